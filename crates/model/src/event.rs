@@ -1,0 +1,49 @@
+//! What happens, as the API, the metrics and the logs hear it. Nothing else feeds them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{JobRecord, MachineId, MachineView, Phase, PoolName};
+
+/// One thing that happened. Each carries the whole new state, so that a listener that missed some is right
+/// again after the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// A machine came or changed.
+    Machine {
+        /// As it stands.
+        machine: Box<MachineView>,
+    },
+    /// A machine's row is gone.
+    MachineGone {
+        /// Which.
+        id: MachineId,
+        /// Its pool.
+        pool: PoolName,
+    },
+    /// A job came or changed.
+    Job {
+        /// As it stands.
+        job: Box<JobRecord>,
+    },
+    /// A phase ended, for the histogram.
+    Phase {
+        /// Pool.
+        pool: PoolName,
+        /// Which phase.
+        phase: Phase,
+        /// Microseconds.
+        micros: u64,
+    },
+    /// An image pull made progress.
+    Image {
+        /// As asked for.
+        image: String,
+        /// Bytes had so far.
+        done: u64,
+        /// Bytes in all, where known.
+        total: Option<u64>,
+        /// "pulling", "converting", "ready", "failed: …".
+        status: String,
+    },
+}

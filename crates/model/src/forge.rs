@@ -1,0 +1,83 @@
+//! A forge: who has jobs, hands them out and hears how they went.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{JobId, MachineId, Output, PoolName, PoolSpec, Report, Shape, Work};
+
+/// Jobs that wait for a pool now, by the shape of machine they need. Level-triggered: a full count each time,
+/// never a difference.
+pub type Demand = BTreeMap<Shape, u32>;
+
+/// A ready machine, offered to a forge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The machine.
+    pub machine: MachineId,
+    /// Its pool.
+    pub pool: PoolSpec,
+    /// What it is made of (may differ from the pool's own shape).
+    pub shape: Shape,
+}
+
+/// What a forge said when a machine left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Release {
+    /// Nothing was bound to it; it is deregistered.
+    Idle,
+    /// A job is bound to it: the caller must not take it down.
+    Bound(JobId),
+}
+
+/// Why a forge could not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ForgeError {
+    /// Out of reach or overloaded; try again, not before the given time.
+    #[error("the forge is out of reach: {message}")]
+    Unavailable {
+        /// For people.
+        message: String,
+        /// The forge's own wish.
+        retry_after: Option<Duration>,
+    },
+    /// It will not work by trying again.
+    #[error("the forge refused: {0}")]
+    Refused(String),
+    /// The job is not (or no longer) this machine's.
+    #[error("job {0} is not bound to this machine")]
+    NotBound(JobId),
+}
+
+/// One forge. Webhooks and the like are hints inside an implementation; `demand` is the truth.
+#[async_trait]
+pub trait Forge: Send + Sync {
+    /// Its name in logs and metrics, e.g. `local`.
+    fn name(&self) -> &str;
+
+    /// Jobs waiting for this pool now.
+    async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError>;
+
+    /// Returns when demand may have changed since the last return of this call. May return early.
+    async fn changed(&self);
+
+    /// Waits until there is work for this machine and binds it durably before returning. Dropping the future
+    /// is safe: what was bound is returned again to the next call for the same machine.
+    async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError>;
+
+    /// The machine goes away without work. Idempotent.
+    async fn release(&self, machine: &MachineId) -> Result<Release, ForgeError>;
+
+    /// The work's process runs.
+    async fn started(&self, job: &JobId, machine: &MachineId) -> Result<(), ForgeError>;
+
+    /// A piece of output. Waiting here is the back-pressure on the guest.
+    async fn output(&self, job: &JobId, machine: &MachineId, output: Output) -> Result<(), ForgeError>;
+
+    /// Returns when somebody wants this job to end; never otherwise.
+    async fn cancelled(&self, job: &JobId);
+
+    /// How it went. Idempotent: after a crash it is told again.
+    async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError>;
+}

@@ -1,0 +1,271 @@
+//! Identifiers. Each is a checked newtype: a value that exists is a valid one, whatever wire it came from.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not the identifier it was meant to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{value}' is not a valid {what}: {rule}")]
+pub struct IdError {
+    /// Kind of identifier, as people say it ("pool name").
+    pub what: &'static str,
+    /// The offending text, cut to 64 characters.
+    pub value: String,
+    /// The rule that it broke.
+    pub rule: &'static str,
+}
+
+fn reject(what: &'static str, value: &str, rule: &'static str) -> IdError {
+    IdError { what, value: value.chars().take(64).collect(), rule }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks and wraps `text`.
+            pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
+                let text = text.into();
+                let valid: fn(&str) -> bool = $valid;
+                if valid(&text) { Ok(Self(text)) } else { Err(reject($what, &text, $rule)) }
+            }
+
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Eight random bytes as ten readable characters (no i, l, o, u), after a one-letter prefix.
+fn short_id(prefix: char, random: [u8; 8]) -> String {
+    let mut bits = u64::from_le_bytes(random);
+    let mut text = String::from(prefix);
+    for _ in 0..10 {
+        text.push(char::from(ALPHABET[(bits & 31) as usize]));
+        bits >>= 5;
+    }
+    text
+}
+
+fn is_short_id(text: &str, prefix: u8) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 11 && bytes[0] == prefix && bytes[1..].iter().all(|b| ALPHABET.contains(b))
+}
+
+text_id!(
+    /// One microVM, never used twice. Eleven characters, so that tap names (15 bytes) and socket paths
+    /// (107 bytes) can carry it whole.
+    MachineId,
+    "machine id",
+    "it is 'm' and ten characters of 0-9 and a-z without i, l, o, u",
+    |text| is_short_id(text, b'm')
+);
+
+text_id!(
+    /// One job of a forge.
+    JobId,
+    "job id",
+    "it is 'j' and ten characters of 0-9 and a-z without i, l, o, u",
+    |text| is_short_id(text, b'j')
+);
+
+text_id!(
+    /// A pool's name, as in the configuration.
+    PoolName,
+    "pool name",
+    "use 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
+    |text| {
+        !text.is_empty()
+            && text.len() <= 63
+            && text.as_bytes()[0].is_ascii_alphanumeric()
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    }
+);
+
+text_id!(
+    /// Where an image comes from: `debian:12`, `registry:5000/team/image@sha256:…`, `oci:/dir[:tag]`,
+    /// `oci-archive:/file.tar[:tag]`. Only its shape is checked here; the image crate parses it.
+    ImageRef,
+    "image reference",
+    "use 1 to 512 printable characters without spaces",
+    |text| !text.is_empty() && text.len() <= 512 && text.bytes().all(|b| b.is_ascii_graphic())
+);
+
+text_id!(
+    /// A content address, `sha256:` and 64 lower-case hexadecimal digits.
+    Digest,
+    "digest",
+    "it is 'sha256:' and 64 characters of 0-9 and a-f",
+    |text| {
+        text.strip_prefix("sha256:").is_some_and(|hex| {
+            hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        })
+    }
+);
+
+impl MachineId {
+    /// Makes an id from eight random bytes.
+    pub fn from_random(random: [u8; 8]) -> Self {
+        Self(short_id('m', random))
+    }
+}
+
+impl JobId {
+    /// Makes an id from eight random bytes.
+    pub fn from_random(random: [u8; 8]) -> Self {
+        Self(short_id('j', random))
+    }
+}
+
+impl Digest {
+    /// The 64 hexadecimal digits, without the algorithm.
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+}
+
+/// A runner label. Forges compare labels without case, so it is kept in lower case.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label(String);
+
+impl Label {
+    /// Checks and lower-cases `text`.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        let fine = !text.is_empty()
+            && text.len() <= 256
+            && text.trim() == text
+            && !text.contains(',')
+            && !text.chars().any(char::is_control);
+        if fine {
+            Ok(Self(text.to_lowercase()))
+        } else {
+            Err(reject("label", text, "use 1 to 256 characters without commas, controls or outer spaces"))
+        }
+    }
+
+    /// The label in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Label {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::new(&text)
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> String {
+        label.0
+    }
+}
+
+/// A set of labels. A pool serves a job when the pool's labels hold all of the job's.
+pub type Labels = BTreeSet<Label>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn made_ids_are_valid(random in any::<[u8; 8]>()) {
+            let id = MachineId::from_random(random);
+            prop_assert_eq!(MachineId::new(id.as_str()).unwrap(), id.clone());
+            prop_assert!(JobId::new(id.as_str()).is_err());
+        }
+
+        #[test]
+        fn any_text_is_judged_without_panic(text in ".*") {
+            let _ = (MachineId::new(text.clone()), PoolName::new(text.clone()), ImageRef::new(text.clone()),
+                     Digest::new(text.clone()), Label::new(&text));
+        }
+    }
+
+    #[test]
+    fn errors_name_value_and_rule() {
+        let error = PoolName::new("-x").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "'-x' is not a valid pool name: use 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit"
+        );
+    }
+
+    #[test]
+    fn labels_compare_without_case() {
+        assert_eq!(Label::new("Self-Hosted").unwrap(), Label::new("self-hosted").unwrap());
+        assert!(Label::new("a,b").is_err());
+    }
+}

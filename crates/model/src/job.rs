@@ -1,0 +1,214 @@
+//! Jobs of the local forge: what a user submits and how it stands.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{ImageRef, JobId, Label, MachineId, Outcome, PhaseTimes, PoolName, Usage};
+
+/// What to start in the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// Arguments appended to the image's entrypoint, as `docker run IMAGE ARGS` does; the image's own command
+    /// when empty.
+    Image {
+        /// Arguments.
+        args: Vec<String>,
+    },
+    /// A program and its arguments; the image's entrypoint is not used.
+    Command {
+        /// Program (looked up in `PATH`) and arguments; not empty.
+        argv: Vec<String>,
+    },
+    /// Text run by `/bin/sh -e`.
+    Script {
+        /// The text.
+        text: String,
+    },
+}
+
+/// A file that a job brings along. Its bytes are in the store, under the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFile {
+    /// Absolute guest path.
+    pub dest: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// What a user asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// A name for people; need not be unique.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Root image; the pool's own when absent.
+    #[serde(default)]
+    pub image: Option<ImageRef>,
+    /// What to start.
+    pub program: Program,
+    /// Environment, over the image's.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+    /// A pool that has all of these serves it.
+    #[serde(default)]
+    pub labels: Vec<Label>,
+    /// The pool's own when absent.
+    #[serde(default)]
+    pub vcpus: Option<u8>,
+    /// The pool's own when absent.
+    #[serde(default)]
+    pub memory_mib: Option<u32>,
+    /// The pool's own when absent.
+    #[serde(default)]
+    pub disk_mib: Option<u32>,
+    /// Killed after this many seconds; the pool's job deadline when absent.
+    #[serde(default)]
+    pub timeout_secs: Option<u64>,
+    /// The image's own when absent.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The image's own when absent.
+    #[serde(default)]
+    pub workdir: Option<String>,
+    /// Files to put in. Their bytes are uploaded with the job.
+    #[serde(default)]
+    pub files: Vec<InputFile>,
+    /// Absolute guest paths to bring out, each as one tar archive.
+    #[serde(default)]
+    pub artifacts: Vec<String>,
+}
+
+impl JobSpec {
+    /// Its own timeout, if it has one.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout_secs.map(Duration::from_secs)
+    }
+}
+
+/// Where a job stands. `Lost` is final: its machine died and its tries are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for a machine.
+    Queued,
+    /// A machine has it; its program does not run yet.
+    Assigned,
+    /// Its program runs.
+    Running,
+    /// Exit code 0.
+    Succeeded,
+    /// Another exit code, a signal, or it could not be started.
+    Failed,
+    /// Cancelled by a user.
+    Cancelled,
+    /// Killed at its deadline.
+    TimedOut,
+    /// Its machine died too often.
+    Lost,
+}
+
+impl JobState {
+    /// True when nothing more will happen to it.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::TimedOut | Self::Lost)
+    }
+
+    /// The name used in JSON, tables and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Assigned => "assigned",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How often a job is tried when its machine dies under it. A job that ends by itself, however badly, is
+/// never run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Starts in all; 2 = one retry.
+    pub attempts: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { attempts: 2 }
+    }
+}
+
+/// A job as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Its id.
+    pub id: JobId,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// Where it stands.
+    pub state: JobState,
+    /// Which start this is, from 1; 0 while it never had a machine.
+    pub attempt: u32,
+    /// The pool that took it last.
+    pub pool: Option<PoolName>,
+    /// The machine that has or had it last.
+    pub machine: Option<MachineId>,
+    /// A user asked for its end; the machine has not confirmed yet.
+    pub cancel_requested: bool,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// One line for people: why it ended as it did, why it was tried again.
+    pub reason: Option<String>,
+    /// What it used.
+    pub usage: Usage,
+    /// Times of the phases of its last attempt.
+    pub phases: PhaseTimes,
+    /// Notes of the machine ("artifact /x: no such file").
+    pub notes: Vec<String>,
+    /// Submitted (of a retry: queued again).
+    pub queued_at: Timestamp,
+    /// A machine took it.
+    pub assigned_at: Option<Timestamp>,
+    /// Its program ran.
+    pub started_at: Option<Timestamp>,
+    /// It became final.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl JobRecord {
+    /// The exit code that `fireactions run` ends with: the program's own; 128 + signal; 124 timed out;
+    /// 130 cancelled; 125 lost or unstartable. Nothing while the job is not final.
+    pub fn exit_code(&self) -> Option<i32> {
+        if !self.state.is_final() {
+            return None;
+        }
+        Some(match &self.outcome {
+            Some(Outcome::Exited { code }) => *code,
+            Some(Outcome::Signalled { signal }) => 128 + signal,
+            Some(Outcome::TimedOut) => 124,
+            Some(Outcome::Cancelled) => 130,
+            Some(Outcome::Lost { .. } | Outcome::Unstartable { .. }) => 125,
+            None => match self.state {
+                JobState::Cancelled => 130,
+                _ => 125,
+            },
+        })
+    }
+}

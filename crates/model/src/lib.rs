@@ -1,0 +1,24 @@
+//! The words every part of fireactions shares: ids, specs, states, events, and the two traits that keep the
+//! parts apart. No IO and no runtime lives here, so that every rule in this crate can be tested as plain data.
+
+mod event;
+mod forge;
+mod ids;
+mod job;
+mod machine;
+mod machines;
+mod phase;
+mod pool;
+mod work;
+
+pub use event::Event;
+pub use forge::{Demand, Forge, ForgeError, Offer, Release};
+pub use ids::{Digest, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
+pub use job::{InputFile, JobRecord, JobSpec, JobState, Program, RetryPolicy};
+pub use machine::{Failure, FailureKind, MachineState, MachineView, Step};
+pub use machines::{CreateError, Machines, NewMachine, RetireError};
+pub use phase::{Phase, PhaseTimes};
+pub use pool::{
+    Deadlines, InitMode, KernelSpec, NetworkPolicy, PoolSpec, PortRule, Protocol, PullPolicy, Shape,
+};
+pub use work::{Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile};

@@ -1,0 +1,148 @@
+//! What a pool is, as the configuration declares it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::{ImageRef, Labels, PoolName};
+
+/// What makes two machines interchangeable. A warm machine serves a job only when the shapes are equal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Shape {
+    /// Root image.
+    pub image: ImageRef,
+    /// Virtual CPUs, at least 1.
+    pub vcpus: u8,
+    /// Guest memory in MiB.
+    pub memory_mib: u32,
+    /// Writable scratch disk in MiB (sparse on the host).
+    pub disk_mib: u32,
+}
+
+/// When an image is looked up at its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum PullPolicy {
+    /// At every machine: the tag may have moved.
+    Always,
+    /// Only when it is not in the store.
+    #[default]
+    IfNotPresent,
+    /// Never: an absent image is an error.
+    Never,
+}
+
+/// Who is PID 1 in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InitMode {
+    /// The agent stays PID 1 (fastest).
+    #[default]
+    Agent,
+    /// The image's own `/sbin/init`; the agent runs beside it.
+    Image,
+}
+
+/// The guest kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KernelSpec {
+    /// A `vmlinux` or `bzImage`. The host configuration's default kernel when absent.
+    pub image: Option<PathBuf>,
+    /// A `/lib/modules/VERSION` directory, for kernels that have needed drivers as modules.
+    pub modules: Option<PathBuf>,
+    /// Appended to the kernel command line.
+    pub args: String,
+}
+
+/// Transport protocol of a port rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A port of the host that guests may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PortRule {
+    /// Transport.
+    pub protocol: Protocol,
+    /// Port on the bridge's address.
+    pub port: u16,
+}
+
+/// What a pool's machines may reach. The default is the public internet by IPv4 and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NetworkPolicy {
+    /// Private or link-local networks opened for this pool.
+    pub allow: Vec<Ipv4Net>,
+    /// Ports on the host's bridge address that guests may reach.
+    pub host_ports: Vec<PortRule>,
+    /// Bandwidth limit each way, in Mbit/s; none when absent.
+    pub bandwidth_mbit: Option<u32>,
+    /// Most simultaneous tracked connections of one machine; 0 = no limit.
+    pub max_connections: u32,
+}
+
+/// How long each wait of a machine's way may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadlines {
+    /// Image pull and conversion.
+    pub image: Duration,
+    /// VMM start until the agent's first word.
+    pub boot: Duration,
+    /// Agent's first word until ready.
+    pub agent: Duration,
+    /// Work delivered until its process runs, or a forge's runner is online.
+    pub online: Duration,
+    /// A ready machine without work is replaced after this; zero = never.
+    pub idle: Duration,
+    /// The longest a job may run; a job's own timeout may only be shorter.
+    pub job: Duration,
+    /// Asked to power off until killed.
+    pub shutdown: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            image: Duration::from_secs(600),
+            boot: Duration::from_secs(60),
+            agent: Duration::from_secs(20),
+            online: Duration::from_secs(60),
+            idle: Duration::ZERO,
+            job: Duration::from_secs(6 * 3600),
+            shutdown: Duration::from_secs(5),
+        }
+    }
+}
+
+/// One pool, complete: defaults are filled in, everything is checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSpec {
+    /// Its name, unique on a server.
+    pub name: PoolName,
+    /// Machines kept warm.
+    pub min_runners: u32,
+    /// Most machines at once.
+    pub max_runners: u32,
+    /// What jobs it serves.
+    pub labels: Labels,
+    /// Shape of its warm machines; jobs of the local forge may ask for another.
+    pub shape: Shape,
+    /// When the image is looked up.
+    pub pull: PullPolicy,
+    /// Guest kernel.
+    pub kernel: KernelSpec,
+    /// PID 1.
+    pub init: InitMode,
+    /// Reach.
+    pub network: NetworkPolicy,
+    /// Waits.
+    pub deadlines: Deadlines,
+    /// Free-form metadata handed to the guest, as existing configuration files have it.
+    pub metadata: serde_json::Value,
+}

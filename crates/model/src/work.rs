@@ -1,0 +1,149 @@
+//! What a ready machine is given to do, and what comes back.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{JobId, PhaseTimes, Program};
+
+/// A text that must never be printed or logged. It is not `Serialize`: whoever writes it down has to mean it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A file on the host to put into the guest before the work starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkFile {
+    /// Host path, readable by the server.
+    pub source: PathBuf,
+    /// Absolute guest path; missing parents are made.
+    pub dest: String,
+    /// Permission bits, e.g. 0o644.
+    pub mode: u32,
+}
+
+/// A guest file or directory to bring out after the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Absolute guest path.
+    pub path: String,
+    /// Host file that receives it as a tar archive.
+    pub dest: PathBuf,
+}
+
+/// One machine's work: a job of the local forge, or a forge's runner with its one-job credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The job that it is accounted to.
+    pub job: JobId,
+    /// What to start.
+    pub program: Program,
+    /// Environment, over the image's own.
+    pub env: Vec<(String, String)>,
+    /// More environment, kept out of every log (e.g. a JIT config).
+    pub secret_env: Vec<(String, Secret)>,
+    /// User as in an OCI config (`name`, `uid`, `uid:gid`); the image's own when absent.
+    pub user: Option<String>,
+    /// Working directory; the image's own when absent.
+    pub workdir: Option<String>,
+    /// Killed after this.
+    pub timeout: Duration,
+    /// Put in before the start.
+    pub files: Vec<WorkFile>,
+    /// Brought out at the end.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// Which of a program's two outputs a chunk is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A piece of a program's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Where it was written.
+    pub stream: Stream,
+    /// Raw bytes, at most 64 KiB.
+    pub data: Vec<u8>,
+}
+
+/// How work ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// The program returned.
+    Exited {
+        /// Its exit code; 0 = success.
+        code: i32,
+    },
+    /// A signal ended the program.
+    Signalled {
+        /// Signal number.
+        signal: i32,
+    },
+    /// It was killed at its deadline.
+    TimedOut,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// The machine was lost under it; the forge may try again.
+    Lost {
+        /// What happened, for people.
+        reason: String,
+    },
+    /// The work could not be started (no such program or user, a file in the way). Not retried: it would fail again.
+    Unstartable {
+        /// What happened, for people.
+        reason: String,
+    },
+}
+
+/// What a program used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time in user mode, microseconds.
+    pub user_us: u64,
+    /// CPU time in the kernel, microseconds.
+    pub system_us: u64,
+    /// Peak resident memory, KiB.
+    pub max_rss_kib: u64,
+    /// Processes of the job that the guest kernel killed for memory.
+    pub oom_kills: u32,
+}
+
+/// The end of work, as the machine tells the forge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it used, where known.
+    pub usage: Usage,
+    /// Times of the machine's phases so far.
+    pub phases: PhaseTimes,
+    /// Things that people should know but that do not change the outcome ("artifact /x: no such file").
+    pub notes: Vec<String>,
+}
