@@ -1,0 +1,48 @@
+# Every step of building, testing and trying fireactions. CI runs `make test` and nothing else.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Where the guest kernel and the demo's inputs are kept between runs.
+export FIREACTIONS_CACHE      ?= /var/cache/fireactions
+export FIREACTIONS_KERNEL_DIR ?= $(FIREACTIONS_CACHE)/kernel
+
+.PHONY: help setup build agent demo test lint e2e bench fuzz doc clean
+
+help: ## Show the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: ## Install what is missing on Debian 12/13 or Ubuntu 24.04 and fetch the guest kernel.
+	scripts/setup
+
+agent: ## Build the static guest agent.
+	scripts/build-agent
+
+build: agent ## Build the server and command line (release).
+	cargo build --release --locked -p fireactions
+
+demo: setup build ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
+	scripts/demo
+
+test: setup lint agent ## The whole test suite, real microVMs included.
+	scripts/as-root cargo test --workspace --locked
+
+e2e: setup agent ## Only the end-to-end tests.
+	scripts/as-root cargo test --locked -p fireactions --test e2e
+
+lint: ## Format, clippy and dependency rules.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	scripts/check-dependencies
+
+bench: setup build ## Measure; prints a table, writes target/bench.json.
+	scripts/bench
+
+fuzz: ## Run each fuzz target for a bounded time (needs a nightly toolchain and cargo-fuzz).
+	scripts/fuzz
+
+doc: ## Generate the reference pages and the API documentation.
+	scripts/doc
+
+clean: ## Remove what the build made (not the cache).
+	cargo clean
