@@ -6,6 +6,8 @@ SHELL       := /bin/bash
 # Where the guest kernel and the demo's inputs are kept between runs.
 export FIREACTIONS_CACHE      ?= /var/cache/fireactions
 export FIREACTIONS_KERNEL_DIR ?= $(FIREACTIONS_CACHE)/kernel
+# docker-registry, unpacked there by `make setup`, for the tests.
+export PATH := $(FIREACTIONS_CACHE)/tools/usr/bin:$(PATH):/usr/sbin:/sbin
 
 .PHONY: help setup build agent demo test lint e2e bench fuzz doc clean
 
