@@ -1,1 +1,23 @@
+//! Virtual machine monitors: start one microVM as one unprivileged process, see it end, take it over after a
+//! restart of the server, and leave nothing behind.
+//!
+//! [`Vmm`] is what every driver can do; what only some can is in [`Capabilities`] and absent elsewhere.
+//! [`qemu`] is the driver for `qemu-system-x86_64 -M microvm`. [`boot`] makes what a guest boots from,
+//! [`accel`] decides between KVM and TCG.
 
+pub mod accel;
+pub mod boot;
+mod cgroup;
+mod console;
+mod error;
+mod process;
+pub mod qemu;
+mod tap;
+mod tsc;
+mod vm;
+mod vmm;
+
+pub use error::VmmError;
+pub use process::ProcessRecord;
+pub use vm::{ExitCause, ExitReason, Vm};
+pub use vmm::{AgentEndpoint, Capabilities, Drive, Nic, VmSpec, Vmm};

@@ -1,0 +1,94 @@
+//! What can go wrong with a virtual machine, in words for people.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fireactions_model::MachineId;
+
+/// A failure of a driver.
+#[derive(Debug, thiserror::Error)]
+pub enum VmmError {
+    /// The specification cannot be carried out as it is.
+    #[error("machine {id} cannot be started: {reason}")]
+    Spec {
+        /// The machine.
+        id: MachineId,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// A file of the machine could not be opened or made.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// "open the drive", "make the socket", …
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The tap could not be attached to.
+    #[error("cannot attach to tap {tap}: {source}; does it exist in the server's network namespace, and is the server root?")]
+    Tap {
+        /// The interface.
+        tap: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The VMM program could not be started at all.
+    #[error("cannot start {program}: {source}; is it installed? ('fireactions doctor' says what is missing)")]
+    Program {
+        /// Path or name of the program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The VMM ended before the guest ran.
+    #[error("the VMM of machine {id} ended before its guest ran ({cause}): {log}")]
+    Died {
+        /// The machine.
+        id: MachineId,
+        /// How it ended.
+        cause: crate::ExitCause,
+        /// The last lines it wrote to its standard error.
+        log: String,
+    },
+    /// The VMM did not answer in time.
+    #[error("the VMM of machine {id} did not {what} within {deadline:?}; the host may be overloaded")]
+    Timeout {
+        /// The machine.
+        id: MachineId,
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        deadline: Duration,
+    },
+    /// The control socket said something else than the protocol allows.
+    #[error("the control socket of machine {id} failed: {reason}")]
+    Control {
+        /// The machine.
+        id: MachineId,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A cgroup could not be made, set up or removed.
+    #[error("cannot {action} cgroup {path}: {source}")]
+    Cgroup {
+        /// "make", "limit", "remove", …
+        action: &'static str,
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process could not be watched or signalled.
+    #[error("cannot {action} process {pid}: {source}")]
+    Process {
+        /// "watch", "kill", …
+        action: &'static str,
+        /// Its number.
+        pid: u32,
+        /// Why.
+        source: io::Error,
+    },
+}

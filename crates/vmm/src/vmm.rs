@@ -1,0 +1,122 @@
+//! The driver trait and the description of a virtual machine.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use fireactions_model::{InitMode, MachineId};
+
+use crate::boot::BootFiles;
+use crate::{ProcessRecord, Vm, VmmError};
+
+/// A disk of the guest. The first is `/dev/vda`, the second `/dev/vdb`, and so on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drive {
+    /// Name inside the VMM: ASCII letters, digits, `-` and `_`, starting with a letter.
+    pub id: String,
+    /// Raw image. The server opens it; the VM's own user needs no right to it.
+    pub path: PathBuf,
+    /// Opened and shown to the guest read-only. A writable drive belongs to this machine alone and ends with
+    /// it: its flushes are ignored, so a host crash may tear it.
+    pub read_only: bool,
+}
+
+/// A network card of the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// An existing tap of the server's network namespace, made without `multi_queue`.
+    pub tap: String,
+    /// The guest's address on it.
+    pub mac: [u8; 6],
+}
+
+/// Everything a driver needs to start one machine.
+#[derive(Debug, Clone)]
+pub struct VmSpec {
+    /// Whose machine; part of the process's command line and of its cgroup's name.
+    pub id: MachineId,
+    /// Kernel and initramfs.
+    pub boot: BootFiles,
+    /// Appended to the kernel command line; at most about 1700 printable ASCII characters.
+    pub cmdline_extra: String,
+    /// Virtual CPUs, at least 1.
+    pub vcpus: u8,
+    /// Guest memory in MiB, at least 64.
+    pub memory_mib: u32,
+    /// Disks in order: root, then scratch.
+    pub drives: Vec<Drive>,
+    /// Network cards in order.
+    pub nics: Vec<Nic>,
+    /// Existing directory for sockets and the console file. It may and should be root's, mode 0700: the VM's
+    /// user gets open descriptors and needs no way in. Its path holds at most 90 bytes.
+    pub run_dir: PathBuf,
+    /// Unprivileged user the VMM runs as, not 0. Ignored when the server itself is not root.
+    pub uid: u32,
+    /// Its group, not 0. Under KVM the group of `/dev/kvm` takes its place when the device needs that.
+    pub gid: u32,
+    /// Most bytes the console file may hold, at least 4096; older output goes first.
+    pub console_max: u64,
+    /// Who is PID 1 in the guest.
+    pub init: InitMode,
+}
+
+/// How the server reaches the agent in the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentEndpoint {
+    /// Connect to this Unix socket, which the VMM holds (QEMU's virtio-serial port).
+    Dial(PathBuf),
+    /// Listen on this Unix socket, which the VMM connects to (Firecracker's vsock).
+    Listen(PathBuf),
+}
+
+/// What a driver can do beyond [`Vmm`], on this host. Something absent is never attempted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// Save and restore a running machine.
+    pub snapshot: bool,
+    /// Change a running machine's memory.
+    pub balloon: bool,
+    /// vsock between host and guest.
+    pub vsock: bool,
+    /// Add and remove devices while it runs.
+    pub hotplug: bool,
+    /// A metadata service inside the VMM (Firecracker's MMDS).
+    pub metadata: bool,
+    /// A memory limit per machine is enforced by a cgroup.
+    pub memory_limit: bool,
+    /// A CPU limit per machine is enforced by a cgroup.
+    pub cpu_limit: bool,
+    /// A limit of threads and processes per machine is enforced by a cgroup.
+    pub pids_limit: bool,
+}
+
+/// A virtual machine monitor. Dropping a future of `spawn` halfway may leave a process, which `sweep` ends.
+#[async_trait]
+pub trait Vmm: Send + Sync {
+    /// The name used in the configuration and in messages.
+    fn name(&self) -> &'static str;
+
+    /// What it can do on this host.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Starts a machine and returns when its guest has begun to run. Undoes everything when it fails.
+    async fn spawn(&self, spec: &VmSpec) -> Result<Vm, VmmError>;
+
+    /// Takes over a machine that an earlier server process started. `None` when that process is gone (also
+    /// when its number has been given to another).
+    async fn adopt(
+        &self,
+        id: &MachineId,
+        run_dir: &Path,
+        record: &ProcessRecord,
+    ) -> Result<Option<Vm>, VmmError>;
+
+    /// Ends the machine's process if there is one (found by the record, or without one by looking at every
+    /// process of the host, for the server may have died between the start and the note of it), then
+    /// removes its cgroup and this driver's files in `run_dir`. Does nothing, successfully, the second time.
+    async fn sweep(
+        &self,
+        run_dir: &Path,
+        id: &MachineId,
+        record: Option<&ProcessRecord>,
+    ) -> Result<(), VmmError>;
+}
