@@ -7,6 +7,7 @@ use crate::{JobRecord, MachineId, MachineView, Phase, PoolName};
 /// One thing that happened. Each carries the whole new state, so that a listener that missed some is right
 /// again after the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
     /// A machine came or changed.

@@ -10,6 +10,7 @@ use crate::{ImageRef, JobId, Label, MachineId, Outcome, PhaseTimes, PoolName, Us
 
 /// What to start in the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Program {
     /// Arguments appended to the image's entrypoint, as `docker run IMAGE ARGS` does; the image's own command
@@ -32,6 +33,7 @@ pub enum Program {
 
 /// A file that a job brings along. Its bytes are in the store, under the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InputFile {
     /// Absolute guest path.
     pub dest: String,
@@ -43,6 +45,7 @@ pub struct InputFile {
 
 /// What a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// A name for people; need not be unique.
@@ -94,6 +97,7 @@ impl JobSpec {
 
 /// Where a job stands. `Lost` is final: its machine died and its tries are used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Waits for a machine.
@@ -157,6 +161,7 @@ impl Default for RetryPolicy {
 
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct JobRecord {
     /// Its id.
     pub id: JobId,
@@ -179,16 +184,21 @@ pub struct JobRecord {
     /// What it used.
     pub usage: Usage,
     /// Times of the phases of its last attempt.
+    #[cfg_attr(feature = "schema", schema(value_type = std::collections::BTreeMap<String, u64>))]
     pub phases: PhaseTimes,
     /// Notes of the machine ("artifact /x: no such file").
     pub notes: Vec<String>,
     /// Submitted (of a retry: queued again).
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub queued_at: Timestamp,
     /// A machine took it.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub assigned_at: Option<Timestamp>,
     /// Its program ran.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub started_at: Option<Timestamp>,
     /// It became final.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub finished_at: Option<Timestamp>,
 }
 

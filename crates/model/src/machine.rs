@@ -17,6 +17,7 @@ use crate::{JobId, MachineId, PhaseTimes, PoolName, Shape};
 
 /// A machine's state. `Stopping` is left only by the row's removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MachineState {
     /// Image, scratch disk, network and VMM process are being made.
@@ -66,6 +67,7 @@ impl fmt::Display for MachineState {
 /// A journaled step: written before the effect it names. After a crash the last entry says how far a machine
 /// may have come, and teardown undoes that and everything before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// The row exists: id, slot, shape.
@@ -119,6 +121,7 @@ impl Step {
 
 /// What kind of thing went wrong; decides whether the pool backs off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The image could not be had or converted.
@@ -135,6 +138,7 @@ pub enum FailureKind {
 
 /// Why a machine is being stopped although nobody asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Failure {
     /// Kind.
     pub kind: FailureKind,
@@ -144,6 +148,7 @@ pub struct Failure {
 
 /// A machine as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MachineView {
     /// Its id.
     pub id: MachineId,
@@ -160,13 +165,17 @@ pub struct MachineView {
     /// VMM process.
     pub pid: Option<u32>,
     /// Guest address.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = Ipv4))]
     pub address: Option<Ipv4Addr>,
     /// Why it is being stopped, if it failed.
     pub failure: Option<Failure>,
     /// Finished phases.
+    #[cfg_attr(feature = "schema", schema(value_type = std::collections::BTreeMap<String, u64>))]
     pub phases: PhaseTimes,
     /// When the row was written.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
     /// When the state was entered.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub state_since: Timestamp,
 }

@@ -10,6 +10,7 @@ use crate::{ImageRef, Labels, PoolName};
 
 /// What makes two machines interchangeable. A warm machine serves a job only when the shapes are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Shape {
     /// Root image.
     pub image: ImageRef,
@@ -23,6 +24,7 @@ pub struct Shape {
 
 /// When an image is looked up at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum PullPolicy {
     /// At every machine: the tag may have moved.
     Always,
