@@ -1,0 +1,169 @@
+//! The writable disk of one machine: a sparse copy of an empty, preformatted ext4 filesystem.
+//!
+//! A template is made once per size. `lazy_itable_init=0` has mke2fs mark the inode tables as zeroed (they stay
+//! holes), so that the guest's kernel does not write them in the background of every machine. Without a journal,
+//! because a machine's disk is never used again after a crash.
+
+use std::collections::HashMap;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek};
+
+/// Names the options a template was made with; a change of options is a new name.
+const TEMPLATE_VERSION: u32 = 1;
+
+/// Why a scratch disk could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ScratchError {
+    /// A size that ext4 cannot have here.
+    #[error("a scratch disk of {0} MiB is not possible: use 8 MiB to 16 TiB")]
+    Size(u32),
+    /// `mke2fs` is absent or failed.
+    #[error("mke2fs cannot make the scratch template {path}: {why}")]
+    Format {
+        /// The template.
+        path: PathBuf,
+        /// Its words.
+        why: String,
+    },
+    /// A file operation failed; "No space left on device" is one.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// Verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ScratchError + use<'a> {
+    move |source| ScratchError::Io { action, path: path.to_path_buf(), source }
+}
+
+/// Makes the disk `dest` of `size_mib` MiB for the VMM process of `owner` (uid, gid), mode 0600. The template is
+/// kept in `templates_dir`. What was at `dest` before is replaced; a failure leaves nothing there.
+///
+/// # Errors
+/// An impossible size, a failing `mke2fs`, or a full disk.
+pub async fn create(
+    templates_dir: &Path,
+    dest: &Path,
+    size_mib: u32,
+    owner: (u32, u32),
+) -> Result<(), ScratchError> {
+    if !(8..=16 << 20).contains(&size_mib) {
+        return Err(ScratchError::Size(size_mib));
+    }
+    let (templates, dest_path) = (templates_dir.to_path_buf(), dest.to_path_buf());
+    tokio::task::spawn_blocking(move || {
+        let template = template(&templates, size_mib)?;
+        clone(&template, &dest_path, owner)
+    })
+    .await
+    .unwrap_or_else(|e| Err(at("make", dest)(io::Error::other(e))))
+}
+
+/// One lock per template path, so that machines starting together format once. Templates are few.
+fn template_lock(path: &Path) -> Arc<Mutex<()>> {
+    static LOCKS: LazyLock<Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
+    let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    locks.entry(path.to_path_buf()).or_default().clone()
+}
+
+fn template(dir: &Path, size_mib: u32) -> Result<PathBuf, ScratchError> {
+    let path = dir.join(format!("scratch-v{TEMPLATE_VERSION}-{size_mib}MiB.ext4"));
+    let lock = template_lock(&path);
+    let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+    if path.exists() {
+        return Ok(path);
+    }
+    std::fs::create_dir_all(dir).map_err(at("make the directory", dir))?;
+    let temp = tempfile::Builder::new()
+        .prefix(".scratch-")
+        .tempfile_in(dir)
+        .map_err(at("make a temporary file in", dir))?;
+    temp.as_file().set_len(u64::from(size_mib) << 20).map_err(at("size", temp.path()))?;
+    let output = Command::new("mke2fs")
+        .args(["-q", "-F", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-i", "65536"])
+        .args(["-E", "lazy_itable_init=0", "-L", "scratch"])
+        .arg(temp.path())
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| ScratchError::Format { path: path.clone(), why: format!("{e} (Debian package e2fsprogs)") })?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_string();
+        return Err(ScratchError::Format { path, why });
+    }
+    temp.as_file().sync_all().map_err(at("write", temp.path()))?;
+    temp.persist(&path).map_err(|e| at("name", &path)(e.error))?;
+    File::open(dir).and_then(|d| d.sync_all()).map_err(at("sync", dir))?;
+    Ok(path)
+}
+
+fn clone(template: &Path, dest: &Path, (uid, gid): (u32, u32)) -> Result<(), ScratchError> {
+    let dir = dest.parent().unwrap_or(Path::new("/"));
+    let source = File::open(template).map_err(at("open", template))?;
+    let temp = tempfile::Builder::new()
+        .prefix(".scratch-")
+        .permissions(Permissions::from_mode(0o600))
+        .tempfile_in(dir)
+        .map_err(at("make a temporary file in", dir))?;
+    let file = temp.as_file();
+    if ioctl_ficlone(file, &source).is_err() {
+        copy_sparse(&source, file).map_err(at("copy the scratch template to", dest))?;
+    }
+    fchown(file, Some(uid), Some(gid)).map_err(at("give away", dest))?;
+    // No fsync: after a power failure no machine that used it is alive.
+    temp.persist(dest).map_err(|e| at("name", dest)(e.error))?;
+    Ok(())
+}
+
+/// Copies only what holds data; the rest of `to` stays a hole.
+fn copy_sparse(from: &File, to: &File) -> io::Result<()> {
+    let size = from.metadata()?.len();
+    to.set_len(size)?;
+    let mut pos = 0;
+    while pos < size {
+        let start = match seek(from.as_fd(), SeekFrom::Data(pos)) {
+            Ok(start) => start,
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(e) => return Err(e.into()),
+        };
+        let end = seek(from.as_fd(), SeekFrom::Hole(start))?;
+        copy_range(from, to, start, end)?;
+        pos = end;
+    }
+    Ok(())
+}
+
+fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let (mut read_at, mut write_at) = (start, start);
+    while read_at < end {
+        let want = usize::try_from(end - read_at).unwrap_or(usize::MAX).min(1 << 30);
+        match copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), want) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            // Two filesystems: the kernel does not copy between all of them.
+            Err(rustix::io::Errno::XDEV | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INVAL) => {
+                let mut buffer = vec![0; 256 << 10];
+                while read_at < end {
+                    let want = usize::try_from(end - read_at).unwrap_or(usize::MAX).min(buffer.len());
+                    from.read_exact_at(&mut buffer[..want], read_at)?;
+                    to.write_all_at(&buffer[..want], read_at)?;
+                    read_at += want as u64;
+                }
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
