@@ -1,1 +1,26 @@
+//! What host and guest say to each other over one byte channel: control messages and streams, in frames.
+//!
+//! ```text
+//!  host::Link (tokio)                                   guest::Session (threads)
+//!      | 00 [Hello, fresh nonce] 00                            |
+//!      |------------------------------------------------------>|  ends every stream of an earlier session
+//!      |  (up to 1 MiB of an earlier session: skipped)         |
+//!      |<------------------------- 00 [Hello, the same nonce] 00|  says what it is doing
+//!      |<-- job output from the first unacknowledged byte -----|
+//!      |--- acknowledgements (absolute offsets) -------------->|
+//!      |<-- Exited, after the last byte -----------------------|
+//! ```
+//!
+//! Invariants:
+//! - The job, its unacknowledged output and its result outlive sessions; file and exec streams do not.
+//! - The host judges every byte: a guest that breaks a rule ends its own link and nothing else.
+//! - Both sides hold a bounded number of bytes, whatever the other does.
 
+#[cfg(feature = "host")]
+pub mod host;
+
+pub mod guest;
+pub mod limits;
+mod message;
+
+pub use message::*;

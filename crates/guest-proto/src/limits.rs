@@ -1,0 +1,44 @@
+//! Every bound of the protocol, in one place.
+
+use std::time::Duration;
+
+/// Most payload bytes of a frame from the guest, and of any stream frame.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// Most payload bytes of a control message from the host. Larger than [`MAX_BODY`] because an environment and an
+/// argument list may be (Linux takes 128 KiB for one argument); only the host may send it, and the guest trusts
+/// the host's sizes no further than this.
+pub const MAX_HOST_CONTROL: usize = 1024 * 1024;
+
+/// Bytes of one stream that may be under way in one direction without having been consumed.
+pub const STREAM_WINDOW: u64 = 256 * 1024;
+
+/// Job output that the guest keeps until the host has acknowledged it. When it is full, the job's own writes wait.
+pub const JOB_WINDOW: u64 = 1024 * 1024;
+
+/// Streams (file copies, exec sessions) open at once.
+pub const MAX_STREAMS: usize = 64;
+
+/// Bytes of one stream frame as this implementation writes it.
+pub const CHUNK: usize = 32 * 1024;
+
+/// Bytes of text in a message from the guest that is shown to people; the rest is cut.
+pub const MAX_TEXT: usize = 4096;
+
+/// Bytes of a name in a message: run id, kernel release, agent version.
+pub const MAX_NAME: usize = 128;
+
+/// Bytes that the host skips at the start of a session while it looks for the guest's answer. QEMU's chardev and
+/// the virtqueue hold up to 1 MiB of an earlier session; a guest may write a window more before it reads.
+pub const MAX_STALE: usize = 8 * 1024 * 1024;
+
+/// Control messages that a guest may send at once, and per second in the long run.
+pub const CONTROL_BURST: u32 = 1024;
+/// See [`CONTROL_BURST`].
+pub const CONTROL_PER_SECOND: u32 = 256;
+
+/// A silent guest is asked for a sign of life after this.
+pub const PING_AFTER: Duration = Duration::from_secs(20);
+
+/// A connection on which nothing came for this long is given up and made anew.
+pub const SILENCE: Duration = Duration::from_secs(120);
