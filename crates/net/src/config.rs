@@ -1,0 +1,190 @@
+//! The network as configured, and the numbers that follow from it: every address and MAC comes from a slot
+//! number, so that a restarted server computes the same ones and nothing has to be leased.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::NetError;
+
+/// Configuration of the one network that all machines of a host share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetConfig {
+    /// Name of the bridge, at most 15 bytes.
+    pub bridge: String,
+    /// Guests' network: the gateway (the bridge) has its first address, slots have the rest. /8 to /29, and
+    /// taken from private address space.
+    pub subnet: Ipv4Net,
+    /// Name of the nftables tables (`inet` and `bridge` family) that this network owns.
+    pub table: String,
+    /// Masquerade what guests send to other networks. Without it the upstream router needs a route back.
+    pub nat: bool,
+    /// DNS servers that guests may ask (port 53, UDP and TCP) even where the address is private.
+    pub dns: Vec<Ipv4Addr>,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self {
+            bridge: "fireactions0".into(),
+            subnet: Ipv4Net::new_assert(Ipv4Addr::new(172, 30, 0, 0), 22),
+            table: "fireactions".into(),
+            nat: true,
+            dns: Vec::new(),
+        }
+    }
+}
+
+/// Addresses at the start of the subnet that are no slot's: the network's own and the gateway's.
+const RESERVED: u32 = 2;
+
+impl NetConfig {
+    /// Checks everything that later goes into a rule or a link. After this, the texts are safe to write into
+    /// an nftables script.
+    pub(crate) fn check(&self) -> Result<(), NetError> {
+        let invalid = |what, value: String, rule| Err(NetError::Config { what, value, rule });
+        if !is_word(&self.bridge) || self.bridge.len() > 15 {
+            return invalid(
+                "bridge name",
+                self.bridge.clone(),
+                "use 1 to 15 of a-z A-Z 0-9 _ -, starting with a letter",
+            );
+        }
+        if self.bridge.starts_with(TAP_PREFIX) {
+            return invalid("bridge name", self.bridge.clone(), "names that start with 'fam' are for taps");
+        }
+        if !is_word(&self.table) || self.table.len() > 63 {
+            return invalid(
+                "nftables table",
+                self.table.clone(),
+                "use 1 to 63 of a-z A-Z 0-9 _ -, starting with a letter",
+            );
+        }
+        if !(8..=29).contains(&self.subnet.prefix_len()) || !self.subnet.network().is_private() {
+            return invalid(
+                "subnet",
+                self.subnet.to_string(),
+                "use a /8 to /29 inside 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
+            );
+        }
+        for server in &self.dns {
+            if server.is_loopback() || server.is_unspecified() || server.is_multicast() || server.is_broadcast()
+            {
+                return invalid(
+                    "DNS server",
+                    server.to_string(),
+                    "guests cannot reach it; give an address that is routed, e.g. the bridge's own with a \
+                     resolver that listens there",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The bridge's address.
+    pub(crate) fn gateway(&self) -> Ipv4Addr {
+        self.nth(1)
+    }
+
+    /// How many slots the subnet has: all its addresses but the network's, the gateway's and the broadcast.
+    pub(crate) fn capacity(&self) -> u32 {
+        let size = 1_u32 << (32 - u32::from(self.subnet.prefix_len()));
+        size - RESERVED - 1
+    }
+
+    /// The address of `slot`, if the subnet reaches that far.
+    pub(crate) fn address(&self, slot: u32) -> Option<Ipv4Addr> {
+        (slot < self.capacity()).then(|| self.nth(RESERVED + slot))
+    }
+
+    fn nth(&self, n: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.subnet.network().to_bits() | n)
+    }
+
+    /// The bridge's own MAC. It is set because a bridge without one takes over the lowest of its ports' and
+    /// so changes, under the guests, when a machine comes or goes.
+    pub(crate) fn bridge_mac(&self) -> [u8; 6] {
+        let [a, b, c, d] = self.gateway().octets();
+        [0x02, 0xfb, a, b, c, d]
+    }
+}
+
+/// What every tap's name starts with: `fa`, and the `m` of every machine id.
+pub(crate) const TAP_PREFIX: &str = "fam";
+
+/// The MAC of `slot`'s guest: locally administered, unicast.
+pub(crate) fn mac(slot: u32) -> [u8; 6] {
+    let [a, b, c, d] = slot.to_be_bytes();
+    [0x02, 0xfa, a, b, c, d]
+}
+
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn config(prefix: u8) -> NetConfig {
+        NetConfig {
+            subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 200, 0, 0), prefix),
+            ..NetConfig::default()
+        }
+    }
+
+    #[test]
+    fn a_slash_29_holds_five() {
+        let config = config(29);
+        assert_eq!(config.gateway(), Ipv4Addr::new(10, 200, 0, 1));
+        assert_eq!(config.capacity(), 5);
+        assert_eq!(config.address(0), Some(Ipv4Addr::new(10, 200, 0, 2)));
+        assert_eq!(config.address(4), Some(Ipv4Addr::new(10, 200, 0, 6)));
+        assert_eq!(config.address(5), None);
+    }
+
+    #[test]
+    fn unsafe_texts_and_useless_networks_are_refused() {
+        let base = NetConfig::default();
+        assert!(base.check().is_ok());
+        let refused = |change: &dyn Fn(&mut NetConfig)| {
+            let mut config = base.clone();
+            change(&mut config);
+            config.check().is_err()
+        };
+        assert!(refused(&|c| c.bridge = "a; flush ruleset".into()));
+        assert!(refused(&|c| c.bridge = "a-name-of-16-byt".into()));
+        assert!(refused(&|c| c.bridge = "famous".into()));
+        assert!(refused(&|c| c.table = "t }\n".into()));
+        assert!(refused(&|c| c.table = String::new()));
+        assert!(refused(&|c| c.subnet = Ipv4Net::new_assert(Ipv4Addr::new(8, 8, 0, 0), 16)));
+        assert!(refused(&|c| c.subnet = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 30)));
+        assert!(refused(&|c| c.dns = vec![Ipv4Addr::LOCALHOST]));
+    }
+
+    proptest! {
+        #[test]
+        fn slots_have_distinct_addresses_inside_the_subnet(prefix in 16_u8..=29) {
+            let config = config(prefix);
+            let mut seen = HashSet::from([config.gateway(), config.subnet.network(), config.subnet.broadcast()]);
+            for slot in (0..config.capacity()).take(4096) {
+                let address = config.address(slot).unwrap();
+                prop_assert!(config.subnet.contains(&address));
+                prop_assert!(seen.insert(address));
+            }
+            let last = config.address(config.capacity() - 1).unwrap();
+            prop_assert_eq!(last.to_bits() + 1, config.subnet.broadcast().to_bits());
+        }
+
+        #[test]
+        fn macs_are_local_unicast_and_distinct(a: u32, b: u32) {
+            prop_assert_eq!(mac(a)[0] & 3, 2);
+            prop_assert_eq!(mac(a) == mac(b), a == b);
+        }
+    }
+}
