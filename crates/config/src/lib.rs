@@ -1,1 +1,31 @@
+//! The configuration file: what it may say, and what is said about one that is wrong.
+//!
+//! ```text
+//!  bytes ─▶ tree (YAML under limits, every value with its place)
+//!             ├─▶ de: the types, with every error and not only the first
+//!             ├─▶ ranges: the limits that the schema states
+//!             └─▶ check: what must fit together
+//! ```
+//!
+//! Nothing here opens anything but the file itself; secrets are only named, and read by [`SecretFile::read`].
 
+mod budget;
+mod check;
+mod de;
+mod host;
+mod load;
+mod problem;
+mod ranges;
+mod reference;
+mod schema;
+mod secret;
+mod suggest;
+mod tree;
+
+pub use budget::HostBudget;
+pub use host::Host;
+pub use load::{Loaded, load, load_for, parse};
+pub use problem::{ConfigErrors, Diagnostic};
+pub use reference::{json_schema, reference_page};
+pub use schema::*;
+pub use secret::SecretError;

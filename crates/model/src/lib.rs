@@ -9,6 +9,7 @@ mod machine;
 mod machines;
 mod phase;
 mod pool;
+mod pool_view;
 mod work;
 
 pub use event::Event;
@@ -21,4 +22,5 @@ pub use phase::{Phase, PhaseTimes};
 pub use pool::{
     Deadlines, InitMode, KernelSpec, NetworkPolicy, PoolSpec, PortRule, Protocol, PullPolicy, Shape,
 };
+pub use pool_view::{Backoff, PoolOverride, PoolView};
 pub use work::{Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile};

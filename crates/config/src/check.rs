@@ -1,0 +1,496 @@
+//! What must fit together, beyond each value on its own.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use crate::problem::Problem;
+use crate::tree::{Node, Value};
+use crate::{Config, Driver, Host, LogLevel, PoolConfig};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) errors: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// Checks a configuration that was read from `root`, some values of which were left out.
+pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &Host) -> Found {
+    let mut check = Check { root, pruned, found: Found::default() };
+    check.api(config);
+    check.driver(config);
+    check.network(config);
+    check.registries(config);
+    check.github(config);
+    check.pools(config);
+    for (index, pool) in config.pools.iter().enumerate() {
+        check.pool(config, &At::root().key("pools").index(index), pool, host);
+    }
+    check.found
+}
+
+/// Where a value is, as far as it is there at all.
+#[derive(Clone)]
+struct At(Vec<Part>);
+
+#[derive(Clone)]
+enum Part {
+    Key(&'static str),
+    Index(usize),
+}
+
+impl At {
+    fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    fn key(&self, key: &'static str) -> Self {
+        let mut parts = self.0.clone();
+        parts.push(Part::Key(key));
+        Self(parts)
+    }
+
+    fn index(&self, index: usize) -> Self {
+        let mut parts = self.0.clone();
+        parts.push(Part::Index(index));
+        Self(parts)
+    }
+}
+
+struct Check<'a> {
+    root: &'a Node,
+    pruned: &'a HashSet<u32>,
+    found: Found,
+}
+
+impl Check<'_> {
+    /// The place to underline: the value, or the nearest thing around it that the file has. Nothing when the
+    /// value was left out because it is wrong: whatever was checked then was not what the user wrote.
+    fn place(&self, at: &At) -> Option<Range<usize>> {
+        let mut node = self.root;
+        // The head of a section stands for a key that it lacks.
+        let mut span = 0..0;
+        for part in &at.0 {
+            match (part, &node.value) {
+                (Part::Key(key), Value::Map(entries)) => {
+                    let Some(entry) = entries.iter().find(|entry| entry.key == *key) else {
+                        return Some(span);
+                    };
+                    if self.pruned.contains(&entry.value.id) {
+                        return None;
+                    }
+                    node = &entry.value;
+                    span = match node.value {
+                        Value::Map(_) | Value::List(_) | Value::Null => entry.key_span.clone(),
+                        _ => node.span.clone(),
+                    };
+                }
+                (Part::Index(index), Value::List(items)) => {
+                    let Some(item) = items.iter().filter(|item| !self.pruned.contains(&item.id)).nth(*index)
+                    else {
+                        return Some(span);
+                    };
+                    node = item;
+                    span = match &node.value {
+                        Value::Map(entries) => {
+                            entries.first().map_or(node.span.clone(), |e| e.key_span.clone())
+                        }
+                        _ => node.span.clone(),
+                    };
+                }
+                _ => return Some(span),
+            }
+        }
+        Some(span)
+    }
+
+    fn problem(&self, at: &At, others: &[&At], message: String, help: &str) -> Option<Problem> {
+        if others.iter().any(|other| self.place(other).is_none()) {
+            return None;
+        }
+        Some(Problem::new(self.place(at)?, message).help(help))
+    }
+
+    /// An error at `at` that also depends on `others`.
+    fn error(&mut self, at: &At, others: &[&At], message: impl Into<String>, help: impl AsRef<str>) {
+        let problem = self.problem(at, others, message.into(), help.as_ref());
+        self.found.errors.extend(problem);
+    }
+
+    fn warn(&mut self, at: &At, message: impl Into<String>, help: impl AsRef<str>) {
+        let problem = self.problem(at, &[], message.into(), help.as_ref());
+        self.found.warnings.extend(problem);
+    }
+
+    fn api(&mut self, config: &Config) {
+        let root = At::root();
+        if let Some(address) = config.bind_address
+            && !address.is_loopback()
+            && config.api_token_file.is_none()
+        {
+            self.error(
+                &root.key("bind_address"),
+                &[&root.key("api_token_file")],
+                format!(
+                    "bind_address {} can be reached from other hosts, so the API needs a token",
+                    address.0
+                ),
+                "add 'api_token_file: credential:api-token' (or an absolute path), or bind to 127.0.0.1",
+            );
+        }
+        if config.api_socket_mode.0 & 0o007 != 0 {
+            self.error(
+                &root.key("api_socket_mode"),
+                &[],
+                format!(
+                    "api_socket_mode {} lets every user of the host run jobs as root in machines",
+                    config.api_socket_mode
+                ),
+                "use \"0660\" and name the users' group with api_socket_group",
+            );
+        }
+        // A Unix socket's address has 108 bytes with its NUL (unix(7)).
+        if config.api_socket.as_os_str().len() > 107 {
+            self.error(
+                &root.key("api_socket"),
+                &[],
+                "api_socket is too long for a Unix socket",
+                "use a path of at most 107 bytes",
+            );
+        }
+        // Below it come run/<machine>/agent.sock and the like: 29 bytes.
+        if config.state_dir.as_os_str().len() > 70 {
+            self.error(
+                &root.key("state_dir"),
+                &[],
+                "state_dir is too long for the sockets of the machines in it",
+                "use a path of at most 70 bytes",
+            );
+        }
+        if config.metrics.enabled
+            && config.bind_address.is_some_and(|address| address == config.metrics.address)
+        {
+            self.error(
+                &root.key("metrics").key("address"),
+                &[&root.key("bind_address")],
+                "metrics.address is the same as bind_address",
+                "give the metrics another port, or leave them to the API, which serves /metrics too",
+            );
+        }
+        if config.debug && config.log_level > LogLevel::Debug && self.has(&["log_level"]) {
+            self.warn(&root.key("debug"), "debug: true overrides log_level", "remove one of the two");
+        }
+    }
+
+    /// Whether the file has this key.
+    fn has(&self, keys: &[&str]) -> bool {
+        let mut node = self.root;
+        for key in keys {
+            let Value::Map(entries) = &node.value else { return false };
+            match entries.iter().find(|entry| entry.key == *key) {
+                Some(entry) => node = &entry.value,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn driver(&mut self, config: &Config) {
+        let vmm = At::root().key("vmm");
+        if config.vmm.driver == Driver::Firecracker {
+            self.error(
+                &vmm.key("driver"),
+                &[],
+                "the Firecracker driver is not available yet",
+                "use 'driver: qemu' until it is",
+            );
+        }
+        let parent = &config.vmm.cgroup_parent;
+        let fine = !parent.is_empty()
+            && parent.len() <= 200
+            && parent.split('/').all(|part| {
+                !part.is_empty()
+                    && part != "."
+                    && part != ".."
+                    && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@:".contains(&b))
+            });
+        if !fine {
+            self.error(
+                &vmm.key("cgroup_parent"),
+                &[],
+                "vmm.cgroup_parent is not a relative control group path",
+                "use names of letters, digits and . _ - separated by '/', such as fireactions",
+            );
+        }
+    }
+
+    fn network(&mut self, config: &Config) {
+        let network = At::root().key("network");
+        let bridge = &config.network.bridge;
+        let fine = (1..=15).contains(&bridge.len())
+            && bridge.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            && bridge.as_bytes()[0].is_ascii_alphanumeric();
+        if !fine {
+            self.error(
+                &network.key("bridge"),
+                &[],
+                "network.bridge is not a name for a network interface",
+                "use 1 to 15 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
+            );
+        }
+        let at = network.key("subnet");
+        let subnet = config.network.subnet;
+        if subnet.prefix_len() < 8 || subnet.prefix_len() > 30 {
+            self.error(
+                &at,
+                &[],
+                format!("network.subnet {subnet} has an impossible size"),
+                "use a prefix from /8 to /30",
+            );
+            return;
+        }
+        if subnet.addr() != subnet.network() {
+            self.error(
+                &at,
+                &[],
+                format!("network.subnet {subnet} is an address inside a network"),
+                format!("write {}", subnet.trunc()),
+            );
+        }
+        if !subnet.network().is_private() {
+            self.error(
+                &at,
+                &[],
+                format!("network.subnet {subnet} is not a private network"),
+                "use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
+            );
+        }
+        let wanted: u64 = config.pools.iter().map(|pool| u64::from(pool.max())).sum();
+        let capacity = u64::from(config.network.capacity());
+        if wanted > capacity {
+            self.error(
+                &at,
+                &[&At::root().key("pools")],
+                format!("network.subnet {subnet} has addresses for {capacity} machines, but the pools may have {wanted}"),
+                format!("use a prefix of /{} or shorter, or lower max_runners", prefix_for(wanted)),
+            );
+        }
+    }
+
+    fn registries(&mut self, config: &Config) {
+        let list = At::root().key("images").key("insecure_registries");
+        for (index, registry) in config.images.insecure_registries.iter().enumerate() {
+            let fine = !registry.is_empty()
+                && registry.len() <= 255
+                && registry.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+            if !fine {
+                self.error(
+                    &list.index(index),
+                    &[],
+                    format!("images.insecure_registries[{index}] is not a registry's address"),
+                    "write host or host:port, without https:// and without a path",
+                );
+            }
+        }
+    }
+
+    fn github(&mut self, config: &Config) {
+        let at = At::root().key("github");
+        if let Some(github) = &config.github {
+            if github.app_private_key_file.is_none() {
+                self.error(
+                    &at,
+                    &[&at.key("app_private_key"), &at.key("app_private_key_file")],
+                    "github.app_private_key_file is missing",
+                    "name the file with the App's private key",
+                );
+            }
+            self.warn(
+                &at,
+                "the GitHub forge is not available yet: this section is checked but not used",
+                "jobs come from the built-in queue (fireactions run) for now",
+            );
+        }
+    }
+
+    fn pools(&mut self, config: &Config) {
+        let pools = At::root().key("pools");
+        let mut first = HashMap::new();
+        for (index, pool) in config.pools.iter().enumerate() {
+            if first.insert(&pool.name, index).is_some() {
+                self.error(
+                    &pools.index(index).key("name"),
+                    &[],
+                    format!("there are two pools named '{}'", pool.name),
+                    "give each pool a name of its own",
+                );
+            }
+        }
+        if config.pools.is_empty() && self.place(&pools).is_some() && !self.left_out_pools() {
+            self.warn(&pools, "there are no pools, so no job will ever run", "add a pool below 'pools:'");
+        }
+    }
+
+    fn left_out_pools(&self) -> bool {
+        let Value::Map(entries) = &self.root.value else { return false };
+        entries.iter().any(|entry| {
+            entry.key == "pools" && matches!(&entry.value.value, Value::List(items) if !items.is_empty())
+        })
+    }
+
+    fn pool(&mut self, config: &Config, at: &At, pool: &PoolConfig, host: &Host) {
+        let name = &pool.name;
+        match (pool.max_runners, pool.replicas) {
+            (None, None) => self.error(
+                at,
+                &[&at.key("max_runners"), &at.key("replicas")],
+                format!("pool '{name}' has no max_runners"),
+                "add 'max_runners: N', the most machines it may have at once",
+            ),
+            (Some(_), Some(_)) => self.error(
+                &at.key("replicas"),
+                &[&at.key("max_runners")],
+                format!("pool '{name}' has both replicas and max_runners"),
+                "replicas sets both min_runners and max_runners: keep either it or them",
+            ),
+            _ => {}
+        }
+        if pool.replicas.is_none() && pool.max_runners.is_some() && pool.min() > pool.max() {
+            self.error(
+                &at.key("min_runners"),
+                &[&at.key("max_runners")],
+                format!(
+                    "pool '{name}' keeps {} machines ready but may have {} at most",
+                    pool.min(),
+                    pool.max()
+                ),
+                "lower min_runners or raise max_runners",
+            );
+        }
+        if pool.firecracker.kernel_image_path.is_none() && config.kernel.image.is_none() {
+            let kernel = At::root().key("kernel");
+            self.error(
+                at,
+                &[&kernel.key("image"), &at.key("firecracker").key("kernel_image_path")],
+                format!("pool '{name}' has no guest kernel"),
+                "add 'image: /path/to/vmlinuz' below 'kernel:', or firecracker.kernel_image_path to the pool",
+            );
+        }
+        for (place, args) in [
+            (at.key("firecracker").key("kernel_args"), &pool.firecracker.kernel_args),
+            (At::root().key("kernel").key("args"), &config.kernel.args),
+        ] {
+            // x86's COMMAND_LINE_SIZE is 2048, and the driver adds its own part.
+            if args.len() > 1500 || args.chars().any(char::is_control) {
+                self.error(
+                    &place,
+                    &[],
+                    format!("the kernel arguments of pool '{name}' are too long or have control characters"),
+                    "use one line of at most 1500 bytes",
+                );
+            } else if args.split_whitespace().any(|arg| arg.starts_with("fireactions.")) {
+                self.error(
+                    &place,
+                    &[],
+                    format!("the kernel arguments of pool '{name}' contain a 'fireactions.' parameter"),
+                    "remove it: these belong to the server",
+                );
+            }
+        }
+        self.machine_fits(config, at, pool, host);
+        self.pool_network(at, pool);
+        self.deadlines(at, pool);
+        if pool.runner.labels.is_empty() {
+            self.warn(
+                &at.key("runner"),
+                format!("pool '{name}' has no labels, so it serves only jobs that ask for none"),
+                "add 'labels:' below 'runner:'",
+            );
+        }
+    }
+
+    fn machine_fits(&mut self, config: &Config, at: &At, pool: &PoolConfig, host: &Host) {
+        let size = pool.firecracker.machine_config;
+        let machine = at.key("firecracker").key("machine_config");
+        let need = u64::from(size.mem_size_mib) + u64::from(config.host.machine_overhead_mib);
+        let budget = config.budget(host);
+        if budget.memory_mib > 0 && need > budget.memory_mib {
+            self.error(
+                &machine.key("mem_size_mib"),
+                &[&At::root().key("host")],
+                format!(
+                    "a machine of pool '{}' needs {need} MiB with overhead, but the host's budget is {} MiB",
+                    pool.name, budget.memory_mib
+                ),
+                "lower mem_size_mib, or raise host.memory_mib or host.memory_overcommit",
+            );
+        }
+        if budget.vcpus > 0 && u32::from(size.vcpu_count) > budget.vcpus {
+            self.error(
+                &machine.key("vcpu_count"),
+                &[&At::root().key("host")],
+                format!(
+                    "a machine of pool '{}' needs {} vCPUs, but the host's budget is {}",
+                    pool.name, size.vcpu_count, budget.vcpus
+                ),
+                "lower vcpu_count, or raise host.vcpus or host.cpu_overcommit",
+            );
+        }
+    }
+
+    fn pool_network(&mut self, at: &At, pool: &PoolConfig) {
+        let allow = at.key("network").key("allow");
+        for (index, net) in pool.network.allow.iter().enumerate() {
+            if net.addr() != net.network() {
+                self.error(
+                    &allow.index(index),
+                    &[],
+                    format!(
+                        "network.allow[{index}] of pool '{}': {net} is an address inside a network",
+                        pool.name
+                    ),
+                    format!("write {}, or {}/32 for the one address", net.trunc(), net.addr()),
+                );
+            } else if net.contains(&std::net::Ipv4Addr::new(169, 254, 169, 254)) {
+                self.warn(
+                    &allow.index(index),
+                    format!(
+                        "network.allow[{index}] of pool '{}' opens the cloud's metadata service",
+                        pool.name
+                    ),
+                    "jobs could read the host's own cloud credentials: allow a smaller network",
+                );
+            }
+        }
+    }
+
+    fn deadlines(&mut self, at: &At, pool: &PoolConfig) {
+        let place = at.key("deadlines");
+        let set = &pool.deadlines;
+        for (key, value) in [
+            ("image", set.image),
+            ("boot", set.boot),
+            ("agent", set.agent),
+            ("online", set.online),
+            ("job", set.job),
+            ("shutdown", set.shutdown),
+        ] {
+            if value.0.is_zero() {
+                self.error(
+                    &place.key(key),
+                    &[],
+                    format!(
+                        "deadlines.{key} of pool '{}' is zero, so every machine would be late",
+                        pool.name
+                    ),
+                    "use a longer time, such as 60s",
+                );
+            }
+        }
+    }
+}
+
+/// The longest prefix with addresses for so many machines.
+fn prefix_for(machines: u64) -> u32 {
+    (8..=30).rev().find(|prefix| (1_u64 << (32 - prefix)) - 3 >= machines).unwrap_or(8)
+}

@@ -1,0 +1,487 @@
+//! From the tree to the types, with every error and not only the first.
+//!
+//! serde's derived code stops at its first error. Here an error also says which value is to blame; that value
+//! is noted, hidden ("pruned") and the tree is read again, until nothing is wrong. Each round hides at least
+//! one more value, so there are never more rounds than values, and [`MAX_PROBLEMS`] ends it sooner.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::value::StringDeserializer;
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+use crate::problem::{Problem, REFUSED_SECRET};
+use crate::suggest;
+use crate::tree::{Entry, Node, Value};
+
+/// After so many problems the rest is not worth reading.
+const MAX_PROBLEMS: usize = 50;
+
+/// What was read, and what was wrong. The value is missing only when nothing sensible is left of the tree.
+pub(crate) struct Reading<T> {
+    pub(crate) value: Option<T>,
+    pub(crate) problems: Vec<Problem>,
+    /// Ids of values that were left out because of a problem.
+    pub(crate) pruned: HashSet<u32>,
+}
+
+/// Reads a `T`. `pruned` are values that were found to be wrong before.
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(root: &Node, mut pruned: HashSet<u32>) -> Reading<T> {
+    let mut problems: Vec<Problem> = Vec::new();
+    loop {
+        let error = match T::deserialize(Reader { node: root, pruned: &pruned, path: &Path::Root }) {
+            Ok(value) => return Reading { value: Some(value), problems, pruned },
+            Err(error) => error,
+        };
+        let blamed = error.blamed;
+        problems.extend(error.into_problem(root));
+        match blamed {
+            Some(id) if problems.len() < MAX_PROBLEMS && pruned.insert(id) => {}
+            _ => return Reading { value: None, problems, pruned },
+        }
+    }
+}
+
+/// Where in the tree the reader is, as a chain on the stack.
+enum Path<'a> {
+    Root,
+    Key(&'a Path<'a>, &'a str),
+    Index(&'a Path<'a>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Key(Path::Root, key) => f.write_str(key),
+            Self::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// What serde complained about, and about which value.
+#[derive(Debug)]
+pub(crate) struct ReadError {
+    what: What,
+    span: Option<Range<usize>>,
+    path: Option<String>,
+    /// The value to leave out in the next round.
+    blamed: Option<u32>,
+}
+
+#[derive(Debug)]
+enum What {
+    Unknown {
+        field: String,
+        known: &'static [&'static str],
+    },
+    Variant {
+        variant: String,
+        known: &'static [&'static str],
+    },
+    Missing(&'static str),
+    /// A required value is missing because an earlier round left it out: told already.
+    Consequence,
+    Mismatch {
+        expected: String,
+    },
+    Duplicate(String),
+    Other(String),
+}
+
+impl ReadError {
+    fn new(what: What) -> Self {
+        Self { what, span: None, path: None, blamed: None }
+    }
+
+    /// Fills in what is not known yet: the innermost place that an error passes is the right one.
+    fn at(mut self, span: &Range<usize>, path: &Path<'_>) -> Self {
+        if self.span.is_none() {
+            self.span = Some(span.clone());
+            self.path = Some(path.to_string());
+        }
+        self
+    }
+
+    fn blame(mut self, id: u32) -> Self {
+        self.blamed.get_or_insert(id);
+        self
+    }
+
+    fn into_problem(self, root: &Node) -> Option<Problem> {
+        let span = self.span.unwrap_or_else(|| root.span.clone());
+        let path = self.path.unwrap_or_default();
+        let place = |path: &str| if path.is_empty() { String::new() } else { format!(" in {path}") };
+        let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
+        Some(match self.what {
+            What::Consequence => return None,
+            What::Unknown { field, known } => {
+                let known: Vec<&str> =
+                    known.iter().copied().filter(|name| !crate::problem::is_refused(name)).collect();
+                Problem::new(span, format!("unknown key '{field}'{}", place(parent))).help(suggest::for_name(
+                    &field,
+                    &known,
+                    "the keys here are",
+                ))
+            }
+            What::Variant { variant, known } => Problem::new(
+                span,
+                format!("'{variant}' is not a value of {path}"),
+            )
+            .help(suggest::for_name(&variant, known, "the values are")),
+            What::Missing(field) => Problem::new(span, format!("key '{field}' is missing{}", place(&path)))
+                .help(format!("add '{field}: …' here")),
+            What::Duplicate(field) => {
+                Problem::new(span, format!("key '{field}' is given twice{}", place(parent)))
+                    .help("keep one of the two")
+            }
+            What::Mismatch { expected } => Problem::new(span, format!("{path} must be {expected}")),
+            What::Other(message) if message == REFUSED_SECRET => crate::problem::refused(span, &path),
+            What::Other(message) => Problem::new(span, format!("{path}: {message}")),
+        })
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.what)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl de::Error for ReadError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(What::Other(message.to_string()))
+    }
+
+    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::new(What::Mismatch { expected: plain(&expected.to_string()) })
+    }
+
+    fn invalid_value(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::new(What::Mismatch { expected: plain(&expected.to_string()) })
+    }
+
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        Self::new(What::Unknown { field: field.to_owned(), known })
+    }
+
+    fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
+        Self::new(What::Variant { variant: variant.to_owned(), known })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(What::Missing(field))
+    }
+}
+
+/// serde's words for types, as people say them.
+fn plain(expected: &str) -> String {
+    match expected {
+        "a string" => "text".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a section with keys".to_owned(),
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "u32" => "a whole number from 0 to 4294967295".to_owned(),
+        "u64" => "a whole number, 0 or more".to_owned(),
+        "f64" => "a number".to_owned(),
+        other if other.starts_with("struct ") => "a section with keys".to_owned(),
+        other if other.starts_with("IPv4 network") || other.contains("Ipv4Net") => {
+            "an IPv4 network such as 10.0.0.0/8".to_owned()
+        }
+        "IPv4 address" => "an IPv4 address such as 192.0.2.1".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    node: &'a Node,
+    pruned: &'a HashSet<u32>,
+    path: &'a Path<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn mismatch(&self, expected: &dyn de::Expected) -> ReadError {
+        let expected = plain(&expected.to_string());
+        let found = self.node.value.kind();
+        ReadError::new(What::Mismatch { expected: format!("{expected}, not {found}") })
+            .at(&self.node.span, self.path)
+    }
+
+    fn located(&self, error: ReadError) -> ReadError {
+        error.at(&self.node.span, self.path)
+    }
+
+    fn leaf<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, ReadError> {
+        match &self.node.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Signed(value) => visitor.visit_i64(*value),
+            Value::Unsigned(value) => visitor.visit_u64(*value),
+            Value::Float(value) => visitor.visit_f64(*value),
+            Value::Text(value) => visitor.visit_str(value),
+            Value::List(_) | Value::Map(_) => Err(self.mismatch(&visitor)),
+        }
+        .map_err(|error| self.located(error))
+    }
+
+    fn entries(&self, entries: &'a [Entry], fields: &'static [&'static str]) -> Entries<'a> {
+        Entries { reader: *self, entries, next: 0, fields, seen: HashSet::new() }
+    }
+}
+
+macro_rules! leaf {
+    ($($method:ident => $variant:pat,)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+            match self.node.value {
+                $variant => self.leaf(visitor),
+                _ => Err(self.mismatch(&visitor)),
+            }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Reader<'_> {
+    type Error = ReadError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match &self.node.value {
+            Value::List(_) => self.deserialize_seq(visitor),
+            Value::Map(entries) => {
+                visitor.visit_map(self.entries(entries, &[])).map_err(|error| self.located(error))
+            }
+            // Values with their own form (durations, modes) come here, and so do wrong types for them.
+            _ => self.leaf(visitor),
+        }
+    }
+
+    leaf! {
+        deserialize_bool => Value::Bool(_),
+        deserialize_u8 => Value::Unsigned(_) | Value::Signed(_),
+        deserialize_u16 => Value::Unsigned(_) | Value::Signed(_),
+        deserialize_u32 => Value::Unsigned(_) | Value::Signed(_),
+        deserialize_u64 => Value::Unsigned(_) | Value::Signed(_),
+        deserialize_i8 => Value::Unsigned(_) | Value::Signed(_),
+        deserialize_i16 => Value::Unsigned(_) | Value::Signed(_),
+        deserialize_i32 => Value::Unsigned(_) | Value::Signed(_),
+        deserialize_i64 => Value::Unsigned(_) | Value::Signed(_),
+        deserialize_f32 => Value::Float(_) | Value::Unsigned(_) | Value::Signed(_),
+        deserialize_f64 => Value::Float(_) | Value::Unsigned(_) | Value::Signed(_),
+        deserialize_char => Value::Text(_),
+        deserialize_str => Value::Text(_),
+        deserialize_string => Value::Text(_),
+        deserialize_bytes => Value::Text(_),
+        deserialize_byte_buf => Value::Text(_),
+        deserialize_identifier => Value::Text(_),
+        deserialize_unit => Value::Null,
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self.node.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &str, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &str, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match &self.node.value {
+            Value::List(items) => {
+                visitor.visit_seq(Items { reader: self, items, next: 0 }).map_err(|error| self.located(error))
+            }
+            _ => Err(self.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match &self.node.value {
+            Value::Map(entries) => {
+                visitor.visit_map(self.entries(entries, &[])).map_err(|error| self.located(error))
+            }
+            _ => Err(self.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        let Value::Map(entries) = &self.node.value else {
+            return Err(self.mismatch(&visitor));
+        };
+        visitor.visit_map(self.entries(entries, fields)).map_err(|mut error| {
+            if let What::Missing(field) = error.what
+                && error.span.is_none()
+            {
+                if let Some(entry) = entries.iter().find(|entry| entry.key == field) {
+                    let path = Path::Key(self.path, field);
+                    error.what = if self.pruned.contains(&entry.value.id) {
+                        What::Consequence
+                    } else {
+                        What::Other("a value is missing after the colon".to_owned())
+                    };
+                    return error.at(&entry.key_span, &path);
+                }
+                // Only the first key is underlined, not the whole section.
+                let first = entries.first().map_or(&self.node.span, |entry| &entry.key_span);
+                return error.at(first, self.path);
+            }
+            self.located(error)
+        })
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        match &self.node.value {
+            Value::Text(text) => visitor.visit_enum(UnitVariant(text)).map_err(|error| self.located(error)),
+            other => {
+                let message = format!("one of its named values, not {}", other.kind());
+                Err(self.located(ReadError::new(What::Mismatch { expected: message })))
+            }
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_unit()
+    }
+}
+
+struct Items<'a> {
+    reader: Reader<'a>,
+    items: &'a [Node],
+    next: usize,
+}
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = ReadError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
+        while let Some(item) = self.items.get(self.next) {
+            let path = Path::Index(self.reader.path, self.next);
+            self.next += 1;
+            if self.reader.pruned.contains(&item.id) {
+                continue;
+            }
+            return seed
+                .deserialize(Reader { node: item, pruned: self.reader.pruned, path: &path })
+                .map(Some)
+                .map_err(|error| error.at(&item.span, &path).blame(item.id));
+        }
+        Ok(None)
+    }
+}
+
+struct Entries<'a> {
+    reader: Reader<'a>,
+    entries: &'a [Entry],
+    /// Index after the entry whose key was read last.
+    next: usize,
+    /// The keys of one of our own sections; none for free-form data.
+    fields: &'static [&'static str],
+    seen: HashSet<&'a str>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = ReadError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
+        while let Some(entry) = self.entries.get(self.next) {
+            self.next += 1;
+            if self.reader.pruned.contains(&entry.value.id) {
+                continue;
+            }
+            let path = Path::Key(self.reader.path, &entry.key);
+            let fail = |error: ReadError| error.at(&entry.key_span, &path).blame(entry.value.id);
+            if !self.seen.insert(&entry.key) {
+                return Err(fail(ReadError::new(What::Duplicate(entry.key.clone()))));
+            }
+            // `key:` without a value leaves the default, in our own sections; in free-form data it counts.
+            if matches!(entry.value.value, Value::Null) && self.fields.contains(&entry.key.as_str()) {
+                continue;
+            }
+            return seed.deserialize(StringDeserializer::new(entry.key.clone())).map(Some).map_err(fail);
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
+        let Some(entry) = self.next.checked_sub(1).and_then(|index| self.entries.get(index)) else {
+            return Err(de::Error::custom("a value was read before its key"));
+        };
+        let path = Path::Key(self.reader.path, &entry.key);
+        seed.deserialize(Reader { node: &entry.value, pruned: self.reader.pruned, path: &path })
+            .map_err(|error| error.at(&entry.value.span, &path).blame(entry.value.id))
+    }
+}
+
+/// A plain name as an enum's variant; our enums carry no data.
+struct UnitVariant<'a>(&'a str);
+
+impl<'de> EnumAccess<'de> for UnitVariant<'_> {
+    type Error = ReadError;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), ReadError> {
+        let value = seed.deserialize(StringDeserializer::<ReadError>::new(self.0.to_owned()))?;
+        Ok((value, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for UnitVariant<'_> {
+    type Error = ReadError;
+
+    fn unit_variant(self) -> Result<(), ReadError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, ReadError> {
+        Err(de::Error::custom("this value cannot carry data"))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, ReadError> {
+        Err(de::Error::custom("this value cannot carry data"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, ReadError> {
+        Err(de::Error::custom("this value cannot carry data"))
+    }
+}

@@ -1,0 +1,209 @@
+//! What is wrong with a file, and how it is shown.
+
+use std::fmt::{self, Write as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Marks the error of a key whose value is a secret. Never shown itself.
+pub(crate) const REFUSED_SECRET: &str = "\u{0}refused secret";
+
+/// Keys that are refused because they hold a secret, and what to use instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("app_private_key", "put the key into a file and name it with 'app_private_key_file'"),
+    ("api_token", "put the token into a file and name it with 'api_token_file'"),
+    ("basic_auth_enabled", "remove it; put a bearer token into a file and name it with 'api_token_file'"),
+    ("basic_auth_users", "remove it; put a bearer token into a file and name it with 'api_token_file'"),
+];
+
+/// Longest part of a line that is shown, in characters.
+const MAX_SHOWN: usize = 120;
+
+pub(crate) fn is_refused(key: &str) -> bool {
+    REFUSED.iter().any(|(name, _)| *name == key)
+}
+
+pub(crate) fn refused(span: Range<usize>, path: &str) -> Problem {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let help = REFUSED.iter().find(|(name, _)| *name == key).map_or("", |(_, help)| *help);
+    let message = if key.starts_with("basic_auth") {
+        format!("{path}: basic authentication is not supported, and passwords do not belong in this file")
+    } else {
+        format!("{path}: secrets do not belong in this file")
+    };
+    Problem::new(span, message).help(format!("{help} (an absolute path, or credential:NAME of systemd)"))
+}
+
+/// One problem, at a place of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    span: Range<usize>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), help: None }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// A mistake or a warning, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// Line, from 1; 0 when the file as a whole is meant.
+    pub line: usize,
+    /// Column in characters, from 1; 0 when the file as a whole is meant.
+    pub column: usize,
+    /// What is wrong. One line.
+    pub message: String,
+    /// What to do about it. One line.
+    pub help: Option<String>,
+    /// The line with secrets, controls and its far end taken out, and the place in it to underline.
+    excerpt: Option<(String, Range<usize>)>,
+}
+
+impl Diagnostic {
+    pub(crate) fn whole(file: &Path, message: String, help: Option<&str>) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            message: clean(&message),
+            help: help.map(str::to_owned),
+            excerpt: None,
+        }
+    }
+
+    pub(crate) fn new(file: &Path, text: &str, problem: &Problem) -> Self {
+        let mut at = problem.span.start.min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let full = text[start..].lines().next().unwrap_or("");
+        let column = text[start..at].chars().count();
+        let length = text
+            .get(at..problem.span.end.min(text.len()))
+            .map_or(1, |marked| marked.lines().next().unwrap_or("").trim_end().chars().count().max(1));
+        Self {
+            file: file.to_owned(),
+            line: text[..start].matches('\n').count() + 1,
+            column: column + 1,
+            message: clean(&problem.message),
+            help: problem.help.as_deref().map(clean),
+            excerpt: Some(excerpt(full, column..column + length)),
+        }
+    }
+}
+
+/// Cuts a line around what is marked and takes out what must not be shown.
+fn excerpt(line: &str, marked: Range<usize>) -> (String, Range<usize>) {
+    let shown = hide_secret(line);
+    let length = shown.chars().count();
+    let marked = marked.start.min(length)..marked.end.min(length.max(1)).max(marked.start.min(length) + 1);
+    let first = if marked.start > MAX_SHOWN * 2 / 3 { marked.start - MAX_SHOWN / 3 } else { 0 };
+    let part: String = shown.chars().skip(first).take(MAX_SHOWN).map(visible).collect();
+    let start = marked.start - first;
+    (part, start..(marked.end - first).clamp(start + 1, MAX_SHOWN.max(start + 1)))
+}
+
+/// Everything after the colon of a key that may hold a secret is hidden, and so is any line without a key that
+/// could be a part of one.
+fn hide_secret(line: &str) -> String {
+    let body = line.trim_start().trim_start_matches("- ");
+    let Some((key, value)) = body.split_once(':') else {
+        let bare = body.trim_end();
+        let opaque = bare.len() >= 24 && !bare.contains(' ') || bare.starts_with("-----");
+        return if opaque { "…".to_owned() } else { line.to_owned() };
+    };
+    let name = key.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    let secretive =
+        ["key", "token", "secret", "passw", "auth", "credential"].iter().any(|word| name.contains(word));
+    let harmless = name.ends_with("_file")
+        && (value.trim_start().starts_with(['/', '"', '\'']) || value.contains("credential:"));
+    if secretive && !harmless && !value.trim().is_empty() {
+        let kept = line.len() - value.len();
+        return format!("{} …", &line[..kept]);
+    }
+    line.to_owned()
+}
+
+/// A control character would move the caret, or the terminal.
+fn visible(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        c if c.is_control() || is_invisible(c) => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// Direction marks and the like, with which a text can look like another one.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A message of one line and bounded length, whatever the file brought into it.
+fn clean(message: &str) -> String {
+    const MAX: usize = 600;
+    let mut text: String =
+        message.chars().take(MAX).map(|c| if c == '\n' { ' ' } else { visible(c) }).collect();
+    if message.chars().nth(MAX).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        write!(f, " {}", self.message)?;
+        if let Some((line, marked)) = &self.excerpt {
+            let number = self.line.to_string();
+            let margin = " ".repeat(number.len());
+            let carets = "^".repeat(marked.len());
+            write!(f, "\n{margin} |\n{number} | {line}\n{margin} | {}{carets}", " ".repeat(marked.start))?;
+            if let Some(help) = &self.help {
+                write!(f, "\n{margin} = help: {help}")?;
+            }
+        } else if let Some(help) = &self.help {
+            write!(f, "\n  = help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is wrong with a file, in the file's order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors {
+    /// At least one.
+    pub errors: Vec<Diagnostic>,
+}
+
+impl ConfigErrors {
+    pub(crate) fn one(error: Diagnostic) -> Self {
+        Self { errors: vec![error] }
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        for error in &self.errors {
+            write!(text, "{error}\n\n")?;
+        }
+        match self.errors.len() {
+            0 | 1 => f.write_str(text.trim_end()),
+            count => write!(f, "{text}{count} problems in the configuration; nothing was changed"),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The image store.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{AbsolutePath, Duration};
+
+/// The image store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImagesConfig {
+    /// Images that no machine uses are removed, the longest unused first, while the store is larger than this,
+    /// in MiB; no limit when absent.
+    #[schemars(range(min = 16), example = 20480)]
+    pub max_size_mib: Option<u64>,
+    /// Images that nobody used for this long are removed; never when absent.
+    #[schemars(example = "30d")]
+    pub unused_for: Option<Duration>,
+    /// What an image may cost.
+    pub limits: ImageLimits,
+    /// Registries (`host[:port]`) that are spoken to without TLS. Loopback registries need not be listed.
+    #[schemars(example = ["registry.lan:5000"])]
+    pub insecure_registries: Vec<String>,
+    /// Docker's `config.json` with registry credentials and credential helpers; anonymous when absent.
+    #[schemars(example = "/root/.docker/config.json")]
+    pub docker_config: Option<AbsolutePath>,
+}
+
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        Self {
+            max_size_mib: None,
+            unused_for: None,
+            limits: ImageLimits::default(),
+            insecure_registries: Vec::new(),
+            docker_config: None,
+        }
+    }
+}
+
+/// Limits of one image; a larger one is refused with a clear error and leaves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageLimits {
+    /// Most layers.
+    #[schemars(range(min = 1, max = 4096))]
+    pub max_layers: u32,
+    /// Most compressed bytes of all layers, in MiB.
+    #[schemars(range(min = 1))]
+    pub max_compressed_mib: u64,
+    /// Most uncompressed bytes of all layers, in MiB.
+    #[schemars(range(min = 1))]
+    pub max_unpacked_mib: u64,
+    /// Most files, directories and links in all layers.
+    #[schemars(range(min = 1))]
+    pub max_entries: u64,
+}
+
+impl Default for ImageLimits {
+    fn default() -> Self {
+        Self {
+            max_layers: 256,
+            max_compressed_mib: 20 * 1024,
+            max_unpacked_mib: 64 * 1024,
+            max_entries: 5_000_000,
+        }
+    }
+}

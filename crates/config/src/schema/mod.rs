@@ -1,0 +1,26 @@
+//! The configuration file as types. The doc comment of a field is its reference documentation: the page
+//! `docs/reference/config.md` is generated from here.
+
+mod github;
+mod host;
+mod images;
+mod local;
+mod network;
+mod pool;
+mod server;
+mod values;
+mod vmm;
+
+pub use github::GithubConfig;
+pub use host::HostConfig;
+pub use images::{ImageLimits, ImagesConfig};
+pub use local::{LocalConfig, ShutdownConfig};
+pub use network::NetworkConfig;
+pub use pool::{
+    DeadlinesConfig, FirecrackerConfig, HostPort, InitSetting, MachineConfig, PoolConfig, PoolNetworkConfig,
+    PullSetting, RunnerConfig,
+};
+pub use server::{Config, LogFormat, LogLevel, MetricsConfig};
+pub(crate) use values::RefusedSecret;
+pub use values::{AbsolutePath, CommandName, Duration, GroupName, ListenAddress, Mode, SecretFile};
+pub use vmm::{Accel, Driver, KernelConfig, VmmConfig};

@@ -1,0 +1,44 @@
+//! The bridge that all machines are on.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The bridge that all machines are on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// Name of the bridge. The server makes and removes it.
+    #[schemars(length(min = 1, max = 15))]
+    pub bridge: String,
+    /// IPv4 network of the machines; its first address is the bridge's own.
+    #[schemars(with = "String")]
+    pub subnet: Ipv4Net,
+    /// Whether the machines' packets leave the host under the host's own address.
+    pub nat: bool,
+    /// DNS servers told to the guests; they must be reachable under the pool's network rules.
+    #[schemars(with = "Vec<String>")]
+    pub dns: Vec<Ipv4Addr>,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        let first = Ipv4Addr::new(172, 30, 0, 0);
+        Self {
+            bridge: "fireactions0".to_owned(),
+            subnet: Ipv4Net::new_assert(first, 22),
+            nat: true,
+            dns: vec![Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(9, 9, 9, 9)],
+        }
+    }
+}
+
+impl NetworkConfig {
+    /// How many machines the subnet has addresses for: all but the network's, the broadcast and the bridge's.
+    pub fn capacity(&self) -> u32 {
+        let addresses = 1_u64 << (32 - u32::from(self.subnet.prefix_len()));
+        u32::try_from(addresses.saturating_sub(3)).unwrap_or(u32::MAX)
+    }
+}

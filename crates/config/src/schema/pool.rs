@@ -1,0 +1,296 @@
+//! One pool.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fireactions_model as model;
+use ipnet::Ipv4Net;
+use model::{ImageRef, Label, PoolName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{AbsolutePath, CommandName, Duration};
+
+/// One pool of machines that are all made the same way.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolConfig {
+    /// The pool's name, unique in the file.
+    #[schemars(with = "String", example = &"default")]
+    pub name: PoolName,
+    /// Machines that are kept ready while there is no work.
+    #[serde(default)]
+    #[schemars(range(max = 65536))]
+    pub min_runners: Option<u32>,
+    /// Most machines at once. Needed unless `replicas` is given.
+    #[schemars(range(min = 1, max = 65536), example = 10)]
+    pub max_runners: Option<u32>,
+    /// Sets both `min_runners` and `max_runners`, as some existing files do.
+    #[schemars(range(min = 1, max = 65536), example = 5)]
+    pub replicas: Option<u32>,
+    /// What the machines are for, and their root image.
+    pub runner: RunnerConfig,
+    /// What the machines are made of. The name is that of existing files; it holds for every `vmm.driver`.
+    #[serde(default)]
+    pub firecracker: FirecrackerConfig,
+    /// Size of a machine's writable disk, in MiB. It is sparse: only what is written takes space on the host.
+    #[serde(default = "default_disk")]
+    #[schemars(range(min = 16, max = 16_777_216))]
+    pub disk_size_mib: u32,
+    /// Who is PID 1 in the guest.
+    #[serde(default)]
+    pub init: InitSetting,
+    /// What the machines may reach: by default the public internet by IPv4, and nothing else.
+    #[serde(default)]
+    pub network: PoolNetworkConfig,
+    /// How long each step of a machine may take.
+    #[serde(default)]
+    pub deadlines: DeadlinesConfig,
+}
+
+const fn default_disk() -> u32 {
+    10 * 1024
+}
+
+/// What the machines are for.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunnerConfig {
+    /// Prefix of the runners' names at a forge; the pool's name when absent.
+    #[serde(default)]
+    #[schemars(example = &"ci")]
+    pub name: Option<String>,
+    /// Root image: a registry reference, `oci:/directory[:tag]` or `oci-archive:/file[:tag]`.
+    #[schemars(with = "String", example = "docker.io/library/debian:12")]
+    pub image: ImageRef,
+    /// When the image is looked up at its source.
+    #[serde(default)]
+    pub image_pull_policy: PullSetting,
+    /// A job is served when all labels it asks for are in this list. Upper and lower case are the same.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>", example = ["self-hosted", "debian"])]
+    pub labels: Vec<Label>,
+    /// Runner group of the GitHub forge. Kept, not used yet.
+    #[serde(default)]
+    #[schemars(example = 1)]
+    pub group_id: Option<u64>,
+    /// Organization of the GitHub forge. Kept, not used yet.
+    #[serde(default)]
+    #[schemars(example = "example-org")]
+    pub organization: Option<String>,
+}
+
+/// When an image is looked up at its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum PullSetting {
+    /// For every machine: the tag may have moved.
+    Always,
+    /// When it is not in the store.
+    #[default]
+    IfNotPresent,
+    /// Never; an absent image is an error.
+    Never,
+}
+
+/// What the machines are made of.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FirecrackerConfig {
+    /// Firecracker's own binary. Kept, not used by the QEMU driver.
+    #[schemars(example = &"firecracker")]
+    pub binary_path: Option<CommandName>,
+    /// Guest kernel (`vmlinux` or `bzImage`); `kernel.image` when absent.
+    #[schemars(example = "/var/lib/fireactions/vmlinux")]
+    pub kernel_image_path: Option<AbsolutePath>,
+    /// Module directory that belongs to `kernel_image_path`.
+    pub kernel_modules_path: Option<AbsolutePath>,
+    /// Appended to the kernel command line.
+    pub kernel_args: String,
+    /// Size of a machine.
+    pub machine_config: MachineConfig,
+    /// Free-form data handed to the guest.
+    #[schemars(example = BTreeMap::from([("team", "platform")]))]
+    pub metadata: BTreeMap<String, serde_json::Value>,
+}
+
+/// Size of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MachineConfig {
+    /// Guest memory in MiB.
+    #[schemars(range(min = 64, max = 16_777_216))]
+    pub mem_size_mib: u32,
+    /// Virtual CPUs.
+    #[schemars(range(min = 1, max = 64))]
+    pub vcpu_count: u8,
+}
+
+impl Default for MachineConfig {
+    fn default() -> Self {
+        Self { mem_size_mib: 1024, vcpu_count: 1 }
+    }
+}
+
+/// Who is PID 1 in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InitSetting {
+    /// The fireactions agent: the fastest start, any image.
+    #[default]
+    Agent,
+    /// The image's own `/sbin/init`; the agent runs beside it.
+    Image,
+}
+
+/// What the machines may reach.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolNetworkConfig {
+    /// Private or link-local IPv4 networks that are opened.
+    #[schemars(with = "Vec<String>", example = ["10.20.0.0/16"])]
+    pub allow: Vec<Ipv4Net>,
+    /// Ports on the host's bridge address that are opened, as `tcp/PORT` or `udp/PORT`.
+    #[schemars(example = ["tcp/3128"])]
+    pub host_ports: Vec<HostPort>,
+    /// Bandwidth limit of each machine, each way, in Mbit/s; none when absent.
+    #[schemars(range(min = 1, max = 1_000_000), example = 200)]
+    pub bandwidth_mbit: Option<u32>,
+    /// Most simultaneous connections of each machine; 0 is no limit.
+    pub max_connections: u32,
+}
+
+/// A port of the host, `tcp/PORT` or `udp/PORT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct HostPort(pub model::PortRule);
+
+impl TryFrom<String> for HostPort {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let rule =
+            || "this is not a port: write tcp/PORT or udp/PORT, with a port from 1 to 65535".to_owned();
+        let (protocol, port) = text.split_once('/').ok_or_else(rule)?;
+        let protocol = match protocol {
+            "tcp" => model::Protocol::Tcp,
+            "udp" => model::Protocol::Udp,
+            _ => return Err(rule()),
+        };
+        match port.parse::<u16>() {
+            Ok(port) if port > 0 => Ok(Self(model::PortRule { protocol, port })),
+            _ => Err(rule()),
+        }
+    }
+}
+
+impl From<HostPort> for String {
+    fn from(HostPort(rule): HostPort) -> Self {
+        let protocol = match rule.protocol {
+            model::Protocol::Tcp => "tcp",
+            model::Protocol::Udp => "udp",
+        };
+        format!("{protocol}/{}", rule.port)
+    }
+}
+
+/// How long each step of a machine may take. A machine that is late is destroyed, and the pool waits a little
+/// before the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadlinesConfig {
+    /// Image pull and conversion.
+    pub image: Duration,
+    /// Start of the VMM until the guest agent's first word.
+    pub boot: Duration,
+    /// The agent's first word until the machine is ready.
+    pub agent: Duration,
+    /// Work delivered until its process runs.
+    pub online: Duration,
+    /// A ready machine without work is replaced by a fresh one after this; `0s` is never.
+    pub idle: Duration,
+    /// The longest a job may run. A job's own timeout can only be shorter.
+    pub job: Duration,
+    /// From the request to power off until the machine is killed.
+    pub shutdown: Duration,
+}
+
+impl Default for DeadlinesConfig {
+    fn default() -> Self {
+        let model = model::Deadlines::default();
+        Self {
+            image: Duration(model.image),
+            boot: Duration(model.boot),
+            agent: Duration(model.agent),
+            online: Duration(model.online),
+            idle: Duration(model.idle),
+            job: Duration(model.job),
+            shutdown: Duration(model.shutdown),
+        }
+    }
+}
+
+impl PoolConfig {
+    /// Machines kept ready.
+    pub fn min(&self) -> u32 {
+        self.min_runners.or(self.replicas).unwrap_or(0)
+    }
+
+    /// Most machines at once. Checked to be there when the file was read.
+    pub fn max(&self) -> u32 {
+        self.max_runners.or(self.replicas).unwrap_or(0)
+    }
+
+    /// The pool as the engine wants it.
+    pub fn spec(&self) -> model::PoolSpec {
+        let size = self.firecracker.machine_config;
+        model::PoolSpec {
+            name: self.name.clone(),
+            min_runners: self.min(),
+            max_runners: self.max(),
+            labels: self.runner.labels.iter().cloned().collect(),
+            shape: model::Shape {
+                image: self.runner.image.clone(),
+                vcpus: size.vcpu_count,
+                memory_mib: size.mem_size_mib,
+                disk_mib: self.disk_size_mib,
+            },
+            pull: match self.runner.image_pull_policy {
+                PullSetting::Always => model::PullPolicy::Always,
+                PullSetting::IfNotPresent => model::PullPolicy::IfNotPresent,
+                PullSetting::Never => model::PullPolicy::Never,
+            },
+            kernel: model::KernelSpec {
+                image: self.firecracker.kernel_image_path.clone().map(PathBuf::from),
+                modules: self.firecracker.kernel_modules_path.clone().map(PathBuf::from),
+                args: self.firecracker.kernel_args.clone(),
+            },
+            init: match self.init {
+                InitSetting::Agent => model::InitMode::Agent,
+                InitSetting::Image => model::InitMode::Image,
+            },
+            network: model::NetworkPolicy {
+                allow: self.network.allow.clone(),
+                host_ports: self.network.host_ports.iter().map(|port| port.0).collect(),
+                bandwidth_mbit: self.network.bandwidth_mbit,
+                max_connections: self.network.max_connections,
+            },
+            deadlines: self.deadlines.spec(),
+            metadata: serde_json::Value::Object(self.firecracker.metadata.clone().into_iter().collect()),
+        }
+    }
+}
+
+impl DeadlinesConfig {
+    fn spec(self) -> model::Deadlines {
+        model::Deadlines {
+            image: self.image.0,
+            boot: self.boot.0,
+            agent: self.agent.0,
+            online: self.online.0,
+            idle: self.idle.0,
+            job: self.job.0,
+            shutdown: self.shutdown.0,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The virtual machine monitor and the default guest kernel.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{AbsolutePath, CommandName};
+
+/// The virtual machine monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VmmConfig {
+    /// Which program runs the machines.
+    pub driver: Driver,
+    /// QEMU's x86_64 system emulator: an absolute path, or a name in `PATH`.
+    pub qemu_binary: CommandName,
+    /// Whether the CPU's virtualization is used. `auto` tries whether `/dev/kvm` really runs a guest and
+    /// remembers the answer.
+    pub accel: Accel,
+    /// First user and group id of the machines' processes. Each machine runs under `uid_base` plus its slot
+    /// number; nothing else on the host may use these ids.
+    #[schemars(range(min = 65536, max = 2_147_000_000))]
+    pub uid_base: u32,
+    /// Most of a machine's console output that is kept, in KiB.
+    #[schemars(range(min = 16, max = 1_048_576))]
+    pub console_max_kib: u32,
+    /// Control group below which each machine gets its own.
+    pub cgroup_parent: String,
+}
+
+impl Default for VmmConfig {
+    fn default() -> Self {
+        Self {
+            driver: Driver::Qemu,
+            qemu_binary: CommandName::fixed("qemu-system-x86_64"),
+            accel: Accel::Auto,
+            // Above the range that systemd gives to containers (524288 to 1879048191).
+            uid_base: 1_900_000_000,
+            console_max_kib: 1024,
+            cgroup_parent: "fireactions".to_owned(),
+        }
+    }
+}
+
+/// Which program runs the machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// QEMU's `microvm` machine.
+    Qemu,
+    /// Firecracker. Not available yet; it is an error to choose it.
+    Firecracker,
+}
+
+/// Whether the CPU's virtualization is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Accel {
+    /// KVM where it really runs a guest, emulation otherwise.
+    Auto,
+    /// KVM; the server does not start without.
+    Kvm,
+    /// Emulation: slow, but runs everywhere.
+    Tcg,
+}
+
+/// The guest kernel of pools that do not name their own.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KernelConfig {
+    /// An uncompressed `vmlinux` or a `bzImage`. Needed unless every pool has a `kernel_image_path`.
+    #[schemars(example = "/var/lib/fireactions/kernel/vmlinuz")]
+    pub image: Option<AbsolutePath>,
+    /// The kernel's module directory (`/lib/modules/VERSION`), for kernels that have virtio, overlay or squashfs
+    /// as modules.
+    #[schemars(example = "/var/lib/fireactions/kernel/lib/modules/6.1.0-40-cloud-amd64")]
+    pub modules: Option<AbsolutePath>,
+    /// Appended to every guest's kernel command line, before a pool's own `kernel_args`.
+    pub args: String,
+}

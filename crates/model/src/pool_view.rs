@@ -1,0 +1,56 @@
+//! A pool as others see it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{MachineState, PoolName, PoolSpec};
+
+/// What operators changed while the server runs. Kept over restarts, until taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PoolOverride {
+    /// No new machines are begun and idle ones are let go; running jobs end in peace.
+    pub paused: bool,
+    /// Minimum and maximum that replace the configuration's.
+    pub scale: Option<(u32, u32)>,
+}
+
+/// The pool waits before it begins the next machine, because the last ones failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// Failures in a row.
+    pub failures: u32,
+    /// No machine is begun before this.
+    pub until: Timestamp,
+    /// What the last failure said.
+    pub reason: String,
+}
+
+/// A pool as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolView {
+    /// As configured.
+    pub spec: PoolSpec,
+    /// An operator paused it.
+    pub paused: bool,
+    /// Minimum that counts now.
+    pub min_runners: u32,
+    /// Maximum that counts now.
+    pub max_runners: u32,
+    /// Machines by state; states without machines are absent.
+    pub machines: BTreeMap<MachineState, u32>,
+    /// Jobs waiting for this pool, as last heard from the forge.
+    pub queued: u32,
+    /// Set while the pool waits after failures.
+    pub backoff: Option<Backoff>,
+    /// Why wanted machines are not begun (host full, at the maximum, forge out of reach), for people.
+    pub waiting_for: Option<String>,
+}
+
+impl PoolView {
+    /// The pool's name.
+    pub const fn name(&self) -> &PoolName {
+        &self.spec.name
+    }
+}
