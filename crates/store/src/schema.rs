@@ -1,0 +1,91 @@
+//! The schema and its versions. A version is a file of SQL in `migrations/`; the database remembers in
+//! `user_version` how many it has had.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::StoreError;
+
+/// "fire" in ASCII: `file(1)` and we can tell our databases from others.
+const APPLICATION_ID: i64 = 0x6669_7265;
+
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+/// Brings the database to the newest schema. Each version is one transaction: a crash leaves it at a
+/// whole version, and the next start goes on.
+pub(crate) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    apply(db, path, MIGRATIONS)
+}
+
+fn apply(db: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), StoreError> {
+    let number = |db: &Connection, name: &str| {
+        db.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(StoreError::sql("read its own version"))
+    };
+    let application = number(db, "application_id")?;
+    let version = number(db, "user_version")?;
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    if application != APPLICATION_ID && (application != 0 || version != 0) {
+        return Err(StoreError::Foreign { path: path.to_owned(), found: application });
+    }
+    if version > known {
+        return Err(StoreError::TooNew { path: path.to_owned(), found: version, known });
+    }
+    for (next, sql) in (1_i64..).zip(migrations).filter(|(next, _)| *next > version) {
+        let tx = db.transaction().map_err(StoreError::sql("begin a migration"))?;
+        tx.execute_batch(sql).map_err(StoreError::sql("migrate its schema"))?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)
+            .and_then(|()| tx.pragma_update(None, "user_version", next))
+            .map_err(StoreError::sql("write its version"))?;
+        tx.commit().map_err(StoreError::sql("commit a migration"))?;
+        tracing::info!(version = next, "state database migrated");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);";
+    const TWO: &str = "ALTER TABLE a ADD COLUMN y INTEGER; UPDATE a SET y = x + 1;";
+    const BROKEN: &str = "ALTER TABLE a ADD COLUMN z INTEGER; SELECT nonsense FROM nowhere;";
+
+    fn version(db: &Connection) -> i64 {
+        db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn versions_are_applied_once_and_in_order() {
+        let mut db = Connection::open_in_memory().unwrap();
+        apply(&mut db, Path::new("db"), &[ONE]).unwrap();
+        apply(&mut db, Path::new("db"), &[ONE, TWO]).unwrap();
+        apply(&mut db, Path::new("db"), &[ONE, TWO]).unwrap();
+        assert_eq!(version(&db), 2);
+        assert_eq!(db.query_row("SELECT y FROM a", [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_failed_version_leaves_the_one_before() {
+        let mut db = Connection::open_in_memory().unwrap();
+        apply(&mut db, Path::new("db"), &[ONE, BROKEN]).unwrap_err();
+        assert_eq!(version(&db), 1);
+        assert!(db.prepare("SELECT z FROM a").is_err());
+        apply(&mut db, Path::new("db"), &[ONE, TWO]).unwrap();
+        assert_eq!(version(&db), 2);
+    }
+
+    #[test]
+    fn newer_and_foreign_databases_are_refused() {
+        let mut db = Connection::open_in_memory().unwrap();
+        apply(&mut db, Path::new("db"), &[ONE, TWO]).unwrap();
+        let error = apply(&mut db, Path::new("db"), &[ONE]).unwrap_err();
+        assert!(matches!(error, StoreError::TooNew { found: 2, known: 1, .. }), "{error}");
+
+        let mut other = Connection::open_in_memory().unwrap();
+        other.pragma_update(None, "user_version", 7).unwrap();
+        let error = apply(&mut other, Path::new("db"), &[ONE]).unwrap_err();
+        assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    }
+}
