@@ -1,0 +1,169 @@
+//! The machines of a server, and the pool's hands on them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fireactions_guest_proto::host::Link;
+use fireactions_model::{CreateError, MachineId, MachineView, Machines, NewMachine, RetireError};
+use fireactions_store::NewMachineRow;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::life::{Ask, Asks, live};
+use crate::parts::Parts;
+use crate::record::Record;
+
+/// A machine answers a request between two awaits; this long means that its task hangs in the forge.
+const RETIRE_DEADLINE: Duration = Duration::from_secs(30);
+/// Requests waiting at one machine.
+const ASK_QUEUE: usize = 8;
+
+/// Every machine of this server. Clones share it.
+#[derive(Clone)]
+pub struct Machinery {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    views: Arc<Views>,
+    tasks: Mutex<HashMap<MachineId, mpsc::Sender<Ask>>>,
+    closed: AtomicBool,
+}
+
+/// What others see of the machines.
+pub(crate) struct Views {
+    map: Mutex<BTreeMap<MachineId, MachineView>>,
+    links: Mutex<HashMap<MachineId, Link>>,
+    changed: Notify,
+}
+
+/// A lock whose holder never leaves it half-changed: a panic in between is no reason to stop the others.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Views {
+    pub(crate) fn put(&self, view: MachineView) {
+        lock(&self.map).insert(view.id.clone(), view);
+        self.changed.notify_one();
+    }
+
+    /// The machine's agent can be talked to.
+    pub(crate) fn linked(&self, id: &MachineId, link: Link) {
+        lock(&self.links).insert(id.clone(), link);
+    }
+
+    pub(crate) fn remove(&self, id: &MachineId) {
+        lock(&self.map).remove(id);
+        lock(&self.links).remove(id);
+        self.changed.notify_one();
+    }
+}
+
+impl Machinery {
+    /// No machine is made or looked for yet: call [`Machinery::recover`] first.
+    pub fn new(parts: Parts) -> Self {
+        let views =
+            Arc::new(Views { map: Mutex::default(), links: Mutex::default(), changed: Notify::new() });
+        let inner = Inner { parts, views, tasks: Mutex::default(), closed: AtomicBool::new(false) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.inner.parts
+    }
+
+    /// One machine.
+    pub fn view(&self, id: &MachineId) -> Option<MachineView> {
+        lock(&self.inner.views.map).get(id).cloned()
+    }
+
+    /// The agent of a machine that has one, for `exec` and `login`.
+    pub fn link(&self, id: &MachineId) -> Option<Link> {
+        lock(&self.inner.views.links).get(id).cloned()
+    }
+
+    /// Where a machine's console log is.
+    pub fn console(&self, id: &MachineId) -> PathBuf {
+        self.inner.parts.settings.machine_dir(id).join("console.log")
+    }
+
+    /// Takes no new machines from now on.
+    pub(crate) fn close(&self) {
+        self.inner.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks without waiting. A full queue means that the machine has been asked already.
+    pub(crate) fn ask(&self, id: &MachineId, ask: Ask) {
+        if let Some(task) = lock(&self.inner.tasks).get(id) {
+            let _ = task.try_send(ask);
+        }
+    }
+}
+
+#[async_trait]
+impl Machines for Machinery {
+    async fn create(&self, new: NewMachine) -> Result<MachineId, CreateError> {
+        let parts = &self.inner.parts;
+        if self.inner.closed.load(Ordering::SeqCst) {
+            return Err(CreateError::Closed);
+        }
+        let Some(pool) = parts.settings.pools.get(&new.pool).cloned() else {
+            return Err(CreateError::NoPool(new.pool));
+        };
+        let row = parts
+            .store
+            .insert_machine(NewMachineRow {
+                id: MachineId::from_random(rand::random()),
+                pool: new.pool,
+                shape: new.shape,
+                max_slots: parts.network.capacity(),
+            })
+            .await
+            .map_err(|e| CreateError::Store(e.to_string()))?;
+        let id = row.id.clone();
+        let view = row.view(parts.network.address(row.slot));
+        let record =
+            Record::new(parts.store.clone(), parts.events.clone(), Arc::clone(&self.inner.views), row, view);
+        let (sender, receiver) = mpsc::channel(ASK_QUEUE);
+        lock(&self.inner.tasks).insert(id.clone(), sender);
+        let inner = Arc::clone(&self.inner);
+        let task_id = id.clone();
+        tokio::spawn(async move {
+            live(inner.parts.clone(), pool, record, Asks::new(receiver)).await;
+            lock(&inner.tasks).remove(&task_id);
+        });
+        Ok(id)
+    }
+
+    async fn retire(&self, id: &MachineId, why: &str) -> Result<(), RetireError> {
+        let task = lock(&self.inner.tasks).get(id).cloned();
+        let Some(task) = task else {
+            return Err(RetireError::Unknown(id.clone()));
+        };
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask::Retire { why: why.to_owned(), answer };
+        if task.try_send(ask).is_err() {
+            // Closed: it is going already. Full: it has been asked, and has not answered because it works.
+            return if task.is_closed() { Ok(()) } else { Err(RetireError::Busy(id.clone())) };
+        }
+        match timeout(RETIRE_DEADLINE, answered).await {
+            // The sender is dropped unanswered only when the task ends.
+            Ok(Ok(true) | Err(_)) => Ok(()),
+            Ok(Ok(false)) | Err(_) => Err(RetireError::Busy(id.clone())),
+        }
+    }
+
+    fn views(&self) -> Vec<MachineView> {
+        lock(&self.inner.views.map).values().cloned().collect()
+    }
+
+    async fn changed(&self) {
+        self.inner.views.changed.notified().await;
+    }
+}

@@ -1,0 +1,78 @@
+//! What machines are made with.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fireactions_image::Images;
+use fireactions_model::{Event, Forge, MachineId, PoolName, PoolSpec};
+use fireactions_net::Network;
+use fireactions_store::Store;
+use fireactions_vmm::Vmm;
+use tokio::sync::broadcast;
+
+/// The parts that machines are put together from.
+#[derive(Clone)]
+pub struct Parts {
+    /// Journal and rows.
+    pub store: Store,
+    /// Root images.
+    pub images: Images,
+    /// Bridge, taps, rules.
+    pub network: Network,
+    /// The VMM driver.
+    pub vmm: Arc<dyn Vmm>,
+    /// Who has the jobs.
+    pub forge: Arc<dyn Forge>,
+    /// Where every change is told.
+    pub events: broadcast::Sender<Event>,
+    /// The rest.
+    pub settings: Arc<Settings>,
+}
+
+/// Fixed facts of this server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Directory with one run directory per machine. Short, so that socket paths fit 107 bytes.
+    pub run_dir: PathBuf,
+    /// Directory of boot files (initramfs, extracted kernels).
+    pub boot_dir: PathBuf,
+    /// Directory of scratch disk templates; on the run directory's filesystem, so that copies can share blocks.
+    pub scratch_dir: PathBuf,
+    /// Kernel of pools that name none.
+    pub kernel: PathBuf,
+    /// Its modules, if it has needed drivers as modules.
+    pub modules: Option<PathBuf>,
+    /// The guest agent's binary.
+    pub agent: PathBuf,
+    /// First of the user ids that VMM processes run under; slot n runs as `uid_base + n`.
+    pub uid_base: u32,
+    /// Resolvers told to guests.
+    pub dns: Vec<Ipv4Addr>,
+    /// The pools, by name.
+    pub pools: BTreeMap<PoolName, PoolSpec>,
+    /// Largest console log of one machine, in bytes.
+    pub console_max: u64,
+    /// Largest artifact taken out of a guest, in bytes.
+    pub artifact_max: u64,
+}
+
+impl Settings {
+    /// The directory of one machine's sockets, console and scratch disk.
+    pub(crate) fn machine_dir(&self, id: &MachineId) -> PathBuf {
+        self.run_dir.join(id.as_str())
+    }
+
+    pub(crate) fn resolvers(&self) -> Vec<IpAddr> {
+        self.dns.iter().copied().map(IpAddr::V4).collect()
+    }
+
+    /// Kernel and modules of a pool.
+    pub(crate) fn kernel_of<'a>(&'a self, pool: &'a PoolSpec) -> (&'a Path, Option<&'a Path>) {
+        match &pool.kernel.image {
+            Some(image) => (image, pool.kernel.modules.as_deref()),
+            None => (&self.kernel, self.modules.as_deref()),
+        }
+    }
+}

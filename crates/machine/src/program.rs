@@ -1,0 +1,99 @@
+//! What a job's program means inside its image, by the rules of the OCI image configuration.
+
+use fireactions_guest_proto::RunRequest;
+use fireactions_image::ImageConfig;
+use fireactions_model::{Program, Work};
+
+/// Resolves a program against the image's configuration. The error says what is missing.
+pub(crate) fn resolve(work: &Work, image: &ImageConfig) -> Result<RunRequest, String> {
+    let argv = match &work.program {
+        Program::Command { argv } => argv.clone(),
+        Program::Script { text } => vec!["/bin/sh".into(), "-e".into(), "-c".into(), text.clone()],
+        Program::Image { args } => {
+            let rest = if args.is_empty() { &image.cmd } else { args };
+            image.entrypoint.iter().chain(rest).cloned().collect()
+        }
+    };
+    if argv.is_empty() {
+        return Err(
+            "there is nothing to run: the job names no command and the image has neither entrypoint nor \
+                    command; add a command to the job"
+                .into(),
+        );
+    }
+    let mut env: Vec<(String, String)> = image
+        .env
+        .iter()
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    let own = work.env.iter().map(|(key, value)| (key.clone(), value.clone()));
+    let secret = work.secret_env.iter().map(|(key, value)| (key.clone(), value.expose().to_owned()));
+    for (key, value) in own.chain(secret) {
+        env.retain(|(have, _)| *have != key);
+        env.push((key, value));
+    }
+    Ok(RunRequest {
+        run: work.job.to_string(),
+        argv,
+        env,
+        user: work.user.clone().unwrap_or_else(|| image.user.clone()),
+        workdir: work.workdir.clone().unwrap_or_else(|| image.workdir.clone()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fireactions_model::{JobId, Secret};
+
+    use super::*;
+
+    fn work(program: Program) -> Work {
+        Work {
+            job: JobId::from_random([1; 8]),
+            program,
+            env: vec![("A".into(), "job".into())],
+            secret_env: vec![("TOKEN".into(), Secret::new("s3cret"))],
+            user: None,
+            workdir: None,
+            timeout: Duration::from_secs(1),
+            files: vec![],
+            artifacts: vec![],
+        }
+    }
+
+    fn image() -> ImageConfig {
+        ImageConfig {
+            env: vec!["A=image".into(), "B=image=2".into()],
+            user: "runner".into(),
+            workdir: "/home/runner".into(),
+            entrypoint: vec!["/entry".into()],
+            cmd: vec!["default".into()],
+            ..ImageConfig::default()
+        }
+    }
+
+    #[test]
+    fn image_program_uses_entrypoint_and_default_command() {
+        let request = resolve(&work(Program::Image { args: vec![] }), &image()).unwrap();
+        assert_eq!(request.argv, ["/entry", "default"]);
+        let request = resolve(&work(Program::Image { args: vec!["x".into()] }), &image()).unwrap();
+        assert_eq!(request.argv, ["/entry", "x"]);
+    }
+
+    #[test]
+    fn job_environment_wins_and_values_keep_their_equals_signs() {
+        let request = resolve(&work(Program::Command { argv: vec!["true".into()] }), &image()).unwrap();
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(request.env, [pair("B", "image=2"), pair("A", "job"), pair("TOKEN", "s3cret")]);
+        assert_eq!((request.user.as_str(), request.workdir.as_str()), ("runner", "/home/runner"));
+    }
+
+    #[test]
+    fn nothing_to_run_is_said() {
+        let error = resolve(&work(Program::Image { args: vec![] }), &ImageConfig::default()).unwrap_err();
+        assert!(error.starts_with("there is nothing to run"), "{error}");
+    }
+}

@@ -1,0 +1,165 @@
+//! A machine's row: every change is durable first, then seen by others.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fireactions_guest_proto::host::Link;
+use fireactions_model::{
+    Digest, Event, Failure, FailureKind, JobId, MachineId, MachineState, MachineView, Phase, PhaseTimes, Step,
+};
+use fireactions_store::{MachineChange, MachineRow, Store};
+use fireactions_vmm::ProcessRecord;
+use tokio::sync::broadcast;
+
+use crate::end::End;
+use crate::machinery::Views;
+
+/// The one writer of a machine's row.
+pub(crate) struct Record {
+    store: Store,
+    events: broadcast::Sender<Event>,
+    views: Arc<Views>,
+    row: MachineRow,
+    view: MachineView,
+    mark: Instant,
+}
+
+impl Record {
+    pub(crate) fn new(
+        store: Store,
+        events: broadcast::Sender<Event>,
+        views: Arc<Views>,
+        row: MachineRow,
+        view: MachineView,
+    ) -> Self {
+        let record = Self { store, events, views, row, view, mark: Instant::now() };
+        record.publish();
+        record
+    }
+
+    pub(crate) fn id(&self) -> &MachineId {
+        &self.row.id
+    }
+
+    pub(crate) fn slot(&self) -> u32 {
+        self.row.slot
+    }
+
+    pub(crate) fn view(&self) -> &MachineView {
+        &self.view
+    }
+
+    async fn change(&mut self, change: MachineChange) -> Result<(), End> {
+        let row = self
+            .store
+            .change_machine(&self.row.id, change)
+            .await
+            .map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))?;
+        self.view =
+            MachineView { phases: std::mem::take(&mut self.view.phases), ..row.view(self.view.address) };
+        Ok(())
+    }
+
+    /// Writes the intent to begin `step`. Its effect may begin when this returns.
+    pub(crate) async fn step(&mut self, step: Step) -> Result<(), End> {
+        self.change(MachineChange { step: intent(step), ..Default::default() }).await
+    }
+
+    /// The root image is pinned, and disk and network are about to be made.
+    pub(crate) async fn image_then(&mut self, image: &Digest, step: Step) -> Result<(), End> {
+        let image = Some(image.clone());
+        self.change(MachineChange { step: intent(step), image, ..Default::default() }).await
+    }
+
+    /// Enters `state` with the step that begins it.
+    pub(crate) async fn enter(&mut self, state: MachineState, step: Step) -> Result<(), End> {
+        self.change(MachineChange { step: intent(step), state: Some(state), ..Default::default() }).await?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Begins teardown. A store that refuses must not keep a machine alive, so that is only logged.
+    pub(crate) async fn stopping(&mut self, failure: Option<Failure>) {
+        let change = MachineChange {
+            step: intent(Step::Teardown),
+            state: Some(MachineState::Stopping),
+            failure: failure.clone(),
+            ..Default::default()
+        };
+        if self.change(change).await.is_err() {
+            tracing::error!(machine = %self.row.id, "teardown could not be journaled; going on without");
+            self.view.failure = failure;
+            self.view.step = Step::Teardown;
+            self.view.state = MachineState::Stopping;
+            self.view.state_since = jiff::Timestamp::now();
+        }
+        self.publish();
+    }
+
+    /// The VMM process runs.
+    pub(crate) async fn process(&mut self, process: &ProcessRecord) -> Result<(), End> {
+        let process = Some((process.pid, process.start_ticks));
+        self.change(MachineChange { step: intent(Step::Spawned), process, ..Default::default() }).await
+    }
+
+    /// Work is bound to this machine.
+    pub(crate) async fn assigned(&mut self, job: &JobId) -> Result<(), End> {
+        let change = MachineChange {
+            step: intent(Step::Assign),
+            state: Some(MachineState::Starting),
+            job: Some(Some(job.clone())),
+            ..Default::default()
+        };
+        self.change(change).await?;
+        self.publish();
+        Ok(())
+    }
+
+    /// The guest is up: others may talk to its agent.
+    pub(crate) fn linked(&self, link: Link) {
+        self.views.linked(&self.row.id, link);
+    }
+
+    /// Ends a phase that began when the last one ended.
+    pub(crate) fn phase(&mut self, phase: Phase) {
+        let now = Instant::now();
+        self.phase_took(phase, now - self.mark);
+        self.mark = now;
+    }
+
+    /// Forgets the time since the last phase ended: it belongs to no phase (a warm machine waiting).
+    pub(crate) fn restart_clock(&mut self) {
+        self.mark = Instant::now();
+    }
+
+    /// Notes a phase that was measured elsewhere.
+    pub(crate) fn phase_took(&mut self, phase: Phase, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.view.phases.insert(phase, micros);
+        let pool = self.row.pool.clone();
+        // Nobody listening is fine.
+        let _ = self.events.send(Event::Phase { pool, phase, micros });
+    }
+
+    pub(crate) fn phases(&self) -> PhaseTimes {
+        self.view.phases.clone()
+    }
+
+    /// Removes the row: the machine's address, uid and id are free again.
+    pub(crate) async fn remove(&self) -> Result<(), fireactions_store::StoreError> {
+        self.store.remove_machine(&self.row.id).await?;
+        self.views.remove(&self.row.id);
+        let _ = self.events.send(Event::MachineGone { id: self.row.id.clone(), pool: self.row.pool.clone() });
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.views.put(self.view.clone());
+        let _ = self.events.send(Event::Machine { machine: Box::new(self.view.clone()) });
+    }
+}
+
+fn intent(step: Step) -> Option<(Step, serde_json::Value)> {
+    // Everything that undoing needs follows from the machine's id and slot.
+    Some((step, serde_json::Value::Null))
+}

@@ -1,0 +1,173 @@
+//! A ready machine: wait for work, do it, tell how it went.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use fireactions_image::ImageConfig;
+use fireactions_model::{
+    FailureKind, Forge, ForgeError, JobId, MachineId, MachineState, Offer, Outcome, PoolSpec, Release,
+    Report, Step, Work,
+};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::boot::{Guest, died};
+use crate::end::End;
+use crate::life::{Ask, Asks};
+use crate::parts::Parts;
+use crate::record::Record;
+use crate::work;
+
+/// A forge that cannot be told anything for this long has lost the job anyway.
+const REPORT_DEADLINE: Duration = Duration::from_secs(600);
+const RELEASE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Serves one piece of work, or ends without.
+pub(crate) async fn serve(
+    parts: &Parts,
+    pool: &PoolSpec,
+    record: &mut Record,
+    asks: &mut Asks,
+    guest: &Guest,
+    image: &ImageConfig,
+) -> Result<(), End> {
+    record.enter(MachineState::Ready, Step::Ready).await?;
+    let work = wait_for_work(parts, pool, record, asks, guest).await?;
+    record.restart_clock();
+    record.assigned(&work.job).await?;
+
+    let (outcome, usage, notes) = work::perform(parts, pool, record, asks, guest, image, &work).await;
+    let lost = match &outcome {
+        Outcome::Lost { reason } => Some(reason.clone()),
+        _ => None,
+    };
+    record.step(Step::Report).await?;
+    let report = Report { outcome, usage, phases: record.phases(), notes };
+    tell(&*parts.forge, &work.job, record.id(), &report).await;
+    match lost {
+        Some(reason) => Err(End::because(FailureKind::Guest, format!("job {} was lost: {reason}", work.job))),
+        None => Ok(()),
+    }
+}
+
+/// Waits until the forge binds work to this machine, the guest dies, somebody wants it gone, or it is idle
+/// for too long.
+async fn wait_for_work(
+    parts: &Parts,
+    pool: &PoolSpec,
+    record: &Record,
+    asks: &mut Asks,
+    guest: &Guest,
+) -> Result<Work, End> {
+    let offer =
+        Offer { machine: record.id().clone(), pool: pool.clone(), shape: record.view().shape.clone() };
+    let idle = (!pool.deadlines.idle.is_zero()).then(|| Instant::now() + pool.deadlines.idle);
+    let mut refusals = 0_u32;
+    loop {
+        let why = tokio::select! {
+            work = parts.forge.acquire(&offer) => match work {
+                Ok(work) => return Ok(work),
+                Err(error) => {
+                    pause_after(&error, &mut refusals).await?;
+                    continue;
+                }
+            },
+            exit = guest.vm.exited() => return Err(died(&exit, "while it waited for work")),
+            () = guest.link.closed() => {
+                return Err(End::because(FailureKind::Guest, "the guest broke the agent protocol while it waited for work"));
+            }
+            ask = asks.next() => match ask {
+                Ask::Kill { why } => return Err(End::Retired(why)),
+                Ask::Retire { why, answer } => match released(parts, record.id()).await {
+                    true => {
+                        let _ = answer.send(true);
+                        return Err(End::Retired(why));
+                    }
+                    false => {
+                        let _ = answer.send(false);
+                        continue;
+                    }
+                },
+            },
+            () = until(idle) => format!("idle for {:?}", pool.deadlines.idle),
+        };
+        // Idle: the forge's word decides here too.
+        if released(parts, record.id()).await {
+            return Err(End::Retired(why));
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Asks the forge to let the machine go. False when work is bound to it after all, or when the forge cannot say.
+async fn released(parts: &Parts, machine: &MachineId) -> bool {
+    match timeout(RELEASE_DEADLINE, parts.forge.release(machine)).await {
+        Ok(Ok(Release::Idle)) => true,
+        Ok(Ok(Release::Bound(_))) => false,
+        Ok(Err(error)) => {
+            tracing::warn!(%machine, %error, "the forge could not release the machine; it stays");
+            false
+        }
+        Err(_) => {
+            tracing::warn!(%machine, "the forge did not answer a release within {RELEASE_DEADLINE:?}; the machine stays");
+            false
+        }
+    }
+}
+
+/// Waits before the forge is asked again; a refusal is final.
+async fn pause_after(error: &ForgeError, refusals: &mut u32) -> Result<(), End> {
+    if matches!(error, ForgeError::Refused(_)) {
+        return Err(End::failed(FailureKind::Forge, "no work could be had", error));
+    }
+    *refusals += 1;
+    if *refusals > 20 {
+        return Err(End::failed(FailureKind::Forge, "no work could be had after 20 tries", error));
+    }
+    let wished = match error {
+        ForgeError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
+        _ => Duration::ZERO,
+    };
+    let doubled = Duration::from_millis(200 << (*refusals).min(8));
+    let jitter = rand::random_range(0.5..1.5);
+    tokio::time::sleep(wished.max(doubled.mul_f64(jitter))).await;
+    Ok(())
+}
+
+/// Tells the forge how it went, again and again until it hears or the deadline is over.
+async fn tell(forge: &dyn Forge, job: &JobId, machine: &MachineId, report: &Report) {
+    let once = || async move { forge.finished(job, machine, report).await };
+    let backoff = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(30))
+        .with_jitter()
+        .without_max_times();
+    let told = timeout(
+        REPORT_DEADLINE,
+        once.retry(backoff).when(|error| matches!(error, ForgeError::Unavailable { .. })),
+    )
+    .await;
+    match told {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%machine, %job, %error, "the forge refused the job's result"),
+        Err(_) => {
+            tracing::error!(%machine, %job, "the forge could not be told the job's result in {REPORT_DEADLINE:?}")
+        }
+    }
+}
+
+/// Tells a job's loss for a machine that was found dead at start.
+pub(crate) async fn tell_lost(parts: &Parts, job: &JobId, machine: &MachineId, reason: String) {
+    let report = Report {
+        outcome: Outcome::Lost { reason },
+        usage: fireactions_model::Usage::default(),
+        phases: fireactions_model::PhaseTimes::new(),
+        notes: vec![],
+    };
+    tell(&*parts.forge, job, machine, &report).await;
+}

@@ -1,0 +1,225 @@
+//! One piece of work on a ready machine: files in, program, output, end, artifacts out.
+
+use std::io;
+use std::time::Duration;
+
+use fireactions_guest_proto::host::{JobEvent, LinkError};
+use fireactions_guest_proto::{Exit, JobResult, Stream as GuestStream};
+use fireactions_image::ImageConfig;
+use fireactions_model::{
+    Artifact, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage, Work, WorkFile,
+};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::boot::Guest;
+use crate::life::{Ask, Asks};
+use crate::parts::Parts;
+use crate::program::resolve;
+use crate::record::Record;
+
+/// Asked to end, a program has this long before it is killed.
+const TERM_GRACE: Duration = Duration::from_secs(5);
+/// Killed, a guest has this long to say so before its machine is.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+/// Taking one artifact out.
+const ARTIFACT_DEADLINE: Duration = Duration::from_secs(120);
+/// Slowest transfer of files that is waited for: 1 MiB/s.
+const SLOWEST_TRANSFER: u64 = 1024 * 1024;
+
+type Done = (Outcome, Usage, Vec<String>);
+
+/// Does the work. Whatever happens, there is an outcome to tell.
+pub(crate) async fn perform(
+    parts: &Parts,
+    pool: &PoolSpec,
+    record: &mut Record,
+    asks: &mut Asks,
+    guest: &Guest,
+    image: &ImageConfig,
+    work: &Work,
+) -> Done {
+    let started = tokio::select! {
+        started = start(parts, pool, record, guest, image, work) => started,
+        reason = doomed(guest, asks) => Err(Outcome::Lost { reason }),
+        () = parts.forge.cancelled(&work.job) => Err(Outcome::Cancelled),
+    };
+    if let Err(outcome) = started {
+        return (outcome, Usage::default(), vec![]);
+    }
+    record.phase(Phase::Runner);
+    let (outcome, usage) = follow(parts, asks, guest, work).await;
+    record.phase(Phase::Job);
+    let mut notes = vec![];
+    if !matches!(outcome, Outcome::Lost { .. }) {
+        for artifact in &work.artifacts {
+            if let Err(note) = take_out(parts, guest, artifact).await {
+                notes.push(format!("artifact {}: {note}", artifact.path));
+            }
+        }
+    }
+    (outcome, usage, notes)
+}
+
+/// Puts the files in and starts the program.
+async fn start(
+    parts: &Parts,
+    pool: &PoolSpec,
+    record: &mut Record,
+    guest: &Guest,
+    image: &ImageConfig,
+    work: &Work,
+) -> Result<(), Outcome> {
+    let request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
+    for file in &work.files {
+        put_in(guest, pool.deadlines.online, file).await?;
+    }
+    record.step(Step::Run).await.map_err(|end| lost(format!("{end:?}")))?;
+    timeout(pool.deadlines.online, guest.link.run(request))
+        .await
+        .map_err(|_| lost(format!("the guest did not start the program within {:?}", pool.deadlines.online)))?
+        .map_err(|error| failed_in_guest("starting the program", error))?;
+    record.enter(MachineState::Busy, Step::Running).await.map_err(|end| lost(format!("{end:?}")))?;
+    if let Err(error) = parts.forge.started(&work.job, record.id()).await {
+        // Its result is told again at the end; the job itself runs.
+        tracing::warn!(job = %work.job, %error, "the forge could not be told that the job runs");
+    }
+    Ok(())
+}
+
+async fn put_in(guest: &Guest, base: Duration, file: &WorkFile) -> Result<(), Outcome> {
+    let unreadable = |e: io::Error| Outcome::Unstartable {
+        reason: format!("input file for {} could not be read on the host: {e}", file.dest),
+    };
+    let source = tokio::fs::File::open(&file.source).await.map_err(unreadable)?;
+    let size = source.metadata().await.map_err(unreadable)?.len();
+    let deadline = base + Duration::from_secs(size / SLOWEST_TRANSFER);
+    timeout(deadline, guest.link.put_file(&file.dest, file.mode, size, source))
+        .await
+        .map_err(|_| lost(format!("putting {} into the guest took over {deadline:?}", file.dest)))?
+        .map_err(|error| failed_in_guest(&format!("putting in {}", file.dest), error))
+}
+
+/// Passes output on until the program ends, is asked to end, or the machine is lost.
+async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work) -> (Outcome, Usage) {
+    let mut ending: Option<Outcome> = None;
+    let mut killed = false;
+    let mut deadline = Instant::now() + work.timeout;
+    loop {
+        tokio::select! {
+            event = guest.link.next_output() => match event {
+                Ok(JobEvent::Output { stream, data, .. }) => {
+                    let stream = match stream {
+                        GuestStream::Stdout => Stream::Stdout,
+                        GuestStream::Stderr => Stream::Stderr,
+                    };
+                    let output = Output { stream, data: data.to_vec() };
+                    if let Err(error) = parts.forge.output(&work.job, &guest.machine, output).await {
+                        tracing::warn!(job = %work.job, %error, "a piece of output was not kept");
+                    }
+                }
+                Ok(JobEvent::Exited(result)) => {
+                    let (outcome, usage) = ended(result);
+                    return (ending.unwrap_or(outcome), usage);
+                }
+                Err(error) => return (ending.unwrap_or_else(|| lost(format!("the agent link: {error}"))), Usage::default()),
+            },
+            reason = doomed(guest, asks) => {
+                return (ending.unwrap_or_else(|| lost(reason)), Usage::default());
+            }
+            () = parts.forge.cancelled(&work.job), if ending.is_none() => {
+                ending = Some(Outcome::Cancelled);
+                deadline = Instant::now() + TERM_GRACE;
+                interrupt(guest, SIGTERM).await;
+            }
+            () = sleep_until(deadline) => match (ending.take(), killed) {
+                (None, _) => {
+                    ending = Some(Outcome::TimedOut);
+                    deadline = Instant::now() + TERM_GRACE;
+                    interrupt(guest, SIGTERM).await;
+                }
+                (wanted, false) => {
+                    ending = wanted;
+                    killed = true;
+                    deadline = Instant::now() + KILL_GRACE;
+                    interrupt(guest, SIGKILL).await;
+                }
+                // The guest does not even say that it killed it: the machine goes, and that ends it.
+                (Some(outcome), true) => return (outcome, Usage::default()),
+            },
+        }
+    }
+}
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+async fn interrupt(guest: &Guest, signal: i32) {
+    // No answer is needed: the deadline that runs is the answer.
+    match timeout(Duration::from_secs(1), guest.link.signal(signal)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, signal, "signal not taken by the guest"),
+        Err(_) => tracing::debug!(signal, "signal not taken by the guest in a second"),
+    }
+}
+
+/// Returns when the machine can no longer finish: its VMM died, its guest broke the protocol, or the server wants it dead.
+async fn doomed(guest: &Guest, asks: &mut Asks) -> String {
+    loop {
+        tokio::select! {
+            exit = guest.vm.exited() => return format!("the VMM process ended under the job: {exit}"),
+            () = guest.link.closed() => return "the guest broke the agent protocol".into(),
+            ask = asks.next() => match ask {
+                Ask::Kill { why } => return why,
+                Ask::Retire { answer, .. } => {
+                    let _ = answer.send(false);
+                }
+            },
+        }
+    }
+}
+
+async fn take_out(parts: &Parts, guest: &Guest, artifact: &Artifact) -> Result<(), String> {
+    // Written beside its place and renamed: a half artifact is never seen.
+    let partial = artifact.dest.with_extension("partial");
+    let written = async {
+        let file = tokio::fs::File::create(&partial).await.map_err(|e| e.to_string())?;
+        let max = parts.settings.artifact_max;
+        timeout(ARTIFACT_DEADLINE, guest.link.get_tar(&artifact.path, file, max))
+            .await
+            .map_err(|_| format!("not out after {ARTIFACT_DEADLINE:?}"))?
+            .map_err(|e| e.to_string())?;
+        tokio::fs::rename(&partial, &artifact.dest).await.map_err(|e| e.to_string())
+    }
+    .await;
+    if written.is_err() {
+        let _ = tokio::fs::remove_file(&partial).await;
+    }
+    written
+}
+
+fn lost(reason: String) -> Outcome {
+    Outcome::Lost { reason }
+}
+
+fn failed_in_guest(doing: &str, error: LinkError) -> Outcome {
+    match error {
+        LinkError::Unstartable(reason) => Outcome::Unstartable { reason },
+        LinkError::Guest(reason) => Outcome::Unstartable { reason: format!("{doing}: {reason}") },
+        other => lost(format!("{doing}: {other}")),
+    }
+}
+
+fn ended(result: JobResult) -> (Outcome, Usage) {
+    let usage = Usage {
+        user_us: result.user_us,
+        system_us: result.system_us,
+        max_rss_kib: result.max_rss_kib,
+        oom_kills: result.oom_kills,
+    };
+    let outcome = match result.exit {
+        Exit::Code(code) => Outcome::Exited { code },
+        Exit::Signal(signal) => Outcome::Signalled { signal },
+        Exit::Unstartable(reason) => Outcome::Unstartable { reason },
+    };
+    (outcome, usage)
+}
