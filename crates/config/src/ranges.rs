@@ -13,8 +13,8 @@ use crate::tree::{Node, Value};
 /// Every value outside its limits, and their ids.
 pub(crate) fn check(root: &Node) -> (Vec<Problem>, HashSet<u32>) {
     let schema = crate::json_schema();
-    let mut walk = Walk { schema: &schema, problems: Vec::new(), ids: HashSet::new() };
-    walk.node(&schema, root, "");
+    let mut walk = Walk { schema, problems: Vec::new(), ids: HashSet::new() };
+    walk.node(schema, root, "");
     (walk.problems, walk.ids)
 }
 

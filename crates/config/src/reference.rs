@@ -1,4 +1,7 @@
 //! The schema, and the reference page made from it.
+//!
+//! Doc comments, types, limits, defaults and examples stand once, at the fields. A test compares the page in
+//! the repository with what is made here.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -8,16 +11,148 @@ use serde_json::Value as Json;
 use crate::Config;
 use crate::ranges::resolve;
 
+const HEAD: &str = "# Configuration reference
+
+<!-- Generated from crates/config/src/schema by `make doc`. Do not edit. -->
+
+The server reads one YAML file, by default `/etc/fireactions/config.yaml`. `fireactions validate FILE` checks one
+without starting anything: unknown keys, wrong types and values that do not fit together are reported all at
+once, each with its line and a suggestion. Every key may be left out unless it says *required*.
+
+Keys of existing hostinger/fireactions files are read with the meaning they have there. Different are secrets:
+`github.app_private_key`, `basic_auth_users` and other inline secrets are refused, and the message names the key
+that takes a file instead. Lengths of time are written with units: `500ms`, `30s`, `10m`, `1h 30m`, `7d`.
+
+A complete example is in [`examples/config.yaml`](../../examples/config.yaml).
+";
+
 /// The file's JSON schema, for editors.
-pub fn json_schema() -> Json {
+pub fn json_schema() -> &'static Json {
     static SCHEMA: OnceLock<Json> = OnceLock::new();
-    SCHEMA.get_or_init(|| schemars::schema_for!(Config).to_value()).clone()
+    SCHEMA.get_or_init(|| schemars::schema_for!(Config).to_value())
 }
 
 /// `docs/reference/config.md`, made from the doc comments of the types.
 pub fn reference_page() -> String {
-    let mut page = String::new();
-    let _ = writeln!(page, "TODO");
-    let _ = resolve(&json_schema(), &json_schema());
-    page
+    let mut page = Page { root: json_schema(), text: HEAD.to_owned() };
+    page.section("Top level", "", "The keys that stand on their own; the sections follow below.", json_schema());
+    page.text
+}
+
+struct Page {
+    root: &'static Json,
+    text: String,
+}
+
+impl Page {
+    fn section(&mut self, title: &str, prefix: &str, intro: &str, schema: &'static Json) {
+        let _ = write!(self.text, "\n## {title}\n\n{intro}\n");
+        let list = |name: &str| schema.get(name).and_then(Json::as_array).into_iter().flatten();
+        let required: Vec<&str> = list("required").filter_map(Json::as_str).collect();
+        let mut inner = Vec::new();
+        for (key, field) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
+            match self.subsection(field) {
+                Some((section, list)) => inner.push((key, field, section, list)),
+                None => self.key(&format!("{prefix}{key}"), field, required.contains(&key.as_str())),
+            }
+        }
+        for (key, field, section, list) in inner {
+            let path = format!("{prefix}{key}{}", if list { "[]" } else { "" });
+            let need = if required.contains(&key.as_str()) { " (required)" } else { "" };
+            let own = description(field);
+            let intro = if own.is_empty() { description(section) } else { own };
+            self.section(&format!("`{path}`{need}"), &format!("{path}."), &intro, section);
+        }
+    }
+
+    /// The section that a field holds, and whether it holds a list of them.
+    fn subsection(&self, field: &'static Json) -> Option<(&'static Json, bool)> {
+        let target = resolve(self.root, field);
+        if target.get("properties").is_some() {
+            return Some((target, false));
+        }
+        let item = resolve(self.root, target.get("items")?);
+        item.get("properties").is_some().then_some((item, true))
+    }
+
+    fn key(&mut self, path: &str, field: &'static Json, required: bool) {
+        let _ = write!(self.text, "\n### `{path}`\n\n{}\n\n", description(field));
+        let target = resolve(self.root, field);
+        let mut facts = vec![format!("Type: {}", kind(self.root, field))];
+        facts.extend(limits(target).or_else(|| limits(field)));
+        if required {
+            facts.push("required".to_owned());
+        }
+        match field.get("default") {
+            Some(Json::Null) | None => {}
+            Some(value) => facts.push(format!("default: `{}`", yaml(value))),
+        }
+        if let Some(example) = field.get("examples").and_then(Json::as_array).and_then(|all| all.first()) {
+            facts.push(format!("example: `{}`", yaml(example)));
+        }
+        let _ = writeln!(self.text, "{}.", facts.join("; "));
+        for (name, meaning) in choices(target) {
+            let _ = write!(self.text, "\n- `{name}`: {meaning}");
+        }
+        if !choices(target).is_empty() {
+            self.text.push('\n');
+        }
+    }
+}
+
+fn description(schema: &Json) -> String {
+    schema.get("description").and_then(Json::as_str).unwrap_or_default().replace('\n', " ").trim().to_owned()
+}
+
+/// The named values of an enum with their meanings.
+fn choices(schema: &Json) -> Vec<(&str, String)> {
+    let list = schema.get("oneOf").and_then(Json::as_array).into_iter().flatten();
+    list.filter_map(|choice| Some((choice.get("const")?.as_str()?, description(choice)))).collect()
+}
+
+fn kind(root: &'static Json, field: &'static Json) -> String {
+    let target = resolve(root, field);
+    if !choices(target).is_empty() {
+        return "one of the values below".to_owned();
+    }
+    let name = match target.get("type") {
+        Some(Json::String(name)) => name.as_str(),
+        Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).find(|name| *name != "null").unwrap_or(""),
+        _ => "",
+    };
+    match name {
+        "string" => "text".to_owned(),
+        "boolean" => "`true` or `false`".to_owned(),
+        "integer" => "whole number".to_owned(),
+        "number" => "number".to_owned(),
+        "array" => "list of text".to_owned(),
+        "object" => "free-form keys and values".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn limits(schema: &Json) -> Option<String> {
+    let limit = |name: &str| schema.get(name).filter(|value| value.is_number()).map(ToString::to_string);
+    // Machine-sized limits come from the Rust type and tell a reader nothing.
+    let high = limit("maximum").filter(|high| !matches!(high.as_str(), "255" | "65535" | "4294967295"));
+    match (limit("minimum").map(|low| if low == "0.0" { "0".to_owned() } else { low }), high) {
+        (Some(low), Some(high)) => Some(format!("from {low} to {high}")),
+        (Some(low), None) => Some(format!("{low} or more")),
+        (None, Some(high)) => Some(format!("at most {high}")),
+        (None, None) => None,
+    }
+}
+
+/// A value as it is written in the file, on one line.
+fn yaml(value: &Json) -> String {
+    match value {
+        Json::String(text) if text.is_empty() || text.starts_with('0') => format!("\"{text}\""),
+        Json::String(text) => text.clone(),
+        Json::Array(items) => format!("[{}]", items.iter().map(yaml).collect::<Vec<_>>().join(", ")),
+        Json::Object(keys) => {
+            let inner: Vec<_> = keys.iter().map(|(key, value)| format!("{key}: {}", yaml(value))).collect();
+            format!("{{{}}}", inner.join(", "))
+        }
+        other => other.to_string(),
+    }
 }

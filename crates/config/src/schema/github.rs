@@ -19,5 +19,6 @@ pub struct GithubConfig {
     #[doc(hidden)]
     #[serde(default)]
     #[schemars(skip)]
+    #[expect(dead_code, reason = "reading it always fails, with the key to use instead")]
     pub(crate) app_private_key: Option<RefusedSecret>,
 }
