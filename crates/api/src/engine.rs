@@ -1,0 +1,138 @@
+//! What the API needs from the server. The binary implements it; the API's own tests have one in memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fireactions_model::{
+    Digest, Event, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, PoolName,
+    PullPolicy,
+};
+use futures::stream::BoxStream;
+use tempfile::TempPath;
+use tokio::io::AsyncRead;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::{
+    ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PoolView,
+    PullEvent, Readiness, ScaleRequest, Version,
+};
+
+/// The result of every call.
+pub type Result<T> = std::result::Result<T, Fault>;
+
+/// A stream of a call; it ends after the first fault.
+pub type EngineStream<T> = BoxStream<'static, Result<T>>;
+
+/// An input file of a job, spooled into [`Engine::upload_dir`]. Whoever drops it removes the file; rename it
+/// (`TempPath::persist`) to keep it.
+#[derive(Debug)]
+pub struct Upload {
+    /// The spooled bytes, mode 0600.
+    pub path: TempPath,
+    /// Its size in bytes; equals the size in the specification.
+    pub size: u64,
+}
+
+/// Something to send whole.
+pub struct Download {
+    /// Size in bytes.
+    pub size: u64,
+    /// The bytes.
+    pub reader: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// A program that runs in a machine. Dropping the session ends the program (hang-up). Both queues are short;
+/// a full one is the back-pressure.
+#[derive(Debug)]
+pub struct ExecSession {
+    /// To the program.
+    pub input: mpsc::Sender<ExecInput>,
+    /// From the program; `ExecEvent::Exit` is the last.
+    pub output: mpsc::Receiver<ExecEvent>,
+}
+
+/// The server, as the API sees it. Calls return within seconds; what takes longer is a stream. The API puts a
+/// deadline around each call and may drop its future at any await.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// A directory on the file system of the state directory, 0700, for files on their way in. What is in it at
+    /// the server's start is left over and can go.
+    fn upload_dir(&self) -> PathBuf;
+
+    /// Queues a job durably. `files` has one entry for each of `spec.files`, in the same order.
+    async fn submit(&self, spec: JobSpec, files: Vec<Upload>) -> Result<JobRecord>;
+
+    /// Jobs, newest first.
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>>;
+
+    /// How many jobs are in each state, for the metrics.
+    async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>>;
+
+    /// One job.
+    async fn job(&self, id: &JobId) -> Result<JobRecord>;
+
+    /// Asks for a job's end; of a final job it does nothing. Returns the job as it then stands.
+    async fn cancel(&self, id: &JobId) -> Result<JobRecord>;
+
+    /// A job's output from the position `from` (0, or a chunk's `next`). With `follow` it ends when the job is
+    /// final and all its output was given, else at the present end of the log.
+    async fn job_log(&self, id: &JobId, from: u64, follow: bool) -> Result<EngineStream<LogChunk>>;
+
+    /// The tar archive of the job's artifact number `index`, in the order of its specification.
+    async fn artifact(&self, id: &JobId, index: usize) -> Result<Download>;
+
+    /// Every machine that has a row.
+    async fn machines(&self) -> Result<Vec<MachineView>>;
+
+    /// One machine.
+    async fn machine(&self, id: &MachineId) -> Result<MachineView>;
+
+    /// A machine's console: its last `tail` lines (everything kept when absent), then, with `follow`, what it
+    /// goes on to say until the machine is gone.
+    async fn console(&self, id: &MachineId, tail: Option<u64>, follow: bool) -> Result<EngineStream<Bytes>>;
+
+    /// Runs a program in a machine.
+    async fn exec(&self, id: &MachineId, request: ExecRequest) -> Result<ExecSession>;
+
+    /// Every pool, in the order of the configuration.
+    async fn pools(&self) -> Result<Vec<PoolView>>;
+
+    /// One pool.
+    async fn pool(&self, name: &PoolName) -> Result<PoolView>;
+
+    /// Stops (`true`) or lets go on (`false`) the making of machines. Running jobs go on either way.
+    async fn pause_pool(&self, name: &PoolName, paused: bool) -> Result<PoolView>;
+
+    /// Changes a pool's bounds.
+    async fn scale_pool(&self, name: &PoolName, to: ScaleRequest) -> Result<PoolView>;
+
+    /// Images in the store.
+    async fn images(&self) -> Result<Vec<ImageView>>;
+
+    /// Begins a pull; dropping the stream drops this caller's interest in it.
+    async fn pull_image(&self, image: ImageRef, policy: PullPolicy) -> Result<EngineStream<PullEvent>>;
+
+    /// Removes an image by name or digest prefix. An image in use is a conflict.
+    async fn remove_image(&self, what: &str) -> Result<Vec<Digest>>;
+
+    /// Removes images that nothing uses.
+    async fn gc_images(&self, request: GcRequest) -> Result<GcReport>;
+
+    /// Everything that happens from now on.
+    fn events(&self) -> broadcast::Receiver<Event>;
+
+    /// Whether jobs are taken and can run.
+    async fn readiness(&self) -> Readiness;
+
+    /// What runs.
+    fn version(&self) -> Version;
+}

@@ -1,0 +1,85 @@
+//! Prometheus metrics, fed only from the event stream and the engine's views.
+
+mod counts;
+mod gauges;
+mod process;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fireactions_model::Event;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Engine, Fault};
+use counts::Counts;
+use gauges::Gauges;
+
+/// The metrics of one server.
+#[derive(Clone)]
+pub struct Metrics {
+    parts: Arc<Mutex<Parts>>,
+}
+
+struct Parts {
+    registry: Registry,
+    counts: Counts,
+    gauges: Gauges,
+}
+
+impl Metrics {
+    /// Registers everything and listens to the engine's events until `closing`.
+    pub(crate) fn start(engine: Arc<dyn Engine>, closing: CancellationToken) -> Self {
+        let mut registry = Registry::default();
+        let counts = Counts::register(&mut registry);
+        let gauges = Gauges::register(&mut registry);
+        gauges.build(&engine.version());
+        let metrics = Self { parts: Arc::new(Mutex::new(Parts { registry, counts, gauges })) };
+        let listener = metrics.clone();
+        let mut events = engine.events();
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    event = events.recv() => event,
+                    () = closing.cancelled() => return,
+                };
+                match event {
+                    Ok(event) => listener.count(&event),
+                    Err(RecvError::Lagged(missed)) => {
+                        listener.lock().counts.missed(missed);
+                        tracing::warn!(
+                            missed,
+                            "the metrics missed events; counters and histograms are too low"
+                        );
+                    }
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+        metrics
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Parts> {
+        // A panic while counting leaves at worst one count undone.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, event: &Event) {
+        self.lock().counts.event(event);
+    }
+
+    /// The text for a scrape.
+    pub(crate) async fn render(&self, engine: &dyn Engine) -> Result<String, Fault> {
+        let pools = engine.pools().await?;
+        let machines = engine.machines().await?;
+        let jobs = engine.job_counts().await?;
+        let ready = engine.readiness().await.ready;
+        let parts = self.lock();
+        parts.gauges.set(&pools, &machines, &jobs, ready);
+        let mut text = String::new();
+        encode(&mut text, &parts.registry)
+            .map_err(|error| Fault::internal(format!("cannot write the metrics: {error}")))?;
+        Ok(text)
+    }
+}

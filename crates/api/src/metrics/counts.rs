@@ -1,0 +1,149 @@
+//! Counters and the phase histogram: what only grows, from the event stream.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use fireactions_model::{Event, JobId, JobRecord, MachineId, MachineView};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds of the phase histogram in seconds: a tap takes a millisecond, a job hours.
+const BUCKETS: [f64; 20] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0,
+    1800.0, 3600.0, 21600.0,
+];
+/// Final jobs that are remembered, so that a repeated event is not counted twice.
+const REMEMBERED: usize = 4096;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    pool: String,
+    phase: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabels {
+    pool: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    pool: String,
+    state: &'static str,
+}
+
+/// Counts events.
+pub(super) struct Counts {
+    phases: Family<PhaseLabels, Histogram, fn() -> Histogram>,
+    created: Family<PoolLabels, Counter>,
+    failed: Family<PoolLabels, Counter>,
+    finished: Family<JobLabels, Counter>,
+    retried: Family<PoolLabels, Counter>,
+    missed: Counter,
+    /// Live machines, and whether their failure was counted.
+    machines: HashMap<MachineId, bool>,
+    final_jobs: HashSet<JobId>,
+    order: VecDeque<JobId>,
+    attempts: HashMap<JobId, u32>,
+}
+
+impl Counts {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let phases: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let counts = Self {
+            phases,
+            created: Family::default(),
+            failed: Family::default(),
+            finished: Family::default(),
+            retried: Family::default(),
+            missed: Counter::default(),
+            machines: HashMap::new(),
+            final_jobs: HashSet::new(),
+            order: VecDeque::new(),
+            attempts: HashMap::new(),
+        };
+        registry.register(
+            "fireactions_phase_seconds",
+            "Time in each phase of a job's way",
+            counts.phases.clone(),
+        );
+        registry.register("fireactions_machines_created", "Machines begun", counts.created.clone());
+        registry.register("fireactions_machines_failed", "Machines that failed", counts.failed.clone());
+        registry.register(
+            "fireactions_jobs_finished",
+            "Jobs that became final, by how",
+            counts.finished.clone(),
+        );
+        registry.register(
+            "fireactions_jobs_retried",
+            "Starts of a job after its first",
+            counts.retried.clone(),
+        );
+        registry.register(
+            "fireactions_metrics_events_missed",
+            "Events that came too fast to be counted",
+            counts.missed.clone(),
+        );
+        counts
+    }
+
+    pub(super) fn missed(&self, events: u64) {
+        self.missed.inc_by(events);
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Phase { pool, phase, micros } => {
+                let labels = PhaseLabels { pool: pool.to_string(), phase: phase.as_str() };
+                #[expect(clippy::cast_precision_loss, reason = "285 years of microseconds are exact")]
+                self.phases.get_or_create(&labels).observe(*micros as f64 / 1e6);
+            }
+            Event::Machine { machine } => self.machine(machine),
+            Event::MachineGone { id, .. } => {
+                self.machines.remove(id);
+            }
+            Event::Job { job } => self.job(job),
+            Event::Image { .. } => {}
+        }
+    }
+
+    fn machine(&mut self, machine: &MachineView) {
+        let labels = PoolLabels { pool: machine.pool.to_string() };
+        let failure_counted = self.machines.entry(machine.id.clone()).or_insert_with(|| {
+            self.created.get_or_create(&labels).inc();
+            false
+        });
+        if machine.failure.is_some() && !*failure_counted {
+            *failure_counted = true;
+            self.failed.get_or_create(&labels).inc();
+        }
+    }
+
+    fn job(&mut self, job: &JobRecord) {
+        let pool = job.pool.as_ref().map(ToString::to_string).unwrap_or_default();
+        if self.final_jobs.contains(&job.id) {
+            return;
+        }
+        let counted = self.attempts.get(&job.id).copied().unwrap_or(1);
+        if job.attempt > counted {
+            let more = u64::from(job.attempt - counted);
+            self.retried.get_or_create(&PoolLabels { pool: pool.clone() }).inc_by(more);
+            self.attempts.insert(job.id.clone(), job.attempt);
+        }
+        if !job.state.is_final() {
+            return;
+        }
+        self.attempts.remove(&job.id);
+        self.finished.get_or_create(&JobLabels { pool, state: job.state.as_str() }).inc();
+        self.final_jobs.insert(job.id.clone());
+        self.order.push_back(job.id.clone());
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.final_jobs.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `/api/v1/events`: everything that happens, as it happens.
+
+use axum::extract::State;
+use axum::response::Response;
+use fireactions_model::Event;
+use futures::StreamExt;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Context, sse};
+
+pub(super) fn routes() -> OpenApiRouter<Context> {
+    OpenApiRouter::new().routes(routes!(events))
+}
+
+/// Everything that happens from now on: events `event`. A listener that is too slow gets `missed` with the
+/// number of events that it lost; each event carries the whole new state, so the next one makes it right again.
+#[utoipa::path(get, path = "/api/v1/events", tag = "server",
+    responses((status = 200, body = Event, content_type = "text/event-stream")))]
+async fn events(State(context): State<Context>) -> Response {
+    let events = BroadcastStream::new(context.engine.events()).map(|event| match event {
+        Ok(event) => sse::event("event", &event),
+        Err(BroadcastStreamRecvError::Lagged(missed)) => sse::event("missed", &missed),
+    });
+    sse::answer(events, &context.closing)
+}

@@ -1,0 +1,149 @@
+//! `/api/v1/jobs`.
+
+use axum::Json as Answer;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use fireactions_model::{JobId, JobRecord, JobSpec, Stream};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use tokio_util::io::ReaderStream;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::{Path, Query};
+use super::{Context, sse, upload};
+use crate::engine::Result;
+use crate::{ErrorBody, JobFilter, LogChunk, LogEnd};
+
+const LIST_DEFAULT: u32 = 100;
+const LIST_MAX: u32 = 1000;
+
+pub(super) fn routes() -> OpenApiRouter<Context> {
+    OpenApiRouter::new()
+        .routes(routes!(list, submit))
+        .routes(routes!(show))
+        .routes(routes!(cancel))
+        .routes(routes!(log))
+        .routes(routes!(log_events))
+        .routes(routes!(artifact))
+}
+
+/// Jobs, newest first.
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobFilter),
+    responses((status = 200, body = Vec<JobRecord>), (status = 400, body = ErrorBody)))]
+async fn list(
+    State(context): State<Context>,
+    Query(mut filter): Query<JobFilter>,
+) -> Result<Answer<Vec<JobRecord>>> {
+    filter.limit = Some(filter.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX));
+    context.engine.jobs(filter).await.map(Answer)
+}
+
+/// Queues a job: its specification as JSON, or, with input files, `application/vnd.fireactions.job`: the
+/// specification as one line of JSON, then the bytes of its `files` one after the other, in their order.
+#[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs",
+    request_body(content((JobSpec = "application/json"), (String = "application/vnd.fireactions.job"))),
+    responses((status = 201, body = JobRecord), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody)))]
+async fn submit(State(context): State<Context>, request: Request) -> Result<(StatusCode, Answer<JobRecord>)> {
+    let (spec, files) = upload::receive(request, &context).await?;
+    let job = context.engine.submit(spec, files).await?;
+    Ok((StatusCode::CREATED, Answer(job)))
+}
+
+/// One job.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
+    responses((status = 200, body = JobRecord), (status = 404, body = ErrorBody)))]
+async fn show(State(context): State<Context>, Path(id): Path<JobId>) -> Result<Answer<JobRecord>> {
+    context.engine.job(&id).await.map(Answer)
+}
+
+/// Asks for a job's end; of a final job it does nothing.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = String, Path)),
+    responses((status = 200, body = JobRecord), (status = 404, body = ErrorBody)))]
+async fn cancel(State(context): State<Context>, Path(id): Path<JobId>) -> Result<Answer<JobRecord>> {
+    context.engine.cancel(&id).await.map(Answer)
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct Log {
+    /// Only this output.
+    stream: Option<Stream>,
+    /// Go on until the job is final.
+    follow: bool,
+}
+
+/// A job's output, raw.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log", tag = "jobs", params(("id" = String, Path), Log),
+    responses((status = 200, body = String, content_type = "application/octet-stream"),
+        (status = 404, body = ErrorBody)))]
+async fn log(
+    State(context): State<Context>,
+    Path(id): Path<JobId>,
+    Query(what): Query<Log>,
+) -> Result<Response> {
+    let chunks = context.engine.job_log(&id, 0, what.follow).await?;
+    let wanted = chunks.try_filter_map(move |chunk| async move {
+        Ok(what.stream.is_none_or(|stream| stream == chunk.stream).then_some(chunk.data))
+    });
+    let body = Body::from_stream(wanted.take_until(context.closing.clone().cancelled_owned()));
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct LogEvents {
+    /// Position to begin at: 0, or a chunk's `next`. The header `Last-Event-ID` wins.
+    from: u64,
+    /// Go on until the job is final.
+    follow: bool,
+}
+
+/// A job's output as events: `output` for each piece (its id is where to go on), then `end` with the job as it
+/// stands, or `error`.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log/events", tag = "jobs", params(("id" = String, Path), LogEvents),
+    responses((status = 200, body = LogChunk, content_type = "text/event-stream"),
+        (status = 404, body = ErrorBody)))]
+async fn log_events(
+    State(context): State<Context>,
+    Path(id): Path<JobId>,
+    Query(what): Query<LogEvents>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let chunks = context.engine.job_log(&id, resumed.unwrap_or(what.from), what.follow).await?;
+    let output = chunks.map(|chunk| match chunk {
+        Ok(chunk) => sse::event("output", &chunk).id(chunk.next.to_string()),
+        Err(fault) => sse::fault(&fault),
+    });
+    let engine = context.engine.clone();
+    let end = stream::once(async move {
+        match engine.job(&id).await {
+            Ok(job) => sse::event("end", &LogEnd { job: Box::new(job) }),
+            Err(fault) => sse::fault(&fault),
+        }
+    });
+    Ok(sse::answer(output.chain(end), &context.closing))
+}
+
+/// One of the job's artifacts, as a tar archive.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/artifacts/{index}", tag = "jobs",
+    params(("id" = String, Path), ("index" = usize, Path, description = "Place in the specification, from 0")),
+    responses((status = 200, body = String, content_type = "application/x-tar"), (status = 404, body = ErrorBody)))]
+async fn artifact(
+    State(context): State<Context>,
+    Path((id, index)): Path<(JobId, usize)>,
+) -> Result<Response> {
+    let file = context.engine.artifact(&id, index).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-tar".to_owned()),
+        (header::CONTENT_LENGTH, file.size.to_string()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}-{index}.tar\"")),
+    ];
+    Ok((headers, Body::from_stream(ReaderStream::with_capacity(file.reader, 64 * 1024))).into_response())
+}

@@ -1,0 +1,65 @@
+//! `/api/v1/machines`.
+
+use axum::Json as Answer;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use fireactions_model::{MachineId, MachineView};
+use futures::StreamExt;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::{Path, Query};
+use super::{Context, exec};
+use crate::ErrorBody;
+use crate::engine::Result;
+
+pub(super) fn routes() -> OpenApiRouter<Context> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(console))
+        .merge(exec::routes())
+}
+
+/// Every machine.
+#[utoipa::path(get, path = "/api/v1/machines", tag = "machines",
+    responses((status = 200, body = Vec<MachineView>)))]
+async fn list(State(context): State<Context>) -> Result<Answer<Vec<MachineView>>> {
+    context.engine.machines().await.map(Answer)
+}
+
+/// One machine.
+#[utoipa::path(get, path = "/api/v1/machines/{id}", tag = "machines", params(("id" = String, Path)),
+    responses((status = 200, body = MachineView), (status = 404, body = ErrorBody)))]
+async fn show(State(context): State<Context>, Path(id): Path<MachineId>) -> Result<Answer<MachineView>> {
+    context.engine.machine(&id).await.map(Answer)
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct Console {
+    /// Only the last lines; everything that was kept when absent.
+    tail: Option<u64>,
+    /// Go on until the machine is gone.
+    follow: bool,
+}
+
+/// A machine's console, raw: whatever the guest wrote, control characters included.
+#[utoipa::path(get, path = "/api/v1/machines/{id}/console", tag = "machines",
+    params(("id" = String, Path), Console),
+    responses((status = 200, body = String, content_type = "application/octet-stream"),
+        (status = 404, body = ErrorBody)))]
+async fn console(
+    State(context): State<Context>,
+    Path(id): Path<MachineId>,
+    Query(what): Query<Console>,
+) -> Result<Response> {
+    let lines = context.engine.console(&id, what.tail, what.follow).await?;
+    let body = Body::from_stream(lines.take_until(context.closing.clone().cancelled_owned()));
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+}

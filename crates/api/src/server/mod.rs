@@ -1,0 +1,163 @@
+//! The router of `/api/v1`, `/healthz`, `/readyz`, `/metrics` and `/openapi.json`.
+
+pub mod auth;
+mod deadline;
+mod events;
+mod exec;
+mod extract;
+mod images;
+mod jobs;
+mod machines;
+mod pools;
+mod spec;
+mod sse;
+mod status;
+mod upload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::get;
+use fireactions_model::Event;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{Auth, Engine, Fault, metrics::Metrics};
+
+/// Bounds on what a request may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest JSON body and largest job specification, in bytes.
+    pub body: usize,
+    /// Largest sum of a job's input files, in bytes.
+    pub upload: u64,
+    /// Until the first byte of an answer.
+    pub request: Duration,
+    /// Until a job with input files is uploaded and queued.
+    pub upload_deadline: Duration,
+    /// Most `exec` sessions at once.
+    pub sessions: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 1 << 20,
+            upload: 4 << 30,
+            request: Duration::from_secs(30),
+            upload_deadline: Duration::from_secs(1800),
+            sessions: 64,
+        }
+    }
+}
+
+/// What every handler has.
+#[derive(Clone)]
+struct Context {
+    engine: Arc<dyn Engine>,
+    metrics: Metrics,
+    limits: Limits,
+    closing: CancellationToken,
+    sessions: Arc<tokio::sync::Semaphore>,
+}
+
+/// The API of one server; routers for its listeners are made from it.
+#[derive(Clone)]
+pub struct Api {
+    context: Context,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "fireactions",
+        description = "One job, one microVM: jobs, machines, pools and images of one server."
+    ),
+    components(schemas(Event, crate::LogChunk, crate::LogEnd, crate::PullEvent, crate::ErrorBody)),
+    tags(
+        (name = "jobs", description = "Jobs of the local queue"),
+        (name = "machines", description = "MicroVMs"),
+        (name = "pools", description = "Pools of machines"),
+        (name = "images", description = "Root images in the store"),
+        (name = "server", description = "The server itself")
+    )
+)]
+struct Document;
+
+impl Api {
+    /// Begins to listen to the engine's events for the metrics. Needs a runtime.
+    pub fn new(engine: Arc<dyn Engine>, limits: Limits) -> Self {
+        let closing = CancellationToken::new();
+        let metrics = Metrics::start(Arc::clone(&engine), closing.clone());
+        let sessions = Arc::new(tokio::sync::Semaphore::new(limits.sessions));
+        Self { context: Context { engine, metrics, limits, closing, sessions } }
+    }
+
+    /// Ends followed streams and `exec` sessions and lets [`crate::listen::serve`] return.
+    pub fn close(&self) {
+        self.context.closing.cancel();
+    }
+
+    /// Cancelled by [`Api::close`].
+    pub fn closing(&self) -> &CancellationToken {
+        &self.context.closing
+    }
+
+    /// The whole router for one listener.
+    pub fn router(&self, auth: Auth) -> Router {
+        let (api, _) = routes().split_for_parts();
+        let limits = self.context.limits;
+        api.route("/openapi.json", get(async || axum::Json(openapi())))
+            .with_state(self.context.clone())
+            .layer(DefaultBodyLimit::max(limits.body))
+            .layer(middleware::from_fn_with_state(limits, deadline::enforce))
+            .layer(middleware::from_fn_with_state(Arc::new(auth), auth::require))
+            .fallback(no_route)
+            .method_not_allowed_fallback(no_method)
+    }
+
+    /// `/metrics`, `/healthz` and `/readyz` alone, for a listener without authentication.
+    pub fn metrics_router(&self) -> Router {
+        Router::new()
+            .route("/metrics", get(status::metrics))
+            .route("/healthz", get(status::healthz))
+            .route("/readyz", get(status::readyz))
+            .with_state(self.context.clone())
+            .layer(middleware::from_fn_with_state(self.context.limits, deadline::enforce))
+            .fallback(no_route)
+    }
+}
+
+/// The router that [`Api::router`] gives, with default limits.
+pub fn router(engine: Arc<dyn Engine>, auth: Auth) -> Router {
+    Api::new(engine, Limits::default()).router(auth)
+}
+
+/// The OpenAPI document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().split_for_parts().1
+}
+
+fn routes() -> OpenApiRouter<Context> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(jobs::routes())
+        .merge(machines::routes())
+        .merge(pools::routes())
+        .merge(images::routes())
+        .merge(events::routes())
+        .merge(status::routes())
+}
+
+async fn no_route(uri: axum::http::Uri) -> Fault {
+    Fault::not_found(format!("there is nothing at {}", uri.path()))
+        .hint("the API is described at /openapi.json; client and server may be of different versions")
+}
+
+async fn no_method(method: axum::http::Method, uri: axum::http::Uri) -> Fault {
+    Fault::invalid(format!("{method} cannot be done on {}", uri.path()))
+        .hint("the API is described at /openapi.json")
+}

@@ -1,0 +1,68 @@
+//! `/api/v1/pools`.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use fireactions_model::PoolName;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Context;
+use super::extract::{Json, Path};
+use crate::engine::Result;
+use crate::{ErrorBody, Fault, PoolView, ScaleRequest};
+
+pub(super) fn routes() -> OpenApiRouter<Context> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(scale))
+}
+
+/// Every pool.
+#[utoipa::path(get, path = "/api/v1/pools", tag = "pools", responses((status = 200, body = Vec<PoolView>)))]
+async fn list(State(context): State<Context>) -> Result<Answer<Vec<PoolView>>> {
+    context.engine.pools().await.map(Answer)
+}
+
+/// One pool.
+#[utoipa::path(get, path = "/api/v1/pools/{name}", tag = "pools", params(("name" = String, Path)),
+    responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
+async fn show(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
+    context.engine.pool(&name).await.map(Answer)
+}
+
+/// Makes no more machines; running jobs go on.
+#[utoipa::path(post, path = "/api/v1/pools/{name}/pause", tag = "pools", params(("name" = String, Path)),
+    responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
+async fn pause(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
+    context.engine.pause_pool(&name, true).await.map(Answer)
+}
+
+/// Makes machines again.
+#[utoipa::path(post, path = "/api/v1/pools/{name}/resume", tag = "pools", params(("name" = String, Path)),
+    responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
+async fn resume(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
+    context.engine.pause_pool(&name, false).await.map(Answer)
+}
+
+/// Changes a pool's bounds until the next change.
+#[utoipa::path(put, path = "/api/v1/pools/{name}/scale", tag = "pools", params(("name" = String, Path)),
+    request_body = ScaleRequest,
+    responses((status = 200, body = PoolView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+async fn scale(
+    State(context): State<Context>,
+    Path(name): Path<PoolName>,
+    Json(to): Json<ScaleRequest>,
+) -> Result<Answer<PoolView>> {
+    if to.min.is_none() && to.max.is_none() {
+        return Err(Fault::invalid("neither min nor max is given").hint("give at least one of them"));
+    }
+    if let (Some(min), Some(max)) = (to.min, to.max)
+        && min > max
+    {
+        return Err(Fault::invalid(format!("min {min} is greater than max {max}")));
+    }
+    context.engine.scale_pool(&name, to).await.map(Answer)
+}

@@ -1,0 +1,49 @@
+//! Health, readiness, version and metrics.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Context;
+use crate::{Fault, Readiness, Version};
+
+pub(super) fn routes() -> OpenApiRouter<Context> {
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(version))
+        .routes(routes!(metrics))
+}
+
+/// The server answers.
+#[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, body = String)))]
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether jobs are taken and can run.
+#[utoipa::path(get, path = "/readyz", tag = "server",
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
+pub(super) async fn readyz(State(context): State<Context>) -> Response {
+    let readiness = context.engine.readiness().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+/// What runs.
+#[utoipa::path(get, path = "/api/v1/version", tag = "server", responses((status = 200, body = Version)))]
+async fn version(State(context): State<Context>) -> Json<Version> {
+    Json(context.engine.version())
+}
+
+/// Prometheus metrics.
+#[utoipa::path(get, path = "/metrics", tag = "server",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+pub(super) async fn metrics(State(context): State<Context>) -> Result<Response, Fault> {
+    let text = context.metrics.render(context.engine.as_ref()).await?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}

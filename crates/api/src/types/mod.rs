@@ -1,0 +1,13 @@
+//! What goes over the wire, beside the types of the model.
+
+mod exec;
+mod image;
+mod job;
+mod pool;
+mod status;
+
+pub use exec::{ExecEvent, ExecExit, ExecInput, ExecRequest, WindowSize};
+pub use image::{GcReport, GcRequest, ImageView, PullEvent, PullRequest, PullStatus, Removed};
+pub use job::{JOB_WITH_FILES, JobFilter, LogChunk, LogEnd};
+pub use pool::{BackoffView, PoolView, ScaleRequest};
+pub use status::{Readiness, Version};

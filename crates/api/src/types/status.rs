@@ -1,0 +1,26 @@
+//! What the server says about itself.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Version {
+    /// Version of the server.
+    pub version: String,
+    /// VMM driver, e.g. `qemu`.
+    pub vmm: String,
+    /// Accelerator in use (`kvm`, `tcg`) and why it was taken.
+    pub accel: String,
+    /// Process id of the server.
+    pub pid: u32,
+}
+
+/// Whether the server can do its work now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    /// True when jobs are taken and can run.
+    pub ready: bool,
+    /// What is in the way, one line each.
+    pub reasons: Vec<String>,
+}
