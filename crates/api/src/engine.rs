@@ -16,8 +16,8 @@ use tokio::io::AsyncRead;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
-    ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PoolView,
-    PullEvent, Readiness, ScaleRequest, Version,
+    ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent,
+    Readiness, ScaleRequest, Version,
 };
 
 /// The result of every call.

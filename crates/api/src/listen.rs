@@ -44,9 +44,9 @@ pub enum ListenError {
     },
 }
 
-/// Binds `path`, mode 0660, owned by `group` if given. A socket that nobody answers is left over from a dead
+/// Binds `path` with permission bits `mode` (0660 unless configured), owned by `group` if given. A socket that nobody answers is left over from a dead
 /// server and is replaced.
-pub async fn bind_unix(path: &Path, group: Option<&str>) -> Result<UnixListener, ListenError> {
+pub async fn bind_unix(path: &Path, mode: u32, group: Option<&str>) -> Result<UnixListener, ListenError> {
     let failed = |source: io::Error| ListenError::Io { at: path.display().to_string(), source };
     let group = group.map(find_group).transpose()?;
     if let Some(parent) = path.parent() {
@@ -61,7 +61,7 @@ pub async fn bind_unix(path: &Path, group: Option<&str>) -> Result<UnixListener,
         _ => {}
     }
     let listener = UnixListener::bind(&fresh).map_err(failed)?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     if let Some(group) = group {
         chown(&fresh, None, Some(group)).map_err(|error| failed(error.into()))?;
     }

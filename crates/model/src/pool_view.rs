@@ -18,10 +18,12 @@ pub struct PoolOverride {
 
 /// The pool waits before it begins the next machine, because the last ones failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Backoff {
     /// Failures in a row.
     pub failures: u32,
     /// No machine is begun before this.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub until: Timestamp,
     /// What the last failure said.
     pub reason: String,
@@ -29,8 +31,10 @@ pub struct Backoff {
 
 /// A pool as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PoolView {
     /// As configured.
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub spec: PoolSpec,
     /// An operator paused it.
     pub paused: bool,
@@ -39,6 +43,7 @@ pub struct PoolView {
     /// Maximum that counts now.
     pub max_runners: u32,
     /// Machines by state; states without machines are absent.
+    #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, u32>))]
     pub machines: BTreeMap<MachineState, u32>,
     /// Jobs waiting for this pool, as last heard from the forge.
     pub queued: u32,

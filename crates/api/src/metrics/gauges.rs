@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
-use fireactions_model::{JobState, MachineState, MachineView};
+use fireactions_model::{JobState, MachineState, MachineView, PoolView};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::process;
-use crate::{PoolView, Version};
+use crate::Version;
 
 const MACHINE_STATES: [MachineState; 6] = [
     MachineState::Creating,
@@ -146,8 +146,8 @@ impl Gauges {
                 self.machines.get_or_create(&labels).set(count);
             }
             set(&self.current, current);
-            set(&self.min, view.min.into());
-            set(&self.max, view.max.into());
+            set(&self.min, view.min_runners.into());
+            set(&self.max, view.max_runners.into());
             set(&self.paused, view.paused.into());
             set(&self.backoff, view.backoff.is_some().into());
             set(&self.queued, view.queued.into());

@@ -2,14 +2,14 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use fireactions_model::PoolName;
+use fireactions_model::{PoolName, PoolView};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Context;
 use super::extract::{Json, Path};
 use crate::engine::Result;
-use crate::{ErrorBody, Fault, PoolView, ScaleRequest};
+use crate::{ErrorBody, Fault, ScaleRequest};
 
 pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new()

@@ -9,5 +9,5 @@ mod status;
 pub use exec::{ExecEvent, ExecExit, ExecInput, ExecRequest, WindowSize};
 pub use image::{GcReport, GcRequest, ImageView, PullEvent, PullRequest, PullStatus, Removed};
 pub use job::{JOB_WITH_FILES, JobFilter, LogChunk, LogEnd};
-pub use pool::{BackoffView, PoolView, ScaleRequest};
+pub use pool::ScaleRequest;
 pub use status::{Readiness, Version};
