@@ -1,1 +1,4 @@
+//! Forges: where jobs come from. Each implements `fireactions_model::Forge`; nothing of a forge's wire format
+//! leaves this crate.
 
+pub mod local;

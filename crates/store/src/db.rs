@@ -201,7 +201,9 @@ fn commit(db: &Connection, observer: &Mutex<Option<JobObserver>>, mut batch: Vec
     } else {
         let observer = observer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(observer) = observer {
-            changes.iter().for_each(|change| observer(change));
+            for change in &changes {
+                observer(change);
+            }
         }
     }
     let why = result.err().map(|error| error.to_string());

@@ -413,7 +413,7 @@ fn judge(record: &JobRecord, outcome: &Outcome, retry: RetryPolicy) -> Verdict {
 }
 
 fn seq_column(seq: u64) -> Result<i64, StoreError> {
-    i64::try_from(seq).map_err(|error| damaged("seq", error))
+    i64::try_from(seq).map_err(|error| damaged("seq", &error))
 }
 
 /// Reads the changed job and has the observer told after the commit.

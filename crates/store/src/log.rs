@@ -280,7 +280,7 @@ fn header(
     let (place, rest) = bytes.split_at(8);
     let (kind, rest) = rest.split_at(1);
     let (length, time) = rest.split_at(4);
-    let word = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
+    let word = |bytes: &[u8]| bytes.try_into().map_or(u64::MAX, u64::from_le_bytes);
     let length = length.try_into().map_or(usize::MAX, |bytes| u32::from_le_bytes(bytes) as usize);
     let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind[0]);
     let time = Timestamp::from_microsecond(word(time).cast_signed());
@@ -342,6 +342,14 @@ impl Store {
         });
         open.insert(job.clone(), Arc::downgrade(&log));
         log
+    }
+
+    /// Wakes the followers of a job's log, if there are any.
+    pub fn wake_log(&self, job: &JobId) {
+        let open = self.logs().open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = open.get(job).and_then(Weak::upgrade) {
+            log.wake();
+        }
     }
 
     /// Appends output to a job's log; see `JobLog` for holding on to one.

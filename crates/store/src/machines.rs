@@ -259,7 +259,7 @@ fn apply(db: &Connection, id: &MachineId, change: &MachineChange) -> Result<Mach
         && state != row.state
     {
         row.state = state;
-        row.state_since = Timestamp::from_microsecond(at).map_err(|error| damaged("state_since", error))?;
+        row.state_since = Timestamp::from_microsecond(at).map_err(|error| damaged("state_since", &error))?;
     }
     if row.failure.is_none() {
         row.failure.clone_from(&change.failure);
@@ -276,7 +276,7 @@ fn apply(db: &Connection, id: &MachineId, change: &MachineChange) -> Result<Mach
     if let Some((phase, micros)) = change.phase {
         row.phases.insert(phase, micros);
     }
-    let ticks = row.start_ticks.map(i64::try_from).transpose().map_err(|e| damaged("start_ticks", e))?;
+    let ticks = row.start_ticks.map(i64::try_from).transpose().map_err(|e| damaged("start_ticks", &e))?;
     db.prepare_cached(
         "UPDATE machines SET state = ?2, step = ?3, pid = ?4, start_ticks = ?5, image = ?6, job = ?7,
          failure = ?8, phases = ?9, state_since = ?10 WHERE id = ?1",

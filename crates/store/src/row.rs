@@ -9,18 +9,18 @@ use serde::de::DeserializeOwned;
 
 use crate::StoreError;
 
-pub(crate) fn damaged(what: &'static str, why: impl ToString) -> StoreError {
+pub(crate) fn damaged(what: &'static str, why: &impl ToString) -> StoreError {
     StoreError::Damaged { what, why: why.to_string() }
 }
 
 /// JSON of a value that has no reason not to have one.
 pub(crate) fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| damaged(what, error))
+    serde_json::to_string(value).map_err(|error| damaged(what, &error))
 }
 
 pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, what: &'static str) -> Result<T, StoreError> {
     let text: String = row.get(what)?;
-    serde_json::from_str(&text).map_err(|error| damaged(what, error))
+    serde_json::from_str(&text).map_err(|error| damaged(what, &error))
 }
 
 pub(crate) fn json_opt<T: DeserializeOwned>(
@@ -28,18 +28,18 @@ pub(crate) fn json_opt<T: DeserializeOwned>(
     what: &'static str,
 ) -> Result<Option<T>, StoreError> {
     let text: Option<String> = row.get(what)?;
-    text.map(|text| serde_json::from_str(&text).map_err(|error| damaged(what, error))).transpose()
+    text.map(|text| serde_json::from_str(&text).map_err(|error| damaged(what, &error))).transpose()
 }
 
 /// A unit variant, stored by its serde name without the quotes.
 pub(crate) fn name<T: DeserializeOwned>(row: &Row<'_>, what: &'static str) -> Result<T, StoreError> {
     let text: String = row.get(what)?;
-    serde_json::from_value(serde_json::Value::String(text)).map_err(|error| damaged(what, error))
+    serde_json::from_value(serde_json::Value::String(text)).map_err(|error| damaged(what, &error))
 }
 
 pub(crate) fn id<T: FromStr<Err: ToString>>(row: &Row<'_>, what: &'static str) -> Result<T, StoreError> {
     let text: String = row.get(what)?;
-    text.parse().map_err(|error: T::Err| damaged(what, error))
+    text.parse().map_err(|error: T::Err| damaged(what, &error))
 }
 
 pub(crate) fn id_opt<T: FromStr<Err: ToString>>(
@@ -47,12 +47,12 @@ pub(crate) fn id_opt<T: FromStr<Err: ToString>>(
     what: &'static str,
 ) -> Result<Option<T>, StoreError> {
     let text: Option<String> = row.get(what)?;
-    text.map(|text| text.parse().map_err(|error: T::Err| damaged(what, error))).transpose()
+    text.map(|text| text.parse().map_err(|error: T::Err| damaged(what, &error))).transpose()
 }
 
 pub(crate) fn number<T: TryFrom<i64>>(row: &Row<'_>, what: &'static str) -> Result<T, StoreError> {
     let value: i64 = row.get(what)?;
-    T::try_from(value).map_err(|_| damaged(what, format!("{value} is out of range")))
+    T::try_from(value).map_err(|_| damaged(what, &format!("{value} is out of range")))
 }
 
 pub(crate) fn number_opt<T: TryFrom<i64>>(
@@ -61,17 +61,19 @@ pub(crate) fn number_opt<T: TryFrom<i64>>(
 ) -> Result<Option<T>, StoreError> {
     let value: Option<i64> = row.get(what)?;
     value
-        .map(|value| T::try_from(value).map_err(|_| damaged(what, format!("{value} is out of range"))))
+        .map(|value| T::try_from(value).map_err(|_| damaged(what, &format!("{value} is out of range"))))
         .transpose()
 }
 
 pub(crate) fn time(row: &Row<'_>, what: &'static str) -> Result<Timestamp, StoreError> {
-    Timestamp::from_microsecond(row.get(what)?).map_err(|error| damaged(what, error))
+    Timestamp::from_microsecond(row.get(what)?).map_err(|error| damaged(what, &error))
 }
 
 pub(crate) fn time_opt(row: &Row<'_>, what: &'static str) -> Result<Option<Timestamp>, StoreError> {
     let micros: Option<i64> = row.get(what)?;
-    micros.map(|micros| Timestamp::from_microsecond(micros).map_err(|error| damaged(what, error))).transpose()
+    micros
+        .map(|micros| Timestamp::from_microsecond(micros).map_err(|error| damaged(what, &error)))
+        .transpose()
 }
 
 /// Now, with the precision that is stored.

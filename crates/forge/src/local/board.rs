@@ -1,0 +1,172 @@
+//! What the forge remembers of the jobs that are not final: the queue in order and who has what. The database
+//! is the truth; the board hears of its every commit, in order, and makes looking cheap.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fireactions_model::{Demand, JobId, JobRecord, JobState, MachineId, Offer, PoolName, PoolSpec};
+use fireactions_store::{JobLog, Store};
+use tokio::sync::Notify;
+
+use super::matching::Needs;
+
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: BTreeMap<u64, Waiting>,
+    bound: HashMap<JobId, Bound>,
+    /// Why no pool serves a waiting job.
+    unserved: HashMap<JobId, String>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: JobId,
+    needs: Needs,
+    /// A machine is being bound to it right now.
+    claimed: bool,
+}
+
+#[derive(Debug)]
+struct Bound {
+    machine: MachineId,
+    cancelling: bool,
+    /// Held open while output comes.
+    log: Arc<JobLog>,
+}
+
+/// What a change meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The job waits now.
+    Queued,
+    /// The job waited and does not any more.
+    Unqueued,
+    /// Its machine is to end it.
+    Cancelling,
+    Other,
+}
+
+impl Board {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn see(&self, seq: u64, job: &JobRecord, store: &Store) -> Seen {
+        let mut state = self.state();
+        if job.state == JobState::Queued {
+            state.bound.remove(&job.id);
+            let waiting = Waiting { id: job.id.clone(), needs: Needs::of(&job.spec), claimed: false };
+            state.queue.insert(seq, waiting);
+            return Seen::Queued;
+        }
+        let waited = state.queue.remove(&seq).is_some();
+        state.unserved.remove(&job.id);
+        let mut seen = if waited { Seen::Unqueued } else { Seen::Other };
+        match &job.machine {
+            Some(machine) if !job.state.is_final() => {
+                if job.cancel_requested {
+                    seen = Seen::Cancelling;
+                }
+                let log = store.log(&job.id);
+                let bound = Bound { machine: machine.clone(), cancelling: job.cancel_requested, log };
+                state.bound.insert(job.id.clone(), bound);
+            }
+            _ => {
+                state.bound.remove(&job.id);
+            }
+        }
+        seen
+    }
+
+    /// Claims the first waiting job that the offered machine fits, except those in `tried`.
+    pub(super) fn claim<'a>(
+        &'a self,
+        offer: &Offer,
+        tried: &HashSet<JobId>,
+        freed: &'a Notify,
+    ) -> Option<Claim<'a>> {
+        let mut state = self.state();
+        let (seq, waiting) = state.queue.iter_mut().find(|(_, waiting)| {
+            !waiting.claimed && !tried.contains(&waiting.id) && waiting.needs.fit(&offer.pool, &offer.shape)
+        })?;
+        waiting.claimed = true;
+        Some(Claim { board: self, seq: *seq, job: waiting.id.clone(), freed })
+    }
+
+    /// The log of a job that this machine has.
+    pub(super) fn log_of(&self, job: &JobId, machine: &MachineId) -> Option<Arc<JobLog>> {
+        let state = self.state();
+        state.bound.get(job).filter(|bound| bound.machine == *machine).map(|bound| Arc::clone(&bound.log))
+    }
+
+    pub(super) fn is_cancelling(&self, job: &JobId) -> bool {
+        self.state().bound.get(job).is_some_and(|bound| bound.cancelling)
+    }
+
+    /// Demand by pool, and the jobs of which it became known or changed why they wait.
+    pub(super) fn demand(&self, pools: &[PoolSpec]) -> (BTreeMap<PoolName, Demand>, Vec<JobId>) {
+        let State { queue, unserved, .. } = &mut *self.state();
+        let mut all: BTreeMap<PoolName, Demand> =
+            pools.iter().map(|pool| (pool.name.clone(), Demand::new())).collect();
+        let mut news = Vec::new();
+        for waiting in queue.values() {
+            let why = match waiting.needs.choose(pools) {
+                Ok(pool) => {
+                    let demand = all.entry(pool.name.clone()).or_default();
+                    *demand.entry(waiting.needs.shape(&pool.shape)).or_default() += 1;
+                    None
+                }
+                Err(why) => Some(why),
+            };
+            if why.as_ref() != unserved.get(&waiting.id) {
+                match why {
+                    Some(why) => unserved.insert(waiting.id.clone(), why),
+                    None => unserved.remove(&waiting.id),
+                };
+                news.push(waiting.id.clone());
+            }
+        }
+        (all, news)
+    }
+
+    pub(super) fn why_waiting(&self, job: &JobId) -> Option<String> {
+        self.state().unserved.get(job).cloned()
+    }
+
+    /// The record with the reason why it waits, where it does.
+    pub(super) fn explained(&self, mut job: JobRecord) -> JobRecord {
+        if job.state == JobState::Queued
+            && let Some(why) = self.why_waiting(&job.id)
+        {
+            job.reason = Some(match job.reason {
+                Some(reason) => format!("{reason}; {why}"),
+                None => why,
+            });
+        }
+        job
+    }
+}
+
+/// A waiting job that one machine is being bound to; others look past it meanwhile.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    board: &'a Board,
+    seq: u64,
+    pub(super) job: JobId,
+    freed: &'a Notify,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.board.state().queue.get_mut(&self.seq) {
+            // Not bound after all: others may.
+            waiting.claimed = false;
+            self.freed.notify_waiters();
+        }
+    }
+}

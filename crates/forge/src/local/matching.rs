@@ -1,0 +1,65 @@
+//! Which pool serves which job.
+
+use fireactions_model::{ImageRef, JobSpec, Labels, PoolSpec, Shape};
+
+/// What a job needs of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Needs {
+    labels: Labels,
+    image: Option<ImageRef>,
+    vcpus: Option<u8>,
+    memory_mib: Option<u32>,
+    disk_mib: Option<u32>,
+}
+
+impl Needs {
+    pub(super) fn of(spec: &JobSpec) -> Self {
+        Self {
+            labels: spec.labels.iter().cloned().collect(),
+            image: spec.image.clone(),
+            vcpus: spec.vcpus,
+            memory_mib: spec.memory_mib,
+            disk_mib: spec.disk_mib,
+        }
+    }
+
+    /// The job's own wishes over the pool's shape.
+    pub(super) fn shape(&self, pool: &Shape) -> Shape {
+        Shape {
+            image: self.image.clone().unwrap_or_else(|| pool.image.clone()),
+            vcpus: self.vcpus.unwrap_or(pool.vcpus),
+            memory_mib: self.memory_mib.unwrap_or(pool.memory_mib),
+            disk_mib: self.disk_mib.unwrap_or(pool.disk_mib),
+        }
+    }
+
+    /// True when a machine of `shape` in `pool` can run the job.
+    pub(super) fn fit(&self, pool: &PoolSpec, shape: &Shape) -> bool {
+        pool.labels.is_superset(&self.labels) && self.shape(&pool.shape) == *shape
+    }
+
+    /// The pool that machines are made in for the job: of those with all its labels the one with the fewest,
+    /// the first of equals. Err: why there is none.
+    pub(super) fn choose<'a>(&self, pools: &'a [PoolSpec]) -> Result<&'a PoolSpec, String> {
+        let usable = || pools.iter().filter(|pool| pool.max_runners > 0);
+        usable()
+            .filter(|pool| pool.labels.is_superset(&self.labels))
+            .min_by_key(|pool| pool.labels.len())
+            .ok_or_else(|| self.missing(usable()))
+    }
+
+    fn missing<'a>(&self, pools: impl Iterator<Item = &'a PoolSpec>) -> String {
+        let lacking = |pool: &PoolSpec| {
+            let labels = self.labels.difference(&pool.labels);
+            labels.map(|label| format!("'{label}'")).collect::<Vec<_>>()
+        };
+        match pools.map(|pool| (lacking(pool), pool)).min_by_key(|(lacking, _)| lacking.len()) {
+            Some((lacking, pool)) => format!(
+                "waits for a pool with all its labels; the nearest, '{}', lacks {}",
+                pool.name,
+                lacking.join(", ")
+            ),
+            None => "waits for a pool: none is active".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The embedded forge: a durable job queue of our own, for hosts without any other forge and for `fireactions
+//! run`.
+//!
+//! What it promises:
+//! - A submitted job is on the disk with its files before `submit` returns.
+//! - A job is bound to one machine at a time and a machine gets one job in its life; both are rules of the
+//!   database, not only of this code.
+//! - A job that ended by itself is never run again. A job whose machine died is queued again, in its old place,
+//!   while the retry policy leaves it attempts (one retry by default); the record's `attempt` and `reason`, and
+//!   a line in its log, say so. So a job may have run in part more than once: at least once, never lost.
+//! - A job goes to the pool with the smallest label set that holds all of its labels, the first configured among
+//!   equals; but any ready machine that fits may take it, in the order of submission.
+
+mod board;
+mod config;
+mod error;
+mod follow;
+mod matching;
+mod serve;
+mod submit;
+mod validate;
+
+use std::sync::{Arc, Weak};
+
+use fireactions_model::{Event, JobId, JobRecord, JobState, Outcome, Phase, Report, Usage};
+use fireactions_store::{JobFilter, Store, StoreError};
+use jiff::Timestamp;
+use tokio::sync::{Notify, broadcast};
+
+pub use config::{Limits, LocalConfig};
+pub use error::{Problem, SubmitError};
+pub use submit::{FileSource, Submission};
+
+use board::{Board, Seen};
+
+/// The local forge. Clones share it.
+#[derive(Debug, Clone)]
+pub struct LocalForge {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    events: broadcast::Sender<Event>,
+    config: LocalConfig,
+    board: Board,
+    /// A machine that waits may find work now, or will never.
+    work: Notify,
+    /// Demand may have changed.
+    demand: Notify,
+    /// Somebody asked for the end of a job that has a machine.
+    cancel: Notify,
+}
+
+impl LocalForge {
+    /// Starts the forge on a store: its queue is as it was left. Call `recover` once the server knows which
+    /// machines it still has.
+    pub async fn new(
+        store: Store,
+        events: broadcast::Sender<Event>,
+        config: LocalConfig,
+    ) -> Result<Self, StoreError> {
+        let inner = Arc::new(Inner {
+            store,
+            events,
+            config,
+            board: Board::default(),
+            work: Notify::new(),
+            demand: Notify::new(),
+            cancel: Notify::new(),
+        });
+        // Weak: the store's thread must not keep the forge, which keeps the store.
+        let weak = Arc::downgrade(&inner);
+        inner.store.observe_jobs(Arc::new(move |change| hear(&weak, change.seq, &change.job))).await?;
+        Ok(Self { inner })
+    }
+
+    /// One job as it stands.
+    pub async fn get(&self, id: &JobId) -> Result<Option<JobRecord>, StoreError> {
+        Ok(self.inner.store.job(id).await?.map(|job| self.inner.board.explained(job)))
+    }
+
+    /// Jobs, newest first.
+    pub async fn list(&self, filter: JobFilter) -> Result<Vec<JobRecord>, StoreError> {
+        let jobs = self.inner.store.jobs(filter).await?;
+        Ok(jobs.into_iter().map(|job| self.inner.board.explained(job)).collect())
+    }
+
+    /// Asks for a job's end. A queued job is final when this returns; one with a machine ends soon after; a
+    /// final one stays as it is.
+    pub async fn cancel(&self, id: &JobId) -> Result<JobRecord, StoreError> {
+        self.inner.store.request_cancel(id, "cancelled by a user").await
+    }
+
+    /// Why a queued job waits, where it is not just for its turn.
+    pub fn why_waiting(&self, id: &JobId) -> Option<String> {
+        self.inner.board.why_waiting(id)
+    }
+
+    /// Ends the attempts of jobs whose machine has no row any more, as lost. For the start, after machines were
+    /// reconciled. Returns the jobs concerned as they stand then.
+    pub async fn recover(&self) -> Result<Vec<JobRecord>, StoreError> {
+        let store = &self.inner.store;
+        let machines = store.machines().await?;
+        let mut recovered = Vec::new();
+        for job in store.bound_jobs().await? {
+            let Some(machine) = &job.machine else { continue };
+            if machines.iter().any(|row| row.id == *machine) {
+                continue;
+            }
+            let reason = format!("machine {machine} was gone when the server started");
+            let report = Report {
+                outcome: Outcome::Lost { reason },
+                usage: Usage::default(),
+                phases: job.phases.clone(),
+                notes: Vec::new(),
+            };
+            let end = store.finish_job(&job.id, machine, &report, self.inner.config.retry).await?;
+            tracing::warn!(job = %job.id, %machine, state = %end.job().state, "job recovered from a lost machine");
+            recovered.push(end.job().clone());
+        }
+        Ok(recovered)
+    }
+
+    /// Forgets final jobs with their logs and files, as old or as many as the configuration says. Returns how
+    /// many. For a timer of the server's, e.g. once a minute.
+    pub async fn purge(&self) -> Result<usize, StoreError> {
+        let config = &self.inner.config;
+        // A time before all times keeps everything.
+        let before = Timestamp::now().checked_sub(config.keep).unwrap_or(Timestamp::MIN);
+        let mut all = 0;
+        loop {
+            let gone = self.inner.store.purge_jobs(before, config.keep_jobs).await?.len();
+            all += gone;
+            if gone == 0 {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+/// Hears of a committed change, on the store's thread: keeps the board, wakes who waits, tells the world.
+fn hear(inner: &Weak<Inner>, seq: u64, job: &JobRecord) {
+    let Some(inner) = inner.upgrade() else { return };
+    let seen = inner.board.see(seq, job, &inner.store);
+    match seen {
+        Seen::Queued => {
+            inner.work.notify_waiters();
+            inner.demand.notify_one();
+        }
+        Seen::Unqueued => inner.demand.notify_one(),
+        Seen::Cancelling => inner.cancel.notify_waiters(),
+        Seen::Other => {}
+    }
+    if seen == Seen::Unqueued
+        && job.state == JobState::Assigned
+        && let (Some(pool), Some(micros)) = (&job.pool, job.phases.get(&Phase::Queued))
+    {
+        let phase = Event::Phase { pool: pool.clone(), phase: Phase::Queued, micros: *micros };
+        let _ = inner.events.send(phase);
+    }
+    // Nobody listening is fine.
+    let _ = inner.events.send(Event::Job { job: Box::new(inner.board.explained(job.clone())) });
+    inner.store.wake_log(&job.id);
+}

@@ -1,0 +1,160 @@
+//! The forge as machines and pools see it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fireactions_model::{
+    Artifact, Demand, Event, Forge, ForgeError, JobId, JobRecord, JobState, MachineId, Offer, Output,
+    PoolName, PoolSpec, Release, Report, Work, WorkFile,
+};
+use fireactions_store::{Bind, LogTotals};
+
+use super::LocalForge;
+use super::error::forge_error;
+
+#[async_trait]
+impl Forge for LocalForge {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {
+        let (demand, news) = self.inner.board.demand(pools);
+        for id in news {
+            if let Some(job) = self.get(&id).await.map_err(forge_error)? {
+                let _ = self.inner.events.send(Event::Job { job: Box::new(job) });
+            }
+        }
+        Ok(demand)
+    }
+
+    async fn changed(&self) {
+        // One permit is kept for a change between two calls.
+        self.inner.demand.notified().await;
+    }
+
+    async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
+        let store = &self.inner.store;
+        let machine = &offer.machine;
+        loop {
+            // Listen first, look then: what comes in between is not missed.
+            let mut more = pin!(self.inner.work.notified());
+            more.as_mut().enable();
+            if let Some(job) = store.bound(machine).await.map_err(forge_error)? {
+                return self.work(offer, &job, false).await;
+            }
+            if store.is_released(machine).await.map_err(forge_error)? {
+                return Err(refused(machine, "was released"));
+            }
+            let mut tried = HashSet::new();
+            while let Some(claim) = self.inner.board.claim(offer, &tried, &self.inner.work) {
+                match store.bind(&claim.job, machine, &offer.pool.name).await.map_err(forge_error)? {
+                    Bind::Bound(job) => return self.work(offer, &job, true).await,
+                    Bind::Taken => {
+                        tried.insert(claim.job.clone());
+                    }
+                    Bind::Released => return Err(refused(machine, "was released")),
+                    // Another call for the same machine may just have bound it.
+                    Bind::Used => {
+                        return match store.bound(machine).await.map_err(forge_error)? {
+                            Some(job) => self.work(offer, &job, false).await,
+                            None => Err(refused(machine, "has had its job")),
+                        };
+                    }
+                }
+            }
+            more.await;
+        }
+    }
+
+    async fn release(&self, machine: &MachineId) -> Result<Release, ForgeError> {
+        let release = self.inner.store.release_machine(machine).await.map_err(forge_error)?;
+        if release == Release::Idle {
+            // A waiting `acquire` of this machine learns that it waits in vain.
+            self.inner.work.notify_waiters();
+        }
+        Ok(release)
+    }
+
+    async fn started(&self, job: &JobId, machine: &MachineId) -> Result<(), ForgeError> {
+        self.inner.store.start_job(job, machine).await.map(drop).map_err(forge_error)
+    }
+
+    async fn output(&self, job: &JobId, machine: &MachineId, output: Output) -> Result<(), ForgeError> {
+        let log = self.inner.board.log_of(job, machine).ok_or_else(|| ForgeError::NotBound(job.clone()))?;
+        log.append(output.stream, output.data).await.map_err(forge_error)
+    }
+
+    async fn cancelled(&self, job: &JobId) {
+        loop {
+            let mut asked = pin!(self.inner.cancel.notified());
+            asked.as_mut().enable();
+            if self.inner.board.is_cancelling(job) {
+                return;
+            }
+            asked.await;
+        }
+    }
+
+    async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError> {
+        let store = &self.inner.store;
+        // The result matters more than the last lines of the log.
+        if let Err(error) = store.sync_job_files(job).await {
+            tracing::warn!(%job, %error, "a job's log and artifacts may not survive a power loss");
+        }
+        let end =
+            store.finish_job(job, machine, report, self.inner.config.retry).await.map_err(forge_error)?;
+        let record = end.job();
+        tracing::info!(%job, %machine, state = %record.state, attempt = record.attempt, "job attempt ended");
+        Ok(())
+    }
+}
+
+impl LocalForge {
+    /// What the machine is to do. `fresh` when it was bound just now.
+    async fn work(&self, offer: &Offer, job: &JobRecord, fresh: bool) -> Result<Work, ForgeError> {
+        let store = &self.inner.store;
+        let spec = &job.spec;
+        if !spec.artifacts.is_empty() {
+            store.make_job_dir(&job.id).await.map_err(forge_error)?;
+        }
+        if job.attempt > 1 && job.state == JobState::Assigned {
+            // The log goes on after the lost attempt's output; after a crash between binding and this note, it
+            // is written now.
+            let log = store.log(&job.id);
+            if fresh || log.totals().await.map_err(forge_error)? != LogTotals::default() {
+                let why = job.reason.as_deref().unwrap_or("the attempt before was lost");
+                let note = format!("attempt {} begins on machine {}: {why}", job.attempt, offer.machine);
+                log.end_attempt(&note).await.map_err(forge_error)?;
+            }
+        }
+        let longest = offer.pool.deadlines.job;
+        let files = spec.files.iter().enumerate().map(|(n, file)| WorkFile {
+            source: store.input_path(&job.id, n),
+            dest: file.dest.clone(),
+            mode: file.mode,
+        });
+        let artifacts = spec
+            .artifacts
+            .iter()
+            .enumerate()
+            .map(|(n, path)| Artifact { path: path.clone(), dest: store.artifact_path(&job.id, n) });
+        Ok(Work {
+            job: job.id.clone(),
+            program: spec.program.clone(),
+            env: spec.env.clone(),
+            secret_env: Vec::new(),
+            user: spec.user.clone(),
+            workdir: spec.workdir.clone(),
+            timeout: spec.timeout().map_or(longest, |own: Duration| own.min(longest)),
+            files: files.collect(),
+            artifacts: artifacts.collect(),
+        })
+    }
+}
+
+fn refused(machine: &MachineId, why: &str) -> ForgeError {
+    ForgeError::Refused(format!("machine {machine} {why} and gets no more work"))
+}
