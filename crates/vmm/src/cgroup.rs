@@ -1,1 +1,227 @@
-//! Being written.
+//! One cgroup per machine, with limits of memory, CPU time and threads.
+//!
+//! Hosts differ: cgroup2 only, v1 only, or both with the controllers in either. For each controller the
+//! hierarchy that has it is found once; a machine's cgroup is then `PARENT/MACHINE` in each of those. The parent
+//! is at the top, beside the service manager's own slices, so that stopping the server's unit leaves the
+//! machines alone.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fireactions_model::MachineId;
+
+use crate::VmmError;
+
+/// Limits of one machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes, including what the VMM itself needs.
+    pub(crate) memory: u64,
+    /// CPU time in thousandths of a core.
+    pub(crate) millicores: u64,
+    /// Threads and processes.
+    pub(crate) tasks: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Hierarchy {
+    V1(PathBuf),
+    V2(PathBuf),
+}
+
+impl Hierarchy {
+    fn root(&self) -> &Path {
+        match self {
+            Self::V1(root) | Self::V2(root) => root,
+        }
+    }
+}
+
+/// Where this host's cgroups are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cgroups {
+    parent: String,
+    memory: Option<Hierarchy>,
+    cpu: Option<Hierarchy>,
+    pids: Option<Hierarchy>,
+}
+
+impl Cgroups {
+    /// Looks at the mounted hierarchies. `parent` is a plain name.
+    pub(crate) fn detect(parent: &str) -> Self {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let usable =
+            |controller: &str| find(&mounts, controller).filter(|at| is_usable(at, controller, parent));
+        Self { parent: parent.to_owned(), memory: usable("memory"), cpu: usable("cpu"), pids: usable("pids") }
+    }
+
+    /// Controllers that are usable: memory, CPU, pids.
+    pub(crate) fn usable(&self) -> [bool; 3] {
+        [self.memory.is_some(), self.cpu.is_some(), self.pids.is_some()]
+    }
+
+    fn hierarchies(&self) -> Vec<&Hierarchy> {
+        let mut found: Vec<&Hierarchy> = Vec::new();
+        for hierarchy in [&self.memory, &self.cpu, &self.pids].into_iter().flatten() {
+            if !found.contains(&hierarchy) {
+                found.push(hierarchy);
+            }
+        }
+        found
+    }
+
+    /// Makes the machine's cgroups with their limits and puts the process into them.
+    pub(crate) fn enter(&self, id: &MachineId, limits: Limits, pid: u32) -> Result<(), VmmError> {
+        for hierarchy in self.hierarchies() {
+            let dir = self.make(hierarchy, id)?;
+            let write = |file: &str, value: String| write(&dir.join(file), &value);
+            if self.memory.as_ref() == Some(hierarchy) {
+                match hierarchy {
+                    Hierarchy::V1(_) => write("memory.limit_in_bytes", limits.memory.to_string())?,
+                    Hierarchy::V2(_) => {
+                        write("memory.max", limits.memory.to_string())?;
+                        write("memory.oom.group", "1".to_owned())?;
+                    }
+                }
+            }
+            if self.cpu.as_ref() == Some(hierarchy) {
+                let quota = limits.millicores * 100;
+                match hierarchy {
+                    Hierarchy::V1(_) => {
+                        write("cpu.cfs_period_us", "100000".to_owned())?;
+                        write("cpu.cfs_quota_us", quota.to_string())?;
+                    }
+                    Hierarchy::V2(_) => write("cpu.max", format!("{quota} 100000"))?,
+                }
+            }
+            if self.pids.as_ref() == Some(hierarchy) {
+                write("pids.max", limits.tasks.to_string())?;
+            }
+            write("cgroup.procs", pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn make(&self, hierarchy: &Hierarchy, id: &MachineId) -> Result<PathBuf, VmmError> {
+        let parent = hierarchy.root().join(&self.parent);
+        let dir = parent.join(id.as_str());
+        let failed = |source| VmmError::Cgroup { action: "make", path: dir.clone(), source };
+        // `remove` of another machine may take the empty parent away in between.
+        let mut tries = 0;
+        loop {
+            std::fs::create_dir_all(&parent).map_err(failed)?;
+            if let Hierarchy::V2(root) = hierarchy {
+                for (controller, at) in [("memory", &self.memory), ("cpu", &self.cpu), ("pids", &self.pids)] {
+                    if at.as_ref() == Some(hierarchy) {
+                        // When it fails because the parent has just gone, making the child below fails too.
+                        let _ = delegate(root, &parent, controller);
+                    }
+                }
+            }
+            match std::fs::create_dir(&dir) {
+                Ok(()) => return Ok(dir),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(dir),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 10 => tries += 1,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Removes the machine's cgroups. The kernel refuses while the last thread is still being torn down, which is
+    /// why this tries for two seconds.
+    pub(crate) async fn remove(&self, id: &MachineId) -> Result<(), VmmError> {
+        for hierarchy in self.hierarchies() {
+            let parent = hierarchy.root().join(&self.parent);
+            let dir = parent.join(id.as_str());
+            let mut wait = Duration::from_millis(1);
+            loop {
+                match std::fs::remove_dir(&dir) {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                    Err(_) if wait < Duration::from_secs(1) => {
+                        tokio::time::sleep(wait).await;
+                        wait *= 2;
+                    }
+                    Err(source) => return Err(VmmError::Cgroup { action: "remove", path: dir, source }),
+                }
+            }
+            // Refused, rightly, while it holds another machine.
+            let _ = std::fs::remove_dir(&parent);
+        }
+        Ok(())
+    }
+}
+
+fn write(path: &Path, value: &str) -> Result<(), VmmError> {
+    let result = std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
+    result.map_err(|source| VmmError::Cgroup { action: "write", path: path.to_owned(), source })
+}
+
+/// Tried rather than asked: a read-only mount, a container's namespace and a missing right all look different.
+fn is_usable(hierarchy: &Hierarchy, controller: &str, parent: &str) -> bool {
+    let dir = hierarchy.root().join(parent);
+    let made = std::fs::create_dir_all(&dir).is_ok();
+    let usable = made
+        && match hierarchy {
+            Hierarchy::V1(_) => rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK).is_ok(),
+            Hierarchy::V2(root) => delegate(root, &dir, controller).is_ok(),
+        };
+    let _ = std::fs::remove_dir(&dir);
+    usable
+}
+
+/// cgroup2 gives a controller to children only where `cgroup.subtree_control` of every level above says so.
+fn delegate(root: &Path, parent: &Path, controller: &str) -> Result<(), VmmError> {
+    for level in [root, parent] {
+        write(&level.join("cgroup.subtree_control"), &format!("+{controller}"))?;
+    }
+    Ok(())
+}
+
+/// The hierarchy of a controller, from the text of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn find(mounts: &str, controller: &str) -> Option<Hierarchy> {
+    for line in mounts.lines() {
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let Some(at) = left.split(' ').nth(4).map(PathBuf::from) else { continue };
+        let mut right = right.split(' ');
+        let (kind, options) = (right.next(), right.nth(1).unwrap_or_default());
+        match kind {
+            Some("cgroup") if options.split(',').any(|option| option == controller) => {
+                return Some(Hierarchy::V1(at));
+            }
+            Some("cgroup2") if controllers(&at).contains(controller) => return Some(Hierarchy::V2(at)),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn controllers(root: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_are_found_in_either_version() {
+        let v2 = tempfile::tempdir().unwrap();
+        std::fs::write(v2.path().join("cgroup.controllers"), "cpuset cpu io pids\n").unwrap();
+        let mounts = format!(
+            "30 24 0:26 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+             31 24 0:27 / {} rw,relatime shared:4 - cgroup2 cgroup2 rw\n\
+             32 24 0:28 / /proc rw - proc proc rw\n",
+            v2.path().display()
+        );
+        assert_eq!(find(&mounts, "memory"), Some(Hierarchy::V1("/sys/fs/cgroup/memory".into())));
+        assert_eq!(find(&mounts, "cpu"), Some(Hierarchy::V2(v2.path().to_owned())));
+        assert_eq!(find(&mounts, "hugetlb"), None);
+    }
+}

@@ -28,7 +28,9 @@ pub enum VmmError {
         source: io::Error,
     },
     /// The tap could not be attached to.
-    #[error("cannot attach to tap {tap}: {source}; does it exist in the server's network namespace, and is the server root?")]
+    #[error(
+        "cannot attach to tap {tap}: {source}; does it exist in the server's network namespace, and is the server root?"
+    )]
     Tap {
         /// The interface.
         tap: String,

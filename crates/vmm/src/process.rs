@@ -1,6 +1,16 @@
-//! A process, seen by pidfd.
+//! A process, held by pidfd: its number cannot come to mean another process while it is signalled or waited for.
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::ExitCause;
 
 /// A process that cannot be mistaken for a later one of the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,4 +19,149 @@ pub struct ProcessRecord {
     pub pid: u32,
     /// When it started, in clock ticks since the host's boot (`/proc/PID/stat`, field 22).
     pub start_ticks: u64,
+}
+
+/// An open pidfd with the record of what it refers to.
+#[derive(Debug)]
+pub(crate) struct Process {
+    record: ProcessRecord,
+    pidfd: AsyncFd<OwnedFd>,
+}
+
+impl Process {
+    /// Holds the process that has this number now. `None` when there is none, or only a zombie of another's.
+    pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let Some(number) = number else { return Ok(None) };
+        let pidfd = match rustix::process::pidfd_open(number, PidfdFlags::NONBLOCK) {
+            Ok(pidfd) => pidfd,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Read after the pidfd exists: if the process ended in between, the number may be another's by now, and the
+        // pidfd, which is asked last, knows.
+        let Some(start_ticks) = start_ticks(pid)? else { return Ok(None) };
+        if has_ended(&pidfd)? {
+            return Ok(None);
+        }
+        Ok(Some(Self { record: ProcessRecord { pid, start_ticks }, pidfd: register(pidfd)? }))
+    }
+
+    /// Holds the recorded process, if it still is.
+    pub(crate) fn find(record: &ProcessRecord) -> io::Result<Option<Self>> {
+        Ok(Self::open(record.pid)?.filter(|process| process.record == *record))
+    }
+
+    pub(crate) fn record(&self) -> &ProcessRecord {
+        &self.record
+    }
+
+    /// Sends a signal. That the process is gone already is no error.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        match rustix::process::pidfd_send_signal(self.pidfd.get_ref(), signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns when the process has ended; the kernel makes the pidfd readable then. A child is reaped.
+    pub(crate) async fn ended(&self) -> ExitCause {
+        // An error here would mean that the runtime is shutting down or the descriptor broken; the question that
+        // matters is answered below either way.
+        if self.pidfd.readable().await.is_err() {
+            return ExitCause::Unknown;
+        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match rustix::process::waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options) {
+            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => ExitCause::Code(code),
+                (None, Some(signal)) => ExitCause::Signal(signal),
+                (None, None) => ExitCause::Unknown,
+            },
+            Ok(None) | Err(_) => ExitCause::Unknown,
+        }
+    }
+}
+
+/// Tokio's safe constructor is deprecated because it takes any `AsRawFd`; the other one is an unsafe function whose
+/// condition, one open descriptor for the whole lifetime, is what `OwnedFd` guarantees by its type.
+#[allow(deprecated)]
+fn register(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(pidfd, Interest::READABLE)
+}
+
+fn has_ended(pidfd: &OwnedFd) -> io::Result<bool> {
+    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+    Ok(rustix::event::poll(&mut polled, Some(&Timespec::default()))? > 0)
+}
+
+/// Field 22 of `/proc/PID/stat`. `None` when there is no such process or it is a zombie.
+fn start_ticks(pid: u32) -> io::Result<Option<u64>> {
+    let text = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(text) => text,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(parse_stat(&text))
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// The name in field 2 may hold spaces and parentheses: fields are counted from the last `)`.
+fn parse_stat(text: &str) -> Option<u64> {
+    let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
+    if fields.next()? == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// The arguments of a process; empty when it is gone.
+pub(crate) fn arguments(pid: u32) -> Vec<Vec<u8>> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}
+
+/// The numbers of all processes that this one can see.
+pub(crate) fn all() -> io::Result<Vec<u32>> {
+    let entries = std::fs::read_dir(Path::new("/proc"))?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let text = "7 (a) S 1 (b)) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        assert_eq!(parse_stat(text), Some(4711));
+        assert_eq!(parse_stat("7 (sh) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0"), None);
+        assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[tokio::test]
+    async fn end_of_a_child_is_seen_with_its_status() {
+        let mut child = Command::new("sh").args(["-c", "sleep 0.1; exit 3"]).spawn().unwrap();
+        let process = Process::open(child.id()).unwrap().unwrap();
+        assert_eq!(process.ended().await, ExitCause::Code(3));
+        assert!(child.wait().is_err(), "reaped already");
+        assert!(Process::find(process.record()).unwrap().is_none());
+        process.signal(Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reused_number_is_another_process() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let record = *Process::open(child.id()).unwrap().unwrap().record();
+        let earlier = ProcessRecord { start_ticks: record.start_ticks - 1, ..record };
+        assert!(Process::find(&earlier).unwrap().is_none());
+        let process = Process::find(&record).unwrap().unwrap();
+        process.signal(Signal::KILL).unwrap();
+        assert_eq!(process.ended().await, ExitCause::Signal(9));
+        assert!(child.wait().is_err(), "reaped already");
+    }
 }

@@ -1,9 +1,21 @@
 //! A running machine.
+//!
+//! ```text
+//!  spawn / adopt ─▶ running ─▶ process ends (pidfd) ─▶ console drained ─▶ cgroup removed ─▶ `exited` returns
+//! ```
+//!
+//! One task per machine walks this line; the handles only look on and signal.
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use rustix::process::Signal;
+use tokio::sync::watch;
+
+use crate::process::Process;
 use crate::{AgentEndpoint, ProcessRecord};
 
 /// How a VMM process ended.
@@ -33,7 +45,7 @@ pub struct ExitReason {
     /// How the process ended.
     pub cause: ExitCause,
     /// Why the guest stopped, as the VMM told it: `guest-shutdown` (powered off), `guest-reset` (rebooted, or
-    /// its kernel panicked), `host-qmp-quit`, `host-signal`, …
+    /// its kernel panicked), `host-qmp-quit`, `host-signal`, … Absent when the VMM had no time to say so.
     pub shutdown: Option<String>,
     /// The last lines of the guest's console, at most 4 KiB, made printable.
     pub console_tail: String,
@@ -43,48 +55,117 @@ pub struct ExitReason {
 
 impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.cause)
+        write!(f, "{}", self.cause)?;
+        if let Some(shutdown) = &self.shutdown {
+            write!(f, " ({shutdown})")?;
+        }
+        match self.log_tail.lines().last() {
+            Some(line) => write!(f, ": {line}"),
+            None => Ok(()),
+        }
     }
+}
+
+/// What a driver adds to the handle.
+#[async_trait]
+pub(crate) trait Control: fmt::Debug + Send + Sync {
+    /// Asks the VMM to quit. Bounded in time; failures are the ladder's to deal with.
+    async fn quit(&self);
+
+    /// After the process ended: gathers what is known and removes what only the running process needed.
+    async fn finish(&self, cause: ExitCause) -> ExitReason;
 }
 
 /// A handle to a running machine. Clones share it; dropping all of them ends nothing.
 #[derive(Debug, Clone)]
-pub struct Vm {
-    process: ProcessRecord,
+pub struct Vm(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    process: Process,
     agent: AgentEndpoint,
     console: PathBuf,
+    control: Arc<dyn Control>,
+    exit: watch::Sender<Option<ExitReason>>,
 }
 
+/// How long SIGKILL may take. Only a process stuck in the kernel (a dead disk) takes longer.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
 impl Vm {
+    pub(crate) fn watch(
+        process: Process,
+        agent: AgentEndpoint,
+        console: PathBuf,
+        control: Arc<dyn Control>,
+    ) -> Self {
+        let (exit, _) = watch::channel(None);
+        let vm = Self(Arc::new(Shared { process, agent, console, control, exit }));
+        let shared = vm.0.clone();
+        tokio::spawn(async move {
+            let cause = shared.process.ended().await;
+            let reason = shared.control.finish(cause).await;
+            shared.exit.send_replace(Some(reason));
+        });
+        vm
+    }
+
     /// The process; to be written down before anything is done with the machine.
     pub fn process(&self) -> &ProcessRecord {
-        &self.process
+        self.0.process.record()
     }
 
     /// How to reach the agent.
     pub fn agent(&self) -> AgentEndpoint {
-        self.agent.clone()
+        self.0.agent.clone()
     }
 
     /// The console file: the guest's latest output. Replaced (by rename) whenever its older half is dropped.
     pub fn console(&self) -> PathBuf {
-        self.console.clone()
+        self.0.console.clone()
     }
 
     /// Returns when the process has ended, for every caller, also afterwards.
     pub async fn exited(&self) -> ExitReason {
-        std::future::pending().await
+        let mut exit = self.0.exit.subscribe();
+        let reason = exit.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            // The sender lives in `self`, so this is never reached.
+            None => std::future::pending().await,
+        }
     }
 
-    /// Ends the machine: asks the VMM to quit, then SIGTERM, then SIGKILL when `grace` is over. Returns when
-    /// the process is gone. The guest is not asked; its agent is, over its own channel, before this.
-    pub async fn power_off(&self, grace: Duration) -> ExitReason {
-        let _ = grace;
-        self.exited().await
+    /// Ends the machine: asks the VMM to quit, then SIGTERM after half of `grace`, then SIGKILL at its end.
+    /// Returns when the process is gone. The guest is not asked; its agent is, over its own channel, before this.
+    ///
+    /// `None` when the process survives even SIGKILL for ten seconds, which only a process stuck inside the
+    /// host's kernel does; `exited` still tells when it is gone.
+    pub async fn power_off(&self, grace: Duration) -> Option<ExitReason> {
+        let step = grace / 2;
+        let quit = async {
+            self.0.control.quit().await;
+            self.exited().await
+        };
+        if let Ok(reason) = tokio::time::timeout(step, quit).await {
+            return Some(reason);
+        }
+        self.signal(Signal::TERM);
+        if let Ok(reason) = tokio::time::timeout(step, self.exited()).await {
+            return Some(reason);
+        }
+        self.kill().await
     }
 
-    /// SIGKILL, and returns when the process is gone.
-    pub async fn kill(&self) -> ExitReason {
-        self.exited().await
+    /// SIGKILL, and returns when the process is gone. `None` as for [`power_off`](Self::power_off).
+    pub async fn kill(&self) -> Option<ExitReason> {
+        self.signal(Signal::KILL);
+        tokio::time::timeout(KILL_DEADLINE, self.exited()).await.ok()
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Err(error) = self.0.process.signal(signal) {
+            tracing::warn!(pid = self.process().pid, ?signal, %error, "the VMM could not be signalled");
+        }
     }
 }

@@ -1,13 +1,38 @@
-//! What a guest boots from.
+//! What a guest boots from: the kernel, and an initramfs with the agent as `/init` and the modules it has to load.
+//!
+//! ```text
+//! /init                  the agent, static
+//! /modules/modules.list  file names in load order, one a line
+//! /modules/*.ko          the objects, never compressed
+//! ```
+//!
+//! Both files are named after their content and appear by rename, so that several servers, a crash or a full
+//! disk never leave half a file under a name that is used. They are uncompressed: the host's page cache is
+//! cheaper than the guest's processor.
 
+mod compress;
+mod cpio;
+mod kernel;
+mod modules;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
+
+pub(crate) use cpio::Archive;
 
 /// A kernel and an initramfs, ready for a VMM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootFiles {
-    /// `vmlinux` (with a PVH note) or `bzImage`.
+    /// `vmlinux` (with a PVH note) or `bzImage`, readable by everybody.
     pub kernel: PathBuf,
-    /// The initramfs.
+    /// The initramfs, readable by everybody.
     pub initrd: PathBuf,
 }
 
@@ -22,17 +47,199 @@ pub enum BootError {
         /// On what.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
+    /// There is no usable module index.
+    #[error(
+        "cannot read {path}: {source}; 'modules' must be a /lib/modules/VERSION directory in which depmod has run"
+    )]
+    Modules {
+        /// The index.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not a kernel.
+    #[error("{0} is neither a vmlinux (ELF) nor an x86 bzImage")]
+    NotAKernel(PathBuf),
+    /// The work was cut off because the server is stopping.
+    #[error("preparing the boot files was interrupted")]
+    Interrupted,
 }
 
-/// Makes the files in `dir`, or finds them there from an earlier call.
+/// Tells one state of a file from another without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Stamp {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+fn stamp(path: &Path) -> Result<Stamp, BootError> {
+    let meta = std::fs::metadata(path).map_err(|source| failed("read", path, source))?;
+    Ok(Stamp {
+        path: path.to_owned(),
+        device: meta.dev(),
+        inode: meta.ino(),
+        size: meta.size(),
+        modified: (meta.mtime(), meta.mtime_nsec()),
+    })
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> BootError {
+    BootError::File { action, path: path.to_owned(), source }
+}
+
+/// Answers by input, so that a machine costs four `stat` calls. Its lock is also what makes the work single
+/// flight within a process.
+static MADE: LazyLock<Mutex<HashMap<Vec<Stamp>, BootFiles>>> = LazyLock::new(Mutex::default);
+
+/// Makes the boot files in `dir`, or finds them there. `modules` is a `/lib/modules/VERSION` directory; without
+/// one the kernel must have everything built in. `agent` is a static executable.
 pub async fn prepare(
     dir: &Path,
     kernel: &Path,
     modules: Option<&Path>,
     agent: &Path,
 ) -> Result<BootFiles, BootError> {
-    let _ = (modules, agent);
-    Ok(BootFiles { kernel: kernel.to_owned(), initrd: dir.join("initramfs") })
+    std::fs::create_dir_all(dir).map_err(|source| failed("make the directory", dir, source))?;
+    let mut key = vec![stamp(dir)?, stamp(kernel)?, stamp(agent)?];
+    key[0].size = 0;
+    key[0].modified = (0, 0); // the directory changes with every file in it; who it is must not
+    if let Some(modules) = modules {
+        let index = modules.join("modules.dep");
+        key.push(stamp(&index).map_err(|error| match error {
+            BootError::File { path, source, .. } => BootError::Modules { path, source },
+            other => other,
+        })?);
+    }
+    let mut made = MADE.lock().await;
+    if let Some(files) = made.get(&key).filter(|files| files.kernel.exists() && files.initrd.exists()) {
+        return Ok(files.clone());
+    }
+    let inputs = (dir.to_owned(), kernel.to_owned(), modules.map(Path::to_owned), agent.to_owned());
+    let files = tokio::task::spawn_blocking(move || {
+        let (dir, kernel, modules, agent) = inputs;
+        Ok(BootFiles {
+            kernel: make_kernel(&dir, &kernel)?,
+            initrd: make_initrd(&dir, modules.as_deref(), &agent)?,
+        })
+    })
+    .await
+    .map_err(|_| BootError::Interrupted)??;
+    made.insert(key, files.clone());
+    Ok(files)
+}
+
+fn make_kernel(dir: &Path, source: &Path) -> Result<PathBuf, BootError> {
+    let image = std::fs::read(source).map_err(|error| failed("read the kernel", source, error))?;
+    let path = dir.join(format!("kernel-{}", short_hash(&[&image])));
+    if path.exists() {
+        return Ok(path);
+    }
+    match kernel::inspect(&image) {
+        kernel::Kernel::Unknown => return Err(BootError::NotAKernel(source.to_owned())),
+        kernel::Kernel::AsIs => publish(dir, &path, &image)?,
+        kernel::Kernel::Unpacked(vmlinux) => publish(dir, &path, &vmlinux)?,
+    }
+    Ok(path)
+}
+
+fn make_initrd(dir: &Path, modules: Option<&Path>, agent: &Path) -> Result<PathBuf, BootError> {
+    let agent = std::fs::read(agent).map_err(|source| failed("read the agent", agent, source))?;
+    let modules = modules.map(modules::read).transpose()?.unwrap_or_default();
+    let mut archive = Archive::default();
+    archive.directory("dev");
+    // The kernel opens it as PID 1's standard input, output and error before anything is mounted.
+    archive.character_device("dev/console", 5, 1);
+    archive.file("init", 0o755, &agent);
+    archive.directory("modules");
+    let mut list = String::new();
+    for module in &modules {
+        let _ = writeln!(list, "{}", module.name);
+        archive.file(&format!("modules/{}", module.name), 0o644, &module.object);
+    }
+    archive.file("modules/modules.list", 0o644, list.as_bytes());
+    let bytes = archive.finish();
+    let path = dir.join(format!("initramfs-{}.cpio", short_hash(&[&bytes])));
+    if !path.exists() {
+        publish(dir, &path, &bytes)?;
+    }
+    Ok(path)
+}
+
+/// 64 bits of SHA-256, as hexadecimal: enough for names that only have to differ from version to version.
+fn short_hash(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Writes beside the target, syncs, renames. A temporary file that a crash leaves is removed by the next
+/// [`prepare`] that makes something.
+fn publish(dir: &Path, path: &Path, content: &[u8]) -> Result<(), BootError> {
+    remove_abandoned(dir);
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir)?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        std::fs::File::open(dir)?.sync_all()
+    };
+    write().map_err(|source| failed("write", path, source))
+}
+
+const TEMPORARY: &str = ".making-";
+
+fn remove_abandoned(dir: &Path) {
+    const OLD: std::time::Duration = std::time::Duration::from_secs(3600);
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) && old().is_some_and(|age| age > OLD) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn same_content_same_file_and_changes_are_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let (boot, kernel, agent) =
+            (dir.path().join("boot"), dir.path().join("vmlinux"), dir.path().join("agent"));
+        std::fs::write(&kernel, b"\x7fELF and so on").unwrap();
+        std::fs::write(&agent, b"agent 1").unwrap();
+        let first = prepare(&boot, &kernel, None, &agent).await.unwrap();
+        let calls = (0..8).map(|_| prepare(&boot, &kernel, None, &agent));
+        for call in calls {
+            assert_eq!(call.await.unwrap(), first);
+        }
+        std::fs::write(&agent, b"agent 22").unwrap();
+        let second = prepare(&boot, &kernel, None, &agent).await.unwrap();
+        assert_eq!(second.kernel, first.kernel);
+        assert_ne!(second.initrd, first.initrd);
+        std::fs::remove_file(&second.initrd).unwrap();
+        assert_eq!(prepare(&boot, &kernel, None, &agent).await.unwrap(), second);
+        assert_eq!(std::fs::read_dir(&boot).unwrap().count(), 3, "kernel, two initramfs, nothing temporary");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_kernel_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("notes.txt");
+        std::fs::write(&file, b"hello").unwrap();
+        let error = prepare(dir.path(), &file, None, &file).await.unwrap_err().to_string();
+        assert!(error.ends_with("notes.txt is neither a vmlinux (ELF) nor an x86 bzImage"), "{error}");
+    }
 }

@@ -1,12 +1,37 @@
-//! The QEMU driver.
+//! The driver for `qemu-system-x86_64 -M microvm`: virtio-mmio, no PCI, no disk or network firmware.
+//!
+//! What a machine has in its run directory, all of it the server's own and closed to the VM's user:
+//!
+//! ```text
+//! qmp.sock      control: quit, events      agent.sock    the guest agent's virtio-serial port
+//! console.sock  the serial port            console.log   its latest output, written by the server, bounded
+//! ```
+//!
+//! The server binds the sockets and opens the files; QEMU inherits them, drops to the VM's user and shuts its
+//! seccomp sandbox. It opens nothing by name after that, so a guest that takes QEMU over reaches one scratch
+//! disk, one tap and a few sockets that lead back to the server.
+
+mod cmdline;
+mod control;
+mod qmp;
+mod spawn;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::MachineId;
+use rustix::process::Signal;
 
-use crate::accel::Choice;
-use crate::{Capabilities, ProcessRecord, Vm, VmSpec, Vmm, VmmError};
+use crate::accel::{self, Accel, Choice};
+use crate::cgroup::{Cgroups, Limits};
+use crate::console::{BoundedFile, printable};
+use crate::process::{self, Process};
+use crate::{AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Vm, VmSpec, Vmm, VmmError, tsc};
+use control::QemuControl;
+use qmp::Qmp;
+use spawn::{Files, Log, User};
 
 /// How the driver runs QEMU.
 #[derive(Debug, Clone)]
@@ -30,17 +55,175 @@ impl QemuConfig {
     }
 }
 
+/// From the start of the process until it answers on its control socket. Thirty at once on two cores stay below
+/// ten seconds.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The control socket of an adopted machine. Without it the machine is still watched and killed.
+const ADOPT_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long a process may take to go after SIGKILL.
+const SWEEP_DEADLINE: Duration = Duration::from_secs(10);
+
 /// The driver.
 #[derive(Debug)]
 pub struct Qemu {
     config: QemuConfig,
+    cgroups: Cgroups,
+    tsc_khz: Option<u32>,
 }
 
 impl Qemu {
     /// Looks at the host's cgroups and says in the log what it cannot limit.
     pub fn new(config: QemuConfig) -> Self {
-        Self { config }
+        let cgroups = config.cgroup_parent.as_deref().map(Cgroups::detect).unwrap_or_default();
+        for (name, usable) in ["memory", "cpu", "pids"].iter().zip(cgroups.usable()) {
+            if !usable && config.cgroup_parent.is_some() {
+                tracing::warn!(
+                    controller = name,
+                    "no writable cgroup hierarchy: machines run without this limit"
+                );
+            }
+        }
+        let tsc_khz = tsc::host_khz();
+        if config.accel.accel != Accel::Kvm && tsc_khz.is_none() {
+            tracing::warn!(
+                "the host's TSC frequency is unknown: guests measure it themselves and may hang at boot on a busy host"
+            );
+        }
+        Self { config, cgroups, tsc_khz }
     }
+
+    fn refuse(spec: &VmSpec, reason: String) -> VmmError {
+        VmmError::Spec { id: spec.id.clone(), reason }
+    }
+
+    /// What QEMU needs beside the guest's memory. Under TCG that is mostly translated code and its tables: an idle
+    /// guest was measured at 245 MiB whatever its memory.
+    fn limits(&self, spec: &VmSpec) -> Limits {
+        let overhead = if self.config.accel.accel == Accel::Kvm { 192 } else { 448 };
+        Limits {
+            memory: (u64::from(spec.memory_mib) + overhead) << 20,
+            // Half a core more than the guest has, for QEMU's own threads.
+            millicores: u64::from(spec.vcpus) * 1000 + 500,
+            // One thread per virtual CPU; the disk workers are at most 64.
+            tasks: u64::from(spec.vcpus) + 128,
+        }
+    }
+
+    async fn launch(&self, spec: &VmSpec, files: &Files) -> Result<Vm, VmmError> {
+        let accel = self.config.accel.accel;
+        let kernel_line =
+            cmdline::kernel_line(spec, accel, self.tsc_khz).map_err(|r| Self::refuse(spec, r))?;
+        let arguments = cmdline::arguments(spec, accel, &kernel_line);
+        let opened = spawn::open(spec, files)?;
+        let console = self.open_console(files, spec.console_max).await?;
+        let user = User { uid: spec.uid, gid: accel::device_group(accel).unwrap_or(spec.gid) };
+        let binary = self.config.binary.clone();
+        let started =
+            tokio::task::spawn_blocking(move || spawn::start(&binary, &arguments, opened, user)).await;
+        let (mut child, log) = started.map_err(|_| VmmError::Timeout {
+            id: spec.id.clone(),
+            what: "start before the server stopped",
+            deadline: START_DEADLINE,
+        })??;
+        let pid = child.id();
+        let failed = |source| VmmError::Process { action: "watch", pid, source };
+        let Some(process) = Process::open(pid).map_err(failed)? else {
+            // Ended within the millisecond: only an unusable program or a missing library does that.
+            let cause = child
+                .wait()
+                .ok()
+                .and_then(|status| status.code())
+                .map_or(ExitCause::Unknown, ExitCause::Code);
+            return Err(VmmError::Died { id: spec.id.clone(), cause, log: printable(&log.read()) });
+        };
+        let control =
+            Arc::new(QemuControl::new(spec.id.clone(), self.cgroups.clone(), files.clone(), Some(log)));
+        control.attach_console(console);
+        let vm = Vm::watch(
+            process,
+            AgentEndpoint::Dial(files.agent.clone()),
+            files.console.clone(),
+            Arc::clone(&control) as _,
+        );
+        let ready = async {
+            self.cgroups.enter(&spec.id, self.limits(spec), pid)?;
+            self.wait_until_running(spec, files, &vm, &control).await
+        };
+        match ready.await {
+            Ok(()) => Ok(vm),
+            Err(error) => {
+                vm.kill().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_console(&self, files: &Files, max: u64) -> Result<control::Console, VmmError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| VmmError::File { action: "open the console", path, source }
+        };
+        let file = BoundedFile::open(&files.console, max).map_err(failed(&files.console))?;
+        let socket = tokio::net::UnixStream::connect(&files.console_socket)
+            .await
+            .map_err(failed(&files.console_socket))?;
+        Ok(control::Console { socket, file })
+    }
+
+    async fn wait_until_running(
+        &self,
+        spec: &VmSpec,
+        files: &Files,
+        vm: &Vm,
+        control: &QemuControl,
+    ) -> Result<(), VmmError> {
+        let connected = tokio::select! {
+            connected = Qmp::connect(&files.qmp, START_DEADLINE) => connected,
+            reason = vm.exited() => return Err(died(spec, &reason)),
+        };
+        match connected {
+            Ok(qmp) => {
+                control.attach_qmp(qmp);
+                Ok(())
+            }
+            Err(qmp::QmpError::Timeout(deadline)) => {
+                Err(VmmError::Timeout { id: spec.id.clone(), what: "answer on its control socket", deadline })
+            }
+            // A closed connection is most often the first sign of an end whose reason is worth more.
+            Err(error) => match tokio::time::timeout(Duration::from_secs(2), vm.exited()).await {
+                Ok(reason) => Err(died(spec, &reason)),
+                Err(_) => Err(VmmError::Control { id: spec.id.clone(), reason: error.to_string() }),
+            },
+        }
+    }
+}
+
+/// Processes that carry the machine's mark on their command line.
+fn scan(id: &MachineId) -> Result<Vec<Process>, VmmError> {
+    let failed = |pid| move |source| VmmError::Process { action: "look at", pid, source };
+    let mut found = Vec::new();
+    for pid in process::all().map_err(failed(0))? {
+        if carries_mark(pid, id)
+            && let Some(process) = Process::open(pid).map_err(failed(pid))?
+            && carries_mark(pid, id)
+        {
+            found.push(process);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a process is this machine's QEMU.
+fn carries_mark(pid: u32, id: &MachineId) -> bool {
+    let mark = cmdline::mark(id);
+    let arguments = process::arguments(pid);
+    arguments.windows(2).any(|pair| pair[0] == b"-name" && pair[1] == mark.as_bytes())
+}
+
+fn died(spec: &VmSpec, reason: &crate::ExitReason) -> VmmError {
+    VmmError::Died { id: spec.id.clone(), cause: reason.cause, log: reason.log_tail.clone() }
 }
 
 #[async_trait]
@@ -50,18 +233,72 @@ impl Vmm for Qemu {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        let [memory_limit, cpu_limit, pids_limit] = self.cgroups.usable();
+        Capabilities { memory_limit, cpu_limit, pids_limit, ..Capabilities::default() }
     }
 
     async fn spawn(&self, spec: &VmSpec) -> Result<Vm, VmmError> {
-        Err(VmmError::Spec { id: spec.id.clone(), reason: format!("{} is not wired yet", self.config.binary.display()) })
+        cmdline::check(spec).map_err(|reason| Self::refuse(spec, reason))?;
+        if rustix::process::geteuid().is_root() && (spec.uid == 0 || spec.gid == 0) {
+            return Err(Self::refuse(
+                spec,
+                "QEMU is never run as root; give it a user and group of its own".to_owned(),
+            ));
+        }
+        let files = Files::of(&spec.run_dir);
+        let result = self.launch(spec, &files).await;
+        if result.is_err() {
+            self.cgroups
+                .remove(&spec.id)
+                .await
+                .unwrap_or_else(|error| tracing::warn!(%error, "after a failed start"));
+            files.remove().unwrap_or_else(|error| tracing::warn!(%error, "after a failed start"));
+        }
+        result
     }
 
-    async fn adopt(&self, _: &MachineId, _: &Path, _: &ProcessRecord) -> Result<Option<Vm>, VmmError> {
-        Ok(None)
+    async fn adopt(
+        &self,
+        id: &MachineId,
+        run_dir: &Path,
+        record: &ProcessRecord,
+    ) -> Result<Option<Vm>, VmmError> {
+        let failed = |source| VmmError::Process { action: "adopt", pid: record.pid, source };
+        let Some(process) = Process::find(record).map_err(failed)? else { return Ok(None) };
+        if !carries_mark(record.pid, id) {
+            return Ok(None); // the record is from before a reboot of the host, and the ticks agree by chance
+        }
+        let files = Files::of(run_dir);
+        let log = Log::of(record.pid).ok();
+        let control = Arc::new(QemuControl::new(id.clone(), self.cgroups.clone(), files.clone(), log));
+        control.resume_console().await;
+        match Qmp::connect(&files.qmp, ADOPT_DEADLINE).await {
+            Ok(qmp) => control.attach_qmp(qmp),
+            Err(error) => tracing::warn!(machine = %id, %error, "adopted without its control socket"),
+        }
+        let agent = AgentEndpoint::Dial(files.agent.clone());
+        Ok(Some(Vm::watch(process, agent, files.console, control)))
     }
 
-    async fn sweep(&self, _: &Path, _: &MachineId, _: Option<&ProcessRecord>) -> Result<(), VmmError> {
-        Ok(())
+    async fn sweep(
+        &self,
+        run_dir: &Path,
+        id: &MachineId,
+        record: Option<&ProcessRecord>,
+    ) -> Result<(), VmmError> {
+        // The scan is also made with a record: it is what finds a process that no record speaks of.
+        let _ = record;
+        for process in scan(id)? {
+            let pid = process.record().pid;
+            let failed = |source| VmmError::Process { action: "kill", pid, source };
+            process.signal(Signal::KILL).map_err(failed)?;
+            tokio::time::timeout(SWEEP_DEADLINE, process.ended()).await.map_err(|_| VmmError::Timeout {
+                id: id.clone(),
+                what: "go after SIGKILL",
+                deadline: SWEEP_DEADLINE,
+            })?;
+        }
+        self.cgroups.remove(id).await?;
+        Files::of(run_dir).remove()
     }
 }

@@ -1,0 +1,229 @@
+//! QEMU's command line and the guest kernel's.
+//!
+//! No argument names a file: what QEMU needs it gets as open descriptors, and its user needs no right to any
+//! directory. [`Fd`] lists which number is what.
+
+use std::fmt::Write;
+
+use fireactions_model::{InitMode, MachineId};
+
+use crate::accel::Accel;
+use crate::{Drive, VmSpec};
+
+/// Name of the virtio-serial port the agent opens.
+pub(crate) const AGENT_PORT: &str = "org.fireactions.agent.0";
+
+/// Descriptor numbers inside QEMU.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fd;
+
+impl Fd {
+    pub(crate) const KERNEL: i32 = 3;
+    pub(crate) const INITRD: i32 = 4;
+    pub(crate) const QMP: i32 = 5;
+    pub(crate) const CONSOLE: i32 = 6;
+    pub(crate) const AGENT: i32 = 7;
+    const DRIVES: usize = 10;
+    const NICS: usize = 30;
+    pub(crate) const DRIVES_MAX: usize = 16;
+    pub(crate) const NICS_MAX: usize = 4;
+
+    pub(crate) fn drive(index: usize) -> i32 {
+        i32::try_from(Self::DRIVES + index).unwrap_or(i32::MAX)
+    }
+
+    pub(crate) fn nic(index: usize) -> i32 {
+        i32::try_from(Self::NICS + index).unwrap_or(i32::MAX)
+    }
+}
+
+/// The mark by which a process is known to be this machine's, whoever started it.
+pub(crate) fn mark(id: &MachineId) -> String {
+    format!("guest=fireactions-{id},debug-threads=on")
+}
+
+/// What x86 kernels accept (`COMMAND_LINE_SIZE`), less the final zero.
+const KERNEL_LINE_MAX: usize = 2047;
+
+/// Refuses what cannot be run, in words.
+pub(crate) fn check(spec: &VmSpec) -> Result<(), String> {
+    if spec.vcpus == 0 {
+        return Err("it has no virtual CPU; give it at least 1".to_owned());
+    }
+    if spec.memory_mib < 64 {
+        return Err(format!(
+            "{} MiB of memory is too little for a kernel; give it at least 64",
+            spec.memory_mib
+        ));
+    }
+    if spec.drives.len() > Fd::DRIVES_MAX || spec.nics.len() > Fd::NICS_MAX {
+        return Err(format!("more than {} drives or {} network cards", Fd::DRIVES_MAX, Fd::NICS_MAX));
+    }
+    for (index, Drive { id, .. }) in spec.drives.iter().enumerate() {
+        let tail = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let fine =
+            id.len() <= 32 && id.starts_with(|c: char| c.is_ascii_alphabetic()) && id.chars().all(tail);
+        if !fine || spec.drives[..index].iter().any(|other| other.id == *id) {
+            return Err(format!("'{id}' is not a usable drive id or is used twice"));
+        }
+    }
+    if !spec.cmdline_extra.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        return Err("the kernel arguments hold something else than printable ASCII".to_owned());
+    }
+    Ok(())
+}
+
+/// The guest kernel's command line.
+pub(crate) fn kernel_line(spec: &VmSpec, accel: Accel, tsc_khz: Option<u32>) -> Result<String, String> {
+    // A panic reboots by triple fault, and QEMU runs with -no-reboot: every end of the guest ends the process.
+    let mut line = String::from("console=ttyS0 reboot=t panic=-1 quiet");
+    if accel != Accel::Kvm {
+        // The processor that mitigations would guard is QEMU's translation of it.
+        line.push_str(" mitigations=off");
+        if let Some(khz) = tsc_khz {
+            let _ = write!(line, " tsc_early_khz={khz}");
+        }
+    }
+    line.push_str(match spec.init {
+        InitMode::Agent => " fireactions.init=agent",
+        InitMode::Image => " fireactions.init=image",
+    });
+    for (_, parameter) in spec.drives.iter().zip(["root=/dev/vda", "scratch=/dev/vdb"]) {
+        let _ = write!(line, " fireactions.{parameter}");
+    }
+    let _ = write!(line, " fireactions.port={AGENT_PORT}");
+    if !spec.cmdline_extra.is_empty() {
+        line.push(' ');
+        line.push_str(&spec.cmdline_extra);
+    }
+    if line.len() > KERNEL_LINE_MAX {
+        return Err(format!(
+            "the kernel command line has {} bytes, of which {} are configured arguments; the kernel takes {KERNEL_LINE_MAX}",
+            line.len(),
+            spec.cmdline_extra.len()
+        ));
+    }
+    Ok(line)
+}
+
+/// All arguments of QEMU.
+pub(crate) fn arguments(spec: &VmSpec, accel: Accel, kernel_line: &str) -> Vec<String> {
+    let mut line = Line(Vec::new());
+    line.push("-name", mark(&spec.id));
+    line.0.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned));
+    line.push("-display", "none");
+    line.push("-msg", "timestamp=off");
+    line.push("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    line.push("-M", "microvm");
+    let (accelerator, cpu) = match accel {
+        Accel::Kvm => ("kvm", "host"),
+        // 64 MiB of translated code; the default would take an eighth of the host's memory for it.
+        Accel::Auto | Accel::Tcg => ("tcg,thread=multi,tb-size=64", "max"),
+    };
+    line.push("-accel", accelerator);
+    line.push("-cpu", cpu);
+    line.push("-smp", spec.vcpus.to_string());
+    line.push("-m", spec.memory_mib.to_string());
+    line.push("-kernel", format!("/proc/self/fd/{}", Fd::KERNEL));
+    line.push("-initrd", format!("/proc/self/fd/{}", Fd::INITRD));
+    line.push("-append", kernel_line);
+    line.push("-chardev", format!("socket,id=qmp,fd={},server=on,wait=off", Fd::QMP));
+    line.push("-mon", "chardev=qmp,mode=control");
+    // The server has connected before QEMU starts, so waiting for it takes no time and loses no output.
+    line.push("-chardev", format!("socket,id=console,fd={},server=on,wait=on", Fd::CONSOLE));
+    line.push("-serial", "chardev:console");
+    line.push("-chardev", format!("socket,id=agent,fd={},server=on,wait=off", Fd::AGENT));
+    line.push("-device", "virtio-serial-device");
+    line.push("-device", format!("virtserialport,chardev=agent,name={AGENT_PORT}"));
+    for (index, drive) in spec.drives.iter().enumerate() {
+        let mode = if drive.read_only { "readonly=on" } else { "readonly=off,cache=unsafe,discard=unmap" };
+        line.push("-add-fd", format!("fd={},set={}", Fd::drive(index), index + 1));
+        line.push(
+            "-drive",
+            format!(
+                "id={},file=/dev/fdset/{},format=raw,if=none,aio=threads,file.locking=off,{mode}",
+                drive.id,
+                index + 1
+            ),
+        );
+        line.push("-device", format!("virtio-blk-device,drive={}", drive.id));
+    }
+    for (index, nic) in spec.nics.iter().enumerate() {
+        let mac: Vec<String> = nic.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        line.push("-netdev", format!("tap,id=net{index},fd={}", Fd::nic(index)));
+        line.push("-device", format!("virtio-net-device,netdev=net{index},mac={}", mac.join(":")));
+    }
+    line.0
+}
+
+struct Line(Vec<String>);
+
+impl Line {
+    fn push(&mut self, option: &str, value: impl Into<String>) {
+        self.0.push(option.to_owned());
+        self.0.push(value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Nic;
+    use crate::boot::BootFiles;
+
+    fn spec() -> VmSpec {
+        let drive = |id: &str, read_only| Drive { id: id.to_owned(), path: "/secret/path".into(), read_only };
+        VmSpec {
+            id: MachineId::from_random([7; 8]),
+            boot: BootFiles { kernel: "/k".into(), initrd: "/i".into() },
+            cmdline_extra: String::new(),
+            vcpus: 2,
+            memory_mib: 512,
+            drives: vec![drive("root", true), drive("scratch", false)],
+            nics: vec![Nic { tap: "tap0".to_owned(), mac: [2, 0, 0, 0, 0, 10] }],
+            run_dir: "/run".into(),
+            uid: 1000,
+            gid: 1000,
+            console_max: 4096,
+            init: InitMode::Agent,
+        }
+    }
+
+    #[test]
+    fn no_path_and_no_tap_name_is_on_the_command_line() {
+        let line = arguments(&spec(), Accel::Tcg, "x").join(" ");
+        assert!(!line.contains("secret") && !line.contains("tap0") && !line.contains("/k "), "{line}");
+        assert!(line.contains("mac=02:00:00:00:00:0a") && line.contains("file=/dev/fdset/2,"), "{line}");
+    }
+
+    #[test]
+    fn the_kernel_is_told_the_tsc_only_without_kvm() {
+        let line = kernel_line(&spec(), Accel::Tcg, Some(2_000_000)).unwrap();
+        assert_eq!(
+            line,
+            "console=ttyS0 reboot=t panic=-1 quiet mitigations=off tsc_early_khz=2000000 fireactions.init=agent \
+             fireactions.root=/dev/vda fireactions.scratch=/dev/vdb fireactions.port=org.fireactions.agent.0"
+        );
+        assert!(!kernel_line(&spec(), Accel::Kvm, Some(2_000_000)).unwrap().contains("tsc"));
+    }
+
+    #[test]
+    fn impossible_machines_are_refused_in_words() {
+        type Spoil = fn(&mut VmSpec);
+        let cases: [(Spoil, &str); 5] = [
+            (|spec| spec.vcpus = 0, "virtual CPU"),
+            (|spec| spec.memory_mib = 8, "8 MiB"),
+            (|spec| spec.drives[0].id = "root,readonly=off".to_owned(), "not a usable drive id"),
+            (|spec| spec.drives[1].id = "root".to_owned(), "used twice"),
+            (|spec| spec.cmdline_extra = "a\nb".to_owned(), "printable"),
+        ];
+        for (spoil, word) in cases {
+            let mut spec = spec();
+            spoil(&mut spec);
+            let reason = check(&spec).unwrap_err();
+            assert!(reason.contains(word), "{reason}");
+        }
+        let long = VmSpec { cmdline_extra: "x".repeat(2000), ..spec() };
+        assert!(kernel_line(&long, Accel::Tcg, None).unwrap_err().contains("2000 are configured"));
+    }
+}

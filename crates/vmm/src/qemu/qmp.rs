@@ -1,0 +1,223 @@
+//! QMP, QEMU's control protocol: one JSON object a line (QEMU's `docs/interop/qmp-spec.rst`).
+//!
+//! The process at the other end has run a hostile guest and may be in its hands: lines and waits are bounded, and
+//! nothing it says is trusted further than as words in a message.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+/// Longest line that is taken from QEMU.
+const LINE_MAX: usize = 256 << 10;
+
+/// Longest wait for one answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QmpError {
+    /// The socket.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// QEMU closed the connection.
+    #[error("QEMU closed the connection")]
+    Closed,
+    /// No answer.
+    #[error("QEMU did not answer within {0:?}")]
+    Timeout(Duration),
+    /// An answer that is no QMP.
+    #[error("QEMU said something that is not QMP: {0}")]
+    Protocol(&'static str),
+    /// QEMU said no.
+    #[error("QEMU refused '{command}': {reason}")]
+    Refused {
+        /// Which command.
+        command: &'static str,
+        /// QEMU's words.
+        reason: String,
+    },
+}
+
+/// A connection. Its task ends with the connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Qmp {
+    commands: mpsc::Sender<Command>,
+    shutdown: Arc<Mutex<Option<String>>>,
+}
+
+#[derive(Debug)]
+struct Command {
+    name: &'static str,
+    arguments: Value,
+    answer: oneshot::Sender<Result<Value, QmpError>>,
+}
+
+impl Qmp {
+    /// Connects and negotiates. QEMU serves one client at a time: while another is connected this waits.
+    pub(crate) async fn connect(socket: &Path, deadline: Duration) -> Result<Self, QmpError> {
+        let negotiate = async {
+            let mut lines = Lines { stream: UnixStream::connect(socket).await?, buffer: Vec::new() };
+            if lines.next().await?.get("QMP").is_none() {
+                return Err(QmpError::Protocol("no greeting"));
+            }
+            lines.send("qmp_capabilities", &Value::Null).await?;
+            while lines.next().await?.get("return").is_none() {}
+            Ok(lines)
+        };
+        let lines =
+            tokio::time::timeout(deadline, negotiate).await.map_err(|_| QmpError::Timeout(deadline))??;
+        // One command is under way at a time; a few callers may wait.
+        let (commands, queue) = mpsc::channel(8);
+        let shutdown = Arc::default();
+        tokio::spawn(serve(lines, queue, Arc::clone(&shutdown)));
+        Ok(Self { commands, shutdown })
+    }
+
+    /// Runs one command.
+    pub(crate) async fn execute(&self, name: &'static str, arguments: Value) -> Result<Value, QmpError> {
+        let (answer, answered) = oneshot::channel();
+        let exchange = async {
+            self.commands.send(Command { name, arguments, answer }).await.map_err(|_| QmpError::Closed)?;
+            answered.await.map_err(|_| QmpError::Closed)?
+        };
+        tokio::time::timeout(ANSWER_DEADLINE, exchange)
+            .await
+            .map_err(|_| QmpError::Timeout(ANSWER_DEADLINE))?
+    }
+
+    /// The reason of the SHUTDOWN event, once QEMU has sent one.
+    pub(crate) fn shutdown_reason(&self) -> Option<String> {
+        self.shutdown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns when the connection has ended and every event on it has been seen.
+    pub(crate) async fn closed(&self) {
+        self.commands.closed().await;
+    }
+}
+
+async fn serve(mut lines: Lines, mut queue: mpsc::Receiver<Command>, shutdown: Arc<Mutex<Option<String>>>) {
+    let mut pending: Option<Command> = None;
+    loop {
+        tokio::select! {
+            line = lines.next() => {
+                let Ok(message) = line else { return };
+                if let Some(reason) = shutdown_reason(&message) {
+                    shutdown.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+                } else if let Some(result) = answer(&message, pending.as_ref().map_or("", |c| c.name))
+                    && let Some(command) = pending.take()
+                {
+                    let _ = command.answer.send(result);
+                }
+            }
+            // A caller that gave up leaves its command pending: the next answer is the old one's, so the
+            // connection is of no more use, and the answer is not mistaken because the next command waits for it.
+            command = queue.recv(), if pending.is_none() => {
+                let Some(command) = command else { return };
+                if lines.send(command.name, &command.arguments).await.is_err() {
+                    return;
+                }
+                pending = Some(command);
+            }
+        }
+    }
+}
+
+fn answer(message: &Value, command: &'static str) -> Option<Result<Value, QmpError>> {
+    if let Some(value) = message.get("return") {
+        return Some(Ok(value.clone()));
+    }
+    let error = message.get("error")?;
+    let reason = error.get("desc").and_then(Value::as_str).unwrap_or("no reason given");
+    Some(Err(QmpError::Refused { command, reason: reason.chars().take(500).collect() }))
+}
+
+/// The first reason stands: a quit that follows a guest's shutdown does not replace it.
+fn shutdown_reason(message: &Value) -> Option<String> {
+    (message.get("event")?.as_str()? == "SHUTDOWN").then(|| {
+        let reason = message.pointer("/data/reason").and_then(Value::as_str).unwrap_or("unknown");
+        reason.chars().filter(char::is_ascii_graphic).take(64).collect()
+    })
+}
+
+#[derive(Debug)]
+struct Lines {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// The next object. Safe to drop halfway: what was read stays in the buffer.
+    async fn next(&mut self) -> Result<Value, QmpError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return serde_json::from_slice(&line).map_err(|_| QmpError::Protocol("not JSON"));
+            }
+            if self.buffer.len() > LINE_MAX {
+                return Err(QmpError::Protocol("a line without end"));
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(QmpError::Closed);
+            }
+        }
+    }
+
+    async fn send(&mut self, command: &str, arguments: &Value) -> Result<(), QmpError> {
+        let mut object = json!({ "execute": command });
+        if !arguments.is_null() {
+            object["arguments"] = arguments.clone();
+        }
+        let line = format!("{object}\n");
+        // A stopped QEMU reads nothing; a few dozen bytes still fit into the socket's buffer.
+        self.stream.write_all(line.as_bytes()).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixListener;
+
+    async fn answer_with(script: &'static [u8]) -> Result<Qmp, QmpError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("qmp.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.write_all(script).await;
+            let mut sink = [0; 1024];
+            while stream.read(&mut sink).await.is_ok_and(|count| count > 0) {}
+        });
+        Qmp::connect(&path, Duration::from_secs(1)).await
+    }
+
+    #[tokio::test]
+    async fn a_hostile_peer_is_refused_in_time() {
+        assert!(matches!(answer_with(b"").await, Err(QmpError::Timeout(_))));
+        assert!(matches!(answer_with(b"{\"QMP\":{}}\n").await, Err(QmpError::Timeout(_))));
+        assert!(matches!(answer_with(b"hello\n").await, Err(QmpError::Protocol("not JSON"))));
+        assert!(matches!(answer_with(b"{}\n").await, Err(QmpError::Protocol("no greeting"))));
+        static ENDLESS: [u8; LINE_MAX + 70_000] = [b' '; LINE_MAX + 70_000];
+        assert!(matches!(answer_with(&ENDLESS).await, Err(QmpError::Protocol("a line without end"))));
+    }
+
+    #[tokio::test]
+    async fn events_between_answers_are_kept_apart() {
+        let qmp = answer_with(
+            b"{\"QMP\":{}}\n{\"return\":{}}\n{\"event\":\"SHUTDOWN\",\"data\":{\"reason\":\"guest-reset\"}}\n{\"return\":{\"running\":true}}\n",
+        )
+        .await;
+        // The answer may be read before the command is sent; it is not mistaken for one then.
+        let qmp = qmp.unwrap();
+        let result = qmp.execute("query-status", Value::Null);
+        let _ = tokio::time::timeout(Duration::from_millis(200), result).await;
+        assert_eq!(qmp.shutdown_reason().as_deref(), Some("guest-reset"));
+    }
+}

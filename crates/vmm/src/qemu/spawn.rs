@@ -1,0 +1,200 @@
+//! Starting the process: descriptors, user, limits.
+//!
+//! QEMU must outlive the server, so nothing ties the two: it is in a process group of its own (a Ctrl-C on the
+//! server's terminal is not meant for it), no pipe leads to the server, and it has no directory of the server as
+//! its own. Its standard error is a sealed memory file of fixed size, which QEMU can fill but not outgrow, and
+//! which can be read through `/proc` for as long as the process lives.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::process::{Pid, Resource, Rlimit};
+
+use super::cmdline::Fd;
+use crate::{VmSpec, VmmError, tap};
+
+/// Size of the log of QEMU's standard error.
+const LOG_SIZE: usize = 64 << 10;
+
+/// The files of one machine in its run directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    pub(crate) qmp: PathBuf,
+    pub(crate) agent: PathBuf,
+    pub(crate) console_socket: PathBuf,
+    pub(crate) console: PathBuf,
+}
+
+impl Files {
+    pub(crate) fn of(run_dir: &Path) -> Self {
+        Self {
+            qmp: run_dir.join("qmp.sock"),
+            agent: run_dir.join("agent.sock"),
+            console_socket: run_dir.join("console.sock"),
+            console: run_dir.join("console.log"),
+        }
+    }
+
+    /// Removes them, as far as they are there.
+    pub(crate) fn remove(&self) -> Result<(), VmmError> {
+        let new = self.console.with_extension("new");
+        for path in [&self.qmp, &self.agent, &self.console_socket, &self.console, &new] {
+            remove(path)?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> Result<(), VmmError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(VmmError::File { action: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// QEMU's standard error.
+#[derive(Debug)]
+pub(crate) struct Log(File);
+
+impl Log {
+    fn create() -> io::Result<Self> {
+        let file: File =
+            rustix::fs::memfd_create("qemu-log", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into();
+        file.set_len(LOG_SIZE as u64)?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        Ok(Self(file))
+    }
+
+    /// The log of a process that an earlier server started. A QEMU in a guest's hands may have put something
+    /// else there, on which opening or reading could hang.
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        let path = format!("/proc/{pid}/fd/2");
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        if file.metadata()?.is_file() { Ok(Self(file)) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    /// What was written, without the zeros behind it.
+    pub(crate) fn read(&self) -> Vec<u8> {
+        let mut bytes = vec![0; LOG_SIZE];
+        let count = self.0.read_at(&mut bytes, 0).unwrap_or(0);
+        let end = bytes[..count].iter().position(|byte| *byte == 0).unwrap_or(count);
+        bytes.truncate(end);
+        bytes
+    }
+}
+
+/// Everything that QEMU is given, opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    mappings: Vec<FdMapping>,
+    /// Size of the largest file that QEMU may write.
+    largest: u64,
+}
+
+/// Opens all files of a machine and makes its sockets.
+pub(crate) fn open(spec: &VmSpec, files: &Files) -> Result<Opened, VmmError> {
+    let mut opened = Opened { mappings: Vec::new(), largest: LOG_SIZE as u64 };
+    opened.add(open_file("open the kernel", &spec.boot.kernel, false)?, Fd::KERNEL);
+    opened.add(open_file("open the initramfs", &spec.boot.initrd, false)?, Fd::INITRD);
+    for (index, drive) in spec.drives.iter().enumerate() {
+        let file = open_file("open the drive", &drive.path, !drive.read_only)?;
+        if !drive.read_only {
+            let size = file.metadata().map_or(0, |meta| meta.len());
+            opened.largest = opened.largest.max(size);
+        }
+        opened.add(file, Fd::drive(index));
+    }
+    for (index, nic) in spec.nics.iter().enumerate() {
+        let queue = tap::open(&nic.tap).map_err(|source| VmmError::Tap { tap: nic.tap.clone(), source })?;
+        opened.add(queue, Fd::nic(index));
+    }
+    for (path, fd) in [(&files.qmp, Fd::QMP), (&files.agent, Fd::AGENT), (&files.console_socket, Fd::CONSOLE)]
+    {
+        opened.add(listen(path)?, fd);
+    }
+    Ok(opened)
+}
+
+impl Opened {
+    fn add(&mut self, fd: impl Into<OwnedFd>, child_fd: i32) {
+        self.mappings.push(FdMapping { parent_fd: fd.into(), child_fd });
+    }
+}
+
+fn open_file(action: &'static str, path: &Path, write: bool) -> Result<File, VmmError> {
+    let result = OpenOptions::new().read(true).write(write).open(path);
+    result.map_err(|source| VmmError::File { action, path: path.to_owned(), source })
+}
+
+/// A listening socket that only the server's user can connect to.
+fn listen(path: &Path) -> Result<UnixListener, VmmError> {
+    remove(path)?;
+    let bind = || {
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    };
+    bind().map_err(|source| VmmError::File { action: "make the socket", path: path.to_owned(), source })
+}
+
+/// Whom the process runs as.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Starts QEMU. Blocks for the time of fork and exec.
+pub(crate) fn start(
+    binary: &Path,
+    arguments: &[String],
+    opened: Opened,
+    user: User,
+) -> Result<(Child, Log), VmmError> {
+    let failed = |source| VmmError::Program { program: binary.to_owned(), source };
+    let log = Log::create().map_err(failed)?;
+    let mut command = Command::new(binary);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(log.0.try_clone().map_err(failed)?)
+        .stderr(log.0.try_clone().map_err(failed)?);
+    if rustix::process::geteuid().is_root() {
+        // The standard library also drops the supplementary groups then.
+        command.uid(user.uid).gid(user.gid);
+    }
+    let largest = opened.largest;
+    command
+        .fd_mappings(opened.mappings)
+        .map_err(|_| failed(io::Error::other("two descriptors were given the same number")))?;
+    let child = command.spawn().map_err(failed)?;
+    limit(child.id(), largest).map_err(failed)?;
+    Ok((child, log))
+}
+
+/// Set from outside, right after the start: QEMU has not looked at its guest yet.
+fn limit(pid: u32, largest_file: u64) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let set = |resource, value| {
+        rustix::process::prlimit(pid, resource, Rlimit { current: Some(value), maximum: Some(value) })
+    };
+    // A core dump would hold the guest's memory, with the job's credentials.
+    set(Resource::Core, 0)?;
+    // A guest that took QEMU over cannot fill the disk: no file grows beyond the scratch disk it was given.
+    set(Resource::Fsize, largest_file)?;
+    Ok(())
+}
