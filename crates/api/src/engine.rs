@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fireactions_model::{
-    Digest, Event, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, PoolName,
+    Digest, Event, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, PoolName, PoolView,
     PullPolicy,
 };
 use futures::stream::BoxStream;

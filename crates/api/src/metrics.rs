@@ -30,7 +30,7 @@ struct Parts {
 
 impl Metrics {
     /// Registers everything and listens to the engine's events until `closing`.
-    pub(crate) fn start(engine: Arc<dyn Engine>, closing: CancellationToken) -> Self {
+    pub(crate) fn start(engine: &dyn Engine, closing: CancellationToken) -> Self {
         let mut registry = Registry::default();
         let counts = Counts::register(&mut registry);
         let gauges = Gauges::register(&mut registry);

@@ -1,1 +1,165 @@
+//! The typed client: the same resources as the router, from the other side.
 
+mod error;
+mod events;
+mod exec;
+mod images;
+mod jobs;
+mod machines;
+mod pools;
+mod sse;
+mod status;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response};
+use serde::de::DeserializeOwned;
+
+pub use error::ClientError;
+pub use exec::RemoteExec;
+pub use jobs::LogEvent;
+
+/// The result of every call.
+pub type Result<T> = std::result::Result<T, ClientError>;
+/// A followed answer; it ends after the first error.
+pub type ClientStream<T> = BoxStream<'static, Result<T>>;
+
+/// Until a connection must stand.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Until a plain call must be answered whole; longer than the server's own deadline, whose error says more.
+const CALL: Duration = Duration::from_secs(60);
+/// Largest plain answer, in bytes.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Where the server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A Unix socket.
+    Socket(PathBuf),
+    /// `http://host:port` or `https://host`, without a path.
+    Url(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "{}", path.display()),
+            Self::Url(url) => f.write_str(url),
+        }
+    }
+}
+
+/// A connection to one server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    target: Target,
+    base: String,
+}
+
+impl Client {
+    /// Makes a client; nothing is sent yet. The token is for TCP.
+    pub fn new(target: Target, token: Option<&str>) -> Result<Self> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+                .map_err(|_| ClientError::setup(&target, "the token holds characters that no token has"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        // HTTP/1.1 alone, because `exec` upgrades its connection; no proxy, because a token must not meet one.
+        let mut builder = reqwest::Client::builder()
+            .http1_only()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .user_agent(concat!("fireactions/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers);
+        let base = match &target {
+            Target::Socket(path) => {
+                builder = builder.unix_socket(path.as_path());
+                "http://localhost".to_owned()
+            }
+            Target::Url(url) => url.trim_end_matches('/').to_owned(),
+        };
+        let http = builder.build().map_err(|error| ClientError::setup(&target, error::chain(&error)))?;
+        Ok(Self { http, target, base })
+    }
+
+    /// Where the server is.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    fn post(&self, path: &str) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    /// Sends and waits for the head of a successful answer.
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let answer = request.send().await.map_err(|error| self.broken(&error))?;
+        if answer.status().is_success() || answer.status() == reqwest::StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let body = tokio::time::timeout(CALL, self.whole(answer))
+            .await
+            .map_err(|_| self.protocol(format!("{status} without its body")))??;
+        Err(match serde_json::from_slice::<crate::ErrorBody>(&body) {
+            Ok(body) => ClientError::Refused(body.error),
+            Err(_) => self.protocol(format!("{status} in a form that is not fireactions'")),
+        })
+    }
+
+    /// As [`Client::send`], for answers that come whole and soon.
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        let answer = self.send(request.timeout(CALL)).await?;
+        self.decode(answer).await
+    }
+
+    async fn decode<T: DeserializeOwned>(&self, answer: Response) -> Result<T> {
+        let body = self.whole(answer).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| self.protocol(format!("JSON that cannot be read: {error}")))
+    }
+
+    async fn whole(&self, answer: Response) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        let mut chunks = answer.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| self.broken(&error))?;
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(self.protocol(format!("more than {MAX_ANSWER} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn bytes(&self, answer: Response) -> ClientStream<Bytes> {
+        let client = self.clone();
+        answer.bytes_stream().map_err(move |error| client.broken(&error)).boxed()
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> ClientError {
+        ClientError::transport(&self.target, error)
+    }
+
+    fn protocol(&self, message: impl Into<String>) -> ClientError {
+        ClientError::Protocol { target: self.target.clone(), message: message.into() }
+    }
+}

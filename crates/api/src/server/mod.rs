@@ -1,5 +1,7 @@
 //! The router of `/api/v1`, `/healthz`, `/readyz`, `/metrics` and `/openapi.json`.
 
+#![allow(unused_qualifications, reason = "utoipa's `path` macro writes them")]
+
 pub mod auth;
 mod deadline;
 mod events;
@@ -92,7 +94,7 @@ impl Api {
     /// Begins to listen to the engine's events for the metrics. Needs a runtime.
     pub fn new(engine: Arc<dyn Engine>, limits: Limits) -> Self {
         let closing = CancellationToken::new();
-        let metrics = Metrics::start(Arc::clone(&engine), closing.clone());
+        let metrics = Metrics::start(engine.as_ref(), closing.clone());
         let sessions = Arc::new(tokio::sync::Semaphore::new(limits.sessions));
         Self { context: Context { engine, metrics, limits, closing, sessions } }
     }

@@ -1,0 +1,34 @@
+//! `/api/v1/machines`.
+
+use bytes::Bytes;
+use fireactions_model::{MachineId, MachineView};
+
+use super::{Client, ClientStream, Result};
+
+impl Client {
+    /// Every machine.
+    pub async fn machines(&self) -> Result<Vec<MachineView>> {
+        self.json(self.get("/api/v1/machines")).await
+    }
+
+    /// One machine.
+    pub async fn machine(&self, id: &MachineId) -> Result<MachineView> {
+        self.json(self.get(&format!("/api/v1/machines/{id}"))).await
+    }
+
+    /// A machine's console, raw: its last `tail` lines, and with `follow` what comes after.
+    pub async fn console(
+        &self,
+        id: &MachineId,
+        tail: Option<u64>,
+        follow: bool,
+    ) -> Result<ClientStream<Bytes>> {
+        let mut request =
+            self.get(&format!("/api/v1/machines/{id}/console")).query(&[("follow", follow.to_string())]);
+        if let Some(tail) = tail {
+            request = request.query(&[("tail", tail.to_string())]);
+        }
+        let answer = self.send(request).await?;
+        Ok(self.bytes(answer))
+    }
+}
