@@ -1,0 +1,155 @@
+//! A guest file or directory as a tar stream for the host.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use tar::{Builder, EntryType, Header};
+
+use crate::files;
+
+/// Most entries of one archive. The host bounds the bytes; this bounds what a loop of bind mounts could make.
+const MOST_ENTRIES: u32 = 1_000_000;
+
+/// Writes `path` to `out`; names in the archive start with its last component.
+///
+/// If `path` is a link, what it points to is archived; links below are archived as links. Sockets are left out, other
+/// file systems below (`/proc`, say) too. What changes while it is read is padded or cut to the size it had.
+pub(crate) fn write(path: &str, out: impl Write) -> Result<(), String> {
+    let asked = files::checked(path)?;
+    let real = std::fs::canonicalize(asked).map_err(|error| format!("{path}: {error}"))?;
+    let name = PathBuf::from(asked.file_name().unwrap_or_else(|| ".".as_ref()));
+    archive(&real, name, out).map_err(|error| format!("{path}: {error}"))
+}
+
+fn archive(top: &Path, name: PathBuf, out: impl Write) -> io::Result<()> {
+    let mut tar = Builder::new(out);
+    let device = std::fs::symlink_metadata(top)?.dev();
+    // A stack of what is still to do, not recursion: depth is the guest's choice.
+    let mut todo = vec![(top.to_owned(), name)];
+    let mut entries = 0;
+    while let Some((path, name)) = todo.pop() {
+        entries += 1;
+        if entries > MOST_ENTRIES {
+            return Err(io::Error::other(format!("more than {MOST_ENTRIES} files")));
+        }
+        let meta = match std::fs::symlink_metadata(&path) {
+            Ok(meta) => meta,
+            // Gone since its directory was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path != top => continue,
+            Err(error) => return Err(named(&path, error)),
+        };
+        if meta.is_dir() {
+            tar.append_data(&mut header(&meta, EntryType::Directory, 0), &name, io::empty())?;
+            // overlayfs gives files another device number than their directories; only directories can be compared.
+            if meta.dev() == device {
+                for entry in std::fs::read_dir(&path).map_err(|error| named(&path, error))? {
+                    let entry = entry.map_err(|error| named(&path, error))?;
+                    todo.push((entry.path(), name.join(entry.file_name())));
+                }
+            }
+        } else {
+            append(&mut tar, &path, &name, &meta).map_err(|error| named(&path, error))?;
+        }
+    }
+    tar.into_inner()?.flush()
+}
+
+fn append(tar: &mut Builder<impl Write>, path: &Path, name: &Path, meta: &Metadata) -> io::Result<()> {
+    let kind = meta.file_type();
+    if kind.is_file() {
+        // Not followed and not waited on, should it have become a link or a FIFO.
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+        let file = File::options().read(true).custom_flags(flags).open(path)?;
+        let exact = file.take(meta.len()).chain(io::repeat(0)).take(meta.len());
+        tar.append_data(&mut header(meta, EntryType::Regular, meta.len()), name, exact)
+    } else if kind.is_symlink() {
+        let target = std::fs::read_link(path)?;
+        tar.append_link(&mut header(meta, EntryType::Symlink, 0), name, target)
+    } else if kind.is_fifo() {
+        tar.append_data(&mut header(meta, EntryType::Fifo, 0), name, io::empty())
+    } else if kind.is_char_device() || kind.is_block_device() {
+        let entry = if kind.is_char_device() { EntryType::Char } else { EntryType::Block };
+        let mut header = header(meta, entry, 0);
+        header.set_device_major(rustix::fs::major(meta.rdev()))?;
+        header.set_device_minor(rustix::fs::minor(meta.rdev()))?;
+        tar.append_data(&mut header, name, io::empty())
+    } else {
+        Ok(())
+    }
+}
+
+fn header(meta: &Metadata, kind: EntryType, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(meta.mode() & 0o7777);
+    header.set_uid(u64::from(meta.uid()));
+    header.set_gid(u64::from(meta.gid()));
+    header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
+    header
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::symlink;
+
+    fn entries(path: &Path) -> BTreeMap<String, (EntryType, String)> {
+        let mut bytes = Vec::new();
+        write(path.to_str().unwrap(), &mut bytes).unwrap();
+        let mut found = BTreeMap::new();
+        for entry in tar::Archive::new(&bytes[..]).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().to_str().unwrap().to_owned();
+            let kind = entry.header().entry_type();
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            found.insert(name, (kind, text));
+        }
+        found
+    }
+
+    #[test]
+    fn a_tree_comes_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        std::fs::create_dir_all(out.join("sub")).unwrap();
+        std::fs::write(out.join("sub/file"), "text").unwrap();
+        symlink("/etc/passwd", out.join("link")).unwrap();
+        let long = "x".repeat(200);
+        std::fs::write(out.join(&long), "").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(out.join("sock")).unwrap();
+
+        let found = entries(&out);
+
+        assert_eq!(found["out/sub/file"], (EntryType::Regular, "text".to_owned()));
+        assert_eq!(found["out/link"].0, EntryType::Symlink);
+        assert!(found.contains_key(&format!("out/{long}")));
+        assert!(!found.contains_key("out/sock"));
+    }
+
+    #[test]
+    fn one_file_is_one_entry_and_a_link_to_it_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("real"), "r").unwrap();
+        symlink("real", dir.path().join("link")).unwrap();
+        let found = entries(&dir.path().join("link"));
+        assert_eq!(
+            found.into_iter().collect::<Vec<_>>(),
+            [("link".to_owned(), (EntryType::Regular, "r".to_owned()))]
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_said() {
+        let error = write("/no/such/thing", Vec::new()).unwrap_err();
+        assert_eq!(error, "/no/such/thing: No such file or directory (os error 2)");
+    }
+}

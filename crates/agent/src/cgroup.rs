@@ -1,0 +1,172 @@
+//! One control group for the job and one for each exec, so that all their processes can be counted and killed.
+//!
+//! Without cgroup2 in the guest's kernel everything still works by process group and by a walk through `/proc`; only
+//! the counts are coarser.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+/// Ours, beside whatever the image's init or a container engine makes.
+const TOP: &str = "/sys/fs/cgroup/fireactions";
+
+/// A killed process is gone at once unless it waits for a disk.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A control group; removed by [`Self::end`].
+pub(crate) struct Cgroup {
+    dir: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes the group, or finds that this kernel has none.
+    pub(crate) fn create(name: &str) -> Option<Self> {
+        let dir = Path::new(TOP).join(name);
+        std::fs::create_dir_all(&dir).ok()?;
+        for parent in [Path::new("/sys/fs/cgroup"), Path::new(TOP)] {
+            for controller in ["+memory", "+cpu", "+pids"] {
+                // One that this kernel lacks costs its count, nothing more.
+                let _ = std::fs::write(parent.join("cgroup.subtree_control"), controller);
+            }
+        }
+        dir.join("cgroup.procs").exists().then_some(Self { dir })
+    }
+
+    /// The group's directory, for a process that enters by itself.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Sends `signal` to each process of the group. One that forks at the same moment may be missed.
+    pub(crate) fn signal(&self, signal: i32) {
+        for pid in self.pids() {
+            send(pid, signal);
+        }
+    }
+
+    /// Kills all processes and waits until they are gone. Returns false when some are not.
+    pub(crate) fn kill(&self) -> bool {
+        let end = Instant::now() + KILL_DEADLINE;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            // At once and for ever, also for what forks meanwhile; since Linux 5.14.
+            if std::fs::write(self.dir.join("cgroup.kill"), "1").is_err() {
+                self.signal(Signal::SIGKILL as i32);
+            }
+            if !self.populated() {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Kills what is left and removes the group.
+    pub(crate) fn end(self) {
+        self.kill();
+        let _ = std::fs::remove_dir(&self.dir);
+    }
+
+    /// CPU time of all processes that were ever in it: user and kernel, microseconds.
+    pub(crate) fn cpu_us(&self) -> Option<(u64, u64)> {
+        Some((self.field("cpu.stat", "user_usec")?, self.field("cpu.stat", "system_usec")?))
+    }
+
+    /// Processes of it that the kernel killed for memory.
+    pub(crate) fn oom_kills(&self) -> Option<u64> {
+        self.field("memory.events", "oom_kill")
+    }
+
+    fn populated(&self) -> bool {
+        self.field("cgroup.events", "populated").is_some_and(|count| count != 0)
+    }
+
+    fn pids(&self) -> Vec<i32> {
+        let text = std::fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    fn field(&self, file: &str, name: &str) -> Option<u64> {
+        flat_field(&std::fs::read_to_string(self.dir.join(file)).ok()?, name)
+    }
+}
+
+/// OOM kills in the whole guest since boot, for jobs that moved themselves out of their group.
+pub(crate) fn system_oom_kills() -> u64 {
+    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    flat_field(&text, "oom_kill").unwrap_or(0)
+}
+
+/// Kills every process but PID 1, kernel threads and execs: what a job has left outside its group (a container
+/// engine's children, say). Only for an agent that is PID 1: beside an image's init these are that init's.
+pub(crate) fn kill_strays() {
+    // Each round finds what the last one's victims forked; a fork bomb that outruns this dies with the machine.
+    for _ in 0..10 {
+        let strays: Vec<i32> = processes().filter(|pid| is_stray(*pid)).collect();
+        if strays.is_empty() {
+            return;
+        }
+        for pid in strays {
+            send(pid, Signal::SIGKILL as i32);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn processes() -> impl Iterator<Item = i32> {
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
+}
+
+fn is_stray(pid: i32) -> bool {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let stat = read("stat");
+    // After the name, which may hold anything: state, ppid, pgrp, session, tty, tpgid, flags (proc_pid_stat(5)).
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let (Some(state), Some(flags)) =
+        (fields.first(), fields.get(6).and_then(|text| text.parse::<u64>().ok()))
+    else {
+        return false;
+    };
+    // PF_KTHREAD of linux/sched.h
+    let kernel_thread = flags & 0x0020_0000 != 0;
+    let dead = matches!(*state, "Z" | "X");
+    pid != 1 && !kernel_thread && !dead && !read("cgroup").contains(":/fireactions/exec")
+}
+
+fn send(pid: i32, signal: i32) {
+    // 0 and below would mean groups, or everything.
+    if pid > 1 {
+        let pid = Pid::from_raw(pid);
+        match Signal::try_from(signal) {
+            Ok(signal) => drop(nix::sys::signal::kill(pid, signal)),
+            // Real-time signals are not in nix's list; nobody needs them from outside.
+            Err(_) => drop(nix::sys::signal::kill(pid, Signal::SIGTERM)),
+        }
+    }
+}
+
+/// `name value` lines, as in cgroup2's flat keyed files and `/proc/vmstat`.
+fn flat_field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let text = "oom_kill_x 1\noom_kill 7\nlow 0\n";
+        assert_eq!(flat_field(text, "oom_kill"), Some(7));
+        assert_eq!(flat_field(text, "oom"), None);
+    }
+}

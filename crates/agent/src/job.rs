@@ -1,0 +1,228 @@
+//! The machine's one job: its start, its output, its end, and what it used.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use fireactions_guest_proto::guest::{JobOutput, Session};
+use fireactions_guest_proto::{Exit, JobResult, RunRequest, Stream};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::cgroup::{self, Cgroup};
+use crate::reaper::Reaper;
+use crate::{spawn, stage};
+
+/// Once everything that could write is killed, a pipe that still does not end is held by something that cannot be
+/// killed; its silence for this long ends the output.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// A started job.
+pub(crate) struct Job {
+    cgroup: Option<Cgroup>,
+    pid: i32,
+    /// Its first process is still there; guards against a signal to a reused process id.
+    alive: Mutex<bool>,
+}
+
+impl Job {
+    /// Starts the program and watches it in a thread of its own; everything that comes of it is told to `session`.
+    /// Nothing when it cannot start.
+    ///
+    /// `give`: files to be handed to the job's user. `own_init`: PID 1 is not ours, so what is outside the job's
+    /// control group is not ours to kill.
+    pub(crate) fn start(
+        session: &Session,
+        reaper: &Arc<Reaper>,
+        request: RunRequest,
+        give: Vec<PathBuf>,
+        own_init: bool,
+    ) -> Option<Arc<Self>> {
+        let oom_before = cgroup::system_oom_kills();
+        match Self::spawn(session, reaper, request, give) {
+            Ok((job, outputs)) => {
+                session.started(job.pid.unsigned_abs());
+                let (watched, watcher, session_) = (Arc::clone(&job), Arc::clone(reaper), session.clone());
+                let spawned = std::thread::Builder::new()
+                    .name("job".to_owned())
+                    .spawn(move || watched.watch(&session_, &watcher, outputs, oom_before, own_init));
+                if let Err(error) = spawned {
+                    job.signal(Signal::SIGKILL as i32);
+                    session.exited(unstartable(format!("the agent cannot watch the job: {error}")));
+                }
+                Some(job)
+            }
+            Err(why) => {
+                session.exited(unstartable(why));
+                None
+            }
+        }
+    }
+
+    fn spawn(
+        session: &Session,
+        reaper: &Reaper,
+        request: RunRequest,
+        give: Vec<PathBuf>,
+    ) -> Result<(Arc<Self>, Vec<Copier>), String> {
+        let cgroup = Cgroup::create("job");
+        let request = stage::Request {
+            argv: request.argv,
+            env: request.env,
+            user: request.user,
+            workdir: request.workdir,
+            cgroup: cgroup.as_ref().map(|group| group.dir().to_owned()),
+            stdin: PathBuf::from("/dev/null"),
+            terminal: false,
+            give,
+        };
+        if request.argv.is_empty() {
+            return Err("there is no program to start: neither the job nor the image names one".to_owned());
+        }
+        let pipe = || pipe().map_err(|error| format!("the agent cannot make a pipe: {error}"));
+        let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
+        let pid = spawn::start(reaper, &request, stdout_end, stderr_end)?;
+        let job = Arc::new(Self { cgroup, pid, alive: Mutex::new(true) });
+        let mut copiers = Vec::new();
+        for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
+            match Copier::start(pipe, session.job_output(stream)) {
+                Ok(copier) => copiers.push(copier),
+                Err(error) => {
+                    job.signal(Signal::SIGKILL as i32);
+                    return Err(format!("the agent cannot read the job's output: {error}"));
+                }
+            }
+        }
+        Ok((job, copiers))
+    }
+
+    /// Sends `signal` to all of the job's processes.
+    pub(crate) fn signal(&self, signal: i32) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.signal(signal);
+            return;
+        }
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        if *alive && let Ok(signal) = Signal::try_from(signal) {
+            let _ = killpg(Pid::from_raw(self.pid), signal);
+        }
+    }
+
+    fn watch(
+        &self,
+        session: &Session,
+        reaper: &Reaper,
+        outputs: Vec<Copier>,
+        oom_before: u64,
+        own_init: bool,
+    ) {
+        let exit = reaper.wait(self.pid);
+        *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        // Left-over children end with the job: nothing of it may still run, write or hold its output open when the
+        // host hears of the end.
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+        if !own_init {
+            cgroup::kill_strays();
+        }
+        for output in outputs {
+            output.finish();
+        }
+        session.exited(self.result(exit, oom_before));
+    }
+
+    fn result(&self, exit: Exit, oom_before: u64) -> JobResult {
+        let system = cgroup::system_oom_kills().saturating_sub(oom_before);
+        // The group's own count misses processes that moved to another group.
+        let oom_kills = self.cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0).max(system);
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
+        let micros = |time: nix::sys::time::TimeVal| {
+            u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0)
+        };
+        let (user_us, system_us) = self
+            .cgroup
+            .as_ref()
+            .and_then(Cgroup::cpu_us)
+            .or_else(|| usage.map(|usage| (micros(usage.user_time()), micros(usage.system_time()))))
+            .unwrap_or((0, 0));
+        // Of the largest single process. Not memory.peak: it counts the page cache, and would say that a build which
+        // read many files needed much memory.
+        let max_rss_kib = usage.and_then(|usage| u64::try_from(usage.max_rss()).ok()).unwrap_or(0);
+        JobResult {
+            exit,
+            oom_kills: u32::try_from(oom_kills).unwrap_or(u32::MAX),
+            user_us,
+            system_us,
+            max_rss_kib,
+        }
+    }
+}
+
+fn unstartable(why: String) -> JobResult {
+    JobResult { exit: Exit::Unstartable(why), oom_kills: 0, user_us: 0, system_us: 0, max_rss_kib: 0 }
+}
+
+/// A pipe that programs started at the same moment do not inherit: (ours to read, theirs to write).
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// Carries one output of the job to the host. When the host is slow or away the pipe fills and the job waits.
+struct Copier {
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Copier {
+    fn start(pipe: OwnedFd, out: JobOutput) -> io::Result<Self> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&ended);
+        let thread =
+            std::thread::Builder::new().name("output".to_owned()).spawn(move || copy(pipe, out, &flag))?;
+        Ok(Self { ended, thread })
+    }
+
+    /// The writers are gone: waits for the rest.
+    fn finish(self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let _ = self.thread.join();
+    }
+}
+
+fn copy(pipe: OwnedFd, mut out: JobOutput, ended: &AtomicBool) {
+    let mut pipe = std::fs::File::from(pipe);
+    let mut buffer = vec![0; 32 * 1024];
+    let mut silent_since: Option<Instant> = None;
+    loop {
+        let wait = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        let ready = poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&wait));
+        match ready {
+            Ok(0) if ended.load(Ordering::Relaxed) => {
+                if silent_since.get_or_insert_with(Instant::now).elapsed() > SILENCE {
+                    return;
+                }
+            }
+            Ok(0) | Err(_) => {}
+            Ok(_) => {
+                silent_since = None;
+                match pipe.read(&mut buffer) {
+                    Ok(0) => return,
+                    Ok(count) => {
+                        if out.write_all(&buffer[..count]).is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The kernel's own file systems: first in the initramfs, later moved into the root.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+
+use crate::console::say;
+
+const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC).union(MountFlags::NODEV);
+
+/// `/proc`, `/sys` and `/dev`: what is needed to find modules, devices and the host.
+pub(crate) fn early() -> Result<(), String> {
+    for (target, kind, flags, data) in [
+        ("/proc", "proc", PLAIN, None),
+        ("/sys", "sysfs", PLAIN, None),
+        ("/dev", "devtmpfs", MountFlags::NOSUID, Some(c"mode=0755")),
+    ] {
+        std::fs::create_dir_all(target).map_err(|error| format!("cannot make {target}: {error}"))?;
+        fasten(kind, target, flags, data).map_err(|error| format!("cannot mount {target}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// The rest, once the root is `/`. None of these is worth a failed boot; what is missing is said.
+///
+/// `keep_run`: `/run` gets the directories that the image has there (a `/run/mysqld`, say), which an image's own init
+/// would make itself.
+pub(crate) fn late(keep_run: bool) {
+    let run = if keep_run { crate::root::skeleton(Path::new("/run")) } else { Vec::new() };
+    for (target, kind, flags, data) in [
+        ("/dev/pts", "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, Some(c"gid=5,mode=620,ptmxmode=666")),
+        ("/dev/shm", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=1777")),
+        ("/dev/mqueue", "mqueue", PLAIN, None),
+        ("/run", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=0755,size=25%")),
+        ("/sys/fs/cgroup", "cgroup2", PLAIN, Some(c"nsdelegate,memory_recursiveprot")),
+    ] {
+        // In /sys the directory is the kernel's: it is there or it cannot be made.
+        let _ = std::fs::create_dir_all(target);
+        if let Err(error) = fasten(kind, target, flags, data) {
+            say(format_args!("cannot mount {target}: {error}"));
+        }
+    }
+    for entry in run {
+        entry.make();
+    }
+    for (name, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
+    {
+        let _ = symlink(target, Path::new("/dev").join(name));
+    }
+    if make_tmp().is_err() {
+        say("cannot make /tmp");
+    }
+}
+
+fn make_tmp() -> io::Result<()> {
+    for path in ["/tmp", "/var/tmp"] {
+        if !Path::new(path).exists() {
+            std::fs::create_dir_all(path)?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o1777))?;
+        }
+    }
+    Ok(())
+}
+
+fn fasten(kind: &str, target: &str, flags: MountFlags, data: Option<&CStr>) -> io::Result<()> {
+    match mount(kind, target, kind, flags, data) {
+        // Options that an older kernel does not know are not worth going without the file system.
+        Err(Errno::INVAL) if data.is_some() => {
+            mount(kind, target, kind, flags, None).map_err(io::Error::from)
+        }
+        // devtmpfs may have been mounted by the kernel (CONFIG_DEVTMPFS_MOUNT).
+        Err(Errno::BUSY) => Ok(()),
+        other => other.map_err(io::Error::from),
+    }
+}

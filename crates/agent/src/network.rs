@@ -1,0 +1,143 @@
+//! Loopback up; address, MTU and default route on the first network interface. Over rtnetlink: the image need not
+//! have `ip`, and the kernel need not have `IP_PNP`.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use fireactions_guest_proto::Identity;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// The interface is there as soon as its driver is.
+const INTERFACE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Loopback's index in every network namespace.
+const LOOPBACK: u32 = 1;
+
+/// Sets up the network. The address 0.0.0.0 says that this machine has none but loopback.
+pub(crate) fn configure(identity: &Identity) -> Result<(), String> {
+    let mut netlink = Netlink::open().map_err(|error| format!("cannot open a netlink socket: {error}"))?;
+    netlink.up(LOOPBACK, None).map_err(|error| format!("cannot bring up lo: {error}"))?;
+    if identity.address.is_unspecified() {
+        return Ok(());
+    }
+    let (name, index) = first_interface()?;
+    let step = |what: &str, result: io::Result<()>| {
+        result.map_err(|error| format!("{name}: cannot {what}: {error}"))
+    };
+    step("bring it up", netlink.up(index, identity.mtu))?;
+    step(
+        &format!("set the address {}/{}", identity.address, identity.prefix),
+        netlink.address(index, identity),
+    )?;
+    step(&format!("set the default route by {}", identity.gateway), netlink.default_route(index, identity))
+}
+
+/// The Ethernet interface with the lowest index.
+fn first_interface() -> Result<(String, u32), String> {
+    let end = Instant::now() + INTERFACE_DEADLINE;
+    loop {
+        let mut found: Vec<(u32, String)> = std::fs::read_dir("/sys/class/net")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let number =
+                    |file| std::fs::read_to_string(entry.path().join(file)).ok()?.trim().parse::<u32>().ok();
+                // ARPHRD_ETHER
+                (number("type")? == 1).then_some((number("ifindex")?, entry.file_name().into_string().ok()?))
+            })
+            .collect();
+        found.sort();
+        if let Some((index, name)) = found.into_iter().next() {
+            return Ok((name, index));
+        }
+        if Instant::now() >= end {
+            return Err(
+                "there is no network interface; check the VM's network device and that the initramfs holds \
+                        the virtio_net module"
+                    .to_owned(),
+            );
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netlink {
+    fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    fn up(&mut self, index: u32, mtu: Option<u16>) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.flags = LinkFlags::Up;
+        link.header.change_mask = LinkFlags::Up;
+        link.attributes.extend(mtu.map(|mtu| LinkAttribute::Mtu(u32::from(mtu))));
+        self.request(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    fn address(&mut self, index: u32, identity: &Identity) -> io::Result<()> {
+        let mut address = AddressMessage::default();
+        address.header.family = AddressFamily::Inet;
+        address.header.prefix_len = identity.prefix;
+        address.header.index = index;
+        let host_bits = u32::MAX.checked_shr(u32::from(identity.prefix)).unwrap_or(0);
+        let broadcast = (u32::from(identity.address) | host_bits).into();
+        address.attributes = vec![
+            AddressAttribute::Local(IpAddr::V4(identity.address)),
+            AddressAttribute::Address(IpAddr::V4(identity.address)),
+            AddressAttribute::Broadcast(broadcast),
+        ];
+        self.request(RouteNetlinkMessage::NewAddress(address), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    fn default_route(&mut self, index: u32, identity: &Identity) -> io::Result<()> {
+        let mut route = RouteMessage::default();
+        route.header.address_family = AddressFamily::Inet;
+        route.header.table = RouteHeader::RT_TABLE_MAIN;
+        route.header.protocol = RouteProtocol::Boot;
+        route.header.scope = RouteScope::Universe;
+        route.header.kind = RouteType::Unicast;
+        route.attributes =
+            vec![RouteAttribute::Gateway(RouteAddress::Inet(identity.gateway)), RouteAttribute::Oif(index)];
+        self.request(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Sends one request and waits for the kernel's verdict, which comes before `send` returns.
+    fn request(&mut self, payload: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.sequence += 1;
+        let mut message = NetlinkMessage::from(payload);
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+
+        let (answer, _) = self.socket.recv_from_full()?;
+        let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(io::Error::other)?;
+        match answer.payload {
+            NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
+            NetlinkPayload::Error(error) => Err(error.to_io()),
+            other => Err(io::Error::other(format!("unexpected netlink answer {other:?}"))),
+        }
+    }
+}

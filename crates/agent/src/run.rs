@@ -1,0 +1,141 @@
+//! Serving the host: the loop that both ways of starting end in.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fireactions_guest_proto::LogLevel;
+use fireactions_guest_proto::guest::{About, Channel, Event, Session};
+
+use crate::console::say;
+use crate::job::Job;
+use crate::reaper::Reaper;
+use crate::{archive, exec, files, identity, power};
+
+/// Only bounds one wait for the host; nothing happens when it passes.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What was queued for the host before a power-off gets this long to leave.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Most paths that are remembered for the job's user.
+const MOST_GIVEN: usize = 16 * 1024;
+
+/// What the agent is in this guest.
+pub(crate) enum Role {
+    /// PID 1, with the scratch disk to be closed at the end.
+    Init {
+        /// Its root directory.
+        scratch: OwnedFd,
+    },
+    /// A service beside the image's own init.
+    Service,
+}
+
+/// Serves the host for ever. Returns only what made that impossible.
+pub(crate) fn run(channel: Channel, role: Role, boot_us: u64) -> String {
+    // In a guest without memory the job has to go, not the one who reports it.
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-1000") {
+        say(format_args!("cannot exempt the agent from OOM kills: {error}"));
+    }
+    let reaper = match Reaper::start() {
+        Ok(reaper) => reaper,
+        Err(error) => return format!("cannot start the reaper: {error}"),
+    };
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let about = About { agent_version: crate::VERSION.to_owned(), kernel, boot_us };
+    let session = match Session::start(channel, about) {
+        Ok(session) => session,
+        Err(error) => return format!("cannot start the session with the host: {error}"),
+    };
+    let server = Server { session, reaper, role, job: None, given: Arc::default() };
+    server.serve()
+}
+
+/// Microseconds since the kernel started.
+pub(crate) fn monotonic_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or(0)
+}
+
+struct Server {
+    session: Session,
+    reaper: Arc<Reaper>,
+    role: Role,
+    job: Option<Arc<Job>>,
+    /// Paths put in before the job starts: they become the job's user's.
+    given: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl Server {
+    fn serve(mut self) -> String {
+        loop {
+            if let Some(event) = self.session.next(IDLE) {
+                self.handle(event);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let own_init = matches!(self.role, Role::Service);
+        match event {
+            Event::Connected { .. } | Event::Disconnected => {}
+            Event::Configure(identity) => {
+                let result = identity::apply(&identity, own_init);
+                if let Err(error) = &result {
+                    say(format_args!("cannot configure the machine: {error}"));
+                }
+                self.session.configured(result);
+            }
+            Event::Run(request) => {
+                let given = std::mem::take(&mut *self.given.lock().unwrap_or_else(PoisonError::into_inner));
+                self.job = Job::start(&self.session, &self.reaper, request, given, own_init);
+            }
+            Event::Signal(signal) => {
+                if let Some(job) = &self.job {
+                    job.signal(signal);
+                }
+            }
+            Event::PutFile(put) => {
+                let given = self.job.is_none().then(|| Arc::clone(&self.given));
+                self.beside("put-file", move || {
+                    let result = files::put(&put.dest, put.mode, put.size, put.data).map(|made| {
+                        if let Some(given) = given {
+                            let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+                            let room = MOST_GIVEN.saturating_sub(given.len());
+                            given.extend(made.into_iter().take(room));
+                        }
+                    });
+                    put.done.finish(result);
+                });
+            }
+            Event::GetFile(mut get) => self.beside("get-file", move || {
+                let result = archive::write(&get.path, &mut get.data);
+                get.done.finish(result);
+            }),
+            Event::Exec(exec) => {
+                let reaper = Arc::clone(&self.reaper);
+                self.beside("exec", move || exec::run(exec, &reaper));
+            }
+            Event::PowerOff => {
+                if let Some(job) = &self.job {
+                    job.signal(nix::libc::SIGKILL);
+                }
+                self.session.flush(FLUSH_DEADLINE);
+                power::off(match &self.role {
+                    Role::Init { scratch } => Some(scratch),
+                    Role::Service => None,
+                });
+            }
+        }
+    }
+
+    /// Does one thing in a thread of its own. The protocol bounds how many there are at once.
+    fn beside(&self, name: &str, body: impl FnOnce() + Send + 'static) {
+        if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(body) {
+            // Dropping the body closes its streams, which tells the host.
+            self.session.log(LogLevel::Warn, &format!("no thread for {name}: {error}"));
+        }
+    }
+}
