@@ -91,6 +91,8 @@ enum What {
         expected: String,
     },
     Duplicate(String),
+    /// The value is a secret; the place is its key.
+    Secret,
     Other(String),
 }
 
@@ -121,28 +123,30 @@ impl ReadError {
         Some(match self.what {
             What::Consequence => return None,
             What::Unknown { field, known } => {
+                let field = short(&field);
                 let known: Vec<&str> =
                     known.iter().copied().filter(|name| !crate::problem::is_refused(name)).collect();
-                Problem::new(span, format!("unknown key '{field}'{}", place(parent))).help(suggest::for_name(
-                    &field,
-                    &known,
-                    "the keys here are",
-                ))
+                let help = suggest::for_name(&field, &known, "the keys here are");
+                Problem::new(span, format!("unknown key '{field}'{}", place(parent)))
+                    .help(help)
+                    .without_rest()
             }
-            What::Variant { variant, known } => Problem::new(
-                span,
-                format!("'{variant}' is not a value of {path}"),
-            )
-            .help(suggest::for_name(&variant, known, "the values are")),
+            What::Variant { variant, known } => {
+                let help = suggest::for_name(&variant, known, "the values are");
+                Problem::new(span, format!("'{}' is not a value of {path}", short(&variant))).help(help)
+            }
             What::Missing(field) => Problem::new(span, format!("key '{field}' is missing{}", place(&path)))
                 .help(format!("add '{field}: …' here")),
             What::Duplicate(field) => {
                 Problem::new(span, format!("key '{field}' is given twice{}", place(parent)))
                     .help("keep one of the two")
             }
+            What::Mismatch { expected } if path.is_empty() => {
+                Problem::new(span, format!("the file must be {expected}"))
+            }
             What::Mismatch { expected } => Problem::new(span, format!("{path} must be {expected}")),
-            What::Other(message) if message == REFUSED_SECRET => crate::problem::refused(span, &path),
-            What::Other(message) => Problem::new(span, format!("{path}: {message}")),
+            What::Secret => crate::problem::refused(span, &path),
+            What::Other(message) => Problem::new(span, format!("{path}: {}", plain_message(&message))),
         })
     }
 }
@@ -181,6 +185,25 @@ impl de::Error for ReadError {
     }
 }
 
+/// A name out of the file, as far as a message needs it.
+fn short(name: &str) -> String {
+    const MAX: usize = 40;
+    let mut text: String = name.chars().take(MAX).collect();
+    if name.chars().nth(MAX).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+/// The standard library's terse words, with what to write instead.
+fn plain_message(message: &str) -> &str {
+    match message {
+        "invalid IPv4 address syntax" => "this is not an IPv4 address: write one such as 192.0.2.1",
+        "invalid IP address syntax" => "this is not an IPv4 network: write one such as 10.0.0.0/8",
+        other => other,
+    }
+}
+
 /// serde's words for types, as people say them.
 fn plain(expected: &str) -> String {
     match expected {
@@ -211,7 +234,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn mismatch(&self, expected: &dyn de::Expected) -> ReadError {
-        let expected = plain(&expected.to_string());
+        let expected = match expected.to_string().as_str() {
+            "u8" | "u16" | "u32" | "u64" => "a whole number".to_owned(),
+            other => plain(other),
+        };
         let found = self.node.value.kind();
         ReadError::new(What::Mismatch { expected: format!("{expected}, not {found}") })
             .at(&self.node.span, self.path)
@@ -235,7 +261,7 @@ impl<'a> Reader<'a> {
     }
 
     fn entries(&self, entries: &'a [Entry], fields: &'static [&'static str]) -> Entries<'a> {
-        Entries { reader: *self, entries, next: 0, fields, seen: HashSet::new() }
+        Entries { reader: *self, map: entries, next: 0, fields, seen: HashSet::new() }
     }
 }
 
@@ -302,9 +328,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
-            Value::List(items) => {
-                visitor.visit_seq(Items { reader: self, items, next: 0 }).map_err(|error| self.located(error))
-            }
+            Value::List(items) => visitor
+                .visit_seq(Items { reader: self, list: items, next: 0 })
+                .map_err(|error| self.located(error)),
             _ => Err(self.mismatch(&visitor)),
         }
     }
@@ -364,13 +390,13 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Text(text) => visitor.visit_enum(UnitVariant(text)).map_err(|error| self.located(error)),
             other => {
-                let message = format!("one of its named values, not {}", other.kind());
+                let message = format!("one of {}, not {}", variants.join(", "), other.kind());
                 Err(self.located(ReadError::new(What::Mismatch { expected: message })))
             }
         }
@@ -383,7 +409,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
 struct Items<'a> {
     reader: Reader<'a>,
-    items: &'a [Node],
+    list: &'a [Node],
     next: usize,
 }
 
@@ -391,7 +417,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        while let Some(item) = self.items.get(self.next) {
+        while let Some(item) = self.list.get(self.next) {
             let path = Path::Index(self.reader.path, self.next);
             self.next += 1;
             if self.reader.pruned.contains(&item.id) {
@@ -408,7 +434,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 
 struct Entries<'a> {
     reader: Reader<'a>,
-    entries: &'a [Entry],
+    map: &'a [Entry],
     /// Index after the entry whose key was read last.
     next: usize,
     /// The keys of one of our own sections; none for free-form data.
@@ -420,7 +446,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = ReadError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
-        while let Some(entry) = self.entries.get(self.next) {
+        while let Some(entry) = self.map.get(self.next) {
             self.next += 1;
             if self.reader.pruned.contains(&entry.value.id) {
                 continue;
@@ -440,12 +466,21 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
-        let Some(entry) = self.next.checked_sub(1).and_then(|index| self.entries.get(index)) else {
+        let Some(entry) = self.next.checked_sub(1).and_then(|index| self.map.get(index)) else {
             return Err(de::Error::custom("a value was read before its key"));
         };
         let path = Path::Key(self.reader.path, &entry.key);
-        seed.deserialize(Reader { node: &entry.value, pruned: self.reader.pruned, path: &path })
-            .map_err(|error| error.at(&entry.value.span, &path).blame(entry.value.id))
+        seed.deserialize(Reader { node: &entry.value, pruned: self.reader.pruned, path: &path }).map_err(
+            |mut error| {
+                if matches!(&error.what, What::Other(message) if message == REFUSED_SECRET) {
+                    // Nothing may point at the secret itself.
+                    error.what = What::Secret;
+                    error.span = Some(entry.key_span.clone());
+                    error.path = Some(path.to_string());
+                }
+                error.at(&entry.value.span, &path).blame(entry.value.id)
+            },
+        )
     }
 }
 

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::problem::{ConfigErrors, Diagnostic};
+use crate::problem::{ConfigErrors, Diagnostic, Problem};
 use crate::{Config, Host, check, de, ranges, tree};
 
 /// Largest file that is read, in bytes. A pool takes about 1 KiB.
 const MAX_BYTES: u64 = 1024 * 1024;
+/// Most problems that are told at once.
+const MAX_SHOWN: usize = 50;
 
 /// A configuration that may be used, and what people should know about it.
 #[derive(Debug, Clone)]
@@ -26,17 +28,17 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 
 /// Reads and checks a configuration file for a host.
 pub fn load_for(path: &Path, host: &Host) -> Result<Loaded, ConfigErrors> {
-    let fail = |message: String, help: &str| ConfigErrors::one(Diagnostic::whole(path, message, Some(help)));
+    let fail = |message: &str, help: &str| ConfigErrors::one(Diagnostic::whole(path, message, Some(help)));
     let file = File::open(path).map_err(|error| {
-        fail(format!("cannot open the configuration: {error}"), "name another file with --config")
+        fail(&format!("cannot open the configuration: {error}"), "name another file with --config")
     })?;
     if file.metadata().is_ok_and(|data| data.is_dir()) {
-        return Err(fail("the configuration is a directory".to_owned(), "name a file in it"));
+        return Err(fail("the configuration is a directory", "name a file in it"));
     }
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| fail(format!("cannot read the configuration: {error}"), "check the file system"))?;
+        .map_err(|error| fail(&format!("cannot read the configuration: {error}"), "check the file system"))?;
     parse(path, &bytes, host)
 }
 
@@ -44,18 +46,18 @@ pub fn load_for(path: &Path, host: &Host) -> Result<Loaded, ConfigErrors> {
 pub fn parse(path: &Path, bytes: &[u8], host: &Host) -> Result<Loaded, ConfigErrors> {
     if bytes.len() as u64 > MAX_BYTES {
         let message = format!("the configuration is larger than {} KiB", MAX_BYTES / 1024);
-        return Err(ConfigErrors::one(Diagnostic::whole(path, message, Some("is this the right file?"))));
+        return Err(ConfigErrors::one(Diagnostic::whole(path, &message, Some("is this the right file?"))));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
-            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             let message = format!("line {line} is not UTF-8 text");
-            return Err(ConfigErrors::one(Diagnostic::whole(path, message, Some("save the file as UTF-8"))));
+            return Err(ConfigErrors::one(Diagnostic::whole(path, &message, Some("save the file as UTF-8"))));
         }
     };
     let root = tree::parse(text).map_err(|error| {
-        let problem = crate::problem::Problem::new(error.at..error.at + 1, error.message);
+        let problem = Problem::new(error.at..error.at + 1, error.message);
         ConfigErrors::one(Diagnostic::new(path, text, &problem))
     })?;
     let (mut problems, outside) = ranges::check(&root);
@@ -67,10 +69,9 @@ pub fn parse(path: &Path, bytes: &[u8], host: &Host) -> Result<Loaded, ConfigErr
         problems.extend(found.errors);
         warnings = found.warnings;
     }
-    let diagnostics = |problems: Vec<crate::problem::Problem>| {
-        let mut list: Vec<_> = problems.iter().map(|problem| Diagnostic::new(path, text, problem)).collect();
-        list.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
-        list
+    let diagnostics = |mut problems: Vec<Problem>| -> Vec<Diagnostic> {
+        problems.sort_by_key(Problem::start);
+        problems.iter().take(MAX_SHOWN).map(|problem| Diagnostic::new(path, text, problem)).collect()
     };
     match reading.value {
         Some(config) if problems.is_empty() => Ok(Loaded { config, warnings: diagnostics(warnings) }),

@@ -30,7 +30,9 @@ pub(crate) fn refused(span: Range<usize>, path: &str) -> Problem {
     } else {
         format!("{path}: secrets do not belong in this file")
     };
-    Problem::new(span, message).help(format!("{help} (an absolute path, or credential:NAME of systemd)"))
+    Problem::new(span, message)
+        .help(format!("{help} (an absolute path, or credential:NAME of systemd)"))
+        .without_rest()
 }
 
 /// One problem, at a place of the text.
@@ -39,11 +41,24 @@ pub(crate) struct Problem {
     span: Range<usize>,
     message: String,
     help: Option<String>,
+    /// The line ends, for the reader, where the marked part does.
+    without_rest: bool,
 }
 
 impl Problem {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: None }
+        Self { span, message: message.into(), help: None, without_rest: false }
+    }
+
+    /// The first byte of its place.
+    pub(crate) fn start(&self) -> usize {
+        self.span.start
+    }
+
+    /// Hides what follows on the line: nobody knows whether it is a secret.
+    pub(crate) fn without_rest(mut self) -> Self {
+        self.without_rest = true;
+        self
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -70,12 +85,12 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    pub(crate) fn whole(file: &Path, message: String, help: Option<&str>) -> Self {
+    pub(crate) fn whole(file: &Path, message: &str, help: Option<&str>) -> Self {
         Self {
             file: file.to_owned(),
             line: 0,
             column: 0,
-            message: clean(&message),
+            message: clean(message),
             help: help.map(str::to_owned),
             excerpt: None,
         }
@@ -92,20 +107,40 @@ impl Diagnostic {
         let length = text
             .get(at..problem.span.end.min(text.len()))
             .map_or(1, |marked| marked.lines().next().unwrap_or("").trim_end().chars().count().max(1));
+        let inside_secret = parents(&text[..start], full)
+            .any(|line| hide_secret(&format!("{line} x")) != format!("{line} x"));
+        let mut shown = if inside_secret { "…".to_owned() } else { hide_secret(full) };
+        let marked: String = full.chars().take(column + length).collect();
+        if problem.without_rest && shown.starts_with(&marked) && shown.len() > marked.len() {
+            shown = format!("{marked}: …");
+        }
         Self {
             file: file.to_owned(),
             line: text[..start].matches('\n').count() + 1,
             column: column + 1,
             message: clean(&problem.message),
             help: problem.help.as_deref().map(clean),
-            excerpt: Some(excerpt(full, column..column + length)),
+            excerpt: Some(excerpt(&shown, column..column + length)),
         }
     }
 }
 
+/// The lines above with the keys that this line belongs to, by indentation; the nearest first.
+fn parents<'a>(before: &'a str, line: &str) -> impl Iterator<Item = &'a str> {
+    let indent = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
+    let mut limit = indent(line);
+    // A file has few levels, and the search ends at the first line without indentation.
+    before.lines().rev().filter(move |line| {
+        let nearer = !line.trim().is_empty() && indent(line) < limit;
+        if nearer {
+            limit = indent(line);
+        }
+        nearer
+    })
+}
+
 /// Cuts a line around what is marked and takes out what must not be shown.
-fn excerpt(line: &str, marked: Range<usize>) -> (String, Range<usize>) {
-    let shown = hide_secret(line);
+fn excerpt(shown: &str, marked: Range<usize>) -> (String, Range<usize>) {
     let length = shown.chars().count();
     let marked = marked.start.min(length)..marked.end.min(length.max(1)).max(marked.start.min(length) + 1);
     let first = if marked.start > MAX_SHOWN * 2 / 3 { marked.start - MAX_SHOWN / 3 } else { 0 };
@@ -114,23 +149,30 @@ fn excerpt(line: &str, marked: Range<usize>) -> (String, Range<usize>) {
     (part, start..(marked.end - first).clamp(start + 1, MAX_SHOWN.max(start + 1)))
 }
 
-/// Everything after the colon of a key that may hold a secret is hidden, and so is any line without a key that
-/// could be a part of one.
+/// Words in keys whose values may be secret.
+const SECRETIVE: &[&str] = &["key", "token", "secret", "pass", "pwd", "auth", "credential", "pem"];
+
+/// Hides everything after a key that may hold a secret, and lines that look like a part of one.
 fn hide_secret(line: &str) -> String {
-    let body = line.trim_start().trim_start_matches("- ");
-    let Some((key, value)) = body.split_once(':') else {
-        let bare = body.trim_end();
-        let opaque = bare.len() >= 24 && !bare.contains(' ') || bare.starts_with("-----");
-        return if opaque { "…".to_owned() } else { line.to_owned() };
-    };
-    let name = key.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-    let secretive =
-        ["key", "token", "secret", "passw", "auth", "credential"].iter().any(|word| name.contains(word));
-    let harmless = name.ends_with("_file")
-        && (value.trim_start().starts_with(['/', '"', '\'']) || value.contains("credential:"));
-    if secretive && !harmless && !value.trim().is_empty() {
-        let kept = line.len() - value.len();
-        return format!("{} …", &line[..kept]);
+    let body = line.trim();
+    if body.starts_with("-----") || (body.len() >= 24 && !body.contains([' ', ':', '/'])) {
+        return "…".to_owned();
+    }
+    let mut from = 0;
+    while let Some(colon) = line[from..].find(':').map(|at| from + at) {
+        let key =
+            line[from..colon].rsplit([' ', ',', '{', '"', '\'']).find(|part| !part.is_empty()).unwrap_or("");
+        let key = key.to_lowercase();
+        let secretive = SECRETIVE.iter().any(|word| key.contains(word)) && !key.ends_with("_file");
+        let rest = &line[colon + 1..];
+        // After a `_file` key, only what is a file's name is shown: people put the secret itself there.
+        let named = rest.trim_start_matches([' ', '"', '\'']);
+        let misplaced =
+            key.ends_with("_file") && !named.starts_with('/') && !named.starts_with("credential:");
+        if (secretive || misplaced) && !rest.trim().is_empty() {
+            return format!("{} …", &line[..=colon]);
+        }
+        from = colon + 1;
     }
     line.to_owned()
 }
@@ -203,7 +245,7 @@ impl fmt::Display for ConfigErrors {
         }
         match self.errors.len() {
             0 | 1 => f.write_str(text.trim_end()),
-            count => write!(f, "{text}{count} problems in the configuration; nothing was changed"),
+            count => write!(f, "{text}{count} problems in the configuration"),
         }
     }
 }

@@ -35,7 +35,12 @@ pub fn json_schema() -> &'static Json {
 /// `docs/reference/config.md`, made from the doc comments of the types.
 pub fn reference_page() -> String {
     let mut page = Page { root: json_schema(), text: HEAD.to_owned() };
-    page.section("Top level", "", "The keys that stand on their own; the sections follow below.", json_schema());
+    page.section(
+        "Top level",
+        "",
+        "The keys that stand on their own; the sections follow below.",
+        json_schema(),
+    );
     page.text
 }
 
@@ -117,7 +122,9 @@ fn kind(root: &'static Json, field: &'static Json) -> String {
     }
     let name = match target.get("type") {
         Some(Json::String(name)) => name.as_str(),
-        Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).find(|name| *name != "null").unwrap_or(""),
+        Some(Json::Array(names)) => {
+            names.iter().filter_map(Json::as_str).find(|name| *name != "null").unwrap_or("")
+        }
         _ => "",
     };
     match name {

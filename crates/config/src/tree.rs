@@ -76,7 +76,6 @@ pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
             max_depth: MAX_DEPTH,
             max_nodes: MAX_NODES,
             max_events: 4 * MAX_NODES,
-            max_documents: 1,
             max_aliases: 1_000,
             max_anchors: 1_000,
             max_merge_keys: 1_000,
@@ -92,39 +91,47 @@ pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
     match serde_saphyr::from_str_with_options::<Option<Raw>>(text, options) {
         Ok(None) => Ok(Node { id: 0, span: 0..0, value: Value::Map(Vec::new()) }),
         Ok(Some(raw)) => Ok(build(raw.0, &mut 0)),
-        Err(error) => Err(SyntaxError {
-            at: error
-                .location()
-                .and_then(|location| location.span().byte_offset())
-                .and_then(|at| usize::try_from(at).ok())
-                .unwrap_or(0)
-                .min(text.len()),
-            message: describe(&error),
-        }),
+        Err(error) => Err(SyntaxError { at: place(text, &error), message: describe(&error) }),
     }
+}
+
+/// The byte that an error points at. The parser gives lines and columns always, bytes only sometimes.
+fn place(text: &str, error: &serde_saphyr::Error) -> usize {
+    let Some(location) = error.location() else { return 0 };
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let (line, column) = (number(location.line()), number(location.column()));
+    let Some(start) =
+        text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).reduce(|a, b| a + b)
+    else {
+        return offset_in(text, column);
+    };
+    start + offset_in(&text[start..], column)
+}
+
+/// The byte of a column (from 1, in characters) in the first line of `text`.
+fn offset_in(text: &str, column: usize) -> usize {
+    let line = text.lines().next().unwrap_or("");
+    line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(at, _)| at)
 }
 
 /// The parser's own words, without its position and source picture: both are added here in one form for all.
 fn describe(error: &serde_saphyr::Error) -> String {
-    use serde_saphyr::Error;
+    use serde_saphyr::{Error, RenderOptions, UserMessageFormatter};
     match error.without_snippet() {
-        Error::Budget { .. }
-        | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. } => {
-            "the file has too many values, levels or aliases for a configuration".to_owned()
-        }
+        Error::Budget { .. } => TOO_MUCH.to_owned(),
         Error::MultipleDocuments { .. } => "the file holds more than one YAML document".to_owned(),
-        Error::Message { msg, .. } | Error::ExternalMessage { msg, .. } => {
-            format!("this is not valid YAML: {msg}")
-        }
         other => {
-            let options = serde_saphyr::RenderOptions::new(&serde_saphyr::UserMessageFormatter);
-            let text = other.render_with_options(options);
-            format!("this is not valid YAML: {}", text.lines().next().unwrap_or("unknown error"))
+            let text = other.render_with_options(RenderOptions::new(&UserMessageFormatter));
+            let line = text.lines().next().unwrap_or("unknown error");
+            if line.contains("too large or too complex") || line.contains("recursion limit") {
+                return TOO_MUCH.to_owned();
+            }
+            format!("this is not valid YAML: {}", line.split(" at line ").next().unwrap_or(line))
         }
     }
 }
+
+const TOO_MUCH: &str = "the file has too many values, levels or aliases for a configuration";
 
 fn build(raw: Spanned<RawValue>, next: &mut u32) -> Node {
     let span = span_of(&raw);

@@ -138,7 +138,9 @@ fn reference_page_is_up_to_date() {
 #[test]
 fn every_key_is_documented() {
     fn walk(schema: &serde_json::Value, path: &str) {
-        for (key, field) in schema.get("properties").and_then(serde_json::Value::as_object).into_iter().flatten() {
+        for (key, field) in
+            schema.get("properties").and_then(serde_json::Value::as_object).into_iter().flatten()
+        {
             assert!(field.get("description").is_some(), "{path}.{key} has no doc comment");
         }
     }

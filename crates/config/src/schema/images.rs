@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{AbsolutePath, Duration};
 
 /// The image store.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImagesConfig {
     /// Images that no machine uses are removed, the longest unused first, while the store is larger than this,
@@ -24,18 +24,6 @@ pub struct ImagesConfig {
     /// Docker's `config.json` with registry credentials and credential helpers; anonymous when absent.
     #[schemars(example = "/root/.docker/config.json")]
     pub docker_config: Option<AbsolutePath>,
-}
-
-impl Default for ImagesConfig {
-    fn default() -> Self {
-        Self {
-            max_size_mib: None,
-            unused_for: None,
-            limits: ImageLimits::default(),
-            insecure_registries: Vec::new(),
-            docker_config: None,
-        }
-    }
 }
 
 /// Limits of one image; a larger one is refused with a clear error and leaves nothing.

@@ -1,0 +1,125 @@
+//! Whatever the bytes are: an answer in bounded time, never a panic, and every place inside the file.
+
+use std::path::Path;
+
+use fireactions_config::{Host, parse};
+use proptest::prelude::*;
+
+fn judge(bytes: &[u8]) {
+    let host = Host { vcpus: Some(2), memory_mib: Some(1024) };
+    let lines = bytes.split(|byte| *byte == b'\n').count();
+    match parse(Path::new("c"), bytes, &host) {
+        Ok(loaded) => assert_eq!(loaded.config.pools().len(), loaded.config.pools.len()),
+        Err(errors) => {
+            assert!(!errors.errors.is_empty());
+            for error in &errors.errors {
+                assert!(error.line <= lines, "{error}");
+                assert!(!error.message.is_empty() && !error.message.contains('\n'));
+                assert!(!error.to_string().contains('\u{1b}'));
+            }
+        }
+    }
+}
+
+/// Text that is nearly a configuration: real keys and values, put together at random.
+fn nearly_yaml() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "pools",
+        "name",
+        "runner",
+        "image",
+        "labels",
+        "firecracker",
+        "machine_config",
+        "vcpu_count",
+        "kernel",
+        "min_runners",
+        "max_runners",
+        "github",
+        "app_private_key",
+        "bind_address",
+        "deadlines",
+        "boot",
+        "metadata",
+        "0.0.0.0:80",
+        "30s",
+        "-1",
+        "1e400",
+        ".nan",
+        "~",
+        "null",
+        "true",
+        "99999999999999999999",
+        "'",
+        "\"",
+        "é",
+        "\u{feff}",
+        "&a",
+        "*a",
+        "<<",
+        "!!binary",
+        "!x",
+        "|",
+        ">",
+        "?",
+        "%YAML",
+        "---",
+        "...",
+        "#",
+    ]);
+    let glue = prop::sample::select(vec![
+        ": ", ":\n  ", "\n", "\n- ", "\n    ", ", ", " {", "} ", " [", "] ", " ", "\t", "\r\n", "",
+    ]);
+    prop::collection::vec((word, glue), 0..60)
+        .prop_map(|parts| parts.into_iter().flat_map(|(word, glue)| [word, glue]).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        judge(&bytes);
+    }
+
+    #[test]
+    fn any_text(text in "\\PC{0,200}") {
+        judge(text.as_bytes());
+    }
+
+    #[test]
+    fn nearly_a_configuration(text in nearly_yaml()) {
+        judge(text.as_bytes());
+    }
+
+    /// A right file with one byte changed.
+    #[test]
+    fn one_byte_off(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = include_bytes!("../../../examples/config.yaml").to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        judge(&bytes);
+    }
+
+    /// A right file, cut off.
+    #[test]
+    fn cut_off(at in any::<prop::sample::Index>()) {
+        let bytes = include_bytes!("../../../examples/config.yaml");
+        judge(&bytes[..at.index(bytes.len())]);
+    }
+}
+
+#[test]
+fn large_files_take_bounded_time() {
+    let started = std::time::Instant::now();
+    let many_keys: String =
+        (0..60_000).flat_map(|n| ["k".to_owned(), n.to_string(), ": 1\n".to_owned()]).collect();
+    let nested = format!("pools:\n- name: a\n  firecracker:\n    metadata: {{{}}}\n", "x: [".repeat(20_000));
+    let same_key = "log_level: info\n".repeat(50_000);
+    let wrong: String = "pools:\n".to_owned() + &"- name: {}\n".repeat(20_000);
+    let long = format!("log_level: {}\n", "x".repeat(1_000_000));
+    for text in [many_keys, nested, same_key, wrong, long] {
+        judge(text.as_bytes());
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(60), "{:?}", started.elapsed());
+}
