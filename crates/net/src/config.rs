@@ -68,7 +68,10 @@ impl NetConfig {
             );
         }
         for server in &self.dns {
-            if server.is_loopback() || server.is_unspecified() || server.is_multicast() || server.is_broadcast()
+            if server.is_loopback()
+                || server.is_unspecified()
+                || server.is_multicast()
+                || server.is_broadcast()
             {
                 return invalid(
                     "DNS server",

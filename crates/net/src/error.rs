@@ -34,7 +34,9 @@ pub enum NetError {
         reason: String,
     },
     /// A link of our name exists and is something else.
-    #[error("'{name}' exists and is not a {wanted}; rename it or choose another bridge name in the configuration")]
+    #[error(
+        "'{name}' exists and is not a {wanted}; rename it or choose another bridge name in the configuration"
+    )]
     Taken {
         /// The link.
         name: String,
@@ -75,6 +77,9 @@ pub enum NetError {
     /// `nft` printed something else than JSON of its documented form (libnftables-json(5)).
     #[error("nft list gave an unexpected answer: {0}; is its version at least 1.0?")]
     NftListing(String),
+    /// The task that did the work ended before it was done.
+    #[error("the change of the network was cut short ({0}); it can be tried again")]
+    Interrupted(String),
     /// The kernel or `nft` gave no answer in time.
     #[error("{action} gave no answer within {seconds} s; the host is overloaded or its network stack hangs")]
     Timeout {

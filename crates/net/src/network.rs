@@ -1,12 +1,17 @@
-//! The network as its users see it.
+//! The network as its users see it: every call may be repeated, and changes are made one after another.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use fireactions_model::{MachineId, NetworkPolicy};
+use tokio::sync::OwnedMutexGuard;
+use tracing::warn;
 
 use crate::config::{self, NetConfig};
-use crate::NetError;
+use crate::inner::{Inner, Ports};
+use crate::link::Links;
+use crate::{NetError, nft, rules};
 
 /// One machine's place in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,21 +30,24 @@ pub struct Port {
     pub policy: NetworkPolicy,
 }
 
-/// The one network of a host. Cheap to clone; changes are made one after another.
+/// The one network of a host. Cheap to clone.
 #[derive(Clone)]
 pub struct Network {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    config: NetConfig,
-}
-
 impl Network {
-    /// Makes the bridge, its address, the kernel settings and the rules, or brings them back in order.
+    /// Makes the bridge, its address, the kernel settings and the shared rules in the network namespace of the
+    /// calling thread, or brings them back in order. What machines have there already stays. Turns on
+    /// `net.ipv4.ip_forward`, and leaves it on for ever: others may have come to rely on it.
+    ///
+    /// A packet that our rules let pass can still be dropped by another firewall's (Docker sets the policy of
+    /// `ip filter FORWARD` to drop): in nftables only a drop is final.
     pub async fn ensure(config: NetConfig) -> Result<Self, NetError> {
         config.check()?;
-        Ok(Self { inner: Arc::new(Inner { config }) })
+        let network = Self { inner: Arc::new(Inner { config, ports: Arc::default() }) };
+        network.change(|inner, ports| async move { inner.ensure(&ports).await }).await?;
+        Ok(network)
     }
 
     /// The guests' default route and the host's address on the bridge.
@@ -57,7 +65,7 @@ impl Network {
         &self.inner.config.dns
     }
 
-    /// The guest address of `slot`; none beyond [`Network::capacity`].
+    /// The guest address of `slot`; none from [`Network::capacity`] on.
     pub fn address(&self, slot: u32) -> Option<Ipv4Addr> {
         self.inner.config.address(slot)
     }
@@ -77,23 +85,94 @@ impl Network {
         self.inner.config.capacity()
     }
 
-    /// Gives a machine its tap and its rules.
-    pub async fn attach(&self, _port: &Port) -> Result<(), NetError> {
-        Ok(())
+    /// Gives a machine its tap, up and on the bridge, and its rules. Done again, it writes the same rules anew;
+    /// connections that exist then no longer count towards the machine's limit.
+    pub async fn attach(&self, port: &Port) -> Result<(), NetError> {
+        let port = port.clone();
+        self.change(|inner, mut ports| async move {
+            inner.check(&ports, &port)?;
+            // Known from now on: were the rest to fail, detach() knows what to look for.
+            let old = ports.insert(port.machine.clone(), port.clone());
+            inner.attach(&ports, &port, old).await
+        })
+        .await
     }
 
-    /// Takes a machine's tap and rules away.
-    pub async fn detach(&self, _machine: &MachineId) -> Result<(), NetError> {
-        Ok(())
+    /// Takes a machine's tap and rules away; a VMM that has the tap open keeps a dead descriptor.
+    pub async fn detach(&self, machine: &MachineId) -> Result<(), NetError> {
+        let machine = machine.clone();
+        self.change(|inner, mut ports| async move {
+            let port = ports.remove(&machine);
+            let tap = Self::tap_name(&machine);
+            let (link, rules) = tokio::join!(inner.delete_tap(&tap), inner.delete_rules(&ports, &tap, port));
+            link.and(rules)
+        })
+        .await
     }
 
-    /// Every machine that has a tap or rules.
+    /// Every machine that has a tap or rules here, whoever made them: found by looking, not from memory.
     pub async fn attached(&self) -> Result<Vec<MachineId>, NetError> {
-        Ok(Vec::new())
+        self.change(|inner, _lock| async move {
+            let links = Links::connect()?;
+            let (taps, listing) = tokio::join!(inner.taps(&links), nft::list(&inner.config.table));
+            let (taps, listing) = (taps?, listing?);
+            let names: BTreeSet<&str> =
+                taps.iter().map(|link| link.name.as_str()).chain(listing.taps()).collect();
+            Ok(names.into_iter().filter_map(machine_of_tap).collect())
+        })
+        .await
     }
 
-    /// Takes everything away: bridge, taps, tables.
-    pub async fn remove(&self) -> Result<(), NetError> {
-        Ok(())
+    /// Looks whether every rule that this process wrote is still there, and writes all of them again if not.
+    /// True if something was missing. For a server to call now and then: `nft flush ruleset`, as a reload of a
+    /// foreign firewall does it, would leave running guests without rules.
+    pub async fn repair(&self) -> Result<bool, NetError> {
+        self.change(|inner, ports| async move {
+            if inner.complete(&ports).await? {
+                return Ok(false);
+            }
+            warn!(
+                table = inner.config.table,
+                "nftables rules were removed by somebody else; writing them again"
+            );
+            inner.ensure(&ports).await.map(|()| true)
+        })
+        .await
     }
+
+    /// Takes everything away: taps, bridge, tables. Machines that run lose their network.
+    pub async fn remove(&self) -> Result<(), NetError> {
+        self.change(|inner, mut ports| async move {
+            ports.clear();
+            let links = Links::connect()?;
+            for tap in inner.taps(&links).await? {
+                links.delete(&tap.name, tap.index).await?;
+            }
+            if let Some(bridge) = links.find(&inner.config.bridge).await? {
+                links.delete(&bridge.name, bridge.index).await?;
+            }
+            nft::apply("remove our tables", rules::remove_script(&inner.config)).await
+        })
+        .await
+    }
+
+    /// Runs one change with the lock held, in a task of its own: a caller that gives up waiting does not leave
+    /// half a change, or one that goes on beside the next.
+    async fn change<T, F, W>(&self, work: F) -> Result<T, NetError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<Inner>, OwnedMutexGuard<Ports>) -> W + Send + 'static,
+        W: Future<Output = Result<T, NetError>> + Send,
+    {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::spawn(async move {
+            let ports = Arc::clone(&inner.ports).lock_owned().await;
+            work(inner, ports).await
+        });
+        task.await.map_err(|error| NetError::Interrupted(error.to_string()))?
+    }
+}
+
+fn machine_of_tap(tap: &str) -> Option<MachineId> {
+    tap.strip_prefix("fa").and_then(|id| MachineId::new(id).ok())
 }

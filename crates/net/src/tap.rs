@@ -70,8 +70,7 @@ mod ioctl {
         // The flags are below 0x8000: the cast to i16 keeps them.
         #[allow(clippy::cast_possible_truncation)]
         let flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
-        let request =
-            libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
+        let request = libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
         // SAFETY: `file` is open, and `request` is a whole, initialised ifreq that lives through the call.
         unsafe { tun_set_iff(file.as_raw_fd(), &raw const request) }?;
         Ok(())

@@ -1,0 +1,202 @@
+//! Links and addresses, by rtnetlink.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec};
+use tokio::task::JoinHandle;
+
+use crate::NetError;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A connection to the kernel's routing tables, in the network namespace of the thread that made it.
+pub(crate) struct Links {
+    handle: Handle,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// What we need to know of a link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) bridge: Option<u32>,
+    kind: Option<InfoKind>,
+    mac: Vec<u8>,
+}
+
+impl From<LinkMessage> for Link {
+    fn from(message: LinkMessage) -> Self {
+        let mut link = Self {
+            index: message.header.index,
+            name: String::new(),
+            bridge: None,
+            kind: None,
+            mac: Vec::new(),
+        };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Controller(index) => link.bridge = Some(index),
+                LinkAttribute::Address(mac) => link.mac = mac,
+                LinkAttribute::LinkInfo(infos) => {
+                    link.kind = infos.into_iter().find_map(|info| match info {
+                        LinkInfo::Kind(kind) => Some(kind),
+                        _ => None,
+                    });
+                }
+                _ => {}
+            }
+        }
+        link
+    }
+}
+
+impl Links {
+    pub(crate) fn connect() -> Result<Self, NetError> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| NetError::Link {
+            action: "open netlink for",
+            name: "routing tables".into(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self { handle, connection: tokio::spawn(connection) })
+    }
+
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Link>, NetError> {
+        let answer = async {
+            match self.handle.link().get().match_name(name).execute().try_next().await {
+                Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(None),
+                other => other,
+            }
+        };
+        Ok(within("look up", name, answer).await?.map(Link::from))
+    }
+
+    pub(crate) async fn all(&self) -> Result<Vec<Link>, NetError> {
+        let links = self.handle.link().get().execute().map_ok(Link::from).try_collect();
+        within("list", "all links", links).await
+    }
+
+    /// The bridge `name`, made if need be, with this MAC; it stays down if it was new. Its index.
+    pub(crate) async fn ensure_bridge(&self, name: &str, mac: [u8; 6]) -> Result<u32, NetError> {
+        let mut found = self.find(name).await?;
+        if found.is_none() {
+            let bridge = LinkBridge::new(name)
+                .down()
+                .address(mac.to_vec())
+                .set_info_data(InfoData::Bridge(vec![
+                    InfoBridge::ForwardDelay(0),
+                    InfoBridge::MulticastSnooping(false),
+                ]))
+                .build();
+            within("make bridge", name, self.handle.link().add(bridge).execute()).await?;
+            found = self.find(name).await?;
+        }
+        let Some(link) = found else {
+            return Err(NetError::Link {
+                action: "find bridge",
+                name: name.into(),
+                reason: "it was made and is gone again; does another program remove it?".into(),
+            });
+        };
+        if link.kind != Some(InfoKind::Bridge) {
+            return Err(NetError::Taken { name: name.into(), wanted: "bridge" });
+        }
+        if link.mac != mac {
+            let change = LinkUnspec::new_with_index(link.index).address(mac.to_vec()).build();
+            within("set the MAC of", name, self.handle.link().set(change).execute()).await?;
+        }
+        Ok(link.index)
+    }
+
+    /// Gives link `index` this IPv4 address and takes every other from it.
+    pub(crate) async fn ensure_address(
+        &self,
+        name: &str,
+        index: u32,
+        address: Ipv4Addr,
+        prefix: u8,
+    ) -> Result<(), NetError> {
+        let now: Vec<_> = within(
+            "list the addresses of",
+            name,
+            self.handle.address().get().set_link_index_filter(index).execute().try_collect(),
+        )
+        .await?;
+        let mut there = false;
+        for message in now {
+            let ours = message.header.prefix_len == prefix
+                && message.attributes.contains(&AddressAttribute::Local(address.into()));
+            let v4 = message.attributes.iter().any(|a| matches!(a, AddressAttribute::Local(IpAddr::V4(_))));
+            there |= ours;
+            if v4 && !ours {
+                within("take an old address from", name, self.handle.address().del(message).execute())
+                    .await?;
+            }
+        }
+        if there {
+            return Ok(());
+        }
+        let add = self.handle.address().add(index, address.into(), prefix).execute();
+        within("give an address to", name, add).await
+    }
+
+    /// Makes link `index` a port of `bridge` that exchanges no frames with other such ports.
+    pub(crate) async fn enslave(&self, name: &str, index: u32, bridge: u32) -> Result<(), NetError> {
+        let join = LinkUnspec::new_with_index(index).controller(bridge).build();
+        within("add to the bridge", name, self.handle.link().set(join).execute()).await?;
+        let isolate = LinkBridgePort::new(index).isolated(true).build();
+        within("isolate", name, self.handle.link().set_port(isolate).execute()).await
+    }
+
+    pub(crate) async fn up(&self, name: &str, index: u32) -> Result<(), NetError> {
+        let up = LinkUnspec::new_with_index(index).up().build();
+        within("bring up", name, self.handle.link().set(up).execute()).await
+    }
+
+    /// Deletes a link; one that is gone already is as good.
+    pub(crate) async fn delete(&self, name: &str, index: u32) -> Result<(), NetError> {
+        let answer = async {
+            match self.handle.link().del(index).execute().await {
+                Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(()),
+                other => other,
+            }
+        };
+        within("delete", name, answer).await
+    }
+}
+
+impl Link {
+    pub(crate) fn is_tap(&self) -> bool {
+        self.kind == Some(InfoKind::Tun)
+    }
+}
+
+fn errno(error: &rtnetlink::Error) -> Option<i32> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Some(-message.raw_code()),
+        _ => None,
+    }
+}
+
+async fn within<T>(
+    action: &'static str,
+    name: &str,
+    work: impl Future<Output = Result<T, rtnetlink::Error>>,
+) -> Result<T, NetError> {
+    match tokio::time::timeout(DEADLINE, work).await {
+        Err(_) => Err(NetError::Timeout { action: "the kernel (rtnetlink)", seconds: DEADLINE.as_secs() }),
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(NetError::Link { action, name: name.into(), reason: error.to_string() }),
+    }
+}
