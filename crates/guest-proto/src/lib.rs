@@ -19,8 +19,15 @@
 #[cfg(feature = "host")]
 pub mod host;
 
+mod cobs;
+mod decoder;
+mod frame;
 pub mod guest;
 pub mod limits;
 mod message;
+mod tail;
+mod text;
 
+pub use decoder::Decoder;
+pub use frame::{Frame, FrameError, Kind};
 pub use message::*;

@@ -1,0 +1,186 @@
+//! The job as the host sees it: output in order, each byte once, and the end.
+
+use bytes::Bytes;
+
+use super::error::LinkError;
+use super::link::Link;
+use crate::limits::CHUNK;
+use crate::tail::Tail;
+use crate::{Exit, GuestState, HostMsg, JobResult, RunRequest, Stream};
+
+/// Consumption that is acknowledged at once even while more output waits.
+const ACK_STEP: u64 = 64 * 1024;
+
+/// Something from the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobEvent {
+    /// A piece of output.
+    Output {
+        /// Where it was written.
+        stream: Stream,
+        /// How many bytes of output, of both streams together, came before it.
+        offset: u64,
+        /// At most 32 KiB.
+        data: Bytes,
+    },
+    /// The job has ended and this was all of its output.
+    Exited(JobResult),
+}
+
+/// How far the job is. Moves forward only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Progress {
+    #[default]
+    Idle,
+    Configured,
+    Running {
+        run: String,
+    },
+    Exited {
+        run: String,
+        result: JobResult,
+        end: u64,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct JobIn {
+    pub(super) progress: Progress,
+    /// A session has said where the output starts.
+    pub(super) known: bool,
+    /// Received and not returned to the caller; its start is what was returned.
+    pub(super) tail: Tail,
+    /// What may be acknowledged: returned, and the caller came back for more.
+    pub(super) done: u64,
+    /// What was acknowledged in this session.
+    pub(super) acked: u64,
+    /// Offset behind the last byte that came in this session.
+    pub(super) position: u64,
+    /// `Exited` came, after all output.
+    pub(super) ended: bool,
+    /// The run that this side asked for, and what the guest had against it.
+    pub(super) asked: Option<String>,
+    pub(super) refused: Option<String>,
+}
+
+impl JobIn {
+    pub(super) fn due_ack(&mut self) -> Option<u64> {
+        (self.done > self.acked).then(|| {
+            self.acked = self.done;
+            self.done
+        })
+    }
+}
+
+impl Link {
+    /// Starts the job and returns when its process runs. Asking for the same run again, also from another server
+    /// process, finds the one that runs or ran.
+    ///
+    /// # Errors
+    /// [`LinkError::Unstartable`] when there is no such program, user or directory; [`LinkError::Guest`] when the
+    /// machine is not configured or already had another job.
+    pub async fn run(&self, request: RunRequest) -> Result<(), LinkError> {
+        let run = request.run.clone();
+        let message = HostMsg::Run { request };
+        loop {
+            let connected = self.shared.connected().await?;
+            let session = connected.session;
+            let known = self.shared.update(|state| {
+                state.job.refused = None;
+                state.job.asked = Some(run.clone());
+                answer(&state.job, &run)
+            });
+            if let Some(answer) = known {
+                return answer;
+            }
+            match connected.say(&message).await {
+                Ok(()) => {}
+                Err(LinkError::Disconnected) => {
+                    self.shared.gone(session).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let answer = self
+                .shared
+                .wait(|state| {
+                    if let Some(error) = &state.ended {
+                        return Some(Some(Err(error.clone())));
+                    }
+                    let answer = answer(&state.job, &run);
+                    let stale = state.session != session || state.connected.is_none();
+                    if answer.is_none() && stale { Some(None) } else { answer.map(Some) }
+                })
+                .await;
+            if let Some(answer) = answer {
+                return answer;
+            }
+        }
+    }
+
+    /// The next piece of output, or the end. Acknowledges what was returned before, so that the guest may forget it:
+    /// store a piece before asking for the next. A new link starts at the first byte that was never acknowledged:
+    /// compare offsets with what is stored. After the end it returns the end again. Dropping the future loses
+    /// nothing. For one caller at a time.
+    pub async fn next_output(&self) -> Result<JobEvent, LinkError> {
+        let due = self.shared.update(|state| {
+            let job = &mut state.job;
+            job.done = job.done.max(job.tail.start());
+            job.done > job.acked && (job.tail.len() == 0 || job.done - job.acked >= ACK_STEP)
+        });
+        if due {
+            self.shared.due.notify_one();
+        }
+        self.shared
+            .wait(|state| {
+                if state.ended == Some(LinkError::Closed) {
+                    return Some(Err(LinkError::Closed));
+                }
+                if let Some((offset, stream, data)) = state.job.tail.take(CHUNK) {
+                    return Some(Ok(JobEvent::Output { stream, offset, data: Bytes::from(data) }));
+                }
+                if let (Progress::Exited { result, .. }, true) = (&state.job.progress, state.job.ended) {
+                    return Some(Ok(JobEvent::Exited(result.clone())));
+                }
+                state.ended.clone().map(Err)
+            })
+            .await
+    }
+
+    /// Sends a signal to all of the job's processes. Returns when the request is on its way.
+    pub async fn signal(&self, signal: i32) -> Result<(), LinkError> {
+        self.deliver(&HostMsg::Signal { signal }).await
+    }
+}
+
+/// What is already known about this run.
+fn answer(job: &JobIn, run: &str) -> Option<Result<(), LinkError>> {
+    if let Some(error) = &job.refused {
+        return Some(Err(LinkError::Guest(error.clone())));
+    }
+    let (known, result) = match &job.progress {
+        Progress::Idle | Progress::Configured => return None,
+        Progress::Running { run } => (run, None),
+        Progress::Exited { run, result, .. } => (run, Some(result)),
+    };
+    if known != run {
+        return Some(Err(LinkError::Guest(format!("this machine already had its one job, {known}"))));
+    }
+    match result.map(|result| &result.exit) {
+        Some(Exit::Unstartable(why)) => Some(Err(LinkError::Unstartable(why.clone()))),
+        _ => Some(Ok(())),
+    }
+}
+
+impl From<&GuestState> for Progress {
+    fn from(state: &GuestState) -> Self {
+        match state {
+            GuestState::Idle => Progress::Idle,
+            GuestState::Configured => Progress::Configured,
+            GuestState::Running { run, .. } => Progress::Running { run: run.clone() },
+            GuestState::Exited { run, result, end, .. } => {
+                Progress::Exited { run: run.clone(), result: result.clone(), end: *end }
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The link to one machine's agent.
+
+use std::sync::Arc;
+
+use super::connection;
+use super::endpoint::Endpoint;
+use super::error::LinkError;
+use super::job::Progress;
+use super::state::Shared;
+use crate::{GuestHello, HostMsg, Identity};
+
+/// A machine's agent, wherever the connection stands. Cheap to clone; the task behind it ends when the last clone is
+/// dropped or [`Link::close`] is called. No call has a deadline of its own: the caller knows how long is too long.
+#[derive(Clone)]
+pub struct Link {
+    pub(super) shared: Arc<Shared>,
+    _owner: Arc<Owner>,
+}
+
+/// Ends the task with the last clone.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.end(LinkError::Closed);
+    }
+}
+
+impl Link {
+    /// Starts to look for the agent, again and again, until the link is closed. Has to be called in a tokio runtime.
+    pub fn open(endpoint: Endpoint, machine: impl Into<String>) -> Link {
+        let shared = Arc::new(Shared::new(machine.into()));
+        tokio::spawn(connection::run(Arc::clone(&shared), endpoint));
+        Link { _owner: Arc::new(Owner(Arc::clone(&shared))), shared }
+    }
+
+    /// What the agent said at the start of the latest session; waits for the first.
+    pub async fn hello(&self) -> Result<GuestHello, LinkError> {
+        self.shared
+            .wait(|state| match (&state.ended, &state.hello) {
+                (Some(error), _) => Some(Err(error.clone())),
+                (None, hello) => hello.clone().map(Ok),
+            })
+            .await
+    }
+
+    /// Gives the machine its identity. Does nothing when it has one.
+    ///
+    /// # Errors
+    /// [`LinkError::Guest`] when the agent could not set it up.
+    pub async fn configure(&self, identity: Identity) -> Result<(), LinkError> {
+        let message = HostMsg::Configure { identity };
+        loop {
+            let connected = self.shared.connected().await?;
+            let session = connected.session;
+            let done = self.shared.update(|state| {
+                state.configured = None;
+                state.job.progress != Progress::Idle
+            });
+            if done {
+                return Ok(());
+            }
+            match connected.say(&message).await {
+                Ok(()) => {}
+                Err(LinkError::Disconnected) => {
+                    self.shared.gone(session).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let answer = self
+                .shared
+                .wait(|state| {
+                    if let Some(error) = &state.ended {
+                        return Some(Some(Err(error.clone())));
+                    }
+                    if state.session != session || state.connected.is_none() {
+                        return Some(None);
+                    }
+                    state.configured.take().map(|answer| Some(answer.map_err(LinkError::Guest)))
+                })
+                .await;
+            if let Some(answer) = answer {
+                return answer;
+            }
+        }
+    }
+
+    /// Asks the guest to end all processes and power off. Returns when the request is on its way.
+    pub async fn power_off(&self) -> Result<(), LinkError> {
+        self.deliver(&HostMsg::PowerOff).await
+    }
+
+    /// Sends a message that has no answer.
+    pub(super) async fn deliver(&self, message: &HostMsg) -> Result<(), LinkError> {
+        loop {
+            let connected = self.shared.connected().await?;
+            match connected.say(message).await {
+                Err(LinkError::Disconnected) => self.shared.gone(connected.session).await,
+                other => return other,
+            }
+        }
+    }
+
+    /// Returns when the link has ended for good.
+    pub async fn closed(&self) {
+        self.shared.wait(|state| state.ended.is_some().then_some(())).await;
+    }
+
+    /// Ends the link. The guest goes on with its job.
+    pub fn close(&self) {
+        self.shared.end(LinkError::Closed);
+    }
+
+    /// Why the link has ended, once it has.
+    pub fn failure(&self) -> Option<LinkError> {
+        self.shared.lock().ended.clone()
+    }
+}
+
+impl Shared {
+    /// Waits until this session is over.
+    pub(super) async fn gone(&self, session: u64) {
+        self.wait(|state| {
+            (state.ended.is_some() || state.session != session || state.connected.is_none()).then_some(())
+        })
+        .await;
+    }
+}

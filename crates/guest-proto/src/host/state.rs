@@ -1,0 +1,153 @@
+//! What a link's callers and its task share.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::error::LinkError;
+use super::job::JobIn;
+use super::judge::Rate;
+use super::stream::StreamIn;
+use crate::limits::MAX_HOST_CONTROL;
+use crate::{GuestHello, HostMsg};
+
+/// Frames that may wait for the writer; each is at most a chunk or one control message.
+pub(super) const QUEUE: usize = 32;
+
+/// Something for the writer.
+#[derive(Debug)]
+pub(super) enum Packet {
+    /// An encoded control message.
+    Control(Vec<u8>),
+    /// Bytes of a stream.
+    Data(u32, Vec<u8>),
+}
+
+/// A connection with a finished handshake.
+#[derive(Clone)]
+pub(super) struct Connected {
+    /// Counts sessions.
+    pub(super) session: u64,
+    pub(super) packets: mpsc::Sender<Packet>,
+}
+
+impl Connected {
+    /// Queues a message; waits while the guest does not read.
+    pub(super) async fn say(&self, message: &HostMsg) -> Result<(), LinkError> {
+        let body = serde_json::to_vec(message).map_err(|error| LinkError::Local(error.to_string()))?;
+        if body.len() > MAX_HOST_CONTROL {
+            let what = "the request (arguments, environment, script)".to_owned();
+            return Err(LinkError::TooLarge { what, limit: MAX_HOST_CONTROL as u64 });
+        }
+        self.packets.send(Packet::Control(body)).await.map_err(|_| LinkError::Disconnected)
+    }
+}
+
+/// The state behind the lock.
+pub(super) struct State {
+    /// Why the link ended, once it has.
+    pub(super) ended: Option<LinkError>,
+    pub(super) connected: Option<Connected>,
+    pub(super) session: u64,
+    /// The latest session's.
+    pub(super) hello: Option<GuestHello>,
+    /// The answer to a `Configure` in this session.
+    pub(super) configured: Option<Result<(), String>>,
+    pub(super) job: JobIn,
+    pub(super) streams: HashMap<u32, StreamIn>,
+    /// The number of the next stream of this session; all below were opened by this side.
+    pub(super) next_stream: u32,
+    /// Streams that nobody wants any more and the guest has to hear about.
+    pub(super) resets: Vec<u32>,
+    /// Bytes that may still come on closed streams.
+    pub(super) grace: u64,
+    pub(super) rate: Rate,
+}
+
+pub(super) struct Shared {
+    pub(super) machine: String,
+    state: Mutex<State>,
+    changed: Notify,
+    /// Wakes the writer for acknowledgements and resets.
+    pub(super) due: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(machine: String) -> Self {
+        Self {
+            machine,
+            state: Mutex::new(State {
+                ended: None,
+                connected: None,
+                session: 0,
+                hello: None,
+                configured: None,
+                job: JobIn::default(),
+                streams: HashMap::new(),
+                next_stream: 1,
+                resets: Vec::new(),
+                grace: 0,
+                rate: Rate::default(),
+            }),
+            changed: Notify::new(),
+            due: Notify::new(),
+        }
+    }
+
+    /// The state. Nothing panics while it holds the lock, so a poisoned one is as good as any.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and wakes all who wait.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.changed.notify_waiters();
+        result
+    }
+
+    /// Waits until `ready` gives something. Dropping the future loses nothing: `ready` takes only what is returned.
+    pub(super) async fn wait<T>(&self, mut ready: impl FnMut(&mut State) -> Option<T>) -> T {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let found = ready(&mut self.lock());
+            match found {
+                Some(found) => return found,
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Waits for a finished handshake.
+    pub(super) async fn connected(&self) -> Result<Connected, LinkError> {
+        self.wait(|state| match (&state.ended, &state.connected) {
+            (Some(error), _) => Some(Err(error.clone())),
+            (None, Some(connected)) => Some(Ok(connected.clone())),
+            (None, None) => None,
+        })
+        .await
+    }
+
+    /// Ends the link for good; the first reason stays.
+    pub(super) fn end(&self, why: LinkError) {
+        self.update(|state| {
+            state.disconnect();
+            state.ended.get_or_insert(why);
+        });
+    }
+}
+
+impl State {
+    /// The connection is gone: its streams are cut, the job's output and state stay.
+    pub(super) fn disconnect(&mut self) {
+        self.connected = None;
+        self.configured = None;
+        self.resets.clear();
+        for stream in self.streams.values_mut() {
+            stream.cut();
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Text that crosses the border and is shown to people.
+
+use crate::limits::MAX_TEXT;
+
+/// One line without control characters (no escape sequences on an operator's terminal), cut to the limit.
+pub(crate) fn line(text: &str) -> String {
+    let mut out = String::new();
+    for char in text.trim().chars() {
+        let char = if char.is_control() { ' ' } else { char };
+        if out.len() + char.len_utf8() > MAX_TEXT {
+            break;
+        }
+        out.push(char);
+    }
+    out
+}
