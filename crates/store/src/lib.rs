@@ -10,6 +10,7 @@
 //!
 //! `state.db` is plain SQLite; operators may read it with `sqlite3 -readonly`.
 
+mod counts;
 mod db;
 mod dir;
 mod error;

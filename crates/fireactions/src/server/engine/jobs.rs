@@ -1,0 +1,109 @@
+//! Jobs of the built-in queue.
+
+use bytes::Bytes;
+use fireactions_api::engine::{Download, EngineStream, Result, Upload};
+use fireactions_api::{Fault, JobFilter, LogChunk};
+use fireactions_forge::local::{FileSource, LocalForge, SubmitError};
+use fireactions_model::{JobId, JobRecord, JobSpec, JobState, Stream};
+use fireactions_store::{LogRecord, LogSource, Store, StoreError};
+use futures::StreamExt;
+
+pub(super) async fn submit(forge: &LocalForge, spec: JobSpec, files: Vec<Upload>) -> Result<JobRecord> {
+    // The spooled files live until the queue has its own copies.
+    let sources = files.iter().map(|upload| FileSource::Path(upload.path.to_path_buf())).collect();
+    forge.submit(spec, sources).await.map_err(|error| match &error {
+        SubmitError::Invalid(_) | SubmitError::FileCount { .. } => Fault::invalid(error.to_string()),
+        SubmitError::Store(StoreError::QueueFull { .. }) => {
+            Fault::unavailable(error.to_string()).hint("wait until jobs have run, or cancel some")
+        }
+        _ => Fault::internal(error.to_string()),
+    })
+}
+
+pub(super) async fn list(forge: &LocalForge, filter: JobFilter) -> Result<Vec<JobRecord>> {
+    let states = match (filter.state, filter.active) {
+        (Some(state), _) => vec![state],
+        (None, true) => vec![JobState::Queued, JobState::Assigned, JobState::Running],
+        (None, false) => vec![],
+    };
+    let limit = filter.limit.unwrap_or(100).clamp(1, 1000);
+    let filter = fireactions_store::JobFilter { states, limit, before: None };
+    forge.list(filter).await.map_err(|e| store_fault(&e))
+}
+
+pub(super) async fn get(forge: &LocalForge, id: &JobId) -> Result<JobRecord> {
+    let mut job = forge.get(id).await.map_err(|e| store_fault(&e))?.ok_or_else(|| unknown(id))?;
+    if job.state == JobState::Queued
+        && let Some(why) = forge.why_waiting(id)
+    {
+        job.reason = Some(why);
+    }
+    Ok(job)
+}
+
+pub(super) async fn cancel(forge: &LocalForge, id: &JobId) -> Result<JobRecord> {
+    get(forge, id).await?;
+    forge.cancel(id).await.map_err(|e| store_fault(&e))
+}
+
+pub(super) async fn log(
+    forge: &LocalForge,
+    store: &Store,
+    id: &JobId,
+    from: u64,
+    follow: bool,
+) -> Result<EngineStream<LogChunk>> {
+    get(forge, id).await?;
+    if follow {
+        let records = forge.follow_log(id, from);
+        return Ok(Box::pin(records.map(|record| record.map(chunk).map_err(|e| store_fault(&e)))));
+    }
+    let log = store.log(id);
+    let pages = futures::stream::try_unfold(from, move |from| {
+        let log = std::sync::Arc::clone(&log);
+        async move {
+            let (records, next) = log.read(from).await.map_err(|e| store_fault(&e))?;
+            let chunks: Vec<Result<LogChunk>> = records.into_iter().map(|record| Ok(chunk(record))).collect();
+            Ok::<_, Fault>((!chunks.is_empty()).then_some((futures::stream::iter(chunks), next)))
+        }
+    });
+    Ok(Box::pin(futures::TryStreamExt::try_flatten(pages)))
+}
+
+fn chunk(record: LogRecord) -> LogChunk {
+    let (stream, data) = match record.source {
+        LogSource::Stdout => (Stream::Stdout, record.data),
+        LogSource::Stderr => (Stream::Stderr, record.data),
+        LogSource::Note => {
+            let note = String::from_utf8_lossy(&record.data);
+            (Stream::Stderr, format!("[fireactions] {note}\n").into_bytes())
+        }
+    };
+    LogChunk { next: record.next, at: record.at, stream, data: Bytes::from(data) }
+}
+
+pub(super) async fn artifact(forge: &LocalForge, store: &Store, id: &JobId, index: usize) -> Result<Download> {
+    let job = get(forge, id).await?;
+    let Some(path) = job.spec.artifacts.get(index) else {
+        return Err(Fault::not_found(format!("job {id} has no artifact number {index}"))
+            .hint(format!("it asked for {} artifacts, counted from 0", job.spec.artifacts.len())));
+    };
+    let absent = |why: String| Fault::not_found(format!("artifact {path} of job {id}: {why}"));
+    if !job.state.is_final() {
+        return Err(absent(format!("the job is {}", job.state)).hint("artifacts come out when the job ends"));
+    }
+    let note = job.notes.iter().find(|note| note.contains(path.as_str())).cloned();
+    let file = tokio::fs::File::open(store.artifact_path(id, index))
+        .await
+        .map_err(|e| absent(note.unwrap_or_else(|| e.to_string())))?;
+    let size = file.metadata().await.map_err(|e| absent(e.to_string()))?.len();
+    Ok(Download { size, reader: Box::new(file) })
+}
+
+fn unknown(id: &JobId) -> Fault {
+    Fault::not_found(format!("there is no job {id}")).hint("see `fireactions jobs list`; finished jobs are kept for the configured time")
+}
+
+pub(super) fn store_fault(error: &StoreError) -> Fault {
+    Fault::internal(error.to_string())
+}

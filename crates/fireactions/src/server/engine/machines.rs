@@ -1,0 +1,192 @@
+//! Machines: rows, consoles, programs run inside.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fireactions_api::engine::{EngineStream, ExecSession, Result};
+use fireactions_api::{ExecEvent, ExecExit, ExecInput, ExecRequest, Fault};
+use fireactions_guest_proto as guest;
+use fireactions_guest_proto::host::{Exec, Link};
+use fireactions_machine::{ConsoleError, Machinery, console_tail};
+use fireactions_model::{MachineId, MachineView, Stream};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// More of a console is never sent at once.
+const CONSOLE_MAX: u64 = 4 << 20;
+const EXEC_START: Duration = Duration::from_secs(15);
+/// Queued pieces each way; a piece is at most 64 KiB.
+const QUEUE: usize = 16;
+
+pub(super) fn unknown(id: &MachineId) -> Fault {
+    Fault::not_found(format!("there is no machine {id}")).hint("see `fireactions ps`; a machine is gone when its job is over")
+}
+
+pub(super) fn view(machines: &Machinery, id: &MachineId) -> Result<MachineView> {
+    machines.view(id).ok_or_else(|| unknown(id))
+}
+
+/// The console's tail, then what follows.
+pub(super) async fn console(
+    machines: &Machinery,
+    id: &MachineId,
+    tail: Option<u64>,
+    follow: bool,
+) -> Result<EngineStream<Bytes>> {
+    view(machines, id)?;
+    let path = machines.console(id);
+    let mut start = match console_tail(&path, CONSOLE_MAX).await {
+        Ok(bytes) => bytes,
+        Err(ConsoleError::Absent) => Vec::new(),
+        Err(error) => return Err(Fault::internal(error.to_string())),
+    };
+    let seen = start.len();
+    if let Some(lines) = tail {
+        start = last_lines(&start, lines);
+    }
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (machines, id) = (machines.clone(), id.clone());
+    tokio::spawn(async move {
+        if sender.send(Ok(Bytes::from(start))).await.is_ok() && follow {
+            follow_console(&machines, &id, path, seen, &sender).await;
+        }
+    });
+    Ok(Box::pin(ReceiverStream::new(receiver)))
+}
+
+/// Sends what the console grows by until the machine is gone or nobody listens. The file is bounded by dropping
+/// its older half, which is seen as a file that became shorter: then the rest of it is sent from the start.
+async fn follow_console(
+    machines: &Machinery,
+    id: &MachineId,
+    path: PathBuf,
+    mut seen: usize,
+    sender: &mpsc::Sender<Result<Bytes>>,
+) {
+    while !sender.is_closed() {
+        let gone = machines.view(id).is_none();
+        if let Ok(bytes) = console_tail(&path, u64::MAX).await {
+            if bytes.len() < seen {
+                seen = 0;
+            }
+            if bytes.len() > seen {
+                let fresh = Bytes::copy_from_slice(&bytes[seen..]);
+                seen = bytes.len();
+                if sender.send(Ok(fresh)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        if gone {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+fn last_lines(bytes: &[u8], lines: u64) -> Vec<u8> {
+    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+    if lines == 0 {
+        return Vec::new();
+    }
+    // The newline that ends the last line starts no other.
+    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let mut newlines = body.iter().enumerate().rev().filter(|(_, b)| **b == b'\n');
+    let from = newlines.nth(lines - 1).map_or(0, |(at, _)| at + 1);
+    bytes[from..].to_vec()
+}
+
+/// Starts a program in a machine and joins its streams to the API's queues.
+pub(super) async fn exec(machines: &Machinery, id: &MachineId, request: ExecRequest) -> Result<ExecSession> {
+    let machine = view(machines, id)?;
+    let link: Link = machines.link(id).ok_or_else(|| {
+        Fault::unavailable(format!("machine {id} is {} and has no agent yet", machine.state)).hint("try again in a moment")
+    })?;
+    let request = guest::ExecRequest {
+        argv: request.argv,
+        env: request.env,
+        user: request.user.unwrap_or_default(),
+        workdir: String::new(),
+        tty: request.tty.map(|size| guest::WinSize { rows: size.rows, cols: size.cols }),
+    };
+    let exec = timeout(EXEC_START, link.exec(request))
+        .await
+        .map_err(|_| Fault::new(fireactions_api::Code::Timeout, format!("machine {id} did not start the program within {EXEC_START:?}")))?
+        .map_err(|error| Fault::unavailable(format!("machine {id}: {error}")))?;
+    let (input, to_guest) = mpsc::channel(QUEUE);
+    let (from_guest, output) = mpsc::channel(QUEUE);
+    tokio::spawn(join(exec, to_guest, from_guest));
+    Ok(ExecSession { input, output })
+}
+
+/// Carries bytes both ways until the program ends or the user is gone; dropping the guest's end then ends the program.
+async fn join(exec: Exec, mut input: mpsc::Receiver<ExecInput>, output: mpsc::Sender<ExecEvent>) {
+    let Exec { stdin, output: mut from_guest, control } = exec;
+    let feed = async move {
+        let mut stdin = Some(stdin);
+        while let Some(event) = input.recv().await {
+            match event {
+                ExecInput::Stdin(bytes) => {
+                    if let Some(pipe) = &mut stdin
+                        && pipe.write_all(&bytes).await.is_err()
+                    {
+                        stdin = None;
+                    }
+                }
+                ExecInput::Eof => {
+                    if let Some(mut pipe) = stdin.take() {
+                        let _ = pipe.shutdown().await;
+                    }
+                }
+                ExecInput::Resize(size) => {
+                    let _ = control.resize(guest::WinSize { rows: size.rows, cols: size.cols }).await;
+                }
+            }
+        }
+        // The user hung up.
+        control.kill();
+    };
+    let drain = async {
+        while let Some((stream, bytes)) = from_guest.next().await {
+            let stream = match stream {
+                guest::Stream::Stdout => Stream::Stdout,
+                guest::Stream::Stderr => Stream::Stderr,
+            };
+            if output.send(ExecEvent::Output(stream, bytes)).await.is_err() {
+                return;
+            }
+        }
+        let exit = match from_guest.exit().await {
+            Ok(guest::Exit::Code(code)) => ExecExit::Code(code),
+            Ok(guest::Exit::Signal(signal)) => ExecExit::Signal(signal),
+            Ok(guest::Exit::Unstartable(reason)) => ExecExit::Failed(reason),
+            Err(error) => ExecExit::Failed(error.to_string()),
+        };
+        let _ = output.send(ExecEvent::Exit(exit)).await;
+    };
+    tokio::pin!(feed);
+    tokio::pin!(drain);
+    tokio::select! {
+        () = &mut drain => {}
+        () = &mut feed => {
+            // Its last words still count, for a moment.
+            let _ = timeout(Duration::from_secs(5), drain).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_lines_counts_whole_lines() {
+        assert_eq!(last_lines(b"a\nb\nc\n", 2), b"b\nc\n");
+        assert_eq!(last_lines(b"a\nb\nc", 1), b"c");
+        assert_eq!(last_lines(b"a\nb\n", 9), b"a\nb\n");
+        assert_eq!(last_lines(b"a\n", 0), b"");
+    }
+}

@@ -1,0 +1,158 @@
+//! The server as its API sees it.
+
+mod images;
+mod jobs;
+mod machines;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fireactions_api::engine::{Download, EngineStream, ExecSession, Result, Upload};
+use fireactions_api::{
+    Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness,
+    ScaleRequest, Version,
+};
+use fireactions_forge::local::LocalForge;
+use fireactions_image::Images;
+use fireactions_machine::Machinery;
+use fireactions_model::{
+    Digest, Event, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, Machines, PoolName,
+    PoolView, PullPolicy,
+};
+use fireactions_pool::PoolHandle;
+use fireactions_store::Store;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+pub(super) use images::in_use as images_in_use;
+
+/// Joins the parts to what the API asks for. It decides nothing.
+pub(super) struct ServerEngine {
+    pub(super) forge: LocalForge,
+    pub(super) store: Store,
+    pub(super) machines: Machinery,
+    pub(super) pools: PoolHandle,
+    pub(super) images: Images,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) uploads: PathBuf,
+    pub(super) version: Version,
+    pub(super) stopping: CancellationToken,
+}
+
+#[async_trait]
+impl Engine for ServerEngine {
+    fn upload_dir(&self) -> PathBuf {
+        self.uploads.clone()
+    }
+
+    async fn submit(&self, spec: JobSpec, files: Vec<Upload>) -> Result<JobRecord> {
+        if self.stopping.is_cancelled() {
+            return Err(Fault::unavailable("the server is stopping and takes no new jobs"));
+        }
+        jobs::submit(&self.forge, spec, files).await
+    }
+
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {
+        jobs::list(&self.forge, filter).await
+    }
+
+    async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>> {
+        self.store.job_counts().await.map_err(|e| jobs::store_fault(&e))
+    }
+
+    async fn job(&self, id: &JobId) -> Result<JobRecord> {
+        jobs::get(&self.forge, id).await
+    }
+
+    async fn cancel(&self, id: &JobId) -> Result<JobRecord> {
+        jobs::cancel(&self.forge, id).await
+    }
+
+    async fn job_log(&self, id: &JobId, from: u64, follow: bool) -> Result<EngineStream<LogChunk>> {
+        jobs::log(&self.forge, &self.store, id, from, follow).await
+    }
+
+    async fn artifact(&self, id: &JobId, index: usize) -> Result<Download> {
+        jobs::artifact(&self.forge, &self.store, id, index).await
+    }
+
+    async fn machines(&self) -> Result<Vec<MachineView>> {
+        Ok(self.machines.views())
+    }
+
+    async fn machine(&self, id: &MachineId) -> Result<MachineView> {
+        machines::view(&self.machines, id)
+    }
+
+    async fn console(&self, id: &MachineId, tail: Option<u64>, follow: bool) -> Result<EngineStream<Bytes>> {
+        machines::console(&self.machines, id, tail, follow).await
+    }
+
+    async fn exec(&self, id: &MachineId, request: ExecRequest) -> Result<ExecSession> {
+        machines::exec(&self.machines, id, request).await
+    }
+
+    async fn pools(&self) -> Result<Vec<PoolView>> {
+        Ok(self.pools.list())
+    }
+
+    async fn pool(&self, name: &PoolName) -> Result<PoolView> {
+        self.pools.list().into_iter().find(|pool| pool.name() == name).ok_or_else(|| no_pool(name))
+    }
+
+    async fn pause_pool(&self, name: &PoolName, paused: bool) -> Result<PoolView> {
+        self.pool(name).await?;
+        let changed = if paused { self.pools.pause(name).await } else { self.pools.resume(name).await };
+        changed.map_err(|e| Fault::internal(e.to_string()))
+    }
+
+    async fn scale_pool(&self, name: &PoolName, to: ScaleRequest) -> Result<PoolView> {
+        let now = self.pool(name).await?;
+        let (min, max) = (to.min.unwrap_or(now.min_runners), to.max.unwrap_or(now.max_runners));
+        if min > max {
+            return Err(Fault::invalid(format!("min {min} is greater than max {max}")));
+        }
+        self.pools.scale(name, min, max).await.map_err(|e| Fault::invalid(e.to_string()))
+    }
+
+    async fn images(&self) -> Result<Vec<ImageView>> {
+        images::list(&self.images, &self.store).await
+    }
+
+    async fn pull_image(&self, image: ImageRef, policy: PullPolicy) -> Result<EngineStream<PullEvent>> {
+        Ok(images::pull(&self.images, image, policy))
+    }
+
+    async fn remove_image(&self, what: &str) -> Result<Vec<Digest>> {
+        images::remove(&self.images, &self.store, what).await
+    }
+
+    async fn gc_images(&self, request: GcRequest) -> Result<GcReport> {
+        images::gc(&self.images, &self.store, request).await
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    async fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        if self.stopping.is_cancelled() {
+            reasons.push("the server is stopping".to_owned());
+        }
+        if let Err(error) = self.store.pools().await {
+            reasons.push(format!("the state store does not answer: {error}"));
+        }
+        Readiness { ready: reasons.is_empty(), reasons }
+    }
+
+    fn version(&self) -> Version {
+        self.version.clone()
+    }
+}
+
+fn no_pool(name: &PoolName) -> Fault {
+    Fault::not_found(format!("there is no pool '{name}'")).hint("see `fireactions pools list`")
+}

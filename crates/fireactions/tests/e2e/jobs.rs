@@ -1,0 +1,43 @@
+//! What happens to jobs that do this and that.
+
+use std::time::Duration;
+
+use crate::world::{Setup, World, text};
+
+const BOOT: Duration = Duration::from_secs(60);
+
+#[test]
+fn exit_codes_and_output_come_through() {
+    let world = World::start(Setup::default());
+    let output = world.cli(&["run", "--", "sh", "-c", "echo out; echo err >&2; exit 3"]);
+    assert_eq!(text(&output.stdout), "out\n");
+    assert!(text(&output.stderr).contains("err\n"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(3), "{}\n{}", text(&output.stderr), world.log());
+
+    let output = world.cli(&["run", "--env", "A=b c", "--", "sh", "-c", "echo $A $FROM_IMAGE $(id -u) $(hostname)"]);
+    let line = text(&output.stdout);
+    assert!(line.starts_with("b c yes 0 m"), "{line:?} {}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0));
+    world.finish();
+}
+
+#[test]
+fn a_job_that_takes_too_long_is_killed() {
+    let world = World::start(Setup::default());
+    let output = world.cli(&["run", "--timeout", "2s", "--", "sh", "-c", "echo begun; sleep 600"]);
+    assert_eq!(text(&output.stdout), "begun\n");
+    assert_eq!(output.status.code(), Some(124), "{}\n{}", text(&output.stderr), world.log());
+    world.finish();
+}
+
+#[test]
+fn a_running_job_can_be_cancelled() {
+    let world = World::start(Setup::default());
+    let id = world.submit(&[], "echo begun; sleep 600");
+    world.wait_job(&id, &["running"], BOOT);
+    assert!(world.cli(&["jobs", "cancel", &id]).status.success());
+    let job = world.wait_job(&id, &["cancelled"], Duration::from_secs(20));
+    assert_eq!(job["attempt"], 1);
+    assert_eq!(text(&world.cli(&["jobs", "logs", &id]).stdout), "begun\n");
+    world.finish();
+}

@@ -1,0 +1,331 @@
+//! One server of its own, in a network namespace of its own, driven by the command line as a user would.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::image;
+
+/// MicroVMs under emulation take a core each: more servers than this at once only make each other late.
+const AT_ONCE: u32 = 2;
+static RUNNING: Mutex<u32> = Mutex::new(0);
+static FREED: Condvar = Condvar::new();
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// What a test may set; the rest is the same for all.
+pub struct Setup {
+    /// YAML of the `pools:` list.
+    pub pools: String,
+    /// More YAML at top level.
+    pub more: String,
+    /// Shell run in the server's network namespace (and private mount namespace) before the server.
+    pub before: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { pools: pool("default", 1, 2, ""), more: String::new(), before: String::new() }
+    }
+}
+
+/// A pool of small machines with the test image. `more` is YAML indented by four.
+pub fn pool(name: &str, min: u32, max: u32, more: &str) -> String {
+    pool_of(name, min, max, &image::reference(), more)
+}
+
+/// The same with another image.
+pub fn pool_of(name: &str, min: u32, max: u32, image: &str, more: &str) -> String {
+    format!(
+        "  - name: {name}\n    min_runners: {min}\n    max_runners: {max}\n    disk_size_mib: 256\n    \
+         runner:\n      image: {image}\n      labels: [{name}]\n    \
+         firecracker:\n      machine_config: {{vcpu_count: 1, mem_size_mib: 256}}\n{more}"
+    )
+}
+
+/// A running server and its directory. Ends the server, by force if need be, when dropped.
+pub struct World {
+    dir: tempfile::TempDir,
+    cgroup: String,
+    before: String,
+    server: Option<Child>,
+}
+
+impl World {
+    pub fn start(setup: Setup) -> Self {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        while *running >= AT_ONCE {
+            running = FREED.wait(running).unwrap_or_else(PoisonError::into_inner);
+        }
+        *running += 1;
+        drop(running);
+
+        assert_eq!(nix::unistd::geteuid().as_raw(), 0, "the end-to-end tests make taps and namespaces: run `make test`");
+        let dir = tempfile::Builder::new().prefix("fa-").tempdir().unwrap();
+        let cgroup = format!("fae2e-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+        let mut config = String::new();
+        let state = dir.path().join("state");
+        writeln!(config, "state_dir: {}", state.display()).unwrap();
+        writeln!(config, "api_socket: {}", dir.path().join("api.sock").display()).unwrap();
+        writeln!(config, "log_level: debug").unwrap();
+        writeln!(config, "agent_path: {}", agent().display()).unwrap();
+        writeln!(config, "vmm: {{accel: tcg, cgroup_parent: {cgroup}}}").unwrap();
+        writeln!(config, "kernel: {{image: {}, modules: {}}}", kernel().0.display(), kernel().1.display()).unwrap();
+        writeln!(config, "host: {{vcpus: 8, memory_mib: 8192}}").unwrap();
+        writeln!(config, "{}\npools:\n{}", setup.more, setup.pools).unwrap();
+        fs::write(dir.path().join("config.yaml"), config).unwrap();
+        let mut world = Self { dir, cgroup, before: setup.before, server: None };
+        world.boot();
+        world
+    }
+
+    /// Starts the server (again) and waits until it is ready.
+    pub fn boot(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
+        let script = format!(
+            "ip link set lo up && {{ {} ; }} && exec \"$0\" server --config \"$1\"",
+            if self.before.is_empty() { "true" } else { &self.before }
+        );
+        let child = Command::new("unshare")
+            .args(["--net", "--mount", "sh", "-c", &script, env!("CARGO_BIN_EXE_fireactions")])
+            .arg(self.path("config.yaml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("unshare (util-linux) is needed");
+        self.server = Some(child);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if self.cli(&["pools", "list", "--json"]).status.success() {
+                return;
+            }
+            let ended = self.server.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the server ended at its start: {ended:?}\n{}", self.log());
+            assert!(Instant::now() < deadline, "the server is not ready after 30 s\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What the server logged, its last part.
+    pub fn log(&self) -> String {
+        let text = fs::read_to_string(self.path("server.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(80)..].join("\n")
+    }
+
+    /// A command of the command line, ready to be given arguments.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fireactions"));
+        command.arg("--socket").arg(self.path("api.sock")).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the command line to its end.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        self.command().args(args).output().unwrap()
+    }
+
+    /// Runs the command line, which must succeed, and returns its JSON.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let output = self.cli(&[args, &["--json"]].concat());
+        assert!(output.status.success(), "{args:?}: {}\n{}", text(&output.stderr), self.log());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {}", text(&output.stdout)))
+    }
+
+    /// Queues a shell script as a job and returns its id.
+    pub fn submit(&self, options: &[&str], script: &str) -> String {
+        let args = [&["run", "--detach"], options, &["--", "sh", "-c", script]].concat();
+        let output = self.cli(&args);
+        assert!(output.status.success(), "submit: {}\n{}", text(&output.stderr), self.log());
+        let id = text(&output.stdout).trim().to_owned();
+        assert_eq!(id.len(), 11, "run --detach prints the job's id: {id:?}");
+        id
+    }
+
+    pub fn job(&self, id: &str) -> Value {
+        self.json(&["jobs", "show", id])
+    }
+
+    /// Waits until the job is in one of the states; returns the job.
+    pub fn wait_job(&self, id: &str, states: &[&str], within: Duration) -> Value {
+        self.wait(within, &format!("job {id} to be {states:?}"), || {
+            let job = self.job(id);
+            states.contains(&job["state"].as_str().unwrap()).then_some(job)
+        })
+    }
+
+    /// Asks again and again until there is an answer.
+    pub fn wait<T>(&self, within: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(answer) = ask() {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "waited {within:?} for {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn machines(&self) -> Vec<Value> {
+        self.json(&["ps"]).as_array().unwrap().clone()
+    }
+
+    /// The machine's VMM process, as soon as there is one.
+    pub fn machine_pid(&self, id: &str) -> i32 {
+        self.wait(Duration::from_secs(20), "a VMM process", || {
+            let machines = self.machines();
+            let machine = machines.iter().find(|m| m["id"] == id)?;
+            machine["pid"].as_i64().map(|pid| i32::try_from(pid).unwrap())
+        })
+    }
+
+    pub fn server_pid(&self) -> i32 {
+        i32::try_from(self.server.as_ref().unwrap().id()).unwrap()
+    }
+
+    pub fn signal_server(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.server_pid()), signal).unwrap();
+    }
+
+    /// Waits for the server's end.
+    pub fn server_ended(&mut self, within: Duration) -> std::process::ExitStatus {
+        let deadline = Instant::now() + within;
+        let mut child = self.server.take().unwrap();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server did not end within {within:?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Stops the server by SIGTERM, which must end well, and proves that nothing is left.
+    pub fn finish(mut self) {
+        self.signal_server(nix::sys::signal::Signal::SIGTERM);
+        let status = self.server_ended(Duration::from_secs(60));
+        assert!(status.success(), "server: {status:?} signal {:?}\n{}", status.signal(), self.log());
+        self.assert_nothing_left();
+    }
+
+    /// No process, directory, mount or cgroup of this server's machines. (Taps and rules went with its namespace;
+    /// that they go one by one is proved by [`Self::links`].)
+    pub fn assert_nothing_left(&self) {
+        assert_eq!(processes_naming(self.dir.path()), Vec::<String>::new(), "processes are left\n{}", self.log());
+        let run: Vec<_> = fs::read_dir(self.path("state/run")).unwrap().map(|e| e.unwrap().path()).collect();
+        assert!(run.is_empty(), "run directories are left: {run:?}\n{}", self.log());
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "mounts are left: {mounts}");
+        assert_eq!(machine_cgroups(&self.cgroup), Vec::<PathBuf>::new(), "cgroups are left\n{}", self.log());
+    }
+
+    /// Runs a command in the server's network namespace.
+    pub fn in_namespace(&self, command: &[&str]) -> Output {
+        let pid = self.server_pid().to_string();
+        Command::new("nsenter").args(["-t", &pid, "-n"]).args(command).output().unwrap()
+    }
+
+    /// Names of the machines' taps.
+    pub fn taps(&self) -> Vec<String> {
+        let output = self.in_namespace(&["ip", "-o", "link"]);
+        let names = text(&output.stdout);
+        names
+            .lines()
+            .filter_map(|line| line.split(": ").nth(1))
+            .map(|name| name.split('@').next().unwrap().to_owned())
+            .filter(|name| name.starts_with("fam"))
+            .collect()
+    }
+
+    /// The whole rule set.
+    pub fn rules(&self) -> String {
+        text(&self.in_namespace(&["nft", "list", "ruleset"]).stdout)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.server.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        // A failed test must not leave microVMs running.
+        for line in processes_naming(self.dir.path()) {
+            if let Some(pid) = line.split(' ').next().and_then(|pid| pid.parse().ok()) {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            }
+        }
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        FREED.notify_one();
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `PID command line` of every process whose command line names `path`.
+fn processes_naming(path: &Path) -> Vec<String> {
+    let needle = path.to_str().unwrap();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name();
+        if !name.to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
+        let line = text(&line).replace('\0', " ");
+        if line.contains(needle) {
+            found.push(format!("{} {line}", name.to_string_lossy()));
+        }
+    }
+    found
+}
+
+/// Cgroups of machines, in any hierarchy.
+fn machine_cgroups(parent: &str) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let roots = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (path, kind) = (fields.next()?, fields.next()?);
+        kind.starts_with("cgroup").then(|| PathBuf::from(path))
+    });
+    let mut found = Vec::new();
+    for root in roots {
+        for entry in fs::read_dir(root.join(parent)).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// The agent that `make agent` built.
+fn agent() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let path = root.join("target/x86_64-unknown-linux-gnu/agent/fireactions-agent");
+    assert!(path.is_file(), "{} is not there: run `make agent`", path.display());
+    path
+}
+
+/// The kernel and modules that `make setup` fetched.
+fn kernel() -> (PathBuf, PathBuf) {
+    let dir = std::env::var_os("FIREACTIONS_KERNEL_DIR")
+        .map_or_else(|| PathBuf::from("/var/cache/fireactions/kernel"), PathBuf::from);
+    let image = dir.join("vmlinuz");
+    assert!(image.is_file(), "{} is not there: run `make setup`", image.display());
+    let modules = fs::read_dir(dir.join("lib/modules")).unwrap().next().unwrap().unwrap().path();
+    (image, modules)
+}
