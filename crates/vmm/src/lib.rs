@@ -8,6 +8,7 @@
 pub mod accel;
 pub mod boot;
 mod cgroup;
+mod child;
 mod console;
 mod error;
 mod process;

@@ -24,12 +24,18 @@ impl Fd {
     pub(crate) const CONSOLE: i32 = 6;
     pub(crate) const AGENT: i32 = 7;
     const DRIVES: usize = 10;
-    const NICS: usize = 30;
+    const READERS: usize = 30;
+    const NICS: usize = 50;
     pub(crate) const DRIVES_MAX: usize = 16;
     pub(crate) const NICS_MAX: usize = 4;
 
     pub(crate) fn drive(index: usize) -> i32 {
         i32::try_from(Self::DRIVES + index).unwrap_or(i32::MAX)
+    }
+
+    /// QEMU looks at a writable drive through a descriptor that only reads before it opens it for writing.
+    pub(crate) fn drive_reader(index: usize) -> i32 {
+        i32::try_from(Self::READERS + index).unwrap_or(i32::MAX)
     }
 
     pub(crate) fn nic(index: usize) -> i32 {
@@ -138,6 +144,9 @@ pub(crate) fn arguments(spec: &VmSpec, accel: Accel, kernel_line: &str) -> Vec<S
     for (index, drive) in spec.drives.iter().enumerate() {
         let mode = if drive.read_only { "readonly=on" } else { "readonly=off,cache=unsafe,discard=unmap" };
         line.push("-add-fd", format!("fd={},set={}", Fd::drive(index), index + 1));
+        if !drive.read_only {
+            line.push("-add-fd", format!("fd={},set={}", Fd::drive_reader(index), index + 1));
+        }
         line.push(
             "-drive",
             format!(

@@ -1,7 +1,7 @@
 //! Starting the process: descriptors, user, limits.
 //!
-//! QEMU must outlive the server, so nothing ties the two: it is in a process group of its own (a Ctrl-C on the
-//! server's terminal is not meant for it), no pipe leads to the server, and it has no directory of the server as
+//! QEMU must outlive the server, so nothing ties the two: it is in a session of its own (a Ctrl-C on the server's
+//! terminal is not meant for it), no pipe leads to the server, and it has no directory of the server as
 //! its own. Its standard error is a sealed memory file of fixed size, which QEMU can fill but not outgrow, and
 //! which can be read through `/proc` for as long as the process lives.
 
@@ -16,10 +16,9 @@ use std::process::{Child, Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::fs::{MemfdFlags, SealFlags};
-use rustix::process::{Pid, Resource, Rlimit};
 
 use super::cmdline::Fd;
-use crate::{VmSpec, VmmError, tap};
+use crate::{VmSpec, VmmError, child, tap};
 
 /// Size of the log of QEMU's standard error.
 const LOG_SIZE: usize = 64 << 10;
@@ -111,6 +110,7 @@ pub(crate) fn open(spec: &VmSpec, files: &Files) -> Result<Opened, VmmError> {
         if !drive.read_only {
             let size = file.metadata().map_or(0, |meta| meta.len());
             opened.largest = opened.largest.max(size);
+            opened.add(open_file("open the drive", &drive.path, false)?, Fd::drive_reader(index));
         }
         opened.add(file, Fd::drive(index));
     }
@@ -169,7 +169,6 @@ pub(crate) fn start(
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .current_dir("/")
-        .process_group(0)
         .stdin(Stdio::null())
         .stdout(log.0.try_clone().map_err(failed)?)
         .stderr(log.0.try_clone().map_err(failed)?);
@@ -177,24 +176,10 @@ pub(crate) fn start(
         // The standard library also drops the supplementary groups then.
         command.uid(user.uid).gid(user.gid);
     }
-    let largest = opened.largest;
+    child::prepare(&mut command, opened.largest);
     command
         .fd_mappings(opened.mappings)
         .map_err(|_| failed(io::Error::other("two descriptors were given the same number")))?;
     let child = command.spawn().map_err(failed)?;
-    limit(child.id(), largest).map_err(failed)?;
     Ok((child, log))
-}
-
-/// Set from outside, right after the start: QEMU has not looked at its guest yet.
-fn limit(pid: u32, largest_file: u64) -> io::Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let set = |resource, value| {
-        rustix::process::prlimit(pid, resource, Rlimit { current: Some(value), maximum: Some(value) })
-    };
-    // A core dump would hold the guest's memory, with the job's credentials.
-    set(Resource::Core, 0)?;
-    // A guest that took QEMU over cannot fill the disk: no file grows beyond the scratch disk it was given.
-    set(Resource::Fsize, largest_file)?;
-    Ok(())
 }

@@ -1,0 +1,209 @@
+//! A guest without the agent: busybox and a script behind the modules that `boot::prepare` puts in front. The kernel
+//! unpacks archives one after another, and a later `/init` replaces an earlier one.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rustix::process::{Pid, Signal};
+
+use fireactions_model::{InitMode, MachineId};
+use fireactions_vmm::accel::{Accel, Choice};
+use fireactions_vmm::boot::{self, BootFiles};
+use fireactions_vmm::qemu::{Qemu, QemuConfig};
+use fireactions_vmm::{Drive, Vm, VmSpec, Vmm};
+
+/// Name of the test's cgroups, apart from a server's.
+pub(crate) const CGROUP: &str = "fireactions-test";
+
+/// Machines of these tests run as this user; nothing else on a host does.
+pub(crate) const UID: u32 = 64_123;
+
+const SCRIPT: &str = r#"#!/bin/busybox sh
+/bin/busybox mkdir -p /bin /proc /sys /dev
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+while read module; do insmod /modules/$module || echo "insmod $module failed"; done < /modules/modules.list
+read line < /proc/cmdline
+mode=sleep
+for word in $line; do case $word in test=*) mode=${word#test=};; esac; done
+echo "GUEST READY $mode"
+case $mode in
+  poweroff) poweroff -f;;
+  panic) echo c > /proc/sysrq-trigger;;
+  devices)
+    for d in vda vdb; do echo "DISK $d $(cat /sys/block/$d/size) $(cat /sys/block/$d/ro)"; done
+    echo "PORT $(cat /sys/class/virtio-ports/vport*/name)"
+    echo "MAC $(cat /sys/class/net/eth0/address)"
+    ip link set eth0 up
+    echo written | dd of=/dev/vdb bs=512 seek=3 conv=notrunc,sync 2>/dev/null && sync
+    echo stolen | dd of=/dev/vda bs=512 conv=notrunc,sync 2>&1 | tail -1
+    echo "DEVICES DONE"; sleep 1000;;
+  echo) exec 3<>/dev/vport0p1; while read -r word <&3; do echo "guest got $word" >&3; done;;
+  flood) while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done;;
+  *) sleep 1000;;
+esac
+"#;
+
+/// One machine's surroundings, removed with it.
+pub(crate) struct Guest {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) spec: VmSpec,
+}
+
+impl Guest {
+    pub(crate) async fn new(mode: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let run_dir = dir.path().join("run");
+        std::fs::create_dir(&run_dir).unwrap();
+        // As a server keeps it: nobody but root enters.
+        std::fs::set_permissions(&run_dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let boot = boot_files(dir.path()).await;
+        let spec = VmSpec {
+            id: id(),
+            boot,
+            cmdline_extra: format!("test={mode}"),
+            vcpus: 1,
+            memory_mib: 128,
+            drives: Vec::new(),
+            nics: Vec::new(),
+            run_dir,
+            uid: UID,
+            gid: UID,
+            console_max: 16 << 10,
+            init: InitMode::Agent,
+        };
+        Self { dir, spec }
+    }
+
+    pub(crate) fn drive(&mut self, id: &str, size: u64, read_only: bool) -> PathBuf {
+        let path = self.dir.path().join(id);
+        std::fs::File::create(&path).unwrap().set_len(size).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        self.spec.drives.push(Drive { id: id.to_owned(), path: path.clone(), read_only });
+        path
+    }
+
+    /// Files in the run directory.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.spec.run_dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// Cgroup directories of the machine.
+    pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu"] {
+            let dir = Path::new(root).join(CGROUP).join(self.spec.id.as_str());
+            if dir.exists() {
+                found.push(dir);
+            }
+        }
+        found
+    }
+}
+
+/// A failed test must not leave its machine behind; a passed one has none.
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mark = format!("guest=fireactions-{},", self.spec.id);
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            if let Some(pid) = pid
+                && String::from_utf8_lossy(&arguments).contains(&mark)
+            {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+pub(crate) fn qemu() -> Arc<Qemu> {
+    let choice = Choice { accel: Accel::Tcg, why: "a test".to_owned() };
+    Arc::new(Qemu::new(QemuConfig { cgroup_parent: Some(CGROUP.to_owned()), ..QemuConfig::new(choice) }))
+}
+
+/// Waits for a line on the console; the deadline is for a host that runs several of these at once.
+pub(crate) async fn console_says(vm: &Vm, text: &str) -> String {
+    wait_for(&format!("'{text}' on the console"), || {
+        let console = std::fs::read(vm.console()).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console).into_owned();
+        console.contains(text).then_some(console)
+    })
+    .await
+}
+
+pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = SystemTime::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed().unwrap() < Duration::from_secs(90), "waited 90 s for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Spawns, and waits until the guest's script runs.
+pub(crate) async fn booted(vmm: &dyn Vmm, spec: &VmSpec) -> Vm {
+    let vm = vmm.spawn(spec).await.unwrap();
+    console_says(&vm, "GUEST READY").await;
+    vm
+}
+
+fn id() -> MachineId {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let [a, b, c, d] = COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos().to_le_bytes();
+    let [p, q, ..] = std::process::id().to_le_bytes();
+    MachineId::from_random([a, b ^ c ^ d, p, q, now[0], now[1], now[2], now[3]])
+}
+
+async fn boot_files(dir: &Path) -> BootFiles {
+    let kernel =
+        std::env::var("FIREACTIONS_KERNEL_DIR").unwrap_or("/var/cache/fireactions/kernel".to_owned());
+    let kernel = Path::new(&kernel);
+    let versions = std::fs::read_dir(kernel.join("lib/modules"))
+        .unwrap_or_else(|error| panic!("{}: {error}; run scripts/fetch-kernel", kernel.display()));
+    let modules = versions.map(|entry| entry.unwrap().path()).next().expect("a kernel version");
+    let busybox = Path::new("/usr/bin/busybox");
+    assert!(busybox.exists(), "busybox-static is needed: 'make setup' installs it");
+    // Shared by all tests of this process: 50 MB of kernel need not be unpacked for each.
+    let shared =
+        std::env::temp_dir().join(format!("fireactions-vmm-test-{}", rustix::process::geteuid().as_raw()));
+    let mut files = boot::prepare(&shared, &kernel.join("vmlinuz"), Some(&modules), busybox).await.unwrap();
+    let initrd = dir.join("initramfs.cpio");
+    let mut bytes = std::fs::read(&files.initrd).unwrap();
+    bytes.extend(script_archive(dir, busybox));
+    std::fs::write(&initrd, bytes).unwrap();
+    files.initrd = initrd;
+    files
+}
+
+fn script_archive(dir: &Path, busybox: &Path) -> Vec<u8> {
+    let root = dir.join("initramfs");
+    std::fs::create_dir_all(root.join("bin")).unwrap();
+    std::fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    std::fs::write(root.join("init"), SCRIPT).unwrap();
+    std::fs::set_permissions(root.join("init"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut child = Command::new("busybox")
+        .args(["cpio", "-o", "-H", "newc"])
+        .current_dir(&root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"bin\nbin/busybox\ninit\n").unwrap();
+    let archive = child.wait_with_output().unwrap().stdout;
+    std::fs::remove_dir_all(root).unwrap();
+    archive
+}
