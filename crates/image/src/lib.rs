@@ -1,13 +1,52 @@
 //! Root images: an OCI image from a registry, a layout directory or an archive becomes one read-only squashfs,
 //! without root and without unpacking anything to disk. And the writable scratch disk of each machine.
+//!
+//! ```text
+//! reference → registry | layout → manifest → layers (verified) ─┬─ scan → tree (names only, whiteouts applied)
+//!                                                               └─ content ─┴→ tarwrite → tar2sqfs → roots/
+//! ```
+//!
+//! Everything that comes from outside is hostile: documents, archives, registries. Each has its bounds, and what fails
+//! leaves nothing behind.
 
+mod blob;
+mod cancel;
+mod catalog;
 mod error;
+mod keyed;
+mod layer;
+mod layout;
+mod manifest;
+mod pull;
+mod reference;
+mod registry;
 pub mod scratch;
+mod squash;
 mod store;
+mod tarread;
+mod tarwrite;
+mod tree;
 mod types;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use error::ImageError;
 pub use store::Images;
 pub use types::{
     GcPolicy, GcReport, ImageConfig, ImageInfo, ImagesConfig, Limits, Progress, ProgressFn, RootImage, Timeouts,
 };
+
+/// Runs blocking work where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(ImageError::Internal(format!("a worker thread ended early: {e}"))),
+    }
+}
+
+/// Locks; what a panicking thread left is still whole, because files are changed before memory.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -89,7 +89,8 @@ pub struct Limits {
     pub layers: usize,
     /// Most archive entries of one image, over all layers.
     pub entries: u64,
-    /// Most bytes of names, link targets and attributes of one image held in memory while flattening.
+    /// Most bytes of memory for the list of an image's files (256 bytes each, and their names, link targets and
+    /// attributes) while it is flattened.
     pub metadata_bytes: u64,
     /// Most compressed bytes of one image.
     pub compressed_bytes: u64,
@@ -105,7 +106,7 @@ impl Default for Limits {
         Self {
             layers: 512,
             entries: 2_000_000,
-            metadata_bytes: 192 << 20,
+            metadata_bytes: 512 << 20,
             compressed_bytes: 32 << 30,
             uncompressed_bytes: 64 << 30,
             expansion: 200,

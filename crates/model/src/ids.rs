@@ -168,6 +168,17 @@ impl JobId {
 }
 
 impl Digest {
+    /// The content address of a SHA-256.
+    pub fn from_sha256(hash: [u8; 32]) -> Self {
+        let mut text = String::from("sha256:");
+        for byte in hash {
+            for nibble in [byte >> 4, byte & 15] {
+                text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+            }
+        }
+        Self(text)
+    }
+
     /// The 64 hexadecimal digits, without the algorithm.
     pub fn hex(&self) -> &str {
         &self.0["sha256:".len()..]

@@ -1,0 +1,154 @@
+//! OCI image layouts: a directory, or the same as one tar file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::ImageError;
+use crate::blob::Blob;
+use crate::manifest::{CONFIG_MAX, Descriptor, MANIFEST_MAX, choose};
+use crate::reference::Select;
+
+/// Most files that an archive may hold: blobs and three documents.
+const ARCHIVE_FILES: usize = 20_000;
+
+#[derive(Debug, Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+/// An opened layout.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    path: PathBuf,
+    /// Where an archive holds each file; absent for a directory.
+    archive: Option<Arc<HashMap<String, Blob>>>,
+}
+
+impl Layout {
+    pub(crate) fn directory(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), archive: None }
+    }
+
+    /// Lists what an archive holds. Blocking; reads headers only.
+    pub(crate) fn archive(path: &Path) -> Result<Self, ImageError> {
+        let file = File::open(path).map_err(|e| missing(path, e))?;
+        let broken = |e: std::io::Error| {
+            ImageError::malformed(format!("{} is not an (uncompressed) OCI archive: {e}", path.display()))
+        };
+        let len = file.metadata().map_err(broken)?.len();
+        let shared = Arc::new(file.try_clone().map_err(broken)?);
+        let mut files = HashMap::new();
+        let mut archive = tar::Archive::new(file);
+        // Raw: extension headers are not interpreted, so none is read into memory. Names of layouts are short.
+        for entry in archive.entries_with_seek().map_err(broken)?.raw(true) {
+            let entry = entry.map_err(broken)?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_string();
+            let start = entry.raw_file_position();
+            if start.checked_add(entry.size()).is_none_or(|end| end > len) {
+                return Err(broken(std::io::Error::other(format!("'{name:.100}' is cut off"))));
+            }
+            files.insert(name, Blob::new(shared.clone(), start, entry.size()));
+            if files.len() > ARCHIVE_FILES {
+                return Err(broken(std::io::Error::other("it holds too many files")));
+            }
+        }
+        Ok(Self { path: path.to_path_buf(), archive: Some(Arc::new(files)) })
+    }
+
+    /// The descriptor that `select` means, from `index.json`.
+    pub(crate) fn select(&self, select: &Select, image: &str) -> Result<Descriptor, ImageError> {
+        let bytes = self.document("index.json")?;
+        let index: Index = serde_json::from_slice(&bytes)
+            .map_err(|e| ImageError::malformed(format!("{}/index.json is not valid: {e}", self.path.display())))?;
+        let tags = || {
+            let tags: Vec<&str> = index.manifests.iter().filter_map(Descriptor::tag).take(20).collect();
+            if tags.is_empty() { "it has no tags".to_string() } else { format!("it has: {}", tags.join(", ")) }
+        };
+        let not_found = |why: String| ImageError::NotFound {
+            image: image.to_string(),
+            at: self.path.display().to_string(),
+            why,
+        };
+        match select {
+            Select::Tag(tag) => index
+                .manifests
+                .iter()
+                .find(|d| d.tag() == Some(tag))
+                .cloned()
+                .ok_or_else(|| not_found(format!("no such tag; {}", tags()))),
+            Select::Digest(digest) => index
+                .manifests
+                .iter()
+                .find(|d| d.digest == *digest)
+                .cloned()
+                .ok_or_else(|| not_found("its index does not list this digest".into())),
+            Select::Only => match index.manifests.as_slice() {
+                [] => Err(not_found("its index is empty".into())),
+                [only] => Ok(only.clone()),
+                several => choose(several)
+                    .cloned()
+                    .map_err(|_| not_found(format!("it holds several images, so name a tag (':TAG'); {}", tags()))),
+            },
+        }
+    }
+
+    /// The blob of a descriptor, not verified yet.
+    pub(crate) fn blob(&self, what: &str, descriptor: &Descriptor) -> Result<Blob, ImageError> {
+        self.file(&format!("blobs/sha256/{}", descriptor.digest.hex()), what, Some(descriptor.size))
+    }
+
+    /// A verified document.
+    pub(crate) fn verified(&self, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
+        if descriptor.size > CONFIG_MAX {
+            return Err(ImageError::TooLarge { what: "its metadata in bytes", limit: CONFIG_MAX });
+        }
+        self.blob(what, descriptor)?.read_verified(what, &descriptor.digest)
+    }
+
+    fn document(&self, name: &str) -> Result<Vec<u8>, ImageError> {
+        let blob = self.file(name, name, None)?;
+        if blob.len > MANIFEST_MAX {
+            return Err(ImageError::TooLarge { what: "its index in bytes", limit: MANIFEST_MAX });
+        }
+        let mut bytes = Vec::new();
+        blob.reader().read_to_end(&mut bytes).map_err(|e| ImageError::io("read", &self.path, e))?;
+        Ok(bytes)
+    }
+
+    fn file(&self, name: &str, what: &str, size: Option<u64>) -> Result<Blob, ImageError> {
+        if let Some(files) = &self.archive {
+            let blob = files.get(name).ok_or_else(|| {
+                ImageError::malformed(format!("the archive {} has no {name} ({what})", self.path.display()))
+            })?;
+            if size.is_some_and(|size| size != blob.len) {
+                return Err(ImageError::malformed(format!("{what} is not of the size that its descriptor says")));
+            }
+            return Ok(blob.clone());
+        }
+        let path = self.path.join(name);
+        let size = match size {
+            Some(size) => size,
+            None => std::fs::metadata(&path).map_err(|e| missing(&self.path, e))?.len(),
+        };
+        Blob::open(&path, what, size)
+    }
+}
+
+fn missing(path: &Path, error: std::io::Error) -> ImageError {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return ImageError::NotFound {
+            image: path.display().to_string(),
+            at: "this host".into(),
+            why: "there is no OCI layout (index.json) there".into(),
+        };
+    }
+    ImageError::io("read", path, error)
+}

@@ -1,0 +1,212 @@
+//! The JSON documents of an image: index, manifest, config (OCI image-spec 1.1 and Docker's schema 2, which
+//! differ only in names). Only what is needed is read; everything is checked.
+
+use fireactions_model::Digest;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::{ImageConfig, ImageError, Limits};
+
+/// Largest index or manifest, as registries bound them.
+pub(crate) const MANIFEST_MAX: u64 = 4 << 20;
+/// Largest config.
+pub(crate) const CONFIG_MAX: u64 = 8 << 20;
+/// What to ask a registry for.
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+
+/// Content somewhere, by digest.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Descriptor {
+    #[serde(default)]
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
+    #[serde(default)]
+    platform: Option<Platform>,
+    #[serde(default)]
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Platform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+}
+
+impl Descriptor {
+    /// The tag that a layout's index gives it.
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.annotations.as_ref()?.get("org.opencontainers.image.ref.name").map(String::as_str)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDocument {
+    #[serde(default)]
+    schema_version: u32,
+    #[serde(default)]
+    manifests: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Option<Vec<Descriptor>>,
+}
+
+/// An index, or the manifest of one image.
+#[derive(Debug)]
+pub(crate) enum Document {
+    Index(Vec<Descriptor>),
+    Manifest(Manifest),
+}
+
+/// One image: its config and its layers, lowest first.
+#[derive(Debug, Clone)]
+pub(crate) struct Manifest {
+    pub config: Descriptor,
+    pub layers: Vec<Descriptor>,
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
+    to_digest(Sha256::new_with_prefix(bytes))
+}
+
+/// The digest of all that was fed to `hasher`.
+pub(crate) fn to_digest(hasher: Sha256) -> Digest {
+    Digest::from_sha256(hasher.finalize().into())
+}
+
+pub(crate) fn parse_document(bytes: &[u8]) -> Result<Document, ImageError> {
+    let raw: RawDocument = serde_json::from_slice(bytes)
+        .map_err(|e| ImageError::malformed(format!("its manifest is not valid: {e}")))?;
+    match raw {
+        RawDocument { schema_version: 1, .. } => Err(ImageError::Unsupported(
+            "its manifest is of Docker's schema 1, obsolete since 2017; push it again with a current tool".into(),
+        )),
+        // A document that is both is read one way here and another way elsewhere (CVE-2021-41190).
+        RawDocument { manifests: Some(_), layers: Some(_), .. } => {
+            Err(ImageError::malformed("its manifest claims to be an index and an image at once"))
+        }
+        RawDocument { manifests: Some(manifests), .. } => Ok(Document::Index(manifests)),
+        RawDocument { config: Some(config), layers: Some(layers), .. } => {
+            Ok(Document::Manifest(Manifest { config, layers }))
+        }
+        _ => Err(ImageError::Unsupported("its manifest is neither an image nor an index of images".into())),
+    }
+}
+
+/// The image for this kind of machine, out of an index.
+pub(crate) fn choose(index: &[Descriptor]) -> Result<&Descriptor, ImageError> {
+    let fits = |d: &&Descriptor| match &d.platform {
+        Some(p) => p.os == "linux" && p.architecture == "amd64" && !matches!(p.variant.as_deref(), Some("v3" | "v4")),
+        None => false,
+    };
+    if let Some(found) = index.iter().find(fits) {
+        return Ok(found);
+    }
+    // An index of one image without a platform: the config will tell.
+    if let [only] = index
+        && only.platform.is_none()
+    {
+        return Ok(only);
+    }
+    let mut have: Vec<String> = index
+        .iter()
+        .filter_map(|d| d.platform.as_ref())
+        .filter(|p| p.os != "unknown")
+        .map(|p| format!("{:.32}/{:.32}", p.os, p.architecture))
+        .take(20)
+        .collect();
+    have.sort();
+    have.dedup();
+    let have = if have.is_empty() { "none".to_string() } else { have.join(", ") };
+    Err(ImageError::Unsupported(format!("it is not made for linux/amd64 (it has: {have})")))
+}
+
+#[derive(Debug, Deserialize)]
+struct RawConfig {
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    config: Option<RawRun>,
+    rootfs: RawRootfs,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RawRun {
+    env: Option<Vec<String>>,
+    user: Option<String>,
+    working_dir: Option<String>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    stop_signal: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawRootfs {
+    #[serde(default)]
+    diff_ids: Option<Vec<Digest>>,
+}
+
+/// Reads a config: how to run the image, and the digest of each layer's uncompressed archive.
+pub(crate) fn parse_config(bytes: &[u8]) -> Result<(ImageConfig, Vec<Digest>), ImageError> {
+    let raw: RawConfig = serde_json::from_slice(bytes)
+        .map_err(|e| ImageError::malformed(format!("its config is not that of an image: {e}")))?;
+    if raw.os != "linux" || raw.architecture != "amd64" {
+        return Err(ImageError::Unsupported(format!(
+            "it is made for {:.32}/{:.32}, and machines here are linux/amd64",
+            raw.os, raw.architecture
+        )));
+    }
+    let run = raw.config.unwrap_or_default();
+    let config = ImageConfig {
+        env: run.env.unwrap_or_default(),
+        user: run.user.unwrap_or_default(),
+        workdir: run.working_dir.unwrap_or_default(),
+        entrypoint: run.entrypoint.unwrap_or_default(),
+        cmd: run.cmd.unwrap_or_default(),
+        stop_signal: run.stop_signal.filter(|s| !s.is_empty()),
+    };
+    Ok((config, raw.rootfs.diff_ids.unwrap_or_default()))
+}
+
+impl Manifest {
+    /// Checks what can be checked before anything is fetched.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), ImageError> {
+        if self.config.size > CONFIG_MAX {
+            return Err(ImageError::TooLarge { what: "its config in bytes", limit: CONFIG_MAX });
+        }
+        if self.layers.len() > limits.layers {
+            return Err(ImageError::TooLarge { what: "the number of its layers", limit: limits.layers as u64 });
+        }
+        let total = self.layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
+        if total > limits.compressed_bytes {
+            return Err(ImageError::TooLarge { what: "its compressed size in bytes", limit: limits.compressed_bytes });
+        }
+        for layer in &self.layers {
+            let known = layer.media_type.contains(".image.layer.") || layer.media_type.contains(".image.rootfs.");
+            if !known || layer.media_type.contains("encrypted") {
+                return Err(ImageError::Unsupported(format!(
+                    "a layer is of type '{:.100}', which is not a plain, gzip or zstd filesystem layer",
+                    layer.media_type
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compressed bytes of all layers.
+    pub(crate) fn total(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+}

@@ -1,0 +1,262 @@
+//! Layers, fetched into files: resumed where an earlier attempt ended, verified before they get their name.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use reqwest::{StatusCode, header};
+use sha2::{Digest as _, Sha256};
+
+use super::http::{Attempt, Retry, refusal};
+use super::{Registries, Repository};
+use crate::ImageError;
+use crate::blob::{Blob, verify};
+use crate::cancel::Cancel;
+use crate::catalog::{entries, remove};
+use crate::keyed::KeyedLocks;
+use crate::manifest::{Descriptor, to_digest};
+
+/// The directory of fetched layers: `HEX` when whole and verified, `HEX.part` while not.
+#[derive(Clone)]
+pub(crate) struct BlobCache {
+    dir: PathBuf,
+    /// Two images that share a layer fetch it once.
+    locks: Arc<KeyedLocks>,
+}
+
+/// A file being filled.
+struct Partial {
+    file: std::fs::File,
+    path: PathBuf,
+    len: u64,
+    hasher: Sha256,
+}
+
+impl Partial {
+    /// Takes up what an earlier attempt left.
+    fn open(path: PathBuf, max: u64) -> Result<Self, ImageError> {
+        use std::io::{Read, Seek};
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|e| ImageError::io("open", &path, e))?;
+        let mut hasher = Sha256::new();
+        let mut len = 0;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buffer).map_err(|e| ImageError::io("read", &path, e))? {
+                0 => break,
+                n => {
+                    hasher.update(&buffer[..n]);
+                    len += n as u64;
+                }
+            }
+        }
+        let mut partial = Self { file, path, len, hasher };
+        if len > max {
+            partial.restart()?;
+        }
+        partial.file.seek(std::io::SeekFrom::End(0)).map_err(|e| ImageError::io("read", &partial.path, e))?;
+        Ok(partial)
+    }
+
+    fn restart(&mut self) -> Result<(), ImageError> {
+        use std::io::Seek;
+        self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(|e| ImageError::io("empty", &self.path, e))?;
+        self.len = 0;
+        self.hasher = Sha256::new();
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        if let Err(e) = self.file.write_all(bytes) {
+            let error = ImageError::io("write", &self.path, e);
+            if matches!(error, ImageError::DiskFull { .. }) {
+                // What cannot be finished must not hold the space.
+                let _ = std::fs::remove_file(&self.path);
+            }
+            return Err(error);
+        }
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl BlobCache {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf(), locks: Arc::default() }
+    }
+
+    /// A layer that is already here, verified again: the power may have failed since it was written.
+    async fn cached(&self, descriptor: &Descriptor, cancel: &Cancel) -> Result<Option<Blob>, ImageError> {
+        let path = self.dir.join(descriptor.digest.hex());
+        let (size, expected, cancel) = (descriptor.size, descriptor.digest.clone(), cancel.clone());
+        crate::blocking(move || {
+            if !path.exists() {
+                return Ok(None);
+            }
+            let found = Blob::open(&path, "cached layer", size);
+            if let Ok(blob) = &found
+                && blob.digest(&cancel)? == expected
+            {
+                // The time of last use, for trimming.
+                let _ = std::fs::File::open(&path).and_then(|f| f.set_modified(SystemTime::now()));
+                return Ok(Some(blob.clone()));
+            }
+            tracing::warn!(path = %path.display(), "a cached layer is damaged and fetched again");
+            std::fs::remove_file(&path).map_err(|e| ImageError::io("remove", &path, e))?;
+            Ok(None)
+        })
+        .await
+    }
+}
+
+/// How long the beginning of a layer is kept for a later attempt.
+const PARTIAL_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+impl BlobCache {
+    /// Removes the least recently used layers until the rest is at most `keep` bytes, and beginnings of layers that
+    /// nobody came back for. Returns the bytes given back.
+    pub(crate) fn trim(&self, keep: u64) -> Result<u64, ImageError> {
+        let mut whole = Vec::new();
+        let mut freed = 0;
+        for path in entries(&self.dir)? {
+            let Ok(metadata) = std::fs::metadata(&path) else { continue };
+            let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            if path.extension().is_none() {
+                whole.push((used, metadata.len(), path));
+            } else if used.elapsed().unwrap_or_default() > PARTIAL_LIFE {
+                remove(&path)?;
+                freed += metadata.len();
+            }
+        }
+        whole.sort();
+        let mut kept: u64 = whole.iter().map(|(_, size, _)| size).sum();
+        for (_, size, path) in whole {
+            if kept <= keep {
+                break;
+            }
+            // A pull that reads it has it open.
+            remove(&path)?;
+            kept -= size;
+            freed += size;
+        }
+        Ok(freed)
+    }
+}
+
+impl Registries {
+    /// A verified layer. `progress` hears how many bytes of it are here.
+    pub(crate) async fn layer(
+        &self,
+        cache: &BlobCache,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        cancel: &Cancel,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<Blob, ImageError> {
+        let _one = cache.locks.lock(descriptor.digest.hex()).await;
+        if let Some(blob) = cache.cached(descriptor, cancel).await? {
+            progress(descriptor.size);
+            return Ok(blob);
+        }
+        let path = cache.dir.join(descriptor.digest.hex());
+        let part = path.with_extension("part");
+        for second in [false, true] {
+            let (to_open, max) = (part.clone(), descriptor.size);
+            let mut partial = crate::blocking(move || Partial::open(to_open, max)).await?;
+            let resumed = partial.len > 0;
+            self.fill(repository, descriptor, &mut partial, &progress).await?;
+            let Err(error) = verify("layer", &descriptor.digest, to_digest(partial.hasher)) else { break };
+            std::fs::remove_file(&part).map_err(|e| ImageError::io("remove", &part, e))?;
+            // What an earlier attempt left may have been damaged by a crash; a whole one is the registry's.
+            if !resumed || second {
+                return Err(error);
+            }
+        }
+        std::fs::rename(&part, &path).map_err(|e| ImageError::io("name", &path, e))?;
+        Blob::open(&path, "layer", descriptor.size)
+    }
+
+    /// Appends until it is whole, trying again as long as it gets further.
+    async fn fill(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        partial: &mut Partial,
+        progress: &(impl Fn(u64) + Send + Sync),
+    ) -> Result<(), ImageError> {
+        let mut retry = Retry::new(&repository.registry, self.config.timeouts);
+        loop {
+            progress(partial.len);
+            if partial.len == descriptor.size {
+                return Ok(());
+            }
+            let before = partial.len;
+            match self.fetch(repository, descriptor, partial, progress).await {
+                Ok(()) => {}
+                Err(failure) => {
+                    if partial.len > before {
+                        retry.progressed();
+                    }
+                    retry.wait(failure).await?;
+                }
+            }
+        }
+    }
+
+    /// One request for what is missing.
+    async fn fetch(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        partial: &mut Partial,
+        progress: &(impl Fn(u64) + Send + Sync),
+    ) -> Result<(), Attempt> {
+        let registry = &repository.registry;
+        let url = repository.url(&format!("blobs/{}", descriptor.digest));
+        let mut headers = header::HeaderMap::new();
+        if partial.len > 0
+            && let Ok(range) = format!("bytes={}-", partial.len).parse()
+        {
+            headers.insert(header::RANGE, range);
+        }
+        let mut response = self.send(repository, &url, headers).await?;
+        match response.status() {
+            StatusCode::OK => partial.restart()?,
+            StatusCode::PARTIAL_CONTENT if continues(&response, partial.len) => {}
+            // Not from where it was asked for: begin again, and count it as a failure so that it ends.
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                partial.restart()?;
+                return Err(Attempt::Again { why: "it cannot resume a layer".into(), retry_after: None });
+            }
+            _ => return Err(refusal(repository, response).await),
+        }
+        while let Some(chunk) = response.chunk().await.map_err(|e| Attempt::from_reqwest(registry, &e))? {
+            if partial.len + chunk.len() as u64 > descriptor.size {
+                let why = format!("a layer is longer than the {} bytes it should have", descriptor.size);
+                let _ = std::fs::remove_file(&partial.path);
+                return Err(ImageError::Protocol { registry: registry.clone(), why }.into());
+            }
+            partial.append(&chunk)?;
+            progress(partial.len);
+        }
+        if partial.len < descriptor.size {
+            return Err(Attempt::Again { why: "it ended a layer early".into(), retry_after: None });
+        }
+        Ok(())
+    }
+}
+
+fn continues(response: &reqwest::Response, from: u64) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_RANGE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with(&format!("bytes {from}-")))
+}

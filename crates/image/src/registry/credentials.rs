@@ -1,0 +1,154 @@
+//! Logins from Docker's `config.json` and its credential helpers
+//! (<https://docs.docker.com/reference/cli/docker/login/#credential-stores>).
+//!
+//! Read anew each time it is needed, so that `docker login` works without a restart. Own code rather than the
+//! `docker_credential` crate because a helper must have a deadline and its output must not get into an error.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fireactions_model::Secret;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::ImageError;
+
+/// Docker Hub's key in `config.json`.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
+/// Largest answer of a helper.
+const ANSWER_MAX: u64 = 64 << 10;
+
+/// A login.
+#[derive(Debug)]
+pub(super) enum Credentials {
+    Password { user: String, password: Secret },
+    /// To be traded for an access token (OAuth2 refresh token).
+    IdentityToken(Secret),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct DockerConfig {
+    auths: HashMap<String, AuthEntry>,
+    cred_helpers: HashMap<String, String>,
+    creds_store: Option<String>,
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(default)]
+struct AuthEntry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HelperAnswer {
+    username: String,
+    secret: String,
+}
+
+/// The login for a registry, or none where there is none: public images need none.
+pub(super) async fn find(
+    config: Option<&Path>,
+    registry: &str,
+    deadline: Duration,
+) -> Result<Option<Credentials>, ImageError> {
+    let Some(path) = config else { return Ok(None) };
+    let fail = |why: String| ImageError::Credentials { registry: registry.to_string(), why };
+    let text = tokio::fs::read(path).await.map_err(|e| fail(format!("cannot read {}: {e}", path.display())))?;
+    // The parser's words could hold a piece of the file.
+    let config: DockerConfig = serde_json::from_slice(&text)
+        .map_err(|e| fail(format!("{} is not valid (line {}, column {})", path.display(), e.line(), e.column())))?;
+    let keys = keys(registry);
+    let helper = keys.iter().find_map(|key| config.cred_helpers.get(key)).or(config.creds_store.as_ref());
+    if let Some(helper) = helper
+        && let Some(found) = ask(helper, &keys[0], deadline).await.map_err(fail)?
+    {
+        return Ok(Some(found));
+    }
+    let Some(entry) = keys.iter().find_map(|key| config.auths.get(key)) else { return Ok(None) };
+    decode(entry.clone()).map_err(|why| fail(format!("{}: {why}", path.display())))
+}
+
+/// How a registry may be called in the file, the usual way first.
+fn keys(registry: &str) -> Vec<String> {
+    if registry == "docker.io" {
+        return [HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io"].map(String::from).to_vec();
+    }
+    let mut keys = vec![registry.to_string()];
+    for scheme in ["https", "http"] {
+        for end in ["", "/", "/v1/", "/v2/"] {
+            keys.push(format!("{scheme}://{registry}{end}"));
+        }
+    }
+    keys
+}
+
+fn decode(entry: AuthEntry) -> Result<Option<Credentials>, &'static str> {
+    if let Some(token) = entry.identitytoken.filter(|token| !token.is_empty()) {
+        return Ok(Some(Credentials::IdentityToken(Secret::new(token))));
+    }
+    if let Some(auth) = entry.auth.filter(|auth| !auth.is_empty()) {
+        let bytes = STANDARD.decode(auth.trim()).map_err(|_| "an 'auth' is not base64")?;
+        let text = String::from_utf8(bytes).map_err(|_| "an 'auth' is not text")?;
+        let (user, password) = text.split_once(':').ok_or("an 'auth' is not user:password")?;
+        let password = Secret::new(password.trim_end_matches('\0'));
+        return Ok(Some(Credentials::Password { user: user.to_string(), password }));
+    }
+    match (entry.username, entry.password) {
+        (Some(user), Some(password)) => Ok(Some(Credentials::Password { user, password: Secret::new(password) })),
+        // `docker login` with a store leaves an empty entry behind.
+        _ => Ok(None),
+    }
+}
+
+async fn ask(helper: &str, server: &str, deadline: Duration) -> Result<Option<Credentials>, String> {
+    if helper.is_empty() || !helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return Err("the name of its credential helper is not a plain word".into());
+    }
+    let program = format!("docker-credential-{helper}");
+    let run = async {
+        let mut child = tokio::process::Command::new(&program)
+            .arg("get")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A helper that does not read its input may still answer.
+            let _ = stdin.write_all(format!("{server}\n").as_bytes()).await;
+        }
+        let mut answer = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            stdout.take(ANSWER_MAX).read_to_end(&mut answer).await?;
+        }
+        Ok::<_, std::io::Error>((child.wait().await?, answer))
+    };
+    let (status, answer) = match tokio::time::timeout(deadline, run).await {
+        Err(_) => return Err(format!("{program} did not answer within {} s", deadline.as_secs())),
+        Ok(Err(e)) => return Err(format!("cannot run {program}: {e}")),
+        Ok(Ok(done)) => done,
+    };
+    if !status.success() {
+        if String::from_utf8_lossy(&answer).contains("credentials not found") {
+            return Ok(None);
+        }
+        return Err(format!("{program} failed ({status})"));
+    }
+    let answer: HelperAnswer =
+        serde_json::from_slice(&answer).map_err(|_| format!("{program}'s answer is not what the protocol says"))?;
+    let secret = Secret::new(answer.secret);
+    Ok(Some(if answer.username == "<token>" {
+        Credentials::IdentityToken(secret)
+    } else {
+        Credentials::Password { user: answer.username, password: secret }
+    }))
+}

@@ -1,0 +1,253 @@
+//! HTTP under the registry protocol: who may be spoken to without TLS, proxies, deadlines, and what is tried again.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url, header};
+use serde::Deserialize;
+
+use super::Repository;
+use crate::types::Timeouts;
+use crate::{ImageError, ImagesConfig};
+
+/// A registry asking for more patience than this is told to the caller instead.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// How one attempt failed.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// It may work the next time.
+    Again { why: String, retry_after: Option<Duration> },
+    /// It will not.
+    Final(ImageError),
+}
+
+impl From<ImageError> for Attempt {
+    fn from(error: ImageError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl Attempt {
+    pub(super) fn from_reqwest(registry: &str, error: &reqwest::Error) -> Self {
+        let why = explain(error);
+        if error.is_redirect() || error.is_builder() {
+            return Self::Final(ImageError::Protocol { registry: registry.to_string(), why });
+        }
+        Self::Again { why, retry_after: None }
+    }
+}
+
+/// The causes, without the URL: signed URLs of a registry's storage are secrets.
+fn explain(error: &reqwest::Error) -> String {
+    use std::error::Error as _;
+    if error.is_timeout() {
+        return "no answer within the deadline".into();
+    }
+    let mut text = String::from(if error.is_connect() { "cannot connect" } else { "the connection failed" });
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text.chars().take(400).collect()
+}
+
+/// Clients and the rule about TLS.
+pub(super) struct Http {
+    proxied: Client,
+    /// Loopback is never behind a proxy.
+    direct: Client,
+    insecure: Vec<String>,
+}
+
+impl Http {
+    pub(super) fn new(config: &ImagesConfig) -> Result<Self, ImageError> {
+        let insecure = config.insecure_registries.clone();
+        let build = |direct: bool| {
+            let allowed = insecure.clone();
+            let policy = Policy::custom(move |attempt| {
+                if attempt.previous().len() > 10 {
+                    return attempt.error("too many redirects");
+                }
+                let plain = attempt.url().scheme() != "https";
+                if plain && !plain_allowed(&allowed, &authority(attempt.url())) {
+                    return attempt.error("redirected to a host without TLS that is not listed as insecure");
+                }
+                attempt.follow()
+            });
+            let mut builder = Client::builder()
+                .user_agent(concat!("fireactions/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(config.timeouts.connect)
+                .read_timeout(config.timeouts.stall)
+                .redirect(policy)
+                // A layer is what its digest says, byte for byte.
+                .no_gzip()
+                .no_zstd()
+                .no_brotli()
+                .no_deflate();
+            if direct {
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(|e| ImageError::Internal(format!("cannot make an HTTP client: {}", explain(&e))))
+        };
+        Ok(Self { proxied: build(false)?, direct: build(true)?, insecure })
+    }
+
+    /// Whether this `host[:port]` may be spoken to without TLS.
+    pub(super) fn plain_allowed(&self, host: &str) -> bool {
+        plain_allowed(&self.insecure, host)
+    }
+
+    pub(super) fn client(&self, url: &str) -> &Client {
+        let local = Url::parse(url).is_ok_and(|url| is_loopback(&authority(&url)));
+        if local { &self.direct } else { &self.proxied }
+    }
+}
+
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"))
+}
+
+fn plain_allowed(listed: &[String], host: &str) -> bool {
+    is_loopback(host) || listed.iter().any(|entry| entry == host || entry == host_only(host))
+}
+
+fn host_only(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host_only(host).trim_matches(['[', ']']);
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Waits between attempts: exponential with jitter, but at least what the registry asks for.
+pub(super) struct Retry {
+    registry: String,
+    timeouts: Timeouts,
+    delays: backon::ExponentialBackoff,
+    attempts: u32,
+}
+
+fn delays(timeouts: &Timeouts) -> backon::ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(timeouts.backoff)
+        .with_max_delay(timeouts.backoff * 64)
+        .with_max_times(timeouts.attempts.saturating_sub(1) as usize)
+        .with_jitter()
+        .build()
+}
+
+impl Retry {
+    pub(super) fn new(registry: &str, timeouts: Timeouts) -> Self {
+        Self { registry: registry.to_string(), timeouts, delays: delays(&timeouts), attempts: 0 }
+    }
+
+    /// Something new arrived: the next failure is a first one.
+    pub(super) fn progressed(&mut self) {
+        self.delays = delays(&self.timeouts);
+        self.attempts = 0;
+    }
+
+    /// Returns when it is time for the next attempt, or the error when there is none.
+    pub(super) async fn wait(&mut self, failure: Attempt) -> Result<(), ImageError> {
+        let (why, retry_after) = match failure {
+            Attempt::Final(error) => return Err(error),
+            Attempt::Again { why, retry_after } => (why, retry_after),
+        };
+        self.attempts += 1;
+        let delay = self.delays.next().filter(|_| retry_after.is_none_or(|asked| asked <= RETRY_AFTER_MAX));
+        let Some(delay) = delay else {
+            return Err(ImageError::Unreachable {
+                registry: self.registry.clone(),
+                why,
+                attempts: self.attempts,
+                retry_after,
+            });
+        };
+        let delay = delay.max(retry_after.unwrap_or_default());
+        tracing::debug!(registry = self.registry, why, ?delay, "trying again");
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+}
+
+/// Reads an answer's body into memory.
+pub(super) async fn body(registry: &str, mut response: Response, max: u64) -> Result<Vec<u8>, Attempt> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| Attempt::from_reqwest(registry, &e))? {
+        if bytes.len() as u64 + chunk.len() as u64 > max {
+            let why = format!("an answer is longer than the {max} bytes it may have");
+            return Err(Attempt::Final(ImageError::Protocol { registry: registry.to_string(), why }));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<OneError>,
+}
+
+#[derive(Deserialize)]
+struct OneError {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// What an answer other than success means.
+pub(super) async fn refusal(repository: &Repository, response: Response) -> Attempt {
+    let status = response.status();
+    let retry_after = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok())
+        .map(Duration::from_secs);
+    let registry = repository.registry.clone();
+    let text = body(&registry, response, 16 << 10).await.unwrap_or_default();
+    let words = serde_json::from_slice::<Errors>(&text)
+        .ok()
+        .and_then(|parsed| parsed.errors.into_iter().next())
+        .map(|error| format!(" ({:.40}: {:.160})", error.code, error.message).replace(char::is_control, " "))
+        .unwrap_or_default();
+    let why = format!("it answered {status}{words}");
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Attempt::Final(ImageError::Denied { registry, image: repository.name.clone(), why })
+        }
+        StatusCode::NOT_FOUND => {
+            Attempt::Final(ImageError::NotFound { image: repository.name.clone(), at: registry, why })
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Attempt::Again { why, retry_after },
+        status if status.is_server_error() => Attempt::Again { why, retry_after },
+        _ => Attempt::Final(ImageError::Protocol { registry, why }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_and_listed_hosts_go_without_tls() {
+        let listed = vec!["registry.lan".to_string(), "other.lan:5000".to_string()];
+        for host in ["localhost", "localhost:5000", "127.0.0.1:80", "127.9.9.9", "[::1]:5000", "registry.lan",
+            "registry.lan:5000", "other.lan:5000"]
+        {
+            assert!(plain_allowed(&listed, host), "{host}");
+        }
+        for host in ["docker.io", "other.lan", "other.lan:5001", "localhost.evil.org", "10.0.0.1", "[2001:db8::1]:80"] {
+            assert!(!plain_allowed(&listed, host), "{host}");
+        }
+    }
+}

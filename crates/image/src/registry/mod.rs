@@ -1,0 +1,166 @@
+//! Registries: the OCI distribution protocol (1.1; Docker Registry v2 is the same for pulling).
+//!
+//! A thin client of our own over reqwest. `oci-client` was tried: resuming by Range into a file with our own
+//! verification, deadlines on stalled reads, credential helpers and the rule about plain HTTP would all have been
+//! built around it, and nothing but the URLs would have been left inside.
+
+mod auth;
+mod blobs;
+mod credentials;
+mod http;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fireactions_model::Digest;
+use reqwest::{Method, StatusCode, header};
+
+use crate::blob::verify;
+use crate::manifest::{ACCEPT, Descriptor, MANIFEST_MAX, sha256};
+use crate::reference::Remote;
+use crate::{ImageError, ImagesConfig};
+use auth::Auth;
+pub(crate) use blobs::BlobCache;
+use http::Http;
+
+/// Docker Hub's name in references, and its API's host.
+const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+
+/// Everything needed to talk to registries. One per store.
+pub(crate) struct Registries {
+    http: Http,
+    auth: Auth,
+    config: Arc<ImagesConfig>,
+}
+
+/// One repository, at the host that answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Repository {
+    /// As people write it; key of credentials.
+    pub registry: String,
+    /// Without a slash at the end, e.g. `https://registry-1.docker.io`.
+    base: String,
+    pub name: String,
+}
+
+impl Repository {
+    fn url(&self, rest: &str) -> String {
+        format!("{}/v2/{}/{rest}", self.base, self.name)
+    }
+}
+
+impl Registries {
+    pub(crate) fn new(config: Arc<ImagesConfig>) -> Result<Self, ImageError> {
+        let http = Http::new(&config)?;
+        let auth = Auth::new(config.docker_config.clone().or_else(default_docker_config), config.timeouts.helper);
+        Ok(Self { http, auth, config })
+    }
+
+    fn repository(&self, registry: &str, name: &str) -> Repository {
+        let host = if registry == HUB.0 { HUB.1 } else { registry };
+        let scheme = if self.http.plain_allowed(host) { "http" } else { "https" };
+        Repository { registry: registry.to_string(), base: format!("{scheme}://{host}"), name: name.to_string() }
+    }
+
+    /// The document that `remote` names, verified where the reference pins a digest, and the host that has it.
+    pub(crate) async fn resolve(&self, remote: &Remote) -> Result<(Repository, Vec<u8>, Digest), ImageError> {
+        let mirrors = self.config.mirrors.get(&remote.registry).map_or(&[][..], Vec::as_slice);
+        for mirror in mirrors {
+            let repository = self.repository(mirror, &remote.repository);
+            match self.document(&repository, &remote.version, remote.pinned.as_ref()).await {
+                Ok((bytes, digest)) => return Ok((repository, bytes, digest)),
+                Err(e) => tracing::warn!(mirror, image = %remote, error = %e, "the mirror does not have the image"),
+            }
+        }
+        let repository = self.repository(&remote.registry, &remote.repository);
+        let (bytes, digest) = self.document(&repository, &remote.version, remote.pinned.as_ref()).await?;
+        Ok((repository, bytes, digest))
+    }
+
+    /// An index or manifest by tag or digest.
+    pub(crate) async fn document(
+        &self,
+        repository: &Repository,
+        version: &str,
+        pinned: Option<&Digest>,
+    ) -> Result<(Vec<u8>, Digest), ImageError> {
+        let url = repository.url(&format!("manifests/{version}"));
+        let bytes = self.small(repository, &url, Some(ACCEPT), MANIFEST_MAX).await?;
+        let digest = sha256(&bytes);
+        if let Some(pinned) = pinned {
+            verify("manifest", pinned, digest.clone())?;
+        }
+        Ok((bytes, digest))
+    }
+
+    /// A verified small blob, e.g. a config.
+    pub(crate) async fn small_blob(
+        &self,
+        repository: &Repository,
+        what: &str,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, ImageError> {
+        let url = repository.url(&format!("blobs/{}", descriptor.digest));
+        let bytes = self.small(repository, &url, None, descriptor.size).await?;
+        verify(what, &descriptor.digest, sha256(&bytes))?;
+        Ok(bytes)
+    }
+
+    /// Gets something that fits in memory, with retries.
+    async fn small(
+        &self,
+        repository: &Repository,
+        url: &str,
+        accept: Option<&str>,
+        max: u64,
+    ) -> Result<Vec<u8>, ImageError> {
+        let mut retry = http::Retry::new(&repository.registry, self.config.timeouts);
+        loop {
+            let attempt = async {
+                let mut headers = header::HeaderMap::new();
+                if let Some(accept) = accept.and_then(|a| a.parse().ok()) {
+                    headers.insert(header::ACCEPT, accept);
+                }
+                let response = self.send(repository, url, headers).await?;
+                if response.status() != StatusCode::OK {
+                    return Err(http::refusal(repository, response).await);
+                }
+                http::body(&repository.registry, response, max).await
+            };
+            match attempt.await {
+                Ok(bytes) => return Ok(bytes),
+                Err(failure) => retry.wait(failure).await?,
+            }
+        }
+    }
+
+    /// One request, with authentication: asked for, it is got and the request repeated once.
+    async fn send(
+        &self,
+        repository: &Repository,
+        url: &str,
+        headers: header::HeaderMap,
+    ) -> Result<reqwest::Response, http::Attempt> {
+        let client = self.http.client(url);
+        let mut authorization = self.auth.cached(repository);
+        for fresh in [false, true] {
+            let mut request = client.request(Method::GET, url).headers(headers.clone());
+            if let Some(value) = authorization.clone() {
+                request = request.header(header::AUTHORIZATION, value);
+            }
+            let response = request.send().await.map_err(|e| http::Attempt::from_reqwest(&repository.registry, &e))?;
+            if response.status() != StatusCode::UNAUTHORIZED || fresh {
+                return Ok(response);
+            }
+            authorization = Some(self.auth.answer(&self.http, repository, response.headers()).await?);
+        }
+        Err(http::Attempt::Final(ImageError::Internal("no answer from a registry".into())))
+    }
+}
+
+fn default_docker_config() -> Option<PathBuf> {
+    let dir = std::env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")))?;
+    Some(dir.join("config.json")).filter(|path| path.exists())
+}

@@ -1,0 +1,81 @@
+//! One squashfs out of layers, by `tar2sqfs` (squashfs-tools-ng), which keeps owners, attributes, devices and hard
+//! links without needing root, and packs a tar stream as it comes.
+
+use std::fs::File;
+use std::io::{BufWriter, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::ImageError;
+use crate::blob::Blob;
+use crate::cancel::Cancel;
+use crate::tarwrite;
+use crate::tree::Tree;
+
+/// Packs `tree` into the new file `to`. On an error the caller removes the file.
+pub(crate) fn pack(
+    tar2sqfs: &Path,
+    tree: &Tree,
+    layers: &[Blob],
+    to: &Path,
+    cancel: &Cancel,
+    written: impl FnMut(u64),
+) -> Result<(), ImageError> {
+    let mut child = Command::new(tar2sqfs)
+        // -s: stop at what it cannot pack instead of leaving it out.
+        .args(["-q", "-s", "-f", "-c", "zstd", "-X", "level=3"])
+        .arg(to)
+        // The same tree is the same file, byte for byte.
+        .env("SOURCE_DATE_EPOCH", "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| {
+            ImageError::Squashfs(format!("cannot start {} ({e}): install squashfs-tools-ng", tar2sqfs.display()))
+        })?;
+    let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
+        return Err(ImageError::Internal("tar2sqfs has no pipes".into()));
+    };
+    let words = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = stderr.take(16 << 10).read_to_end(&mut text);
+        String::from_utf8_lossy(&text).trim().to_string()
+    });
+    // A longer pipe lets decompression run ahead while the packer compresses. Not being allowed to is fine.
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdin, 1 << 20);
+    let mut out = BufWriter::with_capacity(256 << 10, stdin);
+    let sent = tarwrite::write(tree, layers, &mut out, cancel, written);
+    // Into the pipe without flushing again: after an error the archive stays cut off, never complete.
+    let (stdin, _) = out.into_parts();
+    if matches!(&sent, Err(e) if !matches!(e, ImageError::Squashfs(_))) {
+        kill(&mut child);
+    }
+    drop(stdin);
+    let status = child.wait().map_err(|e| ImageError::Squashfs(format!("cannot wait for tar2sqfs: {e}")))?;
+    let words = words.join().unwrap_or_default();
+    match sent {
+        Err(e) if !matches!(e, ImageError::Squashfs(_)) => return Err(e),
+        Ok(()) if status.success() => {}
+        other => return Err(failure(to, status, &words, other.err())),
+    }
+    let file = File::open(to).map_err(|e| ImageError::io("open", to, e))?;
+    file.sync_all().map_err(|e| ImageError::io("write", to, e))
+}
+
+fn kill(child: &mut Child) {
+    // It has not been waited for, so the id is still its own.
+    let _ = child.kill();
+}
+
+fn failure(to: &Path, status: std::process::ExitStatus, words: &str, sent: Option<ImageError>) -> ImageError {
+    let dir = to.parent().unwrap_or(to);
+    if words.contains("No space left on device") || words.contains("Disk quota exceeded") {
+        return ImageError::DiskFull { what: "the squashfs".into(), dir: dir.to_path_buf() };
+    }
+    let last = words.lines().next_back().unwrap_or_default();
+    match (last, sent) {
+        ("", Some(sent)) => sent,
+        (last, _) => ImageError::Squashfs(format!("tar2sqfs: {last} ({status})")),
+    }
+}
