@@ -1,0 +1,90 @@
+//! What several tests need.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use fireactions_forge::local::{LocalConfig, LocalForge};
+use fireactions_model::{
+    Deadlines, Event, ImageRef, InitMode, JobRecord, JobSpec, KernelSpec, Label, MachineId, NetworkPolicy, Offer,
+    Outcome, PhaseTimes, PoolName, PoolSpec, Program, PullPolicy, Report, Shape, Usage,
+};
+use fireactions_store::Store;
+use tokio::sync::broadcast;
+
+/// Longer than anything here takes; a test that waits longer has found a lost wake-up.
+pub const SOON: Duration = Duration::from_secs(20);
+/// Long enough to see that nothing comes.
+pub const NEVER: Duration = Duration::from_millis(60);
+
+pub async fn forge_with(dir: &Path, config: LocalConfig) -> (LocalForge, Store, broadcast::Receiver<Event>) {
+    let store = Store::open(dir).unwrap();
+    let (events, heard) = broadcast::channel(10_000);
+    (LocalForge::new(store.clone(), events, config).await.unwrap(), store, heard)
+}
+
+pub async fn forge(dir: &Path) -> (LocalForge, Store, broadcast::Receiver<Event>) {
+    forge_with(dir, LocalConfig::default()).await
+}
+
+pub fn machine(n: u64) -> MachineId {
+    MachineId::from_random(n.to_le_bytes())
+}
+
+pub fn labels(text: &str) -> Vec<Label> {
+    text.split_whitespace().map(|label| Label::new(label).unwrap()).collect()
+}
+
+pub fn pool(name: &str, its_labels: &str) -> PoolSpec {
+    PoolSpec {
+        name: PoolName::new(name).unwrap(),
+        min_runners: 0,
+        max_runners: 4,
+        labels: labels(its_labels).into_iter().collect(),
+        shape: Shape { image: ImageRef::new("debian:12").unwrap(), vcpus: 1, memory_mib: 256, disk_mib: 1024 },
+        pull: PullPolicy::default(),
+        kernel: KernelSpec::default(),
+        init: InitMode::default(),
+        network: NetworkPolicy::default(),
+        deadlines: Deadlines::default(),
+        metadata: serde_json::Value::Null,
+    }
+}
+
+pub fn offer(n: u64, pool: &PoolSpec) -> Offer {
+    Offer { machine: machine(n), pool: pool.clone(), shape: pool.shape.clone() }
+}
+
+pub fn spec(its_labels: &str) -> JobSpec {
+    JobSpec {
+        name: None,
+        image: None,
+        program: Program::Command { argv: vec!["true".to_owned()] },
+        env: Vec::new(),
+        labels: labels(its_labels),
+        vcpus: None,
+        memory_mib: None,
+        disk_mib: None,
+        timeout_secs: None,
+        user: None,
+        workdir: None,
+        files: Vec::new(),
+        artifacts: Vec::new(),
+    }
+}
+
+pub async fn submit(forge: &LocalForge, its_labels: &str) -> JobRecord {
+    forge.submit(spec(its_labels), Vec::new()).await.unwrap()
+}
+
+pub fn report(outcome: Outcome) -> Report {
+    Report { outcome, usage: Usage::default(), phases: PhaseTimes::new(), notes: Vec::new() }
+}
+
+pub fn lost() -> Report {
+    report(Outcome::Lost { reason: "the VMM process died".to_owned() })
+}
+
+pub fn exited(code: i32) -> Report {
+    report(Outcome::Exited { code })
+}
