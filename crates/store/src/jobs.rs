@@ -271,10 +271,16 @@ impl Store {
             // The wait was measured here, the rest there.
             let mut phases = report.phases.clone();
             phases.extend(record.phases.get(&Phase::Queued).map(|waited| (Phase::Queued, *waited)));
-            let outcome = to_json("outcome", &report.outcome)?;
+            let told = to_json("outcome", &report.outcome)?;
+            // A cancelled job ended as cancelled, also when its machine died of it.
+            let outcome = match verdict.state {
+                JobState::Queued => None,
+                JobState::Cancelled => Some(to_json("outcome", &Outcome::Cancelled)?),
+                _ => Some(told.clone()),
+            };
             tx.db
                 .prepare_cached("UPDATE attempts SET ended_at = ?2, outcome = ?3 WHERE machine = ?1")?
-                .execute(params![machine.as_str(), at, outcome])?;
+                .execute(params![machine.as_str(), at, told])?;
             tx.db
                 .prepare_cached(
                     "UPDATE jobs SET state = ?2, outcome = ?3, reason = ?4, usage = ?5, phases = ?6, notes = ?7,
@@ -285,7 +291,7 @@ impl Store {
                 .execute(params![
                     seq_column(seq)?,
                     verdict.state.as_str(),
-                    (!requeued).then_some(outcome),
+                    outcome,
                     verdict.reason,
                     to_json("usage", &report.usage)?,
                     to_json("phases", &phases)?,
