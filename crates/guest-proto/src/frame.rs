@@ -77,6 +77,13 @@ pub(crate) fn output(channel: u8) -> Option<Stream> {
 }
 
 impl Frame {
+    /// The frame as it goes over the wire, end included.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut out, self.nonce, self.kind, self.channel, self.stream, &[&self.body]);
+        out
+    }
+
     /// Reads one unstuffed frame.
     pub(crate) fn parse(mut raw: Vec<u8>) -> Option<Frame> {
         let header: [u8; HEADER] = raw.get(..HEADER)?.try_into().ok()?;

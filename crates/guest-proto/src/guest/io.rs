@@ -60,8 +60,10 @@ impl Io {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, !full);
             wanted.set(PollFlags::OUT, busy);
-            let mut fds =
-                [PollFd::from_borrowed_fd(fd, wanted), PollFd::from_borrowed_fd(self.shared.wake_fd().as_fd(), PollFlags::IN)];
+            let mut fds = [
+                PollFd::from_borrowed_fd(fd, wanted),
+                PollFd::from_borrowed_fd(self.shared.wake_fd().as_fd(), PollFlags::IN),
+            ];
             let timeout = Timespec::try_from(Duration::from_millis(if full { 20 } else { 5000 })).ok();
             match poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}

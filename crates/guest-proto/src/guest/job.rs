@@ -80,7 +80,8 @@ impl Job {
 
     pub(super) fn pending(&self) -> bool {
         self.told()
-            && (self.sent < self.tail.end() || (matches!(self.phase, Phase::Exited { .. }) && !self.exit_sent))
+            && (self.sent < self.tail.end()
+                || (matches!(self.phase, Phase::Exited { .. }) && !self.exit_sent))
     }
 
     /// Adds at most one piece of output to `out`, or the end.

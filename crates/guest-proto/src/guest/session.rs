@@ -12,8 +12,8 @@ use super::stream::{Done, ExecControl, Handle, Incoming, Outgoing, StreamState};
 use crate::limits::MAX_STREAMS;
 use crate::text::line;
 use crate::{
-    ExecRequest, Exit, GuestHello, GuestMsg, HostMsg, Identity, JobResult, LogLevel, OLDEST_VERSION, RunRequest,
-    Stream, VERSION,
+    ExecRequest, Exit, GuestHello, GuestMsg, HostMsg, Identity, JobResult, LogLevel, OLDEST_VERSION,
+    RunRequest, Stream, VERSION,
 };
 
 /// What the guest says about itself.

@@ -108,7 +108,8 @@ impl Shared {
             state = match deadline {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
-                    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+                    let left =
+                        deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
                     self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
@@ -151,7 +152,9 @@ impl State {
     /// True when [`State::fill`] has something to add.
     pub(super) fn pending(&self) -> bool {
         self.nonce.is_some()
-            && (!self.control.is_empty() || self.job.pending() || self.streams.values().any(StreamState::pending))
+            && (!self.control.is_empty()
+                || self.job.pending()
+                || self.streams.values().any(StreamState::pending))
     }
 
     /// Adds frames to `out` until it is a batch or nothing is left: answers first, then everybody in turn.

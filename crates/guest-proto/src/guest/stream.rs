@@ -169,6 +169,14 @@ impl Done {
     }
 }
 
+impl Drop for Done {
+    /// A copy that nobody reported on has failed; after a report this says nothing.
+    fn drop(&mut self) {
+        let error = Some("the agent gave up on it".to_owned());
+        self.0.end(GuestMsg::FileDone { stream: self.0.stream, error });
+    }
+}
+
 /// Something that happened to a running exec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExecSignal {

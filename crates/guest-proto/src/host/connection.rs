@@ -64,15 +64,10 @@ pub(super) async fn run(shared: Arc<Shared>, endpoint: Endpoint) {
         }
     };
     tokio::select! { () = ended => {} () = work => {} }
-    meeting.remove();
 }
 
 /// Serves one connection.
-async fn serve(
-    shared: &Shared,
-    reader: impl AsyncRead + Unpin,
-    writer: impl AsyncWrite + Unpin,
-) -> Cut {
+async fn serve(shared: &Shared, reader: impl AsyncRead + Unpin, writer: impl AsyncWrite + Unpin) -> Cut {
     let nonce: u64 = rand::random();
     let (packets, queue) = mpsc::channel(QUEUE);
     tokio::select! {
@@ -103,7 +98,8 @@ async fn read(
                     return Err(Cut::Lost);
                 }
                 // A full queue means that the guest does not read either; silence will tell.
-                let _ = serde_json::to_vec(&HostMsg::Ping).map(|ping| packets.try_send(Packet::Control(ping)));
+                let _ =
+                    serde_json::to_vec(&HostMsg::Ping).map(|ping| packets.try_send(Packet::Control(ping)));
                 continue;
             }
         };

@@ -17,7 +17,8 @@ pub enum Endpoint {
     /// A socket of the VMM's (QEMU's chardev) that is dialled.
     Dial(PathBuf),
     /// A socket that the VMM dials when its guest does (Firecracker's vsock). It is made here, and replaced if a dead
-    /// server left one. Everybody who reaches its directory may connect: the directory is to be the VM's own.
+    /// server left one. It stays when the link ends (the next link's may be there already) and goes with the run
+    /// directory. Everybody who reaches its directory may connect: the directory is to be the VM's own.
     Listen(PathBuf),
 }
 
@@ -35,9 +36,9 @@ impl Meeting {
     /// The next connection.
     pub(super) async fn connect(&mut self) -> io::Result<UnixStream> {
         match &self.endpoint {
-            Endpoint::Dial(path) => {
-                timeout(DIAL, UnixStream::connect(path)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-            }
+            Endpoint::Dial(path) => timeout(DIAL, UnixStream::connect(path))
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?,
             Endpoint::Listen(path) => {
                 if self.listener.is_none() {
                     match std::fs::remove_file(path) {
@@ -53,14 +54,6 @@ impl Meeting {
                     None => Err(io::ErrorKind::NotConnected.into()),
                 }
             }
-        }
-    }
-
-    /// Removes what was made.
-    pub(super) fn remove(self) {
-        if let (Endpoint::Listen(path), Some(_)) = (&self.endpoint, &self.listener) {
-            // The run directory is removed with the machine in any case.
-            let _ = std::fs::remove_file(path);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::error::LinkError;
 use super::link::Link;
 use super::state::{Connected, Shared};
 use super::stream::{End, Handle, Use, send};
-use crate::limits::CHUNK;
+use crate::limits::{CHUNK, STREAM_WINDOW};
 use crate::{ExecRequest, Exit, HostMsg, Stream, WinSize};
 
 /// Takes an exec's standard input. Shutting it down or dropping it is the end of the input.
@@ -71,6 +71,7 @@ impl ExecControl {
             {
                 stream.end = Some(End::Exit(Exit::Signal(9)));
                 state.resets.push(self.id);
+                state.grace += STREAM_WINDOW;
             }
         });
         self.shared.due.notify_one();
@@ -83,8 +84,11 @@ impl Link {
         let stream = Handle::open(&self.shared, Use::Exec).await?;
         stream.say(&HostMsg::Exec { stream: stream.id, request }).await?;
         let (stdin, input) = tokio::io::duplex(CHUNK);
-        let control =
-            ExecControl { shared: Arc::clone(&self.shared), connected: stream.connected.clone(), id: stream.id };
+        let control = ExecControl {
+            shared: Arc::clone(&self.shared),
+            connected: stream.connected.clone(),
+            id: stream.id,
+        };
         tokio::spawn(feed(control.clone(), input));
         Ok(Exec { stdin, output: ExecOutput { stream }, control })
     }

@@ -58,6 +58,8 @@ pub(super) struct JobIn {
     pub(super) position: u64,
     /// `Exited` came, after all output.
     pub(super) ended: bool,
+    /// `Exited` came in this session.
+    pub(super) over: bool,
     /// The run that this side asked for, and what the guest had against it.
     pub(super) asked: Option<String>,
     pub(super) refused: Option<String>,

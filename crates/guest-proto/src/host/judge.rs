@@ -7,9 +7,7 @@ use super::job::Progress;
 use super::state::State;
 use super::stream::{End, Use};
 use crate::frame::{self, Frame, Kind};
-use crate::limits::{
-    CONTROL_BURST, CONTROL_PER_SECOND, JOB_WINDOW, MAX_NAME, STREAM_WINDOW,
-};
+use crate::limits::{CONTROL_BURST, CONTROL_PER_SECOND, JOB_WINDOW, MAX_NAME, STREAM_WINDOW};
 use crate::text::line;
 use crate::{Exit, GuestHello, GuestMsg, GuestState, JobResult, LogLevel};
 
@@ -88,6 +86,7 @@ pub(super) fn hello(state: &mut State, mut hello: GuestHello) -> Result<(), Faul
     job.progress = next;
     job.position = acked;
     job.acked = acked;
+    job.over = false;
     state.hello = Some(hello);
     Ok(())
 }
@@ -114,7 +113,7 @@ fn output(state: &mut State, frame: &Frame) -> Result<(), Fault> {
     };
     let limit = match &job.progress {
         Progress::Idle | Progress::Configured => return Err("output before the job runs".to_owned()),
-        Progress::Exited { .. } if job.ended => return Err("output after the job's end".to_owned()),
+        Progress::Exited { .. } if job.over => return Err("output after the job's end".to_owned()),
         Progress::Exited { end, .. } => *end,
         Progress::Running { .. } => u64::MAX,
     };
@@ -122,7 +121,7 @@ fn output(state: &mut State, frame: &Frame) -> Result<(), Fault> {
     let end = offset.checked_add(data.len() as u64).ok_or("an absurd offset")?;
     // An acknowledgement of this session may make the guest skip what was received in an earlier one; it never
     // makes it go back, and never leaves a gap.
-    if data.is_empty() || offset < job.position || offset > received.max(job.position) {
+    if data.is_empty() || offset < job.position || offset > received {
         return Err("output out of order".to_owned());
     }
     if end > job.done.saturating_add(JOB_WINDOW) || end > limit {
@@ -235,11 +234,12 @@ fn control(state: &mut State, message: GuestMsg, machine: &str) -> Result<(), Fa
             if !in_order || end != state.job.tail.end() {
                 return Err("the job's end out of order, or not where its output ended".to_owned());
             }
-            if state.job.ended {
-                state.rate.charge()?;
+            if state.job.over {
+                return Err("a second end of the job".to_owned());
             }
             state.job.progress = next;
             state.job.ended = true;
+            state.job.over = true;
             Ok(())
         }
         GuestMsg::FileDone { stream, error } => {

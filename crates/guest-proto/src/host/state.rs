@@ -16,8 +16,7 @@ use crate::{GuestHello, HostMsg};
 /// Frames that may wait for the writer; each is at most a chunk or one control message.
 pub(super) const QUEUE: usize = 32;
 
-/// Something for the writer.
-#[derive(Debug)]
+/// Something for the writer. Not `Debug`: it holds environments and files.
 pub(super) enum Packet {
     /// An encoded control message.
     Control(Vec<u8>),
