@@ -43,7 +43,7 @@ async fn measure() -> Result<(), NetError> {
             network.attach(&port(&network, there)).await?;
             there += 1;
         }
-        let (mut attach, mut detach) = (Vec::new(), Vec::new());
+        let (mut attach, mut detach, mut repair) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let port = port(&network, others);
             let start = Instant::now();
@@ -52,8 +52,16 @@ async fn measure() -> Result<(), NetError> {
             let start = Instant::now();
             network.detach(&port.machine).await?;
             detach.push(start.elapsed());
+            let start = Instant::now();
+            network.repair().await?;
+            repair.push(start.elapsed());
         }
-        println!("{others:>9} {:>24} {:>24}", quantiles(&mut attach), quantiles(&mut detach));
+        println!(
+            "{others:>9} {:>20} {:>20} {:>20}",
+            quantiles(&mut attach),
+            quantiles(&mut detach),
+            quantiles(&mut repair)
+        );
     }
     network.remove().await
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fireactions_model::MachineId;
 use tokio::sync::Mutex;
@@ -10,7 +11,7 @@ use tracing::warn;
 use crate::config::TAP_PREFIX;
 use crate::link::{Link, Links};
 use crate::network::Port;
-use crate::{NetConfig, NetError, Network, nft, rules, sysctl, tap};
+use crate::{NetConfig, NetError, Network, nft, rules, script, sysctl, tap};
 
 /// Who has which port, as far as this process attached them.
 pub(crate) type Ports = BTreeMap<MachineId, Port>;
@@ -88,9 +89,9 @@ impl Inner {
     async fn write_port(&self, ports: &Ports, port: &Port, old: Option<Port>) -> Result<(), NetError> {
         let mut script = String::new();
         if let Some(old) = old.filter(|old| old.address != port.address) {
-            script = rules::detach_script(&self.config, &old.tap, &[old.address]);
+            script = script::detach(&self.config, &old.tap, &[old.address]);
         }
-        script.push_str(&rules::attach_script(&self.config, port));
+        script.push_str(&script::attach(&self.config, port));
         let Some(message) = nft::offer("add a machine's rules", script).await? else {
             return Ok(());
         };
@@ -100,7 +101,7 @@ impl Inner {
         let mut script = String::new();
         for (address, tap) in listing.guests.iter().filter(|(a, tap)| *a == port.address && *tap != port.tap)
         {
-            script.push_str(&rules::detach_script(&self.config, tap, &[*address]));
+            script.push_str(&script::detach(&self.config, tap, &[*address]));
         }
         nft::apply("remove an old machine's rules", script).await?;
         self.write_all(ports).await
@@ -109,12 +110,12 @@ impl Inner {
     /// All rules in one transaction: on top of what is there, or, where that contradicts (tables of another
     /// version or of somebody else), in its place.
     async fn write_all(&self, ports: &Ports) -> Result<(), NetError> {
-        let script = rules::ensure_script(&self.config, ports.values());
+        let script = script::ensure(&self.config, ports.values());
         let Some(message) = nft::offer("add our tables", script.clone()).await? else {
             return Ok(());
         };
         warn!(message, "the tables cannot be brought in order; making them anew");
-        nft::apply("replace our tables", rules::remove_script(&self.config) + &script).await
+        nft::apply("replace our tables", script::remove(&self.config) + &script).await
     }
 
     /// Whether all rules of these ports are in the kernel, by number.
@@ -147,7 +148,7 @@ impl Inner {
         port: Option<Port>,
     ) -> Result<(), NetError> {
         if let Some(port) = port {
-            let script = rules::detach_script(&self.config, tap, &[port.address]);
+            let script = script::detach(&self.config, tap, &[port.address]);
             if nft::offer("remove a machine's rules", script).await?.is_none() {
                 return Ok(());
             }
@@ -157,8 +158,8 @@ impl Inner {
         if !listing.taps().any(|other| other == tap) {
             return Ok(());
         }
-        let mut script = rules::ensure_script(&self.config, ports.values());
-        script.push_str(&rules::detach_script(&self.config, tap, &listing.addresses(tap)));
+        let mut script = script::ensure(&self.config, ports.values());
+        script.push_str(&script::detach(&self.config, tap, &listing.addresses(tap)));
         nft::apply("remove a machine's rules", script).await
     }
 
@@ -179,5 +180,9 @@ impl Inner {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, NetError> + Send + 'static,
 ) -> Result<T, NetError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| NetError::Interrupted(error.to_string()))?
+    let seconds = 10;
+    match tokio::time::timeout(Duration::from_secs(seconds), tokio::task::spawn_blocking(work)).await {
+        Err(_) => Err(NetError::Timeout { action: "the kernel (tap or /proc/sys)", seconds }),
+        Ok(done) => done.map_err(|error| NetError::Interrupted(error.to_string()))?,
+    }
 }

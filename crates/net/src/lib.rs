@@ -1,6 +1,6 @@
 //! The machines' network: one bridge, a persistent tap per machine, addresses by slot number, NAT, and one owned
-//! nftables table per family. [`rules`](self) say what a guest may reach: the public internet by IPv4, listed
-//! ports of the host, the configured DNS servers, what its pool allows, and nothing else; no IPv6.
+//! nftables table per family. A guest reaches the public internet by IPv4, the configured DNS servers, listed
+//! ports of the host, what its pool allows, and nothing else; no IPv6. `rules.rs` says how.
 //!
 //! Everything works in the network namespace of the calling thread and can be repeated; the kernel's state is
 //! the truth, and what a machine owns is found again by its tap's name, which is made from its id.
@@ -12,6 +12,7 @@ mod link;
 mod network;
 mod nft;
 mod rules;
+mod script;
 mod sysctl;
 mod tap;
 

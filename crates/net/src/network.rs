@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::config::{self, NetConfig};
 use crate::inner::{Inner, Ports};
 use crate::link::Links;
-use crate::{NetError, nft, rules};
+use crate::{NetError, nft, script};
 
 /// One machine's place in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Network {
             if let Some(bridge) = links.find(&inner.config.bridge).await? {
                 links.delete(&bridge.name, bridge.index).await?;
             }
-            nft::apply("remove our tables", rules::remove_script(&inner.config)).await
+            nft::apply("remove our tables", script::remove(&inner.config)).await
         })
         .await
     }

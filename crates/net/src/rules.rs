@@ -1,5 +1,5 @@
-//! The firewall, as text for `nft -f`. Nothing is done here; every value that goes into a line is typed or was
-//! checked by [`NetConfig::check`], so no input can smuggle in a command.
+//! The firewall: which chains there are and what they say. Every value that goes into a rule is typed or was checked
+//! by [`NetConfig::check`], so no input can smuggle in a command.
 //!
 //! Bridged frames are filtered in a table of the `bridge` family, which sees each frame with the tap that it
 //! came from and needs no `br_netfilter`; what the host routes or takes in itself is filtered in an `inet`
@@ -8,7 +8,7 @@
 //! ```text
 //! bridge prerouting   tap → from-TAP: MAC, ARP and IP are the machine's own; bandwidth up; listed host ports;
 //!                     DNS; never the guests' subnet; the pool's networks; no reserved network; else out
-//! bridge forward      tap to tap: never
+//! bridge forward      tap to tap: never (the taps are isolated ports besides)
 //! inet   prerouting   an address of the host that is not the gateway's: never, before any DNAT changes it
 //! inet   forward      in from the bridge and out to it (hairpin): never; connection limit
 //! inet   postrouting  masquerade
@@ -18,8 +18,6 @@
 //! A tap that no machine owns has no entry in the maps, and its frames are dropped both ways.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::net::Ipv4Addr;
 
 use fireactions_model::Protocol;
 use ipnet::Ipv4Net;
@@ -73,7 +71,7 @@ pub(crate) struct Chain {
     pub(crate) family: Family,
     pub(crate) name: String,
     /// `type … hook … priority …` of a base chain.
-    hook: Option<&'static str>,
+    pub(crate) hook: Option<&'static str>,
     pub(crate) rules: Vec<String>,
 }
 
@@ -88,16 +86,16 @@ impl Chain {
 }
 
 /// The `bridge` maps from a tap to its machine's chains.
-const FROM_TAP: &str = "from_tap";
-const TO_TAP: &str = "to_tap";
+pub(crate) const FROM_TAP: &str = "from_tap";
+pub(crate) const TO_TAP: &str = "to_tap";
 /// The `inet` map of guests' connection limits, by address.
 pub(crate) const GUESTS: &str = "guests";
 
-fn from_chain(tap: &str) -> String {
+pub(crate) fn from_chain(tap: &str) -> String {
     format!("from-{tap}")
 }
 
-fn to_chain(tap: &str) -> String {
+pub(crate) fn to_chain(tap: &str) -> String {
     format!("to-{tap}")
 }
 
@@ -116,13 +114,12 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
     let taps = format!("\"{TAP_PREFIX}*\"");
     // Frames to 01:80:c2:00:00:0X are not bridged but handed to the host as if they came in on the tap itself.
     let link_local = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00";
-    let reachable = braces(std::iter::once(gateway).chain(dns.iter().copied()));
 
-    let mut known = Vec::new();
-    if !dns.is_empty() {
-        known.push(format!("ip daddr {} meta l4proto {{ tcp, udp }} th dport 53 accept", braces(dns)));
-    }
-    known.push(format!("ip daddr {subnet} drop"));
+    // A DNS server may be private, or another address of the host; on its port only.
+    let dns = (!dns.is_empty())
+        .then(|| format!("ip daddr {} meta l4proto {{ tcp, udp }} th dport 53 accept", braces(dns)));
+    let known = dns.iter().cloned().chain([format!("ip daddr {subnet} drop")]).collect();
+    let dns_from_bridge = dns.map(|rule| format!("iifname \"{bridge}\" {rule}"));
 
     let mut chains = vec![
         Chain::plain(Bridge, "known".into(), known),
@@ -164,21 +161,25 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
             Inet,
             "prerouting",
             "type filter hook prerouting priority -200",
-            vec![
+            [
                 format!("iifname {taps} drop"),
                 format!("iifname \"{bridge}\" meta nfproto ipv6 drop"),
                 format!("iifname \"{bridge}\" ip saddr != {subnet} drop"),
-                format!("iifname \"{bridge}\" fib daddr type local ip daddr != {reachable} drop"),
-            ],
+            ]
+            .into_iter()
+            .chain(dns_from_bridge.clone())
+            .chain([format!("iifname \"{bridge}\" fib daddr type local ip daddr != {gateway} drop")])
+            .collect(),
         ),
         Chain::base(
             Inet,
             "input",
             "type filter hook input priority -10",
-            vec![
-                format!("iifname \"{bridge}\" ip daddr != {reachable} drop"),
-                format!("iifname \"{bridge}\" ct state new ip saddr vmap @{GUESTS}"),
-            ],
+            [format!("iifname \"{bridge}\" ct state new ip saddr vmap @{GUESTS}")]
+                .into_iter()
+                .chain(dns_from_bridge)
+                .chain([format!("iifname \"{bridge}\" ip daddr != {gateway} drop")])
+                .collect(),
         ),
         Chain::base(
             Inet,
@@ -256,94 +257,11 @@ pub(crate) fn port_chains(config: &NetConfig, port: &Port) -> Vec<Chain> {
 }
 
 /// Drops what comes faster than `mbit`. The kernel's bucket holds one second's worth and the burst beside; the
-/// burst is there so that, at low rates, frames of 64 KiB (segmentation offload) fit in at all.
+/// burst is there so that, at low rates, frames of 64 KiB (segmentation offload) fit in at all. Above 100 Gbit/s
+/// the kernel's arithmetic would overflow.
 fn limit_rule(mbit: u32) -> String {
-    let bytes = u64::from(mbit.max(1)) * 125_000;
+    let bytes = u64::from(mbit.clamp(1, 100_000)) * 125_000;
     format!("limit rate over {bytes} bytes/second burst 131072 bytes drop")
-}
-
-/// Everything shared and every port's rules, written so that it changes nothing where it is there already.
-pub(crate) fn ensure_script<'a>(config: &NetConfig, ports: impl IntoIterator<Item = &'a Port>) -> String {
-    let table = &config.table;
-    let mut script = format!(
-        "add table bridge {table}\nadd table inet {table}\n\
-         add map bridge {table} {FROM_TAP} {{ type ifname : verdict; }}\n\
-         add map bridge {table} {TO_TAP} {{ type ifname : verdict; }}\n\
-         add map inet {table} {GUESTS} {{ type ipv4_addr : verdict; }}\n"
-    );
-    if !config.nat {
-        // It may be there from a time when the configuration said otherwise.
-        let chain = format!("chain inet {table} postrouting");
-        let _ = writeln!(
-            script,
-            "add {chain} {{ type nat hook postrouting priority 100; }}\nflush {chain}\ndelete {chain}"
-        );
-    }
-    write_chains(&mut script, table, &shared_chains(config));
-    for port in ports {
-        script.push_str(&attach_script(config, port));
-    }
-    script
-}
-
-/// One port's rules, in place of what it may have had.
-pub(crate) fn attach_script(config: &NetConfig, port: &Port) -> String {
-    let (table, tap) = (&config.table, &port.tap);
-    let mut script = String::new();
-    write_chains(&mut script, table, &port_chains(config, port));
-    for (map, chain) in [(FROM_TAP, from_chain(tap)), (TO_TAP, to_chain(tap))] {
-        let _ = writeln!(script, "add element bridge {table} {map} {{ \"{tap}\" : jump {chain} }}");
-    }
-    let _ = writeln!(script, "add element inet {table} {GUESTS} {{ {} : jump {tap} }}", port.address);
-    script
-}
-
-/// Takes one port's rules away, whether or not they are there; the tables and maps must be.
-/// `addresses` are the keys of the port's elements in [`GUESTS`].
-pub(crate) fn detach_script(config: &NetConfig, tap: &str, addresses: &[Ipv4Addr]) -> String {
-    let table = &config.table;
-    let mut script = String::new();
-    for (map, chain) in [(FROM_TAP, from_chain(tap)), (TO_TAP, to_chain(tap))] {
-        let _ = writeln!(
-            script,
-            "add chain bridge {table} {chain}\n\
-             add element bridge {table} {map} {{ \"{tap}\" : jump {chain} }}\n\
-             delete element bridge {table} {map} {{ \"{tap}\" }}\n\
-             flush chain bridge {table} {chain}\n\
-             delete chain bridge {table} {chain}"
-        );
-    }
-    let _ = writeln!(script, "add chain inet {table} {tap}");
-    for address in addresses {
-        let _ = writeln!(
-            script,
-            "add element inet {table} {GUESTS} {{ {address} : jump {tap} }}\n\
-             delete element inet {table} {GUESTS} {{ {address} }}"
-        );
-    }
-    let _ = writeln!(script, "flush chain inet {table} {tap}\ndelete chain inet {table} {tap}");
-    script
-}
-
-/// Takes both tables away, whether or not they are there.
-pub(crate) fn remove_script(config: &NetConfig) -> String {
-    let table = &config.table;
-    ["bridge", "inet"]
-        .map(|family| format!("add table {family} {table}\ndelete table {family} {table}\n"))
-        .concat()
-}
-
-fn write_chains(script: &mut String, table: &str, chains: &[Chain]) {
-    for Chain { family, name, hook, .. } in chains {
-        let chain = format!("chain {} {table} {name}", family.as_str());
-        let hook = hook.map(|hook| format!(" {{ {hook}; policy accept; }}")).unwrap_or_default();
-        let _ = writeln!(script, "add {chain}{hook}\nflush {chain}");
-    }
-    for Chain { family, name, rules, .. } in chains {
-        for rule in rules {
-            let _ = writeln!(script, "add rule {} {table} {name} {rule}", family.as_str());
-        }
-    }
 }
 
 fn braces(items: impl IntoIterator<Item = impl std::fmt::Display>) -> String {

@@ -1,5 +1,7 @@
 //! Raw frames, written into the tap's own descriptor as a guest that has taken over its network card would.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests: helpers may fail the test, too")]
+
 mod common;
 
 use std::fs::File;
@@ -178,6 +180,16 @@ fn only_a_frame_with_the_machines_own_addresses_gets_to_the_host() {
         assert_eq!(arrives(&frame, text), nothing, "to {address}");
     }
     assert_eq!(arrives(&good("#again#"), "#again#"), (true, true), "and the tap still works");
+
+    // The same frames without the rules: the host's stack would have taken them.
+    world.host.sh("nft flush ruleset");
+    let spoofed = ethernet(bridge_mac(), me.mac, 0x0800, &ipv4_udp(other.address, gateway, PORT, "#open1#"));
+    assert_eq!(arrives(&spoofed, "#open1#"), (true, true));
+    let to_lan = ethernet(bridge_mac(), me.mac, 0x0800, &ipv4_udp(me.address, HOST_LAN, PORT, "#open2#"));
+    assert_eq!(arrives(&to_lan, "#open2#"), (true, true));
+    let lldp = [0x01, 0x80, 0xc2, 0, 0, 0x0e];
+    let by_group = ethernet(lldp, me.mac, 0x0800, &ipv4_udp(me.address, HOST_LAN, PORT, "#open3#"));
+    assert!(arrives(&by_group, "#open3#").0, "by way of the tap itself, past the bridge");
 }
 
 #[test]

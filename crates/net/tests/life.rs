@@ -1,5 +1,7 @@
 //! Ports and the network itself, made and unmade, again and in the wrong order.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests: helpers may fail the test, too")]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -7,6 +9,11 @@ use std::collections::BTreeSet;
 use common::{INTERNET, NetNs, World, call, config, machine, serve};
 use fireactions_model::{MachineId, NetworkPolicy, PortRule, Protocol};
 use fireactions_net::{NetConfig, NetError, Network, Port};
+use ipnet::Ipv4Net;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use std::net::Ipv4Addr;
 
 fn full() -> NetworkPolicy {
@@ -86,7 +93,9 @@ fn a_server_that_forgot_everything_finds_the_owners_and_cleans_up() {
 fn a_flushed_ruleset_comes_back_with_the_next_attach_for_all() {
     let world = World::new();
     let ports: Vec<Port> = (0..3).map(|slot| world.port(slot, full())).collect();
-    ports.iter().for_each(|port| world.attach(port));
+    for port in &ports {
+        world.attach(port);
+    }
     let whole = state(&world.host);
     for damage in [
         "nft flush ruleset",
@@ -210,4 +219,35 @@ fn a_changed_configuration_is_taken_over() {
     world.host.sh("ip link add taken0 type veth peer name taken1");
     let taken = world.host.block_on(|| Network::ensure(NetConfig { bridge: "taken0".into(), ..changed }));
     assert!(matches!(taken, Err(NetError::Taken { .. })), "{:?}", taken.err());
+}
+
+/// Policies as configuration files may have them, the extremes included.
+fn policies() -> impl Strategy<Value = NetworkPolicy> {
+    let net = (any::<u32>(), 0_u8..=32).prop_map(|(bits, prefix)| Ipv4Net::new_assert(bits.into(), prefix));
+    let rule = (any::<bool>(), any::<u16>())
+        .prop_map(|(tcp, port)| PortRule { protocol: if tcp { Protocol::Tcp } else { Protocol::Udp }, port });
+    let extremes = || prop_oneof![Just(0), Just(1), Just(u32::MAX), any::<u32>()];
+    (vec(net, 0..8), vec(rule, 0..8), option::of(extremes()), extremes()).prop_map(
+        |(allow, host_ports, bandwidth_mbit, max_connections)| NetworkPolicy {
+            allow,
+            host_ports,
+            bandwidth_mbit,
+            max_connections,
+        },
+    )
+}
+
+#[test]
+fn the_kernel_takes_the_rules_of_every_policy() {
+    let world = World::new();
+    let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&policies(), |policy| {
+        let port = world.port(0, policy);
+        let attached = world.host.block_on(|| world.network.attach(&port));
+        prop_assert!(attached.is_ok(), "{:?}", attached);
+        // In full: repair() compares what was meant with what is there.
+        prop_assert!(!world.host.block_on(|| world.network.repair()).unwrap());
+        Ok(())
+    });
+    outcome.unwrap();
 }

@@ -1,5 +1,7 @@
 //! Connections and bandwidth of one machine.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests: helpers may fail the test, too")]
+
 mod common;
 
 use std::io::{Read, Write};
@@ -45,9 +47,9 @@ fn transfer(to: &NetNs, address: Ipv4Addr, from: &NetNs, bytes: usize, download:
     let stream = from.run(|| TcpStream::connect((address, port))).unwrap();
     let start = Instant::now();
     if download {
-        read(stream, bytes)
+        read(stream, bytes);
     } else {
-        write(stream, bytes)
+        write(stream, bytes);
     }
     server.join().unwrap();
     start.elapsed().as_secs_f64()

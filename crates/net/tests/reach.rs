@@ -1,6 +1,8 @@
 //! What a guest reaches and what not. Every address that must not answer does answer somebody else in the same
 //! test, so that a connection that fails is one that the rules dropped.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests: helpers may fail the test, too")]
+
 mod common;
 
 use common::{
@@ -8,6 +10,7 @@ use common::{
     udp,
 };
 use fireactions_model::{NetworkPolicy, PortRule, Protocol};
+use fireactions_net::NetConfig;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -66,6 +69,18 @@ fn the_configured_dns_server_is_reached_on_its_port_only() {
     assert_eq!((&buffer[..length], from.ip().to_string().as_str()), (&b"question"[..], "9.9.9.1"));
     server.send_to(b"answer", from).unwrap();
     assert_eq!(client.recv(&mut buffer).expect("the answer comes back"), 6);
+}
+
+#[test]
+fn a_dns_server_on_another_address_of_the_host_opens_its_port_only() {
+    let world = World::with(NetConfig { dns: vec![HOST_LAN], ..NetConfig::default() });
+    serve(&world.host, ANY, 53);
+    serve(&world.host, ANY, 5000);
+    let everything = NetworkPolicy { allow: vec!["0.0.0.0/0".parse().unwrap()], ..NetworkPolicy::default() };
+    let guest = world.guest(0, everything);
+    assert!(call(&guest.ns, HOST_LAN, 53).is_some());
+    assert!(dropped(&guest.ns, HOST_LAN, 5000));
+    assert!(dropped(&guest.ns, world.network.gateway(), 53), "the gateway is not the configured server");
 }
 
 #[test]

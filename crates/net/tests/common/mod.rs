@@ -99,6 +99,10 @@ pub(crate) fn config() -> NetConfig {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(config())
+    }
+
+    pub(crate) fn with(config: NetConfig) -> Self {
         let (host, internet) = (NetNs::new(), NetNs::new());
         host.sh(&format!(
             "ip link add up0 type veth peer name net0; ip link set net0 netns {}",
@@ -112,7 +116,7 @@ impl World {
             internet.sh(&format!("ip address add {foreign}/32 dev net0"));
             host.sh(&format!("ip route add {foreign}/32 via 9.9.9.9"));
         }
-        let network = host.block_on(|| Network::ensure(config())).expect("ensure");
+        let network = host.block_on(|| Network::ensure(config)).expect("ensure");
         Self { host, internet, network }
     }
 
