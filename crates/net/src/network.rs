@@ -127,14 +127,16 @@ impl Network {
     /// True if something was missing. For a server to call now and then: `nft flush ruleset`, as a reload of a
     /// foreign firewall does it, would leave running guests without rules.
     pub async fn repair(&self) -> Result<bool, NetError> {
+        // The first look holds up nobody; one that falls into the middle of an attach is looked at again.
+        let ports = self.inner.ports.lock().await.clone();
+        if self.inner.complete(&ports).await? {
+            return Ok(false);
+        }
         self.change(|inner, ports| async move {
             if inner.complete(&ports).await? {
                 return Ok(false);
             }
-            warn!(
-                table = inner.config.table,
-                "nftables rules were removed by somebody else; writing them again"
-            );
+            warn!(table = inner.config.table, "somebody removed nftables rules of ours; writing them again");
             inner.ensure(&ports).await.map(|()| true)
         })
         .await
