@@ -38,19 +38,19 @@ fn archive(top: &Path, name: PathBuf, out: impl Write) -> io::Result<()> {
             Ok(meta) => meta,
             // Gone since its directory was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound && path != top => continue,
-            Err(error) => return Err(named(&path, error)),
+            Err(error) => return Err(named(&path, &error)),
         };
         if meta.is_dir() {
             tar.append_data(&mut header(&meta, EntryType::Directory, 0), &name, io::empty())?;
             // overlayfs gives files another device number than their directories; only directories can be compared.
             if meta.dev() == device {
-                for entry in std::fs::read_dir(&path).map_err(|error| named(&path, error))? {
-                    let entry = entry.map_err(|error| named(&path, error))?;
+                for entry in std::fs::read_dir(&path).map_err(|error| named(&path, &error))? {
+                    let entry = entry.map_err(|error| named(&path, &error))?;
                     todo.push((entry.path(), name.join(entry.file_name())));
                 }
             }
         } else {
-            append(&mut tar, &path, &name, &meta).map_err(|error| named(&path, error))?;
+            append(&mut tar, &path, &name, &meta).map_err(|error| named(&path, &error))?;
         }
     }
     tar.into_inner()?.flush()
@@ -91,7 +91,7 @@ fn header(meta: &Metadata, kind: EntryType, size: u64) -> Header {
     header
 }
 
-fn named(path: &Path, error: io::Error) -> io::Error {
+fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

@@ -40,7 +40,7 @@ impl Cgroup {
     }
 
     /// Sends `signal` to each process of the group. One that forks at the same moment may be missed.
-    pub(crate) fn signal(&self, signal: i32) {
+    pub(crate) fn signal(&self, signal: Signal) {
         for pid in self.pids() {
             send(pid, signal);
         }
@@ -53,7 +53,7 @@ impl Cgroup {
         loop {
             // At once and for ever, also for what forks meanwhile; since Linux 5.14.
             if std::fs::write(self.dir.join("cgroup.kill"), "1").is_err() {
-                self.signal(Signal::SIGKILL as i32);
+                self.signal(Signal::SIGKILL);
             }
             if !self.populated() {
                 return true;
@@ -112,7 +112,7 @@ pub(crate) fn kill_strays() {
             return;
         }
         for pid in strays {
-            send(pid, Signal::SIGKILL as i32);
+            send(pid, Signal::SIGKILL);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -142,15 +142,10 @@ fn is_stray(pid: i32) -> bool {
     pid != 1 && !kernel_thread && !dead && !read("cgroup").contains(":/fireactions/exec")
 }
 
-fn send(pid: i32, signal: i32) {
+fn send(pid: i32, signal: Signal) {
     // 0 and below would mean groups, or everything.
     if pid > 1 {
-        let pid = Pid::from_raw(pid);
-        match Signal::try_from(signal) {
-            Ok(signal) => drop(nix::sys::signal::kill(pid, signal)),
-            // Real-time signals are not in nix's list; nobody needs them from outside.
-            Err(_) => drop(nix::sys::signal::kill(pid, Signal::SIGTERM)),
-        }
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
     }
 }
 

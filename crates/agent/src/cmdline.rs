@@ -80,7 +80,7 @@ impl Cmdline {
                 }
                 // A newer host may say more than this agent knows.
                 _ => {
-                    crate::console::say(format_args!("kernel command line: '{word}' is unknown and ignored"))
+                    crate::console::say(format_args!("kernel command line: '{word}' is unknown and ignored"));
                 }
             }
         }

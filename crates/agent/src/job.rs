@@ -102,16 +102,16 @@ impl Job {
         Ok((job, copiers))
     }
 
-    /// Sends `signal` to all of the job's processes.
-    pub(crate) fn signal(&self, signal: i32) {
+    /// Sends `signal` to all of the job's processes; false when there is no such signal (the real-time ones, which
+    /// nobody sends from outside, count as such).
+    pub(crate) fn signal(&self, signal: i32) -> bool {
+        let Ok(signal) = Signal::try_from(signal) else { return false };
         if let Some(cgroup) = &self.cgroup {
             cgroup.signal(signal);
-            return;
-        }
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        if *alive && let Ok(signal) = Signal::try_from(signal) {
+        } else if *self.alive.lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = killpg(Pid::from_raw(self.pid), signal);
         }
+        true
     }
 
     fn watch(

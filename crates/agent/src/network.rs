@@ -137,7 +137,7 @@ impl Netlink {
         match answer.payload {
             NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
             NetlinkPayload::Error(error) => Err(error.to_io()),
-            other => Err(io::Error::other(format!("unexpected netlink answer {other:?}"))),
+            _ => Err(io::Error::other("the kernel's answer is no verdict")),
         }
     }
 }

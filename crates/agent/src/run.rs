@@ -8,6 +8,8 @@ use std::time::Duration;
 use fireactions_guest_proto::LogLevel;
 use fireactions_guest_proto::guest::{About, Channel, Event, Session};
 
+use nix::sys::signal::Signal;
+
 use crate::console::say;
 use crate::job::Job;
 use crate::reaper::Reaper;
@@ -93,8 +95,10 @@ impl Server {
                 self.job = Job::start(&self.session, &self.reaper, request, given, own_init);
             }
             Event::Signal(signal) => {
-                if let Some(job) = &self.job {
-                    job.signal(signal);
+                if let Some(job) = &self.job
+                    && !job.signal(signal)
+                {
+                    self.session.log(LogLevel::Warn, &format!("{signal} is not a signal that can be sent"));
                 }
             }
             Event::PutFile(put) => {
@@ -120,7 +124,7 @@ impl Server {
             }
             Event::PowerOff => {
                 if let Some(job) = &self.job {
-                    job.signal(nix::libc::SIGKILL);
+                    job.signal(Signal::SIGKILL as i32);
                 }
                 self.session.flush(FLUSH_DEADLINE);
                 power::off(match &self.role {
