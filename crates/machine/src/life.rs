@@ -58,10 +58,7 @@ impl Asks {
 pub(crate) async fn live(parts: Parts, pool: PoolSpec, mut record: Record, mut asks: Asks) {
     let id: MachineId = record.id().clone();
     let mut made = create::Made::default();
-    let end = match stages(&parts, &pool, &mut record, &mut asks, &mut made).await {
-        Ok(()) => None,
-        Err(end) => Some(end),
-    };
+    let end = stages(&parts, &pool, &mut record, &mut asks, &mut made).await.err();
     let failure: Option<Failure> = match end {
         None => None,
         Some(End::Retired(why)) => {

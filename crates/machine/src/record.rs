@@ -62,18 +62,19 @@ impl Record {
 
     /// Writes the intent to begin `step`. Its effect may begin when this returns.
     pub(crate) async fn step(&mut self, step: Step) -> Result<(), End> {
-        self.change(MachineChange { step: intent(step), ..Default::default() }).await
+        self.change(MachineChange { step: Some(intent(step)), ..Default::default() }).await
     }
 
     /// The root image is pinned, and disk and network are about to be made.
     pub(crate) async fn image_then(&mut self, image: &Digest, step: Step) -> Result<(), End> {
         let image = Some(image.clone());
-        self.change(MachineChange { step: intent(step), image, ..Default::default() }).await
+        self.change(MachineChange { step: Some(intent(step)), image, ..Default::default() }).await
     }
 
     /// Enters `state` with the step that begins it.
     pub(crate) async fn enter(&mut self, state: MachineState, step: Step) -> Result<(), End> {
-        self.change(MachineChange { step: intent(step), state: Some(state), ..Default::default() }).await?;
+        self.change(MachineChange { step: Some(intent(step)), state: Some(state), ..Default::default() })
+            .await?;
         self.publish();
         Ok(())
     }
@@ -81,7 +82,7 @@ impl Record {
     /// Begins teardown. A store that refuses must not keep a machine alive, so that is only logged.
     pub(crate) async fn stopping(&mut self, failure: Option<Failure>) {
         let change = MachineChange {
-            step: intent(Step::Teardown),
+            step: Some(intent(Step::Teardown)),
             state: Some(MachineState::Stopping),
             failure: failure.clone(),
             ..Default::default()
@@ -99,13 +100,13 @@ impl Record {
     /// The VMM process runs.
     pub(crate) async fn process(&mut self, process: &ProcessRecord) -> Result<(), End> {
         let process = Some((process.pid, process.start_ticks));
-        self.change(MachineChange { step: intent(Step::Spawned), process, ..Default::default() }).await
+        self.change(MachineChange { step: Some(intent(Step::Spawned)), process, ..Default::default() }).await
     }
 
     /// Work is bound to this machine.
     pub(crate) async fn assigned(&mut self, job: &JobId) -> Result<(), End> {
         let change = MachineChange {
-            step: intent(Step::Assign),
+            step: Some(intent(Step::Assign)),
             state: Some(MachineState::Starting),
             job: Some(Some(job.clone())),
             ..Default::default()
@@ -159,7 +160,7 @@ impl Record {
     }
 }
 
-fn intent(step: Step) -> Option<(Step, serde_json::Value)> {
+fn intent(step: Step) -> (Step, serde_json::Value) {
     // Everything that undoing needs follows from the machine's id and slot.
-    Some((step, serde_json::Value::Null))
+    (step, serde_json::Value::Null)
 }

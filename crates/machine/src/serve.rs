@@ -77,16 +77,14 @@ async fn wait_for_work(
             }
             ask = asks.next() => match ask {
                 Ask::Kill { why } => return Err(End::Retired(why)),
-                Ask::Retire { why, answer } => match released(parts, record.id()).await {
-                    true => {
-                        let _ = answer.send(true);
+                Ask::Retire { why, answer } => {
+                    let released = released(parts, record.id()).await;
+                    let _ = answer.send(released);
+                    if released {
                         return Err(End::Retired(why));
                     }
-                    false => {
-                        let _ = answer.send(false);
-                        continue;
-                    }
-                },
+                    continue;
+                }
             },
             () = until(idle) => format!("idle for {:?}", pool.deadlines.idle),
         };

@@ -38,7 +38,7 @@ pub(crate) async fn teardown(
     if let Some(link) = &made.link {
         link.close();
     }
-    let process = made.vm.as_ref().map(|vm| vm.process().clone());
+    let process = made.vm.as_ref().map(|vm| *vm.process());
     let mut pause = Duration::from_millis(200);
     loop {
         match undo(parts, record.id(), process.as_ref()).await {

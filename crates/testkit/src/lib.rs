@@ -1,1 +1,3 @@
+//! What tests share: fakes for what cannot run in a test, and inputs that more than one crate needs.
 
+pub mod busybox;

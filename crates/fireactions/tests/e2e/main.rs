@@ -1,6 +1,5 @@
 //! End to end: a real server, real microVMs under emulation, real taps and rules in a network namespace, driven by
 //! the command line.
 
-mod image;
 mod jobs;
 mod world;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::image;
+use fireactions_testkit::busybox;
 
 /// MicroVMs under emulation take a core each: more servers than this at once only make each other late.
 const AT_ONCE: u32 = 2;
@@ -37,7 +37,7 @@ impl Default for Setup {
 
 /// A pool of small machines with the test image. `more` is YAML indented by four.
 pub fn pool(name: &str, min: u32, max: u32, more: &str) -> String {
-    pool_of(name, min, max, &image::reference(), more)
+    pool_of(name, min, max, &busybox::reference(), more)
 }
 
 /// The same with another image.

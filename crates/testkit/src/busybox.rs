@@ -1,4 +1,7 @@
-//! The test image: busybox and nothing else, as an OCI archive written once per test run.
+//! The smallest useful guest image: busybox and nothing else, as an OCI archive written once per test process.
+
+// Only tests link this crate, and there a failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +37,12 @@ pub fn layer() -> Vec<u8> {
         let mut header = header(tar::EntryType::Symlink, 0o777, 0);
         tar.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
     }
-    file(&mut tar, "etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nrunner:x:1000:1000::/home/runner:/bin/sh\n");
+    file(
+        &mut tar,
+        "etc/passwd",
+        0o644,
+        b"root:x:0:0:root:/root:/bin/sh\nrunner:x:1000:1000::/home/runner:/bin/sh\n",
+    );
     file(&mut tar, "etc/group", 0o644, b"root:x:0:\nrunner:x:1000:\n");
     tar.into_inner().unwrap()
 }
