@@ -1,1 +1,29 @@
+//! How many machines there should be, and the loop that sees to it.
+//!
+//! ```text
+//!  forge: demand ─┐                           ┌─▶ Machines::create
+//!  machines: views├─▶ Observed ─▶ plan() ─▶ Action
+//!  operators ─────┘   (plain data)  (pure)    └─▶ Machines::retire
+//! ```
+//!
+//! [`plan`] is a pure function of what is observed now. It remembers nothing, so a lost event, a restart or a
+//! failed call is put right by the next look. All waiting, counting of failures and talking to others is in
+//! [`Controller`]; this crate does no IO of its own.
 
+mod action;
+mod backoff;
+mod budget;
+mod controller;
+mod decide;
+mod demand;
+mod forge_demand;
+mod handle;
+mod observed;
+mod room;
+
+pub use action::{Action, Plan, Waiting, Why};
+pub use budget::Budget;
+pub use controller::{Controller, Timing};
+pub use decide::{decide, plan};
+pub use handle::{NoOverrides, Overrides, PoolError, PoolHandle};
+pub use observed::{Machine, Observed, Pace, Pool};

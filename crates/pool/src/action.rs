@@ -1,0 +1,85 @@
+//! What is to be done, and what stands in the way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use fireactions_model::{MachineId, PoolName, Shape};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Begin a machine.
+    Create {
+        /// For this pool.
+        pool: PoolName,
+        /// Of this shape.
+        shape: Shape,
+    },
+    /// Take an idle machine down.
+    Retire {
+        /// Which.
+        machine: MachineId,
+        /// Why.
+        why: Why,
+    },
+}
+
+/// Why an idle machine goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its pool is paused or no longer configured.
+    PoolClosed,
+    /// Its pool has more machines than it may have.
+    AboveMaximum,
+    /// A waiting job needs the room.
+    RoomForJob,
+    /// It was not needed for a while.
+    Surplus,
+    /// It waited longer than the pool's idle deadline; a fresh one takes its place.
+    IdleDeadline,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PoolClosed => "its pool is paused or gone",
+            Self::AboveMaximum => "its pool has too many machines",
+            Self::RoomForJob => "a waiting job needs the room",
+            Self::Surplus => "not needed for a while",
+            Self::IdleDeadline => "idle deadline reached",
+        })
+    }
+}
+
+/// Why a pool has fewer machines than it wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Waiting {
+    /// Jobs want a machine that is larger than the whole budget.
+    TooLarge,
+    /// The last machines failed.
+    Backoff,
+    /// The pool has as many machines as it may have.
+    Maximum,
+    /// The host's budget is used up.
+    HostFull,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "a job wants a machine larger than the host's whole budget",
+            Self::Backoff => "waiting after failed machines",
+            Self::Maximum => "the pool has max_runners machines",
+            Self::HostFull => "the host's vCPU or memory budget is used up",
+        })
+    }
+}
+
+/// The outcome of one look.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// What to do, in order.
+    pub actions: Vec<Action>,
+    /// Pools that get less than they want, with the most telling reason.
+    pub waiting: BTreeMap<PoolName, Waiting>,
+}

@@ -1,0 +1,137 @@
+//! Waiting after failed machines: longer each time, never for ever, and never all pools at the same moment.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use fireactions_model::{Backoff, MachineId, MachineState, MachineView};
+use jiff::Timestamp;
+
+use crate::Pace;
+
+/// Wait after the first failure.
+const FIRST: Duration = Duration::from_secs(1);
+/// Longest wait.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// The exponential delay before try `failures + 1`, without jitter.
+pub(crate) fn delay(first: Duration, longest: Duration, failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    first.saturating_mul(1 << doublings).min(longest)
+}
+
+/// Between half of a delay and all of it. `random` is from 0 to 1.
+pub(crate) fn jitter(delay: Duration, random: f64) -> Duration {
+    delay.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
+}
+
+/// A pool's memory of its failures.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    state: Option<State>,
+    /// Failed machines that were counted and still have a row.
+    counted: HashSet<MachineId>,
+}
+
+#[derive(Debug)]
+struct State {
+    backoff: Backoff,
+    /// When the last counted failure was seen. Only a machine begun after it shows that things are well again.
+    last: Timestamp,
+}
+
+impl Failures {
+    /// Takes in the pool's machines as they are now.
+    pub(crate) fn observe<'a>(
+        &mut self,
+        machines: impl Iterator<Item = &'a MachineView> + Clone,
+        now: Timestamp,
+        random: f64,
+    ) {
+        let well = machines.clone().any(|machine| {
+            matches!(machine.state, MachineState::Ready | MachineState::Starting | MachineState::Busy)
+                && machine.failure.is_none()
+                && self.state.as_ref().is_some_and(|state| machine.created_at > state.last)
+        });
+        if well {
+            self.state = None;
+        }
+        let mut present = HashSet::new();
+        for machine in machines {
+            let Some(failure) = &machine.failure else { continue };
+            present.insert(machine.id.clone());
+            if !self.counted.contains(&machine.id) {
+                self.failed(machine.created_at, &failure.message, now, random);
+            }
+        }
+        self.counted = present;
+    }
+
+    /// Counts a failure. Machines that were begun before the last counted one failed share its fate: ten
+    /// machines that miss the same image are one failure.
+    pub(crate) fn failed(&mut self, begun: Timestamp, reason: &str, now: Timestamp, random: f64) {
+        let failures = match &self.state {
+            Some(state) if begun <= state.last => return,
+            Some(state) => state.backoff.failures.saturating_add(1),
+            None => 1,
+        };
+        let wait = jitter(delay(FIRST, LONGEST, failures), random);
+        let until = now.checked_add(wait).unwrap_or(now);
+        self.state =
+            Some(State { backoff: Backoff { failures, until, reason: reason.to_owned() }, last: now });
+    }
+
+    /// How fast the pool may go on.
+    pub(crate) fn pace(&self, now: Timestamp) -> Pace {
+        match &self.state {
+            None => Pace::Free,
+            Some(state) if now < state.backoff.until => Pace::Hold,
+            Some(_) => Pace::One,
+        }
+    }
+
+    /// Forgets everything: an operator did something about it.
+    pub(crate) fn reset(&mut self) {
+        self.state = None;
+    }
+
+    /// For people, and for the timer.
+    pub(crate) fn backoff(&self) -> Option<&Backoff> {
+        self.state.as_ref().map(|state| &state.backoff)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn waits_longer_each_time_up_to_a_limit() {
+        let waits: Vec<u64> = (1..=12).map(|n| delay(FIRST, LONGEST, n).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        assert_eq!(delay(FIRST, LONGEST, u32::MAX), LONGEST);
+        for random in [-1.0, 0.0, 0.3, 1.0, 7.0] {
+            let wait = jitter(Duration::from_secs(10), random);
+            assert!(wait >= Duration::from_secs(5) && wait <= Duration::from_secs(10), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn machines_that_fail_together_count_once() {
+        let mut failures = Failures::default();
+        for _ in 0..10 {
+            failures.failed(at(0), "no such image", at(5), 1.0);
+        }
+        assert_eq!(failures.backoff().unwrap().failures, 1);
+        assert_eq!(failures.pace(at(5)), Pace::Hold);
+        assert_eq!(failures.pace(at(6)), Pace::One);
+        failures.failed(at(6), "no such image", at(7), 1.0);
+        assert_eq!(failures.backoff().unwrap().failures, 2);
+        assert_eq!(failures.backoff().unwrap().until, at(9));
+        failures.reset();
+        assert_eq!(failures.pace(at(7)), Pace::Free);
+    }
+}

@@ -1,0 +1,65 @@
+//! What machines may use of the host.
+
+use fireactions_model::Shape;
+
+/// The host's budget, with overcommit already applied. Zero means that there is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Virtual CPUs of all machines together.
+    pub vcpus: u32,
+    /// Memory of all machines with their overhead, in MiB.
+    pub memory_mib: u64,
+    /// What each machine costs beside its guest memory, in MiB.
+    pub machine_overhead_mib: u32,
+}
+
+/// A part of the budget. Signed: what is promised may exceed what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Size {
+    vcpus: i64,
+    memory: i64,
+}
+
+impl Budget {
+    /// Everything.
+    pub(crate) fn total(&self) -> Size {
+        let limit = |n: u64| if n == 0 { i64::MAX / 4 } else { i64::try_from(n).unwrap_or(i64::MAX / 4) };
+        Size { vcpus: limit(u64::from(self.vcpus)), memory: limit(self.memory_mib) }
+    }
+
+    /// What a machine of this shape takes.
+    pub(crate) fn need(&self, shape: &Shape) -> Size {
+        Size {
+            vcpus: i64::from(shape.vcpus),
+            memory: i64::from(shape.memory_mib) + i64::from(self.machine_overhead_mib),
+        }
+    }
+
+    /// The larger of the two fractions of the budget that `used` is, in millionths: dominant-resource fairness.
+    pub(crate) fn share(&self, used: Size) -> i64 {
+        let total = self.total();
+        let part = |used: i64, total: i64| used.saturating_mul(1_000_000) / total.max(1);
+        part(used.vcpus, total.vcpus).max(part(used.memory, total.memory))
+    }
+}
+
+impl Size {
+    /// `other` fits into this.
+    pub(crate) const fn holds(self, other: Self) -> bool {
+        self.vcpus >= other.vcpus && self.memory >= other.memory
+    }
+
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            vcpus: self.vcpus.saturating_add(other.vcpus),
+            memory: self.memory.saturating_add(other.memory),
+        }
+    }
+
+    pub(crate) const fn minus(self, other: Self) -> Self {
+        Self {
+            vcpus: self.vcpus.saturating_sub(other.vcpus),
+            memory: self.memory.saturating_sub(other.memory),
+        }
+    }
+}

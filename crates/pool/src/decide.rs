@@ -1,0 +1,283 @@
+//! The decision. Rules, in their order:
+//!
+//! 1. Idle machines of paused and removed pools go, and idle machines above a pool's maximum.
+//! 2. Waiting jobs get machines, one at a time, each time the pool with the lowest share of the host (within a
+//!    pool: the shape with the fewest machines). A job that does not fit keeps its place: who comes later only
+//!    gets what is left beside it, so that a large machine is not starved by small ones.
+//! 3. Where a job does not fit even once the stopping machines are gone, spare idle machines go, first those of
+//!    the pool with the highest share. Jobs are worth more than warmth; warmth never displaces warmth.
+//! 4. What is left warms the pools up to their minimum, again the lowest share first.
+//! 5. Ready machines past their idle deadline go once fresh ones have taken their place.
+//! 6. Ready machines that nobody needed for a while go, down to the minimum.
+//!
+//! Machines with a job are never candidates. Stopping machines serve nobody, but hold their place on the host
+//! and in the pool until they are gone.
+
+use std::collections::HashSet;
+
+use fireactions_model::{MachineId, MachineState, Shape};
+
+use crate::budget::Size;
+use crate::demand::match_up;
+use crate::room::{HostRoom, PoolRoom, count, first_to_go};
+use crate::{Action, Machine, Observed, Pace, Plan, Waiting, Why};
+
+/// What to do about what is observed.
+pub fn decide(observed: &Observed) -> Vec<Action> {
+    plan(observed).actions
+}
+
+/// What to do, and what stands in the way of the rest.
+pub fn plan(observed: &Observed) -> Plan {
+    let mut planner = Planner {
+        observed,
+        host: HostRoom::new(observed),
+        pools: observed.pools.iter().map(|pool| match_up(observed, pool)).collect(),
+        plan: Plan::default(),
+        leaving: HashSet::new(),
+    };
+    planner.close();
+    planner.lower();
+    planner.serve();
+    planner.warm();
+    planner.refresh();
+    planner.shrink();
+    planner.plan
+}
+
+struct Planner<'a> {
+    observed: &'a Observed,
+    host: HostRoom,
+    pools: Vec<PoolRoom<'a>>,
+    plan: Plan,
+    leaving: HashSet<&'a MachineId>,
+}
+
+impl<'a> Planner<'a> {
+    fn retire(&mut self, machine: &'a Machine, why: Why) {
+        if self.leaving.insert(&machine.id) {
+            self.plan.actions.push(Action::Retire { machine: machine.id.clone(), why });
+            self.host.soon = self.host.soon.plus(self.observed.budget.need(&machine.shape));
+            if let Some(pool) = self.pools.iter_mut().find(|room| room.pool.name == machine.pool) {
+                pool.soon = pool.soon.saturating_sub(1);
+                pool.spare.retain(|spare| spare.id != machine.id);
+            }
+        }
+    }
+
+    fn create(&mut self, index: usize, shape: &Shape) {
+        let need = self.observed.budget.need(shape);
+        self.host.take(need);
+        let room = &mut self.pools[index];
+        room.now += 1;
+        room.soon += 1;
+        room.starts = room.starts.saturating_sub(1);
+        room.used = room.used.plus(need);
+        let pool = room.pool.name.clone();
+        self.plan.actions.push(Action::Create { pool, shape: shape.clone() });
+    }
+
+    /// Notes why a pool waits; the first reason of the enum's order stays.
+    fn wait(&mut self, index: usize, why: Waiting) {
+        let name = self.pools[index].pool.name.clone();
+        self.plan.waiting.entry(name).and_modify(|known| *known = (*known).min(why)).or_insert(why);
+    }
+
+    /// Rule 1, closed pools.
+    fn close(&mut self) {
+        let open: HashSet<_> =
+            self.observed.pools.iter().filter(|pool| !pool.paused).map(|pool| &pool.name).collect();
+        for machine in &self.observed.machines {
+            if machine.state.is_idle_capacity() && !open.contains(&machine.pool) {
+                self.retire(machine, Why::PoolClosed);
+            }
+        }
+    }
+
+    /// Rule 1, lowered maximum. Here even machines that jobs wait for go: the maximum is a promise.
+    fn lower(&mut self) {
+        for index in 0..self.pools.len() {
+            let room = &self.pools[index];
+            let excess = room.soon.saturating_sub(room.pool.max);
+            let name = &room.pool.name;
+            let mut idle: Vec<&Machine> = self
+                .observed
+                .machines
+                .iter()
+                .filter(|machine| machine.pool == *name && machine.state.is_idle_capacity())
+                .collect();
+            idle.sort_by_key(|machine| first_to_go(machine));
+            for machine in idle.into_iter().take(usize::try_from(excess).unwrap_or(usize::MAX)) {
+                self.retire(machine, Why::AboveMaximum);
+            }
+        }
+    }
+
+    /// Rules 2 and 3.
+    fn serve(&mut self) {
+        let mut done = vec![false; self.pools.len()];
+        while let Some(index) = self.neediest(|index, room| !done[index] && !room.unmet.is_empty()) {
+            done[index] = !self.serve_one(index);
+        }
+    }
+
+    /// The pool with the lowest share that fulfils a condition; of equals, the first of the configuration.
+    fn neediest(&self, condition: impl Fn(usize, &PoolRoom<'_>) -> bool) -> Option<usize> {
+        (0..self.pools.len())
+            .filter(|index| condition(*index, &self.pools[*index]))
+            .min_by_key(|index| self.observed.budget.share(self.pools[*index].used))
+    }
+
+    /// Serves one job of a pool. False when the pool is to be left alone in this plan.
+    fn serve_one(&mut self, index: usize) -> bool {
+        let unmet = &mut self.pools[index].unmet;
+        unmet.retain(|unmet| unmet.jobs > 0);
+        let Some(next) = unmet.iter_mut().min_by_key(|unmet| unmet.machines) else { return false };
+        let shape = next.shape;
+        let need = self.observed.budget.need(shape);
+        if !self.observed.budget.total().holds(need) {
+            next.jobs = 0;
+            self.wait(index, Waiting::TooLarge);
+            return true;
+        }
+        next.jobs -= 1;
+        next.machines += 1;
+        let room = &self.pools[index];
+        if room.starts == 0 {
+            // Also a pool that goes on one at a time reaches this after its one.
+            if room.pool.pace != Pace::Free {
+                self.wait(index, Waiting::Backoff);
+            }
+            return false;
+        }
+        if !room.below_max_soon() && !self.evict_in(index) {
+            self.wait(index, Waiting::Maximum);
+            return false;
+        }
+        if !self.host.soon.holds(need) {
+            self.evict_for(need);
+        }
+        if self.pools[index].below_max_now() && self.host.now.holds(need) {
+            self.create(index, shape);
+            return true;
+        }
+        // Its place is kept until there is room. A pool that only waits for its own stopping machines will get
+        // their place and takes nobody else's.
+        if self.pools[index].below_max_now() {
+            self.wait(index, Waiting::HostFull);
+            self.host.take(need);
+        } else {
+            self.host.soon = self.host.soon.minus(need);
+        }
+        let room = &mut self.pools[index];
+        room.soon += 1;
+        room.used = room.used.plus(need);
+        true
+    }
+
+    /// Makes room below a pool's maximum by a spare machine of its own (of another shape, or it would serve).
+    fn evict_in(&mut self, index: usize) -> bool {
+        let Some(victim) = self.pools[index].spare.first().copied() else { return false };
+        self.retire(victim, Why::RoomForJob);
+        true
+    }
+
+    /// Makes room on the host with spare machines, if there are enough of them; otherwise none goes.
+    fn evict_for(&mut self, need: Size) {
+        let budget = self.observed.budget;
+        let mut victims = Vec::new();
+        let mut room = self.host.soon;
+        let mut order: Vec<&PoolRoom<'a>> = self.pools.iter().collect();
+        order.sort_by_key(|pool| std::cmp::Reverse(budget.share(pool.used)));
+        for machine in order.iter().flat_map(|pool| pool.spare.iter().copied()) {
+            if room.holds(need) {
+                break;
+            }
+            room = room.plus(budget.need(&machine.shape));
+            victims.push(machine);
+        }
+        if room.holds(need) {
+            for machine in victims {
+                self.retire(machine, Why::RoomForJob);
+            }
+        }
+    }
+
+    /// Rule 4.
+    fn warm(&mut self) {
+        let mut begun = vec![0_u32; self.pools.len()];
+        let mut done = vec![false; self.pools.len()];
+        while let Some(index) = self.neediest(|index, room| {
+            !done[index] && !room.pool.paused && room.warm().saturating_add(begun[index]) < room.pool.min
+        }) {
+            let room = &self.pools[index];
+            let shape = &room.pool.shape;
+            let need = self.observed.budget.need(shape);
+            let obstacle = if !self.observed.budget.total().holds(need) {
+                Some(Waiting::TooLarge)
+            } else if room.starts == 0 {
+                (room.pool.pace != Pace::Free).then_some(Waiting::Backoff)
+            } else if !room.below_max_now() {
+                // At its maximum with working machines a pool has all it asked for.
+                None
+            } else if self.host.now.holds(need) {
+                begun[index] += 1;
+                self.create(index, shape);
+                continue;
+            } else {
+                Some(Waiting::HostFull)
+            };
+            done[index] = true;
+            if let Some(why) = obstacle {
+                self.wait(index, why);
+            }
+        }
+    }
+
+    /// Rule 5. Where a fresh machine has no room beside the old one, the old one goes first; one at a time.
+    fn refresh(&mut self) {
+        for index in 0..self.pools.len() {
+            let room = &self.pools[index];
+            let ready = |machine: &&&Machine| machine.state == MachineState::Ready && !room.is_stale(machine);
+            let fresh = count(room.spare.iter().filter(ready));
+            let crowded =
+                !room.below_max_now() || !self.host.now.holds(self.observed.budget.need(&room.pool.shape));
+            let changing = room.now != room.soon
+                || room.spare.iter().any(|machine| machine.state != MachineState::Ready);
+            let stale: Vec<&Machine> =
+                room.spare.iter().copied().filter(|machine| room.is_stale(machine)).collect();
+            let leaving = if fresh >= room.pool.min {
+                stale.len()
+            } else {
+                usize::from(crowded && !changing && room.pool.pace == Pace::Free)
+            };
+            for machine in stale.into_iter().take(leaving) {
+                self.retire(machine, Why::IdleDeadline);
+            }
+        }
+    }
+
+    /// Rule 6.
+    fn shrink(&mut self) {
+        for index in 0..self.pools.len() {
+            let room = &self.pools[index];
+            let own = count(room.spare.iter().filter(|machine| machine.shape == room.pool.shape));
+            let mut surplus = own.saturating_sub(room.pool.min);
+            let mut leaving = Vec::new();
+            for machine in &room.spare {
+                if machine.state != MachineState::Ready || machine.in_state < self.observed.surplus_after {
+                    continue;
+                }
+                if machine.shape != room.pool.shape {
+                    leaving.push(*machine);
+                } else if surplus > 0 {
+                    surplus -= 1;
+                    leaving.push(*machine);
+                }
+            }
+            for machine in leaving {
+                self.retire(machine, Why::Surplus);
+            }
+        }
+    }
+}

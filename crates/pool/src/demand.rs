@@ -1,0 +1,55 @@
+//! Which idle machines wait for which jobs.
+
+use std::collections::BTreeMap;
+
+use fireactions_model::{MachineState, Shape};
+
+use crate::budget::Size;
+use crate::room::{PoolRoom, Unmet, count, first_to_go};
+use crate::{Machine, Observed, Pace, Pool};
+
+/// Lays a pool's idle machines over its waiting jobs. The most advanced machines are meant for jobs, so that
+/// the spare ones are the ones that lose least.
+pub(crate) fn match_up<'a>(observed: &'a Observed, pool: &'a Pool) -> PoolRoom<'a> {
+    let mine: Vec<&Machine> = observed.machines.iter().filter(|machine| machine.pool == pool.name).collect();
+    let mut idle: BTreeMap<&Shape, Vec<&Machine>> = BTreeMap::new();
+    for machine in mine.iter().filter(|machine| machine.state.is_idle_capacity()) {
+        idle.entry(&machine.shape).or_default().push(machine);
+    }
+    let mut spare = Vec::new();
+    let mut unmet = Vec::new();
+    for (shape, jobs) in &pool.demand {
+        let waiting = idle.get(shape).map_or(0, |machines| count(machines.iter()));
+        let machines = count(mine.iter().filter(|machine| machine.shape == *shape));
+        if *jobs > waiting && !pool.paused {
+            unmet.push(Unmet { shape, jobs: jobs - waiting, machines });
+        }
+    }
+    for (shape, mut machines) in idle {
+        machines.sort_by_key(|machine| first_to_go(machine));
+        let jobs = if pool.paused { 0 } else { pool.demand.get(shape).copied().unwrap_or(0) };
+        let needed = usize::try_from(jobs).unwrap_or(usize::MAX).min(machines.len());
+        machines.truncate(machines.len() - needed);
+        spare.extend(machines);
+    }
+    spare.sort_by_key(|machine| first_to_go(machine));
+    let now = count(mine.iter());
+    let stopping = count(mine.iter().filter(|machine| machine.state == MachineState::Stopping));
+    let starting =
+        mine.iter().any(|machine| matches!(machine.state, MachineState::Creating | MachineState::Booting));
+    PoolRoom {
+        pool,
+        now,
+        soon: now - stopping,
+        used: mine
+            .iter()
+            .fold(Size::default(), |sum, machine| sum.plus(observed.budget.need(&machine.shape))),
+        starts: match pool.pace {
+            Pace::Free => u32::MAX,
+            Pace::One => u32::from(!starting),
+            Pace::Hold => 0,
+        },
+        spare,
+        unmet,
+    }
+}

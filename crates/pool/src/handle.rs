@@ -1,0 +1,210 @@
+//! What operators see of the pools, and what they may change while the server runs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use fireactions_model::{Machines, PoolName, PoolOverride, PoolSpec, PoolView};
+use tokio::sync::Notify;
+
+use crate::backoff::Failures;
+
+/// Largest maximum that an operator may set.
+const MAX_SCALE: u32 = 65_536;
+
+/// Keeps what operators changed over restarts. The binary implements it with the store.
+#[async_trait]
+pub trait Overrides: Send + Sync {
+    /// Returns once it is durable. The error is for people.
+    async fn save(&self, pool: &PoolName, changed: &PoolOverride) -> Result<(), String>;
+}
+
+/// Keeps nothing: for tests, and for servers without a store.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoOverrides;
+
+#[async_trait]
+impl Overrides for NoOverrides {
+    async fn save(&self, _: &PoolName, _: &PoolOverride) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Why a change was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// No such pool.
+    #[error("there is no pool '{0}'; `fireactions pools list` shows all")]
+    Unknown(PoolName),
+    /// Impossible numbers.
+    #[error("cannot scale pool '{pool}' to {min}..{max}: {rule}")]
+    Scale {
+        /// Which pool.
+        pool: PoolName,
+        /// Wanted minimum.
+        min: u32,
+        /// Wanted maximum.
+        max: u32,
+        /// What they break.
+        rule: &'static str,
+    },
+    /// The change could not be made durable, and was not made.
+    #[error("the change to pool '{0}' could not be saved and was not made: {1}")]
+    Save(PoolName, String),
+}
+
+/// One pool's changing state.
+pub(crate) struct Entry {
+    pub(crate) spec: PoolSpec,
+    pub(crate) changed: PoolOverride,
+    pub(crate) failures: Failures,
+    pub(crate) queued: u32,
+    pub(crate) waiting_for: Option<String>,
+}
+
+impl Entry {
+    pub(crate) fn scale(&self) -> (u32, u32) {
+        self.changed.scale.unwrap_or((self.spec.min_runners, self.spec.max_runners))
+    }
+}
+
+/// Shared between the loop and the handles.
+pub(crate) struct Shared {
+    entries: Mutex<Vec<Entry>>,
+    /// Wakes the loop.
+    pub(crate) changed: Notify,
+    pub(crate) machines: Arc<dyn Machines>,
+    pub(crate) overrides: Arc<dyn Overrides>,
+    /// One change at a time, so that what is saved last is what holds.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        machines: Arc<dyn Machines>,
+        pools: Vec<PoolSpec>,
+        saved: &BTreeMap<PoolName, PoolOverride>,
+        overrides: Arc<dyn Overrides>,
+    ) -> Self {
+        let entries = pools
+            .into_iter()
+            .map(|spec| Entry {
+                changed: saved.get(&spec.name).copied().unwrap_or_default(),
+                spec,
+                failures: Failures::default(),
+                queued: 0,
+                waiting_for: None,
+            })
+            .collect();
+        Self {
+            entries: Mutex::new(entries),
+            changed: Notify::new(),
+            machines,
+            overrides,
+            changing: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Plain data, whole at every moment: a panic elsewhere does not spoil it.
+    pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The operators' side of the pools. Cheap to clone.
+#[derive(Clone)]
+pub struct PoolHandle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl PoolHandle {
+    /// All pools, in the configuration's order.
+    pub fn list(&self) -> Vec<PoolView> {
+        let machines = self.shared.machines.views();
+        self.shared
+            .entries()
+            .iter()
+            .map(|entry| {
+                let mut counts = BTreeMap::new();
+                for machine in machines.iter().filter(|machine| machine.pool == entry.spec.name) {
+                    *counts.entry(machine.state).or_insert(0) += 1;
+                }
+                let (min_runners, max_runners) = entry.scale();
+                PoolView {
+                    spec: entry.spec.clone(),
+                    paused: entry.changed.paused,
+                    min_runners,
+                    max_runners,
+                    machines: counts,
+                    queued: entry.queued,
+                    backoff: entry.failures.backoff().cloned(),
+                    waiting_for: entry.waiting_for.clone(),
+                }
+            })
+            .collect()
+    }
+
+    /// One pool.
+    pub fn show(&self, pool: &PoolName) -> Result<PoolView, PoolError> {
+        self.list()
+            .into_iter()
+            .find(|view| view.spec.name == *pool)
+            .ok_or_else(|| PoolError::Unknown(pool.clone()))
+    }
+
+    /// Begins no more machines for a pool and lets its idle ones go. Running jobs end in peace. Durable.
+    pub async fn pause(&self, pool: &PoolName) -> Result<PoolView, PoolError> {
+        self.change(pool, |changed| changed.paused = true).await
+    }
+
+    /// Takes a pause back, and forgets the pool's failures. Durable.
+    pub async fn resume(&self, pool: &PoolName) -> Result<PoolView, PoolError> {
+        self.change(pool, |changed| changed.paused = false).await?;
+        if let Some(entry) = self.shared.entries().iter_mut().find(|entry| entry.spec.name == *pool) {
+            entry.failures.reset();
+        }
+        self.shared.changed.notify_one();
+        self.show(pool)
+    }
+
+    /// Replaces a pool's minimum and maximum; `None` goes back to the configuration's. Durable.
+    pub async fn scale(&self, pool: &PoolName, scale: Option<(u32, u32)>) -> Result<PoolView, PoolError> {
+        if let Some((min, max)) = scale {
+            let rule = if min > max {
+                "the minimum is above the maximum"
+            } else if max > MAX_SCALE {
+                "the maximum is above 65536"
+            } else {
+                ""
+            };
+            if !rule.is_empty() {
+                return Err(PoolError::Scale { pool: pool.clone(), min, max, rule });
+            }
+        }
+        self.change(pool, |changed| changed.scale = scale).await
+    }
+
+    async fn change(
+        &self,
+        pool: &PoolName,
+        edit: impl FnOnce(&mut PoolOverride) + Send,
+    ) -> Result<PoolView, PoolError> {
+        let _one_at_a_time = self.shared.changing.lock().await;
+        let mut changed = self
+            .shared
+            .entries()
+            .iter()
+            .find(|entry| entry.spec.name == *pool)
+            .map(|entry| entry.changed)
+            .ok_or_else(|| PoolError::Unknown(pool.clone()))?;
+        edit(&mut changed);
+        let saved = self.shared.overrides.save(pool, &changed).await;
+        saved.map_err(|why| PoolError::Save(pool.clone(), why))?;
+        if let Some(entry) = self.shared.entries().iter_mut().find(|entry| entry.spec.name == *pool) {
+            entry.changed = changed;
+        }
+        tracing::info!(%pool, paused = changed.paused, scale = ?changed.scale, "pool changed by an operator");
+        self.shared.changed.notify_one();
+        self.show(pool)
+    }
+}

@@ -1,0 +1,71 @@
+//! What is seen: the whole input of a decision, as plain data.
+
+use std::time::Duration;
+
+use fireactions_model::{Demand, MachineId, MachineState, PoolName, Shape};
+
+use crate::Budget;
+
+/// Everything that a decision depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The host's budget.
+    pub budget: Budget,
+    /// Pools, in the configuration's order.
+    pub pools: Vec<Pool>,
+    /// Every machine that has a row, of every pool, also of pools that are no longer configured.
+    pub machines: Vec<Machine>,
+    /// A machine that nobody needs goes after it was ready for this long. Long enough that demand which comes
+    /// and goes does not make and break machines.
+    pub surplus_after: Duration,
+}
+
+/// One pool, as it is wanted now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: PoolName,
+    /// Shape of its warm machines.
+    pub shape: Shape,
+    /// Machines to keep warm, beside those for waiting jobs.
+    pub min: u32,
+    /// Most machines, whatever their state.
+    pub max: u32,
+    /// No new machines, and no idle ones.
+    pub paused: bool,
+    /// Jobs that wait now, by the shape they need.
+    pub demand: Demand,
+    /// How fast machines may be begun.
+    pub pace: Pace,
+    /// A ready machine is replaced after this; zero is never.
+    pub idle_deadline: Duration,
+}
+
+/// How fast a pool may begin machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// As many as are wanted.
+    #[default]
+    Free,
+    /// One at a time: the last ones failed, and the next shows whether it is over.
+    One,
+    /// None: too soon after a failure.
+    Hold,
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its id.
+    pub id: MachineId,
+    /// Its pool.
+    pub pool: PoolName,
+    /// Its shape.
+    pub shape: Shape,
+    /// Its state.
+    pub state: MachineState,
+    /// How long it has been in that state.
+    pub in_state: Duration,
+    /// How long it has been.
+    pub age: Duration,
+}

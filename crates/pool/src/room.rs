@@ -1,0 +1,91 @@
+//! The room on the host and in each pool, now and once everything that is stopping is gone.
+
+use fireactions_model::{MachineState, Shape};
+
+use crate::budget::Size;
+use crate::{Machine, Observed, Pool};
+
+/// Room on the host.
+///
+/// `now` counts every machine, for a stopping one holds its memory until it is gone. `soon` leaves the stopping
+/// ones out: what fits there needs only patience, so no other machine has to make room for it.
+pub(crate) struct HostRoom {
+    pub(crate) now: Size,
+    pub(crate) soon: Size,
+}
+
+impl HostRoom {
+    pub(crate) fn new(observed: &Observed) -> Self {
+        let mut room = Self { now: observed.budget.total(), soon: observed.budget.total() };
+        for machine in &observed.machines {
+            let need = observed.budget.need(&machine.shape);
+            room.now = room.now.minus(need);
+            if machine.state != MachineState::Stopping {
+                room.soon = room.soon.minus(need);
+            }
+        }
+        room
+    }
+
+    /// Sets a place aside, whether it is there or not: who comes later must do with what is left.
+    pub(crate) fn take(&mut self, need: Size) {
+        self.now = self.now.minus(need);
+        self.soon = self.soon.minus(need);
+    }
+}
+
+/// One pool while a plan is made.
+pub(crate) struct PoolRoom<'a> {
+    pub(crate) pool: &'a Pool,
+    /// Machines with a row, and those begun in this plan.
+    pub(crate) now: u32,
+    /// The same without the stopping ones, and with those that this plan waits for.
+    pub(crate) soon: u32,
+    /// What its machines take of the host.
+    pub(crate) used: Size,
+    /// Machines that may still be begun under the pool's pace.
+    pub(crate) starts: u32,
+    /// Idle machines that no waiting job needs; the first is the first to go.
+    pub(crate) spare: Vec<&'a Machine>,
+    /// Waiting jobs without a machine, by shape.
+    pub(crate) unmet: Vec<Unmet<'a>>,
+}
+
+/// Waiting jobs of one shape that no idle machine will take.
+pub(crate) struct Unmet<'a> {
+    pub(crate) shape: &'a Shape,
+    pub(crate) jobs: u32,
+    /// Machines of this shape that the pool has or will have, to be fair between shapes.
+    pub(crate) machines: u32,
+}
+
+impl PoolRoom<'_> {
+    pub(crate) const fn below_max_now(&self) -> bool {
+        self.now < self.pool.max
+    }
+
+    pub(crate) const fn below_max_soon(&self) -> bool {
+        self.soon < self.pool.max
+    }
+
+    /// Idle machines of the pool's own shape that no job needs, fresh enough to count as warm.
+    pub(crate) fn warm(&self) -> u32 {
+        count(self.spare.iter().filter(|machine| machine.shape == self.pool.shape && !self.is_stale(machine)))
+    }
+
+    /// Past the pool's idle deadline.
+    pub(crate) fn is_stale(&self, machine: &Machine) -> bool {
+        !self.pool.idle_deadline.is_zero()
+            && machine.state == MachineState::Ready
+            && machine.in_state >= self.pool.idle_deadline
+    }
+}
+
+pub(crate) fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+/// The order in which idle machines go: the least advanced first, of equals the newest.
+pub(crate) fn first_to_go(machine: &Machine) -> (MachineState, std::time::Duration, String) {
+    (machine.state, machine.age, machine.id.to_string())
+}
