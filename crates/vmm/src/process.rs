@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -66,11 +67,22 @@ impl Process {
 
     /// Returns when the process has ended; the kernel makes the pidfd readable then. A child is reaped.
     pub(crate) async fn ended(&self) -> ExitCause {
-        // An error here would mean that the runtime is shutting down or the descriptor broken; the question that
-        // matters is answered below either way.
+        // An error here would mean that the runtime is shutting down, and then nobody listens.
         if self.pidfd.readable().await.is_err() {
             return ExitCause::Unknown;
         }
+        self.reap()
+    }
+
+    /// Returns when the process has ended, leaving its status to whoever watches it; a child that nobody watches is
+    /// reaped a little later.
+    pub(crate) async fn gone(&self) {
+        let _ = self.pidfd.readable().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        self.reap();
+    }
+
+    fn reap(&self) -> ExitCause {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match rustix::process::waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options) {
             Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {

@@ -1,5 +1,7 @@
 //! Real machines under TCG: their start, their ends, and what is left afterwards.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod guest;
 
 use std::fs;
@@ -176,21 +178,23 @@ async fn disks_port_and_network_card_are_what_was_asked_for() {
     .unwrap();
 }
 
-#[tokio::test]
-async fn a_machine_outlives_its_server_and_is_adopted() {
-    let guest = Guest::new("echo").await;
-    // The first server: a runtime of its own, gone without any goodbye.
+/// Starts the machine on a runtime of its own that is gone afterwards, without any goodbye.
+async fn by_a_server_that_dies(guest: &Guest) -> ProcessRecord {
     let spec = guest.spec.clone();
-    let record = std::thread::spawn(move || {
+    let server = move || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let record = runtime.block_on(async { *booted(&*qemu(), &spec).await.process() });
         runtime.shutdown_background();
         record
-    })
-    .join()
-    .unwrap();
+    };
+    tokio::task::spawn_blocking(server).await.unwrap()
+}
 
+#[tokio::test]
+async fn a_machine_outlives_its_server_and_is_adopted() {
+    let guest = Guest::new("echo").await;
+    let record = by_a_server_that_dies(&guest).await;
     let qemu = qemu();
     let (id, run_dir) = (&guest.spec.id, &guest.spec.run_dir);
     let other = ProcessRecord { start_ticks: record.start_ticks + 1, ..record };
@@ -233,6 +237,20 @@ async fn a_process_without_a_record_is_swept_twice() {
 
 #[tokio::test]
 async fn a_flooded_console_stays_bounded_with_and_without_a_server() {
+    let guest = Guest::new("flood").await;
+    let record = by_a_server_that_dies(&guest).await;
+    let console = guest.spec.run_dir.join("console.log");
+    let size = || fs::metadata(&console).map_or(0, |meta| meta.len());
+    let before = size();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(size(), before, "without a server nothing grows");
+    let vm = qemu().adopt(&guest.spec.id, &guest.spec.run_dir, &record).await.unwrap().expect("it runs on");
+    wait_for("the console to be recorded again", || {
+        (size() > before + 1024 || size() < before).then_some(())
+    })
+    .await;
+    vm.kill().await.unwrap();
+
     let (qemu, guest) = (qemu(), Guest::new("flood").await);
     let vm = booted(&*qemu, &guest.spec).await;
     let size = || fs::metadata(vm.console()).map_or(0, |meta| meta.len());

@@ -21,6 +21,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
@@ -130,6 +131,7 @@ pub async fn prepare(
     .await
     .map_err(|_| BootError::Interrupted)??;
     made.insert(key, files.clone());
+    remove_unused(dir, &made.values().cloned().collect::<Vec<_>>());
     Ok(files)
 }
 
@@ -182,10 +184,8 @@ fn short_hash(parts: &[&[u8]]) -> String {
     })
 }
 
-/// Writes beside the target, syncs, renames. A temporary file that a crash leaves is removed by the next
-/// [`prepare`] that makes something.
+/// Writes beside the target, syncs, renames.
 fn publish(dir: &Path, path: &Path, content: &[u8]) -> Result<(), BootError> {
-    remove_abandoned(dir);
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir)?;
         file.write_all(content)?;
@@ -199,12 +199,19 @@ fn publish(dir: &Path, path: &Path, content: &[u8]) -> Result<(), BootError> {
 
 const TEMPORARY: &str = ".making-";
 
-fn remove_abandoned(dir: &Path) {
-    const OLD: std::time::Duration = std::time::Duration::from_secs(3600);
+/// Removes what earlier kernels and agents and crashes have left for more than a day. A file that is in use
+/// elsewhere after all is made again when it is asked for; a running machine has read its own already.
+fn remove_unused(dir: &Path, used: &[BootFiles]) {
+    const OLD: Duration = Duration::from_secs(24 * 3600);
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) && old().is_some_and(|age| age > OLD) {
-            let _ = std::fs::remove_file(entry.path());
+        let (path, name) = (entry.path(), entry.file_name());
+        let ours = ["kernel-", "initramfs-", TEMPORARY].iter().any(|p| name.to_string_lossy().starts_with(p));
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if ours
+            && !used.iter().any(|files| files.kernel == path || files.initrd == path)
+            && age().is_some_and(|age| age > OLD)
+        {
+            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -232,6 +239,24 @@ mod tests {
         std::fs::remove_file(&second.initrd).unwrap();
         assert_eq!(prepare(&boot, &kernel, None, &agent).await.unwrap(), second);
         assert_eq!(std::fs::read_dir(&boot).unwrap().count(), 3, "kernel, two initramfs, nothing temporary");
+    }
+
+    #[tokio::test]
+    async fn old_versions_go_and_other_files_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kernel, agent) = (dir.path().join("vmlinux"), dir.path().join("agent"));
+        std::fs::write(&kernel, b"\x7fELF").unwrap();
+        std::fs::write(&agent, b"agent").unwrap();
+        for (name, days) in
+            [("initramfs-1.cpio", 2), ("kernel-1", 2), (".making-x", 2), ("kernel-2", 0), ("accel.json", 2)]
+        {
+            let file = std::fs::File::create(dir.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(days * 24 * 3600)).unwrap();
+        }
+        prepare(dir.path(), &kernel, None, &agent).await.unwrap();
+        let here = |name: &str| dir.path().join(name).exists();
+        assert!(!here("initramfs-1.cpio") && !here("kernel-1") && !here(".making-x"));
+        assert!(here("kernel-2") && here("accel.json"));
     }
 
     #[tokio::test]

@@ -119,14 +119,9 @@ impl Qemu {
         let opened = spawn::open(spec, files)?;
         let console = self.open_console(files, spec.console_max).await?;
         let user = User { uid: spec.uid, gid: accel::device_group(accel).unwrap_or(spec.gid) };
-        let binary = self.config.binary.clone();
-        let started =
-            tokio::task::spawn_blocking(move || spawn::start(&binary, &arguments, opened, user)).await;
-        let (mut child, log) = started.map_err(|_| VmmError::Timeout {
-            id: spec.id.clone(),
-            what: "start before the server stopped",
-            deadline: START_DEADLINE,
-        })??;
+        // Not on a thread of its own, although fork and exec take a millisecond or two: a caller that gives up and sweeps
+        // must find the process either marked or never to come.
+        let (mut child, log) = spawn::start(&self.config.binary, &arguments, opened, user)?;
         let pid = child.id();
         let failed = |source| VmmError::Process { action: "watch", pid, source };
         let Some(process) = Process::open(pid).map_err(failed)? else {
@@ -247,12 +242,10 @@ impl Vmm for Qemu {
         }
         let files = Files::of(&spec.run_dir);
         let result = self.launch(spec, &files).await;
-        if result.is_err() {
-            self.cgroups
-                .remove(&spec.id)
-                .await
-                .unwrap_or_else(|error| tracing::warn!(%error, "after a failed start"));
-            files.remove().unwrap_or_else(|error| tracing::warn!(%error, "after a failed start"));
+        if result.is_err()
+            && let Err(error) = self.sweep(&spec.run_dir, &spec.id, None).await
+        {
+            tracing::warn!(machine = %spec.id, %error, "something is left of a start that failed");
         }
         result
     }
@@ -292,7 +285,7 @@ impl Vmm for Qemu {
             let pid = process.record().pid;
             let failed = |source| VmmError::Process { action: "kill", pid, source };
             process.signal(Signal::KILL).map_err(failed)?;
-            tokio::time::timeout(SWEEP_DEADLINE, process.ended()).await.map_err(|_| VmmError::Timeout {
+            tokio::time::timeout(SWEEP_DEADLINE, process.gone()).await.map_err(|_| VmmError::Timeout {
                 id: id.clone(),
                 what: "go after SIGKILL",
                 deadline: SWEEP_DEADLINE,

@@ -185,6 +185,8 @@ mod tests {
     use super::*;
     use tokio::net::UnixListener;
 
+    static ENDLESS: [u8; LINE_MAX + 70_000] = [b' '; LINE_MAX + 70_000];
+
     async fn answer_with(script: &'static [u8]) -> Result<Qmp, QmpError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("qmp.sock");
@@ -204,20 +206,35 @@ mod tests {
         assert!(matches!(answer_with(b"{\"QMP\":{}}\n").await, Err(QmpError::Timeout(_))));
         assert!(matches!(answer_with(b"hello\n").await, Err(QmpError::Protocol("not JSON"))));
         assert!(matches!(answer_with(b"{}\n").await, Err(QmpError::Protocol("no greeting"))));
-        static ENDLESS: [u8; LINE_MAX + 70_000] = [b' '; LINE_MAX + 70_000];
         assert!(matches!(answer_with(&ENDLESS).await, Err(QmpError::Protocol("a line without end"))));
     }
 
     #[tokio::test]
-    async fn events_between_answers_are_kept_apart() {
-        let qmp = answer_with(
-            b"{\"QMP\":{}}\n{\"return\":{}}\n{\"event\":\"SHUTDOWN\",\"data\":{\"reason\":\"guest-reset\"}}\n{\"return\":{\"running\":true}}\n",
-        )
-        .await;
-        // The answer may be read before the command is sent; it is not mistaken for one then.
-        let qmp = qmp.unwrap();
-        let result = qmp.execute("query-status", Value::Null);
-        let _ = tokio::time::timeout(Duration::from_millis(200), result).await;
-        assert_eq!(qmp.shutdown_reason().as_deref(), Some("guest-reset"));
+    async fn events_and_refusals_are_kept_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("qmp.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let answers: [&[u8]; 3] = [
+            b"{\"return\":{}}\n",
+            b"{\"event\":\"SHUTDOWN\",\"data\":{\"reason\":\"guest-reset\"}}\n{\"return\":{\"running\":true}}\n",
+            b"{\"event\":\"SHUTDOWN\",\"data\":{\"reason\":\"host-qmp-quit\"}}\n{\"error\":{\"desc\":\"no\"}}\n",
+        ];
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"{\"QMP\":{}}\n").await.unwrap();
+            let mut command = [0; 1024];
+            for answer in answers {
+                assert!(stream.read(&mut command).await.unwrap() > 0);
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        let qmp = Qmp::connect(&path, Duration::from_secs(5)).await.unwrap();
+        let status = qmp.execute("query-status", Value::Null).await.unwrap();
+        assert_eq!(status["running"], true);
+        let error = qmp.execute("quit", Value::Null).await.unwrap_err();
+        assert_eq!(error.to_string(), "QEMU refused 'quit': no");
+        assert_eq!(qmp.shutdown_reason().as_deref(), Some("guest-reset"), "the first reason stands");
+        qmp.closed().await;
+        assert!(matches!(qmp.execute("quit", Value::Null).await, Err(QmpError::Closed)));
     }
 }

@@ -46,7 +46,8 @@ case $mode in
     echo written | dd of=/dev/vdb bs=512 seek=3 conv=notrunc,sync 2>/dev/null && sync
     echo stolen | dd of=/dev/vda bs=512 conv=notrunc,sync 2>&1 | tail -1
     echo "DEVICES DONE"; sleep 1000;;
-  echo) exec 3<>/dev/vport0p1; while read -r word <&3; do echo "guest got $word" >&3; done;;
+  # Without a host at the other end reading says "end of file".
+  echo) exec 3<>/dev/vport0p1; while :; do if read -r word <&3; then echo "guest got $word" >&3; else sleep 0.1; fi; done;;
   flood) while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done;;
   *) sleep 1000;;
 esac
@@ -161,10 +162,12 @@ pub(crate) async fn booted(vmm: &dyn Vmm, spec: &VmSpec) -> Vm {
 
 fn id() -> MachineId {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let [a, b, c, d] = COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos().to_le_bytes();
-    let [p, q, ..] = std::process::id().to_le_bytes();
-    MachineId::from_random([a, b ^ c ^ d, p, q, now[0], now[1], now[2], now[3]])
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
+    let mut random = [0; 8];
+    random[..2].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes()[..2]);
+    random[2..4].copy_from_slice(&std::process::id().to_le_bytes()[..2]);
+    random[4..].copy_from_slice(&now.to_le_bytes());
+    MachineId::from_random(random)
 }
 
 async fn boot_files(dir: &Path) -> BootFiles {
@@ -176,9 +179,8 @@ async fn boot_files(dir: &Path) -> BootFiles {
     let modules = versions.map(|entry| entry.unwrap().path()).next().expect("a kernel version");
     let busybox = Path::new("/usr/bin/busybox");
     assert!(busybox.exists(), "busybox-static is needed: 'make setup' installs it");
-    // Shared by all tests of this process: 50 MB of kernel need not be unpacked for each.
-    let shared =
-        std::env::temp_dir().join(format!("fireactions-vmm-test-{}", rustix::process::geteuid().as_raw()));
+    // Shared by all tests: 50 MB of kernel need not be unpacked for each.
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
     let mut files = boot::prepare(&shared, &kernel.join("vmlinuz"), Some(&modules), busybox).await.unwrap();
     let initrd = dir.join("initramfs.cpio");
     let mut bytes = std::fs::read(&files.initrd).unwrap();
