@@ -152,7 +152,9 @@ async fn tell(forge: &dyn Forge, job: &JobId, machine: &MachineId, report: &Repo
     .await;
     match told {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%machine, %job, %error, "the forge refused the job's result"),
+        Ok(Err(error)) => {
+            tracing::error!(%machine, %job, %error, "the forge refused the job's result");
+        }
         Err(_) => {
             tracing::error!(%machine, %job, "the forge could not be told the job's result in {REPORT_DEADLINE:?}")
         }

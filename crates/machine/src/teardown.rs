@@ -56,6 +56,12 @@ pub(crate) async fn teardown(
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
     record.phase(Phase::Teardown);
+    if let Some(job) = record.view().job.clone() {
+        let told = timeout(STEP_DEADLINE, parts.forge.undone(&job, record.id(), &record.phases())).await;
+        if !matches!(told, Ok(Ok(()))) {
+            tracing::debug!(%job, "the forge did not take the teardown's time");
+        }
+    }
 }
 
 /// Process, sockets, cgroup, tap, rules, directory: gone, whether or not they were ever there.

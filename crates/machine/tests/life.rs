@@ -1,6 +1,9 @@
 //! A machine's whole life for real: a microVM under emulation, a tap and rules in a network namespace of the test's
 //! own, a job of the built-in queue, and nothing left.
 
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,7 +67,7 @@ impl World {
             .join("../../target/x86_64-unknown-linux-gnu/agent/fireactions-agent");
         assert!(agent.is_file(), "{} is not there: run `make agent`", agent.display());
         let (events, _) = broadcast::channel::<Event>(1024);
-        let store = Store::open(&dir.path().join("state")).unwrap();
+        let store = Store::open(dir.path().join("state")).unwrap();
         let images = Images::open(&at("images"), ImagesConfig::default()).unwrap();
         let network = Network::ensure(NetConfig::default()).await.unwrap();
         let forge = LocalForge::new(store.clone(), events.clone(), LocalConfig::default()).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{JobId, MachineId, Output, PoolName, PoolSpec, Report, Shape, Work};
+use crate::{JobId, MachineId, Output, PhaseTimes, PoolName, PoolSpec, Report, Shape, Work};
 
 /// Jobs that wait for a pool now, by the shape of machine they need. Level-triggered: a full count each time,
 /// never a difference.
@@ -80,4 +80,11 @@ pub trait Forge: Send + Sync {
 
     /// How it went. Idempotent: after a crash it is told again.
     async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError>;
+
+    /// The machine that had the job is undone: its phases are complete now, teardown included. A hint for the
+    /// record; forges without one need not care.
+    async fn undone(&self, job: &JobId, machine: &MachineId, phases: &PhaseTimes) -> Result<(), ForgeError> {
+        let _ = (job, machine, phases);
+        Ok(())
+    }
 }

@@ -80,7 +80,7 @@ pub fn archive(layers: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn header(kind: tar::EntryType, mode: u32, owner: u64) -> tar::Header {

@@ -140,11 +140,11 @@ pub(super) async fn vmm(config: &Config, settings: &Settings) -> anyhow::Result<
     let boot = boot::prepare(&settings.boot_dir, kernel, modules, &settings.agent)
         .await
         .context("the guest's boot files could not be made")?;
-    let binary = config.vmm.qemu_binary.0.clone();
-    let choice = accel::choose(want, Path::new(&binary), &boot, &settings.boot_dir).await;
+    let binary = config.vmm.qemu_binary.as_path().to_path_buf();
+    let choice = accel::choose(want, &binary, &boot, &settings.boot_dir).await;
     tracing::info!(accel = ?choice.accel, "accelerator: {}", choice.why);
     let qemu = Qemu::new(QemuConfig {
-        binary: PathBuf::from(binary),
+        binary,
         cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
         ..QemuConfig::new(choice.clone())
     });

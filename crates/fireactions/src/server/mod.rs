@@ -5,6 +5,7 @@ mod engine;
 mod housekeeping;
 mod listen;
 mod logging;
+mod overrides;
 
 use std::sync::Arc;
 
@@ -68,12 +69,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let stopping = CancellationToken::new();
     let budget = config.budget(&host);
-    let (controller, pools) = Controller::new(
+    let (saved, kept) = overrides::load(&store).await.context("what operators changed on pools could not be read")?;
+    let controller = Controller::new(
         Arc::new(forge.clone()) as Arc<dyn Forge>,
         Arc::new(machines.clone()),
         config.pools(),
-        Budget { vcpus: budget.vcpus, memory_mib: budget.memory_mib, machine_overhead_mib: budget.machine_overhead_mib },
-    );
+        Budget {
+            vcpus: budget.vcpus,
+            memory_mib: budget.memory_mib,
+            machine_overhead_mib: budget.machine_overhead_mib,
+        },
+    )
+    .with_overrides(&saved, kept);
+    let pools = controller.handle();
     let controlling = tokio::spawn(controller.run(stopping.clone()));
     let keeping = tokio::spawn(housekeeping::run(
         forge.clone(),

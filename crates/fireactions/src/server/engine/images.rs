@@ -79,8 +79,9 @@ pub(super) async fn remove(images: &Images, store: &Store, what: &str) -> Result
     images.remove(what, &used).await.map_err(|error| {
         let text = error.to_string();
         match error {
-            ImageError::InUse { .. } => Fault::conflict(text),
-            ImageError::NotStored { .. } => Fault::not_found(text).hint("see `fireactions image list`"),
+            ImageError::InUse(_) => Fault::conflict(text),
+            ImageError::Unknown(_) => Fault::not_found(text),
+            ImageError::Ambiguous(_) => Fault::invalid(text),
             _ => Fault::internal(text),
         }
     })
@@ -93,5 +94,5 @@ pub(super) async fn gc(images: &Images, store: &Store, request: GcRequest) -> Re
     };
     let used = in_use(store).await?;
     let report = images.gc(policy, &used).await.map_err(|e| fault(&e))?;
-    Ok(GcReport { removed: report.removed, freed: report.freed, left: report.left })
+    Ok(GcReport { removed: report.removed, freed: report.freed, left: report.kept })
 }

@@ -114,7 +114,7 @@ impl Engine for ServerEngine {
         if min > max {
             return Err(Fault::invalid(format!("min {min} is greater than max {max}")));
         }
-        self.pools.scale(name, min, max).await.map_err(|e| Fault::invalid(e.to_string()))
+        self.pools.scale(name, Some((min, max))).await.map_err(|e| Fault::invalid(e.to_string()))
     }
 
     async fn images(&self) -> Result<Vec<ImageView>> {

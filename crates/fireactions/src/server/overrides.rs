@@ -1,0 +1,28 @@
+//! What operators changed on pools, kept in the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fireactions_model::{PoolName, PoolOverride};
+use fireactions_pool::Overrides;
+use fireactions_store::{Store, StoreError};
+
+/// The store as the pools' memory.
+struct Kept(Store);
+
+#[async_trait]
+impl Overrides for Kept {
+    async fn save(&self, pool: &PoolName, changed: &PoolOverride) -> Result<(), String> {
+        self.0.set_pool(pool, changed.paused, changed.scale).await.map_err(|e| e.to_string())
+    }
+}
+
+/// What was changed before, and where further changes go.
+pub(super) async fn load(
+    store: &Store,
+) -> Result<(BTreeMap<PoolName, PoolOverride>, Arc<dyn Overrides>), StoreError> {
+    let saved = store.pools().await?;
+    let saved = saved.into_iter().map(|row| (row.name, PoolOverride { paused: row.paused, scale: row.scale }));
+    Ok((saved.collect(), Arc::new(Kept(store.clone()))))
+}
