@@ -22,7 +22,7 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 
 pub use error::ClientError;
-pub use exec::RemoteExec;
+pub use exec::{RemoteExec, RemoteInput, RemoteOutput};
 pub use jobs::LogEvent;
 
 /// The result of every call.

@@ -1,0 +1,47 @@
+//! How the command line reaches the server.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use fireactions_api::{Client, Target};
+
+/// Where a server listens unless it is told otherwise.
+const DEFAULT_SOCKET: &str = "/run/fireactions/api.sock";
+/// A token file that is larger is something else.
+const MAX_TOKEN: u64 = 4096;
+
+/// How to reach the server.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// Unix socket of the server
+    #[arg(long, global = true, value_name = "PATH", env = "FIREACTIONS_SOCKET", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// URL of the server, instead of a socket
+    #[arg(long, global = true, value_name = "URL", env = "FIREACTIONS_URL")]
+    pub url: Option<String>,
+    /// File with the bearer token for --url
+    #[arg(long, global = true, value_name = "FILE", env = "FIREACTIONS_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Makes the client. Nothing is sent yet.
+    pub fn open(&self) -> anyhow::Result<Client> {
+        let target = match &self.url {
+            Some(url) => Target::Url(url.clone()),
+            None => Target::Socket(self.socket.clone()),
+        };
+        let token = self.token_file.as_ref().map(read_token).transpose()?;
+        Ok(Client::new(target, token.as_deref())?)
+    }
+}
+
+fn read_token(path: &PathBuf) -> anyhow::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut text))
+        .with_context(|| format!("cannot read the token file {}", path.display()))?;
+    Ok(text)
+}

@@ -1,0 +1,67 @@
+//! `fireactions doctor`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use comfy_table::{Cell, Color};
+use fireactions_config::{Config, Host};
+use fireactions_fleet::doctor::{Report, Severity, Subject, examine};
+
+use super::{Ended, show};
+
+/// Where the server looks unless it is told otherwise.
+const USUAL_CONFIG: &str = "/etc/fireactions/config.yaml";
+
+/// Arguments.
+///
+/// Exits with 0 when all is well, 1 with warnings, 2 with errors.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration to check the host for [default: /etc/fireactions/config.yaml if it is there]
+    #[arg(long, value_name = "FILE", env = "FIREACTIONS_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    format: show::Format,
+}
+
+pub async fn run(args: &Args) -> Ended {
+    let config = match &args.config {
+        Some(file) => read(file)?,
+        None if Path::new(USUAL_CONFIG).exists() => read(Path::new(USUAL_CONFIG))?,
+        None => Config::default(),
+    };
+    let executable = std::env::current_exe().context("this program's own file cannot be found")?;
+    let agent = config.agent_beside(&executable);
+    let report = examine(&Subject { config, agent }).await;
+    show::write(args.format, &report, render)?;
+    Ok(match report.worst() {
+        Severity::Ok => ExitCode::SUCCESS,
+        Severity::Warning => ExitCode::from(1),
+        Severity::Error => ExitCode::from(2),
+    })
+}
+
+fn read(file: &Path) -> anyhow::Result<Config> {
+    Ok(fireactions_config::load_for(file, &Host::detect())?.config)
+}
+
+pub(super) fn render(report: &Report) -> String {
+    let mut table = show::table(["CHECK", "RESULT", "FOUND"]);
+    for finding in &report.findings {
+        let colour = match finding.severity {
+            Severity::Ok => Color::Green,
+            Severity::Warning => Color::Yellow,
+            Severity::Error => Color::Red,
+        };
+        table.add_row([
+            show::cell(finding.check),
+            Cell::new(finding.severity.as_str()).fg(colour),
+            show::cell(&finding.found),
+        ]);
+        if let Some(advice) = &finding.advice {
+            table.add_row([Cell::new(""), Cell::new(""), show::cell(format!("→ {advice}"))]);
+        }
+    }
+    show::finish(table)
+}

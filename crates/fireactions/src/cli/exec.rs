@@ -1,0 +1,36 @@
+//! `fireactions exec`.
+
+use fireactions_api::{Client, ExecRequest};
+
+use super::{Ended, machine, session, terminal};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Machine (or the beginning of its name, or its job)
+    #[arg(value_name = "VM")]
+    machine: String,
+    /// Give the program a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// User to run as; root when absent
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// Environment variable; NAME alone takes its value from here
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Program and arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+pub async fn run(client: &Client, args: Args) -> Ended {
+    let id = machine::find(client, &args.machine).await?;
+    let request = ExecRequest {
+        argv: args.command,
+        tty: if args.tty { Some(terminal::size()?) } else { None },
+        env: super::run::environment(&args.env)?,
+        user: args.user,
+    };
+    session::run(client, &id, request).await
+}

@@ -1,0 +1,188 @@
+//! `fireactions jobs`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use fireactions_api::{Client, JobFilter};
+use fireactions_model::{JobId, JobRecord, JobState, Outcome, Program};
+
+use super::follow::{self, Sink};
+use super::{Ended, show};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List jobs, newest first
+    List {
+        /// Only jobs that are not final
+        #[arg(long)]
+        active: bool,
+        /// Only jobs in this state
+        #[arg(long, value_name = "STATE", value_parser = parse_state)]
+        state: Option<JobState>,
+        /// At most this many
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        #[command(flatten)]
+        format: show::Format,
+    },
+    /// Show a job
+    Show {
+        /// Job
+        #[arg(value_name = "JOB")]
+        job: JobId,
+        #[command(flatten)]
+        format: show::Format,
+    },
+    /// End jobs
+    Cancel {
+        /// Jobs
+        #[arg(value_name = "JOB", required = true)]
+        jobs: Vec<JobId>,
+    },
+    /// Show a job's output
+    Logs {
+        /// Job
+        #[arg(value_name = "JOB")]
+        job: JobId,
+        /// Go on until the job ends
+        #[arg(short, long)]
+        follow: bool,
+    },
+}
+
+pub async fn run(client: &Client, args: Args) -> Ended {
+    match args.action {
+        Action::List { active, state, limit, format } => {
+            let jobs = client.jobs(&JobFilter { state, active, limit: Some(limit) }).await?;
+            show::write(format, jobs.as_slice(), render)?;
+        }
+        Action::Show { job, format } => {
+            let job = client.job(&job).await?;
+            show::write(format, &job, render_one)?;
+        }
+        Action::Cancel { jobs } => {
+            for job in jobs {
+                let job = client.cancel(&job).await?;
+                let how = if job.state.is_final() { job.state.as_str() } else { "being cancelled" };
+                show::line(&format!("{}: {how}\n", job.id))?;
+            }
+        }
+        Action::Logs { job, follow: true } => {
+            follow::follow(client, &job, &mut Sink::default(), |_| {}).await?;
+        }
+        Action::Logs { job, follow: false } => follow::present(client, &job, &mut Sink::default()).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+const STATES: [JobState; 8] = [
+    JobState::Queued,
+    JobState::Assigned,
+    JobState::Running,
+    JobState::Succeeded,
+    JobState::Failed,
+    JobState::Cancelled,
+    JobState::TimedOut,
+    JobState::Lost,
+];
+
+fn parse_state(text: &str) -> Result<JobState, String> {
+    STATES
+        .into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| format!("use one of {}", STATES.map(JobState::as_str).join(", ")))
+}
+
+pub(super) fn render(jobs: &[JobRecord]) -> String {
+    let mut table =
+        show::table(["JOB", "NAME", "STATE", "EXIT", "POOL", "MACHINE", "AGE", "TOOK", "PROGRAM"]);
+    for job in jobs {
+        table.add_row([
+            show::cell(&job.id),
+            show::maybe(job.spec.name.as_ref()),
+            show::job_state(job.state),
+            show::maybe(job.exit_code()),
+            show::maybe(job.pool.as_ref()),
+            show::maybe(job.machine.as_ref()),
+            show::cell(show::ago(job.queued_at)),
+            show::maybe(took(job)),
+            show::cell(short(&program(&job.spec.program), 40)),
+        ]);
+    }
+    show::finish(table)
+}
+
+fn took(job: &JobRecord) -> Option<String> {
+    let time = job.finished_at?.duration_since(job.started_at?);
+    u64::try_from(time.as_micros()).ok().map(show::micros)
+}
+
+fn program(program: &Program) -> String {
+    match program {
+        Program::Image { args } if args.is_empty() => "(the image's own)".to_owned(),
+        Program::Image { args } => format!("(the image's entrypoint) {}", args.join(" ")),
+        Program::Command { argv } => argv.join(" "),
+        Program::Script { text } => text.lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
+fn short(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
+}
+
+/// How a job ended, for people.
+pub(super) fn ending(job: &JobRecord) -> String {
+    match &job.outcome {
+        Some(Outcome::Exited { code }) => format!("exit code {code}"),
+        Some(Outcome::Signalled { signal }) => format!("killed by signal {signal}"),
+        Some(Outcome::TimedOut) => "killed at its deadline".to_owned(),
+        Some(Outcome::Cancelled) => "cancelled".to_owned(),
+        Some(Outcome::Lost { reason }) => format!("its machine was lost: {reason}"),
+        Some(Outcome::Unstartable { reason }) => format!("could not be started: {reason}"),
+        None => job.state.to_string(),
+    }
+}
+
+pub(super) fn render_one(job: &JobRecord) -> String {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let mut rows = vec![
+        ("Job", job.id.to_string()),
+        ("Name", or_none(job.spec.name.clone())),
+        ("State", job.state.to_string()),
+        ("Program", program(&job.spec.program)),
+        ("Image", or_none(job.spec.image.as_ref().map(ToString::to_string))),
+        ("Pool", or_none(job.pool.as_ref().map(ToString::to_string))),
+        ("Machine", or_none(job.machine.as_ref().map(ToString::to_string))),
+        ("Attempt", job.attempt.to_string()),
+        ("Queued", job.queued_at.to_string()),
+        ("Started", or_none(job.started_at.map(|time| time.to_string()))),
+        ("Finished", or_none(job.finished_at.map(|time| time.to_string()))),
+        ("Phases", show::phases(&job.phases)),
+    ];
+    if job.state.is_final() {
+        rows.push(("Ended", ending(job)));
+        rows.push((
+            "CPU",
+            format!("{} user, {} system", show::micros(job.usage.user_us), show::micros(job.usage.system_us)),
+        ));
+        rows.push(("Peak memory", show::bytes(job.usage.max_rss_kib.saturating_mul(1024))));
+        rows.push(("OOM kills", job.usage.oom_kills.to_string()));
+    } else if job.cancel_requested {
+        rows.push(("Cancelled", "asked for".to_owned()));
+    }
+    if let Some(reason) = &job.reason {
+        rows.push(("Reason", reason.clone()));
+    }
+    rows.extend(job.notes.iter().map(|note| ("Note", note.clone())));
+    show::rows(&rows)
+}

@@ -1,0 +1,28 @@
+//! `fireactions login`.
+
+use fireactions_api::{Client, ExecRequest};
+
+use super::{Ended, machine, session, terminal};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Machine (or the beginning of its name, or its job)
+    #[arg(value_name = "VM")]
+    machine: String,
+    /// User to be; root when absent
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+}
+
+pub async fn run(client: &Client, args: Args) -> Ended {
+    let id = machine::find(client, &args.machine).await?;
+    let term = std::env::var("TERM").ok().filter(|term| !term.is_empty());
+    let request = ExecRequest {
+        argv: Vec::new(),
+        tty: Some(terminal::size()?),
+        env: term.map(|term| ("TERM".to_owned(), term)).into_iter().collect(),
+        user: args.user,
+    };
+    session::run(client, &id, request).await
+}

@@ -1,0 +1,103 @@
+//! The command line: one file per subcommand, each with its arguments and what it does.
+
+mod completion;
+mod connection;
+mod copy;
+mod doctor;
+pub mod edge;
+mod exec;
+mod follow;
+mod image;
+mod jobs;
+mod login;
+mod logs;
+mod machine;
+mod man;
+mod pools;
+mod progress;
+mod ps;
+mod run;
+pub mod server;
+mod session;
+mod show;
+mod terminal;
+mod validate;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use connection::Connection;
+
+/// What a subcommand gives back: the exit code, or the error for the error edge.
+pub type Ended = anyhow::Result<ExitCode>;
+
+/// One job, one microVM.
+#[derive(Debug, Parser)]
+#[command(name = "fireactions", version, max_term_width = 100, propagate_version = false)]
+pub struct Cli {
+    /// How to reach the server.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Server(server::Args),
+    /// Check a configuration file
+    Validate(validate::Args),
+    /// Check this host and say what to do about what is missing
+    Doctor(doctor::Args),
+    /// Run a job in a microVM, stream its output and exit with its exit code
+    Run(Box<run::Args>),
+    /// Show, cancel and read jobs
+    Jobs(jobs::Args),
+    /// Show machines
+    Ps(ps::Args),
+    /// Show a machine's console
+    Logs(logs::Args),
+    /// Run a program in a machine
+    Exec(exec::Args),
+    /// Open a shell in a machine
+    Login(login::Args),
+    /// Show and change pools
+    Pools(pools::Args),
+    /// Show, pull and remove images
+    Image(image::Args),
+    /// Show the versions of this program and of the server
+    Version(version::Args),
+    /// Write completions for a shell to standard output
+    Completion(completion::Args),
+    /// Write the man pages into a directory
+    #[command(hide = true)]
+    Man(man::Args),
+}
+
+/// Runs everything but the server.
+pub async fn run(connection: Connection, command: Command) -> Ended {
+    match command {
+        Command::Server(_) => Err(anyhow::anyhow!("the server is started by the main program")),
+        Command::Validate(args) => validate::run(&args),
+        Command::Doctor(args) => doctor::run(&args).await,
+        Command::Run(args) => run::run(&connection.open()?, *args).await,
+        Command::Jobs(args) => jobs::run(&connection.open()?, args).await,
+        Command::Ps(args) => ps::run(&connection.open()?, &args).await,
+        Command::Logs(args) => logs::run(&connection.open()?, &args).await,
+        Command::Exec(args) => exec::run(&connection.open()?, args).await,
+        Command::Login(args) => login::run(&connection.open()?, args).await,
+        Command::Pools(args) => pools::run(&connection.open()?, args).await,
+        Command::Image(args) => image::run(&connection.open()?, args).await,
+        Command::Version(args) => version::run(&connection, &args).await,
+        Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! `fireactions pools`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use fireactions_api::{Client, ScaleRequest};
+use fireactions_model::{PoolName, PoolView};
+
+use super::{Ended, show};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List pools
+    List {
+        #[command(flatten)]
+        format: show::Format,
+    },
+    /// Show a pool
+    Show {
+        /// Pool
+        #[arg(value_name = "POOL")]
+        pool: PoolName,
+        #[command(flatten)]
+        format: show::Format,
+    },
+    /// Make no more machines and let idle ones go; running jobs go on
+    Pause {
+        /// Pool
+        #[arg(value_name = "POOL")]
+        pool: PoolName,
+    },
+    /// Make machines again
+    Resume {
+        /// Pool
+        #[arg(value_name = "POOL")]
+        pool: PoolName,
+    },
+    /// Change how many machines a pool has, until changed again
+    #[command(arg_required_else_help = true)]
+    Scale {
+        /// Pool
+        #[arg(value_name = "POOL")]
+        pool: PoolName,
+        /// Machines kept warm
+        #[arg(long, value_name = "N", required_unless_present = "max")]
+        min: Option<u32>,
+        /// Most machines at once
+        #[arg(long, value_name = "N")]
+        max: Option<u32>,
+    },
+}
+
+pub async fn run(client: &Client, args: Args) -> Ended {
+    match args.action {
+        Action::List { format } => {
+            let pools = client.pools().await?;
+            show::write(format, pools.as_slice(), render)?;
+        }
+        Action::Show { pool, format } => {
+            let pool = client.pool(&pool).await?;
+            show::write(format, &pool, render_one)?;
+        }
+        Action::Pause { pool } => {
+            let pool = client.pause_pool(&pool, true).await?;
+            show::line(&format!("{} is paused; running jobs go on\n", pool.name()))?;
+        }
+        Action::Resume { pool } => {
+            let pool = client.pause_pool(&pool, false).await?;
+            show::line(&format!("{} makes machines again\n", pool.name()))?;
+        }
+        Action::Scale { pool, min, max } => {
+            let pool = client.scale_pool(&pool, ScaleRequest { min, max }).await?;
+            let text =
+                format!("{} has {} to {} machines now\n", pool.name(), pool.min_runners, pool.max_runners);
+            show::line(&text)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn render(pools: &[PoolView]) -> String {
+    let mut table = show::table(["POOL", "MIN", "MAX", "MACHINES", "QUEUED", "IMAGE", "STATUS"]);
+    for pool in pools {
+        table.add_row([
+            show::cell(pool.name()),
+            show::cell(pool.min_runners),
+            show::cell(pool.max_runners),
+            show::cell(machines(pool)),
+            show::cell(pool.queued),
+            show::cell(&pool.spec.shape.image),
+            show::cell(status(pool)),
+        ]);
+    }
+    show::finish(table)
+}
+
+fn machines(pool: &PoolView) -> String {
+    let parts: Vec<String> = pool.machines.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+fn status(pool: &PoolView) -> String {
+    if pool.paused {
+        return "paused".to_owned();
+    }
+    match (&pool.backoff, &pool.waiting_for) {
+        (Some(backoff), _) => format!("waits after {} failures: {}", backoff.failures, backoff.reason),
+        (None, Some(why)) => why.clone(),
+        (None, None) => "active".to_owned(),
+    }
+}
+
+pub(super) fn render_one(pool: &PoolView) -> String {
+    let spec = &pool.spec;
+    let labels: Vec<&str> = spec.labels.iter().map(fireactions_model::Label::as_str).collect();
+    let rows = [
+        ("Pool", pool.name().to_string()),
+        ("Status", status(pool)),
+        ("Machines", machines(pool)),
+        ("Queued jobs", pool.queued.to_string()),
+        (
+            "Min, max",
+            format!(
+                "{}, {} (configured: {}, {})",
+                pool.min_runners, pool.max_runners, spec.min_runners, spec.max_runners
+            ),
+        ),
+        ("Labels", if labels.is_empty() { "none".to_owned() } else { labels.join(", ") }),
+        ("Image", spec.shape.image.to_string()),
+        (
+            "Machine",
+            format!(
+                "{} CPUs, {} MiB memory, {} MiB disk",
+                spec.shape.vcpus, spec.shape.memory_mib, spec.shape.disk_mib
+            ),
+        ),
+        ("Longest job", show::span(spec.deadlines.job)),
+    ];
+    show::rows(&rows)
+}
