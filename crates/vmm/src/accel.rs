@@ -204,7 +204,8 @@ async fn probe(
     };
     let ended = tokio::time::timeout(deadline, run).await;
     if ended.is_err() {
-        let _ = child.kill().await;
+        // The broken device may hold the process inside the host's kernel, where SIGKILL waits; this does not.
+        let _ = tokio::time::timeout(Duration::from_secs(1), child.kill()).await;
     }
     let spoke = printable(&said.0).contains("Linux version");
     match ended {
@@ -279,6 +280,22 @@ mod tests {
         if let Err(why) = answer {
             assert!(!why.is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_spins_for_ever_is_given_up_and_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("qemu");
+        let pid = dir.path().join("pid");
+        std::fs::write(&program, format!("#!/bin/sh\necho $$ > {}\nexec sleep 600\n", pid.display()))
+            .unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let started = Instant::now();
+        let why = probe(&program, &boot().kernel, 0, 0, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(why, "the guest did not print one line within 1s");
+        assert!(started.elapsed() < Duration::from_secs(3));
+        let pid = std::fs::read_to_string(pid).unwrap();
+        assert!(!Path::new("/proc").join(pid.trim()).exists());
     }
 
     #[tokio::test]
