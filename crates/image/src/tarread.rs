@@ -92,7 +92,8 @@ impl<R: Read> TarReader<R> {
         loop {
             self.skip_to(self.next)?;
             let Some(header) = self.header()? else { return Ok(None) };
-            let size = header.entry_size().map_err(|_| bad("an entry has no valid size"))?;
+            let size = number(&header.as_old().size, header.entry_size())
+                .map_err(|_| bad("an entry has no valid size"))?;
             self.next = padded_end(self.pos, size)?;
             match header.entry_type() {
                 EntryType::XHeader => {
@@ -203,7 +204,7 @@ impl<R: Read> TarReader<R> {
         };
         let size = match ext.size {
             Some(size) => size,
-            None => header.entry_size().map_err(|_| fail("no valid size"))?,
+            None => number(&header.as_old().size, header.entry_size()).map_err(|_| fail("no valid size"))?,
         };
         // Some writers put the target's size into a link's header; nothing but a file has content.
         let size = if kind == EntryKind::File { size } else { 0 };
@@ -220,24 +221,28 @@ impl<R: Read> TarReader<R> {
         if path.contains(&0) || link.contains(&0) {
             return Err(fail("its path has a NUL byte"));
         }
-        let id = |pax: Option<u64>, field: io::Result<u64>| -> Result<u32, ImageError> {
+        let id = |pax: Option<u64>, raw: &[u8], field: io::Result<u64>| -> Result<u32, ImageError> {
             let id = match pax {
                 Some(id) => id,
-                None => field.map_err(|_| fail("no valid owner"))?,
+                None => number(raw, field).map_err(|_| fail("no valid owner"))?,
             };
             u32::try_from(id).map_err(|_| fail("its owner is out of range"))
         };
         let mtime = match ext.mtime {
             Some(time) => u32::try_from(time.max(0)).unwrap_or(u32::MAX),
             // Times before 1970 are base-256 negative numbers, which read as nonsense: squashfs has none of them.
-            None => header.mtime().map_or(0, |time| u32::try_from(time).unwrap_or(0)),
+            None => match header.mtime() {
+                Ok(time) if i64::try_from(time).is_ok() => u32::try_from(time).unwrap_or(u32::MAX),
+                _ => 0,
+            },
         };
+        let fields = header.as_old();
         Ok(Entry {
             kind,
             link,
-            mode: header.mode().map_err(|_| fail("no valid mode"))? & 0o7777,
-            uid: id(ext.uid, header.uid())?,
-            gid: id(ext.gid, header.gid())?,
+            mode: number(&fields.mode, header.mode()).map_err(|_| fail("no valid mode"))? & 0o7777,
+            uid: id(ext.uid, &fields.uid, header.uid())?,
+            gid: id(ext.gid, &fields.gid, header.gid())?,
             mtime,
             xattrs: ext.xattrs,
             size,
@@ -249,6 +254,11 @@ impl<R: Read> TarReader<R> {
 
 fn bad(why: &str) -> ImageError {
     ImageError::malformed(format!("a layer's archive is broken: {why}"))
+}
+
+/// A numeric field; an empty one is zero, as every reader has it.
+fn number<T: Default>(raw: &[u8], parsed: io::Result<T>) -> io::Result<T> {
+    if raw.iter().all(|b| matches!(b, 0 | b' ')) { Ok(T::default()) } else { parsed }
 }
 
 fn padded_end(start: u64, size: u64) -> Result<u64, ImageError> {
