@@ -68,6 +68,7 @@ pub(crate) fn channel(stream: Stream) -> u8 {
 }
 
 /// The output of a channel.
+#[cfg(feature = "host")]
 pub(crate) fn output(channel: u8) -> Option<Stream> {
     match channel {
         1 => Some(Stream::Stdout),
@@ -113,6 +114,7 @@ impl Frame {
     }
 
     /// Offset and bytes of a `Job` frame.
+    #[cfg(feature = "host")]
     pub(crate) fn job(&self) -> Option<(u64, &[u8])> {
         let (offset, data) = self.body.split_first_chunk::<8>()?;
         Some((u64::from_le_bytes(*offset), data))

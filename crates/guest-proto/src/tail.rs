@@ -17,6 +17,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// An empty tail at this offset.
+    #[cfg(any(feature = "host", test))]
     pub(crate) fn at(start: u64) -> Self {
         Self { start, ..Self::default() }
     }
@@ -82,6 +83,7 @@ impl Tail {
     }
 
     /// Takes at most `max` bytes of one output from the front, with their offset.
+    #[cfg(any(feature = "host", test))]
     pub(crate) fn take(&mut self, max: usize) -> Option<(u64, Stream, Vec<u8>)> {
         let from = self.start;
         let (stream, data) = self.read(from, max)?;

@@ -1,6 +1,8 @@
 //! Guests that break the rules: each loses its link, with a word that says which rule, and costs the host no more
 //! than the bounded bytes it may hold.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are not seen as tests
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -139,7 +141,7 @@ async fn frames_that_are_none() {
 
     let not_json = verdict(|mut rogue, _| async {
         rogue.hello(GuestState::Idle).await;
-        rogue.frame(Kind::Control, 0, 0, &[b'['; 60_000]).await;
+        rogue.frame(Kind::Control, 0, 0, &vec![b'['; 60_000]).await;
         rogue
     });
     assert!(not_json.await.contains("not understood"));
@@ -156,7 +158,7 @@ async fn frames_that_are_none() {
 #[tokio::test]
 async fn an_answer_that_never_comes() {
     let rule = verdict(|mut rogue, _| async {
-        let noise = [1u8; 64 * 1024];
+        let noise = vec![1u8; 64 * 1024];
         let mut sent = 0;
         while sent <= 2 * MAX_STALE && rogue.raw(&noise).await {
             sent += noise.len();
@@ -274,7 +276,7 @@ async fn output_out_of_order_or_too_much() {
     let flood = verdict(|mut rogue, _| async {
         rogue.hello(running(0)).await;
         let mut sent = 0;
-        while rogue.job(sent, &[b'x'; 32 * 1024]).await {
+        while rogue.job(sent, &vec![b'x'; 32 * 1024]).await {
             sent += 32 * 1024;
             assert!(sent < 64 * JOB_WINDOW, "the host took {sent} bytes");
         }

@@ -96,7 +96,7 @@ impl Io {
         while let Some(frame) = self.decoder.next(&mut rest) {
             // A piece of an earlier session's frame is nothing to worry about: the next zero ended it.
             if let Ok(frame) = frame
-                && accept(&shared, &mut state, frame)
+                && accept(&shared, &mut state, &frame)
             {
                 // A session starts by ending what was under way, and nothing of an earlier one follows.
                 self.out = vec![0];
@@ -141,7 +141,7 @@ impl Io {
 }
 
 /// Acts on a frame; true when it started a session.
-fn accept(shared: &Arc<Shared>, state: &mut State, frame: Frame) -> bool {
+fn accept(shared: &Arc<Shared>, state: &mut State, frame: &Frame) -> bool {
     let current = state.nonce == Some(frame.nonce);
     match frame.kind {
         Kind::Control => match serde_json::from_slice::<HostMsg>(&frame.body) {

@@ -1,5 +1,5 @@
 //! A guest with an agent that does what it is told, and a channel to it that can be cut, delayed and garbled.
-#![allow(dead_code, unreachable_pub)] // each test binary uses a part
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
