@@ -82,4 +82,6 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Pools that get less than they want, with the most telling reason.
     pub waiting: BTreeMap<PoolName, Waiting>,
+    /// Pools and shapes with waiting jobs for which no machine was begun. Whoever observes next counts how long.
+    pub hungry: Vec<(PoolName, Shape)>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fireactions_model::{
     CreateError, Forge, MachineId, MachineState, MachineView, Machines, NewMachine, PoolName, PoolOverride,
-    PoolSpec, RetireError,
+    PoolSpec, RetireError, Shape,
 };
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -32,6 +32,8 @@ pub struct Timing {
     pub act_deadline: Duration,
     /// A ready machine that nobody needs goes after this.
     pub surplus_after: Duration,
+    /// Jobs that got no machine for this long come before all others.
+    pub patience: Duration,
 }
 
 impl Default for Timing {
@@ -43,6 +45,7 @@ impl Default for Timing {
             demand_keep: Duration::from_secs(60),
             act_deadline: Duration::from_secs(15),
             surplus_after: Duration::from_secs(60),
+            patience: Duration::from_secs(30),
         }
     }
 }
@@ -56,6 +59,8 @@ pub struct Controller {
     demand: ForgeDemand,
     /// Machines that were asked to go and still look idle: their views are behind.
     leaving: HashSet<MachineId>,
+    /// Since when jobs of a pool and shape get no machine.
+    hungry: BTreeMap<(PoolName, Shape), Timestamp>,
     closed: bool,
 }
 
@@ -76,6 +81,7 @@ impl Controller {
             timing,
             demand: ForgeDemand::new(timing.demand_deadline, timing.demand_keep),
             leaving: HashSet::new(),
+            hungry: BTreeMap::new(),
             closed: false,
         }
     }
@@ -144,6 +150,8 @@ impl Controller {
         let observed = self.observe(&views, now);
         let plan = plan(&observed);
         self.publish(&plan);
+        let before = std::mem::take(&mut self.hungry);
+        self.hungry = plan.hungry.iter().map(|key| (key.clone(), *before.get(key).unwrap_or(&now))).collect();
         for action in plan.actions {
             match action {
                 Action::Create { pool, shape } => self.create(NewMachine { pool, shape }).await,
@@ -172,6 +180,10 @@ impl Controller {
             age: since(view.created_at),
         });
         let machines = machines.collect();
+        let mut waited: BTreeMap<PoolName, BTreeMap<Shape, Duration>> = BTreeMap::new();
+        for ((pool, shape), then) in &self.hungry {
+            waited.entry(pool.clone()).or_default().insert(shape.clone(), since(*then));
+        }
         let mut entries = self.shared.entries();
         let pools = entries.iter_mut().map(|entry| {
             let mine = views.iter().filter(|view| view.pool == entry.spec.name);
@@ -186,12 +198,19 @@ impl Controller {
                 max,
                 paused: entry.changed.paused || self.closed,
                 demand,
+                waited: waited.remove(&entry.spec.name).unwrap_or_default(),
                 pace: entry.failures.pace(now),
                 idle_deadline: entry.spec.deadlines.idle,
             }
         });
         let pools = pools.collect();
-        Observed { budget: self.budget, pools, machines, surplus_after: self.timing.surplus_after }
+        Observed {
+            budget: self.budget,
+            pools,
+            machines,
+            surplus_after: self.timing.surplus_after,
+            patience: self.timing.patience,
+        }
     }
 
     /// Tells the handles why pools wait.

@@ -2,8 +2,9 @@
 //!
 //! 1. Idle machines of paused and removed pools go, and idle machines above a pool's maximum.
 //! 2. Waiting jobs get machines, one at a time, each time the pool with the lowest share of the host (within a
-//!    pool: the shape with the fewest machines). A job that does not fit keeps its place: who comes later only
-//!    gets what is left beside it, so that a large machine is not starved by small ones.
+//!    pool: the shape with the fewest machines). Jobs that waited longer than the patience come first. A job
+//!    that does not fit keeps its place: who comes later only gets what is left beside it. Both together keep
+//!    large machines from being starved by small ones.
 //! 3. Where a job does not fit even once the stopping machines are gone, spare idle machines go, first those of
 //!    the pool with the highest share. Jobs are worth more than warmth; warmth never displaces warmth.
 //! 4. What is left warms the pools up to their minimum, again the lowest share first.
@@ -13,7 +14,10 @@
 //! Machines with a job are never candidates. Stopping machines serve nobody, but hold their place on the host
 //! and in the pool until they are gone.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
+
+use std::time::Duration;
 
 use fireactions_model::{MachineId, MachineState, Shape};
 
@@ -71,6 +75,7 @@ impl<'a> Planner<'a> {
         let room = &mut self.pools[index];
         room.now += 1;
         room.soon += 1;
+        room.begun += 1;
         room.starts = room.starts.saturating_sub(1);
         room.used = room.used.plus(need);
         let pool = room.pool.name.clone();
@@ -116,23 +121,41 @@ impl<'a> Planner<'a> {
     /// Rules 2 and 3.
     fn serve(&mut self) {
         let mut done = vec![false; self.pools.len()];
+        let wanted: Vec<(usize, &Shape)> = (self.pools.iter().enumerate())
+            .filter(|(_, room)| room.pool.pace == Pace::Free)
+            .flat_map(|(index, room)| room.unmet.iter().map(move |unmet| (index, unmet.shape)))
+            .collect();
         while let Some(index) = self.neediest(|index, room| !done[index] && !room.unmet.is_empty()) {
             done[index] = !self.serve_one(index);
         }
+        for (index, shape) in wanted {
+            let name = &self.pools[index].pool.name;
+            let served = Action::Create { pool: name.clone(), shape: shape.clone() };
+            if !self.plan.actions.contains(&served) {
+                self.plan.hungry.push((name.clone(), shape.clone()));
+            }
+        }
     }
 
-    /// The pool with the lowest share that fulfils a condition; of equals, the first of the configuration.
+    /// Of the pools that fulfil a condition, the one whose jobs are overdue, or else the one with the lowest
+    /// share; of equals, the first of the configuration.
     fn neediest(&self, condition: impl Fn(usize, &PoolRoom<'_>) -> bool) -> Option<usize> {
-        (0..self.pools.len())
-            .filter(|index| condition(*index, &self.pools[*index]))
-            .min_by_key(|index| self.observed.budget.share(self.pools[*index].used))
+        (0..self.pools.len()).filter(|index| condition(*index, &self.pools[*index])).min_by_key(|index| {
+            let room = &self.pools[*index];
+            (Reverse(room.overdue(self.observed.patience)), self.observed.budget.share(room.used))
+        })
     }
 
     /// Serves one job of a pool. False when the pool is to be left alone in this plan.
     fn serve_one(&mut self, index: usize) -> bool {
+        let patience = self.observed.patience;
         let unmet = &mut self.pools[index].unmet;
         unmet.retain(|unmet| unmet.jobs > 0);
-        let Some(next) = unmet.iter_mut().min_by_key(|unmet| unmet.machines) else { return false };
+        let Some(next) =
+            unmet.iter_mut().min_by_key(|unmet| (Reverse(unmet.waited.max(patience)), unmet.machines))
+        else {
+            return false;
+        };
         let shape = next.shape;
         let need = self.observed.budget.need(shape);
         if !self.observed.budget.total().holds(need) {
@@ -142,6 +165,8 @@ impl<'a> Planner<'a> {
         }
         next.jobs -= 1;
         next.machines += 1;
+        // One machine ends the wait; the rest of these jobs stand in line like all others.
+        next.waited = Duration::ZERO;
         let room = &self.pools[index];
         if room.starts == 0 {
             // Also a pool that goes on one at a time reaches this after its one.
@@ -188,7 +213,7 @@ impl<'a> Planner<'a> {
         let mut victims = Vec::new();
         let mut room = self.host.soon;
         let mut order: Vec<&PoolRoom<'a>> = self.pools.iter().collect();
-        order.sort_by_key(|pool| std::cmp::Reverse(budget.share(pool.used)));
+        order.sort_by_key(|pool| Reverse(budget.share(pool.used)));
         for machine in order.iter().flat_map(|pool| pool.spare.iter().copied()) {
             if room.holds(need) {
                 break;
@@ -205,10 +230,10 @@ impl<'a> Planner<'a> {
 
     /// Rule 4.
     fn warm(&mut self) {
-        let mut begun = vec![0_u32; self.pools.len()];
+        let mut warming = vec![0_u32; self.pools.len()];
         let mut done = vec![false; self.pools.len()];
         while let Some(index) = self.neediest(|index, room| {
-            !done[index] && !room.pool.paused && room.warm().saturating_add(begun[index]) < room.pool.min
+            !done[index] && !room.pool.paused && room.warm().saturating_add(warming[index]) < room.pool.min
         }) {
             let room = &self.pools[index];
             let shape = &room.pool.shape;
@@ -221,7 +246,7 @@ impl<'a> Planner<'a> {
                 // At its maximum with working machines a pool has all it asked for.
                 None
             } else if self.host.now.holds(need) {
-                begun[index] += 1;
+                warming[index] += 1;
                 self.create(index, shape);
                 continue;
             } else {
@@ -242,7 +267,8 @@ impl<'a> Planner<'a> {
             let fresh = count(room.spare.iter().filter(ready));
             let crowded =
                 !room.below_max_now() || !self.host.now.holds(self.observed.budget.need(&room.pool.shape));
-            let changing = room.now != room.soon
+            let changing = room.begun > 0
+                || room.now != room.soon
                 || room.spare.iter().any(|machine| machine.state != MachineState::Ready);
             let stale: Vec<&Machine> =
                 room.spare.iter().copied().filter(|machine| room.is_stale(machine)).collect();
@@ -264,14 +290,16 @@ impl<'a> Planner<'a> {
             let own = count(room.spare.iter().filter(|machine| machine.shape == room.pool.shape));
             let mut surplus = own.saturating_sub(room.pool.min);
             let mut leaving = Vec::new();
+            // The surplus are the newest machines, not the ones that waited longest: as long as the newest came
+            // only lately, nothing was surplus for long.
             for machine in &room.spare {
-                if machine.state != MachineState::Ready || machine.in_state < self.observed.surplus_after {
-                    continue;
-                }
-                if machine.shape != room.pool.shape {
-                    leaving.push(*machine);
-                } else if surplus > 0 {
+                if machine.shape == room.pool.shape {
+                    if surplus == 0 {
+                        continue;
+                    }
                     surplus -= 1;
+                }
+                if machine.state == MachineState::Ready && machine.in_state >= self.observed.surplus_after {
                     leaving.push(*machine);
                 }
             }

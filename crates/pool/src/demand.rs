@@ -22,7 +22,8 @@ pub(crate) fn match_up<'a>(observed: &'a Observed, pool: &'a Pool) -> PoolRoom<'
         let waiting = idle.get(shape).map_or(0, |machines| count(machines.iter()));
         let machines = count(mine.iter().filter(|machine| machine.shape == *shape));
         if *jobs > waiting && !pool.paused {
-            unmet.push(Unmet { shape, jobs: jobs - waiting, machines });
+            let waited = pool.waited.get(shape).copied().unwrap_or_default();
+            unmet.push(Unmet { shape, jobs: jobs - waiting, machines, waited });
         }
     }
     for (shape, mut machines) in idle {
@@ -44,6 +45,7 @@ pub(crate) fn match_up<'a>(observed: &'a Observed, pool: &'a Pool) -> PoolRoom<'
         used: mine
             .iter()
             .fold(Size::default(), |sum, machine| sum.plus(observed.budget.need(&machine.shape))),
+        begun: 0,
         starts: match pool.pace {
             Pace::Free => u32::MAX,
             Pace::One => u32::from(!starting),

@@ -1,5 +1,6 @@
 //! What is seen: the whole input of a decision, as plain data.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fireactions_model::{Demand, MachineId, MachineState, PoolName, Shape};
@@ -18,6 +19,8 @@ pub struct Observed {
     /// A machine that nobody needs goes after it was ready for this long. Long enough that demand which comes
     /// and goes does not make and break machines.
     pub surplus_after: Duration,
+    /// Jobs that got no machine for this long come before all others, the longest waiting first.
+    pub patience: Duration,
 }
 
 /// One pool, as it is wanted now.
@@ -35,6 +38,8 @@ pub struct Pool {
     pub paused: bool,
     /// Jobs that wait now, by the shape they need.
     pub demand: Demand,
+    /// How long jobs of a shape have waited without a machine being begun for any of them. Absent is zero.
+    pub waited: BTreeMap<Shape, Duration>,
     /// How fast machines may be begun.
     pub pace: Pace,
     /// A ready machine is replaced after this; zero is never.

@@ -1,5 +1,7 @@
 //! The room on the host and in each pool, now and once everything that is stopping is gone.
 
+use std::time::Duration;
+
 use fireactions_model::{MachineState, Shape};
 
 use crate::budget::Size;
@@ -43,6 +45,8 @@ pub(crate) struct PoolRoom<'a> {
     pub(crate) soon: u32,
     /// What its machines take of the host.
     pub(crate) used: Size,
+    /// Machines begun in this plan.
+    pub(crate) begun: u32,
     /// Machines that may still be begun under the pool's pace.
     pub(crate) starts: u32,
     /// Idle machines that no waiting job needs; the first is the first to go.
@@ -57,6 +61,8 @@ pub(crate) struct Unmet<'a> {
     pub(crate) jobs: u32,
     /// Machines of this shape that the pool has or will have, to be fair between shapes.
     pub(crate) machines: u32,
+    /// How long none of these jobs got a machine.
+    pub(crate) waited: Duration,
 }
 
 impl PoolRoom<'_> {
@@ -73,6 +79,12 @@ impl PoolRoom<'_> {
         count(self.spare.iter().filter(|machine| machine.shape == self.pool.shape && !self.is_stale(machine)))
     }
 
+    /// The longest wait of its jobs, if that is longer than `patience`.
+    pub(crate) fn overdue(&self, patience: Duration) -> Duration {
+        let longest = self.unmet.iter().map(|unmet| unmet.waited).max().unwrap_or_default();
+        if longest >= patience { longest } else { Duration::ZERO }
+    }
+
     /// Past the pool's idle deadline.
     pub(crate) fn is_stale(&self, machine: &Machine) -> bool {
         !self.pool.idle_deadline.is_zero()
@@ -86,6 +98,6 @@ pub(crate) fn count<T>(items: impl Iterator<Item = T>) -> u32 {
 }
 
 /// The order in which idle machines go: the least advanced first, of equals the newest.
-pub(crate) fn first_to_go(machine: &Machine) -> (MachineState, std::time::Duration, String) {
+pub(crate) fn first_to_go(machine: &Machine) -> (MachineState, Duration, String) {
     (machine.state, machine.age, machine.id.to_string())
 }

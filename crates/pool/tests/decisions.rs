@@ -174,7 +174,7 @@ fn a_lowered_maximum_takes_idle_machines_only() {
     world.change(0, |_| true, MachineState::Busy);
     world.seen.pools[0].min = 0;
     world.seen.pools[0].max = 0;
-    assert_eq!(reasons(&world.act().actions), [Why::AboveMaximum; 4], "three warm ones and their fourth");
+    assert_eq!(reasons(&world.act().actions), [Why::AboveMaximum; 3]);
     assert_eq!(world.count(0, |machine| machine.state.is_busy()), 1);
 }
 
@@ -224,4 +224,37 @@ fn an_old_idle_machine_goes_first_where_there_is_no_room_beside_it() {
     assert_eq!(world.act().actions, []);
     world.advance();
     assert_eq!(creates(&world.act().actions), ["a"]);
+}
+
+/// Small and large jobs that never end coming: both get their turn, in one pool and in two.
+#[test]
+fn nobody_starves_when_jobs_never_end() {
+    let (small, large) = (shape(1, 512), shape(8, 512));
+    for two_pools in [true, false] {
+        for max in [1, 20] {
+            let mut pools = vec![pool("a", 0, max, small.clone())];
+            if two_pools {
+                pools.push(pool("b", 0, max, large.clone()));
+            }
+            let large_pool = usize::from(two_pools);
+            let mut world = World::new(budget(8, 64_000), pools);
+            let mut served = [0, 0];
+            for step in 0..400 {
+                world.seen.pools[0].demand.insert(small.clone(), 30);
+                world.seen.pools[large_pool].demand.insert(large.clone(), 30);
+                world.act();
+                world.wait(STEP);
+                world.advance();
+                world.assign();
+                for (kind, wanted) in [&small, &large].into_iter().enumerate() {
+                    let fresh = |machine: &&fireactions_pool::Machine| {
+                        machine.shape == *wanted && machine.state == MachineState::Starting
+                    };
+                    served[kind] += world.seen.machines.iter().filter(fresh).count();
+                }
+                world.change(step, |state| state == MachineState::Busy, MachineState::Stopping);
+            }
+            assert!(served.iter().all(|jobs| *jobs >= 5), "two pools: {two_pools}, max {max}: {served:?}");
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! A simulated host: machines boot, fail, take jobs and go as the plan says, step by step.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fireactions_model::{Demand, ImageRef, MachineId, MachineState, PoolName, Shape};
@@ -25,6 +28,7 @@ pub(crate) fn pool(name: &str, min: u32, max: u32, shape: Shape) -> Pool {
         max,
         paused: false,
         demand: Demand::new(),
+        waited: BTreeMap::new(),
         pace: Pace::Free,
         idle_deadline: Duration::ZERO,
     }
@@ -36,7 +40,13 @@ pub(crate) fn budget(vcpus: u32, memory_mib: u64) -> Budget {
 
 impl World {
     pub(crate) fn new(budget: Budget, pools: Vec<Pool>) -> Self {
-        let seen = Observed { budget, pools, machines: Vec::new(), surplus_after: SURPLUS_AFTER };
+        let seen = Observed {
+            budget,
+            pools,
+            machines: Vec::new(),
+            surplus_after: SURPLUS_AFTER,
+            patience: STEP * 3,
+        };
         Self { seen, next: 0 }
     }
 
@@ -55,6 +65,9 @@ impl World {
 
     /// Time goes on, and nothing else.
     pub(crate) fn wait(&mut self, time: Duration) {
+        for waited in self.seen.pools.iter_mut().flat_map(|pool| pool.waited.values_mut()) {
+            *waited += time;
+        }
         for machine in &mut self.seen.machines {
             machine.in_state += time;
             machine.age += time;
@@ -114,6 +127,12 @@ impl World {
     /// Plans, checks what must hold for every plan, and does it.
     pub(crate) fn act(&mut self) -> Plan {
         let plan = plan(&self.seen);
+        for pool in &mut self.seen.pools {
+            let before = std::mem::take(&mut pool.waited);
+            for (_, shape) in plan.hungry.iter().filter(|(name, _)| *name == pool.name) {
+                pool.waited.insert(shape.clone(), before.get(shape).copied().unwrap_or_default());
+            }
+        }
         let mut gone = Vec::new();
         for action in &plan.actions {
             match action {
