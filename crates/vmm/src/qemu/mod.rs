@@ -16,6 +16,7 @@ mod control;
 mod qmp;
 mod spawn;
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,11 +127,14 @@ impl Qemu {
         let failed = |source| VmmError::Process { action: "watch", pid, source };
         let Some(process) = Process::open(pid).map_err(failed)? else {
             // Ended within the millisecond: only an unusable program or a missing library does that.
-            let cause = child
-                .wait()
-                .ok()
-                .and_then(|status| status.code())
-                .map_or(ExitCause::Unknown, ExitCause::Code);
+            let cause = match child.wait() {
+                Ok(status) => match (status.code(), status.signal()) {
+                    (Some(code), _) => ExitCause::Code(code),
+                    (None, Some(signal)) => ExitCause::Signal(signal),
+                    (None, None) => ExitCause::Unknown,
+                },
+                Err(_) => ExitCause::Unknown,
+            };
             return Err(VmmError::Died { id: spec.id.clone(), cause, log: printable(&log.read()) });
         };
         let control =
