@@ -1,3 +1,5 @@
 //! What tests share: fakes for what cannot run in a test, and inputs that more than one crate needs.
 
 pub mod busybox;
+pub mod forge;
+pub mod machines;
