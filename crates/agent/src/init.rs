@@ -29,6 +29,7 @@ fn prepare() -> Result<(Cmdline, OwnedFd), String> {
     let scratch = root::assemble(&cmdline)?;
     root::switch()?;
     mounts::late(cmdline.init == InitMode::Agent);
+    mounts::prevent_thrashing();
     Ok((cmdline, scratch))
 }
 

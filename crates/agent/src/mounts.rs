@@ -56,6 +56,18 @@ pub(crate) fn late(keep_run: bool) {
     }
 }
 
+/// Lets a job that needs more memory than there is be killed within seconds.
+///
+/// Without swap the kernel otherwise frees and reads back the pages of running programs for minutes, makes "progress"
+/// by that, and kills nothing. Its remedy, where it has the multi-generational LRU (Linux 6.1, `admin-guide/mm/
+/// multigen_lru.rst`), is to keep what was used in the last `min_ttl_ms` or else to call the OOM killer.
+pub(crate) fn prevent_thrashing() {
+    let dir = Path::new("/sys/kernel/mm/lru_gen");
+    if std::fs::write(dir.join("enabled"), "y").is_ok() {
+        let _ = std::fs::write(dir.join("min_ttl_ms"), "1000");
+    }
+}
+
 fn make_tmp() -> io::Result<()> {
     for path in ["/tmp", "/var/tmp"] {
         if !Path::new(path).exists() {

@@ -72,7 +72,7 @@ async fn a_job_has_its_images_environment_and_leaves_nothing_running() {
         .unwrap()
         .map(|entry| entry.unwrap().path().unwrap().to_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names, ["out/", "out/file"]);
+    assert_eq!(names, ["out", "out/file"]);
     let missing = timeout(SOON, guest.link.get_tar("/no/such", &mut Vec::new(), 1 << 20)).await.unwrap();
     assert_eq!(missing, Err(LinkError::Guest("/no/such: No such file or directory (os error 2)".to_owned())));
     guest.power_off().await;
