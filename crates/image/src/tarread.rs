@@ -186,8 +186,8 @@ impl<R: Read> TarReader<R> {
             Ok((major, minor))
         };
         let kind = match header.entry_type() {
-            // Old archives mark directories by a slash only.
-            EntryType::Regular if path.ends_with(b"/") => EntryKind::Directory,
+            // Archives older than ustar mark directories by a slash only.
+            EntryType::Regular if path.ends_with(b"/") && header.as_bytes()[156] == 0 => EntryKind::Directory,
             EntryType::Regular | EntryType::Continuous => EntryKind::File,
             EntryType::Directory => EntryKind::Directory,
             EntryType::Symlink => EntryKind::Symlink,
