@@ -141,7 +141,20 @@ impl World {
         let port = self.port(slot, policy);
         self.attach(&port);
         let fd = self.host.run(|| open_tap(&port.tap)).expect("open tap");
+        self.await_carrier(&port.tap);
         (port, fd)
+    }
+
+    /// A bridge port forwards only some time after its tap was opened: the kernel tells the bridge of the
+    /// carrier from a work queue.
+    pub(crate) fn await_carrier(&self, tap: &str) {
+        for _ in 0..200 {
+            if self.host.sh(&format!("bridge link show dev {tap}")).contains("state forwarding") {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{tap} does not forward after 10 s");
     }
 
     pub(crate) fn guest(&self, slot: u32, policy: NetworkPolicy) -> Guest {
