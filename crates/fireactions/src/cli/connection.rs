@@ -13,21 +13,21 @@ const MAX_TOKEN: u64 = 4096;
 /// How to reach the server.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connection")]
-pub struct Connection {
+pub(crate) struct Connection {
     /// Unix socket of the server
     #[arg(long, global = true, value_name = "PATH", env = "FIREACTIONS_SOCKET", default_value = DEFAULT_SOCKET)]
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// URL of the server, instead of a socket
     #[arg(long, global = true, value_name = "URL", env = "FIREACTIONS_URL")]
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// File with the bearer token for --url
     #[arg(long, global = true, value_name = "FILE", env = "FIREACTIONS_TOKEN_FILE")]
-    pub token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 impl Connection {
     /// Makes the client. Nothing is sent yet.
-    pub fn open(&self) -> anyhow::Result<Client> {
+    pub(crate) fn open(&self) -> anyhow::Result<Client> {
         let target = match &self.url {
             Some(url) => Target::Url(url.clone()),
             None => Target::Socket(self.socket.clone()),

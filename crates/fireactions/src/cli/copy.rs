@@ -14,15 +14,15 @@ const MAX_FILES: usize = 4096;
 
 /// A local file and where it goes.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Copy {
+pub(crate) struct Copy {
     /// Local path.
-    pub source: PathBuf,
+    pub(crate) source: PathBuf,
     /// As the job's specification names it.
-    pub file: InputFile,
+    pub(crate) file: InputFile,
 }
 
 /// Every file that the arguments name, directories expanded.
-pub fn expand(arguments: &[String]) -> anyhow::Result<Vec<Copy>> {
+pub(crate) fn expand(arguments: &[String]) -> anyhow::Result<Vec<Copy>> {
     let mut copies = Vec::new();
     for argument in arguments {
         let (source, dest) = split(argument)?;

@@ -17,7 +17,7 @@ const USUAL_CONFIG: &str = "/etc/fireactions/config.yaml";
 ///
 /// Exits with 0 when all is well, 1 with warnings, 2 with errors.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Configuration to check the host for [default: /etc/fireactions/config.yaml if it is there]
     #[arg(long, value_name = "FILE", env = "FIREACTIONS_CONFIG")]
     config: Option<PathBuf>,
@@ -25,7 +25,7 @@ pub struct Args {
     format: show::Format,
 }
 
-pub async fn run(args: &Args) -> Ended {
+pub(crate) async fn run(args: &Args) -> Ended {
     let config = match &args.config {
         Some(file) => read(file)?,
         None if Path::new(USUAL_CONFIG).exists() => read(Path::new(USUAL_CONFIG))?,

@@ -14,18 +14,18 @@ const PIPE_CLOSED: u8 = 141;
 /// An error of the command line itself, with advice.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Advice {
+pub(crate) struct Advice {
     message: String,
     hint: String,
 }
 
 /// An error with what to do about it.
-pub fn advise(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+pub(crate) fn advise(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
     Advice { message: message.into(), hint: hint.into() }.into()
 }
 
 /// Writes `error` to standard error and gives the exit code for it.
-pub fn report(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::from(PIPE_CLOSED);
     }
@@ -36,7 +36,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The chain of causes on one line, each said once, then what to do next.
-pub fn render(error: &anyhow::Error) -> String {
+pub(crate) fn render(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let part = cause.to_string();

@@ -6,7 +6,7 @@ use super::{Ended, machine, session, terminal};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Machine (or the beginning of its name, or its job)
     #[arg(value_name = "VM")]
     machine: String,
@@ -24,7 +24,7 @@ pub struct Args {
     command: Vec<String>,
 }
 
-pub async fn run(client: &Client, args: Args) -> Ended {
+pub(crate) async fn run(client: &Client, args: Args) -> Ended {
     let id = machine::find(client, &args.machine).await?;
     let request = ExecRequest {
         argv: args.command,

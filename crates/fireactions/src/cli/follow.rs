@@ -16,7 +16,7 @@ const SLOWEST: Duration = Duration::from_secs(5);
 
 /// Standard output and error. When one of them is closed, what is for it is thrown away: a job goes on even if
 /// nobody reads it any more.
-pub struct Sink {
+pub(crate) struct Sink {
     stdout: Option<Stdout>,
     stderr: Option<Stderr>,
 }
@@ -52,7 +52,7 @@ async fn write(to: &mut Option<impl AsyncWrite + Unpin>, data: &[u8]) -> io::Res
 }
 
 /// Writes the log as it is now.
-pub async fn present(client: &Client, job: &JobId, sink: &mut Sink) -> anyhow::Result<()> {
+pub(crate) async fn present(client: &Client, job: &JobId, sink: &mut Sink) -> anyhow::Result<()> {
     let mut log = client.job_log(job, 0, false).await?;
     while let Some(event) = log.try_next().await? {
         if let LogEvent::Output(chunk) = event {
@@ -63,7 +63,7 @@ pub async fn present(client: &Client, job: &JobId, sink: &mut Sink) -> anyhow::R
 }
 
 /// Writes the log until the job is final and gives the job. `before` is called before each piece.
-pub async fn follow(
+pub(crate) async fn follow(
     client: &Client,
     job: &JobId,
     sink: &mut Sink,

@@ -14,7 +14,7 @@ use super::{Ended, show};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -62,7 +62,7 @@ enum Policy {
     IfNotPresent,
 }
 
-pub async fn run(client: &Client, args: Args) -> Ended {
+pub(crate) async fn run(client: &Client, args: Args) -> Ended {
     match args.action {
         Action::List { format } => {
             let images = client.images().await?;
@@ -79,8 +79,9 @@ pub async fn run(client: &Client, args: Args) -> Ended {
             })?;
         }
         Action::Remove { image } => {
-            let removed = client.remove_image(&image).await?;
-            show::line(&removed.iter().map(|digest| format!("removed {digest}\n")).collect::<String>())?;
+            for digest in client.remove_image(&image).await? {
+                show::line(&format!("removed {digest}\n"))?;
+            }
         }
         Action::Gc { max_size, unused_for, format } => {
             let request = GcRequest {

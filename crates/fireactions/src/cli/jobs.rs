@@ -11,7 +11,7 @@ use super::{Ended, show};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -57,7 +57,7 @@ enum Action {
     },
 }
 
-pub async fn run(client: &Client, args: Args) -> Ended {
+pub(crate) async fn run(client: &Client, args: Args) -> Ended {
     match args.action {
         Action::List { active, state, limit, format } => {
             let jobs = client.jobs(&JobFilter { state, active, limit: Some(limit) }).await?;

@@ -10,7 +10,7 @@ use super::{Ended, machine};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Machine (or the beginning of its name, or its job)
     #[arg(value_name = "VM")]
     machine: String,
@@ -22,7 +22,7 @@ pub struct Args {
     tail: Option<u64>,
 }
 
-pub async fn run(client: &Client, args: &Args) -> Ended {
+pub(crate) async fn run(client: &Client, args: &Args) -> Ended {
     let id = machine::find(client, &args.machine).await?;
     let mut console = client.console(&id, args.tail, args.follow).await?;
     let mut out = tokio::io::stdout();

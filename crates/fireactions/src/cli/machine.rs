@@ -6,7 +6,7 @@ use fireactions_model::{MachineId, MachineView};
 use super::edge::advise;
 
 /// The machine named by its id, the beginning of it, or the job that it runs.
-pub async fn find(client: &Client, text: &str) -> anyhow::Result<MachineId> {
+pub(crate) async fn find(client: &Client, text: &str) -> anyhow::Result<MachineId> {
     if let Ok(id) = MachineId::new(text) {
         return Ok(id);
     }

@@ -10,13 +10,13 @@ use super::{Cli, Ended};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Directory; made when absent
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
 
-pub fn run(args: &Args) -> Ended {
+pub(crate) fn run(args: &Args) -> Ended {
     let shown = args.directory.display();
     std::fs::create_dir_all(&args.directory).with_context(|| format!("cannot make {shown}"))?;
     clap_mangen::generate_to(Cli::command(), &args.directory)

@@ -4,7 +4,7 @@ mod completion;
 mod connection;
 mod copy;
 mod doctor;
-pub mod edge;
+pub(crate) mod edge;
 mod exec;
 mod follow;
 mod image;
@@ -17,7 +17,7 @@ mod pools;
 mod progress;
 mod ps;
 mod run;
-pub mod server;
+pub(crate) mod server;
 mod session;
 mod show;
 mod terminal;
@@ -28,26 +28,26 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use connection::Connection;
+pub(crate) use connection::Connection;
 
 /// What a subcommand gives back: the exit code, or the error for the error edge.
-pub type Ended = anyhow::Result<ExitCode>;
+pub(crate) type Ended = anyhow::Result<ExitCode>;
 
 /// One job, one microVM.
 #[derive(Debug, Parser)]
 #[command(name = "fireactions", version, max_term_width = 100, propagate_version = false)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// How to reach the server.
     #[command(flatten)]
-    pub connection: Connection,
+    pub(crate) connection: Connection,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the server
     Server(server::Args),
     /// Check a configuration file
@@ -80,7 +80,7 @@ pub enum Command {
 }
 
 /// Runs everything but the server.
-pub async fn run(connection: Connection, command: Command) -> Ended {
+pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
     match command {
         Command::Server(_) => Err(anyhow::anyhow!("the server is started by the main program")),
         Command::Validate(args) => validate::run(&args),

@@ -9,14 +9,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::show::clean;
 
 /// What goes on now, in one line that is taken away again.
-pub struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
     what: String,
 }
 
 impl Bar {
     /// Begins with a spinner.
-    pub fn new(what: &str) -> Self {
+    pub(crate) fn new(what: &str) -> Self {
         let target = if io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
         } else {
@@ -29,14 +29,14 @@ impl Bar {
     }
 
     /// Says something else.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         self.bar.unset_length();
         self.bar.set_style(style("{spinner} {msg} ({elapsed})"));
         self.bar.set_message(clean(text));
     }
 
     /// A step of a pull.
-    pub fn pull(&self, status: PullStatus, done: u64, total: Option<u64>) {
+    pub(crate) fn pull(&self, status: PullStatus, done: u64, total: Option<u64>) {
         let verb = match status {
             PullStatus::Resolving => "looking up",
             PullStatus::Pulling => "pulling",
@@ -47,7 +47,7 @@ impl Bar {
     }
 
     /// So many bytes of so many.
-    pub fn sized(&self, text: &str, done: u64, total: Option<u64>) {
+    pub(crate) fn sized(&self, text: &str, done: u64, total: Option<u64>) {
         if let Some(total) = total.filter(|total| *total > 0) {
             self.bar.set_length(total.max(done));
             self.bar.set_style(style("{spinner} {msg} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec}"));
@@ -60,7 +60,7 @@ impl Bar {
     }
 
     /// Takes the line away.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -9,12 +9,12 @@ use super::{Ended, show};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     format: show::Format,
 }
 
-pub async fn run(client: &Client, args: &Args) -> Ended {
+pub(crate) async fn run(client: &Client, args: &Args) -> Ended {
     let machines = client.machines().await?;
     show::write(args.format, machines.as_slice(), render)?;
     Ok(ExitCode::SUCCESS)

@@ -22,7 +22,7 @@ const MAX_SCRIPT: u64 = 512 * 1024;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Root image; the pool's own when absent
     #[arg(long, value_name = "REF")]
     image: Option<ImageRef>,
@@ -73,7 +73,7 @@ pub struct Args {
     command: Vec<String>,
 }
 
-pub async fn run(client: &Client, args: Args) -> Ended {
+pub(crate) async fn run(client: &Client, args: Args) -> Ended {
     // The codes of the job must not be mixed up with ours.
     match attempt(client, args).await {
         Ok(code) => Ok(code),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Configuration file
     #[arg(
         long,
@@ -12,5 +12,5 @@ pub struct Args {
         env = "FIREACTIONS_CONFIG",
         default_value = "/etc/fireactions/config.yaml"
     )]
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
 }

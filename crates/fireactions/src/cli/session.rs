@@ -15,7 +15,7 @@ use super::terminal::{self, Escape, Raw};
 use super::{Ended, show};
 
 /// Runs the program to its end and exits as it did.
-pub async fn run(client: &Client, id: &MachineId, request: ExecRequest) -> Ended {
+pub(crate) async fn run(client: &Client, id: &MachineId, request: ExecRequest) -> Ended {
     let tty = request.tty.is_some();
     let RemoteExec { input, output } = client.exec(id, &request).await?;
     let raw = if tty { Some(Raw::begin()?) } else { None };
@@ -32,7 +32,7 @@ pub async fn run(client: &Client, id: &MachineId, request: ExecRequest) -> Ended
 }
 
 /// An exit code as a process can have it.
-pub fn code(code: i32) -> ExitCode {
+pub(crate) fn code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }
 

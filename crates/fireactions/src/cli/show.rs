@@ -1,5 +1,6 @@
 //! How things are shown: tables and words for people, JSON for programs.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use serde::Serialize;
 
 /// For commands that can answer programs.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Format {
+pub(crate) struct Format {
     /// Write JSON, for programs
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Writes `value` as JSON, or else what `text` makes of it.
-pub fn write<T: Serialize + ?Sized>(
+pub(crate) fn write<T: Serialize + ?Sized>(
     format: Format,
     value: &T,
     text: impl FnOnce(&T) -> String,
@@ -30,20 +31,20 @@ pub fn write<T: Serialize + ?Sized>(
 }
 
 /// Writes text to standard output.
-pub fn line(text: &str) -> anyhow::Result<()> {
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
 }
 
 /// Writes a line for people to standard error, where it does not get between a job's output.
-pub fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     // Without standard error there is nobody to tell.
     let _ = writeln!(io::stderr().lock(), "fireactions: {}", clean(text));
 }
 
 /// A table without lines, as `ps` and `docker` write them.
-pub fn table<const N: usize>(header: [&str; N]) -> Table {
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     if colour_on_stdout() {
@@ -56,31 +57,42 @@ pub fn table<const N: usize>(header: [&str; N]) -> Table {
 }
 
 /// The table's text, without the blanks that it ends its lines with.
-pub fn finish(mut table: Table) -> String {
+pub(crate) fn finish(mut table: Table) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let mut text = String::new();
+    for line in table.lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 /// Names and values, one a line.
-pub fn rows(rows: &[(&str, String)]) -> String {
+pub(crate) fn rows(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 1;
-    rows.iter().map(|(name, value)| format!("{:width$} {}\n", format!("{name}:"), clean(value))).collect()
+    let mut text = String::new();
+    for (name, value) in rows {
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "{:width$} {}", format!("{name}:"), clean(value));
+    }
+    text
 }
 
 /// A cell of text that may come from anywhere.
-pub fn cell(text: impl ToString) -> Cell {
+#[allow(clippy::needless_pass_by_value, reason = "numbers and references alike")]
+pub(crate) fn cell(text: impl ToString) -> Cell {
     Cell::new(clean(&text.to_string()))
 }
 
 /// A cell of what may be absent.
-pub fn maybe(text: Option<impl ToString>) -> Cell {
+pub(crate) fn maybe(text: Option<impl ToString>) -> Cell {
     text.map_or_else(|| Cell::new("-"), cell)
 }
 
 /// A machine's state, coloured.
-pub fn machine_state(state: MachineState) -> Cell {
+pub(crate) fn machine_state(state: MachineState) -> Cell {
     let colour = match state {
         MachineState::Creating | MachineState::Booting | MachineState::Starting => Color::Yellow,
         MachineState::Ready | MachineState::Busy => Color::Green,
@@ -90,7 +102,7 @@ pub fn machine_state(state: MachineState) -> Cell {
 }
 
 /// A job's state, coloured.
-pub fn job_state(state: JobState) -> Cell {
+pub(crate) fn job_state(state: JobState) -> Cell {
     let colour = match state {
         JobState::Queued | JobState::Assigned | JobState::Running => Color::Yellow,
         JobState::Succeeded => Color::Green,
@@ -101,12 +113,12 @@ pub fn job_state(state: JobState) -> Cell {
 }
 
 /// True when standard output shows colours: it is a terminal, and `NO_COLOR` (no-color.org) is not set.
-pub fn colour_on_stdout() -> bool {
+pub(crate) fn colour_on_stdout() -> bool {
     io::stdout().is_terminal() && colour_wanted()
 }
 
 /// As [`colour_on_stdout`], for standard error.
-pub fn colour_on_stderr() -> bool {
+pub(crate) fn colour_on_stderr() -> bool {
     io::stderr().is_terminal() && colour_wanted()
 }
 
@@ -116,7 +128,7 @@ fn colour_wanted() -> bool {
 }
 
 /// Text without what would move the cursor or the reading direction.
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\t' => ' ',
@@ -128,12 +140,12 @@ pub fn clean(text: &str) -> String {
 }
 
 /// How long ago, in one unit.
-pub fn ago(then: Timestamp) -> String {
+pub(crate) fn ago(then: Timestamp) -> String {
     span(Duration::try_from(Timestamp::now().duration_since(then)).unwrap_or_default())
 }
 
 /// A time span in one unit, as `ps` shows ages.
-pub fn span(time: Duration) -> String {
+pub(crate) fn span(time: Duration) -> String {
     match time.as_secs() {
         secs @ 0..=119 => format!("{secs}s"),
         secs @ 120..=7199 => format!("{}m", secs / 60),
@@ -143,7 +155,7 @@ pub fn span(time: Duration) -> String {
 }
 
 /// A measured time with three digits.
-pub fn micros(micros: u64) -> String {
+pub(crate) fn micros(micros: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let seconds = micros as f64 / 1e6;
     match micros {
@@ -155,7 +167,7 @@ pub fn micros(micros: u64) -> String {
 }
 
 /// A size in binary units.
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
     let mut value = bytes as f64;
@@ -168,7 +180,7 @@ pub fn bytes(bytes: u64) -> String {
 }
 
 /// The phases on one line.
-pub fn phases(times: &PhaseTimes) -> String {
+pub(crate) fn phases(times: &PhaseTimes) -> String {
     let parts: Vec<String> = times.iter().map(|(phase, time)| format!("{phase} {}", micros(*time))).collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
 }

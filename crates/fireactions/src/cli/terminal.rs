@@ -8,7 +8,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use super::edge::advise;
 
 /// The terminal's size.
-pub fn size() -> anyhow::Result<WindowSize> {
+pub(crate) fn size() -> anyhow::Result<WindowSize> {
     if !io::stdin().is_terminal() {
         return Err(advise(
             "standard input is not a terminal",
@@ -22,13 +22,13 @@ pub fn size() -> anyhow::Result<WindowSize> {
 }
 
 /// Raw mode until dropped: every key goes to the guest, Ctrl-C included.
-pub struct Raw {
+pub(crate) struct Raw {
     before: Termios,
 }
 
 impl Raw {
     /// Begins raw mode.
-    pub fn begin() -> io::Result<Self> {
+    pub(crate) fn begin() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
         raw.make_raw();
@@ -46,7 +46,7 @@ impl Drop for Raw {
 
 /// Sees Ctrl-] pressed three times within a second: the way out of a session that answers no more.
 #[derive(Debug, Default)]
-pub struct Escape {
+pub(crate) struct Escape {
     presses: Vec<std::time::Instant>,
 }
 
@@ -54,7 +54,7 @@ impl Escape {
     const KEY: u8 = 0x1d;
 
     /// Looks at what was typed; true when it is time to leave.
-    pub fn typed(&mut self, bytes: &[u8], now: std::time::Instant) -> bool {
+    pub(crate) fn typed(&mut self, bytes: &[u8], now: std::time::Instant) -> bool {
         for byte in bytes {
             if *byte == Self::KEY {
                 self.presses.push(now);

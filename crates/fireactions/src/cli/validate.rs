@@ -9,7 +9,7 @@ use super::{Ended, show};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Configuration file
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -18,7 +18,7 @@ pub struct Args {
     any_host: bool,
 }
 
-pub fn run(args: &Args) -> Ended {
+pub(crate) fn run(args: &Args) -> Ended {
     let host = if args.any_host { Host::unknown() } else { Host::detect() };
     let loaded = fireactions_config::load_for(&args.file, &host)?;
     for warning in &loaded.warnings {

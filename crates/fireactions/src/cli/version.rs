@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     format: show::Format,
 }
@@ -26,7 +26,7 @@ struct Versions {
     unreachable: Option<String>,
 }
 
-pub async fn run(connection: &Connection, args: &Args) -> Ended {
+pub(crate) async fn run(connection: &Connection, args: &Args) -> Ended {
     let asked = async { anyhow::Ok(connection.open()?.version().await?) };
     let (server, unreachable) = match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(version)) => (Some(version), None),

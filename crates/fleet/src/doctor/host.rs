@@ -26,13 +26,13 @@ pub(super) fn cgroup() -> Finding {
 
 fn cgroup_at(mount: &Path) -> Finding {
     let wanted = ["memory", "pids", "cpu"];
-    let (version, has): (_, Vec<String>) = match fs::read_to_string(mount.join("cgroup.controllers")) {
-        Ok(list) => ("2", list.split_whitespace().map(str::to_owned).collect()),
-        Err(_) => {
+    let (version, has): (_, Vec<String>) =
+        if let Ok(list) = fs::read_to_string(mount.join("cgroup.controllers")) {
+            ("2", list.split_whitespace().map(str::to_owned).collect())
+        } else {
             let v1 = wanted.iter().filter(|name| mount.join(name).is_dir()).map(|name| (*name).to_owned());
             ("1", v1.collect())
-        }
-    };
+        };
     let missing: Vec<&str> = wanted.into_iter().filter(|name| !has.iter().any(|has| has == name)).collect();
     if missing.is_empty() {
         return Finding::ok("cgroup", format!("version {version} with memory, pids and cpu"));

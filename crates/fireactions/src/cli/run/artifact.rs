@@ -11,9 +11,9 @@ use futures::TryStreamExt;
 
 /// A guest path and where its archive goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Absolute guest path.
-    pub path: String,
+    pub(crate) path: String,
     dest: Option<PathBuf>,
 }
 
@@ -49,7 +49,7 @@ impl Wanted {
 }
 
 /// Fetches an archive; the file is there whole or not at all.
-pub async fn fetch(client: &Client, job: &JobId, index: usize, wanted: &Wanted) -> anyhow::Result<()> {
+pub(crate) async fn fetch(client: &Client, job: &JobId, index: usize, wanted: &Wanted) -> anyhow::Result<()> {
     let mut bytes = client.artifact(job, index).await?;
     let file = wanted.file();
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -10,7 +10,7 @@ use crate::cli::progress::Bar;
 use crate::cli::show;
 
 /// How watching ended.
-pub enum End {
+pub(crate) enum End {
     /// The job is final.
     Final(Box<JobRecord>),
     /// The user does not wait any longer.
@@ -18,7 +18,7 @@ pub enum End {
 }
 
 /// Streams until the job is final. The first Ctrl-C (or SIGTERM) cancels the job, the second stops waiting for its end.
-pub async fn to_the_end(client: &Client, job: JobRecord) -> anyhow::Result<End> {
+pub(crate) async fn to_the_end(client: &Client, job: JobRecord) -> anyhow::Result<End> {
     let id = job.id.clone();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
