@@ -1,6 +1,6 @@
 //! The jobs, what is expected of each, and the table.
 
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -87,15 +87,24 @@ pub fn run(args: &Args, server: &Server, targets: &Targets, watch: &mut Watch) -
         ensure!(Instant::now() < deadline, "the jobs did not end within {DEADLINE:?}");
         poll(server, watch, &mut jobs)?;
         if !visited && jobs[1].done {
-            // The host may reach the neighbour, and that ends it: so it was there all along.
-            let visitor = TcpStream::connect_timeout(&(address, NEIGHBOUR_PORT).into(), Duration::from_secs(5));
-            visitor.context("the neighbour does not answer the host: the isolation job proved nothing")?;
+            visit(server, &jobs[0].id, address)?;
             visited = true;
         }
         std::thread::sleep(Duration::from_millis(250));
     }
     std::thread::sleep(Duration::from_millis(500));
     jobs.iter().map(|job| finished(server, job)).collect()
+}
+
+/// Connects to the neighbour from inside its own machine, at the address that the intruder tried. That it answers
+/// shows that it was there all along, and ends it.
+fn visit(server: &Server, id: &str, address: Ipv4Addr) -> anyhow::Result<()> {
+    let record = server.json(&["jobs", "show", id])?;
+    let call = format!("nc -w 5 {address} {NEIGHBOUR_PORT} </dev/null");
+    let output = server.command().args(["exec", text(&record, "machine"), "--", "sh", "-c", &call]).output()?;
+    let answer = String::from_utf8_lossy(&output.stdout);
+    ensure!(answer.contains("neighbour"), "the neighbour did not answer itself ({answer:?}): the isolation job proved nothing");
+    Ok(())
 }
 
 fn source(inputs: &Path, prefix: &str) -> anyhow::Result<PathBuf> {
@@ -179,7 +188,7 @@ fn finished(server: &Server, job: &Job) -> anyhow::Result<Finished> {
 /// Job, result, exit code, seconds in each phase.
 pub fn print_table(results: &[Finished]) {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["job", "result", "exit", "expected"].into_iter().chain(PHASES));
     for result in results {
         let mut row = vec![

@@ -30,7 +30,7 @@ pub(super) async fn start(config: &Config, api: &Api) -> anyhow::Result<Listener
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).with_context(|| format!("directory {} could not be made", parent.display()))?;
     }
-    let group = config.api_socket_group.as_ref().map(|group| group.as_str());
+    let group = config.api_socket_group.as_ref().map(fireactions_config::GroupName::as_str);
     let socket = listen::bind_unix(&path, config.api_socket_mode.0, group).await?;
     let mut tasks =
         vec![tokio::spawn(listen::serve(socket, api.router(Auth::Socket), api.closing().clone()))];

@@ -29,7 +29,7 @@ use engine::ServerEngine;
 const EVENTS: usize = 4096;
 
 /// Runs the server until SIGTERM or SIGINT.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let host = Host::detect();
     let loaded = fireactions_config::load_for(&args.config, &host)?;
     let config = loaded.config;

@@ -34,7 +34,7 @@ fn a_job_that_takes_too_long_is_killed() {
 fn a_running_job_can_be_cancelled() {
     let world = World::start(Setup::default());
     let id = world.submit(&[], "echo begun; sleep 600");
-    world.wait_job(&id, &["running"], BOOT);
+    world.wait_log(&id, "begun", BOOT);
     assert!(world.cli(&["jobs", "cancel", &id]).status.success());
     let job = world.wait_job(&id, &["cancelled"], Duration::from_secs(20));
     assert_eq!(job["attempt"], 1);

@@ -20,13 +20,13 @@ static FREED: Condvar = Condvar::new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// What a test may set; the rest is the same for all.
-pub struct Setup {
+pub(crate) struct Setup {
     /// YAML of the `pools:` list.
-    pub pools: String,
+    pub(crate) pools: String,
     /// More YAML at top level.
-    pub more: String,
+    pub(crate) more: String,
     /// Shell run in the server's network namespace (and private mount namespace) before the server.
-    pub before: String,
+    pub(crate) before: String,
 }
 
 impl Default for Setup {
@@ -36,12 +36,12 @@ impl Default for Setup {
 }
 
 /// A pool of small machines with the test image. `more` is YAML indented by four.
-pub fn pool(name: &str, min: u32, max: u32, more: &str) -> String {
+pub(crate) fn pool(name: &str, min: u32, max: u32, more: &str) -> String {
     pool_of(name, min, max, &busybox::reference(), more)
 }
 
 /// The same with another image.
-pub fn pool_of(name: &str, min: u32, max: u32, image: &str, more: &str) -> String {
+pub(crate) fn pool_of(name: &str, min: u32, max: u32, image: &str, more: &str) -> String {
     format!(
         "  - name: {name}\n    min_runners: {min}\n    max_runners: {max}\n    disk_size_mib: 256\n    \
          runner:\n      image: {image}\n      labels: [{name}]\n    \
@@ -50,7 +50,7 @@ pub fn pool_of(name: &str, min: u32, max: u32, image: &str, more: &str) -> Strin
 }
 
 /// A running server and its directory. Ends the server, by force if need be, when dropped.
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
     cgroup: String,
     before: String,
@@ -58,7 +58,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn start(setup: Setup) -> Self {
+    pub(crate) fn start(setup: Setup) -> Self {
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         while *running >= AT_ONCE {
             running = FREED.wait(running).unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +86,7 @@ impl World {
     }
 
     /// Starts the server (again) and waits until it is ready.
-    pub fn boot(&mut self) {
+    pub(crate) fn boot(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
         let script = format!(
             "ip link set lo up && {{ {} ; }} && exec \"$0\" server --config \"$1\"",
@@ -113,38 +113,38 @@ impl World {
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// What the server logged, its last part.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let text = fs::read_to_string(self.path("server.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(80)..].join("\n")
     }
 
     /// A command of the command line, ready to be given arguments.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fireactions"));
         command.arg("--socket").arg(self.path("api.sock")).stdin(Stdio::null());
         command
     }
 
     /// Runs the command line to its end.
-    pub fn cli(&self, args: &[&str]) -> Output {
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
         self.command().args(args).output().unwrap()
     }
 
     /// Runs the command line, which must succeed, and returns its JSON.
-    pub fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         let output = self.cli(&[args, &["--json"]].concat());
         assert!(output.status.success(), "{args:?}: {}\n{}", text(&output.stderr), self.log());
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {}", text(&output.stdout)))
     }
 
     /// Queues a shell script as a job and returns its id.
-    pub fn submit(&self, options: &[&str], script: &str) -> String {
+    pub(crate) fn submit(&self, options: &[&str], script: &str) -> String {
         let args = [&["run", "--detach"], options, &["--", "sh", "-c", script]].concat();
         let output = self.cli(&args);
         assert!(output.status.success(), "submit: {}\n{}", text(&output.stderr), self.log());
@@ -153,20 +153,27 @@ impl World {
         id
     }
 
-    pub fn job(&self, id: &str) -> Value {
+    pub(crate) fn job(&self, id: &str) -> Value {
         self.json(&["jobs", "show", id])
     }
 
     /// Waits until the job is in one of the states; returns the job.
-    pub fn wait_job(&self, id: &str, states: &[&str], within: Duration) -> Value {
+    pub(crate) fn wait_job(&self, id: &str, states: &[&str], within: Duration) -> Value {
         self.wait(within, &format!("job {id} to be {states:?}"), || {
             let job = self.job(id);
             states.contains(&job["state"].as_str().unwrap()).then_some(job)
         })
     }
 
+    /// Waits until the job's output holds `wanted`.
+    pub(crate) fn wait_log(&self, id: &str, wanted: &str, within: Duration) {
+        self.wait(within, &format!("job {id} to print '{wanted}'"), || {
+            text(&self.cli(&["jobs", "logs", id]).stdout).contains(wanted).then_some(())
+        });
+    }
+
     /// Asks again and again until there is an answer.
-    pub fn wait<T>(&self, within: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&self, within: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + within;
         loop {
             if let Some(answer) = ask() {
@@ -177,12 +184,12 @@ impl World {
         }
     }
 
-    pub fn machines(&self) -> Vec<Value> {
+    pub(crate) fn machines(&self) -> Vec<Value> {
         self.json(&["ps"]).as_array().unwrap().clone()
     }
 
     /// The machine's VMM process, as soon as there is one.
-    pub fn machine_pid(&self, id: &str) -> i32 {
+    pub(crate) fn machine_pid(&self, id: &str) -> i32 {
         self.wait(Duration::from_secs(20), "a VMM process", || {
             let machines = self.machines();
             let machine = machines.iter().find(|m| m["id"] == id)?;
@@ -190,16 +197,16 @@ impl World {
         })
     }
 
-    pub fn server_pid(&self) -> i32 {
+    pub(crate) fn server_pid(&self) -> i32 {
         i32::try_from(self.server.as_ref().unwrap().id()).unwrap()
     }
 
-    pub fn signal_server(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal_server(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.server_pid()), signal).unwrap();
     }
 
     /// Waits for the server's end.
-    pub fn server_ended(&mut self, within: Duration) -> std::process::ExitStatus {
+    pub(crate) fn server_ended(&mut self, within: Duration) -> std::process::ExitStatus {
         let deadline = Instant::now() + within;
         let mut child = self.server.take().unwrap();
         loop {
@@ -212,7 +219,7 @@ impl World {
     }
 
     /// Stops the server by SIGTERM, which must end well, and proves that nothing is left.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.signal_server(nix::sys::signal::Signal::SIGTERM);
         let status = self.server_ended(Duration::from_secs(60));
         assert!(status.success(), "server: {status:?} signal {:?}\n{}", status.signal(), self.log());
@@ -221,7 +228,7 @@ impl World {
 
     /// No process, directory, mount or cgroup of this server's machines. (Taps and rules went with its namespace;
     /// that they go one by one is proved by [`Self::links`].)
-    pub fn assert_nothing_left(&self) {
+    pub(crate) fn assert_nothing_left(&self) {
         assert_eq!(processes_naming(self.dir.path()), Vec::<String>::new(), "processes are left\n{}", self.log());
         let run: Vec<_> = fs::read_dir(self.path("state/run")).unwrap().map(|e| e.unwrap().path()).collect();
         assert!(run.is_empty(), "run directories are left: {run:?}\n{}", self.log());
@@ -231,13 +238,13 @@ impl World {
     }
 
     /// Runs a command in the server's network namespace.
-    pub fn in_namespace(&self, command: &[&str]) -> Output {
+    pub(crate) fn in_namespace(&self, command: &[&str]) -> Output {
         let pid = self.server_pid().to_string();
         Command::new("nsenter").args(["-t", &pid, "-n"]).args(command).output().unwrap()
     }
 
     /// Names of the machines' taps.
-    pub fn taps(&self) -> Vec<String> {
+    pub(crate) fn taps(&self) -> Vec<String> {
         let output = self.in_namespace(&["ip", "-o", "link"]);
         let names = text(&output.stdout);
         names
@@ -249,7 +256,7 @@ impl World {
     }
 
     /// The whole rule set.
-    pub fn rules(&self) -> String {
+    pub(crate) fn rules(&self) -> String {
         text(&self.in_namespace(&["nft", "list", "ruleset"]).stdout)
     }
 }
@@ -271,7 +278,7 @@ impl Drop for World {
     }
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
