@@ -114,12 +114,13 @@ impl Api {
         let (api, _) = routes().split_for_parts();
         let limits = self.context.limits;
         api.route("/openapi.json", get(async || axum::Json(openapi())))
+            // Before the layers, so that what does not exist is not told to strangers either.
+            .fallback(no_route)
+            .method_not_allowed_fallback(no_method)
             .with_state(self.context.clone())
             .layer(DefaultBodyLimit::max(limits.body))
             .layer(middleware::from_fn_with_state(limits, deadline::enforce))
             .layer(middleware::from_fn_with_state(Arc::new(auth), auth::require))
-            .fallback(no_route)
-            .method_not_allowed_fallback(no_method)
     }
 
     /// `/metrics`, `/healthz` and `/readyz` alone, for a listener without authentication.

@@ -1,1 +1,264 @@
+//! What the command line takes and how its tables look.
 
+use std::collections::BTreeMap;
+
+use clap::{CommandFactory, Parser};
+use fireactions_api::ImageView;
+use fireactions_fleet::doctor::{Finding, Report, Severity};
+use fireactions_model::*;
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, String> {
+    Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn help_lists_every_command_but_the_hidden_one() {
+    insta::assert_snapshot!(Cli::command().term_width(100).render_help());
+}
+
+#[test]
+fn help_of_run() {
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    let run = command.find_subcommand_mut("run").unwrap();
+    insta::assert_snapshot!(run.clone().term_width(100).render_help());
+}
+
+#[test]
+fn the_lines_of_the_manual_are_taken() {
+    for line in [
+        "fireactions server --config /etc/f.yaml",
+        "fireactions validate /etc/f.yaml",
+        "fireactions doctor --json",
+        "fireactions run -- make -j2 test",
+        "fireactions run true",
+        "fireactions run --image debian:12 --vcpus 2 --memory 512 --timeout 90s --env A=b --env HOME --copy x:/y \
+         --label l --name n --artifact /out:x.tar --detach -- cmd --with -flags",
+        "fireactions run --script build.sh",
+        "fireactions jobs list --json --state timed_out",
+        "fireactions jobs show j0123456789",
+        "fireactions jobs cancel j0123456789 j0123456789",
+        "fireactions jobs logs -f j0123456789",
+        "fireactions ps --json --socket /tmp/s",
+        "fireactions --url http://127.0.0.1:1 --token-file /t ps",
+        "fireactions logs m0123456789 -f --tail 5",
+        "fireactions exec m0123456789 -- ls -l --color",
+        "fireactions exec -t --user me m0123456789 sh",
+        "fireactions login m0123456789",
+        "fireactions pools list",
+        "fireactions pools pause p",
+        "fireactions pools resume p",
+        "fireactions pools scale p --min 1 --max 4",
+        "fireactions image list",
+        "fireactions image pull debian:12",
+        "fireactions image remove sha256:abc",
+        "fireactions image gc --max-size 1024 --unused-for 7d",
+        "fireactions version --json",
+        "fireactions completion bash",
+        "fireactions man /tmp/man",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (line, says) in [
+        ("fireactions run --vcpus 0 true", "0 is not in 1.."),
+        ("fireactions run --timeout soon true", "--timeout"),
+        ("fireactions run --script a -- b", "cannot be used with"),
+        ("fireactions run --artifact out true", "PATH is absolute"),
+        ("fireactions jobs show 17", "is not a valid job id"),
+        ("fireactions jobs list --state done", "use one of queued"),
+        ("fireactions pools scale p", "--min"),
+        ("fireactions exec m0123456789", "<CMD>"),
+        ("fireactions image pull debian:12 extra", "unexpected argument"),
+    ] {
+        let error = parse(line).err().unwrap_or_else(|| panic!("{line} was taken"));
+        assert!(error.contains(says), "{line}: {error}");
+    }
+}
+
+#[test]
+fn everything_after_the_dashes_is_the_program() {
+    let Ok(Cli { command: Command::Exec(_), .. }) = parse("fireactions exec m0123456789 -- a --help") else {
+        panic!("not an exec");
+    };
+    let shown = format!("{:?}", parse("fireactions run -- a --image x -- b").unwrap());
+    assert!(shown.contains(r#"command: ["a", "--image", "x", "--", "b"]"#), "{shown}");
+    assert!(shown.contains("image: None"), "{shown}");
+}
+
+#[test]
+fn every_shell_has_completions_and_every_command_a_page() {
+    for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "fireactions", &mut script);
+        assert!(String::from_utf8(script).unwrap().contains("doctor"), "{shell}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let Command::Man(args) = parse(&format!("fireactions man {}", dir.path().display())).unwrap().command
+    else {
+        panic!("not man");
+    };
+    man::run(&args).unwrap();
+    for page in ["fireactions.1", "fireactions-run.1", "fireactions-jobs-logs.1"] {
+        assert!(dir.path().join(page).is_file(), "{page}");
+    }
+}
+
+fn some_time_ago(secs: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_secs(secs)
+}
+
+fn shape() -> Shape {
+    Shape { image: ImageRef::new("debian:12").unwrap(), vcpus: 2, memory_mib: 512, disk_mib: 1024 }
+}
+
+fn job(seed: u8, state: JobState, outcome: Option<Outcome>) -> JobRecord {
+    let queued = some_time_ago(600);
+    JobRecord {
+        id: JobId::from_random([seed; 8]),
+        spec: serde_json::from_str(
+            r#"{"name":"te\u001b[31mst","program":{"command":{"argv":["make","test"]}}}"#,
+        )
+        .unwrap(),
+        state,
+        attempt: 1,
+        pool: Some(PoolName::new("default").unwrap()),
+        machine: None,
+        cancel_requested: false,
+        outcome,
+        reason: None,
+        usage: Usage { user_us: 1_500_000, system_us: 20_000, max_rss_kib: 2048, oom_kills: 0 },
+        phases: PhaseTimes::from([(Phase::Kernel, 1_234_567), (Phase::Net, 4_200)]),
+        notes: vec!["artifact /x: no such file".to_owned()],
+        queued_at: queued,
+        assigned_at: None,
+        started_at: state.is_final().then_some(queued),
+        finished_at: state.is_final().then(|| queued + SignedDuration::from_millis(2500)),
+    }
+}
+
+#[test]
+fn table_of_jobs() {
+    let jobs = [
+        job(1, JobState::Running, None),
+        job(2, JobState::Failed, Some(Outcome::Exited { code: 3 })),
+        job(3, JobState::TimedOut, Some(Outcome::TimedOut)),
+    ];
+    insta::assert_snapshot!(jobs::render(&jobs));
+}
+
+#[test]
+fn one_job() {
+    let shown = jobs::render_one(&job(2, JobState::Failed, Some(Outcome::Signalled { signal: 9 })));
+    // The times are those of this run.
+    let steady: String =
+        shown.lines().filter(|line| !line.contains("Z")).map(|line| format!("{line}\n")).collect();
+    insta::assert_snapshot!(steady);
+}
+
+#[test]
+fn table_of_machines() {
+    let machine = |seed: u8, state, failure: Option<&str>| MachineView {
+        id: MachineId::from_random([seed; 8]),
+        pool: PoolName::new("default").unwrap(),
+        shape: shape(),
+        state,
+        step: Step::Running,
+        job: (state == MachineState::Busy).then(|| JobId::from_random([seed; 8])),
+        pid: Some(42),
+        address: Some("172.30.0.7".parse().unwrap()),
+        failure: failure.map(|message| Failure { kind: FailureKind::Guest, message: message.to_owned() }),
+        phases: PhaseTimes::new(),
+        created_at: some_time_ago(3 * 3600 + 60),
+        state_since: some_time_ago(1),
+    };
+    let machines =
+        [machine(1, MachineState::Busy, None), machine(2, MachineState::Stopping, Some("panic\nat boot"))];
+    insta::assert_snapshot!(ps::render(&machines));
+}
+
+fn pool() -> PoolView {
+    PoolView {
+        spec: PoolSpec {
+            name: PoolName::new("default").unwrap(),
+            min_runners: 1,
+            max_runners: 3,
+            labels: Labels::from([Label::new("linux").unwrap(), Label::new("x64").unwrap()]),
+            shape: shape(),
+            pull: PullPolicy::default(),
+            kernel: KernelSpec::default(),
+            init: InitMode::default(),
+            network: NetworkPolicy::default(),
+            deadlines: Deadlines::default(),
+            metadata: serde_json::Value::Null,
+        },
+        paused: false,
+        min_runners: 2,
+        max_runners: 3,
+        machines: BTreeMap::from([(MachineState::Ready, 2), (MachineState::Busy, 1)]),
+        queued: 4,
+        backoff: None,
+        waiting_for: None,
+    }
+}
+
+#[test]
+fn table_of_pools() {
+    let failing = PoolView {
+        backoff: Some(Backoff { failures: 3, until: Timestamp::now(), reason: "no such image".to_owned() }),
+        machines: BTreeMap::new(),
+        ..pool()
+    };
+    let paused = PoolView { paused: true, ..pool() };
+    insta::assert_snapshot!(pools::render(&[pool(), failing, paused]));
+    insta::assert_snapshot!(pools::render_one(&pool()));
+}
+
+#[test]
+fn table_of_images() {
+    let image = ImageView {
+        digest: Digest::new(format!("sha256:{}", "0123456789abcdef".repeat(4))).unwrap(),
+        names: vec![ImageRef::new("debian:12").unwrap(), ImageRef::new("r:5000/x").unwrap()],
+        size: 150 << 20,
+        in_use: true,
+        created_at: some_time_ago(86_400 * 3 + 60),
+        last_used: some_time_ago(150),
+    };
+    insta::assert_snapshot!(image::render(&[
+        image.clone(),
+        ImageView { names: Vec::new(), in_use: false, ..image }
+    ]));
+}
+
+#[test]
+fn table_of_the_doctor() {
+    let finding = |check, severity, found: &str, advice: Option<&str>| Finding {
+        check,
+        severity,
+        found: found.to_owned(),
+        advice: advice.map(str::to_owned),
+    };
+    let report = Report {
+        findings: vec![
+            finding("root", Severity::Ok, "running as root", None),
+            finding(
+                "tar2sqfs",
+                Severity::Error,
+                "tar2sqfs is not there",
+                Some("install it: `apt-get install squashfs-tools-ng`"),
+            ),
+        ],
+    };
+    insta::assert_snapshot!(doctor::render(&report));
+}

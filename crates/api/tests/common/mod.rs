@@ -1,0 +1,377 @@
+//! An engine in memory, and servers on real sockets around it. Only the API is under test here.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::wildcard_imports,
+    reason = "each test file uses a part of this"
+)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fireactions_api::engine::{EngineStream, Result};
+use fireactions_api::*;
+use fireactions_model::*;
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// What was submitted: a specification and the bytes of its files.
+pub type Submitted = (JobSpec, Vec<Vec<u8>>);
+
+pub struct Fake {
+    pub dir: tempfile::TempDir,
+    pub events: broadcast::Sender<Event>,
+    pub submitted: Mutex<Vec<Submitted>>,
+    pub pool: Mutex<PoolView>,
+    /// Makes every call wait, to see deadlines.
+    pub delay: Mutex<Duration>,
+}
+
+pub fn job_id() -> JobId {
+    JobId::from_random([1; 8])
+}
+
+pub fn machine_id() -> MachineId {
+    MachineId::from_random([2; 8])
+}
+
+pub fn digest() -> Digest {
+    Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap()
+}
+
+fn shape() -> Shape {
+    Shape { image: ImageRef::new("debian:12").unwrap(), vcpus: 2, memory_mib: 512, disk_mib: 1024 }
+}
+
+pub fn spec() -> JobSpec {
+    serde_json::from_str(r#"{"program":{"command":{"argv":["true"]}}}"#).unwrap()
+}
+
+pub fn job(state: JobState) -> JobRecord {
+    let now = Timestamp::UNIX_EPOCH;
+    JobRecord {
+        id: job_id(),
+        spec: spec(),
+        state,
+        attempt: 1,
+        pool: Some(PoolName::new("default").unwrap()),
+        machine: Some(machine_id()),
+        cancel_requested: false,
+        outcome: state.is_final().then_some(Outcome::Exited { code: 3 }),
+        reason: None,
+        usage: Usage::default(),
+        phases: PhaseTimes::from([(Phase::Kernel, 1_500_000)]),
+        notes: Vec::new(),
+        queued_at: now,
+        assigned_at: None,
+        started_at: None,
+        finished_at: None,
+    }
+}
+
+pub fn machine() -> MachineView {
+    MachineView {
+        id: machine_id(),
+        pool: PoolName::new("default").unwrap(),
+        shape: shape(),
+        state: MachineState::Busy,
+        step: Step::Running,
+        job: Some(job_id()),
+        pid: Some(1),
+        address: Some("172.30.0.2".parse().unwrap()),
+        failure: None,
+        phases: PhaseTimes::new(),
+        created_at: Timestamp::UNIX_EPOCH,
+        state_since: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn pool() -> PoolView {
+    PoolView {
+        spec: PoolSpec {
+            name: PoolName::new("default").unwrap(),
+            min_runners: 1,
+            max_runners: 3,
+            labels: Labels::new(),
+            shape: shape(),
+            pull: PullPolicy::default(),
+            kernel: KernelSpec::default(),
+            init: InitMode::default(),
+            network: NetworkPolicy::default(),
+            deadlines: Deadlines::default(),
+            metadata: serde_json::Value::Null,
+        },
+        paused: false,
+        min_runners: 1,
+        max_runners: 3,
+        machines: BTreeMap::from([(MachineState::Busy, 1)]),
+        queued: 2,
+        backoff: None,
+        waiting_for: None,
+    }
+}
+
+impl Fake {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            dir: tempfile::tempdir().unwrap(),
+            events: broadcast::channel(16).0,
+            submitted: Mutex::default(),
+            pool: Mutex::new(pool()),
+            delay: Mutex::default(),
+        })
+    }
+
+    fn known(&self, id: &JobId) -> Result<()> {
+        if *id == job_id() {
+            return Ok(());
+        }
+        Err(Fault::not_found(format!("there is no job {id}")).hint("`fireactions jobs list` lists them"))
+    }
+
+    fn known_pool(&self, name: &PoolName) -> Result<std::sync::MutexGuard<'_, PoolView>> {
+        let pool = self.pool.lock().unwrap();
+        if *name == pool.spec.name {
+            Ok(pool)
+        } else {
+            Err(Fault::not_found(format!("there is no pool '{name}'")))
+        }
+    }
+
+    /// Files left in the upload directory.
+    pub fn spooled(&self) -> usize {
+        std::fs::read_dir(self.dir.path()).unwrap().count()
+    }
+}
+
+#[async_trait]
+impl Engine for Fake {
+    fn upload_dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    async fn submit(&self, spec: JobSpec, files: Vec<Upload>) -> Result<JobRecord> {
+        let bytes = files
+            .iter()
+            .map(|file| {
+                let bytes = std::fs::read(&file.path).unwrap();
+                assert_eq!(bytes.len() as u64, file.size);
+                bytes
+            })
+            .collect();
+        self.submitted.lock().unwrap().push((spec, bytes));
+        Ok(job(JobState::Queued))
+    }
+
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {
+        assert!((1..=1000).contains(&filter.limit.unwrap()));
+        let all = [job(JobState::Running), job(JobState::Failed)];
+        Ok(all
+            .into_iter()
+            .filter(|job| filter.state.is_none_or(|state| state == job.state))
+            .filter(|job| !filter.active || !job.state.is_final())
+            .collect())
+    }
+
+    async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>> {
+        Ok(BTreeMap::from([(JobState::Queued, 2), (JobState::Failed, 1)]))
+    }
+
+    async fn job(&self, id: &JobId) -> Result<JobRecord> {
+        let delay = *self.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
+        self.known(id).map(|()| job(JobState::Failed))
+    }
+
+    async fn cancel(&self, id: &JobId) -> Result<JobRecord> {
+        self.known(id).map(|()| JobRecord { cancel_requested: true, ..job(JobState::Running) })
+    }
+
+    async fn job_log(&self, id: &JobId, from: u64, _follow: bool) -> Result<EngineStream<LogChunk>> {
+        self.known(id)?;
+        let chunk = |next, stream, data: &'static [u8]| LogChunk {
+            next,
+            at: Timestamp::UNIX_EPOCH,
+            stream,
+            data: Bytes::from_static(data),
+        };
+        let all = [
+            chunk(1, Stream::Stdout, b"out\n\xff"),
+            chunk(2, Stream::Stderr, b"err\n"),
+            chunk(3, Stream::Stdout, b"end\n"),
+        ];
+        Ok(stream::iter(all.into_iter().filter(move |chunk| chunk.next > from).map(Ok)).boxed())
+    }
+
+    async fn artifact(&self, id: &JobId, index: usize) -> Result<Download> {
+        self.known(id)?;
+        if index > 0 {
+            return Err(Fault::not_found(format!("job {id} has no artifact {index}")));
+        }
+        Ok(Download { size: 3, reader: Box::new(&b"tar"[..]) })
+    }
+
+    async fn machines(&self) -> Result<Vec<MachineView>> {
+        Ok(vec![machine()])
+    }
+
+    async fn machine(&self, id: &MachineId) -> Result<MachineView> {
+        if *id == machine_id() {
+            Ok(machine())
+        } else {
+            Err(Fault::not_found(format!("there is no machine {id}")))
+        }
+    }
+
+    async fn console(&self, _id: &MachineId, tail: Option<u64>, follow: bool) -> Result<EngineStream<Bytes>> {
+        let text = Bytes::from(format!("tail {tail:?}\n"));
+        let first = stream::iter([Ok(text)]);
+        Ok(if follow { first.chain(stream::pending()).boxed() } else { first.boxed() })
+    }
+
+    /// Repeats its input on stdout and sizes on stderr; ends with code 7 at the end of the input.
+    async fn exec(&self, _id: &MachineId, request: ExecRequest) -> Result<ExecSession> {
+        if request.argv == ["missing"] {
+            return Err(Fault::invalid("there is no program 'missing'"));
+        }
+        let (input, mut inputs) = mpsc::channel(4);
+        let (outputs, output) = mpsc::channel(4);
+        tokio::spawn(async move {
+            while let Some(input) = inputs.recv().await {
+                let event = match input {
+                    ExecInput::Stdin(data) => ExecEvent::Output(Stream::Stdout, data),
+                    ExecInput::Resize(size) => {
+                        ExecEvent::Output(Stream::Stderr, Bytes::from(format!("{}x{}", size.rows, size.cols)))
+                    }
+                    ExecInput::Eof => ExecEvent::Exit(ExecExit::Code(7)),
+                };
+                if outputs.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(ExecSession { input, output })
+    }
+
+    async fn pools(&self) -> Result<Vec<PoolView>> {
+        Ok(vec![self.pool.lock().unwrap().clone()])
+    }
+
+    async fn pool(&self, name: &PoolName) -> Result<PoolView> {
+        self.known_pool(name).map(|pool| pool.clone())
+    }
+
+    async fn pause_pool(&self, name: &PoolName, paused: bool) -> Result<PoolView> {
+        let mut pool = self.known_pool(name)?;
+        pool.paused = paused;
+        Ok(pool.clone())
+    }
+
+    async fn scale_pool(&self, name: &PoolName, to: ScaleRequest) -> Result<PoolView> {
+        let mut pool = self.known_pool(name)?;
+        pool.min_runners = to.min.unwrap_or(pool.min_runners);
+        pool.max_runners = to.max.unwrap_or(pool.max_runners);
+        Ok(pool.clone())
+    }
+
+    async fn images(&self) -> Result<Vec<ImageView>> {
+        Ok(vec![ImageView {
+            digest: digest(),
+            names: vec![ImageRef::new("debian:12").unwrap()],
+            size: 1 << 20,
+            in_use: true,
+            created_at: Timestamp::UNIX_EPOCH,
+            last_used: Timestamp::UNIX_EPOCH,
+        }])
+    }
+
+    async fn pull_image(&self, image: ImageRef, _policy: PullPolicy) -> Result<EngineStream<PullEvent>> {
+        let step = |status, done, digest| PullEvent { status, done, total: Some(10), digest };
+        let end = if image.as_str() == "broken:1" {
+            Err(Fault::unavailable("the registry does not answer").hint("try later"))
+        } else {
+            Ok(step(PullStatus::Ready, 10, Some(digest())))
+        };
+        Ok(stream::iter([Ok(step(PullStatus::Pulling, 5, None)), end]).boxed())
+    }
+
+    async fn remove_image(&self, what: &str) -> Result<Vec<Digest>> {
+        if what == "registry:5000/team/image:1" {
+            Ok(vec![digest()])
+        } else {
+            Err(Fault::conflict(format!("{what} is in use")))
+        }
+    }
+
+    async fn gc_images(&self, request: GcRequest) -> Result<GcReport> {
+        Ok(GcReport { removed: vec![digest()], freed: request.max_bytes.unwrap_or(0), left: 1 })
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    async fn readiness(&self) -> Readiness {
+        Readiness { ready: false, reasons: vec!["no kernel".to_owned()] }
+    }
+
+    fn version(&self) -> Version {
+        Version { version: "1.2.3".into(), vmm: "qemu".into(), accel: "tcg".into(), pid: 1 }
+    }
+}
+
+/// A server on a Unix socket in a directory of its own.
+pub struct Server {
+    pub fake: Arc<Fake>,
+    pub api: Api,
+    pub client: Client,
+    pub socket: PathBuf,
+    serving: JoinHandle<std::io::Result<()>>,
+    _dir: tempfile::TempDir,
+}
+
+pub async fn serve(limits: Limits) -> Server {
+    let fake = Fake::new();
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("api.sock");
+    let api = Api::new(fake.clone(), limits);
+    let listener = listen::bind_unix(&socket, 0o660, None).await.unwrap();
+    let serving = tokio::spawn(listen::serve(listener, api.router(Auth::Socket), api.closing().clone()));
+    let client = Client::new(Target::Socket(socket.clone()), None).unwrap();
+    Server { fake, api, client, socket, serving, _dir: dir }
+}
+
+impl Server {
+    /// Closes and waits until the listener has ended.
+    pub async fn end(self) {
+        self.api.close();
+        tokio::time::timeout(Duration::from_secs(10), self.serving).await.unwrap().unwrap().unwrap();
+    }
+}
+
+/// A server on loopback TCP; gives its URL.
+pub async fn serve_tcp(token: Option<&str>) -> (Api, String) {
+    let api = Api::new(Fake::new(), Limits::default());
+    let token = token.map(|token| Token::new(token).unwrap());
+    let (listener, auth) = listen::bind_tcp("127.0.0.1:0".parse().unwrap(), token).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(listen::serve(listener, api.router(auth), api.closing().clone()));
+    (api, url)
+}
+
+/// A raw request over a Unix socket: status and body.
+pub async fn raw(socket: &Path, request: reqwest::Request) -> (u16, String) {
+    let http = reqwest::Client::builder().unix_socket(socket).build().unwrap();
+    let answer = http.execute(request).await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}

@@ -1,0 +1,100 @@
+//! The OpenAPI document says what the router does.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{raw, serve};
+use fireactions_api::Limits;
+use serde_json::Value;
+
+/// Every route. A new one is written here, too.
+const ROUTES: [&str; 25] = [
+    "delete /api/v1/images",
+    "get /api/v1/events",
+    "get /api/v1/images",
+    "get /api/v1/jobs",
+    "get /api/v1/jobs/{id}",
+    "get /api/v1/jobs/{id}/artifacts/{index}",
+    "get /api/v1/jobs/{id}/log",
+    "get /api/v1/jobs/{id}/log/events",
+    "get /api/v1/machines",
+    "get /api/v1/machines/{id}",
+    "get /api/v1/machines/{id}/console",
+    "get /api/v1/machines/{id}/exec",
+    "get /api/v1/pools",
+    "get /api/v1/pools/{name}",
+    "get /api/v1/version",
+    "get /healthz",
+    "get /metrics",
+    "get /readyz",
+    "post /api/v1/images/gc",
+    "post /api/v1/images/pull",
+    "post /api/v1/jobs",
+    "post /api/v1/jobs/{id}/cancel",
+    "post /api/v1/pools/{name}/pause",
+    "post /api/v1/pools/{name}/resume",
+    "put /api/v1/pools/{name}/scale",
+];
+
+async fn document() -> Value {
+    let server = serve(Limits::default()).await;
+    let request = reqwest::Client::new().get("http://localhost/openapi.json").build().unwrap();
+    let (status, body) = raw(&server.socket, request).await;
+    assert_eq!(status, 200);
+    serde_json::from_str(&body).unwrap()
+}
+
+#[tokio::test]
+async fn every_route_is_described() {
+    let document = document().await;
+    let mut described = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            described.insert(format!("{method} {path}"));
+            assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path}");
+            assert!(!operation["responses"].as_object().unwrap().is_empty(), "{method} {path}");
+        }
+    }
+    let expected: BTreeSet<String> = ROUTES.iter().map(ToString::to_string).collect();
+    assert_eq!(described, expected);
+}
+
+#[tokio::test]
+async fn every_reference_leads_somewhere() {
+    let document = document().await;
+    let mut stack = vec![&document];
+    let mut seen = 0;
+    while let Some(value) = stack.pop() {
+        match value {
+            Value::Object(map) => {
+                if let Some(Value::String(to)) = map.get("$ref") {
+                    seen += 1;
+                    assert!(document.pointer(to.trim_start_matches('#')).is_some(), "{to} leads nowhere");
+                }
+                stack.extend(map.values());
+            }
+            Value::Array(items) => stack.extend(items),
+            _ => {}
+        }
+    }
+    assert!(seen > 50, "{seen} references");
+}
+
+#[tokio::test]
+async fn the_model_is_described_field_by_field() {
+    let document = document().await;
+    let job = serde_json::to_value(common::job(fireactions_model::JobState::Failed)).unwrap();
+    for (schema, value) in [
+        ("JobRecord", job),
+        ("MachineView", serde_json::to_value(common::machine()).unwrap()),
+        ("JobSpec", serde_json::to_value(common::spec()).unwrap()),
+    ] {
+        let described = document["components"]["schemas"][schema]["properties"].as_object().unwrap();
+        let described: BTreeSet<&String> = described.keys().collect();
+        let real: BTreeSet<&String> = value.as_object().unwrap().keys().collect();
+        assert_eq!(described, real, "{schema}");
+    }
+}

@@ -1,0 +1,67 @@
+//! What Prometheus reads.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{machine, serve};
+use fireactions_api::Limits;
+use fireactions_model::*;
+
+fn sample(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+#[tokio::test]
+async fn views_and_events_become_series() {
+    let server = serve(Limits::default()).await;
+    let pool = PoolName::new("default").unwrap();
+    let send = |event| server.fake.events.send(event).unwrap();
+    for phase in Phase::ALL {
+        send(Event::Phase { pool: pool.clone(), phase, micros: 2_000_000 });
+    }
+    let failed = MachineView {
+        failure: Some(Failure { kind: FailureKind::Guest, message: "no".into() }),
+        ..machine()
+    };
+    // The same thing told twice is counted once.
+    for _ in 0..2 {
+        send(Event::Machine { machine: Box::new(failed.clone()) });
+        send(Event::Job { job: Box::new(JobRecord { attempt: 2, ..common::job(JobState::Failed) }) });
+    }
+    let mut text = String::new();
+    for _ in 0..100 {
+        text = server.client.metrics().await.unwrap();
+        if sample(&text, "fireactions_jobs_finished_total{pool=\"default\",state=\"failed\"}").is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let expected = [
+        ("fireactions_up", 1.0),
+        ("fireactions_ready", 0.0),
+        ("fireactions_pool_runners_current{pool=\"default\"}", 1.0),
+        ("fireactions_pool_runners_min{pool=\"default\"}", 1.0),
+        ("fireactions_pool_runners_max{pool=\"default\"}", 3.0),
+        ("fireactions_pool_jobs_queued{pool=\"default\"}", 2.0),
+        ("fireactions_machines{pool=\"default\",state=\"busy\"}", 1.0),
+        ("fireactions_machines{pool=\"default\",state=\"ready\"}", 0.0),
+        ("fireactions_jobs{state=\"queued\"}", 2.0),
+        ("fireactions_jobs{state=\"running\"}", 0.0),
+        ("fireactions_machines_created_total{pool=\"default\"}", 1.0),
+        ("fireactions_machines_failed_total{pool=\"default\"}", 1.0),
+        ("fireactions_jobs_finished_total{pool=\"default\",state=\"failed\"}", 1.0),
+        ("fireactions_jobs_retried_total{pool=\"default\"}", 1.0),
+    ];
+    for (series, value) in expected {
+        assert_eq!(sample(&text, series), Some(value), "{series} in:\n{text}");
+    }
+    for phase in Phase::ALL {
+        let series = format!("fireactions_phase_seconds_sum{{pool=\"default\",phase=\"{phase}\"}}");
+        assert_eq!(sample(&text, &series), Some(2.0), "{series}");
+    }
+    assert!(sample(&text, "process_resident_memory_bytes").unwrap() > 1e6);
+    assert!(text.ends_with("# EOF\n"));
+}
