@@ -39,6 +39,22 @@ fn minimal_file_gets_the_documented_defaults() {
 }
 
 #[test]
+fn kernel_arguments_of_all_pools_come_before_a_pools_own() {
+    let args = |common: &str, own: &str| {
+        let text = format!(
+            "kernel: {{image: /k, args: '{common}'}}\npools: [{{name: a, max_runners: 1, runner: {{image: i}}, firecracker: {{kernel_args: '{own}'}}}}]\n"
+        );
+        parse(Path::new("c"), text.as_bytes(), &Host::unknown()).unwrap().config.pools()[0]
+            .kernel
+            .args
+            .clone()
+    };
+    assert_eq!(args("quiet", "panic=1"), "quiet panic=1");
+    assert_eq!(args("", "panic=1"), "panic=1");
+    assert_eq!(args("quiet", ""), "quiet");
+}
+
+#[test]
 fn full_example_says_what_it_shows() {
     let config = load(&repository().join("examples/config.yaml")).unwrap();
     let pool = &config.pools()[0];
@@ -128,7 +144,7 @@ fn reference_page_is_up_to_date() {
     let page = std::fs::read_to_string(docs.join("config.md")).unwrap_or_default();
     assert!(
         page == fireactions_config::reference_page(),
-        "docs/reference/config.md is stale: run `cargo run -p fireactions-config --example reference`"
+        "docs/reference/config.md is stale: run `make doc` (cargo run -p fireactions-config --example reference)"
     );
     let schema = std::fs::read_to_string(docs.join("config.schema.json")).unwrap_or_default();
     let now = serde_json::to_string_pretty(fireactions_config::json_schema()).unwrap() + "\n";

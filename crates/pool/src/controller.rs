@@ -277,8 +277,8 @@ impl Controller {
             let idle =
                 observed.pools.iter().find(|pool| pool.name == machine.pool).map(|pool| pool.idle_deadline);
             for limit in [Some(observed.surplus_after), idle].into_iter().flatten() {
-                if limit > machine.in_state {
-                    at_latest(limit - machine.in_state);
+                if let Some(left) = limit.checked_sub(machine.in_state).filter(|left| !left.is_zero()) {
+                    at_latest(left);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Single decisions, each a rule with an example.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
 mod world;
 
 use std::time::Duration;

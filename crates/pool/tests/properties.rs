@@ -1,5 +1,7 @@
 //! What every decision keeps, in worlds made at random.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
 mod world;
 
 use fireactions_model::{MachineState, Shape};

@@ -97,7 +97,7 @@ impl Forge for FakeForge {
     }
 
     async fn cancelled(&self, _: &JobId) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn finished(&self, _: &JobId, _: &MachineId, _: &Report) -> Result<(), ForgeError> {

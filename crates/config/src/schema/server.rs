@@ -108,9 +108,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The pools as the engine wants them: complete, in the file's order.
+    /// The pools as the engine wants them: complete, in the file's order. `kernel.args` stand before each pool's
+    /// own; a pool without a kernel of its own still has none, for the default may be chosen per start.
     pub fn pools(&self) -> Vec<fireactions_model::PoolSpec> {
-        self.pools.iter().map(PoolConfig::spec).collect()
+        let complete = |pool: &PoolConfig| {
+            let mut spec = pool.spec();
+            spec.kernel.args = format!("{} {}", self.kernel.args, spec.kernel.args).trim().to_owned();
+            spec
+        };
+        self.pools.iter().map(complete).collect()
     }
 
     /// The level that counts: `debug: true` lowers `log_level` to debug.

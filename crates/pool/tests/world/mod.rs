@@ -160,9 +160,8 @@ impl World {
         match pool.pace {
             Pace::Free => {}
             Pace::One => {
-                assert!(!mine().any(|machine| {
-                    matches!(machine.state, MachineState::Creating | MachineState::Booting)
-                }))
+                let starting = |state| matches!(state, MachineState::Creating | MachineState::Booting);
+                assert!(!mine().any(|machine| starting(machine.state)), "creates a second one while failing");
             }
             Pace::Hold => panic!("creates while held back"),
         }
