@@ -178,7 +178,16 @@ async fn an_archive_is_as_good_as_a_directory_and_the_packer_is_missed_clearly()
 #[ignore = "needs the namespace that a_full_disk makes"]
 async fn inside_a_full_disk() {
     let dir = std::path::PathBuf::from(std::env::var("FULL_DISK").unwrap());
-    let noise: Vec<u8> = (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut state = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .take(400_000)
+    .flatten()
+    .collect();
     let outside = tempfile::tempdir().unwrap();
     TestImage::new(&[vec![file("noise", noise)]]).write_layout(outside.path(), "t");
     let name = ImageRef::new(format!("oci:{}:t", outside.path().display())).unwrap();

@@ -11,14 +11,14 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
     format!("sha256:{hex}")
 }
 
 /// One entry; the defaults are a root-owned empty file.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub(crate) struct Item {
     pub path: Vec<u8>,
     pub kind: EntryType,
     pub data: Vec<u8>,
@@ -30,7 +30,7 @@ pub struct Item {
     pub device: (u32, u32),
 }
 
-pub fn item(kind: EntryType, path: impl AsRef<[u8]>) -> Item {
+pub(crate) fn item(kind: EntryType, path: impl AsRef<[u8]>) -> Item {
     Item {
         path: path.as_ref().to_vec(),
         kind,
@@ -44,19 +44,19 @@ pub fn item(kind: EntryType, path: impl AsRef<[u8]>) -> Item {
     }
 }
 
-pub fn file(path: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> Item {
+pub(crate) fn file(path: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> Item {
     Item { data: data.as_ref().to_vec(), ..item(EntryType::Regular, path) }
 }
 
-pub fn dir(path: impl AsRef<[u8]>) -> Item {
+pub(crate) fn dir(path: impl AsRef<[u8]>) -> Item {
     item(EntryType::Directory, path)
 }
 
-pub fn symlink(path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Item {
+pub(crate) fn symlink(path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Item {
     Item { link: to.as_ref().to_vec(), ..item(EntryType::Symlink, path) }
 }
 
-pub fn hardlink(path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Item {
+pub(crate) fn hardlink(path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Item {
     Item { link: to.as_ref().to_vec(), ..item(EntryType::Link, path) }
 }
 
@@ -81,7 +81,7 @@ fn block(out: &mut Vec<u8>, header: &mut Header, data: &[u8]) {
 }
 
 /// A layer's archive, without the end marker. Nothing is checked: hostile ones are made the same way.
-pub fn tar_of(items: &[Item]) -> Vec<u8> {
+pub(crate) fn tar_of(items: &[Item]) -> Vec<u8> {
     let mut out = Vec::new();
     for item in items {
         let mut extensions = Vec::new();
@@ -119,20 +119,20 @@ pub fn tar_of(items: &[Item]) -> Vec<u8> {
     out
 }
 
-pub fn finish(mut tar: Vec<u8>) -> Vec<u8> {
+pub(crate) fn finish(mut tar: Vec<u8>) -> Vec<u8> {
     tar.resize(tar.len() + 1024, 0);
     tar
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pack {
+pub(crate) enum Pack {
     Plain,
     Gzip,
     Zstd,
 }
 
 impl Pack {
-    pub fn pack(self, tar: &[u8]) -> (Vec<u8>, &'static str) {
+    pub(crate) fn pack(self, tar: &[u8]) -> (Vec<u8>, &'static str) {
         match self {
             Self::Plain => (tar.to_vec(), "application/vnd.oci.image.layer.v1.tar"),
             Self::Gzip => {
@@ -147,20 +147,20 @@ impl Pack {
 
 /// An image in memory: documents and blobs by digest.
 #[derive(Clone, Debug, Default)]
-pub struct TestImage {
+pub(crate) struct TestImage {
     pub blobs: Vec<(String, Vec<u8>)>,
     pub manifest: Vec<u8>,
     pub config_digest: String,
 }
 
 impl TestImage {
-    pub fn new(layers: &[Vec<Item>]) -> Self {
+    pub(crate) fn new(layers: &[Vec<Item>]) -> Self {
         let kinds = [Pack::Gzip, Pack::Zstd, Pack::Plain];
         let packed = layers.iter().enumerate().map(|(i, items)| (finish(tar_of(items)), kinds[i % 3]));
         Self::of_archives(&packed.collect::<Vec<_>>())
     }
 
-    pub fn of_archives(layers: &[(Vec<u8>, Pack)]) -> Self {
+    pub(crate) fn of_archives(layers: &[(Vec<u8>, Pack)]) -> Self {
         let mut image = Self::default();
         let mut descriptors = Vec::new();
         let mut diff_ids = Vec::new();
@@ -188,18 +188,18 @@ impl TestImage {
         image
     }
 
-    pub fn add(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> String {
         let digest = sha256(bytes);
         self.blobs.push((digest.clone(), bytes.to_vec()));
         digest
     }
 
-    pub fn manifest_digest(&self) -> String {
+    pub(crate) fn manifest_digest(&self) -> String {
         sha256(&self.manifest)
     }
 
     /// A multi-platform index over the manifest, as buildx makes it (with an attestation).
-    pub fn index(&self) -> Vec<u8> {
+    pub(crate) fn index(&self) -> Vec<u8> {
         let other = sha256(b"another machine's manifest");
         serde_json::to_vec(&json!({
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -215,7 +215,7 @@ impl TestImage {
         .unwrap()
     }
 
-    pub fn write_layout(&self, dir: &Path, tag: &str) {
+    pub(crate) fn write_layout(&self, dir: &Path, tag: &str) {
         let blobs = dir.join("blobs/sha256");
         std::fs::create_dir_all(&blobs).unwrap();
         for (digest, bytes) in self.blobs.iter().chain([&(self.manifest_digest(), self.manifest.clone())]) {
@@ -232,12 +232,12 @@ impl TestImage {
 }
 
 /// A store in a temporary directory, with waits short enough for tests.
-pub struct Lab {
+pub(crate) struct Lab {
     pub temp: tempfile::TempDir,
     pub images: Images,
 }
 
-pub fn quick() -> ImagesConfig {
+pub(crate) fn quick() -> ImagesConfig {
     let timeouts = Timeouts {
         stall: std::time::Duration::from_millis(500),
         backoff: std::time::Duration::from_millis(5),
@@ -248,17 +248,17 @@ pub fn quick() -> ImagesConfig {
 }
 
 impl Lab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(quick())
     }
 
-    pub fn with(config: ImagesConfig) -> Self {
+    pub(crate) fn with(config: ImagesConfig) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let images = Images::open(&temp.path().join("images"), config).unwrap();
         Self { temp, images }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.temp.path().join(name)
     }
 
@@ -271,18 +271,18 @@ impl Lab {
     }
 
     /// Files below the store that a finished or failed operation must not leave.
-    pub fn leftovers(&self) -> Vec<PathBuf> {
+    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let tmp = self.path("images/tmp");
         std::fs::read_dir(tmp).unwrap().map(|e| e.unwrap().path()).collect()
     }
 
-    pub fn roots(&self) -> usize {
+    pub(crate) fn roots(&self) -> usize {
         std::fs::read_dir(self.path("images/roots")).unwrap().count()
     }
 }
 
 /// Runs a tool and gives its output; a missing tool is a failure that says so.
-pub fn run(program: &str, args: &[&str]) -> Vec<u8> {
+pub(crate) fn run(program: &str, args: &[&str]) -> Vec<u8> {
     let output = Command::new(program)
         .args(args)
         .output()
@@ -293,7 +293,7 @@ pub fn run(program: &str, args: &[&str]) -> Vec<u8> {
 
 /// One name read back from a squashfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     pub kind: EntryType,
     pub mode: u32,
     pub owner: (u64, u64),
@@ -305,7 +305,7 @@ pub struct Found {
 }
 
 /// Reads a squashfs back with `sqfs2tar`.
-pub fn read_back(squashfs: &Path) -> std::collections::BTreeMap<Vec<u8>, Found> {
+pub(crate) fn read_back(squashfs: &Path) -> std::collections::BTreeMap<Vec<u8>, Found> {
     use std::io::Read;
     let tar = run("sqfs2tar", &["-r", ".", squashfs.to_str().unwrap()]);
     let mut archive = tar::Archive::new(&tar[..]);
