@@ -113,7 +113,8 @@ impl Config {
     pub fn pools(&self) -> Vec<fireactions_model::PoolSpec> {
         let complete = |pool: &PoolConfig| {
             let mut spec = pool.spec();
-            spec.kernel.args = format!("{} {}", self.kernel.args, spec.kernel.args).trim().to_owned();
+            let args = format!("{} {}", self.kernel.args, spec.kernel.args);
+            spec.kernel.args = String::from(args.trim());
             spec
         };
         self.pools.iter().map(complete).collect()
