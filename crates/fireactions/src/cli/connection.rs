@@ -15,13 +15,13 @@ const MAX_TOKEN: u64 = 4096;
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
     /// Unix socket of the server
-    #[arg(long, global = true, value_name = "PATH", env = "FIREACTIONS_SOCKET", default_value = DEFAULT_SOCKET)]
+    #[arg(long, global = true, value_name = "PATH", env = "FIREACTIONS_SOCKET", hide_env_values = true, default_value = DEFAULT_SOCKET)]
     pub(crate) socket: PathBuf,
     /// URL of the server, instead of a socket
-    #[arg(long, global = true, value_name = "URL", env = "FIREACTIONS_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "FIREACTIONS_URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
     /// File with the bearer token for --url
-    #[arg(long, global = true, value_name = "FILE", env = "FIREACTIONS_TOKEN_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "FIREACTIONS_TOKEN_FILE", hide_env_values = true)]
     pub(crate) token_file: Option<PathBuf>,
 }
 

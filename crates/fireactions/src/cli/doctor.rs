@@ -19,7 +19,7 @@ const USUAL_CONFIG: &str = "/etc/fireactions/config.yaml";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Configuration to check the host for [default: /etc/fireactions/config.yaml if it is there]
-    #[arg(long, value_name = "FILE", env = "FIREACTIONS_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "FIREACTIONS_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
     format: show::Format,

@@ -10,6 +10,7 @@ pub(crate) struct Args {
         long,
         value_name = "FILE",
         env = "FIREACTIONS_CONFIG",
+        hide_env_values = true,
         default_value = "/etc/fireactions/config.yaml"
     )]
     pub(crate) config: PathBuf,
