@@ -47,7 +47,9 @@ impl Blob {
     /// Reads it whole and checks it. For documents, whose size the caller has bounded.
     pub(crate) fn read_verified(&self, what: &str, expected: &Digest) -> Result<Vec<u8>, ImageError> {
         let mut bytes = vec![0; usize::try_from(self.len).unwrap_or(usize::MAX)];
-        self.reader().read_exact(&mut bytes).map_err(|e| ImageError::malformed(format!("cannot read {what}: {e}")))?;
+        self.reader()
+            .read_exact(&mut bytes)
+            .map_err(|e| ImageError::malformed(format!("cannot read {what}: {e}")))?;
         verify(what, expected, crate::manifest::sha256(&bytes))?;
         Ok(bytes)
     }
@@ -90,7 +92,10 @@ impl Read for BlobReader {
         }
         let n = self.blob.file.read_at(&mut buffer[..want], self.blob.start + self.pos)?;
         if n == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file became shorter while it was read",
+            ));
         }
         self.pos += n as u64;
         Ok(n)

@@ -40,6 +40,7 @@ pub(crate) struct Record {
 
 /// Where a name leads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "the name itself")]
 pub(crate) struct Name {
     pub name: ImageRef,
     /// The root image.
@@ -73,7 +74,8 @@ impl Catalog {
                 && record.format == FORMAT
                 && std::fs::metadata(catalog.squashfs(&record.digest)).is_ok_and(|m| m.len() == record.size)
             {
-                let used = std::fs::metadata(path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+                let used =
+                    std::fs::metadata(path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
                 let last_used = Timestamp::try_from(used).unwrap_or(record.created_at);
                 catalog.roots.insert(record.digest.clone(), Record { last_used, ..record });
             }
@@ -129,7 +131,12 @@ impl Catalog {
     }
 
     /// Takes a finished, synced squashfs in.
-    pub(crate) fn commit(&mut self, from: &Path, digest: &Digest, config: &ImageConfig) -> Result<(), ImageError> {
+    pub(crate) fn commit(
+        &mut self,
+        from: &Path,
+        digest: &Digest,
+        config: &ImageConfig,
+    ) -> Result<(), ImageError> {
         let path = self.squashfs(digest);
         let size = std::fs::metadata(from).map_err(|e| ImageError::io("read", from, e))?.len();
         std::fs::rename(from, &path).map_err(|e| ImageError::io("name", &path, e))?;
@@ -150,7 +157,8 @@ impl Catalog {
 
     /// Makes a name lead to an image.
     pub(crate) fn name(&mut self, name: Name) -> Result<(), ImageError> {
-        let same = self.names.get(&name.name).is_some_and(|n| n.digest == name.digest && n.source == name.source);
+        let same =
+            self.names.get(&name.name).is_some_and(|n| n.digest == name.digest && n.source == name.source);
         if !same {
             self.write(&self.name_path(&name.name), &name)?;
             self.names.insert(name.name.clone(), name);

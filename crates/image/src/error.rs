@@ -18,7 +18,9 @@ pub enum ImageError {
         why: String,
     },
     /// Pull policy `Never`, and it is not stored.
-    #[error("image '{0}' is not stored, and the pull policy is Never: pull it first (fireactions image pull {0})")]
+    #[error(
+        "image '{0}' is not stored, and the pull policy is Never: pull it first (fireactions image pull {0})"
+    )]
     NotPresent(ImageRef),
     /// The source has no such image.
     #[error("there is no image '{image}' at {at}: {why}")]
@@ -64,7 +66,9 @@ pub enum ImageError {
         why: String,
     },
     /// Content is not what its digest says.
-    #[error("{what} is damaged: expected {expected}, got {actual}; the source is corrupt or somebody tampered with it")]
+    #[error(
+        "{what} is damaged: expected {expected}, got {actual}; the source is corrupt or somebody tampered with it"
+    )]
     DigestMismatch {
         /// "layer", "manifest", "config", "uncompressed layer".
         what: String,

@@ -53,7 +53,12 @@ impl Budget {
         Self::take(&self.entries, 1, self.limits.entries, "the number of its files")?;
         let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
         let bytes = (entry.path.len() + entry.link.len() + xattrs + ENTRY_COST) as u64;
-        Self::take(&self.metadata, bytes, self.limits.metadata_bytes, "its file names and attributes in bytes")
+        Self::take(
+            &self.metadata,
+            bytes,
+            self.limits.metadata_bytes,
+            "its file names and attributes in bytes",
+        )
     }
 }
 
@@ -74,7 +79,8 @@ impl<R: Read> Read for Bounded<R> {
         if let Some(budget) = &self.budget {
             let limits = &budget.limits;
             let what = "its uncompressed size in bytes";
-            Budget::take(&budget.uncompressed, n as u64, limits.uncompressed_bytes, what).map_err(io::Error::other)?;
+            Budget::take(&budget.uncompressed, n as u64, limits.uncompressed_bytes, what)
+                .map_err(io::Error::other)?;
             if self.done > BOMB_FLOOR && self.done / limits.expansion > self.compressed {
                 return Err(io::Error::other(ImageError::malformed(format!(
                     "a layer of {} bytes unpacks to more than {} times its size: a decompression bomb",
@@ -160,7 +166,11 @@ impl Read for Readahead {
 
 /// Opens a layer's uncompressed archive. The compression is told by the first bytes, as every runtime does:
 /// media types are often wrong.
-pub(crate) fn open(blob: &Blob, budget: Option<Arc<Budget>>, cancel: &Cancel) -> Result<Readahead, ImageError> {
+pub(crate) fn open(
+    blob: &Blob,
+    budget: Option<Arc<Budget>>,
+    cancel: &Cancel,
+) -> Result<Readahead, ImageError> {
     let failed = |e: io::Error| ImageError::malformed(format!("cannot read a layer: {e}"));
     let mut magic = Vec::new();
     blob.reader().take(4).read_to_end(&mut magic).map_err(failed)?;

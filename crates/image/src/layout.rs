@@ -66,11 +66,16 @@ impl Layout {
     /// The descriptor that `select` means, from `index.json`.
     pub(crate) fn select(&self, select: &Select, image: &str) -> Result<Descriptor, ImageError> {
         let bytes = self.document("index.json")?;
-        let index: Index = serde_json::from_slice(&bytes)
-            .map_err(|e| ImageError::malformed(format!("{}/index.json is not valid: {e}", self.path.display())))?;
+        let index: Index = serde_json::from_slice(&bytes).map_err(|e| {
+            ImageError::malformed(format!("{}/index.json is not valid: {e}", self.path.display()))
+        })?;
         let tags = || {
             let tags: Vec<&str> = index.manifests.iter().filter_map(Descriptor::tag).take(20).collect();
-            if tags.is_empty() { "it has no tags".to_string() } else { format!("it has: {}", tags.join(", ")) }
+            if tags.is_empty() {
+                "it has no tags".to_string()
+            } else {
+                format!("it has: {}", tags.join(", "))
+            }
         };
         let not_found = |why: String| ImageError::NotFound {
             image: image.to_string(),
@@ -93,9 +98,9 @@ impl Layout {
             Select::Only => match index.manifests.as_slice() {
                 [] => Err(not_found("its index is empty".into())),
                 [only] => Ok(only.clone()),
-                several => choose(several)
-                    .cloned()
-                    .map_err(|_| not_found(format!("it holds several images, so name a tag (':TAG'); {}", tags()))),
+                several => choose(several).cloned().map_err(|_| {
+                    not_found(format!("it holds several images, so name a tag (':TAG'); {}", tags()))
+                }),
             },
         }
     }
@@ -129,7 +134,9 @@ impl Layout {
                 ImageError::malformed(format!("the archive {} has no {name} ({what})", self.path.display()))
             })?;
             if size.is_some_and(|size| size != blob.len) {
-                return Err(ImageError::malformed(format!("{what} is not of the size that its descriptor says")));
+                return Err(ImageError::malformed(format!(
+                    "{what} is not of the size that its descriptor says"
+                )));
             }
             return Ok(blob.clone());
         }

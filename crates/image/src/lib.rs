@@ -33,7 +33,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use error::ImageError;
 pub use store::Images;
 pub use types::{
-    GcPolicy, GcReport, ImageConfig, ImageInfo, ImagesConfig, Limits, Progress, ProgressFn, RootImage, Timeouts,
+    GcPolicy, GcReport, ImageConfig, ImageInfo, ImagesConfig, Limits, Progress, ProgressFn, RootImage,
+    Timeouts,
 };
 
 /// Runs blocking work where it may block.

@@ -88,7 +88,8 @@ pub(crate) fn parse_document(bytes: &[u8]) -> Result<Document, ImageError> {
         .map_err(|e| ImageError::malformed(format!("its manifest is not valid: {e}")))?;
     match raw {
         RawDocument { schema_version: 1, .. } => Err(ImageError::Unsupported(
-            "its manifest is of Docker's schema 1, obsolete since 2017; push it again with a current tool".into(),
+            "its manifest is of Docker's schema 1, obsolete since 2017; push it again with a current tool"
+                .into(),
         )),
         // A document that is both is read one way here and another way elsewhere (CVE-2021-41190).
         RawDocument { manifests: Some(_), layers: Some(_), .. } => {
@@ -105,7 +106,9 @@ pub(crate) fn parse_document(bytes: &[u8]) -> Result<Document, ImageError> {
 /// The image for this kind of machine, out of an index.
 pub(crate) fn choose(index: &[Descriptor]) -> Result<&Descriptor, ImageError> {
     let fits = |d: &&Descriptor| match &d.platform {
-        Some(p) => p.os == "linux" && p.architecture == "amd64" && !matches!(p.variant.as_deref(), Some("v3" | "v4")),
+        Some(p) => {
+            p.os == "linux" && p.architecture == "amd64" && !matches!(p.variant.as_deref(), Some("v3" | "v4"))
+        }
         None => false,
     };
     if let Some(found) = index.iter().find(fits) {
@@ -187,14 +190,21 @@ impl Manifest {
             return Err(ImageError::TooLarge { what: "its config in bytes", limit: CONFIG_MAX });
         }
         if self.layers.len() > limits.layers {
-            return Err(ImageError::TooLarge { what: "the number of its layers", limit: limits.layers as u64 });
+            return Err(ImageError::TooLarge {
+                what: "the number of its layers",
+                limit: limits.layers as u64,
+            });
         }
         let total = self.layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
         if total > limits.compressed_bytes {
-            return Err(ImageError::TooLarge { what: "its compressed size in bytes", limit: limits.compressed_bytes });
+            return Err(ImageError::TooLarge {
+                what: "its compressed size in bytes",
+                limit: limits.compressed_bytes,
+            });
         }
         for layer in &self.layers {
-            let known = layer.media_type.contains(".image.layer.") || layer.media_type.contains(".image.rootfs.");
+            let known =
+                layer.media_type.contains(".image.layer.") || layer.media_type.contains(".image.rootfs.");
             if !known || layer.media_type.contains("encrypted") {
                 return Err(ImageError::Unsupported(format!(
                     "a layer is of type '{:.100}', which is not a plain, gzip or zstd filesystem layer",

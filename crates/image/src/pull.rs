@@ -45,7 +45,11 @@ enum Parts {
 
 impl Puller {
     /// Answers from what is stored, where the policy allows.
-    pub(crate) fn stored(&self, image: &ImageRef, policy: PullPolicy) -> Result<Option<RootImage>, ImageError> {
+    pub(crate) fn stored(
+        &self,
+        image: &ImageRef,
+        policy: PullPolicy,
+    ) -> Result<Option<RootImage>, ImageError> {
         if policy == PullPolicy::Always {
             return Ok(None);
         }

@@ -172,7 +172,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_rule() {
-        for text in ["Debian", "a//b", "x:-1", "host.io/", "a/../b", "ho$t.io/x", "x@sha512:12", "http://x.io/y"] {
+        for text in
+            ["Debian", "a//b", "x:-1", "host.io/", "a/../b", "ho$t.io/x", "x@sha512:12", "http://x.io/y"]
+        {
             assert!(shown(text).contains("is not an image reference"), "{text} → {}", shown(text));
         }
     }

@@ -97,7 +97,10 @@ fn template(dir: &Path, size_mib: u32) -> Result<PathBuf, ScratchError> {
         .arg(temp.path())
         .stdin(Stdio::null())
         .output()
-        .map_err(|e| ScratchError::Format { path: path.clone(), why: format!("{e} (Debian package e2fsprogs)") })?;
+        .map_err(|e| ScratchError::Format {
+            path: path.clone(),
+            why: format!("{e} (Debian package e2fsprogs)"),
+        })?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_string();
         return Err(ScratchError::Format { path, why });

@@ -21,6 +21,8 @@ pub(crate) fn pack(
     cancel: &Cancel,
     written: impl FnMut(u64),
 ) -> Result<(), ImageError> {
+    // Held open, because tar2sqfs unlinks its output when it fails, and the space tells why it did.
+    let output = File::open(to).map_err(|e| ImageError::io("open", to, e))?;
     let mut child = Command::new(tar2sqfs)
         // -s: stop at what it cannot pack instead of leaving it out.
         .args(["-q", "-s", "-f", "-c", "zstd", "-X", "level=3"])
@@ -32,7 +34,10 @@ pub(crate) fn pack(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| {
-            ImageError::Squashfs(format!("cannot start {} ({e}): install squashfs-tools-ng", tar2sqfs.display()))
+            ImageError::Squashfs(format!(
+                "cannot start {} ({e}): install squashfs-tools-ng",
+                tar2sqfs.display()
+            ))
         })?;
     let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
         return Err(ImageError::Internal("tar2sqfs has no pipes".into()));
@@ -59,8 +64,7 @@ pub(crate) fn pack(
         Ok(()) if status.success() => {}
         other => return Err(failure(to, status, &words, other.err())),
     }
-    let file = File::open(to).map_err(|e| ImageError::io("open", to, e))?;
-    file.sync_all().map_err(|e| ImageError::io("write", to, e))
+    output.sync_all().map_err(|e| ImageError::io("write", to, e))
 }
 
 fn kill(child: &mut Child) {
@@ -70,7 +74,9 @@ fn kill(child: &mut Child) {
 
 fn failure(to: &Path, status: std::process::ExitStatus, words: &str, sent: Option<ImageError>) -> ImageError {
     let dir = to.parent().unwrap_or(to);
-    if words.contains("No space left on device") || words.contains("Disk quota exceeded") {
+    // tar2sqfs says only "I/O error"; less than a mebibyte is less than its next write.
+    let full = rustix::fs::statvfs(dir).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < 1 << 20);
+    if full || words.contains("No space left on device") || words.contains("Disk quota exceeded") {
         return ImageError::DiskFull { what: "the squashfs".into(), dir: dir.to_path_buf() };
     }
     let last = words.lines().next_back().unwrap_or_default();

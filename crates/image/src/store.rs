@@ -16,7 +16,9 @@ use crate::catalog::{Catalog, Record};
 use crate::keyed::KeyedLocks;
 use crate::pull::Puller;
 use crate::registry::{BlobCache, Registries};
-use crate::{GcPolicy, GcReport, ImageError, ImageInfo, ImagesConfig, Progress, ProgressFn, RootImage, blocking};
+use crate::{
+    GcPolicy, GcReport, ImageError, ImageInfo, ImagesConfig, Progress, ProgressFn, RootImage, blocking,
+};
 
 /// Fewer digits of a digest are too easily a name, or somebody else's digest.
 const PREFIX_MIN: usize = 6;
@@ -52,7 +54,8 @@ impl Images {
         std::fs::create_dir_all(dir).map_err(|e| ImageError::io("make the directory", dir, e))?;
         let lock_path = dir.join("lock");
         let lock = File::create(&lock_path).map_err(|e| ImageError::io("open", &lock_path, e))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| ImageError::Locked(dir.to_path_buf()))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| ImageError::Locked(dir.to_path_buf()))?;
         let catalog = Catalog::open(dir)?;
         let layers = BlobCache::new(&dir.join("blobs"));
         layers.trim(config.layer_cache_bytes)?;
@@ -67,7 +70,9 @@ impl Images {
             making: KeyedLocks::default(),
             scans: Arc::new(Semaphore::new(scans)),
         };
-        Ok(Self { inner: Arc::new(Inner { puller: Arc::new(puller), flights: Mutex::default(), _lock: lock }) })
+        Ok(Self {
+            inner: Arc::new(Inner { puller: Arc::new(puller), flights: Mutex::default(), _lock: lock }),
+        })
     }
 
     /// Makes `image` ready. Callers asking for the same image share one pull and hear its progress; the pull is
@@ -121,6 +126,7 @@ impl Images {
     }
 
     /// Everything stored, most recently used first.
+    #[allow(clippy::unused_async, reason = "the other operations on the store wait, and this one may")]
     pub async fn list(&self) -> Result<Vec<ImageInfo>, ImageError> {
         let catalog = crate::lock(&self.inner.puller.catalog);
         let mut list: Vec<ImageInfo> = catalog
@@ -176,7 +182,8 @@ impl Images {
             let mut report = GcReport::default();
             let mut catalog = crate::lock(&puller.catalog);
             let now = Timestamp::now();
-            let unused = |record: &Record| std::time::Duration::try_from(now - record.last_used).unwrap_or_default();
+            let unused =
+                |record: &Record| std::time::Duration::try_from(now - record.last_used).unwrap_or_default();
             let mut free: Vec<Record> = catalog
                 .roots
                 .values()

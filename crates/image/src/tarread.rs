@@ -10,6 +10,7 @@ use tar::{EntryType, Header};
 use crate::ImageError;
 
 const BLOCK: u64 = 512;
+const BLOCK_BYTES: usize = 512;
 /// Largest PAX header: room for many attributes of 64 KiB.
 const PAX_MAX: u64 = 1 << 20;
 /// Longest path or link target, as in Linux (`PATH_MAX`).
@@ -132,7 +133,7 @@ impl<R: Read> TarReader<R> {
     }
 
     fn header(&mut self) -> Result<Option<Header>, ImageError> {
-        let mut block = [0_u8; BLOCK as usize];
+        let mut block = [0_u8; BLOCK_BYTES];
         let mut filled = 0;
         while filled < block.len() {
             match self.input.read(&mut block[filled..]).map_err(|e| unwrap_io(e, "cannot read a layer"))? {
@@ -161,7 +162,11 @@ impl<R: Read> TarReader<R> {
             return Err(bad("an extension header is absurdly large"));
         }
         let mut bytes = Vec::new();
-        self.input.by_ref().take(size).read_to_end(&mut bytes).map_err(|e| unwrap_io(e, "cannot read a layer"))?;
+        self.input
+            .by_ref()
+            .take(size)
+            .read_to_end(&mut bytes)
+            .map_err(|e| unwrap_io(e, "cannot read a layer"))?;
         self.pos += bytes.len() as u64;
         if (bytes.len() as u64) < size {
             return Err(bad("the archive ends in the middle of a header"));
@@ -174,7 +179,9 @@ impl<R: Read> TarReader<R> {
         let shown = String::from_utf8_lossy(&path[..path.len().min(200)]).into_owned();
         let fail = |why: &str| ImageError::malformed(format!("layer entry '{shown}': {why}"));
         if ext.sparse {
-            return Err(ImageError::Unsupported(format!("layer entry '{shown}' is stored sparse (GNU); pack it plainly")));
+            return Err(ImageError::Unsupported(format!(
+                "layer entry '{shown}' is stored sparse (GNU); pack it plainly"
+            )));
         }
         let device = || -> Result<(u32, u32), ImageError> {
             let major = header.device_major().ok().flatten().ok_or_else(|| fail("no valid device number"))?;
@@ -210,9 +217,9 @@ impl<R: Read> TarReader<R> {
         let size = if kind == EntryKind::File { size } else { 0 };
         self.next = padded_end(self.pos, size)?;
         let link = match kind {
-            EntryKind::Symlink | EntryKind::HardLink => {
-                ext.link.unwrap_or_else(|| header.link_name_bytes().map(|l| l.into_owned()).unwrap_or_default())
-            }
+            EntryKind::Symlink | EntryKind::HardLink => ext.link.unwrap_or_else(|| {
+                header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default()
+            }),
             _ => Vec::new(),
         };
         if path.len() > PATH_MAX || link.len() > PATH_MAX {
@@ -289,7 +296,8 @@ fn parse_pax(mut bytes: &[u8], into: &mut Extensions) -> Result<(), ImageError> 
         bytes = &bytes[length..];
         let equals = record.iter().position(|b| *b == b'=').ok_or_else(broken)?;
         let (key, value) = (&record[..equals], &record[equals + 1..]);
-        let number = || std::str::from_utf8(value).ok().and_then(|v| v.parse::<u64>().ok()).ok_or_else(broken);
+        let number =
+            || std::str::from_utf8(value).ok().and_then(|v| v.parse::<u64>().ok()).ok_or_else(broken);
         match key {
             b"path" => into.path = Some(value.to_vec()),
             b"linkpath" => into.link = Some(value.to_vec()),
@@ -321,7 +329,9 @@ fn parse_pax(mut bytes: &[u8], into: &mut Extensions) -> Result<(), ImageError> 
 /// Attributes that the root filesystem carries. Squashfs knows three namespaces. SELinux labels are the building
 /// host's. `overlay.` ones would be orders to the guest's overlay (hide this, redirect that).
 fn keeps_xattr(name: &[u8]) -> bool {
-    let namespace = [&b"user."[..], b"trusted.", b"security."].iter().any(|p| name.len() > p.len() && name.starts_with(p));
+    let namespace = [&b"user."[..], b"trusted.", b"security."]
+        .iter()
+        .any(|p| name.len() > p.len() && name.starts_with(p));
     namespace
         && name != b"security.selinux"
         && !name.starts_with(b"trusted.overlay.")

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use tar::{EntryType, Header};
 
+use crate::ImageError;
 use crate::blob::Blob;
 use crate::cancel::Cancel;
 use crate::layer::copy_contents;
 use crate::tarread::{PATH_MAX, unwrap_io};
 use crate::tree::{Inode, InodeId, Kind, NodeId, ROOT, Tree};
-use crate::ImageError;
 
 const BLOCK: usize = 512;
 
@@ -129,12 +129,13 @@ fn write_names(
 }
 
 /// Tells a failure of the archive's receiver from one of its sources; the receiver knows the reason.
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn sink_failed(error: io::Error) -> ImageError {
     ImageError::Squashfs(format!("cannot write to tar2sqfs: {error}"))
 }
 
 fn copy(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), ImageError> {
-    let mut buffer = [0; 64 << 10];
+    let mut buffer = [0; 16 << 10];
     loop {
         match from.read(&mut buffer).map_err(|e| unwrap_io(e, "cannot read a layer"))? {
             0 => return Ok(()),
@@ -144,7 +145,7 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), ImageError> {
 }
 
 fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {
-    let over = (size % BLOCK as u64) as usize;
+    let over = usize::try_from(size % BLOCK as u64).unwrap_or(0);
     if over == 0 { Ok(()) } else { out.write_all(&[0; BLOCK][over..]) }
 }
 

@@ -34,10 +34,20 @@ const LINKS_MAX: u32 = 40;
 pub(crate) enum Kind {
     Directory,
     /// Content is `size` bytes of layer `layer` from `offset` on.
-    File { layer: u32, offset: u64, size: u64 },
+    File {
+        layer: u32,
+        offset: u64,
+        size: u64,
+    },
     Symlink(Vec<u8>),
-    CharDevice { major: u32, minor: u32 },
-    BlockDevice { major: u32, minor: u32 },
+    CharDevice {
+        major: u32,
+        minor: u32,
+    },
+    BlockDevice {
+        major: u32,
+        minor: u32,
+    },
     Fifo,
 }
 
@@ -143,7 +153,9 @@ impl Tree {
         for entry in &entries {
             let names = components(&entry.path)?;
             if let Some((last, parents)) = names.split_last() {
-                if parents.iter().any(|name| name.starts_with(b".wh.")) && !parents[0].starts_with(b".wh..wh.") {
+                if parents.iter().any(|name| name.starts_with(b".wh."))
+                    && !parents[0].starts_with(b".wh..wh.")
+                {
                     return Err(fail(&entry.path, "a directory in its path has the name of a whiteout"));
                 }
                 if let Some(mark) = mark(&entry.path, last)? {
@@ -178,7 +190,9 @@ impl Tree {
             self.nodes[ROOT as usize].inode = inode;
             return Ok(());
         };
-        if mark(&entry.path, last)?.is_some() || parents.first().is_some_and(|name| name.starts_with(b".wh..wh.")) {
+        if mark(&entry.path, last)?.is_some()
+            || parents.first().is_some_and(|name| name.starts_with(b".wh..wh."))
+        {
             return Ok(());
         }
         if entry.kind == EntryKind::HardLink {
@@ -242,7 +256,12 @@ impl Tree {
 
     /// Finds a directory, following symbolic links inside the image. With `create`, missing ones are made and what
     /// is in the way is replaced; without, either gives none.
-    fn directory(&mut self, path: &[u8], names: &[&[u8]], create: bool) -> Result<Option<NodeId>, ImageError> {
+    fn directory(
+        &mut self,
+        path: &[u8],
+        names: &[&[u8]],
+        create: bool,
+    ) -> Result<Option<NodeId>, ImageError> {
         let mut trail = vec![ROOT];
         // The common case has no links and needs no copy of the names.
         let mut rest = names.iter();
@@ -306,9 +325,7 @@ impl Tree {
 
 fn to_inode(entry: Entry, layer: u32) -> Inode {
     let kind = match entry.kind {
-        EntryKind::File | EntryKind::HardLink => {
-            Kind::File { layer, offset: entry.offset, size: entry.size }
-        }
+        EntryKind::File | EntryKind::HardLink => Kind::File { layer, offset: entry.offset, size: entry.size },
         EntryKind::Directory => Kind::Directory,
         EntryKind::Symlink => Kind::Symlink(entry.link),
         EntryKind::CharDevice { major, minor } => Kind::CharDevice { major, minor },

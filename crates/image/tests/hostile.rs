@@ -1,4 +1,5 @@
 //! Images made to do harm: each gets a clear error and leaves nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, helpers included")]
 
 mod common;
 
@@ -40,9 +41,24 @@ async fn hostile_entries() {
         (vec![item(EntryType::new(b'Z'), "x")], "unknown type"),
         (vec![item(EntryType::GNUSparse, "x")], "sparse"),
         (vec![Item { data: vec![b'x'; 2 << 20], ..item(EntryType::XHeader, "x") }], "absurdly large"),
-        (vec![Item { data: b"99999 path=x\n".to_vec(), ..item(EntryType::XHeader, "x") }], "PAX header is malformed"),
-        (vec![Item { data: b"16 size=-10000\n\n".to_vec(), ..item(EntryType::XHeader, "x") }, file("y", "")], "malformed"),
-        (vec![Item { data: b"29 size=18446744073709551615\n".to_vec(), ..item(EntryType::XHeader, "x") }, file("y", "")], "absurd"),
+        (
+            vec![Item { data: b"99999 path=x\n".to_vec(), ..item(EntryType::XHeader, "x") }],
+            "PAX header is malformed",
+        ),
+        (
+            vec![
+                Item { data: b"16 size=-10000\n\n".to_vec(), ..item(EntryType::XHeader, "x") },
+                file("y", ""),
+            ],
+            "malformed",
+        ),
+        (
+            vec![
+                Item { data: b"29 size=18446744073709551615\n".to_vec(), ..item(EntryType::XHeader, "x") },
+                file("y", ""),
+            ],
+            "absurd",
+        ),
         (vec![Item { data: vec![b'l'; 10_000], ..item(EntryType::GNULongName, "x") }], "absurdly large"),
     ];
     for (items, says) in cases {
@@ -70,7 +86,9 @@ async fn broken_archives() {
     bytes.truncate(full / 2);
     let new = image.add(&bytes);
     let text = String::from_utf8(image.manifest.clone()).unwrap();
-    let text = text.replace(&digest, &new).replace(&format!("\"size\":{full}"), &format!("\"size\":{}", bytes.len()));
+    let text = text
+        .replace(&digest, &new)
+        .replace(&format!("\"size\":{full}"), &format!("\"size\":{}", bytes.len()));
     image.manifest = text.into_bytes();
     refused(quick(), image, "cannot read a layer").await;
 }
@@ -79,12 +97,33 @@ async fn broken_archives() {
 async fn limits() {
     let with = |limits: Limits| ImagesConfig { limits, ..quick() };
     let many: Vec<Item> = (0..200).map(|i| file(format!("f{i}"), "")).collect();
-    refused(with(Limits { entries: 100, ..Limits::default() }), TestImage::new(&[many.clone()]), "number of its files").await;
-    refused(with(Limits { metadata_bytes: 20_000, ..Limits::default() }), TestImage::new(&[many.clone()]), "names and attributes").await;
-    refused(with(Limits { layers: 2, ..Limits::default() }), TestImage::new(&[vec![], vec![], vec![]]), "number of its layers").await;
-    refused(with(Limits { compressed_bytes: 100, ..Limits::default() }), TestImage::new(&[many]), "compressed size").await;
+    refused(
+        with(Limits { entries: 100, ..Limits::default() }),
+        TestImage::new(&[many.clone()]),
+        "number of its files",
+    )
+    .await;
+    refused(
+        with(Limits { metadata_bytes: 20_000, ..Limits::default() }),
+        TestImage::new(&[many.clone()]),
+        "names and attributes",
+    )
+    .await;
+    refused(
+        with(Limits { layers: 2, ..Limits::default() }),
+        TestImage::new(&[vec![], vec![], vec![]]),
+        "number of its layers",
+    )
+    .await;
+    refused(
+        with(Limits { compressed_bytes: 100, ..Limits::default() }),
+        TestImage::new(&[many]),
+        "compressed size",
+    )
+    .await;
     let zeros = TestImage::new(&[vec![file("z", vec![0; 3 << 20])]]);
-    refused(with(Limits { uncompressed_bytes: 1 << 20, ..Limits::default() }), zeros, "uncompressed size").await;
+    refused(with(Limits { uncompressed_bytes: 1 << 20, ..Limits::default() }), zeros, "uncompressed size")
+        .await;
 }
 
 #[tokio::test]
@@ -92,7 +131,10 @@ async fn a_decompression_bomb_is_told_by_its_expansion() {
     use std::io::Write;
     // 1.5 GiB of zeros in a few hundred bytes, never whole in memory.
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
-    let header = tar_of(&[Item { data: b"20 size=16000000000\n".to_vec(), ..item(EntryType::XHeader, "x") }, file("z", "")]);
+    let header = tar_of(&[
+        Item { data: b"20 size=16000000000\n".to_vec(), ..item(EntryType::XHeader, "x") },
+        file("z", ""),
+    ]);
     encoder.write_all(&header).unwrap();
     let zeros = vec![0; 1 << 20];
     for _ in 0..1536 {
@@ -103,7 +145,8 @@ async fn a_decompression_bomb_is_told_by_its_expansion() {
     let (digest, _) = image.blobs[0].clone();
     let new = image.add(&bomb);
     let text = String::from_utf8(image.manifest.clone()).unwrap();
-    image.manifest = text.replace(&digest, &new).replace("\"size\":0", &format!("\"size\":{}", bomb.len())).into_bytes();
+    image.manifest =
+        text.replace(&digest, &new).replace("\"size\":0", &format!("\"size\":{}", bomb.len())).into_bytes();
     refused(quick(), image, "decompression bomb").await;
 }
 
@@ -145,10 +188,13 @@ async fn wrong_digests_and_documents() {
 async fn an_archive_must_be_plain_and_whole() {
     let lab = Lab::new();
     let path = lab.path("a.tar");
-    for (bytes, says) in [(b"\x1f\x8b gzip".repeat(100), "not an (uncompressed) OCI archive"), (Vec::new(), "index.json")] {
+    for (bytes, says) in
+        [(b"\x1f\x8b gzip".repeat(100), "not an (uncompressed) OCI archive"), (Vec::new(), "index.json")]
+    {
         std::fs::write(&path, bytes).unwrap();
         let name = fireactions_model::ImageRef::new(format!("oci-archive:{}", path.display())).unwrap();
-        let error: ImageError = lab.images.ensure(&name, fireactions_model::PullPolicy::Always, None).await.unwrap_err();
+        let error: ImageError =
+            lab.images.ensure(&name, fireactions_model::PullPolicy::Always, None).await.unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
 }

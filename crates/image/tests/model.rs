@@ -1,4 +1,5 @@
 //! Random layers, flattened by the crate and by a model that a reader can check by eye.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, helpers included")]
 
 mod common;
 
@@ -88,12 +89,16 @@ fn apply(model: &mut Model, ops: &[Op], layer: usize) -> Vec<Item> {
             }
             Op::Link(path, n) => {
                 let files: Vec<_> = model.iter().filter(|(_, node)| matches!(node, Node::File(_))).collect();
-                let Some((target, node)) = files.get(*n).map(|(t, n)| ((*t).clone(), (*n).clone())) else { continue };
+                let Some((target, node)) = files.get(*n).map(|(t, n)| ((*t).clone(), (*n).clone())) else {
+                    continue;
+                };
                 items.push(hardlink(path, target));
                 put(model, path, node);
             }
             Op::Whiteout(path) => {
-                let (parent, name) = path.rsplit_once('/').map_or((String::new(), path.as_str()), |(p, n)| (format!("{p}/"), n));
+                let (parent, name) = path
+                    .rsplit_once('/')
+                    .map_or((String::new(), path.as_str()), |(p, n)| (format!("{p}/"), n));
                 items.push(file(format!("{parent}.wh.{name}"), ""));
             }
             Op::Opaque(path) => items.push(file(format!("{path}/.wh..wh..opq"), "")),

@@ -1,4 +1,5 @@
 //! Pulling: from Debian's `docker-registry` on loopback, and from a server that misbehaves on purpose.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, helpers included")]
 
 mod common;
 
@@ -105,7 +106,11 @@ fn sample() -> TestImage {
 }
 
 fn names(root: &RootImage) -> Vec<String> {
-    read_back(&root.path).keys().map(|k| String::from_utf8_lossy(k).into_owned()).filter(|k| !k.is_empty() && k != ".").collect()
+    read_back(&root.path)
+        .keys()
+        .map(|k| String::from_utf8_lossy(k).into_owned())
+        .filter(|k| !k.is_empty() && k != ".")
+        .collect()
 }
 
 #[tokio::test]
@@ -118,7 +123,8 @@ async fn a_real_registry() {
     let root = lab.images.ensure(&tag, PullPolicy::IfNotPresent, None).await.unwrap();
     assert_eq!(names(&root), ["b", "big", "c"]);
     assert_eq!(root.digest.as_str(), image.config_digest);
-    let pinned = ImageRef::new(format!("127.0.0.1:{}/team/app@{}", registry.port, image.manifest_digest())).unwrap();
+    let pinned =
+        ImageRef::new(format!("127.0.0.1:{}/team/app@{}", registry.port, image.manifest_digest())).unwrap();
     assert_eq!(lab.images.ensure(&pinned, PullPolicy::Always, None).await.unwrap().digest, root.digest);
     // The tag moves: IfNotPresent stays, Always follows.
     let second = TestImage::new(&[vec![file("new", "")]]);
@@ -161,7 +167,11 @@ async fn a_registry_with_a_login() {
         (format!(r#"{{"credHelpers":{{"{host}":"absent-here"}}}}"#), "docker-credential-absent-here"),
         ("{\n \"auths\": secret".to_string(), "line 2"),
     ] {
-        let error = Lab::with(docker_config(temp.path(), &text)).images.ensure(&name, PullPolicy::Always, None).await.unwrap_err();
+        let error = Lab::with(docker_config(temp.path(), &text))
+            .images
+            .ensure(&name, PullPolicy::Always, None)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(says) && !error.to_string().contains("secret"), "{error}");
     }
 }
@@ -188,16 +198,26 @@ async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap) -> Re
         *count
     };
     let Some((bytes, kind)) = server.files.lock().unwrap().get(&path).cloned() else {
-        return (StatusCode::NOT_FOUND, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not here"}]}"#).into_response();
+        return (StatusCode::NOT_FOUND, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not here"}]}"#)
+            .into_response();
     };
-    let fault = server.faults.lock().unwrap().iter().find(|(p, _)| path.ends_with(p.as_str())).map(|(_, f)| f.clone());
+    let fault = server
+        .faults
+        .lock()
+        .unwrap()
+        .iter()
+        .find(|(p, _)| path.ends_with(p.as_str()))
+        .map(|(_, f)| f.clone());
     if let Some(answer) = fault.and_then(|fault| fault(count, &headers, &bytes)) {
         return answer;
     }
-    if let Some(from) = range.and_then(|r| r.strip_prefix("bytes=").and_then(|r| r.strip_suffix('-').map(String::from))) {
+    if let Some(from) =
+        range.and_then(|r| r.strip_prefix("bytes=").and_then(|r| r.strip_suffix('-').map(String::from)))
+    {
         let from: usize = from.parse().unwrap();
         let range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
-        return (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, range)], bytes[from..].to_vec()).into_response();
+        return (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, range)], bytes[from..].to_vec())
+            .into_response();
     }
     ([(header::CONTENT_TYPE, kind)], bytes).into_response()
 }
@@ -226,9 +246,15 @@ impl Server {
             let index_kind = "application/vnd.oci.image.index.v1+json".to_string();
             files.insert("/v2/r/manifests/t".into(), (index, index_kind));
             let kind = "application/vnd.oci.image.manifest.v1+json".to_string();
-            files.insert(format!("/v2/r/manifests/{}", image.manifest_digest()), (image.manifest.clone(), kind));
+            files.insert(
+                format!("/v2/r/manifests/{}", image.manifest_digest()),
+                (image.manifest.clone(), kind),
+            );
             for (digest, bytes) in &image.blobs {
-                files.insert(format!("/v2/r/blobs/{digest}"), (bytes.clone(), "application/octet-stream".into()));
+                files.insert(
+                    format!("/v2/r/blobs/{digest}"),
+                    (bytes.clone(), "application/octet-stream".into()),
+                );
             }
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -238,7 +264,11 @@ impl Server {
         (server, port)
     }
 
-    fn fault(&self, path_end: &str, fault: impl Fn(u32, &HeaderMap, &[u8]) -> Option<Response> + Send + Sync + 'static) {
+    fn fault(
+        &self,
+        path_end: &str,
+        fault: impl Fn(u32, &HeaderMap, &[u8]) -> Option<Response> + Send + Sync + 'static,
+    ) {
         self.faults.lock().unwrap().insert(path_end.to_string(), Arc::new(fault));
     }
 
@@ -303,7 +333,11 @@ async fn lies_are_refused() {
         bytes[last] ^= 1;
         Some(bytes.into_response())
     };
-    for (end, says) in [(manifest_end, "manifest is damaged"), (config_end, "config is damaged"), (blob_end, "layer is damaged")] {
+    for (end, says) in [
+        (manifest_end, "manifest is damaged"),
+        (config_end, "config is damaged"),
+        (blob_end, "layer is damaged"),
+    ] {
         let (server, port) = Server::start(&image).await;
         server.fault(&end, move |_, _, bytes| swap(bytes));
         let lab = Lab::new();
@@ -321,7 +355,9 @@ async fn lies_are_refused() {
     let error = Lab::new().images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap_err();
     assert!(error.to_string().contains("longer than"), "{error}");
     let (server, port) = Server::start(&image).await;
-    server.fault("/manifests/t", |_, _, _| Some((StatusCode::FOUND, [(header::LOCATION, "http://192.0.2.1/x")]).into_response()));
+    server.fault("/manifests/t", |_, _, _| {
+        Some((StatusCode::FOUND, [(header::LOCATION, "http://192.0.2.1/x")]).into_response())
+    });
     let error = Lab::new().images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap_err();
     assert!(error.to_string().contains("without TLS"), "{error}");
 }
@@ -332,16 +368,24 @@ async fn a_dead_registry_has_a_deadline() {
     let (server, port) = Server::start(&image).await;
     server.fault("/manifests/t", |_, _, bytes| Some(broken(bytes, 1, true)));
     let lab = Lab::with(ImagesConfig {
-        timeouts: fireactions_image::Timeouts { stall: Duration::from_millis(100), attempts: 2, ..quick().timeouts },
+        timeouts: fireactions_image::Timeouts {
+            stall: Duration::from_millis(100),
+            attempts: 2,
+            ..quick().timeouts
+        },
         ..quick()
     });
     let begin = Instant::now();
     let error = lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap_err();
     assert!(matches!(error, ImageError::Unreachable { attempts: 2, .. }), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(10));
-    server.fault("/manifests/t", |_, _, _| Some((StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "3600")]).into_response()));
+    server.fault("/manifests/t", |_, _, _| {
+        Some((StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "3600")]).into_response())
+    });
     match lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap_err() {
-        ImageError::Unreachable { retry_after, .. } => assert_eq!(retry_after, Some(Duration::from_secs(3600))),
+        ImageError::Unreachable { retry_after, .. } => {
+            assert_eq!(retry_after, Some(Duration::from_secs(3600)))
+        }
         other => panic!("{other}"),
     }
 }
@@ -353,13 +397,19 @@ async fn bearer_tokens() {
     let tokens = Arc::new(AtomicU32::new(0));
     let guard = move |_: u32, headers: &HeaderMap, _: &[u8]| {
         let fine = headers.get("authorization").is_some_and(|v| v == "Bearer t0ken");
-        let challenge = format!("Bearer realm=\"http://localhost:{port}/token\",service=\"here\",scope=\"repository:r:pull\"");
+        let challenge = format!(
+            "Bearer realm=\"http://localhost:{port}/token\",service=\"here\",scope=\"repository:r:pull\""
+        );
         (!fine).then(|| (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response())
     };
     for end in server.files.lock().unwrap().keys().cloned().collect::<Vec<_>>() {
         server.fault(&end, guard);
     }
-    server.files.lock().unwrap().insert("/token".into(), (br#"{"token":"t0ken"}"#.to_vec(), "application/json".into()));
+    server
+        .files
+        .lock()
+        .unwrap()
+        .insert("/token".into(), (br#"{"token":"t0ken"}"#.to_vec(), "application/json".into()));
     let counted = tokens.clone();
     server.fault("/token", move |_, headers, _| {
         counted.fetch_add(1, Ordering::Relaxed);
@@ -370,9 +420,19 @@ async fn bearer_tokens() {
     let error = Lab::new().images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap_err();
     assert!(matches!(error, ImageError::Denied { .. }), "{error}");
     let temp = tempfile::tempdir().unwrap();
-    let config = docker_config(temp.path(), &format!(r#"{{"auths":{{"http://localhost:{port}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#));
+    let config = docker_config(
+        temp.path(),
+        &format!(r#"{{"auths":{{"http://localhost:{port}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#),
+    );
     tokens.store(0, Ordering::Relaxed);
     Lab::with(config).images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap();
     assert_eq!(tokens.load(Ordering::Relaxed), 1, "the token is used again");
-    assert!(server.seen.lock().unwrap().iter().any(|(uri, _)| uri.contains("service=here&scope=repository%3Ar%3Apull")));
+    assert!(
+        server
+            .seen
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|(uri, _)| uri.contains("service=here&scope=repository%3Ar%3Apull"))
+    );
 }

@@ -1,4 +1,5 @@
 //! The store around the conversion: single-flight, crashes, names, removal, collection, a full disk, scratch disks.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, helpers included")]
 
 mod common;
 
@@ -17,7 +18,11 @@ use fireactions_model::{ImageRef, PullPolicy};
 fn slow_packer(lab: &std::path::Path) -> ImagesConfig {
     use std::os::unix::fs::PermissionsExt;
     let path = lab.join("slow-tar2sqfs");
-    std::fs::write(&path, format!("#!/bin/sh\necho x >> {}/started\nsleep 0.5\nexec tar2sqfs \"$@\"\n", lab.display())).unwrap();
+    std::fs::write(
+        &path,
+        format!("#!/bin/sh\necho x >> {}/started\nsleep 0.5\nexec tar2sqfs \"$@\"\n", lab.display()),
+    )
+    .unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     ImagesConfig { tar2sqfs: path, ..quick() }
 }
@@ -41,7 +46,8 @@ async fn one_pull_for_all_who_wait() {
     let alias = ImageRef::new(name.as_str().trim_end_matches(":t")).unwrap();
     let ready = Arc::new(AtomicU32::new(0));
     let waits = (0..10).map(|i| {
-        let (images, name, ready) = (lab.images.clone(), if i % 2 == 0 { name.clone() } else { alias.clone() }, ready.clone());
+        let (images, name, ready) =
+            (lab.images.clone(), if i % 2 == 0 { name.clone() } else { alias.clone() }, ready.clone());
         tokio::spawn(async move {
             let hear: fireactions_image::ProgressFn = Arc::new(move |progress| {
                 if progress == Progress::Ready {
@@ -63,12 +69,17 @@ async fn the_last_one_to_leave_cancels_and_nothing_is_left() {
     let temp = tempfile::tempdir().unwrap();
     let lab = Lab::with(slow_packer(temp.path()));
     let name = layout(temp.path(), "a", "1");
-    let (one, two) = (lab.images.ensure(&name, PullPolicy::Always, None), lab.images.ensure(&name, PullPolicy::Always, None));
+    let (one, two) = (
+        lab.images.ensure(&name, PullPolicy::Always, None),
+        lab.images.ensure(&name, PullPolicy::Always, None),
+    );
     // One leaves, the other still gets it.
     let (left, stayed) = tokio::join!(tokio::time::timeout(Duration::from_millis(100), one), two);
     assert!(left.is_err() && stayed.is_ok());
     let other = layout(temp.path(), "b", "2");
-    let gone = tokio::time::timeout(Duration::from_millis(200), lab.images.ensure(&other, PullPolicy::Always, None)).await;
+    let gone =
+        tokio::time::timeout(Duration::from_millis(200), lab.images.ensure(&other, PullPolicy::Always, None))
+            .await;
     assert!(gone.is_err());
     for _ in 0..100 {
         if lab.leftovers().is_empty() {
@@ -127,15 +138,23 @@ async fn names_removal_and_collection() {
     let busy = HashSet::from([roots[0].1.digest.clone()]);
     // The oldest is in use, so the next oldest goes.
     let size = roots[0].1.size;
-    let report = lab.images.gc(GcPolicy { max_bytes: Some(2 * size), unused_for: None }, &busy).await.unwrap();
+    let report =
+        lab.images.gc(GcPolicy { max_bytes: Some(2 * size), unused_for: None }, &busy).await.unwrap();
     assert_eq!((report.removed, report.kept), (vec![roots[1].1.digest.clone()], 2 * size));
     assert!(!roots[1].1.path.exists());
-    let report = lab.images.gc(GcPolicy { max_bytes: None, unused_for: Some(Duration::from_secs(3600)) }, &none).await.unwrap();
+    let report = lab
+        .images
+        .gc(GcPolicy { max_bytes: None, unused_for: Some(Duration::from_secs(3600)) }, &none)
+        .await
+        .unwrap();
     assert_eq!(report.removed, []);
     // A name that moved on leaves an image that nobody can ask for.
     layout(lab.temp.path(), "c", "moved");
     let moved = lab.images.ensure(&roots[2].0, PullPolicy::Always, None).await.unwrap();
-    assert_eq!(lab.images.gc(GcPolicy::default(), &none).await.unwrap().removed, vec![roots[2].1.digest.clone()]);
+    assert_eq!(
+        lab.images.gc(GcPolicy::default(), &none).await.unwrap().removed,
+        vec![roots[2].1.digest.clone()]
+    );
     let error = lab.images.remove(roots[0].0.as_str(), &busy).await.unwrap_err();
     assert!(matches!(error, ImageError::InUse(_)), "{error}");
     assert!(matches!(lab.images.remove("nothing:1", &none).await, Err(ImageError::Unknown(_))));
@@ -148,7 +167,10 @@ async fn names_removal_and_collection() {
     let lab = Lab::with(ImagesConfig { grace: Duration::from_secs(60), ..quick() });
     let name = layout(lab.temp.path(), "a", "a");
     lab.images.ensure(&name, PullPolicy::IfNotPresent, None).await.unwrap();
-    assert_eq!(lab.images.gc(GcPolicy { max_bytes: Some(0), unused_for: None }, &none).await.unwrap().removed, []);
+    assert_eq!(
+        lab.images.gc(GcPolicy { max_bytes: Some(0), unused_for: None }, &none).await.unwrap().removed,
+        []
+    );
 }
 
 #[tokio::test]
@@ -207,7 +229,8 @@ async fn inside_a_full_disk() {
 fn a_full_disk() {
     let temp = tempfile::tempdir().unwrap();
     let this = std::env::current_exe().unwrap();
-    let script = "mount -t tmpfs -o size=1m none \"$FULL_DISK\" && exec \"$0\" --ignored --exact inside_a_full_disk";
+    let script =
+        "mount -t tmpfs -o size=1m none \"$FULL_DISK\" && exec \"$0\" --ignored --exact inside_a_full_disk";
     let output = Command::new("unshare")
         .args(["-m", "--propagation", "private", "sh", "-c", script])
         .arg(this)
@@ -215,7 +238,11 @@ fn a_full_disk() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "the mount stayed in its namespace");
 }
 
@@ -228,7 +255,9 @@ async fn scratch_disks_are_sparse_owned_and_sound() {
     let made = (0..8).map(|i| {
         let failed = &failed;
         async move {
-            if let Err(e) = scratch::create(templates_ref, &dir.join(format!("s{i}")), 2048, (4711, 4712)).await {
+            if let Err(e) =
+                scratch::create(templates_ref, &dir.join(format!("s{i}")), 2048, (4711, 4712)).await
+            {
                 failed.lock().unwrap().push(e.to_string());
             }
         }
@@ -238,7 +267,10 @@ async fn scratch_disks_are_sparse_owned_and_sound() {
     assert_eq!(std::fs::read_dir(&templates).unwrap().count(), 1);
     let disk = temp.path().join("s3");
     let metadata = std::fs::metadata(&disk).unwrap();
-    assert_eq!((metadata.len(), metadata.mode() & 0o7777, metadata.uid(), metadata.gid()), (2 << 30, 0o600, 4711, 4712));
+    assert_eq!(
+        (metadata.len(), metadata.mode() & 0o7777, metadata.uid(), metadata.gid()),
+        (2 << 30, 0o600, 4711, 4712)
+    );
     assert!(metadata.blocks() * 512 < 16 << 20, "{} bytes used", metadata.blocks() * 512);
     run("e2fsck", &["-fn", disk.to_str().unwrap()]);
     let features = String::from_utf8(run("dumpe2fs", &["-h", disk.to_str().unwrap()])).unwrap();

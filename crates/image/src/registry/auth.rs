@@ -41,6 +41,7 @@ enum Challenge {
 }
 
 #[derive(Deserialize)]
+#[allow(clippy::struct_field_names, reason = "as the specification has them")]
 struct Token {
     token: Option<String>,
     access_token: Option<String>,
@@ -75,25 +76,33 @@ impl Auth {
             image: repository.name.clone(),
             why: why.to_string(),
         };
-        let challenges: Vec<Challenge> =
-            headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|v| v.to_str().ok()).filter_map(parse).collect();
+        let challenges: Vec<Challenge> = headers
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .filter_map(parse)
+            .collect();
         let credentials =
             find(self.docker_config.as_deref(), &repository.registry, self.helper_deadline).await?;
         let bearer = challenges.iter().find(|c| **c != Challenge::Basic).or(challenges.first());
         let (text, life) = match bearer {
             None => return Err(denied("it asks for a login in a way that is not known").into()),
             Some(Challenge::Basic) => match &credentials {
-                Some(Credentials::Password { user, password }) => (basic(user, password), u64::from(u32::MAX)),
+                Some(Credentials::Password { user, password }) => {
+                    (basic(user, password), u64::from(u32::MAX))
+                }
                 _ => return Err(denied("it asks for a user and a password, and none are configured").into()),
             },
             Some(Challenge::Bearer { realm, service, scope }) => {
-                let token = token(http, repository, realm, service.as_deref(), scope.as_deref(), credentials).await?;
+                let token =
+                    token(http, repository, realm, service.as_deref(), scope.as_deref(), credentials).await?;
                 let life = token.expires_in.unwrap_or(DEFAULT_LIFE).min(86_400);
                 let text = token.token.or(token.access_token).unwrap_or_default();
                 (format!("Bearer {text}"), life)
             }
         };
-        let mut value = HeaderValue::from_str(&text).map_err(|_| denied("its token cannot be sent in a header"))?;
+        let mut value =
+            HeaderValue::from_str(&text).map_err(|_| denied("its token cannot be sent in a header"))?;
         value.set_sensitive(true);
         let until = Instant::now() + Duration::from_secs(life).saturating_sub(MARGIN);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,8 +169,8 @@ async fn token(
         return Err(super::http::refusal(repository, response).await);
     }
     let bytes = body(registry, response, TOKEN_MAX).await?;
-    let token: Token =
-        serde_json::from_slice(&bytes).map_err(|_| protocol("its token server's answer is not a token".into()))?;
+    let token: Token = serde_json::from_slice(&bytes)
+        .map_err(|_| protocol("its token server's answer is not a token".into()))?;
     if token.token.is_none() && token.access_token.is_none() {
         return Err(protocol("its token server's answer holds no token".into()).into());
     }

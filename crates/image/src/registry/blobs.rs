@@ -66,7 +66,10 @@ impl Partial {
 
     fn restart(&mut self) -> Result<(), ImageError> {
         use std::io::Seek;
-        self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(|e| ImageError::io("empty", &self.path, e))?;
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.rewind())
+            .map_err(|e| ImageError::io("empty", &self.path, e))?;
         self.len = 0;
         self.hasher = Sha256::new();
         Ok(())

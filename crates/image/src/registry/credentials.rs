@@ -25,7 +25,10 @@ const ANSWER_MAX: u64 = 64 << 10;
 /// A login.
 #[derive(Debug)]
 pub(super) enum Credentials {
-    Password { user: String, password: Secret },
+    Password {
+        user: String,
+        password: Secret,
+    },
     /// To be traded for an access token (OAuth2 refresh token).
     IdentityToken(Secret),
 }
@@ -62,10 +65,12 @@ pub(super) async fn find(
 ) -> Result<Option<Credentials>, ImageError> {
     let Some(path) = config else { return Ok(None) };
     let fail = |why: String| ImageError::Credentials { registry: registry.to_string(), why };
-    let text = tokio::fs::read(path).await.map_err(|e| fail(format!("cannot read {}: {e}", path.display())))?;
+    let text =
+        tokio::fs::read(path).await.map_err(|e| fail(format!("cannot read {}: {e}", path.display())))?;
     // The parser's words could hold a piece of the file.
-    let config: DockerConfig = serde_json::from_slice(&text)
-        .map_err(|e| fail(format!("{} is not valid (line {}, column {})", path.display(), e.line(), e.column())))?;
+    let config: DockerConfig = serde_json::from_slice(&text).map_err(|e| {
+        fail(format!("{} is not valid (line {}, column {})", path.display(), e.line(), e.column()))
+    })?;
     let keys = keys(registry);
     let helper = keys.iter().find_map(|key| config.cred_helpers.get(key)).or(config.creds_store.as_ref());
     if let Some(helper) = helper
@@ -103,7 +108,9 @@ fn decode(entry: AuthEntry) -> Result<Option<Credentials>, &'static str> {
         return Ok(Some(Credentials::Password { user: user.to_string(), password }));
     }
     match (entry.username, entry.password) {
-        (Some(user), Some(password)) => Ok(Some(Credentials::Password { user, password: Secret::new(password) })),
+        (Some(user), Some(password)) => {
+            Ok(Some(Credentials::Password { user, password: Secret::new(password) }))
+        }
         // `docker login` with a store leaves an empty entry behind.
         _ => Ok(None),
     }
@@ -143,8 +150,8 @@ async fn ask(helper: &str, server: &str, deadline: Duration) -> Result<Option<Cr
         }
         return Err(format!("{program} failed ({status})"));
     }
-    let answer: HelperAnswer =
-        serde_json::from_slice(&answer).map_err(|_| format!("{program}'s answer is not what the protocol says"))?;
+    let answer: HelperAnswer = serde_json::from_slice(&answer)
+        .map_err(|_| format!("{program}'s answer is not what the protocol says"))?;
     let secret = Secret::new(answer.secret);
     Ok(Some(if answer.username == "<token>" {
         Credentials::IdentityToken(secret)

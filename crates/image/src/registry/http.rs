@@ -90,7 +90,9 @@ impl Http {
             if direct {
                 builder = builder.no_proxy();
             }
-            builder.build().map_err(|e| ImageError::Internal(format!("cannot make an HTTP client: {}", explain(&e))))
+            builder
+                .build()
+                .map_err(|e| ImageError::Internal(format!("cannot make an HTTP client: {}", explain(&e))))
         };
         Ok(Self { proxied: build(false)?, direct: build(true)?, insecure })
     }
@@ -241,12 +243,21 @@ mod tests {
     #[test]
     fn only_loopback_and_listed_hosts_go_without_tls() {
         let listed = vec!["registry.lan".to_string(), "other.lan:5000".to_string()];
-        for host in ["localhost", "localhost:5000", "127.0.0.1:80", "127.9.9.9", "[::1]:5000", "registry.lan",
-            "registry.lan:5000", "other.lan:5000"]
-        {
+        for host in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:80",
+            "127.9.9.9",
+            "[::1]:5000",
+            "registry.lan",
+            "registry.lan:5000",
+            "other.lan:5000",
+        ] {
             assert!(plain_allowed(&listed, host), "{host}");
         }
-        for host in ["docker.io", "other.lan", "other.lan:5001", "localhost.evil.org", "10.0.0.1", "[2001:db8::1]:80"] {
+        for host in
+            ["docker.io", "other.lan", "other.lan:5001", "localhost.evil.org", "10.0.0.1", "[2001:db8::1]:80"]
+        {
             assert!(!plain_allowed(&listed, host), "{host}");
         }
     }

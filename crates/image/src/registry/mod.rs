@@ -52,14 +52,19 @@ impl Repository {
 impl Registries {
     pub(crate) fn new(config: Arc<ImagesConfig>) -> Result<Self, ImageError> {
         let http = Http::new(&config)?;
-        let auth = Auth::new(config.docker_config.clone().or_else(default_docker_config), config.timeouts.helper);
+        let auth =
+            Auth::new(config.docker_config.clone().or_else(default_docker_config), config.timeouts.helper);
         Ok(Self { http, auth, config })
     }
 
     fn repository(&self, registry: &str, name: &str) -> Repository {
         let host = if registry == HUB.0 { HUB.1 } else { registry };
         let scheme = if self.http.plain_allowed(host) { "http" } else { "https" };
-        Repository { registry: registry.to_string(), base: format!("{scheme}://{host}"), name: name.to_string() }
+        Repository {
+            registry: registry.to_string(),
+            base: format!("{scheme}://{host}"),
+            name: name.to_string(),
+        }
     }
 
     /// The document that `remote` names, verified where the reference pins a digest, and the host that has it.
@@ -69,7 +74,9 @@ impl Registries {
             let repository = self.repository(mirror, &remote.repository);
             match self.document(&repository, &remote.version, remote.pinned.as_ref()).await {
                 Ok((bytes, digest)) => return Ok((repository, bytes, digest)),
-                Err(e) => tracing::warn!(mirror, image = %remote, error = %e, "the mirror does not have the image"),
+                Err(e) => {
+                    tracing::warn!(mirror, image = %remote, error = %e, "the mirror does not have the image");
+                }
             }
         }
         let repository = self.repository(&remote.registry, &remote.repository);
@@ -148,7 +155,8 @@ impl Registries {
             if let Some(value) = authorization.clone() {
                 request = request.header(header::AUTHORIZATION, value);
             }
-            let response = request.send().await.map_err(|e| http::Attempt::from_reqwest(&repository.registry, &e))?;
+            let response =
+                request.send().await.map_err(|e| http::Attempt::from_reqwest(&repository.registry, &e))?;
             if response.status() != StatusCode::UNAUTHORIZED || fresh {
                 return Ok(response);
             }

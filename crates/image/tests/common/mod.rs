@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-    format!("sha256:{hex}")
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    fireactions_model::Digest::from_sha256(hash).to_string()
 }
 
 /// One entry; the defaults are a root-owned empty file.
@@ -336,7 +336,8 @@ pub(crate) fn read_back(squashfs: &Path) -> std::collections::BTreeMap<Vec<u8>, 
             (0, 0)
         };
         let link = entry.link_name_bytes().map(|l| l.into_owned()).unwrap_or_default();
-        let link = if kind == EntryType::Link { link.strip_prefix(b"./").unwrap_or(&link).to_vec() } else { link };
+        let link =
+            if kind == EntryType::Link { link.strip_prefix(b"./").unwrap_or(&link).to_vec() } else { link };
         found.insert(
             path,
             Found {
