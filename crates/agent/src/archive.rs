@@ -12,15 +12,16 @@ use crate::files;
 /// Most entries of one archive. The host bounds the bytes; this bounds what a loop of bind mounts could make.
 const MOST_ENTRIES: u32 = 1_000_000;
 
-/// Writes `path` to `out`; names in the archive start with its last component.
+/// Writes `path` to `out`; names in the archive start with its last component. An error does not name `path`: the host
+/// that asked for it does.
 ///
 /// If `path` is a link, what it points to is archived; links below are archived as links. Sockets are left out, other
 /// file systems below (`/proc`, say) too. What changes while it is read is padded or cut to the size it had.
 pub(crate) fn write(path: &str, out: impl Write) -> Result<(), String> {
     let asked = files::checked(path)?;
-    let real = std::fs::canonicalize(asked).map_err(|error| format!("{path}: {error}"))?;
+    let real = std::fs::canonicalize(asked).map_err(|error| error.to_string())?;
     let name = PathBuf::from(asked.file_name().unwrap_or_else(|| ".".as_ref()));
-    archive(&real, name, out).map_err(|error| format!("{path}: {error}"))
+    archive(&real, name, out).map_err(|error| error.to_string())
 }
 
 fn archive(top: &Path, name: PathBuf, out: impl Write) -> io::Result<()> {
@@ -150,6 +151,6 @@ mod tests {
     #[test]
     fn what_is_not_there_is_said() {
         let error = write("/no/such/thing", Vec::new()).unwrap_err();
-        assert_eq!(error, "/no/such/thing: No such file or directory (os error 2)");
+        assert_eq!(error, "No such file or directory (os error 2)");
     }
 }

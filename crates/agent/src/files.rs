@@ -12,6 +12,7 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 ///
 /// The path is absolute and without `..`. Links among the parents are followed, as everywhere in the image (`/bin` is
 /// often one); a link at `dest` itself is replaced, not followed. The file appears under its name only when complete.
+/// An error does not name `dest`: the host that asked for it does.
 pub(crate) fn put(dest: &str, mode: u32, size: u64, data: impl Read) -> Result<Vec<PathBuf>, String> {
     let path = checked(dest)?;
     let parent = path.parent().unwrap_or(Path::new("/"));
@@ -21,7 +22,7 @@ pub(crate) fn put(dest: &str, mode: u32, size: u64, data: impl Read) -> Result<V
     let written = write_new(&new, mode, size, data).and_then(|()| std::fs::rename(&new, path));
     if let Err(error) = written {
         let _ = std::fs::remove_file(&new);
-        return Err(format!("cannot write {dest}: {error}"));
+        return Err(error.to_string());
     }
     made.push(path.to_owned());
     Ok(made)
@@ -32,7 +33,7 @@ pub(crate) fn checked(text: &str) -> Result<&Path, String> {
     let path = Path::new(text);
     let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if text.len() > 4095 || text.contains('\0') || !path.is_absolute() || !plain {
-        return Err(format!("'{}' is not an absolute path without '..'", text.escape_debug()));
+        return Err("this is not an absolute path without '..'".to_owned());
     }
     Ok(path)
 }

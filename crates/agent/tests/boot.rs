@@ -202,6 +202,13 @@ async fn much_output_comes_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_images_own_init_runs_beside_the_agent() {
     let guest = Guest::boot(Setup { init: "image", ..Setup::default() }).await;
+    // The agent may be configured before init has said its word.
+    for _ in 0..200 {
+        if guest.console().contains("image init is 1") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     assert!(guest.console().contains("image init is 1"), "{}", guest.console());
     let (stdout, _, result) =
         guest.job(script("tr '\\0' ' ' </proc/1/cmdline; (sleep 1000 &); exit 5")).await;
