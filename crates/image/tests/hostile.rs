@@ -99,13 +99,13 @@ async fn limits() {
     let many: Vec<Item> = (0..200).map(|i| file(format!("f{i}"), "")).collect();
     refused(
         with(Limits { entries: 100, ..Limits::default() }),
-        TestImage::new(&[many.clone()]),
+        TestImage::new(std::slice::from_ref(&many)),
         "number of its files",
     )
     .await;
     refused(
         with(Limits { metadata_bytes: 20_000, ..Limits::default() }),
-        TestImage::new(&[many.clone()]),
+        TestImage::new(std::slice::from_ref(&many)),
         "names and attributes",
     )
     .await;

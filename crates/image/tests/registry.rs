@@ -1,5 +1,6 @@
 //! Pulling: from Debian's `docker-registry` on loopback, and from a server that misbehaves on purpose.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, helpers included")]
+#![allow(clippy::type_complexity, reason = "a server's state in one place")]
 
 mod common;
 
@@ -384,7 +385,7 @@ async fn a_dead_registry_has_a_deadline() {
     });
     match lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap_err() {
         ImageError::Unreachable { retry_after, .. } => {
-            assert_eq!(retry_after, Some(Duration::from_secs(3600)))
+            assert_eq!(retry_after, Some(Duration::from_secs(3600)));
         }
         other => panic!("{other}"),
     }

@@ -263,7 +263,10 @@ impl Lab {
     }
 
     /// Writes a layout and converts it.
-    pub async fn convert(&self, image: &TestImage) -> Result<RootImage, fireactions_image::ImageError> {
+    pub(crate) async fn convert(
+        &self,
+        image: &TestImage,
+    ) -> Result<RootImage, fireactions_image::ImageError> {
         let dir = self.path("layout");
         image.write_layout(&dir, "t");
         let name = ImageRef::new(format!("oci:{}:t", dir.display())).unwrap();
@@ -335,7 +338,7 @@ pub(crate) fn read_back(squashfs: &Path) -> std::collections::BTreeMap<Vec<u8>, 
         } else {
             (0, 0)
         };
-        let link = entry.link_name_bytes().map(|l| l.into_owned()).unwrap_or_default();
+        let link = entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
         let link =
             if kind == EntryType::Link { link.strip_prefix(b"./").unwrap_or(&link).to_vec() } else { link };
         found.insert(
