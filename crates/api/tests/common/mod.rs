@@ -121,6 +121,13 @@ fn pool() -> PoolView {
     }
 }
 
+fn known(id: &JobId) -> Result<()> {
+    if *id == job_id() {
+        return Ok(());
+    }
+    Err(Fault::not_found(format!("there is no job {id}")).hint("`fireactions jobs list` lists them"))
+}
+
 impl Fake {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -130,13 +137,6 @@ impl Fake {
             pool: Mutex::new(pool()),
             delay: Mutex::default(),
         })
-    }
-
-    fn known(&self, id: &JobId) -> Result<()> {
-        if *id == job_id() {
-            return Ok(());
-        }
-        Err(Fault::not_found(format!("there is no job {id}")).hint("`fireactions jobs list` lists them"))
     }
 
     fn known_pool(&self, name: &PoolName) -> Result<std::sync::MutexGuard<'_, PoolView>> {
@@ -190,15 +190,15 @@ impl Engine for Fake {
     async fn job(&self, id: &JobId) -> Result<JobRecord> {
         let delay = *self.delay.lock().unwrap();
         tokio::time::sleep(delay).await;
-        self.known(id).map(|()| job(JobState::Failed))
+        known(id).map(|()| job(JobState::Failed))
     }
 
     async fn cancel(&self, id: &JobId) -> Result<JobRecord> {
-        self.known(id).map(|()| JobRecord { cancel_requested: true, ..job(JobState::Running) })
+        known(id).map(|()| JobRecord { cancel_requested: true, ..job(JobState::Running) })
     }
 
     async fn job_log(&self, id: &JobId, from: u64, _follow: bool) -> Result<EngineStream<LogChunk>> {
-        self.known(id)?;
+        known(id)?;
         let chunk = |next, stream, data: &'static [u8]| LogChunk {
             next,
             at: Timestamp::UNIX_EPOCH,
@@ -214,7 +214,7 @@ impl Engine for Fake {
     }
 
     async fn artifact(&self, id: &JobId, index: usize) -> Result<Download> {
-        self.known(id)?;
+        known(id)?;
         if index > 0 {
             return Err(Fault::not_found(format!("job {id} has no artifact {index}")));
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fireactions_api::Client;
-use fireactions_model::{ImageRef, JobRecord, JobSpec, JobState, Label, Program};
+use fireactions_model::{ImageRef, JobRecord, JobSpec, JobState, Label, Outcome, Program};
 
 use super::edge::advise;
 use super::{Ended, copy, jobs, session, show};
@@ -115,17 +115,19 @@ async fn attempt(client: &Client, args: Args) -> Ended {
     Ok(code)
 }
 
+/// Says what the exit code does not.
 fn explain(job: &JobRecord) {
-    if !matches!(job.state, JobState::Succeeded | JobState::Failed)
-        || !matches!(job.outcome, Some(fireactions_model::Outcome::Exited { .. }))
-    {
+    if !matches!(job.outcome, Some(Outcome::Exited { .. })) {
         show::note(&format!("job {}: {}", job.id, jobs::ending(job)));
+        // The reason may only say the same.
+        if let Some(reason) =
+            job.reason.as_ref().filter(|reason| !jobs::ending(job).contains(reason.as_str()))
+        {
+            show::note(reason);
+        }
     }
     if job.usage.oom_kills > 0 {
         show::note(&format!("{} processes were killed for memory; --memory gives more", job.usage.oom_kills));
-    }
-    if let Some(reason) = &job.reason {
-        show::note(reason);
     }
     for note in &job.notes {
         show::note(note);

@@ -162,9 +162,8 @@ fn table_of_jobs() {
 fn one_job() {
     let shown = jobs::render_one(&job(2, JobState::Failed, Some(Outcome::Signalled { signal: 9 })));
     // The times are those of this run.
-    let steady: String =
-        shown.lines().filter(|line| !line.contains("Z")).map(|line| format!("{line}\n")).collect();
-    insta::assert_snapshot!(steady);
+    let steady: Vec<&str> = shown.lines().filter(|line| !line.contains('Z')).collect();
+    insta::assert_snapshot!(steady.join("\n"));
 }
 
 #[test]
