@@ -1,0 +1,228 @@
+//! What one machine costs the host: everything from the pool's order until the row is gone, without the guest's
+//! own boot and QEMU's own start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use fireactions_forge::local::{LocalConfig, LocalForge};
+use fireactions_image::scratch;
+use fireactions_machine::{Machinery, Parts, Settings};
+use fireactions_model::{
+    Deadlines, Event, FailureKind, InitMode, KernelSpec, MachineId, Machines, NetworkPolicy, NewMachine,
+    Phase, PoolName, PoolSpec, PullPolicy, Shape, Step,
+};
+use fireactions_net::{Network, Port};
+use fireactions_store::{MachineChange, NewMachineRow, Store};
+use fireactions_vmm::{Vmm, boot};
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+use crate::Args;
+use crate::report::{Goal, Report, median, millis, percentile};
+use crate::standin::StandIn;
+use crate::usage;
+use crate::world::{UID_BASE, World};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> anyhow::Result<()> {
+    report.load("cost");
+    let store = Store::open(world.dir.join("state"))?;
+    let (events, mut heard) = broadcast::channel(1024);
+    let pool = pool(world)?;
+    let machines = machinery(args, world, &store, &events, &pool).await?;
+    let new = NewMachine { pool: pool.name.clone(), shape: pool.shape.clone() };
+
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    let mut phases: BTreeMap<Phase, Vec<f64>> = BTreeMap::new();
+    // The first makes the scratch template; it is not counted.
+    for round in 0..=args.times(50, 5) {
+        let (began, used) = (Instant::now(), usage::cpu()?);
+        let id = machines.create(new.clone()).await?;
+        let times = timeout(DEADLINE, gone(&mut heard, &id)).await.context("the machine does not end")??;
+        let (took, used) = (began.elapsed(), usage::cpu()?.saturating_sub(used));
+        if round > 0 {
+            wall.push(millis(took));
+            cpu.push(millis(used));
+            for (phase, time) in times {
+                phases.entry(phase).or_default().push(time);
+            }
+        }
+    }
+    let name = "one machine, host's part";
+    report.judged(format!("{name}: wall p50"), median(&wall), "ms", Goal::AtMost(15.0));
+    report.row(format!("{name}: wall p99"), percentile(&wall, 99), "ms");
+    report.row(format!("{name}: CPU p50"), median(&cpu), "ms");
+    report.row(format!("{name}: CPU p99"), percentile(&cpu, 99), "ms");
+    let meaning = [
+        (Phase::Image, "image, boot files, scratch"),
+        (Phase::Net, "tap and rules"),
+        (Phase::Teardown, "undo"),
+    ];
+    for (phase, meaning) in meaning {
+        let times = phases.get(&phase).map_or(&[][..], Vec::as_slice);
+        report.row(format!("  of it, phase {}: {meaning}", phase.as_str()), median(times), "ms");
+    }
+    report.note(format!(
+        "host's part: {} machines one after another through the real store, images, network and scratch disks; the VMM \
+         is a stand-in that only makes the journal's entries; 'alone' is the same call by itself",
+        wall.len()
+    ));
+    parts_alone(args, world, &store, &new, report).await?;
+    drop(machines);
+    store.close().await;
+    Ok(())
+}
+
+fn pool(world: &World) -> anyhow::Result<PoolSpec> {
+    Ok(PoolSpec {
+        name: PoolName::new("bench")?,
+        min_runners: 0,
+        max_runners: 1,
+        labels: [].into(),
+        shape: Shape { image: world.image.clone(), vcpus: 1, memory_mib: 512, disk_mib: 8192 },
+        pull: PullPolicy::IfNotPresent,
+        kernel: KernelSpec::default(),
+        init: InitMode::Agent,
+        network: NetworkPolicy::default(),
+        deadlines: Deadlines::default(),
+        metadata: serde_json::Value::Null,
+    })
+}
+
+async fn machinery(
+    args: &Args,
+    world: &World,
+    store: &Store,
+    events: &broadcast::Sender<Event>,
+    pool: &PoolSpec,
+) -> anyhow::Result<Machinery> {
+    let forge = LocalForge::new(store.clone(), events.clone(), LocalConfig::default()).await?;
+    Ok(Machinery::new(Parts {
+        store: store.clone(),
+        images: world.images.clone(),
+        network: world.network.clone(),
+        vmm: Arc::new(StandIn { qemu: Arc::clone(&world.vmm), store: store.clone() }),
+        forge: Arc::new(forge),
+        events: events.clone(),
+        settings: Arc::new(Settings {
+            run_dir: world.dir.join("run"),
+            boot_dir: world.dir.join("boot"),
+            scratch_dir: world.dir.join("scratch"),
+            kernel: args.kernel.join("vmlinuz"),
+            modules: Some(world.modules.clone()),
+            agent: args.agent.clone(),
+            uid_base: UID_BASE,
+            dns: vec![],
+            pools: BTreeMap::from([(pool.name.clone(), pool.clone())]),
+            console_max: 1 << 20,
+            artifact_max: 1 << 30,
+        }),
+    }))
+}
+
+/// Waits for the end of the machine's row; the milliseconds of its phases. Fails when the machine failed at anything but the
+/// stand-in.
+async fn gone(
+    heard: &mut broadcast::Receiver<Event>,
+    machine: &MachineId,
+) -> anyhow::Result<BTreeMap<Phase, f64>> {
+    let mut phases = BTreeMap::new();
+    loop {
+        match heard.recv().await? {
+            Event::Phase { phase, micros, .. } => {
+                phases.insert(phase, millis(Duration::from_micros(micros)));
+            }
+            Event::Machine { machine: view } => {
+                if let Some(failure) = view.failure {
+                    ensure!(failure.kind == FailureKind::Vmm, "the machine failed: {}", failure.message);
+                }
+            }
+            Event::MachineGone { id, .. } if id == *machine => break,
+            _ => {}
+        }
+    }
+    // The last phase is told right after the row is gone; a missing one only leaves a gap in the table.
+    if let Ok(Ok(Event::Phase { phase, micros, .. })) = timeout(Duration::from_millis(50), heard.recv()).await
+    {
+        phases.insert(phase, millis(Duration::from_micros(micros)));
+    }
+    Ok(phases)
+}
+
+/// The same calls by themselves.
+async fn parts_alone(
+    args: &Args,
+    world: &World,
+    store: &Store,
+    new: &NewMachine,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut times: [(&str, Vec<f64>); 7] = [
+        ("image and boot files, cached", vec![]),
+        ("scratch disk of 8 GiB", vec![]),
+        ("tap and rules, made", vec![]),
+        ("tap and rules, undone", vec![]),
+        ("one journal entry", vec![]),
+        ("row made and removed", vec![]),
+        ("look for the VMM process, cgroup, sockets", vec![]),
+    ];
+    let directory = world.dir.join("run").join("alone");
+    let (templates, disk) = (world.dir.join("scratch"), directory.join("scratch.ext4"));
+    let kernel = args.kernel.join("vmlinuz");
+    for _ in 0..args.times(50, 5) {
+        let id = MachineId::from_random(rand::random());
+        std::fs::create_dir(&directory)?;
+        let mut part = 0;
+        let mut clock = Instant::now();
+        let mut lap = |clock: &mut Instant| {
+            times[part].1.push(millis(clock.elapsed()));
+            part += 1;
+            *clock = Instant::now();
+        };
+        world.images.ensure(&world.image, PullPolicy::IfNotPresent, None).await?;
+        boot::prepare(&world.dir.join("boot"), &kernel, Some(&world.modules), &args.agent).await?;
+        lap(&mut clock);
+        scratch::create(&templates, &disk, new.shape.disk_mib, (UID_BASE, UID_BASE)).await?;
+        lap(&mut clock);
+        world.network.attach(&port(world, &id)?).await?;
+        lap(&mut clock);
+        world.network.detach(&id).await?;
+        lap(&mut clock);
+
+        let (pool, shape) = (new.pool.clone(), new.shape.clone());
+        let row = NewMachineRow { id: id.clone(), pool, shape, max_slots: 8 };
+        let began = Instant::now();
+        store.insert_machine(row).await?;
+        let made = began.elapsed();
+        clock = Instant::now();
+        let step = Some((Step::Net, serde_json::Value::Null));
+        store.change_machine(&id, MachineChange { step, ..MachineChange::default() }).await?;
+        lap(&mut clock);
+        store.remove_machine(&id).await?;
+        // The row's making is part of this lap too.
+        clock -= made;
+        lap(&mut clock);
+        world.vmm.sweep(&directory, &id, None).await?;
+        lap(&mut clock);
+        std::fs::remove_dir_all(&directory)?;
+    }
+    for (part, values) in &times {
+        report.row(format!("  alone: {part}"), median(values), "ms");
+    }
+    Ok(())
+}
+
+/// The first slot's place in the network.
+pub(crate) fn port(world: &World, id: &MachineId) -> anyhow::Result<Port> {
+    Ok(Port {
+        machine: id.clone(),
+        tap: Network::tap_name(id),
+        address: world.network.address(0).context("the subnet has no address")?,
+        mac: Network::mac(0),
+        owner_uid: UID_BASE,
+        policy: NetworkPolicy::default(),
+    })
+}

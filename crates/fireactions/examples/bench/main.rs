@@ -1,0 +1,134 @@
+//! `make bench`: what a machine costs, side by side with the usual tools in one run.
+//!
+//! ```text
+//! cold.rs     process start → first line of the job: the agent as PID 1, systemd + cloud-init
+//! cost.rs     the host's part of one machine, guest and QEMU left out (standin.rs)
+//! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
+//! pool.rs     jobs a minute through the real server; its memory
+//! ```
+//!
+//! Runs in a network namespace of its own (see `scripts/bench`).
+
+mod cold;
+mod convert;
+mod cost;
+mod pool;
+mod report;
+mod seed;
+mod server;
+mod standin;
+mod usage;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+
+use report::Report;
+
+/// The measurements of `make bench`.
+#[derive(Parser)]
+struct Args {
+    /// The `fireactions` binary.
+    #[arg(long)]
+    fireactions: PathBuf,
+    /// The guest agent.
+    #[arg(long)]
+    agent: PathBuf,
+    /// Directory with `vmlinuz` and `lib/modules`.
+    #[arg(long)]
+    kernel: PathBuf,
+    /// Directory made by `scripts/bench-inputs`; work files are made there too, and removed.
+    #[arg(long)]
+    inputs: PathBuf,
+    /// Where the numbers go as JSON.
+    #[arg(long)]
+    output: PathBuf,
+    /// Few repetitions: shows that it works, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+    /// Only these; everything when absent.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Cold,
+    Cost,
+    Convert,
+    Pool,
+}
+
+impl Args {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// How often something is done: `full` times, or `few` for a quick run.
+    fn times(&self, full: usize, few: usize) -> usize {
+        if self.quick { few } else { full }
+    }
+
+    fn image(&self) -> PathBuf {
+        self.inputs.join("image.tar")
+    }
+
+    fn modules(&self) -> anyhow::Result<PathBuf> {
+        let entry = std::fs::read_dir(self.kernel.join("lib/modules"))
+            .ok()
+            .and_then(|entries| entries.flatten().next())
+            .context("the guest kernel has no modules; run `make setup`")?;
+        Ok(entry.path())
+    }
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = convert::child() {
+        return code;
+    }
+    match bench(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &Args) -> anyhow::Result<()> {
+    let work = tempfile::Builder::new().prefix("work-").tempdir_in(&args.inputs)?;
+    let mut report = Report::new(args.quick);
+    // First: a child starts with its parent's size, so the parent should still be small.
+    if args.wants(Part::Convert) {
+        convert::measure(args, work.path(), &mut report).context("image conversion")?;
+    }
+    if args.wants(Part::Cold) || args.wants(Part::Cost) {
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(inside(args, work.path(), &mut report))?;
+    }
+    if args.wants(Part::Pool) {
+        pool::measure(args, work.path(), &mut report).context("warm pool")?;
+    }
+    report.print();
+    report.write(&args.output)
+}
+
+/// What runs in this process.
+async fn inside(args: &Args, work: &std::path::Path, report: &mut Report) -> anyhow::Result<()> {
+    let world = world::World::new(args, work).await?;
+    let measured = async {
+        if args.wants(Part::Cost) {
+            cost::measure(args, &world, report).await.context("cost of a machine")?;
+        }
+        if args.wants(Part::Cold) {
+            cold::measure(args, &world, report).await.context("cold start")?;
+        }
+        anyhow::Ok(())
+    };
+    let measured = measured.await;
+    world.network.remove().await?;
+    measured
+}

@@ -1,0 +1,36 @@
+//! What processes used.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+
+/// Processor time of this process and of its children that have ended.
+pub(crate) fn cpu() -> anyhow::Result<Duration> {
+    let (own, children) = (getrusage(UsageWho::RUSAGE_SELF)?, getrusage(UsageWho::RUSAGE_CHILDREN)?);
+    Ok(cpu_of(&own) + cpu_of(&children))
+}
+
+fn cpu_of(usage: &Usage) -> Duration {
+    let time = |value: TimeVal| {
+        Duration::from_secs(value.tv_sec().unsigned_abs())
+            + Duration::from_micros(value.tv_usec().unsigned_abs())
+    };
+    time(usage.user_time()) + time(usage.system_time())
+}
+
+/// Most resident memory in MiB: this process's, and that of its largest child that has ended.
+#[allow(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52")]
+pub(crate) fn peaks() -> anyhow::Result<(f64, f64)> {
+    let mib = |who| anyhow::Ok(getrusage(who)?.max_rss() as f64 / 1024.0);
+    Ok((mib(UsageWho::RUSAGE_SELF)?, mib(UsageWho::RUSAGE_CHILDREN)?))
+}
+
+/// Resident memory of a process now, in MiB.
+pub(crate) fn resident(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib / 1024.0)
+}
