@@ -3,11 +3,14 @@
 use fireactions_api::Client;
 use fireactions_model::{Event, JobId, JobRecord, JobState, MachineId, MachineState};
 use futures::TryStreamExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::follow::{self, Sink};
 use crate::cli::progress::Bar;
 use crate::cli::show;
+
+/// How long a cancellation on its way is waited for when the user leaves.
+const LEAVING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// How watching ended.
 pub(crate) enum End {
@@ -38,19 +41,23 @@ pub(crate) async fn to_the_end(client: &Client, job: JobRecord) -> anyhow::Resul
                 return Ok(End::Final(Box::new(ended?)));
             }
             () = &mut telling, if !telling_ended => telling_ended = true,
-            _ = interrupt.recv() => {
-                if cancelling.is_some() {
+            () = asked(&mut interrupt, &mut terminate) => match cancelling.take() {
+                None => cancelling = Some(cancel(client, &id)),
+                Some(request) => {
+                    // Leaving must not take the request back that is still on its way.
+                    let _ = tokio::time::timeout(LEAVING, request).await;
                     return Ok(End::Detached(id.clone()));
                 }
-                cancelling = Some(cancel(client, &id));
-            }
-            _ = terminate.recv() => {
-                if cancelling.is_some() {
-                    return Ok(End::Detached(id.clone()));
-                }
-                cancelling = Some(cancel(client, &id));
-            }
+            },
         }
+    }
+}
+
+/// Returns when the user asks for the end.
+async fn asked(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }
 
