@@ -47,8 +47,23 @@ pub fn layer() -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
+/// A layer with one program or file, its directory included.
+pub fn layer_of(path: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    if let Some((parent, _)) = path.rsplit_once('/') {
+        directory(&mut tar, parent, 0o755, 0);
+    }
+    file(&mut tar, path, 0o755, bytes);
+    tar.into_inner().unwrap()
+}
+
 /// An OCI archive of one image with these layers.
 pub fn archive(layers: &[Vec<u8>]) -> Vec<u8> {
+    archive_with(layers, r#""Cmd":["sh"]"#)
+}
+
+/// The same with more keys of the image's configuration, as JSON without braces.
+pub fn archive_with(layers: &[Vec<u8>], more: &str) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut blob = |kind: &str, bytes: &[u8]| {
         let digest = hex(&Sha256::digest(bytes));
@@ -62,7 +77,7 @@ pub fn archive(layers: &[Vec<u8>]) -> Vec<u8> {
         layers.iter().map(|layer| format!("\"sha256:{}\"", hex(&Sha256::digest(layer)))).collect();
     let layers: Vec<String> = layers.iter().map(|layer| blob("layer.v1.tar", layer)).collect();
     let config = format!(
-        r#"{{"architecture":"amd64","os":"linux","config":{{"Env":["PATH=/bin","FROM_IMAGE=yes"],"Cmd":["sh"]}},"rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
+        r#"{{"architecture":"amd64","os":"linux","config":{{"Env":["PATH=/bin","FROM_IMAGE=yes"],{more}}},"rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
         diff_ids.join(",")
     );
     let config = blob("config.v1+json", config.as_bytes());

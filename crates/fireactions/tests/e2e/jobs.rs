@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{Setup, World, text};
-
-const BOOT: Duration = Duration::from_secs(60);
+use crate::world::{BOOT, Setup, World, text};
 
 #[test]
 fn exit_codes_and_output_come_through() {
@@ -39,5 +37,27 @@ fn a_running_job_can_be_cancelled() {
     let job = world.wait_job(&id, &["cancelled"], Duration::from_secs(20));
     assert_eq!(job["attempt"], 1);
     assert_eq!(text(&world.cli(&["jobs", "logs", &id]).stdout), "begun\n");
+    world.finish();
+}
+
+#[test]
+fn a_job_that_eats_all_memory_is_told_so() {
+    let world = World::start(Setup::default());
+    // Small pieces: a large one would be refused, not killed for.
+    let eat = "echo begun; awk 'BEGIN { while (1) a[i++] = \"0123456789012345678901234567890123456789\" }'; exit $?";
+    let output = world.cli(&["run", "--name", "glutton", "--", "sh", "-c", eat]);
+    assert_eq!(text(&output.stdout), "begun\n");
+    // 128 + SIGKILL, as the shell has it.
+    assert_eq!(output.status.code(), Some(137), "{}\n{}", text(&output.stderr), world.log());
+    assert!(text(&output.stderr).contains("killed for memory"), "{}", text(&output.stderr));
+
+    let jobs = world.json(&["jobs", "list"]);
+    let job = &jobs[0];
+    assert_eq!((&job["state"], &job["attempt"]), (&"failed".into(), &1.into()), "a job that ended is not tried again");
+    assert_eq!(job["usage"]["oom_kills"], 1, "{job}");
+    let shown = text(&world.cli(&["jobs", "show", job["id"].as_str().unwrap()]).stdout);
+    assert!(shown.contains("memory"), "{shown}");
+    let kills = shown.lines().find(|line| line.starts_with("OOM kills")).expect(&shown);
+    assert!(kills.ends_with('1'), "{shown}");
     world.finish();
 }

@@ -4,5 +4,17 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cancel;
+mod crashes;
+mod files;
+mod images;
+mod inside;
+mod isolation;
 mod jobs;
+mod namespace;
+mod own_init;
+mod pools;
+mod restart;
+mod stored_images;
+mod throughput;
 mod world;

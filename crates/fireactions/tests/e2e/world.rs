@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,11 +13,16 @@ use serde_json::Value;
 
 use fireactions_testkit::busybox;
 
+use crate::namespace::Namespace;
+
 /// MicroVMs under emulation take a core each: more servers than this at once only make each other late.
 const AT_ONCE: u32 = 2;
 static RUNNING: Mutex<u32> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A machine takes seconds to boot under emulation, and much longer on a host that does other things as well.
+pub(crate) const BOOT: Duration = Duration::from_secs(90);
 
 /// What a test may set; the rest is the same for all.
 pub(crate) struct Setup {
@@ -25,7 +30,8 @@ pub(crate) struct Setup {
     pub(crate) pools: String,
     /// More YAML at top level.
     pub(crate) more: String,
-    /// Shell run in the server's network namespace (and private mount namespace) before the server.
+    /// Shell run in the server's network and mount namespaces before the first server, `$DIR` being the world's own
+    /// directory.
     pub(crate) before: String,
 }
 
@@ -49,24 +55,40 @@ pub(crate) fn pool_of(name: &str, min: u32, max: u32, image: &str, more: &str) -
     )
 }
 
-/// A running server and its directory. Ends the server, by force if need be, when dropped.
+/// A running server, its directory and its namespaces. Ends everything, by force if need be, when dropped.
 pub(crate) struct World {
-    dir: tempfile::TempDir,
-    cgroup: String,
-    before: String,
     server: Option<Child>,
+    pub(crate) namespace: Namespace,
+    cgroup: String,
+    dir: tempfile::TempDir,
+    _turn: Turn,
 }
 
-impl World {
-    pub(crate) fn start(setup: Setup) -> Self {
+/// The right to run a server.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         while *running >= AT_ONCE {
             running = FREED.wait(running).unwrap_or_else(PoisonError::into_inner);
         }
         *running += 1;
-        drop(running);
+        Self
+    }
+}
 
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        FREED.notify_one();
+    }
+}
+
+impl World {
+    pub(crate) fn start(setup: Setup) -> Self {
         assert_eq!(nix::unistd::geteuid().as_raw(), 0, "the end-to-end tests make taps and namespaces: run `make test`");
+        let turn = Turn::wait();
         let dir = tempfile::Builder::new().prefix("fa-").tempdir().unwrap();
         let cgroup = format!("fae2e-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
         let mut config = String::new();
@@ -80,7 +102,9 @@ impl World {
         writeln!(config, "host: {{vcpus: 8, memory_mib: 8192}}").unwrap();
         writeln!(config, "{}\npools:\n{}", setup.more, setup.pools).unwrap();
         fs::write(dir.path().join("config.yaml"), config).unwrap();
-        let mut world = Self { dir, cgroup, before: setup.before, server: None };
+        let before = format!("DIR={}\n{}", dir.path().display(), setup.before);
+        let namespace = Namespace::new(&before);
+        let mut world = Self { server: None, namespace, cgroup, dir, _turn: turn };
         world.boot();
         world
     }
@@ -88,18 +112,15 @@ impl World {
     /// Starts the server (again) and waits until it is ready.
     pub(crate) fn boot(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
-        let script = format!(
-            "ip link set lo up && {{ {} ; }} && exec \"$0\" server --config \"$1\"",
-            if self.before.is_empty() { "true" } else { &self.before }
-        );
-        let child = Command::new("unshare")
-            .args(["--net", "--mount", "sh", "-c", &script, env!("CARGO_BIN_EXE_fireactions")])
+        let child = self
+            .namespace
+            .command(env!("CARGO_BIN_EXE_fireactions"))
+            .args(["server", "--config"])
             .arg(self.path("config.yaml"))
-            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .expect("unshare (util-linux) is needed");
+            .expect("nsenter (util-linux) is needed");
         self.server = Some(child);
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -109,7 +130,7 @@ impl World {
             let ended = self.server.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the server ended at its start: {ended:?}\n{}", self.log());
             assert!(Instant::now() < deadline, "the server is not ready after 30 s\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 
@@ -180,7 +201,7 @@ impl World {
                 return answer;
             }
             assert!(Instant::now() < deadline, "waited {within:?} for {what}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 
@@ -188,13 +209,24 @@ impl World {
         self.json(&["ps"]).as_array().unwrap().clone()
     }
 
-    /// The machine's VMM process, as soon as there is one.
-    pub(crate) fn machine_pid(&self, id: &str) -> i32 {
-        self.wait(Duration::from_secs(20), "a VMM process", || {
-            let machines = self.machines();
-            let machine = machines.iter().find(|m| m["id"] == id)?;
-            machine["pid"].as_i64().map(|pid| i32::try_from(pid).unwrap())
+    /// Waits until `count` machines of the pool are ready; returns them.
+    pub(crate) fn wait_ready(&self, pool: &str, count: usize) -> Vec<Value> {
+        self.wait(BOOT, &format!("{count} ready machines in pool {pool}"), || {
+            let machines = self.machines().into_iter();
+            let ready: Vec<Value> = machines.filter(|m| m["pool"] == pool && m["state"] == "ready").collect();
+            (ready.len() >= count).then_some(ready)
         })
+    }
+
+    /// Runs a shell script in a machine, named by its id or by its job.
+    pub(crate) fn exec(&self, machine: &str, script: &str) -> Output {
+        self.cli(&["exec", machine, "--", "sh", "-c", script])
+    }
+
+    /// Makes a file in the machine of a job that waits for it (see [`UNTIL_TOLD`]).
+    pub(crate) fn tell(&self, job: &str) {
+        let told = self.exec(job, "touch /tmp/told");
+        assert!(told.status.success(), "{}\n{}", text(&told.stderr), self.log());
     }
 
     pub(crate) fn server_pid(&self) -> i32 {
@@ -206,7 +238,7 @@ impl World {
     }
 
     /// Waits for the server's end.
-    pub(crate) fn server_ended(&mut self, within: Duration) -> std::process::ExitStatus {
+    pub(crate) fn server_ended(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
         let mut child = self.server.take().unwrap();
         loop {
@@ -226,21 +258,30 @@ impl World {
         self.assert_nothing_left();
     }
 
-    /// No process, directory, mount or cgroup of this server's machines. (Taps and rules went with its namespace;
-    /// that they go one by one is proved by [`Self::links`].)
+    /// No process, directory, mount, cgroup, tap, bridge or rule of this server's.
     pub(crate) fn assert_nothing_left(&self) {
-        assert_eq!(processes_naming(self.dir.path()), Vec::<String>::new(), "processes are left\n{}", self.log());
-        let run: Vec<_> = fs::read_dir(self.path("state/run")).unwrap().map(|e| e.unwrap().path()).collect();
-        assert!(run.is_empty(), "run directories are left: {run:?}\n{}", self.log());
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "mounts are left: {mounts}");
-        assert_eq!(machine_cgroups(&self.cgroup), Vec::<PathBuf>::new(), "cgroups are left\n{}", self.log());
+        self.assert_no_machine_left();
+        assert_eq!(self.rules(), "", "rules are left\n{}", self.log());
+        let links = self.in_namespace(&["ip", "-br", "link"]);
+        assert!(!text(&links.stdout).contains("fireactions0"), "the bridge is left: {}", text(&links.stdout));
     }
 
-    /// Runs a command in the server's network namespace.
+    /// The same of its machines, while a server may run.
+    pub(crate) fn assert_no_machine_left(&self) {
+        let server = self.server.as_ref().map(|_| self.server_pid());
+        let processes = self.namespace.processes().into_iter().filter(|(pid, _)| Some(*pid) != server);
+        assert_eq!(processes.collect::<Vec<_>>(), vec![], "processes are left\n{}", self.log());
+        let run: Vec<_> = fs::read_dir(self.path("state/run")).unwrap().map(|e| e.unwrap().path()).collect();
+        assert!(run.is_empty(), "run directories are left: {run:?}\n{}", self.log());
+        assert_eq!(self.namespace.new_mounts(), Vec::<String>::new(), "mounts are left");
+        assert_eq!(machine_cgroups(&self.cgroup), Vec::<PathBuf>::new(), "cgroups are left\n{}", self.log());
+        assert_eq!(self.taps(), Vec::<String>::new(), "taps are left\n{}", self.log());
+        assert!(!self.rules().contains("fam"), "rules of machines are left: {}", self.rules());
+    }
+
+    /// Runs a command in the server's namespaces.
     pub(crate) fn in_namespace(&self, command: &[&str]) -> Output {
-        let pid = self.server_pid().to_string();
-        Command::new("nsenter").args(["-t", &pid, "-n"]).args(command).output().unwrap()
+        self.namespace.command(command[0]).args(&command[1..]).output().unwrap()
     }
 
     /// Names of the machines' taps.
@@ -268,36 +309,17 @@ impl Drop for World {
             let _ = child.wait();
         }
         // A failed test must not leave microVMs running.
-        for line in processes_naming(self.dir.path()) {
-            if let Some(pid) = line.split(' ').next().and_then(|pid| pid.parse().ok()) {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-            }
+        for (pid, _) in self.namespace.processes() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
-        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        FREED.notify_one();
     }
 }
+
+/// Shell that says so and then waits for [`World::tell`].
+pub(crate) const UNTIL_TOLD: &str = "echo begun; while [ ! -e /tmp/told ]; do sleep 0.1; done";
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// `PID command line` of every process whose command line names `path`.
-fn processes_naming(path: &Path) -> Vec<String> {
-    let needle = path.to_str().unwrap();
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let name = entry.file_name();
-        if !name.to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
-            continue;
-        }
-        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
-        let line = text(&line).replace('\0', " ");
-        if line.contains(needle) {
-            found.push(format!("{} {line}", name.to_string_lossy()));
-        }
-    }
-    found
 }
 
 /// Cgroups of machines, in any hierarchy.

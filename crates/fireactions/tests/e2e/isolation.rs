@@ -1,0 +1,70 @@
+//! What a job may not reach, tried from inside one, each with a proof that there was something to reach.
+
+use std::io::Write;
+use std::net::TcpListener;
+
+use crate::world::{BOOT, Setup, World, pool, text};
+
+/// Answers every connection, for as long as the test process lives.
+fn answer(listener: TcpListener, with: &'static str) {
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let _ = connection.write_all(with.as_bytes());
+        }
+    });
+}
+
+/// Shell that prints `NAME: ANSWER` for each `NAME ADDRESS PORT`.
+fn calls(targets: &[(&str, &str, u16)]) -> String {
+    let call = |(name, address, port): &(&str, &str, u16)| {
+        format!("echo \"{name}: $(nc -w 3 {address} {port} </dev/null 2>/dev/null)\"; ")
+    };
+    targets.iter().map(call).collect()
+}
+
+#[test]
+fn a_job_reaches_neither_neighbours_nor_host_nor_metadata() {
+    let before = "ip link add meta0 type dummy\nip addr add 169.254.169.254/32 dev meta0\n\
+                  ip addr add 10.9.8.7/32 dev meta0\nip link set meta0 up";
+    let pools = pool("default", 2, 2, "    network: {host_ports: [tcp/9000]}\n");
+    let world = World::start(Setup { pools, before: before.into(), ..Setup::default() });
+    answer(world.namespace.listen(([0, 0, 0, 0], 9000)), "open door\n");
+    answer(world.namespace.listen(([0, 0, 0, 0], 9001)), "closed door\n");
+    answer(world.namespace.listen(([169, 254, 169, 254], 80)), "credentials\n");
+
+    let neighbour = world.submit(&[], "echo begun; while :; do nc -l -p 8080 -e /bin/echo neighbour; done");
+    world.wait_log(&neighbour, "begun", BOOT);
+    let machines = world.machines();
+    let machine = machines.iter().find(|machine| machine["job"] == *neighbour).unwrap();
+    let address = machine["address"].as_str().unwrap();
+    let gateway = "172.30.0.1";
+
+    let targets = [
+        ("allowed", gateway, 9000),
+        ("neighbour", address, 8080),
+        ("host", gateway, 9001),
+        ("host's other address", "10.9.8.7", 9000),
+        ("metadata", "169.254.169.254", 80),
+    ];
+    let output = world.cli(&["run", "--", "sh", "-c", &calls(&targets)]);
+    assert_eq!(output.status.code(), Some(0), "{}\n{}", text(&output.stderr), world.log());
+    assert_eq!(
+        text(&output.stdout),
+        "allowed: open door\nneighbour: \nhost: \nhost's other address: \nmetadata: \n",
+        "{}",
+        world.rules()
+    );
+
+    // All of it was there: seen from where it may be seen.
+    let output = world.exec(&neighbour, &calls(&[targets[1]]));
+    assert_eq!(text(&output.stdout), "neighbour: neighbour\n", "{}", text(&output.stderr));
+    let output = world.in_namespace(&["busybox", "sh", "-c", &calls(&targets[2..])]);
+    assert_eq!(
+        text(&output.stdout),
+        "host: closed door\nhost's other address: open door\nmetadata: credentials\n",
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(world.cli(&["jobs", "cancel", &neighbour]).status.success());
+    world.finish();
+}
