@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 /// Everything of interest in this network namespace and on this host.
-pub struct World(BTreeSet<String>);
+pub(crate) struct World(BTreeSet<String>);
 
 impl World {
-    pub fn look(state: &Path) -> Self {
+    pub(crate) fn look(state: &Path) -> Self {
         let mut things = BTreeSet::new();
         let state_text = state.display().to_string();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// What is in `after` and was not here.
-    pub fn left_behind(&self, after: &Self) -> Vec<String> {
+    pub(crate) fn left_behind(&self, after: &Self) -> Vec<String> {
         after.0.difference(&self.0).cloned().collect()
     }
 }

@@ -16,7 +16,7 @@ const START_DEADLINE: Duration = Duration::from_secs(180);
 const STOP_DEADLINE: Duration = Duration::from_secs(90);
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     fireactions: PathBuf,
     socket: PathBuf,
@@ -24,7 +24,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(args: &Args) -> anyhow::Result<Self> {
+    pub(crate) fn start(args: &Args) -> anyhow::Result<Self> {
         fs::create_dir_all(&args.state).with_context(|| args.state.display().to_string())?;
         let modules = fs::read_dir(args.kernel.join("lib/modules"))
             .context("the guest kernel's modules; run `make setup`")?
@@ -54,7 +54,10 @@ impl Server {
             ),
         )?;
         let output = fs::File::create(&log)?;
-        let child = Command::new(&args.fireactions)
+        // A demo that is killed takes its server along, which then drains: nothing is left behind then either.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM"])
+            .arg(&args.fireactions)
             .arg("server")
             .arg("--config")
             .arg(&config)
@@ -80,23 +83,23 @@ impl Server {
         Ok(())
     }
 
-    pub fn log_path(&self) -> PathBuf {
+    pub(crate) fn log_path(&self) -> PathBuf {
         self.log.clone()
     }
 
     /// Which accelerator the server took, and why.
-    pub fn accelerator(&self) -> anyhow::Result<String> {
+    pub(crate) fn accelerator(&self) -> anyhow::Result<String> {
         let version = self.json(&["version"])?;
         Ok(version["server"]["accel"].as_str().unwrap_or("accelerator unknown").to_owned())
     }
 
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.fireactions);
         command.arg("--socket").arg(&self.socket).stdin(Stdio::null());
         command
     }
 
-    pub fn json(&self, args: &[&str]) -> anyhow::Result<Value> {
+    pub(crate) fn json(&self, args: &[&str]) -> anyhow::Result<Value> {
         let output = self.command().args(args).arg("--json").output()?;
         ensure!(
             output.status.success(),
@@ -108,7 +111,7 @@ impl Server {
     }
 
     /// SIGTERM, and waits for a good end.
-    pub fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
         let deadline = Instant::now() + STOP_DEADLINE;
         loop {

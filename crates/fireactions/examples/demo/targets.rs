@@ -9,20 +9,21 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 /// The port that every target listens on.
-pub const PORT: u16 = 8080;
+pub(crate) const PORT: u16 = 8080;
 /// Cloud metadata.
-pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+pub(crate) const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// The host's address in a private network of its own.
-pub const LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+pub(crate) const LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 
 /// The listeners; they live as long as the demo.
-pub struct Targets;
+pub(crate) struct Targets;
 
 impl Targets {
     /// Gives this namespace the addresses, listens on all of its addresses, and checks that the listeners answer.
-    pub fn listen() -> anyhow::Result<Self> {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
         ip(&["link", "set", "lo", "up"])?;
-        ip(&["link", "add", "lan0", "type", "dummy"])?;
+        // A bridge without ports: every host that can run the server can make one, which is not so for dummy devices.
+        ip(&["link", "add", "lan0", "type", "bridge"])?;
         ip(&["address", "add", &format!("{METADATA}/32"), "dev", "lan0"])?;
         ip(&["address", "add", &format!("{LAN}/24"), "dev", "lan0"])?;
         ip(&["link", "set", "lan0", "up"])?;
@@ -39,13 +40,13 @@ impl Targets {
     }
 
     /// Whether the bridge's own address answers the host, once there is a bridge.
-    pub fn answers_on(&self, address: Ipv4Addr) -> bool {
+    pub(crate) fn answers_on(&self, address: Ipv4Addr) -> bool {
         answers(address, PORT)
     }
 }
 
 /// Connects from the host and reads a line.
-pub fn answers(address: Ipv4Addr, port: u16) -> bool {
+pub(crate) fn answers(address: Ipv4Addr, port: u16) -> bool {
     let address = SocketAddrV4::new(address, port).into();
     let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(3)) else { return false };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(3)));

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 /// Prints what changed.
-pub struct Watch {
+pub(crate) struct Watch {
     begun: Instant,
     logs: bool,
     said: BTreeMap<String, String>,
@@ -14,12 +14,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(logs: bool) -> Self {
+    pub(crate) fn new(logs: bool) -> Self {
         Self { begun: Instant::now(), logs, said: BTreeMap::new(), followers: Vec::new() }
     }
 
     /// Says how `what` stands, if that is new.
-    pub fn say(&mut self, what: &str, standing: &str) {
+    pub(crate) fn say(&mut self, what: &str, standing: &str) {
         if self.said.get(what).is_none_or(|said| said != standing) {
             println!("demo: {:>5.1} s  {what:<20} {standing}", self.begun.elapsed().as_secs_f64());
             self.said.insert(what.to_owned(), standing.to_owned());
@@ -27,7 +27,7 @@ impl Watch {
     }
 
     /// Follows a job's output, when that was asked for.
-    pub fn follow(&mut self, name: &str, mut logs: Command) -> anyhow::Result<()> {
+    pub(crate) fn follow(&mut self, name: &str, mut logs: Command) -> anyhow::Result<()> {
         if !self.logs {
             return Ok(());
         }
@@ -45,7 +45,7 @@ impl Watch {
     }
 
     /// Ends what still follows.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         for child in &mut self.followers {
             let _ = child.kill();
             let _ = child.wait();
