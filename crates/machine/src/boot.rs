@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fireactions_guest_proto::Identity;
 use fireactions_guest_proto::host::{Endpoint, Link};
+use fireactions_image::ImageConfig;
 use fireactions_model::{FailureKind, MachineId, Phase, PoolSpec, Step};
 use fireactions_vmm::{AgentEndpoint, ExitReason, Vm};
 use rand::RngExt;
@@ -29,6 +30,7 @@ pub(crate) async fn boot(
     record: &mut Record,
     asks: &mut Asks,
     made: &mut Made,
+    image: &ImageConfig,
 ) -> Result<Guest, End> {
     let vm = made
         .vm
@@ -73,7 +75,7 @@ pub(crate) async fn boot(
         end = asks.gone() => return Err(end),
     }
     record.phase(Phase::Agent);
-    record.linked(link.clone());
+    record.linked(link.clone(), image.clone());
     Ok(Guest { machine: record.id().clone(), vm, link })
 }
 

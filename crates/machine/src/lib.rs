@@ -34,3 +34,4 @@ mod work;
 pub use console::{ConsoleError, console_tail};
 pub use machinery::Machinery;
 pub use parts::{Parts, Settings};
+pub use program::environment;

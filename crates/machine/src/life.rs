@@ -88,6 +88,6 @@ async fn stages(
     made: &mut create::Made,
 ) -> Result<(), End> {
     let image = create::create(parts, pool, record, asks, made).await?;
-    let guest = boot::boot(parts, pool, record, asks, made).await?;
+    let guest = boot::boot(parts, pool, record, asks, made, &image).await?;
     serve::serve(parts, pool, record, asks, &guest, &image).await
 }

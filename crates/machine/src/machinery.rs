@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_guest_proto::host::Link;
+use fireactions_image::ImageConfig;
 use fireactions_model::{CreateError, MachineId, MachineView, Machines, NewMachine, RetireError};
 use fireactions_store::NewMachineRow;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -38,7 +39,7 @@ struct Inner {
 /// What others see of the machines.
 pub(crate) struct Views {
     map: Mutex<BTreeMap<MachineId, MachineView>>,
-    links: Mutex<HashMap<MachineId, Link>>,
+    links: Mutex<HashMap<MachineId, (Link, ImageConfig)>>,
     changed: Notify,
 }
 
@@ -54,8 +55,8 @@ impl Views {
     }
 
     /// The machine's agent can be talked to.
-    pub(crate) fn linked(&self, id: &MachineId, link: Link) {
-        lock(&self.links).insert(id.clone(), link);
+    pub(crate) fn linked(&self, id: &MachineId, link: Link, image: ImageConfig) {
+        lock(&self.links).insert(id.clone(), (link, image));
     }
 
     pub(crate) fn remove(&self, id: &MachineId) {
@@ -83,8 +84,8 @@ impl Machinery {
         lock(&self.inner.views.map).get(id).cloned()
     }
 
-    /// The agent of a machine that has one, for `exec` and `login`.
-    pub fn link(&self, id: &MachineId) -> Option<Link> {
+    /// The agent of a machine that is up, and how its image wants programs to be run: for `exec` and `login`.
+    pub fn link(&self, id: &MachineId) -> Option<(Link, ImageConfig)> {
         lock(&self.inner.views.links).get(id).cloned()
     }
 

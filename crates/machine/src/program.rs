@@ -21,18 +21,8 @@ pub(crate) fn resolve(work: &Work, image: &ImageConfig) -> Result<RunRequest, St
                 .into(),
         );
     }
-    let mut env: Vec<(String, String)> = image
-        .env
-        .iter()
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-    let own = work.env.iter().map(|(key, value)| (key.clone(), value.clone()));
     let secret = work.secret_env.iter().map(|(key, value)| (key.clone(), value.expose().to_owned()));
-    for (key, value) in own.chain(secret) {
-        env.retain(|(have, _)| *have != key);
-        env.push((key, value));
-    }
+    let env = environment(image, work.env.iter().cloned().chain(secret));
     Ok(RunRequest {
         run: work.job.to_string(),
         argv,
@@ -40,6 +30,21 @@ pub(crate) fn resolve(work: &Work, image: &ImageConfig) -> Result<RunRequest, St
         user: work.user.clone().unwrap_or_else(|| image.user.clone()),
         workdir: work.workdir.clone().unwrap_or_else(|| image.workdir.clone()),
     })
+}
+
+/// The image's environment with `over` over it; of two values of a name, the last counts.
+pub fn environment(
+    image: &ImageConfig,
+    over: impl IntoIterator<Item = (String, String)>,
+) -> Vec<(String, String)> {
+    let own = image.env.iter().filter_map(|pair| pair.split_once('='));
+    let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let mut env: Vec<(String, String)> = Vec::new();
+    for (key, value) in own.chain(over) {
+        env.retain(|(have, _)| *have != key);
+        env.push((key, value));
+    }
+    env
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::host::Link;
+use fireactions_image::ImageConfig;
 use fireactions_model::{
     Digest, Event, Failure, FailureKind, JobId, MachineId, MachineState, MachineView, Phase, PhaseTimes, Step,
 };
@@ -117,8 +118,8 @@ impl Record {
     }
 
     /// The guest is up: others may talk to its agent.
-    pub(crate) fn linked(&self, link: Link) {
-        self.views.linked(&self.row.id, link);
+    pub(crate) fn linked(&self, link: Link, image: ImageConfig) {
+        self.views.linked(&self.row.id, link, image);
     }
 
     /// Ends a phase that began when the last one ended.

@@ -156,7 +156,7 @@ async fn tell(forge: &dyn Forge, job: &JobId, machine: &MachineId, report: &Repo
             tracing::error!(%machine, %job, %error, "the forge refused the job's result");
         }
         Err(_) => {
-            tracing::error!(%machine, %job, "the forge could not be told the job's result in {REPORT_DEADLINE:?}")
+            tracing::error!(%machine, %job, "the forge could not be told the job's result in {REPORT_DEADLINE:?}");
         }
     }
 }

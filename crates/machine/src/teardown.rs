@@ -45,11 +45,11 @@ pub(crate) async fn teardown(
             Ok(()) => match record.remove().await {
                 Ok(()) => break,
                 Err(error) => {
-                    tracing::error!(machine = %record.id(), %error, "the machine's row could not be removed; trying again")
+                    tracing::error!(machine = %record.id(), %error, "the machine's row could not be removed; trying again");
                 }
             },
             Err(error) => {
-                tracing::error!(machine = %record.id(), "teardown: {error}; trying again in {pause:?}")
+                tracing::error!(machine = %record.id(), "teardown: {error}; trying again in {pause:?}");
             }
         }
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;

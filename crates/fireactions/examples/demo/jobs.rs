@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::Args;
 use crate::server::Server;
-use crate::targets::{LAN, METADATA, PORT, Targets};
+use crate::targets::{LAN, METADATA, PORT, answers};
 use crate::watch::Watch;
 
 /// Under emulation, a configure script and a test suite take minutes.
@@ -48,16 +48,20 @@ const UNPACK: &str = "cd /tmp; tar xf /in/source.tar; cd */";
 
 /// Tries to reach what it must not; exits with 0 when nothing answered, with 1 naming what did.
 fn intrude(neighbour: Ipv4Addr) -> String {
-    let mut script = String::from("reached=0; try() { if nc -w 3 $1 $2 </dev/null | grep -q .; then echo \"REACHED $1 $2\"; reached=1; else echo \"not reached: $1 $2\"; fi; }\n");
-    for (address, port) in [(neighbour, NEIGHBOUR_PORT), (GATEWAY, PORT), (LAN, PORT), (METADATA, PORT)] {
-        script.push_str(&format!("try {address} {port}\n"));
-    }
-    script.push_str("exit $reached\n");
-    script
+    let targets = [(neighbour, NEIGHBOUR_PORT), (GATEWAY, PORT), (LAN, PORT), (METADATA, PORT)];
+    let tries = targets.map(|(address, port)| format!("try {address} {port}")).join("\n");
+    format!(
+        "reached=0\n\
+         try() {{\n\
+           if nc -w 3 $1 $2 </dev/null | grep -q .; then echo \"REACHED $1 $2\"; reached=1\n\
+           else echo \"not reached: $1 $2\"; fi\n\
+         }}\n\
+         {tries}\nexit $reached\n"
+    )
 }
 
 /// Runs all jobs to their end.
-pub(crate) fn run(args: &Args, server: &Server, targets: &Targets, watch: &mut Watch) -> anyhow::Result<Vec<Finished>> {
+pub(crate) fn run(args: &Args, server: &Server, watch: &mut Watch) -> anyhow::Result<Vec<Finished>> {
     let bzip2 = source(&args.inputs, "bzip2_")?;
     let zlib = source(&args.inputs, "zlib_")?;
     let deadline = Instant::now() + DEADLINE;
@@ -74,7 +78,10 @@ pub(crate) fn run(args: &Args, server: &Server, targets: &Targets, watch: &mut W
         }
         std::thread::sleep(Duration::from_millis(250));
     };
-    ensure!(targets.answers_on(GATEWAY), "the bridge's own address does not answer the host: the isolation job would prove nothing");
+    ensure!(
+        answers(GATEWAY, PORT),
+        "the bridge's own address does not answer the host: the isolation job would prove nothing"
+    );
 
     let build = |steps: &str| format!("{UNPACK}; {steps}");
     jobs.push(submit(server, watch, "isolation", 0, &intrude(address), None)?);
@@ -101,9 +108,13 @@ pub(crate) fn run(args: &Args, server: &Server, targets: &Targets, watch: &mut W
 fn visit(server: &Server, id: &str, address: Ipv4Addr) -> anyhow::Result<()> {
     let record = server.json(&["jobs", "show", id])?;
     let call = format!("nc -w 5 {address} {NEIGHBOUR_PORT} </dev/null");
-    let output = server.command().args(["exec", text(&record, "machine"), "--", "sh", "-c", &call]).output()?;
+    let output =
+        server.command().args(["exec", text(&record, "machine"), "--", "sh", "-c", &call]).output()?;
     let answer = String::from_utf8_lossy(&output.stdout);
-    ensure!(answer.contains("neighbour"), "the neighbour did not answer itself ({answer:?}): the isolation job proved nothing");
+    ensure!(
+        answer.contains("neighbour"),
+        "the neighbour did not answer itself ({answer:?}): the isolation job proved nothing"
+    );
     Ok(())
 }
 
@@ -165,7 +176,8 @@ fn running_address(server: &Server, id: &str) -> anyhow::Result<Option<Ipv4Addr>
         return Ok(None);
     }
     let machines = server.json(&["ps"])?;
-    let machine = machines.as_array().and_then(|list| list.iter().find(|machine| machine["job"] == id)).cloned();
+    let machine =
+        machines.as_array().and_then(|list| list.iter().find(|machine| machine["job"] == id)).cloned();
     Ok(machine.and_then(|machine| machine["address"].as_str().and_then(|address| address.parse().ok())))
 }
 
@@ -195,11 +207,17 @@ pub(crate) fn print_table(results: &[Finished]) {
             Cell::new(result.name),
             Cell::new(text(&result.record, "state")),
             Cell::new(result.exit.map_or_else(|| "-".to_owned(), |code| code.to_string())),
-            Cell::new(if result.as_expected() { "yes".to_owned() } else { format!("no: {}", result.expected) }),
+            Cell::new(if result.as_expected() {
+                "yes".to_owned()
+            } else {
+                format!("no: {}", result.expected)
+            }),
         ];
         for phase in PHASES {
             let micros = result.record["phases"][phase].as_f64();
-            row.push(Cell::new(micros.map_or_else(|| "-".to_owned(), |micros| format!("{:.2}s", micros / 1e6))));
+            row.push(Cell::new(
+                micros.map_or_else(|| "-".to_owned(), |micros| format!("{:.2}s", micros / 1e6)),
+            ));
         }
         table.add_row(row);
     }

@@ -34,7 +34,9 @@ impl World {
         for line in mounts.lines().filter(|line| line.contains(&state_text)) {
             things.insert(format!("mount {line}"));
         }
-        for root in mounts.lines().filter(|line| line.split(' ').nth(2).is_some_and(|t| t.starts_with("cgroup"))) {
+        for root in
+            mounts.lines().filter(|line| line.split(' ').nth(2).is_some_and(|t| t.starts_with("cgroup")))
+        {
             let root = Path::new(root.split(' ').nth(1).unwrap_or_default());
             for entry in fs::read_dir(root.join("fireactions-demo")).into_iter().flatten().flatten() {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -52,13 +52,13 @@ fn main() -> ExitCode {
 
 fn demo(args: &Args) -> anyhow::Result<bool> {
     let begun = Instant::now();
-    let targets = targets::Targets::listen().context("the addresses that must not be reached")?;
+    targets::listen().context("the addresses that must not be reached")?;
     let before = leaks::World::look(&args.state);
     let server = server::Server::start(args)?;
     println!("demo: server ready after {:.1} s ({})", begun.elapsed().as_secs_f64(), server.accelerator()?);
 
     let mut watch = watch::Watch::new(args.logs);
-    let outcome = jobs::run(args, &server, &targets, &mut watch);
+    let outcome = jobs::run(args, &server, &mut watch);
     watch.finish();
     let log = server.log_path();
     let stopped = server.stop();
@@ -71,7 +71,10 @@ fn demo(args: &Args) -> anyhow::Result<bool> {
     for thing in &leaked {
         println!("demo: left behind: {thing}");
     }
-    println!("demo: looked for processes, taps, nft rules, mounts, cgroups and scratch files; took {:.0} s in all", begun.elapsed().as_secs_f64());
+    println!(
+        "demo: looked for processes, taps, nft rules, mounts, cgroups and scratch files; took {:.0} s in all",
+        begun.elapsed().as_secs_f64()
+    );
     if expected < results.len() || !leaked.is_empty() {
         println!("demo: the server's log is {}", log.display());
     }

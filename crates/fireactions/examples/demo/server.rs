@@ -68,7 +68,18 @@ impl Server {
             .with_context(|| args.fireactions.display().to_string())?;
         let mut server = Self { child, fireactions: args.fireactions.clone(), socket, log };
         server.wait_until_ready()?;
+        server.forget_old_jobs()?;
         Ok(server)
+    }
+
+    /// An interrupted demo leaves its queue, as it should; this one wants only its own jobs.
+    fn forget_old_jobs(&self) -> anyhow::Result<()> {
+        let jobs = self.json(&["jobs", "list", "--active"])?;
+        for job in jobs.as_array().into_iter().flatten() {
+            let id = job["id"].as_str().context("a job without an id")?;
+            self.command().args(["jobs", "cancel", id]).output()?;
+        }
+        Ok(())
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
@@ -116,7 +127,11 @@ impl Server {
         let deadline = Instant::now() + STOP_DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait()? {
-                ensure!(status.success(), "the server ended with {status}; its log is {}", self.log.display());
+                ensure!(
+                    status.success(),
+                    "the server ended with {status}; its log is {}",
+                    self.log.display()
+                );
                 return Ok(());
             }
             if Instant::now() > deadline {

@@ -15,34 +15,24 @@ pub(crate) const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// The host's address in a private network of its own.
 pub(crate) const LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 
-/// The listeners; they live as long as the demo.
-pub(crate) struct Targets;
-
-impl Targets {
-    /// Gives this namespace the addresses, listens on all of its addresses, and checks that the listeners answer.
-    pub(crate) fn listen() -> anyhow::Result<Self> {
-        ip(&["link", "set", "lo", "up"])?;
-        // A bridge without ports: every host that can run the server can make one, which is not so for dummy devices.
-        ip(&["link", "add", "lan0", "type", "bridge"])?;
-        ip(&["address", "add", &format!("{METADATA}/32"), "dev", "lan0"])?;
-        ip(&["address", "add", &format!("{LAN}/24"), "dev", "lan0"])?;
-        ip(&["link", "set", "lan0", "up"])?;
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).context("listening")?;
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let _ = stream.write_all(b"reached\n");
-            }
-        });
-        for address in [METADATA, LAN] {
-            ensure!(answers(address, PORT), "{address}:{PORT} does not even answer the host");
+/// Gives this namespace the addresses, listens on all of its addresses, and checks that the listeners answer.
+pub(crate) fn listen() -> anyhow::Result<()> {
+    ip(&["link", "set", "lo", "up"])?;
+    // A bridge without ports: every host that can run the server can make one, which is not so for dummy devices.
+    ip(&["link", "add", "lan0", "type", "bridge"])?;
+    ip(&["address", "add", &format!("{METADATA}/32"), "dev", "lan0"])?;
+    ip(&["address", "add", &format!("{LAN}/24"), "dev", "lan0"])?;
+    ip(&["link", "set", "lan0", "up"])?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).context("listening")?;
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"reached\n");
         }
-        Ok(Self)
+    });
+    for address in [METADATA, LAN] {
+        ensure!(answers(address, PORT), "{address}:{PORT} does not even answer the host");
     }
-
-    /// Whether the bridge's own address answers the host, once there is a bridge.
-    pub(crate) fn answers_on(&self, address: Ipv4Addr) -> bool {
-        answers(address, PORT)
-    }
+    Ok(())
 }
 
 /// Connects from the host and reads a line.
@@ -56,6 +46,11 @@ pub(crate) fn answers(address: Ipv4Addr, port: u16) -> bool {
 
 fn ip(args: &[&str]) -> anyhow::Result<()> {
     let output = Command::new("ip").args(args).output().context("ip (package iproute2)")?;
-    ensure!(output.status.success(), "ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    ensure!(
+        output.status.success(),
+        "ip {}: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(())
 }

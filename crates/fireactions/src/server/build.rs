@@ -97,7 +97,8 @@ pub(super) fn settings(config: &Config, places: &Places, network: &Network) -> a
         );
     }
     let kernel = config.kernel.image.as_ref().map(|path| path.to_path_buf());
-    let pools: BTreeMap<_, PoolSpec> = config.pools().into_iter().map(|pool| (pool.name.clone(), pool)).collect();
+    let pools: BTreeMap<_, PoolSpec> =
+        config.pools().into_iter().map(|pool| (pool.name.clone(), pool)).collect();
     if kernel.is_none()
         && let Some(pool) = pools.values().find(|pool| pool.kernel.image.is_none())
     {
@@ -132,10 +133,18 @@ pub(super) async fn vmm(config: &Config, settings: &Settings) -> anyhow::Result<
         AccelSetting::Kvm => Accel::Kvm,
         AccelSetting::Tcg => Accel::Tcg,
     };
-    let (kernel, modules) = match settings.pools.values().find_map(|pool| pool.kernel.image.as_deref().map(|k| (k, pool.kernel.modules.as_deref()))) {
-        _ if !settings.kernel.as_os_str().is_empty() => (settings.kernel.as_path(), settings.modules.as_deref()),
+    let (kernel, modules) = match settings
+        .pools
+        .values()
+        .find_map(|pool| pool.kernel.image.as_deref().map(|k| (k, pool.kernel.modules.as_deref())))
+    {
+        _ if !settings.kernel.as_os_str().is_empty() => {
+            (settings.kernel.as_path(), settings.modules.as_deref())
+        }
         Some(pool) => pool,
-        None => return Err(anyhow!("no pool is configured, so there is nothing to run; add one under `pools:`")),
+        None => {
+            return Err(anyhow!("no pool is configured, so there is nothing to run; add one under `pools:`"));
+        }
     };
     let boot = boot::prepare(&settings.boot_dir, kernel, modules, &settings.agent)
         .await

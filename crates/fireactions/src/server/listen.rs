@@ -28,7 +28,8 @@ impl Listeners {
 pub(super) async fn start(config: &Config, api: &Api) -> anyhow::Result<Listeners> {
     let path = config.api_socket.to_path_buf();
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).with_context(|| format!("directory {} could not be made", parent.display()))?;
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("directory {} could not be made", parent.display()))?;
     }
     let group = config.api_socket_group.as_ref().map(fireactions_config::GroupName::as_str);
     let socket = listen::bind_unix(&path, config.api_socket_mode.0, group).await?;

@@ -16,9 +16,11 @@ pub(super) fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<()> {
         LogLevel::Error => "error",
     };
     // Libraries speak only when something is wrong: their debug lines can hold what must not be logged.
-    let default = format!("warn,fireactions={level},{}", OWN.map(|c| format!("fireactions_{c}={level}")).join(","));
+    let default =
+        format!("warn,fireactions={level},{}", OWN.map(|c| format!("fireactions_{c}={level}")).join(","));
     let filter = match std::env::var("FIREACTIONS_LOG") {
-        Ok(text) => EnvFilter::try_new(&text).map_err(|e| anyhow!("FIREACTIONS_LOG='{text}' is no log filter: {e}"))?,
+        Ok(text) => EnvFilter::try_new(&text)
+            .map_err(|e| anyhow!("FIREACTIONS_LOG='{text}' is no log filter: {e}"))?,
         Err(_) => EnvFilter::try_new(default)?,
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -29,4 +31,5 @@ pub(super) fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<()> {
     started.map_err(|e| anyhow!("logging could not be started: {e}"))
 }
 
-const OWN: [&str; 10] = ["api", "config", "forge", "guest_proto", "image", "machine", "net", "pool", "store", "vmm"];
+const OWN: [&str; 10] =
+    ["api", "config", "forge", "guest_proto", "image", "machine", "net", "pool", "store", "vmm"];

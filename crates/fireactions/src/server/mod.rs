@@ -59,17 +59,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         events: events.clone(),
         settings: Arc::new(settings),
     });
-    let recovered = machines.recover().await.map_err(anyhow::Error::msg).context(
-        "what an earlier server left could not be undone, and starting on top of it would leak",
-    )?;
+    let recovered =
+        machines.recover().await.map_err(anyhow::Error::msg).context(
+            "what an earlier server left could not be undone, and starting on top of it would leak",
+        )?;
     if !recovered.undone.is_empty() || !recovered.strays.is_empty() {
-        tracing::warn!(machines = recovered.undone.len(), strays = recovered.strays.len(), "undid what an earlier server left");
+        tracing::warn!(
+            machines = recovered.undone.len(),
+            strays = recovered.strays.len(),
+            "undid what an earlier server left"
+        );
     }
     forge.recover().await.context("jobs of an earlier server could not be sorted out")?;
 
     let stopping = CancellationToken::new();
     let budget = config.budget(&host);
-    let (saved, kept) = overrides::load(&store).await.context("what operators changed on pools could not be read")?;
+    let (saved, kept) =
+        overrides::load(&store).await.context("what operators changed on pools could not be read")?;
     let controller = Controller::new(
         Arc::new(forge.clone()) as Arc<dyn Forge>,
         Arc::new(machines.clone()),
@@ -90,6 +96,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         config.images.unused_for.as_ref().map(|time| time.0),
         stopping.clone(),
     ));
+
+    // Rules are kept until the last machine is gone, so not only until `stopping`.
+    let network_done = CancellationToken::new();
+    let rules = tokio::spawn(housekeeping::keep_rules(network.clone(), network_done.clone()));
 
     let engine = ServerEngine {
         forge,
@@ -126,6 +136,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     api.close();
     listeners.ended().await;
+    network_done.cancel();
+    let _ = rules.await;
     if left == 0 {
         // With machines left, their taps still hang on the bridge.
         network.remove().await.context("the machines' network could not be removed")?;

@@ -23,6 +23,7 @@ pub(super) async fn load(
     store: &Store,
 ) -> Result<(BTreeMap<PoolName, PoolOverride>, Arc<dyn Overrides>), StoreError> {
     let saved = store.pools().await?;
-    let saved = saved.into_iter().map(|row| (row.name, PoolOverride { paused: row.paused, scale: row.scale }));
+    let saved =
+        saved.into_iter().map(|row| (row.name, PoolOverride { paused: row.paused, scale: row.scale }));
     Ok((saved.collect(), Arc::new(Kept(store.clone()))))
 }

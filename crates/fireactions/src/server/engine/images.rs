@@ -45,7 +45,10 @@ pub(super) fn pull(images: &Images, image: ImageRef, policy: PullPolicy) -> Engi
     tokio::spawn(async move {
         let steps = sender.clone();
         let progress: ProgressFn = Arc::new(move |progress| {
-            let _ = steps.try_send(Ok(event(progress)));
+            // The last word, with the digest, is said below.
+            if progress != Progress::Ready {
+                let _ = steps.try_send(Ok(event(progress)));
+            }
         });
         let pulled = tokio::select! {
             pulled = tokio::time::timeout(PULL_DEADLINE, images.ensure(&image, policy, Some(progress))) => pulled,
@@ -79,7 +82,9 @@ pub(super) async fn remove(images: &Images, store: &Store, what: &str) -> Result
     images.remove(what, &used).await.map_err(|error| {
         let text = error.to_string();
         match error {
-            ImageError::InUse(_) => Fault::conflict(text),
+            ImageError::InUse(_) => Fault::conflict(text).hint(
+                "wait for its machines to end (`fireactions ps`), or pause the pool that keeps them warm",
+            ),
             ImageError::Unknown(_) => Fault::not_found(text),
             ImageError::Ambiguous(_) => Fault::invalid(text),
             _ => Fault::internal(text),

@@ -82,7 +82,12 @@ fn chunk(record: LogRecord) -> LogChunk {
     LogChunk { next: record.next, at: record.at, stream, data: Bytes::from(data) }
 }
 
-pub(super) async fn artifact(forge: &LocalForge, store: &Store, id: &JobId, index: usize) -> Result<Download> {
+pub(super) async fn artifact(
+    forge: &LocalForge,
+    store: &Store,
+    id: &JobId,
+    index: usize,
+) -> Result<Download> {
     let job = get(forge, id).await?;
     let Some(path) = job.spec.artifacts.get(index) else {
         return Err(Fault::not_found(format!("job {id} has no artifact number {index}"))
@@ -101,7 +106,8 @@ pub(super) async fn artifact(forge: &LocalForge, store: &Store, id: &JobId, inde
 }
 
 fn unknown(id: &JobId) -> Fault {
-    Fault::not_found(format!("there is no job {id}")).hint("see `fireactions jobs list`; finished jobs are kept for the configured time")
+    Fault::not_found(format!("there is no job {id}"))
+        .hint("see `fireactions jobs list`; finished jobs are kept for the configured time")
 }
 
 pub(super) fn store_fault(error: &StoreError) -> Fault {

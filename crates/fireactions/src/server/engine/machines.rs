@@ -7,8 +7,8 @@ use bytes::Bytes;
 use fireactions_api::engine::{EngineStream, ExecSession, Result};
 use fireactions_api::{ExecEvent, ExecExit, ExecInput, ExecRequest, Fault};
 use fireactions_guest_proto as guest;
-use fireactions_guest_proto::host::{Exec, Link};
-use fireactions_machine::{ConsoleError, Machinery, console_tail};
+use fireactions_guest_proto::host::Exec;
+use fireactions_machine::{ConsoleError, Machinery, console_tail, environment};
 use fireactions_model::{MachineId, MachineView, Stream};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
@@ -22,7 +22,8 @@ const EXEC_START: Duration = Duration::from_secs(15);
 const QUEUE: usize = 16;
 
 pub(super) fn unknown(id: &MachineId) -> Fault {
-    Fault::not_found(format!("there is no machine {id}")).hint("see `fireactions ps`; a machine is gone when its job is over")
+    Fault::not_found(format!("there is no machine {id}"))
+        .hint("see `fireactions ps`; a machine is gone when its job is over")
 }
 
 pub(super) fn view(machines: &Machinery, id: &MachineId) -> Result<MachineView> {
@@ -102,19 +103,25 @@ fn last_lines(bytes: &[u8], lines: u64) -> Vec<u8> {
 /// Starts a program in a machine and joins its streams to the API's queues.
 pub(super) async fn exec(machines: &Machinery, id: &MachineId, request: ExecRequest) -> Result<ExecSession> {
     let machine = view(machines, id)?;
-    let link: Link = machines.link(id).ok_or_else(|| {
-        Fault::unavailable(format!("machine {id} is {} and has no agent yet", machine.state)).hint("try again in a moment")
+    let (link, image) = machines.link(id).ok_or_else(|| {
+        Fault::unavailable(format!("machine {id} is {} and has no agent yet", machine.state))
+            .hint("try again in a moment")
     })?;
     let request = guest::ExecRequest {
         argv: request.argv,
-        env: request.env,
+        env: environment(&image, request.env),
         user: request.user.unwrap_or_default(),
         workdir: String::new(),
         tty: request.tty.map(|size| guest::WinSize { rows: size.rows, cols: size.cols }),
     };
     let exec = timeout(EXEC_START, link.exec(request))
         .await
-        .map_err(|_| Fault::new(fireactions_api::Code::Timeout, format!("machine {id} did not start the program within {EXEC_START:?}")))?
+        .map_err(|_| {
+            Fault::new(
+                fireactions_api::Code::Timeout,
+                format!("machine {id} did not start the program within {EXEC_START:?}"),
+            )
+        })?
         .map_err(|error| Fault::unavailable(format!("machine {id}: {error}")))?;
     let (input, to_guest) = mpsc::channel(QUEUE);
     let (from_guest, output) = mpsc::channel(QUEUE);
