@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::config::TAP_PREFIX;
 use crate::link::{Link, Links};
 use crate::network::Port;
-use crate::{NetConfig, NetError, Network, nft, rules, script, sysctl, tap};
+use crate::{NetConfig, NetError, Network, nft, rules, script, sysctl, tap, unlink};
 
 /// Who has which port, as far as this process attached them.
 pub(crate) type Ports = BTreeMap<MachineId, Port>;
@@ -135,7 +135,7 @@ impl Inner {
     pub(crate) async fn delete_tap(&self, tap: &str) -> Result<(), NetError> {
         let links = Links::connect()?;
         match links.find(tap).await? {
-            Some(link) => links.delete(tap, link.index).await,
+            Some(link) => unlink::delete(tap, link.index).await,
             None => Ok(()),
         }
     }

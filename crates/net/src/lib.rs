@@ -15,6 +15,7 @@ mod rules;
 mod script;
 mod sysctl;
 mod tap;
+mod unlink;
 
 pub use config::NetConfig;
 pub use error::NetError;

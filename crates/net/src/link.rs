@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::NetError;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A connection to the kernel's routing tables, in the network namespace of the thread that made it.
 pub(crate) struct Links {
@@ -163,17 +163,6 @@ impl Links {
         let up = LinkUnspec::new_with_index(index).up().build();
         within("bring up", name, self.handle.link().set(up).execute()).await
     }
-
-    /// Deletes a link; one that is gone already is as good.
-    pub(crate) async fn delete(&self, name: &str, index: u32) -> Result<(), NetError> {
-        let answer = async {
-            match self.handle.link().del(index).execute().await {
-                Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(()),
-                other => other,
-            }
-        };
-        within("delete", name, answer).await
-    }
 }
 
 impl Link {
@@ -182,7 +171,7 @@ impl Link {
     }
 }
 
-fn errno(error: &rtnetlink::Error) -> Option<i32> {
+pub(crate) fn errno(error: &rtnetlink::Error) -> Option<i32> {
     match error {
         rtnetlink::Error::NetlinkError(message) => Some(-message.raw_code()),
         _ => None,
@@ -197,6 +186,10 @@ async fn within<T>(
     match tokio::time::timeout(DEADLINE, work).await {
         Err(_) => Err(NetError::Timeout { action: "the kernel (rtnetlink)", seconds: DEADLINE.as_secs() }),
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(NetError::Link { action, name: name.into(), reason: error.to_string() }),
+        Ok(Err(error)) => Err(failed(action, name, &error)),
     }
+}
+
+pub(crate) fn failed(action: &'static str, name: &str, error: &dyn std::error::Error) -> NetError {
+    NetError::Link { action, name: name.into(), reason: error.to_string() }
 }

@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::config::{self, NetConfig};
 use crate::inner::{Inner, Ports};
 use crate::link::Links;
-use crate::{NetError, nft, script};
+use crate::{NetError, nft, script, unlink};
 
 /// One machine's place in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,10 +148,10 @@ impl Network {
             ports.clear();
             let links = Links::connect()?;
             for tap in inner.taps(&links).await? {
-                links.delete(&tap.name, tap.index).await?;
+                unlink::delete(&tap.name, tap.index).await?;
             }
             if let Some(bridge) = links.find(&inner.config.bridge).await? {
-                links.delete(&bridge.name, bridge.index).await?;
+                unlink::delete(&bridge.name, bridge.index).await?;
             }
             nft::apply("remove our tables", script::remove(&inner.config)).await
         })

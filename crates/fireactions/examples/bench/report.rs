@@ -80,7 +80,7 @@ impl Report {
 
     pub(crate) fn print(&self) {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::NOTHING);
         table.set_header(["measured", "value", "unit", "goal", "met"]);
         for row in &self.rows {
             let met = row.met().map_or("", |met| if met { "yes" } else { "NO" });
