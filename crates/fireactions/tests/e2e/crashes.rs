@@ -44,7 +44,10 @@ fn a_killed_vmm_is_replaced() {
     kill_vmm(&idle);
     let replaced = world.wait(TWICE, "another machine", || {
         let machines = world.machines();
-        let other = machines.iter().find(|machine| machine["id"] != idle["id"] && machine["state"] == "ready").cloned();
+        let other = machines
+            .iter()
+            .find(|machine| machine["id"] != idle["id"] && machine["state"] == "ready")
+            .cloned();
         other.filter(|_| machines.iter().all(|machine| machine["id"] != idle["id"]))
     });
 

@@ -13,7 +13,11 @@ fn files_in_artifacts_out_and_users() {
     let dir = tempfile::tempdir().unwrap();
     // The image's own user is not root.
     let archive = dir.path().join("image.tar");
-    fs::write(&archive, busybox::archive_with(&[busybox::layer()], r#""User":"runner","WorkingDir":"/home/runner""#)).unwrap();
+    fs::write(
+        &archive,
+        busybox::archive_with(&[busybox::layer()], r#""User":"runner","WorkingDir":"/home/runner""#),
+    )
+    .unwrap();
     let image = format!("oci-archive:{}", archive.display());
     let world = World::start(Setup { pools: pool_of("default", 1, 2, &image, ""), ..Setup::default() });
 
@@ -51,12 +55,19 @@ fn files_in_artifacts_out_and_users() {
 
     let unpacked = dir.path().join("unpacked");
     fs::create_dir(&unpacked).unwrap();
-    let tar = Command::new("tar").arg("-xf").arg(dir.path().join("out.tar")).arg("-C").arg(&unpacked).status().unwrap();
+    let tar = Command::new("tar")
+        .arg("-xf")
+        .arg(dir.path().join("out.tar"))
+        .arg("-C")
+        .arg(&unpacked)
+        .status()
+        .unwrap();
     assert!(tar.success());
     assert!(fs::read(unpacked.join("out/large")).unwrap() == large, "a large file comes back as it went in");
     assert_eq!(fs::read_to_string(unpacked.join("out/sub/result")).unwrap(), "result\n");
 
-    let output = world.cli(&["run", "--user", "root", "--workdir", "/tmp", "--", "sh", "-c", "echo $(id -u) $PWD"]);
+    let output =
+        world.cli(&["run", "--user", "root", "--workdir", "/tmp", "--", "sh", "-c", "echo $(id -u) $PWD"]);
     assert_eq!(text(&output.stdout), "0 /tmp\n", "{}", text(&output.stderr));
     let output = world.cli(&["run", "--user", "nobody-here", "--", "true"]);
     assert_eq!(output.status.code(), Some(125));

@@ -87,7 +87,7 @@ fn images_that_cannot_be_had_are_explained_and_harm_no_other_pool() {
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "well\n".into()), "{}", world.log());
     for (pool, wanted) in [
         ("absent", "/no/such/image.tar"),
-        ("untagged", "there is no image '127.0.0.1:5000/busybox:v2'"),
+        ("untagged", "image '127.0.0.1:5000/busybox:v2': there is no image"),
         ("tampered", "digest"),
         ("refused", "127.0.0.1:5001 is out of reach"),
         ("silent", "was not ready after 3s"),
@@ -124,7 +124,8 @@ fn a_disk_that_fills_up_while_an_image_is_made() {
     fs::write(&archive, big).unwrap();
 
     let before = "mkdir -p $DIR/state/images && mount -t tmpfs -o size=8m images $DIR/state/images";
-    let pools = pool("good", 1, 1, "") + &pool_of("big", 0, 1, &format!("oci-archive:{}", archive.display()), "");
+    let pools =
+        pool("good", 1, 1, "") + &pool_of("big", 0, 1, &format!("oci-archive:{}", archive.display()), "");
     let world = World::start(Setup { pools, before: before.into(), ..Setup::default() });
     world.wait_ready("good", 1);
     let id = world.submit(&["--label", "big"], "echo never");

@@ -12,7 +12,16 @@ fn programs_consoles_and_shells() {
     let machine = world.wait_ready("default", 1)[0]["id"].as_str().unwrap().to_owned();
 
     // The exit code, both outputs, arguments and environment.
-    let output = world.cli(&["exec", "--env", "A=b c", &machine, "--", "sh", "-c", "echo out $A; echo err >&2; exit 42"]);
+    let output = world.cli(&[
+        "exec",
+        "--env",
+        "A=b c",
+        &machine,
+        "--",
+        "sh",
+        "-c",
+        "echo out $A; echo err >&2; exit 42",
+    ]);
     assert_eq!(text(&output.stdout), "out b c\n");
     assert_eq!(text(&output.stderr), "err\n");
     assert_eq!(output.status.code(), Some(42), "{}", world.log());
@@ -57,7 +66,11 @@ fn programs_consoles_and_shells() {
 /// A shell with a terminal, as `script` gives one to the command line.
 fn login(world: &World, machine: &str) {
     let socket = world.path("api.sock");
-    let line = format!("stty rows 33 cols 99; {} --socket {} login {machine}", env!("CARGO_BIN_EXE_fireactions"), socket.display());
+    let line = format!(
+        "stty rows 33 cols 99; {} --socket {} login {machine}",
+        env!("CARGO_BIN_EXE_fireactions"),
+        socket.display()
+    );
     let mut child = Command::new("script")
         .args(["-qec", &line, "/dev/null"])
         .env("TERM", "vt100")

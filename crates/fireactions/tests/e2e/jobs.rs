@@ -12,7 +12,8 @@ fn exit_codes_and_output_come_through() {
     assert!(text(&output.stderr).contains("err\n"), "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(3), "{}\n{}", text(&output.stderr), world.log());
 
-    let output = world.cli(&["run", "--env", "A=b c", "--", "sh", "-c", "echo $A $FROM_IMAGE $(id -u) $(hostname)"]);
+    let output =
+        world.cli(&["run", "--env", "A=b c", "--", "sh", "-c", "echo $A $FROM_IMAGE $(id -u) $(hostname)"]);
     let line = text(&output.stdout);
     assert!(line.starts_with("b c yes 0 m"), "{line:?} {}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(0));
@@ -53,7 +54,11 @@ fn a_job_that_eats_all_memory_is_told_so() {
 
     let jobs = world.json(&["jobs", "list"]);
     let job = &jobs[0];
-    assert_eq!((&job["state"], &job["attempt"]), (&"failed".into(), &1.into()), "a job that ended is not tried again");
+    assert_eq!(
+        (&job["state"], &job["attempt"]),
+        (&"failed".into(), &1.into()),
+        "a job that ended is not tried again"
+    );
     assert_eq!(job["usage"]["oom_kills"], 1, "{job}");
     let shown = text(&world.cli(&["jobs", "show", job["id"].as_str().unwrap()]).stdout);
     assert!(shown.contains("memory"), "{shown}");

@@ -59,7 +59,8 @@ impl Namespace {
     pub(crate) fn processes(&self) -> Vec<(i32, String)> {
         let link = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
         let own = link(&self.holder.id().to_string());
-        let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let pids =
+            fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let inside = pids.filter(|pid| own.is_some() && link(pid) == own);
         let named = inside.filter_map(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -71,7 +72,10 @@ impl Namespace {
     /// Mounts that were not there at the beginning.
     pub(crate) fn new_mounts(&self) -> Vec<String> {
         let now = mounts_of(&self.holder);
-        now.lines().filter(|line| !self.mounts_before.lines().any(|old| old == *line)).map(str::to_owned).collect()
+        now.lines()
+            .filter(|line| !self.mounts_before.lines().any(|old| old == *line))
+            .map(str::to_owned)
+            .collect()
     }
 }
 

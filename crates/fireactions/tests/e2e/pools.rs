@@ -10,7 +10,9 @@ fn pause_resume_and_scale() {
     world.wait_ready("default", 1);
 
     assert!(world.cli(&["pools", "pause", "default"]).status.success());
-    world.wait(Duration::from_secs(30), "the idle machine to go", || world.machines().is_empty().then_some(()));
+    world.wait(Duration::from_secs(30), "the idle machine to go", || {
+        world.machines().is_empty().then_some(())
+    });
     let id = world.submit(&[], "echo ran");
     let shown = text(&world.cli(&["pools", "list"]).stdout);
     assert!(shown.contains("paused"), "{shown}");
@@ -48,7 +50,11 @@ fn a_job_of_another_shape_gets_a_machine_of_its_own() {
     assert_ne!(jobs[0]["machine"], warm["id"]);
     let output = world.cli(&["run", "--", "sh", "-c", script]);
     assert_eq!(text(&output.stdout), "1 0\n", "{}", text(&output.stderr));
-    assert_eq!(world.json(&["jobs", "list"])[0]["machine"], warm["id"], "the warm one is for jobs of the pool's shape");
+    assert_eq!(
+        world.json(&["jobs", "list"])[0]["machine"],
+        warm["id"],
+        "the warm one is for jobs of the pool's shape"
+    );
 
     // What no host could serve says so instead of waiting in silence.
     let id = world.submit(&["--memory", "1000000"], "true");

@@ -11,7 +11,8 @@ fn images_are_pulled_run_listed_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     let other = |name: &str| {
         let archive = dir.path().join(format!("{name}.tar"));
-        fs::write(&archive, busybox::archive(&[busybox::layer(), busybox::layer_of("who", name.as_bytes())])).unwrap();
+        fs::write(&archive, busybox::archive(&[busybox::layer(), busybox::layer_of("who", name.as_bytes())]))
+            .unwrap();
         format!("oci-archive:{}", archive.display())
     };
     let (red, blue) = (other("red"), other("blue"));

@@ -24,7 +24,12 @@ fn a_hundred_jobs_through_three_machines() {
     let mut used = HashSet::new();
     for (n, id) in ids.iter().enumerate() {
         let job = world.job(id);
-        assert_eq!((&job["state"], &job["attempt"]), (&"succeeded".into(), &1.into()), "{job}\n{}", world.log());
+        assert_eq!(
+            (&job["state"], &job["attempt"]),
+            (&"succeeded".into(), &1.into()),
+            "{job}\n{}",
+            world.log()
+        );
         assert_eq!(text(&world.cli(&["jobs", "logs", id]).stdout), format!("job {n}\n"), "exactly once");
         assert!(used.insert(job["machine"].as_str().unwrap().to_owned()), "two jobs had one machine: {job}");
     }
@@ -32,7 +37,9 @@ fn a_hundred_jobs_through_three_machines() {
 
     // With nothing to do and no machine to keep warm, not one thing is left, although the server runs.
     assert!(world.cli(&["pools", "pause", "default"]).status.success());
-    world.wait(Duration::from_secs(60), "the last machines to go", || world.machines().is_empty().then_some(()));
+    world.wait(Duration::from_secs(60), "the last machines to go", || {
+        world.machines().is_empty().then_some(())
+    });
     world.assert_no_machine_left();
     world.finish();
 }
