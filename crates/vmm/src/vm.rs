@@ -59,7 +59,11 @@ impl fmt::Display for ExitReason {
         if let Some(shutdown) = &self.shutdown {
             write!(f, " ({shutdown})")?;
         }
-        match self.log_tail.lines().last() {
+        if let Some(line) = self.console_tail.lines().rev().find(|line| line.contains("Kernel panic")) {
+            return write!(f, "; the guest's console says: {line}");
+        }
+        // QEMU's notes about waiting for its own sockets explain nothing.
+        match self.log_tail.lines().rev().find(|line| !line.contains(": info: ")) {
             Some(line) => write!(f, ": {line}"),
             None => Ok(()),
         }
@@ -167,5 +171,30 @@ impl Vm {
         if let Err(error) = self.0.process.signal(signal) {
             tracing::warn!(pid = self.process().pid, ?signal, %error, "the VMM could not be signalled");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_explains_the_end_is_shown() {
+        let waiting = "qemu-system-x86_64: -chardev socket,id=console: info: QEMU waiting for connection on: x";
+        let mut reason = ExitReason {
+            cause: ExitCause::Code(0),
+            shutdown: Some("guest-reset".to_owned()),
+            console_tail: "[    2.1] Kernel panic - not syncing: sysrq triggered crash\n[    2.2] Rebooting".to_owned(),
+            log_tail: waiting.to_owned(),
+        };
+        assert_eq!(
+            reason.to_string(),
+            "exit code 0 (guest-reset); the guest's console says: [    2.1] Kernel panic - not syncing: sysrq triggered \
+             crash"
+        );
+        reason.console_tail.clear();
+        assert_eq!(reason.to_string(), "exit code 0 (guest-reset)");
+        reason.log_tail = format!("qemu: cannot set up guest memory\n{waiting}");
+        assert_eq!(reason.to_string(), "exit code 0 (guest-reset): qemu: cannot set up guest memory");
     }
 }
