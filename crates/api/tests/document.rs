@@ -98,3 +98,11 @@ async fn the_model_is_described_field_by_field() {
         assert_eq!(described, real, "{schema}");
     }
 }
+
+#[test]
+fn the_document_in_docs_is_of_this_api() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/openapi.json");
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let served = serde_json::to_value(fireactions_api::server::openapi()).unwrap();
+    assert!(kept == served, "docs/reference/openapi.json is stale: run `make doc` and commit it");
+}

@@ -37,8 +37,8 @@ impl LocalConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownConfig {
-    /// How long running jobs may go on after SIGTERM. Machines that are still busy then keep running without
-    /// the server, and the next start adopts them.
+    /// How long running jobs may go on after SIGTERM. Machines that are still busy then are killed; their jobs are
+    /// tried again after the next start, as far as `local.attempts` allows.
     pub deadline: Duration,
 }
 

@@ -16,6 +16,7 @@ mod man;
 mod pools;
 mod progress;
 mod ps;
+mod reference;
 mod run;
 pub(crate) mod server;
 mod session;
