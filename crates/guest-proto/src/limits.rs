@@ -38,7 +38,7 @@ pub const CONTROL_BURST: u32 = 1024;
 pub const CONTROL_PER_SECOND: u32 = 256;
 
 /// A silent guest is asked for a sign of life after this.
-pub const PING_AFTER: Duration = Duration::from_secs(20);
+pub const PING_AFTER: Duration = Duration::from_secs(15);
 
 /// A connection on which nothing came for this long is given up and made anew.
-pub const SILENCE: Duration = Duration::from_secs(120);
+pub const SILENCE: Duration = Duration::from_secs(60);

@@ -16,11 +16,25 @@ use crate::life::Asks;
 use crate::parts::Parts;
 use crate::record::Record;
 
+/// An agent that does not take up a new session for this long is dead. A guest that is only slow (starved by its host,
+/// or short of memory) gets this time on top of the silence that ended its last session.
+const AGENT_GONE: Duration = Duration::from_secs(45);
+
 /// A guest that is up: its process and its agent.
 pub(crate) struct Guest {
     pub(crate) machine: MachineId,
     pub(crate) vm: Vm,
     pub(crate) link: Link,
+}
+
+impl Guest {
+    /// Returns the reason, for people, when the guest's agent is of no use any more.
+    pub(crate) async fn agent_lost(&self) -> &'static str {
+        tokio::select! {
+            () = self.link.closed() => "the guest broke the agent protocol",
+            () = self.link.silent(AGENT_GONE) => "the guest's agent does not answer any more; it was killed, or the guest hangs",
+        }
+    }
 }
 
 /// Waits for the agent's first word and gives the guest its identity.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Invariants:
-//! - [`Record::step`](record::Record) is durable before the effect that it names begins, and teardown undoes every
+//! - `Record::step` is durable before the effect that it names begins, and teardown undoes every
 //!   step whether or not its effect was reached: a crash between any two steps leaves only what
 //!   [`Machinery::recover`] finds by the row.
 //! - Only the machine's own task changes its row. Others ask (retire) and look (views).

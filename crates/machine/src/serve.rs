@@ -72,8 +72,8 @@ async fn wait_for_work(
                 }
             },
             exit = guest.vm.exited() => return Err(died(&exit, "while it waited for work")),
-            () = guest.link.closed() => {
-                return Err(End::because(FailureKind::Guest, "the guest broke the agent protocol while it waited for work"));
+            reason = guest.agent_lost() => {
+                return Err(End::because(FailureKind::Guest, format!("{reason} (while it waited for work)")));
             }
             ask = asks.next() => match ask {
                 Ask::Kill { why } => return Err(End::Retired(why)),

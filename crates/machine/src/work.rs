@@ -162,12 +162,13 @@ async fn interrupt(guest: &Guest, signal: i32) {
     }
 }
 
-/// Returns when the machine can no longer finish: its VMM died, its guest broke the protocol, or the server wants it dead.
+/// Returns when the machine can no longer finish: its VMM died, its agent died or broke the protocol, or the server
+/// wants it dead.
 async fn doomed(guest: &Guest, asks: &mut Asks) -> String {
     loop {
         tokio::select! {
             exit = guest.vm.exited() => return format!("the VMM process ended under the job: {exit}"),
-            () = guest.link.closed() => return "the guest broke the agent protocol".into(),
+            reason = guest.agent_lost() => return reason.into(),
             ask = asks.next() => match ask {
                 Ask::Kill { why } => return why,
                 Ask::Retire { answer, .. } => {

@@ -150,6 +150,7 @@ fn greet(shared: &Shared, frame: &Frame, packets: mpsc::Sender<Packet>) -> Resul
             state.next_stream = 1;
             state.grace = 0;
             state.connected = Some(Connected { session: state.session, packets });
+            state.lost = None;
             Ok(())
         })
         .map_err(fatal)?;

@@ -1,6 +1,7 @@
 //! The link to one machine's agent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connection;
 use super::endpoint::Endpoint;
@@ -105,6 +106,20 @@ impl Link {
     /// Returns when the link has ended for good.
     pub async fn closed(&self) {
         self.shared.wait(|state| state.ended.is_some().then_some(())).await;
+    }
+
+    /// Returns when an agent that was there has not answered for `limit`, although it was looked for all the time. An
+    /// agent that stops answering in the middle of a session is looked for anew after
+    /// [`SILENCE`](crate::limits::SILENCE), and only from then on does the time count. Pends for ever on a link that
+    /// has ended. Cancel-safe: the time goes on when nobody waits.
+    pub async fn silent(&self, limit: Duration) {
+        loop {
+            let lost = self.shared.wait(|state| state.lost.filter(|_| state.ended.is_none())).await;
+            let found = self.shared.wait(|state| (state.lost != Some(lost)).then_some(()));
+            if tokio::time::timeout_at((lost + limit).into(), found).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Ends the link. The guest goes on with its job.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Notify, mpsc};
 
@@ -49,6 +50,8 @@ pub(super) struct State {
     /// Why the link ended, once it has.
     pub(super) ended: Option<LinkError>,
     pub(super) connected: Option<Connected>,
+    /// Since when there is no session, after the first.
+    pub(super) lost: Option<Instant>,
     pub(super) session: u64,
     /// The latest session's.
     pub(super) hello: Option<GuestHello>,
@@ -80,6 +83,7 @@ impl Shared {
             state: Mutex::new(State {
                 ended: None,
                 connected: None,
+                lost: None,
                 session: 0,
                 hello: None,
                 configured: None,
@@ -142,7 +146,9 @@ impl Shared {
 impl State {
     /// The connection is gone: its streams are cut, the job's output and state stay.
     pub(super) fn disconnect(&mut self) {
-        self.connected = None;
+        if self.connected.take().is_some() {
+            self.lost = Some(Instant::now());
+        }
         self.configured = None;
         self.resets.clear();
         for stream in self.streams.values_mut() {
