@@ -7,8 +7,8 @@ use std::time::Duration;
 use common::*;
 use fireactions_forge::local::{FileSource, LocalConfig};
 use fireactions_model::{
-    Event, Forge, ForgeError, InputFile, JobState, Offer, Outcome, Output, Phase, Release, RetryPolicy, Shape,
-    Stream,
+    Event, Forge, ForgeError, InputFile, JobState, Offer, Outcome, Output, Phase, Release, RetryPolicy,
+    Shape, Stream,
 };
 use fireactions_store::{JobFilter, LogSource, StoreError};
 use tokio::time::timeout;
@@ -179,7 +179,10 @@ async fn a_lost_machines_job_is_retried_once_visibly_and_in_its_old_place() {
     let job = submit(&forge, "").await;
     let later = submit(&forge, "").await;
     forge.acquire(&offer(1, &pool)).await.unwrap();
-    forge.output(&job.id, &machine(1), Output { stream: Stream::Stdout, data: b"one".to_vec() }).await.unwrap();
+    forge
+        .output(&job.id, &machine(1), Output { stream: Stream::Stdout, data: b"one".to_vec() })
+        .await
+        .unwrap();
     forge.finished(&job.id, &machine(1), &lost()).await.unwrap();
 
     let waiting = forge.get(&job.id).await.unwrap().unwrap();
@@ -199,7 +202,10 @@ async fn a_lost_machines_job_is_retried_once_visibly_and_in_its_old_place() {
     let totals = store.log(&job.id).totals().await.unwrap();
     assert_eq!(totals.stdout, 0, "the second attempt's output counts from its start");
 
-    forge.output(&job.id, &machine(2), Output { stream: Stream::Stdout, data: b"two".to_vec() }).await.unwrap();
+    forge
+        .output(&job.id, &machine(2), Output { stream: Stream::Stdout, data: b"two".to_vec() })
+        .await
+        .unwrap();
     forge.finished(&job.id, &machine(2), &lost()).await.unwrap();
     let end = forge.get(&job.id).await.unwrap().unwrap();
     assert_eq!((end.state, end.attempt, end.exit_code()), (JobState::Lost, 2, Some(125)));
@@ -208,7 +214,10 @@ async fn a_lost_machines_job_is_retried_once_visibly_and_in_its_old_place() {
     let sources: Vec<LogSource> = records.iter().map(|record| record.source).collect();
     assert_eq!(sources, [LogSource::Stdout, LogSource::Note, LogSource::Stdout]);
     let note = String::from_utf8(records[1].data.clone()).unwrap();
-    assert!(note.starts_with(&format!("attempt 2 begins on machine {}: attempt 1 was lost", machine(2))), "{note}");
+    assert!(
+        note.starts_with(&format!("attempt 2 begins on machine {}: attempt 1 was lost", machine(2))),
+        "{note}"
+    );
 }
 
 #[tokio::test]
@@ -320,7 +329,10 @@ async fn each_job_is_demanded_of_one_pool_and_taken_by_any_that_fits() {
     for n in 10..13 {
         forge.acquire(&offer(n, &pools[2])).await.unwrap();
     }
-    assert!(timeout(NEVER, forge.acquire(&offer(13, &pools[2]))).await.is_err(), "the rest needs a gpu or arm64");
+    assert!(
+        timeout(NEVER, forge.acquire(&offer(13, &pools[2]))).await.is_err(),
+        "the rest needs a gpu or arm64"
+    );
     assert_eq!(forge.demand(&pools).await.unwrap()[&pools[0].name], [(small, 2)].into());
 }
 
@@ -363,7 +375,10 @@ async fn jobs_of_machines_without_a_row_are_recovered() {
     assert!(forge.recover().await.unwrap().is_empty());
     // Its machine goes on where it was.
     assert_eq!(forge.acquire(&offer(2, &pool)).await.unwrap().job, kept.id);
-    forge.output(&kept.id, &machine(2), Output { stream: Stream::Stderr, data: b"x".to_vec() }).await.unwrap();
+    forge
+        .output(&kept.id, &machine(2), Output { stream: Stream::Stderr, data: b"x".to_vec() })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -390,7 +405,8 @@ async fn old_and_surplus_jobs_are_purged_with_their_files() {
     assert!(store.job_dir(&done[5]).join("log").exists());
     assert!(matches!(forge.finished(&done[0], &machine(0), &exited(0)).await, Err(ForgeError::NotBound(_))));
 
-    let page = forge.list(JobFilter { limit: 2, before: Some(done[5].clone()), ..JobFilter::default() }).await;
+    let page =
+        forge.list(JobFilter { limit: 2, before: Some(done[5].clone()), ..JobFilter::default() }).await;
     assert_eq!(page.unwrap().iter().map(|job| &job.id).collect::<Vec<_>>(), [&done[4], &done[3]]);
     // By age: everything that is final.
     store.purge_jobs(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5), 100).await.unwrap();

@@ -40,9 +40,20 @@ pub enum Bind {
     Bound(Box<JobRecord>),
     /// The job is not queued any more.
     Taken,
-    /// The machine has had a job already.
+    /// The machine may not have it: it is not `Standing::Free`.
+    Refused(Standing),
+}
+
+/// A machine, as the queue knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It may get a job.
+    Free,
+    /// It has this one.
+    Bound(Box<JobRecord>),
+    /// It had one; there is no second.
     Used,
-    /// The machine was released.
+    /// It left without one.
     Released,
 }
 
@@ -169,25 +180,19 @@ impl Store {
         self.read(move |db| bound(db, &machine)).await
     }
 
-    /// True once the machine was released without work.
-    pub async fn is_released(&self, machine: &MachineId) -> Result<bool, StoreError> {
+    /// Whether this machine has a job, or may get one.
+    pub async fn standing(&self, machine: &MachineId) -> Result<Standing, StoreError> {
         let machine = machine.clone();
-        self.read(move |db| released(db, &machine)).await
+        self.read(move |db| standing(db, &machine)).await
     }
 
     /// Binds a queued job to a machine that never had one and was not released.
     pub async fn bind(&self, job: &JobId, machine: &MachineId, pool: &PoolName) -> Result<Bind, StoreError> {
         let (job, machine, pool) = (job.clone(), machine.clone(), pool.clone());
         self.write(move |mut tx| {
-            if released(tx.db, &machine)? {
-                return Ok(Bind::Released);
-            }
-            let used = tx
-                .db
-                .prepare_cached("SELECT EXISTS (SELECT 1 FROM attempts WHERE machine = ?)")?
-                .query_row([machine.as_str()], |row| row.get::<_, bool>(0))?;
-            if used {
-                return Ok(Bind::Used);
+            match standing(tx.db, &machine)? {
+                Standing::Free => {}
+                other => return Ok(Bind::Refused(other)),
             }
             let Some(JobChange { seq, job: record }) = find(tx.db, &job)? else { return Ok(Bind::Taken) };
             if record.state != JobState::Queued {
@@ -239,6 +244,31 @@ impl Store {
                 .prepare_cached("UPDATE attempts SET started_at = ?2 WHERE machine = ?1")?
                 .execute(params![machine.as_str(), at])?;
             tell(&mut tx, &job)
+        })
+        .await
+    }
+
+    /// Adds the times of phases that ended after the job did (its machine's teardown). Nothing happens when the job
+    /// has gone on to another machine, or is gone.
+    pub async fn add_phases(
+        &self,
+        job: &JobId,
+        machine: &MachineId,
+        phases: &PhaseTimes,
+    ) -> Result<(), StoreError> {
+        let (job, machine, phases) = (job.clone(), machine.clone(), phases.clone());
+        self.write(move |mut tx| {
+            let Some(JobChange { seq, job: mut record }) = find(tx.db, &job)? else { return Ok(()) };
+            if record.machine.as_ref() != Some(&machine) || !record.state.is_final() {
+                return Ok(());
+            }
+            for (phase, micros) in phases {
+                record.phases.entry(phase).or_insert(micros);
+            }
+            tx.db
+                .prepare_cached("UPDATE jobs SET phases = ?2 WHERE seq = ?1")?
+                .execute(params![seq_column(seq)?, to_json("phases", &record.phases)?])?;
+            tell(&mut tx, &job).map(drop)
         })
         .await
     }
@@ -440,10 +470,21 @@ fn bound(db: &Connection, machine: &MachineId) -> Result<Option<JobRecord>, Stor
     .transpose()
 }
 
-fn released(db: &Connection, machine: &MachineId) -> Result<bool, StoreError> {
-    Ok(db
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM released WHERE machine = ?)")?
-        .query_row([machine.as_str()], |row| row.get(0))?)
+fn standing(db: &Connection, machine: &MachineId) -> Result<Standing, StoreError> {
+    if let Some(job) = bound(db, machine)? {
+        return Ok(Standing::Bound(Box::new(job)));
+    }
+    let (used, released) = db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM attempts WHERE machine = ?1),
+                    EXISTS (SELECT 1 FROM released WHERE machine = ?1)",
+        )?
+        .query_row([machine.as_str()], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?)))?;
+    Ok(match (used, released) {
+        (true, _) => Standing::Used,
+        (false, true) => Standing::Released,
+        (false, false) => Standing::Free,
+    })
 }
 
 fn find(db: &Connection, id: &JobId) -> Result<Option<JobChange>, StoreError> {

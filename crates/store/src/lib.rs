@@ -31,7 +31,7 @@ use rusqlite::Connection;
 pub use db::{JobChange, JobObserver};
 pub use error::StoreError;
 pub use files::Staging;
-pub use jobs::{Bind, Finish, JobFilter};
+pub use jobs::{Bind, Finish, JobFilter, Standing};
 pub use log::{JobLog, LogRecord, LogSource, LogTotals};
 pub use machines::{JournalEntry, MachineChange, MachineRow, NewMachineRow};
 pub use pools::PoolOverride;

@@ -113,7 +113,9 @@ async fn a_file_that_is_no_database_of_ours_is_left_alone() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("state.db");
     let other = rusqlite::Connection::open(&path).unwrap();
-    other.execute_batch("CREATE TABLE theirs (x); PRAGMA application_id = 7; PRAGMA user_version = 3").unwrap();
+    other
+        .execute_batch("CREATE TABLE theirs (x); PRAGMA application_id = 7; PRAGMA user_version = 3")
+        .unwrap();
     drop(other);
     let error = Store::open(temp.path()).unwrap_err();
     assert!(matches!(error, StoreError::Foreign { found: 7, .. }), "{error}");

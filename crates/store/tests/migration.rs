@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use fireactions_model::{JobId, JobState, MachineId, MachineState, Outcome, Phase, Program, Release, Step};
-use fireactions_store::{JobFilter, Store};
+use fireactions_store::{JobFilter, Standing, Store};
 
 #[tokio::test]
 async fn version_1_is_read_whole() {
@@ -35,7 +35,9 @@ async fn version_1_is_read_whole() {
 
     assert_eq!(store.bound(&vm(1)).await.unwrap().unwrap().id, id(2));
     assert_eq!(store.release_machine(&vm(1)).await.unwrap(), Release::Bound(id(2)));
-    assert!(store.is_released(&vm(7)).await.unwrap());
+    assert_eq!(store.standing(&vm(7)).await.unwrap(), Standing::Released);
+    assert_eq!(store.standing(&vm(9)).await.unwrap(), Standing::Used);
+    assert_eq!(store.standing(&vm(5)).await.unwrap(), Standing::Free);
     // And it can be written.
     store.insert_job(&job(50), &spec(), no_files(&store, 50), 10).await.unwrap();
     assert_eq!(store.queued().await.unwrap().len(), 2);

@@ -21,6 +21,8 @@ struct State {
     bound: HashMap<JobId, Bound>,
     /// Why no pool serves a waiting job.
     unserved: HashMap<JobId, String>,
+    /// The pool that is to serve a waiting job.
+    served: HashMap<JobId, PoolName>,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl Board {
         }
         let waited = state.queue.remove(&seq).is_some();
         state.unserved.remove(&job.id);
+        state.served.remove(&job.id);
         let mut seen = if waited { Seen::Unqueued } else { Seen::Other };
         match &job.machine {
             Some(machine) if !job.state.is_final() => {
@@ -110,7 +113,7 @@ impl Board {
 
     /// Demand by pool, and the jobs of which it became known or changed why they wait.
     pub(super) fn demand(&self, pools: &[PoolSpec]) -> (BTreeMap<PoolName, Demand>, Vec<JobId>) {
-        let State { queue, unserved, .. } = &mut *self.state();
+        let State { queue, unserved, served, .. } = &mut *self.state();
         let mut all: BTreeMap<PoolName, Demand> =
             pools.iter().map(|pool| (pool.name.clone(), Demand::new())).collect();
         let mut news = Vec::new();
@@ -119,9 +122,15 @@ impl Board {
                 Ok(pool) => {
                     let demand = all.entry(pool.name.clone()).or_default();
                     *demand.entry(waiting.needs.shape(&pool.shape)).or_default() += 1;
+                    if served.get(&waiting.id) != Some(&pool.name) {
+                        served.insert(waiting.id.clone(), pool.name.clone());
+                    }
                     None
                 }
-                Err(why) => Some(why),
+                Err(why) => {
+                    served.remove(&waiting.id);
+                    Some(why)
+                }
             };
             if why.as_ref() != unserved.get(&waiting.id) {
                 match why {
@@ -136,6 +145,10 @@ impl Board {
 
     pub(super) fn why_waiting(&self, job: &JobId) -> Option<String> {
         self.state().unserved.get(job).cloned()
+    }
+
+    pub(super) fn waits_for(&self, job: &JobId) -> Option<PoolName> {
+        self.state().served.get(job).cloned()
     }
 
     /// The record with the reason why it waits, where it does.

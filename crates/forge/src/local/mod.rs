@@ -22,7 +22,7 @@ mod validate;
 
 use std::sync::{Arc, Weak};
 
-use fireactions_model::{Event, JobId, JobRecord, JobState, Outcome, Phase, Report, Usage};
+use fireactions_model::{Event, JobId, JobRecord, JobState, Outcome, Phase, PoolName, Report, Usage};
 use fireactions_store::{JobFilter, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
@@ -96,6 +96,12 @@ impl LocalForge {
     /// Why a queued job waits, where it is not just for its turn.
     pub fn why_waiting(&self, id: &JobId) -> Option<String> {
         self.inner.board.why_waiting(id)
+    }
+
+    /// The pool that is to serve a queued job, once demand was asked for. What keeps the pool from it, the forge does
+    /// not know.
+    pub fn waits_for(&self, id: &JobId) -> Option<PoolName> {
+        self.inner.board.waits_for(id)
     }
 
     /// Ends the attempts of jobs whose machine has no row any more, as lost. For the start, after machines were

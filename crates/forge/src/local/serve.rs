@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fireactions_model::{
     Artifact, Demand, Event, Forge, ForgeError, JobId, JobRecord, JobState, MachineId, Offer, Output,
-    PoolName, PoolSpec, Release, Report, Work, WorkFile,
+    PhaseTimes, PoolName, PoolSpec, Release, Report, Work, WorkFile,
 };
-use fireactions_store::{Bind, LogTotals};
+use fireactions_store::{Bind, LogTotals, Standing};
 
 use super::LocalForge;
 use super::error::forge_error;
@@ -42,11 +42,9 @@ impl Forge for LocalForge {
             // Listen first, look then: what comes in between is not missed.
             let mut more = pin!(self.inner.work.notified());
             more.as_mut().enable();
-            if let Some(job) = store.bound(machine).await.map_err(forge_error)? {
-                return self.work(offer, &job, false).await;
-            }
-            if store.is_released(machine).await.map_err(forge_error)? {
-                return Err(refused(machine, "was released"));
+            match store.standing(machine).await.map_err(forge_error)? {
+                Standing::Free => {}
+                standing => return self.settled(offer, standing).await,
             }
             let mut tried = HashSet::new();
             while let Some(claim) = self.inner.board.claim(offer, &tried, &self.inner.work) {
@@ -55,14 +53,8 @@ impl Forge for LocalForge {
                     Bind::Taken => {
                         tried.insert(claim.job.clone());
                     }
-                    Bind::Released => return Err(refused(machine, "was released")),
-                    // Another call for the same machine may just have bound it.
-                    Bind::Used => {
-                        return match store.bound(machine).await.map_err(forge_error)? {
-                            Some(job) => self.work(offer, &job, false).await,
-                            None => Err(refused(machine, "has had its job")),
-                        };
-                    }
+                    // Released, or bound by another call for the same machine, since it was looked at.
+                    Bind::Refused(standing) => return self.settled(offer, standing).await,
                 }
             }
             more.await;
@@ -110,9 +102,24 @@ impl Forge for LocalForge {
         tracing::info!(%job, %machine, state = %record.state, attempt = record.attempt, "job attempt ended");
         Ok(())
     }
+
+    async fn undone(&self, job: &JobId, machine: &MachineId, phases: &PhaseTimes) -> Result<(), ForgeError> {
+        self.inner.store.add_phases(job, machine, phases).await.map_err(forge_error)
+    }
 }
 
 impl LocalForge {
+    /// The answer to a machine that gets no new job.
+    async fn settled(&self, offer: &Offer, standing: Standing) -> Result<Work, ForgeError> {
+        let why = match standing {
+            Standing::Bound(job) => return self.work(offer, &job, false).await,
+            Standing::Free => "is not ready",
+            Standing::Used => "has had its job",
+            Standing::Released => "was released",
+        };
+        Err(ForgeError::Refused(format!("machine {} {why} and gets no more work", offer.machine)))
+    }
+
     /// What the machine is to do. `fresh` when it was bound just now.
     async fn work(&self, offer: &Offer, job: &JobRecord, fresh: bool) -> Result<Work, ForgeError> {
         let store = &self.inner.store;
@@ -153,8 +160,4 @@ impl LocalForge {
             artifacts: artifacts.collect(),
         })
     }
-}
-
-fn refused(machine: &MachineId, why: &str) -> ForgeError {
-    ForgeError::Refused(format!("machine {machine} {why} and gets no more work"))
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_model::{
-    Deadlines, Event, ImageRef, InitMode, JobRecord, JobSpec, KernelSpec, Label, MachineId, NetworkPolicy, Offer,
-    Outcome, PhaseTimes, PoolName, PoolSpec, Program, PullPolicy, Report, Shape, Usage,
+    Deadlines, Event, ImageRef, InitMode, JobRecord, JobSpec, KernelSpec, Label, MachineId, NetworkPolicy,
+    Offer, Outcome, PhaseTimes, PoolName, PoolSpec, Program, PullPolicy, Report, Shape, Usage,
 };
 use fireactions_store::Store;
 use tokio::sync::broadcast;
@@ -41,7 +41,12 @@ pub fn pool(name: &str, its_labels: &str) -> PoolSpec {
         min_runners: 0,
         max_runners: 4,
         labels: labels(its_labels).into_iter().collect(),
-        shape: Shape { image: ImageRef::new("debian:12").unwrap(), vcpus: 1, memory_mib: 256, disk_mib: 1024 },
+        shape: Shape {
+            image: ImageRef::new("debian:12").unwrap(),
+            vcpus: 1,
+            memory_mib: 256,
+            disk_mib: 1024,
+        },
         pull: PullPolicy::default(),
         kernel: KernelSpec::default(),
         init: InitMode::default(),
