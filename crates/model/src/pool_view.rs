@@ -58,4 +58,15 @@ impl PoolView {
     pub const fn name(&self) -> &PoolName {
         &self.spec.name
     }
+
+    /// What keeps it from making machines, for people; nothing while it may.
+    pub fn obstacle(&self) -> Option<String> {
+        if self.paused {
+            return Some("paused".to_owned());
+        }
+        match &self.backoff {
+            Some(backoff) => Some(format!("waits after {} failures: {}", backoff.failures, backoff.reason)),
+            None => self.waiting_for.clone(),
+        }
+    }
 }

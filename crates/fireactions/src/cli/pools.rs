@@ -107,14 +107,7 @@ fn machines(pool: &PoolView) -> String {
 }
 
 fn status(pool: &PoolView) -> String {
-    if pool.paused {
-        return "paused".to_owned();
-    }
-    match (&pool.backoff, &pool.waiting_for) {
-        (Some(backoff), _) => format!("waits after {} failures: {}", backoff.failures, backoff.reason),
-        (None, Some(why)) => why.clone(),
-        (None, None) => "active".to_owned(),
-    }
+    pool.obstacle().unwrap_or_else(|| "active".to_owned())
 }
 
 pub(super) fn render_one(pool: &PoolView) -> String {

@@ -119,8 +119,9 @@ impl World {
         let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
         let child = self
             .namespace
-            .command(env!("CARGO_BIN_EXE_fireactions"))
-            .args(["server", "--config"])
+            .command("setpriv")
+            // A test that is killed takes its server along; that ends its machines.
+            .args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_fireactions"), "server", "--config"])
             .arg(self.path("config.yaml"))
             .stdout(log.try_clone().unwrap())
             .stderr(log)

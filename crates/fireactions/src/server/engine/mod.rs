@@ -63,7 +63,9 @@ impl Engine for ServerEngine {
     }
 
     async fn job(&self, id: &JobId) -> Result<JobRecord> {
-        jobs::get(&self.forge, id).await
+        let mut job = jobs::get(&self.forge, id).await?;
+        jobs::explain(&self.forge, &self.pools, &mut job);
+        Ok(job)
     }
 
     async fn cancel(&self, id: &JobId) -> Result<JobRecord> {
