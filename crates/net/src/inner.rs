@@ -149,7 +149,8 @@ impl Inner {
     ) -> Result<(), NetError> {
         if let Some(port) = port {
             let script = script::detach(&self.config, tap, &[port.address]);
-            if nft::offer("remove a machine's rules", script).await?.is_none() {
+            let action = "remove a machine's rules";
+            if nft::retract(action, script, &self.config.table, tap).await?.is_none() {
                 return Ok(());
             }
         }

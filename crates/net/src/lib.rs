@@ -11,6 +11,7 @@ mod inner;
 mod link;
 mod network;
 mod nft;
+mod removal;
 mod rules;
 mod script;
 mod sysctl;

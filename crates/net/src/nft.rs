@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::NetError;
+use crate::removal::Removals;
 use crate::rules::{self, Family};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -26,6 +27,31 @@ pub(crate) async fn offer(action: &'static str, script: String) -> Result<Option
         Err(NetError::Nft { message, .. }) => Ok(Some(message)),
         Err(other) => Err(other),
     }
+}
+
+/// As [`offer`], for a script that removes `chain` of the `inet` table: answers as soon as the kernel has done so,
+/// and leaves the wait for what comes after it (see `removal.rs`) to a task of its own.
+pub(crate) async fn retract(
+    action: &'static str,
+    script: String,
+    table: &str,
+    chain: &str,
+) -> Result<Option<String>, NetError> {
+    let removals = Removals::listen();
+    let offered = tokio::spawn(offer(action, script));
+    let removed = async {
+        match &removals {
+            Ok(removals) => removals.of(table, chain).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let answer = tokio::select! {
+        () = removed => Ok(None),
+        answer = offered => answer.map_err(|error| NetError::Interrupted(error.to_string()))?,
+    };
+    // The kernel keeps whoever closes a socket of this kind just as long.
+    tokio::task::spawn_blocking(move || drop(removals));
+    answer
 }
 
 /// What the kernel has of our tables.
