@@ -1,6 +1,9 @@
 //! A server killed with -9 at any moment: what it acknowledged is there, what it did not is there whole or
 //! not at all, and no job is bound twice.
 
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use std::collections::HashMap;

@@ -1,5 +1,8 @@
 //! Following a log while it is written.
 
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,8 @@
 //! 100 jobs through 3 machines at a time, each job exactly once.
 
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use std::collections::HashMap;

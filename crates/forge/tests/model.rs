@@ -1,6 +1,9 @@
 //! The queue as a state machine against a small model of it: random submits, acquires, cancels, ends and
 //! crashes, compared after every step.
 
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use std::collections::{BTreeMap, HashMap};
@@ -76,7 +79,7 @@ struct Model {
 }
 
 impl Model {
-    fn fits(&self, job: &ModelJob, pool: &PoolSpec) -> bool {
+    fn fits(job: &ModelJob, pool: &PoolSpec) -> bool {
         job.state == JobState::Queued
             && labels(LABELS[job.labels]).iter().all(|label| pool.labels.contains(label))
             && job.vcpus.is_none()
@@ -155,7 +158,7 @@ async fn step(system: &mut System, model: &mut Model, op: &Op) {
             } else if model.used.contains_key(n) || model.released.contains(n) {
                 let answer = timeout(SOON, forge.acquire(&offer)).await.unwrap();
                 assert!(matches!(answer, Err(ForgeError::Refused(_))), "{answer:?}");
-            } else if let Some(first) = model.jobs.iter().position(|job| model.fits(job, pool)) {
+            } else if let Some(first) = model.jobs.iter().position(|job| Model::fits(job, pool)) {
                 let work = timeout(SOON, forge.acquire(&offer)).await.unwrap().unwrap();
                 let job = &mut model.jobs[first];
                 assert_eq!(work.job, job.id);
@@ -198,12 +201,9 @@ async fn step(system: &mut System, model: &mut Model, op: &Op) {
         }
         Op::Release { machine: n } => {
             let answer = forge.release(&machine(*n)).await.unwrap();
-            match model.bound(*n) {
-                Some(job) => assert_eq!(answer, Release::Bound(model.jobs[job].id.clone())),
-                None => {
-                    assert_eq!(answer, Release::Idle);
-                    model.released.push(*n);
-                }
+            if let Some(job) = model.bound(*n) { assert_eq!(answer, Release::Bound(model.jobs[job].id.clone())) } else {
+                assert_eq!(answer, Release::Idle);
+                model.released.push(*n);
             }
         }
         Op::Cancel { job } => {

@@ -1,5 +1,8 @@
 //! The state directory: modes, the lock, leftovers of a crash.
 
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use std::fs;

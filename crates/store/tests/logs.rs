@@ -1,5 +1,8 @@
 //! Job logs: order, offsets, bounds, repair after a crash.
 
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,8 @@
 //! Machine rows: slots, journal, changes in one commit, overrides of pools.
 
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,8 @@
 //! Databases of older versions stay readable.
 
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use common::*;
