@@ -26,7 +26,7 @@ async fn a_job_goes_its_way_and_everybody_hears() {
     spec.artifacts = vec!["/out".to_owned()];
     spec.timeout_secs = Some(30);
     let job = forge.submit(spec, vec![FileSource::Bytes(b"hello".to_vec())]).await.unwrap();
-    assert_eq!((job.state, job.attempt), (Queued, 0));
+    assert_eq!((job.state, job.attempt), (JobState::Queued, 0));
 
     let work = timeout(SOON, forge.acquire(&offer(1, &pool))).await.unwrap().unwrap();
     assert_eq!(work.job, job.id);
@@ -46,7 +46,7 @@ async fn a_job_goes_its_way_and_everybody_hears() {
     forge.finished(&job.id, &vm, &end).await.unwrap();
 
     let done = forge.get(&job.id).await.unwrap().unwrap();
-    assert_eq!((done.state, done.exit_code(), done.attempt), (Succeeded, Some(0), 1));
+    assert_eq!((done.state, done.exit_code(), done.attempt), (JobState::Succeeded, Some(0), 1));
     assert_eq!(done.phases[&Phase::Job], 777);
     assert!(done.phases.contains_key(&Phase::Queued));
     assert_eq!(done.notes, ["a note"]);

@@ -180,11 +180,13 @@ mod tests {
 
     #[test]
     fn the_line_that_explains_the_end_is_shown() {
-        let waiting = "qemu-system-x86_64: -chardev socket,id=console: info: QEMU waiting for connection on: x";
+        let waiting =
+            "qemu-system-x86_64: -chardev socket,id=console: info: QEMU waiting for connection on: x";
         let mut reason = ExitReason {
             cause: ExitCause::Code(0),
             shutdown: Some("guest-reset".to_owned()),
-            console_tail: "[    2.1] Kernel panic - not syncing: sysrq triggered crash\n[    2.2] Rebooting".to_owned(),
+            console_tail: "[    2.1] Kernel panic - not syncing: sysrq triggered crash\n[    2.2] Rebooting"
+                .to_owned(),
             log_tail: waiting.to_owned(),
         };
         assert_eq!(

@@ -12,14 +12,15 @@ impl World {
     pub(crate) fn look(state: &Path) -> Self {
         let mut things = BTreeSet::new();
         let state_text = state.display().to_string();
+        // The demo has a network namespace of its own, so every process in it is the demo's.
+        let namespace = fs::read_link("/proc/self/ns/net").ok();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if let Ok(line) = fs::read(entry.path().join("cmdline")) {
-                let line = String::from_utf8_lossy(&line).replace('\0', " ");
-                // The demo itself names the state directory too.
-                if line.contains(&state_text) && name != std::process::id().to_string() {
-                    things.insert(format!("process {name}: {line}"));
-                }
+            let inside = fs::read_link(entry.path().join("ns/net")).ok() == namespace;
+            if inside && name.bytes().all(|b| b.is_ascii_digit()) && name != std::process::id().to_string() {
+                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                things
+                    .insert(format!("process {name}: {}", String::from_utf8_lossy(&line).replace('\0', " ")));
             }
         }
         for line in output("ip", &["-o", "link"]).lines() {
