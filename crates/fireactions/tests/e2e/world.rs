@@ -86,7 +86,7 @@ impl Drop for Turn {
 }
 
 impl World {
-    pub(crate) fn start(setup: Setup) -> Self {
+    pub(crate) fn start(Setup { pools, more, before }: Setup) -> Self {
         assert_eq!(
             nix::unistd::geteuid().as_raw(),
             0,
@@ -105,9 +105,9 @@ impl World {
         writeln!(config, "kernel: {{image: {}, modules: {}}}", kernel().0.display(), kernel().1.display())
             .unwrap();
         writeln!(config, "host: {{vcpus: 8, memory_mib: 8192}}").unwrap();
-        writeln!(config, "{}\npools:\n{}", setup.more, setup.pools).unwrap();
+        writeln!(config, "{more}\npools:\n{pools}").unwrap();
         fs::write(dir.path().join("config.yaml"), config).unwrap();
-        let before = format!("DIR={}\n{}", dir.path().display(), setup.before);
+        let before = format!("DIR={}\n{before}", dir.path().display());
         let namespace = Namespace::new(&before);
         let mut world = Self { server: None, namespace, cgroup, dir, _turn: turn };
         world.boot();
