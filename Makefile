@@ -27,9 +27,11 @@ demo: setup build ## Run real jobs, each in its own microVM, and prove that noth
 	scripts/demo
 
 test: setup lint agent ## The whole test suite, real microVMs included.
+	cargo test --workspace --locked --no-run
 	scripts/as-root cargo test --workspace --locked
 
 e2e: setup agent ## Only the end-to-end tests.
+	cargo test --locked -p fireactions --test e2e --no-run
 	scripts/as-root cargo test --locked -p fireactions --test e2e
 
 lint: ## Format, clippy and dependency rules.
@@ -37,7 +39,8 @@ lint: ## Format, clippy and dependency rules.
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/check-dependencies
 
-bench: setup build ## Measure; prints a table, writes target/bench.json.
+bench: build ## Measure; prints a table, writes target/bench.json.
+	scripts/setup --bench
 	scripts/bench
 
 fuzz: ## Run each fuzz target for a bounded time (needs a nightly toolchain and cargo-fuzz).

@@ -202,7 +202,7 @@ async fn step(system: &mut System, model: &mut Model, op: &Op) {
         Op::Release { machine: n } => {
             let answer = forge.release(&machine(*n)).await.unwrap();
             if let Some(job) = model.bound(*n) {
-                assert_eq!(answer, Release::Bound(model.jobs[job].id.clone()))
+                assert_eq!(answer, Release::Bound(model.jobs[job].id.clone()));
             } else {
                 assert_eq!(answer, Release::Idle);
                 model.released.push(*n);
