@@ -39,8 +39,7 @@ lint: ## Format, clippy and dependency rules.
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/check-dependencies
 
-bench: build ## Measure; prints a table, writes target/bench.json.
-	scripts/setup --bench
+bench: ## Measure; prints a table, writes target/bench.json.
 	scripts/bench
 
 fuzz: ## Run each fuzz target for a bounded time (needs a nightly toolchain and cargo-fuzz).
