@@ -21,10 +21,11 @@ fn wait_reason(world: &World, pool: &str) -> String {
     })
 }
 
-/// An OCI layout directory of the test image with one byte of its layer changed.
+/// An OCI layout directory of an image with one byte of its layer changed. Its content is like no other's: what is
+/// stored already is not read again.
 fn tampered(dir: &Path) -> String {
     let layout = dir.join("layout");
-    tar_out(&busybox::archive(&[busybox::layer()]), &layout);
+    tar_out(&busybox::archive(&[busybox::layer_of("data", &vec![7; 1 << 20])]), &layout);
     let blobs = fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path());
     let layer = blobs.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
     let mut bytes = fs::read(&layer).unwrap();
