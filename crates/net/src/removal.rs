@@ -1,7 +1,7 @@
 //! Hearing that a chain is gone.
 //!
-//! A transaction that removes something takes effect at once, but the kernel keeps its sender for ten to twenty milliseconds
-//! more, until the packets that may still look at the old rules are through (`nft_rcv_nl_event`,
+//! A transaction that removes something takes effect at once, but the kernel keeps its sender for ten to twenty
+//! milliseconds more, until the packets that may still look at the old rules are through (`nft_rcv_nl_event`,
 //! net/netfilter/nf_tables_api.c, flushes the destruction when the sender closes its socket). `nft` ends only after
 //! that. The kernel tells every listener what a transaction removed before it begins to wait.
 

@@ -1,5 +1,5 @@
-//! Cold start: from the start of the VMM process to the first line of the job. The same root, kernel, initramfs, disks,
-//! network card and VMM settings; only PID 1 differs.
+//! Cold start: from the start of the VMM process to the first line of the job. The same root, kernel, initramfs,
+//! disks, network card and VMM settings; only PID 1 differs.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,6 @@ use fireactions_vmm::{AgentEndpoint, Drive, Nic, Vm, VmSpec, Vmm};
 use tokio::time::{sleep, timeout};
 
 use crate::Args;
-use crate::cost::port;
 use crate::report::{Goal, Report, median};
 use crate::seed::{self, BOOT_LINE, FIRST_LINE};
 use crate::world::{UID_BASE, World};
@@ -47,9 +46,9 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
     report.row("  how much faster than bootcmd", median(&bootcmd) / median(&agent), "×");
     report.note(format!(
         "cold start: 1 vCPU, 512 MiB, medians of {} and {} starts in turn; both boot the same kernel, initramfs, \
-         squashfs and network card with the same QEMU arguments, and differ in fireactions.init=agent|image: in the \
-         second case the initramfs mounts the root and executes the image's systemd; cloud-init is told to look at NoCloud \
-         only, and its seed is on the scratch disk; accelerator {}",
+         squashfs and network card with the same QEMU arguments, and differ in fireactions.init=agent|image: in \
+         the second case the initramfs mounts the root and executes the image's systemd; cloud-init is told to \
+         look at NoCloud only, and its seed is on the scratch disk; accelerator {}",
         agent.len(),
         cloud.len(),
         world.accel,
@@ -62,7 +61,7 @@ async fn start(world: &World, init: InitMode) -> anyhow::Result<Times> {
     let id = MachineId::from_random(rand::random());
     let run_dir = world.dir.join("run").join(id.as_str());
     std::fs::create_dir(&run_dir)?;
-    let port = port(world, &id)?;
+    let port = world.port(&id)?;
     let times = timeout(DEADLINE, timed(world, init, &id, &run_dir, &port)).await;
     world.vmm.sweep(&run_dir, &id, None).await?;
     world.network.detach(&id).await?;

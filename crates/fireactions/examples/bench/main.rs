@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! cold.rs     process start → first line of the job: the agent as PID 1, systemd + cloud-init
-//! cost.rs     the host's part of one machine, guest and QEMU left out (standin.rs)
+//! cost.rs     the host's part of one machine, guest and QEMU left out (standin.rs); alone.rs: its parts
 //! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
 //! pool.rs     jobs a minute through the real server; its memory
 //! ```
 //!
 //! Runs in a network namespace of its own (see `scripts/bench`).
 
+mod alone;
 mod cold;
 mod convert;
 mod cost;

@@ -1,8 +1,8 @@
 //! The scratch disk of the cold starts, with what cloud-init needs to know already on it.
 //!
-//! The seed is where cloud-init looks for it without any device (`/var/lib/cloud/seed/nocloud`, its documentation of the data
-//! source NoCloud): on a drive of its own it would need file-system modules that the root has not, and cost
-//! systemd's side more time. The agent's side boots with the same disk.
+//! The seed is where cloud-init looks for it without any device (`/var/lib/cloud/seed/nocloud`, its documentation
+//! of the data source NoCloud): on a drive of its own it would need file-system modules that the root has not, and
+//! cost systemd's side more time. The agent's side boots with the same disk.
 
 use std::fs;
 use std::path::Path;

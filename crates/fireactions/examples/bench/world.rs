@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use fireactions_image::{Images, ImagesConfig, RootImage};
-use fireactions_model::{ImageRef, PullPolicy};
-use fireactions_net::{NetConfig, Network};
+use fireactions_model::{ImageRef, MachineId, NetworkPolicy, PullPolicy};
+use fireactions_net::{NetConfig, Network, Port};
 use fireactions_vmm::accel::{self, Accel};
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
@@ -62,6 +62,18 @@ impl World {
             boot,
             vmm: Arc::new(Qemu::new(config)),
             accel: why,
+        })
+    }
+
+    /// The first slot's place in the network.
+    pub(crate) fn port(&self, id: &MachineId) -> anyhow::Result<Port> {
+        Ok(Port {
+            machine: id.clone(),
+            tap: Network::tap_name(id),
+            address: self.network.address(0).context("the subnet has no address")?,
+            mac: Network::mac(0),
+            owner_uid: UID_BASE,
+            policy: NetworkPolicy::default(),
         })
     }
 }
