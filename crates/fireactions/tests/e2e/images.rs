@@ -89,7 +89,7 @@ fn images_that_cannot_be_had_are_explained_and_harm_no_other_pool() {
     for (pool, wanted) in [
         ("absent", "/no/such/image.tar"),
         ("untagged", "image '127.0.0.1:5000/busybox:v2': there is no image"),
-        ("tampered", "digest"),
+        ("tampered", "damaged: expected sha256:"),
         ("refused", "127.0.0.1:5001 is out of reach"),
         ("silent", "was not ready after 3s"),
     ] {
