@@ -115,8 +115,8 @@ pub(crate) fn kernel_line(spec: &VmSpec, accel: Accel, tsc_khz: Option<u32>) -> 
 
 /// The number of CPUs. Under emulation there is always room for a second one, which never comes: where there can be
 /// only one, QEMU leaves out the guest's memory barriers, although its devices run beside that CPU in another thread.
-/// An interrupt of a virtio device is then lost now and then (one machine in a hundred on a busy host), and the guest
-/// waits for it for ever.
+/// A virtio device and its driver may then each miss what the other wrote, and the guest waits for ever for an
+/// interrupt that was not sent.
 fn cpus(vcpus: u8, accel: Accel) -> String {
     match accel {
         Accel::Kvm => vcpus.to_string(),
