@@ -69,7 +69,7 @@ impl Guest {
         let scratch = path("scratch.ext4");
         must(Command::new("mke2fs").args(["-q", "-t", "ext4", "-O", "^has_journal", &scratch, "256M"]));
         let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-M", "microvm", "-accel", "tcg,tb-size=64", "-cpu", "max", "-smp", "1", "-m"])
+        qemu.args(["-M", "microvm", "-accel", "tcg,tb-size=64", "-cpu", "max", "-smp", "1,maxcpus=2", "-m"])
             .arg(setup.memory.to_string())
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
             .arg("-kernel")
