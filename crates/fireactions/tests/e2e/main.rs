@@ -4,6 +4,8 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+// The longest test; its name makes it the first to start.
+mod bulk;
 mod cancel;
 mod crashes;
 mod files;
@@ -16,5 +18,4 @@ mod own_init;
 mod pools;
 mod restart;
 mod stored_images;
-mod throughput;
 mod world;
