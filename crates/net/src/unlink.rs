@@ -2,8 +2,8 @@
 //!
 //! The kernel takes a link off its lists and tells the listeners within a millisecond. After that it keeps the
 //! caller for ten to twenty more, until readers of the old lists are done (`rcu_barrier` in `netdev_run_todo`,
-//! net/core/dev.c), which concerns nobody but itself. So the request is made on a thread that may wait, and the notice of
-//! the link's end is the answer: its name, its place on the bridge and its index are free from then on.
+//! net/core/dev.c), which concerns nobody but itself. So the request is made on a thread that may wait, and the
+//! notice of the link's end is the answer: its name, its place on the bridge and its index are free from then on.
 
 use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;

@@ -64,8 +64,8 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
         report.row(format!("  of it, phase {}: {meaning}", phase.as_str()), median(times), "ms");
     }
     report.note(format!(
-        "host's part: {} machines one after another through the real store, images, network and scratch disks; the VMM \
-         is a stand-in that only makes the journal's entries; 'alone' is the same call by itself",
+        "host's part: {} machines one after another through the real store, images, network and scratch disks; \
+         the VMM is a stand-in that only makes the journal's entries; 'alone' is the same call by itself",
         wall.len()
     ));
     alone::measure(args, world, &store, &new, report).await?;

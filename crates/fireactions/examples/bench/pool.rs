@@ -84,8 +84,8 @@ fn throughput(args: &Args, server: &mut Server, report: &mut Report) -> anyhow::
     report.row("  a warm machine: submitted → finished", median(&waited[..WARM]) * 1e3, "ms");
     report.note(format!(
         "warm pool: 1 vCPU, 256 MiB a machine; every job has a microVM of its own, so {WARM} are warm at the start \
-         and the others boot meanwhile; the {count} submissions by the command line took {:.1} s of the {took:.1} s; all ended \
-         with exit code 0",
+         and the others boot meanwhile; the {count} submissions by the command line took {:.1} s of the \
+         {took:.1} s; all ended with exit code 0",
         submitted.as_secs_f64()
     ));
     Ok(())
