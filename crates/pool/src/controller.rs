@@ -186,10 +186,9 @@ impl Controller {
         }
         let mut entries = self.shared.entries();
         let pools = entries.iter_mut().map(|entry| {
-            let mine = views.iter().filter(|view| view.pool == entry.spec.name);
-            entry.failures.observe(mine, now, rand::random());
-            let demand = self.demand.of(&entry.spec.name);
+            let mut demand = self.demand.of(&entry.spec.name);
             entry.queued = demand.values().fold(0, |sum, jobs| sum.saturating_add(*jobs));
+            entry.judge(views, &mut demand, now);
             let (min, max) = entry.scale();
             Pool {
                 name: entry.spec.name.clone(),
@@ -219,7 +218,10 @@ impl Controller {
             entry.waiting_for = match (plan.waiting.get(&entry.spec.name), self.demand.error()) {
                 (Some(why), _) => Some(why.to_string()),
                 (None, Some(error)) => Some(error.to_owned()),
-                (None, None) => None,
+                (None, None) => entry.asked.iter().find_map(|(shape, failures)| {
+                    let backoff = failures.backoff()?;
+                    Some(format!("jobs that ask for image '{}' wait: {}", shape.image, backoff.reason))
+                }),
             };
         }
     }
@@ -228,7 +230,7 @@ impl Controller {
         if self.closed {
             return;
         }
-        let pool = new.pool.clone();
+        let (pool, shape) = (new.pool.clone(), new.shape.clone());
         let begun = Timestamp::now();
         let reason = match timeout(self.timing.act_deadline, self.shared.machines.create(new)).await {
             Ok(Ok(machine)) => {
@@ -244,7 +246,7 @@ impl Controller {
         };
         tracing::warn!(%pool, error = %reason, "no machine begun");
         if let Some(entry) = self.shared.entries().iter_mut().find(|entry| entry.spec.name == pool) {
-            entry.failures.failed(begun, &reason, Timestamp::now(), rand::random());
+            entry.failures_of(&shape).failed(begun, &reason, Timestamp::now(), rand::random());
         }
     }
 
@@ -267,9 +269,7 @@ impl Controller {
         let mut next = start + self.timing.resync;
         let mut at_latest = |wait: Duration| next = next.min(start + wait);
         for entry in self.shared.entries().iter() {
-            if let Some(backoff) = entry.failures.backoff()
-                && backoff.until > now
-            {
+            for backoff in entry.backoffs().filter(|backoff| backoff.until > now) {
                 at_latest(Duration::try_from(backoff.until.duration_since(now)).unwrap_or_default());
             }
         }

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use fireactions_model::{Machines, PoolName, PoolOverride, PoolSpec, PoolView};
+use fireactions_model::{
+    Backoff, Demand, MachineView, Machines, PoolName, PoolOverride, PoolSpec, PoolView, Shape,
+};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::Pace;
 use crate::backoff::Failures;
 
 /// Largest maximum that an operator may set.
@@ -57,12 +61,57 @@ pub enum PoolError {
 pub(crate) struct Entry {
     pub(crate) spec: PoolSpec,
     pub(crate) changed: PoolOverride,
+    /// Of machines of the pool's own shape.
     pub(crate) failures: Failures,
+    /// Of machines of shapes that only jobs ask for. A job that names an image that does not exist holds up its
+    /// like, not the pool.
+    pub(crate) asked: BTreeMap<Shape, Failures>,
     pub(crate) queued: u32,
     pub(crate) waiting_for: Option<String>,
 }
 
 impl Entry {
+    /// The failures that a machine of this shape counts to.
+    pub(crate) fn failures_of(&mut self, shape: &Shape) -> &mut Failures {
+        if *shape == self.spec.shape {
+            &mut self.failures
+        } else {
+            self.asked.entry(shape.clone()).or_default()
+        }
+    }
+
+    /// Every backoff: the pool's own first, then those of shapes that jobs ask for.
+    pub(crate) fn backoffs(&self) -> impl Iterator<Item = &Backoff> {
+        self.failures.backoff().into_iter().chain(self.asked.values().filter_map(Failures::backoff))
+    }
+
+    /// Takes in the pool's machines as they are now, and takes shapes that have to wait out of the demand.
+    pub(crate) fn judge(&mut self, views: &[MachineView], demand: &mut Demand, now: Timestamp) {
+        let name = self.spec.name.clone();
+        let mine = views.iter().filter(move |view| view.pool == name);
+        let own_shape = self.spec.shape.clone();
+        let own = mine.clone().filter(|view| view.shape == own_shape);
+        self.failures.observe(own, now, rand::random());
+        for view in mine.clone().filter(|view| view.failure.is_some()) {
+            self.failures_of(&view.shape);
+        }
+        // What nobody asks for any more and no machine has is forgotten.
+        self.asked
+            .retain(|shape, _| demand.contains_key(shape) || mine.clone().any(|view| view.shape == *shape));
+        for (shape, failures) in &mut self.asked {
+            failures.observe(mine.clone().filter(|view| view.shape == *shape), now, rand::random());
+            match failures.pace(now) {
+                Pace::Free => {}
+                Pace::One => {
+                    demand.entry(shape.clone()).and_modify(|jobs| *jobs = (*jobs).min(1));
+                }
+                Pace::Hold => {
+                    demand.remove(shape);
+                }
+            }
+        }
+    }
+
     pub(crate) fn scale(&self) -> (u32, u32) {
         self.changed.scale.unwrap_or((self.spec.min_runners, self.spec.max_runners))
     }
@@ -92,6 +141,7 @@ impl Shared {
                 changed: saved.get(&spec.name).copied().unwrap_or_default(),
                 spec,
                 failures: Failures::default(),
+                asked: BTreeMap::new(),
                 queued: 0,
                 waiting_for: None,
             })
@@ -162,6 +212,7 @@ impl PoolHandle {
         self.change(pool, |changed| changed.paused = false).await?;
         if let Some(entry) = self.shared.entries().iter_mut().find(|entry| entry.spec.name == *pool) {
             entry.failures.reset();
+            entry.asked.clear();
         }
         self.shared.changed.notify_one();
         self.show(pool)

@@ -278,3 +278,27 @@ async fn a_hundred_jobs_go_through_three_machines() {
     }
     assert!(rig.machines.created() <= 103, "{} machines for 100 jobs", rig.machines.created());
 }
+
+#[tokio::test]
+async fn a_job_with_a_bad_image_holds_up_its_like_and_not_the_pool() {
+    let rig = Rig::start(spec(1, 5));
+    rig.until(Creating, 1).await;
+    rig.boot();
+    let missing = Shape { image: ImageRef::new("missing").unwrap(), ..shape() };
+    rig.forge.set_demand(&name(), &missing, 3);
+    rig.until(Creating, 3).await;
+    rig.machines.fail(&name(), Creating, "image missing: not found");
+    eventually("the reason is told", || {
+        rig.pools.list()[0].waiting_for.as_ref().is_some_and(|why| why.contains("image missing: not found"))
+    })
+    .await;
+    rig.machines.remove_stopping();
+    assert_eq!(rig.pools.list()[0].backoff, None, "the pool itself is well");
+    // A job of the pool's own shape is served at once, and its warm machine replaced.
+    rig.machines.shift(&name(), Ready, Busy, 1);
+    eventually("a new warm machine", || rig.machines.created() >= 5).await;
+    // After the wait, one machine tries the image again.
+    rig.boot();
+    eventually("one more try", || rig.machines.created() >= 5 && rig.machines.count(&name(), Creating) <= 1)
+        .await;
+}
