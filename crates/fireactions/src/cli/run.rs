@@ -18,7 +18,7 @@ use artifact::Wanted;
 /// Exit code for what is fireactions' fault and not the job's, as `docker run` has it.
 const NOT_THE_JOB: u8 = 125;
 /// Largest script: a specification is bounded by the server.
-const MAX_SCRIPT: u64 = 512 * 1024;
+const MAX_SCRIPT: u64 = 128 * 1024 - 1;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]

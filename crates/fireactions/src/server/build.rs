@@ -1,9 +1,12 @@
 //! From the configuration to the parts.
 
 use std::collections::BTreeMap;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use fireactions_config::{Accel as AccelSetting, Config, Driver};
@@ -14,6 +17,8 @@ use fireactions_net::{NetConfig, Network};
 use fireactions_vmm::accel::{self, Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use fireactions_vmm::{Vmm, boot};
+
+const QEMU_VERSION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The state directory's own places.
 pub(super) struct Places {
@@ -150,12 +155,45 @@ pub(super) async fn vmm(config: &Config, settings: &Settings) -> anyhow::Result<
         .await
         .context("the guest's boot files could not be made")?;
     let binary = config.vmm.qemu_binary.as_path().to_path_buf();
+    must_run(&binary).await?;
+    if want == Accel::Kvm {
+        std::fs::File::options().read(true).write(true).open("/dev/kvm").context(
+            "vmm.accel is 'kvm' and /dev/kvm cannot be opened; load the kvm module, or use 'auto' or 'tcg'",
+        )?;
+    }
     let choice = accel::choose(want, &binary, &boot, &settings.boot_dir).await;
-    tracing::info!(accel = ?choice.accel, "accelerator: {}", choice.why);
     let qemu = Qemu::new(QemuConfig {
         binary,
         cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
         ..QemuConfig::new(choice.clone())
     });
     Ok((Arc::new(qemu), choice))
+}
+
+/// A server without its VMM would take jobs and lose them: that is said at the start.
+async fn must_run(qemu: &Path) -> anyhow::Result<()> {
+    let asked = tokio::process::Command::new(qemu).arg("--version").output();
+    let output = tokio::time::timeout(QEMU_VERSION_DEADLINE, asked)
+        .await
+        .map_err(|_| anyhow!("'{} --version' gave no answer in {QEMU_VERSION_DEADLINE:?}", qemu.display()))?
+        .with_context(|| {
+            let qemu = qemu.display();
+            format!("'{qemu}' cannot be run; install it (Debian: qemu-system-x86) or set vmm.qemu_binary")
+        })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("'{} --version' failed: {}", qemu.display(), said.trim());
+    }
+    Ok(())
+}
+
+/// Claims this network namespace. Taps and rules are found by their names, so a second server in the namespace
+/// would take the first one's machines for strays. The claim is a name in the namespace's own list of abstract
+/// sockets, which the kernel frees when the process ends, however it ends.
+pub(super) fn claim_namespace() -> anyhow::Result<UnixListener> {
+    let name = SocketAddr::from_abstract_name("fireactions/network-namespace")?;
+    UnixListener::bind_addr(&name).context(
+        "another fireactions server runs in this network namespace; stop it, or start this one in a namespace of \
+         its own (`unshare --net`)",
+    )
 }

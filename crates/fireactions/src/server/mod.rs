@@ -42,6 +42,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     // The lock first: nothing may be touched while another server runs on the same state.
     let store = Store::open(&config.state_dir)?;
+    // Held until the process ends.
+    let _namespace = build::claim_namespace()?;
     let places = build::Places::make(&config.state_dir)?;
     let (events, _) = broadcast::channel::<Event>(EVENTS);
     let images = build::images(&config, &places)?;
@@ -112,7 +114,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         version: Version {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vmm: vmm.name().to_owned(),
-            accel: format!("{:?}: {}", accel.accel, accel.why).to_lowercase(),
+            accel: accel.why,
             pid: std::process::id(),
         },
         stopping: stopping.clone(),

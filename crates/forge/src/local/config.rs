@@ -58,7 +58,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             input_bytes: 4 << 30,
-            files: 256,
+            files: 4096,
             artifacts: 64,
             program_bytes: 160 << 10,
             vcpus: 128,
