@@ -31,6 +31,24 @@ pub struct JobChange {
 /// Hears of every committed job change, in commit order, on the writer's thread: it must not block.
 pub type JobObserver = Arc<dyn Fn(&JobChange) + Send + Sync>;
 
+/// What a commit outlives before its caller hears of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outlives {
+    /// The server's death: the write-ahead log is written, not synced. Right for what a power loss ends anyway.
+    Crash,
+    /// Power loss: the write-ahead log is synced, with every commit before this one.
+    PowerLoss,
+}
+
+impl Outlives {
+    const fn synchronous(self) -> &'static str {
+        match self {
+            Self::Crash => "normal",
+            Self::PowerLoss => "full",
+        }
+    }
+}
+
 /// What a writing call works with.
 pub(crate) struct Tx<'a> {
     pub(crate) db: &'a Connection,
@@ -39,12 +57,14 @@ pub(crate) struct Tx<'a> {
 }
 
 trait Call: Send {
+    fn outlives(&self) -> Outlives;
     fn run(&mut self, tx: Tx<'_>);
     fn succeeded(&self) -> bool;
     fn reply(self: Box<Self>, commit: Option<&str>);
 }
 
 struct Pending<F, T> {
+    outlives: Outlives,
     work: Option<F>,
     answer: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -55,6 +75,10 @@ where
     F: FnOnce(Tx<'_>) -> Result<T, StoreError> + Send,
     T: Send,
 {
+    fn outlives(&self) -> Outlives {
+        self.outlives
+    }
+
     fn run(&mut self, tx: Tx<'_>) {
         if let Some(work) = self.work.take() {
             self.answer = Some(work(tx));
@@ -88,13 +112,13 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    pub(crate) async fn call<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(crate) async fn call<T, F>(&self, outlives: Outlives, work: F) -> Result<T, StoreError>
     where
         F: FnOnce(Tx<'_>) -> Result<T, StoreError> + Send + 'static,
         T: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { work: Some(work), answer: None, reply };
+        let pending = Pending { outlives, work: Some(work), answer: None, reply };
         self.queue.send(Message::Call(Box::new(pending))).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
@@ -110,7 +134,8 @@ impl Thread {
 pub(crate) fn writer(path: &Path, lock: File, jobs: &Path) -> Result<Thread, StoreError> {
     let mut db = Connection::open(path).map_err(StoreError::sql("open"))?;
     configure(&db)?;
-    // FULL: a commit is on the disk (fsync of the write-ahead log) before its caller hears of it.
+    // FULL until a batch says otherwise: a commit is on the disk (fsync of the write-ahead log) before its caller
+    // hears of it.
     db.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))
         .and_then(|()| db.pragma_update(None, "synchronous", "full"))
         .and_then(|()| db.pragma_update(None, "foreign_keys", true))
@@ -218,6 +243,9 @@ fn run_all(
     batch: &mut [Box<dyn Call>],
     changes: &mut Vec<JobChange>,
 ) -> rusqlite::Result<()> {
+    // Cannot be changed inside a transaction. The calls that need more decide for the batch.
+    let outlives = batch.iter().map(|call| call.outlives()).max().unwrap_or(Outlives::PowerLoss);
+    db.pragma_update(None, "synchronous", outlives.synchronous())?;
     db.execute_batch("BEGIN IMMEDIATE")?;
     for call in batch {
         let before = changes.len();

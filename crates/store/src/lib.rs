@@ -2,8 +2,11 @@
 //! logs, all below one state directory that one server at a time may use.
 //!
 //! What is on the disk when:
-//! - every changing call returns after its commit was synced (SQLite in WAL mode, `synchronous=FULL`); calls
-//!   that wait at the same time share one sync;
+//! - every changing call on jobs and pools returns after its commit was synced (SQLite in WAL mode,
+//!   `synchronous=FULL`); calls that wait at the same time share one sync;
+//! - a change of a machine's row or journal returns after its commit was written (`synchronous=NORMAL`): it
+//!   outlives the server, however that ends. A power loss ends the machines too, and may cost the last such
+//!   changes, never their order: what is then left of a machine is a directory, which is found by its name;
 //! - a job's input files are synced before its row is;
 //! - a job's log and artifacts are synced when it ends, not at each piece of output: a killed server loses
 //!   nothing of them, a power loss may cost the tail of a job that it ended anyway.
@@ -36,7 +39,7 @@ pub use log::{JobLog, LogRecord, LogSource, LogTotals};
 pub use machines::{JournalEntry, MachineChange, MachineRow, NewMachineRow};
 pub use pools::PoolOverride;
 
-use db::{Thread, Tx};
+use db::{Outlives, Thread, Tx};
 
 /// What can be set about a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +127,16 @@ impl Store {
         F: FnOnce(Tx<'_>) -> Result<T, StoreError> + Send + 'static,
         T: Send + 'static,
     {
-        self.shared.writer.call(work).await
+        self.shared.writer.call(Outlives::PowerLoss, work).await
+    }
+
+    /// As `write`, for what is void after a power loss: machines die with the host.
+    async fn write_until_power_loss<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: FnOnce(Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.shared.writer.call(Outlives::Crash, work).await
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -132,6 +144,6 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
         T: Send + 'static,
     {
-        self.shared.reader.call(|tx| work(tx.db)).await
+        self.shared.reader.call(Outlives::Crash, |tx| work(tx.db)).await
     }
 }

@@ -112,7 +112,7 @@ pub struct MachineChange {
 impl Store {
     /// Writes the row of a new machine in state `Creating`, step `Created`, with the smallest free slot.
     pub async fn insert_machine(&self, new: NewMachineRow) -> Result<MachineRow, StoreError> {
-        self.write(move |tx| {
+        self.write_until_power_loss(move |tx| {
             let slot = free_slot(tx.db, new.max_slots)?;
             let at = now();
             let added = tx
@@ -146,7 +146,7 @@ impl Store {
         change: MachineChange,
     ) -> Result<MachineRow, StoreError> {
         let id = id.clone();
-        self.write(move |tx| apply(tx.db, &id, &change)).await
+        self.write_until_power_loss(move |tx| apply(tx.db, &id, &change)).await
     }
 
     /// Journals that `step` is about to be done. Returns when that is on the disk.
@@ -228,7 +228,7 @@ impl Store {
     /// Removes row, journal and slot in one commit. A machine without a row is fine.
     pub async fn remove_machine(&self, id: &MachineId) -> Result<(), StoreError> {
         let id = id.clone();
-        self.write(move |tx| {
+        self.write_until_power_loss(move |tx| {
             tx.db.prepare_cached("DELETE FROM machines WHERE id = ?")?.execute([id.as_str()])?;
             Ok(())
         })
