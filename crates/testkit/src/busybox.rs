@@ -1,4 +1,4 @@
-//! The smallest useful guest image: busybox and nothing else, as an OCI archive written once per test process.
+//! The smallest useful guest image: busybox and nothing else, as an OCI archive.
 
 // Only tests link this crate, and there a failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -9,12 +9,19 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-/// Reference of the archive, for a configuration.
+/// Reference of the archive, for a configuration. The file is named by its content and kept for the next run.
 pub fn reference() -> String {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let path = PATH.get_or_init(|| {
-        let path = std::env::temp_dir().join(format!("fireactions-e2e-{}.oci.tar", std::process::id()));
-        std::fs::write(&path, archive(&[layer()])).unwrap();
+        let bytes = archive(&[layer()]);
+        let name = format!("fireactions-busybox-{}.oci.tar", &hex(&Sha256::digest(&bytes))[..16]);
+        let path = std::env::temp_dir().join(name);
+        if !path.exists() {
+            // Renamed into place, for test programs may run side by side.
+            let partial = path.with_extension(std::process::id().to_string());
+            std::fs::write(&partial, &bytes).unwrap();
+            std::fs::rename(&partial, &path).unwrap();
+        }
         path
     });
     format!("oci-archive:{}", path.display())
