@@ -16,14 +16,9 @@ use fireactions_model::{ImageRef, PullPolicy};
 
 /// A `tar2sqfs` that counts its starts and takes its time.
 fn slow_packer(lab: &std::path::Path) -> ImagesConfig {
-    use std::os::unix::fs::PermissionsExt;
     let path = lab.join("slow-tar2sqfs");
-    std::fs::write(
-        &path,
-        format!("#!/bin/sh\necho x >> {}/started\nsleep 0.5\nexec tar2sqfs \"$@\"\n", lab.display()),
-    )
-    .unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let text = format!("#!/bin/sh\necho x >> {}/started\nsleep 0.5\nexec tar2sqfs \"$@\"\n", lab.display());
+    fireactions_testkit::program::write(&path, &text);
     ImagesConfig { tar2sqfs: path, ..quick() }
 }
 

@@ -287,9 +287,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("qemu");
         let pid = dir.path().join("pid");
-        std::fs::write(&program, format!("#!/bin/sh\necho $$ > {}\nexec sleep 600\n", pid.display()))
-            .unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let text = format!("#!/bin/sh\necho $$ > {}\nexec sleep 600\n", pid.display());
+        fireactions_testkit::program::write(&program, &text);
         let started = Instant::now();
         let why = probe(&program, &boot().kernel, 0, 0, Duration::from_secs(1)).await.unwrap_err();
         assert_eq!(why, "the guest did not print one line within 1s");
