@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_model::{
     Deadlines, Forge, ImageRef, InitMode, JobSpec, KernelSpec, Labels, MachineId, NetworkPolicy, Offer,
-    Outcome, PhaseTimes, PoolName, PoolSpec, Program, PullPolicy, Report, Shape, Step, Usage,
+    OnFailure, Outcome, PhaseTimes, PoolName, PoolSpec, Program, PullPolicy, Report, Shape, Step, Usage,
 };
 use fireactions_store::{NewMachineRow, Store};
 use tokio::sync::broadcast;
@@ -51,6 +51,7 @@ fn pool() -> Result<PoolSpec, Box<dyn Error>> {
         init: InitMode::default(),
         network: NetworkPolicy::default(),
         deadlines: Deadlines::default(),
+        on_failure: OnFailure::default(),
         metadata: serde_json::Value::Null,
     })
 }
@@ -68,6 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         usage: Usage::default(),
         phases: PhaseTimes::new(),
         notes: Vec::new(),
+        autopsy: None,
     };
     let [mut submit, mut bind, mut start, mut finish, mut insert, mut step] = [const { Vec::new() }; 6];
     for n in 0..COUNT {
@@ -88,7 +90,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let at = Instant::now();
         let new = NewMachineRow {
             id: machine.clone(),
-            pool: pool.name.clone(),
+            spec: pool.clone(),
             shape: pool.shape.clone(),
             max_slots: u32::MAX,
         };

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::time::timeout;
 
 fn output(text: &str) -> Output {
-    Output { stream: Stream::Stdout, data: text.as_bytes().to_vec() }
+    Output { offset: 0, stream: Stream::Stdout, data: text.as_bytes().to_vec() }
 }
 
 #[tokio::test]

@@ -38,7 +38,10 @@ async fn a_job_goes_its_way_and_everybody_hears() {
     let vm = machine(1);
     forge.started(&job.id, &vm).await.unwrap();
     forge.started(&job.id, &vm).await.unwrap();
-    forge.output(&job.id, &vm, Output { stream: Stream::Stdout, data: b"out".to_vec() }).await.unwrap();
+    forge
+        .output(&job.id, &vm, Output { offset: 0, stream: Stream::Stdout, data: b"out".to_vec() })
+        .await
+        .unwrap();
     let mut end = exited(0);
     end.phases.insert(Phase::Job, 777);
     end.notes.push("a note".to_owned());
@@ -67,7 +70,9 @@ async fn a_job_goes_its_way_and_everybody_hears() {
     assert_eq!(queued_phases, 1);
 
     // After its end the machine is no longer the job's.
-    let late = forge.output(&job.id, &vm, Output { stream: Stream::Stdout, data: b"late".to_vec() }).await;
+    let late = forge
+        .output(&job.id, &vm, Output { offset: 0, stream: Stream::Stdout, data: b"late".to_vec() })
+        .await;
     assert_eq!(late, Err(ForgeError::NotBound(job.id.clone())));
     assert_eq!(forge.started(&job.id, &vm).await, Err(ForgeError::NotBound(job.id.clone())));
     let stranger = forge.finished(&job.id, &machine(2), &exited(1)).await;
@@ -183,7 +188,7 @@ async fn a_lost_machines_job_is_retried_once_visibly_and_in_its_old_place() {
     let later = submit(&forge, "").await;
     forge.acquire(&offer(1, &pool)).await.unwrap();
     forge
-        .output(&job.id, &machine(1), Output { stream: Stream::Stdout, data: b"one".to_vec() })
+        .output(&job.id, &machine(1), Output { offset: 0, stream: Stream::Stdout, data: b"one".to_vec() })
         .await
         .unwrap();
     forge.finished(&job.id, &machine(1), &lost()).await.unwrap();
@@ -206,7 +211,7 @@ async fn a_lost_machines_job_is_retried_once_visibly_and_in_its_old_place() {
     assert_eq!(totals.stdout, 0, "the second attempt's output counts from its start");
 
     forge
-        .output(&job.id, &machine(2), Output { stream: Stream::Stdout, data: b"two".to_vec() })
+        .output(&job.id, &machine(2), Output { offset: 0, stream: Stream::Stdout, data: b"two".to_vec() })
         .await
         .unwrap();
     forge.finished(&job.id, &machine(2), &lost()).await.unwrap();
@@ -362,7 +367,7 @@ async fn jobs_of_machines_without_a_row_are_recovered() {
     forge.acquire(&offer(2, &pool)).await.unwrap();
     let row = fireactions_store::NewMachineRow {
         id: machine(2),
-        pool: pool.name.clone(),
+        spec: pool.clone(),
         shape: pool.shape.clone(),
         max_slots: 4,
     };
@@ -379,7 +384,7 @@ async fn jobs_of_machines_without_a_row_are_recovered() {
     // Its machine goes on where it was.
     assert_eq!(forge.acquire(&offer(2, &pool)).await.unwrap().job, kept.id);
     forge
-        .output(&kept.id, &machine(2), Output { stream: Stream::Stderr, data: b"x".to_vec() })
+        .output(&kept.id, &machine(2), Output { offset: 0, stream: Stream::Stderr, data: b"x".to_vec() })
         .await
         .unwrap();
 }
@@ -394,7 +399,7 @@ async fn old_and_surplus_jobs_are_purged_with_their_files() {
     for n in 0..6 {
         let job = submit(&forge, "").await;
         forge.acquire(&offer(n, &pool)).await.unwrap();
-        let output = Output { stream: Stream::Stdout, data: b"log".to_vec() };
+        let output = Output { offset: 0, stream: Stream::Stdout, data: b"log".to_vec() };
         forge.output(&job.id, &machine(n), output).await.unwrap();
         forge.finished(&job.id, &machine(n), &exited(0)).await.unwrap();
         done.push(job.id);

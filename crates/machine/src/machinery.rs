@@ -121,7 +121,7 @@ impl Machines for Machinery {
             .store
             .insert_machine(NewMachineRow {
                 id: MachineId::from_random(rand::random()),
-                pool: new.pool,
+                spec: pool.clone(),
                 shape: new.shape,
                 max_slots: parts.network.capacity(),
             })

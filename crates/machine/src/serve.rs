@@ -41,7 +41,7 @@ pub(crate) async fn serve(
         _ => None,
     };
     record.step(Step::Report).await?;
-    let report = Report { outcome, usage, phases: record.phases(), notes };
+    let report = Report { outcome, usage, phases: record.phases(), notes, autopsy: None };
     tell(&*parts.forge, &work.job, record.id(), &report).await;
     match lost {
         Some(reason) => Err(End::because(FailureKind::Guest, format!("job {} was lost: {reason}", work.job))),
@@ -168,6 +168,7 @@ pub(crate) async fn tell_lost(parts: &Parts, job: &JobId, machine: &MachineId, r
         usage: fireactions_model::Usage::default(),
         phases: fireactions_model::PhaseTimes::new(),
         notes: vec![],
+        autopsy: None,
     };
     tell(&*parts.forge, job, machine, &report).await;
 }

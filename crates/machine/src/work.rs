@@ -107,12 +107,12 @@ async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work) -> (
     loop {
         tokio::select! {
             event = guest.link.next_output() => match event {
-                Ok(JobEvent::Output { stream, data, .. }) => {
+                Ok(JobEvent::Output { stream, data, offset }) => {
                     let stream = match stream {
                         GuestStream::Stdout => Stream::Stdout,
                         GuestStream::Stderr => Stream::Stderr,
                     };
-                    let output = Output { stream, data: data.to_vec() };
+                    let output = Output { offset, stream, data: data.to_vec() };
                     if let Err(error) = parts.forge.output(&work.job, &guest.machine, output).await {
                         tracing::warn!(job = %work.job, %error, "a piece of output was not kept");
                     }

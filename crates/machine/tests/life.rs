@@ -14,7 +14,7 @@ use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Settings};
 use fireactions_model::{
     Deadlines, Event, ImageRef, InitMode, JobSpec, JobState, KernelSpec, Label, MachineState, Machines,
-    NetworkPolicy, NewMachine, PoolName, PoolSpec, PullPolicy, Shape,
+    NetworkPolicy, NewMachine, OnFailure, PoolName, PoolSpec, PullPolicy, Shape,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
@@ -40,6 +40,7 @@ fn pool() -> PoolSpec {
         init: InitMode::Agent,
         network: NetworkPolicy::default(),
         deadlines: Deadlines::default(),
+        on_failure: OnFailure::default(),
         metadata: serde_json::Value::Null,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, JobId, Label, MachineId, Outcome, PhaseTimes, PoolName, Usage};
+use crate::{Autopsy, ImageRef, JobId, Label, MachineId, Outcome, PhaseTimes, PoolName, Usage, WaitReason};
 
 /// What to start in the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +181,12 @@ pub struct JobRecord {
     pub outcome: Option<Outcome>,
     /// One line for people: why it ended as it did, why it was tried again.
     pub reason: Option<String>,
+    /// What it waits for while it is queued, at the moment it was asked for. Never stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitReason>,
+    /// What was known of the last machine that was lost under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autopsy: Option<Autopsy>,
     /// What it used.
     pub usage: Usage,
     /// Times of the phases of its last attempt.

@@ -1,6 +1,7 @@
 //! The words every part of fireactions shares: ids, specs, states, events, and the two traits that keep the
 //! parts apart. No IO and no runtime lives here, so that every rule in this crate can be tested as plain data.
 
+mod autopsy;
 mod event;
 mod forge;
 mod ids;
@@ -10,8 +11,11 @@ mod machines;
 mod phase;
 mod pool;
 mod pool_view;
+mod shutdown;
+mod waiting;
 mod work;
 
+pub use autopsy::Autopsy;
 pub use event::Event;
 pub use forge::{Demand, Forge, ForgeError, Offer, Release};
 pub use ids::{Digest, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
@@ -20,7 +24,10 @@ pub use machine::{Failure, FailureKind, MachineState, MachineView, Step};
 pub use machines::{CreateError, Machines, NewMachine, RetireError};
 pub use phase::{Phase, PhaseTimes};
 pub use pool::{
-    Deadlines, InitMode, KernelSpec, NetworkPolicy, PoolSpec, PortRule, Protocol, PullPolicy, Shape,
+    Deadlines, InitMode, KernelSpec, NetworkPolicy, OnFailure, PoolSpec, PortRule, Protocol, PullPolicy,
+    Shape,
 };
 pub use pool_view::{Backoff, PoolOverride, PoolView};
+pub use shutdown::ShutdownMode;
+pub use waiting::WaitReason;
 pub use work::{Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile};

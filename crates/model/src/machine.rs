@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!  create ─▶ Creating ─▶ Booting ─▶ Ready ─▶ Starting ─▶ Busy ─▶ Stopping ─▶ (row gone)
-//!               │           │         │          │         │        ▲
-//!               └───────────┴─────────┴──────────┴─────────┴────────┘
+//!               │           │         │          │         │      ▲  ▲
+//!               └───────────┴─────────┴──────────┴─────────┴──────┘  │
+//!                 │         │         │          │         │         │
+//!                 └─────────┴─── failure, if held ─────────┴─▶ Held ─┘ reaped, or let go
 //!                 failure, cancel, scale-down (never from Starting or Busy), shutdown
 //! ```
 
@@ -30,6 +32,8 @@ pub enum MachineState {
     Starting,
     /// The work runs.
     Busy,
+    /// It failed, or its job did, and it is kept for a while to be looked into.
+    Held,
     /// Being undone.
     Stopping,
 }
@@ -53,6 +57,7 @@ impl MachineState {
             Self::Ready => "ready",
             Self::Starting => "starting",
             Self::Busy => "busy",
+            Self::Held => "held",
             Self::Stopping => "stopping",
         }
     }
@@ -94,6 +99,8 @@ pub enum Step {
     Running,
     /// The result came and is being told to the forge.
     Report,
+    /// The forge knows; the machine is kept to be looked into.
+    Hold,
     /// The forge knows; teardown begins.
     Teardown,
 }
@@ -114,6 +121,7 @@ impl Step {
             Self::Run => "run",
             Self::Running => "running",
             Self::Report => "report",
+            Self::Hold => "hold",
             Self::Teardown => "teardown",
         }
     }
@@ -178,4 +186,8 @@ pub struct MachineView {
     /// When the state was entered.
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub state_since: Timestamp,
+    /// Until when a held machine stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
+    pub held_until: Option<Timestamp>,
 }

@@ -122,6 +122,24 @@ impl Default for Deadlines {
     }
 }
 
+/// What becomes of a machine that failed, or whose job did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It goes at once.
+    #[default]
+    Destroy,
+    /// It stays to be looked into, if its VMM process still runs. It counts against the host's budget, not against
+    /// the pool's maximum.
+    Hold {
+        /// For how long.
+        #[serde(rename = "for")]
+        for_: Duration,
+        /// Most machines of the pool at once; the next ones go at once.
+        max: u32,
+    },
+}
+
 /// One pool, complete: defaults are filled in, everything is checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSpec {
@@ -145,6 +163,9 @@ pub struct PoolSpec {
     pub network: NetworkPolicy,
     /// Waits.
     pub deadlines: Deadlines,
+    /// What becomes of failed machines.
+    #[serde(default)]
+    pub on_failure: OnFailure,
     /// Free-form metadata handed to the guest, as existing configuration files have it.
     pub metadata: serde_json::Value,
 }

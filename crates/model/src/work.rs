@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, PhaseTimes, Program};
+use crate::{Autopsy, JobId, PhaseTimes, Program};
 
 /// A text that must never be printed or logged. It is not `Serialize`: whoever writes it down has to mean it.
 #[derive(Clone, PartialEq, Eq)]
@@ -87,6 +87,9 @@ pub enum Stream {
 /// A piece of a program's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
+    /// How many bytes of output of this attempt, of both streams together, came before it. Told again after a
+    /// restart, a piece is known by it.
+    pub offset: u64,
     /// Where it was written.
     pub stream: Stream,
     /// Raw bytes, at most 64 KiB.
@@ -149,4 +152,6 @@ pub struct Report {
     pub phases: PhaseTimes,
     /// Things that people should know but that do not change the outcome ("artifact /x: no such file").
     pub notes: Vec<String>,
+    /// What was known of a machine that was lost.
+    pub autopsy: Option<Autopsy>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fireactions_model::{
     CreateError, Deadlines, ForgeError, ImageRef, InitMode, KernelSpec, MachineState, NetworkPolicy,
-    PoolName, PoolOverride, PoolSpec, PullPolicy, Shape,
+    OnFailure, PoolName, PoolOverride, PoolSpec, PullPolicy, Shape,
 };
 use fireactions_pool::{Budget, Controller, Overrides, PoolError, PoolHandle, Timing};
 use fireactions_testkit::{forge::FakeForge, machines::FakeMachines};
@@ -38,6 +38,7 @@ fn spec(min_runners: u32, max_runners: u32) -> PoolSpec {
         init: InitMode::Agent,
         network: NetworkPolicy::default(),
         deadlines: Deadlines::default(),
+        on_failure: OnFailure::default(),
         metadata: serde_json::Value::Null,
     }
 }

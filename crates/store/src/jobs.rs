@@ -314,7 +314,7 @@ impl Store {
             tx.db
                 .prepare_cached(
                     "UPDATE jobs SET state = ?2, outcome = ?3, reason = ?4, usage = ?5, phases = ?6, notes = ?7,
-                     finished_at = ?8, queued_at = coalesce(?9, queued_at),
+                     autopsy = coalesce(?10, autopsy), finished_at = ?8, queued_at = coalesce(?9, queued_at),
                      assigned_at = iif(?9 IS NULL, assigned_at, NULL),
                      started_at = iif(?9 IS NULL, started_at, NULL) WHERE seq = ?1",
                 )?
@@ -328,6 +328,7 @@ impl Store {
                     to_json("notes", &report.notes)?,
                     (!requeued).then_some(at),
                     requeued.then_some(at),
+                    report.autopsy.as_ref().map(|autopsy| to_json("autopsy", autopsy)).transpose()?,
                 ])?;
             let record = Box::new(tell(&mut tx, &job)?);
             Ok(if requeued { Finish::Requeued(record) } else { Finish::Final(record) })
@@ -511,6 +512,8 @@ fn read_change(row: &Row<'_>) -> Result<JobChange, StoreError> {
             cancel_requested: row.get("cancel_requested")?,
             outcome: json_opt(row, "outcome")?,
             reason: row.get("reason")?,
+            waiting: None,
+            autopsy: json_opt(row, "autopsy")?,
             usage: json(row, "usage")?,
             phases: json(row, "phases")?,
             notes: json(row, "notes")?,

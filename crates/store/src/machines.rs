@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 
 use fireactions_model::{
-    Digest, Failure, JobId, MachineId, MachineState, MachineView, Phase, PhaseTimes, PoolName, Shape, Step,
+    Digest, Failure, JobId, MachineId, MachineState, MachineView, PhaseTimes, PoolName, PoolSpec, Shape, Step,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::row::{
-    collect, damaged, id, id_opt, json, json_opt, name, now, number, number_opt, time, to_json,
+    collect, damaged, id, id_opt, json, json_opt, name, now, number, number_opt, time, time_opt, to_json,
 };
 use crate::{Store, StoreError};
 
@@ -18,9 +18,9 @@ use crate::{Store, StoreError};
 pub struct NewMachineRow {
     /// Its id, never used before.
     pub id: MachineId,
-    /// Its pool.
-    pub pool: PoolName,
-    /// What it is made of.
+    /// Its pool as it is now; the machine keeps to this, whatever becomes of the configuration.
+    pub spec: PoolSpec,
+    /// What it is made of; may differ from the pool's own shape.
     pub shape: Shape,
     /// Slots are 0 to this, exclusive.
     pub max_slots: u32,
@@ -33,6 +33,8 @@ pub struct MachineRow {
     pub id: MachineId,
     /// Its pool.
     pub pool: PoolName,
+    /// Its pool as it was when the machine was made; absent in rows of the first schema.
+    pub spec: Option<PoolSpec>,
     /// What it is made of.
     pub shape: Shape,
     /// State.
@@ -57,6 +59,8 @@ pub struct MachineRow {
     pub created_at: Timestamp,
     /// When the state was entered.
     pub state_since: Timestamp,
+    /// Until when a held machine stays.
+    pub held_until: Option<Timestamp>,
 }
 
 impl MachineRow {
@@ -75,6 +79,7 @@ impl MachineRow {
             phases: self.phases.clone(),
             created_at: self.created_at,
             state_since: self.state_since,
+            held_until: self.held_until,
         }
     }
 }
@@ -105,8 +110,10 @@ pub struct MachineChange {
     pub image: Option<Digest>,
     /// Work bound to it, or none any more.
     pub job: Option<Option<JobId>>,
-    /// A phase that ended, in microseconds.
-    pub phase: Option<(Phase, u64)>,
+    /// Every phase that ended so far, in place of those in the row.
+    pub phases: Option<PhaseTimes>,
+    /// Until when a held machine stays.
+    pub held_until: Option<Timestamp>,
 }
 
 impl Store {
@@ -118,17 +125,18 @@ impl Store {
             let added = tx
                 .db
                 .prepare_cached(
-                    "INSERT INTO machines (id, pool, shape, state, step, slot, created_at, state_since)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (id) DO NOTHING",
+                    "INSERT INTO machines (id, pool, shape, state, step, slot, created_at, state_since, spec)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8) ON CONFLICT (id) DO NOTHING",
                 )?
                 .execute(params![
                     new.id.as_str(),
-                    new.pool.as_str(),
+                    new.spec.name.as_str(),
                     to_json("shape", &new.shape)?,
                     MachineState::Creating.as_str(),
                     Step::Created.as_str(),
                     slot,
                     at,
+                    to_json("spec", &new.spec)?,
                 ])?;
             if added == 0 {
                 return Err(StoreError::Exists(format!("machine {}", new.id)));
@@ -182,11 +190,6 @@ impl Store {
     /// Notes the work bound to the machine. What counts for jobs is their own binding, see `bind`.
     pub async fn set_job(&self, id: &MachineId, job: Option<JobId>) -> Result<(), StoreError> {
         self.change(id, MachineChange { job: Some(job), ..Default::default() }).await
-    }
-
-    /// Notes a finished phase, in microseconds.
-    pub async fn set_phase(&self, id: &MachineId, phase: Phase, micros: u64) -> Result<(), StoreError> {
-        self.change(id, MachineChange { phase: Some((phase, micros)), ..Default::default() }).await
     }
 
     async fn change(&self, id: &MachineId, change: MachineChange) -> Result<(), StoreError> {
@@ -273,13 +276,16 @@ fn apply(db: &Connection, id: &MachineId, change: &MachineChange) -> Result<Mach
     if let Some(job) = &change.job {
         row.job.clone_from(job);
     }
-    if let Some((phase, micros)) = change.phase {
-        row.phases.insert(phase, micros);
+    if let Some(phases) = &change.phases {
+        row.phases.clone_from(phases);
+    }
+    if change.held_until.is_some() {
+        row.held_until = change.held_until;
     }
     let ticks = row.start_ticks.map(i64::try_from).transpose().map_err(|e| damaged("start_ticks", &e))?;
     db.prepare_cached(
         "UPDATE machines SET state = ?2, step = ?3, pid = ?4, start_ticks = ?5, image = ?6, job = ?7,
-         failure = ?8, phases = ?9, state_since = ?10 WHERE id = ?1",
+         failure = ?8, phases = ?9, state_since = ?10, held_until = ?11 WHERE id = ?1",
     )?
     .execute(params![
         id.as_str(),
@@ -292,6 +298,7 @@ fn apply(db: &Connection, id: &MachineId, change: &MachineChange) -> Result<Mach
         row.failure.as_ref().map(|failure| to_json("failure", failure)).transpose()?,
         to_json("phases", &row.phases)?,
         row.state_since.as_microsecond(),
+        row.held_until.map(Timestamp::as_microsecond),
     ])?;
     Ok(row)
 }
@@ -323,6 +330,7 @@ fn read(row: &Row<'_>) -> Result<MachineRow, StoreError> {
     Ok(MachineRow {
         id: id(row, "id")?,
         pool: id(row, "pool")?,
+        spec: json_opt(row, "spec")?,
         shape: json(row, "shape")?,
         state: name(row, "state")?,
         step: name(row, "step")?,
@@ -335,5 +343,6 @@ fn read(row: &Row<'_>) -> Result<MachineRow, StoreError> {
         phases: json(row, "phases")?,
         created_at: time(row, "created_at")?,
         state_since: time(row, "state_since")?,
+        held_until: time_opt(row, "held_until")?,
     })
 }

@@ -61,11 +61,11 @@ async fn a_row_survives_with_all_its_fields() {
         process: Some((42, 1 << 40)),
         image: Some(digest.clone()),
         job: Some(Some(job(9))),
-        phase: Some((Phase::Net, 1234)),
+        phases: Some([(Phase::Net, 1234), (Phase::Spawn, 5)].into()),
+        held_until: Some(jiff::Timestamp::UNIX_EPOCH),
     };
     let row = store.change_machine(&id, change).await.unwrap();
     store.set_state(&id, MachineState::Stopping, Some(failure("second"))).await.unwrap();
-    store.set_phase(&id, Phase::Spawn, 5).await.unwrap();
     store.set_job(&id, None).await.unwrap();
     store.close().await;
 
@@ -78,6 +78,8 @@ async fn a_row_survives_with_all_its_fields() {
     assert_eq!(kept.job, None);
     assert_eq!(kept.failure, Some(failure("first")), "the first failure is the cause");
     assert_eq!(kept.phases, [(Phase::Net, 1234), (Phase::Spawn, 5)].into());
+    assert_eq!(kept.held_until, Some(jiff::Timestamp::UNIX_EPOCH));
+    assert_eq!(kept.spec, Some(pool_spec()), "a machine keeps the pool that it was made for");
     assert_eq!(kept.created_at, new.created_at);
     assert!(kept.state_since >= row.state_since);
     assert_eq!(kept.view(None).step, Step::Spawned);

@@ -101,6 +101,7 @@ impl Machines for FakeMachines {
             phases: BTreeMap::new(),
             created_at: now,
             state_since: now,
+            held_until: None,
         });
         drop(state);
         self.changed.notify_one();

@@ -72,6 +72,8 @@ pub fn job(state: JobState) -> JobRecord {
         usage: Usage::default(),
         phases: PhaseTimes::from([(Phase::Kernel, 1_500_000)]),
         notes: Vec::new(),
+        waiting: None,
+        autopsy: None,
         queued_at: now,
         assigned_at: None,
         started_at: None,
@@ -93,6 +95,7 @@ pub fn machine() -> MachineView {
         phases: PhaseTimes::new(),
         created_at: Timestamp::UNIX_EPOCH,
         state_since: Timestamp::UNIX_EPOCH,
+        held_until: None,
     }
 }
 
@@ -109,6 +112,7 @@ fn pool() -> PoolView {
             init: InitMode::default(),
             network: NetworkPolicy::default(),
             deadlines: Deadlines::default(),
+            on_failure: OnFailure::default(),
             metadata: serde_json::Value::Null,
         },
         paused: false,

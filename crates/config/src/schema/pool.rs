@@ -276,6 +276,7 @@ impl PoolConfig {
                 max_connections: self.network.max_connections,
             },
             deadlines: self.deadlines.spec(),
+            on_failure: model::OnFailure::default(),
             metadata: serde_json::Value::Object(self.firecracker.metadata.clone().into_iter().collect()),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use fireactions_image::scratch;
-use fireactions_model::{MachineId, NewMachine, PullPolicy, Step};
+use fireactions_model::{MachineId, PoolSpec, PullPolicy, Step};
 use fireactions_store::{MachineChange, NewMachineRow, Store};
 use fireactions_vmm::{Vmm, boot};
 
@@ -15,7 +15,7 @@ pub(crate) async fn measure(
     args: &Args,
     world: &World,
     store: &Store,
-    new: &NewMachine,
+    pool: &PoolSpec,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut times: [(&str, Vec<f64>); 7] = [
@@ -43,15 +43,15 @@ pub(crate) async fn measure(
         world.images.ensure(&world.image, PullPolicy::IfNotPresent, None).await?;
         boot::prepare(&world.dir.join("boot"), &kernel, Some(&world.modules), &args.agent).await?;
         lap(&mut clock);
-        scratch::create(&templates, &disk, new.shape.disk_mib, (UID_BASE, UID_BASE)).await?;
+        scratch::create(&templates, &disk, pool.shape.disk_mib, (UID_BASE, UID_BASE)).await?;
         lap(&mut clock);
         world.network.attach(&world.port(&id)?).await?;
         lap(&mut clock);
         world.network.detach(&id).await?;
         lap(&mut clock);
 
-        let (pool, shape) = (new.pool.clone(), new.shape.clone());
-        let row = NewMachineRow { id: id.clone(), pool, shape, max_slots: 8 };
+        let (spec, shape) = (pool.clone(), pool.shape.clone());
+        let row = NewMachineRow { id: id.clone(), spec, shape, max_slots: 8 };
         let began = Instant::now();
         store.insert_machine(row).await?;
         let made = began.elapsed();

@@ -10,7 +10,7 @@ use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_machine::{Machinery, Parts, Settings};
 use fireactions_model::{
     Deadlines, Event, FailureKind, InitMode, KernelSpec, MachineId, Machines, NetworkPolicy, NewMachine,
-    Phase, PoolName, PoolSpec, PullPolicy, Shape,
+    OnFailure, Phase, PoolName, PoolSpec, PullPolicy, Shape,
 };
 use fireactions_store::Store;
 use tokio::sync::broadcast;
@@ -68,7 +68,7 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
          the VMM is a stand-in that only makes the journal's entries; 'alone' is the same call by itself",
         wall.len()
     ));
-    alone::measure(args, world, &store, &new, report).await?;
+    alone::measure(args, world, &store, &pool, report).await?;
     drop(machines);
     store.close().await;
     Ok(())
@@ -86,6 +86,7 @@ fn pool(world: &World) -> anyhow::Result<PoolSpec> {
         init: InitMode::Agent,
         network: NetworkPolicy::default(),
         deadlines: Deadlines::default(),
+        on_failure: OnFailure::default(),
         metadata: serde_json::Value::Null,
     })
 }

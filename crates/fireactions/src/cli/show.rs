@@ -96,6 +96,7 @@ pub(crate) fn machine_state(state: MachineState) -> Cell {
     let colour = match state {
         MachineState::Creating | MachineState::Booting | MachineState::Starting => Color::Yellow,
         MachineState::Ready | MachineState::Busy => Color::Green,
+        MachineState::Held => Color::Red,
         MachineState::Stopping => Color::DarkGrey,
     };
     Cell::new(state).fg(colour)

@@ -141,6 +141,8 @@ fn job(seed: u8, state: JobState, outcome: Option<Outcome>) -> JobRecord {
         usage: Usage { user_us: 1_500_000, system_us: 20_000, max_rss_kib: 2048, oom_kills: 0 },
         phases: PhaseTimes::from([(Phase::Kernel, 1_234_567), (Phase::Net, 4_200)]),
         notes: vec!["artifact /x: no such file".to_owned()],
+        waiting: None,
+        autopsy: None,
         queued_at: queued,
         assigned_at: None,
         started_at: state.is_final().then_some(queued),
@@ -181,6 +183,7 @@ fn table_of_machines() {
         phases: PhaseTimes::new(),
         created_at: some_time_ago(3 * 3600 + 60),
         state_since: some_time_ago(1),
+        held_until: None,
     };
     let machines =
         [machine(1, MachineState::Busy, None), machine(2, MachineState::Stopping, Some("panic\nat boot"))];
@@ -200,6 +203,7 @@ fn pool() -> PoolView {
             init: InitMode::default(),
             network: NetworkPolicy::default(),
             deadlines: Deadlines::default(),
+            on_failure: OnFailure::default(),
             metadata: serde_json::Value::Null,
         },
         paused: false,

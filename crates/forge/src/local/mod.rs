@@ -121,6 +121,7 @@ impl LocalForge {
                 usage: Usage::default(),
                 phases: job.phases.clone(),
                 notes: Vec::new(),
+                autopsy: None,
             };
             let end = store.finish_job(&job.id, machine, &report, self.inner.config.retry).await?;
             tracing::warn!(job = %job.id, %machine, state = %end.job().state, "job recovered from a lost machine");

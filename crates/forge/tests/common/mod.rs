@@ -7,7 +7,7 @@ use std::time::Duration;
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_model::{
     Deadlines, Event, ImageRef, InitMode, JobRecord, JobSpec, KernelSpec, Label, MachineId, NetworkPolicy,
-    Offer, Outcome, PhaseTimes, PoolName, PoolSpec, Program, PullPolicy, Report, Shape, Usage,
+    Offer, OnFailure, Outcome, PhaseTimes, PoolName, PoolSpec, Program, PullPolicy, Report, Shape, Usage,
 };
 use fireactions_store::Store;
 use tokio::sync::broadcast;
@@ -52,6 +52,7 @@ pub fn pool(name: &str, its_labels: &str) -> PoolSpec {
         init: InitMode::default(),
         network: NetworkPolicy::default(),
         deadlines: Deadlines::default(),
+        on_failure: OnFailure::default(),
         metadata: serde_json::Value::Null,
     }
 }
@@ -83,7 +84,7 @@ pub async fn submit(forge: &LocalForge, its_labels: &str) -> JobRecord {
 }
 
 pub fn report(outcome: Outcome) -> Report {
-    Report { outcome, usage: Usage::default(), phases: PhaseTimes::new(), notes: Vec::new() }
+    Report { outcome, usage: Usage::default(), phases: PhaseTimes::new(), notes: Vec::new(), autopsy: None }
 }
 
 pub fn lost() -> Report {

@@ -1,7 +1,10 @@
 //! What several tests need.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
-use fireactions_model::{ImageRef, JobId, JobSpec, MachineId, PoolName, Program, Shape};
+use fireactions_model::{
+    Deadlines, ImageRef, InitMode, JobId, JobSpec, KernelSpec, Labels, MachineId, NetworkPolicy, OnFailure,
+    PoolName, PoolSpec, Program, PullPolicy, Shape,
+};
 use fireactions_store::{NewMachineRow, Staging, Store};
 
 pub fn machine(n: u64) -> MachineId {
@@ -20,8 +23,25 @@ pub fn shape() -> Shape {
     Shape { image: ImageRef::new("debian:12").unwrap(), vcpus: 1, memory_mib: 256, disk_mib: 1024 }
 }
 
+pub fn pool_spec() -> PoolSpec {
+    PoolSpec {
+        name: pool("default"),
+        min_runners: 0,
+        max_runners: 1,
+        labels: Labels::new(),
+        shape: shape(),
+        pull: PullPolicy::default(),
+        kernel: KernelSpec::default(),
+        init: InitMode::default(),
+        network: NetworkPolicy::default(),
+        deadlines: Deadlines::default(),
+        on_failure: OnFailure::default(),
+        metadata: serde_json::Value::Null,
+    }
+}
+
 pub fn new_machine(n: u64, max_slots: u32) -> NewMachineRow {
-    NewMachineRow { id: machine(n), pool: pool("default"), shape: shape(), max_slots }
+    NewMachineRow { id: machine(n), spec: pool_spec(), shape: shape(), max_slots }
 }
 
 pub fn spec() -> JobSpec {

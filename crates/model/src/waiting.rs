@@ -1,0 +1,126 @@
+//! Why a queued job has no machine yet.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{ImageRef, Label, MachineId, MachineState, PoolName};
+
+/// What a queued job waits for, most telling first. Its `Display` is one line for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum WaitReason {
+    /// No active pool has all of its labels.
+    NoPool {
+        /// The pool that lacks the fewest; absent when no pool is active.
+        nearest: Option<PoolName>,
+        /// What the nearest lacks.
+        lacks: Vec<Label>,
+    },
+    /// The host is drained: it takes no work until somebody says so.
+    Drained {
+        /// Since when.
+        #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+        since: Timestamp,
+        /// What for, as the operator put it.
+        why: String,
+    },
+    /// An operator paused its pool.
+    Paused {
+        /// Which pool.
+        pool: PoolName,
+    },
+    /// A machine for it is being made and its image is on the way.
+    Image {
+        /// Which pool.
+        pool: PoolName,
+        /// Which image.
+        image: ImageRef,
+        /// How much of it is there, 0 to 100; absent while unknown.
+        percent: Option<u8>,
+        /// "pulling", "converting", …
+        status: String,
+    },
+    /// A machine for it is on its way.
+    Starting {
+        /// Which pool.
+        pool: PoolName,
+        /// Which machine.
+        machine: MachineId,
+        /// How far it is.
+        state: MachineState,
+    },
+    /// Machines like the one it needs failed, and the next is tried later.
+    BackingOff {
+        /// Which pool.
+        pool: PoolName,
+        /// When.
+        #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+        until: Timestamp,
+        /// Failures in a row.
+        failures: u32,
+        /// What the last failure said.
+        error: String,
+    },
+    /// It needs a machine larger than the host's whole budget.
+    TooLarge {
+        /// Which pool.
+        pool: PoolName,
+    },
+    /// Its pool has as many machines as it may have.
+    PoolAtMaximum {
+        /// Which pool.
+        pool: PoolName,
+        /// How many that is.
+        max: u32,
+    },
+    /// The host's budget of CPUs or memory is used up.
+    HostFull {
+        /// Which pool.
+        pool: PoolName,
+    },
+    /// Nothing stands in the way: it is its turn at the next look.
+    Turn {
+        /// Which pool.
+        pool: PoolName,
+    },
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPool { nearest: None, .. } => f.write_str("no pool is active"),
+            Self::NoPool { nearest: Some(pool), lacks } => {
+                let lacks: Vec<String> = lacks.iter().map(|label| format!("'{label}'")).collect();
+                write!(f, "no pool has all its labels; the nearest, '{pool}', lacks {}", lacks.join(", "))
+            }
+            Self::Drained { since, why } if why.is_empty() => write!(f, "the host is drained since {since}"),
+            Self::Drained { since, why } => write!(f, "the host is drained since {since}: {why}"),
+            Self::Paused { pool } => write!(f, "pool '{pool}' is paused"),
+            Self::Image { pool, image, percent: Some(percent), status } => {
+                write!(f, "pool '{pool}': image '{image}' is being fetched ({status}, {percent} %)")
+            }
+            Self::Image { pool, image, percent: None, status } => {
+                write!(f, "pool '{pool}': image '{image}' is being fetched ({status})")
+            }
+            Self::Starting { pool, machine, state } => {
+                write!(f, "pool '{pool}': machine {machine} is on its way ({state})")
+            }
+            Self::BackingOff { pool, until, failures, error } => {
+                write!(f, "pool '{pool}': next try at {until} after {failures} failures in a row: {error}")
+            }
+            Self::TooLarge { pool } => {
+                write!(f, "pool '{pool}': the job wants a machine larger than the host's whole budget")
+            }
+            Self::PoolAtMaximum { pool, max } => {
+                write!(f, "pool '{pool}': all {max} machines that it may have are taken")
+            }
+            Self::HostFull { pool } => {
+                write!(f, "pool '{pool}': the host's budget of CPUs or memory is used up")
+            }
+            Self::Turn { pool } => write!(f, "pool '{pool}': a machine is about to be begun"),
+        }
+    }
+}
