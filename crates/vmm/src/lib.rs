@@ -13,6 +13,7 @@ mod console;
 mod error;
 mod process;
 pub mod qemu;
+mod scan;
 mod tap;
 mod tsc;
 mod vm;

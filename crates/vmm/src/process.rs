@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,6 +56,15 @@ impl Process {
 
     pub(crate) fn record(&self) -> &ProcessRecord {
         &self.record
+    }
+
+    /// The letter of its state in `/proc/PID/stat`: `T` stopped, `D` waiting inside the kernel, … `None` once it has
+    /// ended.
+    pub(crate) fn state(&self) -> Option<char> {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.record.pid)).ok()?;
+        let state = text[text.rfind(')')? + 1..].trim_start().chars().next()?;
+        // Read before the pidfd is asked: then it was this process's.
+        matches!(has_ended(self.pidfd.get_ref()), Ok(false)).then_some(state)
     }
 
     /// Sends a signal. That the process is gone already is no error.
@@ -130,6 +140,27 @@ fn parse_stat(text: &str) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// A network namespace, as the kernel tells them apart: device and inode of its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NetNamespace(u64, u64);
+
+impl NetNamespace {
+    /// The calling thread's: programs that it starts are in the same.
+    pub(crate) fn own() -> Option<Self> {
+        Self::at("/proc/thread-self/ns/net")
+    }
+
+    /// A process's. `None` when it is gone or none of this one's business.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        Self::at(&format!("/proc/{pid}/ns/net"))
+    }
+
+    fn at(path: &str) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Self(meta.dev(), meta.ino()))
+    }
+}
+
 /// The arguments of a process; empty when it is gone.
 pub(crate) fn arguments(pid: u32) -> Vec<Vec<u8>> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -153,6 +184,26 @@ mod tests {
         assert_eq!(parse_stat(text), Some(4711));
         assert_eq!(parse_stat("7 (sh) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0"), None);
         assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_process_is_told_from_a_sleeping_one() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::open(child.id()).unwrap().unwrap();
+        let wait_for = async |state: Option<char>| {
+            while process.state() != state {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let soon = Duration::from_secs(10);
+        tokio::time::timeout(soon, wait_for(Some('S'))).await.unwrap();
+        process.signal(Signal::STOP).unwrap();
+        tokio::time::timeout(soon, wait_for(Some('T'))).await.unwrap();
+        assert_eq!(NetNamespace::of(child.id()), NetNamespace::own());
+        process.signal(Signal::KILL).unwrap();
+        tokio::time::timeout(soon, wait_for(None)).await.unwrap();
+        child.wait().unwrap();
+        assert_eq!(NetNamespace::of(child.id()), None);
     }
 
     #[tokio::test]

@@ -51,6 +51,10 @@ pub struct ExitReason {
     pub console_tail: String,
     /// The last lines of the VMM's standard error, at most 4 KiB, made printable.
     pub log_tail: String,
+    /// Processes of the machine's cgroup that the host's kernel killed for memory: not 0 only when it killed the VMM.
+    pub oom_kills: u32,
+    /// The cgroup's limit in bytes, when that limit was why.
+    pub oom_limit: Option<u64>,
 }
 
 impl fmt::Display for ExitReason {
@@ -58,6 +62,13 @@ impl fmt::Display for ExitReason {
         write!(f, "{}", self.cause)?;
         if let Some(shutdown) = &self.shutdown {
             write!(f, " ({shutdown})")?;
+        }
+        if self.oom_kills > 0 {
+            f.write_str("; the host killed it for memory: ")?;
+            return match self.oom_limit {
+                Some(limit) => write!(f, "its cgroup's limit of {} MiB was reached", limit >> 20),
+                None => f.write_str("the host itself had none left"),
+            };
         }
         if let Some(line) = self.console_tail.lines().rev().find(|line| line.contains("Kernel panic")) {
             return write!(f, "; the guest's console says: {line}");
@@ -76,8 +87,23 @@ pub(crate) trait Control: fmt::Debug + Send + Sync {
     /// Asks the VMM to quit. Bounded in time; failures are the ladder's to deal with.
     async fn quit(&self);
 
+    /// What is visibly wrong with the running VMM, for people, after a look at its control socket that takes at most
+    /// `limit`; `hung` is said when there is no answer.
+    async fn diagnose(&self, limit: Duration) -> Diagnosis;
+
     /// After the process ended: gathers what is known and removes what only the running process needed.
     async fn finish(&self, cause: ExitCause) -> ExitReason;
+}
+
+/// What a driver finds out about its running VMM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Diagnosis {
+    /// It answers and says that the guest runs.
+    Fine,
+    /// It does not answer.
+    Silent,
+    /// It answers, and this is wrong; goes on after "its VMM process 123 ".
+    Wrong(String),
 }
 
 /// A handle to a running machine. Clones share it; dropping all of them ends nothing.
@@ -92,6 +118,9 @@ struct Shared {
     control: Arc<dyn Control>,
     exit: watch::Sender<Option<ExitReason>>,
 }
+
+/// How long a VMM may take to answer a question that it answers within milliseconds.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long SIGKILL may take. Only a process stuck in the kernel (a dead disk) takes longer.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -140,6 +169,33 @@ impl Vm {
         }
     }
 
+    /// What is visibly wrong with the VMM process now, one line for people; `None` when nothing is. Takes at most a
+    /// second and a half, also when the process is stopped or hangs.
+    pub async fn diagnose(&self) -> Option<String> {
+        let pid = self.process().pid;
+        if let Some(reason) = self.0.exit.borrow().as_ref() {
+            return Some(format!("its VMM process {pid} has ended: {reason}"));
+        }
+        let before = self.0.process.state();
+        if let Some(halted) = before.and_then(halted) {
+            return Some(format!("its VMM process {pid} {halted}"));
+        }
+        let wrong = match self.0.control.diagnose(ANSWER_DEADLINE).await {
+            Diagnosis::Fine => return None,
+            Diagnosis::Wrong(wrong) => wrong,
+            Diagnosis::Silent => match (before, self.0.process.state()) {
+                (_, None) => "has just ended".to_owned(),
+                (_, Some(now)) if let Some(halted) = halted(now) => halted.to_owned(),
+                (Some('D'), Some('D')) => {
+                    "hangs inside the host's kernel (state D), most often in a disk that does not answer"
+                        .to_owned()
+                }
+                _ => format!("does not answer on its control socket within {ANSWER_DEADLINE:?}"),
+            },
+        };
+        Some(format!("its VMM process {pid} {wrong}"))
+    }
+
     /// Ends the machine: asks the VMM to quit, then SIGTERM after half of `grace`, then SIGKILL at its end.
     /// Returns when the process is gone. The guest is not asked; its agent is, over its own channel, before this.
     ///
@@ -174,6 +230,15 @@ impl Vm {
     }
 }
 
+/// States in which a process does nothing, whatever it is asked.
+fn halted(state: char) -> Option<&'static str> {
+    match state {
+        'T' => Some("is stopped by a signal (SIGSTOP)"),
+        't' => Some("is stopped by a debugger"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +253,8 @@ mod tests {
             console_tail: "[    2.1] Kernel panic - not syncing: sysrq triggered crash\n[    2.2] Rebooting"
                 .to_owned(),
             log_tail: waiting.to_owned(),
+            oom_kills: 0,
+            oom_limit: None,
         };
         assert_eq!(
             reason.to_string(),
@@ -198,5 +265,21 @@ mod tests {
         assert_eq!(reason.to_string(), "exit code 0 (guest-reset)");
         reason.log_tail = format!("qemu: cannot set up guest memory\n{waiting}");
         assert_eq!(reason.to_string(), "exit code 0 (guest-reset): qemu: cannot set up guest memory");
+        let mut killed = ExitReason {
+            cause: ExitCause::Signal(9),
+            shutdown: None,
+            oom_kills: 1,
+            oom_limit: Some(576 << 20),
+            ..reason
+        };
+        assert_eq!(
+            killed.to_string(),
+            "killed by signal 9; the host killed it for memory: its cgroup's limit of 576 MiB was reached"
+        );
+        killed.oom_limit = None;
+        assert_eq!(
+            killed.to_string(),
+            "killed by signal 9; the host killed it for memory: the host itself had none left"
+        );
     }
 }

@@ -101,18 +101,27 @@ pub trait Vmm: Send + Sync {
     /// Starts a machine and returns when its guest has begun to run. Undoes everything when it fails.
     async fn spawn(&self, spec: &VmSpec) -> Result<Vm, VmmError>;
 
-    /// Takes over a machine that an earlier server process started. `None` when that process is gone (also
-    /// when its number has been given to another).
+    /// Takes over a machine that an earlier server process started, whose console file may hold `console_max`
+    /// bytes from now on. `None` when that process is gone (also when its number has been given to another).
     async fn adopt(
         &self,
         id: &MachineId,
         run_dir: &Path,
         record: &ProcessRecord,
+        console_max: u64,
     ) -> Result<Option<Vm>, VmmError>;
 
-    /// Ends the machine's process if there is one (found by the record, or without one by looking at every
-    /// process of the host, for the server may have died between the start and the note of it), then
-    /// removes its cgroup and this driver's files in `run_dir`. Does nothing, successfully, the second time.
+    /// Machines that have a process in this server's network namespace, or a cgroup below the driver's parent
+    /// without a process of another namespace's: whatever any server has left here, recorded or not. Looks at every
+    /// process of the host once.
+    async fn strays(&self) -> Result<Vec<MachineId>, VmmError>;
+
+    /// Ends the machine's process if there is one, then removes its cgroup and this driver's files in `run_dir`.
+    /// Does nothing, successfully, the second time.
+    ///
+    /// A machine is started once at most, so with a record that process alone is looked for. Without one every
+    /// process of the host is looked at, for the server may have died between the start and the note of it; sweeps
+    /// at the same time share one look. A process in another network namespace is another server's and left alone.
     async fn sweep(
         &self,
         run_dir: &Path,

@@ -15,6 +15,9 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+/// Bound of an adopted machine's console.
+const MAX: u64 = 16 << 10;
+
 fn signal(vm: &Vm, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(vm.process().pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
@@ -198,12 +201,15 @@ async fn a_machine_outlives_its_server_and_is_adopted() {
     let qemu = qemu();
     let (id, run_dir) = (&guest.spec.id, &guest.spec.run_dir);
     let other = ProcessRecord { start_ticks: record.start_ticks + 1, ..record };
-    assert!(qemu.adopt(id, run_dir, &other).await.unwrap().is_none(), "a reused number");
+    assert!(qemu.adopt(id, run_dir, &other, MAX).await.unwrap().is_none(), "a reused number");
     let stranger = fireactions_model::MachineId::from_random([1; 8]);
-    assert!(qemu.adopt(&stranger, run_dir, &record).await.unwrap().is_none(), "another machine's process");
+    assert!(
+        qemu.adopt(&stranger, run_dir, &record, MAX).await.unwrap().is_none(),
+        "another machine's process"
+    );
     // A serialised record, as the store gives it back.
     let record: ProcessRecord = serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
-    let vm = qemu.adopt(id, run_dir, &record).await.unwrap().expect("it still runs");
+    let vm = qemu.adopt(id, run_dir, &record, MAX).await.unwrap().expect("it still runs");
     let AgentEndpoint::Dial(path) = vm.agent() else { panic!("QEMU is dialled") };
     let mut agent = UnixStream::connect(path).await.unwrap();
     agent.write_all(b"hello\n").await.unwrap();
@@ -213,7 +219,7 @@ async fn a_machine_outlives_its_server_and_is_adopted() {
     let reason = vm.power_off(Duration::from_secs(10)).await.unwrap();
     assert_eq!(reason.shutdown.as_deref(), Some("host-qmp-quit"), "{reason:?}");
     assert!(reason.console_tail.contains("the server restarted"), "{reason:?}");
-    assert!(qemu.adopt(id, run_dir, &record).await.unwrap().is_none(), "gone");
+    assert!(qemu.adopt(id, run_dir, &record, MAX).await.unwrap().is_none(), "gone");
     qemu.sweep(run_dir, id, Some(&record)).await.unwrap();
     assert!(guest.leftovers().is_empty() && guest.cgroups().is_empty());
 }
@@ -244,7 +250,8 @@ async fn a_flooded_console_stays_bounded_with_and_without_a_server() {
     let before = size();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(size(), before, "without a server nothing grows");
-    let vm = qemu().adopt(&guest.spec.id, &guest.spec.run_dir, &record).await.unwrap().expect("it runs on");
+    let vm =
+        qemu().adopt(&guest.spec.id, &guest.spec.run_dir, &record, MAX).await.unwrap().expect("it runs on");
     wait_for("the console to be recorded again", || {
         (size() > before + 1024 || size() < before).then_some(())
     })

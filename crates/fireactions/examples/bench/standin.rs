@@ -42,8 +42,12 @@ impl Vmm for StandIn {
         Err(VmmError::Spec { id: spec.id.clone(), reason: "the stand-in starts nothing".into() })
     }
 
-    async fn adopt(&self, _: &MachineId, _: &Path, _: &ProcessRecord) -> Result<Option<Vm>, VmmError> {
+    async fn adopt(&self, _: &MachineId, _: &Path, _: &ProcessRecord, _: u64) -> Result<Option<Vm>, VmmError> {
         Ok(None)
+    }
+
+    async fn strays(&self) -> Result<Vec<MachineId>, VmmError> {
+        self.qemu.strays().await
     }
 
     async fn sweep(

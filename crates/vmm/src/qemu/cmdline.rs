@@ -48,6 +48,15 @@ pub(crate) fn mark(id: &MachineId) -> String {
     format!("guest=fireactions-{id},debug-threads=on")
 }
 
+/// The machine whose mark is among a process's arguments.
+pub(crate) fn marked(arguments: &[Vec<u8>]) -> Option<MachineId> {
+    arguments.windows(2).find_map(|pair| {
+        let name = (pair[0] == b"-name").then(|| std::str::from_utf8(&pair[1]).ok()).flatten()?;
+        let id = name.strip_prefix("guest=fireactions-")?.strip_suffix(",debug-threads=on")?;
+        MachineId::new(id).ok()
+    })
+}
+
 /// What x86 kernels accept (`COMMAND_LINE_SIZE`), less the final zero.
 const KERNEL_LINE_MAX: usize = 2047;
 
@@ -215,6 +224,18 @@ mod tests {
         let line = arguments(&spec(), Accel::Tcg, "x").join(" ");
         assert!(!line.contains("secret") && !line.contains("tap0") && !line.contains("/k "), "{line}");
         assert!(line.contains("mac=02:00:00:00:00:0a") && line.contains("file=/dev/fdset/2,"), "{line}");
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let split = |line: &[&str]| line.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+        let spec = spec();
+        let line = arguments(&spec, Accel::Tcg, "x");
+        let words: Vec<&str> = line.iter().map(String::as_str).collect();
+        assert_eq!(marked(&split(&words)), Some(spec.id.clone()));
+        assert_eq!(marked(&split(&["grep", &mark(&spec.id)])), None, "a mention is no mark");
+        assert_eq!(marked(&split(&["-name", "guest=fireactions-../..,debug-threads=on"])), None);
+        assert_eq!(marked(&split(&["-name"])), None);
     }
 
     #[test]

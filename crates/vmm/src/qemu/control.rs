@@ -9,18 +9,18 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
-use super::qmp::Qmp;
+use super::qmp::{Qmp, QmpError};
 use super::spawn::{Files, Log};
 use crate::cgroup::Cgroups;
 use crate::console::{self, BoundedFile, printable, tail};
-use crate::vm::Control;
+use crate::vm::{Control, Diagnosis};
 use crate::{ExitCause, ExitReason};
 
 /// Bytes of console and log that an [`ExitReason`] carries.
 const TAIL: u64 = 4096;
 
-/// Bound of the console file of an adopted machine: the size it has, and at least this.
-const ADOPTED_CONSOLE_MAX: u64 = 1 << 20;
+/// Connecting anew to the control socket; whoever waits for it waits no longer.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the last words of a dead QEMU may take to be copied.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
@@ -58,10 +58,9 @@ impl QemuControl {
     }
 
     /// Goes on copying after a restart of the server. A console that cannot be had is no reason not to adopt.
-    pub(crate) async fn resume_console(&self) {
-        let size = std::fs::metadata(&self.files.console).map_or(0, |meta| meta.len());
+    pub(crate) async fn resume_console(&self, max: u64) {
         let console = async {
-            let mut file = BoundedFile::open(&self.files.console, size.max(ADOPTED_CONSOLE_MAX))?;
+            let mut file = BoundedFile::open(&self.files.console, max)?;
             let socket = UnixStream::connect(&self.files.console_socket).await?;
             file.write(b"\n[the server restarted; output in between was not kept]\n")?;
             Ok::<_, std::io::Error>(Console { socket, file })
@@ -75,6 +74,36 @@ impl QemuControl {
     fn qmp(&self) -> Option<Qmp> {
         self.qmp.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Asks QEMU what it is doing. A machine that was adopted while its QEMU hung gets its control socket here.
+    async fn status(&self) -> Result<String, QmpError> {
+        let open = self.qmp().filter(|qmp| !qmp.is_closed());
+        let qmp = if let Some(qmp) = open {
+            qmp
+        } else {
+            let qmp = Qmp::connect(&self.files.qmp, CONNECT_DEADLINE).await?;
+            self.attach_qmp(qmp.clone());
+            qmp
+        };
+        let answer = qmp.execute("query-status", Value::Null).await?;
+        let status = answer.get("status").and_then(Value::as_str);
+        status.map(str::to_owned).ok_or(QmpError::Protocol("no status"))
+    }
+}
+
+/// What is wrong with a run state other than "running" (`RunState` of QEMU's `qapi/run-state.json`).
+fn paused(status: &str) -> Option<String> {
+    Some(match status {
+        "running" => return None,
+        // By default QEMU stops the guest for a full disk alone and hands other errors to the guest.
+        "io-error" => "has paused the guest: the host's disk that holds its scratch disk is full".to_owned(),
+        "internal-error" => "has stopped the guest after an error of its own (internal-error)".to_owned(),
+        "paused" => "has paused the guest, as somebody told it on its control socket".to_owned(),
+        other => {
+            let other: String = other.chars().filter(char::is_ascii_graphic).take(32).collect();
+            format!("does not run the guest; its state is '{other}'")
+        }
+    })
 }
 
 #[async_trait]
@@ -84,6 +113,25 @@ impl Control for QemuControl {
             && let Err(error) = qmp.execute("quit", Value::Null).await
         {
             tracing::debug!(machine = %self.id, %error, "asking QEMU to quit");
+        }
+    }
+
+    async fn diagnose(&self, limit: Duration) -> Diagnosis {
+        let oom = self.cgroups.oom(&self.id);
+        let asked = tokio::time::timeout(limit, self.status()).await;
+        // Before the silence, which it explains.
+        if oom.is_full() {
+            return Diagnosis::Wrong(match oom.limit {
+                Some(limit) => {
+                    format!("has used up the {} MiB of memory that its cgroup allows", limit >> 20)
+                }
+                None => "waits for memory, of which its cgroup has none left".to_owned(),
+            });
+        }
+        match asked {
+            Ok(Ok(status)) => paused(&status).map_or(Diagnosis::Fine, Diagnosis::Wrong),
+            Ok(Err(QmpError::Timeout(_))) | Err(_) => Diagnosis::Silent,
+            Ok(Err(error)) => Diagnosis::Wrong(format!("cannot be asked on its control socket: {error}")),
         }
     }
 
@@ -98,6 +146,7 @@ impl Control for QemuControl {
         if let Some(qmp) = &qmp {
             let _ = tokio::time::timeout(DRAIN_DEADLINE, qmp.closed()).await;
         }
+        let oom = self.cgroups.oom(&self.id);
         if let Err(error) = self.cgroups.remove(&self.id).await {
             tracing::warn!(machine = %self.id, %error, "the machine's cgroup stays until it is swept");
         }
@@ -108,6 +157,8 @@ impl Control for QemuControl {
             shutdown: qmp.and_then(|qmp| qmp.shutdown_reason()),
             console_tail: printable(&tail(&self.files.console, TAIL)),
             log_tail: printable(&log[start..]),
+            oom_kills: oom.kills,
+            oom_limit: oom.limit.filter(|_| oom.kills > 0 && oom.limit_hit),
         }
     }
 }

@@ -16,6 +16,7 @@ mod control;
 mod qmp;
 mod spawn;
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +29,8 @@ use rustix::process::Signal;
 use crate::accel::{self, Accel, Choice};
 use crate::cgroup::{Cgroups, Limits};
 use crate::console::{BoundedFile, printable};
-use crate::process::{self, Process};
+use crate::process::Process;
+use crate::scan::Scanner;
 use crate::{AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Vm, VmSpec, Vmm, VmmError, tsc};
 use control::QemuControl;
 use qmp::Qmp;
@@ -71,11 +73,12 @@ const SWEEP_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Qemu {
     config: QemuConfig,
     cgroups: Cgroups,
+    scanner: Scanner,
     tsc_khz: Option<u32>,
 }
 
 impl Qemu {
-    /// Looks at the host's cgroups and says in the log what it cannot limit.
+    /// For machines in the calling thread's network namespace. Looks at the host's cgroups and says in the log what it cannot limit.
     pub fn new(config: QemuConfig) -> Self {
         let cgroups = config.cgroup_parent.as_deref().map(Cgroups::detect).unwrap_or_default();
         for (name, usable) in ["memory", "cpu", "pids"].iter().zip(cgroups.usable()) {
@@ -92,7 +95,7 @@ impl Qemu {
                 "the host's TSC frequency is unknown: guests measure it themselves and may hang at boot on a busy host"
             );
         }
-        Self { config, cgroups, tsc_khz }
+        Self { config, cgroups, scanner: Scanner::new(cmdline::marked), tsc_khz }
     }
 
     fn refuse(spec: &VmSpec, reason: String) -> VmmError {
@@ -159,6 +162,45 @@ impl Qemu {
         }
     }
 
+    /// The machine's processes: the recorded one, or without a record those that a look at all of them finds, and
+    /// whatever else is in its cgroups.
+    async fn processes(
+        &self,
+        id: &MachineId,
+        record: Option<&ProcessRecord>,
+    ) -> Result<Vec<Process>, VmmError> {
+        let failed = |pid| move |source| VmmError::Process { action: "look at", pid, source };
+        let members = self.cgroups.members(id);
+        let mut found = Vec::new();
+        if let Some(record) = record {
+            // A record from before a reboot of the host may name another's process by chance, so it has to look ours.
+            if let Some(process) = Process::find(record).map_err(failed(record.pid))?
+                && (members.contains(&record.pid) || self.scanner.carries(record.pid, id))
+            {
+                found.push(process);
+            }
+        } else {
+            let scan = self.scanner.look().await?;
+            for (_, pid) in scan.found().filter(|(machine, _)| machine == id) {
+                if let Some(process) = Process::open(*pid).map_err(failed(*pid))?
+                    && self.scanner.carries(*pid, id)
+                {
+                    found.push(process);
+                }
+            }
+        }
+        for pid in members {
+            if found.iter().all(|process| process.record().pid != pid)
+                && self.scanner.is_here(pid)
+                && let Some(process) = Process::open(pid).map_err(failed(pid))?
+                && self.cgroups.members(id).contains(&pid)
+            {
+                found.push(process);
+            }
+        }
+        Ok(found)
+    }
+
     async fn open_console(&self, files: &Files, max: u64) -> Result<control::Console, VmmError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -199,28 +241,6 @@ impl Qemu {
     }
 }
 
-/// Processes that carry the machine's mark on their command line.
-fn scan(id: &MachineId) -> Result<Vec<Process>, VmmError> {
-    let failed = |pid| move |source| VmmError::Process { action: "look at", pid, source };
-    let mut found = Vec::new();
-    for pid in process::all().map_err(failed(0))? {
-        if carries_mark(pid, id)
-            && let Some(process) = Process::open(pid).map_err(failed(pid))?
-            && carries_mark(pid, id)
-        {
-            found.push(process);
-        }
-    }
-    Ok(found)
-}
-
-/// Whether a process is this machine's QEMU.
-fn carries_mark(pid: u32, id: &MachineId) -> bool {
-    let mark = cmdline::mark(id);
-    let arguments = process::arguments(pid);
-    arguments.windows(2).any(|pair| pair[0] == b"-name" && pair[1] == mark.as_bytes())
-}
-
 fn died(spec: &VmSpec, reason: &crate::ExitReason) -> VmmError {
     VmmError::Died { id: spec.id.clone(), cause: reason.cause, log: reason.log_tail.clone() }
 }
@@ -259,16 +279,17 @@ impl Vmm for Qemu {
         id: &MachineId,
         run_dir: &Path,
         record: &ProcessRecord,
+        console_max: u64,
     ) -> Result<Option<Vm>, VmmError> {
         let failed = |source| VmmError::Process { action: "adopt", pid: record.pid, source };
         let Some(process) = Process::find(record).map_err(failed)? else { return Ok(None) };
-        if !carries_mark(record.pid, id) {
+        if !self.scanner.carries(record.pid, id) {
             return Ok(None); // the record is from before a reboot of the host, and the ticks agree by chance
         }
         let files = Files::of(run_dir);
         let log = Log::of(record.pid).ok();
         let control = Arc::new(QemuControl::new(id.clone(), self.cgroups.clone(), files.clone(), log));
-        control.resume_console().await;
+        control.resume_console(console_max).await;
         match Qmp::connect(&files.qmp, ADOPT_DEADLINE).await {
             Ok(qmp) => control.attach_qmp(qmp),
             Err(error) => tracing::warn!(machine = %id, %error, "adopted without its control socket"),
@@ -277,15 +298,26 @@ impl Vmm for Qemu {
         Ok(Some(Vm::watch(process, agent, files.console, control)))
     }
 
+    async fn strays(&self) -> Result<Vec<MachineId>, VmmError> {
+        let scan = self.scanner.look().await?;
+        let mut found: BTreeSet<MachineId> = scan.found().map(|(id, _)| id.clone()).collect();
+        for id in self.cgroups.machines() {
+            let members = self.cgroups.members(&id);
+            // Servers in other network namespaces may use the same parent.
+            if members.is_empty() || members.iter().any(|pid| self.scanner.is_here(*pid)) {
+                found.insert(id);
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
     async fn sweep(
         &self,
         run_dir: &Path,
         id: &MachineId,
         record: Option<&ProcessRecord>,
     ) -> Result<(), VmmError> {
-        // The scan is also made with a record: it is what finds a process that no record speaks of.
-        let _ = record;
-        for process in scan(id)? {
+        for process in self.processes(id, record).await? {
             let pid = process.record().pid;
             let failed = |source| VmmError::Process { action: "kill", pid, source };
             process.signal(Signal::KILL).map_err(failed)?;

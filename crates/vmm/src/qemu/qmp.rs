@@ -95,6 +95,11 @@ impl Qmp {
         self.shutdown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether QEMU has closed the connection.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     /// Returns when the connection has ended and every event on it has been seen.
     pub(crate) async fn closed(&self) {
         self.commands.closed().await;
@@ -119,6 +124,9 @@ async fn serve(mut lines: Lines, mut queue: mpsc::Receiver<Command>, shutdown: A
             // connection is of no more use, and the answer is not mistaken because the next command waits for it.
             command = queue.recv(), if pending.is_none() => {
                 let Some(command) = command else { return };
+                if command.answer.is_closed() {
+                    continue; // nobody waits for it any more
+                }
                 if lines.send(command.name, &command.arguments).await.is_err() {
                     return;
                 }

@@ -14,6 +14,10 @@ use fireactions_model::MachineId;
 
 use crate::VmmError;
 
+mod memory;
+
+pub(crate) use memory::Oom;
+
 /// Limits of one machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -127,6 +131,39 @@ impl Cgroups {
                 Err(error) => return Err(failed(error)),
             }
         }
+    }
+
+    /// Machines that have a cgroup in any hierarchy.
+    pub(crate) fn machines(&self) -> BTreeSet<MachineId> {
+        let parents = self.hierarchies().into_iter().map(|hierarchy| hierarchy.root().join(&self.parent));
+        let entries = parents.flat_map(|parent| std::fs::read_dir(parent).into_iter().flatten().flatten());
+        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        dirs.filter_map(|entry| MachineId::new(entry.file_name().to_str()?).ok()).collect()
+    }
+
+    /// Processes in any of the machine's cgroups. A guest that has taken its VMM over can hide the mark on its
+    /// command line, but not leave these. 0 stands for one that this process cannot see.
+    pub(crate) fn members(&self, id: &MachineId) -> BTreeSet<u32> {
+        let mut found = BTreeSet::new();
+        for hierarchy in self.hierarchies() {
+            let file = self.dir(hierarchy, id).join("cgroup.procs");
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            found.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+        }
+        found
+    }
+
+    /// What the memory controller says of the machine.
+    pub(crate) fn oom(&self, id: &MachineId) -> Oom {
+        match &self.memory {
+            Some(hierarchy @ Hierarchy::V1(_)) => Oom::v1(&self.dir(hierarchy, id)),
+            Some(hierarchy @ Hierarchy::V2(_)) => Oom::v2(&self.dir(hierarchy, id)),
+            None => Oom::default(),
+        }
+    }
+
+    fn dir(&self, hierarchy: &Hierarchy, id: &MachineId) -> PathBuf {
+        hierarchy.root().join(&self.parent).join(id.as_str())
     }
 
     /// Removes the machine's cgroups. The kernel refuses while the last thread is still being torn down, which is

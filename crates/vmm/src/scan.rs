@@ -1,0 +1,84 @@
+//! Looking for machines' processes, whoever started them and whether or not it was written down.
+//!
+//! A look at every process costs the host some microseconds each, so those who ask at the same time share one. It is
+//! made on a thread that may wait: reading the arguments of a process that is stuck in the kernel can hang.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fireactions_model::MachineId;
+use tokio::sync::Mutex;
+
+use crate::VmmError;
+use crate::process::{self, NetNamespace};
+
+/// Reads a machine's mark from a process's arguments.
+pub(crate) type Marked = fn(&[Vec<u8>]) -> Option<MachineId>;
+
+/// Finds processes by their mark in one network namespace.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    marked: Marked,
+    namespace: Option<NetNamespace>,
+    latest: Mutex<Option<Arc<Scan>>>,
+}
+
+/// One look at all processes.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    began: Instant,
+    found: Vec<(MachineId, u32)>,
+}
+
+impl Scan {
+    /// Machines and the processes that carry their mark.
+    pub(crate) fn found(&self) -> impl Iterator<Item = &(MachineId, u32)> {
+        self.found.iter()
+    }
+}
+
+impl Scanner {
+    /// For the network namespace of the calling thread, in which the driver starts its processes.
+    pub(crate) fn new(marked: Marked) -> Self {
+        Self { marked, namespace: NetNamespace::own(), latest: Mutex::default() }
+    }
+
+    /// What a look finds that begins after the call.
+    pub(crate) async fn look(&self) -> Result<Arc<Scan>, VmmError> {
+        let asked = Instant::now();
+        let mut latest = self.latest.lock().await;
+        if let Some(scan) = latest.as_ref().filter(|scan| scan.began >= asked) {
+            return Ok(Arc::clone(scan));
+        }
+        let began = Instant::now();
+        let (marked, namespace) = (self.marked, self.namespace);
+        let failed = |source| VmmError::Process { action: "look at", pid: 0, source };
+        let look = move || -> std::io::Result<_> {
+            let all = process::all()?.into_iter();
+            Ok(all.filter_map(|pid| Some((mark_of(pid, marked, namespace)?, pid))).collect())
+        };
+        let found = tokio::task::spawn_blocking(look).await.map_err(|error| failed(error.into()))?;
+        let scan = Arc::new(Scan { began, found: found.map_err(failed)? });
+        *latest = Some(Arc::clone(&scan));
+        Ok(scan)
+    }
+
+    /// Whether this process carries the machine's mark.
+    pub(crate) fn carries(&self, pid: u32, id: &MachineId) -> bool {
+        (self.marked)(&process::arguments(pid)).as_ref() == Some(id)
+    }
+
+    /// Whether a process is in this scanner's network namespace.
+    pub(crate) fn is_here(&self, pid: u32) -> bool {
+        is_in(pid, self.namespace)
+    }
+}
+
+fn mark_of(pid: u32, marked: Marked, namespace: Option<NetNamespace>) -> Option<MachineId> {
+    marked(&process::arguments(pid)).filter(|_| is_in(pid, namespace))
+}
+
+/// A process whose namespace cannot be known is not ours; without `/proc` of our own, none is.
+fn is_in(pid: u32, namespace: Option<NetNamespace>) -> bool {
+    namespace.is_some() && NetNamespace::of(pid) == namespace
+}
