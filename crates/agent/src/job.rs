@@ -161,12 +161,14 @@ impl Job {
             user_us,
             system_us,
             max_rss_kib,
+            ran_us: 0,
+            notes: Vec::new(),
         }
     }
 }
 
 fn unstartable(why: String) -> JobResult {
-    JobResult { exit: Exit::Unstartable(why), oom_kills: 0, user_us: 0, system_us: 0, max_rss_kib: 0 }
+    JobResult::new(Exit::Unstartable(why))
 }
 
 /// A pipe that programs started at the same moment do not inherit: (ours to read, theirs to write).

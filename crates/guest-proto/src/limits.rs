@@ -25,6 +25,12 @@ pub const CHUNK: usize = 32 * 1024;
 /// Bytes of text in a message from the guest that is shown to people; the rest is cut.
 pub const MAX_TEXT: usize = 4096;
 
+/// Notes of the agent about the job's end; more are dropped.
+pub const MAX_NOTES: usize = 8;
+
+/// Bytes of one such note; the rest is cut.
+pub const MAX_NOTE: usize = 200;
+
 /// Bytes of a name in a message: run id, kernel release, agent version.
 pub const MAX_NAME: usize = 128;
 
@@ -40,5 +46,5 @@ pub const CONTROL_PER_SECOND: u32 = 256;
 /// A silent guest is asked for a sign of life after this.
 pub const PING_AFTER: Duration = Duration::from_secs(15);
 
-/// A connection on which nothing came for this long is given up and made anew.
+/// A connection on which no whole frame came for this long is given up and made anew.
 pub const SILENCE: Duration = Duration::from_secs(60);

@@ -147,6 +147,21 @@ pub struct JobResult {
     pub system_us: u64,
     /// Peak resident memory, KiB.
     pub max_rss_kib: u64,
+    /// From the program's start to its end by the guest's monotonic clock, microseconds: also right when no host
+    /// was there to see either. 0 from agents that do not measure it.
+    #[serde(default)]
+    pub ran_us: u64,
+    /// What the agent saw at the end that may explain it, for people ("the scratch disk is full …"): at most
+    /// [`MAX_NOTES`](crate::limits::MAX_NOTES) of at most [`MAX_NOTE`](crate::limits::MAX_NOTE) bytes.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl JobResult {
+    /// A job that ended like this and used nothing, as far as is known.
+    pub fn new(exit: Exit) -> Self {
+        Self { exit, oom_kills: 0, user_us: 0, system_us: 0, max_rss_kib: 0, ran_us: 0, notes: Vec::new() }
+    }
 }
 
 /// What the guest is doing. It only ever moves downwards in this list.

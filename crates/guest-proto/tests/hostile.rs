@@ -84,7 +84,7 @@ fn running(acked: u64) -> GuestState {
 }
 
 fn ended(code: i32) -> JobResult {
-    JobResult { exit: Exit::Code(code), oom_kills: 0, user_us: 0, system_us: 0, max_rss_kib: 0 }
+    JobResult::new(Exit::Code(code))
 }
 
 fn exec() -> ExecRequest {

@@ -7,8 +7,10 @@ use super::job::Progress;
 use super::state::State;
 use super::stream::{End, Use};
 use crate::frame::{self, Frame, Kind};
-use crate::limits::{CONTROL_BURST, CONTROL_PER_SECOND, JOB_WINDOW, MAX_NAME, STREAM_WINDOW};
-use crate::text::line;
+use crate::limits::{
+    CONTROL_BURST, CONTROL_PER_SECOND, JOB_WINDOW, MAX_NAME, MAX_NOTE, MAX_NOTES, STREAM_WINDOW,
+};
+use crate::text::{line, short_line};
 use crate::{Exit, GuestHello, GuestMsg, GuestState, JobResult, LogLevel};
 
 /// The rule that was broken, for people.
@@ -308,6 +310,11 @@ fn follows(before: &Progress, after: &Progress) -> bool {
 
 fn tidy(result: &mut JobResult) {
     tidy_exit(&mut result.exit);
+    result.notes.truncate(MAX_NOTES);
+    for note in &mut result.notes {
+        *note = short_line(note, MAX_NOTE);
+    }
+    result.notes.retain(|note| !note.is_empty());
 }
 
 /// Texts for people lose their control characters; numbers are brought into their range.

@@ -56,7 +56,7 @@ pub fn exec(argv: &[&str]) -> ExecRequest {
 }
 
 pub fn result(code: i32) -> JobResult {
-    JobResult { exit: Exit::Code(code), oom_kills: 0, user_us: 1, system_us: 2, max_rss_kib: 3 }
+    JobResult { user_us: 1, system_us: 2, max_rss_kib: 3, ran_us: 4, ..JobResult::new(Exit::Code(code)) }
 }
 
 /// What the agent was told, and what its job is.
