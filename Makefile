@@ -9,7 +9,7 @@ export FIREACTIONS_KERNEL_DIR ?= $(FIREACTIONS_CACHE)/kernel
 # docker-registry, unpacked there by `make setup`, for the tests.
 export PATH := $(FIREACTIONS_CACHE)/tools/usr/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup build agent demo test lint e2e bench fuzz doc clean
+.PHONY: help setup build agent standin demo test lint e2e bench fuzz doc clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -20,17 +20,21 @@ setup: ## Install what is missing on Debian 12/13 or Ubuntu 24.04 and fetch the 
 agent: ## Build the static guest agent.
 	scripts/build-agent
 
+# Tests build it themselves when it is not up to date; here it is built as this user, not as root.
+standin:
+	scripts/build-standin
+
 build: agent ## Build the server and command line (release).
 	cargo build --release --locked -p fireactions
 
 demo: setup build ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
 	scripts/demo
 
-test: setup lint agent ## The whole test suite, real microVMs included.
+test: setup lint agent standin ## The whole test suite, real microVMs included.
 	cargo test --workspace --locked --no-run
 	scripts/as-root cargo test --workspace --locked
 
-e2e: setup agent ## Only the end-to-end tests.
+e2e: setup agent standin ## Only the end-to-end tests.
 	cargo test --locked -p fireactions --test e2e --no-run
 	scripts/as-root cargo test --locked -p fireactions --test e2e
 

@@ -101,7 +101,7 @@ pub fn archive_with(layers: &[Vec<u8>], more: &str) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 

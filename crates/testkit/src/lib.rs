@@ -4,3 +4,4 @@ pub mod busybox;
 pub mod forge;
 pub mod machines;
 pub mod program;
+pub mod standin;

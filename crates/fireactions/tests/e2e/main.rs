@@ -17,5 +17,6 @@ mod namespace;
 mod own_init;
 mod pools;
 mod restart;
+mod standin;
 mod stored_images;
 mod world;

@@ -1,0 +1,162 @@
+//! The guest's life: boot, configure, one job, the end.
+
+use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use fireactions_guest_proto::Exit;
+use fireactions_guest_proto::guest::{About, Event, Exec, Session};
+
+use crate::agent::Mouth;
+use crate::arguments::Arguments;
+use crate::console::Console;
+use crate::job::{Job, Standing, left};
+use crate::qmp::Monitor;
+use crate::script::{self, Step};
+
+/// Only bounds one wait; nothing happens when it passes.
+const IDLE: Duration = Duration::from_secs(3600);
+/// As the real agent's: what was queued for the host before a power-off gets this long to leave.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Plays until the process ends. The error is for people.
+pub(crate) fn play(arguments: Arguments) -> Result<Infallible, String> {
+    let Arguments { qmp, console, agent, faults } = arguments;
+    let death = faults.lifetime().map(|life| Instant::now() + life);
+    let monitor = Monitor::start(qmp, faults.deaf).map_err(|error| format!("the control socket: {error}"))?;
+    let console = Console::new(console);
+    console.line("[    0.000000] Linux version 0 (stand-in)");
+    std::thread::sleep(faults.boot);
+    let mouth = Mouth::default();
+    if faults.silent {
+        mouth.shut();
+    }
+    let boot_us = u64::try_from(faults.boot.as_micros()).unwrap_or(u64::MAX);
+    let about =
+        About { agent_version: env!("CARGO_PKG_VERSION").to_owned(), kernel: "stand-in".to_owned(), boot_us };
+    let session = Session::start(mouth.channel(agent), about)
+        .map_err(|error| format!("the agent's socket: {error}"))?;
+    let mut guest = Guest { monitor, console, mouth, session, job: None };
+    loop {
+        guest.turn(death);
+    }
+}
+
+struct Guest {
+    monitor: Monitor,
+    console: Console,
+    mouth: Mouth,
+    session: Session,
+    job: Option<Job>,
+}
+
+impl Guest {
+    /// Plays the job as far as it goes, then waits for the next thing that happens.
+    fn turn(&mut self, death: Option<Instant>) {
+        let next = match self.job.as_mut().map(|job| job.play(&self.session)) {
+            None => None,
+            Some(Standing::Pauses(until)) => until,
+            Some(Standing::Ended(result)) => {
+                self.job = None;
+                self.session.exited(result);
+                None
+            }
+            Some(Standing::Dies) => self.panic("the job said so"),
+            Some(Standing::Mute) => {
+                self.mouth.shut();
+                None
+            }
+        };
+        if death.is_some_and(|death| death <= Instant::now()) {
+            self.panic("its time had come");
+        }
+        let soonest = [next, death].into_iter().flatten().min();
+        if let Some(event) = self.session.next(soonest.map_or(IDLE, left)) {
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Connected { .. } | Event::Disconnected => {}
+            Event::Configure(identity) => {
+                self.console.line(&format!("[    0.000000] {} is configured", identity.hostname));
+                self.session.configured(Ok(()));
+            }
+            Event::Run(request) => {
+                let job = Job::new(script::parse(&request.argv));
+                if let Some(result) = job.unstartable() {
+                    self.session.exited(result);
+                } else {
+                    self.session.started(2);
+                    self.job = Some(job);
+                }
+            }
+            Event::Signal(signal) => {
+                if let Some(job) = &mut self.job {
+                    job.signal(signal);
+                }
+            }
+            Event::PutFile(mut put) => {
+                // The bytes are the host's to send; nothing keeps them.
+                let read = std::io::copy(&mut put.data.by_ref().take(put.size), &mut std::io::sink());
+                put.done.finish(match read {
+                    Ok(count) if count == put.size => Ok(()),
+                    Ok(count) => Err(format!("{count} of {} bytes came", put.size)),
+                    Err(error) => Err(error.to_string()),
+                });
+            }
+            Event::GetFile(mut get) => {
+                // Two empty blocks are an empty archive.
+                let written = get.data.write_all(&[0; 1024]);
+                get.done.finish(written.map_err(|error| error.to_string()));
+            }
+            Event::Exec(exec) => self.exec(exec),
+            Event::PowerOff => {
+                self.session.flush(FLUSH_DEADLINE);
+                self.monitor.end("guest-shutdown", true);
+            }
+        }
+    }
+
+    /// Plays a program beside the job: what it says and how it ends, without its pauses.
+    fn exec(&mut self, mut exec: Exec) {
+        let mut exit = Exit::Code(0);
+        for step in script::parse(&exec.request.argv) {
+            let written = match step {
+                Step::Print(text) => writeln!(exec.stdout, "{text}"),
+                Step::PrintErr(text) => writeln!(exec.stderr, "{text}"),
+                Step::Exit(code) => {
+                    exit = Exit::Code(code & 0xff);
+                    break;
+                }
+                Step::Signal(signal) => {
+                    exit = Exit::Signal(signal);
+                    break;
+                }
+                Step::Tell => {
+                    if let Some(job) = &mut self.job {
+                        job.told();
+                    }
+                    Ok(())
+                }
+                Step::Die => self.panic("an exec said so"),
+                Step::Mute => {
+                    self.mouth.shut();
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            if written.is_err() {
+                break;
+            }
+        }
+        exec.control.finish(exit);
+    }
+
+    /// As a kernel with `panic=-1` under `-no-reboot`.
+    fn panic(&self, why: &str) -> ! {
+        self.console.line(&format!("[    0.000000] Kernel panic - not syncing: {why}"));
+        self.monitor.end("guest-reset", true)
+    }
+}
