@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use common::*;
 use fireactions_forge::local::FileSource;
-use fireactions_model::{Forge, InputFile, JobId, JobState, MachineId};
-use fireactions_store::JobFilter;
+use fireactions_model::{Forge, InputFile, JobId, JobState, MachineId, Output, Stream};
+use fireactions_store::{JobFilter, NewMachineRow};
 
 const DIR: &str = "FIREACTIONS_TEST_STATE_DIR";
 const ROUND: &str = "FIREACTIONS_TEST_ROUND";
@@ -122,4 +122,55 @@ async fn what_was_acknowledged_survives_kill_9() {
         store.close().await;
     }
     assert!(acknowledged.len() > 50, "only {} jobs were written", acknowledged.len());
+}
+
+/// A server restarted under a running job: its machine is adopted, asks for its work again and tells its output from
+/// where the old server acknowledged it, which may be before what the log has.
+#[tokio::test]
+async fn an_adopted_machine_goes_on_with_its_job_and_its_output_is_kept_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let (mut forge, mut store, _events) = forge(temp.path()).await;
+    let (pool, vm) = (pool("p", ""), machine(2));
+    let job = submit(&forge, "").await;
+    forge.acquire(&offer(1, &pool)).await.unwrap();
+    forge.output(&job.id, &machine(1), piece(0, "lost\n")).await.unwrap();
+    forge.finished(&job.id, &machine(1), &lost()).await.unwrap();
+
+    let offer = offer(2, &pool);
+    let row = NewMachineRow { id: vm.clone(), spec: pool.clone(), shape: pool.shape.clone(), max_slots: 4 };
+    store.insert_machine(row).await.unwrap();
+    forge.acquire(&offer).await.unwrap();
+    let whole = (0..40).map(|n| format!("line {n}\n")).collect::<Vec<_>>().concat();
+    for round in 0..4_usize {
+        // What came before `started` was told, or while it was being told, counts too.
+        let (from, to) = ((round * 70).saturating_sub(25), (round + 1) * 70);
+        forge.output(&job.id, &vm, piece(from, &whole[from..to])).await.unwrap();
+        forge.output(&job.id, &vm, piece(from, &whole[from..to - 3])).await.unwrap();
+        drop(forge);
+        store.close().await;
+        (forge, store, _) = self::forge(temp.path()).await;
+        assert!(forge.recover().await.unwrap().is_empty());
+        for _ in 0..2 {
+            let work = forge.acquire(&offer).await.unwrap();
+            assert_eq!(work.job, job.id);
+        }
+        if round == 1 {
+            forge.started(&job.id, &vm).await.unwrap();
+        }
+    }
+    forge.finished(&job.id, &vm, &exited(0)).await.unwrap();
+    let end = forge.get(&job.id).await.unwrap().unwrap();
+    assert_eq!((end.state, end.attempt), (JobState::Succeeded, 2));
+    let (records, _) = store.read_log(&job.id, 0).await.unwrap();
+    let text: String = records.iter().map(|record| str::from_utf8(&record.data).unwrap()).collect();
+    let note = "attempt 2 begins on machine";
+    assert_eq!(text.matches(note).count(), 1, "{text}");
+    let (before, after) = text.split_once(note).unwrap();
+    assert_eq!(before, "lost\n");
+    assert!(after.ends_with(&whole[..280]), "{after}");
+    assert_eq!(after.matches("line 0\n").count(), 1, "{after}");
+}
+
+fn piece(offset: usize, text: &str) -> Output {
+    Output { offset: offset as u64, stream: Stream::Stdout, data: text.as_bytes().to_vec() }
 }

@@ -10,8 +10,8 @@ use fireactions_model::{Forge, JobId, Output, Stream};
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::timeout;
 
-fn output(text: &str) -> Output {
-    Output { offset: 0, stream: Stream::Stdout, data: text.as_bytes().to_vec() }
+fn output(offset: usize, text: &str) -> Output {
+    Output { offset: offset as u64, stream: Stream::Stdout, data: text.as_bytes().to_vec() }
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_follower_from_the_queue_on_hears_all_until_the_end() {
     let mut expected = String::new();
     for n in 0..500 {
         let line = format!("line {n}\n");
-        forge.output(&job.id, &machine(1), output(&line)).await.unwrap();
+        forge.output(&job.id, &machine(1), output(expected.len(), &line)).await.unwrap();
         expected.push_str(&line);
         if n == 0 {
             // Live: heard before the job ends.
@@ -46,7 +46,7 @@ async fn a_follower_from_the_queue_on_hears_all_until_the_end() {
     }
     forge.finished(&job.id, &machine(1), &lost()).await.unwrap();
     forge.acquire(&offer(2, &pool)).await.unwrap();
-    forge.output(&job.id, &machine(2), output("again")).await.unwrap();
+    forge.output(&job.id, &machine(2), output(0, "again")).await.unwrap();
     assert!(!follower.is_finished(), "a retried job is not at its end");
     forge.finished(&job.id, &machine(2), &exited(0)).await.unwrap();
     let text = timeout(SOON, follower).await.unwrap().unwrap();

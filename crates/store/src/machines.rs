@@ -157,42 +157,14 @@ impl Store {
         self.write_until_power_loss(move |tx| apply(tx.db, &id, &change)).await
     }
 
-    /// Journals that `step` is about to be done. Returns when that is on the disk.
+    /// Journals that `step` is about to be done. Returns when that would outlive the server.
     pub async fn journal(
         &self,
         id: &MachineId,
         step: Step,
         detail: serde_json::Value,
     ) -> Result<(), StoreError> {
-        self.change(id, MachineChange { step: Some((step, detail)), ..Default::default() }).await
-    }
-
-    /// Enters a state; a failure is kept when it is the machine's first.
-    pub async fn set_state(
-        &self,
-        id: &MachineId,
-        state: MachineState,
-        failure: Option<Failure>,
-    ) -> Result<(), StoreError> {
-        self.change(id, MachineChange { state: Some(state), failure, ..Default::default() }).await
-    }
-
-    /// Notes the VMM process.
-    pub async fn set_process(&self, id: &MachineId, pid: u32, start_ticks: u64) -> Result<(), StoreError> {
-        self.change(id, MachineChange { process: Some((pid, start_ticks)), ..Default::default() }).await
-    }
-
-    /// Pins the root image.
-    pub async fn set_image(&self, id: &MachineId, image: &Digest) -> Result<(), StoreError> {
-        self.change(id, MachineChange { image: Some(image.clone()), ..Default::default() }).await
-    }
-
-    /// Notes the work bound to the machine. What counts for jobs is their own binding, see `bind`.
-    pub async fn set_job(&self, id: &MachineId, job: Option<JobId>) -> Result<(), StoreError> {
-        self.change(id, MachineChange { job: Some(job), ..Default::default() }).await
-    }
-
-    async fn change(&self, id: &MachineId, change: MachineChange) -> Result<(), StoreError> {
+        let change = MachineChange { step: Some((step, detail)), ..Default::default() };
         self.change_machine(id, change).await.map(drop)
     }
 

@@ -27,7 +27,7 @@ async fn everything_is_private() {
     let file = InputFile { dest: "/in".to_owned(), mode: 0o644, size: 3 };
     files.put(&file, b"abc".as_slice()).await.unwrap();
     store.insert_job(&id, &spec(), files, 10).await.unwrap();
-    store.append_log(&id, fireactions_model::Stream::Stdout, b"hello").await.unwrap();
+    store.log(&id).append_at(0, fireactions_model::Stream::Stdout, b"hello".to_vec()).await.unwrap();
 
     assert_eq!(mode(&dir), 0o700);
     assert_eq!(mode(&dir.join("jobs")), 0o700);

@@ -65,8 +65,13 @@ async fn a_row_survives_with_all_its_fields() {
         held_until: Some(jiff::Timestamp::UNIX_EPOCH),
     };
     let row = store.change_machine(&id, change).await.unwrap();
-    store.set_state(&id, MachineState::Stopping, Some(failure("second"))).await.unwrap();
-    store.set_job(&id, None).await.unwrap();
+    let stopping = MachineChange {
+        state: Some(MachineState::Stopping),
+        failure: Some(failure("second")),
+        job: Some(None),
+        ..MachineChange::default()
+    };
+    store.change_machine(&id, stopping).await.unwrap();
     store.close().await;
 
     let store = Store::open(temp.path()).unwrap();
@@ -127,4 +132,25 @@ async fn pool_overrides_are_kept() {
         .map(|pool| (pool.name.to_string(), pool.paused, pool.scale))
         .collect();
     assert_eq!(kept, [("a".to_owned(), false, Some((1, 3))), ("b".to_owned(), true, Some((0, 9)))]);
+}
+
+#[tokio::test]
+async fn a_drained_host_stays_drained() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = Store::open(temp.path()).unwrap();
+    assert_eq!(store.drained().await.unwrap(), None);
+    store.set_drained(None).await.unwrap();
+    store.set_drained(Some("new disks")).await.unwrap();
+    let first = store.drained().await.unwrap().unwrap();
+    assert_eq!(first.why, "new disks");
+    store.set_drained(Some("and a new kernel")).await.unwrap();
+    store.close().await;
+
+    let store = Store::open(temp.path()).unwrap();
+    let second = store.drained().await.unwrap().unwrap();
+    assert_eq!((second.since, second.why.as_str()), (first.since, "and a new kernel"));
+    store.set_drained(None).await.unwrap();
+    assert_eq!(store.drained().await.unwrap(), None);
+    store.set_drained(Some("")).await.unwrap();
+    assert!(store.drained().await.unwrap().unwrap().since > first.since);
 }

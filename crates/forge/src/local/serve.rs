@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Artifact, Demand, Event, Forge, ForgeError, JobId, JobRecord, JobState, MachineId, Offer, Output,
-    PhaseTimes, PoolName, PoolSpec, Release, Report, Work, WorkFile,
+    Artifact, Demand, Event, Forge, ForgeError, JobId, JobRecord, MachineId, Offer, Output, PhaseTimes,
+    PoolName, PoolSpec, Release, Report, Work, WorkFile,
 };
-use fireactions_store::{Bind, LogTotals, Standing};
+use fireactions_store::{Bind, Standing};
 
 use super::LocalForge;
 use super::error::forge_error;
@@ -49,7 +49,7 @@ impl Forge for LocalForge {
             let mut tried = HashSet::new();
             while let Some(claim) = self.inner.board.claim(offer, &tried, &self.inner.work) {
                 match store.bind(&claim.job, machine, &offer.pool.name).await.map_err(forge_error)? {
-                    Bind::Bound(job) => return self.work(offer, &job, true).await,
+                    Bind::Bound(job) => return self.work(offer, &job).await,
                     Bind::Taken => {
                         tried.insert(claim.job.clone());
                     }
@@ -76,7 +76,7 @@ impl Forge for LocalForge {
 
     async fn output(&self, job: &JobId, machine: &MachineId, output: Output) -> Result<(), ForgeError> {
         let log = self.inner.board.log_of(job, machine).ok_or_else(|| ForgeError::NotBound(job.clone()))?;
-        log.append(output.stream, output.data).await.map_err(forge_error)
+        log.append_at(output.offset, output.stream, output.data).await.map_err(forge_error)
     }
 
     async fn cancelled(&self, job: &JobId) {
@@ -112,7 +112,7 @@ impl LocalForge {
     /// The answer to a machine that gets no new job.
     async fn settled(&self, offer: &Offer, standing: Standing) -> Result<Work, ForgeError> {
         let why = match standing {
-            Standing::Bound(job) => return self.work(offer, &job, false).await,
+            Standing::Bound(job) => return self.work(offer, &job).await,
             Standing::Free => "is not ready",
             Standing::Used => "has had its job",
             Standing::Released => "was released",
@@ -120,22 +120,19 @@ impl LocalForge {
         Err(ForgeError::Refused(format!("machine {} {why} and gets no more work", offer.machine)))
     }
 
-    /// What the machine is to do. `fresh` when it was bound just now.
-    async fn work(&self, offer: &Offer, job: &JobRecord, fresh: bool) -> Result<Work, ForgeError> {
+    /// What the machine is to do, or does already.
+    async fn work(&self, offer: &Offer, job: &JobRecord) -> Result<Work, ForgeError> {
         let store = &self.inner.store;
         let spec = &job.spec;
         if !spec.artifacts.is_empty() {
             store.make_job_dir(&job.id).await.map_err(forge_error)?;
         }
-        if job.attempt > 1 && job.state == JobState::Assigned {
-            // The log goes on after the lost attempt's output; after a crash between binding and this note, it
-            // is written now.
-            let log = store.log(&job.id);
-            if fresh || log.totals().await.map_err(forge_error)? != LogTotals::default() {
-                let why = job.reason.as_deref().unwrap_or("the attempt before was lost");
-                let note = format!("attempt {} begins on machine {}: {why}", job.attempt, offer.machine);
-                log.end_attempt(&note).await.map_err(forge_error)?;
-            }
+        if job.attempt > 1 {
+            // The log goes on after the lost attempt's output. It knows which attempts it has: this may be said
+            // again, also to a machine that was adopted, and must be when a crash came before it.
+            let why = job.reason.as_deref().unwrap_or("the attempt before was lost");
+            let note = format!("attempt {} begins on machine {}: {why}", job.attempt, offer.machine);
+            store.log(&job.id).begin_attempt(job.attempt, &note).await.map_err(forge_error)?;
         }
         let longest = offer.pool.deadlines.job;
         let files = spec.files.iter().enumerate().map(|(n, file)| WorkFile {

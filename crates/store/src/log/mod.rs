@@ -1,20 +1,17 @@
 //! A job's log: what its program wrote, with times, and what happened to it in between.
 //!
-//! The file is a row of records. A record's header holds its own offset, so that the end of a write cut short
-//! by a crash, and a reader's made-up offset, are both recognised:
-//!
-//! ```text
-//! offset u64 | kind u8 | length u32 | time i64 (µs since 1970) | data          (little endian)
-//! ```
-//!
 //! Appending is one `write` to the page cache: it survives a killed server at once, a power loss only after
-//! the kernel wrote it back, or after the `fsync` at the job's end (`Store::sync_job_files`). Output of one
-//! attempt is bounded; where it was cut, a note says so, and what comes later is dropped.
+//! the kernel wrote it back, or after the `fsync` at the job's end (`Store::sync_job_files`).
+//!
+//! Output is told with its place in the output of its attempt, both streams together. What the log has already is
+//! skipped, so that a piece told again, also by the next server, is in the log once; what never came is noted.
+//! Output of one attempt is bounded; where it was cut, a note says so, and what comes later is dropped.
+
+mod format;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -24,13 +21,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::files::blocking;
-use crate::{Store, StoreError, dir};
+use crate::{Store, StoreError};
+use format::{HEADER, Kind, LONGEST, Sum};
 
-const HEADER: usize = 21;
-/// Longest data of one record; longer output is split.
-const LONGEST: usize = 64 * 1024;
-/// About this much data is returned by one read.
-const READ: usize = 256 * 1024;
+/// Headers and notes may take as much as the limit on output and this: a guest that writes single bytes must not
+/// make a log many times its limit.
+const FREE_OVERHEAD: u64 = 1 << 20;
 
 /// Where a log record comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,52 +56,31 @@ pub struct LogRecord {
 }
 
 /// How much output of the current attempt the log has, to go on exactly there after a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogTotals {
+    /// Which attempt at the job, from 1.
+    pub attempt: u32,
     /// Bytes of standard output.
     pub stdout: u64,
     /// Bytes of standard error.
     pub stderr: u64,
+    /// Bytes, of either, that never came.
+    pub missing: u64,
     /// The limit was reached: output is dropped, and the totals stand still.
     pub cut: bool,
 }
 
 impl LogTotals {
-    fn sum(&self) -> u64 {
+    const NONE: Self = Self { attempt: 1, stdout: 0, stderr: 0, missing: 0, cut: false };
+
+    /// Bytes that the log holds.
+    fn kept(&self) -> u64 {
         self.stdout + self.stderr
     }
 
-    fn count(&mut self, kind: Kind, length: usize) {
-        match kind {
-            Kind::Stdout => self.stdout += length as u64,
-            Kind::Stderr => self.stderr += length as u64,
-            Kind::Note => {}
-            Kind::Cut => self.cut = true,
-            Kind::Attempt => *self = Self::default(),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Stdout = 1,
-    Stderr = 2,
-    Note = 3,
-    /// A note that output is dropped from here on.
-    Cut = 4,
-    /// A note that another attempt begins: counting starts anew.
-    Attempt = 5,
-}
-
-impl Kind {
-    const ALL: [Self; 5] = [Self::Stdout, Self::Stderr, Self::Note, Self::Cut, Self::Attempt];
-
-    const fn source(self) -> LogSource {
-        match self {
-            Self::Stdout => LogSource::Stdout,
-            Self::Stderr => LogSource::Stderr,
-            Self::Note | Self::Cut | Self::Attempt => LogSource::Note,
-        }
+    /// The place in the attempt's output that comes next.
+    fn position(&self) -> u64 {
+        self.kept().saturating_add(self.missing)
     }
 }
 
@@ -122,29 +97,48 @@ pub struct JobLog {
 #[derive(Debug)]
 struct End {
     file: File,
-    length: u64,
-    totals: LogTotals,
+    sum: Sum,
 }
 
 impl JobLog {
-    /// Appends output. Not synced; see the module.
-    pub async fn append(self: &Arc<Self>, stream: Stream, data: Vec<u8>) -> Result<(), StoreError> {
+    /// Appends a piece of output before which `offset` bytes came in this attempt, both streams together. Of what
+    /// the log has, nothing is appended again; before a piece that comes too early, a note says how much is missing.
+    /// Not synced; see the module.
+    pub async fn append_at(
+        self: &Arc<Self>,
+        offset: u64,
+        stream: Stream,
+        data: Vec<u8>,
+    ) -> Result<(), StoreError> {
         let kind = match stream {
             Stream::Stdout => Kind::Stdout,
             Stream::Stderr => Kind::Stderr,
         };
         self.on_end(move |log, end| {
-            if end.totals.cut {
+            let totals = end.sum.totals;
+            if totals.cut {
                 return Ok(());
             }
-            let room = usize::try_from(log.limit.saturating_sub(end.totals.sum())).unwrap_or(usize::MAX);
-            let fitting = &data[..data.len().min(room)];
-            for piece in fitting.chunks(LONGEST) {
-                end.push(&log.path, kind, piece)?;
+            let known = usize::try_from(totals.position().saturating_sub(offset)).unwrap_or(usize::MAX);
+            let Some(new) = data.get(known..).filter(|new| !new.is_empty()) else { return Ok(()) };
+            let missing = offset.saturating_sub(totals.position());
+            if missing > 0 {
+                let note = format!(
+                    "{missing} bytes of output are missing here: the log could not be written then, or lost its end"
+                );
+                end.push(&log.path, Kind::Missing, missing, note.as_bytes())?;
             }
-            if fitting.len() < data.len() {
+            let room = usize::try_from(log.limit.saturating_sub(totals.kept())).unwrap_or(usize::MAX);
+            let fitting = &new[..new.len().min(room)];
+            for piece in fitting.chunks(LONGEST) {
+                end.push(&log.path, kind, 0, piece)?;
+            }
+            if fitting.len() < new.len() {
                 let note = format!("output cut here: a job's log holds {} bytes", log.limit);
-                end.push(&log.path, Kind::Cut, note.as_bytes())?;
+                end.push(&log.path, Kind::Cut, 0, note.as_bytes())?;
+            } else if end.overhead() > log.limit.saturating_add(FREE_OVERHEAD) {
+                let note = "output cut here: it came in too many small pieces for a job's log";
+                end.push(&log.path, Kind::Cut, 0, note.as_bytes())?;
             }
             Ok(())
         })
@@ -153,17 +147,21 @@ impl JobLog {
 
     /// Appends a line of the server's own.
     pub async fn note(self: &Arc<Self>, text: &str) -> Result<(), StoreError> {
-        self.line(Kind::Note, text).await
+        let text = cut(text);
+        self.on_end(move |log, end| end.push(&log.path, Kind::Note, 0, &text)).await
     }
 
-    /// Appends a line that ends the output of one attempt; the next has its own limit.
-    pub async fn end_attempt(self: &Arc<Self>, text: &str) -> Result<(), StoreError> {
-        self.line(Kind::Attempt, text).await
-    }
-
-    async fn line(self: &Arc<Self>, kind: Kind, text: &str) -> Result<(), StoreError> {
-        let text = text.as_bytes()[..text.len().min(LONGEST)].to_vec();
-        self.on_end(move |log, end| end.push(&log.path, kind, &text)).await
+    /// Appends the line that begins an attempt (from 2; the first begins with the log): its output is counted from
+    /// its own start and has its own limit. Nothing happens when this attempt, or a later one, has begun already.
+    pub async fn begin_attempt(self: &Arc<Self>, attempt: u32, text: &str) -> Result<(), StoreError> {
+        let text = cut(text);
+        self.on_end(move |log, end| {
+            if end.sum.totals.attempt >= attempt {
+                return Ok(());
+            }
+            end.push(&log.path, Kind::Begin, attempt.into(), &text)
+        })
+        .await
     }
 
     /// How much output of the current attempt it has.
@@ -171,9 +169,9 @@ impl JobLog {
         blocking(Arc::clone(self), |log| {
             let mut end = log.end.lock().unwrap_or_else(PoisonError::into_inner);
             match end.as_ref() {
-                Some(end) => Ok(end.totals),
-                None if log.path.exists() => Ok(end.insert(open(&log.path)?).totals),
-                None => Ok(LogTotals::default()),
+                Some(end) => Ok(end.sum.totals),
+                None if log.path.exists() => Ok(end.insert(End::open(&log.path)?).sum.totals),
+                None => Ok(LogTotals::NONE),
             }
         })
         .await
@@ -182,7 +180,7 @@ impl JobLog {
     /// Records from `offset` on (0, or a record's `next`): about 256 KiB at most, and where to go on. Nothing
     /// when there is nothing more yet.
     pub async fn read(self: &Arc<Self>, offset: u64) -> Result<(Vec<LogRecord>, u64), StoreError> {
-        blocking(Arc::clone(self), move |log| read(&log.path, offset)).await
+        blocking(Arc::clone(self), move |log| format::read(&log.path, offset)).await
     }
 
     /// Hears of changes from now on.
@@ -204,7 +202,7 @@ impl JobLog {
                 let mut guard = log.end.lock().unwrap_or_else(PoisonError::into_inner);
                 let end = match guard.as_mut() {
                     Some(end) => end,
-                    None => guard.insert(open(&log.path)?),
+                    None => guard.insert(End::open(&log.path)?),
                 };
                 work(&log, end)?;
             }
@@ -216,108 +214,31 @@ impl JobLog {
 }
 
 impl End {
-    fn push(&mut self, path: &Path, kind: Kind, data: &[u8]) -> Result<(), StoreError> {
-        let mut record = Vec::with_capacity(HEADER + data.len());
-        record.extend(self.length.to_le_bytes());
-        record.push(kind as u8);
-        // At most LONGEST.
-        record.extend(u32::try_from(data.len()).unwrap_or(u32::MAX).to_le_bytes());
-        record.extend(Timestamp::now().as_microsecond().to_le_bytes());
-        record.extend(data);
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let (file, sum) = format::open(path)?;
+        Ok(Self { file, sum })
+    }
+
+    fn push(&mut self, path: &Path, kind: Kind, number: u64, data: &[u8]) -> Result<(), StoreError> {
+        let record = format::encode(self.sum.length, kind, number, data);
         if let Err(error) = self.file.write_all(&record) {
             // Half a record (disk full) would end the log for readers: back to the last whole one.
-            let _ = self.file.set_len(self.length);
+            let _ = self.file.set_len(self.sum.length);
             return Err(StoreError::io("write", path)(error));
         }
-        self.length += record.len() as u64;
-        self.totals.count(kind, data.len());
+        self.sum.count(kind, number, record.len() - HEADER);
         Ok(())
     }
+
+    /// Bytes that the current attempt's records take besides the output that they hold.
+    fn overhead(&self) -> u64 {
+        (self.sum.length - self.sum.attempt_at).saturating_sub(self.sum.totals.kept())
+    }
 }
 
-/// Opens a log for appending, cutting off half a record at its end.
-fn open(path: &Path) -> Result<End, StoreError> {
-    if let Some(parent) = path.parent() {
-        dir::private_dir(parent)?;
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(StoreError::io("open", path))?;
-    let size = file.metadata().map_err(StoreError::io("look at", path))?.len();
-    let mut totals = LogTotals::default();
-    let mut length = 0;
-    let mut reader = BufReader::new(&file);
-    while let Some((kind, data, _)) =
-        header(&mut reader, length, size).map_err(StoreError::io("read", path))?
-    {
-        totals.count(kind, data);
-        length += (HEADER + data) as u64;
-        // Within BufReader's buffer where possible.
-        reader.seek_relative(i64::try_from(data).unwrap_or(0)).map_err(StoreError::io("read", path))?;
-    }
-    if length < size {
-        tracing::warn!(log = %path.display(), lost = size - length, "the end of a job's log was not whole");
-        file.set_len(length).map_err(StoreError::io("repair", path))?;
-    }
-    Ok(End { file, length, totals })
-}
-
-/// The header at `offset` of a file of `size` bytes; none where no whole record is.
-fn header(
-    reader: &mut impl Read,
-    offset: u64,
-    size: u64,
-) -> std::io::Result<Option<(Kind, usize, Timestamp)>> {
-    if offset.saturating_add(HEADER as u64) > size {
-        return Ok(None);
-    }
-    let mut bytes = [0; HEADER];
-    reader.read_exact(&mut bytes)?;
-    let (place, rest) = bytes.split_at(8);
-    let (kind, rest) = rest.split_at(1);
-    let (length, time) = rest.split_at(4);
-    let word = |bytes: &[u8]| bytes.try_into().map_or(u64::MAX, u64::from_le_bytes);
-    let length = length.try_into().map_or(usize::MAX, |bytes| u32::from_le_bytes(bytes) as usize);
-    let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind[0]);
-    let time = Timestamp::from_microsecond(word(time).cast_signed());
-    Ok(match (kind, time) {
-        (Some(kind), Ok(time))
-            if word(place) == offset && length <= LONGEST && offset + (HEADER + length) as u64 <= size =>
-        {
-            Some((kind, length, time))
-        }
-        _ => None,
-    })
-}
-
-fn read(path: &Path, from: u64) -> Result<(Vec<LogRecord>, u64), StoreError> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), from)),
-        other => other.map_err(StoreError::io("open", path))?,
-    };
-    let size = file.metadata().map_err(StoreError::io("look at", path))?.len();
-    let mut records = Vec::new();
-    let (mut offset, mut total) = (from, 0);
-    if from < size {
-        file.seek(SeekFrom::Start(from)).map_err(StoreError::io("read", path))?;
-        let mut reader = BufReader::new(file);
-        while total < READ
-            && let Some((kind, length, at)) =
-                header(&mut reader, offset, size).map_err(StoreError::io("read", path))?
-        {
-            let mut data = vec![0; length];
-            reader.read_exact(&mut data).map_err(StoreError::io("read", path))?;
-            let next = offset + (HEADER + length) as u64;
-            records.push(LogRecord { offset, next, at, source: kind.source(), data });
-            total += HEADER + length;
-            offset = next;
-        }
-    }
-    Ok((records, offset))
+/// As much of a line as a record holds.
+fn cut(text: &str) -> Vec<u8> {
+    text.as_bytes()[..text.len().min(LONGEST / 2)].to_vec()
 }
 
 /// The logs in use: one `JobLog` per job, for as long as somebody holds it.
@@ -350,11 +271,6 @@ impl Store {
         if let Some(log) = open.get(job).and_then(Weak::upgrade) {
             log.wake();
         }
-    }
-
-    /// Appends output to a job's log; see `JobLog` for holding on to one.
-    pub async fn append_log(&self, job: &JobId, stream: Stream, data: &[u8]) -> Result<(), StoreError> {
-        self.log(job).append(stream, data.to_vec()).await
     }
 
     /// Records of a job's log from `from` on, and where to go on.

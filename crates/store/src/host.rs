@@ -1,0 +1,48 @@
+//! What operators want of the host as a whole; it holds over restarts and power loss.
+
+use jiff::Timestamp;
+use rusqlite::OptionalExtension;
+
+use crate::row::{now, time};
+use crate::{Store, StoreError};
+
+/// The host takes no work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drained {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, as whoever drained it put it; may be empty.
+    pub why: String,
+}
+
+impl Store {
+    /// Whether the host is drained.
+    pub async fn drained(&self) -> Result<Option<Drained>, StoreError> {
+        self.read(|db| {
+            db.prepare_cached("SELECT drained_at, drained_why FROM host WHERE drained_at IS NOT NULL")?
+                .query_row([], |row| Ok((time(row, "drained_at"), row.get("drained_why")?)))
+                .optional()?
+                .map(|(since, why)| Ok(Drained { since: since?, why }))
+                .transpose()
+        })
+        .await
+    }
+
+    /// Drains the host, for this reason, or lets it take work again. One that is drained already keeps its time and
+    /// gets the new reason.
+    pub async fn set_drained(&self, why: Option<&str>) -> Result<(), StoreError> {
+        let why = why.map(str::to_owned);
+        self.write(move |tx| {
+            match why {
+                Some(why) => tx.db.execute(
+                    "INSERT INTO host (id, drained_at, drained_why) VALUES (1, ?1, ?2) ON CONFLICT (id)
+                     DO UPDATE SET drained_at = coalesce(drained_at, ?1), drained_why = ?2",
+                    (now(), why),
+                )?,
+                None => tx.db.execute("UPDATE host SET drained_at = NULL, drained_why = ''", [])?,
+            };
+            Ok(())
+        })
+        .await
+    }
+}
