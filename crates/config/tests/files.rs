@@ -32,6 +32,7 @@ fn minimal_file_gets_the_documented_defaults() {
     assert_eq!(config.api_socket.to_str(), Some("/run/fireactions/api.sock"));
     assert_eq!(config.api_socket_mode.0, 0o660);
     assert_eq!(config.state_dir.to_str(), Some("/var/lib/fireactions"));
+    assert_eq!(config.shutdown.mode, fireactions_config::ShutdownMode::Leave);
     assert_eq!(config.shutdown.deadline.0, Duration::from_secs(300));
     assert_eq!(config.local.retry().attempts, 2);
     assert_eq!(config.network.capacity(), 1021);

@@ -1,7 +1,7 @@
 //! The built-in job queue, and how the server stops.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Duration;
 
@@ -37,13 +37,40 @@ impl LocalConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownConfig {
-    /// How long running jobs may go on after SIGTERM. Machines that are still busy then are killed; their jobs are
+    /// What becomes of running jobs at SIGTERM; idle machines go in any case. `leave`: they run on without a server,
+    /// and the next one takes them over with their output and their end. `wait`: they may end, for at most
+    /// `deadline`; a second signal ends the waiting as `leave` would. `kill`: they end at once.
+    pub mode: ShutdownMode,
+    /// How long running jobs may go on in mode `wait`. Machines that are still busy then are killed; their jobs are
     /// tried again after the next start, as far as `local.attempts` allows.
     pub deadline: Duration,
 }
 
 impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self { deadline: Duration::secs(300) }
+        Self { mode: ShutdownMode::default(), deadline: Duration::secs(300) }
+    }
+}
+
+/// What becomes of running jobs when the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ShutdownMode {
+    /// They run on, and the next server takes them over.
+    #[default]
+    Leave,
+    /// The server waits for them, up to the deadline.
+    Wait,
+    /// They are killed, and tried again after the next start as far as `local.attempts` allows.
+    Kill,
+}
+
+impl From<ShutdownMode> for fireactions_model::ShutdownMode {
+    fn from(mode: ShutdownMode) -> Self {
+        match mode {
+            ShutdownMode::Leave => Self::Leave,
+            ShutdownMode::Wait => Self::Wait,
+            ShutdownMode::Kill => Self::Kill,
+        }
     }
 }

@@ -14,7 +14,7 @@ mod vmm;
 pub use github::GithubConfig;
 pub use host::HostConfig;
 pub use images::{ImageLimits, ImagesConfig};
-pub use local::{LocalConfig, ShutdownConfig};
+pub use local::{LocalConfig, ShutdownConfig, ShutdownMode};
 pub use network::NetworkConfig;
 pub use pool::{
     DeadlinesConfig, FirecrackerConfig, HostPort, InitSetting, MachineConfig, PoolConfig, PoolNetworkConfig,
