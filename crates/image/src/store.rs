@@ -107,6 +107,11 @@ impl Images {
         result
     }
 
+    /// A stored image by its digest, for a machine that has it already.
+    pub fn stored(&self, digest: &Digest) -> Option<RootImage> {
+        crate::lock(&self.inner.puller.catalog).take(digest)
+    }
+
     /// The pull of this image that is under way, or a new one.
     fn join(&self, image: &ImageRef) -> (Shared<Pull>, watch::Receiver<Progress>) {
         let mut flights = crate::lock(&self.inner.flights);

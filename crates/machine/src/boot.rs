@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fireactions_guest_proto::Identity;
 use fireactions_guest_proto::host::{Endpoint, Link};
+use fireactions_guest_proto::{GuestHello, GuestState, Identity};
 use fireactions_image::ImageConfig;
-use fireactions_model::{FailureKind, MachineId, Phase, PoolSpec, Step};
+use fireactions_model::{FailureKind, MachineId, MachineState, Phase, PoolSpec, Step};
 use fireactions_vmm::{AgentEndpoint, ExitReason, Vm};
 use rand::RngExt;
 use tokio::time::timeout;
@@ -29,15 +29,25 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Returns the reason, for people, when the guest's agent is of no use any more.
-    pub(crate) async fn agent_lost(&self) -> &'static str {
-        tokio::select! {
-            () = self.link.closed() => "the guest broke the agent protocol",
-            () = self.link.silent(AGENT_GONE) => "the guest's agent does not answer any more; it was killed, or the guest hangs",
+    pub(crate) async fn agent_lost(&self) -> String {
+        let reason = tokio::select! {
+            () = self.link.closed() => match self.link.failure() {
+                Some(error) => error.to_string(),
+                None => "the guest broke the agent protocol".to_owned(),
+            },
+            () = self.link.silent(AGENT_GONE) => {
+                "the guest's agent does not answer any more; it was killed, or the guest hangs".to_owned()
+            }
+        };
+        match self.vm.diagnose().await {
+            Some(diagnosis) => format!("{reason}; {diagnosis}"),
+            None => reason,
         }
     }
 }
 
-/// Waits for the agent's first word and gives the guest its identity.
+/// Waits for the agent's first word and gives the guest its identity, if it has none. What an earlier server began
+/// goes on.
 pub(crate) async fn boot(
     parts: &Parts,
     pool: &PoolSpec,
@@ -56,41 +66,72 @@ pub(crate) async fn boot(
     };
     let link = Link::open(endpoint, record.id().to_string());
     made.link = Some(link.clone());
+    let guest = Guest { machine: record.id().clone(), vm, link };
+    if record.view().state == MachineState::Held {
+        // A machine that is only looked into need not answer.
+        record.linked(guest.link.clone(), image.clone());
+        return Ok(guest);
+    }
+    let hello = meet(pool, record, asks, &guest).await?;
+    if hello.state == GuestState::Idle {
+        introduce(parts, pool, record, asks, &guest).await?;
+    }
+    record.linked(guest.link.clone(), image.clone());
+    Ok(guest)
+}
 
+/// Waits for the agent's first word in this server's time.
+async fn meet(
+    pool: &PoolSpec,
+    record: &mut Record,
+    asks: &mut Asks,
+    guest: &Guest,
+) -> Result<GuestHello, End> {
+    let has_job = record.unreported().is_some();
+    let leave = async { if has_job { End::Retired(asks.killed().await) } else { asks.gone().await } };
     let hello = tokio::select! {
-        hello = timeout(pool.deadlines.boot, link.hello()) => hello,
-        exit = vm.exited() => return Err(died(&exit, "while it booted")),
-        end = asks.gone() => return Err(end),
+        hello = timeout(pool.deadlines.boot, guest.link.hello()) => hello,
+        exit = guest.vm.exited() => return Err(died(&exit, "while its agent was waited for")),
+        end = leave => return Err(end),
     };
     match hello {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => return Err(End::failed(FailureKind::Guest, "the guest's agent", &error)),
+        Ok(Ok(hello)) => Ok(hello),
+        Ok(Err(error)) => Err(End::failed(FailureKind::Guest, "the guest's agent", &error)),
         Err(_) => {
-            return Err(End::because(
+            let diagnosis = guest.vm.diagnose().await.map(|text| format!("; {text}")).unwrap_or_default();
+            Err(End::because(
                 FailureKind::Guest,
                 format!(
-                    "the guest's agent did not speak within {:?} of the start; last console lines: {}",
+                    "the guest's agent did not speak within {:?}{diagnosis}; last console lines: {}",
                     pool.deadlines.boot,
-                    crate::console::last_lines(&vm.console()).await
+                    crate::console::last_lines(&guest.vm.console()).await
                 ),
-            ));
+            ))
         }
     }
+}
+
+/// Tells a guest who it is.
+async fn introduce(
+    parts: &Parts,
+    pool: &PoolSpec,
+    record: &mut Record,
+    asks: &mut Asks,
+    guest: &Guest,
+) -> Result<(), End> {
     record.step(Step::Agent).await?;
     record.phase(Phase::Kernel);
-
     let identity = identity(parts, record);
     tokio::select! {
-        done = timeout(pool.deadlines.agent, link.configure(identity)) => done
+        done = timeout(pool.deadlines.agent, guest.link.configure(identity)) => done
             .map_err(|_| End::because(FailureKind::Guest, format!(
                 "the guest did not take its identity within {:?}", pool.deadlines.agent)))?
             .map_err(|e| End::failed(FailureKind::Guest, "the guest's identity", &e))?,
-        exit = vm.exited() => return Err(died(&exit, "while it was configured")),
+        exit = guest.vm.exited() => return Err(died(&exit, "while it was configured")),
         end = asks.gone() => return Err(end),
     }
     record.phase(Phase::Agent);
-    record.linked(link.clone(), image.clone());
-    Ok(Guest { machine: record.id().clone(), vm, link })
+    Ok(())
 }
 
 /// A VMM process that ended by itself.

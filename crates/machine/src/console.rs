@@ -29,6 +29,14 @@ pub async fn console_tail(path: &Path, max: u64) -> Result<Vec<u8>, ConsoleError
     Ok(tail)
 }
 
+/// The last 4 KiB of a console as text: the guest wrote it, so only printable characters and line ends pass. Empty when
+/// it cannot be read.
+pub(crate) async fn tail_text(path: &Path) -> String {
+    let tail = console_tail(path, 4096).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&tail);
+    text.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect::<String>().trim().to_owned()
+}
+
 /// The last lines of a console on one line, for an error message. The guest wrote them: only printable
 /// characters pass.
 pub(crate) async fn last_lines(path: &Path) -> String {

@@ -25,6 +25,8 @@ const HOST_DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Made {
     pub(crate) vm: Option<Vm>,
     pub(crate) link: Option<Link>,
+    /// How the image wants programs to be run.
+    pub(crate) image: Option<ImageConfig>,
 }
 
 /// Makes everything up to a running VMM process.
@@ -115,8 +117,8 @@ pub(crate) async fn create(
         .await
         .map_err(|_| too_slow("the VMM process"))?
         .map_err(|e| End::failed(FailureKind::Vmm, "the VMM process", &e))?;
-    record.process(vm.process()).await?;
-    made.vm = Some(vm);
+    made.vm = Some(vm.clone());
+    record.process(&vm).await?;
     record.phase(Phase::Spawn);
     Ok(root.config)
 }

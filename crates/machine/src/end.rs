@@ -9,6 +9,8 @@ use fireactions_model::{Failure, FailureKind};
 pub(crate) enum End {
     /// The pool or the server asked for it.
     Retired(String),
+    /// Its job failed, for people; the machine itself did what it should.
+    JobFailed(String),
     /// Something broke.
     Failed(Failure),
 }
@@ -33,5 +35,15 @@ impl End {
     /// A failure in plain words.
     pub(crate) fn because(kind: FailureKind, message: impl Display) -> Self {
         Self::Failed(Failure { kind, message: message.to_string() })
+    }
+}
+
+impl Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Retired(why) => f.write_str(why),
+            Self::JobFailed(message) => f.write_str(message),
+            Self::Failed(failure) => f.write_str(&failure.message),
+        }
     }
 }

@@ -16,18 +16,21 @@
 //! - A machine with work is never retired; the forge's own word decides the race between the two.
 //! - Nothing depends on `Drop`: a task that is aborted leaves a row behind, and the row is enough.
 
+mod autopsy;
 mod boot;
 mod console;
 mod create;
-mod drain;
 mod end;
+mod hold;
 mod life;
 mod machinery;
 mod parts;
+mod points;
 mod program;
 mod record;
 mod recover;
 mod serve;
+mod shutdown;
 mod teardown;
 mod work;
 
@@ -35,3 +38,4 @@ pub use console::{ConsoleError, console_tail};
 pub use machinery::Machinery;
 pub use parts::{Parts, Settings};
 pub use program::environment;
+pub use recover::Recovered;

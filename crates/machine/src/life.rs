@@ -1,12 +1,14 @@
 //! The task of one machine: the stages in order, and teardown whatever happens.
 
-use fireactions_model::{Failure, MachineId, PoolSpec};
+use fireactions_image::ImageConfig;
+use fireactions_model::{Failure, FailureKind, MachineId, PoolSpec};
+use fireactions_vmm::Vm;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::end::End;
 use crate::parts::Parts;
 use crate::record::Record;
-use crate::{boot, create, serve, teardown};
+use crate::{boot, create, hold, serve, teardown};
 
 /// What others may ask of a machine's task.
 pub(crate) enum Ask {
@@ -52,24 +54,53 @@ impl Asks {
             Ask::Kill { why } => End::Retired(why),
         }
     }
+
+    /// For stages with work: only a kill means to go.
+    pub(crate) async fn killed(&mut self) -> String {
+        loop {
+            match self.next().await {
+                Ask::Kill { why } => return why,
+                Ask::Retire { answer, .. } => {
+                    let _ = answer.send(false);
+                }
+            }
+        }
+    }
 }
 
-/// Runs a machine from its fresh row to nothing.
-pub(crate) async fn live(parts: Parts, pool: PoolSpec, mut record: Record, mut asks: Asks) {
+/// Where a machine's task begins.
+pub(crate) enum Start {
+    /// With a fresh row.
+    Fresh,
+    /// With a VMM process that an earlier server started.
+    Adopted {
+        /// The process.
+        vm: Vm,
+        /// How its image wants programs to be run.
+        image: Box<ImageConfig>,
+    },
+}
+
+/// Runs a machine from where it stands to nothing.
+pub(crate) async fn live(parts: Parts, pool: PoolSpec, mut record: Record, mut asks: Asks, start: Start) {
     let id: MachineId = record.id().clone();
     let mut made = create::Made::default();
-    let end = stages(&parts, &pool, &mut record, &mut asks, &mut made).await.err();
-    let failure: Option<Failure> = match end {
-        None => None,
-        Some(End::Retired(why)) => {
+    let end = stages(&parts, &pool, &mut record, &mut asks, &mut made, start).await;
+    let (failure, wrong) = match end {
+        Ok(()) => (None, None),
+        Err(End::Retired(why)) => {
             tracing::info!(machine = %id, pool = %pool.name, why, "machine retired");
-            None
+            serve::tell_unfinished(&parts, &mut record, &made, &why).await;
+            (None, None)
         }
-        Some(End::Failed(failure)) => {
+        Err(End::JobFailed(message)) => (None, Some(Failure { kind: FailureKind::Job, message })),
+        Err(End::Failed(failure)) => {
             tracing::warn!(machine = %id, pool = %pool.name, kind = ?failure.kind, "machine failed: {}", failure.message);
-            Some(failure)
+            serve::tell_unfinished(&parts, &mut record, &made, &failure.message).await;
+            (Some(failure.clone()), Some(failure))
         }
     };
+    hold::hold(&pool, &mut record, &mut asks, &made, wrong).await;
     teardown::teardown(&parts, &pool, &mut record, made, failure).await;
     // Whoever asks from now on hears that it goes.
     asks.receiver.close();
@@ -86,8 +117,17 @@ async fn stages(
     record: &mut Record,
     asks: &mut Asks,
     made: &mut create::Made,
+    start: Start,
 ) -> Result<(), End> {
-    let image = create::create(parts, pool, record, asks, made).await?;
+    let image = match start {
+        Start::Fresh => create::create(parts, pool, record, asks, made).await?,
+        Start::Adopted { vm, image } => {
+            record.adopted(&vm);
+            made.vm = Some(vm);
+            *image
+        }
+    };
+    made.image = Some(image.clone());
     let guest = boot::boot(parts, pool, record, asks, made, &image).await?;
     serve::serve(parts, pool, record, asks, &guest, &image).await
 }

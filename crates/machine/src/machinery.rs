@@ -9,12 +9,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
-use fireactions_model::{CreateError, MachineId, MachineView, Machines, NewMachine, RetireError};
-use fireactions_store::NewMachineRow;
+use fireactions_model::{
+    CreateError, MachineId, MachineState, MachineView, Machines, NewMachine, PoolName, PoolSpec, RetireError,
+};
+use fireactions_store::{MachineRow, NewMachineRow};
+use fireactions_vmm::Vm;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::life::{Ask, Asks, live};
+use crate::life::{Ask, Asks, Start, live};
 use crate::parts::Parts;
 use crate::record::Record;
 
@@ -32,14 +36,23 @@ pub struct Machinery {
 struct Inner {
     parts: Parts,
     views: Arc<Views>,
-    tasks: Mutex<HashMap<MachineId, mpsc::Sender<Ask>>>,
+    tasks: Mutex<HashMap<MachineId, Task>>,
     closed: AtomicBool,
+}
+
+/// A machine's task.
+struct Task {
+    asks: mpsc::Sender<Ask>,
+    handle: AbortHandle,
 }
 
 /// What others see of the machines.
 pub(crate) struct Views {
     map: Mutex<BTreeMap<MachineId, MachineView>>,
     links: Mutex<HashMap<MachineId, (Link, ImageConfig)>>,
+    vms: Mutex<HashMap<MachineId, Vm>>,
+    /// Machines that are or will be held.
+    held: Mutex<HashMap<MachineId, PoolName>>,
     changed: Notify,
 }
 
@@ -59,9 +72,26 @@ impl Views {
         lock(&self.links).insert(id.clone(), (link, image));
     }
 
+    /// The machine's VMM runs.
+    pub(crate) fn runs(&self, id: &MachineId, vm: Vm) {
+        lock(&self.vms).insert(id.clone(), vm);
+    }
+
+    /// Takes one of the pool's places for held machines, if there is one.
+    pub(crate) fn may_hold(&self, id: &MachineId, pool: &PoolName, max: u32) -> bool {
+        let mut held = lock(&self.held);
+        let room = held.values().filter(|other| *other == pool).count() < max as usize;
+        if room {
+            held.insert(id.clone(), pool.clone());
+        }
+        room
+    }
+
     pub(crate) fn remove(&self, id: &MachineId) {
         lock(&self.map).remove(id);
         lock(&self.links).remove(id);
+        lock(&self.vms).remove(id);
+        lock(&self.held).remove(id);
         self.changed.notify_one();
     }
 }
@@ -69,8 +99,13 @@ impl Views {
 impl Machinery {
     /// No machine is made or looked for yet: call [`Machinery::recover`] first.
     pub fn new(parts: Parts) -> Self {
-        let views =
-            Arc::new(Views { map: Mutex::default(), links: Mutex::default(), changed: Notify::new() });
+        let views = Arc::new(Views {
+            map: Mutex::default(),
+            links: Mutex::default(),
+            vms: Mutex::default(),
+            held: Mutex::default(),
+            changed: Notify::new(),
+        });
         let inner = Inner { parts, views, tasks: Mutex::default(), closed: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
     }
@@ -102,7 +137,50 @@ impl Machinery {
     /// Asks without waiting. A full queue means that the machine has been asked already.
     pub(crate) fn ask(&self, id: &MachineId, ask: Ask) {
         if let Some(task) = lock(&self.inner.tasks).get(id) {
-            let _ = task.try_send(ask);
+            let _ = task.asks.try_send(ask);
+        }
+    }
+
+    /// Starts the task of a machine that has a row.
+    pub(crate) fn begin(&self, row: MachineRow, pool: PoolSpec, start: Start) {
+        let Parts { store, events, network, .. } = &self.inner.parts;
+        let id = row.id.clone();
+        let view = row.view(network.address(row.slot));
+        if row.state == MachineState::Held {
+            lock(&self.inner.views.held).insert(id.clone(), row.pool.clone());
+        }
+        let record = Record::new(store.clone(), events.clone(), Arc::clone(&self.inner.views), row, view);
+        let (asks, receiver) = mpsc::channel(ASK_QUEUE);
+        let inner = Arc::clone(&self.inner);
+        let task_id = id.clone();
+        // Held over the start, so that a task that ends at once does not remove its entry before it is made.
+        let mut tasks = lock(&self.inner.tasks);
+        let handle = tokio::spawn(async move {
+            live(inner.parts.clone(), pool, record, Asks::new(receiver), start).await;
+            lock(&inner.tasks).remove(&task_id);
+        })
+        .abort_handle();
+        tasks.insert(id, Task { asks, handle });
+    }
+
+    /// Ends the tasks of all machines where they are and lets go of what runs: nothing is undone, and the next server
+    /// takes everything over. Returns when no task does anything any more.
+    pub(crate) async fn abandon(&self) {
+        let tasks: Vec<Task> = lock(&self.inner.tasks).drain().map(|(_, task)| task).collect();
+        for task in &tasks {
+            task.handle.abort();
+        }
+        for task in tasks {
+            // An aborted task ends at its next await.
+            while !task.handle.is_finished() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        for (link, _) in lock(&self.inner.views.links).values() {
+            link.close();
+        }
+        for (_, vm) in lock(&self.inner.views.vms).drain() {
+            vm.release();
         }
     }
 }
@@ -128,22 +206,13 @@ impl Machines for Machinery {
             .await
             .map_err(|e| CreateError::Store(e.to_string()))?;
         let id = row.id.clone();
-        let view = row.view(parts.network.address(row.slot));
-        let record =
-            Record::new(parts.store.clone(), parts.events.clone(), Arc::clone(&self.inner.views), row, view);
-        let (sender, receiver) = mpsc::channel(ASK_QUEUE);
-        lock(&self.inner.tasks).insert(id.clone(), sender);
-        let inner = Arc::clone(&self.inner);
-        let task_id = id.clone();
-        tokio::spawn(async move {
-            live(inner.parts.clone(), pool, record, Asks::new(receiver)).await;
-            lock(&inner.tasks).remove(&task_id);
-        });
+        fail::fail_point!("machine::row-made");
+        self.begin(row, pool, Start::Fresh);
         Ok(id)
     }
 
     async fn retire(&self, id: &MachineId, why: &str) -> Result<(), RetireError> {
-        let task = lock(&self.inner.tasks).get(id).cloned();
+        let task = lock(&self.inner.tasks).get(id).map(|task| task.asks.clone());
         let Some(task) = task else {
             return Err(RetireError::Unknown(id.clone()));
         };

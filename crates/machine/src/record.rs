@@ -9,11 +9,12 @@ use fireactions_model::{
     Digest, Event, Failure, FailureKind, JobId, MachineId, MachineState, MachineView, Phase, PhaseTimes, Step,
 };
 use fireactions_store::{MachineChange, MachineRow, Store};
-use fireactions_vmm::ProcessRecord;
+use fireactions_vmm::Vm;
 use tokio::sync::broadcast;
 
 use crate::end::End;
 use crate::machinery::Views;
+use crate::points;
 
 /// The one writer of a machine's row.
 pub(crate) struct Record {
@@ -23,6 +24,8 @@ pub(crate) struct Record {
     row: MachineRow,
     view: MachineView,
     mark: Instant,
+    /// The forge has heard how the job went.
+    reported: bool,
 }
 
 impl Record {
@@ -33,13 +36,33 @@ impl Record {
         row: MachineRow,
         view: MachineView,
     ) -> Self {
-        let record = Self { store, events, views, row, view, mark: Instant::now() };
+        // The phase that an earlier server left unfinished began when the state was entered.
+        let age =
+            Duration::try_from(jiff::Timestamp::now().duration_since(row.state_since)).unwrap_or_default();
+        let now = Instant::now();
+        let mark = now.checked_sub(age).unwrap_or(now);
+        let record = Self { store, events, views, row, view, mark, reported: false };
         record.publish();
         record
     }
 
     pub(crate) fn id(&self) -> &MachineId {
         &self.row.id
+    }
+
+    /// How long the machine has been in its state, by the clock on the wall: it goes on while no server runs.
+    pub(crate) fn in_state(&self) -> Duration {
+        Duration::try_from(jiff::Timestamp::now().duration_since(self.view.state_since)).unwrap_or_default()
+    }
+
+    /// The job that the forge has not heard the end of.
+    pub(crate) fn unreported(&self) -> Option<JobId> {
+        self.view.job.clone().filter(|_| !self.reported)
+    }
+
+    /// The forge has heard how the job went.
+    pub(crate) fn reported(&mut self) {
+        self.reported = true;
     }
 
     pub(crate) fn slot(&self) -> u32 {
@@ -50,12 +73,17 @@ impl Record {
         &self.view
     }
 
-    async fn change(&mut self, change: MachineChange) -> Result<(), End> {
+    async fn change(&mut self, mut change: MachineChange) -> Result<(), End> {
+        // Phases ride along with the next change: lost in a crash, they cost a line in a table.
+        change.phases = (!self.view.phases.is_empty()).then(|| self.view.phases.clone());
+        let step = change.step.as_ref().map(|(step, _)| *step);
+        points::before(step);
         let row = self
             .store
             .change_machine(&self.row.id, change)
             .await
             .map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))?;
+        points::after(step);
         self.view =
             MachineView { phases: std::mem::take(&mut self.view.phases), ..row.view(self.view.address) };
         Ok(())
@@ -80,6 +108,25 @@ impl Record {
         Ok(())
     }
 
+    /// Whether the pool may hold one more machine; the place is this machine's then.
+    pub(crate) fn may_hold(&self, max: u32) -> bool {
+        self.views.may_hold(&self.row.id, &self.row.pool, max)
+    }
+
+    /// The machine is kept until then.
+    pub(crate) async fn held(&mut self, until: jiff::Timestamp, failure: Failure) -> Result<(), End> {
+        let change = MachineChange {
+            step: Some(intent(Step::Hold)),
+            state: Some(MachineState::Held),
+            failure: Some(failure),
+            held_until: Some(until),
+            ..Default::default()
+        };
+        self.change(change).await?;
+        self.publish();
+        Ok(())
+    }
+
     /// Begins teardown. A store that refuses must not keep a machine alive, so that is only logged.
     pub(crate) async fn stopping(&mut self, failure: Option<Failure>) {
         let change = MachineChange {
@@ -99,8 +146,9 @@ impl Record {
     }
 
     /// The VMM process runs.
-    pub(crate) async fn process(&mut self, process: &ProcessRecord) -> Result<(), End> {
-        let process = Some((process.pid, process.start_ticks));
+    pub(crate) async fn process(&mut self, vm: &Vm) -> Result<(), End> {
+        self.views.runs(&self.row.id, vm.clone());
+        let process = Some((vm.process().pid, vm.process().start_ticks));
         self.change(MachineChange { step: Some(intent(Step::Spawned)), process, ..Default::default() }).await
     }
 
@@ -115,6 +163,11 @@ impl Record {
         self.change(change).await?;
         self.publish();
         Ok(())
+    }
+
+    /// An earlier server's VMM process goes on.
+    pub(crate) fn adopted(&self, vm: &Vm) {
+        self.views.runs(&self.row.id, vm.clone());
     }
 
     /// The guest is up: others may talk to its agent.

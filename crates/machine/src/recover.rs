@@ -1,65 +1,181 @@
-//! At start: what an earlier server left.
+//! At start: what an earlier server left is taken over where it is whole, and removed where it is not.
+//!
+//! ```text
+//!  rows ─┬─ its VMM runs, its tap is there ──▶ adopted: the machine's task goes on where the row says
+//!        ├─ it was being made or undone ─────▶ undone
+//!        └─ its VMM or tap is gone ──────────▶ undone; its job is told lost
+//!  processes, cgroups, taps, rules, directories without a row ─▶ removed
+//! ```
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use fireactions_model::MachineId;
+use fireactions_model::{MachineId, MachineState, PoolSpec, Step};
+use fireactions_net::{Network, Port};
 use fireactions_store::MachineRow;
-use fireactions_vmm::ProcessRecord;
+use fireactions_vmm::{ProcessRecord, Vm};
+use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::console::tail_text;
+use crate::life::Start;
 use crate::machinery::Machinery;
 use crate::parts::Parts;
 use crate::serve::tell_lost;
 use crate::teardown::undo;
 
+const RELEASE_DEADLINE: Duration = Duration::from_secs(20);
+/// Machines that are looked at, or undone, at a time.
+const AT_ONCE: usize = 32;
+
 /// What recovery found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovered {
+    /// Machines that go on.
+    pub adopted: Vec<MachineId>,
     /// Machines with a row that were undone.
     pub undone: Vec<MachineId>,
-    /// Taps, rules and directories without a row that were removed.
+    /// Processes, cgroups, taps, rules and directories without a row that were removed.
     pub strays: Vec<MachineId>,
 }
 
+/// A machine whose VMM runs.
+struct Found {
+    row: MachineRow,
+    vm: Vm,
+    spec: PoolSpec,
+}
+
 impl Machinery {
-    /// Undoes every machine that an earlier server left, then everything that looks like a machine's and has no
-    /// row. Jobs that were bound to one are told lost, so that the forge's retry policy decides. To be called once,
-    /// before the first machine is made.
+    /// Takes over every machine that an earlier server left and that is whole, undoes the others, and removes everything
+    /// that looks like a machine's and has no row. Jobs of machines that were undone are told lost, so that the
+    /// forge's retry policy decides. To be called once, before the first machine is made.
+    ///
+    /// Returns before the adopted machines' agents have answered: each has its pool's boot deadline for that.
     ///
     /// # Errors
     /// When rows cannot be read, or something cannot be removed: the server must not start on top of it.
     pub async fn recover(&self) -> Result<Recovered, String> {
         let parts = self.parts();
-        let mut recovered = Recovered::default();
         let rows =
             parts.store.machines().await.map_err(|e| format!("the machines could not be read: {e}"))?;
-        for row in rows {
-            undo_row(parts, &row).await?;
-            recovered.undone.push(row.id);
+        let known: HashSet<MachineId> = rows.iter().map(|row| row.id.clone()).collect();
+
+        let looked: Vec<Result<Found, (MachineRow, String)>> =
+            stream::iter(rows).map(|row| find(parts, row)).buffer_unordered(AT_ONCE).collect().await;
+        let (mut found, mut broken) = (Vec::new(), Vec::new());
+        for look in looked {
+            match look {
+                Ok(machine) => found.push(machine),
+                Err(other) => broken.push(other),
+            }
         }
-        for id in strays(parts).await? {
-            undo(parts, &id, None).await?;
-            recovered.strays.push(id);
+        let ports = found.iter().map(|machine| port(parts, machine)).collect::<Result<_, _>>()?;
+        let gone = parts
+            .network
+            .adopt(ports)
+            .await
+            .map_err(|e| format!("the machines' rules could not be written: {e}"))?;
+        fail::fail_point!("machine::recover-rules");
+
+        let mut recovered = Recovered::default();
+        for Found { row, vm, spec } in found {
+            if gone.contains(&row.id) {
+                broken.push((row, "its tap is gone".to_owned()));
+                continue;
+            }
+            let Some(root) = row.image.as_ref().and_then(|image| parts.images.stored(image)) else {
+                broken.push((row, "its image is gone".to_owned()));
+                continue;
+            };
+            recovered.adopted.push(row.id.clone());
+            self.begin(row, spec, Start::Adopted { vm, image: Box::new(root.config) });
         }
+        fail::fail_point!("machine::recover-adopted");
+        recovered.undone = stream::iter(broken)
+            .map(|(row, why)| async move {
+                undo_row(parts, &row, &why).await?;
+                Ok::<_, String>(row.id)
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        fail::fail_point!("machine::recover-undone");
+        let strays: Vec<MachineId> =
+            strays(parts).await?.into_iter().filter(|id| !known.contains(id)).collect();
+        recovered.strays = stream::iter(strays)
+            .map(|id| async move { undo(parts, &id, None).await.map(|()| id) })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
         Ok(recovered)
     }
 }
 
-async fn undo_row(parts: &Parts, row: &MachineRow) -> Result<(), String> {
+/// Looks for what the row speaks of. Err: why the machine cannot go on.
+async fn find(parts: &Parts, row: MachineRow) -> Result<Found, (MachineRow, String)> {
+    let (Some(pid), Some(start_ticks)) = (row.pid, row.start_ticks) else {
+        return Err((row, "the server stopped while it was being made".to_owned()));
+    };
+    if row.state == MachineState::Stopping || row.step == Step::Teardown {
+        return Err((row, "the server stopped while it was being undone".to_owned()));
+    }
+    // It keeps to the pool that it was made for; rows of the first schema do not say which that was.
+    let spec = row.spec.clone().or_else(|| parts.settings.pools.get(&row.pool).cloned());
+    let Some(spec) = spec else {
+        let why = format!("its pool '{}' is not configured any more", row.pool);
+        return Err((row, why));
+    };
+    let record = ProcessRecord { pid, start_ticks };
+    let directory = parts.settings.machine_dir(&row.id);
+    match parts.vmm.adopt(&row.id, &directory, &record, parts.settings.console_max).await {
+        Ok(Some(vm)) => Ok(Found { row, vm, spec }),
+        Ok(None) => Err((row, "its VMM process was gone when the server started".to_owned())),
+        Err(error) => Err((row, format!("its VMM process could not be taken over: {error}"))),
+    }
+}
+
+/// The machine's place in the network, as it was made.
+fn port(parts: &Parts, Found { row, spec, .. }: &Found) -> Result<Port, String> {
+    let address = parts.network.address(row.slot).ok_or_else(|| {
+        format!(
+            "machine {} runs at place {} of the network, which the configured subnet does not have; use the subnet of \
+             before until it is gone",
+            row.id, row.slot
+        )
+    })?;
+    Ok(Port {
+        machine: row.id.clone(),
+        tap: Network::tap_name(&row.id),
+        address,
+        mac: Network::mac(row.slot),
+        owner_uid: parts.settings.uid_base + row.slot,
+        policy: spec.network.clone(),
+    })
+}
+
+async fn undo_row(parts: &Parts, row: &MachineRow, why: &str) -> Result<(), String> {
     let process = match (row.pid, row.start_ticks) {
         (Some(pid), Some(start_ticks)) => Some(ProcessRecord { pid, start_ticks }),
         _ => None,
     };
-    undo(parts, &row.id, process.as_ref()).await.map_err(|e| format!("machine {}: {e}", row.id))?;
-    if let Some(job) = &row.job {
-        tell_lost(parts, job, &row.id, format!("the server stopped while machine {} had it", row.id)).await;
-    } else if tokio::time::timeout(Duration::from_secs(20), parts.forge.release(&row.id)).await.is_err() {
+    tracing::warn!(machine = %row.id, job = ?row.job, step = row.step.as_str(), "undone at start: {why}");
+    // Deregistered first: nothing may be bound to what is about to be killed.
+    if row.job.is_none()
+        && tokio::time::timeout(RELEASE_DEADLINE, parts.forge.release(&row.id)).await.is_err()
+    {
         tracing::warn!(machine = %row.id, "the forge did not answer a release; its own audit will find the runner");
+    }
+    let console = tail_text(&parts.settings.machine_dir(&row.id).join("console.log")).await;
+    undo(parts, &row.id, process.as_ref()).await.map_err(|e| format!("machine {}: {e}", row.id))?;
+    fail::fail_point!("machine::recover-undo");
+    if let Some(job) = &row.job {
+        // Only now: it must not run in two machines. Told again, the end of a job that was told before changes nothing.
+        tell_lost(parts, job, row, format!("machine {}: {why}", row.id), console).await;
     }
     parts.store.remove_machine(&row.id).await.map_err(|e| format!("machine {}'s row: {e}", row.id))
 }
 
-/// Machines that have a tap, rules or a directory.
+/// Machines that have a process, a cgroup, a tap, rules or a directory.
 async fn strays(parts: &Parts) -> Result<HashSet<MachineId>, String> {
     let mut found: HashSet<MachineId> = parts
         .network
@@ -68,6 +184,8 @@ async fn strays(parts: &Parts) -> Result<HashSet<MachineId>, String> {
         .map_err(|e| format!("the taps and rules could not be listed: {e}"))?
         .into_iter()
         .collect();
+    found
+        .extend(parts.vmm.strays().await.map_err(|e| format!("the VMM processes could not be listed: {e}"))?);
     let run_dir = &parts.settings.run_dir;
     let unreadable = |e: std::io::Error| format!("{} could not be read: {e}", run_dir.display());
     let mut entries = tokio::fs::read_dir(run_dir).await.map_err(unreadable)?;

@@ -5,12 +5,16 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    FailureKind, Forge, ForgeError, JobId, MachineId, MachineState, Offer, Outcome, PoolSpec, Release,
-    Report, Step, Work,
+    Autopsy, Failure, FailureKind, Forge, ForgeError, JobId, MachineId, MachineState, Offer, Outcome,
+    PoolSpec, Release, Report, Step, Work,
 };
+use fireactions_store::MachineRow;
+use fireactions_vmm::Vm;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::autopsy::autopsy;
 use crate::boot::{Guest, died};
+use crate::create::Made;
 use crate::end::End;
 use crate::life::{Ask, Asks};
 use crate::parts::Parts;
@@ -21,7 +25,8 @@ use crate::work;
 const REPORT_DEADLINE: Duration = Duration::from_secs(600);
 const RELEASE_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Serves one piece of work, or ends without.
+/// Serves one piece of work, or ends without. A machine that an earlier server gave work goes on with it: the forge
+/// binds the same work again.
 pub(crate) async fn serve(
     parts: &Parts,
     pool: &PoolSpec,
@@ -30,23 +35,79 @@ pub(crate) async fn serve(
     guest: &Guest,
     image: &ImageConfig,
 ) -> Result<(), End> {
-    record.enter(MachineState::Ready, Step::Ready).await?;
-    let work = wait_for_work(parts, pool, record, asks, guest).await?;
-    record.restart_clock();
-    record.assigned(&work.job).await?;
+    if record.view().state == MachineState::Held {
+        return Ok(());
+    }
+    let adopted = record.unreported();
+    if adopted.is_none() && record.view().state != MachineState::Ready {
+        record.enter(MachineState::Ready, Step::Ready).await?;
+    }
+    let work = match wait_for_work(parts, pool, record, asks, guest).await {
+        // The earlier server told the end and had no time to go on.
+        Err(End::Failed(Failure { kind: FailureKind::Forge, .. })) if record.view().step == Step::Report => {
+            record.reported();
+            return Ok(());
+        }
+        other => other?,
+    };
+    if adopted.as_ref() != Some(&work.job) {
+        record.restart_clock();
+        record.assigned(&work.job).await?;
+    }
 
-    let (outcome, usage, notes) = work::perform(parts, pool, record, asks, guest, image, &work).await;
-    let lost = match &outcome {
-        Outcome::Lost { reason } => Some(reason.clone()),
+    let work::Done { outcome, usage, notes } =
+        work::perform(parts, pool, record, asks, guest, image, &work).await;
+    let autopsy = match &outcome {
+        Outcome::Lost { .. } => Some(last_look(record, Some(&guest.vm)).await),
         _ => None,
     };
     record.step(Step::Report).await?;
-    let report = Report { outcome, usage, phases: record.phases(), notes, autopsy: None };
+    let end = match &outcome {
+        Outcome::Lost { reason } => {
+            Err(End::because(FailureKind::Guest, format!("job {} was lost: {reason}", work.job)))
+        }
+        Outcome::Exited { code: 0 } | Outcome::Cancelled => Ok(()),
+        Outcome::Exited { code } => {
+            Err(End::JobFailed(format!("job {} returned exit code {code}", work.job)))
+        }
+        Outcome::Signalled { signal } => {
+            Err(End::JobFailed(format!("job {} was ended by signal {signal}", work.job)))
+        }
+        Outcome::TimedOut => Err(End::JobFailed(format!("job {} was killed at its deadline", work.job))),
+        Outcome::Unstartable { reason } => {
+            Err(End::JobFailed(format!("job {} could not be started: {reason}", work.job)))
+        }
+    };
+    let report = Report { outcome, usage, phases: record.phases(), notes, autopsy };
     tell(&*parts.forge, &work.job, record.id(), &report).await;
-    match lost {
-        Some(reason) => Err(End::because(FailureKind::Guest, format!("job {} was lost: {reason}", work.job))),
-        None => Ok(()),
+    fail::fail_point!("machine::told");
+    record.reported();
+    end
+}
+
+/// Looks at a machine whose job is lost, and kills it: the forge may give the job to another machine as soon as it
+/// hears of the loss, and it must not run in both.
+async fn last_look(record: &Record, vm: Option<&Vm>) -> Autopsy {
+    let autopsy = autopsy(record.view(), vm).await;
+    if let Some(vm) = vm {
+        vm.kill().await;
     }
+    autopsy
+}
+
+/// Tells the loss of a job whose machine ended before it could tell by itself.
+pub(crate) async fn tell_unfinished(parts: &Parts, record: &mut Record, made: &Made, why: &str) {
+    let Some(job) = record.unreported() else { return };
+    let autopsy = last_look(record, made.vm.as_ref()).await;
+    let report = Report {
+        outcome: Outcome::Lost { reason: why.to_owned() },
+        usage: fireactions_model::Usage::default(),
+        phases: record.phases(),
+        notes: vec![],
+        autopsy: Some(autopsy),
+    };
+    tell(&*parts.forge, &job, record.id(), &report).await;
+    record.reported();
 }
 
 /// Waits until the forge binds work to this machine, the guest dies, somebody wants it gone, or it is idle
@@ -161,14 +222,26 @@ async fn tell(forge: &dyn Forge, job: &JobId, machine: &MachineId, report: &Repo
     }
 }
 
-/// Tells a job's loss for a machine that was found dead at start.
-pub(crate) async fn tell_lost(parts: &Parts, job: &JobId, machine: &MachineId, reason: String) {
+/// Tells a job's loss for a machine that was undone at start.
+pub(crate) async fn tell_lost(
+    parts: &Parts,
+    job: &JobId,
+    row: &MachineRow,
+    reason: String,
+    console_tail: String,
+) {
     let report = Report {
+        autopsy: Some(Autopsy {
+            state: row.state,
+            step: row.step,
+            vmm: Some(reason.clone()),
+            oom_kills: 0,
+            console_tail,
+        }),
         outcome: Outcome::Lost { reason },
         usage: fireactions_model::Usage::default(),
-        phases: fireactions_model::PhaseTimes::new(),
+        phases: row.phases.clone(),
         notes: vec![],
-        autopsy: None,
     };
-    tell(&*parts.forge, job, machine, &report).await;
+    tell(&*parts.forge, job, &row.id, &report).await;
 }

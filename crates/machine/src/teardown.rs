@@ -55,6 +55,7 @@ pub(crate) async fn teardown(
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+    fail::fail_point!("machine::row-gone");
     record.phase(Phase::Teardown);
     if let Some(job) = record.view().job.clone() {
         let told = timeout(STEP_DEADLINE, parts.forge.undone(&job, record.id(), &record.phases())).await;
@@ -72,11 +73,13 @@ pub(crate) async fn undo(
 ) -> Result<(), String> {
     let directory = parts.settings.machine_dir(id);
     step("the VMM process", parts.vmm.sweep(&directory, id, process)).await?;
+    fail::fail_point!("machine::undo-process");
     // The tap can only go once the process that holds it is gone; the directory likewise.
     let (net, disk) = tokio::join!(
         step("the network", parts.network.detach(id)),
         step("the run directory", remove_directory(&directory)),
     );
+    fail::fail_point!("machine::undo-rest");
     net.and(disk)
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use fireactions_guest_proto::host::{JobEvent, LinkError};
-use fireactions_guest_proto::{Exit, JobResult, Stream as GuestStream};
+use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
     Artifact, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage, Work, WorkFile,
@@ -12,7 +12,8 @@ use fireactions_model::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::boot::Guest;
-use crate::life::{Ask, Asks};
+use crate::end::End;
+use crate::life::Asks;
 use crate::parts::Parts;
 use crate::program::resolve;
 use crate::record::Record;
@@ -26,9 +27,43 @@ const ARTIFACT_DEADLINE: Duration = Duration::from_secs(120);
 /// Slowest transfer of files that is waited for: 1 MiB/s.
 const SLOWEST_TRANSFER: u64 = 1024 * 1024;
 
-type Done = (Outcome, Usage, Vec<String>);
+/// A guest that ended its job while no server was there has this long to hand over what is left of its output.
+const HAND_OVER: Duration = Duration::from_secs(600);
 
-/// Does the work. Whatever happens, there is an outcome to tell.
+/// How work ended.
+pub(crate) struct Done {
+    pub(crate) outcome: Outcome,
+    pub(crate) usage: Usage,
+    pub(crate) notes: Vec<String>,
+}
+
+/// What the guest said about the end, or what was decided without it.
+struct Ended {
+    outcome: Outcome,
+    usage: Usage,
+    notes: Vec<String>,
+    /// How long the program ran, by the guest's clock.
+    ran: Option<Duration>,
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, usage: Usage::default(), notes: vec![], ran: None }
+    }
+}
+
+/// Where the guest stands with this work when it is taken up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// It has not begun.
+    Fresh,
+    /// An earlier server started it.
+    Runs,
+    /// It ended while no server was there.
+    Over,
+}
+
+/// Does the work, or goes on with what an earlier server began. Whatever happens, there is an outcome to tell.
 pub(crate) async fn perform(
     parts: &Parts,
     pool: &PoolSpec,
@@ -38,18 +73,33 @@ pub(crate) async fn perform(
     image: &ImageConfig,
     work: &Work,
 ) -> Done {
+    let progress = match progress(guest, work).await {
+        Ok(progress) => progress,
+        Err(outcome) => return Done { outcome, usage: Usage::default(), notes: vec![] },
+    };
+    let before = if progress == Progress::Fresh { Duration::ZERO } else { record.in_state() };
+    let begun = record.view().state == MachineState::Busy;
     let started = tokio::select! {
-        started = start(parts, pool, record, guest, image, work) => started,
-        reason = doomed(guest, asks) => Err(Outcome::Lost { reason }),
+        started = start(parts, pool, record, guest, image, work, progress) => started,
+        reason = doomed(guest, asks) => Err(lost(reason)),
         () = parts.forge.cancelled(&work.job) => Err(Outcome::Cancelled),
     };
     if let Err(outcome) = started {
-        return (outcome, Usage::default(), vec![]);
+        return Done { outcome, usage: Usage::default(), notes: vec![] };
     }
-    record.phase(Phase::Runner);
-    let (outcome, usage) = follow(parts, asks, guest, work).await;
-    record.phase(Phase::Job);
-    let mut notes = vec![];
+    if !begun {
+        record.phase(Phase::Runner);
+    }
+    let left = match progress {
+        Progress::Fresh | Progress::Runs => work.timeout.saturating_sub(before),
+        Progress::Over => HAND_OVER,
+    };
+    let Ended { outcome, usage, mut notes, ran } = follow(parts, asks, guest, work, left).await;
+    match ran {
+        // It may have been over for hours.
+        Some(ran) if progress != Progress::Fresh => record.phase_took(Phase::Job, ran.min(record.in_state())),
+        _ => record.phase(Phase::Job),
+    }
     if !matches!(outcome, Outcome::Lost { .. }) {
         for artifact in &work.artifacts {
             if let Err(note) = take_out(parts, guest, artifact).await {
@@ -57,10 +107,27 @@ pub(crate) async fn perform(
             }
         }
     }
-    (outcome, usage, notes)
+    Done { outcome, usage, notes }
 }
 
-/// Puts the files in and starts the program.
+/// What the guest says of this work.
+async fn progress(guest: &Guest, work: &Work) -> Result<Progress, Outcome> {
+    let (run, progress) = match guest.link.hello().await {
+        Ok(hello) => match hello.state {
+            GuestState::Idle | GuestState::Configured => return Ok(Progress::Fresh),
+            GuestState::Running { run, .. } => (run, Progress::Runs),
+            GuestState::Exited { run, .. } => (run, Progress::Over),
+        },
+        Err(error) => return Err(lost(format!("the agent link: {error}"))),
+    };
+    if run == work.job.as_str() {
+        Ok(progress)
+    } else {
+        Err(lost(format!("the guest says that it runs '{run}', which it was never given")))
+    }
+}
+
+/// Puts the files in and starts the program, as far as that is still to be done.
 async fn start(
     parts: &Parts,
     pool: &PoolSpec,
@@ -68,17 +135,26 @@ async fn start(
     guest: &Guest,
     image: &ImageConfig,
     work: &Work,
+    progress: Progress,
 ) -> Result<(), Outcome> {
+    let unwritten = |end: End| lost(end.to_string());
     let request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
-    for file in &work.files {
-        put_in(guest, pool.deadlines.online, file).await?;
+    if progress == Progress::Fresh {
+        for file in &work.files {
+            put_in(guest, pool.deadlines.online, file).await?;
+            fail::fail_point!("machine::file-put");
+        }
+        record.step(Step::Run).await.map_err(unwritten)?;
     }
-    record.step(Step::Run).await.map_err(|end| lost(format!("{end:?}")))?;
+    // A run that the guest knows is answered by what became of it.
     timeout(pool.deadlines.online, guest.link.run(request))
         .await
         .map_err(|_| lost(format!("the guest did not start the program within {:?}", pool.deadlines.online)))?
         .map_err(|error| failed_in_guest("starting the program", error))?;
-    record.enter(MachineState::Busy, Step::Running).await.map_err(|end| lost(format!("{end:?}")))?;
+    fail::fail_point!("machine::run-asked");
+    if record.view().state != MachineState::Busy {
+        record.enter(MachineState::Busy, Step::Running).await.map_err(unwritten)?;
+    }
     if let Err(error) = parts.forge.started(&work.job, record.id()).await {
         // Its result is told again at the end; the job itself runs.
         tracing::warn!(job = %work.job, %error, "the forge could not be told that the job runs");
@@ -100,10 +176,10 @@ async fn put_in(guest: &Guest, base: Duration, file: &WorkFile) -> Result<(), Ou
 }
 
 /// Passes output on until the program ends, is asked to end, or the machine is lost.
-async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work) -> (Outcome, Usage) {
+async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work, left: Duration) -> Ended {
     let mut ending: Option<Outcome> = None;
     let mut killed = false;
-    let mut deadline = Instant::now() + work.timeout;
+    let mut deadline = Instant::now() + left;
     loop {
         tokio::select! {
             event = guest.link.next_output() => match event {
@@ -118,13 +194,13 @@ async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work) -> (
                     }
                 }
                 Ok(JobEvent::Exited(result)) => {
-                    let (outcome, usage) = ended(result);
-                    return (ending.unwrap_or(outcome), usage);
+                    let ended = ended(result);
+                    return Ended { outcome: ending.unwrap_or(ended.outcome), ..ended };
                 }
-                Err(error) => return (ending.unwrap_or_else(|| lost(format!("the agent link: {error}"))), Usage::default()),
+                Err(error) => return ending.unwrap_or_else(|| lost(format!("the agent link: {error}"))).into(),
             },
             reason = doomed(guest, asks) => {
-                return (ending.unwrap_or_else(|| lost(reason)), Usage::default());
+                return ending.unwrap_or_else(|| lost(reason)).into();
             }
             () = parts.forge.cancelled(&work.job), if ending.is_none() => {
                 ending = Some(Outcome::Cancelled);
@@ -144,7 +220,7 @@ async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work) -> (
                     interrupt(guest, SIGKILL).await;
                 }
                 // The guest does not even say that it killed it: the machine goes, and that ends it.
-                (Some(outcome), true) => return (outcome, Usage::default()),
+                (Some(outcome), true) => return outcome.into(),
             },
         }
     }
@@ -165,17 +241,10 @@ async fn interrupt(guest: &Guest, signal: i32) {
 /// Returns when the machine can no longer finish: its VMM died, its agent died or broke the protocol, or the server
 /// wants it dead.
 async fn doomed(guest: &Guest, asks: &mut Asks) -> String {
-    loop {
-        tokio::select! {
-            exit = guest.vm.exited() => return format!("the VMM process ended under the job: {exit}"),
-            reason = guest.agent_lost() => return reason.into(),
-            ask = asks.next() => match ask {
-                Ask::Kill { why } => return why,
-                Ask::Retire { answer, .. } => {
-                    let _ = answer.send(false);
-                }
-            },
-        }
+    tokio::select! {
+        exit = guest.vm.exited() => format!("the VMM process ended under the job: {exit}"),
+        reason = guest.agent_lost() => reason,
+        why = asks.killed() => why,
     }
 }
 
@@ -210,7 +279,7 @@ fn failed_in_guest(doing: &str, error: LinkError) -> Outcome {
     }
 }
 
-fn ended(result: JobResult) -> (Outcome, Usage) {
+fn ended(result: JobResult) -> Ended {
     let usage = Usage {
         user_us: result.user_us,
         system_us: result.system_us,
@@ -222,5 +291,6 @@ fn ended(result: JobResult) -> (Outcome, Usage) {
         Exit::Signal(signal) => Outcome::Signalled { signal },
         Exit::Unstartable(reason) => Outcome::Unstartable { reason },
     };
-    (outcome, usage)
+    let ran = (result.ran_us > 0).then(|| Duration::from_micros(result.ran_us));
+    Ended { outcome, usage, notes: result.notes, ran }
 }

@@ -79,9 +79,7 @@ pub enum Step {
     Created,
     /// The image is being made ready and pinned.
     Image,
-    /// The run directory and scratch disk are being made.
-    Scratch,
-    /// Tap, address and rules are being made.
+    /// Run directory, scratch disk, tap, address and rules are being made.
     Net,
     /// The VMM process is being started.
     Spawn,
@@ -106,12 +104,28 @@ pub enum Step {
 }
 
 impl Step {
+    /// All steps in order.
+    pub const ALL: [Self; 13] = [
+        Self::Created,
+        Self::Image,
+        Self::Net,
+        Self::Spawn,
+        Self::Spawned,
+        Self::Agent,
+        Self::Ready,
+        Self::Assign,
+        Self::Run,
+        Self::Running,
+        Self::Report,
+        Self::Hold,
+        Self::Teardown,
+    ];
+
     /// The name used in the journal and in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Image => "image",
-            Self::Scratch => "scratch",
             Self::Net => "net",
             Self::Spawn => "spawn",
             Self::Spawned => "spawned",
@@ -142,6 +156,8 @@ pub enum FailureKind {
     Vmm,
     /// The forge refused or was out of reach.
     Forge,
+    /// Its job failed. The machine did what it should: no reason to back off.
+    Job,
 }
 
 /// Why a machine is being stopped although nobody asked for it.

@@ -109,7 +109,7 @@ impl Inner {
 
     /// All rules in one transaction: on top of what is there, or, where that contradicts (tables of another
     /// version or of somebody else), in its place.
-    async fn write_all(&self, ports: &Ports) -> Result<(), NetError> {
+    pub(crate) async fn write_all(&self, ports: &Ports) -> Result<(), NetError> {
         let script = script::ensure(&self.config, ports.values());
         let Some(message) = nft::offer("add our tables", script.clone()).await? else {
             return Ok(());

@@ -98,6 +98,32 @@ impl Network {
         .await
     }
 
+    /// Takes over ports that an earlier process made: their rules are written anew, in one transaction, and kept from
+    /// now on. Returns those machines whose tap is gone or not on our bridge; they are not taken over.
+    pub async fn adopt(&self, wanted: Vec<Port>) -> Result<Vec<MachineId>, NetError> {
+        self.change(|inner, mut ports| async move {
+            let links = Links::connect()?;
+            let taps = inner.taps(&links).await?;
+            let mut gone = Vec::new();
+            for port in wanted {
+                inner.check(&ports, &port)?;
+                if taps.iter().any(|tap| tap.name == port.tap && tap.bridge.is_some()) {
+                    ports.insert(port.machine.clone(), port);
+                } else {
+                    gone.push(port.machine);
+                }
+            }
+            inner.write_all(&ports).await?;
+            Ok(gone)
+        })
+        .await
+    }
+
+    /// Returns once no change is under way.
+    pub async fn settled(&self) {
+        drop(self.inner.ports.lock().await);
+    }
+
     /// Takes a machine's tap and rules away; a VMM that has the tap open keeps a dead descriptor.
     pub async fn detach(&self, machine: &MachineId) -> Result<(), NetError> {
         let machine = machine.clone();

@@ -8,12 +8,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::Signal;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use crate::process::Process;
 use crate::{AgentEndpoint, ProcessRecord};
@@ -93,6 +94,9 @@ pub(crate) trait Control: fmt::Debug + Send + Sync {
 
     /// After the process ended: gathers what is known and removes what only the running process needed.
     async fn finish(&self, cause: ExitCause) -> ExitReason;
+
+    /// Closes every connection to the running process.
+    fn release(&self);
 }
 
 /// What a driver finds out about its running VMM.
@@ -117,6 +121,7 @@ struct Shared {
     console: PathBuf,
     control: Arc<dyn Control>,
     exit: watch::Sender<Option<ExitReason>>,
+    watcher: OnceLock<AbortHandle>,
 }
 
 /// How long a VMM may take to answer a question that it answers within milliseconds.
@@ -133,13 +138,14 @@ impl Vm {
         control: Arc<dyn Control>,
     ) -> Self {
         let (exit, _) = watch::channel(None);
-        let vm = Self(Arc::new(Shared { process, agent, console, control, exit }));
+        let vm = Self(Arc::new(Shared { process, agent, console, control, exit, watcher: OnceLock::new() }));
         let shared = vm.0.clone();
-        tokio::spawn(async move {
+        let watcher = tokio::spawn(async move {
             let cause = shared.process.ended().await;
             let reason = shared.control.finish(cause).await;
             shared.exit.send_replace(Some(reason));
         });
+        let _ = vm.0.watcher.set(watcher.abort_handle());
         vm
     }
 
@@ -194,6 +200,15 @@ impl Vm {
             },
         };
         Some(format!("its VMM process {pid} {wrong}"))
+    }
+
+    /// Lets go of the machine without ending it: nothing is watched any more and every connection to the VMM is closed,
+    /// so that another server can adopt it while this process lives. `exited` never returns after that.
+    pub fn release(&self) {
+        if let Some(watcher) = self.0.watcher.get() {
+            watcher.abort();
+        }
+        self.0.control.release();
     }
 
     /// Ends the machine: asks the VMM to quit, then SIGTERM after half of `grace`, then SIGKILL at its end.

@@ -14,7 +14,7 @@ use fireactions_api::{Api, Limits, Version};
 use fireactions_config::{Config, Host};
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_machine::{Machinery, Parts};
-use fireactions_model::{Event, Forge};
+use fireactions_model::{Event, Forge, ShutdownMode};
 use fireactions_pool::{Budget, Controller};
 use fireactions_store::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,11 +65,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         machines.recover().await.map_err(anyhow::Error::msg).context(
             "what an earlier server left could not be undone, and starting on top of it would leak",
         )?;
-    if !recovered.undone.is_empty() || !recovered.strays.is_empty() {
-        tracing::warn!(
-            machines = recovered.undone.len(),
+    if recovered != fireactions_machine::Recovered::default() {
+        tracing::info!(
+            adopted = recovered.adopted.len(),
+            undone = recovered.undone.len(),
             strays = recovered.strays.len(),
-            "undid what an earlier server left"
+            "took over what an earlier server left"
         );
     }
     forge.recover().await.context("jobs of an earlier server could not be sorted out")?;
@@ -131,10 +132,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let _ = controlling.await;
     let _ = keeping.await;
     let left = tokio::select! {
-        left = machines.drain(config.shutdown.deadline.0) => left,
+        left = machines.shutdown(ShutdownMode::Wait, config.shutdown.deadline.0) => left,
         // A second signal: the operator does not want to wait.
-        _ = terminate.recv() => machines.drain(std::time::Duration::ZERO).await,
-        _ = interrupt.recv() => machines.drain(std::time::Duration::ZERO).await,
+        _ = terminate.recv() => machines.shutdown(ShutdownMode::Kill, std::time::Duration::ZERO).await,
+        _ = interrupt.recv() => machines.shutdown(ShutdownMode::Kill, std::time::Duration::ZERO).await,
     };
     api.close();
     listeners.ended().await;

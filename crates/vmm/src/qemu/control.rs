@@ -135,6 +135,13 @@ impl Control for QemuControl {
         }
     }
 
+    fn release(&self) {
+        self.qmp.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pump) = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            pump.abort();
+        }
+    }
+
     async fn finish(&self, cause: ExitCause) -> ExitReason {
         let pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut pump) = pump

@@ -1,0 +1,89 @@
+//! The end of a server: idle machines go, and those with a job run on for the next server, or end first.
+
+use std::time::Duration;
+
+use fireactions_model::{MachineState, MachineView, Machines, ShutdownMode};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::life::Ask;
+use crate::machinery::Machinery;
+
+/// Undoing machines may take this long.
+const UNDO_DEADLINE: Duration = Duration::from_secs(60);
+/// What is being made or undone at a handover gets this long to be done with.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What a machine is left as by [`ShutdownMode::Leave`].
+fn stays(view: &MachineView) -> bool {
+    view.state.is_busy() || view.state == MachineState::Held
+}
+
+impl Machinery {
+    /// Takes no new machines, lets those without work go, and does with the others as `mode` says; `deadline` bounds
+    /// [`ShutdownMode::Wait`]. Machines that are held count as busy where they are left, and go where they are not.
+    ///
+    /// Returns the number of machines that are not undone: those left, and, after a minute, those that could not be.
+    /// Their rows stay for the next start. Dropping the future leaves whatever is there to the next start.
+    pub async fn shutdown(&self, mode: ShutdownMode, deadline: Duration) -> usize {
+        self.close();
+        self.retire_all().await;
+        match mode {
+            ShutdownMode::Leave => {
+                let _ = timeout_at(Instant::now() + UNDO_DEADLINE, self.until_all(stays)).await;
+                self.abandon().await;
+            }
+            ShutdownMode::Wait => {
+                let until = Instant::now() + deadline;
+                if timeout_at(until, self.until_all(|_| false)).await.is_err() {
+                    self.kill_all("the server was stopped and its shutdown deadline passed").await;
+                }
+            }
+            ShutdownMode::Kill => self.kill_all("the server was stopped with shutdown.mode 'kill'").await,
+        }
+        self.views().len()
+    }
+
+    /// Ends every machine's task where it is, for a handover: nothing is retired or undone, and the next server takes
+    /// over everything, idle machines too. What is just being made or undone is waited for, ten seconds at most.
+    pub async fn detach(&self) {
+        self.close();
+        let settled =
+            |view: &MachineView| !matches!(view.state, MachineState::Creating | MachineState::Stopping);
+        let _ = timeout_at(Instant::now() + SETTLE_DEADLINE, self.until_all(settled)).await;
+        self.abandon().await;
+        // A change of the rules goes on without the task that asked for it.
+        self.parts().network.settled().await;
+    }
+
+    async fn kill_all(&self, why: &str) {
+        for view in self.views() {
+            if let Some(job) = &view.job {
+                tracing::warn!(machine = %view.id, %job, "killed: {why}");
+            }
+            self.ask(&view.id, Ask::Kill { why: why.to_owned() });
+        }
+        let _ = timeout_at(Instant::now() + UNDO_DEADLINE, self.until_all(|_| false)).await;
+    }
+
+    /// Asks every machine without work to go. Held ones have none, and are spared here.
+    async fn retire_all(&self) {
+        let idle =
+            self.views().into_iter().filter(|view| view.state != MachineState::Stopping && !stays(view));
+        let asked = idle.map(|view| async move {
+            if let Err(error) = self.retire(&view.id, "the server is stopping").await {
+                tracing::debug!(%error, "not retired");
+            }
+        });
+        futures::future::join_all(asked).await;
+    }
+
+    /// Returns once all machines that there are, if any, are as wanted.
+    async fn until_all(&self, wanted: impl Fn(&MachineView) -> bool) {
+        while !self.views().iter().all(&wanted) {
+            // Somebody else may be told of the change in our place.
+            let _ = timeout(LOOK_AGAIN, self.changed()).await;
+        }
+    }
+}
