@@ -12,9 +12,10 @@ use nix::unistd::{Gid, Group, chown};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Auth, Token};
+use crate::{Api, Auth, Token};
 
-/// How long open requests may go on after the server closes.
+/// How long open requests may go on after the server closes. Those that are slow are answered before
+/// (see `server::deadline`); what is left then is a peer that does not read.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a listener was not had.
@@ -61,12 +62,23 @@ pub async fn bind_unix(path: &Path, mode: u32, group: Option<&str>) -> Result<Un
         _ => {}
     }
     let listener = UnixListener::bind(&fresh).map_err(failed)?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
-    if let Some(group) = group {
-        chown(&fresh, None, Some(group)).map_err(|error| failed(error.into()))?;
-    }
+    permit(&fresh, mode, group).map_err(failed)?;
     std::fs::rename(&fresh, path).map_err(failed)?;
     Ok(listener)
+}
+
+/// Gives a socket that is served already (one that an earlier server left to this one) the configured mode and group.
+pub fn permit_unix(path: &Path, mode: u32, group: Option<&str>) -> Result<(), ListenError> {
+    let group = group.map(find_group).transpose()?;
+    permit(path, mode, group).map_err(|source| ListenError::Io { at: path.display().to_string(), source })
+}
+
+fn permit(path: &Path, mode: u32, group: Option<Gid>) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    match group {
+        Some(group) => chown(path, None, Some(group)).map_err(Into::into),
+        None => Ok(()),
+    }
 }
 
 fn find_group(name: &str) -> Result<Gid, ListenError> {
@@ -97,23 +109,31 @@ async fn remove_stale(path: &Path) -> Result<(), ListenError> {
     }
 }
 
-/// Binds a TCP address and says how its callers are known. Without a token only loopback is bound.
+/// How callers of a TCP address are known. Without a token only loopback is served.
+pub fn authority(address: SocketAddr, token: Option<Token>) -> Result<Auth, ListenError> {
+    match token {
+        Some(token) => Ok(Auth::Token(token)),
+        None if address.ip().is_loopback() => Ok(Auth::Loopback),
+        None => Err(ListenError::NeedsToken(address)),
+    }
+}
+
+/// Binds a TCP address and says how its callers are known.
 pub async fn bind_tcp(address: SocketAddr, token: Option<Token>) -> Result<(TcpListener, Auth), ListenError> {
-    let auth = match token {
-        Some(token) => Auth::Token(token),
-        None if address.ip().is_loopback() => Auth::Loopback,
-        None => return Err(ListenError::NeedsToken(address)),
-    };
+    let auth = authority(address, token)?;
     let failed = |source| ListenError::Io { at: address.to_string(), source };
     Ok((TcpListener::bind(address).await.map_err(failed)?, auth))
 }
 
-/// Serves until `closing`, then lets open requests end for a few seconds.
-pub async fn serve<L>(listener: L, router: Router, closing: CancellationToken) -> io::Result<()>
+/// Serves `router` until `api` is closed, then lets open requests end for a few seconds. While `api` is paused no
+/// connection is taken: those that come wait in the socket's backlog for whoever serves it next.
+pub async fn serve<L>(listener: L, router: Router, api: Api) -> io::Result<()>
 where
     L: Listener,
     L::Addr: std::fmt::Debug,
 {
+    let closing = api.closing().clone();
+    let listener = Pausable { listener, pausing: api.pausing().clone() };
     let ended = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
     let late = async {
         closing.cancelled().await;
@@ -122,5 +142,28 @@ where
     tokio::select! {
         ended = ended.into_future() => ended,
         () = late => Ok(()),
+    }
+}
+
+/// A listener that stops to accept before its server shuts down. A graceful shutdown alone closes connections that
+/// were taken and have not said anything yet, and their clients see an error.
+struct Pausable<L> {
+    listener: L,
+    pausing: CancellationToken,
+}
+
+impl<L: Listener> Listener for Pausable<L> {
+    type Io = L::Io;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (L::Io, L::Addr) {
+        match self.pausing.run_until_cancelled(self.listener.accept()).await {
+            Some(accepted) => accepted,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<L::Addr> {
+        self.listener.local_addr()
     }
 }

@@ -35,7 +35,7 @@ struct Inner {
     puller: Arc<Puller>,
     flights: Mutex<HashMap<ImageRef, Flight>>,
     /// Held for as long as the store is open.
-    _lock: File,
+    lock: File,
 }
 
 /// Every root image of a server. Clones share one store.
@@ -70,9 +70,15 @@ impl Images {
             making: KeyedLocks::default(),
             scans: Arc::new(Semaphore::new(scans)),
         };
-        Ok(Self {
-            inner: Arc::new(Inner { puller: Arc::new(puller), flights: Mutex::default(), _lock: lock }),
-        })
+        Ok(Self { inner: Arc::new(Inner { puller: Arc::new(puller), flights: Mutex::default(), lock }) })
+    }
+
+    /// Gives the directory back for another process to open, while clones of this store still exist: their owner is
+    /// going and asks nothing more of them. A pull that is under way fails or ends for nobody.
+    pub fn close(&self) {
+        if let Err(error) = flock(&self.inner.lock, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the image store's lock could not be given back");
+        }
     }
 
     /// Makes `image` ready. Callers asking for the same image share one pull and hear its progress; the pull is

@@ -107,6 +107,13 @@ impl Store {
         self.shared.writer.stop().await;
     }
 
+    /// Whether both of the store's threads still answer: an empty call through each. Slow is not dead: the caller
+    /// decides how long it waits.
+    pub async fn alive(&self) -> Result<(), StoreError> {
+        self.read(|_| Ok(())).await?;
+        self.write_until_power_loss(|_| Ok(())).await
+    }
+
     /// The state directory.
     pub fn dir(&self) -> &Path {
         &self.shared.dir

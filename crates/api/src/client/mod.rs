@@ -111,7 +111,7 @@ impl Client {
 
     /// Sends and waits for the head of a successful answer.
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let answer = request.send().await.map_err(|error| self.broken(&error))?;
+        let answer = self.exchange(request).await?;
         if answer.status().is_success() || answer.status() == reqwest::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(answer);
         }
@@ -123,6 +123,22 @@ impl Client {
             Ok(body) => ClientError::Refused(body.error),
             Err(_) => self.protocol(format!("{status} in a form that is not fireactions'")),
         })
+    }
+
+    /// Sends and waits for the head of an answer. A server that is replaced may end a kept connection in the moment
+    /// in which a request is written to it; one that only looks is then sent once more, by a new connection.
+    async fn exchange(&self, request: RequestBuilder) -> Result<Response> {
+        let again = request.try_clone().filter(|request| only_looks(request));
+        let broken = match request.send().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        match again {
+            Some(again) if !broken.is_connect() && !broken.is_timeout() => {
+                again.send().await.map_err(|error| self.broken(&error))
+            }
+            _ => Err(self.broken(&broken)),
+        }
     }
 
     /// As [`Client::send`], for answers that come whole and soon.
@@ -162,4 +178,9 @@ impl Client {
     fn protocol(&self, message: impl Into<String>) -> ClientError {
         ClientError::Protocol { target: self.target.clone(), message: message.into() }
     }
+}
+
+fn only_looks(request: &RequestBuilder) -> bool {
+    let built = request.try_clone().and_then(|request| request.build().ok());
+    built.is_some_and(|request| *request.method() == Method::GET)
 }

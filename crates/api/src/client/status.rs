@@ -12,7 +12,7 @@ impl Client {
     /// Whether jobs are taken and can run. Not being ready is an answer, not an error.
     pub async fn readiness(&self) -> Result<Readiness> {
         let request = self.get("/readyz").timeout(super::CALL);
-        let answer = request.send().await.map_err(|error| self.broken(&error))?;
+        let answer = self.exchange(request).await?;
         self.decode(answer).await
     }
 

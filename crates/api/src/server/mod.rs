@@ -63,6 +63,7 @@ struct Context {
     engine: Arc<dyn Engine>,
     metrics: Metrics,
     limits: Limits,
+    pausing: CancellationToken,
     closing: CancellationToken,
     sessions: Arc<tokio::sync::Semaphore>,
 }
@@ -96,7 +97,20 @@ impl Api {
         let closing = CancellationToken::new();
         let metrics = Metrics::start(engine.as_ref(), closing.clone());
         let sessions = Arc::new(tokio::sync::Semaphore::new(limits.sessions));
-        Self { context: Context { engine, metrics, limits, closing, sessions } }
+        let pausing = CancellationToken::new();
+        Self { context: Context { engine, metrics, limits, pausing, closing, sessions } }
+    }
+
+    /// Takes no more connections: they wait for the next server of the same sockets. Those that are there are
+    /// answered, and told to come by another connection the next time. To be called a moment before
+    /// [`Api::close`], which ends them.
+    pub fn pause(&self) {
+        self.context.pausing.cancel();
+    }
+
+    /// Cancelled by [`Api::pause`].
+    pub fn pausing(&self) -> &CancellationToken {
+        &self.context.pausing
     }
 
     /// Ends followed streams and `exec` sessions and lets [`crate::listen::serve`] return.
@@ -109,17 +123,22 @@ impl Api {
         &self.context.closing
     }
 
+    fn bounds(&self) -> deadline::Bounds {
+        let Context { limits, pausing, closing, .. } = &self.context;
+        deadline::Bounds { limits: *limits, pausing: pausing.clone(), closing: closing.clone() }
+    }
+
     /// The whole router for one listener.
     pub fn router(&self, auth: Auth) -> Router {
         let (api, _) = routes().split_for_parts();
-        let limits = self.context.limits;
+        let bounds = self.bounds();
         api.route("/openapi.json", get(async || axum::Json(openapi())))
             // Before the layers, so that what does not exist is not told to strangers either.
             .fallback(no_route)
             .method_not_allowed_fallback(no_method)
             .with_state(self.context.clone())
-            .layer(DefaultBodyLimit::max(limits.body))
-            .layer(middleware::from_fn_with_state(limits, deadline::enforce))
+            .layer(DefaultBodyLimit::max(bounds.limits.body))
+            .layer(middleware::from_fn_with_state(bounds, deadline::enforce))
             .layer(middleware::from_fn_with_state(Arc::new(auth), auth::require))
     }
 
@@ -130,7 +149,7 @@ impl Api {
             .route("/healthz", get(status::healthz))
             .route("/readyz", get(status::readyz))
             .with_state(self.context.clone())
-            .layer(middleware::from_fn_with_state(self.context.limits, deadline::enforce))
+            .layer(middleware::from_fn_with_state(self.bounds(), deadline::enforce))
             .fallback(no_route)
     }
 }

@@ -350,7 +350,7 @@ pub async fn serve(limits: Limits) -> Server {
     let socket = dir.path().join("api.sock");
     let api = Api::new(fake.clone(), limits);
     let listener = listen::bind_unix(&socket, 0o660, None).await.unwrap();
-    let serving = tokio::spawn(listen::serve(listener, api.router(Auth::Socket), api.closing().clone()));
+    let serving = tokio::spawn(listen::serve(listener, api.router(Auth::Socket), api.clone()));
     let client = Client::new(Target::Socket(socket.clone()), None).unwrap();
     Server { fake, api, client, socket, serving, _dir: dir }
 }
@@ -369,7 +369,7 @@ pub async fn serve_tcp(token: Option<&str>) -> (Api, String) {
     let token = token.map(|token| Token::new(token).unwrap());
     let (listener, auth) = listen::bind_tcp("127.0.0.1:0".parse().unwrap(), token).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(listen::serve(listener, api.router(auth), api.closing().clone()));
+    tokio::spawn(listen::serve(listener, api.router(auth), api.clone()));
     (api, url)
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn start(config: &Config, api: &Api) -> anyhow::Result<Listener
     let group = config.api_socket_group.as_ref().map(fireactions_config::GroupName::as_str);
     let socket = listen::bind_unix(&path, config.api_socket_mode.0, group).await?;
     let mut tasks =
-        vec![tokio::spawn(listen::serve(socket, api.router(Auth::Socket), api.closing().clone()))];
+        vec![tokio::spawn(listen::serve(socket, api.router(Auth::Socket), api.clone()))];
     if let Some(address) = &config.bind_address {
         let token = match &config.api_token_file {
             Some(file) => {
@@ -45,14 +45,14 @@ pub(super) async fn start(config: &Config, api: &Api) -> anyhow::Result<Listener
             None => None,
         };
         let (tcp, auth) = listen::bind_tcp(address.0, token).await?;
-        tasks.push(tokio::spawn(listen::serve(tcp, api.router(auth), api.closing().clone())));
+        tasks.push(tokio::spawn(listen::serve(tcp, api.router(auth), api.clone())));
     }
     if config.metrics.enabled {
         let address = config.metrics.address.0;
         let tcp = tokio::net::TcpListener::bind(address)
             .await
             .with_context(|| format!("metrics.address {address} could not be bound"))?;
-        tasks.push(tokio::spawn(listen::serve(tcp, api.metrics_router(), api.closing().clone())));
+        tasks.push(tokio::spawn(listen::serve(tcp, api.metrics_router(), api.clone())));
     }
     Ok(Listeners { tasks, socket: path })
 }
