@@ -10,17 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fireactions_forge::local::{LocalConfig, LocalForge};
+use fireactions_guest_proto::{ExecRequest, Exit};
 use fireactions_image::{Images, ImagesConfig};
-use fireactions_machine::{Machinery, Parts, Settings};
+use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
-    Deadlines, Event, ImageRef, InitMode, JobSpec, JobState, KernelSpec, Label, MachineState, Machines,
-    NetworkPolicy, NewMachine, OnFailure, PoolName, PoolSpec, PullPolicy, Shape,
+    Deadlines, Event, FailureKind, ImageRef, InitMode, JobId, JobRecord, JobSpec, JobState, KernelSpec,
+    Label, MachineId, MachineState, Machines, NetworkPolicy, NewMachine, OnFailure, Phase, PoolName,
+    PoolSpec, PullPolicy, Shape,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
 use fireactions_testkit::busybox;
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tokio::sync::broadcast;
 
 fn pool() -> PoolSpec {
@@ -47,6 +51,7 @@ fn pool() -> PoolSpec {
 
 struct World {
     dir: tempfile::TempDir,
+    parts: Parts,
     machines: Machinery,
     forge: LocalForge,
     network: Network,
@@ -55,6 +60,10 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(pool()).await
+    }
+
+    async fn with(pool: PoolSpec) -> Self {
         let dir = tempfile::Builder::new().prefix("fam-").tempdir().unwrap();
         let at = |name: &str| {
             let path = dir.path().join(name);
@@ -86,11 +95,11 @@ impl World {
             agent,
             uid_base: 1_900_000_000,
             dns: vec![],
-            pools: BTreeMap::from([(pool().name, pool())]),
+            pools: BTreeMap::from([(pool.name.clone(), pool)]),
             console_max: 1 << 20,
             artifact_max: 1 << 30,
         };
-        let machines = Machinery::new(Parts {
+        let parts = Parts {
             store: store.clone(),
             images,
             network: network.clone(),
@@ -98,8 +107,9 @@ impl World {
             forge: Arc::new(forge.clone()),
             events,
             settings: Arc::new(settings),
-        });
-        Self { dir, machines, forge, network, store }
+        };
+        let machines = Machinery::new(parts.clone());
+        Self { dir, parts, machines, forge, network, store }
     }
 
     async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
@@ -109,6 +119,36 @@ impl World {
             }
         });
         assert!(waited.await.is_ok(), "waited for {what}: {:?}", self.machines.views());
+    }
+
+    /// Another server takes over; in between `away` happens.
+    async fn replaced(&mut self, away: impl AsyncFnOnce(&Self)) -> Recovered {
+        self.machines.detach().await;
+        away(self).await;
+        self.machines = Machinery::new(self.parts.clone());
+        self.machines.recover().await.unwrap()
+    }
+
+    async fn output(&self, job: &JobId) -> String {
+        let (log, _) = self.store.log(job).read(0).await.unwrap();
+        String::from_utf8(log.iter().flat_map(|record| record.data.clone()).collect()).unwrap()
+    }
+
+    async fn job(&self, job: &JobId) -> JobRecord {
+        self.forge.get(job).await.unwrap().unwrap()
+    }
+
+    async fn until_output(&self, job: &JobId, text: &str) {
+        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+            while !self.output(job).await.contains(text) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "waited for {text:?}: {:?}", self.job(job).await);
+    }
+
+    fn state(&self, id: &MachineId) -> Option<MachineState> {
+        self.machines.view(id).map(|view| view.state)
     }
 
     async fn assert_nothing_left(&self) {
@@ -165,6 +205,119 @@ fn a_ready_machine_retires_and_a_busy_one_does_not() {
         world.until("ready", |w| w.machines.view(&id).is_some_and(|m| m.state == MachineState::Ready)).await;
         world.machines.retire(&id, "a test").await.unwrap();
         world.until("the end", |w| w.machines.view(&id).is_none()).await;
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn a_running_job_goes_on_under_the_next_server() {
+    in_namespace(|| async {
+        let mut world = World::new().await;
+        let text = "echo one; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo two; exit 7";
+        let job = world.forge.submit(script(text), vec![]).await.unwrap().id;
+        let id = world.machines.create(new()).await.unwrap();
+        world.until_output(&job, "one").await;
+        let pid = world.machines.view(&id).unwrap().pid;
+
+        let recovered = world.replaced(async |_| {}).await;
+        assert_eq!(
+            (&recovered.adopted, &recovered.undone, &recovered.strays),
+            (&vec![id.clone()], &vec![], &vec![])
+        );
+        assert_eq!(world.machines.view(&id).unwrap().pid, pid);
+        world.until("the agent", |w| w.machines.link(&id).is_some()).await;
+        assert!(world.machines.retire(&id, "a test").await.is_err(), "it has a job");
+        let (link, _) = world.machines.link(&id).unwrap();
+        link.put_file("/tmp/go", 0o644, 0, &b""[..]).await.unwrap();
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        let job = world.job(&job).await;
+        assert_eq!((job.state, job.exit_code(), job.attempt), (JobState::Failed, Some(7), 1), "{job:?}");
+        assert_eq!(world.output(&job.id).await, "one\ntwo\n");
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn a_job_that_ended_while_no_server_was_there_is_told_whole() {
+    in_namespace(|| async {
+        let mut world = World::new().await;
+        let text = "echo one; sleep 2; echo two; seq 1 20000; exit 3";
+        let job = world.forge.submit(script(text), vec![]).await.unwrap().id;
+        let id = world.machines.create(new()).await.unwrap();
+        world.until_output(&job, "one").await;
+        let away = async |_: &World| tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(world.replaced(away).await.adopted, [id.clone()]);
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        let job = world.job(&job).await;
+        assert_eq!((job.state, job.exit_code(), job.attempt), (JobState::Failed, Some(3), 1), "{job:?}");
+        let whole: String = ["one".into(), "two".into()]
+            .into_iter()
+            .chain((1..=20_000).map(|n| n.to_string()))
+            .map(|line: String| line + "\n")
+            .collect();
+        assert!(world.output(&job.id).await == whole, "the output is not whole, or not exactly once");
+        let took = Duration::from_micros(job.phases[&Phase::Job]);
+        assert!(
+            took < Duration::from_secs(5),
+            "the job's own time, not the time until somebody looked: {took:?}"
+        );
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn an_idle_machine_is_adopted_and_one_without_its_vmm_is_not() {
+    in_namespace(|| async {
+        let mut world = World::new().await;
+        let (idle, dead) =
+            (world.machines.create(new()).await.unwrap(), world.machines.create(new()).await.unwrap());
+        for id in [&idle, &dead] {
+            world.until("ready", |w| w.state(id) == Some(MachineState::Ready)).await;
+        }
+        let pid = world.machines.view(&dead).unwrap().pid.unwrap();
+        let recovered = world
+            .replaced(async |_| {
+                nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            })
+            .await;
+        assert_eq!((recovered.adopted, recovered.undone), (vec![idle.clone()], vec![dead]));
+        let job = world.forge.submit(script("echo hello"), vec![]).await.unwrap().id;
+        world.until("the machine's end", |w| w.machines.view(&idle).is_none()).await;
+        assert_eq!(world.job(&job).await.state, JobState::Succeeded);
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn the_machine_of_a_failed_job_is_held_over_a_restart_until_its_time_is_over() {
+    in_namespace(|| async {
+        let on_failure = OnFailure::Hold { for_: Duration::from_secs(12), max: 1 };
+        let mut world = World::with(PoolSpec { on_failure, ..pool() }).await;
+        let job = world.forge.submit(script("echo broken; exit 1"), vec![]).await.unwrap().id;
+        let id = world.machines.create(new()).await.unwrap();
+        world.until("held", |w| w.state(&id) == Some(MachineState::Held)).await;
+        assert_eq!(world.job(&job).await.state, JobState::Failed, "the forge does not wait for that");
+        // There is room for one.
+        let other = world.forge.submit(script("exit 1"), vec![]).await.unwrap().id;
+        let second = world.machines.create(new()).await.unwrap();
+        world.until("the second's end", |w| w.machines.view(&second).is_none()).await;
+        assert_eq!(world.job(&other).await.state, JobState::Failed);
+
+        assert_eq!(world.replaced(async |_| {}).await.adopted, [id.clone()]);
+        let view = world.machines.view(&id).unwrap();
+        assert_eq!((view.state, view.failure.unwrap().kind), (MachineState::Held, FailureKind::Job));
+        let (link, _) = world.machines.link(&id).expect("it can be looked into");
+        let request = ExecRequest {
+            argv: vec!["true".into()],
+            env: vec![],
+            user: String::new(),
+            workdir: String::new(),
+            tty: None,
+        };
+        let mut exec = link.exec(request).await.unwrap();
+        assert_eq!(exec.output.exit().await.unwrap(), Exit::Code(0));
+        world.until("its time is over", |w| w.machines.view(&id).is_none()).await;
         world.assert_nothing_left().await;
     });
 }
