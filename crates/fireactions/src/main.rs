@@ -1,6 +1,8 @@
 //! `fireactions`: the server and its command line in one executable.
 
 mod cli;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod server;
 
 use std::process::ExitCode;
@@ -15,6 +17,8 @@ fn main() -> ExitCode {
             return cli::edge::report(&anyhow::Error::new(error).context("the runtime cannot be started"));
         }
     };
+    #[cfg(feature = "failpoints")]
+    failpoints::arm();
     let ended = runtime.block_on(async {
         match cli.command {
             cli::Command::Server(args) => server::run(args).await.map(|()| ExitCode::SUCCESS),

@@ -246,7 +246,7 @@ fn a_job_that_ended_while_no_server_was_there_is_told_whole() {
         let id = world.machines.create(new()).await.unwrap();
         world.until_output(&job, "one").await;
         let away = async |_: &World| tokio::time::sleep(Duration::from_secs(6)).await;
-        assert_eq!(world.replaced(away).await.adopted, [id.clone()]);
+        assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));
         world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
         let job = world.job(&job).await;
         assert_eq!((job.state, job.exit_code(), job.attempt), (JobState::Failed, Some(3), 1), "{job:?}");
@@ -304,7 +304,7 @@ fn the_machine_of_a_failed_job_is_held_over_a_restart_until_its_time_is_over() {
         world.until("the second's end", |w| w.machines.view(&second).is_none()).await;
         assert_eq!(world.job(&other).await.state, JobState::Failed);
 
-        assert_eq!(world.replaced(async |_| {}).await.adopted, [id.clone()]);
+        assert_eq!(world.replaced(async |_| {}).await.adopted, std::slice::from_ref(&id));
         let view = world.machines.view(&id).unwrap();
         assert_eq!((view.state, view.failure.unwrap().kind), (MachineState::Held, FailureKind::Job));
         let (link, _) = world.machines.link(&id).expect("it can be looked into");
