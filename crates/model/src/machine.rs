@@ -80,6 +80,8 @@ pub enum Step {
     /// The image is being made ready and pinned.
     Image,
     /// Run directory, scratch disk, tap, address and rules are being made.
+    // What a version before wrote between the two; undoing from here undoes it.
+    #[serde(alias = "scratch")]
     Net,
     /// The VMM process is being started.
     Spawn,

@@ -8,6 +8,7 @@
 //!              └── cancel ─▶ Cancelled
 //! ```
 
+use fail::fail_point;
 use fireactions_model::{
     JobId, JobRecord, JobSpec, JobState, MachineId, Outcome, Phase, PhaseTimes, PoolName, Release, Report,
     RetryPolicy,
@@ -101,6 +102,7 @@ impl Store {
         max_queued: u32,
     ) -> Result<JobRecord, StoreError> {
         files.settle().await?;
+        fail_point!("store::insert-staged");
         let (id, spec) = (id.clone(), to_json("spec", spec)?);
         self.write(move |mut tx| {
             let queued: u32 = tx
@@ -123,9 +125,11 @@ impl Store {
             let record = tell(&mut tx, &id)?;
             // The closure owns the files: they go when it is dropped unrun. A failing commit is left to the sweep.
             files.keep();
+            fail_point!("store::insert-before-commit");
             Ok(record)
         })
         .await
+        .inspect(|_| fail_point!("store::insert-after-commit"))
     }
 
     /// One job.
@@ -220,9 +224,11 @@ impl Store {
                     "INSERT INTO attempts (job, attempt, machine, pool, assigned_at) VALUES (?, ?, ?, ?, ?)",
                 )?
                 .execute(params![seq_column(seq)?, attempt, machine.as_str(), pool.as_str(), at])?;
+            fail_point!("store::bind-before-commit");
             Ok(Bind::Bound(Box::new(tell(&mut tx, &job)?)))
         })
         .await
+        .inspect(|_| fail_point!("store::bind-after-commit"))
     }
 
     /// The job's program runs. Repeating it changes nothing.
@@ -243,9 +249,11 @@ impl Store {
             tx.db
                 .prepare_cached("UPDATE attempts SET started_at = ?2 WHERE machine = ?1")?
                 .execute(params![machine.as_str(), at])?;
+            fail_point!("store::start-before-commit");
             tell(&mut tx, &job)
         })
         .await
+        .inspect(|_| fail_point!("store::start-after-commit"))
     }
 
     /// Adds the times of phases that ended after the job did (its machine's teardown). Nothing happens when the job
@@ -331,9 +339,11 @@ impl Store {
                     report.autopsy.as_ref().map(|autopsy| to_json("autopsy", autopsy)).transpose()?,
                 ])?;
             let record = Box::new(tell(&mut tx, &job)?);
+            fail_point!("store::finish-before-commit");
             Ok(if requeued { Finish::Requeued(record) } else { Finish::Final(record) })
         })
         .await
+        .inspect(|_| fail_point!("store::finish-after-commit"))
     }
 
     /// Cancels a job: a queued one is final at once, one with a machine is marked for it, a final one stays.
@@ -365,9 +375,11 @@ impl Store {
                     .prepare_cached("UPDATE jobs SET cancel_requested = 1, reason = ?2 WHERE seq = ?1")?
                     .execute(params![seq, why])?;
             }
+            fail_point!("store::cancel-before-commit");
             tell(&mut tx, &job)
         })
         .await
+        .inspect(|_| fail_point!("store::cancel-after-commit"))
     }
 
     /// The machine leaves: when no job is bound to it, none ever will be.
@@ -408,6 +420,7 @@ impl Store {
                 Ok(gone)
             })
             .await?;
+        fail_point!("store::offline-purge-between");
         self.remove_job_files(gone.clone()).await?;
         Ok(gone)
     }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use fail::fail_point;
 use rusqlite::Connection;
 
 use crate::StoreError;
@@ -40,6 +41,7 @@ fn apply(db: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), St
             .map_err(StoreError::sql("write its version"))?;
         tx.commit().map_err(StoreError::sql("commit a migration"))?;
         tracing::info!(version = next, "state database migrated");
+        fail_point!("store::offline-migrate-between");
     }
     Ok(())
 }

@@ -187,6 +187,8 @@ async fn version_1_is_read_whole() {
     assert_eq!(store.machines().await.unwrap(), [first_machine()]);
     let journal = [
         JournalEntry { step: Step::Created, detail: Value::Null, at: at(0) },
+        // Then still a step of its own.
+        JournalEntry { step: Step::Net, detail: Value::Null, at: at(400_000) },
         JournalEntry { step: Step::Spawn, detail: json!({"uid": 900_003}), at: at(500_000) },
     ];
     assert_eq!(store.journal_of(&vm(1)).await.unwrap(), journal);
