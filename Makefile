@@ -9,6 +9,9 @@ export FIREACTIONS_KERNEL_DIR ?= $(FIREACTIONS_CACHE)/kernel
 # docker-registry, unpacked there by `make setup`, for the tests.
 export PATH := $(FIREACTIONS_CACHE)/tools/usr/bin:$(PATH):/usr/sbin:/sbin
 
+# Tests kill the server at its fail points; no release is built with them.
+TESTED := --workspace --locked --features fireactions/failpoints
+
 .PHONY: help setup build agent standin demo test lint e2e bench fuzz doc clean
 
 help: ## Show the targets.
@@ -31,16 +34,16 @@ demo: setup build ## Run real jobs, each in its own microVM, and prove that noth
 	scripts/demo
 
 test: setup lint agent standin ## The whole test suite, real microVMs included.
-	cargo test --workspace --locked --no-run
-	scripts/as-root cargo test --workspace --locked
+	cargo test $(TESTED) --no-run
+	scripts/as-root cargo test $(TESTED)
 
 e2e: setup agent standin ## Only the end-to-end tests.
-	cargo test --locked -p fireactions --test e2e --no-run
-	scripts/as-root cargo test --locked -p fireactions --test e2e
+	cargo test $(TESTED) --test e2e --no-run
+	scripts/as-root cargo test $(TESTED) --test e2e
 
 lint: ## Format, clippy and dependency rules.
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy $(TESTED) --all-targets -- -D warnings
 	scripts/check-dependencies
 
 bench: ## Measure; prints a table, writes target/bench.json.

@@ -19,4 +19,11 @@ mod pools;
 mod restart;
 mod standin;
 mod stored_images;
+#[cfg(feature = "failpoints")]
+mod walk;
 mod world;
+
+#[cfg(not(feature = "failpoints"))]
+#[test]
+#[ignore = "the walk over the fail points needs --features fireactions/failpoints, as `make test` has it"]
+fn killed_at_every_fail_point_the_server_loses_nothing_and_leaves_nothing() {}

@@ -120,25 +120,50 @@ impl World {
 
     /// Starts the server (again) and waits until it is ready.
     pub(crate) fn boot(&mut self) {
+        self.spawn_server(&[]);
+        assert!(self.ready(), "the server ended at its start\n{}", self.log());
+    }
+
+    /// Starts a server that kills itself when it comes to a fail point; waits until it is ready, or dead.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn boot_until(&mut self, point: &str) {
+        self.spawn_server(&[("FIREACTIONS_KILL_AT", point)]);
+        self.ready();
+    }
+
+    /// Waits for the death of a server that was started to die.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn server_died(&mut self, point: &str) {
+        let status = self.server_ended(BOOT);
+        assert_eq!(status.signal(), Some(9), "the server did not come to {point}\n{}", self.log());
+    }
+
+    fn spawn_server(&mut self, environment: &[(&str, &str)]) {
         let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
         let child = self
             .namespace
             .command("setpriv")
-            // A test that is killed takes its server along; that ends its machines.
+            // A test that is killed takes its server along.
             .args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_fireactions"), "server", "--config"])
             .arg(self.path("config.yaml"))
+            .envs(environment.iter().copied())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .expect("nsenter (util-linux) is needed");
         self.server = Some(child);
+    }
+
+    /// Waits until the server answers: true; or has ended: false.
+    fn ready(&mut self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             if self.cli(&["pools", "list", "--json"]).status.success() {
-                return;
+                return true;
             }
-            let ended = self.server.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "the server ended at its start: {ended:?}\n{}", self.log());
+            if self.server.as_mut().unwrap().try_wait().unwrap().is_some() {
+                return false;
+            }
             assert!(Instant::now() < deadline, "the server is not ready after 30 s\n{}", self.log());
             std::thread::sleep(Duration::from_millis(100));
         }

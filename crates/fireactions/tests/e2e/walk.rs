@@ -1,0 +1,204 @@
+//! The walk over every fail point: the server is killed with SIGKILL exactly there, the next one starts, and the world
+//! must be as if nothing had happened: every job ends once, in its first attempt, with its whole output, and nothing
+//! is left that no machine owns.
+//!
+//! The points are read from the sources, so that a new one is walked without being listed here, and one that no
+//! scenario reaches is a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use fireactions_model::Step;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::world::{BOOT, Setup, UNTIL_TOLD, World, pool, text};
+
+/// Points that the server does not come by in a job's life; tests of the store itself kill a process there.
+const IN_THE_STORE: &str = "store::offline-";
+
+/// What the server does when it is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Scenario {
+    /// A job with a file comes in, runs, prints, fails; its machine is held for a second.
+    Job,
+    /// A running job is cancelled.
+    Cancel,
+    /// A server starts after another was killed with a machine that runs a job, an idle one, and one whose VMM died.
+    Start,
+}
+
+impl Scenario {
+    fn of(point: &str) -> Self {
+        if point.contains("recover") {
+            Self::Start
+        } else if point.contains("cancel") {
+            Self::Cancel
+        } else {
+            Self::Job
+        }
+    }
+}
+
+#[test]
+fn killed_at_every_fail_point_the_server_loses_nothing_and_leaves_nothing() {
+    let todo: Mutex<Vec<String>> = Mutex::new(points().into_iter().rev().collect());
+    assert!(todo.lock().unwrap().len() > 30, "the points were not found: {todo:?}");
+    let walked = Mutex::new(BTreeMap::new());
+    // Two servers at once, each with its own namespace, as everywhere in these tests.
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut world = world();
+                loop {
+                    let Some(point) = todo.lock().unwrap().pop() else { break };
+                    walk(&mut world, &point);
+                    *walked.lock().unwrap().entry(Scenario::of(&point)).or_insert(0) += 1;
+                }
+                world.boot();
+                world.finish();
+            });
+        }
+    });
+    println!("walked: {:?}", walked.lock().unwrap());
+}
+
+/// Every fail point of the crates that the server is made of.
+fn points() -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = Step::ALL
+        .into_iter()
+        // The row's first step is written with the row.
+        .filter(|step| *step != Step::Created)
+        .flat_map(|step| ["before", "after"].map(|side| format!("machine::{}-{side}", step.as_str())))
+        .collect();
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for part in ["machine", "store", "forge", "pool", "fireactions"] {
+        sources(&crates.join(part).join("src"), &mut |source| {
+            let literals = source.split("fail_point!(\"").skip(1);
+            found.extend(literals.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        });
+    }
+    found.retain(|point| !point.starts_with(IN_THE_STORE));
+    found
+}
+
+fn sources(directory: &Path, read: &mut impl FnMut(&str)) {
+    for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            sources(&entry.path(), read);
+        } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
+            read(&std::fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+}
+
+fn world() -> World {
+    let hold = "    on_failure: {hold: {for: 1s, max: 2}}\n";
+    let pools = pool("default", 0, 3, hold) + &pool("warm", 0, 1, "");
+    let mut world = World::start(Setup { pools, ..Setup::default() });
+    world.signal_server(Signal::SIGTERM);
+    assert!(world.server_ended(Duration::from_secs(60)).success(), "{}", world.log());
+    std::fs::write(world.path("input"), "given\n").unwrap();
+    world
+}
+
+/// One point: killed there, started again, looked at, and stopped.
+fn walk(world: &mut World, point: &str) {
+    println!("walk: {point} ({:?})", Scenario::of(point));
+    let jobs = match Scenario::of(point) {
+        Scenario::Job => in_a_job(world, point),
+        Scenario::Cancel => in_a_cancellation(world, point),
+        Scenario::Start => at_a_start(world, point),
+    };
+    for (id, expected) in jobs {
+        let job = world.wait_job(&id, &["succeeded", "failed", "cancelled", "lost", "timed_out"], BOOT);
+        let log = text(&world.cli(&["jobs", "logs", &id]).stdout);
+        assert_eq!(
+            (job["state"].as_str().unwrap(), job["attempt"].as_u64().unwrap(), log.as_str()),
+            (expected.state, expected.attempt, expected.log),
+            "killed at {point}: {job}\n{}",
+            world.log()
+        );
+    }
+    assert!(world.cli(&["pools", "pause", "warm"]).status.success());
+    world.wait(BOOT, &format!("the machines to be gone after {point}"), || world.machines().is_empty().then_some(()));
+    world.assert_no_machine_left();
+    assert!(world.cli(&["pools", "resume", "warm"]).status.success());
+    world.signal_server(Signal::SIGTERM);
+    assert!(world.server_ended(Duration::from_secs(60)).success(), "after {point}\n{}", world.log());
+    world.assert_nothing_left();
+}
+
+/// How a job must have ended.
+struct Expected {
+    state: &'static str,
+    attempt: u64,
+    log: &'static str,
+}
+
+const FAILED: Expected = Expected { state: "failed", attempt: 1, log: "given\nran\n" };
+
+fn in_a_job(world: &mut World, point: &str) -> Vec<(String, Expected)> {
+    world.boot_until(point);
+    let input = format!("{}:/input", world.path("input").display());
+    let args = ["run", "--detach", "--label", "default", "--copy", &input, "--"];
+    let script = ["sh", "-c", "cat /input; echo ran; exit 1"];
+    let submitted = world.cli(&[&args[..], &script].concat());
+    world.server_died(point);
+    world.boot();
+    // A submission that was not answered may have been taken or not, but never half; an answered one is there.
+    let taken: Vec<String> = world.json(&["jobs", "list", "--active"]).as_array().unwrap().iter().map(id).collect();
+    let all: Vec<String> = world.json(&["jobs", "list"]).as_array().unwrap().iter().map(id).collect();
+    if submitted.status.success() {
+        let job = text(&submitted.stdout).trim().to_owned();
+        assert!(all.contains(&job), "killed at {point}: an accepted job is lost\n{}", world.log());
+        return vec![(job, FAILED)];
+    }
+    taken.into_iter().map(|job| (job, FAILED)).collect()
+}
+
+fn in_a_cancellation(world: &mut World, point: &str) -> Vec<(String, Expected)> {
+    world.boot_until(point);
+    let job = world.submit(&["--label", "default"], UNTIL_TOLD);
+    world.wait_log(&job, "begun", BOOT);
+    let cancelled = world.cli(&["jobs", "cancel", &job]);
+    world.server_died(point);
+    world.boot();
+    if !cancelled.status.success() && world.job(&job)["cancel_requested"] == false {
+        // It was never taken, and its asker knows.
+        assert!(world.cli(&["jobs", "cancel", &job]).status.success());
+    }
+    vec![(job, Expected { state: "cancelled", attempt: 1, log: "begun\n" })]
+}
+
+fn at_a_start(world: &mut World, point: &str) -> Vec<(String, Expected)> {
+    world.boot();
+    assert!(world.cli(&["pools", "scale", "warm", "--min", "1"]).status.success());
+    let job = world.submit(&["--label", "default"], "echo begun; sleep 3; echo ended");
+    let lost = world.submit(&["--label", "default"], "echo begun; sleep 3; echo ended");
+    for job in [&job, &lost] {
+        world.wait_log(job, "begun", BOOT);
+    }
+    world.wait_ready("warm", 1);
+    assert!(world.cli(&["pools", "scale", "warm", "--min", "0"]).status.success());
+    let machines = world.machines();
+    world.signal_server(Signal::SIGKILL);
+    world.server_ended(Duration::from_secs(10));
+    for machine in machines.iter().filter(|machine| machine["job"] == *lost) {
+        kill(Pid::from_raw(i32::try_from(machine["pid"].as_i64().unwrap()).unwrap()), Signal::SIGKILL).unwrap();
+    }
+    world.boot_until(point);
+    world.server_died(point);
+    world.boot();
+    vec![
+        (job, Expected { state: "succeeded", attempt: 1, log: "begun\nended\n" }),
+        (lost, Expected { state: "succeeded", attempt: 2, log: "begun\nbegun\nended\n" }),
+    ]
+}
+
+fn id(job: &Value) -> String {
+    job["id"].as_str().unwrap().to_owned()
+}
