@@ -45,8 +45,13 @@ impl Scenario {
 
 #[test]
 fn killed_at_every_fail_point_the_server_loses_nothing_and_leaves_nothing() {
-    let todo: Mutex<Vec<String>> = Mutex::new(points().into_iter().rev().collect());
-    assert!(todo.lock().unwrap().len() > 30, "the points were not found: {todo:?}");
+    let mut all = points();
+    assert!(all.len() > 30, "the points were not found: {all:?}");
+    // For whoever looks into one of them.
+    if let Ok(only) = std::env::var("FIREACTIONS_WALK_ONLY") {
+        all.retain(|point| point.contains(&only));
+    }
+    let todo: Mutex<Vec<String>> = Mutex::new(all.into_iter().rev().collect());
     let walked = Mutex::new(BTreeMap::new());
     // Two servers at once, each with its own namespace, as everywhere in these tests.
     std::thread::scope(|scope| {
