@@ -1,20 +1,25 @@
 //! Machines: one task per microVM takes it from a journal row to a running job and back to nothing.
 //!
 //! ```text
-//!            create            boot             serve                    teardown
-//!  row ─▶ image scratch ─▶ VMM, agent says ─▶ forge binds work ─▶ power off, then every step
-//!         net spawn        hello, identity    run, output, end    undone in reverse; row gone
-//!            │                 │                  │                    ▲
-//!            └── failure ──────┴──── failure ─────┴────────────────────┘
+//!            create            boot             serve             hold         teardown
+//!  row ─▶ image scratch ─▶ VMM, agent says ─▶ forge binds ─▶ a failed ─▶ power off, then every
+//!         net spawn        hello, identity    work, output   one may     step undone in reverse;
+//!            │                 ▲    │         end told       stay        row gone
+//!            │                 │    │            │              ▲           ▲
+//!            └── failure ──────┼────┴── failure ─┴──────────────┴───────────┘
+//!                              │
+//!                 recover: a machine that an earlier server left goes on where its row says
 //! ```
 //!
 //! Invariants:
 //! - `Record::step` is durable before the effect that it names begins, and teardown undoes every
 //!   step whether or not its effect was reached: a crash between any two steps leaves only what
-//!   [`Machinery::recover`] finds by the row.
+//!   [`Machinery::recover`] finds by the row, or as a stray by its name.
 //! - Only the machine's own task changes its row. Others ask (retire) and look (views).
 //! - A machine with work is never retired; the forge's own word decides the race between the two.
+//! - A job's loss is told only once its VMM is dead: no job runs in two machines.
 //! - Nothing depends on `Drop`: a task that is aborted leaves a row behind, and the row is enough.
+//!   That is also how a server hands over: it ends its tasks wherever they are.
 
 mod autopsy;
 mod boot;
