@@ -1,6 +1,6 @@
 //! What a running QEMU is connected to in the server: its control socket, its console, its log.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +22,9 @@ const TAIL: u64 = 4096;
 /// Connecting anew to the control socket; whoever waits for it waits no longer.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
+/// An adopted VMM answers on its control socket in milliseconds, unless it is stopped: then it may yet go on.
+const ADOPT_DEADLINE: Duration = Duration::from_secs(60);
+
 /// How long the last words of a dead QEMU may take to be copied.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -40,11 +43,21 @@ pub(crate) struct QemuControl {
     log: Option<Log>,
     qmp: Mutex<Option<Qmp>>,
     pump: Mutex<Option<JoinHandle<()>>>,
+    /// Looks for the control socket of an adopted machine.
+    connecting: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl QemuControl {
     pub(crate) fn new(id: MachineId, cgroups: Cgroups, files: Files, log: Option<Log>) -> Self {
-        Self { id, cgroups, files, log, qmp: Mutex::default(), pump: Mutex::default() }
+        Self {
+            id,
+            cgroups,
+            files,
+            log,
+            qmp: Mutex::default(),
+            pump: Mutex::default(),
+            connecting: Mutex::default(),
+        }
     }
 
     pub(crate) fn attach_qmp(&self, qmp: Qmp) {
@@ -55,6 +68,20 @@ impl QemuControl {
     pub(crate) fn attach_console(&self, Console { socket, file }: Console) {
         let pump = tokio::spawn(console::pump(socket, file));
         *self.pump.lock().unwrap_or_else(PoisonError::into_inner) = Some(pump);
+    }
+
+    /// Connects to the control socket after a restart of the server. Without it the machine is still watched and killed.
+    pub(crate) fn resume_qmp(control: &Arc<Self>) {
+        let found = Arc::clone(control);
+        let connecting = tokio::spawn(async move {
+            match Qmp::connect(&found.files.qmp, ADOPT_DEADLINE).await {
+                Ok(qmp) => found.attach_qmp(qmp),
+                Err(error) => {
+                    tracing::warn!(machine = %found.id, %error, "adopted without its control socket")
+                }
+            }
+        });
+        *control.connecting.lock().unwrap_or_else(PoisonError::into_inner) = Some(connecting);
     }
 
     /// Goes on copying after a restart of the server. A console that cannot be had is no reason not to adopt.
@@ -136,6 +163,9 @@ impl Control for QemuControl {
     }
 
     fn release(&self) {
+        if let Some(connecting) = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            connecting.abort();
+        }
         self.qmp.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(pump) = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take() {
             pump.abort();

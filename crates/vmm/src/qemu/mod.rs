@@ -62,9 +62,6 @@ impl QemuConfig {
 /// ten seconds.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The control socket of an adopted machine. Without it the machine is still watched and killed.
-const ADOPT_DEADLINE: Duration = Duration::from_secs(3);
-
 /// How long a process may take to go after SIGKILL.
 const SWEEP_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -290,10 +287,8 @@ impl Vmm for Qemu {
         let log = Log::of(record.pid).ok();
         let control = Arc::new(QemuControl::new(id.clone(), self.cgroups.clone(), files.clone(), log));
         control.resume_console(console_max).await;
-        match Qmp::connect(&files.qmp, ADOPT_DEADLINE).await {
-            Ok(qmp) => control.attach_qmp(qmp),
-            Err(error) => tracing::warn!(machine = %id, %error, "adopted without its control socket"),
-        }
+        // Beside the rest: a VMM that is stopped or hangs must not hold up the start of the server.
+        QemuControl::resume_qmp(&control);
         let agent = AgentEndpoint::Dial(files.agent.clone());
         Ok(Some(Vm::watch(process, agent, files.console, control)))
     }
