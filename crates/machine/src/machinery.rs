@@ -149,7 +149,7 @@ impl Machinery {
         if row.state == MachineState::Held {
             lock(&self.inner.views.held).insert(id.clone(), row.pool.clone());
         }
-        let record = Record::new(store.clone(), events.clone(), Arc::clone(&self.inner.views), row, view);
+        let record = Record::new(store.clone(), events.clone(), Arc::clone(&self.inner.views), &row, view);
         let (asks, receiver) = mpsc::channel(ASK_QUEUE);
         let inner = Arc::clone(&self.inner);
         let task_id = id.clone();

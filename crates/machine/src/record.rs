@@ -21,7 +21,7 @@ pub(crate) struct Record {
     store: Store,
     events: broadcast::Sender<Event>,
     views: Arc<Views>,
-    row: MachineRow,
+    slot: u32,
     view: MachineView,
     mark: Instant,
     /// The forge has heard how the job went.
@@ -33,7 +33,7 @@ impl Record {
         store: Store,
         events: broadcast::Sender<Event>,
         views: Arc<Views>,
-        row: MachineRow,
+        row: &MachineRow,
         view: MachineView,
     ) -> Self {
         // The phase that an earlier server left unfinished began when the state was entered.
@@ -41,13 +41,13 @@ impl Record {
             Duration::try_from(jiff::Timestamp::now().duration_since(row.state_since)).unwrap_or_default();
         let now = Instant::now();
         let mark = now.checked_sub(age).unwrap_or(now);
-        let record = Self { store, events, views, row, view, mark, reported: false };
+        let record = Self { store, events, views, slot: row.slot, view, mark, reported: false };
         record.publish();
         record
     }
 
     pub(crate) fn id(&self) -> &MachineId {
-        &self.row.id
+        &self.view.id
     }
 
     /// How long the machine has been in its state, by the clock on the wall: it goes on while no server runs.
@@ -66,7 +66,7 @@ impl Record {
     }
 
     pub(crate) fn slot(&self) -> u32 {
-        self.row.slot
+        self.slot
     }
 
     pub(crate) fn view(&self) -> &MachineView {
@@ -80,7 +80,7 @@ impl Record {
         points::before(step);
         let row = self
             .store
-            .change_machine(&self.row.id, change)
+            .change_machine(&self.view.id, change)
             .await
             .map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))?;
         points::after(step);
@@ -110,7 +110,7 @@ impl Record {
 
     /// Whether the pool may hold one more machine; the place is this machine's then.
     pub(crate) fn may_hold(&self, max: u32) -> bool {
-        self.views.may_hold(&self.row.id, &self.row.pool, max)
+        self.views.may_hold(&self.view.id, &self.view.pool, max)
     }
 
     /// The machine is kept until then.
@@ -136,7 +136,7 @@ impl Record {
             ..Default::default()
         };
         if self.change(change).await.is_err() {
-            tracing::error!(machine = %self.row.id, "teardown could not be journaled; going on without");
+            tracing::error!(machine = %self.view.id, "teardown could not be journaled; going on without");
             self.view.failure = failure;
             self.view.step = Step::Teardown;
             self.view.state = MachineState::Stopping;
@@ -147,7 +147,7 @@ impl Record {
 
     /// The VMM process runs.
     pub(crate) async fn process(&mut self, vm: &Vm) -> Result<(), End> {
-        self.views.runs(&self.row.id, vm.clone());
+        self.views.runs(&self.view.id, vm.clone());
         let process = Some((vm.process().pid, vm.process().start_ticks));
         self.change(MachineChange { step: Some(intent(Step::Spawned)), process, ..Default::default() }).await
     }
@@ -167,12 +167,12 @@ impl Record {
 
     /// An earlier server's VMM process goes on.
     pub(crate) fn adopted(&self, vm: &Vm) {
-        self.views.runs(&self.row.id, vm.clone());
+        self.views.runs(&self.view.id, vm.clone());
     }
 
     /// The guest is up: others may talk to its agent.
     pub(crate) fn linked(&self, link: Link, image: ImageConfig) {
-        self.views.linked(&self.row.id, link, image);
+        self.views.linked(&self.view.id, link, image);
     }
 
     /// Ends a phase that began when the last one ended.
@@ -191,7 +191,7 @@ impl Record {
     pub(crate) fn phase_took(&mut self, phase: Phase, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.view.phases.insert(phase, micros);
-        let pool = self.row.pool.clone();
+        let pool = self.view.pool.clone();
         // Nobody listening is fine.
         let _ = self.events.send(Event::Phase { pool, phase, micros });
     }
@@ -202,9 +202,10 @@ impl Record {
 
     /// Removes the row: the machine's address, uid and id are free again.
     pub(crate) async fn remove(&self) -> Result<(), fireactions_store::StoreError> {
-        self.store.remove_machine(&self.row.id).await?;
-        self.views.remove(&self.row.id);
-        let _ = self.events.send(Event::MachineGone { id: self.row.id.clone(), pool: self.row.pool.clone() });
+        self.store.remove_machine(&self.view.id).await?;
+        self.views.remove(&self.view.id);
+        let _ =
+            self.events.send(Event::MachineGone { id: self.view.id.clone(), pool: self.view.pool.clone() });
         Ok(())
     }
 
