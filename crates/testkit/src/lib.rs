@@ -1,6 +1,7 @@
 //! What tests share: fakes for what cannot run in a test, and inputs that more than one crate needs.
 
 pub mod busybox;
+pub mod corpus;
 pub mod forge;
 pub mod machines;
 pub mod program;

@@ -9,11 +9,11 @@ use tokio::time::{sleep, timeout};
 
 use super::endpoint::{Endpoint, Meeting};
 use super::error::LinkError;
-use super::judge;
-use super::state::{Connected, Packet, QUEUE, Shared};
-use crate::frame::{self, Frame, Kind};
-use crate::limits::{MAX_BODY, MAX_STALE, PING_AFTER, SILENCE};
-use crate::{Decoder, GuestMsg, HostMsg, OLDEST_VERSION, VERSION};
+use super::inbound::Inbound;
+use super::state::{Packet, QUEUE, Shared};
+use crate::frame::{self, Kind};
+use crate::limits::{MAX_BODY, PING_AFTER, SILENCE};
+use crate::{HostMsg, OLDEST_VERSION, VERSION};
 
 /// First and longest pause between two connections.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -83,80 +83,33 @@ async fn read(
     packets: mpsc::Sender<Packet>,
     mut reader: impl AsyncRead + Unpin,
 ) -> Result<(), Cut> {
-    let mut decoder = Decoder::new(MAX_BODY);
+    let mut inbound = Inbound::new(shared, nonce, packets.clone());
     let mut buffer = vec![0; MAX_BODY];
-    let mut stale = 0usize;
-    let mut greeted = false;
-    let mut silent = Duration::ZERO;
+    // Whole frames are signs of life; bytes are not, or a guest could drip one now and then for ever.
+    let mut heard = tokio::time::Instant::now();
     loop {
         let count = match timeout(PING_AFTER, reader.read(&mut buffer)).await {
             Ok(count) => count?,
-            Err(_) if !greeted => continue, // still booting
+            Err(_) if !inbound.greeted() => continue, // still booting
             Err(_) => {
-                silent += PING_AFTER;
-                if silent >= SILENCE {
-                    return Err(Cut::Lost);
-                }
                 // A full queue means that the guest does not read either; silence will tell.
                 let _ =
                     serde_json::to_vec(&HostMsg::Ping).map(|ping| packets.try_send(Packet::Control(ping)));
+                if heard.elapsed() >= SILENCE {
+                    return Err(Cut::Lost);
+                }
                 continue;
             }
         };
         if count == 0 {
             return Err(Cut::Lost);
         }
-        silent = Duration::ZERO;
-        let mut rest = &buffer[..count];
-        if !greeted {
-            stale += count;
-        }
-        while let Some(decoded) = decoder.next(&mut rest) {
-            if greeted {
-                let frame = decoded.map_err(|error| fatal(error.to_string()))?;
-                if frame.nonce != nonce {
-                    return Err(fatal("a frame of another session".to_owned()));
-                }
-                let judged = shared.update(|state| judge::frame(state, &frame, &shared.machine));
-                judged.map_err(fatal)?;
-            } else if let Some(message) = decoded.ok().filter(|frame| frame.nonce == nonce) {
-                greet(shared, &message, packets.clone())?;
-                greeted = true;
-            }
-        }
-        if !greeted && stale > MAX_STALE {
-            return Err(fatal(format!("{MAX_STALE} bytes without an answer to the greeting")));
+        if inbound.take(&buffer[..count]).map_err(Cut::Fatal)? {
+            heard = tokio::time::Instant::now();
+        } else if inbound.greeted() && heard.elapsed() >= SILENCE {
+            return Err(Cut::Lost);
         }
     }
-}
-
-fn fatal(rule: String) -> Cut {
-    Cut::Fatal(LinkError::Protocol(rule))
-}
-
-/// Judges the answer to the greeting and opens the session.
-fn greet(shared: &Shared, frame: &Frame, packets: mpsc::Sender<Packet>) -> Result<(), Cut> {
-    let hello = match serde_json::from_slice(&frame.body) {
-        Ok(GuestMsg::Hello(hello)) if frame.kind == Kind::Control => hello,
-        _ => return Err(fatal("a first frame that is no greeting".to_owned())),
-    };
-    if !(OLDEST_VERSION..=VERSION).contains(&hello.version) {
-        return Err(Cut::Fatal(LinkError::Version { oldest: OLDEST_VERSION, newest: VERSION }));
-    }
-    shared
-        .update(|state| {
-            judge::hello(state, hello)?;
-            state.session += 1;
-            state.next_stream = 1;
-            state.grace = 0;
-            state.connected = Some(Connected { session: state.session, packets });
-            state.lost = None;
-            Ok(())
-        })
-        .map_err(fatal)?;
-    // An acknowledgement may have been lost with the last connection.
-    shared.due.notify_one();
-    Ok(())
 }
 
 async fn write(
@@ -188,7 +141,7 @@ async fn write(
 }
 
 /// Adds acknowledgements and resets, whatever has become of them since they were announced.
-fn due(shared: &Shared, nonce: u64, out: &mut Vec<u8>) {
+pub(super) fn due(shared: &Shared, nonce: u64, out: &mut Vec<u8>) {
     let mut state = shared.lock();
     if state.connected.is_none() {
         return;
@@ -206,5 +159,51 @@ fn due(shared: &Shared, nonce: u64, out: &mut Vec<u8>) {
         {
             frame::write_credit(out, nonce, *id, consumed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Decoder, GuestHello, GuestMsg, GuestState};
+
+    /// Greets and then sends the beginning of a frame, one byte a second.
+    async fn drip(mut guest: tokio::io::DuplexStream) {
+        let mut bytes = vec![0; 4096];
+        let count = guest.read(&mut bytes).await.unwrap();
+        let nonce = Decoder::new(4096).next(&mut &bytes[..count]).unwrap().unwrap().nonce;
+        let hello = GuestHello {
+            version: 1,
+            agent_version: String::new(),
+            boot_us: 0,
+            kernel: String::new(),
+            state: GuestState::Idle,
+        };
+        let mut wire = Vec::new();
+        frame::write_control(&mut wire, nonce, &GuestMsg::Hello(hello));
+        guest.write_all(&wire).await.unwrap();
+        while guest.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dripping_guest_is_a_silent_one() {
+        let shared = Shared::new("m".to_owned());
+        let (host, guest) = tokio::io::duplex(1 << 16);
+        let (reader, writer) = tokio::io::split(host);
+        let since = tokio::time::Instant::now();
+        let ((cut, lasted), ()) = tokio::join!(
+            async {
+                let cut = serve(&shared, reader, writer).await;
+                assert_eq!(shared.lock().session, 1, "it had greeted");
+                (cut, since.elapsed())
+            },
+            async {
+                let _ = timeout(SILENCE * 4, drip(guest)).await;
+            }
+        );
+        assert!(matches!(cut, Cut::Lost));
+        assert!((SILENCE..SILENCE + PING_AFTER).contains(&lasted), "{lasted:?}");
     }
 }

@@ -43,6 +43,19 @@ pub(super) enum Progress {
     },
 }
 
+impl Progress {
+    /// Rises with every step.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Idle => 0,
+            Self::Configured => 1,
+            Self::Running { .. } => 2,
+            Self::Exited { .. } => 3,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct JobIn {
     pub(super) progress: Progress,

@@ -45,9 +45,9 @@ impl Rate {
 
 /// Judges the first words of a session and takes over what they say.
 pub(super) fn hello(state: &mut State, mut hello: GuestHello) -> Result<(), Fault> {
-    for (what, text) in [("agent version", &hello.agent_version), ("kernel release", &hello.kernel)] {
+    for (what, text) in [("an agent version", &hello.agent_version), ("a kernel release", &hello.kernel)] {
         if text.len() > MAX_NAME || text.chars().any(char::is_control) {
-            return Err(format!("an {what} that is too long or has control characters"));
+            return Err(format!("{what} that is too long or has control characters"));
         }
     }
     let job = &mut state.job;

@@ -35,6 +35,12 @@ impl Link {
         Link { _owner: Arc::new(Owner(Arc::clone(&shared))), shared }
     }
 
+    /// A link without a task behind it.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn over(shared: &Arc<Shared>) -> Link {
+        Link { _owner: Arc::new(Owner(Arc::clone(shared))), shared: Arc::clone(shared) }
+    }
+
     /// What the agent said at the start of the latest session; waits for the first.
     pub async fn hello(&self) -> Result<GuestHello, LinkError> {
         self.shared

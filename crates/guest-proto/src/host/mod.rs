@@ -6,6 +6,10 @@ mod endpoint;
 mod error;
 mod exec;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
+mod inbound;
 mod job;
 mod judge;
 mod link;
