@@ -3,7 +3,6 @@
 //! Calls that wait while a commit is synced to disk share the next commit: each runs in its own savepoint, so
 //! that one's failure undoes only itself, and all are answered after the one sync.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,8 @@ use fireactions_model::JobRecord;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{StoreError, files, schema};
+use crate::dir::{self, Lock};
+use crate::{StoreError, check, files, schema};
 
 /// Calls waiting for a thread; more wait in the callers.
 const QUEUE: usize = 256;
@@ -129,19 +129,25 @@ impl Thread {
     }
 }
 
-/// Opens the database for writing, brings its schema up to date and starts the thread. `lock` is held until
-/// the connection is closed.
-pub(crate) fn writer(path: &Path, lock: File, jobs: &Path) -> Result<Thread, StoreError> {
-    let mut db = Connection::open(path).map_err(StoreError::sql("open"))?;
+/// Checks the database, opens it for writing, brings its schema up to date and starts the thread. `lock` is held
+/// until the connection is closed.
+pub(crate) fn writer(path: &Path, lock: Lock, jobs: &Path) -> Result<Thread, StoreError> {
+    let mut db = check::open(path, lock.unclean)?;
     configure(&db)?;
     // FULL until a batch says otherwise: a commit is on the disk (fsync of the write-ahead log) before its caller
-    // hears of it.
+    // hears of it. What is deleted is overwritten: a page that is in no table any more holds no old row that a
+    // rebuild could take for a living one.
     db.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))
         .and_then(|()| db.pragma_update(None, "synchronous", "full"))
         .and_then(|()| db.pragma_update(None, "foreign_keys", true))
+        .and_then(|()| db.pragma_update_and_check(None, "secure_delete", true, |_| Ok(())))
         .map_err(StoreError::sql("be configured"))?;
     schema::migrate(&mut db, path)?;
     files::sweep(&db, jobs)?;
+    // A commit that changes nothing makes the write-ahead log; only then is it missed when it is gone.
+    db.pragma_update(None, "user_version", schema::known()).map_err(StoreError::sql("write its version"))?;
+    path.parent().map_or(Ok(()), dir::sync_dir)?;
+    lock.opened()?;
     spawn("store-writer", path, move |mut inbox| {
         let observer = Mutex::new(None);
         while let Some((batch, more)) = next_batch(&mut inbox, BATCH) {
@@ -149,6 +155,9 @@ pub(crate) fn writer(path: &Path, lock: File, jobs: &Path) -> Result<Thread, Sto
             if !more {
                 break;
             }
+        }
+        if let Err(error) = lock.closing() {
+            tracing::warn!(%error, "the next start will take this one's end for a crash");
         }
         // Closed first, unlocked next, and only then told: whoever waited may open it again.
         drop(db);
@@ -179,7 +188,7 @@ pub(crate) fn reader(path: &Path) -> Result<Thread, StoreError> {
     })
 }
 
-fn configure(db: &Connection) -> Result<(), StoreError> {
+pub(crate) fn configure(db: &Connection) -> Result<(), StoreError> {
     // Nobody else writes, but a person with `sqlite3` may hold a lock for a moment.
     db.busy_timeout(Duration::from_secs(5)).map_err(StoreError::sql("be configured"))?;
     db.set_prepared_statement_cache_capacity(64);

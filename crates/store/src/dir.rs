@@ -1,9 +1,9 @@
 //! The state directory: who may read it, and that one server at a time uses it.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -40,9 +40,22 @@ pub(crate) fn private_file(path: &Path) -> Result<(), StoreError> {
     file.set_permissions(Permissions::from_mode(0o600)).map_err(StoreError::io("restrict the mode of", path))
 }
 
-/// Takes the directory's lock, held for as long as the returned file is open (also over exec of children:
-/// the descriptor is close-on-exec). The kernel drops it with the process, however that ends.
-pub(crate) fn lock(dir: &Path) -> Result<File, StoreError> {
+/// The directory's lock. Its file says who holds it, and on a second line whether `state.db` is open: while it is, and
+/// after a server that did not end cleanly, commits may be in the write-ahead log only, and a log that is gone was
+/// taken away.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+    path: PathBuf,
+    /// The holder before did not close the database.
+    pub(crate) unclean: bool,
+}
+
+const OPEN: &str = "open";
+
+/// Takes the directory's lock, held for as long as the returned value lives (also over exec of children: the
+/// descriptor is close-on-exec). The kernel drops it with the process, however that ends.
+pub(crate) fn lock(dir: &Path) -> Result<Lock, StoreError> {
     let path = dir.join("lock");
     let mut file = OpenOptions::new()
         .read(true)
@@ -52,23 +65,56 @@ pub(crate) fn lock(dir: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(&path)
         .map_err(StoreError::io("open", &path))?;
+    let mut text = String::new();
+    // A courtesy, and a hint: without it a refusal is as firm.
+    let _ = (&mut file).take(64).read_to_string(&mut text);
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            // The pid is a courtesy: without it the refusal is as firm.
-            let _ = (&mut file).take(32).read_to_string(&mut text);
-            let holder = text
-                .trim()
-                .parse::<u32>()
-                .map_or_else(|_| "another process".to_owned(), |pid| format!("process {pid}"));
-            return Err(StoreError::Locked { dir: dir.to_owned(), holder });
+            return Err(StoreError::Locked { dir: dir.to_owned(), holder: holder(&text) });
         }
         Err(errno) => return Err(StoreError::io("lock", &path)(errno.into())),
     }
-    file.set_len(0).map_err(StoreError::io("write", &path))?;
-    writeln!(file, "{}", std::process::id()).map_err(StoreError::io("write", &path))?;
-    Ok(file)
+    let lock = Lock { file, path, unclean: text.lines().any(|line| line == OPEN) };
+    lock.write(lock.unclean)?;
+    Ok(lock)
+}
+
+/// Who wrote this into the lock, as people say it.
+fn holder(text: &str) -> String {
+    let Some(pid) = text.lines().next().and_then(|line| line.parse::<u32>().ok()) else {
+        return "another process".to_owned();
+    };
+    // Only the program's name: arguments are nobody's business here.
+    match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(name) => format!("process {pid} ({})", name.trim_end().escape_default()),
+        Err(_) => format!("process {pid}"),
+    }
+}
+
+impl Lock {
+    /// From now on commits may be in the write-ahead log only.
+    pub(crate) fn opened(&self) -> Result<(), StoreError> {
+        self.write(true)
+    }
+
+    /// The database is being closed in order.
+    pub(crate) fn closing(&self) -> Result<(), StoreError> {
+        self.write(false)
+    }
+
+    fn write(&self, open: bool) -> Result<(), StoreError> {
+        let mut text = format!("{}\n", std::process::id());
+        if open {
+            text += OPEN;
+            text += "\n";
+        }
+        // Written before it is cut: there is no moment at which an open database looks closed.
+        self.file
+            .write_all_at(text.as_bytes(), 0)
+            .and_then(|()| self.file.set_len(text.len() as u64))
+            .map_err(StoreError::io("write", &self.path))
+    }
 }
 
 /// Makes the names in `dir` durable.

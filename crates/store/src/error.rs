@@ -36,6 +36,18 @@ pub enum StoreError {
         /// What it says it is.
         found: i64,
     },
+    /// The database is damaged. Nothing was changed.
+    #[error(
+        "the state database {path} is damaged: {why}. Nothing was changed. With FILE, the server's configuration: \
+         'fireactions state check --config FILE' looks closer, 'fireactions state rebuild --config FILE' sets the \
+         damaged file aside and saves every row that can still be read"
+    )]
+    Corrupt {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A file operation failed.
     #[error("cannot {what} {path}: {source}")]
     Io {

@@ -1,9 +1,9 @@
 //! What operators want of the host as a whole; it holds over restarts and power loss.
 
 use jiff::Timestamp;
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Row};
 
-use crate::row::{now, time};
+use crate::row::{now, time_opt};
 use crate::{Store, StoreError};
 
 /// The host takes no work.
@@ -19,11 +19,11 @@ impl Store {
     /// Whether the host is drained.
     pub async fn drained(&self) -> Result<Option<Drained>, StoreError> {
         self.read(|db| {
-            db.prepare_cached("SELECT drained_at, drained_why FROM host WHERE drained_at IS NOT NULL")?
-                .query_row([], |row| Ok((time(row, "drained_at"), row.get("drained_why")?)))
+            db.prepare_cached("SELECT * FROM host")?
+                .query_row([], |row| Ok(read(row)))
                 .optional()?
-                .map(|(since, why)| Ok(Drained { since: since?, why }))
                 .transpose()
+                .map(Option::flatten)
         })
         .await
     }
@@ -45,4 +45,9 @@ impl Store {
         })
         .await
     }
+}
+
+pub(crate) fn read(row: &Row<'_>) -> Result<Option<Drained>, StoreError> {
+    let (since, why) = (time_opt(row, "drained_at")?, row.get("drained_why")?);
+    Ok(since.map(|since| Drained { since, why }))
 }

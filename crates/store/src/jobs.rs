@@ -512,7 +512,7 @@ fn get(db: &Connection, id: &JobId) -> Result<JobChange, StoreError> {
     find(db, id)?.ok_or_else(|| StoreError::NoJob(id.clone()))
 }
 
-fn read_change(row: &Row<'_>) -> Result<JobChange, StoreError> {
+pub(crate) fn read_change(row: &Row<'_>) -> Result<JobChange, StoreError> {
     Ok(JobChange {
         seq: number(row, "seq")?,
         job: JobRecord {

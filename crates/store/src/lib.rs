@@ -13,6 +13,7 @@
 //!
 //! `state.db` is plain SQLite; operators may read it with `sqlite3 -readonly`.
 
+mod check;
 mod counts;
 mod db;
 mod dir;
@@ -23,6 +24,7 @@ mod jobs;
 mod log;
 mod machines;
 mod pools;
+mod rebuild;
 mod row;
 mod schema;
 
@@ -32,6 +34,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+pub use check::{Checked, check};
 pub use db::{JobChange, JobObserver};
 pub use error::StoreError;
 pub use files::Staging;
@@ -40,6 +43,7 @@ pub use jobs::{Bind, Finish, JobFilter, Standing};
 pub use log::{JobLog, LogRecord, LogSource, LogTotals};
 pub use machines::{JournalEntry, MachineChange, MachineRow, NewMachineRow};
 pub use pools::PoolOverride;
+pub use rebuild::{Rebuilt, rebuild};
 
 use db::{Outlives, Thread, Tx};
 
@@ -78,8 +82,9 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store in `dir` with default options: makes what is absent, migrates, sweeps what a crash left.
-    /// Blocks shortly; meant for the start of a program. `Locked` when another process has it.
+    /// Opens the store in `dir` with default options: checks the database (for some seconds at most), makes what is
+    /// absent, migrates, sweeps what a crash left. Blocks; meant for the start of a program. `Locked` when another
+    /// process has it; `Corrupt`, `Foreign`, `TooNew` when the database is not to be worked on, which is then as it was.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_with(dir, StoreOptions::default())
     }
@@ -92,10 +97,8 @@ impl Store {
         let jobs = dir.join("jobs");
         dir::private_dir(&jobs)?;
         let path = dir.join("state.db");
-        dir::private_file(&path)?;
         let writer = db::writer(&path, lock, &jobs)?;
         let reader = db::reader(&path)?;
-        dir::sync_dir(&dir)?;
         let shared = Shared { dir, options, writer, reader, logs: log::Logs::default() };
         Ok(Self { shared: Arc::new(shared) })
     }

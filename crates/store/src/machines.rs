@@ -189,13 +189,7 @@ impl Store {
         self.read(move |db| {
             let mut query =
                 db.prepare_cached("SELECT step, detail, at FROM journal WHERE machine = ? ORDER BY seq")?;
-            collect(query.query([id.as_str()])?, |row| {
-                Ok(JournalEntry {
-                    step: name(row, "step")?,
-                    detail: json(row, "detail")?,
-                    at: time(row, "at")?,
-                })
-            })
+            collect(query.query([id.as_str()])?, read_journal)
         })
         .await
     }
@@ -298,7 +292,7 @@ fn get(db: &Connection, id: &MachineId) -> Result<MachineRow, StoreError> {
     find(db, id)?.ok_or_else(|| StoreError::NoMachine(id.clone()))
 }
 
-fn read(row: &Row<'_>) -> Result<MachineRow, StoreError> {
+pub(crate) fn read(row: &Row<'_>) -> Result<MachineRow, StoreError> {
     Ok(MachineRow {
         id: id(row, "id")?,
         pool: id(row, "pool")?,
@@ -317,4 +311,8 @@ fn read(row: &Row<'_>) -> Result<MachineRow, StoreError> {
         state_since: time(row, "state_since")?,
         held_until: time_opt(row, "held_until")?,
     })
+}
+
+pub(crate) fn read_journal(row: &Row<'_>) -> Result<JournalEntry, StoreError> {
+    Ok(JournalEntry { step: name(row, "step")?, detail: json(row, "detail")?, at: time(row, "at")? })
 }

@@ -1,7 +1,7 @@
 //! What operators changed about pools while the server ran; it holds over restarts.
 
 use fireactions_model::PoolName;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use crate::row::{collect, id, number_opt};
 use crate::{Store, StoreError};
@@ -46,11 +46,13 @@ impl Store {
     pub async fn pools(&self) -> Result<Vec<PoolOverride>, StoreError> {
         self.read(|db| {
             let mut query = db.prepare_cached("SELECT * FROM pools ORDER BY name")?;
-            collect(query.query([])?, |row| {
-                let (min, max) = (number_opt(row, "min")?, number_opt(row, "max")?);
-                Ok(PoolOverride { name: id(row, "name")?, paused: row.get("paused")?, scale: min.zip(max) })
-            })
+            collect(query.query([])?, read)
         })
         .await
     }
+}
+
+pub(crate) fn read(row: &Row<'_>) -> Result<PoolOverride, StoreError> {
+    let (min, max) = (number_opt(row, "min")?, number_opt(row, "max")?);
+    Ok(PoolOverride { name: id(row, "name")?, paused: row.get("paused")?, scale: min.zip(max) })
 }

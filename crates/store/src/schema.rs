@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// "fire" in ASCII: `file(1)` and we can tell our databases from others.
-const APPLICATION_ID: i64 = 0x6669_7265;
+pub(crate) const APPLICATION_ID: i64 = 0x6669_7265;
 
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
@@ -19,21 +19,69 @@ pub(crate) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError
     apply(db, path, MIGRATIONS)
 }
 
-fn apply(db: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), StoreError> {
-    let number = |db: &Connection, name: &str| {
+/// Makes the schema of this version in an empty database.
+pub(crate) fn make(db: &mut Connection, path: &Path, version: i64) -> Result<(), StoreError> {
+    let count = usize::try_from(version).unwrap_or(0).min(MIGRATIONS.len());
+    apply(db, path, &MIGRATIONS[..count])
+}
+
+/// The newest schema.
+pub(crate) fn known() -> i64 {
+    count(MIGRATIONS)
+}
+
+fn count(migrations: &[&str]) -> i64 {
+    i64::try_from(migrations.len()).unwrap_or(i64::MAX)
+}
+
+/// The schema that the database has; 0 for an empty one. `Foreign` and `TooNew` where it is not ours to touch.
+pub(crate) fn version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
+    version_of(db, path, MIGRATIONS)
+}
+
+/// Lets `look` see the database as it will be once it is migrated. Changes nothing.
+pub(crate) fn preview<T>(
+    db: &Connection,
+    path: &Path,
+    look: impl FnOnce(&Connection) -> T,
+) -> Result<T, StoreError> {
+    let version = version(db, path)?;
+    if version == known() {
+        return Ok(look(db));
+    }
+    let tx = db.unchecked_transaction().map_err(StoreError::sql("begin a migration"))?;
+    for (_, sql) in pending(version, MIGRATIONS) {
+        tx.execute_batch(sql).map_err(StoreError::sql("migrate its schema"))?;
+    }
+    let seen = look(&tx);
+    tx.rollback().map_err(StoreError::sql("undo the preview of a migration"))?;
+    Ok(seen)
+}
+
+fn pending<'a>(version: i64, migrations: &'a [&'a str]) -> impl Iterator<Item = (i64, &'a str)> {
+    (1_i64..).zip(migrations.iter().copied()).filter(move |(next, _)| *next > version)
+}
+
+fn version_of(db: &Connection, path: &Path, migrations: &[&str]) -> Result<i64, StoreError> {
+    let number = |name: &str| {
         db.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
             .map_err(StoreError::sql("read its own version"))
     };
-    let application = number(db, "application_id")?;
-    let version = number(db, "user_version")?;
-    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    let application = number("application_id")?;
+    let version = number("user_version")?;
     if application != APPLICATION_ID && (application != 0 || version != 0) {
         return Err(StoreError::Foreign { path: path.to_owned(), found: application });
     }
+    let known = count(migrations);
     if version > known {
         return Err(StoreError::TooNew { path: path.to_owned(), found: version, known });
     }
-    for (next, sql) in (1_i64..).zip(migrations).filter(|(next, _)| *next > version) {
+    Ok(version)
+}
+
+fn apply(db: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), StoreError> {
+    let version = version_of(db, path, migrations)?;
+    for (next, sql) in pending(version, migrations) {
         let tx = db.transaction().map_err(StoreError::sql("begin a migration"))?;
         tx.execute_batch(sql).map_err(StoreError::sql("migrate its schema"))?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)
