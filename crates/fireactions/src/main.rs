@@ -11,6 +11,11 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    // Before there are other threads, since it changes the environment.
+    let activation = match cli.command {
+        cli::Command::Server(_) => server::Activation::from_environment(),
+        _ => server::Activation::default(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -21,7 +26,7 @@ fn main() -> ExitCode {
     failpoints::arm();
     let ended = runtime.block_on(async {
         match cli.command {
-            cli::Command::Server(args) => server::run(args).await.map(|()| ExitCode::SUCCESS),
+            cli::Command::Server(args) => server::run(args, activation).await.map(|()| ExitCode::SUCCESS),
             command => cli::run(cli.connection, command).await,
         }
     });

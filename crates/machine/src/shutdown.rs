@@ -45,13 +45,19 @@ impl Machinery {
         self.views().len()
     }
 
-    /// Ends every machine's task where it is, for a handover: nothing is retired or undone, and the next server takes
-    /// over everything, idle machines too. What is just being made or undone is waited for, ten seconds at most.
-    pub async fn detach(&self) {
+    /// Takes no new machines and waits for those that are just being made or undone, ten seconds at most: what can be
+    /// done of a handover while everything else goes on.
+    pub async fn settle(&self) {
         self.close();
         let settled =
             |view: &MachineView| !matches!(view.state, MachineState::Creating | MachineState::Stopping);
         let _ = timeout_at(Instant::now() + SETTLE_DEADLINE, self.until_all(settled)).await;
+    }
+
+    /// Ends every machine's task where it is, for a handover: nothing is retired or undone, and the next server takes
+    /// over everything, idle machines too. [`Machinery::settle`] comes before.
+    pub async fn detach(&self) {
+        self.close();
         self.abandon().await;
         // A change of the rules goes on without the task that asked for it.
         self.parts().network.settled().await;

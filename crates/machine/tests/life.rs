@@ -123,6 +123,7 @@ impl World {
 
     /// Another server takes over; in between `away` happens.
     async fn replaced(&mut self, away: impl AsyncFnOnce(&Self)) -> Recovered {
+        self.machines.settle().await;
         self.machines.detach().await;
         away(self).await;
         self.machines = Machinery::new(self.parts.clone());

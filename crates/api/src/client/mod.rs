@@ -128,7 +128,7 @@ impl Client {
     /// Sends and waits for the head of an answer. A server that is replaced may end a kept connection in the moment
     /// in which a request is written to it; one that only looks is then sent once more, by a new connection.
     async fn exchange(&self, request: RequestBuilder) -> Result<Response> {
-        let again = request.try_clone().filter(|request| only_looks(request));
+        let again = request.try_clone().filter(only_looks);
         let broken = match request.send().await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,

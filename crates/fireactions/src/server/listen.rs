@@ -1,58 +1,135 @@
 //! The API's listeners.
 
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use anyhow::{Context, anyhow};
-use fireactions_api::{Api, Auth, Token, listen};
-use fireactions_config::Config;
+use anyhow::Context;
+use fireactions_api::{Api, Auth, listen};
+use fireactions_config::{Config, GroupName};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
+
+use super::sockets::{Name, Role, Sockets};
 
 /// Running listeners.
 pub(super) struct Listeners {
     tasks: Vec<JoinHandle<std::io::Result<()>>>,
-    socket: PathBuf,
 }
 
 impl Listeners {
-    /// Waits until every listener has ended (after `Api::close`), then removes the socket file.
+    /// Waits until every listener has ended (after `Api::close`).
     pub(super) async fn ended(self) {
         for task in self.tasks {
             if let Ok(Err(error)) = task.await {
                 tracing::warn!(%error, "an API listener ended badly");
             }
         }
-        let _ = std::fs::remove_file(&self.socket);
     }
 }
 
-pub(super) async fn start(config: &Config, api: &Api) -> anyhow::Result<Listeners> {
-    let path = config.api_socket.to_path_buf();
+/// The sockets that the configuration wants for its clients.
+pub(super) fn wanted(config: &Config) -> Vec<Name> {
+    let mut names = vec![Name::new(Role::Api, config.api_socket.display().to_string())];
+    names.extend(config.bind_address.map(|address| Name::new(Role::Tcp, address.0.to_string())));
+    if config.metrics.enabled {
+        names.push(Name::new(Role::Metrics, config.metrics.address.0.to_string()));
+    }
+    names
+}
+
+/// Binds those that are wanted and not among `have`.
+pub(super) async fn bind_missing(config: &Config, have: &[Name]) -> anyhow::Result<Sockets> {
+    let mut sockets = Sockets::default();
+    for name in wanted(config) {
+        if have.iter().any(|other| other.is_at(&name)) {
+            continue;
+        }
+        let (key, address) = match name.role {
+            Role::Tcp => ("bind_address", config.bind_address.map(|address| address.0)),
+            Role::Metrics => ("metrics.address", Some(config.metrics.address.0)),
+            _ => ("api_socket", None),
+        };
+        let socket: OwnedFd = match address {
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                bound
+                    .and_then(TcpListener::into_std)
+                    .with_context(|| format!("{key} {address} could not be bound"))?
+                    .into()
+            }
+            None => bind_api(config).await?,
+        };
+        sockets.add(name, socket);
+    }
+    Ok(sockets)
+}
+
+async fn bind_api(config: &Config) -> anyhow::Result<OwnedFd> {
+    let path: &Path = &config.api_socket;
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)
             .with_context(|| format!("directory {} could not be made", parent.display()))?;
     }
-    let group = config.api_socket_group.as_ref().map(fireactions_config::GroupName::as_str);
-    let socket = listen::bind_unix(&path, config.api_socket_mode.0, group).await?;
-    let mut tasks =
-        vec![tokio::spawn(listen::serve(socket, api.router(Auth::Socket), api.clone()))];
-    if let Some(address) = &config.bind_address {
-        let token = match &config.api_token_file {
-            Some(file) => {
-                let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-                let secret = file.read(directory.as_deref()).context("api_token_file")?;
-                Some(Token::new(secret.expose()).map_err(|e| anyhow!("api_token_file: {e}"))?)
-            }
-            None => None,
-        };
-        let (tcp, auth) = listen::bind_tcp(address.0, token).await?;
-        tasks.push(tokio::spawn(listen::serve(tcp, api.router(auth), api.clone())));
+    let socket = listen::bind_unix(path, config.api_socket_mode.0, group(config)).await?;
+    Ok(socket.into_std().context("api_socket")?.into())
+}
+
+/// Gives an API socket of an earlier server the mode and group that are configured now.
+pub(super) fn permit(config: &Config) -> anyhow::Result<()> {
+    Ok(listen::permit_unix(&config.api_socket, config.api_socket_mode.0, group(config))?)
+}
+
+fn group(config: &Config) -> Option<&str> {
+    config.api_socket_group.as_ref().map(GroupName::as_str)
+}
+
+/// Serves the API and the metrics from the sockets. `tcp` says who may come by the API's TCP address.
+pub(super) fn serve(sockets: &Sockets, tcp: Option<&Auth>, api: &Api) -> anyhow::Result<Listeners> {
+    let mut tasks = Vec::new();
+    if let Some(socket) = unix(sockets, Role::Api)? {
+        tasks.push(tokio::spawn(listen::serve(socket, api.router(Auth::Socket), api.clone())));
     }
-    if config.metrics.enabled {
-        let address = config.metrics.address.0;
-        let tcp = tokio::net::TcpListener::bind(address)
-            .await
-            .with_context(|| format!("metrics.address {address} could not be bound"))?;
-        tasks.push(tokio::spawn(listen::serve(tcp, api.metrics_router(), api.clone())));
+    if let (Some(socket), Some(auth)) = (stream(sockets, Role::Tcp)?, tcp) {
+        tasks.push(tokio::spawn(listen::serve(socket, api.router(auth.clone()), api.clone())));
     }
-    Ok(Listeners { tasks, socket: path })
+    if let Some(socket) = stream(sockets, Role::Metrics)? {
+        tasks.push(tokio::spawn(listen::serve(socket, api.metrics_router(), api.clone())));
+    }
+    Ok(Listeners { tasks })
+}
+
+/// The Unix socket for `role`, ready to accept.
+pub(super) fn unix(sockets: &Sockets, role: Role) -> anyhow::Result<Option<UnixListener>> {
+    let taken = || -> std::io::Result<Option<UnixListener>> {
+        let Some(socket) = sockets.duplicate(role)? else { return Ok(None) };
+        let socket = std::os::unix::net::UnixListener::from(socket);
+        socket.set_nonblocking(true)?;
+        UnixListener::from_std(socket).map(Some)
+    };
+    taken().with_context(|| format!("the {role:?} socket cannot be served"))
+}
+
+fn stream(sockets: &Sockets, role: Role) -> anyhow::Result<Option<TcpListener>> {
+    let taken = || -> std::io::Result<Option<TcpListener>> {
+        let Some(socket) = sockets.duplicate(role)? else { return Ok(None) };
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket).map(Some)
+    };
+    taken().with_context(|| format!("the {role:?} socket cannot be served"))
+}
+
+/// Binds the socket at which the next server asks for all others. Called with the state directory's lock held, so a
+/// file that is there is a dead server's.
+pub(super) fn bind_handover(path: &Path) -> anyhow::Result<(Name, OwnedFd)> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = || format!("the socket {} could not be made", path.display());
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(failed),
+        _ => {}
+    }
+    let socket = std::os::unix::net::UnixListener::bind(path).with_context(failed)?;
+    // The directory keeps others out already; the peer is asked for its user besides.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(failed)?;
+    Ok((Name::new(Role::Handover, path.display().to_string()), socket.into()))
 }

@@ -1,162 +1,221 @@
-//! `fireactions server`: the parts put together, started in order, and stopped in reverse.
+//! `fireactions server`: from its start to its end, over as many handovers as there are in between.
 
+mod activation;
 mod build;
 mod engine;
+mod handover;
 mod housekeeping;
 mod listen;
+mod live;
 mod logging;
+mod looked;
+mod notify;
 mod overrides;
+mod prepare;
+mod signals;
+mod sockets;
+mod successor;
+mod watchdog;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
-use fireactions_api::{Api, Limits, Version};
-use fireactions_config::{Config, Host};
-use fireactions_forge::local::{LocalConfig, LocalForge};
-use fireactions_machine::{Machinery, Parts};
-use fireactions_model::{Event, Forge, ShutdownMode};
-use fireactions_pool::{Budget, Controller};
-use fireactions_store::Store;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
+use fireactions_config::Host;
+use tokio::process::Child;
 
 use crate::cli::server::Args;
-use engine::ServerEngine;
+pub(crate) use activation::Activation;
+use handover::{Given, Predecessor};
+use live::{Live, Setup};
+use notify::{Manager, Notifier};
+use prepare::Preparation;
+use signals::{Asked, Signals};
+use sockets::{Name, Role, Sockets};
+use successor::Launcher;
+use watchdog::Watchdog;
 
-/// Events that a slow listener may be behind; one that is further behind misses some and is right again after the
-/// next event of the same thing.
-const EVENTS: usize = 4096;
-
-/// Runs the server until SIGTERM or SIGINT.
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+/// Runs the server until it is stopped or another one has taken over.
+pub(crate) async fn run(args: Args, activation: Activation) -> anyhow::Result<()> {
+    let began = Instant::now();
     let host = Host::detect();
     let loaded = fireactions_config::load_for(&args.config, &host)?;
-    let config = loaded.config;
+    let config = Arc::new(loaded.config);
     logging::start(config.effective_log_level(), config.log_format)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
-
-    // The lock first: nothing may be touched while another server runs on the same state.
-    let store = Store::open(&config.state_dir)?;
-    // Held until the process ends.
-    let _namespace = build::claim_namespace()?;
-    let places = build::Places::make(&config.state_dir)?;
-    let (events, _) = broadcast::channel::<Event>(EVENTS);
-    let images = build::images(&config, &places)?;
-    let network = build::network(&config).await?;
-    let settings = build::settings(&config, &places, &network)?;
-    let (vmm, accel) = build::vmm(&config, &settings).await?;
-    let forge = LocalForge::new(store.clone(), events.clone(), forge_settings(&config)).await?;
-
-    let machines = Machinery::new(Parts {
-        store: store.clone(),
-        images: images.clone(),
-        network: network.clone(),
-        vmm: Arc::clone(&vmm),
-        forge: Arc::new(forge.clone()),
-        events: events.clone(),
-        settings: Arc::new(settings),
-    });
-    let recovered =
-        machines.recover().await.map_err(anyhow::Error::msg).context(
-            "what an earlier server left could not be undone, and starting on top of it would leak",
-        )?;
-    if recovered != fireactions_machine::Recovered::default() {
-        tracing::info!(
-            adopted = recovered.adopted.len(),
-            undone = recovered.undone.len(),
-            strays = recovered.strays.len(),
-            "took over what an earlier server left"
-        );
-    }
-    forge.recover().await.context("jobs of an earlier server could not be sorted out")?;
-
-    let stopping = CancellationToken::new();
-    let budget = config.budget(&host);
-    let (saved, kept) =
-        overrides::load(&store).await.context("what operators changed on pools could not be read")?;
-    let controller = Controller::new(
-        Arc::new(forge.clone()) as Arc<dyn Forge>,
-        Arc::new(machines.clone()),
-        config.pools(),
-        Budget {
-            vcpus: budget.vcpus,
-            memory_mib: budget.memory_mib,
-            machine_overhead_mib: budget.machine_overhead_mib,
-        },
-    )
-    .with_overrides(&saved, kept);
-    let pools = controller.handle();
-    let controlling = tokio::spawn(controller.run(stopping.clone()));
-    let keeping = tokio::spawn(housekeeping::run(
-        forge.clone(),
-        images.clone(),
-        store.clone(),
-        config.images.unused_for.as_ref().map(|time| time.0),
-        stopping.clone(),
-    ));
-
-    // Rules are kept until the last machine is gone, so not only until `stopping`.
-    let network_done = CancellationToken::new();
-    let rules = tokio::spawn(housekeeping::keep_rules(network.clone(), network_done.clone()));
-
-    let engine = ServerEngine {
-        forge,
-        store: store.clone(),
-        machines: machines.clone(),
-        pools,
-        images,
-        events,
-        uploads: places.uploads.clone(),
-        version: Version {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            vmm: vmm.name().to_owned(),
-            accel: accel.why,
-            pid: std::process::id(),
-        },
-        stopping: stopping.clone(),
+    let launcher = Launcher::new().context("the server's own executable could not be found")?;
+    let signals = Signals::new()?;
+    let preparation = Preparation::begin(Arc::clone(&config));
+    let mut setup = Setup { host, config: Arc::clone(&config), preparation };
+    let start = Start::new(&mut setup, args.replace, activation).await;
+    let ended = match start {
+        Ok(start) => serve(&mut setup, start, signals, &launcher, began).await,
+        Err(error) => Err(error),
     };
-    let api = Api::new(Arc::new(engine), Limits::default());
-    let listeners = listen::start(&config, &api).await?;
-    tracing::info!(state = %places.state.display(), pools = config.pools.len(), "ready");
-
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-    }
-    stopping.cancel();
-    let _ = controlling.await;
-    let _ = keeping.await;
-    let left = tokio::select! {
-        left = machines.shutdown(ShutdownMode::Wait, config.shutdown.deadline.0) => left,
-        // A second signal: the operator does not want to wait.
-        _ = terminate.recv() => machines.shutdown(ShutdownMode::Kill, std::time::Duration::ZERO).await,
-        _ = interrupt.recv() => machines.shutdown(ShutdownMode::Kill, std::time::Duration::ZERO).await,
-    };
-    api.close();
-    listeners.ended().await;
-    network_done.cancel();
-    let _ = rules.await;
-    if left == 0 {
-        // With machines left, their taps still hang on the bridge.
-        network.remove().await.context("the machines' network could not be removed")?;
-    } else {
-        tracing::error!(machines = left, "stopped with machines not undone; the next start undoes them");
-    }
-    store.close().await;
-    tracing::info!("stopped");
-    Ok(())
+    setup.preparation.end().await;
+    ended
 }
 
-fn forge_settings(config: &Config) -> LocalConfig {
-    LocalConfig {
-        retry: config.local.retry(),
-        keep: config.local.keep.0,
-        keep_jobs: config.local.keep_jobs,
-        ..LocalConfig::default()
+/// What a server begins with.
+struct Start {
+    sockets: Sockets,
+    /// Sockets of the server before that this one does not want.
+    obsolete: Vec<Name>,
+    predecessor: Option<Predecessor>,
+    notifier: Notifier,
+}
+
+impl Start {
+    /// Takes over from a running server if that is wanted and there is one.
+    async fn new(setup: &mut Setup, replace: bool, activation: Activation) -> anyhow::Result<Self> {
+        let config = &setup.config;
+        let passed = activation.sockets(config);
+        let notifier = Notifier::new(Manager::from_environment());
+        let alone = Self { sockets: passed, obsolete: Vec::new(), predecessor: None, notifier };
+        if !replace {
+            return Ok(alone);
+        }
+        // All that can fail without the other server's help fails here, and that one has not noticed.
+        setup.preparation.get().await?;
+        let Some(offer) = handover::ask(&config.state_dir).await? else {
+            tracing::info!("no server to take over from; starting as usual");
+            return Ok(alone);
+        };
+        let bound = listen::bind_missing(config, offer.sockets()).await?;
+        let taken = offer.take().await;
+        let (mut sockets, manager, predecessor) = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                bound.remove();
+                return Err(error);
+            }
+        };
+        let mut wanted = listen::wanted(config);
+        wanted.extend(sockets.names().into_iter().filter(|name| is_internal(name.role)));
+        let obsolete = sockets.keep(&wanted);
+        sockets.extend(bound);
+        let notifier = Notifier::new(manager.or_else(|| alone.notifier.manager()));
+        Ok(Self { sockets, obsolete, predecessor: Some(predecessor), notifier })
+    }
+}
+
+fn is_internal(role: Role) -> bool {
+    matches!(role, Role::Handover | Role::Namespace)
+}
+
+/// Serves until the end, and again when a handover failed.
+async fn serve(
+    setup: &mut Setup,
+    start: Start,
+    mut signals: Signals,
+    launcher: &Launcher,
+    began: Instant,
+) -> anyhow::Result<()> {
+    let Start { mut sockets, mut obsolete, mut predecessor, notifier } = start;
+    let config = Arc::clone(&setup.config);
+    let watchdog = Watchdog::start(&notifier);
+    let mut taking_over = predecessor.is_some();
+    let mut began = began;
+    let mut told_to_stop = None;
+    loop {
+        let mut live = Live::start(setup, sockets, taking_over).await?;
+        let status = format!("{} pools", config.pools.len());
+        tracing::info!(
+            state = %config.state_dir.display(),
+            pools = config.pools.len(),
+            after_ms = began.elapsed().as_millis(),
+            "ready"
+        );
+        if let Some(predecessor) = predecessor.take() {
+            predecessor.ready().await;
+            obsolete.drain(..).for_each(|name| name.remove_file());
+        }
+        notifier.ready(&status);
+        watchdog.watch(Some(live.vitals(&config)));
+        let next = match told_to_stop.take() {
+            Some(signal) => Next::Stop(signal),
+            None => attend(&mut live, &mut signals, launcher, &notifier).await,
+        };
+        watchdog.watch(None);
+        let request = match next {
+            Next::HandOver(request) => request,
+            Next::Stop(signal) => {
+                let mode = config.shutdown.mode;
+                tracing::info!("{signal}: stopping, running jobs: {mode:?}");
+                notifier.stopping(&format!("stopping, running jobs: {mode:?}"));
+                return live.stop(&config, &mut signals, &notifier).await;
+            }
+        };
+        notifier.reloading();
+        let kept = live.let_go().await;
+        let given = request
+            .give(&kept, notifier.manager(), async { told_to_stop = Some(signals.stop().await) })
+            .await;
+        match given {
+            Given::Served { pid, farewell } => {
+                notifier.main_is(pid).await;
+                drop(farewell);
+                tracing::info!(pid, "a new server has taken over");
+                return Ok(());
+            }
+            Given::Back(why) => {
+                tracing::error!("the new server has not taken over ({why}); going on with the old one");
+                (sockets, taking_over, began) = (kept, true, Instant::now());
+            }
+        }
+    }
+}
+
+/// Why attending ended.
+enum Next {
+    Stop(&'static str),
+    HandOver(handover::Request),
+}
+
+/// Waits for signals and successors while everything runs.
+async fn attend(live: &mut Live, signals: &mut Signals, launcher: &Launcher, notifier: &Notifier) -> Next {
+    let mut successor: Option<Child> = None;
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop(signal) => return Next::Stop(signal),
+                Asked::Replace if successor.is_some() => tracing::info!("SIGHUP: a new server is starting already"),
+                Asked::Replace => successor = launch(launcher, notifier),
+            },
+            request = live.request() => return Next::HandOver(request),
+            status = ended(&mut successor) => {
+                successor = None;
+                tracing::error!("the new server ended before it took over ({status}); this one goes on");
+                notifier.ready("a new server could not be started; this one goes on");
+            }
+        }
+    }
+}
+
+fn launch(launcher: &Launcher, notifier: &Notifier) -> Option<Child> {
+    let program = launcher.program().display().to_string();
+    match launcher.start() {
+        Ok(child) => {
+            tracing::info!(program, pid = child.id(), "SIGHUP: starting a new server");
+            notifier.reloading();
+            Some(child)
+        }
+        Err(error) => {
+            tracing::error!(program, %error, "SIGHUP: no new server could be started; this one goes on");
+            None
+        }
+    }
+}
+
+/// Pends for ever without a child.
+async fn ended(child: &mut Option<Child>) -> String {
+    match child {
+        Some(child) => match child.wait().await {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        },
+        None => std::future::pending().await,
     }
 }

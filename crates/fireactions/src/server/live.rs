@@ -1,0 +1,341 @@
+//! A server's running parts: started in order, and stopped or handed over in reverse.
+//!
+//! The order is that of a crash at any moment: nothing that runs is touched before the state is ours, what runs is
+//! taken over before anything new is made, and clients are served when what they ask about is there. A failure on
+//! the way leaves machines as they are for the next start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use fireactions_api::{Api, Limits, Target, Version};
+use fireactions_config::{Config, Host};
+use fireactions_forge::local::LocalForge;
+use fireactions_image::Images;
+use fireactions_machine::{Machinery, Parts};
+use fireactions_model::{Event, Forge, Machines, ShutdownMode};
+use fireactions_net::Network;
+use fireactions_pool::{Budget, Controller};
+use fireactions_store::Store;
+use fireactions_vmm::Vmm;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::engine::ServerEngine;
+use super::listen::Listeners;
+use super::looked::{LastLook, Looked};
+use super::notify::Notifier;
+use super::prepare::Preparation;
+use super::signals::Signals;
+use super::sockets::{Role, Sockets};
+use super::watchdog::Vitals;
+use super::{build, handover, housekeeping, listen, overrides};
+
+/// Events that a slow listener may be behind; one that is further behind misses some and is right again after the
+/// next event of the same thing.
+const EVENTS: usize = 4096;
+/// Connections that were taken get this long to bring their first request before listeners close at a handover, and
+/// clients that ask again and again to come by a new connection.
+const LAST_REQUESTS: Duration = Duration::from_millis(200);
+/// The controller and the housekeeping end between two of their steps, each of which has a deadline below this.
+const TASK_END: Duration = Duration::from_secs(20);
+/// How much longer the service manager is asked to wait, again and again while jobs are waited for.
+const EXTENSION: Duration = Duration::from_secs(60);
+
+/// What parts are made from, time and again.
+pub(super) struct Setup {
+    pub(super) host: Host,
+    pub(super) config: Arc<Config>,
+    pub(super) preparation: Preparation,
+}
+
+/// The parts.
+pub(super) struct Live {
+    store: Store,
+    images: Images,
+    network: Network,
+    machines: Machinery,
+    last_look: LastLook,
+    api: Api,
+    listeners: Listeners,
+    /// Sockets by name, to be handed on.
+    sockets: Sockets,
+    /// Servers that want to take over.
+    requests: mpsc::Receiver<handover::Request>,
+    door: Option<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    rules: JoinHandle<()>,
+    /// No new work is taken; the tasks end.
+    stopping: CancellationToken,
+    /// The machines' rules need no more keeping.
+    network_done: CancellationToken,
+}
+
+impl Live {
+    /// Starts everything. With `taking_over`, the server before is just going, and what it still holds is waited for.
+    pub(super) async fn start(
+        setup: &mut Setup,
+        mut sockets: Sockets,
+        taking_over: bool,
+    ) -> anyhow::Result<Self> {
+        let Setup { host, config, preparation } = setup;
+        // The lock first: nothing may be touched while another server runs on the same state.
+        let store = build::store(config, taking_over).await?;
+        if !sockets.has(Role::Namespace) {
+            let (name, claim) = build::claim_namespace()?;
+            sockets.add(name, claim);
+        }
+        // Bound long before they are served: an address that is taken is told before any machine is touched, and
+        // clients that come early wait.
+        if sockets.names().iter().any(|name| name.role == Role::Api && name.ours) {
+            listen::permit(config)?;
+        }
+        sockets.extend(listen::bind_missing(config, &sockets.names()).await?);
+        if !sockets.has(Role::Handover) {
+            match listen::bind_handover(&config.state_dir.join(handover::SOCKET)) {
+                Ok((name, socket)) => sockets.add(name, socket),
+                Err(error) => tracing::warn!("`server --replace` will not work: {error:#}"),
+            }
+        }
+        let places = build::Places::of(&config.state_dir);
+        places.sweep()?;
+        let images = build::images(config, &places, taking_over).await?;
+        // A failed preparation waits for the network, which no cancellation must leave half-made.
+        let (network, prepared) = tokio::join!(build::network(config), preparation.get());
+        let (network, prepared) = (network?, prepared?);
+
+        let (events, _) = broadcast::channel::<Event>(EVENTS);
+        let forge = LocalForge::new(store.clone(), events.clone(), build::forge_settings(config)).await?;
+        let vmm = prepared.vmm();
+        let vmm_name = vmm.name().to_owned();
+        let machines = Machinery::new(Parts {
+            store: store.clone(),
+            images: images.clone(),
+            network: network.clone(),
+            vmm: Arc::new(vmm),
+            forge: Arc::new(forge.clone()),
+            events: events.clone(),
+            settings: Arc::clone(&prepared.settings),
+        });
+        recover(&machines, &forge).await?;
+
+        let stopping = CancellationToken::new();
+        let looked = Looked::new(machines.clone());
+        let last_look = looked.last();
+        let controller = controller(config, host, &store, &forge, looked).await?;
+        let pools = controller.handle();
+        let tasks = vec![
+            tokio::spawn(controller.run(stopping.clone())),
+            tokio::spawn(housekeeping::run(
+                forge.clone(),
+                images.clone(),
+                store.clone(),
+                config.images.unused_for.as_ref().map(|time| time.0),
+                stopping.clone(),
+            )),
+        ];
+        // Rules are kept until the last machine is gone, so not only until `stopping`.
+        let network_done = CancellationToken::new();
+        let rules = tokio::spawn(housekeeping::keep_rules(network.clone(), network_done.clone()));
+
+        let engine = ServerEngine {
+            forge,
+            store: store.clone(),
+            machines: machines.clone(),
+            pools,
+            images: images.clone(),
+            events,
+            uploads: places.uploads.clone(),
+            version: Version {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                vmm: vmm_name,
+                accel: prepared.accel.why.clone(),
+                pid: std::process::id(),
+            },
+            stopping: stopping.clone(),
+        };
+        let api = Api::new(Arc::new(engine), Limits::default());
+        let listeners = listen::serve(&sockets, prepared.tcp.as_ref(), &api)?;
+        let (sender, requests) = mpsc::channel(1);
+        let door = listen::unix(&sockets, Role::Handover)?.map(|socket| {
+            let state = config.state_dir.to_path_buf();
+            tokio::spawn(handover::answer(socket, state, sockets.names(), sender))
+        });
+        Ok(Self {
+            store,
+            images,
+            network,
+            machines,
+            last_look,
+            api,
+            listeners,
+            sockets,
+            requests,
+            door,
+            tasks,
+            rules,
+            stopping,
+            network_done,
+        })
+    }
+
+    /// The next server that wants to take over. Pends for ever when nobody can ask.
+    pub(super) async fn request(&mut self) -> handover::Request {
+        match self.requests.recv().await {
+            Some(request) => request,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What the watchdog looks at.
+    pub(super) fn vitals(&self, config: &Config) -> Vitals {
+        Vitals {
+            store: self.store.clone(),
+            last_look: self.last_look.clone(),
+            machines: self.machines.clone(),
+            api: Target::Socket(config.api_socket.to_path_buf()),
+        }
+    }
+
+    /// Lets go of everything for another server to take over: machines run on, jobs stay bound, clients wait. Gives
+    /// the sockets, in which they wait.
+    pub(super) async fn let_go(self) -> Sockets {
+        end(self.door.into_iter()).await;
+        // While everything else goes on.
+        self.machines.settle().await;
+        self.api.pause();
+        tokio::time::sleep(LAST_REQUESTS).await;
+        self.machines.detach().await;
+        self.api.close();
+        self.listeners.ended().await;
+        self.stopping.cancel();
+        self.network_done.cancel();
+        join(self.tasks.into_iter().chain([self.rules])).await;
+        self.images.close();
+        self.store.close().await;
+        self.sockets
+    }
+
+    /// The end without a successor, as `mode` says.
+    pub(super) async fn stop(
+        self,
+        config: &Config,
+        signals: &mut Signals,
+        notifier: &Notifier,
+    ) -> anyhow::Result<()> {
+        let mode = ShutdownMode::from(config.shutdown.mode);
+        self.stopping.cancel();
+        end(self.door.into_iter()).await;
+        join(self.tasks.into_iter()).await;
+        let left = machines_go(&self.machines, config, signals, notifier).await;
+        self.api.close();
+        self.listeners.ended().await;
+        self.network_done.cancel();
+        join([self.rules].into_iter()).await;
+        if left == 0 {
+            self.network.remove().await.context("the machines' network could not be removed")?;
+        }
+        self.images.close();
+        self.store.close().await;
+        self.sockets.remove();
+        match (left, mode) {
+            (0, _) => tracing::info!("stopped"),
+            (left, ShutdownMode::Leave | ShutdownMode::Wait) => tracing::info!(
+                machines = left,
+                "stopped; these machines run on, and the next start takes them over"
+            ),
+            // With machines left, their taps still hang on the bridge.
+            (left, ShutdownMode::Kill) => tracing::error!(
+                machines = left,
+                "stopped with machines not undone; the next start undoes them"
+            ),
+        }
+        Ok(())
+    }
+}
+
+/// Lets machines go as `shutdown.mode` says; a second signal ends the waiting. Returns how many are left.
+async fn machines_go(
+    machines: &Machinery,
+    config: &Config,
+    signals: &mut Signals,
+    notifier: &Notifier,
+) -> usize {
+    let mode = ShutdownMode::from(config.shutdown.mode);
+    let patience = async {
+        loop {
+            notifier.extend(EXTENSION);
+            tokio::time::sleep(EXTENSION / 3).await;
+        }
+    };
+    tokio::select! {
+        left = machines.shutdown(mode, config.shutdown.deadline.0) => left,
+        left = patience => left,
+        signal = signals.stop() => {
+            if mode == ShutdownMode::Wait {
+                tracing::info!("{signal} again: not waiting for running jobs; they run on");
+                machines.shutdown(ShutdownMode::Leave, Duration::ZERO).await
+            } else {
+                tracing::info!("{signal} again: what is not undone yet is left to the next start");
+                machines.detach().await;
+                machines.views().len()
+            }
+        },
+    }
+}
+
+/// Takes over what an earlier server left, first machines, then jobs.
+async fn recover(machines: &Machinery, forge: &LocalForge) -> anyhow::Result<()> {
+    let recovered =
+        machines.recover().await.map_err(anyhow::Error::msg).context(
+            "what an earlier server left could not be undone, and starting on top of it would leak",
+        )?;
+    if recovered != fireactions_machine::Recovered::default() {
+        tracing::info!(
+            adopted = recovered.adopted.len(),
+            undone = recovered.undone.len(),
+            strays = recovered.strays.len(),
+            "took over what an earlier server left"
+        );
+    }
+    forge.recover().await.context("jobs of an earlier server could not be sorted out")?;
+    Ok(())
+}
+
+async fn controller(
+    config: &Config,
+    host: &Host,
+    store: &Store,
+    forge: &LocalForge,
+    machines: Looked,
+) -> anyhow::Result<Controller> {
+    let (saved, kept) =
+        overrides::load(store).await.context("what operators changed on pools could not be read")?;
+    let budget = config.budget(host);
+    let budget = Budget {
+        vcpus: budget.vcpus,
+        memory_mib: budget.memory_mib,
+        machine_overhead_mib: budget.machine_overhead_mib,
+    };
+    let forge = Arc::new(forge.clone()) as Arc<dyn Forge>;
+    Ok(Controller::new(forge, Arc::new(machines), config.pools(), budget).with_overrides(&saved, kept))
+}
+
+/// Waits for tasks that were told to end; one that does not is ended where it is.
+async fn join(tasks: impl Iterator<Item = JoinHandle<()>>) {
+    for mut task in tasks {
+        if tokio::time::timeout(TASK_END, &mut task).await.is_err() {
+            tracing::warn!("a task of the server did not end in time");
+            end([task].into_iter()).await;
+        }
+    }
+}
+
+/// Ends tasks where they are.
+async fn end(tasks: impl Iterator<Item = JoinHandle<()>>) {
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
+}

@@ -1,0 +1,191 @@
+//! What a server needs before it touches anything: all of it can fail, none of it needs the state directory's lock.
+//! So a new server does this while the old one still serves, and a restarted one beside the opening of its state.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use fireactions_api::{Auth, Token, listen};
+use fireactions_config::{Accel as AccelSetting, Config, Driver};
+use fireactions_machine::Settings;
+use fireactions_model::PoolSpec;
+use fireactions_vmm::accel::{self, Accel, Choice};
+use fireactions_vmm::boot;
+use fireactions_vmm::qemu::{Qemu, QemuConfig};
+use tokio::task::JoinHandle;
+
+use super::build::Places;
+
+const QEMU_VERSION_DEADLINE: Duration = Duration::from_secs(10);
+
+/// All that was found and made.
+pub(super) struct Prepared {
+    pub(super) settings: Arc<Settings>,
+    /// The accelerator that this host can really use.
+    pub(super) accel: Choice,
+    /// Who may come by the API's TCP address.
+    pub(super) tcp: Option<Auth>,
+    qemu: QemuConfig,
+}
+
+impl Prepared {
+    /// A driver of its own for each start of the parts.
+    pub(super) fn vmm(&self) -> Qemu {
+        Qemu::new(self.qemu.clone())
+    }
+}
+
+/// The preparation, under way or done.
+pub(super) enum Preparation {
+    Running(JoinHandle<anyhow::Result<Prepared>>),
+    Done(Arc<Prepared>),
+    /// It failed, and its error was told.
+    Failed,
+}
+
+impl Preparation {
+    /// Begins it in a task of its own.
+    pub(super) fn begin(config: Arc<Config>) -> Self {
+        Self::Running(tokio::spawn(async move { prepare(&config).await }))
+    }
+
+    /// Its result, waited for.
+    pub(super) async fn get(&mut self) -> anyhow::Result<Arc<Prepared>> {
+        match std::mem::replace(self, Self::Failed) {
+            Self::Running(task) => {
+                let prepared = Arc::new(task.await.context("the preparation broke off")??);
+                *self = Self::Done(Arc::clone(&prepared));
+                Ok(prepared)
+            }
+            Self::Done(prepared) => {
+                *self = Self::Done(Arc::clone(&prepared));
+                Ok(prepared)
+            }
+            Self::Failed => bail!("the preparation has failed before"),
+        }
+    }
+
+    /// Ends it, whatever it is doing: a probe of the accelerator is a process.
+    pub(super) async fn end(self) {
+        if let Self::Running(task) = self {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
+    let places = Places::of(&config.state_dir);
+    places.make()?;
+    let settings = settings(config, &places)?;
+    let tcp = match &config.bind_address {
+        Some(address) => Some(listen::authority(address.0, token(config)?)?),
+        None => None,
+    };
+    let binary = config.vmm.qemu_binary.as_path().to_path_buf();
+    let ((), accel) = tokio::try_join!(must_run(&binary), accelerator(config, &settings, &binary))?;
+    let qemu = QemuConfig {
+        binary,
+        cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
+        ..QemuConfig::new(accel.clone())
+    };
+    Ok(Prepared { settings: Arc::new(settings), accel, tcp, qemu })
+}
+
+fn token(config: &Config) -> anyhow::Result<Option<Token>> {
+    let Some(file) = &config.api_token_file else { return Ok(None) };
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let secret = file.read(directory.as_deref()).context("api_token_file")?;
+    Ok(Some(Token::new(secret.expose()).map_err(|e| anyhow!("api_token_file: {e}"))?))
+}
+
+/// The guest kernel of pools that name none, its modules, and the agent: all there, or a clear error now rather
+/// than at the first machine.
+fn settings(config: &Config, places: &Places) -> anyhow::Result<Settings> {
+    let executable = std::env::current_exe().context("the server's own executable could not be found")?;
+    let agent = config.agent_beside(&executable);
+    if !agent.is_file() {
+        bail!(
+            "the guest agent {} is not there; build it with `make agent`, or set agent_path in the configuration",
+            agent.display()
+        );
+    }
+    let kernel = config.kernel.image.as_ref().map(|path| path.to_path_buf());
+    let pools: BTreeMap<_, PoolSpec> =
+        config.pools().into_iter().map(|pool| (pool.name.clone(), pool)).collect();
+    if kernel.is_none()
+        && let Some(pool) = pools.values().find(|pool| pool.kernel.image.is_none())
+    {
+        bail!(
+            "there is no guest kernel for pool '{}': set kernel.image, or firecracker.kernel_image_path in the pool \
+             (`scripts/fetch-kernel DIR` fetches Debian's cloud kernel)",
+            pool.name
+        );
+    }
+    Ok(Settings {
+        run_dir: places.run.clone(),
+        boot_dir: places.boot.clone(),
+        scratch_dir: places.scratch.clone(),
+        kernel: kernel.unwrap_or_default(),
+        modules: config.kernel.modules.as_ref().map(|path| path.to_path_buf()),
+        agent,
+        uid_base: config.vmm.uid_base,
+        dns: config.network.dns.clone(),
+        pools,
+        console_max: u64::from(config.vmm.console_max_kib) * 1024,
+        artifact_max: 4 << 30,
+    })
+}
+
+/// Makes the boot files and finds the accelerator that this host can really use with them.
+async fn accelerator(config: &Config, settings: &Settings, binary: &Path) -> anyhow::Result<Choice> {
+    if config.vmm.driver == Driver::Firecracker {
+        bail!("vmm.driver 'firecracker' is not there yet; use 'qemu'");
+    }
+    let want = match config.vmm.accel {
+        AccelSetting::Auto => Accel::Auto,
+        AccelSetting::Kvm => Accel::Kvm,
+        AccelSetting::Tcg => Accel::Tcg,
+    };
+    let (kernel, modules) = match settings
+        .pools
+        .values()
+        .find_map(|pool| pool.kernel.image.as_deref().map(|k| (k, pool.kernel.modules.as_deref())))
+    {
+        _ if !settings.kernel.as_os_str().is_empty() => {
+            (settings.kernel.as_path(), settings.modules.as_deref())
+        }
+        Some(pool) => pool,
+        None => {
+            return Err(anyhow!("no pool is configured, so there is nothing to run; add one under `pools:`"));
+        }
+    };
+    let boot = boot::prepare(&settings.boot_dir, kernel, modules, &settings.agent)
+        .await
+        .context("the guest's boot files could not be made")?;
+    if want == Accel::Kvm {
+        std::fs::File::options().read(true).write(true).open("/dev/kvm").context(
+            "vmm.accel is 'kvm' and /dev/kvm cannot be opened; load the kvm module, or use 'auto' or 'tcg'",
+        )?;
+    }
+    Ok(accel::choose(want, binary, &boot, &settings.boot_dir).await)
+}
+
+/// A server without its VMM would take jobs and lose them: that is said at the start.
+async fn must_run(qemu: &Path) -> anyhow::Result<()> {
+    let asked = tokio::process::Command::new(qemu).arg("--version").output();
+    let output = tokio::time::timeout(QEMU_VERSION_DEADLINE, asked)
+        .await
+        .map_err(|_| anyhow!("'{} --version' gave no answer in {QEMU_VERSION_DEADLINE:?}", qemu.display()))?
+        .with_context(|| {
+            let qemu = qemu.display();
+            format!("'{qemu}' cannot be run; install it (Debian: qemu-system-x86) or set vmm.qemu_binary")
+        })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("'{} --version' failed: {}", qemu.display(), said.trim());
+    }
+    Ok(())
+}
