@@ -93,11 +93,12 @@ pub fn rebuild(dir: &Path) -> Result<Rebuilt, StoreError> {
         dir::sync_dir(&jobs)?;
     }
     dir::sync_dir(dir)?;
+    // The new one needs no log.
+    lock.closing()?;
     fail_point!("store::offline-rebuild-before-rename");
     rename(&new, &path)?;
     fail_point!("store::offline-rebuild-after-rename");
     dir::sync_dir(dir)?;
-    lock.closing()?;
     Ok(Rebuilt { set_aside, jobs: refilled.saved_jobs.len(), machines: refilled.machines, lost })
 }
 
