@@ -269,5 +269,11 @@ fn run_all(
             changes.truncate(before);
         }
     }
-    db.execute_batch("COMMIT")
+    db.execute_batch("COMMIT")?;
+    #[cfg(test)]
+    tests::LAST.set(Some(outlives));
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;
