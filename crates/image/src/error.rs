@@ -23,7 +23,7 @@ pub enum ImageError {
     )]
     NotPresent(ImageRef),
     /// The source has no such image.
-    #[error("there is no image '{image}' at {at}: {why}")]
+    #[error("there is no image '{image}' at {at}: {}", plain(.why))]
     NotFound {
         /// As asked for.
         image: String,
@@ -34,8 +34,8 @@ pub enum ImageError {
     },
     /// The registry wants other credentials.
     #[error(
-        "{registry} refused access to '{image}': {why}; check the login for {registry} in Docker's config.json \
-         (docker login {registry})"
+        "{registry} refused access to '{image}': {}; check the login for {registry} in Docker's config.json \
+         (docker login {registry})", plain(.why)
     )]
     Denied {
         /// Host.
@@ -46,7 +46,7 @@ pub enum ImageError {
         why: String,
     },
     /// The registry could not be reached, or went on failing.
-    #[error("registry {registry} is out of reach: {why} (after {attempts} attempts)")]
+    #[error("registry {registry} is out of reach: {} (after {attempts} attempts)", plain(.why))]
     Unreachable {
         /// Host.
         registry: String,
@@ -58,7 +58,7 @@ pub enum ImageError {
         retry_after: Option<Duration>,
     },
     /// The registry answered something that is against the protocol.
-    #[error("registry {registry} broke the distribution protocol: {why}")]
+    #[error("registry {registry} broke the distribution protocol: {}", plain(.why))]
     Protocol {
         /// Host.
         registry: String,
@@ -78,10 +78,10 @@ pub enum ImageError {
         actual: Digest,
     },
     /// The image is well-formed but of a kind that cannot be used here.
-    #[error("the image cannot be used: {0}")]
+    #[error("the image cannot be used: {}", plain(.0))]
     Unsupported(String),
     /// The image's metadata or a layer is malformed or hostile.
-    #[error("the image is malformed: {0}")]
+    #[error("the image is malformed: {}", plain(.0))]
     Malformed(String),
     /// The image goes beyond a configured bound.
     #[error("the image is too large: {what} is more than {limit}; raise the limit if you trust the image")]
@@ -100,7 +100,7 @@ pub enum ImageError {
         dir: PathBuf,
     },
     /// `tar2sqfs` failed.
-    #[error("cannot make the squashfs: {0}")]
+    #[error("cannot make the squashfs: {}", plain(.0))]
     Squashfs(String),
     /// Credentials are configured but could not be read.
     #[error("cannot get credentials for {registry}: {why}")]
@@ -138,6 +138,28 @@ pub enum ImageError {
     /// A defect of ours.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// Longest part of a message that an image or a registry may bring, in characters.
+const MAX_SHOWN: usize = 1000;
+
+/// Text with words of an image or a registry in it, for a terminal: no control characters, no direction marks, and not
+/// too long.
+fn plain(text: &str) -> String {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+    };
+    let show = |c: char| match c {
+        '\n' => ' ',
+        c if odd(c) => '\u{fffd}',
+        c => c,
+    };
+    let mut shown: String = text.chars().take(MAX_SHOWN).map(show).collect();
+    if text.chars().nth(MAX_SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 impl ImageError {

@@ -7,20 +7,18 @@
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use fireactions_model::Digest;
 use sha2::{Digest as _, Sha256};
 
+use crate::ImageError;
 use crate::blob::{Blob, verify};
+use crate::budget::Budget;
 use crate::cancel::Cancel;
 use crate::manifest::to_digest;
 use crate::tarread::{Entry, TarReader, unwrap_io};
-use crate::{ImageError, Limits};
 
-/// What an entry costs in memory besides its texts, here and in the tree.
-const ENTRY_COST: usize = 256;
 /// Buffers between the decompressing thread and its reader: enough to overlap, small enough to forget.
 const BUFFER: usize = 256 << 10;
 const BUFFERS: usize = 4;
@@ -28,39 +26,6 @@ const BUFFERS: usize = 4;
 const BOMB_FLOOR: u64 = 1 << 30;
 /// Largest zstd window accepted, as a power of two: 128 MiB, what `zstd --ultra -22` makes.
 const ZSTD_WINDOW_LOG: u32 = 27;
-
-/// What one image has used up, shared by all scans of it.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    limits: Limits,
-    uncompressed: AtomicU64,
-    entries: AtomicU64,
-    metadata: AtomicU64,
-}
-
-impl Budget {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        let zero = AtomicU64::default;
-        Arc::new(Self { limits, uncompressed: zero(), entries: zero(), metadata: zero() })
-    }
-
-    fn take(counter: &AtomicU64, amount: u64, limit: u64, what: &'static str) -> Result<(), ImageError> {
-        let before = counter.fetch_add(amount, Ordering::Relaxed);
-        if before.saturating_add(amount) > limit { Err(ImageError::TooLarge { what, limit }) } else { Ok(()) }
-    }
-
-    fn entry(&self, entry: &Entry) -> Result<(), ImageError> {
-        Self::take(&self.entries, 1, self.limits.entries, "the number of its files")?;
-        let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let bytes = (entry.path.len() + entry.link.len() + xattrs + ENTRY_COST) as u64;
-        Self::take(
-            &self.metadata,
-            bytes,
-            self.limits.metadata_bytes,
-            "its file names and attributes in bytes",
-        )
-    }
-}
 
 /// Decompressed bytes with their bounds.
 struct Bounded<R> {
@@ -78,9 +43,7 @@ impl<R: Read> Read for Bounded<R> {
         self.done += n as u64;
         if let Some(budget) = &self.budget {
             let limits = &budget.limits;
-            let what = "its uncompressed size in bytes";
-            Budget::take(&budget.uncompressed, n as u64, limits.uncompressed_bytes, what)
-                .map_err(io::Error::other)?;
+            budget.uncompressed(n).map_err(io::Error::other)?;
             if self.done > BOMB_FLOOR && self.done / limits.expansion > self.compressed {
                 return Err(io::Error::other(ImageError::malformed(format!(
                     "a layer of {} bytes unpacks to more than {} times its size: a decompression bomb",

@@ -21,6 +21,13 @@ struct Index {
     manifests: Vec<Descriptor>,
 }
 
+/// What the `index.json` of the layout at `path` lists.
+pub(crate) fn parse_index(bytes: &[u8], path: &Path) -> Result<Vec<Descriptor>, ImageError> {
+    let index: Index = serde_json::from_slice(bytes)
+        .map_err(|e| ImageError::malformed(format!("{}/index.json is not valid: {e}", path.display())))?;
+    Ok(index.manifests)
+}
+
 /// An opened layout.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -66,11 +73,9 @@ impl Layout {
     /// The descriptor that `select` means, from `index.json`.
     pub(crate) fn select(&self, select: &Select, image: &str) -> Result<Descriptor, ImageError> {
         let bytes = self.document("index.json")?;
-        let index: Index = serde_json::from_slice(&bytes).map_err(|e| {
-            ImageError::malformed(format!("{}/index.json is not valid: {e}", self.path.display()))
-        })?;
+        let index = parse_index(&bytes, &self.path)?;
         let tags = || {
-            let tags: Vec<&str> = index.manifests.iter().filter_map(Descriptor::tag).take(20).collect();
+            let tags: Vec<&str> = index.iter().filter_map(Descriptor::tag).take(20).collect();
             if tags.is_empty() {
                 "it has no tags".to_string()
             } else {
@@ -84,18 +89,16 @@ impl Layout {
         };
         match select {
             Select::Tag(tag) => index
-                .manifests
                 .iter()
                 .find(|d| d.tag() == Some(tag))
                 .cloned()
                 .ok_or_else(|| not_found(format!("no such tag; {}", tags()))),
             Select::Digest(digest) => index
-                .manifests
                 .iter()
                 .find(|d| d.digest == *digest)
                 .cloned()
                 .ok_or_else(|| not_found("its index does not list this digest".into())),
-            Select::Only => match index.manifests.as_slice() {
+            Select::Only => match index.as_slice() {
                 [] => Err(not_found("its index is empty".into())),
                 [only] => Ok(only.clone()),
                 several => choose(several).cloned().map_err(|_| {

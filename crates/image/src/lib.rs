@@ -10,9 +10,13 @@
 //! leaves nothing behind.
 
 mod blob;
+mod budget;
 mod cancel;
 mod catalog;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod keyed;
 mod layer;
 mod layout;

@@ -9,10 +9,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{Semaphore, watch};
 
 use crate::blob::{Blob, verify};
+use crate::budget::Budget;
 use crate::cancel::Cancel;
 use crate::catalog::{Catalog, Name};
 use crate::keyed::KeyedLocks;
-use crate::layer::{Budget, scan};
+use crate::layer::scan;
 use crate::layout::Layout;
 use crate::manifest::{CONFIG_MAX, Descriptor, Document, Manifest, choose, parse_config, parse_document};
 use crate::reference::{Source, parse};
@@ -177,7 +178,7 @@ impl Puller {
                 Ok::<_, ImageError>((blob, entries))
             }
         });
-        let mut tree = Tree::new();
+        let mut tree = Tree::new(budget.clone());
         let mut blobs = Vec::new();
         let mut scanned = stream::iter(layers).buffered(self.config.parallel.max(1));
         while let Some((blob, entries)) = scanned.try_next().await? {

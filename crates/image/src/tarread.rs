@@ -3,6 +3,7 @@
 //! The `tar` crate parses the header fields; the walk is ours, because its own reads extension headers of any size
 //! into memory. Formats: v7, ustar, GNU long names, PAX (path, linkpath, size, uid, gid, mtime, SCHILY.xattr.*).
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use tar::{EntryType, Header};
@@ -70,7 +71,9 @@ struct Extensions {
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<i64>,
-    xattrs: Vec<Xattr>,
+    xattrs: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// Bytes of them, replaced ones included.
+    xattr_bytes: u64,
     sparse: bool,
 }
 
@@ -251,7 +254,7 @@ impl<R: Read> TarReader<R> {
             uid: id(ext.uid, &fields.uid, header.uid())?,
             gid: id(ext.gid, &fields.gid, header.gid())?,
             mtime,
-            xattrs: ext.xattrs,
+            xattrs: ext.xattrs.into_iter().collect(),
             size,
             offset: self.pos,
             path,
@@ -317,8 +320,12 @@ fn parse_pax(mut bytes: &[u8], into: &mut Extensions) -> Result<(), ImageError> 
                     if value.len() > XATTR_MAX || name.len() > 255 || name.contains(&0) {
                         return Err(bad("an extended attribute is larger than Linux allows"));
                     }
-                    into.xattrs.retain(|(have, _)| **have != *name);
-                    into.xattrs.push((name.into(), value.into()));
+                    into.xattr_bytes += record.len() as u64;
+                    // An entry may have any number of headers.
+                    if into.xattr_bytes > PAX_MAX {
+                        return Err(bad("an entry's extended attributes are absurdly large"));
+                    }
+                    into.xattrs.insert(name.into(), value.into());
                 }
             }
         }

@@ -20,7 +20,7 @@ const BLOCK: usize = 512;
 
 /// A file whose content is still to be copied, by its first name.
 struct Content {
-    path: Vec<u8>,
+    path: Arc<[u8]>,
     inode: InodeId,
 }
 
@@ -30,7 +30,7 @@ struct Plan {
     /// By layer: offset, size, file.
     contents: Vec<Vec<(u64, u64, Content)>>,
     /// Further name, inode.
-    links: Vec<(Vec<u8>, InodeId)>,
+    links: Vec<(Arc<[u8]>, InodeId)>,
 }
 
 /// Bytes of content that the tree's files have.
@@ -104,14 +104,14 @@ fn write_names(
         }
         if inode.kind != Kind::Directory {
             if first_names[id as usize].is_some() {
-                plan.links.push((path.to_vec(), id));
+                plan.links.push((path, id));
                 continue;
             }
             first_names[id as usize] = Some(path.clone());
         }
         match &inode.kind {
             Kind::File { layer, offset, size } if *size > 0 => {
-                let content = Content { path: path.to_vec(), inode: id };
+                let content = Content { path: path.clone(), inode: id };
                 let layer = plan.contents.get_mut(*layer as usize);
                 let layer = layer.ok_or_else(|| ImageError::Internal("a file of no layer".into()))?;
                 layer.push((*offset, *size, content));
@@ -122,6 +122,7 @@ fn write_names(
         for (name, child) in tree.children(node).rev() {
             let mut child_path = if node == ROOT { Vec::new() } else { [&path[..], b"/"].concat() };
             child_path.extend_from_slice(name);
+            tree.budget().path(child_path.len())?;
             stack.push((child, child_path.into()));
         }
     }
@@ -217,7 +218,7 @@ fn raw_header(
 }
 
 /// Appends `LENGTH KEY=VALUE\n`, where the length counts itself.
-fn pax_record(into: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub(crate) fn pax_record(into: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while length != rest + length.to_string().len() {

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::ImageError;
+use crate::budget::Budget;
 use crate::tarread::{Entry, EntryKind, PATH_MAX, Xattr};
 
 /// Index of a name in the tree.
@@ -75,6 +76,8 @@ pub(crate) struct Tree {
     nodes: Vec<Node>,
     inodes: Vec<Inode>,
     layers: u32,
+    /// For what no entry of an archive has paid for.
+    budget: Arc<Budget>,
 }
 
 fn implicit_directory() -> Inode {
@@ -124,9 +127,13 @@ fn mark<'a>(path: &[u8], name: &'a [u8]) -> Result<Option<Mark<'a>>, ImageError>
 }
 
 impl Tree {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
         let root = Node { inode: 0, children: BTreeMap::new() };
-        Self { nodes: vec![root], inodes: vec![implicit_directory()], layers: 0 }
+        Self { nodes: vec![root], inodes: vec![implicit_directory()], layers: 0, budget }
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     pub(crate) fn inode_of(&self, node: NodeId) -> InodeId {
@@ -254,6 +261,16 @@ impl Tree {
         id
     }
 
+    /// One that no entry has paid for: one long path stands for hundreds of them.
+    fn make_directory(&mut self, path: &[u8], parent: NodeId, name: Arc<[u8]>) -> Result<NodeId, ImageError> {
+        if name.starts_with(b".wh.") {
+            return Err(fail(path, "a symbolic link in its path leads to the name of a whiteout"));
+        }
+        self.budget.name(name.len())?;
+        let inode = self.add_inode(implicit_directory());
+        Ok(self.set_child(parent, name, inode))
+    }
+
     /// Finds a directory, following symbolic links inside the image. With `create`, missing ones are made and what
     /// is in the way is replaced; without, either gives none.
     fn directory(
@@ -275,6 +292,7 @@ impl Tree {
                     None => break,
                 },
             };
+            self.budget.lookup()?;
             if *name == b".."[..] {
                 if trail.len() > 1 {
                     trail.pop();
@@ -302,16 +320,10 @@ impl Tree {
                         }
                         continue;
                     }
-                    _ if create => {
-                        let inode = self.add_inode(implicit_directory());
-                        self.set_child(here, name, inode)
-                    }
+                    _ if create => self.make_directory(path, here, name)?,
                     _ => return Ok(None),
                 },
-                None if create => {
-                    let inode = self.add_inode(implicit_directory());
-                    self.set_child(here, name, inode)
-                }
+                None if create => self.make_directory(path, here, name)?,
                 None => return Ok(None),
             };
             trail.push(next);

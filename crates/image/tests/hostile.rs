@@ -126,6 +126,47 @@ async fn limits() {
         .await;
 }
 
+/// A few bytes of an archive that stand for many of ours.
+#[tokio::test]
+async fn what_is_cheap_to_say_is_not_free() {
+    let with = |limits: Limits| ImagesConfig { limits, ..quick() };
+    let small = Limits { metadata_bytes: 2 << 20, ..Limits::default() };
+
+    // Each path makes five hundred directories.
+    let deep: Vec<Item> = (0..100).map(|i| file(format!("{i}/{}f", "d/".repeat(500)), "")).collect();
+    refused(with(small.clone()), TestImage::new(&[deep]), "names and attributes").await;
+
+    // A short path through a link is a long one.
+    let long = vec!["n".repeat(250); 15].join("/");
+    let mut items = vec![dir(&long), symlink("s", &long)];
+    items.extend((0..2000).map(|i| file(format!("s/{i}"), "")));
+    refused(with(small.clone()), TestImage::new(&[items]), "its files' paths in bytes").await;
+
+    // And a long way.
+    let mut items = vec![dir("d"), symlink("s", "d/../".repeat(500) + "d")];
+    items.extend((0..50).map(|i| file(format!("s/{i}"), "")));
+    let few = Limits { entries: 100, ..Limits::default() };
+    refused(with(few), TestImage::new(&[items]), "steps along its paths and links").await;
+
+    // One file with any number of headers before it.
+    let header = |i: usize| {
+        let record = format!("65032 SCHILY.xattr.user.{i:06}={}\n", "v".repeat(65_000));
+        Item { data: record.into_bytes(), ..item(EntryType::XHeader, "x") }
+    };
+    let mut items: Vec<Item> = (0..40).map(header).collect();
+    items.push(file("f", ""));
+    refused(quick(), TestImage::new(&[items]), "extended attributes are absurdly large").await;
+}
+
+/// What an image calls its files is shown on terminals.
+#[tokio::test]
+async fn names_are_shown_without_their_control_characters() {
+    let lab = Lab::new();
+    let name = "\u{1b}]0;title\u{7}\u{202e}/../x";
+    let error = lab.convert(&TestImage::new(&[vec![file(name, "")]])).await.unwrap_err().to_string();
+    assert!(error.contains("title") && !error.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_decompression_bomb_is_told_by_its_expansion() {
     use std::io::Write;
