@@ -1,8 +1,8 @@
 //! The only writer of durable state: machines and their journal, pool overrides, the job queue, job files and
 //! logs, all below one state directory that one server at a time may use.
 //!
-//! What is on the disk when:
-//! - every changing call on jobs and pools returns after its commit was synced (SQLite in WAL mode,
+//! What is on the disk when (docs/recovery.md has the table for operators):
+//! - every changing call on jobs, pools and the host returns after its commit was synced (SQLite in WAL mode,
 //!   `synchronous=FULL`); calls that wait at the same time share one sync;
 //! - a change of a machine's row or journal returns after its commit was written (`synchronous=NORMAL`): it
 //!   outlives the server, however that ends. A power loss ends the machines too, and may cost the last such
@@ -11,7 +11,8 @@
 //! - a job's log and artifacts are synced when it ends, not at each piece of output: a killed server loses
 //!   nothing of them, a power loss may cost the tail of a job that it ended anyway.
 //!
-//! `state.db` is plain SQLite; operators may read it with `sqlite3 -readonly`.
+//! A damaged database is found when it is opened, before anything is changed; `rebuild` makes a new one of every row
+//! that can still be read. `state.db` is plain SQLite; operators may read it with `sqlite3 -readonly`.
 
 mod check;
 mod counts;
