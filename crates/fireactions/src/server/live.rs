@@ -227,8 +227,9 @@ impl Live {
         let mode = ShutdownMode::from(config.shutdown.mode);
         self.stopping.cancel();
         end(self.door.into_iter()).await;
-        join(self.tasks.into_iter()).await;
-        let left = machines_go(&self.machines, config, signals, notifier).await;
+        // At once, for a machine that waits for its turn must not take a job meanwhile.
+        let go = machines_go(&self.machines, config, signals, notifier);
+        let (left, ()) = tokio::join!(go, join(self.tasks.into_iter()));
         self.api.close();
         self.listeners.ended().await;
         self.network_done.cancel();
@@ -312,6 +313,10 @@ async fn controller(
 ) -> anyhow::Result<Controller> {
     let (saved, kept) =
         overrides::load(store).await.context("what operators changed on pools could not be read")?;
+    let drained = overrides::drained(store).await.context("whether the host is drained could not be read")?;
+    if let Some(drained) = &drained {
+        tracing::warn!(since = %drained.since, why = drained.why, "the host is drained: `fireactions undrain` ends it");
+    }
     let budget = config.budget(host);
     let budget = Budget {
         vcpus: budget.vcpus,
@@ -319,7 +324,8 @@ async fn controller(
         machine_overhead_mib: budget.machine_overhead_mib,
     };
     let forge = Arc::new(forge.clone()) as Arc<dyn Forge>;
-    Ok(Controller::new(forge, Arc::new(machines), config.pools(), budget).with_overrides(&saved, kept))
+    let controller = Controller::new(forge, Arc::new(machines), config.pools(), budget);
+    Ok(controller.with_overrides(&saved, kept).with_drained(drained))
 }
 
 /// Waits for tasks that were told to end; one that does not is ended where it is.

@@ -9,6 +9,7 @@ mod bulk;
 mod cancel;
 mod crashes;
 mod files;
+mod handover;
 mod images;
 mod inside;
 mod isolation;
@@ -17,6 +18,8 @@ mod namespace;
 mod own_init;
 mod pools;
 mod restart;
+mod service;
+mod shutdown;
 mod standin;
 mod stored_images;
 #[cfg(feature = "failpoints")]

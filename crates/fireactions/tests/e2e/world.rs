@@ -138,20 +138,35 @@ impl World {
         assert_eq!(status.signal(), Some(9), "the server did not come to {point}\n{}", self.log());
     }
 
+    /// Starts the server with more of an environment and waits until it is ready.
+    pub(crate) fn boot_with(&mut self, environment: &[(&str, &str)]) {
+        self.spawn_server(environment);
+        assert!(self.ready(), "the server ended at its start\n{}", self.log());
+    }
+
     fn spawn_server(&mut self, environment: &[(&str, &str)]) {
+        let child =
+            self.server_command("config.yaml", environment).spawn().expect("nsenter (util-linux) is needed");
+        self.server = Some(child);
+    }
+
+    /// A server with this configuration, ready to be given more arguments. What it says goes to the log.
+    pub(crate) fn server_command(&self, config: &str, environment: &[(&str, &str)]) -> Command {
         let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
-        let child = self
-            .namespace
-            .command("setpriv")
+        let mut command = self.namespace.command("setpriv");
+        command
             // A test that is killed takes its server along.
             .args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_fireactions"), "server", "--config"])
-            .arg(self.path("config.yaml"))
+            .arg(self.path(config))
             .envs(environment.iter().copied())
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("nsenter (util-linux) is needed");
-        self.server = Some(child);
+            .stderr(log);
+        command
+    }
+
+    /// The server that counts from now on; gives the one before.
+    pub(crate) fn serves_now(&mut self, server: Child) -> Option<Child> {
+        self.server.replace(server)
     }
 
     /// Waits until the server answers: true; or has ended: false.

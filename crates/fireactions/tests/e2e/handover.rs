@@ -1,0 +1,305 @@
+//! `server --replace`: another server takes over, and nobody notices.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use fireactions_api::{Client, ScaleRequest, Target};
+use fireactions_model::PoolName;
+
+use crate::world::{BOOT, Setup, World, pool, text};
+
+/// A handover takes a second or two; a busy host takes its time.
+const HANDOVER: Duration = Duration::from_secs(60);
+
+/// Prints a numbered line again and again, until it is told to end with 7.
+const LINES: &str = "i=0; while [ ! -e /tmp/told ]; do echo line $i; i=$((i+1)); sleep 0.05; done; exit 7";
+
+fn numbered(lines: std::ops::Range<usize>) -> String {
+    lines.fold(String::new(), |text, n| text + &format!("line {n}\n"))
+}
+
+impl World {
+    /// Starts a server that takes over; gives it once the one before has ended as it should.
+    fn replace(&mut self) {
+        let before = self.server_pid();
+        let mut command = self.server_command("config.yaml", &[]);
+        let server = command.arg("--replace").spawn().unwrap();
+        let old = self.serves_now(server).unwrap();
+        ended_well(old, self);
+        assert_ne!(self.server_pid(), before);
+        assert_eq!(self.answering(), self.server_pid(), "{}", self.log());
+    }
+
+    /// The process that answers.
+    fn answering(&self) -> i32 {
+        let version = self.json(&["version"]);
+        i32::try_from(version["server"]["pid"].as_i64().unwrap_or_else(|| panic!("{version}"))).unwrap()
+    }
+
+    /// Machines by name and process.
+    fn who(&self) -> Vec<(String, i64)> {
+        let machines = self.machines().into_iter();
+        let named = machines.map(|m| (m["id"].as_str().unwrap().to_owned(), m["pid"].as_i64().unwrap_or(0)));
+        let mut named: Vec<_> = named.collect();
+        named.sort();
+        named
+    }
+}
+
+fn ended_well(mut server: Child, world: &World) {
+    let deadline = Instant::now() + HANDOVER;
+    let status = loop {
+        if let Some(status) = server.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "the old server did not go\n{}", world.log());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success(), "{status:?}\n{}", world.log());
+}
+
+/// Asks again and again, every 10 ms, in one of several ways, until told to end.
+struct Poller {
+    done: Arc<AtomicBool>,
+    thread: JoinHandle<Polled>,
+}
+
+struct Polled {
+    asked: u32,
+    longest: Duration,
+    errors: Vec<String>,
+}
+
+impl Poller {
+    fn start(mut ask: impl FnMut() -> Result<(), String> + Send + 'static) -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&done);
+        let thread = std::thread::spawn(move || {
+            let mut polled = Polled { asked: 0, longest: Duration::ZERO, errors: Vec::new() };
+            while !until.load(Ordering::SeqCst) {
+                let begun = Instant::now();
+                if let Err(error) = ask() {
+                    polled.errors.push(error);
+                }
+                polled.asked += 1;
+                polled.longest = polled.longest.max(begun.elapsed());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            polled
+        });
+        Self { done, thread }
+    }
+
+    /// By a connection of its own each time.
+    fn plain(world: &World) -> Self {
+        let socket = world.path("api.sock");
+        Self::start(move || {
+            let mut stream = UnixStream::connect(&socket).map_err(|e| format!("connect: {e}"))?;
+            let request = "GET /api/v1/machines HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).map_err(|e| format!("write: {e}"))?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map_err(|e| format!("read: {e}"))?;
+            if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(format!("answer: {answer:?}")) }
+        })
+    }
+
+    /// By kept connections, looking or changing something.
+    fn client(world: &World, change: bool) -> Self {
+        let client = Client::new(Target::Socket(world.path("api.sock")), None).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let pool = PoolName::new("default").unwrap();
+        Self::start(move || {
+            runtime.block_on(async {
+                let answer = if change {
+                    let to = ScaleRequest { min: Some(1), max: Some(3) };
+                    client.scale_pool(&pool, to).await.map(drop)
+                } else {
+                    client.machines().await.map(drop)
+                };
+                answer.map_err(|error| error.to_string())
+            })
+        })
+    }
+
+    fn end(self, what: &str) {
+        self.done.store(true, Ordering::SeqCst);
+        let polled = self.thread.join().unwrap();
+        println!("{what}: asked {} times, longest {:?}", polled.asked, polled.longest);
+        assert_eq!(polled.errors, Vec::<String>::new(), "{what}, of {}", polled.asked);
+        assert!(polled.asked > 20, "{what}: asked {} times only", polled.asked);
+    }
+}
+
+#[test]
+fn a_new_server_takes_over_twice_and_nobody_notices() {
+    let mut world = World::start(Setup { pools: pool("default", 1, 3, ""), ..Setup::default() });
+    let job = world.submit(&[], LINES);
+    world.wait_log(&job, "line 3\n", BOOT);
+    world.wait_ready("default", 1);
+    let output = world.path("followed");
+    let mut follower = world.command();
+    let mut follower = follower
+        .args(["jobs", "logs", "-f", &job])
+        .stdout(fs::File::create(&output).unwrap())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let pollers = [Poller::plain(&world), Poller::client(&world, false), Poller::client(&world, true)];
+    let before = world.who();
+    assert_eq!(before.len(), 2, "{before:?}");
+
+    for _ in 0..2 {
+        world.replace();
+        assert_eq!(world.who(), before, "machines go on as they are\n{}", world.log());
+        let seen = fs::read_to_string(&output).unwrap().lines().count();
+        world.wait(BOOT, "the follower to go on", || {
+            (fs::read_to_string(&output).unwrap().lines().count() > seen + 5).then_some(())
+        });
+    }
+
+    for (poller, what) in pollers.into_iter().zip(["new connections", "a kept connection", "changes"]) {
+        poller.end(what);
+    }
+    let idle =
+        world.machines().into_iter().find(|machine| machine["state"] == "ready").expect("a warm machine");
+    let next = world.submit(&[], "echo next");
+    let next = world.wait_job(&next, &["succeeded"], BOOT);
+    assert_eq!((&next["machine"], &next["attempt"]), (&idle["id"], &1.into()), "{next}");
+
+    world.tell(&job);
+    let ended = world.wait_job(&job, &["failed"], BOOT);
+    assert_eq!((&ended["outcome"]["code"], &ended["attempt"]), (&7.into(), &1.into()), "{ended}");
+    assert!(follower.wait().unwrap().code().is_some());
+    let whole = text(&world.cli(&["jobs", "logs", &job]).stdout);
+    assert_eq!(whole, numbered(0..whole.lines().count()), "every line once");
+    assert_eq!(fs::read_to_string(&output).unwrap(), whole, "the follower has seen every line once");
+    world.finish();
+}
+
+#[test]
+fn a_new_server_that_fails_early_leaves_the_old_one_alone() {
+    let pools = pool("default", 1, 1, "");
+    let world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    world.wait_ready("default", 1);
+    let before = world.who();
+
+    let config = fs::read_to_string(world.path("config.yaml")).unwrap();
+    let spoiled = config.replace("kernel: {image: ", "kernel: {image: /nonexistent");
+    assert_ne!(config, spoiled);
+    fs::write(world.path("spoiled.yaml"), spoiled).unwrap();
+    let new =
+        world.server_command("spoiled.yaml", &[]).arg("--replace").stderr(Stdio::piped()).output().unwrap();
+    assert!(!new.status.success());
+    assert!(text(&new.stderr).contains("/nonexistent"), "{}", text(&new.stderr));
+
+    // Peers that speak otherwise, or of another state.
+    let ask = |question: &str| {
+        let mut stream = UnixStream::connect(world.path("state/handover.sock")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        writeln!(stream, "{question}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let newer = ask(r#"{"say":"ask","protocol":99,"version":"9.9.9","more":[1]}"#);
+    assert!(newer.contains("refused") && newer.contains("speaks handover protocol 99"), "{newer}");
+    let other = ask(r#"{"say":"ask","protocol":1,"version":"0.1.0","state":{"device":1,"inode":2}}"#);
+    assert!(other.contains("refused") && other.contains("state directory"), "{other}");
+    assert_eq!(ask("nonsense"), "");
+
+    assert_eq!(world.answering(), world.server_pid());
+    assert_eq!(world.who(), before);
+    let job = world.submit(&[], "echo still here");
+    let job = world.wait_job(&job, &["succeeded"], BOOT);
+    assert_eq!(job["machine"].as_str().unwrap(), before[0].0);
+    world.finish();
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn the_old_server_takes_back_what_a_dead_one_left() {
+    let mut world = World::start(Setup { pools: pool("default", 1, 3, ""), ..Setup::default() });
+    let job = world.submit(&[], LINES);
+    world.wait_log(&job, "line 3\n", BOOT);
+    world.wait_ready("default", 1);
+    let before = world.who();
+    let pollers = [Poller::plain(&world), Poller::client(&world, true)];
+
+    // Before it has looked at a machine, and when it has them all.
+    for point in ["machine::recover-rules", "machine::recover-undone"] {
+        let mut new = world.server_command("config.yaml", &[("FIREACTIONS_KILL_AT", point)]);
+        let status = new.arg("--replace").status().unwrap();
+        assert!(!status.success(), "{status:?}");
+        assert_eq!(world.answering(), world.server_pid(), "the old one is back\n{}", world.log());
+        assert!(world.log().contains("going on with the old one"), "{}", world.log());
+        assert_eq!(world.who(), before);
+    }
+    // And a new one that lives still gets it.
+    world.replace();
+    assert_eq!(world.who(), before);
+    for poller in pollers {
+        poller.end("over dead servers");
+    }
+    world.tell(&job);
+    let ended = world.wait_job(&job, &["failed"], BOOT);
+    assert_eq!((&ended["outcome"]["code"], &ended["attempt"]), (&7.into(), &1.into()), "{ended}");
+    let whole = text(&world.cli(&["jobs", "logs", &job]).stdout);
+    assert_eq!(whole, numbered(0..whole.lines().count()), "every line once");
+    world.finish();
+}
+
+#[test]
+fn addresses_that_changed_are_bound_and_old_ones_closed() {
+    let more = "bind_address: 127.0.0.1:8080\nmetrics: {enabled: true, address: 127.0.0.1:8081}".to_owned();
+    let mut world =
+        World::start(Setup { pools: pool("default", 0, 1, ""), more, standin: true, ..Setup::default() });
+    let reaches = |world: &World, address: &str, path: &str| {
+        let url = format!("http://{address}{path}");
+        world.in_namespace(&["curl", "--silent", "--fail", "--max-time", "10", &url]).status.success()
+    };
+    assert!(
+        reaches(&world, "127.0.0.1:8080", "/api/v1/pools") && reaches(&world, "127.0.0.1:8081", "/metrics")
+    );
+    let config = fs::read_to_string(world.path("config.yaml")).unwrap();
+
+    // An address that is taken is told, and nothing has happened.
+    let taken = world.namespace.listen(std::net::SocketAddr::from(([127, 0, 0, 1], 8089)));
+    fs::write(world.path("taken.yaml"), config.replace(":8080", ":8089")).unwrap();
+    let new =
+        world.server_command("taken.yaml", &[]).arg("--replace").stderr(Stdio::piped()).output().unwrap();
+    assert!(!new.status.success() && text(&new.stderr).contains("8089"), "{}", text(&new.stderr));
+    assert_eq!(world.answering(), world.server_pid());
+    drop(taken);
+
+    let changed = config
+        .replace(":8080", ":8082")
+        .replace("enabled: true", "enabled: false")
+        .replace("api.sock", "api2.sock");
+    fs::write(world.path("config.yaml"), changed).unwrap();
+    let server = world.server_command("config.yaml", &[]).arg("--replace").spawn().unwrap();
+    ended_well(world.serves_now(server).unwrap(), &world);
+    assert!(reaches(&world, "127.0.0.1:8082", "/api/v1/pools"), "{}", world.log());
+    assert!(
+        !reaches(&world, "127.0.0.1:8080", "/api/v1/pools") && !reaches(&world, "127.0.0.1:8081", "/metrics")
+    );
+    assert!(!world.path("api.sock").exists() && world.path("api2.sock").exists());
+
+    // Back again, by the way of a server that finds none to take over from.
+    fs::write(world.path("config.yaml"), config).unwrap();
+    world.signal_server(nix::sys::signal::Signal::SIGTERM);
+    assert!(world.server_ended(HANDOVER).success(), "{}", world.log());
+    assert!(!world.path("api2.sock").exists() && !world.path("state/handover.sock").exists());
+    let server = world.server_command("config.yaml", &[]).arg("--replace").spawn().unwrap();
+    world.serves_now(server);
+    world.wait(HANDOVER, "the server", || world.cli(&["pools", "list"]).status.success().then_some(()));
+    assert!(
+        reaches(&world, "127.0.0.1:8080", "/api/v1/pools") && reaches(&world, "127.0.0.1:8081", "/metrics")
+    );
+    world.finish();
+}
