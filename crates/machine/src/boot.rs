@@ -1,5 +1,6 @@
 //! From a running VMM to a guest that knows who it is.
 
+use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fireactions_guest_proto::host::{Endpoint, Link};
@@ -12,9 +13,10 @@ use tokio::time::timeout;
 
 use crate::create::Made;
 use crate::end::End;
-use crate::life::Asks;
+use crate::life::{Ask, Asks};
 use crate::parts::Parts;
 use crate::record::Record;
+use crate::serve::may_go;
 
 /// An agent that does not take up a new session for this long is dead. A guest that is only slow (starved by its host,
 /// or short of memory) gets this time on top of the silence that ended its last session.
@@ -72,7 +74,7 @@ pub(crate) async fn boot(
         record.linked(guest.link.clone(), image.clone());
         return Ok(guest);
     }
-    let hello = meet(pool, record, asks, &guest).await?;
+    let hello = meet(parts, pool, record, asks, &guest).await?;
     if hello.state == GuestState::Idle {
         introduce(parts, pool, record, asks, &guest).await?;
     }
@@ -82,17 +84,30 @@ pub(crate) async fn boot(
 
 /// Waits for the agent's first word in this server's time.
 async fn meet(
+    parts: &Parts,
     pool: &PoolSpec,
     record: &mut Record,
     asks: &mut Asks,
     guest: &Guest,
 ) -> Result<GuestHello, End> {
     let has_job = record.unreported().is_some();
-    let leave = async { if has_job { End::Retired(asks.killed().await) } else { asks.gone().await } };
-    let hello = tokio::select! {
-        hello = timeout(pool.deadlines.boot, guest.link.hello()) => hello,
-        exit = guest.vm.exited() => return Err(died(&exit, "while its agent was waited for")),
-        end = leave => return Err(end),
+    let mut hello = pin!(timeout(pool.deadlines.boot, guest.link.hello()));
+    let hello = loop {
+        let ask = tokio::select! {
+            hello = &mut hello => break hello,
+            exit = guest.vm.exited() => return Err(died(&exit, "while its agent was waited for")),
+            ask = asks.next() => ask,
+        };
+        match ask {
+            Ask::Kill { why } => return Err(End::Retired(why)),
+            Ask::Retire { why, answer } => {
+                let goes = !has_job && may_go(parts, record).await;
+                let _ = answer.send(goes);
+                if goes {
+                    return Err(End::Retired(why));
+                }
+            }
+        }
     };
     match hello {
         Ok(Ok(hello)) => Ok(hello),

@@ -8,7 +8,6 @@
 //! ```
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use fireactions_model::{MachineId, MachineState, PoolSpec, Step};
 use fireactions_net::{Network, Port};
@@ -20,10 +19,9 @@ use crate::console::tail_text;
 use crate::life::Start;
 use crate::machinery::Machinery;
 use crate::parts::Parts;
-use crate::serve::tell_lost;
+use crate::serve::{deregister, tell_lost};
 use crate::teardown::undo;
 
-const RELEASE_DEADLINE: Duration = Duration::from_secs(20);
 /// Machines that are looked at, or undone, at a time.
 const AT_ONCE: usize = 32;
 
@@ -159,16 +157,16 @@ async fn undo_row(parts: &Parts, row: &MachineRow, why: &str) -> Result<(), Stri
         _ => None,
     };
     tracing::warn!(machine = %row.id, job = ?row.job, step = row.step.as_str(), "undone at start: {why}");
-    // Deregistered first: nothing may be bound to what is about to be killed.
-    if row.job.is_none()
-        && tokio::time::timeout(RELEASE_DEADLINE, parts.forge.release(&row.id)).await.is_err()
-    {
-        tracing::warn!(machine = %row.id, "the forge did not answer a release; its own audit will find the runner");
-    }
+    // Deregistered first: nothing may be bound to what is about to be killed. What was bound in the last moment of the
+    // server before, its row does not tell.
+    let job = match &row.job {
+        Some(job) => Some(job.clone()),
+        None => deregister(parts, &row.id).await,
+    };
     let console = tail_text(&parts.settings.machine_dir(&row.id).join("console.log")).await;
     undo(parts, &row.id, process.as_ref()).await.map_err(|e| format!("machine {}: {e}", row.id))?;
     fail::fail_point!("machine::recover-undo");
-    if let Some(job) = &row.job {
+    if let Some(job) = &job {
         // Only now: it must not run in two machines. Told again, the end of a job that was told before changes nothing.
         tell_lost(parts, job, row, format!("machine {}: {why}", row.id), console).await;
     }

@@ -97,7 +97,12 @@ async fn last_look(record: &Record, vm: Option<&Vm>) -> Autopsy {
 
 /// Tells the loss of a job whose machine ended before it could tell by itself.
 pub(crate) async fn tell_unfinished(parts: &Parts, record: &mut Record, made: &Made, why: &str) {
-    let Some(job) = record.unreported() else { return };
+    let job = match record.unreported() {
+        Some(job) => Some(job),
+        None if may_have_work(record) => deregister(parts, record.id()).await,
+        None => None,
+    };
+    let Some(job) = job else { return };
     let autopsy = last_look(record, made.vm.as_ref()).await;
     let report = Report {
         outcome: Outcome::Lost { reason: why.to_owned() },
@@ -160,6 +165,34 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Whether the forge may have bound work to this machine that its row does not tell of: it, or the server before, may
+/// have ended between the two.
+fn may_have_work(record: &Record) -> bool {
+    record.view().state == MachineState::Ready && record.view().job.is_none()
+}
+
+/// Whether a machine without known work may go. One that is not ready yet was never offered.
+pub(crate) async fn may_go(parts: &Parts, record: &Record) -> bool {
+    !may_have_work(record) || released(parts, record.id()).await
+}
+
+/// Tells the forge that a machine is no more of which no work is known: none will be bound to it. Returns the work that
+/// was bound to it already.
+pub(crate) async fn deregister(parts: &Parts, machine: &MachineId) -> Option<JobId> {
+    match timeout(RELEASE_DEADLINE, parts.forge.release(machine)).await {
+        Ok(Ok(Release::Idle)) => None,
+        Ok(Ok(Release::Bound(job))) => Some(job),
+        Ok(Err(error)) => {
+            tracing::warn!(%machine, %error, "the forge did not take a release; its own audit will find the runner");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(%machine, "the forge did not answer a release; its own audit will find the runner");
+            None
+        }
     }
 }
 

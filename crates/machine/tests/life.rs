@@ -14,9 +14,9 @@ use fireactions_guest_proto::{ExecRequest, Exit};
 use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
-    Deadlines, Event, FailureKind, ImageRef, InitMode, JobId, JobRecord, JobSpec, JobState, KernelSpec,
-    Label, MachineId, MachineState, Machines, NetworkPolicy, NewMachine, OnFailure, Phase, PoolName,
-    PoolSpec, PullPolicy, Shape,
+    Deadlines, Event, FailureKind, Forge as _, ImageRef, InitMode, JobId, JobRecord, JobSpec, JobState,
+    KernelSpec, Label, MachineId, MachineState, Machines, NetworkPolicy, NewMachine, Offer, OnFailure, Phase,
+    PoolName, PoolSpec, PullPolicy, Shape,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
@@ -319,6 +319,65 @@ fn the_machine_of_a_failed_job_is_held_over_a_restart_until_its_time_is_over() {
         let mut exec = link.exec(request).await.unwrap();
         assert_eq!(exec.output.exit().await.unwrap(), Exit::Code(0));
         world.until("its time is over", |w| w.machines.view(&id).is_none()).await;
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn work_that_was_bound_in_a_server_s_last_moment_is_not_forgotten() {
+    in_namespace(|| async {
+        let mut world = World::new().await;
+        // The forge has bound a job, and the server is gone before the machine's row tells of it.
+        let bind = async |world: &World, id: &MachineId| {
+            let job = world.forge.submit(script("echo hello"), vec![]).await.unwrap().id;
+            let offer = Offer { machine: id.clone(), pool: pool(), shape: pool().shape };
+            assert_eq!(world.forge.acquire(&offer).await.unwrap().job, job);
+            job
+        };
+        let ready = async |world: &World| {
+            let id = world.machines.create(new()).await.unwrap();
+            world.until("ready", |w| w.state(&id) == Some(MachineState::Ready)).await;
+            id
+        };
+        let kill = |world: &World, id: &MachineId, signal: Signal| {
+            let pid = world.machines.view(id).unwrap().pid.unwrap();
+            nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+        };
+
+        // The next server's pool wants the machine gone at once: it is not idle.
+        let id = ready(&world).await;
+        let mut job = None;
+        world.replaced(async |world| job = Some(bind(world, &id).await)).await;
+        assert!(world.machines.retire(&id, "a test").await.is_err(), "it has a job");
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        assert_eq!(world.job(&job.unwrap()).await.state, JobState::Succeeded);
+
+        // Its VMM ends under the next server, before its agent has spoken.
+        let id = ready(&world).await;
+        let mut job = None;
+        let away = async |world: &World| {
+            kill(world, &id, Signal::SIGSTOP);
+            job = Some(bind(world, &id).await);
+        };
+        assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));
+        kill(&world, &id, Signal::SIGKILL);
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        let told = world.job(&job.unwrap()).await;
+        assert_eq!((told.state, told.attempt), (JobState::Queued, 1), "{told:?}");
+        world.forge.cancel(&told.id).await.unwrap();
+
+        // Its VMM ends before the next server.
+        let id = ready(&world).await;
+        let mut job = None;
+        let away = async |world: &World| {
+            job = Some(bind(world, &id).await);
+            kill(world, &id, Signal::SIGKILL);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        };
+        assert_eq!(world.replaced(away).await.undone, std::slice::from_ref(&id));
+        let told = world.job(&job.unwrap()).await;
+        assert_eq!((told.state, told.attempt), (JobState::Queued, 1), "{told:?}");
+        assert!(told.autopsy.is_some(), "{told:?}");
         world.assert_nothing_left().await;
     });
 }
