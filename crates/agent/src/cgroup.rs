@@ -1,4 +1,5 @@
-//! One control group for the job and one for each exec, so that all their processes can be counted and killed.
+//! One control group for the job and one for each exec, so that all their processes can be counted, bounded and
+//! killed.
 //!
 //! Without cgroup2 in the guest's kernel everything still works by process group and by a walk through `/proc`; only
 //! the counts are coarser.
@@ -11,6 +12,9 @@ use nix::unistd::Pid;
 
 /// Ours, beside whatever the image's init or a container engine makes.
 const TOP: &str = "/sys/fs/cgroup/fireactions";
+
+/// However small the machine, a shell and its tools can run.
+const FEWEST_PROCESSES: u64 = 64;
 
 /// A killed process is gone at once unless it waits for a disk.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -32,6 +36,24 @@ impl Cgroup {
             }
         }
         dir.join("cgroup.procs").exists().then_some(Self { dir })
+    }
+
+    /// Lets it have at most half of the processes and threads that this kernel can have at all, which it reckons by its
+    /// memory: a job that forks without end runs into this bound, not the agent into the kernel's.
+    pub(crate) fn limit_processes(&self) {
+        let read = |file: &str| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+        let bounds = ["/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max"];
+        if let Some(most) = bounds.into_iter().filter_map(read).min() {
+            // Without the controller there is no bound, as in a kernel without cgroups.
+            let _ = std::fs::write(self.dir.join("pids.max"), (most / 2).max(FEWEST_PROCESSES).to_string());
+        }
+    }
+
+    /// How often a process or thread could not be started for its bound, and the bound; `None` when none was refused.
+    pub(crate) fn refused_forks(&self) -> Option<(u64, u64)> {
+        let refused = self.field("pids.events", "max").filter(|count| *count > 0)?;
+        let max = std::fs::read_to_string(self.dir.join("pids.max")).ok()?;
+        Some((refused, max.trim().parse().ok()?))
     }
 
     /// The group's directory, for a process that enters by itself.

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cgroup::{self, Cgroup};
 use crate::reaper::Reaper;
-use crate::{spawn, stage};
+use crate::{notes, spawn, stage};
 
 /// Once everything that could write is killed, a pipe that still does not end is held by something that cannot be
 /// killed; its silence for this long ends the output.
@@ -27,6 +27,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Job {
     cgroup: Option<Cgroup>,
     pid: i32,
+    /// By the monotonic clock.
+    since: Instant,
     /// Its first process is still there; guards against a signal to a reused process id.
     alive: Mutex<bool>,
 }
@@ -72,6 +74,9 @@ impl Job {
         give: Vec<PathBuf>,
     ) -> Result<(Arc<Self>, Vec<Copier>), String> {
         let cgroup = Cgroup::create("job");
+        if let Some(cgroup) = &cgroup {
+            cgroup.limit_processes();
+        }
         let request = stage::Request {
             argv: request.argv,
             env: request.env,
@@ -88,7 +93,7 @@ impl Job {
         let pipe = || pipe().map_err(|error| format!("the agent cannot make a pipe: {error}"));
         let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
         let pid = spawn::start(reaper, &request, stdout_end, stderr_end)?;
-        let job = Arc::new(Self { cgroup, pid, alive: Mutex::new(true) });
+        let job = Arc::new(Self { cgroup, pid, since: Instant::now(), alive: Mutex::new(true) });
         let mut copiers = Vec::new();
         for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             match Copier::start(pipe, session.job_output(stream)) {
@@ -123,6 +128,8 @@ impl Job {
         own_init: bool,
     ) {
         let exit = reaper.wait(self.pid);
+        let ran = self.since.elapsed();
+        let full = notes::disk();
         *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = false;
         // Left-over children end with the job: nothing of it may still run, write or hold its output open when the
         // host hears of the end.
@@ -135,9 +142,13 @@ impl Job {
         for output in outputs {
             output.finish();
         }
-        session.exited(self.result(exit, oom_before));
+        let mut result = self.result(exit, oom_before);
+        result.ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
+        result.notes.extend(full);
+        session.exited(result);
     }
 
+    /// How it ended and what it used.
     fn result(&self, exit: Exit, oom_before: u64) -> JobResult {
         let system = cgroup::system_oom_kills().saturating_sub(oom_before);
         // The group's own count misses processes that moved to another group.
@@ -156,13 +167,12 @@ impl Job {
         // read many files needed much memory.
         let max_rss_kib = usage.and_then(|usage| u64::try_from(usage.max_rss()).ok()).unwrap_or(0);
         JobResult {
-            exit,
             oom_kills: u32::try_from(oom_kills).unwrap_or(u32::MAX),
             user_us,
             system_us,
             max_rss_kib,
-            ran_us: 0,
-            notes: Vec::new(),
+            notes: notes::processes(self.cgroup.as_ref(), oom_kills),
+            ..JobResult::new(exit)
         }
     }
 }

@@ -27,6 +27,7 @@ mod job;
 mod modules;
 mod mounts;
 mod network;
+mod notes;
 mod port;
 mod power;
 mod reaper;

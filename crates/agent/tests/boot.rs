@@ -151,7 +151,37 @@ async fn a_job_that_eats_all_memory_is_killed_and_counted() {
     assert_eq!(result.exit, Exit::Code(0));
     assert_eq!(result.oom_kills, 1);
     assert!(result.max_rss_kib > 32 * 1024, "{result:?}");
+    let note = "memory: 1 process was killed for memory, of which the machine has ";
+    assert!(result.notes.len() == 1 && result.notes[0].starts_with(note), "{result:?}");
     assert_eq!(guest.exec("", "echo alive").await.0, "alive\n");
+    guest.power_off().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_forks_without_end_reaches_its_bound_and_the_agent_lives() {
+    let guest = Guest::boot(Setup::default()).await;
+    let bound = "cat /sys/fs/cgroup/fireactions/job/pids.max";
+    // A shell that is refused a process ends; those that are left fill its place.
+    let bomb = format!("{bound}; bomb() {{ while :; do bomb & done; }}; bomb & sleep 10; exit 9");
+    let (stdout, stderr, result) = guest.job(script(&bomb)).await;
+    let bound: u64 = stdout.trim().parse().unwrap();
+    assert!((64..10_000).contains(&bound), "{bound}");
+    assert!(!matches!(result.exit, Exit::Code(0)), "{result:?} {stderr}");
+    let note = format!("the job reached its limit of {bound} processes and threads; ");
+    assert!(result.notes.iter().any(|text| text.starts_with(&note)), "{result:?}");
+    assert_eq!(guest.exec("", "ps -o comm | grep -c '^sleep'").await.0, "0\n", "all are gone");
+    guest.power_off().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fills_the_disk_is_told_so_and_its_time_is_measured() {
+    let guest = Guest::boot(Setup::default()).await;
+    let (_, stderr, result) = guest.job(script("sleep 1; dd if=/dev/zero of=/big bs=1M")).await;
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    assert_eq!(result.exit, Exit::Code(1));
+    assert_eq!(result.notes.len(), 1, "{result:?}");
+    assert!(result.notes[0].starts_with("the scratch disk is full (0 of "), "{result:?}");
+    assert!((1_000_000..60_000_000).contains(&result.ran_us), "{result:?}");
     guest.power_off().await;
 }
 
