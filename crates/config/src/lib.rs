@@ -12,6 +12,9 @@
 mod budget;
 mod check;
 mod de;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod load;
 mod problem;

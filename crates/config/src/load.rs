@@ -51,9 +51,11 @@ pub fn parse(path: &Path, bytes: &[u8], host: &Host) -> Result<Loaded, ConfigErr
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
-            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
-            let message = format!("line {line} is not UTF-8 text");
-            return Err(ConfigErrors::one(Diagnostic::whole(path, &message, Some("save the file as UTF-8"))));
+            let right = error.valid_up_to();
+            let text = std::str::from_utf8(&bytes[..right]).unwrap_or_default();
+            let problem =
+                Problem::new(right..right + 1, "this is not UTF-8 text").help("save the file as UTF-8");
+            return Err(ConfigErrors::one(Diagnostic::new(path, text, &problem)));
         }
     };
     let root = tree::parse(text).map_err(|error| {
