@@ -4,6 +4,7 @@
 mod autopsy;
 mod event;
 mod forge;
+mod host;
 mod ids;
 mod job;
 mod machine;
@@ -18,6 +19,7 @@ mod work;
 pub use autopsy::Autopsy;
 pub use event::Event;
 pub use forge::{Demand, Forge, ForgeError, Offer, Release};
+pub use host::{Drained, HostView};
 pub use ids::{Digest, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
 pub use job::{InputFile, JobRecord, JobSpec, JobState, Program, RetryPolicy};
 pub use machine::{Failure, FailureKind, MachineState, MachineView, Step};
@@ -29,5 +31,5 @@ pub use pool::{
 };
 pub use pool_view::{Backoff, PoolOverride, PoolView};
 pub use shutdown::ShutdownMode;
-pub use waiting::WaitReason;
+pub use waiting::{Place, WaitReason};
 pub use work::{Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile};

@@ -38,6 +38,9 @@ pub struct PoolView {
     pub spec: PoolSpec,
     /// An operator paused it.
     pub paused: bool,
+    /// The whole host is drained: no pool makes machines.
+    #[serde(default)]
+    pub host_drained: bool,
     /// Minimum that counts now.
     pub min_runners: u32,
     /// Maximum that counts now.
@@ -61,6 +64,9 @@ impl PoolView {
 
     /// What keeps it from making machines, for people; nothing while it may.
     pub fn obstacle(&self) -> Option<String> {
+        if self.host_drained {
+            return Some("host drained".to_owned());
+        }
         if self.paused {
             return Some("paused".to_owned());
         }

@@ -5,7 +5,28 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, Label, MachineId, MachineState, PoolName};
+use crate::{ImageRef, Label, MachineId, MachineState, PoolName, Shape};
+
+/// Where a queued job belongs, as its forge sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A pool is to serve it.
+    Pool {
+        /// Which pool.
+        pool: PoolName,
+        /// What machine it needs.
+        shape: Shape,
+        /// Jobs of the same pool and shape that come before it.
+        ahead: u32,
+    },
+    /// No active pool has all of its labels.
+    Nowhere {
+        /// The pool that lacks the fewest; absent when no pool is active.
+        nearest: Option<PoolName>,
+        /// What the nearest lacks.
+        lacks: Vec<Label>,
+    },
+}
 
 /// What a queued job waits for, most telling first. Its `Display` is one line for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +101,12 @@ pub enum WaitReason {
     HostFull {
         /// Which pool.
         pool: PoolName,
+        /// Machines that are held to be looked into and take a part of the budget.
+        #[serde(default)]
+        held: u32,
+        /// Memory that the held machines take with their overhead, MiB.
+        #[serde(default)]
+        held_mib: u64,
     },
     /// Nothing stands in the way: it is its turn at the next look.
     Turn {
@@ -114,12 +141,18 @@ impl fmt::Display for WaitReason {
             Self::TooLarge { pool } => {
                 write!(f, "pool '{pool}': the job wants a machine larger than the host's whole budget")
             }
+            Self::PoolAtMaximum { pool, max: 0 } => write!(f, "pool '{pool}' may have no machines"),
             Self::PoolAtMaximum { pool, max } => {
                 write!(f, "pool '{pool}': all {max} machines that it may have are taken")
             }
-            Self::HostFull { pool } => {
+            Self::HostFull { pool, held: 0, .. } => {
                 write!(f, "pool '{pool}': the host's budget of CPUs or memory is used up")
             }
+            Self::HostFull { pool, held, held_mib } => write!(
+                f,
+                "pool '{pool}': the host's budget of CPUs or memory is used up, and {held} held machines take \
+                 {held_mib} MiB of it"
+            ),
             Self::Turn { pool } => write!(f, "pool '{pool}': a machine is about to be begun"),
         }
     }

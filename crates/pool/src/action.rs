@@ -27,6 +27,8 @@ pub enum Action {
 /// Why an idle machine goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
+    /// The host is drained.
+    HostDrained,
     /// Its pool is paused or no longer configured.
     PoolClosed,
     /// Its pool has more machines than it may have.
@@ -42,6 +44,7 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::HostDrained => "the host is drained",
             Self::PoolClosed => "its pool is paused or gone",
             Self::AboveMaximum => "its pool has too many machines",
             Self::RoomForJob => "a waiting job needs the room",
@@ -49,6 +52,24 @@ impl fmt::Display for Why {
             Self::IdleDeadline => "idle deadline reached",
         })
     }
+}
+
+/// Machines that are held to be looked into: they serve nobody and take a part of the host's budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// How many.
+    pub machines: u32,
+    /// Their memory with the overhead, in MiB.
+    pub memory_mib: u64,
+}
+
+/// The waiting jobs of one pool and shape.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Line {
+    /// Idle machines that will take them, in the order in which they will.
+    pub coming: Vec<MachineId>,
+    /// Why there are not more of those, where jobs want more.
+    pub obstacle: Option<Waiting>,
 }
 
 /// Why a pool has fewer machines than it wants.
@@ -82,6 +103,10 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Pools that get less than they want, with the most telling reason.
     pub waiting: BTreeMap<PoolName, Waiting>,
+    /// Waiting jobs of open pools, by what they wait for.
+    pub lines: BTreeMap<PoolName, BTreeMap<Shape, Line>>,
+    /// What held machines take of the host.
+    pub held: Held,
     /// Pools and shapes with waiting jobs for which no machine was begun. Whoever observes next counts how long.
     pub hungry: Vec<(PoolName, Shape)>,
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use fireactions_model::{Backoff, MachineId, MachineState, MachineView};
+use fireactions_model::{Backoff, FailureKind, MachineId, MachineState, MachineView};
 use jiff::Timestamp;
 
 use crate::Pace;
@@ -27,6 +27,8 @@ pub(crate) fn jitter(delay: Duration, random: f64) -> Duration {
 /// A pool's memory of its failures.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
+    /// What failed before this does not count: a machine that an earlier server left held has cost its wait.
+    since: Timestamp,
     state: Option<State>,
     /// Failed machines that were counted and still have a row.
     counted: HashSet<MachineId>,
@@ -40,6 +42,16 @@ struct State {
 }
 
 impl Failures {
+    /// Counts what fails from now on.
+    pub(crate) fn since(since: Timestamp) -> Self {
+        Self { since, ..Self::default() }
+    }
+
+    /// From when on it counts.
+    pub(crate) const fn began(&self) -> Timestamp {
+        self.since
+    }
+
     /// Takes in the pool's machines as they are now.
     pub(crate) fn observe<'a>(
         &mut self,
@@ -58,6 +70,10 @@ impl Failures {
         let mut present = HashSet::new();
         for machine in machines {
             let Some(failure) = &machine.failure else { continue };
+            // A machine whose job failed did what it should.
+            if failure.kind == FailureKind::Job || machine.state_since < self.since {
+                continue;
+            }
             present.insert(machine.id.clone());
             if !self.counted.contains(&machine.id) {
                 self.failed(machine.created_at, &failure.message, now, random);

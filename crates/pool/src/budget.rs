@@ -27,6 +27,11 @@ impl Budget {
         Size { vcpus: limit(u64::from(self.vcpus)), memory: limit(self.memory_mib) }
     }
 
+    /// Memory that a machine of this shape takes with its overhead, in MiB.
+    pub(crate) fn memory_of(&self, shape: &Shape) -> u64 {
+        u64::from(shape.memory_mib) + u64::from(self.machine_overhead_mib)
+    }
+
     /// What a machine of this shape takes.
     pub(crate) fn need(&self, shape: &Shape) -> Size {
         Size {

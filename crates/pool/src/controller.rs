@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fireactions_model::{
-    CreateError, Forge, MachineId, MachineState, MachineView, Machines, NewMachine, PoolName, PoolOverride,
-    PoolSpec, RetireError, Shape,
+    CreateError, Drained, Forge, MachineId, MachineState, MachineView, Machines, NewMachine, PoolName,
+    PoolOverride, PoolSpec, RetireError, Shape,
 };
+use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -95,6 +96,13 @@ impl Controller {
     ) -> Self {
         let pools = self.specs();
         self.shared = Arc::new(Shared::new(self.shared.machines.clone(), pools, saved, overrides));
+        self
+    }
+
+    /// Starts with a host that was drained before.
+    #[must_use]
+    pub fn with_drained(self, drained: Option<Drained>) -> Self {
+        *self.shared.drained() = drained;
         self
     }
 
@@ -186,9 +194,9 @@ impl Controller {
         }
         let mut entries = self.shared.entries();
         let pools = entries.iter_mut().map(|entry| {
-            let mut demand = self.demand.of(&entry.spec.name);
+            let demand = self.demand.of(&entry.spec.name);
             entry.queued = demand.values().fold(0, |sum, jobs| sum.saturating_add(*jobs));
-            entry.judge(views, &mut demand, now);
+            let pace = entry.judge(views, &demand, now);
             let (min, max) = entry.scale();
             Pool {
                 name: entry.spec.name.clone(),
@@ -198,13 +206,14 @@ impl Controller {
                 paused: entry.changed.paused || self.closed,
                 demand,
                 waited: waited.remove(&entry.spec.name).unwrap_or_default(),
-                pace: entry.failures.pace(now),
+                pace,
                 idle_deadline: entry.spec.deadlines.idle,
             }
         });
         let pools = pools.collect();
         Observed {
             budget: self.budget,
+            drained: self.shared.drained().is_some(),
             pools,
             machines,
             surplus_after: self.timing.surplus_after,
@@ -216,12 +225,8 @@ impl Controller {
     fn publish(&self, plan: &Plan) {
         for entry in self.shared.entries().iter_mut() {
             entry.waiting_for = match (plan.waiting.get(&entry.spec.name), self.demand.error()) {
-                (Some(why), _) => Some(why.to_string()),
-                (None, Some(error)) => Some(error.to_owned()),
-                (None, None) => entry.asked.iter().find_map(|(shape, failures)| {
-                    let backoff = failures.backoff()?;
-                    Some(format!("jobs that ask for image '{}' wait: {}", shape.image, backoff.reason))
-                }),
+                (Some(why), _) => Some(entry.asked_backoff(*why).unwrap_or_else(|| why.to_string())),
+                (None, error) => error.map(str::to_owned),
             };
         }
     }
@@ -251,15 +256,8 @@ impl Controller {
     }
 
     async fn retire(&mut self, machine: MachineId, why: Why) {
-        let text = why.to_string();
-        match timeout(self.timing.act_deadline, self.shared.machines.retire(&machine, &text)).await {
-            Ok(Ok(())) => {
-                tracing::debug!(%machine, %why, "machine retired");
-                self.leaving.insert(machine);
-            }
-            // It got a job in the meantime, or is gone: the next look sees it as it is.
-            Ok(Err(RetireError::Busy(_) | RetireError::Unknown(_))) => {}
-            Err(_) => tracing::warn!(%machine, "a machine did not begin to go in time; trying again later"),
+        if retire(&self.shared, self.timing.act_deadline, machine.clone(), why).await {
+            self.leaving.insert(machine);
         }
     }
 
@@ -290,10 +288,29 @@ impl Controller {
         self.closed = true;
         let views = self.shared.machines.views();
         let observed = self.observe(&views, Timestamp::now());
-        for action in plan(&observed).actions {
-            if let Action::Retire { machine, why } = action {
-                self.retire(machine, why).await;
+        let leaving = plan(&observed).actions.into_iter().filter_map(|action| match action {
+            Action::Retire { machine, why } => {
+                Some(retire(&self.shared, self.timing.act_deadline, machine, why))
             }
+            Action::Create { .. } => None,
+        });
+        // All at once: one that waits for its turn could get a job meanwhile.
+        join_all(leaving).await;
+    }
+}
+
+/// Asks a machine to go. True when it does.
+async fn retire(shared: &Shared, deadline: Duration, machine: MachineId, why: Why) -> bool {
+    match timeout(deadline, shared.machines.retire(&machine, &why.to_string())).await {
+        Ok(Ok(())) => {
+            tracing::debug!(%machine, %why, "machine retired");
+            true
+        }
+        // It got a job in the meantime, or is gone: the next look sees it as it is.
+        Ok(Err(RetireError::Busy(_) | RetireError::Unknown(_))) => false,
+        Err(_) => {
+            tracing::warn!(%machine, "a machine did not begin to go in time; trying again later");
+            false
         }
     }
 }

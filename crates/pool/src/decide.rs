@@ -1,6 +1,7 @@
 //! The decision. Rules, in their order:
 //!
-//! 1. Idle machines of paused and removed pools go, and idle machines above a pool's maximum.
+//! 1. Idle machines of paused and removed pools go, and idle machines above a pool's maximum. On a drained host
+//!    every pool counts as paused.
 //! 2. Waiting jobs get machines, one at a time, each time the pool with the lowest share of the host (within a
 //!    pool: the shape with the fewest machines). Jobs that waited longer than the patience come first. A job
 //!    that does not fit keeps its place: who comes later only gets what is left beside it. Both together keep
@@ -11,7 +12,8 @@
 //! 5. Ready machines past their idle deadline go once fresh ones have taken their place.
 //! 6. Ready machines that nobody needed for a while go, down to the minimum.
 //!
-//! Machines with a job are never candidates. Stopping machines serve nobody, but hold their place on the host
+//! Machines with a job are never candidates, nor are held ones, which hold their place on the host but none in
+//! their pool. Stopping machines serve nobody, but hold their place on the host
 //! and in the pool until they are gone.
 
 use std::cmp::Reverse;
@@ -24,7 +26,7 @@ use fireactions_model::{MachineId, MachineState, Shape};
 use crate::budget::Size;
 use crate::demand::match_up;
 use crate::room::{HostRoom, PoolRoom, count, first_to_go};
-use crate::{Action, Machine, Observed, Pace, Plan, Waiting, Why};
+use crate::{Action, Held, Machine, Observed, Pace, Plan, Waiting, Why};
 
 /// What to do about what is observed.
 pub fn decide(observed: &Observed) -> Vec<Action> {
@@ -46,7 +48,17 @@ pub fn plan(observed: &Observed) -> Plan {
     planner.warm();
     planner.refresh();
     planner.shrink();
+    planner.line_up();
+    planner.plan.held = held(observed);
     planner.plan
+}
+
+fn held(observed: &Observed) -> Held {
+    let held = observed.machines.iter().filter(|machine| machine.state == MachineState::Held);
+    held.fold(Held::default(), |sum, machine| Held {
+        machines: sum.machines.saturating_add(1),
+        memory_mib: sum.memory_mib.saturating_add(observed.budget.memory_of(&machine.shape)),
+    })
 }
 
 struct Planner<'a> {
@@ -76,7 +88,9 @@ impl<'a> Planner<'a> {
         room.now += 1;
         room.soon += 1;
         room.begun += 1;
-        room.starts = room.starts.saturating_sub(1);
+        if let Some(starts) = room.starts.get_mut(shape) {
+            *starts = starts.saturating_sub(1);
+        }
         room.used = room.used.plus(need);
         let pool = room.pool.name.clone();
         self.plan.actions.push(Action::Create { pool, shape: shape.clone() });
@@ -88,13 +102,31 @@ impl<'a> Planner<'a> {
         self.plan.waiting.entry(name).and_modify(|known| *known = (*known).min(why)).or_insert(why);
     }
 
+    /// Notes why the waiting jobs of a shape get no more machines, and leaves them out of the rest of the plan.
+    fn stand_back(&mut self, index: usize, shape: &Shape, why: Waiting) {
+        for unmet in self.pools[index].unmet.iter_mut().filter(|unmet| unmet.shape == shape) {
+            unmet.jobs = 0;
+        }
+        self.hold_up(index, shape, why);
+    }
+
+    /// Notes why a waiting job gets no machine in this plan.
+    fn hold_up(&mut self, index: usize, shape: &Shape, why: Waiting) {
+        self.wait(index, why);
+        let name = self.pools[index].pool.name.clone();
+        let line = self.plan.lines.entry(name).or_default().entry(shape.clone()).or_default();
+        line.obstacle = Some(line.obstacle.map_or(why, |known| known.min(why)));
+    }
+
     /// Rule 1, closed pools.
     fn close(&mut self) {
+        let observed = self.observed;
         let open: HashSet<_> =
-            self.observed.pools.iter().filter(|pool| !pool.paused).map(|pool| &pool.name).collect();
-        for machine in &self.observed.machines {
+            observed.pools.iter().filter(|pool| observed.is_open(pool)).map(|pool| &pool.name).collect();
+        let why = if observed.drained { Why::HostDrained } else { Why::PoolClosed };
+        for machine in &observed.machines {
             if machine.state.is_idle_capacity() && !open.contains(&machine.pool) {
-                self.retire(machine, Why::PoolClosed);
+                self.retire(machine, why);
             }
         }
     }
@@ -122,8 +154,8 @@ impl<'a> Planner<'a> {
     fn serve(&mut self) {
         let mut done = vec![false; self.pools.len()];
         let wanted: Vec<(usize, &Shape)> = (self.pools.iter().enumerate())
-            .filter(|(_, room)| room.pool.pace == Pace::Free)
             .flat_map(|(index, room)| room.unmet.iter().map(move |unmet| (index, unmet.shape)))
+            .filter(|(index, shape)| self.pools[*index].pool.pace_of(shape) == Pace::Free)
             .collect();
         while let Some(index) = self.neediest(|index, room| !done[index] && !room.unmet.is_empty()) {
             done[index] = !self.serve_one(index);
@@ -157,27 +189,24 @@ impl<'a> Planner<'a> {
             return false;
         };
         let shape = next.shape;
-        let need = self.observed.budget.need(shape);
-        if !self.observed.budget.total().holds(need) {
-            next.jobs = 0;
-            self.wait(index, Waiting::TooLarge);
-            return true;
-        }
         next.jobs -= 1;
         next.machines += 1;
         // One machine ends the wait; the rest of these jobs stand in line like all others.
         next.waited = Duration::ZERO;
+        let need = self.observed.budget.need(shape);
+        if !self.observed.budget.total().holds(need) {
+            self.stand_back(index, shape, Waiting::TooLarge);
+            return true;
+        }
         let room = &self.pools[index];
-        if room.starts == 0 {
-            // Also a pool that goes on one at a time reaches this after its one.
-            if room.pool.pace != Pace::Free {
-                self.wait(index, Waiting::Backoff);
-            }
-            return false;
+        if !room.may_start(shape) {
+            // Also a shape that goes on one at a time reaches this after its one.
+            self.stand_back(index, shape, Waiting::Backoff);
+            return true;
         }
         if !room.below_max_soon() && !self.evict_in(index) {
-            self.wait(index, Waiting::Maximum);
-            return false;
+            self.stand_back(index, shape, Waiting::Maximum);
+            return true;
         }
         if !self.host.soon.holds(need) {
             self.evict_for(need);
@@ -189,9 +218,10 @@ impl<'a> Planner<'a> {
         // Its place is kept until there is room. A pool that only waits for its own stopping machines will get
         // their place and takes nobody else's.
         if self.pools[index].below_max_now() {
-            self.wait(index, Waiting::HostFull);
+            self.hold_up(index, shape, Waiting::HostFull);
             self.host.take(need);
         } else {
+            self.hold_up(index, shape, Waiting::Maximum);
             self.host.soon = self.host.soon.minus(need);
         }
         let room = &mut self.pools[index];
@@ -233,15 +263,17 @@ impl<'a> Planner<'a> {
         let mut warming = vec![0_u32; self.pools.len()];
         let mut done = vec![false; self.pools.len()];
         while let Some(index) = self.neediest(|index, room| {
-            !done[index] && !room.pool.paused && room.warm().saturating_add(warming[index]) < room.pool.min
+            !done[index]
+                && self.observed.is_open(room.pool)
+                && room.warm().saturating_add(warming[index]) < room.pool.min
         }) {
             let room = &self.pools[index];
             let shape = &room.pool.shape;
             let need = self.observed.budget.need(shape);
             let obstacle = if !self.observed.budget.total().holds(need) {
                 Some(Waiting::TooLarge)
-            } else if room.starts == 0 {
-                (room.pool.pace != Pace::Free).then_some(Waiting::Backoff)
+            } else if !room.may_start(shape) {
+                Some(Waiting::Backoff)
             } else if !room.below_max_now() {
                 // At its maximum with working machines a pool has all it asked for.
                 None
@@ -275,7 +307,7 @@ impl<'a> Planner<'a> {
             let leaving = if fresh >= room.pool.min {
                 stale.len()
             } else {
-                usize::from(crowded && !changing && room.pool.pace == Pace::Free)
+                usize::from(crowded && !changing && room.pool.pace_of(&room.pool.shape) == Pace::Free)
             };
             for machine in stale.into_iter().take(leaving) {
                 self.retire(machine, Why::IdleDeadline);
@@ -305,6 +337,22 @@ impl<'a> Planner<'a> {
             }
             for machine in leaving {
                 self.retire(machine, Why::Surplus);
+            }
+        }
+    }
+
+    /// Says which idle machines will take which waiting jobs.
+    fn line_up(&mut self) {
+        for pool in self.observed.pools.iter().filter(|pool| self.observed.is_open(pool)) {
+            for shape in pool.demand.keys() {
+                let mut coming: Vec<&Machine> = (self.observed.machines.iter())
+                    .filter(|machine| machine.state.is_idle_capacity() && !self.leaving.contains(&machine.id))
+                    .filter(|machine| machine.pool == pool.name && machine.shape == *shape)
+                    .collect();
+                coming.sort_by_cached_key(|machine| Reverse(first_to_go(machine)));
+                let lines = self.plan.lines.entry(pool.name.clone()).or_default();
+                lines.entry(shape.clone()).or_default().coming =
+                    coming.into_iter().map(|machine| machine.id.clone()).collect();
             }
         }
     }

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Backoff, Demand, MachineView, Machines, PoolName, PoolOverride, PoolSpec, PoolView, Shape,
+    Backoff, Demand, Drained, HostView, MachineView, Machines, PoolName, PoolOverride, PoolSpec, PoolView,
+    Shape,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::Pace;
 use crate::backoff::Failures;
+use crate::{Pace, Waiting};
 
 /// Largest maximum that an operator may set.
 const MAX_SCALE: u32 = 65_536;
@@ -21,6 +22,10 @@ const MAX_SCALE: u32 = 65_536;
 pub trait Overrides: Send + Sync {
     /// Returns once it is durable. The error is for people.
     async fn save(&self, pool: &PoolName, changed: &PoolOverride) -> Result<(), String>;
+
+    /// Drains the host for this reason, or with `None` lets it take work again. Returns, once it is durable, how the
+    /// host stands then: one that was drained before keeps its time. The error is for people.
+    async fn save_drain(&self, why: Option<&str>) -> Result<Option<Drained>, String>;
 }
 
 /// Keeps nothing: for tests, and for servers without a store.
@@ -31,6 +36,10 @@ pub struct NoOverrides;
 impl Overrides for NoOverrides {
     async fn save(&self, _: &PoolName, _: &PoolOverride) -> Result<(), String> {
         Ok(())
+    }
+
+    async fn save_drain(&self, why: Option<&str>) -> Result<Option<Drained>, String> {
+        Ok(why.map(|why| Drained { since: Timestamp::now(), why: why.to_owned() }))
     }
 }
 
@@ -55,6 +64,9 @@ pub enum PoolError {
     /// The change could not be made durable, and was not made.
     #[error("the change to pool '{0}' could not be saved and was not made: {1}")]
     Save(PoolName, String),
+    /// The host could not be drained or undrained durably, and stands as it did.
+    #[error("the change to the host could not be saved and was not made: {0}")]
+    SaveDrain(String),
 }
 
 /// One pool's changing state.
@@ -76,7 +88,8 @@ impl Entry {
         if *shape == self.spec.shape {
             &mut self.failures
         } else {
-            self.asked.entry(shape.clone()).or_default()
+            let since = self.failures.began();
+            self.asked.entry(shape.clone()).or_insert_with(|| Failures::since(since))
         }
     }
 
@@ -85,8 +98,24 @@ impl Entry {
         self.failures.backoff().into_iter().chain(self.asked.values().filter_map(Failures::backoff))
     }
 
-    /// Takes in the pool's machines as they are now, and takes shapes that have to wait out of the demand.
-    pub(crate) fn judge(&mut self, views: &[MachineView], demand: &mut Demand, now: Timestamp) {
+    /// Says what failed where the pool itself is well, and only what some jobs ask for is not.
+    pub(crate) fn asked_backoff(&self, why: Waiting) -> Option<String> {
+        if why != Waiting::Backoff || self.failures.backoff().is_some() {
+            return None;
+        }
+        let mut failing =
+            self.asked.iter().filter_map(|(shape, failures)| Some((shape, failures.backoff()?)));
+        let (shape, backoff) = failing.next()?;
+        Some(format!("jobs that ask for image '{}' wait: {}", shape.image, backoff.reason))
+    }
+
+    /// Takes in the pool's machines as they are now, and says which shapes have to wait.
+    pub(crate) fn judge(
+        &mut self,
+        views: &[MachineView],
+        demand: &Demand,
+        now: Timestamp,
+    ) -> BTreeMap<Shape, Pace> {
         let name = self.spec.name.clone();
         let mine = views.iter().filter(move |view| view.pool == name);
         let own_shape = self.spec.shape.clone();
@@ -100,16 +129,10 @@ impl Entry {
             .retain(|shape, _| demand.contains_key(shape) || mine.clone().any(|view| view.shape == *shape));
         for (shape, failures) in &mut self.asked {
             failures.observe(mine.clone().filter(|view| view.shape == *shape), now, rand::random());
-            match failures.pace(now) {
-                Pace::Free => {}
-                Pace::One => {
-                    demand.entry(shape.clone()).and_modify(|jobs| *jobs = (*jobs).min(1));
-                }
-                Pace::Hold => {
-                    demand.remove(shape);
-                }
-            }
         }
+        let asked = self.asked.iter().map(|(shape, failures)| (shape, failures.pace(now)));
+        let all = std::iter::once((&self.spec.shape, self.failures.pace(now))).chain(asked);
+        all.filter(|(_, pace)| *pace != Pace::Free).map(|(shape, pace)| (shape.clone(), pace)).collect()
     }
 
     pub(crate) fn scale(&self) -> (u32, u32) {
@@ -120,6 +143,8 @@ impl Entry {
 /// Shared between the loop and the handles.
 pub(crate) struct Shared {
     entries: Mutex<Vec<Entry>>,
+    /// Set while the host is drained.
+    drained: Mutex<Option<Drained>>,
     /// Wakes the loop.
     pub(crate) changed: Notify,
     pub(crate) machines: Arc<dyn Machines>,
@@ -135,12 +160,13 @@ impl Shared {
         saved: &BTreeMap<PoolName, PoolOverride>,
         overrides: Arc<dyn Overrides>,
     ) -> Self {
+        let now = Timestamp::now();
         let entries = pools
             .into_iter()
             .map(|spec| Entry {
                 changed: saved.get(&spec.name).copied().unwrap_or_default(),
                 spec,
-                failures: Failures::default(),
+                failures: Failures::since(now),
                 asked: BTreeMap::new(),
                 queued: 0,
                 waiting_for: None,
@@ -148,6 +174,7 @@ impl Shared {
             .collect();
         Self {
             entries: Mutex::new(entries),
+            drained: Mutex::new(None),
             changed: Notify::new(),
             machines,
             overrides,
@@ -158,6 +185,11 @@ impl Shared {
     /// Plain data, whole at every moment: a panic elsewhere does not spoil it.
     pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same.
+    pub(crate) fn drained(&self) -> MutexGuard<'_, Option<Drained>> {
+        self.drained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,6 +203,7 @@ impl PoolHandle {
     /// All pools, in the configuration's order.
     pub fn list(&self) -> Vec<PoolView> {
         let machines = self.shared.machines.views();
+        let host_drained = self.shared.drained().is_some();
         self.shared
             .entries()
             .iter()
@@ -183,6 +216,7 @@ impl PoolHandle {
                 PoolView {
                     spec: entry.spec.clone(),
                     paused: entry.changed.paused,
+                    host_drained,
                     min_runners,
                     max_runners,
                     machines: counts,
@@ -233,6 +267,37 @@ impl PoolHandle {
             }
         }
         self.change(pool, |changed| changed.scale = scale).await
+    }
+
+    /// The host as a whole.
+    pub fn host(&self) -> HostView {
+        let mut machines = BTreeMap::new();
+        for machine in self.shared.machines.views() {
+            *machines.entry(machine.state).or_insert(0) += 1;
+        }
+        HostView { drained: self.shared.drained().clone(), machines }
+    }
+
+    /// Drains the host: no machines are begun, idle ones go, running jobs end in peace. With `None` it takes work
+    /// again. Durable; draining a drained host changes the reason only.
+    pub async fn drain(&self, why: Option<&str>) -> Result<HostView, PoolError> {
+        let _one_at_a_time = self.shared.changing.lock().await;
+        let drained = self.shared.overrides.save_drain(why).await.map_err(PoolError::SaveDrain)?;
+        let changed = {
+            let mut now = self.shared.drained();
+            let changed = now.is_some() != drained.is_some();
+            *now = drained;
+            changed
+        };
+        if changed {
+            tracing::info!(
+                drained = why.is_some(),
+                why = why.unwrap_or_default(),
+                "host changed by an operator"
+            );
+        }
+        self.shared.changed.notify_one();
+        Ok(self.host())
     }
 
     async fn change(

@@ -21,7 +21,7 @@ mod handle;
 mod observed;
 mod room;
 
-pub use action::{Action, Plan, Waiting, Why};
+pub use action::{Action, Held, Line, Plan, Waiting, Why};
 pub use budget::Budget;
 pub use controller::{Controller, Timing};
 pub use decide::{decide, plan};

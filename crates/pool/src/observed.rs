@@ -12,6 +12,8 @@ use crate::Budget;
 pub struct Observed {
     /// The host's budget.
     pub budget: Budget,
+    /// The host is drained: every pool counts as paused.
+    pub drained: bool,
     /// Pools, in the configuration's order.
     pub pools: Vec<Pool>,
     /// Every machine that has a row, of every pool, also of pools that are no longer configured.
@@ -32,7 +34,7 @@ pub struct Pool {
     pub shape: Shape,
     /// Machines to keep warm, beside those for waiting jobs.
     pub min: u32,
-    /// Most machines, whatever their state.
+    /// Most machines, whatever their state but held.
     pub max: u32,
     /// No new machines, and no idle ones.
     pub paused: bool,
@@ -40,13 +42,27 @@ pub struct Pool {
     pub demand: Demand,
     /// How long jobs of a shape have waited without a machine being begun for any of them. Absent is zero.
     pub waited: BTreeMap<Shape, Duration>,
-    /// How fast machines may be begun.
-    pub pace: Pace,
+    /// How fast machines of a shape may be begun. Absent is free.
+    pub pace: BTreeMap<Shape, Pace>,
     /// A ready machine is replaced after this; zero is never.
     pub idle_deadline: Duration,
 }
 
-/// How fast a pool may begin machines.
+impl Observed {
+    /// True when a pool makes machines and keeps idle ones.
+    pub(crate) const fn is_open(&self, pool: &Pool) -> bool {
+        !self.drained && !pool.paused
+    }
+}
+
+impl Pool {
+    /// How fast machines of this shape may be begun.
+    pub(crate) fn pace_of(&self, shape: &Shape) -> Pace {
+        self.pace.get(shape).copied().unwrap_or_default()
+    }
+}
+
+/// How fast a pool may begin machines of one shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pace {
     /// As many as are wanted.

@@ -1,5 +1,6 @@
 //! The room on the host and in each pool, now and once everything that is stopping is gone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fireactions_model::{MachineState, Shape};
@@ -39,7 +40,7 @@ impl HostRoom {
 /// One pool while a plan is made.
 pub(crate) struct PoolRoom<'a> {
     pub(crate) pool: &'a Pool,
-    /// Machines with a row, and those begun in this plan.
+    /// Machines with a row, and those begun in this plan; held ones are not the pool's any more.
     pub(crate) now: u32,
     /// The same without the stopping ones, and with those that this plan waits for.
     pub(crate) soon: u32,
@@ -47,8 +48,8 @@ pub(crate) struct PoolRoom<'a> {
     pub(crate) used: Size,
     /// Machines begun in this plan.
     pub(crate) begun: u32,
-    /// Machines that may still be begun under the pool's pace.
-    pub(crate) starts: u32,
+    /// Machines that may still be begun of shapes that failed lately; others are free.
+    pub(crate) starts: BTreeMap<&'a Shape, u32>,
     /// Idle machines that no waiting job needs; the first is the first to go.
     pub(crate) spare: Vec<&'a Machine>,
     /// Waiting jobs without a machine, by shape.
@@ -83,6 +84,11 @@ impl PoolRoom<'_> {
     pub(crate) fn overdue(&self, patience: Duration) -> Duration {
         let longest = self.unmet.iter().map(|unmet| unmet.waited).max().unwrap_or_default();
         if longest >= patience { longest } else { Duration::ZERO }
+    }
+
+    /// The shape's failures let a machine be begun.
+    pub(crate) fn may_start(&self, shape: &Shape) -> bool {
+        self.starts.get(shape).is_none_or(|starts| *starts > 0)
     }
 
     /// Past the pool's idle deadline.

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    CreateError, Deadlines, ForgeError, ImageRef, InitMode, KernelSpec, MachineState, NetworkPolicy,
+    CreateError, Deadlines, Drained, ForgeError, ImageRef, InitMode, KernelSpec, MachineState, NetworkPolicy,
     OnFailure, PoolName, PoolOverride, PoolSpec, PullPolicy, Shape,
 };
-use fireactions_pool::{Budget, Controller, Overrides, PoolError, PoolHandle, Timing};
+use fireactions_pool::{Budget, Controller, NoOverrides, Overrides, PoolError, PoolHandle, Timing};
 use fireactions_testkit::{forge::FakeForge, machines::FakeMachines};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,13 @@ impl Overrides for Saved {
         }
         self.last.lock().unwrap().insert(pool.clone(), *changed);
         Ok(())
+    }
+
+    async fn save_drain(&self, why: Option<&str>) -> Result<Option<Drained>, String> {
+        if *self.refuse.lock().unwrap() {
+            return Err("disk full".to_owned());
+        }
+        NoOverrides.save_drain(why).await
     }
 }
 

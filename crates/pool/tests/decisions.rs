@@ -135,14 +135,14 @@ fn a_failed_machine_is_not_capacity_but_holds_its_place() {
 #[test]
 fn a_failing_pool_waits_then_tries_one() {
     let small = shape(1, 512);
-    let mut world = World::new(budget(64, 64_000), vec![pool("a", 4, 8, small)]);
-    world.seen.pools[0].pace = Pace::Hold;
+    let mut world = World::new(budget(64, 64_000), vec![pool("a", 4, 8, small.clone())]);
+    world.seen.pools[0].pace.insert(small.clone(), Pace::Hold);
     let plan = world.act();
     assert_eq!((plan.actions.len(), plan.waiting.values().next()), (0, Some(&Waiting::Backoff)));
-    world.seen.pools[0].pace = Pace::One;
+    world.seen.pools[0].pace.insert(small.clone(), Pace::One);
     assert_eq!(world.act().actions.len(), 1);
     assert_eq!(world.act().actions.len(), 0);
-    world.seen.pools[0].pace = Pace::Free;
+    world.seen.pools[0].pace.clear();
     assert_eq!(world.act().actions.len(), 3);
 }
 

@@ -20,7 +20,10 @@ enum Happening {
     JobsVanish(usize),
     Pause(usize, bool),
     Scale(usize, u32, u32),
-    Pace(usize, u8),
+    Pace(usize, usize, u8),
+    Hold(usize),
+    Reap(usize),
+    Drain(bool),
     Wait(u32),
 }
 
@@ -38,7 +41,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..3_usize).prop_map(Happening::JobsVanish),
         1 => (0..3_usize, any::<bool>()).prop_map(|(pool, paused)| Happening::Pause(pool, paused)),
         1 => (0..3_usize, 0..4_u32, 0..8_u32).prop_map(|(pool, min, max)| Happening::Scale(pool, min.min(max), max)),
-        1 => (0..3_usize, 0..3_u8).prop_map(|(pool, pace)| Happening::Pace(pool, pace)),
+        1 => (0..3_usize, 0..3_usize, 0..3_u8).prop_map(|(pool, shape, pace)| Happening::Pace(pool, shape, pace)),
+        2 => any::<usize>().prop_map(Happening::Hold),
+        1 => any::<usize>().prop_map(Happening::Reap),
+        1 => any::<bool>().prop_map(Happening::Drain),
         2 => (1..30_u32).prop_map(Happening::Wait),
     ]
 }
@@ -74,9 +80,17 @@ fn happen(world: &mut World, what: &Happening) {
             world.seen.pools[*pool].min = *min;
             world.seen.pools[*pool].max = *max;
         }
-        Happening::Pace(pool, pace) => {
-            world.seen.pools[*pool].pace = [Pace::Free, Pace::One, Pace::Hold][usize::from(*pace)];
+        Happening::Pace(pool, shape, pace) => {
+            let pace = [Pace::Free, Pace::One, Pace::Hold][usize::from(*pace)];
+            world.seen.pools[*pool].pace.insert(shapes()[*shape].clone(), pace);
         }
+        Happening::Hold(index) => {
+            world.change(*index, |state| state != MachineState::Stopping, MachineState::Held);
+        }
+        Happening::Reap(index) => {
+            world.change(*index, |state| state == MachineState::Held, MachineState::Stopping);
+        }
+        Happening::Drain(drained) => world.seen.drained = *drained,
         Happening::Wait(steps) => world.wait(STEP * *steps),
     }
 }
@@ -106,7 +120,7 @@ proptest! {
             }
         }
         for pool in &mut world.seen.pools {
-            pool.pace = Pace::Free;
+            pool.pace.clear();
         }
         world.settle(400);
         for _ in 0..20 {
@@ -115,11 +129,11 @@ proptest! {
         }
         for index in 0..3 {
             let pool = &world.seen.pools[index];
-            if pool.paused {
+            if pool.paused || world.seen.drained {
                 prop_assert_eq!(world.count(index, |machine| machine.state.is_idle_capacity()), 0);
                 continue;
             }
-            let total = u32::try_from(world.count(index, |_| true)).unwrap();
+            let total = u32::try_from(world.count(index, |machine| machine.state != MachineState::Held)).unwrap();
             let jobs_wait = world.waiting() > 0;
             if world.warm(index) < pool.min && total < pool.max && !jobs_wait {
                 prop_assert!(!world.has_room(&pool.shape), "pool {} is cold although there is room", pool.name);

@@ -116,6 +116,7 @@ fn pool() -> PoolView {
             metadata: serde_json::Value::Null,
         },
         paused: false,
+        host_drained: false,
         min_runners: 1,
         max_runners: 3,
         machines: BTreeMap::from([(MachineState::Busy, 1)]),

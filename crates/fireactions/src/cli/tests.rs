@@ -207,6 +207,7 @@ fn pool() -> PoolView {
             metadata: serde_json::Value::Null,
         },
         paused: false,
+        host_drained: false,
         min_runners: 2,
         max_runners: 3,
         machines: BTreeMap::from([(MachineState::Ready, 2), (MachineState::Busy, 1)]),

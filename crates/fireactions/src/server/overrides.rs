@@ -1,10 +1,10 @@
-//! What operators changed on pools, kept in the store.
+//! What operators changed on pools and on the host, kept in the store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fireactions_model::{PoolName, PoolOverride};
+use fireactions_model::{Drained, PoolName, PoolOverride};
 use fireactions_pool::Overrides;
 use fireactions_store::{Store, StoreError};
 
@@ -16,6 +16,11 @@ impl Overrides for Kept {
     async fn save(&self, pool: &PoolName, changed: &PoolOverride) -> Result<(), String> {
         self.0.set_pool(pool, changed.paused, changed.scale).await.map_err(|e| e.to_string())
     }
+
+    async fn save_drain(&self, why: Option<&str>) -> Result<Option<Drained>, String> {
+        self.0.set_drained(why).await.map_err(|e| e.to_string())?;
+        drained(&self.0).await.map_err(|e| e.to_string())
+    }
 }
 
 /// What was changed before, and where further changes go.
@@ -26,4 +31,10 @@ pub(super) async fn load(
     let saved =
         saved.into_iter().map(|row| (row.name, PoolOverride { paused: row.paused, scale: row.scale }));
     Ok((saved.collect(), Arc::new(Kept(store.clone()))))
+}
+
+/// Whether the host was drained before.
+pub(super) async fn drained(store: &Store) -> Result<Option<Drained>, StoreError> {
+    let drained = store.drained().await?;
+    Ok(drained.map(|drained| Drained { since: drained.since, why: drained.why }))
 }

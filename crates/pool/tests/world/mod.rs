@@ -29,7 +29,7 @@ pub(crate) fn pool(name: &str, min: u32, max: u32, shape: Shape) -> Pool {
         paused: false,
         demand: Demand::new(),
         waited: BTreeMap::new(),
-        pace: Pace::Free,
+        pace: BTreeMap::new(),
         idle_deadline: Duration::ZERO,
     }
 }
@@ -42,6 +42,7 @@ impl World {
     pub(crate) fn new(budget: Budget, pools: Vec<Pool>) -> Self {
         let seen = Observed {
             budget,
+            drained: false,
             pools,
             machines: Vec::new(),
             surplus_after: SURPLUS_AFTER,
@@ -153,15 +154,20 @@ impl World {
     fn create(&mut self, name: &PoolName, shape: &Shape) {
         let pool =
             self.seen.pools.iter().find(|pool| pool.name == *name).expect("creates for a pool that exists");
-        let mine = || self.seen.machines.iter().filter(|machine| machine.pool == *name);
+        let mine = || {
+            let own = |machine: &&Machine| machine.pool == *name && machine.state != MachineState::Held;
+            self.seen.machines.iter().filter(own)
+        };
+        assert!(!self.seen.drained, "creates on a drained host");
         assert!(!pool.paused, "creates for a paused pool");
         assert!(mine().count() < pool.max as usize, "creates above the maximum");
         assert!(*shape == pool.shape || pool.demand.contains_key(shape), "creates a shape nobody wants");
-        match pool.pace {
+        match pool.pace.get(shape).copied().unwrap_or_default() {
             Pace::Free => {}
             Pace::One => {
                 let starting = |state| matches!(state, MachineState::Creating | MachineState::Booting);
-                assert!(!mine().any(|machine| starting(machine.state)), "creates a second one while failing");
+                let another = mine().any(|machine| machine.shape == *shape && starting(machine.state));
+                assert!(!another, "creates a second one while failing");
             }
             Pace::Hold => panic!("creates while held back"),
         }

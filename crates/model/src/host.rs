@@ -1,0 +1,37 @@
+//! The host as a whole, as operators see it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::MachineState;
+
+/// The host makes no machines: somebody wants to work on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Drained {
+    /// Since when.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub since: Timestamp,
+    /// What for, as the operator put it; may be empty.
+    pub why: String,
+}
+
+/// A host as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostView {
+    /// Set while it is drained.
+    pub drained: Option<Drained>,
+    /// Machines by state, of all pools; states without machines are absent.
+    #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, u32>))]
+    pub machines: BTreeMap<MachineState, u32>,
+}
+
+impl HostView {
+    /// Machines that have a job.
+    pub fn busy(&self) -> u32 {
+        self.machines.iter().filter(|(state, _)| state.is_busy()).map(|(_, count)| count).sum()
+    }
+}
