@@ -255,6 +255,27 @@ fn the_old_server_takes_back_what_a_dead_one_left() {
 }
 
 #[test]
+fn a_new_server_that_fails_late_says_why_and_the_old_one_takes_back() {
+    let pools = pool("default", 1, 1, "");
+    let mut world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    world.wait_ready("default", 1);
+    let before = world.who();
+    let poller = Poller::plain(&world);
+    let config = fs::read_to_string(world.path("config.yaml")).unwrap();
+    // The socket's group is changed when the socket has been handed over.
+    fs::write(world.path("group.yaml"), format!("api_socket_group: no-such-group-here\n{config}")).unwrap();
+    let mut new = world.server_command("group.yaml", &[]);
+    let new = new.arg("--replace").stderr(Stdio::piped()).output().unwrap();
+    assert!(text(&new.stderr).contains("no-such-group-here"), "{}", text(&new.stderr));
+    assert!(new.status.code().is_some_and(|code| code != 0), "it was not killed: {:?}", new.status);
+    assert_eq!(world.answering(), world.server_pid());
+    assert_eq!(world.who(), before);
+    poller.end("over a failure");
+    world.replace();
+    world.finish();
+}
+
+#[test]
 fn addresses_that_changed_are_bound_and_old_ones_closed() {
     let more = "bind_address: 127.0.0.1:8080\nmetrics: {enabled: true, address: 127.0.0.1:8081}".to_owned();
     let mut world =

@@ -11,6 +11,8 @@ use crate::cli::show;
 
 /// How long a cancellation on its way is waited for when the user leaves.
 const LEAVING: std::time::Duration = std::time::Duration::from_secs(3);
+/// Before events that ended are asked for again.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// How watching ended.
 pub(crate) enum End {
@@ -72,36 +74,43 @@ fn cancel(client: &Client, id: &JobId) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// Says what the job waits for, until its program runs. Never an error: the output is what matters.
+/// Says what the job waits for, until its program runs. Never an error: the output is what matters. A server that
+/// restarts or hands over ends the events, which then go on at the next one.
 async fn tell(client: &Client, job: JobRecord, bar: &Bar) {
-    let Ok(mut events) = client.events().await else { return };
     let id = job.id;
     let image = job.spec.image.map(|image| image.to_string());
     let mut machine: Option<MachineId> = None;
-    while let Ok(Some(event)) = events.try_next().await {
-        match event {
-            Event::Job { job } if job.id == id => {
-                machine.clone_from(&job.machine);
-                match job.state {
-                    JobState::Queued => {
-                        let why = job.reason.as_deref().unwrap_or("waits for a machine");
-                        bar.say(&format!("{id}: queued, {why}"));
+    loop {
+        let Ok(mut events) = client.events().await else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
+        while let Ok(Some(event)) = events.try_next().await {
+            match event {
+                Event::Job { job } if job.id == id => {
+                    machine.clone_from(&job.machine);
+                    match job.state {
+                        JobState::Queued => {
+                            let why = job.reason.as_deref().unwrap_or("waits for a machine");
+                            bar.say(&format!("{id}: queued, {why}"));
+                        }
+                        JobState::Assigned => bar.say(&format!("{id}: a machine has it")),
+                        _ => return bar.clear(),
                     }
-                    JobState::Assigned => bar.say(&format!("{id}: a machine has it")),
-                    _ => return bar.clear(),
                 }
+                Event::Machine { machine: seen }
+                    if machine.as_ref() == Some(&seen.id) && seen.state == MachineState::Booting =>
+                {
+                    bar.say(&format!("{id}: {} boots", seen.id));
+                }
+                Event::Image { image: seen, done, total, status }
+                    if image.as_ref().is_none_or(|image| *image == seen) =>
+                {
+                    bar.sized(&format!("{id}: {status} {seen}"), done, total);
+                }
+                _ => {}
             }
-            Event::Machine { machine: seen }
-                if machine.as_ref() == Some(&seen.id) && seen.state == MachineState::Booting =>
-            {
-                bar.say(&format!("{id}: {} boots", seen.id));
-            }
-            Event::Image { image: seen, done, total, status }
-                if image.as_ref().is_none_or(|image| *image == seen) =>
-            {
-                bar.sized(&format!("{id}: {status} {seen}"), done, total);
-            }
-            _ => {}
         }
+        tokio::time::sleep(AGAIN).await;
     }
 }
