@@ -77,7 +77,7 @@ impl QemuControl {
             match Qmp::connect(&found.files.qmp, ADOPT_DEADLINE).await {
                 Ok(qmp) => found.attach_qmp(qmp),
                 Err(error) => {
-                    tracing::warn!(machine = %found.id, %error, "adopted without its control socket")
+                    tracing::warn!(machine = %found.id, %error, "adopted without its control socket");
                 }
             }
         });
@@ -102,8 +102,17 @@ impl QemuControl {
         self.qmp.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn is_connecting(&self) -> bool {
+        let connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
+        connecting.as_ref().is_some_and(|task| !task.is_finished())
+    }
+
     /// Asks QEMU what it is doing. A machine that was adopted while its QEMU hung gets its control socket here.
     async fn status(&self) -> Result<String, QmpError> {
+        // QEMU serves one connection at a time: a second one would wait for the end of the one that is being made.
+        while self.is_connecting() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let open = self.qmp().filter(|qmp| !qmp.is_closed());
         let qmp = if let Some(qmp) = open {
             qmp

@@ -48,6 +48,9 @@ case $mode in
     echo "DEVICES DONE"; sleep 1000;;
   # Without a host at the other end reading says "end of file".
   echo) exec 3<>/dev/vport0p1; while :; do if read -r word <&3; then echo "guest got $word" >&3; else sleep 0.1; fi; done;;
+  # Waits for a word, so that the test has time for its preparations.
+  eat) until read -r word < /dev/vport0p1; do sleep 0.1; done; echo EATING; dd if=/dev/zero of=/memory bs=1M; sleep 1000;;
+  fill) dd if=/dev/zero of=/dev/vda bs=64k; echo FILLED; sleep 1000;;
   flood) while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done;;
   *) sleep 1000;;
 esac
@@ -61,7 +64,11 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) async fn new(mode: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), mode).await
+    }
+
+    /// With all its files in this directory.
+    pub(crate) async fn within(dir: tempfile::TempDir, mode: &str) -> Self {
         let run_dir = dir.path().join("run");
         std::fs::create_dir(&run_dir).unwrap();
         // As a server keeps it: nobody but root enters.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod guest;
+mod orphan;
+mod trouble;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
