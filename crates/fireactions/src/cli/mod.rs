@@ -21,6 +21,7 @@ mod run;
 pub(crate) mod server;
 mod session;
 mod show;
+mod state;
 mod terminal;
 mod validate;
 mod version;
@@ -71,6 +72,8 @@ pub(crate) enum Command {
     Pools(pools::Args),
     /// Show, pull and remove images
     Image(image::Args),
+    /// Check and rebuild the state database of a server that does not run
+    State(state::Args),
     /// Show the versions of this program and of the server
     Version(version::Args),
     /// Write completions for a shell to standard output
@@ -94,6 +97,7 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Login(args) => login::run(&connection.open()?, args).await,
         Command::Pools(args) => pools::run(&connection.open()?, args).await,
         Command::Image(args) => image::run(&connection.open()?, args).await,
+        Command::State(args) => state::run(&args),
         Command::Version(args) => version::run(&connection, &args).await,
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),

@@ -11,7 +11,7 @@ const INTRODUCTION: &str = "# Command line
 
 <!-- Generated from crates/fireactions/src/cli by `make doc`. Do not edit. -->
 
-`fireactions server` is the server; every other command but `validate`, `doctor` and `completion` asks a running one.
+`fireactions server` is the server; every other command but `validate`, `doctor`, `state` and `completion` asks a running one.
 Tables are for people; `--json` gives the same as JSON, in the shapes of [the API](openapi.json).
 
 Exit codes: 0 when all is well, 1 for an error (with one line on standard error that says what to do next), 2 for a
