@@ -4,8 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::problem::Problem;
+use crate::schema::Duration;
 use crate::tree::{Node, Value};
-use crate::{Config, Driver, Host, LogLevel, PoolConfig};
+use crate::{Config, Driver, Host, LogLevel, OnFailureSetting, PoolConfig};
+
+/// A machine that is held for less is gone before anybody is there.
+const SHORTEST_HOLD: Duration = Duration::secs(1);
+/// One that is held for longer is forgotten, and its memory is missed.
+const LONGEST_HOLD: Duration = Duration::secs(7 * 24 * 3600);
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -400,6 +406,7 @@ impl Check<'_> {
         self.machine_fits(config, at, pool, host);
         self.pool_network(at, pool);
         self.deadlines(at, pool);
+        self.on_failure(at, pool);
         if pool.runner.labels.is_empty() {
             self.warn(
                 &at.key("runner"),
@@ -461,6 +468,18 @@ impl Check<'_> {
                     "jobs could read the host's own cloud credentials: allow a smaller network",
                 );
             }
+        }
+    }
+
+    fn on_failure(&mut self, at: &At, pool: &PoolConfig) {
+        let OnFailureSetting::Hold(hold) = pool.on_failure else { return };
+        if hold.for_ < SHORTEST_HOLD || hold.for_ > LONGEST_HOLD {
+            self.error(
+                &at.key("on_failure").key("hold").key("for"),
+                &[],
+                format!("on_failure.hold.for of pool '{}' cannot be {}", pool.name, hold.for_),
+                "use a time from 1s to 7d, such as 30m",
+            );
         }
     }
 

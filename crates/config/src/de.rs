@@ -395,6 +395,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Text(text) => visitor.visit_enum(UnitVariant(text)).map_err(|error| self.located(error)),
+            Value::Map(entries) if let [entry] = entries.as_slice() => visitor
+                .visit_enum(SectionVariant { reader: self, entry })
+                .map_err(|error| self.located(error)),
             other => {
                 let message = format!("one of {}, not {}", variants.join(", "), other.kind());
                 Err(self.located(ReadError::new(What::Mismatch { expected: message })))
@@ -484,7 +487,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     }
 }
 
-/// A plain name as an enum's variant; our enums carry no data.
+/// A plain name as an enum's variant, which carries no data.
 struct UnitVariant<'a>(&'a str);
 
 impl<'de> EnumAccess<'de> for UnitVariant<'_> {
@@ -505,7 +508,7 @@ impl<'de> VariantAccess<'de> for UnitVariant<'_> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, ReadError> {
-        Err(de::Error::custom("this value cannot carry data"))
+        Err(de::Error::custom(format_args!("'{0}' has settings: write '{0}: {{…}}' with them", self.0)))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, ReadError> {
@@ -518,5 +521,55 @@ impl<'de> VariantAccess<'de> for UnitVariant<'_> {
         _: V,
     ) -> Result<V::Value, ReadError> {
         Err(de::Error::custom("this value cannot carry data"))
+    }
+}
+
+/// A section with one key as an enum's variant: the key names it, and its value is the variant's settings.
+struct SectionVariant<'a> {
+    reader: Reader<'a>,
+    entry: &'a Entry,
+}
+
+impl<'de> EnumAccess<'de> for SectionVariant<'_> {
+    type Error = ReadError;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), ReadError> {
+        if self.reader.pruned.contains(&self.entry.value.id) {
+            return Err(ReadError::new(What::Consequence));
+        }
+        let name = StringDeserializer::<ReadError>::new(self.entry.key.clone());
+        let fail = |error: ReadError| error.at(&self.entry.key_span, self.reader.path);
+        Ok((seed.deserialize(name).map_err(fail)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for SectionVariant<'_> {
+    type Error = ReadError;
+
+    fn unit_variant(self) -> Result<(), ReadError> {
+        Err(de::Error::custom(format_args!(
+            "'{}' has no settings: write the word alone",
+            short(&self.entry.key)
+        )))
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadError> {
+        let path = Path::Key(self.reader.path, &self.entry.key);
+        let value = &self.entry.value;
+        seed.deserialize(Reader { node: value, pruned: self.reader.pruned, path: &path })
+            .map_err(|error| error.at(&value.span, &path).blame(value.id))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, ReadError> {
+        Err(de::Error::custom("this value is not a list"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, ReadError> {
+        Err(de::Error::custom("this value cannot be written as a section"))
     }
 }

@@ -30,7 +30,7 @@ impl Walk<'_> {
         match &node.value {
             Value::Map(entries) => {
                 for entry in entries {
-                    if let Some(inner) = schema.pointer("/properties").and_then(|all| all.get(&entry.key)) {
+                    if let Some(inner) = property(schema, &entry.key) {
                         let path =
                             if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
                         self.node(inner, &entry.value, &path);
@@ -71,6 +71,12 @@ impl Walk<'_> {
             self.problems.push(Problem::new(node.span.clone(), message).help(help));
         }
     }
+}
+
+/// A key of a section, or the variant of an enum that is written as one.
+fn property<'a>(schema: &'a Json, key: &str) -> Option<&'a Json> {
+    let variants = schema.get("oneOf").and_then(Json::as_array).into_iter().flatten();
+    std::iter::once(schema).chain(variants).find_map(|one| one.get("properties")?.get(key))
 }
 
 /// Follows a `$ref` into the schema's definitions, and picks the real part of an optional one.

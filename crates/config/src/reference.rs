@@ -96,10 +96,11 @@ impl Page {
             facts.push(format!("example: `{}`", yaml(example)));
         }
         let _ = writeln!(self.text, "{}.", facts.join("; "));
-        for (name, meaning) in choices(target) {
+        let choices = choices(self.root, target);
+        for (name, meaning) in &choices {
             let _ = write!(self.text, "\n- `{name}`: {meaning}");
         }
-        if !choices(target).is_empty() {
+        if !choices.is_empty() {
             self.text.push('\n');
         }
     }
@@ -109,15 +110,31 @@ fn description(schema: &Json) -> String {
     schema.get("description").and_then(Json::as_str).unwrap_or_default().replace('\n', " ").trim().to_owned()
 }
 
-/// The named values of an enum with their meanings.
-fn choices(schema: &Json) -> Vec<(&str, String)> {
+/// The values of an enum with their meanings. One with settings is shown with their defaults.
+fn choices(root: &'static Json, schema: &'static Json) -> Vec<(String, String)> {
     let list = schema.get("oneOf").and_then(Json::as_array).into_iter().flatten();
-    list.filter_map(|choice| Some((choice.get("const")?.as_str()?, description(choice)))).collect()
+    list.filter_map(|choice| {
+        if let Some(name) = choice.get("const").and_then(Json::as_str) {
+            return Some((name.to_owned(), description(choice)));
+        }
+        let (name, settings) = choice.get("properties")?.as_object()?.iter().next()?;
+        let settings = resolve(root, settings).get("properties")?.as_object()?;
+        let mut meaning = description(choice);
+        let mut defaults = Vec::new();
+        for (key, setting) in settings {
+            let _ = write!(meaning, " `{key}`: {}", description(setting));
+            let limits = limits(setting).map(|limits| format!(" ({limits})")).unwrap_or_default();
+            meaning.insert_str(meaning.trim_end_matches('.').len(), &limits);
+            defaults.push(format!("{key}: {}", setting.get("default").map(yaml).unwrap_or_default()));
+        }
+        Some((format!("{name}: {{{}}}", defaults.join(", ")), meaning))
+    })
+    .collect()
 }
 
 fn kind(root: &'static Json, field: &'static Json) -> String {
     let target = resolve(root, field);
-    if !choices(target).is_empty() {
+    if !choices(root, target).is_empty() {
         return "one of the values below".to_owned();
     }
     let name = match target.get("type") {

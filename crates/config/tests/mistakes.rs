@@ -77,6 +77,13 @@ mistakes! {
     path_with_parent: with_pool("state_dir: /var/../etc\n");
     duration_without_unit: in_pool("    deadlines: {boot: 60}\n");
     duration_nonsense: in_pool("    deadlines: {boot: soon}\n");
+    on_failure_unknown: in_pool("    on_failure: holt\n");
+    on_failure_unknown_section: in_pool("    on_failure: {hodl: {for: 30m}}\n");
+    on_failure_without_settings: in_pool("    on_failure: hold\n");
+    on_failure_with_wrong_settings: in_pool("    on_failure:\n      hold: {fro: 30m, max: 0}\n");
+    on_failure_for_ever: in_pool("    on_failure: {hold: {for: 30d, max: 5000}}\n");
+    on_failure_of_nothing: in_pool("    on_failure: {hold: [30m], destroy: true}\n");
+    on_failure_destroy_with_settings: in_pool("    on_failure: {destroy: {for: 3s}}\n");
     duration_zero: in_pool("    deadlines: {boot: 0s}\n");
     duration_too_long: in_pool("    deadlines: {job: 500d}\n");
     address_without_port: with_pool("bind_address: 127.0.0.1\n");

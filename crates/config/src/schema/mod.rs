@@ -6,6 +6,7 @@ mod host;
 mod images;
 mod local;
 mod network;
+mod on_failure;
 mod pool;
 mod server;
 mod values;
@@ -16,6 +17,7 @@ pub use host::HostConfig;
 pub use images::{ImageLimits, ImagesConfig};
 pub use local::{LocalConfig, ShutdownConfig, ShutdownMode};
 pub use network::NetworkConfig;
+pub use on_failure::{HoldConfig, OnFailureSetting};
 pub use pool::{
     DeadlinesConfig, FirecrackerConfig, HostPort, InitSetting, MachineConfig, PoolConfig, PoolNetworkConfig,
     PullSetting, RunnerConfig,

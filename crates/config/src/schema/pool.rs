@@ -9,7 +9,7 @@ use model::{ImageRef, Label, PoolName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AbsolutePath, CommandName, Duration};
+use super::{AbsolutePath, CommandName, Duration, OnFailureSetting};
 
 /// One pool of machines that are all made the same way.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -46,6 +46,10 @@ pub struct PoolConfig {
     /// How long each step of a machine may take.
     #[serde(default)]
     pub deadlines: DeadlinesConfig,
+    /// What becomes of a machine that failed, or whose job did: it is destroyed, or held to be looked into.
+    #[serde(default)]
+    #[schemars(example = serde_json::json!({"hold": {"for": "30m", "max": 2}}))]
+    pub on_failure: OnFailureSetting,
 }
 
 const fn default_disk() -> u32 {
@@ -276,7 +280,7 @@ impl PoolConfig {
                 max_connections: self.network.max_connections,
             },
             deadlines: self.deadlines.spec(),
-            on_failure: model::OnFailure::default(),
+            on_failure: self.on_failure.spec(),
             metadata: serde_json::Value::Object(self.firecracker.metadata.clone().into_iter().collect()),
         }
     }
