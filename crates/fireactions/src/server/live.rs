@@ -313,6 +313,10 @@ async fn controller(
 ) -> anyhow::Result<Controller> {
     let (saved, kept) =
         overrides::load(store).await.context("what operators changed on pools could not be read")?;
+    let drained = overrides::drained(store).await.context("whether the host is drained could not be read")?;
+    if let Some(drained) = &drained {
+        tracing::warn!(since = %drained.since, why = drained.why, "the host is drained: `fireactions undrain` ends it");
+    }
     let budget = config.budget(host);
     let budget = Budget {
         vcpus: budget.vcpus,
@@ -320,7 +324,8 @@ async fn controller(
         machine_overhead_mib: budget.machine_overhead_mib,
     };
     let forge = Arc::new(forge.clone()) as Arc<dyn Forge>;
-    Ok(Controller::new(forge, Arc::new(machines), config.pools(), budget).with_overrides(&saved, kept))
+    let controller = Controller::new(forge, Arc::new(machines), config.pools(), budget);
+    Ok(controller.with_overrides(&saved, kept).with_drained(drained))
 }
 
 /// Waits for tasks that were told to end; one that does not is ended where it is.
