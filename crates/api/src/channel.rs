@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use fireactions_model::Stream;
 
+use crate::fault::line;
 use crate::{ExecEvent, ExecExit, ExecInput, ExecRequest, WindowSize};
 
 /// WebSocket subprotocol.
@@ -34,10 +35,13 @@ pub(crate) fn output(stream: Stream, data: &Bytes) -> impl Iterator<Item = Bytes
     data.chunks(MAX_DATA).map(move |piece| frame(channel, piece))
 }
 
-/// The last message.
+/// The last message. Words for people are cut to what fits.
 pub(crate) fn exit(exit: &ExecExit) -> Bytes {
-    let json = serde_json::to_vec(exit).unwrap_or_default();
-    frame(EXIT, &json[..json.len().min(MAX_DATA)])
+    let json = match exit {
+        ExecExit::Failed(why) => serde_json::to_vec(&ExecExit::Failed(line(why))),
+        exit => serde_json::to_vec(exit),
+    };
+    frame(EXIT, &json.unwrap_or_default())
 }
 
 /// Input as messages.
@@ -127,6 +131,13 @@ mod tests {
         for end in [ExecExit::Code(3), ExecExit::Signal(9), ExecExit::Failed("no".into())] {
             assert_eq!(parse_event(exit(&end)), Ok(ExecEvent::Exit(end)));
         }
+    }
+
+    #[test]
+    fn a_long_story_is_still_an_exit() {
+        let message = exit(&ExecExit::Failed("\u{1}'".repeat(MAX_MESSAGE)));
+        assert!(message.len() <= MAX_MESSAGE);
+        assert!(matches!(parse_event(message), Ok(ExecEvent::Exit(ExecExit::Failed(_)))));
     }
 
     #[test]

@@ -63,10 +63,27 @@ pub struct Fault {
     pub hint: Option<String>,
 }
 
+/// Longest message, in characters.
+const MAX_MESSAGE: usize = 1000;
+
+/// One line that can be shown on a terminal.
+pub(crate) fn line(text: &str) -> String {
+    let show = |c: char| match c {
+        '\n' | '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    let mut shown: String = text.trim().chars().take(MAX_MESSAGE).map(show).collect();
+    if text.trim().chars().nth(MAX_MESSAGE).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 impl Fault {
-    /// A fault without advice.
+    /// A fault without advice. What the request brought into the message is cut and cleaned.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code, message: line(&message.into()), hint: None }
     }
 
     /// Adds what to do about it.

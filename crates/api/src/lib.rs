@@ -12,6 +12,9 @@ pub mod channel;
 pub mod client;
 pub mod engine;
 pub mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod listen;
 pub mod metrics;
 pub mod server;

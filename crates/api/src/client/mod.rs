@@ -7,7 +7,7 @@ mod images;
 mod jobs;
 mod machines;
 mod pools;
-mod sse;
+pub(crate) mod sse;
 mod status;
 
 use std::fmt;

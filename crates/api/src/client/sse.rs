@@ -14,32 +14,36 @@ const MAX_EVENT: usize = 4 << 20;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Message {
-    pub(super) name: String,
-    pub(super) data: String,
+pub(crate) struct Message {
+    pub(crate) name: String,
+    pub(crate) data: String,
 }
 
 /// Splits bytes into events.
 #[derive(Default)]
-struct Parser {
+pub(crate) struct Parser {
     buffer: BytesMut,
+    /// Bytes of it in which there is no end of a line.
+    searched: usize,
     current: Message,
-    ready: VecDeque<Message>,
+    pub(crate) ready: VecDeque<Message>,
 }
 
 impl Parser {
     /// Takes more bytes. The error is for people.
-    fn push(&mut self, bytes: &Bytes) -> Result<(), String> {
+    pub(crate) fn push(&mut self, bytes: &Bytes) -> Result<(), String> {
         self.buffer.extend_from_slice(bytes);
-        while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-            let line = self.buffer.split_to(end);
+        while let Some(end) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
+            let line = self.buffer.split_to(self.searched + end);
             self.buffer.advance(1);
+            self.searched = 0;
             let line = std::str::from_utf8(&line).map_err(|_| "an event that is not UTF-8".to_owned())?;
             self.line(line.strip_suffix('\r').unwrap_or(line));
             if self.current.data.len() > MAX_EVENT {
                 return Err("an event that is too long".to_owned());
             }
         }
+        self.searched = self.buffer.len();
         if self.buffer.len() > MAX_EVENT { Err("an event that is too long".to_owned()) } else { Ok(()) }
     }
 

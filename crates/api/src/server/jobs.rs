@@ -48,7 +48,7 @@ async fn list(
     request_body(content((JobSpec = "application/json"), (String = "application/vnd.fireactions.job"))),
     responses((status = 201, body = JobRecord), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody)))]
 async fn submit(State(context): State<Context>, request: Request) -> Result<(StatusCode, Answer<JobRecord>)> {
-    let (spec, files) = upload::receive(request, &context).await?;
+    let (spec, files) = upload::receive(request, &context.limits, &context.engine.upload_dir()).await?;
     let job = context.engine.submit(spec, files).await?;
     Ok((StatusCode::CREATED, Answer(job)))
 }

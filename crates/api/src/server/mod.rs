@@ -11,10 +11,10 @@ mod images;
 mod jobs;
 mod machines;
 mod pools;
-mod spec;
+pub(crate) mod spec;
 mod sse;
 mod status;
-mod upload;
+pub(crate) mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,7 +12,7 @@ const MAX_ARGS: usize = 4096;
 const MAX_PATH: usize = 4095;
 
 /// Refuses a specification that no machine could carry out.
-pub(super) fn check(spec: &JobSpec) -> Result<()> {
+pub(crate) fn check(spec: &JobSpec) -> Result<()> {
     program(&spec.program)?;
     within("environment variables", spec.env.len(), MAX_ENV)?;
     within("files", spec.files.len(), MAX_FILES)?;

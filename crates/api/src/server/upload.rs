@@ -4,6 +4,8 @@
 //! of its files one after the other. The specification says how many there are, so nothing has to be searched
 //! for in hostile bytes and nothing but one chunk is ever held in memory (which multipart cannot promise).
 
+use std::path::Path;
+
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
@@ -14,13 +16,13 @@ use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 
 use super::extract::Json;
-use super::{Context, spec};
+use super::{Limits, spec};
 use crate::engine::Result;
 use crate::types::JOB_WITH_FILES;
 use crate::{Code, Fault, Upload};
 
-/// Reads a submission. What was spooled is removed again when anything is wrong.
-pub(super) async fn receive(request: Request, context: &Context) -> Result<(JobSpec, Vec<Upload>)> {
+/// Reads a submission; files go into `dir`. What was spooled is removed again when anything is wrong.
+pub(crate) async fn receive(request: Request, limits: &Limits, dir: &Path) -> Result<(JobSpec, Vec<Upload>)> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if kind != Some(JOB_WITH_FILES) {
         let Json(spec) = Json::<JobSpec>::from_request(request, &()).await?;
@@ -32,19 +34,19 @@ pub(super) async fn receive(request: Request, context: &Context) -> Result<(JobS
         return Ok((spec, Vec::new()));
     }
     let mut body = Source::new(request.into_body());
-    let line = body.line(context.limits.body).await?;
+    let line = body.line(limits.body).await?;
     let spec: JobSpec = serde_json::from_slice(&line)
         .map_err(|error| Fault::invalid(format!("the job's specification cannot be read: {error}")))?;
     spec::check(&spec)?;
     let total = spec.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
-    if total > context.limits.upload {
-        let most = context.limits.upload;
+    if total > limits.upload {
+        let most = limits.upload;
         return Err(Fault::new(Code::TooLarge, format!("the files are {total} bytes; {most} are allowed"))
             .hint("put large and lasting inputs into the image"));
     }
     let mut files = Vec::with_capacity(spec.files.len());
     for file in &spec.files {
-        files.push(spool(&mut body, file, context).await?);
+        files.push(spool(&mut body, file, dir).await?);
     }
     if body.next().await?.is_some() {
         return Err(Fault::invalid("more bytes came than the specification's files have")
@@ -53,13 +55,12 @@ pub(super) async fn receive(request: Request, context: &Context) -> Result<(JobS
     Ok((spec, files))
 }
 
-async fn spool(body: &mut Source, wanted: &InputFile, context: &Context) -> Result<Upload> {
-    let dir = context.engine.upload_dir();
+async fn spool(body: &mut Source, wanted: &InputFile, dir: &Path) -> Result<Upload> {
     let failed = |error: std::io::Error| {
         Fault::internal(format!("cannot store the file for {} in {}: {error}", wanted.dest, dir.display()))
             .hint("check the free space and permissions of the server's state directory")
     };
-    let (file, path) = NamedTempFile::new_in(&dir).map_err(failed)?.into_parts();
+    let (file, path) = NamedTempFile::new_in(dir).map_err(failed)?.into_parts();
     let mut file = tokio::fs::File::from_std(file);
     let mut missing = wanted.size;
     while missing > 0 {
