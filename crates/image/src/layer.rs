@@ -58,7 +58,7 @@ impl<R: Read> Read for Bounded<R> {
 type Chunk = io::Result<Vec<u8>>;
 
 /// Reads ahead on a thread. Dropping it ends the thread at its next buffer.
-pub(crate) struct Readahead {
+struct Readahead {
     chunks: Receiver<Chunk>,
     spent: SyncSender<Vec<u8>>,
     current: Vec<u8>,
@@ -133,7 +133,7 @@ pub(crate) fn open(
     blob: &Blob,
     budget: Option<Arc<Budget>>,
     cancel: &Cancel,
-) -> Result<Readahead, ImageError> {
+) -> Result<impl Read + Send + use<>, ImageError> {
     let failed = |e: io::Error| ImageError::malformed(format!("cannot read a layer: {e}"));
     let mut magic = Vec::new();
     blob.reader().take(4).read_to_end(&mut magic).map_err(failed)?;
@@ -147,8 +147,11 @@ pub(crate) fn open(
         }
         _ => Box::new(input),
     };
-    let bounded = Bounded { inner: plain, done: 0, compressed: blob.len, budget, cancel: cancel.clone() };
-    Readahead::spawn(bounded).map_err(|e| ImageError::Internal(format!("cannot start a thread: {e}")))
+    Ok(Bounded { inner: plain, done: 0, compressed: blob.len, budget, cancel: cancel.clone() })
+}
+
+fn read_ahead(inner: impl Read + Send + 'static) -> Result<Readahead, ImageError> {
+    Readahead::spawn(inner).map_err(|e| ImageError::Internal(format!("cannot start a thread: {e}")))
 }
 
 struct Hashing<R> {
@@ -171,7 +174,11 @@ pub(crate) fn scan(
     budget: &Arc<Budget>,
     cancel: &Cancel,
 ) -> Result<Vec<Entry>, ImageError> {
-    let stream = open(blob, Some(budget.clone()), cancel)?;
+    list(read_ahead(open(blob, Some(budget.clone()), cancel)?)?, diff_id, budget)
+}
+
+/// See [`scan`].
+pub(crate) fn list(stream: impl Read, diff_id: &Digest, budget: &Budget) -> Result<Vec<Entry>, ImageError> {
     let mut archive =
         TarReader::new(BufReader::with_capacity(64 << 10, Hashing { inner: stream, hasher: Sha256::new() }));
     let mut entries = Vec::new();
@@ -207,7 +214,7 @@ pub(crate) fn copy_contents<T>(
     cancel: &Cancel,
     mut each: impl FnMut(&T, &mut dyn Read) -> Result<(), ImageError>,
 ) -> Result<(), ImageError> {
-    let mut stream = open(blob, None, cancel)?;
+    let mut stream = read_ahead(open(blob, None, cancel)?)?;
     let mut pos = 0;
     for (offset, len, item) in wanted {
         let gap = offset - pos;
