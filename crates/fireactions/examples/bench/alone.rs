@@ -29,7 +29,7 @@ pub(crate) async fn measure(
     ];
     let directory = world.dir.join("run").join("alone");
     let (templates, disk) = (world.dir.join("scratch"), directory.join("scratch.ext4"));
-    let kernel = args.kernel.join("vmlinuz");
+    let kernel = args.programs.kernel.join("vmlinuz");
     for _ in 0..args.times(50, 5) {
         let id = MachineId::from_random(rand::random());
         std::fs::create_dir(&directory)?;
@@ -41,7 +41,7 @@ pub(crate) async fn measure(
             *clock = Instant::now();
         };
         world.images.ensure(&world.image, PullPolicy::IfNotPresent, None).await?;
-        boot::prepare(&world.dir.join("boot"), &kernel, Some(&world.modules), &args.agent).await?;
+        boot::prepare(&world.dir.join("boot"), &kernel, Some(&world.modules), &args.programs.agent).await?;
         lap(&mut clock);
         scratch::create(&templates, &disk, pool.shape.disk_mib, (UID_BASE, UID_BASE)).await?;
         lap(&mut clock);

@@ -16,9 +16,9 @@ use fireactions_store::Store;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
+use crate::common::usage;
+use crate::nothing::Nothing;
 use crate::report::{Goal, Report, median, millis, percentile};
-use crate::standin::StandIn;
-use crate::usage;
 use crate::world::{UID_BASE, World};
 use crate::{Args, alone};
 
@@ -65,7 +65,7 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
     }
     report.note(format!(
         "host's part: {} machines one after another through the real store, images, network and scratch disks; \
-         the VMM is a stand-in that only makes the journal's entries; 'alone' is the same call by itself",
+         the VMM starts nothing and only makes the journal's entries; 'alone' is the same call by itself",
         wall.len()
     ));
     alone::measure(args, world, &store, &pool, report).await?;
@@ -103,16 +103,16 @@ async fn machinery(
         store: store.clone(),
         images: world.images.clone(),
         network: world.network.clone(),
-        vmm: Arc::new(StandIn { qemu: Arc::clone(&world.vmm), store: store.clone() }),
+        vmm: Arc::new(Nothing { qemu: Arc::clone(&world.vmm), store: store.clone() }),
         forge: Arc::new(forge),
         events: events.clone(),
         settings: Arc::new(Settings {
             run_dir: world.dir.join("run"),
             boot_dir: world.dir.join("boot"),
             scratch_dir: world.dir.join("scratch"),
-            kernel: args.kernel.join("vmlinuz"),
+            kernel: args.programs.kernel.join("vmlinuz"),
             modules: Some(world.modules.clone()),
-            agent: args.agent.clone(),
+            agent: args.programs.agent.clone(),
             uid_base: UID_BASE,
             dns: vec![],
             pools: BTreeMap::from([(pool.name.clone(), pool.clone())]),
@@ -123,7 +123,7 @@ async fn machinery(
 }
 
 /// Waits for the end of the machine's row; the milliseconds of its phases. Fails when the machine failed at
-/// anything but the stand-in.
+/// anything but the start of its VMM.
 async fn gone(
     heard: &mut broadcast::Receiver<Event>,
     machine: &MachineId,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cold.rs     process start → first line of the job: the agent as PID 1, systemd + cloud-init
-//! cost.rs     the host's part of one machine, guest and QEMU left out (standin.rs); alone.rs: its parts
+//! cost.rs     the host's part of one machine, guest and QEMU left out (nothing.rs); alone.rs: its parts
 //! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
 //! pool.rs     jobs a minute through the real server; its memory
 //! ```
@@ -11,14 +11,15 @@
 
 mod alone;
 mod cold;
+#[path = "../common/mod.rs"]
+mod common;
 mod convert;
 mod cost;
+mod nothing;
 mod pool;
 mod report;
 mod seed;
 mod server;
-mod standin;
-mod usage;
 mod world;
 
 use std::path::PathBuf;
@@ -27,20 +28,14 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
+use common::programs::Programs;
 use report::Report;
 
 /// The measurements of `make bench`.
 #[derive(Parser)]
 struct Args {
-    /// The `fireactions` binary.
-    #[arg(long)]
-    fireactions: PathBuf,
-    /// The guest agent.
-    #[arg(long)]
-    agent: PathBuf,
-    /// Directory with `vmlinuz` and `lib/modules`.
-    #[arg(long)]
-    kernel: PathBuf,
+    #[command(flatten)]
+    programs: Programs,
     /// Directory made by `scripts/bench-inputs`; work files are made there too, and removed.
     #[arg(long)]
     inputs: PathBuf,
@@ -75,14 +70,6 @@ impl Args {
 
     fn image(&self) -> PathBuf {
         self.inputs.join("image.tar")
-    }
-
-    fn modules(&self) -> anyhow::Result<PathBuf> {
-        let entry = std::fs::read_dir(self.kernel.join("lib/modules"))
-            .ok()
-            .and_then(|entries| entries.flatten().next())
-            .context("the guest kernel has no modules; run `make setup`")?;
-        Ok(entry.path())
     }
 }
 

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Args;
+use crate::common::server::Server;
+use crate::common::usage;
 use crate::report::{Report, median};
-use crate::server::Server;
-use crate::usage;
+use crate::server;
 
 const DEADLINE: Duration = Duration::from_secs(600);
 /// After which a server has come to rest.
@@ -21,7 +22,7 @@ const WARM: usize = 3;
 
 pub(crate) fn measure(args: &Args, work: &Path, report: &mut Report) -> anyhow::Result<()> {
     report.load("warm pool");
-    let mut server = Server::start(args, &work.join("server"))?;
+    let mut server = server::start(args, &work.join("server"))?;
     sleep(REST);
     report.row("server's memory: no machine yet", usage::resident(server.pid())?, "MiB");
 

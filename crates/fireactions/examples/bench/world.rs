@@ -34,14 +34,14 @@ impl World {
         for name in ["run", "boot", "scratch"] {
             std::fs::create_dir(dir.join(name))?;
         }
-        let modules = args.modules()?;
+        let modules = args.programs.modules()?;
         let image = ImageRef::new(format!("oci-archive:{}", args.image().display()))?;
         let images = Images::open(&dir.join("images"), ImagesConfig::default())?;
         let root =
             images.ensure(&image, PullPolicy::IfNotPresent, None).await.context("the bench's image")?;
         let boot_dir = dir.join("boot");
-        let kernel = args.kernel.join("vmlinuz");
-        let boot = boot::prepare(&boot_dir, &kernel, Some(&modules), &args.agent).await?;
+        let kernel = args.programs.kernel.join("vmlinuz");
+        let boot = boot::prepare(&boot_dir, &kernel, Some(&modules), &args.programs.agent).await?;
         let accel = accel::choose(Accel::Auto, Path::new("qemu-system-x86_64"), &boot, &boot_dir).await;
         let why = format!("{:?}: {}", accel.accel, accel.why);
         let config = QemuConfig { cgroup_parent: Some("fireactions-bench".into()), ..QemuConfig::new(accel) };

@@ -9,7 +9,7 @@ use comfy_table::{Cell, Table, presets};
 use serde_json::Value;
 
 use crate::Args;
-use crate::server::Server;
+use crate::common::server::Server;
 use crate::targets::{LAN, METADATA, PORT, answers};
 use crate::watch::Watch;
 

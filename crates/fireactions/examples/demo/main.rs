@@ -3,8 +3,9 @@
 //! Runs in a network namespace of its own (see `scripts/demo`), so that a host's own network is not touched and the
 //! addresses that the isolation job must not reach can really be there.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod jobs;
-mod leaks;
 mod server;
 mod targets;
 mod watch;
@@ -16,18 +17,14 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Parser;
 
+use common::leaks;
+use common::programs::Programs;
+
 /// The demo of `make demo`.
 #[derive(Parser)]
 struct Args {
-    /// The `fireactions` binary.
-    #[arg(long)]
-    fireactions: PathBuf,
-    /// The guest agent.
-    #[arg(long)]
-    agent: PathBuf,
-    /// Directory with `vmlinuz` and `lib/modules`.
-    #[arg(long)]
-    kernel: PathBuf,
+    #[command(flatten)]
+    programs: Programs,
     /// Directory made by `scripts/demo-inputs`.
     #[arg(long)]
     inputs: PathBuf,
@@ -53,21 +50,25 @@ fn main() -> ExitCode {
 fn demo(args: &Args) -> anyhow::Result<bool> {
     let begun = Instant::now();
     targets::listen().context("the addresses that must not be reached")?;
-    let before = leaks::World::look(&args.state);
-    let server = server::Server::start(args)?;
-    println!("demo: server ready after {:.1} s ({})", begun.elapsed().as_secs_f64(), server.accelerator()?);
+    let before = leaks::World::look(&args.state, "fireactions-demo");
+    let server = server::start(args)?;
+    println!(
+        "demo: server ready after {:.1} s ({})",
+        begun.elapsed().as_secs_f64(),
+        server::accelerator(&server)?
+    );
 
     let mut watch = watch::Watch::new(args.logs);
     let outcome = jobs::run(args, &server, &mut watch);
     watch.finish();
-    let log = server.log_path();
+    let log = server.place().log();
     let stopped = server.stop();
     let results = outcome.with_context(|| format!("the server's log is {}", log.display()))?;
     stopped?;
 
     jobs::print_table(&results);
     let expected = results.iter().filter(|result| result.as_expected()).count();
-    let leaked = before.left_behind(&leaks::World::look(&args.state));
+    let leaked = before.left_behind(&leaks::World::look(&args.state, "fireactions-demo"));
     for thing in &leaked {
         println!("demo: left behind: {thing}");
     }

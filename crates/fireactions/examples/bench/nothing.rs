@@ -10,15 +10,15 @@ use fireactions_vmm::qemu::Qemu;
 use fireactions_vmm::{Capabilities, ProcessRecord, Vm, VmSpec, Vmm, VmmError};
 
 /// QEMU's driver, except that every start fails at once.
-pub(crate) struct StandIn {
+pub(crate) struct Nothing {
     pub(crate) qemu: Arc<Qemu>,
     pub(crate) store: Store,
 }
 
 #[async_trait]
-impl Vmm for StandIn {
+impl Vmm for Nothing {
     fn name(&self) -> &'static str {
-        "stand-in"
+        "nothing"
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -39,10 +39,16 @@ impl Vmm for StandIn {
                 return Err(VmmError::Spec { id: spec.id.clone(), reason: error.to_string() });
             }
         }
-        Err(VmmError::Spec { id: spec.id.clone(), reason: "the stand-in starts nothing".into() })
+        Err(VmmError::Spec { id: spec.id.clone(), reason: "nothing is started here".into() })
     }
 
-    async fn adopt(&self, _: &MachineId, _: &Path, _: &ProcessRecord, _: u64) -> Result<Option<Vm>, VmmError> {
+    async fn adopt(
+        &self,
+        _: &MachineId,
+        _: &Path,
+        _: &ProcessRecord,
+        _: u64,
+    ) -> Result<Option<Vm>, VmmError> {
         Ok(None)
     }
 
