@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fireactions_model::{
-    Digest, Event, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, PoolName, PoolView,
-    PullPolicy,
+    Digest, Event, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, PoolName,
+    PoolView, PullPolicy,
 };
 use futures::stream::BoxStream;
 use tempfile::TempPath;
@@ -16,8 +16,8 @@ use tokio::io::AsyncRead;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
-    ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent,
-    Readiness, ScaleRequest, Version,
+    DrainRequest, ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter,
+    LogChunk, PullEvent, Readiness, ScaleRequest, Version,
 };
 
 /// The result of every call.
@@ -71,13 +71,17 @@ pub trait Engine: Send + Sync + 'static {
     /// Queues a job durably. `files` has one entry for each of `spec.files`, in the same order.
     async fn submit(&self, spec: JobSpec, files: Vec<Upload>) -> Result<JobRecord>;
 
-    /// Jobs, newest first.
+    /// Fills in what a queued job waits for ([`JobRecord::waiting`]), as far as it is known; leaves others alone.
+    /// Called for every event of a job, so it does no IO.
+    fn explain(&self, job: &mut JobRecord);
+
+    /// Jobs, newest first, queued ones explained.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>>;
 
     /// How many jobs are in each state, for the metrics.
     async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>>;
 
-    /// One job.
+    /// One job, explained.
     async fn job(&self, id: &JobId) -> Result<JobRecord>;
 
     /// Asks for a job's end; of a final job it does nothing. Returns the job as it then stands.
@@ -96,12 +100,21 @@ pub trait Engine: Send + Sync + 'static {
     /// One machine.
     async fn machine(&self, id: &MachineId) -> Result<MachineView>;
 
+    /// Lets an idle or held machine go at once. One that has a job is a conflict. Returns it as it then stands.
+    async fn remove_machine(&self, id: &MachineId) -> Result<MachineView>;
+
     /// A machine's console: its last `tail` lines (everything kept when absent), then, with `follow`, what it
     /// goes on to say until the machine is gone.
     async fn console(&self, id: &MachineId, tail: Option<u64>, follow: bool) -> Result<EngineStream<Bytes>>;
 
     /// Runs a program in a machine.
     async fn exec(&self, id: &MachineId, request: ExecRequest) -> Result<ExecSession>;
+
+    /// The host as a whole.
+    async fn host(&self) -> Result<HostView>;
+
+    /// Drains the host, or lets it take work again. Durable and idempotent; one that is drained keeps its time.
+    async fn drain_host(&self, to: DrainRequest) -> Result<HostView>;
 
     /// Every pool, in the order of the configuration.
     async fn pools(&self) -> Result<Vec<PoolView>>;

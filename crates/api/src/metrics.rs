@@ -75,8 +75,9 @@ impl Metrics {
         let machines = engine.machines().await?;
         let jobs = engine.job_counts().await?;
         let ready = engine.readiness().await.ready;
+        let drained = engine.host().await?.drained.is_some();
         let parts = self.lock();
-        parts.gauges.set(&pools, &machines, &jobs, ready);
+        parts.gauges.set(&pools, &machines, &jobs, ready, drained);
         let mut text = String::new();
         encode(&mut text, &parts.registry)
             .map_err(|error| Fault::internal(format!("cannot write the metrics: {error}")))?;

@@ -8,12 +8,15 @@ use std::collections::BTreeSet;
 
 use common::{raw, serve};
 use fireactions_api::Limits;
+use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 25] = [
+const ROUTES: [&str; 28] = [
     "delete /api/v1/images",
+    "delete /api/v1/machines/{id}",
     "get /api/v1/events",
+    "get /api/v1/host",
     "get /api/v1/images",
     "get /api/v1/jobs",
     "get /api/v1/jobs/{id}",
@@ -36,6 +39,7 @@ const ROUTES: [&str; 25] = [
     "post /api/v1/jobs/{id}/cancel",
     "post /api/v1/pools/{name}/pause",
     "post /api/v1/pools/{name}/resume",
+    "put /api/v1/host",
     "put /api/v1/pools/{name}/scale",
 ];
 
@@ -86,10 +90,23 @@ async fn every_reference_leads_somewhere() {
 #[tokio::test]
 async fn the_model_is_described_field_by_field() {
     let document = document().await;
-    let job = serde_json::to_value(common::job(fireactions_model::JobState::Failed)).unwrap();
+    // What may be absent is there.
+    let job = JobRecord {
+        waiting: Some(WaitReason::Turn { pool: PoolName::new("default").unwrap() }),
+        autopsy: Some(Autopsy {
+            state: MachineState::Busy,
+            step: Step::Running,
+            vmm: None,
+            oom_kills: 0,
+            console_tail: String::new(),
+        }),
+        ..common::job(JobState::Failed)
+    };
+    let job = serde_json::to_value(job).unwrap();
+    let machine = MachineView { held_until: Some(jiff::Timestamp::UNIX_EPOCH), ..common::machine() };
     for (schema, value) in [
         ("JobRecord", job),
-        ("MachineView", serde_json::to_value(common::machine()).unwrap()),
+        ("MachineView", serde_json::to_value(machine).unwrap()),
         ("JobSpec", serde_json::to_value(common::spec()).unwrap()),
     ] {
         let described = document["components"]["schemas"][schema]["properties"].as_object().unwrap();

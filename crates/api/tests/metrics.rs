@@ -22,6 +22,15 @@ async fn views_and_events_become_series() {
     for phase in Phase::ALL {
         send(Event::Phase { pool: pool.clone(), phase, micros: 2_000_000 });
     }
+    let held = MachineView {
+        id: MachineId::from_random([5; 8]),
+        state: MachineState::Held,
+        failure: Some(Failure { kind: FailureKind::Job, message: "exit code 1".into() }),
+        ..machine()
+    };
+    server.fake.host.lock().unwrap().drained =
+        Some(Drained { since: jiff::Timestamp::UNIX_EPOCH, why: String::new() });
+    send(Event::Machine { machine: Box::new(held) });
     let failed = MachineView {
         failure: Some(Failure { kind: FailureKind::Guest, message: "no".into() }),
         ..machine()
@@ -42,6 +51,8 @@ async fn views_and_events_become_series() {
     let expected = [
         ("fireactions_up", 1.0),
         ("fireactions_ready", 0.0),
+        ("fireactions_host_drained", 1.0),
+        ("fireactions_machines{pool=\"default\",state=\"held\"}", 0.0),
         ("fireactions_pool_runners_current{pool=\"default\"}", 1.0),
         ("fireactions_pool_runners_min{pool=\"default\"}", 1.0),
         ("fireactions_pool_runners_max{pool=\"default\"}", 3.0),
@@ -50,7 +61,8 @@ async fn views_and_events_become_series() {
         ("fireactions_machines{pool=\"default\",state=\"ready\"}", 0.0),
         ("fireactions_jobs{state=\"queued\"}", 2.0),
         ("fireactions_jobs{state=\"running\"}", 0.0),
-        ("fireactions_machines_created_total{pool=\"default\"}", 1.0),
+        // The one whose job failed did what it should.
+        ("fireactions_machines_created_total{pool=\"default\"}", 2.0),
         ("fireactions_machines_failed_total{pool=\"default\"}", 1.0),
         ("fireactions_jobs_finished_total{pool=\"default\",state=\"failed\"}", 1.0),
         ("fireactions_jobs_retried_total{pool=\"default\"}", 1.0),

@@ -98,6 +98,36 @@ async fn machines_and_their_consoles() {
 }
 
 #[tokio::test]
+async fn a_machine_without_a_job_is_let_go() {
+    let server = serve(Limits::default()).await;
+    let error = server.client.remove_machine(&machine_id()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused(Fault { code: Code::Conflict, .. })), "{error:?}");
+    server.fake.machine.lock().unwrap().state = MachineState::Held;
+    assert_eq!(server.client.remove_machine(&machine_id()).await.unwrap().state, MachineState::Stopping);
+    let error = server.client.remove_machine(&MachineId::from_random([9; 8])).await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused(Fault { code: Code::NotFound, .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_host_is_drained_and_taken_into_use_again() {
+    let server = serve(Limits::default()).await;
+    let client = &server.client;
+    let before = client.host().await.unwrap();
+    assert_eq!((before.drained.as_ref(), before.busy(), before.machines[&MachineState::Held]), (None, 1, 1));
+    let drain = DrainRequest { drained: true, reason: "a new kernel".to_owned() };
+    let drained = client.drain_host(&drain).await.unwrap();
+    assert_eq!(drained.drained.as_ref().map(|drained| drained.why.as_str()), Some("a new kernel"));
+    assert_eq!(client.host().await.unwrap(), drained);
+    for reason in ["two\nlines".to_owned(), "x".repeat(REASON_MAX + 1)] {
+        let error = client.drain_host(&DrainRequest { drained: true, reason }).await.unwrap_err();
+        assert!(matches!(error, ClientError::Refused(Fault { code: Code::Invalid, .. })), "{error:?}");
+    }
+    let odd = DrainRequest { drained: false, reason: "why".to_owned() };
+    assert!(client.drain_host(&odd).await.is_err(), "a reason to take work is a mistake");
+    assert_eq!(client.drain_host(&DrainRequest::default()).await.unwrap().drained, None);
+}
+
+#[tokio::test]
 async fn closing_ends_what_is_followed() {
     let server = serve(Limits::default()).await;
     let mut console = server.client.console(&machine_id(), None, true).await.unwrap();
@@ -154,6 +184,12 @@ async fn events_are_heard_and_missed_ones_are_left_out() {
     let event = Event::MachineGone { id: machine_id(), pool: PoolName::new("default").unwrap() };
     server.fake.events.send(event.clone()).unwrap();
     assert_eq!(timeout(SOON, events.next()).await.unwrap().unwrap().unwrap(), event);
+    // What a queued job waits for is filled in on the way.
+    let queued = Event::Job { job: Box::new(common::job(JobState::Queued)) };
+    server.fake.events.send(queued).unwrap();
+    let heard = timeout(SOON, events.next()).await.unwrap().unwrap().unwrap();
+    let Event::Job { job } = heard else { panic!("{heard:?}") };
+    assert_eq!(job.waiting, Some(WaitReason::Paused { pool: PoolName::new("default").unwrap() }));
     // More at once than the engine keeps: the rest still comes.
     for micros in 0..64 {
         let pool = PoolName::new("default").unwrap();

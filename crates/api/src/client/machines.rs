@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use fireactions_model::{MachineId, MachineView};
+use reqwest::Method;
 
 use super::{Client, ClientStream, Result};
 
@@ -14,6 +15,11 @@ impl Client {
     /// One machine.
     pub async fn machine(&self, id: &MachineId) -> Result<MachineView> {
         self.json(self.get(&format!("/api/v1/machines/{id}"))).await
+    }
+
+    /// Lets an idle or held machine go at once.
+    pub async fn remove_machine(&self, id: &MachineId) -> Result<MachineView> {
+        self.json(self.request(Method::DELETE, &format!("/api/v1/machines/{id}"))).await
     }
 
     /// A machine's console, raw: its last `tail` lines, and with `follow` what comes after.

@@ -3,6 +3,7 @@
 mod error;
 mod events;
 mod exec;
+mod host;
 mod images;
 mod jobs;
 mod machines;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use fireactions_model::{Event, JobId, JobRecord, MachineId, MachineView};
+use fireactions_model::{Event, FailureKind, JobId, JobRecord, MachineId, MachineView};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -116,7 +116,9 @@ impl Counts {
             self.created.get_or_create(&labels).inc();
             false
         });
-        if machine.failure.is_some() && !*failure_counted {
+        // A machine that is held because its job failed did not fail itself.
+        let failed = machine.failure.as_ref().is_some_and(|failure| failure.kind != FailureKind::Job);
+        if failed && !*failure_counted {
             *failure_counted = true;
             self.failed.get_or_create(&labels).inc();
         }

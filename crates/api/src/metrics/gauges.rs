@@ -12,12 +12,13 @@ use prometheus_client::registry::Registry;
 use super::process;
 use crate::Version;
 
-const MACHINE_STATES: [MachineState; 6] = [
+const MACHINE_STATES: [MachineState; 7] = [
     MachineState::Creating,
     MachineState::Booting,
     MachineState::Ready,
     MachineState::Starting,
     MachineState::Busy,
+    MachineState::Held,
     MachineState::Stopping,
 ];
 const JOB_STATES: [JobState; 8] = [
@@ -59,6 +60,7 @@ type Level<L> = Family<L, Gauge<u64, AtomicU64>>;
 pub(super) struct Gauges {
     up: Gauge<u64, AtomicU64>,
     ready: Gauge<u64, AtomicU64>,
+    drained: Gauge<u64, AtomicU64>,
     build: Family<BuildLabels, Gauge<u64, AtomicU64>>,
     pools: Gauge<u64, AtomicU64>,
     current: Level<PoolLabels>,
@@ -79,6 +81,7 @@ impl Gauges {
         let gauges = Self {
             up: Gauge::default(),
             ready: Gauge::default(),
+            drained: Gauge::default(),
             build: Family::default(),
             pools: Gauge::default(),
             current: Family::default(),
@@ -97,6 +100,7 @@ impl Gauges {
         let r = registry;
         r.register("fireactions_up", "The server answers", gauges.up.clone());
         r.register("fireactions_ready", "Jobs are taken and can run", gauges.ready.clone());
+        r.register("fireactions_host_drained", "The host makes no machines", gauges.drained.clone());
         r.register("fireactions_build_info", "Version and VMM driver", gauges.build.clone());
         r.register("fireactions_pool_total", "Pools", gauges.pools.clone());
         r.register("fireactions_pool_runners_current", "Machines of the pool", gauges.current.clone());
@@ -124,8 +128,10 @@ impl Gauges {
         machines: &[MachineView],
         jobs: &BTreeMap<JobState, u64>,
         ready: bool,
+        drained: bool,
     ) {
         self.ready.set(ready.into());
+        self.drained.set(drained.into());
         self.pools.set(pools.len() as u64);
         let mut by_state: BTreeMap<(&str, MachineState), u64> = BTreeMap::new();
         for machine in machines {

@@ -16,12 +16,19 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
 }
 
 /// Everything that happens from now on: events `event`. A listener that is too slow gets `missed` with the
-/// number of events that it lost; each event carries the whole new state, so the next one makes it right again.
+/// number of events that it lost; each event carries the whole new state, so the next one makes it right again. What a
+/// queued job waits for is told as it was known at the event; ask for the job to hear how it goes on.
 #[utoipa::path(get, path = "/api/v1/events", tag = "server",
     responses((status = 200, body = Event, content_type = "text/event-stream")))]
 async fn events(State(context): State<Context>) -> Response {
-    let events = BroadcastStream::new(context.engine.events()).map(|event| match event {
-        Ok(event) => sse::event("event", &event),
+    let engine = context.engine.clone();
+    let events = BroadcastStream::new(engine.events()).map(move |event| match event {
+        Ok(mut event) => {
+            if let Event::Job { job } = &mut event {
+                engine.explain(job);
+            }
+            sse::event("event", &event)
+        }
         Err(BroadcastStreamRecvError::Lagged(missed)) => sse::event("missed", &missed),
     });
     sse::answer(events, &context.closing)

@@ -20,7 +20,7 @@ use crate::engine::Result;
 pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new()
         .routes(routes!(list))
-        .routes(routes!(show))
+        .routes(routes!(show, remove))
         .routes(routes!(console))
         .merge(exec::routes())
 }
@@ -37,6 +37,14 @@ async fn list(State(context): State<Context>) -> Result<Answer<Vec<MachineView>>
     responses((status = 200, body = MachineView), (status = 404, body = ErrorBody)))]
 async fn show(State(context): State<Context>, Path(id): Path<MachineId>) -> Result<Answer<MachineView>> {
     context.engine.machine(&id).await.map(Answer)
+}
+
+/// Lets an idle or held machine go at once. One that has a job is not touched.
+#[utoipa::path(delete, path = "/api/v1/machines/{id}", tag = "machines", params(("id" = String, Path)),
+    responses((status = 200, body = MachineView), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody)))]
+async fn remove(State(context): State<Context>, Path(id): Path<MachineId>) -> Result<Answer<MachineView>> {
+    context.engine.remove_machine(&id).await.map(Answer)
 }
 
 #[derive(Default, Deserialize, IntoParams)]

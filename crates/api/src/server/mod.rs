@@ -7,6 +7,7 @@ mod deadline;
 mod events;
 mod exec;
 mod extract;
+mod host;
 mod images;
 mod jobs;
 mod machines;
@@ -84,6 +85,7 @@ pub struct Api {
     tags(
         (name = "jobs", description = "Jobs of the local queue"),
         (name = "machines", description = "MicroVMs"),
+        (name = "host", description = "The host as a whole"),
         (name = "pools", description = "Pools of machines"),
         (name = "images", description = "Root images in the store"),
         (name = "server", description = "The server itself")
@@ -168,6 +170,7 @@ fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(jobs::routes())
         .merge(machines::routes())
+        .merge(host::routes())
         .merge(pools::routes())
         .merge(images::routes())
         .merge(events::routes())

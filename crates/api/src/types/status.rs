@@ -21,6 +21,6 @@ pub struct Version {
 pub struct Readiness {
     /// True when jobs are taken and can run.
     pub ready: bool,
-    /// What is in the way, one line each.
+    /// What is in the way, one line each. A drained host is ready, for jobs are queued, and says so here.
     pub reasons: Vec<String>,
 }

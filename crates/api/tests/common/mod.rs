@@ -33,6 +33,8 @@ pub struct Fake {
     pub events: broadcast::Sender<Event>,
     pub submitted: Mutex<Vec<Submitted>>,
     pub pool: Mutex<PoolView>,
+    pub host: Mutex<HostView>,
+    pub machine: Mutex<MachineView>,
     /// Makes every call wait, to see deadlines.
     pub delay: Mutex<Duration>,
 }
@@ -140,6 +142,11 @@ impl Fake {
             events: broadcast::channel(16).0,
             submitted: Mutex::default(),
             pool: Mutex::new(pool()),
+            host: Mutex::new(HostView {
+                drained: None,
+                machines: BTreeMap::from([(MachineState::Busy, 1), (MachineState::Held, 1)]),
+            }),
+            machine: Mutex::new(machine()),
             delay: Mutex::default(),
         })
     }
@@ -176,6 +183,11 @@ impl Engine for Fake {
             .collect();
         self.submitted.lock().unwrap().push((spec, bytes));
         Ok(job(JobState::Queued))
+    }
+
+    fn explain(&self, job: &mut JobRecord) {
+        job.waiting = (job.state == JobState::Queued)
+            .then(|| WaitReason::Paused { pool: PoolName::new("default").unwrap() });
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {
@@ -227,15 +239,24 @@ impl Engine for Fake {
     }
 
     async fn machines(&self) -> Result<Vec<MachineView>> {
-        Ok(vec![machine()])
+        Ok(vec![self.machine.lock().unwrap().clone()])
     }
 
     async fn machine(&self, id: &MachineId) -> Result<MachineView> {
         if *id == machine_id() {
-            Ok(machine())
+            Ok(self.machine.lock().unwrap().clone())
         } else {
             Err(Fault::not_found(format!("there is no machine {id}")))
         }
+    }
+
+    async fn remove_machine(&self, id: &MachineId) -> Result<MachineView> {
+        let machine = self.machine(id).await?;
+        if machine.state.is_busy() {
+            return Err(Fault::conflict(format!("machine {id} has a job")));
+        }
+        self.machine.lock().unwrap().state = MachineState::Stopping;
+        self.machine(id).await
     }
 
     async fn console(&self, _id: &MachineId, tail: Option<u64>, follow: bool) -> Result<EngineStream<Bytes>> {
@@ -266,6 +287,16 @@ impl Engine for Fake {
             }
         });
         Ok(ExecSession { input, output })
+    }
+
+    async fn host(&self) -> Result<HostView> {
+        Ok(self.host.lock().unwrap().clone())
+    }
+
+    async fn drain_host(&self, to: DrainRequest) -> Result<HostView> {
+        let mut host = self.host.lock().unwrap();
+        host.drained = to.drained.then(|| Drained { since: Timestamp::UNIX_EPOCH, why: to.reason });
+        Ok(host.clone())
     }
 
     async fn pools(&self) -> Result<Vec<PoolView>> {

@@ -9,7 +9,7 @@ use fireactions_api::{ExecEvent, ExecExit, ExecInput, ExecRequest, Fault};
 use fireactions_guest_proto as guest;
 use fireactions_guest_proto::host::Exec;
 use fireactions_machine::{ConsoleError, Machinery, console_tail, environment};
-use fireactions_model::{MachineId, MachineView, Stream};
+use fireactions_model::{MachineId, MachineState, MachineView, Machines, RetireError, Stream};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -28,6 +28,25 @@ pub(super) fn unknown(id: &MachineId) -> Fault {
 
 pub(super) fn view(machines: &Machinery, id: &MachineId) -> Result<MachineView> {
     machines.view(id).ok_or_else(|| unknown(id))
+}
+
+/// Lets an idle or held machine go.
+pub(super) async fn remove(machines: &Machinery, id: &MachineId) -> Result<MachineView> {
+    let before = view(machines, id)?;
+    match machines.retire(id, "removed by an operator").await {
+        Ok(()) => Ok(machines.view(id).unwrap_or(before)),
+        Err(RetireError::Unknown(_)) if before.state == MachineState::Stopping => Ok(before),
+        Err(RetireError::Unknown(_)) => Err(unknown(id)),
+        Err(RetireError::Busy(_)) => {
+            let fault = Fault::conflict(format!("machine {id} has a job and is not removed"));
+            Err(match machines.view(id).and_then(|view| view.job) {
+                Some(job) => {
+                    fault.hint(format!("wait for its end, or cancel it: `fireactions jobs cancel {job}`"))
+                }
+                None => fault.hint("wait for its end, or cancel it; `fireactions ps` shows it"),
+            })
+        }
+    }
 }
 
 /// The console's tail, then what follows.

@@ -11,15 +11,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fireactions_api::engine::{Download, EngineStream, ExecSession, Result, Upload};
 use fireactions_api::{
-    Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness,
-    ScaleRequest, Version,
+    DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent,
+    Readiness, ScaleRequest, Version,
 };
 use fireactions_forge::local::LocalForge;
 use fireactions_image::Images;
 use fireactions_machine::Machinery;
 use fireactions_model::{
-    Digest, Event, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, Machines, PoolName,
-    PoolView, PullPolicy,
+    Digest, Event, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, Machines,
+    PoolName, PoolView, PullPolicy,
 };
 use fireactions_pool::PoolHandle;
 use fireactions_store::Store;
@@ -52,6 +52,10 @@ impl Engine for ServerEngine {
             return Err(Fault::unavailable("the server is stopping and takes no new jobs"));
         }
         jobs::submit(&self.forge, spec, files).await
+    }
+
+    fn explain(&self, job: &mut JobRecord) {
+        jobs::explain(&self.forge, &self.pools, job);
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {
@@ -88,12 +92,25 @@ impl Engine for ServerEngine {
         machines::view(&self.machines, id)
     }
 
+    async fn remove_machine(&self, id: &MachineId) -> Result<MachineView> {
+        machines::remove(&self.machines, id).await
+    }
+
     async fn console(&self, id: &MachineId, tail: Option<u64>, follow: bool) -> Result<EngineStream<Bytes>> {
         machines::console(&self.machines, id, tail, follow).await
     }
 
     async fn exec(&self, id: &MachineId, request: ExecRequest) -> Result<ExecSession> {
         machines::exec(&self.machines, id, request).await
+    }
+
+    async fn host(&self) -> Result<HostView> {
+        Ok(self.pools.host())
+    }
+
+    async fn drain_host(&self, to: DrainRequest) -> Result<HostView> {
+        let why = to.drained.then_some(to.reason.as_str());
+        self.pools.drain(why).await.map_err(|e| Fault::internal(e.to_string()))
     }
 
     async fn pools(&self) -> Result<Vec<PoolView>> {
@@ -147,7 +164,12 @@ impl Engine for ServerEngine {
         if let Err(error) = self.store.pools().await {
             reasons.push(format!("the state store does not answer: {error}"));
         }
-        Readiness { ready: reasons.is_empty(), reasons }
+        let ready = reasons.is_empty();
+        if let Some(drained) = self.pools.host().drained {
+            // Jobs are still queued, so this is not in a client's way.
+            reasons.push(format!("the host is drained since {}: {}", drained.since, drained.why));
+        }
+        Readiness { ready, reasons }
     }
 
     fn version(&self) -> Version {

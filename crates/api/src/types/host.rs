@@ -1,0 +1,32 @@
+//! The host: what a user may change.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Longest reason that is taken, in characters.
+pub const REASON_MAX: usize = 500;
+
+/// Whether the host is to be drained. It holds until the next change, restarts included.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// True: no machines are begun, idle ones go, running jobs end in peace, jobs are still queued. False: work is
+    /// taken again.
+    pub drained: bool,
+    /// What for, on one line for people: at most 500 characters. Shown wherever jobs wait.
+    #[serde(default)]
+    pub reason: String,
+}
+
+impl DrainRequest {
+    /// What is wrong with it, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        if self.reason.chars().count() > REASON_MAX {
+            return Some(format!("the reason is longer than {REASON_MAX} characters"));
+        }
+        if self.reason.chars().any(char::is_control) {
+            return Some("the reason has line ends or other control characters".to_owned());
+        }
+        (!self.drained && !self.reason.is_empty()).then(|| "a reason is for draining only".to_owned())
+    }
+}
