@@ -26,7 +26,7 @@ use tokio::process::Child;
 
 use crate::cli::server::Args;
 pub(crate) use activation::Activation;
-use handover::{Given, Predecessor};
+use handover::{Given, Predecessor, Taken, fail_point};
 use live::{Live, Setup};
 use notify::{Manager, Notifier};
 use prepare::Preparation;
@@ -64,6 +64,8 @@ struct Start {
     /// Sockets of the server before that this one does not want.
     obsolete: Vec<Name>,
     predecessor: Option<Predecessor>,
+    /// Another server was there just now, and may not have let go of everything yet.
+    taking_over: bool,
     notifier: Notifier,
 }
 
@@ -73,7 +75,8 @@ impl Start {
         let config = &setup.config;
         let passed = activation.sockets(config);
         let notifier = Notifier::new(Manager::from_environment());
-        let alone = Self { sockets: passed, obsolete: Vec::new(), predecessor: None, notifier };
+        let alone =
+            Self { sockets: passed, obsolete: Vec::new(), predecessor: None, taking_over: false, notifier };
         if !replace {
             return Ok(alone);
         }
@@ -84,20 +87,25 @@ impl Start {
             return Ok(alone);
         };
         let bound = listen::bind_missing(config, offer.sockets()).await?;
-        let taken = offer.take().await;
-        let (mut sockets, manager, predecessor) = match taken {
-            Ok(taken) => taken,
+        let taken = match offer.take().await {
+            Ok(Some(taken)) => taken,
+            Ok(None) => {
+                bound.remove();
+                tracing::warn!("the running server went away instead of handing over; starting without it");
+                return Ok(Self { taking_over: true, ..alone });
+            }
             Err(error) => {
                 bound.remove();
                 return Err(error);
             }
         };
+        let Taken { mut sockets, manager, predecessor } = taken;
         let mut wanted = listen::wanted(config);
         wanted.extend(sockets.names().into_iter().filter(|name| is_internal(name.role)));
         let obsolete = sockets.keep(&wanted);
         sockets.extend(bound);
         let notifier = Notifier::new(manager.or_else(|| alone.notifier.manager()));
-        Ok(Self { sockets, obsolete, predecessor: Some(predecessor), notifier })
+        Ok(Self { sockets, obsolete, predecessor: Some(predecessor), taking_over: true, notifier })
     }
 }
 
@@ -113,10 +121,9 @@ async fn serve(
     launcher: &Launcher,
     began: Instant,
 ) -> anyhow::Result<()> {
-    let Start { mut sockets, mut obsolete, mut predecessor, notifier } = start;
+    let Start { mut sockets, mut obsolete, mut predecessor, mut taking_over, notifier } = start;
     let config = Arc::clone(&setup.config);
     let watchdog = Watchdog::start(&notifier);
-    let mut taking_over = predecessor.is_some();
     let mut began = began;
     let mut told_to_stop = None;
     loop {
@@ -149,12 +156,15 @@ async fn serve(
             }
         };
         notifier.reloading();
+        fail_point!("handover::asked");
         let kept = live.let_go().await;
+        fail_point!("handover::let-go");
         let given = request
             .give(&kept, notifier.manager(), async { told_to_stop = Some(signals.stop().await) })
             .await;
         match given {
             Given::Served { pid, farewell } => {
+                fail_point!("handover::served");
                 notifier.main_is(pid).await;
                 drop(farewell);
                 tracing::info!(pid, "a new server has taken over");

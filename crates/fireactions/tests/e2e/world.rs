@@ -109,6 +109,10 @@ impl World {
         writeln!(config, "kernel: {{image: {}, modules: {}}}", kernel().0.display(), kernel().1.display())
             .unwrap();
         writeln!(config, "host: {{vcpus: 8, memory_mib: 8192}}").unwrap();
+        if !more.contains("shutdown:") {
+            // A test that is killed must not leave jobs running for a server that never comes.
+            writeln!(config, "shutdown: {{mode: kill}}").unwrap();
+        }
         writeln!(config, "{more}\npools:\n{pools}").unwrap();
         fs::write(dir.path().join("config.yaml"), config).unwrap();
         let before = format!("DIR={}\n{before}", dir.path().display());

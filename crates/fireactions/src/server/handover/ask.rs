@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 use super::link::Link;
 use super::message::{Message, StateId};
 use super::{ANSWER, LET_GO, PROTOCOL, SOCKET};
+use crate::server::handover::fail_point;
 use crate::server::notify::Manager;
 use crate::server::sockets::{Name, Sockets};
 
@@ -61,6 +62,13 @@ pub(in crate::server) async fn ask(state: &Path) -> anyhow::Result<Option<Offer>
     }
 }
 
+/// What the other server gave.
+pub(in crate::server) struct Taken {
+    pub(in crate::server) sockets: Sockets,
+    pub(in crate::server) manager: Option<Manager>,
+    pub(in crate::server) predecessor: Predecessor,
+}
+
 impl Offer {
     /// What the running server has.
     pub(in crate::server) fn sockets(&self) -> &[Name] {
@@ -68,15 +76,19 @@ impl Offer {
     }
 
     /// Takes over. From here on the other server serves nobody until it hears [`Predecessor::ready`] or our end.
-    pub(in crate::server) async fn take(mut self) -> anyhow::Result<(Sockets, Option<Manager>, Predecessor)> {
+    /// Nothing when it went away instead, by a signal or a crash: then there is no server.
+    pub(in crate::server) async fn take(mut self) -> anyhow::Result<Option<Taken>> {
         let Self { link, who, .. } = &mut self;
         let said = async {
             link.send(&Message::Take, &[], ANSWER).await?;
             link.receive(LET_GO).await
         };
-        let said = said.await.with_context(|| format!("{who} did not let go"))?;
-        let Some(Message::Given { sockets: names, manager }) = said else {
-            bail!("{who} did not let go; its log says why");
+        let (names, manager) = match said.await {
+            Ok(Some(Message::Given { sockets, manager })) => (sockets, manager),
+            Ok(Some(_)) => bail!("{who} answered something else than was asked; its log says why"),
+            Ok(None) => return Ok(None),
+            Err(error) if is_end(&error) => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("{who} did not let go")),
         };
         let descriptors = link.take_descriptors();
         if descriptors.len() != names.len() {
@@ -86,13 +98,21 @@ impl Offer {
         for (name, descriptor) in names.into_iter().zip(descriptors) {
             sockets.add(name, descriptor);
         }
-        Ok((sockets, manager, Predecessor { link: self.link, who: self.who }))
+        fail_point!("handover::taken");
+        Ok(Some(Taken { sockets, manager, predecessor: Predecessor { link: self.link, who: self.who } }))
     }
+}
+
+/// The ways in which a connection tells that the process at its other end is gone.
+fn is_end(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
 impl Predecessor {
     /// Tells it that we serve, and waits until it has told the service manager and is going.
     pub(in crate::server) async fn ready(mut self) {
+        fail_point!("handover::serving");
         let said = async {
             self.link.send(&Message::Ready, &[], ANSWER).await?;
             self.link.receive(ANSWER).await

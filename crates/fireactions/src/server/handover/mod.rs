@@ -29,7 +29,7 @@ mod message;
 
 use std::time::Duration;
 
-pub(super) use ask::{Predecessor, ask};
+pub(super) use ask::{Predecessor, Taken, ask};
 pub(super) use door::{Given, Request, answer};
 
 /// Changes when peers would misunderstand each other. A peer of another protocol is refused.
@@ -43,3 +43,12 @@ const READY: Duration = Duration::from_secs(120);
 
 /// The socket's file in the state directory.
 pub(super) const SOCKET: &str = "handover.sock";
+
+/// A place where tests kill one of the two servers.
+macro_rules! fail_point {
+    ($name:literal) => {
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!($name);
+    };
+}
+pub(super) use fail_point;
