@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fireactions_model::{JobId, MachineId};
+use rusqlite::ErrorCode;
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// SQLite refused.
-    #[error("the state database failed to {what}: {source}")]
+    #[error("the state database failed to {what}: {source}{}", advice(source))]
     Sql {
         /// What was tried.
         what: &'static str,
@@ -115,6 +116,17 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the state store is closed")]
     Closed,
+}
+
+/// What to do about what SQLite found while it worked.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; stop the server and run 'fireactions state check --config FILE'"
+        }
+        Some(ErrorCode::DiskFull) => "; make room on the disk of the state directory",
+        _ => "",
+    }
 }
 
 impl StoreError {
