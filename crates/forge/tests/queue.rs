@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::*;
 use fireactions_forge::local::{FileSource, LocalConfig};
 use fireactions_model::{
-    Event, Forge, ForgeError, InputFile, JobState, Offer, Outcome, Output, Phase, Release, RetryPolicy,
-    Shape, Stream,
+    Event, Forge, ForgeError, InputFile, JobState, Label, Offer, Outcome, Output, Phase, Place, Release,
+    RetryPolicy, Shape, Stream,
 };
 use fireactions_store::{JobFilter, LogSource, StoreError};
 use tokio::time::timeout;
@@ -318,16 +318,25 @@ async fn each_job_is_demanded_of_one_pool_and_taken_by_any_that_fits() {
     assert_eq!(demand[&pools[2].name], [].into());
 
     // The job that nobody serves says why, once.
-    let why = "waits for a pool with all its labels; the nearest, 'big', lacks 'arm64'";
-    assert_eq!(forge.why_waiting(&arm.id).as_deref(), Some(why));
-    assert_eq!(forge.get(&arm.id).await.unwrap().unwrap().reason.as_deref(), Some(why));
+    let arm64 = Label::new("arm64").unwrap();
+    let nowhere = Place::Nowhere { nearest: Some(pools[0].name.clone()), lacks: vec![arm64] };
+    assert_eq!(forge.place(&arm.id), Some(nowhere));
+    assert_eq!(forge.get(&arm.id).await.unwrap().unwrap().reason, None, "it is of what was, not of what is");
+    let first = Place::Pool { pool: pools[1].name.clone(), shape: wide.clone(), ahead: 0 };
+    assert_eq!(forge.place(&large.id), Some(first));
     forge.demand(&pools).await.unwrap();
     let Event::Job { job } = events.try_recv().unwrap() else { panic!("not a job") };
-    assert_eq!((job.id, job.reason.as_deref()), (arm.id.clone(), Some(why)));
+    assert_eq!(job.id, arm.id, "whoever listens looks again");
     assert!(events.try_recv().is_err());
     let with_arm = [pool("arm", "linux arm64")];
     assert_eq!(forge.demand(&with_arm).await.unwrap()[&with_arm[0].name].values().sum::<u32>(), 4);
-    assert_eq!(forge.why_waiting(&arm.id), None);
+    let ahead = |place| match place {
+        Some(Place::Pool { ahead, .. }) => ahead,
+        other => panic!("{other:?}"),
+    };
+    // Behind '', 'linux' and beside the large one, which is of another shape.
+    assert_eq!(ahead(forge.place(&arm.id)), 2);
+    assert_eq!(ahead(forge.place(&large.id)), 0);
 
     // A machine of another matching pool takes work too, but only of its own shape.
     let wide_offer = Offer { machine: machine(1), pool: pools[2].clone(), shape: wide };

@@ -1,6 +1,7 @@
 //! The host as a whole, as operators see it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,13 @@ pub struct Drained {
     pub since: Timestamp,
     /// What for, as the operator put it; may be empty.
     pub why: String,
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the host is drained since {}", self.since)?;
+        if self.why.is_empty() { Ok(()) } else { write!(f, ": {}", self.why) }
+    }
 }
 
 /// A host as it stands.

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, Label, MachineId, MachineState, PoolName, Shape};
+use crate::{Drained, ImageRef, Label, MachineId, MachineState, PoolName, Shape};
 
 /// Where a queued job belongs, as its forge sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,14 +40,8 @@ pub enum WaitReason {
         /// What the nearest lacks.
         lacks: Vec<Label>,
     },
-    /// The host is drained: it takes no work until somebody says so.
-    Drained {
-        /// Since when.
-        #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-        since: Timestamp,
-        /// What for, as the operator put it.
-        why: String,
-    },
+    /// The host is drained: it makes no machines until somebody says so.
+    Drained(Drained),
     /// An operator paused its pool.
     Paused {
         /// Which pool.
@@ -123,8 +117,7 @@ impl fmt::Display for WaitReason {
                 let lacks: Vec<String> = lacks.iter().map(|label| format!("'{label}'")).collect();
                 write!(f, "no pool has all its labels; the nearest, '{pool}', lacks {}", lacks.join(", "))
             }
-            Self::Drained { since, why } if why.is_empty() => write!(f, "the host is drained since {since}"),
-            Self::Drained { since, why } => write!(f, "the host is drained since {since}: {why}"),
+            Self::Drained(drained) => drained.fmt(f),
             Self::Paused { pool } => write!(f, "pool '{pool}' is paused"),
             Self::Image { pool, image, percent: Some(percent), status } => {
                 write!(f, "pool '{pool}': image '{image}' is being fetched ({status}, {percent} %)")

@@ -156,8 +156,8 @@ impl Controller {
         self.demand.refresh(&*self.forge, &specs).await;
         let now = Timestamp::now();
         let observed = self.observe(&views, now);
-        let plan = plan(&observed);
-        self.publish(&plan);
+        let mut plan = plan(&observed);
+        self.publish(&mut plan);
         let before = std::mem::take(&mut self.hungry);
         self.hungry = plan.hungry.iter().map(|key| (key.clone(), *before.get(key).unwrap_or(&now))).collect();
         for action in plan.actions {
@@ -221,9 +221,11 @@ impl Controller {
         }
     }
 
-    /// Tells the handles why pools wait.
-    fn publish(&self, plan: &Plan) {
+    /// Tells the handles why pools and jobs wait.
+    fn publish(&self, plan: &mut Plan) {
+        *self.shared.held() = plan.held;
         for entry in self.shared.entries().iter_mut() {
+            entry.lines = plan.lines.remove(&entry.spec.name).unwrap_or_default();
             entry.waiting_for = match (plan.waiting.get(&entry.spec.name), self.demand.error()) {
                 (Some(why), _) => Some(entry.asked_backoff(*why).unwrap_or_else(|| why.to_string())),
                 (None, error) => error.map(str::to_owned),

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::backoff::Failures;
-use crate::{Pace, Waiting};
+use crate::{Held, Line, Pace, Waiting};
 
 /// Largest maximum that an operator may set.
 const MAX_SCALE: u32 = 65_536;
@@ -80,6 +80,8 @@ pub(crate) struct Entry {
     pub(crate) asked: BTreeMap<Shape, Failures>,
     pub(crate) queued: u32,
     pub(crate) waiting_for: Option<String>,
+    /// Its waiting jobs, as the last look left them.
+    pub(crate) lines: BTreeMap<Shape, Line>,
 }
 
 impl Entry {
@@ -145,6 +147,8 @@ pub(crate) struct Shared {
     entries: Mutex<Vec<Entry>>,
     /// Set while the host is drained.
     drained: Mutex<Option<Drained>>,
+    /// What held machines take of the host, as of the last look.
+    held: Mutex<Held>,
     /// Wakes the loop.
     pub(crate) changed: Notify,
     pub(crate) machines: Arc<dyn Machines>,
@@ -170,11 +174,13 @@ impl Shared {
                 asked: BTreeMap::new(),
                 queued: 0,
                 waiting_for: None,
+                lines: BTreeMap::new(),
             })
             .collect();
         Self {
             entries: Mutex::new(entries),
             drained: Mutex::new(None),
+            held: Mutex::new(Held::default()),
             changed: Notify::new(),
             machines,
             overrides,
@@ -188,9 +194,31 @@ impl Shared {
     }
 
     /// The same.
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same.
     pub(crate) fn drained(&self) -> MutexGuard<'_, Option<Drained>> {
         self.drained.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What jobs of one shape have to expect of their pool: as of the last look, which is a moment ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// Set while the host is drained.
+    pub drained: Option<Drained>,
+    /// An operator paused the pool.
+    pub paused: bool,
+    /// Most machines of the pool.
+    pub max: u32,
+    /// The jobs that wait.
+    pub line: Line,
+    /// Set while machines of this shape fail.
+    pub backoff: Option<Backoff>,
+    /// What held machines take of the host.
+    pub held: Held,
 }
 
 /// The operators' side of the pools. Cheap to clone.
@@ -226,6 +254,23 @@ impl PoolHandle {
                 }
             })
             .collect()
+    }
+
+    /// What jobs of this pool and shape have to expect; nothing of a pool that is not there.
+    pub fn outlook(&self, pool: &PoolName, shape: &Shape) -> Option<Outlook> {
+        let (drained, held) = (self.shared.drained().clone(), *self.shared.held());
+        let entries = self.shared.entries();
+        let entry = entries.iter().find(|entry| entry.spec.name == *pool)?;
+        let own = *shape == entry.spec.shape;
+        let failures = if own { Some(&entry.failures) } else { entry.asked.get(shape) };
+        Some(Outlook {
+            drained,
+            paused: entry.changed.paused,
+            max: entry.scale().1,
+            line: entry.lines.get(shape).cloned().unwrap_or_default(),
+            backoff: failures.and_then(Failures::backoff).cloned(),
+            held,
+        })
     }
 
     /// One pool.

@@ -25,5 +25,5 @@ pub use action::{Action, Held, Line, Plan, Waiting, Why};
 pub use budget::Budget;
 pub use controller::{Controller, Timing};
 pub use decide::{decide, plan};
-pub use handle::{NoOverrides, Overrides, PoolError, PoolHandle};
+pub use handle::{NoOverrides, Outlook, Overrides, PoolError, PoolHandle};
 pub use observed::{Machine, Observed, Pace, Pool};

@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::ServerEngine;
+use super::engine::{FetchedImages, ServerEngine};
 use super::listen::Listeners;
 use super::looked::{LastLook, Looked};
 use super::notify::Notifier;
@@ -125,7 +125,9 @@ impl Live {
         let last_look = looked.last();
         let controller = controller(config, host, &store, &forge, looked).await?;
         let pools = controller.handle();
+        let progress = FetchedImages::default();
         let tasks = vec![
+            tokio::spawn(progress.clone().follow(events.subscribe(), stopping.clone())),
             tokio::spawn(controller.run(stopping.clone())),
             tokio::spawn(housekeeping::run(
                 forge.clone(),
@@ -145,6 +147,7 @@ impl Live {
             machines: machines.clone(),
             pools,
             images: images.clone(),
+            progress,
             events,
             uploads: places.uploads.clone(),
             version: Version {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fireactions_model::{Demand, JobId, JobRecord, JobState, MachineId, Offer, PoolName, PoolSpec};
+use fireactions_model::{Demand, JobId, JobRecord, JobState, MachineId, Offer, Place, PoolName, PoolSpec};
 use fireactions_store::{JobLog, Store};
 use tokio::sync::Notify;
 
@@ -19,16 +19,16 @@ pub(super) struct Board {
 struct State {
     queue: BTreeMap<u64, Waiting>,
     bound: HashMap<JobId, Bound>,
-    /// Why no pool serves a waiting job.
-    unserved: HashMap<JobId, String>,
-    /// The pool that is to serve a waiting job.
-    served: HashMap<JobId, PoolName>,
+    /// Where in the queue a waiting job is.
+    waiting: HashMap<JobId, u64>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     id: JobId,
     needs: Needs,
+    /// Where it belongs, once demand was asked for.
+    place: Option<Place>,
     /// A machine is being bound to it right now.
     claimed: bool,
 }
@@ -62,13 +62,14 @@ impl Board {
         let mut state = self.state();
         if job.state == JobState::Queued {
             state.bound.remove(&job.id);
-            let waiting = Waiting { id: job.id.clone(), needs: Needs::of(&job.spec), claimed: false };
+            let waiting =
+                Waiting { id: job.id.clone(), needs: Needs::of(&job.spec), place: None, claimed: false };
+            state.waiting.insert(job.id.clone(), seq);
             state.queue.insert(seq, waiting);
             return Seen::Queued;
         }
         let waited = state.queue.remove(&seq).is_some();
-        state.unserved.remove(&job.id);
-        state.served.remove(&job.id);
+        state.waiting.remove(&job.id);
         let mut seen = if waited { Seen::Unqueued } else { Seen::Other };
         match &job.machine {
             Some(machine) if !job.state.is_final() => {
@@ -111,57 +112,37 @@ impl Board {
         self.state().bound.get(job).is_some_and(|bound| bound.cancelling)
     }
 
-    /// Demand by pool, and the jobs of which it became known or changed why they wait.
+    /// Demand by pool, and the jobs of which it became known or changed that no pool will do.
     pub(super) fn demand(&self, pools: &[PoolSpec]) -> (BTreeMap<PoolName, Demand>, Vec<JobId>) {
-        let State { queue, unserved, served, .. } = &mut *self.state();
+        let mut state = self.state();
         let mut all: BTreeMap<PoolName, Demand> =
             pools.iter().map(|pool| (pool.name.clone(), Demand::new())).collect();
         let mut news = Vec::new();
-        for waiting in queue.values() {
-            let why = match waiting.needs.choose(pools) {
+        for waiting in state.queue.values_mut() {
+            let place = match waiting.needs.choose(pools) {
                 Ok(pool) => {
-                    let demand = all.entry(pool.name.clone()).or_default();
-                    *demand.entry(waiting.needs.shape(&pool.shape)).or_default() += 1;
-                    if served.get(&waiting.id) != Some(&pool.name) {
-                        served.insert(waiting.id.clone(), pool.name.clone());
-                    }
-                    None
+                    let shape = waiting.needs.shape(&pool.shape);
+                    let jobs = all.entry(pool.name.clone()).or_default().entry(shape.clone()).or_default();
+                    let ahead = *jobs;
+                    *jobs += 1;
+                    Place::Pool { pool: pool.name.clone(), shape, ahead }
                 }
-                Err(why) => {
-                    served.remove(&waiting.id);
-                    Some(why)
-                }
+                Err(nowhere) => nowhere,
             };
-            if why.as_ref() != unserved.get(&waiting.id) {
-                match why {
-                    Some(why) => unserved.insert(waiting.id.clone(), why),
-                    None => unserved.remove(&waiting.id),
-                };
+            let lost = |place: &Place| matches!(place, Place::Nowhere { .. });
+            let told = waiting.place.as_ref().filter(|place| lost(place));
+            if told != Some(&place).filter(|place| lost(place)) {
                 news.push(waiting.id.clone());
             }
+            waiting.place = Some(place);
         }
         (all, news)
     }
 
-    pub(super) fn why_waiting(&self, job: &JobId) -> Option<String> {
-        self.state().unserved.get(job).cloned()
-    }
-
-    pub(super) fn waits_for(&self, job: &JobId) -> Option<PoolName> {
-        self.state().served.get(job).cloned()
-    }
-
-    /// The record with the reason why it waits, where it does.
-    pub(super) fn explained(&self, mut job: JobRecord) -> JobRecord {
-        if job.state == JobState::Queued
-            && let Some(why) = self.why_waiting(&job.id)
-        {
-            job.reason = Some(match job.reason {
-                Some(reason) => format!("{reason}; {why}"),
-                None => why,
-            });
-        }
-        job
+    /// Where a waiting job belongs, once demand was asked for.
+    pub(super) fn place(&self, job: &JobId) -> Option<Place> {
+        let state = self.state();
+        state.queue.get(state.waiting.get(job)?)?.place.clone()
     }
 }
 

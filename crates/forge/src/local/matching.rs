@@ -1,6 +1,6 @@
 //! Which pool serves which job.
 
-use fireactions_model::{ImageRef, JobSpec, Labels, PoolSpec, Shape};
+use fireactions_model::{ImageRef, JobSpec, Labels, Place, PoolSpec, Shape};
 
 /// What a job needs of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,8 @@ impl Needs {
     }
 
     /// The pool that machines are made in for the job: of those with all its labels the one with the fewest,
-    /// the first of equals. Err: why there is none.
-    pub(super) fn choose<'a>(&self, pools: &'a [PoolSpec]) -> Result<&'a PoolSpec, String> {
+    /// the first of equals. Err: no pool will do.
+    pub(super) fn choose<'a>(&self, pools: &'a [PoolSpec]) -> Result<&'a PoolSpec, Place> {
         let usable = || pools.iter().filter(|pool| pool.max_runners > 0);
         usable()
             .filter(|pool| pool.labels.is_superset(&self.labels))
@@ -48,18 +48,12 @@ impl Needs {
             .ok_or_else(|| self.missing(usable()))
     }
 
-    fn missing<'a>(&self, pools: impl Iterator<Item = &'a PoolSpec>) -> String {
-        let lacking = |pool: &PoolSpec| {
-            let labels = self.labels.difference(&pool.labels);
-            labels.map(|label| format!("'{label}'")).collect::<Vec<_>>()
-        };
-        match pools.map(|pool| (lacking(pool), pool)).min_by_key(|(lacking, _)| lacking.len()) {
-            Some((lacking, pool)) => format!(
-                "waits for a pool with all its labels; the nearest, '{}', lacks {}",
-                pool.name,
-                lacking.join(", ")
-            ),
-            None => "waits for a pool: none is active".to_owned(),
+    fn missing<'a>(&self, pools: impl Iterator<Item = &'a PoolSpec>) -> Place {
+        let lacking = |pool: &PoolSpec| self.labels.difference(&pool.labels).cloned().collect::<Vec<_>>();
+        let nearest = pools.map(|pool| (lacking(pool), pool)).min_by_key(|(lacks, _)| lacks.len());
+        match nearest {
+            Some((lacks, pool)) => Place::Nowhere { nearest: Some(pool.name.clone()), lacks },
+            None => Place::Nowhere { nearest: None, lacks: Vec::new() },
         }
     }
 }

@@ -22,7 +22,7 @@ mod validate;
 
 use std::sync::{Arc, Weak};
 
-use fireactions_model::{Event, JobId, JobRecord, JobState, Outcome, Phase, PoolName, Report, Usage};
+use fireactions_model::{Event, JobId, JobRecord, JobState, Outcome, Phase, Place, Report, Usage};
 use fireactions_store::{JobFilter, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
@@ -78,13 +78,12 @@ impl LocalForge {
 
     /// One job as it stands.
     pub async fn get(&self, id: &JobId) -> Result<Option<JobRecord>, StoreError> {
-        Ok(self.inner.store.job(id).await?.map(|job| self.inner.board.explained(job)))
+        self.inner.store.job(id).await
     }
 
     /// Jobs, newest first.
     pub async fn list(&self, filter: JobFilter) -> Result<Vec<JobRecord>, StoreError> {
-        let jobs = self.inner.store.jobs(filter).await?;
-        Ok(jobs.into_iter().map(|job| self.inner.board.explained(job)).collect())
+        self.inner.store.jobs(filter).await
     }
 
     /// Asks for a job's end. A queued job is final when this returns; one with a machine ends soon after; a
@@ -93,15 +92,9 @@ impl LocalForge {
         self.inner.store.request_cancel(id, "cancelled by a user").await
     }
 
-    /// Why a queued job waits, where it is not just for its turn.
-    pub fn why_waiting(&self, id: &JobId) -> Option<String> {
-        self.inner.board.why_waiting(id)
-    }
-
-    /// The pool that is to serve a queued job, once demand was asked for. What keeps the pool from it, the forge does
-    /// not know.
-    pub fn waits_for(&self, id: &JobId) -> Option<PoolName> {
-        self.inner.board.waits_for(id)
+    /// Where a queued job belongs, once demand was asked for. What keeps its pool from it, the forge does not know.
+    pub fn place(&self, id: &JobId) -> Option<Place> {
+        self.inner.board.place(id)
     }
 
     /// Ends the attempts of jobs whose machine has no row any more, as lost. For the start, after machines were
@@ -168,6 +161,6 @@ fn hear(inner: &Weak<Inner>, seq: u64, job: &JobRecord) {
         let _ = inner.events.send(phase);
     }
     // Nobody listening is fine.
-    let _ = inner.events.send(Event::Job { job: Box::new(inner.board.explained(job.clone())) });
+    let _ = inner.events.send(Event::Job { job: Box::new(job.clone()) });
     inner.store.wake_log(&job.id);
 }

@@ -5,7 +5,6 @@ use fireactions_api::engine::{Download, EngineStream, Result, Upload};
 use fireactions_api::{Fault, JobFilter, LogChunk};
 use fireactions_forge::local::{FileSource, LocalForge, SubmitError};
 use fireactions_model::{JobId, JobRecord, JobSpec, JobState, Stream};
-use fireactions_pool::PoolHandle;
 use fireactions_store::{LogRecord, LogSource, Store, StoreError};
 use futures::StreamExt;
 
@@ -34,20 +33,6 @@ pub(super) async fn list(forge: &LocalForge, filter: JobFilter) -> Result<Vec<Jo
 
 pub(super) async fn get(forge: &LocalForge, id: &JobId) -> Result<JobRecord> {
     forge.get(id).await.map_err(|e| store_fault(&e))?.ok_or_else(|| unknown(id))
-}
-
-/// Adds what keeps the pool of a queued job from making a machine for it.
-pub(super) fn explain(forge: &LocalForge, pools: &PoolHandle, job: &mut JobRecord) {
-    let waits = job.state == JobState::Queued;
-    let Some(name) = waits.then(|| forge.waits_for(&job.id)).flatten() else { return };
-    let pool = pools.list().into_iter().find(|pool| *pool.name() == name);
-    if let Some(obstacle) = pool.and_then(|pool| pool.obstacle()) {
-        let why = format!("pool '{name}': {obstacle}");
-        job.reason = Some(match job.reason.take() {
-            Some(reason) => format!("{reason}; {why}"),
-            None => why,
-        });
-    }
 }
 
 pub(super) async fn cancel(forge: &LocalForge, id: &JobId) -> Result<JobRecord> {

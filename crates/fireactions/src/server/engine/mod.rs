@@ -3,6 +3,8 @@
 mod images;
 mod jobs;
 mod machines;
+mod progress;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,14 +21,18 @@ use fireactions_image::Images;
 use fireactions_machine::Machinery;
 use fireactions_model::{
     Digest, Event, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, Machines,
-    PoolName, PoolView, PullPolicy,
+    Place, PoolName, PoolView, PullPolicy, WaitReason,
 };
 use fireactions_pool::PoolHandle;
 use fireactions_store::Store;
+use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use waiting::Facts;
+
 pub(super) use images::in_use as images_in_use;
+pub(super) use progress::Images as FetchedImages;
 
 /// Joins the parts to what the API asks for. It decides nothing.
 pub(super) struct ServerEngine {
@@ -35,10 +41,31 @@ pub(super) struct ServerEngine {
     pub(super) machines: Machinery,
     pub(super) pools: PoolHandle,
     pub(super) images: Images,
+    pub(super) progress: FetchedImages,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) uploads: PathBuf,
     pub(super) version: Version,
     pub(super) stopping: CancellationToken,
+}
+
+impl ServerEngine {
+    /// What a queued job waits for, as far as it is known: the forge says where it belongs at its next look.
+    fn waiting(&self, id: &JobId) -> Option<WaitReason> {
+        let place = self.forge.place(id)?;
+        let mut facts = Facts { place, outlook: None, machine: None, image: None, now: Timestamp::now() };
+        if let Place::Pool { pool, shape, ahead } = &facts.place {
+            facts.outlook = self.pools.outlook(pool, shape);
+            let machine = facts.outlook.as_ref().and_then(|outlook| waiting::machine_for(outlook, *ahead));
+            facts.machine = machine.and_then(|machine| self.machines.view(machine));
+            facts.image = self.progress.of(shape.image.as_str());
+        }
+        Some(waiting::reason(&facts))
+    }
+
+    fn explained(&self, mut job: JobRecord) -> JobRecord {
+        self.explain(&mut job);
+        job
+    }
 }
 
 #[async_trait]
@@ -51,15 +78,16 @@ impl Engine for ServerEngine {
         if self.stopping.is_cancelled() {
             return Err(Fault::unavailable("the server is stopping and takes no new jobs"));
         }
-        jobs::submit(&self.forge, spec, files).await
+        jobs::submit(&self.forge, spec, files).await.map(|job| self.explained(job))
     }
 
     fn explain(&self, job: &mut JobRecord) {
-        jobs::explain(&self.forge, &self.pools, job);
+        job.waiting = (job.state == JobState::Queued).then(|| self.waiting(&job.id)).flatten();
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {
-        jobs::list(&self.forge, filter).await
+        let jobs = jobs::list(&self.forge, filter).await?;
+        Ok(jobs.into_iter().map(|job| self.explained(job)).collect())
     }
 
     async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>> {
@@ -67,9 +95,7 @@ impl Engine for ServerEngine {
     }
 
     async fn job(&self, id: &JobId) -> Result<JobRecord> {
-        let mut job = jobs::get(&self.forge, id).await?;
-        jobs::explain(&self.forge, &self.pools, &mut job);
-        Ok(job)
+        jobs::get(&self.forge, id).await.map(|job| self.explained(job))
     }
 
     async fn cancel(&self, id: &JobId) -> Result<JobRecord> {
@@ -167,7 +193,7 @@ impl Engine for ServerEngine {
         let ready = reasons.is_empty();
         if let Some(drained) = self.pools.host().drained {
             // Jobs are still queued, so this is not in a client's way.
-            reasons.push(format!("the host is drained since {}: {}", drained.since, drained.why));
+            reasons.push(drained.to_string());
         }
         Readiness { ready, reasons }
     }
