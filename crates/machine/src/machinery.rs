@@ -142,14 +142,14 @@ impl Machinery {
     }
 
     /// Starts the task of a machine that has a row.
-    pub(crate) fn begin(&self, row: MachineRow, pool: PoolSpec, start: Start) {
+    pub(crate) fn begin(&self, row: &MachineRow, pool: PoolSpec, start: Start) {
         let Parts { store, events, network, .. } = &self.inner.parts;
         let id = row.id.clone();
         let view = row.view(network.address(row.slot));
         if row.state == MachineState::Held {
             lock(&self.inner.views.held).insert(id.clone(), row.pool.clone());
         }
-        let record = Record::new(store.clone(), events.clone(), Arc::clone(&self.inner.views), &row, view);
+        let record = Record::new(store.clone(), events.clone(), Arc::clone(&self.inner.views), row, view);
         let (asks, receiver) = mpsc::channel(ASK_QUEUE);
         let inner = Arc::clone(&self.inner);
         let task_id = id.clone();
@@ -207,7 +207,7 @@ impl Machines for Machinery {
             .map_err(|e| CreateError::Store(e.to_string()))?;
         let id = row.id.clone();
         fail::fail_point!("machine::row-made");
-        self.begin(row, pool, Start::Fresh);
+        self.begin(&row, pool, Start::Fresh);
         Ok(id)
     }
 

@@ -86,7 +86,7 @@ impl Machinery {
                 continue;
             };
             recovered.adopted.push(row.id.clone());
-            self.begin(row, spec, Start::Adopted { vm, image: Box::new(root.config) });
+            self.begin(&row, spec, Start::Adopted { vm, image: Box::new(root.config) });
         }
         fail::fail_point!("machine::recover-adopted");
         recovered.undone = stream::iter(broken)

@@ -9,6 +9,7 @@ use fireactions_image::ImageConfig;
 use fireactions_model::{
     Artifact, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage, Work, WorkFile,
 };
+use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::boot::Guest;
@@ -195,7 +196,11 @@ async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work, left
                 }
                 Ok(JobEvent::Exited(result)) => {
                     let ended = ended(result);
-                    return Ended { outcome: ending.unwrap_or(ended.outcome), ..ended };
+                    let outcome = match ending {
+                        Some(outcome) => outcome,
+                        None => why_ended(parts, work, ended.outcome, ended.ran),
+                    };
+                    return Ended { outcome, ..ended };
                 }
                 Err(error) => return ending.unwrap_or_else(|| lost(format!("the agent link: {error}"))).into(),
             },
@@ -228,6 +233,18 @@ async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work, left
 
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
+
+/// Why a program ended that this server did not ask to. The server before may have, and have been gone before the end:
+/// of that, the guest knows only the signal.
+fn why_ended(parts: &Parts, work: &Work, told: Outcome, ran: Option<Duration>) -> Outcome {
+    if !matches!(told, Outcome::Signalled { signal: SIGTERM | SIGKILL }) {
+        return told;
+    }
+    if parts.forge.cancelled(&work.job).now_or_never().is_some() {
+        return Outcome::Cancelled;
+    }
+    if ran.is_some_and(|ran| ran >= work.timeout) { Outcome::TimedOut } else { told }
+}
 
 async fn interrupt(guest: &Guest, signal: i32) {
     // No answer is needed: the deadline that runs is the answer.

@@ -381,3 +381,37 @@ fn work_that_was_bound_in_a_server_s_last_moment_is_not_forgotten() {
         world.assert_nothing_left().await;
     });
 }
+
+#[test]
+fn a_job_that_the_server_before_ended_is_told_as_what_it_was_ended_for() {
+    in_namespace(|| async {
+        let mut world = World::new().await;
+        let run = async |world: &World, timeout: u64| {
+            // In the server's place, the job's own signal ends it while nobody is there.
+            let text = "echo one; sleep 2; kill -TERM $$";
+            let spec = JobSpec { timeout_secs: Some(timeout), ..script(text) };
+            let job = world.forge.submit(spec, vec![]).await.unwrap().id;
+            let id = world.machines.create(new()).await.unwrap();
+            world.until_output(&job, "one").await;
+            (job, id)
+        };
+        let away = Duration::from_secs(5);
+
+        let (job, id) = run(&world, 60).await;
+        let cancel = async |world: &World| {
+            world.forge.cancel(&job).await.unwrap();
+            tokio::time::sleep(away).await;
+        };
+        world.replaced(cancel).await;
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        assert_eq!(world.job(&job).await.state, JobState::Cancelled);
+
+        for (timeout, state) in [(1, JobState::TimedOut), (60, JobState::Failed)] {
+            let (job, id) = run(&world, timeout).await;
+            world.replaced(async |_| tokio::time::sleep(away).await).await;
+            world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+            assert_eq!(world.job(&job).await.state, state, "{:?}", world.job(&job).await);
+        }
+        world.assert_nothing_left().await;
+    });
+}
