@@ -38,7 +38,8 @@ pub const MAX_NAME: usize = 128;
 /// the virtqueue hold up to 1 MiB of an earlier session; a guest may write a window more before it reads.
 pub const MAX_STALE: usize = 8 * 1024 * 1024;
 
-/// Control messages that a guest may send at once, and per second in the long run.
+/// Control messages of up to 1 KiB that a guest may send at once, and per second in the long run; longer ones count as
+/// many.
 pub const CONTROL_BURST: u32 = 1024;
 /// See [`CONTROL_BURST`].
 pub const CONTROL_PER_SECOND: u32 = 256;

@@ -3,93 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are not seen as tests
 
+mod common;
+
 use std::future::Future;
 use std::time::Duration;
 
+use common::rogue::*;
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link, LinkError};
 use fireactions_guest_proto::limits::{JOB_WINDOW, MAX_BODY, MAX_STALE, STREAM_WINDOW};
-use fireactions_guest_proto::{
-    Decoder, ExecRequest, Frame, GuestHello, GuestMsg, GuestState, HostMsg, Kind, RunRequest,
-};
-use fireactions_guest_proto::{Exit, JobResult};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use fireactions_guest_proto::{Exit, GuestHello, GuestMsg, GuestState, HostMsg, Kind, RunRequest};
+use tokio::net::UnixListener;
 use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(60);
-
-/// A guest written by hand.
-struct Rogue {
-    socket: UnixStream,
-    decoder: Decoder,
-    nonce: u64,
-    held: Vec<u8>,
-}
-
-impl Rogue {
-    async fn meet(listener: &UnixListener) -> Rogue {
-        let (socket, _) = listener.accept().await.unwrap();
-        let mut rogue = Rogue { socket, decoder: Decoder::new(1 << 20), nonce: 0, held: Vec::new() };
-        let greeting = rogue.hear().await.unwrap();
-        rogue.nonce = greeting.nonce;
-        rogue
-    }
-
-    async fn hear(&mut self) -> Option<Frame> {
-        loop {
-            let mut rest = &self.held[..];
-            let frame = self.decoder.next(&mut rest);
-            self.held = rest.to_vec();
-            if let Some(frame) = frame {
-                return Some(frame.unwrap());
-            }
-            let mut buffer = [0; 4096];
-            let count = self.socket.read(&mut buffer).await.ok()?;
-            if count == 0 {
-                return None;
-            }
-            self.held.extend_from_slice(&buffer[..count]);
-        }
-    }
-
-    /// False once the host has hung up.
-    async fn raw(&mut self, bytes: &[u8]) -> bool {
-        self.socket.write_all(bytes).await.is_ok()
-    }
-
-    async fn frame(&mut self, kind: Kind, channel: u8, stream: u32, body: &[u8]) -> bool {
-        let frame = Frame { kind, channel, stream, nonce: self.nonce, body: body.to_vec() };
-        self.raw(&frame.encode()).await
-    }
-
-    async fn say(&mut self, message: &GuestMsg) -> bool {
-        self.frame(Kind::Control, 0, 0, &serde_json::to_vec(message).unwrap()).await
-    }
-
-    async fn hello(&mut self, state: GuestState) -> bool {
-        self.say(&GuestMsg::Hello(hello(state))).await
-    }
-
-    async fn job(&mut self, offset: u64, data: &[u8]) -> bool {
-        self.frame(Kind::Job, 1, 0, &[&offset.to_le_bytes(), data].concat()).await
-    }
-}
-
-fn hello(state: GuestState) -> GuestHello {
-    GuestHello { version: 1, agent_version: "1".into(), boot_us: 1, kernel: "6".into(), state }
-}
-
-fn running(acked: u64) -> GuestState {
-    GuestState::Running { run: "j1".into(), pid: 5, acked }
-}
-
-fn ended(code: i32) -> JobResult {
-    JobResult::new(Exit::Code(code))
-}
-
-fn exec() -> ExecRequest {
-    ExecRequest { argv: vec![], env: vec![], user: String::new(), workdir: String::new(), tty: None }
-}
 
 /// Runs a rogue and returns what its link ended with.
 async fn verdict<F: Future<Output = Rogue>>(act: impl FnOnce(Rogue, Link) -> F) -> String {

@@ -30,15 +30,17 @@ impl Default for Rate {
 }
 
 impl Rate {
-    fn charge(&mut self) -> Result<(), Fault> {
+    /// One token for a message and one more for each KiB of it.
+    fn charge(&mut self, bytes: usize) -> Result<(), Fault> {
+        let price = f64::from(u32::try_from(1 + bytes / 1024).unwrap_or(u32::MAX));
         let now = Instant::now();
         let earned = now.duration_since(self.at).as_secs_f64() * f64::from(CONTROL_PER_SECOND);
         self.tokens = (self.tokens + earned).min(f64::from(CONTROL_BURST));
         self.at = now;
-        if self.tokens < 1.0 {
-            return Err(format!("more than {CONTROL_PER_SECOND} unasked messages a second"));
+        if self.tokens < price {
+            return Err(format!("more than {CONTROL_PER_SECOND} unasked messages (of 1 KiB) a second"));
         }
-        self.tokens -= 1.0;
+        self.tokens -= price;
         Ok(())
     }
 }
@@ -100,7 +102,7 @@ pub(super) fn frame(state: &mut State, frame: &Frame, machine: &str) -> Result<(
             // serde_json stops at a depth of 128, and the frame bounds the rest.
             let message: GuestMsg = serde_json::from_slice(&frame.body)
                 .map_err(|error| format!("a message that is not understood: {}", line(&error.to_string())))?;
-            control(state, message, machine)
+            control(state, message, frame.body.len(), machine)
         }
         Kind::Data => data(state, frame),
         Kind::Job => output(state, frame),
@@ -182,18 +184,18 @@ fn credit(state: &mut State, frame: &Frame) -> Result<(), Fault> {
         }
         Some(stream) => {
             stream.credit = stream.credit.max(consumed);
-            state.rate.charge()
+            state.rate.charge(0)
         }
-        None if opened => state.rate.charge(),
+        None if opened => state.rate.charge(0),
         None => Err("an acknowledgement on a stream that was never opened".to_owned()),
     }
 }
 
-fn control(state: &mut State, message: GuestMsg, machine: &str) -> Result<(), Fault> {
+fn control(state: &mut State, message: GuestMsg, size: usize, machine: &str) -> Result<(), Fault> {
     match message {
         GuestMsg::Hello(_) => Err("a second hello".to_owned()),
         GuestMsg::Configured { error } => {
-            state.rate.charge()?;
+            state.rate.charge(size)?;
             if state.job.progress != Progress::Idle {
                 return Ok(()); // the answer to a question that was asked twice
             }
@@ -204,7 +206,7 @@ fn control(state: &mut State, message: GuestMsg, machine: &str) -> Result<(), Fa
             Ok(())
         }
         GuestMsg::Started { run, pid: _ } => {
-            state.rate.charge()?;
+            state.rate.charge(size)?;
             name(&run)?;
             match &state.job.progress {
                 Progress::Configured => {
@@ -217,7 +219,7 @@ fn control(state: &mut State, message: GuestMsg, machine: &str) -> Result<(), Fa
             }
         }
         GuestMsg::Refused { run, error } => {
-            state.rate.charge()?;
+            state.rate.charge(size)?;
             name(&run)?;
             asked(state, &run)?;
             state.job.refused = Some(line(&error));
@@ -252,9 +254,9 @@ fn control(state: &mut State, message: GuestMsg, machine: &str) -> Result<(), Fa
             tidy_exit(&mut exit);
             finish(state, stream, End::Exit(exit), |carries| carries == Use::Exec)
         }
-        GuestMsg::Pong => state.rate.charge(),
+        GuestMsg::Pong => state.rate.charge(size),
         GuestMsg::Log { level, text } => {
-            state.rate.charge()?;
+            state.rate.charge(size)?;
             let text = line(&text);
             match level {
                 LogLevel::Debug => tracing::debug!(machine, "agent: {text}"),
@@ -275,7 +277,7 @@ fn finish(state: &mut State, id: u32, end: End, fits: fn(Use) -> bool) -> Result
             stream.end = Some(end);
             Ok(())
         }
-        _ if opened => state.rate.charge(),
+        _ if opened => state.rate.charge(0),
         _ => Err("the end of a stream that was never opened".to_owned()),
     }
 }

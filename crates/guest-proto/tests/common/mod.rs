@@ -1,6 +1,8 @@
 //! A guest with an agent that does what it is told, and a channel to it that can be cut, delayed and garbled.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod rogue;
+
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
