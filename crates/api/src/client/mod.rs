@@ -3,6 +3,7 @@
 mod error;
 mod events;
 mod exec;
+mod follow;
 mod host;
 mod images;
 mod jobs;

@@ -1,18 +1,12 @@
 //! A job's output, written where it belongs, across restarts of the server.
 
 use std::io;
-use std::time::{Duration, Instant};
 
-use fireactions_api::{Client, ClientError, LogChunk, LogEvent};
+use anyhow::bail;
+use fireactions_api::{Client, LogChunk, LogEvent};
 use fireactions_model::{JobId, JobRecord, Stream};
 use futures::TryStreamExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
-
-/// A server that restarts is waited for this long.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// Between two tries, doubled each time up to [`SLOWEST`].
-const FIRST: Duration = Duration::from_millis(200);
-const SLOWEST: Duration = Duration::from_secs(5);
 
 /// Standard output and error. When one of them is closed, what is for it is thrown away: a job goes on even if
 /// nobody reads it any more.
@@ -69,38 +63,15 @@ pub(crate) async fn follow(
     sink: &mut Sink,
     mut before: impl FnMut(&LogChunk),
 ) -> anyhow::Result<JobRecord> {
-    let mut from = 0;
-    let mut pause = FIRST;
-    let mut since: Option<Instant> = None;
-    loop {
-        let error = match client.job_log(job, from, true).await {
-            Ok(mut log) => loop {
-                match log.try_next().await {
-                    Ok(Some(LogEvent::Output(chunk))) => {
-                        before(&chunk);
-                        sink.write(&chunk).await?;
-                        from = chunk.next;
-                        (pause, since) = (FIRST, None);
-                    }
-                    Ok(Some(LogEvent::End(job))) => return Ok(*job),
-                    // The server closes, or was too busy: it goes on where this ended.
-                    Ok(None) => break None,
-                    Err(error) => break Some(error),
-                }
-            },
-            Err(error) => Some(error),
-        };
-        let waited = since.get_or_insert_with(Instant::now).elapsed();
-        let hopeless = error.as_ref().is_some_and(|error| !error.is_transient()) || waited > PATIENCE;
-        if hopeless {
-            return Err(error.map_or_else(|| gave_up(client), Into::into));
+    let mut log = client.follow_job(job, 0);
+    while let Some(event) = log.try_next().await? {
+        match event {
+            LogEvent::Output(chunk) => {
+                before(&chunk);
+                sink.write(&chunk).await?;
+            }
+            LogEvent::End(job) => return Ok(*job),
         }
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.7..1.3))).await;
-        pause = (pause * 2).min(SLOWEST);
     }
-}
-
-fn gave_up(client: &Client) -> anyhow::Error {
-    let message = "it closed the log again and again".to_owned();
-    ClientError::Broken { target: client.target().clone(), message }.into()
+    bail!("the log of job {job} ended without the job's end")
 }
