@@ -332,7 +332,7 @@ async fn a_hostile_guest_costs_bounded_memory_and_its_own_link_only() {
         );
         match rule {
             Some(rule) => {
-                assert!(reason.as_ref().is_some_and(|why| why.contains(rule)), "{what}: {reason:?}")
+                assert!(reason.as_ref().is_some_and(|why| why.contains(rule)), "{what}: {reason:?}");
             }
             None => assert_eq!(reason, None, "{what}"),
         }
