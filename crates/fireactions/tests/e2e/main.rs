@@ -8,8 +8,10 @@
 mod bulk;
 mod cancel;
 mod crashes;
+mod drain;
 mod files;
 mod handover;
+mod hold;
 mod images;
 mod inside;
 mod isolation;
@@ -17,11 +19,13 @@ mod jobs;
 mod namespace;
 mod own_init;
 mod pools;
+mod rebuilt;
 mod restart;
 mod service;
 mod shutdown;
 mod standin;
 mod stored_images;
+mod waiting;
 #[cfg(feature = "failpoints")]
 mod walk;
 mod world;
