@@ -21,7 +21,7 @@ pub struct Drained {
 
 impl fmt::Display for Drained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the host is drained since {}", self.since)?;
+        write!(f, "the host is drained since {:.0}", self.since)?;
         if self.why.is_empty() { Ok(()) } else { write!(f, ": {}", self.why) }
     }
 }

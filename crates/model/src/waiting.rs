@@ -129,7 +129,7 @@ impl fmt::Display for WaitReason {
                 write!(f, "pool '{pool}': machine {machine} is on its way ({state})")
             }
             Self::BackingOff { pool, until, failures, error } => {
-                write!(f, "pool '{pool}': next try at {until} after {failures} failures in a row: {error}")
+                write!(f, "pool '{pool}': next try at {until:.0} after {failures} failures in a row: {error}")
             }
             Self::TooLarge { pool } => {
                 write!(f, "pool '{pool}': the job wants a machine larger than the host's whole budget")
