@@ -8,8 +8,10 @@
 mod bulk;
 mod cancel;
 mod crashes;
+mod drain;
 mod files;
 mod handover;
+mod hold;
 mod images;
 mod inside;
 mod isolation;
@@ -23,6 +25,7 @@ mod service;
 mod shutdown;
 mod standin;
 mod stored_images;
+mod waiting;
 #[cfg(feature = "failpoints")]
 mod walk;
 mod world;
