@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
-use fireactions_api::{Client, GcReport, GcRequest, ImageView, PullEvent, PullRequest, PullStatus};
+use fireactions_api::{Client, GcReport, GcRequest, ImageView, PullEvent, PullRequest, PullStatus, Removed};
 use fireactions_model::{ImageRef, PullPolicy};
 use futures::TryStreamExt;
 
@@ -42,6 +42,8 @@ enum Action {
         /// Name, or the beginning of the digest
         #[arg(value_name = "IMAGE")]
         image: String,
+        #[command(flatten)]
+        format: show::Format,
     },
     /// Remove images that nothing uses, the longest unused first
     Gc {
@@ -78,10 +80,13 @@ pub(crate) async fn run(client: &Client, args: Args) -> Ended {
                 ready.digest.as_ref().map_or_else(|| "ready".to_owned(), ToString::to_string)
             })?;
         }
-        Action::Remove { image } => {
-            for digest in client.remove_image(&image).await? {
-                show::line(&format!("removed {digest}\n"))?;
-            }
+        Action::Remove { image, format } => {
+            let removed = Removed { removed: client.remove_image(&image).await? };
+            show::write(format, &removed, |removed| {
+                let lines: Vec<String> =
+                    removed.removed.iter().map(|digest| format!("removed {digest}")).collect();
+                lines.join("\n")
+            })?;
         }
         Action::Gc { max_size, unused_for, format } => {
             let request = GcRequest {

@@ -1,10 +1,12 @@
 //! `fireactions jobs`.
 
+pub(super) mod one;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use fireactions_api::{Client, JobFilter};
-use fireactions_model::{JobId, JobRecord, JobState, Outcome, Program};
+use fireactions_model::{JobId, JobRecord, JobState, Program};
 
 use super::follow::{self, Sink};
 use super::{Ended, show};
@@ -45,6 +47,8 @@ enum Action {
         /// Jobs
         #[arg(value_name = "JOB", required = true)]
         jobs: Vec<JobId>,
+        #[command(flatten)]
+        format: show::Format,
     },
     /// Show a job's output
     Logs {
@@ -65,13 +69,21 @@ pub(crate) async fn run(client: &Client, args: Args) -> Ended {
         }
         Action::Show { job, format } => {
             let job = client.job(&job).await?;
-            show::write(format, &job, render_one)?;
+            let held = if format.json { None } else { one::held_machine(client, &job).await };
+            show::write(format, &job, |job| one::render(job, held.as_ref()))?;
         }
-        Action::Cancel { jobs } => {
+        Action::Cancel { jobs, format } => {
+            let mut cancelled = Vec::new();
             for job in jobs {
                 let job = client.cancel(&job).await?;
-                let how = if job.state.is_final() { job.state.as_str() } else { "being cancelled" };
-                show::line(&format!("{}: {how}\n", job.id))?;
+                if !format.json {
+                    let how = if job.state.is_final() { job.state.as_str() } else { "being cancelled" };
+                    show::line(&format!("{}: {how}\n", job.id))?;
+                }
+                cancelled.push(job);
+            }
+            if format.json {
+                show::write(format, cancelled.as_slice(), |_| String::new())?;
             }
         }
         Action::Logs { job, follow: true } => {
@@ -101,8 +113,18 @@ fn parse_state(text: &str) -> Result<JobState, String> {
 }
 
 pub(super) fn render(jobs: &[JobRecord]) -> String {
-    let mut table =
-        show::table(["JOB", "NAME", "STATE", "EXIT", "POOL", "MACHINE", "AGE", "TOOK", "PROGRAM"]);
+    let mut table = show::table([
+        "JOB",
+        "NAME",
+        "STATE",
+        "EXIT",
+        "POOL",
+        "MACHINE",
+        "AGE",
+        "TOOK",
+        "PROGRAM",
+        "WAITS FOR",
+    ]);
     for job in jobs {
         table.add_row([
             show::cell(&job.id),
@@ -114,6 +136,7 @@ pub(super) fn render(jobs: &[JobRecord]) -> String {
             show::cell(show::ago(job.queued_at)),
             show::maybe(took(job)),
             show::cell(short(&program(&job.spec.program), 40)),
+            show::cell(job.waiting.as_ref().map(ToString::to_string).unwrap_or_default()),
         ]);
     }
     show::finish(table)
@@ -138,51 +161,4 @@ fn short(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(width - 1).chain(['…']).collect()
-}
-
-/// How a job ended, for people.
-pub(super) fn ending(job: &JobRecord) -> String {
-    match &job.outcome {
-        Some(Outcome::Exited { code }) => format!("exit code {code}"),
-        Some(Outcome::Signalled { signal }) => format!("killed by signal {signal}"),
-        Some(Outcome::TimedOut) => "killed at its deadline".to_owned(),
-        Some(Outcome::Cancelled) => "cancelled".to_owned(),
-        Some(Outcome::Lost { reason }) => format!("its machine was lost: {reason}"),
-        Some(Outcome::Unstartable { reason }) => format!("could not be started: {reason}"),
-        None => job.state.to_string(),
-    }
-}
-
-pub(super) fn render_one(job: &JobRecord) -> String {
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let mut rows = vec![
-        ("Job", job.id.to_string()),
-        ("Name", or_none(job.spec.name.clone())),
-        ("State", job.state.to_string()),
-        ("Program", program(&job.spec.program)),
-        ("Image", or_none(job.spec.image.as_ref().map(ToString::to_string))),
-        ("Pool", or_none(job.pool.as_ref().map(ToString::to_string))),
-        ("Machine", or_none(job.machine.as_ref().map(ToString::to_string))),
-        ("Attempt", job.attempt.to_string()),
-        ("Queued", job.queued_at.to_string()),
-        ("Started", or_none(job.started_at.map(|time| time.to_string()))),
-        ("Finished", or_none(job.finished_at.map(|time| time.to_string()))),
-        ("Phases", show::phases(&job.phases)),
-    ];
-    if job.state.is_final() {
-        rows.push(("Ended", ending(job)));
-        rows.push((
-            "CPU",
-            format!("{} user, {} system", show::micros(job.usage.user_us), show::micros(job.usage.system_us)),
-        ));
-        rows.push(("Peak memory", show::bytes(job.usage.max_rss_kib.saturating_mul(1024))));
-        rows.push(("OOM kills", job.usage.oom_kills.to_string()));
-    } else if job.cancel_requested {
-        rows.push(("Cancelled", "asked for".to_owned()));
-    }
-    if let Some(reason) = &job.reason {
-        rows.push(("Reason", reason.clone()));
-    }
-    rows.extend(job.notes.iter().map(|note| ("Note", note.clone())));
-    show::rows(&rows)
 }

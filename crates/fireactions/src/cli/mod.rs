@@ -4,6 +4,7 @@ mod completion;
 mod connection;
 mod copy;
 mod doctor;
+mod drain;
 pub(crate) mod edge;
 mod exec;
 mod follow;
@@ -12,6 +13,7 @@ mod jobs;
 mod login;
 mod logs;
 mod machine;
+mod machines;
 mod man;
 mod pools;
 mod progress;
@@ -68,6 +70,12 @@ pub(crate) enum Command {
     Exec(exec::Args),
     /// Open a shell in a machine
     Login(login::Args),
+    /// Let machines go
+    Machines(machines::Args),
+    /// Empty this host for maintenance: running jobs end in peace, new jobs are queued
+    Drain(drain::Args),
+    /// Take work again on a drained host
+    Undrain(drain::UndrainArgs),
     /// Show and change pools
     Pools(pools::Args),
     /// Show, pull and remove images
@@ -95,6 +103,9 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Logs(args) => logs::run(&connection.open()?, &args).await,
         Command::Exec(args) => exec::run(&connection.open()?, args).await,
         Command::Login(args) => login::run(&connection.open()?, args).await,
+        Command::Machines(args) => machines::run(&connection.open()?, args).await,
+        Command::Drain(args) => drain::run(&connection.open()?, args).await,
+        Command::Undrain(args) => drain::undrain(&connection.open()?, &args).await,
         Command::Pools(args) => pools::run(&connection.open()?, args).await,
         Command::Image(args) => image::run(&connection.open()?, args).await,
         Command::State(args) => state::run(&args),

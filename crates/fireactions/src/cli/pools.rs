@@ -35,12 +35,16 @@ enum Action {
         /// Pool
         #[arg(value_name = "POOL")]
         pool: PoolName,
+        #[command(flatten)]
+        format: show::Format,
     },
     /// Make machines again
     Resume {
         /// Pool
         #[arg(value_name = "POOL")]
         pool: PoolName,
+        #[command(flatten)]
+        format: show::Format,
     },
     /// Change how many machines a pool has, until changed again
     #[command(arg_required_else_help = true)]
@@ -54,6 +58,8 @@ enum Action {
         /// Most machines at once
         #[arg(long, value_name = "N")]
         max: Option<u32>,
+        #[command(flatten)]
+        format: show::Format,
     },
 }
 
@@ -67,22 +73,29 @@ pub(crate) async fn run(client: &Client, args: Args) -> Ended {
             let pool = client.pool(&pool).await?;
             show::write(format, &pool, render_one)?;
         }
-        Action::Pause { pool } => {
+        Action::Pause { pool, format } => {
             let pool = client.pause_pool(&pool, true).await?;
-            show::line(&format!("{} is paused; running jobs go on\n", pool.name()))?;
+            show::write(format, &pool, |pool| format!("{} is paused; running jobs go on", pool.name()))?;
         }
-        Action::Resume { pool } => {
+        Action::Resume { pool, format } => {
             let pool = client.pause_pool(&pool, false).await?;
-            show::line(&format!("{} makes machines again\n", pool.name()))?;
+            show::write(format, &pool, resumed)?;
         }
-        Action::Scale { pool, min, max } => {
+        Action::Scale { pool, min, max, format } => {
             let pool = client.scale_pool(&pool, ScaleRequest { min, max }).await?;
-            let text =
-                format!("{} has {} to {} machines now\n", pool.name(), pool.min_runners, pool.max_runners);
-            show::line(&text)?;
+            show::write(format, &pool, |pool| {
+                format!("{} has {} to {} machines now", pool.name(), pool.min_runners, pool.max_runners)
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn resumed(pool: &PoolView) -> String {
+    if pool.host_drained {
+        return format!("{} makes machines again once the host does (`fireactions undrain`)", pool.name());
+    }
+    format!("{} makes machines again", pool.name())
 }
 
 pub(super) fn render(pools: &[PoolView]) -> String {

@@ -28,6 +28,11 @@ impl Bar {
         Self { bar, what: clean(what) }
     }
 
+    /// Nobody sees it: standard error is not a terminal.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.bar.is_hidden()
+    }
+
     /// Says something else.
     pub(crate) fn say(&self, text: &str) {
         self.bar.unset_length();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use fireactions_api::Client;
-use fireactions_model::MachineView;
+use fireactions_model::{HostView, MachineState, MachineView};
 
 use super::{Ended, show};
 
@@ -16,8 +16,34 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(client: &Client, args: &Args) -> Ended {
     let machines = client.machines().await?;
-    show::write(args.format, machines.as_slice(), render)?;
+    // In JSON this is the list that it always was; `GET /api/v1/host` tells the rest.
+    let host = if args.format.json { None } else { Some(client.host().await?) };
+    show::write(args.format, machines.as_slice(), |machines| {
+        let table = render(machines);
+        host.as_ref().and_then(drained).map_or_else(|| table.clone(), |line| format!("{line}\n{table}"))
+    })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A drained host, on one line.
+pub(super) fn drained(host: &HostView) -> Option<String> {
+    let drained = host.drained.as_ref()?;
+    let why = if drained.why.is_empty() { String::new() } else { format!(": {}", show::clean(&drained.why)) };
+    let busy = match host.busy() {
+        0 => "no machine is busy".to_owned(),
+        1 => "1 machine still busy".to_owned(),
+        busy => format!("{busy} machines still busy"),
+    };
+    Some(format!("host drained since {}{why}; {busy}", drained.since.strftime("%Y-%m-%dT%H:%M:%SZ")))
+}
+
+/// Why it failed, and of a held one until when it stays.
+fn failure(machine: &MachineView) -> Option<String> {
+    let why = machine.failure.as_ref().map(|failure| failure.message.as_str());
+    if machine.state != MachineState::Held {
+        return why.map(str::to_owned);
+    }
+    Some(format!("held {}: {}", show::until(machine.held_until), why.unwrap_or("no reason was kept")))
 }
 
 pub(super) fn render(machines: &[MachineView]) -> String {
@@ -35,7 +61,7 @@ pub(super) fn render(machines: &[MachineView]) -> String {
             show::cell(format!("{} MiB", machine.shape.memory_mib)),
             show::maybe(machine.address),
             show::cell(show::ago(machine.created_at)),
-            show::maybe(machine.failure.as_ref().map(|failure| &failure.message)),
+            show::maybe(failure(machine)),
         ]);
     }
     show::finish(table)

@@ -73,7 +73,13 @@ fn form(arg: &Arg) -> String {
         return format!("`{value}`");
     };
     let short = arg.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
-    if takes { format!("{short}`--{long} {value}`") } else { format!("{short}`--{long}`") }
+    if takes && arg.is_require_equals_set() {
+        format!("{short}`--{long}[={value}]`")
+    } else if takes {
+        format!("{short}`--{long} {value}`")
+    } else {
+        format!("{short}`--{long}`")
+    }
 }
 
 fn meaning(arg: &Arg) -> String {

@@ -93,6 +93,9 @@ async fn attempt(client: &Client, args: Args) -> Ended {
     let job = client.submit(&spec, &files).await?;
     if detach {
         show::line(&format!("{}\n", job.id))?;
+        if let Some(waiting) = job.waiting.as_ref().filter(|waiting| watch::needs_somebody(waiting)) {
+            show::note(&format!("{} is queued, but {waiting}", job.id));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let job = match watch::to_the_end(client, job).await? {
@@ -103,6 +106,9 @@ async fn attempt(client: &Client, args: Args) -> Ended {
         }
     };
     explain(&job);
+    if let Some(machine) = jobs::one::held_machine(client, &job).await {
+        show::note(&jobs::one::invitation(&machine));
+    }
     let mut code = session::code(job.exit_code().unwrap_or(i32::from(NOT_THE_JOB)));
     for (index, wanted) in wanted.iter().enumerate() {
         if let Err(error) = artifact::fetch(client, &job.id, index, wanted).await {
@@ -118,10 +124,10 @@ async fn attempt(client: &Client, args: Args) -> Ended {
 /// Says what the exit code does not.
 fn explain(job: &JobRecord) {
     if !matches!(job.outcome, Some(Outcome::Exited { .. })) {
-        show::note(&format!("job {}: {}", job.id, jobs::ending(job)));
+        show::note(&format!("job {}: {}", job.id, jobs::one::ending(job)));
         // The reason may only say the same.
         if let Some(reason) =
-            job.reason.as_ref().filter(|reason| !jobs::ending(job).contains(reason.as_str()))
+            job.reason.as_ref().filter(|reason| !jobs::one::ending(job).contains(reason.as_str()))
         {
             show::note(reason);
         }

@@ -140,6 +140,13 @@ pub(crate) fn clean(text: &str) -> String {
         .collect()
 }
 
+/// Until when, to the second, and how long that is.
+pub(crate) fn until(then: Option<Timestamp>) -> String {
+    let Some(then) = then else { return "for a while".to_owned() };
+    let left = Duration::try_from(then.duration_since(Timestamp::now())).unwrap_or_default();
+    format!("until {} ({})", then.strftime("%Y-%m-%dT%H:%M:%SZ"), span(left))
+}
+
 /// How long ago, in one unit.
 pub(crate) fn ago(then: Timestamp) -> String {
     span(Duration::try_from(Timestamp::now().duration_since(then)).unwrap_or_default())

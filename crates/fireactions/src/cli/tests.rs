@@ -46,6 +46,12 @@ fn the_lines_of_the_manual_are_taken() {
         "fireactions jobs list --json --state timed_out",
         "fireactions jobs show j0123456789",
         "fireactions jobs cancel j0123456789 j0123456789",
+        "fireactions jobs cancel --json j0123456789",
+        "fireactions machines remove m0123456789 j0123456789",
+        "fireactions drain",
+        "fireactions drain --wait --reason kernel",
+        "fireactions drain --wait=30m --json",
+        "fireactions undrain --json",
         "fireactions jobs logs -f j0123456789",
         "fireactions ps --json --socket /tmp/s",
         "fireactions --url http://127.0.0.1:1 --token-file /t ps",
@@ -55,7 +61,7 @@ fn the_lines_of_the_manual_are_taken() {
         "fireactions login m0123456789",
         "fireactions pools list",
         "fireactions pools pause p",
-        "fireactions pools resume p",
+        "fireactions pools resume p --json",
         "fireactions pools scale p --min 1 --max 4",
         "fireactions image list",
         "fireactions image pull debian:12",
@@ -79,6 +85,9 @@ fn mistakes_are_named() {
         ("fireactions jobs show 17", "is not a valid job id"),
         ("fireactions jobs list --state done", "use one of queued"),
         ("fireactions pools scale p", "--min"),
+        ("fireactions drain --wait=soon", "--wait"),
+        ("fireactions drain kernel", "unexpected argument"),
+        ("fireactions machines remove", "<VM>"),
         ("fireactions exec m0123456789", "<CMD>"),
         ("fireactions image pull debian:12 extra", "unexpected argument"),
     ] {
@@ -156,21 +165,99 @@ fn table_of_jobs() {
         job(1, JobState::Running, None),
         job(2, JobState::Failed, Some(Outcome::Exited { code: 3 })),
         job(3, JobState::TimedOut, Some(Outcome::TimedOut)),
+        JobRecord {
+            waiting: Some(WaitReason::Paused { pool: PoolName::new("default").unwrap() }),
+            ..job(4, JobState::Queued, None)
+        },
     ];
     insta::assert_snapshot!(jobs::render(&jobs));
 }
 
 #[test]
 fn one_job() {
-    let shown = jobs::render_one(&job(2, JobState::Failed, Some(Outcome::Signalled { signal: 9 })));
-    // The times are those of this run.
-    let steady: Vec<&str> = shown.lines().filter(|line| !line.contains('Z')).collect();
-    insta::assert_snapshot!(steady.join("\n"));
+    let shown = jobs::one::render(&job(2, JobState::Failed, Some(Outcome::Signalled { signal: 9 })), None);
+    insta::assert_snapshot!(steady(&shown));
+}
+
+/// Without the times, which are those of this run.
+fn steady(shown: &str) -> String {
+    let lines: Vec<&str> = shown
+        .lines()
+        .filter(|line| !["Queued:", "Started:", "Finished:"].iter().any(|name| line.starts_with(name)))
+        .collect();
+    lines.join("\n")
+}
+
+#[test]
+fn a_lost_job_says_why_and_shows_its_machine() {
+    let reason = "attempt 2 of 2 was lost: the VMM process was stopped by a signal";
+    let lost = JobRecord {
+        reason: Some(reason.to_owned()),
+        autopsy: Some(Autopsy {
+            state: MachineState::Busy,
+            step: Step::Running,
+            vmm: Some("stopped by a signal (SIGSTOP)".to_owned()),
+            oom_kills: 1,
+            console_tail: "[    1.0] booted\n\tBUG: \u{1b}[31mred\n".to_owned(),
+        }),
+        notes: Vec::new(),
+        ..job(3, JobState::Lost, Some(Outcome::Lost { reason: "the same".to_owned() }))
+    };
+    insta::assert_snapshot!(steady(&jobs::one::render(&lost, None)));
+}
+
+#[test]
+fn a_job_says_what_it_waits_for_and_that_its_machine_is_held() {
+    let waiting = JobRecord {
+        reason: Some("attempt 1 was lost: its machine died; queued for attempt 2 of 2".to_owned()),
+        waiting: Some(WaitReason::HostFull {
+            pool: PoolName::new("default").unwrap(),
+            held: 2,
+            held_mib: 1152,
+        }),
+        ..job(4, JobState::Queued, None)
+    };
+    let shown = jobs::one::render(&waiting, None);
+    assert!(shown.contains("Waits for: pool 'default': the host's budget"), "{shown}");
+    assert!(shown.contains("2 held machines take 1152 MiB"), "{shown}");
+    assert!(shown.contains("Reason:    attempt 1 was lost"), "{shown}");
+    let failed = job(2, JobState::Failed, Some(Outcome::Exited { code: 3 }));
+    let held = MachineView {
+        held_until: Some(Timestamp::now() + SignedDuration::from_secs(1800)),
+        ..machine(7, MachineState::Held, Some("exit code 3"))
+    };
+    let shown = jobs::one::render(&failed, Some(&held));
+    let id = &held.id;
+    assert!(shown.contains("Reason:      exit code 3\n"), "{shown}");
+    assert!(shown.contains(&format!("Held:        machine {id} is held until ")), "{shown}");
+    assert!(shown.contains(&format!("`fireactions login {id}` gets in")), "{shown}");
+    let listed = ps::render(&[held]);
+    assert!(listed.contains("held until 2") && listed.contains("Z (29m): exit code 3"), "{listed}");
+}
+
+#[test]
+fn a_drained_host_says_since_when_and_what_is_left() {
+    let host = |busy, held| HostView {
+        drained: Some(Drained { since: Timestamp::UNIX_EPOCH, why: "new\nkernel".to_owned() }),
+        machines: BTreeMap::from([(MachineState::Busy, busy), (MachineState::Held, held)]),
+    };
+    assert_eq!(
+        ps::drained(&host(2, 0)).unwrap(),
+        "host drained since 1970-01-01T00:00:00Z: new\u{fffd}kernel; 2 machines still busy"
+    );
+    assert!(drain::told(&host(1, 3)).ends_with("; 1 machine still busy, 3 held"));
+    assert_eq!(ps::drained(&HostView { drained: None, ..host(2, 0) }), None);
 }
 
 #[test]
 fn table_of_machines() {
-    let machine = |seed: u8, state, failure: Option<&str>| MachineView {
+    let machines =
+        [machine(1, MachineState::Busy, None), machine(2, MachineState::Stopping, Some("panic\nat boot"))];
+    insta::assert_snapshot!(ps::render(&machines));
+}
+
+fn machine(seed: u8, state: MachineState, failure: Option<&str>) -> MachineView {
+    MachineView {
         id: MachineId::from_random([seed; 8]),
         pool: PoolName::new("default").unwrap(),
         shape: shape(),
@@ -184,10 +271,7 @@ fn table_of_machines() {
         created_at: some_time_ago(3 * 3600 + 60),
         state_since: some_time_ago(1),
         held_until: None,
-    };
-    let machines =
-        [machine(1, MachineState::Busy, None), machine(2, MachineState::Stopping, Some("panic\nat boot"))];
-    insta::assert_snapshot!(ps::render(&machines));
+    }
 }
 
 fn pool() -> PoolView {

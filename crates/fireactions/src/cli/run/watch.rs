@@ -1,7 +1,11 @@
 //! A submitted job, watched to its end: its output, what it waits for, and Ctrl-C.
 
+use std::mem::Discriminant;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
 use fireactions_api::Client;
-use fireactions_model::{Event, JobId, JobRecord, JobState, MachineId, MachineState};
+use fireactions_model::{Event, ImageRef, JobId, JobRecord, JobState, MachineId, MachineState, WaitReason};
 use futures::TryStreamExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -10,9 +14,13 @@ use crate::cli::progress::Bar;
 use crate::cli::show;
 
 /// How long a cancellation on its way is waited for when the user leaves.
-const LEAVING: std::time::Duration = std::time::Duration::from_secs(3);
+const LEAVING: Duration = Duration::from_secs(3);
+/// Between two questions what the job waits for.
+const ASK: Duration = Duration::from_secs(1);
+/// Without a terminal, waits shorter than this are not worth a line.
+const SHORT: Duration = Duration::from_secs(3);
 /// Before events that ended are asked for again.
-const AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// How watching ended.
 pub(crate) enum End {
@@ -74,43 +82,122 @@ fn cancel(client: &Client, id: &JobId) -> tokio::task::JoinHandle<()> {
     })
 }
 
+/// What only somebody else can change: worth a word also to those who do not wait.
+pub(crate) fn needs_somebody(waiting: &WaitReason) -> bool {
+    matches!(
+        waiting,
+        WaitReason::NoPool { .. }
+            | WaitReason::Drained { .. }
+            | WaitReason::Paused { .. }
+            | WaitReason::TooLarge { .. }
+            | WaitReason::BackingOff { .. }
+    )
+}
+
 /// Says what the job waits for, until its program runs. Never an error: the output is what matters. A server that
 /// restarts or hands over ends the events, which then go on at the next one.
 async fn tell(client: &Client, job: JobRecord, bar: &Bar) {
-    let id = job.id;
-    let image = job.spec.image.map(|image| image.to_string());
-    let mut machine: Option<MachineId> = None;
+    let mut teller = Teller { id: job.id.clone(), bar, machine: None, pulled: None, noted: None };
+    let began = Instant::now();
+    let mut queued = teller.job(&job, began).is_continue();
     loop {
         let Ok(mut events) = client.events().await else {
             tokio::time::sleep(AGAIN).await;
             continue;
         };
-        while let Ok(Some(event)) = events.try_next().await {
-            match event {
-                Event::Job { job } if job.id == id => {
-                    machine.clone_from(&job.machine);
-                    match job.state {
-                        JobState::Queued => {
-                            let why = job.reason.as_deref().unwrap_or("waits for a machine");
-                            bar.say(&format!("{id}: queued, {why}"));
+        // Nothing tells a job that it waits for something else now, so it is asked for.
+        let mut ask = tokio::time::interval(ASK);
+        ask.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.try_next() => {
+                    let Ok(Some(event)) = event else { break };
+                    match event {
+                        Event::Job { job } if job.id == teller.id => {
+                            queued = job.state == JobState::Queued;
+                            if teller.job(&job, began).is_break() {
+                                return bar.clear();
+                            }
                         }
-                        JobState::Assigned => bar.say(&format!("{id}: a machine has it")),
-                        _ => return bar.clear(),
+                        other => teller.other(&other),
                     }
                 }
-                Event::Machine { machine: seen }
-                    if machine.as_ref() == Some(&seen.id) && seen.state == MachineState::Booting =>
-                {
-                    bar.say(&format!("{id}: {} boots", seen.id));
+                _ = ask.tick(), if queued => {
+                    if let Ok(job) = client.job(&teller.id).await {
+                        queued = job.state == JobState::Queued;
+                        if teller.job(&job, began).is_break() {
+                            return bar.clear();
+                        }
+                    }
                 }
-                Event::Image { image: seen, done, total, status }
-                    if image.as_ref().is_none_or(|image| *image == seen) =>
-                {
-                    bar.sized(&format!("{id}: {status} {seen}"), done, total);
-                }
-                _ => {}
             }
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// What was said so far.
+struct Teller<'a> {
+    id: JobId,
+    bar: &'a Bar,
+    /// The machine that has the job.
+    machine: Option<MachineId>,
+    /// The image that the job waits for, whose progress has a bar of its own.
+    pulled: Option<ImageRef>,
+    /// Without a terminal: the kind of waiting that was noted last.
+    noted: Option<Discriminant<WaitReason>>,
+}
+
+impl Teller<'_> {
+    /// Says how the job stands. Breaks when there is nothing more to say.
+    fn job(&mut self, job: &JobRecord, began: Instant) -> ControlFlow<()> {
+        self.machine.clone_from(&job.machine);
+        match job.state {
+            JobState::Queued => self.waits(job, began),
+            JobState::Assigned => self.bar.say(&format!("{}: a machine has it", self.id)),
+            _ => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn waits(&mut self, job: &JobRecord, began: Instant) {
+        let id = &self.id;
+        let before = self.pulled.take();
+        if let Some(WaitReason::Image { image, .. }) = &job.waiting {
+            self.pulled = Some(image.clone());
+        }
+        // What happened before, and what it waits for now.
+        let parts = [job.reason.clone(), job.waiting.as_ref().map(ToString::to_string)];
+        let why = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let why = if why.is_empty() { "waits for a machine".to_owned() } else { why };
+        if self.pulled.is_none() || self.pulled != before {
+            self.bar.say(&format!("{id}: queued, {why}"));
+        }
+        let Some(waiting) = job.waiting.as_ref().filter(|_| self.bar.is_hidden() && began.elapsed() >= SHORT)
+        else {
+            return;
+        };
+        // A log gets a line for each kind of waiting, not for each second.
+        let kind = std::mem::discriminant(waiting);
+        if self.noted != Some(kind) && !matches!(waiting, WaitReason::Turn { .. }) {
+            self.noted = Some(kind);
+            show::note(&format!("{id} is queued: {why}"));
+        }
+    }
+
+    fn other(&self, event: &Event) {
+        match event {
+            Event::Machine { machine }
+                if self.machine.as_ref() == Some(&machine.id) && machine.state == MachineState::Booting =>
+            {
+                self.bar.say(&format!("{}: {} boots", self.id, machine.id));
+            }
+            Event::Image { image, done, total, status }
+                if self.pulled.as_ref().is_some_and(|pulled| pulled.as_str() == image) =>
+            {
+                self.bar.sized(&format!("{}: {status} {image}", self.id), *done, *total);
+            }
+            _ => {}
+        }
     }
 }

@@ -1,0 +1,96 @@
+//! `fireactions drain` and `undrain`: the host is emptied for maintenance, and taken into use again.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use fireactions_api::{Client, DrainRequest};
+use fireactions_model::{HostView, MachineState};
+
+use super::edge::advise;
+use super::{Ended, ps, show};
+
+/// Between two looks while waiting.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A server that restarts is waited for this long.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What for; shown wherever jobs wait
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Return when no machine is left but held ones; exit code 1 if that is not so at the deadline, e.g. 30m
+    #[arg(long, value_name = "DEADLINE", num_args = 0..=1, require_equals = true,
+        value_parser = humantime::parse_duration)]
+    #[allow(clippy::option_option, reason = "clap's form of an option with an optional value")]
+    wait: Option<Option<Duration>>,
+    #[command(flatten)]
+    format: show::Format,
+}
+
+/// Arguments of `undrain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UndrainArgs {
+    #[command(flatten)]
+    format: show::Format,
+}
+
+pub(crate) async fn run(client: &Client, args: Args) -> Ended {
+    let host = client.drain_host(&DrainRequest { drained: true, reason: args.reason }).await?;
+    let Some(deadline) = args.wait else {
+        show::write(args.format, &host, told)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let until = deadline.map(|deadline| Instant::now() + deadline);
+    let host = wait(client, host, until).await?;
+    show::write(args.format, &host, told)?;
+    Ok(if is_empty(&host) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(crate) async fn undrain(client: &Client, args: &UndrainArgs) -> Ended {
+    let host = client.drain_host(&DrainRequest::default()).await?;
+    show::write(args.format, &host, |_| "the host takes work again".to_owned())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Nothing runs that a maintenance would disturb. Idle machines count as long as they are there: one may just be
+/// getting a job.
+fn is_empty(host: &HostView) -> bool {
+    host.machines.keys().all(|state| *state == MachineState::Held)
+}
+
+/// Looks again and again until the host is empty or the time is over.
+async fn wait(client: &Client, mut host: HostView, until: Option<Instant>) -> anyhow::Result<HostView> {
+    let mut heard = Instant::now();
+    loop {
+        if host.drained.is_none() {
+            return Err(advise(
+                "somebody ended the draining meanwhile (`fireactions undrain`)",
+                "drain the host again, if it is still to be emptied",
+            ));
+        }
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if is_empty(&host) || left.is_some_and(|left| left.is_zero()) {
+            return Ok(host);
+        }
+        tokio::time::sleep(left.unwrap_or(PAUSE).min(PAUSE)).await;
+        match client.host().await {
+            Ok(now) => {
+                host = now;
+                heard = Instant::now();
+            }
+            Err(error) if error.is_transient() && heard.elapsed() < PATIENCE => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+pub(super) fn told(host: &HostView) -> String {
+    let line = ps::drained(host).unwrap_or_else(|| "the host is not drained".to_owned());
+    match host.machines.get(&MachineState::Held) {
+        None | Some(0) => line,
+        Some(1) => format!("{line}, 1 held"),
+        Some(held) => format!("{line}, {held} held"),
+    }
+}
