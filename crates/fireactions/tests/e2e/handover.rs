@@ -299,6 +299,25 @@ fn whichever_server_is_killed_between_two_steps_the_other_serves() {
     world.finish();
 }
 
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_stop_ends_a_handover_that_hangs() {
+    let pools = pool("default", 1, 1, "");
+    let mut world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    world.wait_ready("default", 1);
+    let mut new = world.server_command("config.yaml", &[("FIREACTIONS_STOP_AT", "handover::taken")]);
+    let mut new = new.arg("--replace").spawn().unwrap();
+    let stat = format!("/proc/{}/stat", new.id());
+    world.wait(HANDOVER, "the new server to hang", || {
+        fs::read_to_string(&stat).unwrap().contains(") T ").then_some(())
+    });
+    world.signal_server(nix::sys::signal::Signal::SIGTERM);
+    let status = world.server_ended(HANDOVER);
+    assert!(status.success(), "{status:?}\n{}", world.log());
+    assert_eq!(new.wait().unwrap().signal(), Some(9), "it must not serve beside the old one, nor after it");
+    world.assert_nothing_left();
+}
+
 #[test]
 fn a_new_server_that_fails_late_says_why_and_the_old_one_takes_back() {
     let pools = pool("default", 1, 1, "");
