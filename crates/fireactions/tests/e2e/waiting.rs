@@ -13,6 +13,7 @@ impl World {
     pub(crate) fn wait_waiting(&self, job: &str, kind: &str) -> Value {
         self.wait(SOON, &format!("job {job} to wait for '{kind}'"), || {
             let waiting = self.job(job)["waiting"].take();
+            println!("{job} waits: {waiting}");
             (waiting["kind"] == kind).then_some(waiting)
         })
     }

@@ -19,12 +19,6 @@ pub(super) struct Progress {
     pub(super) status: String,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Self { percent: None, status: "looking it up".to_owned() }
-    }
-}
-
 /// All images on their way, by name.
 #[derive(Debug, Clone, Default)]
 pub(in crate::server) struct Images {

@@ -46,12 +46,15 @@ pub(super) fn reason(facts: &Facts) -> WaitReason {
     }
     // One that has a job by now is not the job's any more; the next look finds it another.
     if let Some(machine) = facts.machine.as_ref().filter(|machine| machine.state.is_idle_capacity()) {
-        return if machine.step == Step::Image {
-            let progress = facts.image.clone().unwrap_or_default();
-            let Progress { percent, status } = progress;
-            WaitReason::Image { pool, image: machine.shape.image.clone(), percent, status }
-        } else {
-            WaitReason::Starting { pool, machine: machine.id.clone(), state: machine.state }
+        // Views tell of steps within a state late: one that is just created may be at its image already.
+        return match &facts.image {
+            Some(Progress { percent, status }) if machine.step <= Step::Image => WaitReason::Image {
+                pool,
+                image: machine.shape.image.clone(),
+                percent: *percent,
+                status: status.clone(),
+            },
+            _ => WaitReason::Starting { pool, machine: machine.id.clone(), state: machine.state },
         };
     }
     match outlook.line.obstacle {
@@ -150,7 +153,7 @@ mod tests {
         tell(4, &facts);
         facts.outlook.as_mut().unwrap().paused = false;
         tell(5, &facts);
-        facts.image = None;
+        facts.image.as_mut().unwrap().percent = None;
         tell(6, &facts);
         facts.machine = Some(machine(MachineState::Booting, Step::Spawned));
         tell(7, &facts);
@@ -177,7 +180,7 @@ mod tests {
         3: the host is drained since 2023-11-14T22:12:20Z: new disks
         4: pool 'p' is paused
         5: pool 'p': image 'debian:12' is being fetched (pulling, 40 %)
-        6: pool 'p': image 'debian:12' is being fetched (looking it up)
+        6: pool 'p': image 'debian:12' is being fetched (pulling)
         7: pool 'p': machine m1802g04018 is on its way (booting)
         8: pool 'p': next try at 2023-11-14T22:13:29Z after 2 failures in a row: no such image
         9: pool 'p': a machine is about to be begun
