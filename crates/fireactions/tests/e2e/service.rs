@@ -60,6 +60,16 @@ fn the_service_manager_is_told_of_start_life_reload_and_end() {
     manager.hears_of("WATCHDOG=1", &world);
     manager.hears_of("STATUS=0 machines", &world);
 
+    // A reload that fails is over, and the server goes on.
+    let config = std::fs::read_to_string(world.path("config.yaml")).unwrap();
+    std::fs::write(world.path("config.yaml"), format!("{config}\nno_such_key: 1\n")).unwrap();
+    world.signal_server(Signal::SIGHUP);
+    manager.hears_of("RELOADING=1", &world);
+    let said = manager.hears_of("STATUS=a new server could not be started", &world);
+    assert!(said.contains("READY=1"), "{said}");
+    assert_eq!(world.json(&["version"])["server"]["pid"], world.server_pid());
+    std::fs::write(world.path("config.yaml"), config).unwrap();
+
     // A reload: the server starts its successor, which hears of the manager from it.
     let before = world.server_pid();
     kill(Pid::from_raw(before), Signal::SIGHUP).unwrap();
