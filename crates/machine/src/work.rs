@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use fireactions_guest_proto::host::{JobEvent, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    Artifact, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage, Work, WorkFile,
+    Artifact, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage, Work, WorkFile,
 };
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -190,9 +191,7 @@ async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work, left
                         GuestStream::Stderr => Stream::Stderr,
                     };
                     let output = Output { offset, stream, data: data.to_vec() };
-                    if let Err(error) = parts.forge.output(&work.job, &guest.machine, output).await {
-                        tracing::warn!(job = %work.job, %error, "a piece of output was not kept");
-                    }
+                    keep(parts, guest, work, &output).await;
                 }
                 Ok(JobEvent::Exited(result)) => {
                     let ended = ended(result);
@@ -233,6 +232,20 @@ async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work, left
 
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
+
+/// Has a piece of output kept, with some patience: the guest forgets it when the next one is asked for.
+async fn keep(parts: &Parts, guest: &Guest, work: &Work, output: &Output) {
+    let once = || parts.forge.output(&work.job, &guest.machine, output.clone());
+    let backoff = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(1))
+        .with_max_times(4)
+        .with_jitter();
+    let kept = once.retry(backoff).when(|error| matches!(error, ForgeError::Unavailable { .. })).await;
+    if let Err(error) = kept {
+        tracing::warn!(job = %work.job, %error, "a piece of output was not kept");
+    }
+}
 
 /// Why a program ended that this server did not ask to. The server before may have, and have been gone before the end:
 /// of that, the guest knows only the signal.
