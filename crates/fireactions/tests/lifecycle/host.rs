@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fireactions_model::MachineId;
@@ -100,6 +100,28 @@ pub(crate) fn remains(dir: &Path, cgroup: &str) -> Vec<String> {
     let run = fs::read_dir(dir.join("run")).unwrap().flatten();
     found.extend(run.map(|entry| format!("run directory {}", entry.path().display())));
     found
+}
+
+/// Ends what is left when this process is ended in the middle: VMMs outlive their server, and so they would the test.
+pub(crate) struct Janitor(Child);
+
+impl Janitor {
+    /// For cgroups whose names begin so. The helper waits in a session of its own for the end of its input.
+    pub(crate) fn start(cgroups: &str) -> Self {
+        let script = format!(
+            "cat >/dev/null; for f in /sys/fs/cgroup/{cgroups}*/*/cgroup.procs /sys/fs/cgroup/*/{cgroups}*/*/cgroup.procs
+             do [ ! -e \"$f\" ] || xargs -r kill -9 <\"$f\"; done 2>/dev/null"
+        );
+        let child = Command::new("setsid").args(["sh", "-c", &script]).stdin(Stdio::piped()).spawn();
+        Self(child.expect("setsid (util-linux) is needed"))
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
 }
 
 /// Ends and removes by force what a failed case left.

@@ -37,16 +37,17 @@ use fireactions_testkit::{busybox, standin};
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed, TestCaseError, TestRunner};
 use proptest_state_machine::ReferenceStateMachine;
 
+use host::Janitor;
 use op::{Op, Reference};
 use watch::TOTALS;
 use world::World;
 
 /// Cases of a plain `make test`.
-const CASES: u32 = 48;
+const CASES: u32 = 40;
 /// Operations of one case, at most.
 const OPERATIONS: usize = 40;
 /// Cases that run at a time: most of a case's time is waiting.
-const LANES: u32 = 8;
+const LANES: u32 = 6;
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lifecycle/regressions.txt");
 
 /// A lane found something: the others leave it the machine to shrink on.
@@ -67,6 +68,7 @@ fn nothing_is_lost_and_nothing_is_left_whatever_happens() {
 
     let dir = tempfile::Builder::new().prefix("falife-").tempdir().unwrap();
     let images = prepare(dir.path());
+    let _janitor = Janitor::start(&world::cgroups());
     let shared = dir.path().join("shared");
     for name in ["boot", "scratch"] {
         std::fs::create_dir_all(shared.join(name)).unwrap();

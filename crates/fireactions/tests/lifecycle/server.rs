@@ -28,6 +28,7 @@ use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::op::{Down, MAX_RUNNERS, POOLS};
@@ -98,7 +99,9 @@ pub(crate) struct Server {
     pub(crate) network: Network,
     pub(crate) pools: PoolHandle,
     stopping: CancellationToken,
-    controlling: tokio::task::JoinHandle<()>,
+    controlling: JoinHandle<()>,
+    network_done: CancellationToken,
+    rules: JoinHandle<()>,
 }
 
 impl Server {
@@ -113,10 +116,12 @@ impl Server {
         let stopping = CancellationToken::new();
         let pools = controller.handle();
         let controlling = runtime.spawn(controller.run(stopping.clone()));
-        runtime.spawn(keep_rules(parts.network.clone(), stopping.clone()));
+        // Rules are kept until the last machine is gone, so not only until `stopping`.
+        let network_done = CancellationToken::new();
+        let rules = runtime.spawn(keep_rules(parts.network.clone(), network_done.clone()));
         runtime.spawn(Arc::clone(watch).look(machines.clone()));
         let Parts { store, network, .. } = parts;
-        Self { runtime, store, forge, machines, network, pools, stopping, controlling }
+        Self { runtime, store, forge, machines, network, pools, stopping, controlling, network_done, rules }
     }
 
     /// Asks the server something.
@@ -152,18 +157,22 @@ impl Server {
     pub(crate) fn end(&self, mode: ShutdownMode) -> usize {
         self.stopping.cancel();
         self.ask(async {
-            let controller = async {
-                while !self.controlling.is_finished() {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            };
             let go = self.machines.shutdown(mode, Duration::from_secs(30));
-            let (left, ()) = tokio::join!(go, controller);
+            let (left, ()) = tokio::join!(go, ended(&self.controlling));
+            self.network_done.cancel();
+            ended(&self.rules).await;
             if left == 0 {
                 self.network.remove().await.expect("the network is removed");
             }
             left
         })
+    }
+}
+
+/// Waits for a task that others may wait for as well.
+async fn ended(task: &JoinHandle<()>) {
+    while !task.is_finished() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

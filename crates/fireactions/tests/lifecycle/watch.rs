@@ -58,6 +58,7 @@ pub(crate) struct Watch {
 struct State {
     wrong: Vec<String>,
     history: VecDeque<String>,
+    noted: usize,
     jobs: HashMap<JobId, JobRecord>,
     machines: HashMap<MachineId, (MachineState, Option<u32>)>,
     /// Machines that were ever held: they do not count against their pool's maximum, also when they go.
@@ -86,9 +87,15 @@ impl Watch {
         let line = format!("  {:8.3} {text}", self.began.elapsed().as_secs_f64());
         let mut state = self.state();
         state.history.push_back(line);
+        state.noted += 1;
         if state.history.len() > TOLD {
             state.history.pop_front();
         }
+    }
+
+    /// How often something happened.
+    pub(crate) fn noted(&self) -> usize {
+        self.state().noted
     }
 
     pub(crate) fn wrong(&self, text: String) {

@@ -20,6 +20,11 @@ use crate::watch::{TOTALS, Watch};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// How the names of all hosts' cgroups begin.
+pub(crate) fn cgroups() -> String {
+    format!("fal-{}-", std::process::id())
+}
+
 /// A job that was submitted.
 struct Job {
     id: JobId,
@@ -45,7 +50,7 @@ impl World {
         let dir = tempfile::Builder::new().prefix("l").tempdir_in(shared.parent().unwrap()).unwrap();
         let places = Places {
             dir: dir.path().to_path_buf(),
-            cgroup: format!("fal-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst)),
+            cgroup: format!("{}{}", cgroups(), NUMBER.fetch_add(1, Ordering::SeqCst)),
             images: images.clone(),
             shared: shared.to_path_buf(),
         };
@@ -196,7 +201,7 @@ impl World {
             self.happen(Op::Resume { pool });
             self.scale(pool, None);
         }
-        self.until("every job's end", Duration::from_secs(120), |world| {
+        self.until("every job's end", Duration::from_secs(60), |world| {
             let server = world.server();
             world.jobs.iter().all(|job| {
                 let record = server.ask(server.forge.get(&job.id)).unwrap();
@@ -258,12 +263,17 @@ impl World {
         }
     }
 
-    fn until(&self, what: &str, within: Duration, mut done: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + within;
+    /// Waits; fails when nothing at all has happened for so long. A slow host is no failure, a host that stands still is.
+    fn until(&self, what: &str, still: Duration, mut done: impl FnMut(&Self) -> bool) {
+        let (mut noted, mut last) = (0, Instant::now());
         while !done(self) {
-            if Instant::now() > deadline {
+            let now = self.watch.noted();
+            if now != noted {
+                (noted, last) = (now, Instant::now());
+            }
+            if last.elapsed() > still {
                 let views = self.server().machines.views();
-                panic!("waited {within:?} for {what}\nmachines: {views:#?}\n{}", self.history());
+                panic!("waited for {what}: nothing for {still:?}\nmachines: {views:#?}\n{}", self.history());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
