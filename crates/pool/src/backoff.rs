@@ -118,6 +118,8 @@ impl Failures {
 
 #[cfg(test)]
 mod tests {
+    use fireactions_model::{Failure, ImageRef, PhaseTimes, PoolName, Shape, Step};
+
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -133,6 +135,41 @@ mod tests {
             let wait = jitter(Duration::from_secs(10), random);
             assert!(wait >= Duration::from_secs(5) && wait <= Duration::from_secs(10), "{wait:?}");
         }
+    }
+
+    fn machine(n: u8, state: MachineState, kind: FailureKind, since: Timestamp) -> MachineView {
+        let image = ImageRef::new("debian").unwrap();
+        MachineView {
+            id: MachineId::from_random([n; 8]),
+            pool: PoolName::new("a").unwrap(),
+            shape: Shape { image, vcpus: 1, memory_mib: 512, disk_mib: 100 },
+            state,
+            step: Step::Hold,
+            job: None,
+            pid: None,
+            address: None,
+            failure: Some(Failure { kind, message: "broken".to_owned() }),
+            phases: PhaseTimes::new(),
+            created_at: at(0),
+            state_since: since,
+            held_until: None,
+        }
+    }
+
+    #[test]
+    fn failed_jobs_and_failures_before_the_start_do_not_count_and_a_held_machine_counts_once() {
+        let mut failures = Failures::since(at(10));
+        let own = machine(1, MachineState::Held, FailureKind::Job, at(11));
+        let old = machine(2, MachineState::Held, FailureKind::Guest, at(9));
+        failures.observe([&own, &old].into_iter(), at(20), 1.0);
+        assert_eq!(failures.backoff(), None);
+        let fresh = machine(3, MachineState::Held, FailureKind::Guest, at(11));
+        for second in 20..30 {
+            failures.observe([&own, &old, &fresh].into_iter(), at(second), 1.0);
+        }
+        let backoff = failures.backoff().unwrap();
+        assert_eq!((backoff.failures, backoff.until), (1, at(21)));
+        assert_eq!(failures.pace(at(30)), Pace::One);
     }
 
     #[test]

@@ -146,6 +146,10 @@ impl<'a> Planner<'a> {
             idle.sort_by_key(|machine| first_to_go(machine));
             for machine in idle.into_iter().take(usize::try_from(excess).unwrap_or(usize::MAX)) {
                 self.retire(machine, Why::AboveMaximum);
+                let pool = self.pools[index].pool;
+                if self.observed.is_open(pool) && pool.demand.contains_key(&machine.shape) {
+                    self.hold_up(index, &machine.shape, Waiting::Maximum);
+                }
             }
         }
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    CreateError, Deadlines, Drained, ForgeError, ImageRef, InitMode, KernelSpec, MachineState, NetworkPolicy,
-    OnFailure, PoolName, PoolOverride, PoolSpec, PullPolicy, Shape,
+    CreateError, Deadlines, Drained, ForgeError, ImageRef, InitMode, KernelSpec, MachineState, Machines,
+    NetworkPolicy, OnFailure, PoolName, PoolOverride, PoolSpec, PullPolicy, Shape,
 };
-use fireactions_pool::{Budget, Controller, NoOverrides, Overrides, PoolError, PoolHandle, Timing};
+use fireactions_pool::{Budget, Controller, NoOverrides, Overrides, PoolError, PoolHandle, Timing, Waiting};
 use fireactions_testkit::{forge::FakeForge, machines::FakeMachines};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -233,6 +233,54 @@ async fn operators_pause_resume_and_scale() {
     rig.until(Stopping, 2).await;
     let last = rig.saved.last.lock().unwrap()[&name()];
     assert_eq!(last, PoolOverride { paused: false, scale: None });
+}
+
+#[tokio::test]
+async fn a_drained_host_makes_nothing_and_says_so() {
+    let rig = Rig::start(spec(2, 5));
+    rig.until(Creating, 2).await;
+    rig.boot();
+    rig.machines.shift(&name(), Ready, Busy, 1);
+    rig.machines.shift(&name(), Ready, MachineState::Held, 1);
+    // In place of the two.
+    rig.until(Creating, 2).await;
+    let host = rig.pools.drain(Some("new disks")).await.unwrap();
+    assert_eq!((host.drained.unwrap().why.as_str(), host.machines[&Busy]), ("new disks", 1));
+    rig.until(Stopping, 2).await;
+    rig.machines.remove_stopping();
+    rig.forge.set_demand(&name(), &shape(), 1);
+    eventually("the job is seen", || rig.pools.list()[0].queued == 1).await;
+    let outlook = rig.pools.outlook(&name(), &shape()).unwrap();
+    assert_eq!(outlook.drained, rig.pools.host().drained);
+    assert_eq!((rig.pools.host().busy(), rig.pools.host().machines[&MachineState::Held]), (1, 1));
+    assert_eq!(rig.pools.list()[0].obstacle().as_deref(), Some("host drained"));
+    let created = rig.machines.created();
+
+    *rig.saved.refuse.lock().unwrap() = true;
+    let unsaved = rig.pools.drain(None).await.unwrap_err().to_string();
+    assert_eq!(unsaved, "the change to the host could not be saved and was not made: disk full");
+    assert_eq!(rig.machines.created(), created);
+    *rig.saved.refuse.lock().unwrap() = false;
+    assert_eq!(rig.pools.drain(None).await.unwrap().drained, None);
+    rig.until(Creating, 3).await;
+}
+
+#[tokio::test]
+async fn jobs_have_their_machines_or_what_stands_in_the_way_told() {
+    let rig = Rig::start(spec(0, 2));
+    rig.forge.set_demand(&name(), &shape(), 3);
+    rig.until(Creating, 2).await;
+    let line = || rig.pools.outlook(&name(), &shape()).unwrap().line;
+    eventually("both are seen", || line().coming.len() == 2).await;
+    assert_eq!(line().obstacle, Some(Waiting::Maximum));
+    rig.machines.shift(&name(), Creating, Booting, 1);
+    eventually("the first is the first", || {
+        let views = rig.machines.views();
+        let booting = views.iter().find(|view| view.state == Booting).unwrap();
+        line().coming.first() == Some(&booting.id)
+    })
+    .await;
+    assert_eq!(rig.pools.outlook(&PoolName::new("nobody").unwrap(), &shape()), None);
 }
 
 #[tokio::test]

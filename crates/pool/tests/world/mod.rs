@@ -128,6 +128,7 @@ impl World {
     /// Plans, checks what must hold for every plan, and does it.
     pub(crate) fn act(&mut self) -> Plan {
         let plan = plan(&self.seen);
+        self.check_lines(&plan);
         for pool in &mut self.seen.pools {
             let before = std::mem::take(&mut pool.waited);
             for (_, shape) in plan.hungry.iter().filter(|(name, _)| *name == pool.name) {
@@ -149,6 +150,36 @@ impl World {
             }
         }
         plan
+    }
+
+    /// What is told to waiting jobs: machines that they can have, and an obstacle where there are too few.
+    fn check_lines(&self, plan: &Plan) {
+        let held = self.seen.machines.iter().filter(|machine| machine.state == MachineState::Held).count();
+        assert_eq!(plan.held.machines as usize, held);
+        for pool in &self.seen.pools {
+            let lines = plan.lines.get(&pool.name);
+            assert!(
+                lines.is_none() || !(self.seen.drained || pool.paused),
+                "a closed pool promises something"
+            );
+            for (shape, line) in lines.into_iter().flatten() {
+                for id in &line.coming {
+                    let machine = self.seen.machines.iter().find(|machine| machine.id == *id).unwrap();
+                    assert!(
+                        machine.state.is_idle_capacity() && machine.shape == *shape,
+                        "{machine:?} is promised"
+                    );
+                    let leaves =
+                        |action: &Action| matches!(action, Action::Retire { machine, .. } if machine == id);
+                    assert!(!plan.actions.iter().any(leaves), "{machine:?} is promised and retired");
+                }
+                let begun = Action::Create { pool: pool.name.clone(), shape: shape.clone() };
+                let begun = plan.actions.iter().filter(|action| **action == begun).count();
+                let wanted = pool.demand.get(shape).copied().unwrap_or(0) as usize;
+                let told = line.obstacle.is_some() || line.coming.len() + begun >= wanted;
+                assert!(told, "jobs wait and nobody knows why: {line:?}");
+            }
+        }
     }
 
     fn create(&mut self, name: &PoolName, shape: &Shape) {
