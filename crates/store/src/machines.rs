@@ -199,6 +199,8 @@ impl Store {
         let id = id.clone();
         self.write_until_power_loss(move |tx| {
             tx.db.prepare_cached("DELETE FROM machines WHERE id = ?")?.execute([id.as_str()])?;
+            // Ids are not used twice: nobody offers this machine again.
+            tx.db.prepare_cached("DELETE FROM released WHERE machine = ?")?.execute([id.as_str()])?;
             Ok(())
         })
         .await

@@ -32,8 +32,13 @@ impl World {
 
     /// What is in `after` and was not here.
     pub(crate) fn left_behind(&self, after: &Self) -> Vec<String> {
+        self.left_behind_but(after, &[])
+    }
+
+    /// The same, but for some kinds.
+    pub(crate) fn left_behind_but(&self, after: &Self, ignored: &[&str]) -> Vec<String> {
         let mut left = Vec::new();
-        for (kind, things) in &after.0 {
+        for (kind, things) in after.0.iter().filter(|(kind, _)| !ignored.contains(*kind)) {
             let before = self.0.get(kind);
             let new = things.iter().filter(|thing| !before.is_some_and(|before| before.contains(*thing)));
             left.extend(new.map(|thing| format!("{kind}: {thing}")));

@@ -92,14 +92,19 @@ impl Server {
 
     /// Starts one and does not wait.
     pub(crate) fn begin(place: Place) -> anyhow::Result<Self> {
+        Self::begin_with(place, &[])
+    }
+
+    fn begin_with(place: Place, args: &[&str]) -> anyhow::Result<Self> {
         let log = fs::File::options().create(true).append(true).open(place.log())?;
-        // Whoever is killed takes the server along, which then drains: nothing is left behind then either.
+        // Whoever is killed takes the server along; what becomes of its machines, its configuration says.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM"])
             .arg(&place.fireactions)
             .arg("server")
             .arg("--config")
             .arg(&place.config)
+            .args(args)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -170,6 +175,21 @@ impl Server {
             self.place.log_tail()
         );
         Ok(())
+    }
+
+    /// A new server of the same place takes over from this one.
+    pub(crate) fn replace(mut self) -> anyhow::Result<Self> {
+        let mut next = Self::begin_with(self.place.clone(), &["--replace"])?;
+        let mut ended = None;
+        self.until("replaced", START_DEADLINE, |server| {
+            if let Some(status) = next.child.try_wait()? {
+                bail!("the new server ended ({status})");
+            }
+            ended = server.child.try_wait()?;
+            Ok(ended.is_some())
+        })?;
+        ensure!(ended.is_some_and(|status| status.success()), "the old server ended badly: {ended:?}");
+        Ok(next)
     }
 
     /// SIGKILL: what a crash is to a server. Its place is there for the next one.

@@ -7,7 +7,7 @@ use crate::common::server::{Place, Server};
 
 pub(crate) fn start(args: &Args) -> anyhow::Result<Server> {
     let more = format!(
-        "log_level: debug\nvmm: {{cgroup_parent: fireactions-demo}}\n\
+        "log_level: debug\nshutdown: {{mode: kill}}\nvmm: {{cgroup_parent: fireactions-demo}}\n\
          network: {{bridge: fademo0, subnet: 172.31.240.0/24, dns: []}}\n\
          pools:\n  - name: demo\n    min_runners: 2\n    max_runners: 3\n    disk_size_mib: 2048\n\
          \x20   deadlines: {{boot: 5m, image: 10m}}\n\
