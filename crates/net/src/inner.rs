@@ -1,7 +1,7 @@
 //! The single changes behind [`Network`](crate::Network)'s calls. All of them run with the lock held.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fireactions_model::MachineId;
@@ -21,9 +21,16 @@ pub(crate) struct Inner {
     /// Rules that a foreign `nft flush ruleset` took are written again from here; holding the lock is the
     /// right to change anything.
     pub(crate) ports: Arc<Mutex<Ports>>,
+    /// The transaction (see `generation.rs`) after which all rules of the ports were seen in the kernel.
+    pub(crate) seen_whole: std::sync::Mutex<Option<u32>>,
 }
 
 impl Inner {
+    /// Plain data, whole at every moment: a panic elsewhere does not spoil it.
+    pub(crate) fn seen_whole(&self) -> MutexGuard<'_, Option<u32>> {
+        self.seen_whole.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Bridge, settings, address and all rules.
     pub(crate) async fn ensure(&self, ports: &Ports) -> Result<(), NetError> {
         let NetConfig { bridge, subnet, .. } = &self.config;

@@ -7,6 +7,7 @@
 
 mod config;
 mod error;
+mod generation;
 mod inner;
 mod link;
 mod network;

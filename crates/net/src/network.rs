@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::config::{self, NetConfig};
 use crate::inner::{Inner, Ports};
 use crate::link::Links;
-use crate::{NetError, nft, script, unlink};
+use crate::{NetError, generation, nft, script, unlink};
 
 /// One machine's place in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,9 @@ impl Network {
     /// `ip filter FORWARD` to drop): in nftables only a drop is final.
     pub async fn ensure(config: NetConfig) -> Result<Self, NetError> {
         config.check()?;
-        let network = Self { inner: Arc::new(Inner { config, ports: Arc::default() }) };
+        let network = Self {
+            inner: Arc::new(Inner { config, ports: Arc::default(), seen_whole: std::sync::Mutex::default() }),
+        };
         network.change(|inner, ports| async move { inner.ensure(&ports).await }).await?;
         Ok(network)
     }
@@ -153,9 +155,15 @@ impl Network {
     /// True if something was missing. For a server to call now and then: `nft flush ruleset`, as a reload of a
     /// foreign firewall does it, would leave running guests without rules.
     pub async fn repair(&self) -> Result<bool, NetError> {
+        // Asked before the look: a change during it makes the next one look again. A kernel that cannot say is looked at.
+        let latest = generation::latest().ok();
+        if latest.is_some() && *self.inner.seen_whole() == latest {
+            return Ok(false);
+        }
         // The first look holds up nobody; one that falls into the middle of an attach is looked at again.
         let ports = self.inner.ports.lock().await.clone();
         if self.inner.complete(&ports).await? {
+            *self.inner.seen_whole() = latest;
             return Ok(false);
         }
         self.change(|inner, ports| async move {
@@ -195,6 +203,8 @@ impl Network {
         let inner = Arc::clone(&self.inner);
         let task = tokio::spawn(async move {
             let ports = Arc::clone(&inner.ports).lock_owned().await;
+            // There may be other ports afterwards, of which nothing was seen yet.
+            *inner.seen_whole() = None;
             work(inner, ports).await
         });
         task.await.map_err(|error| NetError::Interrupted(error.to_string()))?
