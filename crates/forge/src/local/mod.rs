@@ -22,7 +22,7 @@ mod validate;
 
 use std::sync::{Arc, Weak};
 
-use fireactions_model::{Event, JobId, JobRecord, JobState, Outcome, Phase, Place, Report, Usage};
+use fireactions_model::{Event, JobId, JobRecord, JobState, MachineId, Outcome, Phase, Place, Report, Usage};
 use fireactions_store::{JobFilter, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
@@ -32,6 +32,9 @@ pub use error::{Problem, SubmitError};
 pub use submit::{FileSource, Submission};
 
 use board::{Board, Seen};
+
+/// Releases that a waiting machine may be behind; one that is further behind asks the database about itself.
+const RELEASES: usize = 64;
 
 /// The local forge. Clones share it.
 #[derive(Debug, Clone)]
@@ -45,8 +48,10 @@ struct Inner {
     events: broadcast::Sender<Event>,
     config: LocalConfig,
     board: Board,
-    /// A machine that waits may find work now, or will never.
+    /// A machine that waits may find work now.
     work: Notify,
+    /// Machines that were let go: whoever waits for one of them will wait for ever.
+    released: broadcast::Sender<MachineId>,
     /// Demand may have changed.
     demand: Notify,
     /// Somebody asked for the end of a job that has a machine.
@@ -67,6 +72,7 @@ impl LocalForge {
             config,
             board: Board::default(),
             work: Notify::new(),
+            released: broadcast::channel(RELEASES).0,
             demand: Notify::new(),
             cancel: Notify::new(),
         });

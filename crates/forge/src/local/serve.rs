@@ -38,13 +38,19 @@ impl Forge for LocalForge {
     async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
         let store = &self.inner.store;
         let machine = &offer.machine;
+        // Listen first, look then: what comes in between is not missed.
+        let mut released = self.inner.released.subscribe();
+        let mut unsure = true;
         loop {
-            // Listen first, look then: what comes in between is not missed.
             let mut more = pin!(self.inner.work.notified());
             more.as_mut().enable();
-            match store.standing(machine).await.map_err(forge_error)? {
-                Standing::Free => {}
-                standing => return self.settled(offer, standing).await,
+            // Every job wakes every machine that waits. With a thousand of them the database must not be asked about
+            // each, each time; binding asks anyway.
+            if unsure {
+                match store.standing(machine).await.map_err(forge_error)? {
+                    Standing::Free => {}
+                    standing => return self.settled(offer, standing).await,
+                }
             }
             let mut tried = HashSet::new();
             while let Some(claim) = self.inner.board.claim(offer, &tried, &self.inner.work) {
@@ -57,15 +63,23 @@ impl Forge for LocalForge {
                     Bind::Refused(standing) => return self.settled(offer, standing).await,
                 }
             }
-            more.await;
+            unsure = loop {
+                tokio::select! {
+                    () = &mut more => break false,
+                    gone = released.recv() => match gone {
+                        Ok(other) if other != *machine => {}
+                        Ok(_) | Err(_) => break true,
+                    },
+                }
+            };
         }
     }
 
     async fn release(&self, machine: &MachineId) -> Result<Release, ForgeError> {
         let release = self.inner.store.release_machine(machine).await.map_err(forge_error)?;
         if release == Release::Idle {
-            // A waiting `acquire` of this machine learns that it waits in vain.
-            self.inner.work.notify_waiters();
+            // A waiting `acquire` of this machine learns that it waits in vain. Nobody waiting is fine.
+            let _ = self.inner.released.send(machine.clone());
         }
         Ok(release)
     }
