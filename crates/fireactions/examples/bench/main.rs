@@ -5,21 +5,26 @@
 //! cost.rs     the host's part of one machine, guest and QEMU left out (nothing.rs); alone.rs: its parts
 //! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
 //! pool.rs     jobs a minute through the real server; its memory
+//! thousand.rs a thousand machines with a stand-in VMM (fleet.rs): memory, CPU at rest, time to a decision
+//! adoption.rs a killed server → the next one ready with all machines
 //! ```
 //!
 //! Runs in a network namespace of its own (see `scripts/bench`).
 
+mod adoption;
 mod alone;
 mod cold;
 #[path = "../common/mod.rs"]
 mod common;
 mod convert;
 mod cost;
+mod fleet;
 mod nothing;
 mod pool;
 mod report;
 mod seed;
 mod server;
+mod thousand;
 mod world;
 
 use std::path::PathBuf;
@@ -56,6 +61,8 @@ enum Part {
     Cost,
     Convert,
     Pool,
+    Thousand,
+    Adoption,
 }
 
 impl Args {
@@ -99,6 +106,12 @@ fn bench(args: &Args) -> anyhow::Result<()> {
     }
     if args.wants(Part::Pool) {
         pool::measure(args, work.path(), &mut report).context("warm pool")?;
+    }
+    if args.wants(Part::Thousand) {
+        thousand::measure(args, work.path(), &mut report).context("a thousand machines")?;
+    }
+    if args.wants(Part::Adoption) {
+        adoption::measure(args, work.path(), &mut report).context("adoption")?;
     }
     report.print();
     report.write(&args.output)

@@ -20,6 +20,16 @@ fn cpu_of(usage: &Usage) -> Duration {
     time(usage.user_time()) + time(usage.system_time())
 }
 
+/// Processor time of another process, and of its children that have ended, to ten milliseconds.
+pub(crate) fn cpu_of_process(pid: u32) -> anyhow::Result<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in field 2 may hold spaces: fields 14 to 17 are counted from its end.
+    let fields = text.rsplit_once(')').context("no name in stat")?.1.split_whitespace().skip(11).take(4);
+    let ticks: u64 = fields.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    // The unit of /proc/PID/stat is fixed at a hundredth of a second on x86-64.
+    Ok(Duration::from_millis(ticks * 10))
+}
+
 /// Most resident memory in MiB: this process's, and that of its largest child that has ended.
 #[allow(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52")]
 pub(crate) fn peaks() -> anyhow::Result<(f64, f64)> {
