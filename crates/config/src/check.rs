@@ -10,6 +10,8 @@ use crate::{Config, Driver, Host, LogLevel, OnFailureSetting, PoolConfig};
 
 /// A machine that is held for less is gone before anybody is there.
 const SHORTEST_HOLD: Duration = Duration::secs(1);
+/// A guest that is short of memory, or of its host's time, may say nothing for seconds.
+const SHORTEST_SILENCE: Duration = Duration::secs(5);
 /// One that is held for longer is forgotten, and its memory is missed.
 const LONGEST_HOLD: Duration = Duration::secs(7 * 24 * 3600);
 
@@ -505,6 +507,17 @@ impl Check<'_> {
                     "use a longer time, such as 60s",
                 );
             }
+        }
+        if set.silence < SHORTEST_SILENCE {
+            self.error(
+                &place.key("silence"),
+                &[],
+                format!(
+                    "deadlines.silence of pool '{}' is {}, in which a busy guest may well say nothing",
+                    pool.name, set.silence
+                ),
+                "use at least 5s; 90s is usual",
+            );
         }
     }
 }

@@ -18,10 +18,6 @@ use crate::parts::Parts;
 use crate::record::Record;
 use crate::serve::may_go;
 
-/// An agent that does not take up a new session for this long is dead. A guest that is only slow (starved by its host,
-/// or short of memory) gets this time on top of the silence that ended its last session.
-const AGENT_GONE: Duration = Duration::from_secs(45);
-
 /// A guest that is up: its process and its agent.
 pub(crate) struct Guest {
     pub(crate) machine: MachineId,
@@ -37,7 +33,7 @@ impl Guest {
                 Some(error) => error.to_string(),
                 None => "the guest broke the agent protocol".to_owned(),
             },
-            () = self.link.silent(AGENT_GONE) => {
+            () = self.link.silent() => {
                 "the guest's agent does not answer any more; it was killed, or the guest hangs".to_owned()
             }
         };
@@ -66,7 +62,7 @@ pub(crate) async fn boot(
         AgentEndpoint::Dial(path) => Endpoint::Dial(path),
         AgentEndpoint::Listen(path) => Endpoint::Listen(path),
     };
-    let link = Link::open(endpoint, record.id().to_string());
+    let link = Link::open_within(endpoint, record.id().to_string(), pool.deadlines.silence);
     made.link = Some(link.clone());
     let guest = Guest { machine: record.id().clone(), vm, link };
     if record.view().state == MachineState::Held {

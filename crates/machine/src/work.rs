@@ -8,7 +8,8 @@ use fireactions_guest_proto::host::{JobEvent, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    Artifact, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage, Work, WorkFile,
+    ARTIFACT_NOTE, Artifact, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage,
+    Work, WorkFile,
 };
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -105,7 +106,7 @@ pub(crate) async fn perform(
     if !matches!(outcome, Outcome::Lost { .. }) {
         for artifact in &work.artifacts {
             if let Err(note) = take_out(parts, guest, artifact).await {
-                notes.push(format!("artifact {}: {note}", artifact.path));
+                notes.push(format!("{ARTIFACT_NOTE}{}: {note}", artifact.path));
             }
         }
     }
@@ -224,10 +225,16 @@ async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work, left
                     interrupt(guest, SIGKILL).await;
                 }
                 // The guest does not even say that it killed it: the machine goes, and that ends it.
-                (Some(outcome), true) => return outcome.into(),
+                (Some(outcome), true) => return Ended { notes: vec![unkilled(guest).await], ..outcome.into() },
             },
         }
     }
+}
+
+/// Why the guest may not have ended the program.
+async fn unkilled(guest: &Guest) -> String {
+    let told = "the guest did not end the program when it was told to";
+    guest.vm.diagnose().await.map_or_else(|| told.to_owned(), |text| format!("{told}; {text}"))
 }
 
 const SIGTERM: i32 = 15;

@@ -32,4 +32,4 @@ pub use pool::{
 pub use pool_view::{Backoff, PoolOverride, PoolView};
 pub use shutdown::ShutdownMode;
 pub use waiting::{Place, WaitReason};
-pub use work::{Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile};
+pub use work::{ARTIFACT_NOTE, Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile};

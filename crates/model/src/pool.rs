@@ -91,6 +91,7 @@ pub struct NetworkPolicy {
 
 /// How long each wait of a machine's way may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Deadlines {
     /// Image pull and conversion.
     pub image: Duration,
@@ -102,6 +103,9 @@ pub struct Deadlines {
     pub online: Duration,
     /// A ready machine without work is replaced after this; zero = never.
     pub idle: Duration,
+    /// Silence of an agent that has spoken, until its machine is given up. It is asked for a sign of life several times
+    /// meanwhile, and half of the time over a fresh connection.
+    pub silence: Duration,
     /// The longest a job may run; a job's own timeout may only be shorter.
     pub job: Duration,
     /// Asked to power off until killed.
@@ -116,6 +120,7 @@ impl Default for Deadlines {
             agent: Duration::from_secs(20),
             online: Duration::from_secs(60),
             idle: Duration::ZERO,
+            silence: Duration::from_secs(90),
             job: Duration::from_secs(6 * 3600),
             shutdown: Duration::from_secs(5),
         }

@@ -141,6 +141,9 @@ pub struct Usage {
     pub oom_kills: u32,
 }
 
+/// How a note about an artifact begins; other notes of a [`Report`] may explain how the work ended.
+pub const ARTIFACT_NOTE: &str = "artifact ";
+
 /// The end of work, as the machine tells the forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {

@@ -10,8 +10,8 @@
 
 use fail::fail_point;
 use fireactions_model::{
-    JobId, JobRecord, JobSpec, JobState, MachineId, Outcome, Phase, PhaseTimes, PoolName, Release, Report,
-    RetryPolicy,
+    ARTIFACT_NOTE, JobId, JobRecord, JobSpec, JobState, MachineId, Outcome, Phase, PhaseTimes, PoolName,
+    Release, Report, RetryPolicy,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -304,7 +304,7 @@ impl Store {
                 Some(false) => {}
             }
             let at = now();
-            let verdict = judge(&record, &report.outcome, retry);
+            let verdict = judge(&record, &report, retry);
             let requeued = verdict.state == JobState::Queued;
             // The wait was measured here, the rest there.
             let mut phases = report.phases.clone();
@@ -431,9 +431,9 @@ struct Verdict {
     reason: Option<String>,
 }
 
-fn judge(record: &JobRecord, outcome: &Outcome, retry: RetryPolicy) -> Verdict {
+fn judge(record: &JobRecord, report: &Report, retry: RetryPolicy) -> Verdict {
     let (attempt, attempts) = (record.attempt, retry.attempts.max(1));
-    let (state, reason) = match outcome {
+    let (state, mut reason) = match &report.outcome {
         Outcome::Exited { code: 0 } => (JobState::Succeeded, None),
         Outcome::Exited { code } => {
             (JobState::Failed, Some(format!("the program returned exit code {code}")))
@@ -459,6 +459,12 @@ fn judge(record: &JobRecord, outcome: &Outcome, retry: RetryPolicy) -> Verdict {
             (JobState::Lost, Some(format!("attempt {attempt} of {attempts} was lost: {reason}")))
         }
     };
+    if let Some(reason) = reason.as_mut().filter(|_| matches!(state, JobState::Failed | JobState::TimedOut)) {
+        for note in report.notes.iter().filter(|note| !note.starts_with(ARTIFACT_NOTE)) {
+            reason.push_str("; ");
+            reason.push_str(note);
+        }
+    }
     Verdict { state, reason }
 }
 

@@ -74,6 +74,10 @@ impl fmt::Display for ExitReason {
         if let Some(line) = self.console_tail.lines().rev().find(|line| line.contains("Kernel panic")) {
             return write!(f, "; the guest's console says: {line}");
         }
+        // QEMU runs with -no-reboot, and a panic was looked for above.
+        if self.shutdown.as_deref() == Some("guest-reset") {
+            return f.write_str("; the guest rebooted, which ends its machine");
+        }
         // QEMU's notes about waiting for its own sockets explain nothing.
         match self.log_tail.lines().rev().find(|line| !line.contains(": info: ")) {
             Some(line) => write!(f, ": {line}"),
@@ -277,9 +281,13 @@ mod tests {
              crash"
         );
         reason.console_tail.clear();
-        assert_eq!(reason.to_string(), "exit code 0 (guest-reset)");
+        assert_eq!(
+            reason.to_string(),
+            "exit code 0 (guest-reset); the guest rebooted, which ends its machine"
+        );
+        reason.shutdown = Some("guest-shutdown".to_owned());
         reason.log_tail = format!("qemu: cannot set up guest memory\n{waiting}");
-        assert_eq!(reason.to_string(), "exit code 0 (guest-reset): qemu: cannot set up guest memory");
+        assert_eq!(reason.to_string(), "exit code 0 (guest-shutdown): qemu: cannot set up guest memory");
         let mut killed = ExitReason {
             cause: ExitCause::Signal(9),
             shutdown: None,

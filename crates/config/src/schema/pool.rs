@@ -213,6 +213,9 @@ pub struct DeadlinesConfig {
     pub online: Duration,
     /// A ready machine without work is replaced by a fresh one after this; `0s` is never.
     pub idle: Duration,
+    /// Silence of an agent that has spoken, until its machine is given up: it was killed, or the guest or its VMM hangs.
+    /// A guest that is only slow must not be taken for a dead one, so not below `5s`.
+    pub silence: Duration,
     /// The longest a job may run. A job's own timeout can only be shorter.
     pub job: Duration,
     /// From the request to power off until the machine is killed.
@@ -228,6 +231,7 @@ impl Default for DeadlinesConfig {
             agent: Duration(model.agent),
             online: Duration(model.online),
             idle: Duration(model.idle),
+            silence: Duration(model.silence),
             job: Duration(model.job),
             shutdown: Duration(model.shutdown),
         }
@@ -294,6 +298,7 @@ impl DeadlinesConfig {
             agent: self.agent.0,
             online: self.online.0,
             idle: self.idle.0,
+            silence: self.silence.0,
             job: self.job.0,
             shutdown: self.shutdown.0,
         }

@@ -12,6 +12,8 @@ mod drain;
 mod files;
 mod handover;
 mod hold;
+mod hostile;
+mod hung;
 mod images;
 mod inside;
 mod isolation;

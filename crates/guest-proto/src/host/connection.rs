@@ -12,7 +12,7 @@ use super::error::LinkError;
 use super::inbound::Inbound;
 use super::state::{Packet, QUEUE, Shared};
 use crate::frame::{self, Kind};
-use crate::limits::{MAX_BODY, PING_AFTER, SILENCE};
+use crate::limits::{MAX_BODY, PING_AFTER};
 use crate::{HostMsg, OLDEST_VERSION, VERSION};
 
 /// First and longest pause between two connections.
@@ -87,15 +87,17 @@ async fn read(
     let mut buffer = vec![0; MAX_BODY];
     // Whole frames are signs of life; bytes are not, or a guest could drip one now and then for ever.
     let mut heard = tokio::time::Instant::now();
+    let silence = shared.silence / 2;
+    let ping_after = PING_AFTER.min(silence / 4);
     loop {
-        let count = match timeout(PING_AFTER, reader.read(&mut buffer)).await {
+        let count = match timeout(ping_after, reader.read(&mut buffer)).await {
             Ok(count) => count?,
             Err(_) if !inbound.greeted() => continue, // still booting
             Err(_) => {
                 // A full queue means that the guest does not read either; silence will tell.
                 let _ =
                     serde_json::to_vec(&HostMsg::Ping).map(|ping| packets.try_send(Packet::Control(ping)));
-                if heard.elapsed() >= SILENCE {
+                if heard.elapsed() >= silence {
                     return Err(Cut::Lost);
                 }
                 continue;
@@ -106,7 +108,7 @@ async fn read(
         }
         if inbound.take(&buffer[..count]).map_err(Cut::Fatal)? {
             heard = tokio::time::Instant::now();
-        } else if inbound.greeted() && heard.elapsed() >= SILENCE {
+        } else if inbound.greeted() && heard.elapsed() >= silence {
             return Err(Cut::Lost);
         }
     }
@@ -165,6 +167,7 @@ pub(super) fn due(shared: &Shared, nonce: u64, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::SILENCE;
     use crate::{Decoder, GuestHello, GuestMsg, GuestState};
 
     /// Greets and then sends the beginning of a frame, one byte a second.
@@ -189,7 +192,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_dripping_guest_is_a_silent_one() {
-        let shared = Shared::new("m".to_owned());
+        let shared = Shared::new("m".to_owned(), SILENCE);
         let (host, guest) = tokio::io::duplex(1 << 16);
         let (reader, writer) = tokio::io::split(host);
         let since = tokio::time::Instant::now();
@@ -204,6 +207,6 @@ mod tests {
             }
         );
         assert!(matches!(cut, Cut::Lost));
-        assert!((SILENCE..SILENCE + PING_AFTER).contains(&lasted), "{lasted:?}");
+        assert!((SILENCE / 2..SILENCE / 2 + PING_AFTER).contains(&lasted), "{lasted:?}");
     }
 }

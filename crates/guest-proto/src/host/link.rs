@@ -8,6 +8,7 @@ use super::endpoint::Endpoint;
 use super::error::LinkError;
 use super::job::Progress;
 use super::state::Shared;
+use crate::limits::SILENCE;
 use crate::{GuestHello, HostMsg, Identity};
 
 /// A machine's agent, wherever the connection stands. Cheap to clone; the task behind it ends when the last clone is
@@ -30,7 +31,12 @@ impl Drop for Owner {
 impl Link {
     /// Starts to look for the agent, again and again, until the link is closed. Has to be called in a tokio runtime.
     pub fn open(endpoint: Endpoint, machine: impl Into<String>) -> Link {
-        let shared = Arc::new(Shared::new(machine.into()));
+        Self::open_within(endpoint, machine, SILENCE)
+    }
+
+    /// The same with another time of silence after which an agent that was there is given up.
+    pub fn open_within(endpoint: Endpoint, machine: impl Into<String>, silence: Duration) -> Link {
+        let shared = Arc::new(Shared::new(machine.into(), silence));
         tokio::spawn(connection::run(Arc::clone(&shared), endpoint));
         Link { _owner: Arc::new(Owner(Arc::clone(&shared))), shared }
     }
@@ -114,11 +120,11 @@ impl Link {
         self.shared.wait(|state| state.ended.is_some().then_some(())).await;
     }
 
-    /// Returns when an agent that was there has not answered for `limit`, although it was looked for all the time. An
-    /// agent that stops answering in the middle of a session is looked for anew after
-    /// [`SILENCE`](crate::limits::SILENCE), and only from then on does the time count. Pends for ever on a link that
-    /// has ended. Cancel-safe: the time goes on when nobody waits.
-    pub async fn silent(&self, limit: Duration) {
+    /// Returns when an agent that was there has said nothing for the link's time of silence, although it was looked for
+    /// all the time: after half of it over a fresh connection. When the connection breaks, only the second half is
+    /// waited for. Pends for ever on a link that has ended. Cancel-safe: the time goes on when nobody waits.
+    pub async fn silent(&self) {
+        let limit = self.shared.silence / 2;
         loop {
             let lost = self.shared.wait(|state| state.lost.filter(|_| state.ended.is_none())).await;
             let found = self.shared.wait(|state| (state.lost != Some(lost)).then_some(()));

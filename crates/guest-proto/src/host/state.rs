@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
@@ -70,6 +70,8 @@ pub(super) struct State {
 
 pub(super) struct Shared {
     pub(super) machine: String,
+    /// Half of it is for the connection that fell silent, half for the next one.
+    pub(super) silence: Duration,
     state: Mutex<State>,
     changed: Notify,
     /// Wakes the writer for acknowledgements and resets.
@@ -77,9 +79,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(machine: String) -> Self {
+    pub(super) fn new(machine: String, silence: Duration) -> Self {
         Self {
             machine,
+            silence,
             state: Mutex::new(State {
                 ended: None,
                 connected: None,

@@ -41,7 +41,8 @@ pub(in crate::cli) fn ending(job: &JobRecord) -> String {
 fn reason(job: &JobRecord) -> Option<String> {
     let failed = job.state.is_final() && job.state != JobState::Succeeded;
     let mut reason = job.reason.clone().or_else(|| failed.then(|| ending(job)))?;
-    if failed && job.usage.oom_kills > 0 {
+    // An agent that says so itself says more.
+    if failed && job.usage.oom_kills > 0 && !reason.contains("killed for memory") {
         let _ = write!(reason, "; the guest killed {} of its processes for memory", job.usage.oom_kills);
     }
     Some(reason)

@@ -53,7 +53,7 @@ struct World {
 
 /// The bytes are instructions; see the `match` for what they are. Gives the reason if the link was ended.
 pub fn session(data: &[u8]) -> Option<LinkError> {
-    let shared = Arc::new(Shared::new("m".to_owned()));
+    let shared = Arc::new(Shared::new("m".to_owned(), crate::limits::SILENCE));
     let mut world = World {
         link: Link::over(&shared),
         shared: Arc::clone(&shared),
