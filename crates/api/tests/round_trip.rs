@@ -114,15 +114,16 @@ async fn the_host_is_drained_and_taken_into_use_again() {
     let client = &server.client;
     let before = client.host().await.unwrap();
     assert_eq!((before.drained.as_ref(), before.busy(), before.machines[&MachineState::Held]), (None, 1, 1));
-    let drain = DrainRequest { drained: true, reason: "a new kernel".to_owned() };
+    let drain = DrainRequest { drained: true, reason: Some("a new kernel".to_owned()) };
     let drained = client.drain_host(&drain).await.unwrap();
     assert_eq!(drained.drained.as_ref().map(|drained| drained.why.as_str()), Some("a new kernel"));
     assert_eq!(client.host().await.unwrap(), drained);
     for reason in ["two\nlines".to_owned(), "x".repeat(REASON_MAX + 1)] {
-        let error = client.drain_host(&DrainRequest { drained: true, reason }).await.unwrap_err();
+        let error =
+            client.drain_host(&DrainRequest { drained: true, reason: Some(reason) }).await.unwrap_err();
         assert!(matches!(error, ClientError::Refused(Fault { code: Code::Invalid, .. })), "{error:?}");
     }
-    let odd = DrainRequest { drained: false, reason: "why".to_owned() };
+    let odd = DrainRequest { drained: false, reason: Some("why".to_owned()) };
     assert!(client.drain_host(&odd).await.is_err(), "a reason to take work is a mistake");
     assert_eq!(client.drain_host(&DrainRequest::default()).await.unwrap().drained, None);
 }

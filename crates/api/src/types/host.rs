@@ -13,20 +13,22 @@ pub struct DrainRequest {
     /// True: no machines are begun, idle ones go, running jobs end in peace, jobs are still queued. False: work is
     /// taken again.
     pub drained: bool,
-    /// What for, on one line for people: at most 500 characters. Shown wherever jobs wait.
+    /// What for, on one line for people: at most 500 characters. Shown wherever jobs wait. A drained host keeps its
+    /// reason when this is absent.
     #[serde(default)]
-    pub reason: String,
+    pub reason: Option<String>,
 }
 
 impl DrainRequest {
     /// What is wrong with it, if anything.
     pub(crate) fn problem(&self) -> Option<String> {
-        if self.reason.chars().count() > REASON_MAX {
+        let reason = self.reason.as_ref()?;
+        if reason.chars().count() > REASON_MAX {
             return Some(format!("the reason is longer than {REASON_MAX} characters"));
         }
-        if self.reason.chars().any(char::is_control) {
+        if reason.chars().any(char::is_control) {
             return Some("the reason has line ends or other control characters".to_owned());
         }
-        (!self.drained && !self.reason.is_empty()).then(|| "a reason is for draining only".to_owned())
+        (!self.drained).then(|| "a reason is for draining only".to_owned())
     }
 }

@@ -295,7 +295,8 @@ impl Engine for Fake {
 
     async fn drain_host(&self, to: DrainRequest) -> Result<HostView> {
         let mut host = self.host.lock().unwrap();
-        host.drained = to.drained.then(|| Drained { since: Timestamp::UNIX_EPOCH, why: to.reason });
+        host.drained =
+            to.drained.then(|| Drained { since: Timestamp::UNIX_EPOCH, why: to.reason.unwrap_or_default() });
         Ok(host.clone())
     }
 

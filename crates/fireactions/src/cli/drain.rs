@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What for; shown wherever jobs wait
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    reason: String,
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Return when no machine is left but held ones; exit code 1 if that is not so at the deadline, e.g. 30m
     #[arg(long, value_name = "DEADLINE", num_args = 0..=1, require_equals = true,
         value_parser = humantime::parse_duration)]

@@ -135,8 +135,9 @@ impl Engine for ServerEngine {
     }
 
     async fn drain_host(&self, to: DrainRequest) -> Result<HostView> {
-        let why = to.drained.then_some(to.reason.as_str());
-        self.pools.drain(why).await.map_err(|e| Fault::internal(e.to_string()))
+        let before = self.pools.host().drained.map(|drained| drained.why);
+        let why = to.drained.then(|| to.reason.or(before).unwrap_or_default());
+        self.pools.drain(why.as_deref()).await.map_err(|e| Fault::internal(e.to_string()))
     }
 
     async fn pools(&self) -> Result<Vec<PoolView>> {
