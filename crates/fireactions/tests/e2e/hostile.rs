@@ -81,8 +81,8 @@ fn a_job_that_floods_its_output_and_its_console_ends_at_its_deadline() {
 
 /// Shell that writes these bytes.
 fn printf(bytes: &[u8]) -> String {
-    let escaped: String = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
-    format!("printf '{escaped}'")
+    let escaped: Vec<String> = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    format!("printf '{}'", escaped.concat())
 }
 
 #[test]
