@@ -21,6 +21,8 @@ struct State {
     bound: HashMap<JobId, Bound>,
     /// Where in the queue a waiting job is.
     waiting: HashMap<JobId, u64>,
+    /// The pools that demand was last asked for.
+    pools: Vec<PoolSpec>,
 }
 
 #[derive(Debug)]
@@ -115,6 +117,9 @@ impl Board {
     /// Demand by pool, and the jobs of which it became known or changed that no pool will do.
     pub(super) fn demand(&self, pools: &[PoolSpec]) -> (BTreeMap<PoolName, Demand>, Vec<JobId>) {
         let mut state = self.state();
+        if state.pools != pools {
+            state.pools = pools.to_vec();
+        }
         let mut all: BTreeMap<PoolName, Demand> =
             pools.iter().map(|pool| (pool.name.clone(), Demand::new())).collect();
         let mut news = Vec::new();
@@ -139,10 +144,22 @@ impl Board {
         (all, news)
     }
 
-    /// Where a waiting job belongs, once demand was asked for.
+    /// Where a waiting job belongs, once demand was asked for at all.
     pub(super) fn place(&self, job: &JobId) -> Option<Place> {
         let state = self.state();
-        state.queue.get(state.waiting.get(job)?)?.place.clone()
+        let waiting = state.queue.get(state.waiting.get(job)?)?;
+        if waiting.place.is_some() || state.pools.is_empty() {
+            return waiting.place.clone();
+        }
+        // It came after demand was asked for. Its like that come before it are counted the next time.
+        Some(match waiting.needs.choose(&state.pools) {
+            Ok(pool) => Place::Pool {
+                pool: pool.name.clone(),
+                shape: waiting.needs.shape(&pool.shape),
+                ahead: u32::MAX,
+            },
+            Err(nowhere) => nowhere,
+        })
     }
 }
 
