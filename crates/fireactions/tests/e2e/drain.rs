@@ -56,9 +56,9 @@ fn a_drained_host_empties_and_stays_drained_until_it_is_told_otherwise() {
     assert!(text(&world.cli(&["pools", "list"]).stdout).contains("host drained"));
     assert_eq!(world.metric("fireactions_host_drained "), "1");
 
-    // Again is no other time, but the last reason counts; and it is waited for no longer than asked.
+    // Again is no other time, but the last reason counts, which stays where none is given; and it is waited for no longer than asked.
     assert_eq!(world.drain(&["--reason", "new memory"])["drained"]["since"], since);
-    let waited = world.cli(&["drain", "--reason", "new memory", "--wait=1s"]);
+    let waited = world.cli(&["drain", "--wait=1s"]);
     assert_eq!(waited.status.code(), Some(1), "{}{}", text(&waited.stdout), text(&waited.stderr));
 
     // It outlives its server, however that ends, and the job does, too.

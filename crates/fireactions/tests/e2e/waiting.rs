@@ -1,5 +1,6 @@
 //! Queued jobs say what they wait for: each reason with a real server, whose machines are stand-ins.
 
+use std::io::BufRead as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -90,5 +91,34 @@ fn queued_jobs_say_what_they_wait_for() {
     let done = world.wait_job(&crowded, &["succeeded"], SOON);
     assert_eq!((&done["waiting"], &done["reason"]), (&Value::Null, &Value::Null), "{done}");
     drop(silent);
+    world.finish();
+}
+
+#[test]
+fn run_says_what_its_job_waits_for() {
+    let world = World::start(Setup { standin: true, ..Setup::default() });
+    assert!(world.cli(&["pools", "pause", "default", "--json"]).status.success());
+    // The controller has to look first, or the answer to a submission is early.
+    let first = world.submit(&[], "true");
+    world.wait_waiting(&first, "paused");
+    let mut run = world.command();
+    run.args(["run", "--", "true"]).stderr(std::process::Stdio::piped());
+    let mut run = run.spawn().unwrap();
+    let mut said = std::io::BufReader::new(run.stderr.take().unwrap()).lines();
+    let line = said.next().unwrap().unwrap();
+    assert!(line.ends_with("is queued: pool 'default' is paused"), "{line}");
+    let detached = world.cli(&["run", "--detach", "--", "true"]);
+    let note = text(&detached.stderr);
+    assert!(note.contains("is queued, but pool 'default' is paused"), "{note}");
+    let id = text(&detached.stdout).trim().to_owned();
+    let listed = text(&world.cli(&["jobs", "list"]).stdout);
+    let row = listed.lines().find(|line| line.starts_with(&id)).unwrap();
+    assert!(row.ends_with("pool 'default' is paused"), "{listed}");
+
+    assert!(world.cli(&["pools", "resume", "default"]).status.success());
+    assert!(run.wait().unwrap().success());
+    for job in [&first, &id] {
+        world.wait_job(job, &["succeeded"], SOON);
+    }
     world.finish();
 }
