@@ -51,7 +51,10 @@ fn held_machines_cost_budget_and_nothing_else_and_go_on_time() {
     world.server_ended(SOON);
     world.boot();
     // The store keeps microseconds.
-    let until = |machine: &Value| machine["held_until"].as_str().unwrap()[..26].to_owned();
+    let until = |machine: &Value| {
+        let time: jiff::Timestamp = machine["held_until"].as_str().unwrap().parse().unwrap();
+        time.as_microsecond()
+    };
     assert_eq!(until(&world.held()[0]), until(&held));
     let large = world.submit(&["--label", "default", "--memory", "7900"], "true");
     let why = world.wait_waiting(&large, "host_full");
