@@ -69,7 +69,10 @@ fn a_drained_host_empties_and_stays_drained_until_it_is_told_otherwise() {
         assert_eq!(world.wait_waiting(&queued, "drained")["why"], "new memory");
         assert_eq!(world.states(), ["busy"]);
     }
-    assert!(world.cli(&["exec", &running, "--", "tell"]).status.success());
+    // The adopted machine's agent may still be dialling.
+    world.wait(SOON, "the job's machine to be heard", || {
+        world.cli(&["exec", &running, "--", "tell"]).status.success().then_some(())
+    });
     let emptied = world.cli(&["drain", "--reason", "new memory", "--wait=30s"]);
     assert!(emptied.status.success(), "{}{}", text(&emptied.stdout), text(&emptied.stderr));
     assert_eq!(world.job(&running)["state"], "succeeded");
