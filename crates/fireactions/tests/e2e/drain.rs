@@ -40,7 +40,7 @@ fn a_drained_host_empties_and_stays_drained_until_it_is_told_otherwise() {
         standin: true,
         ..Setup::default()
     });
-    let running = world.submit(&[], "echo begun; wait; echo ended");
+    let running = world.submit(&[], "echo begun; wait; sleep 1; echo ended");
     world.wait_log(&running, "begun", SOON);
     world.wait_ready("default", 1);
     assert_eq!(world.metric("fireactions_host_drained "), "0");
@@ -69,7 +69,7 @@ fn a_drained_host_empties_and_stays_drained_until_it_is_told_otherwise() {
         assert_eq!(world.wait_waiting(&queued, "drained")["why"], "new memory");
         assert_eq!(world.states(), ["busy"]);
     }
-    // The adopted machine's agent may still be dialling.
+    // The adopted machine's agent may still be dialling. (The job does not end before `exec` is answered.)
     world.wait(SOON, "the job's machine to be heard", || {
         world.cli(&["exec", &running, "--", "tell"]).status.success().then_some(())
     });

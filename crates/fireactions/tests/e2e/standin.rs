@@ -25,9 +25,10 @@ fn a_real_server_has_machines_that_cost_nothing() {
     assert!(job["reason"].as_str().unwrap().contains("panic"), "{job}");
 
     // `exec` answers, and a job can be made to wait for it.
-    let waiting = world.submit(&[], "echo begun; wait; echo told");
+    let waiting = world.submit(&[], "echo begun; wait; sleep 1; echo told");
     world.wait_log(&waiting, "begun", SOON);
-    assert!(world.cli(&["exec", &waiting, "--", "tell"]).status.success());
+    let told = world.cli(&["exec", &waiting, "--", "tell"]);
+    assert!(told.status.success(), "{}\n{}", text(&told.stderr), world.log());
     world.wait_job(&waiting, &["succeeded"], SOON);
 
     let hanging = world.submit(&[], "echo begun; hang");

@@ -71,7 +71,7 @@ fn queued_jobs_say_what_they_wait_for() {
     let giant = submit(&["--label", "default", "--memory", "9000"]);
     world.wait_waiting(&giant, "too_large");
     let large = ["--label", "default", "--memory", "6000"];
-    let running = world.submit(&large, "echo begun; wait");
+    let running = world.submit(&large, "echo begun; wait; sleep 1");
     world.wait_log(&running, "begun", SOON);
     let crowded = world.submit(&large, "true");
     assert_eq!(world.wait_waiting(&crowded, "host_full")["held"], 0);
