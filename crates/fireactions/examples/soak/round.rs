@@ -107,7 +107,7 @@ struct Active {
 pub(crate) async fn run(args: &Args, round: &Round, state: &Path, seed: u64) -> anyhow::Result<Report> {
     let server = Server::start(place(args, round, state)?)?;
     let world = World::look(state, CGROUP);
-    let mut report = Report { before: at_rest(&world, &server)?, ..Report::default() };
+    let mut report = Report { before: at_rest(&world, &server).await?, ..Report::default() };
     let client = Client::new(Target::Socket(server.place().socket()), None)?;
     let mut course = Course {
         round,
@@ -132,7 +132,7 @@ pub(crate) async fn run(args: &Args, round: &Round, state: &Path, seed: u64) -> 
     // Its connections are the server's descriptors, too.
     drop(course);
     let after = World::look(state, CGROUP);
-    report.after = at_rest(&after, &server)?;
+    report.after = at_rest(&after, &server).await?;
     report.left = world.left_behind_but(&after, &["processes"]);
     server.stop()?;
     Ok(report)
@@ -325,7 +325,8 @@ impl Course<'_> {
 }
 
 /// Counts of a server that has come to rest: the runtime's spare threads end after ten seconds.
-fn at_rest(world: &World, server: &Server) -> anyhow::Result<Counts> {
-    std::thread::sleep(Duration::from_secs(12));
+async fn at_rest(world: &World, server: &Server) -> anyhow::Result<Counts> {
+    // Not the thread: connections are closed on it.
+    tokio::time::sleep(Duration::from_secs(12)).await;
     books::counts(world, server.pid(), server.place().state())
 }
