@@ -88,7 +88,9 @@ async fn session(
         .await
         .map_err(|_| format!("machine {id} did not start the program in time"))?
         .map_err(|fault| fault.message)?;
-    let mut ping = tokio::time::interval(PING);
+    // Not at once: a program may be over before the client has answered, and the answer's broken pipe would hide its
+    // exit.
+    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
     let mut heard = tokio::time::Instant::now();
     // What the program has not taken yet. While it is there nothing more is read from the socket: back-pressure.
     let mut pending: Option<ExecInput> = None;
