@@ -133,7 +133,7 @@ async fn wait_for_work(
             work = parts.forge.acquire(&offer) => match work {
                 Ok(work) => return Ok(work),
                 Err(error) => {
-                    pause_after(&error, &mut refusals).await?;
+                    pause_after(&error, &mut refusals, record.unreported().is_some()).await?;
                     continue;
                 }
             },
@@ -212,13 +212,14 @@ async fn released(parts: &Parts, machine: &MachineId) -> bool {
     }
 }
 
-/// Waits before the forge is asked again; a refusal is final.
-async fn pause_after(error: &ForgeError, refusals: &mut u32) -> Result<(), End> {
+/// Waits before the forge is asked again; a refusal is final. A machine that has work already is not given up for a forge
+/// that is out of reach: what it did would be done again.
+async fn pause_after(error: &ForgeError, refusals: &mut u32, has_work: bool) -> Result<(), End> {
     if matches!(error, ForgeError::Refused(_)) {
         return Err(End::failed(FailureKind::Forge, "no work could be had", error));
     }
-    *refusals += 1;
-    if *refusals > 20 {
+    *refusals = refusals.saturating_add(1);
+    if *refusals > 20 && !has_work {
         return Err(End::failed(FailureKind::Forge, "no work could be had after 20 tries", error));
     }
     let wished = match error {
