@@ -45,7 +45,7 @@ pub const CONTROL_BURST: u32 = 1024;
 pub const CONTROL_PER_SECOND: u32 = 256;
 
 /// A silent guest is asked for a sign of life after this, and sooner when its link is to give it up soon.
-pub const PING_AFTER: Duration = Duration::from_secs(15);
+pub const PING_AFTER: Duration = Duration::from_millis(22_500);
 
 /// An agent that has said nothing for this long is given up, unless its link was told another time. After half of it
 /// the connection is made anew.

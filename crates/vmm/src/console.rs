@@ -84,7 +84,7 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
 
 /// Copies until the other end is closed, which the death of the VMM does. A full disk loses output, nothing more.
 pub(crate) async fn pump(mut from: UnixStream, mut to: BoundedFile) {
-    let mut buffer = vec![0; 16 << 10];
+    let mut buffer = vec![0; 2 << 10];
     let mut complained = false;
     let (mut since, mut taken) = (Instant::now(), 0_u64);
     loop {

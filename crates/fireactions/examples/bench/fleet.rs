@@ -26,7 +26,7 @@ pub(crate) fn place(args: &Args, state: &Path, real: bool, pools: &[Pool]) -> an
     // Much of everything: what is measured is the server, not the budget. 1,021 machines fit into a /22, and 1,023 ports
     // on a bridge.
     let mut more = format!(
-        "vmm: {{cgroup_parent: fireactions-bench{vmm}}}\nhost: {{vcpus: 65536, memory_mib: 16777216}}\n\
+        "shutdown: {{mode: kill}}\nvmm: {{cgroup_parent: fireactions-bench{vmm}}}\nhost: {{vcpus: 65536, memory_mib: 16777216}}\n\
          network: {{bridge: fabench2, subnet: 172.31.248.0/22, dns: []}}\npools:\n"
     );
     for Pool(name, min, max) in pools {

@@ -105,6 +105,8 @@ impl Server {
             .arg("--config")
             .arg(&place.config)
             .args(args)
+            // As the systemd unit has it.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

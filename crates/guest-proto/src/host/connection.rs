@@ -21,6 +21,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 /// A greeting that nobody answered is repeated: the agent that took it may have died with it.
 const GREET_AGAIN: Duration = Duration::from_secs(2);
 
+/// The read buffer of a guest that says little, as most do most of the time: there may be a thousand of them.
+const RESTING: usize = 4 << 10;
+
 /// A connection that lasted this long was a good one.
 const LASTED: Duration = Duration::from_secs(10);
 
@@ -84,16 +87,19 @@ async fn read(
     mut reader: impl AsyncRead + Unpin,
 ) -> Result<(), Cut> {
     let mut inbound = Inbound::new(shared, nonce, packets.clone());
-    let mut buffer = vec![0; MAX_BODY];
+    let mut buffer = vec![0; RESTING];
     // Whole frames are signs of life; bytes are not, or a guest could drip one now and then for ever.
     let mut heard = tokio::time::Instant::now();
     let silence = shared.silence / 2;
-    let ping_after = PING_AFTER.min(silence / 4);
+    let ping_after = PING_AFTER.min(silence / 2);
     loop {
         let count = match timeout(ping_after, reader.read(&mut buffer)).await {
             Ok(count) => count?,
             Err(_) if !inbound.greeted() => continue, // still booting
             Err(_) => {
+                if buffer.len() > RESTING {
+                    buffer = vec![0; RESTING];
+                }
                 // A full queue means that the guest does not read either; silence will tell.
                 let _ =
                     serde_json::to_vec(&HostMsg::Ping).map(|ping| packets.try_send(Packet::Control(ping)));
@@ -110,6 +116,9 @@ async fn read(
             heard = tokio::time::Instant::now();
         } else if inbound.greeted() && heard.elapsed() >= silence {
             return Err(Cut::Lost);
+        }
+        if count == buffer.len() && count < MAX_BODY {
+            buffer.resize(MAX_BODY, 0);
         }
     }
 }
