@@ -7,17 +7,19 @@ use bytes::Bytes;
 use fireactions_api::engine::{EngineStream, ExecSession, Result};
 use fireactions_api::{ExecEvent, ExecExit, ExecInput, ExecRequest, Fault};
 use fireactions_guest_proto as guest;
-use fireactions_guest_proto::host::Exec;
+use fireactions_guest_proto::host::{Exec, Link};
+use fireactions_image::ImageConfig;
 use fireactions_machine::{ConsoleError, Machinery, console_tail, environment};
 use fireactions_model::{MachineId, MachineState, MachineView, Machines, RetireError, Stream};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// More of a console is never sent at once.
 const CONSOLE_MAX: u64 = 4 << 20;
 const EXEC_START: Duration = Duration::from_secs(15);
+const LINK_AGAIN: Duration = Duration::from_millis(20);
 /// Queued pieces each way; a piece is at most 64 KiB.
 const QUEUE: usize = 16;
 
@@ -119,13 +121,33 @@ fn last_lines(bytes: &[u8], lines: u64) -> Vec<u8> {
     bytes[from..].to_vec()
 }
 
+/// The machine's agent. One that was just taken over from another server answers in a moment.
+async fn linked(machines: &Machinery, machine: &MachineView) -> Result<(Link, ImageConfig)> {
+    let up = matches!(
+        machine.state,
+        MachineState::Ready | MachineState::Starting | MachineState::Busy | MachineState::Held
+    );
+    let end = Instant::now() + if up { EXEC_START } else { Duration::ZERO };
+    loop {
+        if let Some(found) = machines.link(&machine.id) {
+            return Ok(found);
+        }
+        let now = view(machines, &machine.id)?;
+        if Instant::now() >= end {
+            return Err(Fault::unavailable(format!(
+                "machine {} is {} and has no agent yet",
+                now.id, now.state
+            ))
+            .hint("try again in a moment"));
+        }
+        tokio::time::sleep(LINK_AGAIN).await;
+    }
+}
+
 /// Starts a program in a machine and joins its streams to the API's queues.
 pub(super) async fn exec(machines: &Machinery, id: &MachineId, request: ExecRequest) -> Result<ExecSession> {
     let machine = view(machines, id)?;
-    let (link, image) = machines.link(id).ok_or_else(|| {
-        Fault::unavailable(format!("machine {id} is {} and has no agent yet", machine.state))
-            .hint("try again in a moment")
-    })?;
+    let (link, image) = linked(machines, &machine).await?;
     let request = guest::ExecRequest {
         argv: request.argv,
         env: environment(&image, request.env),
