@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -92,28 +93,55 @@ pub(crate) async fn list(table: &str) -> Result<Listing, NetError> {
     Ok(listing)
 }
 
+/// What is read of nft's listing (`libnftables-json(5)`). Rules are only counted: with a thousand machines there are
+/// tens of thousands, and what they say would take a hundred times the memory.
+#[derive(Deserialize)]
+struct Document {
+    nftables: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    chain: Option<Named>,
+    rule: Option<Ruled>,
+    map: Option<Mapped>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Ruled {
+    chain: String,
+}
+
+#[derive(Deserialize)]
+struct Mapped {
+    name: String,
+    #[serde(default)]
+    elem: Vec<Value>,
+}
+
 fn read(text: &[u8], family: Family, listing: &mut Listing) -> Result<(), NetError> {
-    let unexpected = |what: &str| NetError::NftListing(what.into());
-    let document: Value = serde_json::from_slice(text).map_err(|e| NetError::NftListing(e.to_string()))?;
-    let objects = document["nftables"].as_array().ok_or_else(|| unexpected("no array 'nftables'"))?;
-    for object in objects {
-        if let Some(chain) = object.get("chain") {
-            let name = chain["name"].as_str().ok_or_else(|| unexpected("a chain without a name"))?;
-            listing.chains.entry((family, name.into())).or_default();
-        } else if let Some(rule) = object.get("rule") {
-            let name = rule["chain"].as_str().ok_or_else(|| unexpected("a rule without a chain"))?;
-            *listing.chains.entry((family, name.into())).or_default() += 1;
-        } else if let Some(map) = object.get("map") {
-            let elements = map["elem"].as_array().map_or(&[][..], Vec::as_slice);
+    let document: Document = serde_json::from_slice(text).map_err(|e| NetError::NftListing(e.to_string()))?;
+    for Object { chain, rule, map } in document.nftables {
+        if let Some(chain) = chain {
+            listing.chains.entry((family, chain.name)).or_default();
+        } else if let Some(rule) = rule {
+            *listing.chains.entry((family, rule.chain)).or_default() += 1;
+        } else if let Some(map) = map {
             if family == Family::Bridge {
-                listing.tap_elements += elements.len();
+                listing.tap_elements += map.elem.len();
             }
-            if map["name"] == rules::GUESTS {
-                for element in elements {
+            if map.name == rules::GUESTS {
+                for element in map.elem {
                     let address = element[0].as_str().and_then(|text| text.parse().ok());
                     let chain = element[1]["jump"]["target"].as_str();
                     let (Some(address), Some(chain)) = (address, chain) else {
-                        return Err(unexpected("a map element that is no 'address : jump chain'"));
+                        let what = "a map element that is no 'address : jump chain'";
+                        return Err(NetError::NftListing(what.into()));
                     };
                     listing.guests.push((address, chain.into()));
                 }
