@@ -154,6 +154,8 @@ impl Controller {
         // idle, and the change wakes us again. The other way round it would get a second machine.
         let views = self.shared.machines.views();
         self.demand.refresh(&*self.forge, &specs).await;
+        let shared = Arc::clone(&self.shared);
+        let _acting = shared.acting.lock().await;
         let now = Timestamp::now();
         let observed = self.observe(&views, now);
         let mut plan = plan(&observed);

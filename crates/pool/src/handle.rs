@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
@@ -14,6 +15,8 @@ use tokio::sync::Notify;
 use crate::backoff::Failures;
 use crate::{Held, Line, Pace, Waiting};
 
+/// Longest wait for what was decided before a change; making a machine's row takes milliseconds.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Largest maximum that an operator may set.
 const MAX_SCALE: u32 = 65_536;
 
@@ -155,6 +158,8 @@ pub(crate) struct Shared {
     pub(crate) overrides: Arc<dyn Overrides>,
     /// One change at a time, so that what is saved last is what holds.
     changing: tokio::sync::Mutex<()>,
+    /// Held while one look's actions are done.
+    pub(crate) acting: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
@@ -185,6 +190,7 @@ impl Shared {
             machines,
             overrides,
             changing: tokio::sync::Mutex::new(()),
+            acting: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -342,6 +348,8 @@ impl PoolHandle {
             );
         }
         self.shared.changed.notify_one();
+        // What was decided before is done first: once this returns, no machine is begun.
+        drop(tokio::time::timeout(SETTLE, self.shared.acting.lock()).await);
         Ok(self.host())
     }
 

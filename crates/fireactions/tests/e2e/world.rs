@@ -327,8 +327,15 @@ impl World {
     /// The same of its machines, while a server may run.
     pub(crate) fn assert_no_machine_left(&self) {
         let server = self.server.as_ref().map(|_| self.server_pid());
-        let processes = self.namespace.processes().into_iter().filter(|(pid, _)| Some(*pid) != server);
-        assert_eq!(processes.collect::<Vec<_>>(), vec![], "processes are left\n{}", self.log());
+        let processes = || -> Vec<(i32, String)> {
+            self.namespace.processes().into_iter().filter(|(pid, _)| Some(*pid) != server).collect()
+        };
+        // The server's own `nft` may wait for the kernel's clean-up a moment longer than the machine was there.
+        let end = Instant::now() + Duration::from_secs(5);
+        while !processes().is_empty() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(processes(), vec![], "processes are left\n{}", self.log());
         let run: Vec<_> = fs::read_dir(self.path("state/run")).unwrap().map(|e| e.unwrap().path()).collect();
         assert!(run.is_empty(), "run directories are left: {run:?}\n{}", self.log());
         assert_eq!(self.namespace.new_mounts(), Vec::<String>::new(), "mounts are left");
