@@ -348,8 +348,10 @@ impl PoolHandle {
             );
         }
         self.shared.changed.notify_one();
-        // What was decided before is done first: once this returns, no machine is begun.
-        drop(tokio::time::timeout(SETTLE, self.shared.acting.lock()).await);
+        if why.is_some() {
+            // What was decided before is done first: once this returns, no machine is begun.
+            drop(tokio::time::timeout(SETTLE, self.shared.acting.lock()).await);
+        }
         Ok(self.host())
     }
 

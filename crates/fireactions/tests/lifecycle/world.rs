@@ -178,9 +178,15 @@ impl World {
 
     fn drain(&self, why: Option<&str>) {
         let server = self.server();
+        // Machines may be begun before the answer that they may.
+        if why.is_none() {
+            self.watch.drained(false);
+        }
         let view = server.ask(server.pools.drain(why)).expect("it is drained");
         assert_eq!(view.drained.is_some(), why.is_some());
-        self.watch.drained(why.is_some());
+        if why.is_some() {
+            self.watch.drained(true);
+        }
     }
 
     fn scale(&self, pool: usize, scale: Option<(u32, u32)>) {
