@@ -1,19 +1,10 @@
 //! What operators want of the host as a whole; it holds over restarts and power loss.
 
-use jiff::Timestamp;
+use fireactions_model::Drained;
 use rusqlite::{OptionalExtension, Row};
 
 use crate::row::{now, time_opt};
 use crate::{Store, StoreError};
-
-/// The host takes no work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drained {
-    /// Since when.
-    pub since: Timestamp,
-    /// Why, as whoever drained it put it; may be empty.
-    pub why: String,
-}
 
 impl Store {
     /// Whether the host is drained.

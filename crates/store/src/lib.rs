@@ -39,7 +39,6 @@ pub use check::{Checked, check};
 pub use db::{JobChange, JobObserver};
 pub use error::StoreError;
 pub use files::Staging;
-pub use host::Drained;
 pub use jobs::{Bind, Finish, JobFilter, Standing};
 pub use log::{JobLog, LogRecord, LogSource, LogTotals};
 pub use machines::{JournalEntry, MachineChange, MachineRow, NewMachineRow};

@@ -316,7 +316,7 @@ async fn controller(
 ) -> anyhow::Result<Controller> {
     let (saved, kept) =
         overrides::load(store).await.context("what operators changed on pools could not be read")?;
-    let drained = overrides::drained(store).await.context("whether the host is drained could not be read")?;
+    let drained = store.drained().await.context("whether the host is drained could not be read")?;
     if let Some(drained) = &drained {
         tracing::warn!(since = %drained.since, why = drained.why, "the host is drained: `fireactions undrain` ends it");
     }

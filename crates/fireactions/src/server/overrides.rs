@@ -19,7 +19,7 @@ impl Overrides for Kept {
 
     async fn save_drain(&self, why: Option<&str>) -> Result<Option<Drained>, String> {
         self.0.set_drained(why).await.map_err(|e| e.to_string())?;
-        drained(&self.0).await.map_err(|e| e.to_string())
+        self.0.drained().await.map_err(|e| e.to_string())
     }
 }
 
@@ -31,10 +31,4 @@ pub(super) async fn load(
     let saved =
         saved.into_iter().map(|row| (row.name, PoolOverride { paused: row.paused, scale: row.scale }));
     Ok((saved.collect(), Arc::new(Kept(store.clone()))))
-}
-
-/// Whether the host was drained before.
-pub(super) async fn drained(store: &Store) -> Result<Option<Drained>, StoreError> {
-    let drained = store.drained().await?;
-    Ok(drained.map(|drained| Drained { since: drained.since, why: drained.why }))
 }

@@ -222,7 +222,7 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
     let saved = store.pools().await.unwrap().into_iter();
     let saved: BTreeMap<PoolName, PoolOverride> =
         saved.map(|row| (row.name, PoolOverride { paused: row.paused, scale: row.scale })).collect();
-    let drained = drained(&store).await.unwrap();
+    let drained = store.drained().await.unwrap();
     let budget = Budget { vcpus: VCPUS, memory_mib: 0, machine_overhead_mib: 0 };
     let controller =
         Controller::new(Arc::new(forge.clone()) as Arc<dyn Forge>, Arc::new(machines.clone()), specs, budget)
@@ -252,11 +252,6 @@ async fn keep_rules(network: Network, stopping: CancellationToken) {
     }
 }
 
-async fn drained(store: &Store) -> Result<Option<Drained>, StoreError> {
-    let drained = store.drained().await?;
-    Ok(drained.map(|drained| Drained { since: drained.since, why: drained.why }))
-}
-
 /// The store as the pools' memory, as in the server.
 struct Kept(Store);
 
@@ -268,7 +263,7 @@ impl Overrides for Kept {
 
     async fn save_drain(&self, why: Option<&str>) -> Result<Option<Drained>, String> {
         self.0.set_drained(why).await.map_err(|e| e.to_string())?;
-        drained(&self.0).await.map_err(|e| e.to_string())
+        self.0.drained().await.map_err(|e| e.to_string())
     }
 }
 
