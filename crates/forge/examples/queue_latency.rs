@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_model::{
-    Deadlines, Forge, ImageRef, InitMode, JobSpec, KernelSpec, Labels, MachineId, NetworkPolicy, Offer,
-    OnFailure, Outcome, PhaseTimes, PoolName, PoolSpec, Program, PullPolicy, Report, Shape, Step, Usage,
+    Forge, ImageRef, JobSpec, MachineId, Offer, Outcome, PhaseTimes, PoolName, PoolSpec, Program, Report, Shape, Step, Usage,
 };
 use fireactions_store::{NewMachineRow, Store};
 use tokio::sync::broadcast;
@@ -40,20 +39,10 @@ fn spec() -> JobSpec {
 }
 
 fn pool() -> Result<PoolSpec, Box<dyn Error>> {
-    Ok(PoolSpec {
-        name: PoolName::new("bench")?,
-        min_runners: 0,
-        max_runners: 1,
-        labels: Labels::new(),
-        shape: Shape { image: ImageRef::new("debian:12")?, vcpus: 1, memory_mib: 256, disk_mib: 1024 },
-        pull: PullPolicy::default(),
-        kernel: KernelSpec::default(),
-        init: InitMode::default(),
-        network: NetworkPolicy::default(),
-        deadlines: Deadlines::default(),
-        on_failure: OnFailure::default(),
-        metadata: serde_json::Value::Null,
-    })
+    Ok(PoolSpec::new(
+        PoolName::new("bench")?,
+        Shape { image: ImageRef::new("debian:12")?, vcpus: 1, memory_mib: 256, disk_mib: 1024 },
+    ))
 }
 
 #[tokio::main]

@@ -8,7 +8,7 @@ use fireactions_guest_proto::host::Link;
 use fireactions_image::{ImageConfig, Progress, ProgressFn, scratch};
 use fireactions_model::{Event, FailureKind, ImageRef, MachineState, Phase, PoolSpec, Step};
 use fireactions_net::{Network, Port};
-use fireactions_vmm::{Drive, Nic, Vm, VmSpec, boot as boot_files};
+use fireactions_vmm::{Drive, Nic, Start, Vm, VmSpec, boot as boot_files};
 use tokio::time::timeout;
 
 use crate::end::End;
@@ -106,12 +106,15 @@ pub(crate) async fn create(
             Drive { id: "root".into(), path: root.path.clone(), read_only: true },
             Drive { id: "scratch".into(), path: directory.join("scratch.ext4"), read_only: false },
         ],
-        nics: vec![Nic { tap, mac }],
+        nics: vec![Nic { tap, mac, bandwidth_mbit: pool.network.bandwidth_mbit }],
         run_dir: directory,
         uid,
         gid: uid,
         console_max: settings.console_max,
         init: pool.init,
+        start: Start::Boot,
+        hardware: pool.hardware.clone(),
+        metadata: None,
     };
     let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(&spec))
         .await

@@ -14,9 +14,8 @@ use fireactions_guest_proto::{ExecRequest, Exit};
 use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
-    Deadlines, Event, FailureKind, Forge as _, ImageRef, InitMode, JobId, JobRecord, JobSpec, JobState,
-    KernelSpec, Label, MachineId, MachineState, Machines, NetworkPolicy, NewMachine, Offer, OnFailure, Phase,
-    PoolName, PoolSpec, PullPolicy, Shape,
+    Event, FailureKind, Forge as _, ImageRef, JobId, JobRecord, JobSpec, JobState, Label, MachineId, MachineState, Machines, NewMachine, Offer, OnFailure, Phase,
+    PoolName, PoolSpec, Shape,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
@@ -29,23 +28,17 @@ use tokio::sync::broadcast;
 
 fn pool() -> PoolSpec {
     PoolSpec {
-        name: PoolName::new("p").unwrap(),
-        min_runners: 0,
         max_runners: 4,
         labels: [Label::new("x").unwrap()].into(),
-        shape: Shape {
-            image: ImageRef::new(busybox::reference()).unwrap(),
-            vcpus: 1,
-            memory_mib: 256,
-            disk_mib: 256,
-        },
-        pull: PullPolicy::IfNotPresent,
-        kernel: KernelSpec::default(),
-        init: InitMode::Agent,
-        network: NetworkPolicy::default(),
-        deadlines: Deadlines::default(),
-        on_failure: OnFailure::default(),
-        metadata: serde_json::Value::Null,
+        ..PoolSpec::new(
+            PoolName::new("p").unwrap(),
+            Shape {
+                image: ImageRef::new(busybox::reference()).unwrap(),
+                vcpus: 1,
+                memory_mib: 256,
+                disk_mib: 256,
+            },
+        )
     }
 }
 

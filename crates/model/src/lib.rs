@@ -4,6 +4,7 @@
 mod autopsy;
 mod event;
 mod forge;
+mod hardware;
 mod host;
 mod ids;
 mod job;
@@ -19,6 +20,7 @@ mod work;
 pub use autopsy::Autopsy;
 pub use event::Event;
 pub use forge::{Demand, Forge, ForgeError, Offer, Release};
+pub use hardware::{DiskLimits, Hardware, HugePages, MmdsVersion, StartMode};
 pub use host::{Drained, HostView};
 pub use ids::{Digest, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
 pub use job::{InputFile, JobRecord, JobSpec, JobState, Program, RetryPolicy};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, Labels, PoolName};
+use crate::{Hardware, ImageRef, Labels, PoolName, StartMode};
 
 /// What makes two machines interchangeable. A warm machine serves a job only when the shapes are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -171,6 +171,39 @@ pub struct PoolSpec {
     /// What becomes of failed machines.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// How its machines come to run.
+    #[serde(default)]
+    pub start: StartMode,
+    /// What its machines are given besides their shape.
+    #[serde(default)]
+    pub hardware: Hardware,
     /// Free-form metadata handed to the guest, as existing configuration files have it.
     pub metadata: serde_json::Value,
+    /// `user-data` of the metadata service, as cloud-init reads it.
+    #[serde(default)]
+    pub user_data: Option<String>,
+}
+
+impl PoolSpec {
+    /// A pool of at most one machine of this shape, with everything else as it is by default: nothing kept warm, no
+    /// labels, no metadata.
+    pub fn new(name: PoolName, shape: Shape) -> Self {
+        Self {
+            name,
+            min_runners: 0,
+            max_runners: 1,
+            labels: Labels::new(),
+            shape,
+            pull: PullPolicy::default(),
+            kernel: KernelSpec::default(),
+            init: InitMode::default(),
+            network: NetworkPolicy::default(),
+            deadlines: Deadlines::default(),
+            on_failure: OnFailure::default(),
+            start: StartMode::default(),
+            hardware: Hardware::default(),
+            metadata: serde_json::Value::Null,
+            user_data: None,
+        }
+    }
 }

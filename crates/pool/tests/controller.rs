@@ -2,14 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    CreateError, Deadlines, Drained, ForgeError, ImageRef, InitMode, KernelSpec, MachineState, Machines,
-    NetworkPolicy, OnFailure, PoolName, PoolOverride, PoolSpec, PullPolicy, Shape,
+    CreateError, Drained, ForgeError, ImageRef, MachineState, Machines, PoolName, PoolOverride, PoolSpec, PullPolicy, Shape,
 };
 use fireactions_pool::{Budget, Controller, NoOverrides, Overrides, PoolError, PoolHandle, Timing, Waiting};
 use fireactions_testkit::{forge::FakeForge, machines::FakeMachines};
@@ -27,20 +26,7 @@ fn shape() -> Shape {
 }
 
 fn spec(min_runners: u32, max_runners: u32) -> PoolSpec {
-    PoolSpec {
-        name: name(),
-        min_runners,
-        max_runners,
-        labels: BTreeSet::new(),
-        shape: shape(),
-        pull: PullPolicy::Always,
-        kernel: KernelSpec::default(),
-        init: InitMode::Agent,
-        network: NetworkPolicy::default(),
-        deadlines: Deadlines::default(),
-        on_failure: OnFailure::default(),
-        metadata: serde_json::Value::Null,
-    }
+    PoolSpec { min_runners, max_runners, pull: PullPolicy::Always, ..PoolSpec::new(name(), shape()) }
 }
 
 /// Remembers what was saved; refuses when told to.

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, Identity, RunRequest, Stream};
-use fireactions_model::{InitMode, MachineId};
+use fireactions_model::{Hardware, InitMode, MachineId};
 use fireactions_testkit::standin;
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::boot::BootFiles;
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
-use fireactions_vmm::{AgentEndpoint, ExitCause, Vm, VmSpec, Vmm};
+use fireactions_vmm::{AgentEndpoint, ExitCause, Start, Vm, VmSpec, Vmm};
 use tokio::time::timeout;
 
 /// Nothing here takes longer than this, on however busy a host.
@@ -52,6 +52,9 @@ impl Machine {
             gid: UID,
             console_max: 1 << 14,
             init: InitMode::Agent,
+            start: Start::Boot,
+            hardware: Hardware::default(),
+            metadata: None,
         };
         let choice = Choice { accel: Accel::Tcg, why: "a test".to_owned() };
         let driver = Qemu::new(QemuConfig {

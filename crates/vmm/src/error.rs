@@ -93,4 +93,20 @@ pub enum VmmError {
         /// Why.
         source: io::Error,
     },
+    /// The driver cannot do this; its capabilities say so beforehand.
+    #[error("this VMM cannot {what}")]
+    Unsupported {
+        /// "freeze a machine into a template", …
+        what: &'static str,
+    },
+    /// The VMM refused a request.
+    #[error("the VMM of machine {id} refused to {what}: {why}")]
+    Refused {
+        /// The machine.
+        id: MachineId,
+        /// What was asked, e.g. `PUT /drives/root`.
+        what: String,
+        /// Its own words.
+        why: String,
+    },
 }

@@ -2,7 +2,7 @@
 //! restart of the server, and leave nothing behind.
 //!
 //! [`Vmm`] is what every driver can do; what only some can is in [`Capabilities`] and absent elsewhere.
-//! [`qemu`] is the driver for `qemu-system-x86_64 -M microvm`. [`boot`] makes what a guest boots from,
+//! [`firecracker`] is the driver for production, [`qemu`] the one for `qemu-system-x86_64 -M microvm`, which runs anywhere. [`boot`] makes what a guest boots from,
 //! [`accel`] decides between KVM and TCG.
 
 pub mod accel;
@@ -10,7 +10,9 @@ pub mod boot;
 mod cgroup;
 mod child;
 mod console;
+mod cpu;
 mod error;
+pub mod firecracker;
 mod process;
 pub mod qemu;
 mod scan;
@@ -22,4 +24,4 @@ mod vmm;
 pub use error::VmmError;
 pub use process::ProcessRecord;
 pub use vm::{ExitCause, ExitReason, Vm};
-pub use vmm::{AgentEndpoint, Capabilities, Drive, Nic, VmSpec, Vmm};
+pub use vmm::{AgentEndpoint, Capabilities, Drive, Metadata, Nic, Start, VmSpec, Vmm};

@@ -12,12 +12,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fireactions_model::MachineId;
 use rustix::process::Signal;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::process::Process;
-use crate::{AgentEndpoint, ProcessRecord};
+use crate::{AgentEndpoint, ProcessRecord, VmmError};
 
 /// How a VMM process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +91,9 @@ impl fmt::Display for ExitReason {
 /// What a driver adds to the handle.
 #[async_trait]
 pub(crate) trait Control: fmt::Debug + Send + Sync {
+    /// Whose VMM it is.
+    fn id(&self) -> MachineId;
+
     /// Asks the VMM to quit. Bounded in time; failures are the ladder's to deal with.
     async fn quit(&self);
 
@@ -101,6 +106,26 @@ pub(crate) trait Control: fmt::Debug + Send + Sync {
 
     /// Closes every connection to the running process.
     fn release(&self);
+
+    /// Pauses the guest and writes it into its template's directory; the process ends afterwards.
+    async fn freeze(&self) -> Result<(), VmmError> {
+        Err(VmmError::Unsupported { what: "freeze a machine into a template" })
+    }
+
+    /// Replaces the metadata service's content.
+    async fn set_metadata(&self, _data: &Value) -> Result<(), VmmError> {
+        Err(VmmError::Unsupported { what: "serve metadata" })
+    }
+
+    /// Asks the guest to give up `mib` MiB of its memory in all; 0 gives all of it back.
+    async fn balloon(&self, _mib: u32) -> Result<(), VmmError> {
+        Err(VmmError::Unsupported { what: "change a machine's memory" })
+    }
+
+    /// MiB that the guest has given up now.
+    async fn ballooned(&self) -> Result<u32, VmmError> {
+        Err(VmmError::Unsupported { what: "change a machine's memory" })
+    }
 }
 
 /// What a driver finds out about its running VMM.
@@ -204,6 +229,32 @@ impl Vm {
             },
         };
         Some(format!("its VMM process {pid} {wrong}"))
+    }
+
+    /// Freezes a machine that was started as [`Start::Template`](crate::Start): pauses it, writes memory and devices into
+    /// the template's directory, and ends it. The directory is complete, and readable by the server alone, only when
+    /// this returns well. Its guest must be idle, its agent connected to nobody. Takes at most `deadline`.
+    pub async fn freeze(&self, deadline: Duration) -> Result<(), VmmError> {
+        let id = self.0.control.id();
+        let frozen = tokio::time::timeout(deadline, self.0.control.freeze()).await;
+        self.kill().await;
+        frozen.map_err(|_| VmmError::Timeout { id, what: "write its template", deadline })?
+    }
+
+    /// Replaces the content of the metadata service; only where [`Capabilities`](crate::Capabilities) has one.
+    pub async fn set_metadata(&self, data: &Value) -> Result<(), VmmError> {
+        self.0.control.set_metadata(data).await
+    }
+
+    /// Asks the guest to give up `mib` MiB of its memory in all; 0 gives all of it back. Returns before it has; only where
+    /// [`Capabilities`](crate::Capabilities) has it.
+    pub async fn balloon(&self, mib: u32) -> Result<(), VmmError> {
+        self.0.control.balloon(mib).await
+    }
+
+    /// MiB that the guest has given up now.
+    pub async fn ballooned(&self) -> Result<u32, VmmError> {
+        self.0.control.ballooned().await
     }
 
     /// Lets go of the machine without ending it: nothing is watched any more and every connection to the VMM is closed,

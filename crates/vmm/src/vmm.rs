@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use fireactions_model::{InitMode, MachineId};
+use fireactions_model::{Hardware, InitMode, MachineId, MmdsVersion};
+use serde_json::Value;
 
 use crate::boot::BootFiles;
 use crate::{ProcessRecord, Vm, VmmError};
@@ -25,8 +26,31 @@ pub struct Drive {
 pub struct Nic {
     /// An existing tap of the server's network namespace, made without `multi_queue`.
     pub tap: String,
-    /// The guest's address on it.
+    /// The guest's address on it. A restored guest wakes up with its template's and takes this one from its identity.
     pub mac: [u8; 6],
+    /// Most that goes through it each way, in Mbit/s, where the VMM itself can limit it; none when absent.
+    pub bandwidth_mbit: Option<u32>,
+}
+
+/// How a machine comes to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// Its kernel boots.
+    Boot,
+    /// Its kernel boots, to be frozen by [`Vm::freeze`] into this existing, empty directory of the server's own.
+    Template(PathBuf),
+    /// It is a clone of the template in this directory. The rest of the specification must be the template's, but
+    /// for the id, the run directory, the user, the scratch disk's content (its size stays) and the taps.
+    Restore(PathBuf),
+}
+
+/// What the guest can read from the VMM's metadata service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metadata {
+    /// Protocol.
+    pub version: MmdsVersion,
+    /// The whole tree. Any process in the guest can read it, so it holds no secret that a job must not have.
+    pub data: Value,
 }
 
 /// Everything a driver needs to start one machine.
@@ -57,6 +81,13 @@ pub struct VmSpec {
     pub console_max: u64,
     /// Who is PID 1 in the guest.
     pub init: InitMode,
+    /// How it comes to run.
+    pub start: Start,
+    /// Console, huge pages, limits of the scratch disk, CPU template; what a driver lacks of it is in its
+    /// [`Capabilities`].
+    pub hardware: Hardware,
+    /// Content of the metadata service; ignored by drivers without one.
+    pub metadata: Option<Metadata>,
 }
 
 /// How the server reaches the agent in the guest.
@@ -71,9 +102,9 @@ pub enum AgentEndpoint {
 /// What a driver can do beyond [`Vmm`], on this host. Something absent is never attempted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities {
-    /// Save and restore a running machine.
+    /// Freeze a machine into a template and start clones of it ([`Start`], [`Vm::freeze`]).
     pub snapshot: bool,
-    /// Change a running machine's memory.
+    /// Take memory back from an idle machine and give it again ([`Vm::balloon`]).
     pub balloon: bool,
     /// vsock between host and guest.
     pub vsock: bool,
@@ -97,6 +128,10 @@ pub trait Vmm: Send + Sync {
 
     /// What it can do on this host.
     fn capabilities(&self) -> Capabilities;
+
+    /// What a template depends on beside the machine's specification: driver, VMM version, accelerator, and the host's
+    /// CPU. One line; a template is of use only where it is the same.
+    fn fingerprint(&self) -> String;
 
     /// Starts a machine and returns when its guest has begun to run. Undoes everything when it fails.
     async fn spawn(&self, spec: &VmSpec) -> Result<Vm, VmmError>;

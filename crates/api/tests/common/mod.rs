@@ -104,18 +104,9 @@ pub fn machine() -> MachineView {
 fn pool() -> PoolView {
     PoolView {
         spec: PoolSpec {
-            name: PoolName::new("default").unwrap(),
             min_runners: 1,
             max_runners: 3,
-            labels: Labels::new(),
-            shape: shape(),
-            pull: PullPolicy::default(),
-            kernel: KernelSpec::default(),
-            init: InitMode::default(),
-            network: NetworkPolicy::default(),
-            deadlines: Deadlines::default(),
-            on_failure: OnFailure::default(),
-            metadata: serde_json::Value::Null,
+            ..PoolSpec::new(PoolName::new("default").unwrap(), shape())
         },
         paused: false,
         host_drained: false,

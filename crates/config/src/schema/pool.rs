@@ -285,7 +285,10 @@ impl PoolConfig {
             },
             deadlines: self.deadlines.spec(),
             on_failure: self.on_failure.spec(),
+            start: model::StartMode::default(),
+            hardware: model::Hardware::default(),
             metadata: serde_json::Value::Object(self.firecracker.metadata.clone().into_iter().collect()),
+            user_data: None,
         }
     }
 }

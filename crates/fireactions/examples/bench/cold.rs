@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
 use fireactions_guest_proto::{Identity, RunRequest};
-use fireactions_model::{InitMode, MachineId};
+use fireactions_model::{Hardware, InitMode, MachineId};
 use fireactions_net::Port;
-use fireactions_vmm::{AgentEndpoint, Drive, Nic, Vm, VmSpec, Vmm};
+use fireactions_vmm::{AgentEndpoint, Drive, Nic, Start, Vm, VmSpec, Vmm};
 use tokio::time::{sleep, timeout};
 
 use crate::Args;
@@ -89,12 +89,15 @@ async fn timed(
             Drive { id: "root".into(), path: world.root.path.clone(), read_only: true },
             Drive { id: "scratch".into(), path: scratch, read_only: false },
         ],
-        nics: vec![Nic { tap: port.tap.clone(), mac: port.mac }],
+        nics: vec![Nic { tap: port.tap.clone(), mac: port.mac, bandwidth_mbit: None }],
         run_dir: run_dir.to_owned(),
         uid: UID_BASE,
         gid: UID_BASE,
         console_max: 1 << 20,
         init,
+        start: Start::Boot,
+        hardware: Hardware::default(),
+        metadata: None,
     };
     let began = Instant::now();
     let vm = world.vmm.spawn(&spec).await?;

@@ -9,8 +9,7 @@ use anyhow::{Context, ensure};
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_machine::{Machinery, Parts, Settings};
 use fireactions_model::{
-    Deadlines, Event, FailureKind, InitMode, KernelSpec, MachineId, Machines, NetworkPolicy, NewMachine,
-    OnFailure, Phase, PoolName, PoolSpec, PullPolicy, Shape,
+    Event, FailureKind, MachineId, Machines, NewMachine, Phase, PoolName, PoolSpec, Shape,
 };
 use fireactions_store::Store;
 use tokio::sync::broadcast;
@@ -75,20 +74,10 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
 }
 
 fn pool(world: &World) -> anyhow::Result<PoolSpec> {
-    Ok(PoolSpec {
-        name: PoolName::new("bench")?,
-        min_runners: 0,
-        max_runners: 1,
-        labels: [].into(),
-        shape: Shape { image: world.image.clone(), vcpus: 1, memory_mib: 512, disk_mib: 8192 },
-        pull: PullPolicy::IfNotPresent,
-        kernel: KernelSpec::default(),
-        init: InitMode::Agent,
-        network: NetworkPolicy::default(),
-        deadlines: Deadlines::default(),
-        on_failure: OnFailure::default(),
-        metadata: serde_json::Value::Null,
-    })
+    Ok(PoolSpec::new(
+        PoolName::new("bench")?,
+        Shape { image: world.image.clone(), vcpus: 1, memory_mib: 512, disk_mib: 8192 },
+    ))
 }
 
 async fn machinery(

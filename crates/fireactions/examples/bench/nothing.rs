@@ -21,6 +21,10 @@ impl Vmm for Nothing {
         "nothing"
     }
 
+    fn fingerprint(&self) -> String {
+        self.qemu.fingerprint()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.qemu.capabilities()
     }

@@ -277,18 +277,10 @@ fn machine(seed: u8, state: MachineState, failure: Option<&str>) -> MachineView 
 fn pool() -> PoolView {
     PoolView {
         spec: PoolSpec {
-            name: PoolName::new("default").unwrap(),
             min_runners: 1,
             max_runners: 3,
             labels: Labels::from([Label::new("linux").unwrap(), Label::new("x64").unwrap()]),
-            shape: shape(),
-            pull: PullPolicy::default(),
-            kernel: KernelSpec::default(),
-            init: InitMode::default(),
-            network: NetworkPolicy::default(),
-            deadlines: Deadlines::default(),
-            on_failure: OnFailure::default(),
-            metadata: serde_json::Value::Null,
+            ..PoolSpec::new(PoolName::new("default").unwrap(), shape())
         },
         paused: false,
         host_drained: false,

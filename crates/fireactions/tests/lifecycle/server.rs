@@ -17,8 +17,8 @@ use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_image::Images;
 use fireactions_machine::{Machinery, Parts, Settings};
 use fireactions_model::{
-    Deadlines, Drained, Event, Forge, ImageRef, InitMode, KernelSpec, Label, NetworkPolicy, OnFailure,
-    PoolName, PoolOverride, PoolSpec, PullPolicy, Shape, ShutdownMode,
+    Deadlines, Drained, Event, Forge, ImageRef, KernelSpec, Label, OnFailure,
+    PoolName, PoolOverride, PoolSpec, Shape, ShutdownMode,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_pool::{Budget, Controller, Overrides, PoolHandle, Timing};
@@ -55,23 +55,13 @@ pub(crate) struct Places {
 fn pool(number: usize) -> PoolSpec {
     let holds = number == 1;
     PoolSpec {
-        name: PoolName::new(POOLS[number]).unwrap(),
         min_runners: u32::from(!holds),
         max_runners: MAX_RUNNERS[number],
         labels: [Label::new(POOLS[number]).unwrap()].into(),
-        shape: Shape {
-            image: ImageRef::new(busybox::reference()).unwrap(),
-            vcpus: 1,
-            memory_mib: 128,
-            disk_mib: 64,
-        },
-        pull: PullPolicy::IfNotPresent,
         kernel: KernelSpec {
             args: if holds { "standin.boot=0.15".to_owned() } else { String::new() },
             ..KernelSpec::default()
         },
-        init: InitMode::Agent,
-        network: NetworkPolicy::default(),
         deadlines: Deadlines {
             boot: Duration::from_secs(10),
             agent: Duration::from_secs(10),
@@ -86,7 +76,15 @@ fn pool(number: usize) -> PoolSpec {
         } else {
             OnFailure::Destroy
         },
-        metadata: serde_json::Value::Null,
+        ..PoolSpec::new(
+            PoolName::new(POOLS[number]).unwrap(),
+            Shape {
+                image: ImageRef::new(busybox::reference()).unwrap(),
+                vcpus: 1,
+                memory_mib: 128,
+                disk_mib: 64,
+            },
+        )
     }
 }
 
@@ -189,8 +187,8 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
     let forge = LocalForge::new(store.clone(), events.clone(), LocalConfig::default()).await.unwrap();
     let vmm = Qemu::new(QemuConfig {
         binary: standin::program(),
-        accel: Choice { accel: Accel::Tcg, why: "a test".into() },
         cgroup_parent: Some(places.cgroup.clone()),
+        ..QemuConfig::new(Choice { accel: Accel::Tcg, why: "a test".into() })
     });
     let (kernel, modules, agent) = boot_parts();
     let specs: Vec<PoolSpec> = (0..POOLS.len()).map(pool).collect();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_model::{
-    Deadlines, Event, ImageRef, InitMode, JobRecord, JobSpec, KernelSpec, Label, MachineId, NetworkPolicy,
-    Offer, OnFailure, Outcome, PhaseTimes, PoolName, PoolSpec, Program, PullPolicy, Report, Shape, Usage,
+    Event, ImageRef, JobRecord, JobSpec, Label, MachineId,
+    Offer, Outcome, PhaseTimes, PoolName, PoolSpec, Program, Report, Shape, Usage,
 };
 use fireactions_store::Store;
 use tokio::sync::broadcast;
@@ -37,23 +37,12 @@ pub fn labels(text: &str) -> Vec<Label> {
 
 pub fn pool(name: &str, its_labels: &str) -> PoolSpec {
     PoolSpec {
-        name: PoolName::new(name).unwrap(),
-        min_runners: 0,
         max_runners: 4,
         labels: labels(its_labels).into_iter().collect(),
-        shape: Shape {
-            image: ImageRef::new("debian:12").unwrap(),
-            vcpus: 1,
-            memory_mib: 256,
-            disk_mib: 1024,
-        },
-        pull: PullPolicy::default(),
-        kernel: KernelSpec::default(),
-        init: InitMode::default(),
-        network: NetworkPolicy::default(),
-        deadlines: Deadlines::default(),
-        on_failure: OnFailure::default(),
-        metadata: serde_json::Value::Null,
+        ..PoolSpec::new(
+            PoolName::new(name).unwrap(),
+            Shape { image: ImageRef::new("debian:12").unwrap(), vcpus: 1, memory_mib: 256, disk_mib: 1024 },
+        )
     }
 }
 

@@ -21,20 +21,7 @@ fn shape() -> Shape {
 }
 
 fn pool() -> PoolSpec {
-    PoolSpec {
-        name: PoolName::new("p").unwrap(),
-        min_runners: 0,
-        max_runners: 1,
-        labels: Labels::new(),
-        shape: shape(),
-        pull: PullPolicy::default(),
-        kernel: KernelSpec::default(),
-        init: InitMode::default(),
-        network: NetworkPolicy::default(),
-        deadlines: Deadlines::default(),
-        on_failure: OnFailure::default(),
-        metadata: serde_json::Value::Null,
-    }
+    PoolSpec { ..PoolSpec::new(PoolName::new("p").unwrap(), shape()) }
 }
 
 #[tokio::test]

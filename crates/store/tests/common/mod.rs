@@ -2,8 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use fireactions_model::{
-    Deadlines, ImageRef, InitMode, JobId, JobSpec, KernelSpec, Labels, MachineId, NetworkPolicy, OnFailure,
-    PoolName, PoolSpec, Program, PullPolicy, Shape,
+    ImageRef, JobId, JobSpec, MachineId,
+    PoolName, PoolSpec, Program, Shape,
 };
 use fireactions_store::{NewMachineRow, Staging, Store};
 
@@ -24,20 +24,7 @@ pub fn shape() -> Shape {
 }
 
 pub fn pool_spec() -> PoolSpec {
-    PoolSpec {
-        name: pool("default"),
-        min_runners: 0,
-        max_runners: 1,
-        labels: Labels::new(),
-        shape: shape(),
-        pull: PullPolicy::default(),
-        kernel: KernelSpec::default(),
-        init: InitMode::default(),
-        network: NetworkPolicy::default(),
-        deadlines: Deadlines::default(),
-        on_failure: OnFailure::default(),
-        metadata: serde_json::Value::Null,
-    }
+    PoolSpec::new(pool("default"), shape())
 }
 
 pub fn new_machine(n: u64, max_slots: u32) -> NewMachineRow {

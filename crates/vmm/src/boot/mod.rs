@@ -173,7 +173,7 @@ fn make_initrd(dir: &Path, modules: Option<&Path>, agent: &Path) -> Result<PathB
 }
 
 /// 64 bits of SHA-256, as hexadecimal: enough for names that only have to differ from version to version.
-fn short_hash(parts: &[&[u8]]) -> String {
+pub(crate) fn short_hash(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);

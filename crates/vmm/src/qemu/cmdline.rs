@@ -210,12 +210,15 @@ mod tests {
             vcpus: 2,
             memory_mib: 512,
             drives: vec![drive("root", true), drive("scratch", false)],
-            nics: vec![Nic { tap: "tap0".to_owned(), mac: [2, 0, 0, 0, 0, 10] }],
+            nics: vec![Nic { tap: "tap0".to_owned(), mac: [2, 0, 0, 0, 0, 10], bandwidth_mbit: None }],
             run_dir: "/run".into(),
             uid: 1000,
             gid: 1000,
             console_max: 4096,
             init: InitMode::Agent,
+            start: crate::Start::Boot,
+            hardware: fireactions_model::Hardware::default(),
+            metadata: None,
         }
     }
 

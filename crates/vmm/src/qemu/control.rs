@@ -144,6 +144,10 @@ fn paused(status: &str) -> Option<String> {
 
 #[async_trait]
 impl Control for QemuControl {
+    fn id(&self) -> MachineId {
+        self.id.clone()
+    }
+
     async fn quit(&self) {
         if let Some(qmp) = self.qmp()
             && let Err(error) = qmp.execute("quit", Value::Null).await

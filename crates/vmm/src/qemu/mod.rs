@@ -31,7 +31,7 @@ use crate::cgroup::{Cgroups, Limits};
 use crate::console::{BoundedFile, printable};
 use crate::process::Process;
 use crate::scan::Scanner;
-use crate::{AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Vm, VmSpec, Vmm, VmmError, tsc};
+use crate::{AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Vm, VmSpec, Vmm, VmmError, cpu, tsc};
 use control::QemuControl;
 use qmp::Qmp;
 use spawn::{Files, Log, User};
@@ -43,6 +43,8 @@ pub struct QemuConfig {
     pub binary: PathBuf,
     /// From [`crate::accel::choose`].
     pub accel: Choice,
+    /// What it calls its version; a template of one version is of no use to another.
+    pub version: String,
     /// Name of the cgroup that holds one cgroup per machine; `None`: no cgroups. The default is `fireactions`.
     pub cgroup_parent: Option<String>,
 }
@@ -53,6 +55,7 @@ impl QemuConfig {
         Self {
             binary: PathBuf::from("qemu-system-x86_64"),
             accel,
+            version: "unknown".to_owned(),
             cgroup_parent: Some("fireactions".to_owned()),
         }
     }
@@ -251,6 +254,10 @@ impl Vmm for Qemu {
     fn capabilities(&self) -> Capabilities {
         let [memory_limit, cpu_limit, pids_limit] = self.cgroups.usable();
         Capabilities { memory_limit, cpu_limit, pids_limit, ..Capabilities::default() }
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("qemu {} {:?} {}", self.config.version, self.config.accel.accel, cpu::model())
     }
 
     async fn spawn(&self, spec: &VmSpec) -> Result<Vm, VmmError> {

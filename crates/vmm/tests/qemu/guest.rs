@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal};
 
-use fireactions_model::{InitMode, MachineId};
+use fireactions_model::{Hardware, InitMode, MachineId};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
-use fireactions_vmm::{Drive, Vm, VmSpec, Vmm};
+use fireactions_vmm::{Drive, Start, Vm, VmSpec, Vmm};
 
 /// Name of the test's cgroups, apart from a server's.
 pub(crate) const CGROUP: &str = "fireactions-test";
@@ -87,6 +87,9 @@ impl Guest {
             gid: UID,
             console_max: 16 << 10,
             init: InitMode::Agent,
+            start: Start::Boot,
+            hardware: Hardware::default(),
+            metadata: None,
         };
         Self { dir, spec }
     }

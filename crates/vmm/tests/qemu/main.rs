@@ -160,7 +160,11 @@ async fn disks_port_and_network_card_are_what_was_asked_for() {
             let (qemu, mut guest) = (qemu(), Guest::new("devices").await);
             let root = guest.drive("root", 1 << 20, true);
             let scratch = guest.drive("scratch", 3 << 20, false);
-            guest.spec.nics.push(Nic { tap: "fatest0".to_owned(), mac: [2, 0xfa, 0, 0, 1, 7] });
+            guest.spec.nics.push(Nic {
+                tap: "fatest0".to_owned(),
+                mac: [2, 0xfa, 0, 0, 1, 7],
+                bandwidth_mbit: None,
+            });
             let vm = qemu.spawn(&guest.spec).await.unwrap();
             let console = console_says(&vm, "DEVICES DONE").await;
             assert!(console.contains("DISK vda 2048 1"), "{console}");
@@ -172,7 +176,7 @@ async fn disks_port_and_network_card_are_what_was_asked_for() {
             let link = std::process::Command::new("ip").args(["link", "show", "fatest0"]).output().unwrap();
             assert!(String::from_utf8_lossy(&link.stdout).contains("LOWER_UP"), "the tap has its other end");
             vm.kill().await.unwrap();
-            let absent = Nic { tap: "fatest1".to_owned(), mac: [2, 0, 0, 0, 0, 1] };
+            let absent = Nic { tap: "fatest1".to_owned(), mac: [2, 0, 0, 0, 0, 1], bandwidth_mbit: None };
             guest.spec.nics = vec![absent];
             let error = qemu.spawn(&guest.spec).await.unwrap_err();
             assert!(error.to_string().starts_with("cannot attach to tap fatest1"), "{error}");

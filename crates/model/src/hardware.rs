@@ -1,0 +1,73 @@
+//! How a pool's machines start, and what the VMM gives them besides processors, memory and disks.
+
+use serde::{Deserialize, Serialize};
+
+/// How a machine comes to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum StartMode {
+    /// Its kernel boots.
+    Boot,
+    /// It is a clone of a template that was frozen after its boot, where the VMM and the pool allow that; else it boots.
+    #[default]
+    Snapshot,
+}
+
+impl StartMode {
+    /// The name used in JSON, tables and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// What the host backs guest memory with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HugePages {
+    /// Pages of 4 KiB.
+    #[default]
+    None,
+    /// Pages of 2 MiB where the host's kernel has some at hand.
+    Transparent,
+    /// Pages of 2 MiB from the host's reserved pool (hugetlbfs). Such a machine cannot be a clone.
+    Hugetlbfs,
+}
+
+/// Version of the metadata service's protocol (Firecracker's MMDS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum MmdsVersion {
+    /// Any request is answered. Only for images whose cloud-init knows no tokens.
+    V1,
+    /// Requests need a session token.
+    #[default]
+    V2,
+}
+
+/// Most that a machine may ask of its scratch disk, reads and writes together. Absent: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiskLimits {
+    /// MiB a second.
+    pub mib_per_second: Option<u32>,
+    /// Operations a second.
+    pub iops: Option<u32>,
+}
+
+/// What a machine is given besides its shape.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hardware {
+    /// The guest has a serial console, which costs it time at boot. QEMU's machines always have one.
+    pub console: bool,
+    /// Backing of guest memory.
+    pub huge_pages: HugePages,
+    /// Limits of the scratch disk.
+    pub disk_limits: DiskLimits,
+    /// Protocol of the metadata service, where the VMM has one.
+    pub mmds: MmdsVersion,
+    /// A CPU template by Firecracker's name for it (`T2S`, …); the host's CPU as it is when absent.
+    pub cpu_template: Option<String>,
+}
