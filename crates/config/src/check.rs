@@ -1,12 +1,14 @@
 //! What must fit together, beyond each value on its own.
 
+mod driver;
+
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::problem::Problem;
 use crate::schema::Duration;
 use crate::tree::{Node, Value};
-use crate::{Config, Driver, Host, LogLevel, OnFailureSetting, PoolConfig};
+use crate::{Config, Host, LogLevel, OnFailureSetting, PoolConfig};
 
 /// A machine that is held for less is gone before anybody is there.
 const SHORTEST_HOLD: Duration = Duration::secs(1);
@@ -27,6 +29,7 @@ pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &
     let mut check = Check { root, pruned, found: Found::default() };
     check.api(config);
     check.driver(config);
+    check.cgroup_parent(config);
     check.network(config);
     check.registries(config);
     check.github(config);
@@ -203,16 +206,8 @@ impl Check<'_> {
         true
     }
 
-    fn driver(&mut self, config: &Config) {
+    fn cgroup_parent(&mut self, config: &Config) {
         let vmm = At::root().key("vmm");
-        if config.vmm.driver == Driver::Firecracker {
-            self.error(
-                &vmm.key("driver"),
-                &[],
-                "the Firecracker driver is not available yet",
-                "use 'driver: qemu' until it is",
-            );
-        }
         let parent = &config.vmm.cgroup_parent;
         let fine = !parent.is_empty()
             && parent.len() <= 200
@@ -406,6 +401,8 @@ impl Check<'_> {
             }
         }
         self.machine_fits(config, at, pool, host);
+        self.pool_driver(config, at, pool);
+        self.pool_start(at, pool);
         self.pool_network(at, pool);
         self.deadlines(at, pool);
         self.on_failure(at, pool);

@@ -171,6 +171,7 @@ fn limits(schema: &Json) -> Option<String> {
 fn yaml(value: &Json) -> String {
     match value {
         Json::String(text) if text.is_empty() || text.starts_with('0') => format!("\"{text}\""),
+        Json::String(text) if text.starts_with('#') || text.contains('\n') => value.to_string(),
         Json::String(text) => text.clone(),
         Json::Array(items) => format!("[{}]", items.iter().map(yaml).collect::<Vec<_>>().join(", ")),
         Json::Object(keys) => {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fireactions_config::{Host, LogLevel, load, load_for, parse};
-use fireactions_model::{InitMode, PullPolicy};
+use fireactions_model::{DiskLimits, Hardware, HugePages, InitMode, MmdsVersion, PullPolicy, StartMode};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -125,9 +125,69 @@ fn file_of_the_original_is_readable() {
         pools[0].metadata,
         serde_json::json!({ "example1": "value1", "nested": { "a": [1, null, true], "2": "x" } })
     );
+    assert_eq!(loaded.config.firecracker_binary().as_path(), Path::new("firecracker"));
     assert_eq!(loaded.config.log_level, LogLevel::Error);
     assert_eq!(loaded.warnings.len(), 1);
     assert!(loaded.warnings[0].message.contains("GitHub forge is not available yet"));
+}
+
+#[test]
+fn hardware_of_a_pool_is_what_the_file_says() {
+    let text = "
+vmm: {driver: firecracker, firecracker_binary: /opt/firecracker}
+kernel: {image: /k}
+pools:
+- name: a
+  max_runners: 1
+  start: boot
+  disk_limits: {mib_per_second: 100, iops: 2000}
+  runner: {image: i, labels: [x]}
+  firecracker:
+    console: true
+    mmds_version: V1
+    cpu_template: T2CL
+    user_data: |
+      #cloud-config
+    machine_config: {huge_pages: hugetlbfs}
+- name: b
+  max_runners: 1
+  runner: {image: i, labels: [x]}
+";
+    let loaded = parse(Path::new("c"), text.as_bytes(), &Host::unknown());
+    let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config.firecracker_binary().as_path(), Path::new("/opt/firecracker"));
+    let pools = loaded.config.pools();
+    let hardware = Hardware {
+        console: true,
+        huge_pages: HugePages::Hugetlbfs,
+        disk_limits: DiskLimits { mib_per_second: Some(100), iops: Some(2000) },
+        mmds: MmdsVersion::V1,
+        cpu_template: Some("T2CL".to_owned()),
+    };
+    assert_eq!((&pools[0].hardware, pools[0].start), (&hardware, StartMode::Boot));
+    assert_eq!(pools[0].user_data.as_deref(), Some("#cloud-config\n"));
+    assert_eq!((&pools[1].hardware, pools[1].start), (&Hardware::default(), StartMode::Snapshot));
+    assert_eq!(pools[1].user_data, None);
+}
+
+#[test]
+fn the_firecracker_binary_of_existing_files_counts_when_the_server_names_none() {
+    let binary = |vmm: &str, pools: &[&str]| {
+        let pool = |(index, binary): (usize, &&str)| {
+            format!("- {{name: p{index}, max_runners: 1, runner: {{image: i}}, firecracker: {{{binary}}}}}\n")
+        };
+        let pools: String = pools.iter().enumerate().map(pool).collect();
+        let text = format!("vmm: {{driver: firecracker{vmm}}}\nkernel: {{image: /k}}\npools:\n{pools}");
+        let loaded = parse(Path::new("c"), text.as_bytes(), &Host::unknown());
+        loaded.unwrap_or_else(|errors| panic!("{errors}")).config.firecracker_binary().as_path().to_owned()
+    };
+    assert_eq!(binary("", &[""]), Path::new("firecracker"));
+    assert_eq!(binary("", &["", "binary_path: /a/firecracker"]), Path::new("/a/firecracker"));
+    assert_eq!(
+        binary(", firecracker_binary: /b/firecracker", &["binary_path: /a/firecracker", "binary_path: /c"]),
+        Path::new("/b/firecracker")
+    );
 }
 
 #[test]

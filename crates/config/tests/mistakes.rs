@@ -34,6 +34,10 @@ fn in_pool(text: &str) -> String {
     told(&format!("{POOL}{text}"))
 }
 
+fn in_firecracker(text: &str) -> String {
+    told(&format!("vmm: {{driver: firecracker}}\n{POOL}{text}"))
+}
+
 macro_rules! mistakes {
     ($($name:ident: $told:expr;)*) => {
         $(#[test]
@@ -112,7 +116,21 @@ mistakes! {
     allow_with_host_bits: in_pool("    network: {allow: [10.1.2.3/8]}\n");
     allow_metadata_service: in_pool("    network: {allow: [169.254.0.0/16]}\n");
     registry_with_scheme: with_pool("images: {insecure_registries: [\"https://r:5000/x\"]}\n");
-    firecracker_driver: with_pool("vmm: {driver: firecracker}\n");
+    firecracker_emulated: with_pool("vmm: {driver: firecracker, accel: tcg}\n");
+    firecracker_without_jailer: with_pool("vmm: {driver: firecracker, jailer: false}\n");
+    firecracker_by_another_name: with_pool("vmm: {driver: firecracker, firecracker_binary: /opt/fc-1.15}\n");
+    firecracker_with_too_many_vcpus: in_firecracker("    firecracker: {machine_config: {vcpu_count: 48}}\nhost: {vcpus: 64}\n");
+    firecracker_binaries_of_pools: in_firecracker("    firecracker: {binary_path: firecracker}\n  - name: b\n    max_runners: 1\n    runner: {image: i, labels: [x]}\n    firecracker: {binary_path: /opt/firecracker}\n");
+    firecracker_binary_of_pool_unused: told(&format!("vmm: {{driver: firecracker, firecracker_binary: /opt/firecracker}}\n{POOL}    firecracker: {{binary_path: firecracker}}\n"));
+    firecracker_with_too_much_metadata: in_firecracker(&format!("    firecracker:\n      metadata: {{team: platform}}\n      user_data: |\n        #cloud-config\n        # {}\n", "x".repeat(17_500)));
+    firecracker_settings_under_qemu: told(&format!("vmm: {{jailer: true, firecracker_binary: firecracker}}\n{POOL}    firecracker:\n      user_data: hello\n      mmds_version: V1\n      cpu_template: T2S\n      machine_config: {{huge_pages: transparent}}\n"));
+    cpu_template_unknown: in_firecracker("    firecracker: {cpu_template: T3}\n");
+    mmds_version_unknown: in_firecracker("    firecracker: {mmds_version: v2}\n");
+    huge_pages_unknown: in_firecracker("    firecracker: {machine_config: {huge_pages: 2M}}\n");
+    start_unknown: in_pool("    start: clone\n");
+    start_of_huge_pages: in_firecracker("    firecracker:\n      machine_config:\n        huge_pages: hugetlbfs\n");
+    start_of_the_images_init: in_pool("    init: image\n    start: snapshot\n");
+    disk_limits_of_nothing: in_pool("    disk_limits: {mib_per_second: 0, iops: 0}\n");
     kernel_args_of_the_server: in_pool("    firecracker: {kernel_args: quiet fireactions.init=image}\n");
     overcommit_out_of_range: with_pool("host: {cpu_overcommit: 0}\n");
     no_labels: told("kernel: {image: /k}\npools:\n  - name: a\n    max_runners: 1\n    runner: {image: i}\n");

@@ -10,6 +10,9 @@ pub struct Version {
     pub version: String,
     /// VMM driver, e.g. `qemu`.
     pub vmm: String,
+    /// Version of the VMM, in its own words; empty from a server that does not say it.
+    #[serde(default)]
+    pub vmm_version: String,
     /// Accelerator in use (`kvm`, `tcg`) and why it was taken.
     pub accel: String,
     /// Process id of the server.

@@ -354,7 +354,13 @@ impl Engine for Fake {
     }
 
     fn version(&self) -> Version {
-        Version { version: "1.2.3".into(), vmm: "qemu".into(), accel: "tcg".into(), pid: 1 }
+        Version {
+            version: "1.2.3".into(),
+            vmm: "qemu".into(),
+            vmm_version: "7.2".into(),
+            accel: "tcg".into(),
+            pid: 1,
+        }
     }
 }
 

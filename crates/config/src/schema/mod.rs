@@ -1,6 +1,7 @@
 //! The configuration file as types. The doc comment of a field is its reference documentation: the page
 //! `docs/reference/config.md` is generated from here.
 
+mod firecracker;
 mod github;
 mod host;
 mod images;
@@ -9,9 +10,11 @@ mod network;
 mod on_failure;
 mod pool;
 mod server;
+mod start;
 mod values;
 mod vmm;
 
+pub use firecracker::{CpuTemplate, FirecrackerConfig, HugePagesSetting, MachineConfig, MmdsSetting};
 pub use github::GithubConfig;
 pub use host::HostConfig;
 pub use images::{ImageLimits, ImagesConfig};
@@ -19,10 +22,10 @@ pub use local::{LocalConfig, ShutdownConfig, ShutdownMode};
 pub use network::NetworkConfig;
 pub use on_failure::{HoldConfig, OnFailureSetting};
 pub use pool::{
-    DeadlinesConfig, FirecrackerConfig, HostPort, InitSetting, MachineConfig, PoolConfig, PoolNetworkConfig,
-    PullSetting, RunnerConfig,
+    DeadlinesConfig, HostPort, InitSetting, PoolConfig, PoolNetworkConfig, PullSetting, RunnerConfig,
 };
 pub use server::{Config, LogFormat, LogLevel, MetricsConfig};
+pub use start::{DiskLimitsConfig, StartSetting};
 pub(crate) use values::RefusedSecret;
 pub use values::{AbsolutePath, CommandName, Duration, GroupName, ListenAddress, Mode, SecretFile};
 pub use vmm::{Accel, Driver, KernelConfig, VmmConfig};

@@ -1,6 +1,5 @@
 //! One pool.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fireactions_model as model;
@@ -9,7 +8,7 @@ use model::{ImageRef, Label, PoolName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AbsolutePath, CommandName, Duration, OnFailureSetting};
+use super::{DiskLimitsConfig, Duration, FirecrackerConfig, OnFailureSetting, StartSetting};
 
 /// One pool of machines that are all made the same way.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -30,13 +29,20 @@ pub struct PoolConfig {
     pub replicas: Option<u32>,
     /// What the machines are for, and their root image.
     pub runner: RunnerConfig,
-    /// What the machines are made of. The name is that of existing files; it holds for every `vmm.driver`.
+    /// What the machines are made of. The name is that of existing files; it holds for every `vmm.driver`, but for the
+    /// keys that say otherwise.
     #[serde(default)]
     pub firecracker: FirecrackerConfig,
     /// Size of a machine's writable disk, in MiB. It is sparse: only what is written takes space on the host.
     #[serde(default = "default_disk")]
     #[schemars(range(min = 16, max = 16_777_216))]
     pub disk_size_mib: u32,
+    /// Most that a machine may ask of its writable disk, reads and writes together.
+    #[serde(default)]
+    pub disk_limits: DiskLimitsConfig,
+    /// How machines come to run.
+    #[serde(default)]
+    pub start: StartSetting,
     /// Who is PID 1 in the guest.
     #[serde(default)]
     pub init: InitSetting,
@@ -94,45 +100,6 @@ pub enum PullSetting {
     IfNotPresent,
     /// Never; an absent image is an error.
     Never,
-}
-
-/// What the machines are made of.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct FirecrackerConfig {
-    /// Firecracker's own binary. Kept, not used by the QEMU driver.
-    #[schemars(example = &"firecracker")]
-    pub binary_path: Option<CommandName>,
-    /// Guest kernel (`vmlinux` or `bzImage`); `kernel.image` when absent.
-    #[schemars(example = "/var/lib/fireactions/vmlinux")]
-    pub kernel_image_path: Option<AbsolutePath>,
-    /// Module directory that belongs to `kernel_image_path`.
-    pub kernel_modules_path: Option<AbsolutePath>,
-    /// Appended to the kernel command line.
-    pub kernel_args: String,
-    /// Size of a machine.
-    pub machine_config: MachineConfig,
-    /// Free-form data handed to the guest.
-    #[schemars(example = BTreeMap::from([("team", "platform")]))]
-    pub metadata: BTreeMap<String, serde_json::Value>,
-}
-
-/// Size of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MachineConfig {
-    /// Guest memory in MiB.
-    #[schemars(range(min = 64, max = 16_777_216))]
-    pub mem_size_mib: u32,
-    /// Virtual CPUs.
-    #[schemars(range(min = 1, max = 64))]
-    pub vcpu_count: u8,
-}
-
-impl Default for MachineConfig {
-    fn default() -> Self {
-        Self { mem_size_mib: 1024, vcpu_count: 1 }
-    }
 }
 
 /// Who is PID 1 in the guest.
@@ -285,10 +252,10 @@ impl PoolConfig {
             },
             deadlines: self.deadlines.spec(),
             on_failure: self.on_failure.spec(),
-            start: model::StartMode::default(),
-            hardware: model::Hardware::default(),
-            metadata: serde_json::Value::Object(self.firecracker.metadata.clone().into_iter().collect()),
-            user_data: None,
+            start: self.start.spec(),
+            hardware: self.firecracker.hardware(self.disk_limits),
+            metadata: self.firecracker.metadata(),
+            user_data: self.firecracker.user_data.clone(),
         }
     }
 }

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbsolutePath, GithubConfig, GroupName, HostConfig, ImagesConfig, KernelConfig, ListenAddress,
-    LocalConfig, Mode, NetworkConfig, PoolConfig, RefusedSecret, SecretFile, ShutdownConfig, VmmConfig,
+    AbsolutePath, CommandName, GithubConfig, GroupName, HostConfig, ImagesConfig, KernelConfig,
+    ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig, RefusedSecret, SecretFile, ShutdownConfig,
+    VmmConfig,
 };
 
 /// Everything the server is told by its configuration file. Every key may be left out.
@@ -118,6 +119,14 @@ impl Config {
             spec
         };
         self.pools.iter().map(complete).collect()
+    }
+
+    /// Firecracker's binary: the server's own setting, else what a pool says as existing files do (a file in which
+    /// pools disagree is refused), else `firecracker`.
+    pub fn firecracker_binary(&self) -> CommandName {
+        let of_pools = || self.pools.iter().find_map(|pool| pool.firecracker.binary_path.as_ref());
+        let given = self.vmm.firecracker_binary.as_ref().or_else(of_pools);
+        given.cloned().unwrap_or_else(|| CommandName::fixed("firecracker"))
     }
 
     /// The level that counts: `debug: true` lowers `log_level` to debug.

@@ -13,7 +13,17 @@ pub struct VmmConfig {
     pub driver: Driver,
     /// QEMU's x86_64 system emulator: an absolute path, or a name in `PATH`.
     pub qemu_binary: CommandName,
-    /// Whether the CPU's virtualization is used. `auto` tries whether `/dev/kvm` really runs a guest and
+    /// Firecracker: an absolute path, or a name in `PATH`. When absent, the `firecracker.binary_path` that the pools
+    /// agree on, else `firecracker`.
+    #[schemars(example = "/usr/local/bin/firecracker")]
+    pub firecracker_binary: Option<CommandName>,
+    /// Firecracker's jailer, of the same version: an absolute path, or a name in `PATH`.
+    pub jailer_binary: CommandName,
+    /// Whether Firecracker runs in the jailer: in a directory of its own as its root, with its own process numbers and
+    /// device files. Only a server that is root can; another one runs without. It takes the statically linked
+    /// (musl) Firecracker of the project's releases.
+    pub jailer: bool,
+    /// Whether the CPU's virtualization is used. Firecracker always uses it. `auto` tries whether `/dev/kvm` really runs a guest and
     /// remembers the answer.
     pub accel: Accel,
     /// First user and group id of the machines' processes. Each machine runs under `uid_base` plus its slot
@@ -32,6 +42,9 @@ impl Default for VmmConfig {
         Self {
             driver: Driver::Qemu,
             qemu_binary: CommandName::fixed("qemu-system-x86_64"),
+            firecracker_binary: None,
+            jailer_binary: CommandName::fixed("jailer"),
+            jailer: true,
             accel: Accel::Auto,
             // Above the range that systemd gives to containers (524288 to 1879048191).
             uid_base: 1_900_000_000,
@@ -45,9 +58,9 @@ impl Default for VmmConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
-    /// QEMU's `microvm` machine.
+    /// QEMU's `microvm` machine, which runs anywhere, without KVM too.
     Qemu,
-    /// Firecracker. Not available yet; it is an error to choose it.
+    /// Firecracker, for hosts with KVM. See docs/firecracker.md.
     Firecracker,
 }
 

@@ -41,7 +41,8 @@ pub(crate) async fn run(connection: &Connection, args: &Args) -> Ended {
 fn render(versions: &Versions) -> String {
     let server = match (&versions.server, &versions.unreachable) {
         (Some(server), _) => {
-            format!("{} (process {}; {}; {})", server.version, server.pid, server.vmm, server.accel)
+            let vmm = format!("{} {}", server.vmm, server.vmm_version);
+            format!("{} (process {}; {}; {})", server.version, server.pid, vmm.trim_end(), server.accel)
         }
         (None, why) => why.clone().unwrap_or_default(),
     };

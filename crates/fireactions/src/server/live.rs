@@ -17,7 +17,6 @@ use fireactions_model::{Event, Forge, Machines, ShutdownMode};
 use fireactions_net::Network;
 use fireactions_pool::{Budget, Controller};
 use fireactions_store::Store;
-use fireactions_vmm::Vmm;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -107,13 +106,12 @@ impl Live {
 
         let (events, _) = broadcast::channel::<Event>(EVENTS);
         let forge = LocalForge::new(store.clone(), events.clone(), build::forge_settings(config)).await?;
-        let vmm = prepared.vmm();
-        let vmm_name = vmm.name().to_owned();
+        let driver = &prepared.driver;
         let machines = Machinery::new(Parts {
             store: store.clone(),
             images: images.clone(),
             network: network.clone(),
-            vmm: Arc::new(vmm),
+            vmm: Arc::clone(&driver.vmm),
             forge: Arc::new(forge.clone()),
             events: events.clone(),
             settings: Arc::clone(&prepared.settings),
@@ -152,8 +150,9 @@ impl Live {
             uploads: places.uploads.clone(),
             version: Version {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                vmm: vmm_name,
-                accel: prepared.accel.why.clone(),
+                vmm: driver.vmm.name().to_owned(),
+                vmm_version: driver.version.clone(),
+                accel: driver.accel.clone(),
                 pid: std::process::id(),
             },
             stopping: stopping.clone(),

@@ -2,6 +2,7 @@
 
 mod activation;
 mod build;
+mod driver;
 mod engine;
 mod handover;
 mod housekeeping;

@@ -2,39 +2,26 @@
 //! So a new server does this while the old one still serves, and a restarted one beside the opening of its state.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use fireactions_api::{Auth, Token, listen};
-use fireactions_config::{Accel as AccelSetting, Config, Driver};
+use fireactions_config::Config;
 use fireactions_machine::Settings;
 use fireactions_model::PoolSpec;
-use fireactions_vmm::accel::{self, Accel, Choice};
-use fireactions_vmm::boot;
-use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use tokio::task::JoinHandle;
 
 use super::build::Places;
-
-const QEMU_VERSION_DEADLINE: Duration = Duration::from_secs(10);
+use super::driver::{self, Chosen};
 
 /// All that was found and made.
 pub(super) struct Prepared {
     pub(super) settings: Arc<Settings>,
-    /// The accelerator that this host can really use.
-    pub(super) accel: Choice,
+    /// What runs the machines.
+    pub(super) driver: Chosen,
     /// Who may come by the API's TCP address.
     pub(super) tcp: Option<Auth>,
-    qemu: QemuConfig,
-}
-
-impl Prepared {
-    /// A driver of its own for each start of the parts.
-    pub(super) fn vmm(&self) -> Qemu {
-        Qemu::new(self.qemu.clone())
-    }
 }
 
 /// The preparation, under way or done.
@@ -84,14 +71,8 @@ async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
         Some(address) => Some(listen::authority(address.0, token(config)?)?),
         None => None,
     };
-    let binary = config.vmm.qemu_binary.as_path().to_path_buf();
-    let ((), accel) = tokio::try_join!(must_run(&binary), accelerator(config, &settings, &binary))?;
-    let qemu = QemuConfig {
-        binary,
-        cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
-        ..QemuConfig::new(accel.clone())
-    };
-    Ok(Prepared { settings: Arc::new(settings), accel, tcp, qemu })
+    let driver = driver::choose(config, &settings).await?;
+    Ok(Prepared { settings: Arc::new(settings), driver, tcp })
 }
 
 fn token(config: &Config) -> anyhow::Result<Option<Token>> {
@@ -137,55 +118,4 @@ fn settings(config: &Config, places: &Places) -> anyhow::Result<Settings> {
         console_max: u64::from(config.vmm.console_max_kib) * 1024,
         artifact_max: 4 << 30,
     })
-}
-
-/// Makes the boot files and finds the accelerator that this host can really use with them.
-async fn accelerator(config: &Config, settings: &Settings, binary: &Path) -> anyhow::Result<Choice> {
-    if config.vmm.driver == Driver::Firecracker {
-        bail!("vmm.driver 'firecracker' is not there yet; use 'qemu'");
-    }
-    let want = match config.vmm.accel {
-        AccelSetting::Auto => Accel::Auto,
-        AccelSetting::Kvm => Accel::Kvm,
-        AccelSetting::Tcg => Accel::Tcg,
-    };
-    let (kernel, modules) = match settings
-        .pools
-        .values()
-        .find_map(|pool| pool.kernel.image.as_deref().map(|k| (k, pool.kernel.modules.as_deref())))
-    {
-        _ if !settings.kernel.as_os_str().is_empty() => {
-            (settings.kernel.as_path(), settings.modules.as_deref())
-        }
-        Some(pool) => pool,
-        None => {
-            return Err(anyhow!("no pool is configured, so there is nothing to run; add one under `pools:`"));
-        }
-    };
-    let boot = boot::prepare(&settings.boot_dir, kernel, modules, &settings.agent)
-        .await
-        .context("the guest's boot files could not be made")?;
-    if want == Accel::Kvm {
-        std::fs::File::options().read(true).write(true).open("/dev/kvm").context(
-            "vmm.accel is 'kvm' and /dev/kvm cannot be opened; load the kvm module, or use 'auto' or 'tcg'",
-        )?;
-    }
-    Ok(accel::choose(want, binary, &boot, &settings.boot_dir).await)
-}
-
-/// A server without its VMM would take jobs and lose them: that is said at the start.
-async fn must_run(qemu: &Path) -> anyhow::Result<()> {
-    let asked = tokio::process::Command::new(qemu).arg("--version").output();
-    let output = tokio::time::timeout(QEMU_VERSION_DEADLINE, asked)
-        .await
-        .map_err(|_| anyhow!("'{} --version' gave no answer in {QEMU_VERSION_DEADLINE:?}", qemu.display()))?
-        .with_context(|| {
-            let qemu = qemu.display();
-            format!("'{qemu}' cannot be run; install it (Debian: qemu-system-x86) or set vmm.qemu_binary")
-        })?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("'{} --version' failed: {}", qemu.display(), said.trim());
-    }
-    Ok(())
 }

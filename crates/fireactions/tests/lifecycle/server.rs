@@ -17,8 +17,8 @@ use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_image::Images;
 use fireactions_machine::{Machinery, Parts, Settings};
 use fireactions_model::{
-    Deadlines, Drained, Event, Forge, ImageRef, KernelSpec, Label, OnFailure,
-    PoolName, PoolOverride, PoolSpec, Shape, ShutdownMode,
+    Deadlines, Drained, Event, Forge, ImageRef, KernelSpec, Label, OnFailure, PoolName, PoolOverride,
+    PoolSpec, Shape, ShutdownMode,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_pool::{Budget, Controller, Overrides, PoolHandle, Timing};

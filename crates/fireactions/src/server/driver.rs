@@ -1,0 +1,157 @@
+//! The VMM that the configuration chooses: found, asked for its version, and tried as far as that goes.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use fireactions_config::{Accel as AccelSetting, Config, Driver};
+use fireactions_machine::Settings;
+use fireactions_vmm::Vmm;
+use fireactions_vmm::accel::{self, Accel};
+use fireactions_vmm::boot::{self, BootFiles};
+use fireactions_vmm::qemu::{Qemu, QemuConfig};
+
+const VERSION_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A driver that works, as far as it can be known before a machine.
+pub(super) struct Chosen {
+    /// For all parts that are started with it.
+    pub(super) vmm: Arc<dyn Vmm>,
+    /// The VMM's version, in its own words.
+    pub(super) version: String,
+    /// The accelerator that this host can really use, and why.
+    pub(super) accel: String,
+}
+
+/// Finds what the configuration chooses, and makes the boot files of its default kernel.
+pub(super) async fn choose(config: &Config, settings: &Settings) -> anyhow::Result<Chosen> {
+    match config.vmm.driver {
+        Driver::Qemu => qemu(config, settings).await,
+        Driver::Firecracker => firecracker(config, settings).await,
+    }
+}
+
+async fn qemu(config: &Config, settings: &Settings) -> anyhow::Result<Chosen> {
+    let binary = config.vmm.qemu_binary.as_path().to_path_buf();
+    let want = match config.vmm.accel {
+        AccelSetting::Auto => Accel::Auto,
+        AccelSetting::Kvm => Accel::Kvm,
+        AccelSetting::Tcg => Accel::Tcg,
+    };
+    let (version, accel) = tokio::try_join!(must_run(&binary), async {
+        let boot = boot_files(settings).await?;
+        if want == Accel::Kvm {
+            std::fs::File::options().read(true).write(true).open("/dev/kvm").context(
+                "vmm.accel is 'kvm' and /dev/kvm cannot be opened; load the kvm module, or use 'auto' or 'tcg'",
+            )?;
+        }
+        Ok(accel::choose(want, &binary, &boot, &settings.boot_dir).await)
+    })?;
+    let why = accel.why.clone();
+    let driver = Qemu::new(QemuConfig {
+        binary,
+        cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
+        version: version.clone(),
+        ..QemuConfig::new(accel)
+    });
+    Ok(Chosen { vmm: Arc::new(driver), version, accel: why })
+}
+
+async fn firecracker(config: &Config, settings: &Settings) -> anyhow::Result<Chosen> {
+    let binary = config.firecracker_binary();
+    located(binary.as_path(), "vmm.firecracker_binary")?;
+    if config.vmm.jailer && rustix::process::geteuid().is_root() {
+        located(config.vmm.jailer_binary.as_path(), "vmm.jailer_binary")?;
+    }
+    boot_files(settings).await?;
+    bail!("vmm.driver 'firecracker' is not there yet; use 'qemu'")
+}
+
+/// The kernel and initramfs of the first kernel that a machine may be started with.
+async fn boot_files(settings: &Settings) -> anyhow::Result<BootFiles> {
+    let of_pool = || {
+        settings.pools.values().find_map(|p| Some((p.kernel.image.as_deref()?, p.kernel.modules.as_deref())))
+    };
+    let default = || Some((settings.kernel.as_path(), settings.modules.as_deref()));
+    let (kernel, modules) =
+        default().filter(|(kernel, _)| !kernel.as_os_str().is_empty()).or_else(of_pool).ok_or_else(|| {
+            anyhow!("no pool is configured, so there is nothing to run; add one under `pools:`")
+        })?;
+    boot::prepare(&settings.boot_dir, kernel, modules, &settings.agent)
+        .await
+        .context("the guest's boot files could not be made")
+}
+
+/// A program by its path, or by its name in `PATH`.
+fn located(program: &Path, key: &str) -> anyhow::Result<PathBuf> {
+    const ADVICE: &str = "install Firecracker's release (two static programs, firecracker and jailer; see \
+                          docs/firecracker.md)";
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    let found = if program.is_absolute() {
+        program.is_file().then(|| program.to_path_buf())
+    } else {
+        std::env::split_paths(&places).map(|place| place.join(program)).find(|path| path.is_file())
+    };
+    let found =
+        found.ok_or_else(|| anyhow!("'{}' is not there; {ADVICE}, or set {key}", program.display()))?;
+    std::path::absolute(&found).with_context(|| format!("{} has no absolute path", found.display()))
+}
+
+/// A server without its VMM would take jobs and lose them: that is said at the start. Gives QEMU's version.
+async fn must_run(qemu: &Path) -> anyhow::Result<String> {
+    let asked = tokio::process::Command::new(qemu)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .env("LC_ALL", "C")
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(VERSION_DEADLINE, asked)
+        .await
+        .map_err(|_| anyhow!("'{} --version' gave no answer in {VERSION_DEADLINE:?}", qemu.display()))?
+        .with_context(|| {
+            let qemu = qemu.display();
+            format!("'{qemu}' cannot be run; install it (Debian: qemu-system-x86) or set vmm.qemu_binary")
+        })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("'{} --version' failed: {}", qemu.display(), said.trim());
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    Ok(version_in(&said))
+}
+
+/// `QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)` without its first words. All that follows belongs to it: a
+/// distribution may change a program and keep its number.
+fn version_in(said: &str) -> String {
+    let line = said.lines().next().unwrap_or_default().trim();
+    let version = line.split_once(" version ").map_or(line, |(_, version)| version);
+    version.chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qemus_version_keeps_what_the_distribution_adds() {
+        let said = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright (c) 2003-2022\n";
+        assert_eq!(version_in(said), "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)");
+        assert_eq!(version_in("something else\u{1b}[31m\n"), "something else[31m");
+        assert_eq!(version_in(""), "");
+    }
+
+    #[test]
+    fn programs_are_found_by_path_and_by_name() {
+        assert!(located(Path::new("sh"), "k").unwrap().is_absolute());
+        assert_eq!(located(Path::new("/bin/sh"), "k").unwrap(), Path::new("/bin/sh"));
+        let error =
+            located(Path::new("no-such-firecracker"), "vmm.firecracker_binary").unwrap_err().to_string();
+        assert!(
+            error.starts_with("'no-such-firecracker' is not there; install Firecracker's release"),
+            "{error}"
+        );
+        assert!(error.ends_with("or set vmm.firecracker_binary"), "{error}");
+    }
+}
