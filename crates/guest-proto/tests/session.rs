@@ -234,7 +234,8 @@ async fn a_guest_that_dials_again_and_again() {
     timeout(LONG, async {
         let mut log = Vec::new();
         for turn in 0..3 {
-            let link = Link::open(Endpoint::Listen(path.clone()), "m");
+            let staging = dir.path().join("staging");
+            let link = Link::open(Endpoint::Listen { path: path.clone(), staging }, "m");
             link.configure(identity()).await.unwrap();
             link.run(request("j1")).await.unwrap();
             if turn < 2 {

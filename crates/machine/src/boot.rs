@@ -60,7 +60,7 @@ pub(crate) async fn boot(
         .ok_or_else(|| End::because(FailureKind::Vmm, "there is no VMM process to wait for"))?;
     let endpoint = match vm.agent() {
         AgentEndpoint::Dial(path) => Endpoint::Dial(path),
-        AgentEndpoint::Listen(path) => Endpoint::Listen(path),
+        AgentEndpoint::Listen { path, staging } => Endpoint::Listen { path, staging },
     };
     let link = Link::open_within(endpoint, record.id().to_string(), pool.deadlines.silence);
     made.link = Some(link.clone());

@@ -96,7 +96,12 @@ pub enum AgentEndpoint {
     /// Connect to this Unix socket, which the VMM holds (QEMU's virtio-serial port).
     Dial(PathBuf),
     /// Listen on this Unix socket, which the VMM connects to (Firecracker's vsock).
-    Listen(PathBuf),
+    Listen {
+        /// Where the VMM looks for it, in a directory that is the VMM's own and not to be trusted.
+        path: PathBuf,
+        /// Where it is to be made, in the server's own directory, before it is moved there.
+        staging: PathBuf,
+    },
 }
 
 /// What a driver can do beyond [`Vmm`], on this host. Something absent is never attempted.

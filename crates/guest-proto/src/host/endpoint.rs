@@ -1,8 +1,8 @@
 //! Where a machine's agent is met.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
@@ -16,10 +16,18 @@ const DIAL: Duration = Duration::from_secs(5);
 pub enum Endpoint {
     /// A socket of the VMM's (QEMU's chardev) that is dialled.
     Dial(PathBuf),
-    /// A socket that the VMM dials when its guest does (Firecracker's vsock). It is made here, and replaced if a dead
-    /// server left one. It stays when the link ends (the next link's may be there already) and goes with the run
-    /// directory. Everybody who reaches its directory may connect: the directory is to be the VM's own.
-    Listen(PathBuf),
+    /// A socket that the VMM dials when its guest does (Firecracker's vsock).
+    ///
+    /// The directory of `path` belongs to the VMM, so it is hostile: nothing in it is opened or followed. The socket is
+    /// made at `staging`, a path that only the server can write to, given to the owner of that directory, and moved to
+    /// `path`, in place of whatever is there (a dead server's socket, most often). It stays when the link ends (the
+    /// next link's may be there already) and goes with its directory.
+    Listen {
+        /// Where the VMM looks for it. Its length does not matter.
+        path: PathBuf,
+        /// Where it is made, on the same filesystem; at most 107 bytes.
+        staging: PathBuf,
+    },
 }
 
 /// An endpoint and its listening socket.
@@ -39,15 +47,9 @@ impl Meeting {
             Endpoint::Dial(path) => timeout(DIAL, UnixStream::connect(path))
                 .await
                 .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?,
-            Endpoint::Listen(path) => {
+            Endpoint::Listen { path, staging } => {
                 if self.listener.is_none() {
-                    match std::fs::remove_file(path) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                        _ => {}
-                    }
-                    let listener = UnixListener::bind(path)?;
-                    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-                    self.listener = Some(listener);
+                    self.listener = Some(listen(path, staging)?);
                 }
                 match &self.listener {
                     Some(listener) => Ok(listener.accept().await?.0),
@@ -55,5 +57,49 @@ impl Meeting {
                 }
             }
         }
+    }
+}
+
+/// Makes a socket that only the owner of its directory, and root, can connect to.
+fn listen(path: &Path, staging: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(staging) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(staging)?;
+    std::fs::set_permissions(staging, std::fs::Permissions::from_mode(0o600))?;
+    let vmm = std::fs::symlink_metadata(path.parent().unwrap_or(Path::new("/")))?;
+    let own = std::fs::symlink_metadata(staging)?;
+    if (vmm.uid(), vmm.gid()) != (own.uid(), own.gid()) {
+        lchown(staging, Some(vmm.uid()), Some(vmm.gid()))?;
+    }
+    // Replaces a name without following it.
+    std::fs::rename(staging, path)?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_link_in_the_vmms_directory_is_replaced_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (jail, victim) = (dir.path().join("jail"), dir.path().join("victim"));
+        std::fs::create_dir(&jail).unwrap();
+        std::fs::write(&victim, "untouched").unwrap();
+        // As root the directory can be another's, as a VMM's is.
+        let uid = std::fs::metadata(&jail).unwrap().uid();
+        let owner = if uid == 0 { 64_321 } else { uid };
+        std::os::unix::fs::chown(&jail, Some(owner), None).unwrap();
+        let path = jail.join("v.sock_1024");
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        let listener = listen(&path, &dir.path().join("agent.sock")).unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
+        let socket = std::fs::symlink_metadata(&path).unwrap();
+        assert_eq!((socket.uid(), socket.mode() & 0o777), (owner, 0o600));
+        let (_client, accepted) = tokio::join!(UnixStream::connect(&path), listener.accept());
+        accepted.unwrap();
+        assert!(!dir.path().join("agent.sock").exists());
     }
 }

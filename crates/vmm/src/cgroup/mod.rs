@@ -1,4 +1,4 @@
-//! One cgroup per machine, with limits of memory, CPU time and threads.
+//! One cgroup per machine, with limits of memory, CPU time, threads and disk.
 //!
 //! Hosts differ: cgroup2 only, v1 only, or both with the controllers in either. For each controller the
 //! hierarchy that has it is found once; a machine's cgroup is then `PARENT/MACHINE` in each of those. The parent
@@ -14,8 +14,10 @@ use fireactions_model::MachineId;
 
 use crate::VmmError;
 
+mod disk;
 mod memory;
 
+pub(crate) use disk::DiskLimit;
 pub(crate) use memory::Oom;
 
 /// Limits of one machine.
@@ -27,6 +29,8 @@ pub(crate) struct Limits {
     pub(crate) millicores: u64,
     /// Threads and processes.
     pub(crate) tasks: u64,
+    /// Of the device that holds the scratch disk.
+    pub(crate) disk: Option<DiskLimit>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,7 @@ pub(crate) struct Cgroups {
     memory: Option<Hierarchy>,
     cpu: Option<Hierarchy>,
     pids: Option<Hierarchy>,
+    io: Option<Hierarchy>,
 }
 
 impl Cgroups {
@@ -58,7 +63,13 @@ impl Cgroups {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let usable =
             |controller: &str| find(&mounts, controller).filter(|at| is_usable(at, controller, parent));
-        Self { parent: parent.to_owned(), memory: usable("memory"), cpu: usable("cpu"), pids: usable("pids") }
+        Self {
+            parent: parent.to_owned(),
+            memory: usable("memory"),
+            cpu: usable("cpu"),
+            pids: usable("pids"),
+            io: usable("io").or_else(|| usable("blkio")),
+        }
     }
 
     /// Controllers that are usable: memory, CPU, pids.
@@ -68,7 +79,7 @@ impl Cgroups {
 
     fn hierarchies(&self) -> Vec<&Hierarchy> {
         let mut found: Vec<&Hierarchy> = Vec::new();
-        for hierarchy in [&self.memory, &self.cpu, &self.pids].into_iter().flatten() {
+        for hierarchy in [&self.memory, &self.cpu, &self.pids, &self.io].into_iter().flatten() {
             if !found.contains(&hierarchy) {
                 found.push(hierarchy);
             }
@@ -78,6 +89,13 @@ impl Cgroups {
 
     /// Makes the machine's cgroups with their limits and puts the process into them.
     pub(crate) fn enter(&self, id: &MachineId, limits: Limits, pid: u32) -> Result<(), VmmError> {
+        self.prepare(id, limits)?.iter().try_for_each(|procs| write(procs, &pid.to_string()))
+    }
+
+    /// Makes the machine's cgroups with their limits. Whoever writes a 0 into all of the returned files is in them, and so
+    /// is all that it starts.
+    pub(crate) fn prepare(&self, id: &MachineId, limits: Limits) -> Result<Vec<PathBuf>, VmmError> {
+        let mut procs = Vec::new();
         for hierarchy in self.hierarchies() {
             let dir = self.make(hierarchy, id)?;
             let write = |file: &str, value: String| write(&dir.join(file), &value);
@@ -103,9 +121,17 @@ impl Cgroups {
             if self.pids.as_ref() == Some(hierarchy) {
                 write("pids.max", limits.tasks.to_string())?;
             }
-            write("cgroup.procs", pid.to_string())?;
+            if self.io.as_ref() == Some(hierarchy)
+                && let Some(disk) = &limits.disk
+            {
+                // Not every kind of storage can be limited here; the VMM limits the guest's disk itself.
+                if let Err(error) = disk.set(hierarchy, &dir) {
+                    tracing::debug!(machine = %id, %error, "the host's disk is not limited by a cgroup");
+                }
+            }
+            procs.push(dir.join("cgroup.procs"));
         }
-        Ok(())
+        Ok(procs)
     }
 
     fn make(&self, hierarchy: &Hierarchy, id: &MachineId) -> Result<PathBuf, VmmError> {
@@ -117,7 +143,9 @@ impl Cgroups {
         loop {
             std::fs::create_dir_all(&parent).map_err(failed)?;
             if let Hierarchy::V2(root) = hierarchy {
-                for (controller, at) in [("memory", &self.memory), ("cpu", &self.cpu), ("pids", &self.pids)] {
+                let controllers =
+                    [("memory", &self.memory), ("cpu", &self.cpu), ("pids", &self.pids), ("io", &self.io)];
+                for (controller, at) in controllers {
                     if at.as_ref() == Some(hierarchy) {
                         // When it fails because the parent has just gone, making the child below fails too.
                         let _ = delegate(root, &parent, controller);

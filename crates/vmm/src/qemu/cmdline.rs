@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use fireactions_model::{InitMode, MachineId};
+use fireactions_model::{DiskLimits, InitMode, MachineId};
 
 use crate::accel::Accel;
 use crate::{Drive, VmSpec};
@@ -168,10 +168,11 @@ pub(crate) fn arguments(spec: &VmSpec, accel: Accel, kernel_line: &str) -> Vec<S
         if !drive.read_only {
             line.push("-add-fd", format!("fd={},set={}", Fd::drive_reader(index), index + 1));
         }
+        let limits = if drive.read_only { String::new() } else { throttling(spec.hardware.disk_limits) };
         line.push(
             "-drive",
             format!(
-                "id={},file=/dev/fdset/{},format=raw,if=none,aio=threads,file.locking=off,{mode}",
+                "id={},file=/dev/fdset/{},format=raw,if=none,aio=threads,file.locking=off,{mode}{limits}",
                 drive.id,
                 index + 1
             ),
@@ -184,6 +185,18 @@ pub(crate) fn arguments(spec: &VmSpec, accel: Accel, kernel_line: &str) -> Vec<S
         line.push("-device", format!("virtio-net-device,netdev=net{index},mac={}", mac.join(":")));
     }
     line.0
+}
+
+/// Limits of a drive, reads and writes together.
+fn throttling(limits: DiskLimits) -> String {
+    let mut text = String::new();
+    if let Some(mib) = limits.mib_per_second {
+        let _ = write!(text, ",throttling.bps-total={}", u64::from(mib) << 20);
+    }
+    if let Some(iops) = limits.iops {
+        let _ = write!(text, ",throttling.iops-total={iops}");
+    }
+    text
 }
 
 struct Line(Vec<String>);
@@ -227,6 +240,16 @@ mod tests {
         let line = arguments(&spec(), Accel::Tcg, "x").join(" ");
         assert!(!line.contains("secret") && !line.contains("tap0") && !line.contains("/k "), "{line}");
         assert!(line.contains("mac=02:00:00:00:00:0a") && line.contains("file=/dev/fdset/2,"), "{line}");
+    }
+
+    #[test]
+    fn the_scratch_disk_alone_is_limited() {
+        let mut spec = spec();
+        spec.hardware.disk_limits = DiskLimits { mib_per_second: Some(3), iops: Some(500) };
+        let line = arguments(&spec, Accel::Tcg, "x");
+        let drives: Vec<&String> = line.iter().filter(|word| word.starts_with("id=")).collect();
+        assert!(!drives[0].contains("throttling"), "{drives:?}");
+        assert!(drives[1].ends_with(",throttling.bps-total=3145728,throttling.iops-total=500"), "{drives:?}");
     }
 
     #[test]

@@ -10,9 +10,10 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::qmp::{Qmp, QmpError};
-use super::spawn::{Files, Log};
+use super::spawn::Files;
 use crate::cgroup::Cgroups;
 use crate::console::{self, BoundedFile, printable, tail};
+use crate::log::Log;
 use crate::vm::{Control, Diagnosis};
 use crate::{ExitCause, ExitReason};
 

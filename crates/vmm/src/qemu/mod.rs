@@ -16,7 +16,6 @@ mod control;
 mod qmp;
 mod spawn;
 
-use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,17 +23,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::MachineId;
-use rustix::process::Signal;
 
 use crate::accel::{self, Accel, Choice};
-use crate::cgroup::{Cgroups, Limits};
+use crate::cgroup::{Cgroups, DiskLimit, Limits};
+use crate::child::User;
 use crate::console::{BoundedFile, printable};
+use crate::log::Log;
 use crate::process::Process;
+use crate::remains::Remains;
 use crate::scan::Scanner;
 use crate::{AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Vm, VmSpec, Vmm, VmmError, cpu, tsc};
 use control::QemuControl;
 use qmp::Qmp;
-use spawn::{Files, Log, User};
+use spawn::Files;
 
 /// How the driver runs QEMU.
 #[derive(Debug, Clone)]
@@ -65,15 +66,11 @@ impl QemuConfig {
 /// ten seconds.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long a process may take to go after SIGKILL.
-const SWEEP_DEADLINE: Duration = Duration::from_secs(10);
-
 /// The driver.
 #[derive(Debug)]
 pub struct Qemu {
     config: QemuConfig,
-    cgroups: Cgroups,
-    scanner: Scanner,
+    remains: Remains,
     tsc_khz: Option<u32>,
 }
 
@@ -95,7 +92,8 @@ impl Qemu {
                 "the host's TSC frequency is unknown: guests measure it themselves and may hang at boot on a busy host"
             );
         }
-        Self { config, cgroups, scanner: Scanner::new(cmdline::marked), tsc_khz }
+        let remains = Remains { cgroups, scanner: Scanner::new(cmdline::marked) };
+        Self { config, remains, tsc_khz }
     }
 
     fn refuse(spec: &VmSpec, reason: String) -> VmmError {
@@ -112,6 +110,11 @@ impl Qemu {
             millicores: u64::from(spec.vcpus) * 1000 + 500,
             // One thread per virtual CPU; the disk workers are at most 64.
             tasks: u64::from(spec.vcpus) + 128,
+            disk: spec
+                .drives
+                .iter()
+                .find(|drive| !drive.read_only)
+                .and_then(|drive| DiskLimit::of(spec.hardware.disk_limits, &drive.path)),
         }
     }
 
@@ -140,8 +143,12 @@ impl Qemu {
             };
             return Err(VmmError::Died { id: spec.id.clone(), cause, log: printable(&log.read()) });
         };
-        let control =
-            Arc::new(QemuControl::new(spec.id.clone(), self.cgroups.clone(), files.clone(), Some(log)));
+        let control = Arc::new(QemuControl::new(
+            spec.id.clone(),
+            self.remains.cgroups.clone(),
+            files.clone(),
+            Some(log),
+        ));
         control.attach_console(console);
         let vm = Vm::watch(
             process,
@@ -150,7 +157,7 @@ impl Qemu {
             Arc::clone(&control) as _,
         );
         let ready = async {
-            self.cgroups.enter(&spec.id, self.limits(spec), pid)?;
+            self.remains.cgroups.enter(&spec.id, self.limits(spec), pid)?;
             self.wait_until_running(spec, files, &vm, &control).await
         };
         match ready.await {
@@ -160,45 +167,6 @@ impl Qemu {
                 Err(error)
             }
         }
-    }
-
-    /// The machine's processes: the recorded one, or without a record those that a look at all of them finds, and
-    /// whatever else is in its cgroups.
-    async fn processes(
-        &self,
-        id: &MachineId,
-        record: Option<&ProcessRecord>,
-    ) -> Result<Vec<Process>, VmmError> {
-        let failed = |pid| move |source| VmmError::Process { action: "look at", pid, source };
-        let members = self.cgroups.members(id);
-        let mut found = Vec::new();
-        if let Some(record) = record {
-            // A record from before a reboot of the host may name another's process by chance, so it has to look ours.
-            if let Some(process) = Process::find(record).map_err(failed(record.pid))?
-                && (members.contains(&record.pid) || self.scanner.carries(record.pid, id))
-            {
-                found.push(process);
-            }
-        } else {
-            let scan = self.scanner.look().await?;
-            for (_, pid) in scan.found().filter(|(machine, _)| machine == id) {
-                if let Some(process) = Process::open(*pid).map_err(failed(*pid))?
-                    && self.scanner.carries(*pid, id)
-                {
-                    found.push(process);
-                }
-            }
-        }
-        for pid in members {
-            if found.iter().all(|process| process.record().pid != pid)
-                && self.scanner.is_here(pid)
-                && let Some(process) = Process::open(pid).map_err(failed(pid))?
-                && self.cgroups.members(id).contains(&pid)
-            {
-                found.push(process);
-            }
-        }
-        Ok(found)
     }
 
     async fn open_console(&self, files: &Files, max: u64) -> Result<control::Console, VmmError> {
@@ -252,7 +220,7 @@ impl Vmm for Qemu {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let [memory_limit, cpu_limit, pids_limit] = self.cgroups.usable();
+        let [memory_limit, cpu_limit, pids_limit] = self.remains.cgroups.usable();
         Capabilities { memory_limit, cpu_limit, pids_limit, ..Capabilities::default() }
     }
 
@@ -287,12 +255,13 @@ impl Vmm for Qemu {
     ) -> Result<Option<Vm>, VmmError> {
         let failed = |source| VmmError::Process { action: "adopt", pid: record.pid, source };
         let Some(process) = Process::find(record).map_err(failed)? else { return Ok(None) };
-        if !self.scanner.carries(record.pid, id) {
+        if !self.remains.scanner.carries(record.pid, id) {
             return Ok(None); // the record is from before a reboot of the host, and the ticks agree by chance
         }
         let files = Files::of(run_dir);
         let log = Log::of(record.pid).ok();
-        let control = Arc::new(QemuControl::new(id.clone(), self.cgroups.clone(), files.clone(), log));
+        let control =
+            Arc::new(QemuControl::new(id.clone(), self.remains.cgroups.clone(), files.clone(), log));
         control.resume_console(console_max).await;
         // Beside the rest: a VMM that is stopped or hangs must not hold up the start of the server.
         QemuControl::resume_qmp(&control);
@@ -301,16 +270,7 @@ impl Vmm for Qemu {
     }
 
     async fn strays(&self) -> Result<Vec<MachineId>, VmmError> {
-        let scan = self.scanner.look().await?;
-        let mut found: BTreeSet<MachineId> = scan.found().map(|(id, _)| id.clone()).collect();
-        for id in self.cgroups.machines() {
-            let members = self.cgroups.members(&id);
-            // Servers in other network namespaces may use the same parent.
-            if members.is_empty() || members.iter().any(|pid| self.scanner.is_here(*pid)) {
-                found.insert(id);
-            }
-        }
-        Ok(found.into_iter().collect())
+        self.remains.strays().await
     }
 
     async fn sweep(
@@ -319,17 +279,7 @@ impl Vmm for Qemu {
         id: &MachineId,
         record: Option<&ProcessRecord>,
     ) -> Result<(), VmmError> {
-        for process in self.processes(id, record).await? {
-            let pid = process.record().pid;
-            let failed = |source| VmmError::Process { action: "kill", pid, source };
-            process.signal(Signal::KILL).map_err(failed)?;
-            tokio::time::timeout(SWEEP_DEADLINE, process.gone()).await.map_err(|_| VmmError::Timeout {
-                id: id.clone(),
-                what: "go after SIGKILL",
-                deadline: SWEEP_DEADLINE,
-            })?;
-        }
-        self.cgroups.remove(id).await?;
+        self.remains.end(id, record).await?;
         Files::of(run_dir).remove()
     }
 }

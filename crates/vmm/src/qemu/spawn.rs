@@ -2,26 +2,23 @@
 //!
 //! QEMU must outlive the server, so nothing ties the two: it is in a session of its own (a Ctrl-C on the server's
 //! terminal is not meant for it), no pipe leads to the server, and it has no directory of the server as
-//! its own. Its standard error is a sealed memory file of fixed size, which QEMU can fill but not outgrow, and
-//! which can be read through `/proc` for as long as the process lives.
+//! its own. Its standard error goes to a [`Log`].
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
-use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::cmdline::Fd;
+use crate::child::User;
+use crate::log::Log;
 use crate::{VmSpec, VmmError, child, tap};
-
-/// Size of the log of QEMU's standard error.
-const LOG_SIZE: usize = 64 << 10;
 
 /// The files of one machine in its run directory.
 #[derive(Debug, Clone)]
@@ -61,37 +58,6 @@ fn remove(path: &Path) -> Result<(), VmmError> {
     }
 }
 
-/// QEMU's standard error.
-#[derive(Debug)]
-pub(crate) struct Log(File);
-
-impl Log {
-    fn create() -> io::Result<Self> {
-        let file: File =
-            rustix::fs::memfd_create("qemu-log", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into();
-        file.set_len(LOG_SIZE as u64)?;
-        rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-        Ok(Self(file))
-    }
-
-    /// The log of a process that an earlier server started. A QEMU in a guest's hands may have put something
-    /// else there, on which opening or reading could hang.
-    pub(crate) fn of(pid: u32) -> io::Result<Self> {
-        let path = format!("/proc/{pid}/fd/2");
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        if file.metadata()?.is_file() { Ok(Self(file)) } else { Err(io::ErrorKind::InvalidData.into()) }
-    }
-
-    /// What was written, without the zeros behind it.
-    pub(crate) fn read(&self) -> Vec<u8> {
-        let mut bytes = vec![0; LOG_SIZE];
-        let count = self.0.read_at(&mut bytes, 0).unwrap_or(0);
-        let end = bytes[..count].iter().position(|byte| *byte == 0).unwrap_or(count);
-        bytes.truncate(end);
-        bytes
-    }
-}
-
 /// Everything that QEMU is given, opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -102,7 +68,7 @@ pub(crate) struct Opened {
 
 /// Opens all files of a machine and makes its sockets.
 pub(crate) fn open(spec: &VmSpec, files: &Files) -> Result<Opened, VmmError> {
-    let mut opened = Opened { mappings: Vec::new(), largest: LOG_SIZE as u64 };
+    let mut opened = Opened { mappings: Vec::new(), largest: Log::SIZE as u64 };
     opened.add(open_file("open the kernel", &spec.boot.kernel, false)?, Fd::KERNEL);
     opened.add(open_file("open the initramfs", &spec.boot.initrd, false)?, Fd::INITRD);
     for (index, drive) in spec.drives.iter().enumerate() {
@@ -147,13 +113,6 @@ fn listen(path: &Path) -> Result<UnixListener, VmmError> {
     bind().map_err(|source| VmmError::File { action: "make the socket", path: path.to_owned(), source })
 }
 
-/// Whom the process runs as.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-}
-
 /// Starts QEMU. Blocks for the time of fork and exec.
 pub(crate) fn start(
     binary: &Path,
@@ -162,7 +121,7 @@ pub(crate) fn start(
     user: User,
 ) -> Result<(Child, Log), VmmError> {
     let failed = |source| VmmError::Program { program: binary.to_owned(), source };
-    let log = Log::create().map_err(failed)?;
+    let log = Log::create("qemu-log").map_err(failed)?;
     let mut command = Command::new(binary);
     command
         .args(arguments)
@@ -170,13 +129,16 @@ pub(crate) fn start(
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(log.0.try_clone().map_err(failed)?)
-        .stderr(log.0.try_clone().map_err(failed)?);
+        .stdout(log.writer().map_err(failed)?)
+        .stderr(log.writer().map_err(failed)?);
     if rustix::process::geteuid().is_root() {
         // The standard library also drops the supplementary groups then.
         command.uid(user.uid).gid(user.gid);
     }
-    child::prepare(&mut command, opened.largest);
+    child::prepare(
+        &mut command,
+        child::Confined { largest_file: Some(opened.largest), ..Default::default() },
+    );
     command
         .fd_mappings(opened.mappings)
         .map_err(|_| failed(io::Error::other("two descriptors were given the same number")))?;
