@@ -5,4 +5,5 @@ pub mod corpus;
 pub mod forge;
 pub mod machines;
 pub mod program;
+pub mod skip;
 pub mod standin;

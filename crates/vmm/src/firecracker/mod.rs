@@ -1,1 +1,3 @@
 //! The driver for Firecracker.
+
+pub mod api;
