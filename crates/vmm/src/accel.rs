@@ -122,7 +122,8 @@ pub(crate) fn device_group(accel: Accel) -> Option<u32> {
     by_group.then_some(device.gid())
 }
 
-fn may_open_unprivileged(device: &Metadata) -> bool {
+/// Whether the mode of `/dev/kvm` lets a process in that is not root, given the device's group if need be.
+pub fn may_open_unprivileged(device: &Metadata) -> bool {
     device.mode() & 0o006 == 0o006 || (device.mode() & 0o060 == 0o060 && device.gid() != 0)
 }
 

@@ -34,10 +34,15 @@ pub(crate) fn inspect(image: &[u8]) -> Kernel {
     if image.get(HEADER_MAGIC..HEADER_MAGIC + 4) != Some(b"HdrS") {
         return Kernel::Unknown;
     }
-    match payload(image).and_then(|packed| decompress(packed, KERNEL_MAX).ok()) {
+    match unpack(image) {
         Some(vmlinux) if has_pvh_entry(&vmlinux) => Kernel::Unpacked(vmlinux),
         _ => Kernel::AsIs,
     }
+}
+
+/// The `vmlinux` in a bzImage.
+pub(super) fn unpack(image: &[u8]) -> Option<Vec<u8>> {
+    payload(image).and_then(|packed| decompress(packed, KERNEL_MAX).ok())
 }
 
 fn payload(image: &[u8]) -> Option<&[u8]> {

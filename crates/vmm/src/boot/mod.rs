@@ -12,6 +12,7 @@
 
 mod compress;
 mod cpio;
+mod facts;
 mod kernel;
 mod modules;
 
@@ -27,6 +28,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
 pub(crate) use cpio::Archive;
+pub use facts::{KernelFacts, KernelForm, kernel_facts};
 
 /// A kernel and an initramfs, ready for a VMM.
 #[derive(Debug, Clone, PartialEq, Eq)]
