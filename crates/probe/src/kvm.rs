@@ -45,12 +45,12 @@ const PORT: u16 = 0x80;
 
 // Where things are in the guest's memory, which begins at address 0.
 const PAGE: usize = 4096;
-const PAGES: usize = 8;
-const LEVEL_4: usize = 0x1000;
-const LEVEL_3: usize = 0x2000;
-const LEVEL_2: usize = 0x3000;
-const COUNTING: usize = 0x4000;
-const ADDING: usize = 0x5000;
+const PAGES: usize = 4;
+const LEVEL_4: usize = 0x0000;
+const LEVEL_3: usize = 0x1000;
+const LEVEL_2: usize = 0x2000;
+const COUNTING: usize = 0x3000;
+const ADDING: usize = 0x3800;
 
 /// `mov al,2; add al,3; out 0x80,al; hlt`
 const ADD: [u8; 7] = [0xb0, 2, 0x04, 3, 0xe6, 0x80, 0xf4];
@@ -84,7 +84,7 @@ impl Memory {
 
 /// Runs the guest.
 ///
-/// 32 KiB of memory are given up for good with every call.
+/// 16 KiB of memory are given up for good with every call.
 ///
 /// # Errors
 ///

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use comfy_table::{Cell, Color};
+use comfy_table::{Attribute, Cell, Color};
 use fireactions_config::{Config, Host};
-use fireactions_fleet::doctor::{Report, Severity, Subject, examine};
+use fireactions_fleet::doctor::{Report, Severity, Subject, examine, probe_kvm};
 
 use super::{Ended, show};
 
@@ -23,9 +23,15 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     format: show::Format,
+    /// Run a guest under KVM in this process and say what it did; the doctor starts itself with this.
+    #[arg(long, hide = true)]
+    probe_kvm: bool,
 }
 
 pub(crate) async fn run(args: &Args) -> Ended {
+    if args.probe_kvm {
+        return probe();
+    }
     let config = match &args.config {
         Some(file) => read(file)?,
         None if Path::new(USUAL_CONFIG).exists() => read(Path::new(USUAL_CONFIG))?,
@@ -33,7 +39,7 @@ pub(crate) async fn run(args: &Args) -> Ended {
     };
     let executable = std::env::current_exe().context("this program's own file cannot be found")?;
     let agent = config.agent_beside(&executable);
-    let report = examine(&Subject { config, agent }).await;
+    let report = examine(&Subject { config, agent, program: executable }).await;
     show::write(args.format, &report, render)?;
     Ok(match report.worst() {
         Severity::Ok => ExitCode::SUCCESS,
@@ -42,20 +48,38 @@ pub(crate) async fn run(args: &Args) -> Ended {
     })
 }
 
+fn probe() -> Ended {
+    match probe_kvm() {
+        Ok(json) => {
+            show::line(&json)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(why) => {
+            // For the doctor, which reads the first line as the reason.
+            eprintln!("{why}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
 fn read(file: &Path) -> anyhow::Result<Config> {
     Ok(fireactions_config::load_for(file, &Host::detect())?.config)
 }
 
 pub(super) fn render(report: &Report) -> String {
     let mut table = show::table(["CHECK", "RESULT", "FOUND"]);
+    let mut group = None;
     for finding in &report.findings {
+        if group.replace(finding.group) != Some(finding.group) {
+            table.add_row([show::cell(finding.group.as_str()).add_attribute(Attribute::Bold)]);
+        }
         let colour = match finding.severity {
             Severity::Ok => Color::Green,
             Severity::Warning => Color::Yellow,
             Severity::Error => Color::Red,
         };
         table.add_row([
-            show::cell(finding.check),
+            show::cell(format!("  {}", finding.check)),
             Cell::new(finding.severity.as_str()).fg(colour),
             show::cell(&finding.found),
         ]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{CommandFactory, Parser};
 use fireactions_api::ImageView;
-use fireactions_fleet::doctor::{Finding, Report, Severity};
+use fireactions_fleet::doctor::{CHECKS, Finding, Report};
 use fireactions_model::*;
 use jiff::{SignedDuration, Timestamp};
 
@@ -323,20 +323,15 @@ fn table_of_images() {
 
 #[test]
 fn table_of_the_doctor() {
-    let finding = |check, severity, found: &str, advice: Option<&str>| Finding {
-        check,
-        severity,
-        found: found.to_owned(),
-        advice: advice.map(str::to_owned),
-    };
+    let check = |name| CHECKS.iter().find(|check| check.name == name).unwrap();
     let report = Report {
         findings: vec![
-            finding("root", Severity::Ok, "running as root", None),
-            finding(
-                "tar2sqfs",
-                Severity::Error,
+            Finding::ok(check("root"), "running as root"),
+            Finding::warning(check("swap"), "in use: /dev/sda2", "`swapoff -a`"),
+            Finding::error(
+                check("tar2sqfs"),
                 "tar2sqfs is not there",
-                Some("install it: `apt-get install squashfs-tools-ng`"),
+                "install it: `apt-get install squashfs-tools-ng`",
             ),
         ],
     };

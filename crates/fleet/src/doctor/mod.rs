@@ -1,8 +1,21 @@
 //! Checks of a host. Each looks at one thing, changes nothing, and says what to do about what it found.
 
+mod cgroup;
+mod checks;
+mod clock;
+mod cpu;
+mod demand;
 mod disk;
-mod files;
+mod elf;
+mod features;
+mod firecracker;
+mod firewall;
 mod host;
+mod kconfig;
+mod kernel;
+mod kvm;
+mod limits;
+mod look;
 mod network;
 mod programs;
 mod vmm;
@@ -11,6 +24,9 @@ use std::path::PathBuf;
 
 use fireactions_config::Config;
 use serde::Serialize;
+
+pub use checks::{CHECKS, Check, Group};
+use demand::Demand;
 
 /// How bad a finding is; the order is from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -38,7 +54,9 @@ impl Severity {
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at, e.g. `qemu`.
+    /// What it is about.
+    pub group: Group,
+    /// What was looked at: the name of one of the [`CHECKS`].
     pub check: &'static str,
     /// How bad it is.
     pub severity: Severity,
@@ -49,23 +67,30 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, severity: Severity::Ok, found: found.into(), advice: None }
+    /// As it should be.
+    pub fn ok(check: &Check, found: impl Into<String>) -> Self {
+        Self::new(check, Severity::Ok, found.into(), None)
     }
 
-    fn warning(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, severity: Severity::Warning, found: found.into(), advice: Some(advice.into()) }
+    /// Works, but worse than it could.
+    pub fn warning(check: &Check, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(check, Severity::Warning, found.into(), Some(advice.into()))
     }
 
-    fn error(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, severity: Severity::Error, found: found.into(), advice: Some(advice.into()) }
+    /// The server, or a part of it, will not work.
+    pub fn error(check: &Check, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(check, Severity::Error, found.into(), Some(advice.into()))
+    }
+
+    fn new(check: &Check, severity: Severity, found: String, advice: Option<String>) -> Self {
+        Self { group: check.group, check: check.name, severity, found, advice }
     }
 }
 
 /// Everything that was found, in the order of the checks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// One or more for each check.
+    /// One or more for each check that could be made, by group.
     pub findings: Vec<Finding>,
 }
 
@@ -83,20 +108,47 @@ pub struct Subject {
     pub config: Config,
     /// The guest agent's binary.
     pub agent: PathBuf,
+    /// This program, which is started as `PROGRAM doctor --probe-kvm` to do what may hang: it must then write what
+    /// [`probe_kvm`] says.
+    pub program: PathBuf,
 }
 
 /// Looks at everything. Each program that is asked has a deadline of its own; all in all it takes seconds, and up
-/// to twenty where `/dev/kvm` does not work.
+/// to half a minute where `/dev/kvm` does not work.
 pub async fn examine(subject: &Subject) -> Report {
     let config = &subject.config;
-    let mut findings = vec![host::root(), host::cgroup(), host::memory()];
-    findings.extend(programs::all(config).await);
-    findings.push(files::agent(&subject.agent));
-    findings.extend(files::kernels(config));
-    findings.push(vmm::accelerator(config).await);
-    findings.push(network::tun());
-    findings.push(network::forwarding(config));
-    findings.push(network::tables(config).await);
-    findings.push(disk::space(config));
+    let demand = Demand::of(config);
+    let mut findings = host::all(&demand);
+    findings.extend(cpu::all(&demand));
+    // First of what takes time, and alone: it is timed.
+    findings.extend(kvm::all(subject, &demand, firecracker::jailed(config)).await);
+    findings.extend(firecracker::all(config).await);
+    findings.extend([programs::qemu(config).await, vmm::accelerator(config).await]);
+    findings.extend(kernels(subject).await);
+    findings.extend(cgroup::all());
+    findings.extend([programs::nft().await, programs::tar2sqfs().await, programs::mke2fs().await]);
+    findings.extend(network::all(config, &demand).await);
+    findings.extend(disk::all(config));
+    findings.extend(clock::all());
+    findings.extend(limits::all(&demand));
+    let place = |finding: &Finding| CHECKS.iter().position(|check| check.name == finding.check);
+    findings.sort_by_key(place);
     Report { findings }
+}
+
+async fn kernels(subject: &Subject) -> Vec<Finding> {
+    let subject = subject.clone();
+    let work = tokio::task::spawn_blocking(move || kernel::all(&subject.config, &subject.agent));
+    // It is only lost when the program is ending.
+    work.await.unwrap_or_default()
+}
+
+/// Runs a guest under KVM, in this process, and says in JSON what it did. May never return.
+///
+/// # Errors
+///
+/// In words, what KVM did not do.
+pub fn probe_kvm() -> Result<String, String> {
+    let ran = fireactions_probe::kvm::run()?;
+    serde_json::to_string(&ran).map_err(|error| error.to_string())
 }

@@ -2,75 +2,137 @@
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::Path;
 
 use fireactions_config::Config;
 use rustix::process::geteuid;
-use tokio::process::Command;
 
-use super::Finding;
+use super::checks::{BRIDGE_FILTER, CONNTRACK, FORWARD, NFTABLES, TUN};
+use super::demand::Demand;
+use super::{Finding, firewall, look};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) async fn all(config: &Config, demand: &Demand) -> Vec<Finding> {
+    let mut findings =
+        vec![tun(), forwarding(config.network.nat, look::text("/proc/sys/net/ipv4/ip_forward").as_deref())];
+    findings.extend(tables(config).await);
+    findings.push(bridge_filter(look::text("/proc/sys/net/bridge/bridge-nf-call-iptables").as_deref()));
+    findings.push(conntrack(demand, look::number("/proc/sys/net/netfilter/nf_conntrack_max")));
+    findings
+}
 
 /// Taps are made through it.
-pub(super) fn tun() -> Finding {
+fn tun() -> Finding {
     let advice = "load it: `modprobe tun`; in a container, pass /dev/net/tun in";
     match fs::metadata("/dev/net/tun") {
         Ok(meta) if meta.file_type().is_char_device() => {
             match fs::File::options().read(true).write(true).open("/dev/net/tun") {
-                Ok(_) => Finding::ok("tun", "/dev/net/tun opens"),
-                Err(error) => Finding::error("tun", format!("/dev/net/tun does not open: {error}"), advice),
+                Ok(_) => Finding::ok(&TUN, "/dev/net/tun opens"),
+                Err(error) => Finding::error(&TUN, format!("/dev/net/tun does not open: {error}"), advice),
             }
         }
-        Ok(_) => Finding::error("tun", "/dev/net/tun is not a device", advice),
-        Err(error) => Finding::error("tun", format!("/dev/net/tun: {error}"), advice),
+        Ok(_) => Finding::error(&TUN, "/dev/net/tun is not a device", advice),
+        Err(error) => Finding::error(&TUN, format!("/dev/net/tun: {error}"), advice),
     }
 }
 
-pub(super) fn forwarding(config: &Config) -> Finding {
-    if !config.network.nat {
-        return Finding::ok("ip_forward", "not needed: network.nat is off");
-    }
-    let name = "/proc/sys/net/ipv4/ip_forward";
-    match fs::read_to_string(name) {
-        Ok(value) if value.trim() == "1" => Finding::ok("ip_forward", "on"),
-        Ok(_) => Finding::warning(
-            "ip_forward",
+fn forwarding(nat: bool, value: Option<&str>) -> Finding {
+    match value {
+        _ if !nat => Finding::ok(&FORWARD, "not needed: network.nat is off"),
+        Some("1") => Finding::ok(&FORWARD, "on"),
+        Some(_) => Finding::warning(
+            &FORWARD,
             "off",
             "the server switches it on when it starts; to keep it, `sysctl -w net.ipv4.ip_forward=1` and a file in /etc/sysctl.d",
         ),
-        Err(error) => {
-            Finding::error("ip_forward", format!("{name}: {error}"), "use a kernel with IPv4 forwarding")
-        }
+        None => Finding::error(
+            &FORWARD,
+            "/proc/sys/net/ipv4/ip_forward cannot be read",
+            "use a kernel with IPv4; in a container, mount /proc",
+        ),
     }
 }
 
 /// Listing asks the kernel and changes nothing.
-pub(super) async fn tables(config: &Config) -> Finding {
+async fn tables(config: &Config) -> Vec<Finding> {
     if !geteuid().is_root() {
-        return Finding::warning("nftables", "only root can ask the kernel", "run `sudo fireactions doctor`");
+        let advice = "run `sudo fireactions doctor`";
+        return vec![Finding::warning(&NFTABLES, "only root can ask the kernel", advice)];
     }
-    let output =
-        Command::new("nft").args(["list", "tables"]).stdin(Stdio::null()).kill_on_drop(true).output();
-    match tokio::time::timeout(DEADLINE, output).await {
-        Ok(Ok(output)) if output.status.success() => {
-            let text = String::from_utf8_lossy(&output.stdout);
-            let foreign = text.lines().filter(|line| !line.contains("fireactions")).count();
+    match look::ask(Path::new("nft"), &["list", "chains"], look::DEADLINE).await {
+        Ok(answer) if answer.status.success() => {
+            let others = firewall::chains(&answer.stdout);
+            let tables: std::collections::BTreeSet<_> = others.iter().map(|chain| &chain.table).collect();
             let bridge = &config.network.bridge;
-            Finding::ok(
-                "nftables",
-                format!("works; {foreign} tables of others, bridge {bridge} will be ours"),
-            )
+            let found = format!("works; {} tables of others, bridge {bridge} will be ours", tables.len());
+            vec![Finding::ok(&NFTABLES, found), firewall::look(config, &others).await]
         }
-        Ok(Ok(output)) => {
-            let why: String =
-                String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
-            Finding::error("nftables", format!("the kernel refuses: {why}"), "load it: `modprobe nf_tables`")
+        Ok(answer) => {
+            let found = format!("the kernel refuses: {}", answer.first_line());
+            vec![Finding::error(&NFTABLES, found, "load it: `modprobe nf_tables`")]
         }
-        Ok(Err(error)) => {
-            Finding::error("nftables", format!("nft cannot be started: {error}"), "install nftables")
+        Err(why) => {
+            vec![Finding::error(&NFTABLES, why, "`apt-get install nftables`; look for a stuck nft process")]
         }
-        Err(_) => Finding::error("nftables", "nft does not answer", "look for a stuck nft process"),
+    }
+}
+
+/// Our rules filter bridged frames in the bridge family and need none of this (net.bridge of br_netfilter).
+fn bridge_filter(call: Option<&str>) -> Finding {
+    match call {
+        None => Finding::ok(&BRIDGE_FILTER, "br_netfilter is not loaded"),
+        Some("0") => Finding::ok(&BRIDGE_FILTER, "br_netfilter is loaded, and off"),
+        Some(_) => Finding::warning(
+            &BRIDGE_FILTER,
+            "on: each frame on a bridge also goes through the host's iptables rules, which costs time and may drop it",
+            "`sysctl -w net.bridge.bridge-nf-call-iptables=0`, unless Docker's or Kubernetes' rules between containers need it",
+        ),
+    }
+}
+
+fn conntrack(demand: &Demand, max: Option<u64>) -> Finding {
+    let need = demand.connections;
+    match max {
+        None => Finding::ok(&CONNTRACK, "not loaded yet; our rules load it"),
+        Some(max) if max >= need => {
+            Finding::ok(&CONNTRACK, format!("{max} connections; all machines are reckoned with {need}"))
+        }
+        Some(max) => Finding::warning(
+            &CONNTRACK,
+            format!(
+                "{max} connections, but all machines are reckoned with {need}; when it is full, new ones fail, the host's too"
+            ),
+            format!(
+                "`sysctl -w net.netfilter.nf_conntrack_max={}`, or lower max_connections of the pools",
+                need.next_power_of_two()
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fireactions_config::Driver;
+
+    use super::super::Severity::{Error, Ok as Fine, Warning};
+    use super::super::demand::Need;
+    use super::*;
+
+    #[test]
+    fn forwarding_and_bridge_filter() {
+        let of = |nat, value| forwarding(nat, value).severity;
+        assert_eq!(
+            [of(true, Some("1")), of(true, Some("0")), of(true, None), of(false, Some("0"))],
+            [Fine, Warning, Error, Fine]
+        );
+        let of = |call| bridge_filter(call).severity;
+        assert_eq!([of(None), of(Some("0")), of(Some("1"))], [Fine, Fine, Warning]);
+    }
+
+    #[test]
+    fn room_for_connections() {
+        let demand = Demand::some(Driver::Qemu, Need::Should);
+        let of = |max| conntrack(&demand, max).severity;
+        assert_eq!([of(None), of(Some(65_536)), of(Some(4096))], [Fine, Fine, Warning]);
+        assert!(conntrack(&demand, Some(1)).advice.unwrap().contains("nf_conntrack_max=16384"));
     }
 }

@@ -1,114 +1,137 @@
 //! Programs that the server starts.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
-use fireactions_config::Config;
-use tokio::process::Command;
+use fireactions_config::{Config, Driver};
 
-use super::Finding;
-
-/// Until a program must have said its version.
-const DEADLINE: Duration = Duration::from_secs(10);
+use super::checks::{Check, MKE2FS, NFT, QEMU, TAR2SQFS};
+use super::{Finding, look};
 
 struct Program {
-    check: &'static str,
+    check: &'static Check,
     name: PathBuf,
     ask: &'static str,
     package: &'static str,
 }
 
-pub(super) async fn all(config: &Config) -> Vec<Finding> {
-    let program =
-        |check, name: &str, ask, package| Program { check, name: PathBuf::from(name), ask, package };
-    let qemu = Program {
-        check: "qemu",
-        name: config.vmm.qemu_binary.as_path().to_owned(),
-        ask: "--version",
-        package: "qemu-system-x86",
-    };
-    let programs = [
-        qemu,
-        program("tar2sqfs", "tar2sqfs", "--version", "squashfs-tools-ng"),
-        program("mke2fs", "mke2fs", "-V", "e2fsprogs"),
-        program("nft", "nft", "--version", "nftables"),
-    ];
-    let mut findings = Vec::with_capacity(programs.len());
-    for program in programs {
-        findings.push(look(&program).await);
+impl Program {
+    fn advice(&self) -> String {
+        format!("install it: `apt-get install {}` (or the package of your system)", self.package)
     }
-    findings
+}
+
+pub(super) async fn tar2sqfs() -> Finding {
+    look(&Program {
+        check: &TAR2SQFS,
+        name: "tar2sqfs".into(),
+        ask: "--version",
+        package: "squashfs-tools-ng",
+    })
+    .await
+}
+
+pub(super) async fn mke2fs() -> Finding {
+    look(&Program { check: &MKE2FS, name: "mke2fs".into(), ask: "-V", package: "e2fsprogs" }).await
+}
+
+pub(super) async fn nft() -> Finding {
+    look(&Program { check: &NFT, name: "nft".into(), ask: "--version", package: "nftables" }).await
+}
+
+/// QEMU, and whether it was built with the machine that is started: some distributions' is not.
+pub(super) async fn qemu(config: &Config) -> Finding {
+    let name = config.vmm.qemu_binary.as_path().to_owned();
+    let program = Program { check: &QEMU, name, ask: "--version", package: "qemu-system-x86" };
+    let mut finding = look(&program).await;
+    if finding.advice.is_none()
+        && let Some(path) = look::locate(&program.name)
+        && let Ok(machines) = look::ask(&path, &["-M", "help"], look::DEADLINE).await
+    {
+        finding = judge_qemu(&finding.found, &machines.stdout);
+    }
+    if config.vmm.driver == Driver::Qemu || finding.advice.is_none() {
+        return finding;
+    }
+    Finding::ok(&QEMU, format!("{}; not used", finding.found))
+}
+
+/// Older ones are not tested with.
+const GOOD_QEMU: (u32, u32, u32) = (7, 2, 0);
+
+fn judge_qemu(found: &str, machines: &str) -> Finding {
+    if !machines.lines().any(|line| line.split_whitespace().next() == Some("microvm")) {
+        return Finding::error(
+            &QEMU,
+            format!("{found} has no microvm machine"),
+            "install a QEMU that has it (Debian's qemu-system-x86), or set vmm.qemu_binary to one",
+        );
+    }
+    match look::version(found) {
+        Some(version) if version < GOOD_QEMU => Finding::warning(
+            &QEMU,
+            format!("{found} is older than 7.2, the oldest that is tested"),
+            "use a newer QEMU, or set vmm.qemu_binary to one",
+        ),
+        _ => Finding::ok(&QEMU, format!("{found}, with microvm")),
+    }
 }
 
 async fn look(program: &Program) -> Finding {
-    let shown = program.name.display();
-    let advice =
-        || format!("install it: `apt-get install {}` (or the package of your system)", program.package);
-    let Some(path) = locate(&program.name) else {
-        return Finding::error(program.check, format!("{shown} is not there"), advice());
+    let Some(path) = look::locate(&program.name) else {
+        return Finding::error(
+            program.check,
+            format!("{} is not there", program.name.display()),
+            program.advice(),
+        );
     };
-    let output = Command::new(&path)
-        .arg(program.ask)
-        .stdin(Stdio::null())
-        .env("LC_ALL", "C")
-        .kill_on_drop(true)
-        .output();
-    match tokio::time::timeout(DEADLINE, output).await {
-        Ok(Ok(output)) if output.status.success() => {
-            // mke2fs says its version on standard error.
-            let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
-            let said = String::from_utf8_lossy(&said);
-            let version: String =
-                said.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
-            Finding::ok(program.check, format!("{} ({})", version.trim(), path.display()))
-        }
-        Ok(Ok(output)) => Finding::error(
-            program.check,
-            format!("{} does not run: {}", path.display(), output.status),
-            advice(),
-        ),
-        Ok(Err(error)) => {
-            Finding::error(program.check, format!("{} cannot be started: {error}", path.display()), advice())
-        }
-        Err(_) => Finding::error(
-            program.check,
-            format!("{} did not say its version in {} s", path.display(), DEADLINE.as_secs()),
-            "look why it hangs (a stuck network file system?)",
-        ),
-    }
+    version(program, &path).await
 }
 
-/// The program's file, with the system directories that a user's `PATH` may lack.
-fn locate(name: &Path) -> Option<PathBuf> {
-    if name.components().count() > 1 {
-        return name.is_file().then(|| name.to_owned());
+async fn version(program: &Program, path: &Path) -> Finding {
+    let shown = path.display();
+    match look::ask(path, &[program.ask], look::DEADLINE).await {
+        // mke2fs says its version on standard error.
+        Ok(answer) if answer.status.success() => {
+            Finding::ok(program.check, format!("{} ({shown})", answer.first_line()))
+        }
+        Ok(answer) => Finding::error(
+            program.check,
+            format!("{shown} does not run: {}", answer.status),
+            program.advice(),
+        ),
+        Err(why) => Finding::error(program.check, why, "look why it hangs, or install it anew"),
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Severity::{Error, Ok as Fine, Warning};
     use super::*;
-    use crate::doctor::Severity;
 
     fn program(name: &str, ask: &'static str) -> Program {
-        Program { check: "x", name: PathBuf::from(name), ask, package: "some-package" }
+        Program { check: &MKE2FS, name: PathBuf::from(name), ask, package: "some-package" }
     }
 
     #[tokio::test]
     async fn present_absent_and_broken() {
         let good = look(&program("mke2fs", "-V")).await;
-        assert_eq!(good.severity, Severity::Ok, "{good:?}");
+        assert_eq!(good.severity, Fine, "{good:?}");
         assert!(good.found.starts_with("mke2fs "), "{good:?}");
 
         let absent = look(&program("no-such-program-here", "--version")).await;
-        assert_eq!(absent.severity, Severity::Error);
+        assert_eq!(absent.severity, Error);
         assert!(absent.advice.unwrap().contains("apt-get install some-package"));
 
         let broken = look(&program("/bin/false", "--version")).await;
-        assert_eq!(broken.severity, Severity::Error);
+        assert_eq!(broken.severity, Error);
+    }
+
+    #[test]
+    fn qemu_has_microvm_and_is_not_old() {
+        let machines = "Supported machines are:\nmicrovm              microvm (i386)\nq35  x\n";
+        let of = |found: &str, machines| judge_qemu(found, machines).severity;
+        assert_eq!(of("QEMU emulator version 7.2.22 (x)", machines), Fine);
+        assert_eq!(of("QEMU emulator version 6.2.0 (x)", machines), Warning);
+        assert_eq!(of("QEMU emulator version 9.0.0 (x)", "Supported machines are:\nq35 x\n"), Error);
     }
 }

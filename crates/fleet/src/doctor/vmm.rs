@@ -2,13 +2,17 @@
 
 use std::path::PathBuf;
 
-use fireactions_config::{Accel as Setting, Config};
+use fireactions_config::{Accel as Setting, Config, Driver};
 use fireactions_vmm::accel::{self, Accel};
 use fireactions_vmm::boot::BootFiles;
 
 use super::Finding;
+use super::checks::ACCEL;
 
 pub(super) async fn accelerator(config: &Config) -> Finding {
+    if config.vmm.driver == Driver::Firecracker {
+        return Finding::ok(&ACCEL, "KVM, the only one that Firecracker has");
+    }
     let want = match config.vmm.accel {
         Setting::Auto => Accel::Auto,
         Setting::Kvm => Accel::Kvm,
@@ -24,7 +28,7 @@ pub(super) async fn accelerator(config: &Config) -> Finding {
         Ok(cache) => cache,
         Err(error) => {
             let found = format!("no temporary directory: {error}");
-            return Finding::error("accel", found, "make room in the directory for temporary files");
+            return Finding::error(&ACCEL, found, "make room in the directory for temporary files");
         }
     };
     // The probe boots the kernel with nothing to mount; without a kernel it says so.
@@ -32,10 +36,10 @@ pub(super) async fn accelerator(config: &Config) -> Finding {
         BootFiles { kernel: kernel.unwrap_or_else(|| PathBuf::from("/nonexistent")), initrd: PathBuf::new() };
     let choice = accel::choose(want, config.vmm.qemu_binary.as_path(), &boot, cache.path()).await;
     match choice.accel {
-        Accel::Kvm | Accel::Auto => Finding::ok("accel", choice.why),
-        Accel::Tcg if want == Accel::Tcg => Finding::ok("accel", choice.why),
+        Accel::Kvm | Accel::Auto => Finding::ok(&ACCEL, choice.why),
+        Accel::Tcg if want == Accel::Tcg => Finding::ok(&ACCEL, choice.why),
         Accel::Tcg => Finding::warning(
-            "accel",
+            &ACCEL,
             choice.why,
             "for speed, use a host with hardware virtualization (or nested virtualization switched on)",
         ),
