@@ -1,11 +1,11 @@
 //! `fireactions doctor`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use comfy_table::{Attribute, Cell, Color};
-use fireactions_config::{Config, Host};
+use fireactions_config::{Config, Host, load_for};
 use fireactions_fleet::doctor::{Report, Severity, Subject, examine, probe_kvm};
 
 use super::{Ended, show};
@@ -32,14 +32,8 @@ pub(crate) async fn run(args: &Args) -> Ended {
     if args.probe_kvm {
         return probe();
     }
-    let config = match &args.config {
-        Some(file) => read(file)?,
-        None if Path::new(USUAL_CONFIG).exists() => read(Path::new(USUAL_CONFIG))?,
-        None => Config::default(),
-    };
-    let executable = std::env::current_exe().context("this program's own file cannot be found")?;
-    let agent = config.agent_beside(&executable);
-    let report = examine(&Subject { config, agent, program: executable }).await;
+    let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
+    let report = report(args.config.clone().or_else(usual)).await?;
     show::write(args.format, &report, render)?;
     Ok(match report.worst() {
         Severity::Ok => ExitCode::SUCCESS,
@@ -62,8 +56,17 @@ fn probe() -> Ended {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<Config> {
-    Ok(fireactions_config::load_for(file, &Host::detect())?.config)
+async fn report(file: Option<PathBuf>) -> anyhow::Result<Report> {
+    let config = match &file {
+        None => Config::default(),
+        Some(path) => match load_for(path, &Host::detect()) {
+            Ok(loaded) => loaded.config,
+            Err(mistakes) => return Ok(Report::unusable(path, mistakes.errors.len())),
+        },
+    };
+    let program = std::env::current_exe().context("this program's own file cannot be found")?;
+    let agent = config.agent_beside(&program);
+    Ok(examine(&Subject { config, file, agent, program }).await)
 }
 
 pub(super) fn render(report: &Report) -> String {

@@ -69,6 +69,7 @@ macro_rules! checks {
 }
 
 checks! {
+    CONFIG: Host "config" "the configuration can be used; when it cannot, nothing else is looked at";
     ROOT: Host "root" "doctor runs as root; without, some checks say less";
     SIZE: Host "size" "processors and memory of the host";
     SWAP: Host "swap" "no swap: guests' memory, secrets included, would be written to a disk";

@@ -15,6 +15,8 @@ enum For {
     Only(Driver),
     /// It works without, worse.
     Better,
+    /// The same, with this driver alone.
+    BetterWith(Driver),
 }
 
 struct Feature {
@@ -34,7 +36,7 @@ const fn feature(
     Feature { option, module, needed, what }
 }
 
-const FEATURES_OF_A_GUEST: [Feature; 17] = [
+const FEATURES_OF_A_GUEST: [Feature; 16] = [
     feature("BLK_DEV_INITRD", None, For::All, "initramfs"),
     feature("DEVTMPFS", None, For::All, "devtmpfs"),
     feature("VIRTIO_MMIO", Some("virtio_mmio"), For::All, "virtio on MMIO"),
@@ -63,10 +65,9 @@ const FEATURES_OF_A_GUEST: [Feature; 17] = [
     feature(
         "VMGENID",
         Some("vmgenid"),
-        For::Better,
+        For::BetterWith(Driver::Firecracker),
         "VM generation id, by which a clone's kernel reseeds (5.18 and later)",
     ),
-    feature("RANDOM_TRUST_CPU", None, For::Better, "entropy of the processor at boot"),
 ];
 
 pub(super) fn judge(driver: Driver, image: &str, known: &Known) -> Finding {
@@ -82,8 +83,9 @@ pub(super) fn judge(driver: Driver, image: &str, known: &Known) -> Finding {
         let must = match feature.needed {
             For::All => true,
             For::Only(of) if of == driver => true,
-            For::Only(_) => continue,
+            For::BetterWith(of) if of == driver => false,
             For::Better => false,
+            For::Only(_) | For::BetterWith(_) => continue,
         };
         let lacks = match known.state(feature.option, feature.module) {
             State::BuiltIn => {
@@ -151,7 +153,7 @@ mod tests {
             finding.severity == Error && finding.found.contains("CONFIG_SQUASHFS_ZSTD (squashfs with zstd)"),
             "{finding:?}"
         );
-        let finding = with(Driver::Qemu, &without("VMGENID"));
+        let finding = with(Driver::Firecracker, &without("VMGENID"));
         assert!(finding.severity == Warning && finding.found.contains("CONFIG_VMGENID"), "{finding:?}");
         let module = complete().replace("CONFIG_EXT4_FS=y", "CONFIG_EXT4_FS=m");
         assert!(with(Driver::Qemu, &module).found.contains("not in kernel.modules"));

@@ -20,11 +20,12 @@ mod network;
 mod programs;
 mod vmm;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fireactions_config::Config;
 use serde::Serialize;
 
+use checks::CONFIG;
 pub use checks::{CHECKS, Check, Group};
 use demand::Demand;
 
@@ -95,6 +96,14 @@ pub struct Report {
 }
 
 impl Report {
+    /// Nothing can be looked at for a configuration with mistakes in it.
+    pub fn unusable(file: &Path, mistakes: usize) -> Self {
+        let found = format!("{} cannot be used: {mistakes} mistake(s)", file.display());
+        let advice =
+            format!("`fireactions validate {}` says each, with what to write instead", file.display());
+        Self { findings: vec![Finding::error(&CONFIG, found, advice)] }
+    }
+
     /// The worst of them.
     pub fn worst(&self) -> Severity {
         self.findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok)
@@ -106,6 +115,8 @@ impl Report {
 pub struct Subject {
     /// The configuration that the server would run with.
     pub config: Config,
+    /// The file that it is from; `None`: there is none, and these are the defaults.
+    pub file: Option<PathBuf>,
     /// The guest agent's binary.
     pub agent: PathBuf,
     /// This program, which is started as `PROGRAM doctor --probe-kvm` to do what may hang: it must then write what
@@ -118,7 +129,11 @@ pub struct Subject {
 pub async fn examine(subject: &Subject) -> Report {
     let config = &subject.config;
     let demand = Demand::of(config);
-    let mut findings = host::all(&demand);
+    let mut findings = vec![match &subject.file {
+        Some(file) => Finding::ok(&CONFIG, file.display().to_string()),
+        None => Finding::ok(&CONFIG, "no file: this is for the defaults"),
+    }];
+    findings.extend(host::all(&demand));
     findings.extend(cpu::all(&demand));
     // First of what takes time, and alone: it is timed.
     findings.extend(kvm::all(subject, &demand, firecracker::jailed(config)).await);

@@ -27,6 +27,11 @@ fn tun() -> Finding {
         Ok(meta) if meta.file_type().is_char_device() => {
             match fs::File::options().read(true).write(true).open("/dev/net/tun") {
                 Ok(_) => Finding::ok(&TUN, "/dev/net/tun opens"),
+                Err(error) if !geteuid().is_root() => Finding::warning(
+                    &TUN,
+                    format!("/dev/net/tun is there; it does not open for this user: {error}"),
+                    "run `sudo fireactions doctor`",
+                ),
                 Err(error) => Finding::error(&TUN, format!("/dev/net/tun does not open: {error}"), advice),
             }
         }
