@@ -6,4 +6,5 @@ pub mod forge;
 pub mod machines;
 pub mod program;
 pub mod skip;
+pub mod spec;
 pub mod standin;

@@ -1,6 +1,10 @@
-//! The client of Firecracker's API: against odd servers and a real Firecracker.
+//! The client of Firecracker's API: against its published description, against odd servers, and against a real
+//! Firecracker.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod contract;
 mod odd;
 mod real;
+mod recorder;
+mod samples;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// What is kept of one line, or of several that were added up. A Firecracker in a guest's hands can write any number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Metrics {
-    /// API requests that were refused.
+    /// API requests that Firecracker could not read; those it refused for another reason are not counted.
     pub api_failures: u64,
     /// System calls that seccomp stopped. More than none: a bug, or a guest that broke into Firecracker.
     pub seccomp_faults: u64,
@@ -196,4 +196,84 @@ struct Line {
     vmm: Group,
     #[serde(default)]
     vsock: Group,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cut from a line of Firecracker 1.17, with other numbers.
+    const LINE: &str = r#"{"utc_timestamp_ms":1795494488733,"api_server":{"process_startup_time_us":812},
+        "balloon":{"activate_fails":0,"stats_update_fails":2,"free_page_report_freed":4096},
+        "block_root":{"read_bytes":10},"block":{"execute_fails":1,"invalid_reqs_count":2,"read_bytes":10,"write_bytes":20,
+        "read_agg":{"min_us":0,"max_us":9,"sum_us":9},"rate_limiter_throttled_events":3},
+        "uart":{"rate_limiter_dropped_bytes":5},"latencies_us":{"full_create_snapshot":7000,"pause_vm":30,"resume_vm":0},
+        "logger":{"missed_log_count":6},"mmds":{"rx_invalid_token":1,"rx_no_token":1},
+        "net":{"tap_read_fails":4,"rx_bytes_count":100,"tx_bytes_count":200,"tx_spoofed_mac_count":1,
+        "rx_rate_limiter_throttled":1,"tx_rate_limiter_throttled":1},
+        "patch_api_requests":{"drive_count":1,"drive_fails":1},"put_api_requests":{"actions_count":9,"vsock_fails":1},
+        "seccomp":{"num_faults":1},"vcpu":{"failures":1},"vmm":{"panic_count":0},"signals":{"sigbus":0},
+        "vsock":{"conn_event_fails":1,"rx_bytes_count":11,"tx_bytes_count":12},"newer":{"things":[1,2,3]}}"#;
+
+    #[test]
+    fn a_line_is_read() {
+        let seen = Metrics::parse(LINE.as_bytes()).unwrap();
+        let expected = Metrics {
+            api_failures: 2,
+            seccomp_faults: 1,
+            panics: 0,
+            vcpu_failures: 1,
+            net_failures: 4,
+            net_rx_bytes: 100,
+            net_tx_bytes: 200,
+            net_spoofed_macs: 1,
+            net_throttled: 2,
+            block_failures: 3,
+            block_read_bytes: 10,
+            block_write_bytes: 20,
+            block_throttled: 3,
+            vsock_failures: 1,
+            vsock_tx_bytes: 12,
+            vsock_rx_bytes: 11,
+            balloon_failures: 2,
+            balloon_reported_bytes: 4096,
+            mmds_bad_tokens: 2,
+            log_lost: 6,
+            serial_dropped_bytes: 5,
+            pause_us: 30,
+            resume_us: 0,
+            snapshot_us: 7000,
+            load_us: 0,
+            startup_us: 812,
+        };
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn lines_add_up() {
+        let line = Metrics::parse(LINE.as_bytes()).unwrap();
+        let mut sum = line;
+        sum.add(&Metrics { snapshot_us: 0, pause_us: 40, net_rx_bytes: u64::MAX, ..line });
+        assert_eq!((sum.block_read_bytes, sum.seccomp_faults), (20, 1));
+        assert_eq!((sum.pause_us, sum.snapshot_us), (40, 7000));
+        assert_eq!(sum.net_rx_bytes, u64::MAX);
+    }
+
+    #[test]
+    fn what_is_no_metrics_is_nothing_and_odd_numbers_are_zero() {
+        for odd in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "{\"utc_timestamp_ms\":\"x\"}",
+            "{\"utc_timestamp_ms\":1,\"net\":7}",
+            "\u{0}",
+        ] {
+            assert_eq!(Metrics::parse(odd.as_bytes()), None, "{odd:?}");
+        }
+        assert_eq!(Metrics::parse(b"{\"utc_timestamp_ms\":1}"), Some(Metrics::default()));
+        let odd = br#"{"utc_timestamp_ms":1,"net":{"rx_bytes_count":-1,"tx_bytes_count":"x","a_fails":18446744073709551615,"b_fails":9}}"#;
+        assert_eq!(Metrics::parse(odd), Some(Metrics { net_failures: u64::MAX, ..Metrics::default() }));
+    }
 }

@@ -14,7 +14,8 @@ use super::{ApiError, Feature, Version};
 /// `PUT /mmds/config`: turns the service on. Before the start only, after the network interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MmdsConfig {
-    /// Protocol.
+    /// Protocol. Firecracker takes and means V1 when there is none.
+    #[serde(default = "without_version")]
     pub version: MmdsVersion,
     /// Interfaces (`iface_id`) through which the guest reaches it; at least one.
     pub network_interfaces: Vec<String>,
@@ -24,6 +25,10 @@ pub struct MmdsConfig {
     /// Answers in the text format of EC2, whatever the request accepts. Since [`Feature::ImdsCompat`].
     #[serde(default, skip_serializing_if = "Not::not")]
     pub imds_compat: bool,
+}
+
+fn without_version() -> MmdsVersion {
+    MmdsVersion::V1
 }
 
 impl Request for MmdsConfig {
