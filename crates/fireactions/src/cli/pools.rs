@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use fireactions_api::{Client, ScaleRequest};
-use fireactions_model::{PoolName, PoolView};
+use fireactions_model::{Hardware, HugePages, MmdsVersion, PoolName, PoolView};
 
 use super::{Ended, show};
 
@@ -126,7 +126,7 @@ fn status(pool: &PoolView) -> String {
 pub(super) fn render_one(pool: &PoolView) -> String {
     let spec = &pool.spec;
     let labels: Vec<&str> = spec.labels.iter().map(fireactions_model::Label::as_str).collect();
-    let rows = [
+    let mut rows = vec![
         ("Pool", pool.name().to_string()),
         ("Status", status(pool)),
         ("Machines", machines(pool)),
@@ -147,7 +147,38 @@ pub(super) fn render_one(pool: &PoolView) -> String {
                 spec.shape.vcpus, spec.shape.memory_mib, spec.shape.disk_mib
             ),
         ),
+        ("Start", spec.start.as_str().to_owned()),
         ("Longest job", show::span(spec.deadlines.job)),
     ];
+    let hardware = hardware(&spec.hardware);
+    if !hardware.is_empty() {
+        rows.push(("Hardware", hardware));
+    }
     show::rows(&rows)
+}
+
+/// What differs from the usual.
+fn hardware(set: &Hardware) -> String {
+    let mut parts = Vec::new();
+    if set.console {
+        parts.push("serial console".to_owned());
+    }
+    match set.huge_pages {
+        HugePages::None => {}
+        HugePages::Transparent => parts.push("transparent huge pages".to_owned()),
+        HugePages::Hugetlbfs => parts.push("huge pages of hugetlbfs".to_owned()),
+    }
+    if let Some(most) = set.disk_limits.mib_per_second {
+        parts.push(format!("disk at most {most} MiB/s"));
+    }
+    if let Some(most) = set.disk_limits.iops {
+        parts.push(format!("disk at most {most} operations/s"));
+    }
+    if set.mmds == MmdsVersion::V1 {
+        parts.push("MMDS V1".to_owned());
+    }
+    if let Some(template) = &set.cpu_template {
+        parts.push(format!("CPU template {template}"));
+    }
+    parts.join(", ")
 }

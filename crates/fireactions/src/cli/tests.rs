@@ -303,6 +303,16 @@ fn table_of_pools() {
     let paused = PoolView { paused: true, ..pool() };
     insta::assert_snapshot!(pools::render(&[pool(), failing, paused]));
     insta::assert_snapshot!(pools::render_one(&pool()));
+    let mut special = pool();
+    special.spec.start = StartMode::Boot;
+    special.spec.hardware = Hardware {
+        console: true,
+        huge_pages: HugePages::Hugetlbfs,
+        disk_limits: DiskLimits { mib_per_second: Some(200), iops: Some(5000) },
+        mmds: MmdsVersion::V1,
+        cpu_template: Some("T2S".to_owned()),
+    };
+    insta::assert_snapshot!(pools::render_one(&special));
 }
 
 #[test]
