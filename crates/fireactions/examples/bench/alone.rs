@@ -45,7 +45,7 @@ pub(crate) async fn measure(
         lap(&mut clock);
         scratch::create(&templates, &disk, pool.shape.disk_mib, (UID_BASE, UID_BASE)).await?;
         lap(&mut clock);
-        world.network.attach(&world.port(&id)?).await?;
+        world.network.attach(&world.port(&id, 0)?).await?;
         lap(&mut clock);
         world.network.detach(&id).await?;
         lap(&mut clock);

@@ -1,21 +1,18 @@
 //! Cold start: from the start of the VMM process to the first line of the job. The same root, kernel, initramfs,
 //! disks, network card and VMM settings; only PID 1 differs.
 
-use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
-use fireactions_guest_proto::{Identity, RunRequest};
-use fireactions_model::{Hardware, InitMode, MachineId};
-use fireactions_net::Port;
-use fireactions_vmm::{AgentEndpoint, Drive, Nic, Start, Vm, VmSpec, Vmm};
+use fireactions_model::InitMode;
+use fireactions_vmm::{Start, Vm, Vmm};
 use tokio::time::{sleep, timeout};
 
 use crate::Args;
+use crate::guest::{self, Place};
 use crate::report::{Goal, Report, median};
 use crate::seed::{self, BOOT_LINE, FIRST_LINE};
-use crate::world::{UID_BASE, World};
+use crate::world::World;
 
 /// systemd and cloud-init take most of a minute under emulation, and longer beside other work.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -58,52 +55,21 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
 
 /// One start, undone whatever happens.
 async fn start(world: &World, init: InitMode) -> anyhow::Result<Times> {
-    let id = MachineId::from_random(rand::random());
-    let run_dir = world.dir.join("run").join(id.as_str());
-    std::fs::create_dir(&run_dir)?;
-    let port = world.port(&id)?;
-    let times = timeout(DEADLINE, timed(world, init, &id, &run_dir, &port)).await;
-    world.vmm.sweep(&run_dir, &id, None).await?;
-    world.network.detach(&id).await?;
-    std::fs::remove_dir_all(&run_dir)?;
+    let place = Place::new(world, 0)?;
+    let times = timeout(DEADLINE, timed(world, init, &place)).await;
+    place.undo(world, world.vmm.as_ref()).await?;
     times.with_context(|| format!("no first line after {DEADLINE:?} with init {init:?}"))?
 }
 
-async fn timed(
-    world: &World,
-    init: InitMode,
-    id: &MachineId,
-    run_dir: &Path,
-    port: &Port,
-) -> anyhow::Result<Times> {
-    let scratch = run_dir.join("scratch.ext4");
-    seed::disk(&scratch, port, &world.network)?;
-    world.network.attach(port).await?;
-    let spec = VmSpec {
-        id: id.clone(),
-        boot: world.boot.clone(),
-        cmdline_extra: String::new(),
-        vcpus: 1,
-        memory_mib: 512,
-        drives: vec![
-            Drive { id: "root".into(), path: world.root.path.clone(), read_only: true },
-            Drive { id: "scratch".into(), path: scratch, read_only: false },
-        ],
-        nics: vec![Nic { tap: port.tap.clone(), mac: port.mac, bandwidth_mbit: None }],
-        run_dir: run_dir.to_owned(),
-        uid: UID_BASE,
-        gid: UID_BASE,
-        console_max: 1 << 20,
-        init,
-        start: Start::Boot,
-        hardware: Hardware::default(),
-        metadata: None,
-    };
+async fn timed(world: &World, init: InitMode, place: &Place) -> anyhow::Result<Times> {
+    seed::disk(&place.scratch(), &place.port, &world.network)?;
+    world.network.attach(&place.port).await?;
+    let spec = place.spec(world, &world.boot, init, Start::Boot);
     let began = Instant::now();
     let vm = world.vmm.spawn(&spec).await?;
     let times = tokio::select! {
         times = async { match init {
-            InitMode::Agent => by_agent(world, port, &vm, began).await,
+            InitMode::Agent => by_agent(world, place, &vm, began).await,
             InitMode::Image => by_console(&vm, began).await,
         }} => times,
         exit = vm.exited() => bail!("the machine ended: {exit}\n{}", exit.console_tail),
@@ -113,46 +79,12 @@ async fn timed(
 }
 
 /// The job as the server starts it.
-async fn by_agent(world: &World, port: &Port, vm: &Vm, began: Instant) -> anyhow::Result<Times> {
-    let AgentEndpoint::Dial(path) = vm.agent() else { bail!("the driver has no socket to dial") };
-    let link = Link::open(Endpoint::Dial(path), port.machine.to_string());
+async fn by_agent(world: &World, place: &Place, vm: &Vm, began: Instant) -> anyhow::Result<Times> {
+    let link = place.link(vm);
     link.hello().await?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let identity = Identity {
-        hostname: port.machine.to_string(),
-        address: port.address,
-        prefix: world.network.prefix(),
-        gateway: world.network.gateway(),
-        dns: vec![],
-        machine_id: format!("{:032x}", rand::random::<u128>()),
-        entropy: rand::random::<[u8; 64]>().to_vec(),
-        unix_nanos: u64::try_from(now.as_nanos())?,
-        mtu: None,
-    };
-    link.configure(identity).await?;
-    let request = RunRequest {
-        run: "bench".into(),
-        argv: ["/bin/sh", "-c", &format!("echo '{FIRST_LINE}'")].map(str::to_owned).to_vec(),
-        env: world
-            .root
-            .config
-            .env
-            .iter()
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        user: String::new(),
-        workdir: String::new(),
-    };
-    link.run(request).await?;
-    let JobEvent::Output { data, .. } = link.next_output().await? else {
-        bail!("the job ended without a line")
-    };
+    guest::first_line(world, place, &link).await?;
     let first_line = began.elapsed().as_secs_f64();
     link.close();
-    if !data.starts_with(FIRST_LINE.as_bytes()) {
-        bail!("the job said {:?}", String::from_utf8_lossy(&data));
-    }
     Ok(Times { first_line, bootcmd: None })
 }
 

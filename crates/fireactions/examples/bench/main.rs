@@ -4,6 +4,7 @@
 //! cold.rs     process start → first line of the job: the agent as PID 1, systemd + cloud-init
 //! cost.rs     the host's part of one machine, guest and QEMU left out (nothing.rs); alone.rs: its parts
 //! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
+//! snapshot.rs a clone of a template against a cold boot: time and memory
 //! pool.rs     jobs a minute through the real server; its memory
 //! thousand.rs a thousand machines with a stand-in VMM (fleet.rs): memory, CPU at rest, time to a decision
 //! adoption.rs a killed server → the next one ready with all machines
@@ -19,11 +20,13 @@ mod common;
 mod convert;
 mod cost;
 mod fleet;
+mod guest;
 mod nothing;
 mod pool;
 mod report;
 mod seed;
 mod server;
+mod snapshot;
 mod thousand;
 mod world;
 
@@ -59,6 +62,7 @@ struct Args {
 enum Part {
     Cold,
     Cost,
+    Snapshot,
     Convert,
     Pool,
     Thousand,
@@ -100,7 +104,7 @@ fn bench(args: &Args) -> anyhow::Result<()> {
     if args.wants(Part::Convert) {
         convert::measure(args, work.path(), &mut report).context("image conversion")?;
     }
-    if args.wants(Part::Cold) || args.wants(Part::Cost) {
+    if [Part::Cold, Part::Cost, Part::Snapshot].iter().any(|part| args.wants(*part)) {
         let runtime = tokio::runtime::Runtime::new()?;
         runtime.block_on(inside(args, work.path(), &mut report))?;
     }
@@ -126,6 +130,9 @@ async fn inside(args: &Args, work: &std::path::Path, report: &mut Report) -> any
         }
         if args.wants(Part::Cold) {
             cold::measure(args, &world, report).await.context("cold start")?;
+        }
+        if args.wants(Part::Snapshot) {
+            snapshot::measure(args, &world, report).await.context("snapshot")?;
         }
         anyhow::Ok(())
     };

@@ -65,14 +65,14 @@ impl World {
         })
     }
 
-    /// The first slot's place in the network.
-    pub(crate) fn port(&self, id: &MachineId) -> anyhow::Result<Port> {
+    /// A slot's place in the network.
+    pub(crate) fn port(&self, id: &MachineId, slot: u32) -> anyhow::Result<Port> {
         Ok(Port {
             machine: id.clone(),
             tap: Network::tap_name(id),
-            address: self.network.address(0).context("the subnet has no address")?,
-            mac: Network::mac(0),
-            owner_uid: UID_BASE,
+            address: self.network.address(slot).context("the subnet has no address")?,
+            mac: Network::mac(slot),
+            owner_uid: UID_BASE + slot,
             policy: NetworkPolicy::default(),
         })
     }
