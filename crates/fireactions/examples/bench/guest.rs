@@ -70,7 +70,7 @@ impl Place {
     pub(crate) fn link(&self, vm: &Vm) -> Link {
         let endpoint = match vm.agent() {
             AgentEndpoint::Dial(path) => Endpoint::Dial(path),
-            AgentEndpoint::Listen(path) => Endpoint::Listen(path),
+            AgentEndpoint::Listen { path, staging } => Endpoint::Listen { path, staging },
         };
         Link::open(endpoint, self.id().to_string())
     }
