@@ -127,6 +127,7 @@ mistakes! {
     cpu_template_unknown: in_firecracker("    firecracker: {cpu_template: T3}\n");
     mmds_version_unknown: in_firecracker("    firecracker: {mmds_version: v2}\n");
     huge_pages_unknown: in_firecracker("    firecracker: {machine_config: {huge_pages: 2M}}\n");
+    huge_pages_of_odd_memory: in_firecracker("    firecracker: {machine_config: {huge_pages: transparent, mem_size_mib: 1023}}\n");
     start_unknown: in_pool("    start: clone\n");
     start_of_huge_pages: in_firecracker("    firecracker:\n      machine_config:\n        huge_pages: hugetlbfs\n");
     start_of_the_images_init: in_pool("    init: image\n    start: snapshot\n");

@@ -132,6 +132,18 @@ impl Check<'_> {
                 format!("use {FIRECRACKER_VCPUS} or fewer, or 'driver: qemu'"),
             );
         }
+        let size = pool.firecracker.machine_config;
+        if size.huge_pages != HugePagesSetting::None && size.mem_size_mib % 2 != 0 {
+            self.error(
+                &own.key("machine_config").key("mem_size_mib"),
+                &[&driver, &own.key("machine_config").key("huge_pages")],
+                format!(
+                    "a machine of pool '{}' has {} MiB, which pages of 2 MiB cannot make",
+                    pool.name, size.mem_size_mib
+                ),
+                "use an even number, or 'huge_pages: none'",
+            );
+        }
         // Images look for it below `latest` or `2009-04-04`, so it stands there twice.
         let bytes = 2 * own_metadata_bytes(pool);
         if bytes > METADATA_BYTES - METADATA_RESERVE {
