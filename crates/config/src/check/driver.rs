@@ -133,7 +133,7 @@ impl Check<'_> {
             );
         }
         let size = pool.firecracker.machine_config;
-        if size.huge_pages != HugePagesSetting::None && size.mem_size_mib % 2 != 0 {
+        if size.huge_pages != HugePagesSetting::None && !size.mem_size_mib.is_multiple_of(2) {
             self.error(
                 &own.key("machine_config").key("mem_size_mib"),
                 &[&driver, &own.key("machine_config").key("huge_pages")],

@@ -82,7 +82,8 @@ async fn timed(world: &World, init: InitMode, place: &Place) -> anyhow::Result<T
 async fn by_agent(world: &World, place: &Place, vm: &Vm, began: Instant) -> anyhow::Result<Times> {
     let link = place.link(vm);
     link.hello().await?;
-    guest::first_line(world, place, &link).await?;
+    guest::configure(world, place, &link).await?;
+    guest::first_line(world, &link).await?;
     let first_line = began.elapsed().as_secs_f64();
     link.close();
     Ok(Times { first_line, bootcmd: None })

@@ -84,8 +84,8 @@ impl Place {
     }
 }
 
-/// Gives the guest its identity and a job, as the server does, and returns at the job's first line.
-pub(crate) async fn first_line(world: &World, place: &Place, link: &Link) -> anyhow::Result<()> {
+/// Gives the guest its identity, as the server does.
+pub(crate) async fn configure(world: &World, place: &Place, link: &Link) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let identity = Identity {
         hostname: place.id().to_string(),
@@ -99,6 +99,11 @@ pub(crate) async fn first_line(world: &World, place: &Place, link: &Link) -> any
         mtu: None,
     };
     link.configure(identity).await?;
+    Ok(())
+}
+
+/// Gives the guest a job, as the server does, and returns at its first line.
+pub(crate) async fn first_line(world: &World, link: &Link) -> anyhow::Result<()> {
     let request = RunRequest {
         run: "bench".into(),
         argv: ["/bin/sh", "-c", &format!("echo '{FIRST_LINE}'")].map(str::to_owned).to_vec(),
