@@ -5,6 +5,8 @@
 
 mod contract;
 mod odd;
+mod process;
 mod real;
 mod recorder;
+mod running;
 mod samples;

@@ -71,10 +71,10 @@ pub struct VmConfig {
     /// Processors and memory.
     #[serde(default)]
     pub machine_config: Option<MachineConfig>,
-    /// Disks.
+    /// Disks; in no order once the guest runs.
     #[serde(default)]
     pub drives: Vec<Drive>,
-    /// Network cards.
+    /// Network cards; likewise.
     #[serde(default)]
     pub network_interfaces: Vec<NetworkInterface>,
     /// The socket between host and guest.
