@@ -8,17 +8,24 @@ use std::path::Path;
 use std::process::Command;
 
 use fireactions_fleet::doctor::CHECKS;
+use fireactions_testkit::guest;
 use serde_json::Value;
 
 /// Runs the doctor for a configuration: exit code and findings.
 fn doctor(dir: &Path, config: &str) -> (i32, Vec<Value>) {
+    doctor_after("true", dir, config)
+}
+
+/// The same in a network namespace of its own, once the shell script `before` has run there.
+fn doctor_after(before: &str, dir: &Path, config: &str) -> (i32, Vec<Value>) {
     let file = dir.join("config.yaml");
     fs::write(&file, config).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_fireactions"))
-        .args(["doctor", "--json", "--config"])
+    let script = format!("set -e; {before}; exec \"$0\" doctor --json --config \"$1\"");
+    let output = Command::new("unshare")
+        .args(["--net", "sh", "-c", &script, env!("CARGO_BIN_EXE_fireactions")])
         .arg(&file)
         .output()
-        .unwrap();
+        .expect("unshare (util-linux) is needed");
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     let findings = report["findings"].as_array().unwrap().clone();
@@ -58,15 +65,12 @@ fn severity<'a>(findings: &'a [Value], check: &str) -> &'a str {
 }
 
 fn config(dir: &Path, vmm: &str) -> String {
-    let kernel =
-        std::env::var("FIREACTIONS_KERNEL_DIR").unwrap_or("/var/cache/fireactions/kernel".to_owned());
-    assert!(Path::new(&kernel).join("vmlinuz").exists(), "run scripts/fetch-kernel {kernel}");
-    let modules =
-        fs::read_dir(Path::new(&kernel).join("lib/modules")).unwrap().next().unwrap().unwrap().path();
+    let guest::Kernel { image, modules } = guest::kernel();
     format!(
-        "state_dir: {}/state\nagent_path: /bin/sh\nvmm: {vmm}\nkernel: {{image: {kernel}/vmlinuz, modules: {}}}\n\
+        "state_dir: {}/state\nagent_path: /bin/sh\nvmm: {vmm}\nkernel: {{image: {}, modules: {}}}\n\
          pools: [{{name: p, max_runners: 1, runner: {{image: i}}}}]\n",
         dir.display(),
+        image.display(),
         modules.display()
     )
 }
@@ -87,6 +91,26 @@ fn a_host_that_emulates_needs_no_kvm() {
     let may_be_left_out = ["kvm_runs", "firewall"];
     assert!(looked.iter().all(|check| may_be_left_out.contains(&check.name)), "not looked at: {looked:?}");
     assert_eq!(fs::read_dir(dir.path().join("state")).unwrap().count(), 0, "something was left");
+}
+
+#[test]
+fn a_firewall_that_drops_is_named_until_it_knows_the_bridge() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "{accel: tcg}");
+    let docker = "nft add table ip filter; nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'; \
+                  echo 1 >/proc/sys/net/ipv4/ip_forward";
+    let (_, findings) = doctor_after(docker, dir.path(), &config);
+    let of = |check| findings.iter().find(|finding| finding["check"] == check).unwrap();
+    assert_eq!(of("firewall")["severity"], "warning");
+    assert!(
+        of("firewall")["advice"].as_str().unwrap().contains("DOCKER-USER -i fireactions0"),
+        "{findings:?}"
+    );
+    assert_eq!(severity(&findings, "ip_forward"), "ok");
+
+    let told = format!("{docker}; nft insert rule ip filter FORWARD iifname fireactions0 accept");
+    let (_, findings) = doctor_after(&told, dir.path(), &config);
+    assert_eq!(severity(&findings, "firewall"), "ok", "{findings:?}");
 }
 
 #[test]

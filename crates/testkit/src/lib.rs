@@ -1,8 +1,10 @@
 //! What tests share: fakes for what cannot run in a test, and inputs that more than one crate needs.
 
 pub mod busybox;
+pub mod cgroups;
 pub mod corpus;
 pub mod forge;
+pub mod guest;
 pub mod machines;
 pub mod program;
 pub mod skip;

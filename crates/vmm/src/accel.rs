@@ -227,10 +227,7 @@ mod tests {
     use super::*;
 
     fn boot() -> BootFiles {
-        let dir =
-            std::env::var("FIREACTIONS_KERNEL_DIR").unwrap_or("/var/cache/fireactions/kernel".to_owned());
-        let kernel = Path::new(&dir).join("vmlinuz");
-        assert!(kernel.exists(), "{} is missing: run scripts/fetch-kernel {dir}", kernel.display());
+        let kernel = fireactions_testkit::guest::kernel().image;
         BootFiles { initrd: kernel.clone(), kernel }
     }
 

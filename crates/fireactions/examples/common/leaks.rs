@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+
+use fireactions_testkit::cgroups;
 
 /// Everything of interest in this network namespace and on this host, by kind.
 pub(crate) struct World(BTreeMap<&'static str, BTreeSet<String>>);
@@ -19,7 +21,7 @@ impl World {
             ),
             ("nft chains, maps and rules", rules()),
             ("mounts", mounts(state)),
-            ("cgroups", cgroups(cgroup)),
+            ("cgroups", cgroups::below(cgroup).iter().map(|path| path.display().to_string()).collect()),
             ("files in run/", files(&state.join("run"))),
             ("files in uploads/", files(&state.join("uploads"))),
         ]))
@@ -86,24 +88,6 @@ fn mounts(state: &Path) -> BTreeSet<String> {
     let state = state.display().to_string();
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     mounts.lines().filter(|line| line.contains(&state)).map(str::to_owned).collect()
-}
-
-fn cgroups(parent: &str) -> BTreeSet<String> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let roots = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (path, kind) = (fields.next()?, fields.next()?);
-        kind.starts_with("cgroup").then(|| PathBuf::from(path))
-    });
-    let mut found = BTreeSet::new();
-    for root in roots {
-        for entry in fs::read_dir(root.join(parent)).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                found.insert(entry.path().display().to_string());
-            }
-        }
-    }
-    found
 }
 
 /// Everything below a directory.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use fireactions_testkit::{busybox, standin};
+use fireactions_testkit::{busybox, cgroups, guest, standin};
 
 use crate::namespace::Namespace;
 
@@ -102,12 +102,12 @@ impl World {
         writeln!(config, "state_dir: {}", state.display()).unwrap();
         writeln!(config, "api_socket: {}", dir.path().join("api.sock").display()).unwrap();
         writeln!(config, "log_level: debug").unwrap();
-        writeln!(config, "agent_path: {}", agent().display()).unwrap();
+        writeln!(config, "agent_path: {}", guest::agent().display()).unwrap();
         let qemu = if standin { standin::program() } else { PathBuf::from("qemu-system-x86_64") };
         writeln!(config, "vmm: {{accel: tcg, cgroup_parent: {cgroup}, qemu_binary: {}}}", qemu.display())
             .unwrap();
-        writeln!(config, "kernel: {{image: {}, modules: {}}}", kernel().0.display(), kernel().1.display())
-            .unwrap();
+        let guest::Kernel { image, modules } = guest::kernel();
+        writeln!(config, "kernel: {{image: {}, modules: {}}}", image.display(), modules.display()).unwrap();
         writeln!(config, "host: {{vcpus: 8, memory_mib: 8192}}").unwrap();
         if !more.contains("shutdown:") {
             // A test that is killed must not leave jobs running for a server that never comes.
@@ -339,7 +339,7 @@ impl World {
         let run: Vec<_> = fs::read_dir(self.path("state/run")).unwrap().map(|e| e.unwrap().path()).collect();
         assert!(run.is_empty(), "run directories are left: {run:?}\n{}", self.log());
         assert_eq!(self.namespace.new_mounts(), Vec::<String>::new(), "mounts are left");
-        assert_eq!(machine_cgroups(&self.cgroup), Vec::<PathBuf>::new(), "cgroups are left\n{}", self.log());
+        assert_eq!(cgroups::below(&self.cgroup), Vec::<PathBuf>::new(), "cgroups are left\n{}", self.log());
         assert_eq!(self.taps(), Vec::<String>::new(), "taps are left\n{}", self.log());
         // The rules for all machines name a pattern.
         let rules = self.rules().replace("\"fam*\"", "");
@@ -388,41 +388,4 @@ pub(crate) const UNTIL_TOLD: &str = "echo begun; while [ ! -e /tmp/told ]; do sl
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Cgroups of machines, in any hierarchy.
-fn machine_cgroups(parent: &str) -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let roots = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (path, kind) = (fields.next()?, fields.next()?);
-        kind.starts_with("cgroup").then(|| PathBuf::from(path))
-    });
-    let mut found = Vec::new();
-    for root in roots {
-        for entry in fs::read_dir(root.join(parent)).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                found.push(entry.path());
-            }
-        }
-    }
-    found
-}
-
-/// The agent that `make agent` built.
-fn agent() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-    let path = root.join("target/x86_64-unknown-linux-gnu/agent/fireactions-agent");
-    assert!(path.is_file(), "{} is not there: run `make agent`", path.display());
-    path
-}
-
-/// The kernel and modules that `make setup` fetched.
-fn kernel() -> (PathBuf, PathBuf) {
-    let dir = std::env::var_os("FIREACTIONS_KERNEL_DIR")
-        .map_or_else(|| PathBuf::from("/var/cache/fireactions/kernel"), PathBuf::from);
-    let image = dir.join("vmlinuz");
-    assert!(image.is_file(), "{} is not there: run `make setup`", image.display());
-    let modules = fs::read_dir(dir.join("lib/modules")).unwrap().next().unwrap().unwrap().path();
-    (image, modules)
 }

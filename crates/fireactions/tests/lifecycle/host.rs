@@ -2,11 +2,12 @@
 //! does to it. Every call is about the calling thread's network namespace.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fireactions_model::MachineId;
+use fireactions_testkit::cgroups;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -73,27 +74,11 @@ pub(crate) fn flush_rules() {
     said(&["nft", "flush", "ruleset"]);
 }
 
-/// The cgroups below this one, in any hierarchy.
-fn cgroups(parent: &str) -> Vec<PathBuf> {
-    let below = roots(parent).into_iter().flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten());
-    below.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
-}
-
-fn roots(parent: &str) -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let mounted = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (path, kind) = (fields.next()?, fields.next()?);
-        kind.starts_with("cgroup").then(|| Path::new(path).join(parent))
-    });
-    mounted.filter(|path| path.is_dir()).collect()
-}
-
 /// What is left on the host of servers that are gone: every line is one thing too many.
 pub(crate) fn remains(dir: &Path, cgroup: &str) -> Vec<String> {
     let mut found = Vec::new();
     found.extend(processes().into_iter().map(|(pid, line)| format!("process {pid}: {}", line.join(" "))));
-    found.extend(cgroups(cgroup).into_iter().map(|path| format!("cgroup {}", path.display())));
+    found.extend(cgroups::below(cgroup).into_iter().map(|path| format!("cgroup {}", path.display())));
     let links = said(&["ip", "-br", "link"]);
     found.extend(links.lines().filter(|line| !line.starts_with("lo ")).map(|line| format!("link {line}")));
     found.extend(said(&["nft", "list", "ruleset"]).lines().map(|line| format!("rule {line}")));
@@ -137,7 +122,7 @@ pub(crate) fn clear(cgroup: &str) {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    for path in cgroups(cgroup).into_iter().chain(roots(cgroup)) {
+    for path in cgroups::below(cgroup).into_iter().chain(cgroups::named(cgroup)) {
         let _ = fs::remove_dir(path);
     }
 }

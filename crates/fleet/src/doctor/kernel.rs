@@ -169,15 +169,13 @@ mod tests {
 
     #[test]
     fn a_distributions_kernel_is_read_through() {
-        let dir =
-            std::env::var("FIREACTIONS_KERNEL_DIR").unwrap_or("/var/cache/fireactions/kernel".to_owned());
-        let image = Path::new(&dir).join("vmlinuz");
-        let (finding, facts) = look(Driver::Firecracker, &image);
-        assert_eq!(finding.severity, Fine, "{finding:?}: run scripts/fetch-kernel {dir}");
+        let kernel = fireactions_testkit::guest::kernel();
+        let (finding, facts) = look(Driver::Firecracker, &kernel.image);
+        assert_eq!(finding.severity, Fine, "{finding:?}");
         let facts = facts.unwrap();
-        let modules = Path::new(&dir).join("lib/modules").join(facts.release.as_deref().unwrap());
-        assert_eq!(judge_modules(&modules, facts.release.as_deref()).severity, Fine);
-        let known = Known::of(&image, facts.release.as_deref(), facts.config.as_deref(), Some(&modules));
+        let (release, config) = (facts.release.as_deref(), facts.config.as_deref());
+        assert_eq!(judge_modules(&kernel.modules, release).severity, Fine);
+        let known = Known::of(&kernel.image, release, config, Some(&kernel.modules));
         for driver in [Driver::Qemu, Driver::Firecracker] {
             let finding = features::judge(driver, "it", &known);
             assert_ne!(finding.severity, Error, "{finding:?}");

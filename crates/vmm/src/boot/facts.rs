@@ -106,15 +106,9 @@ mod tests {
 
     #[test]
     fn a_distributions_kernel_says_its_release() {
-        let dir =
-            std::env::var("FIREACTIONS_KERNEL_DIR").unwrap_or("/var/cache/fireactions/kernel".to_owned());
-        let kernel = std::path::Path::new(&dir).join("vmlinuz");
-        let image = std::fs::read(&kernel).unwrap_or_else(|error| {
-            panic!("{}: {error}: run scripts/fetch-kernel {dir}", kernel.display());
-        });
-        let facts = kernel_facts(&image).unwrap();
-        let modules = std::path::Path::new(&dir).join("lib/modules").join(facts.release.unwrap());
-        assert!(modules.is_dir(), "{}", modules.display());
+        let kernel = fireactions_testkit::guest::kernel();
+        let facts = kernel_facts(&std::fs::read(&kernel.image).unwrap()).unwrap();
+        assert_eq!(kernel.modules.file_name().unwrap().to_str(), facts.release.as_deref());
     }
 
     #[test]
