@@ -224,9 +224,9 @@ async fn a_server_that_opens_late_is_found() {
 
 #[tokio::test]
 async fn a_version_that_is_none_or_too_old_ends_it() {
-    let (_dir, path) = serve(version("1.3.3"), Does::Nothing);
+    let (_dir, path) = serve(version("1.4.1"), Does::Nothing);
     let error = Client::ready(path, Duration::from_secs(5)).await.unwrap_err();
-    assert!(matches!(error, ApiError::TooOld(_)) && error.to_string().contains("1.4.0"), "{error}");
+    assert!(matches!(error, ApiError::TooOld(_)) && error.to_string().contains("1.5.0"), "{error}");
     let (_dir, path) = serve(version("newest"), Does::Nothing);
     let error = Client::ready(path, Duration::from_secs(5)).await.unwrap_err();
     assert!(matches!(error, ApiError::Protocol { .. }), "{error:?}");

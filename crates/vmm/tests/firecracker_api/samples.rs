@@ -109,7 +109,18 @@ fn machine(all: &mut Samples) {
         machine.huge_pages = Some(HugePages::None);
         all.push(Box::new(machine));
     }
+    let leaf = |register| CpuidLeaf {
+        leaf: "0x1".into(),
+        subleaf: "0x0".into(),
+        flags: 0,
+        modifiers: vec![CpuidRegister { register, bitmap: format!("0b{}", "x".repeat(32)) }],
+    };
     all.push(Box::new(CpuConfig::default()));
+    all.push(Box::new(CpuConfig {
+        kvm_capabilities: vec!["!56".into()],
+        cpuid_modifiers: [Register::Eax, Register::Ebx, Register::Ecx, Register::Edx].map(leaf).into(),
+        msr_modifiers: vec![MsrModifier { addr: "0x10a".into(), bitmap: "0b1".into() }],
+    }));
     all.push(Box::new(MmdsConfig {
         version: MmdsVersion::V1,
         network_interfaces: vec!["eth0".into()],
@@ -198,12 +209,6 @@ pub(crate) fn gated() -> Vec<(Feature, Box<dyn Sample>)> {
     }
     let pages =
         |pages| Box::new(MachineConfigUpdate { huge_pages: Some(pages), ..MachineConfigUpdate::default() });
-    let leaf = |register| CpuidLeaf {
-        leaf: "0x1".into(),
-        subleaf: "0x0".into(),
-        flags: 0,
-        modifiers: vec![CpuidRegister { register, bitmap: format!("0b{}", "x".repeat(32)) }],
-    };
     let network = NetworkInterface {
         iface_id: "eth0".into(),
         host_dev_name: "fa1".into(),
@@ -214,16 +219,6 @@ pub(crate) fn gated() -> Vec<(Feature, Box<dyn Sample>)> {
     };
     let serial = |rate_limiter| Serial { serial_out_path: "console".into(), rate_limiter };
     let mut gated: Vec<(Feature, Box<dyn Sample>)> = vec![
-        (
-            Feature::KvmCapabilities,
-            Box::new(CpuConfig {
-                kvm_capabilities: vec!["!56".into()],
-                cpuid_modifiers: [Register::Eax, Register::Ebx, Register::Ecx, Register::Edx]
-                    .map(leaf)
-                    .into(),
-                msr_modifiers: vec![MsrModifier { addr: "0x10a".into(), bitmap: "0b1".into() }],
-            }),
-        ),
         (
             Feature::LoggerModule,
             Box::new(Logger {

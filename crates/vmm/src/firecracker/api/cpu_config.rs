@@ -3,15 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::request::{Method, Request};
-use super::{ApiError, Feature, Version};
 
 /// `PUT /cpu-config`. Before the start only. The format is Firecracker's, described in its
 /// `docs/cpu_templates/cpu-templates.md`; of it, what is for x86-64.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CpuConfig {
-    /// Numbers of KVM capabilities that the host must have; with `!` in front, one that is not asked for. Since
-    /// [`Feature::KvmCapabilities`].
+    /// Numbers of KVM capabilities that the host must have; with `!` in front, one that is not asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kvm_capabilities: Vec<String>,
     /// Changes to what CPUID says.
@@ -76,9 +74,5 @@ impl Request for CpuConfig {
 
     fn path(&self) -> String {
         "/cpu-config".into()
-    }
-
-    fn check(&self, version: Version) -> Result<(), ApiError> {
-        version.require_if(!self.kvm_capabilities.is_empty(), Feature::KvmCapabilities)
     }
 }

@@ -97,3 +97,29 @@ impl ApiError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_a_machine_keeps_the_words() {
+        let id = MachineId::from_random([7; 8]);
+        let request = || "PUT /vsock".to_owned();
+        let deadline = Duration::from_secs(2);
+        let refused = ApiError::Refused { request: request(), status: 400, fault: "no".into() };
+        let lacks = ApiError::Unsupported { feature: Feature::VsockOverride, version: Version::OLDEST };
+        let late = ApiError::NotReady { deadline, last: io::ErrorKind::NotFound.into() };
+        for (error, words) in [
+            (refused, ["PUT /vsock", "no"]),
+            (lacks, ["1.5.0", "1.16.0"]),
+            (ApiError::TooOld(Version::new(1, 2, 3)), ["1.2.3", "1.5.0"]),
+            (late, ["API socket", "2s"]),
+            (ApiError::Timeout { request: request(), deadline }, ["PUT /vsock", "2s"]),
+            (ApiError::TooLarge { request: request(), limit: 9 }, ["PUT /vsock", "9 bytes"]),
+        ] {
+            let said = error.of(&id).to_string();
+            assert!(said.contains(id.as_str()) && words.iter().all(|word| said.contains(word)), "{said}");
+        }
+    }
+}

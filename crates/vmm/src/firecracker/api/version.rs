@@ -23,9 +23,9 @@ pub struct Version {
 pub struct VersionError(String);
 
 impl Version {
-    /// The first that knows every endpoint which the driver cannot do without (`/entropy` and `/cpu-config` came with
-    /// it). What is newer is a [`Feature`].
-    pub const OLDEST: Self = Self::new(1, 4, 0);
+    /// The first that knows all that is no [`Feature`]; the last of it were CPU templates with KVM capabilities and the
+    /// log levels `Off` and `Trace`.
+    pub const OLDEST: Self = Self::new(1, 5, 0);
 
     /// `major.minor.patch`.
     pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
@@ -76,8 +76,6 @@ impl fmt::Display for Version {
 /// descriptions and request structs at each release's tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Feature {
-    /// `kvm_capabilities` of `PUT /cpu-config`.
-    KvmCapabilities,
     /// `module` of `PUT /logger`.
     LoggerModule,
     /// `huge_pages` of `/machine-config`: 2 MiB pages of hugetlbfs.
@@ -116,8 +114,7 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, by version.
-    pub const ALL: [Self; 18] = [
-        Self::KvmCapabilities,
+    pub const ALL: [Self; 17] = [
         Self::LoggerModule,
         Self::HugePages,
         Self::NetworkOverrides,
@@ -140,7 +137,6 @@ impl Feature {
     /// The first version that has it.
     pub const fn since(self) -> Version {
         let minor = match self {
-            Self::KvmCapabilities => 5,
             Self::LoggerModule => 6,
             Self::HugePages => 7,
             Self::NetworkOverrides => 12,
@@ -161,7 +157,6 @@ impl fmt::Display for Feature {
     /// A noun that fits after "has no".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::KvmCapabilities => "kvm_capabilities in CPU templates",
             Self::LoggerModule => "filter of log messages by module",
             Self::HugePages => "huge pages for guest memory",
             Self::NetworkOverrides => "way to give a restored machine its own tap (network_overrides)",
