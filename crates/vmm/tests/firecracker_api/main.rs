@@ -10,3 +10,4 @@ mod real;
 mod recorder;
 mod running;
 mod samples;
+mod words;
