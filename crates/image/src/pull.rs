@@ -1,5 +1,7 @@
 //! From a reference to a finished root image: look up, fetch and verify the layers side by side, flatten, pack.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -198,7 +200,6 @@ impl Puller {
             sender.send_replace(Progress::Converting { done: 0, total });
             let temp = tempfile::Builder::new()
                 .prefix("root-")
-                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
                 .tempfile_in(&dir)
                 .map_err(|e| ImageError::io("make a temporary file in", &dir, e))?
                 .into_temp_path();
@@ -206,6 +207,9 @@ impl Puller {
                 sender.send_replace(Progress::Converting { done, total });
             })?;
             cancel.check()?;
+            // Whatever the server's umask: machines read it under users of their own.
+            std::fs::set_permissions(&temp, Permissions::from_mode(0o644))
+                .map_err(|e| ImageError::io("let machines read", &temp, e))?;
             crate::lock(&catalog).commit(&temp, &digest, &config)
         })
         .await?;

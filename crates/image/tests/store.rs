@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -180,6 +181,8 @@ async fn an_archive_is_as_good_as_a_directory_and_the_packer_is_missed_clearly()
         let name = ImageRef::new(format!("oci-archive:{}{tag}", tar.display())).unwrap();
         let root = lab.images.ensure(&name, PullPolicy::Always, None).await.unwrap();
         assert_eq!(root.digest.as_str(), image.config_digest);
+        let mode = std::fs::metadata(&root.path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o644, "machines of every user read it and none writes it");
     }
     let wrong = ImageRef::new(format!("oci-archive:{}:u", tar.display())).unwrap();
     let error = lab.images.ensure(&wrong, PullPolicy::Always, None).await.unwrap_err();
