@@ -36,11 +36,10 @@ const fn feature(
     Feature { option, module, needed, what }
 }
 
-const FEATURES_OF_A_GUEST: [Feature; 16] = [
+const FEATURES_OF_A_GUEST: [Feature; 15] = [
     feature("BLK_DEV_INITRD", None, For::All, "initramfs"),
     feature("DEVTMPFS", None, For::All, "devtmpfs"),
     feature("VIRTIO_MMIO", Some("virtio_mmio"), For::All, "virtio on MMIO"),
-    feature("VIRTIO_MMIO_CMDLINE_DEVICES", None, For::All, "virtio devices by the kernel command line"),
     feature("VIRTIO_BLK", Some("virtio_blk"), For::All, "virtio block"),
     feature("VIRTIO_NET", Some("virtio_net"), For::All, "virtio network"),
     feature(
@@ -69,6 +68,9 @@ const FEATURES_OF_A_GUEST: [Feature; 16] = [
         "VM generation id, by which a clone's kernel reseeds (5.18 and later)",
     ),
 ];
+
+/// How a guest finds its devices: both VMMs say it in ACPI's tables and on the kernel command line.
+const FINDS_DEVICES: [&str; 2] = ["ACPI", "VIRTIO_MMIO_CMDLINE_DEVICES"];
 
 pub(super) fn judge(driver: Driver, image: &str, known: &Known) -> Finding {
     let by_trying = "look at the console when it does not boot (`fireactions logs MACHINE`), or put the kernel's configuration beside the image as IMAGE.config; kernels carry it with CONFIG_IKCONFIG";
@@ -108,6 +110,13 @@ pub(super) fn judge(driver: Driver, image: &str, known: &Known) -> Finding {
         };
         if must { needed.push(lacks) } else { better.push(lacks) }
     }
+    match FINDS_DEVICES.map(|option| known.state(option, None)) {
+        [State::Absent, State::Absent] => {
+            needed.push(format!("CONFIG_{}", FINDS_DEVICES.join(" or CONFIG_")));
+        }
+        [State::Unknown, _] => unknown.push("how devices are found"),
+        _ => there.0 += 1,
+    }
     let from = known.from.join(", ");
     let advice = "build them in, set kernel.modules to the kernel's own module directory, or take another kernel (`scripts/fetch-kernel DIR`)";
     if !needed.is_empty() {
@@ -141,7 +150,13 @@ mod tests {
     }
 
     fn complete() -> String {
-        FEATURES_OF_A_GUEST.map(|feature| format!("CONFIG_{}=y\n", feature.option)).concat()
+        let options = FEATURES_OF_A_GUEST.map(|feature| feature.option);
+        options
+            .iter()
+            .chain(&FINDS_DEVICES)
+            .map(|option| format!("CONFIG_{option}=y\n"))
+            .collect::<Vec<_>>()
+            .concat()
     }
 
     #[test]
@@ -155,6 +170,10 @@ mod tests {
         );
         let finding = with(Driver::Firecracker, &without("VMGENID"));
         assert!(finding.severity == Warning && finding.found.contains("CONFIG_VMGENID"), "{finding:?}");
+        let one = without("ACPI");
+        assert_eq!(with(Driver::Firecracker, &one).severity, Fine, "one way to find devices is enough");
+        let none = one.replace("CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES=y\n", "");
+        assert!(with(Driver::Firecracker, &none).found.contains("CONFIG_ACPI or CONFIG_VIRTIO_MMIO_CMD"));
         let module = complete().replace("CONFIG_EXT4_FS=y", "CONFIG_EXT4_FS=m");
         assert!(with(Driver::Qemu, &module).found.contains("not in kernel.modules"));
     }
