@@ -1,4 +1,4 @@
-//! Becoming one machine: randomness, clock, names, network.
+//! Becoming one machine: randomness, clock, root, names, network.
 
 use std::fmt::Write as _;
 use std::io;
@@ -9,14 +9,20 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 
 use crate::network;
 
-/// Applies all of it. Randomness and clock go first: everything later may use them.
+/// Applies all of it. Randomness and clock go first: everything later may use them, and a clone of a frozen machine
+/// has the same as its sisters until then. `enter_root` goes next, for the files that follow belong there.
 ///
 /// `own_init`: an image's init runs. It has read `/etc/machine-id` long before; that file is left alone then.
-pub(crate) fn apply(identity: &Identity, own_init: bool) -> Result<(), String> {
+pub(crate) fn apply(
+    identity: &Identity,
+    own_init: bool,
+    enter_root: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
     check(identity)?;
     crate::entropy::add(&identity.entropy)
         .map_err(|error| format!("cannot add the host's entropy: {error}"))?;
     set_clock(identity.unix_nanos).map_err(|error| format!("cannot set the clock: {error}"))?;
+    enter_root()?;
     rustix::system::sethostname(identity.hostname.as_bytes())
         .map_err(|error| format!("cannot set the hostname '{}': {error}", identity.hostname))?;
 
@@ -56,6 +62,9 @@ fn check(identity: &Identity) -> Result<(), String> {
     }
     if identity.machine_id.len() != 32 || !identity.machine_id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("the machine id is not 32 hexadecimal digits".to_owned());
+    }
+    if identity.mac.is_some_and(|mac| mac[0] & 1 != 0 || mac == [0; 6]) {
+        return Err("the MAC address is a group's or all zeros".to_owned());
     }
     if identity.prefix > 32 {
         return Err(format!("the network prefix {} is longer than 32", identity.prefix));
@@ -117,6 +126,7 @@ mod tests {
             entropy: vec![0; 64],
             unix_nanos: 0,
             mtu: None,
+            mac: None,
         }
     }
 

@@ -2,19 +2,23 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::cmdline::{Cmdline, InitMode};
 use crate::console::say;
+use crate::run::Root;
 use crate::{identity, modules, mounts, port, power, root, run, service};
 
 /// Never returns in a machine that works: PID 1 that ends is a kernel panic.
 pub(crate) fn main() -> ExitCode {
     let boot_us = run::monotonic_us();
     let failed = match prepare() {
-        Ok((cmdline, scratch)) => match cmdline.init {
-            InitMode::Agent => stay(&cmdline, scratch, boot_us),
-            InitMode::Image => hand_over(boot_us),
+        Ok(cmdline) => match cmdline.init {
+            InitMode::Agent => stay(cmdline, boot_us),
+            InitMode::Image => {
+                enter_root(cmdline.scratch.as_deref(), false).map_or_else(|error| error, |_| hand_over(boot_us))
+            }
         },
         Err(error) => error,
     };
@@ -22,21 +26,34 @@ pub(crate) fn main() -> ExitCode {
     power::off(None)
 }
 
-fn prepare() -> Result<(Cmdline, OwnedFd), String> {
+/// What every machine of an image has in common.
+fn prepare() -> Result<Cmdline, String> {
     mounts::early()?;
     let cmdline = Cmdline::read()?;
     modules::load();
-    let scratch = root::assemble(&cmdline)?;
+    root::mount_lower(&cmdline)?;
+    Ok(cmdline)
+}
+
+/// What this machine has alone: its scratch disk above the image, as `/`. Returns the scratch disk's directory.
+///
+/// All threads of a process have one root and working directory, so it does not matter which of them calls this.
+/// `keep_run`: see [`mounts::late`].
+pub(crate) fn enter_root(scratch: Option<&Path>, keep_run: bool) -> Result<OwnedFd, String> {
+    let scratch = root::assemble(scratch)?;
     root::switch()?;
-    mounts::late(cmdline.init == InitMode::Agent);
+    mounts::late(keep_run);
     mounts::prevent_thrashing();
-    Ok((cmdline, scratch))
+    Ok(scratch)
 }
 
 /// The agent is init. Returns only what went wrong.
-fn stay(cmdline: &Cmdline, scratch: OwnedFd, boot_us: u64) -> String {
+///
+/// It asks the host for an identity before it touches the scratch disk: a machine that is frozen here becomes many. So
+/// nothing before that may read the kernel's boot id, which is made when it is first read, or keep randomness.
+fn stay(cmdline: Cmdline, boot_us: u64) -> String {
     match port::open(&cmdline.host) {
-        Ok(channel) => run::run(channel, run::Role::Init { scratch }, boot_us),
+        Ok(channel) => run::run(channel, run::Role::Init(Root::Waiting(cmdline.scratch)), boot_us),
         Err(error) => error,
     }
 }

@@ -1,4 +1,4 @@
-//! Loopback up; address, MTU and default route on the first network interface. Over rtnetlink: the image need not
+//! Loopback up; MAC, address, MTU and default route on the first network interface. Over rtnetlink: the image need not
 //! have `ip`, and the kernel need not have `IP_PNP`.
 
 use std::io;
@@ -34,6 +34,13 @@ pub(crate) fn configure(identity: &Identity) -> Result<(), String> {
     let step = |what: &str, result: io::Result<()>| {
         result.map_err(|error| format!("{name}: cannot {what}: {error}"))
     };
+    if let Some(mac) = identity.mac
+        && own_mac(&name) != Some(mac)
+    {
+        // Not every driver can change it while the interface is up.
+        step("take it down", netlink.down(index))?;
+        step("set its MAC address", netlink.mac(index, mac))?;
+    }
     step("bring it up", netlink.up(index, identity.mtu))?;
     step(
         &format!("set the address {}/{}", identity.address, identity.prefix),
@@ -72,6 +79,14 @@ fn first_interface() -> Result<(String, u32), String> {
     }
 }
 
+/// The MAC address that the interface has now.
+fn own_mac(name: &str) -> Option<[u8; 6]> {
+    let text = std::fs::read_to_string(format!("/sys/class/net/{name}/address")).ok()?;
+    let bytes: Vec<u8> =
+        text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>().ok()?;
+    bytes.try_into().ok()
+}
+
 struct Netlink {
     socket: Socket,
     sequence: u32,
@@ -91,6 +106,20 @@ impl Netlink {
         link.header.flags = LinkFlags::Up;
         link.header.change_mask = LinkFlags::Up;
         link.attributes.extend(mtu.map(|mtu| LinkAttribute::Mtu(u32::from(mtu))));
+        self.request(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    fn down(&mut self, index: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.change_mask = LinkFlags::Up;
+        self.request(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    fn mac(&mut self, index: u32, mac: [u8; 6]) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes.push(LinkAttribute::Address(mac.to_vec()));
         self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 

@@ -7,12 +7,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::guest::Channel;
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, VsockAddr, connect, socket};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::cmdline::HostPort;
 
 /// The port is there as soon as its driver is.
 const PORT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The VMM answers a request to connect within milliseconds, also with a refusal.
+const DIAL_DEADLINE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// The host's context id, `VMADDR_CID_HOST` of vsock(7).
 const HOST_CID: u32 = 2;
@@ -57,8 +63,22 @@ fn find(name: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// A request that gets no answer is given up soon: a clone of a frozen machine waits in vain for the answer to its
+/// template's.
 fn dial(port: u32) -> io::Result<OwnedFd> {
-    let fd = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    connect(fd.as_raw_fd(), &VsockAddr::new(HOST_CID, port))?;
-    Ok(fd)
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Vsock, SockType::Stream, flags, None)?;
+    match connect(fd.as_raw_fd(), &VsockAddr::new(HOST_CID, port)) {
+        Ok(()) => return Ok(fd),
+        Err(Errno::EINPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut waiting = [PollFd::new(&fd, PollFlags::OUT)];
+    if rustix::event::poll(&mut waiting, Some(&DIAL_DEADLINE))? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    match rustix::net::sockopt::socket_error(&fd)? {
+        Ok(()) => Ok(fd),
+        Err(error) => Err(error.into()),
+    }
 }

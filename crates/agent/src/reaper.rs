@@ -1,6 +1,6 @@
 //! The one place that waits for children: the agent's own, and as PID 1 every orphan of the guest.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub(crate) struct Reaper {
 #[derive(Default)]
 struct Children {
     /// Those that somebody will ask for, and how they ended.
-    ours: HashMap<i32, Option<Exit>>,
+    ours: BTreeMap<i32, Option<Exit>>,
     /// Counts starts, so that the reaper can sleep while there are no children at all.
     started: u64,
 }

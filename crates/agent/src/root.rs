@@ -19,18 +19,23 @@ const LOWER: &str = "/.fireactions/lower";
 const SCRATCH: &str = "/.fireactions/scratch";
 const ROOT: &str = "/.fireactions/root";
 
-/// Mounts image and scratch and joins them at a place of its own. Returns the scratch file system's directory, which
-/// has no path any more once the root is switched.
-pub(crate) fn assemble(cmdline: &Cmdline) -> Result<OwnedFd, String> {
+/// Mounts the image at a place of its own and waits for the scratch disk without opening it. All of this is the same
+/// for every machine of an image, so a machine can be frozen after it and woken up with another scratch disk.
+pub(crate) fn mount_lower(cmdline: &Cmdline) -> Result<(), String> {
     for dir in [LOWER, SCRATCH, ROOT] {
         std::fs::create_dir_all(dir)
             .map_err(|error| format!("cannot make {dir} in the initramfs: {error}"))?;
     }
     wait_for(&cmdline.root)?;
     mount_image(&cmdline.root)?;
-    match &cmdline.scratch {
+    cmdline.scratch.as_deref().map_or(Ok(()), wait_for)
+}
+
+/// Mounts the scratch disk and joins image and scratch. Returns the scratch file system's directory, which has no path
+/// any more once the root is switched.
+pub(crate) fn assemble(scratch: Option<&Path>) -> Result<OwnedFd, String> {
+    match scratch {
         Some(device) => {
-            wait_for(device)?;
             mount(device, SCRATCH, "ext4", MountFlags::NOATIME, None).map_err(|error| {
                 format!("cannot mount the scratch disk {} as ext4: {error}", device.display())
             })?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fireactions_guest_proto::LogLevel;
+use fireactions_guest_proto::{Exit, LogLevel};
 use fireactions_guest_proto::guest::{About, Channel, Event, Session};
 
 use nix::sys::signal::Signal;
@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use crate::console::say;
 use crate::job::Job;
 use crate::reaper::Reaper;
-use crate::{archive, exec, files, identity, power};
+use crate::{archive, exec, files, identity, init, power};
 
 /// Only bounds one wait for the host; nothing happens when it passes.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -26,14 +26,22 @@ const MOST_GIVEN: usize = 16 * 1024;
 
 /// What the agent is in this guest.
 pub(crate) enum Role {
-    /// PID 1, with the scratch disk to be closed at the end.
-    Init {
-        /// Its root directory.
-        scratch: OwnedFd,
-    },
+    /// PID 1.
+    Init(Root),
     /// A service beside the image's own init.
     Service,
 }
+
+/// How far PID 1 is with the machine's root.
+pub(crate) enum Root {
+    /// Still in the initramfs, with this scratch disk (none: memory) to be mounted once the machine has an identity.
+    Waiting(Option<PathBuf>),
+    /// Switched to; the root directory of the scratch disk's file system, to be closed at the end.
+    Entered(OwnedFd),
+}
+
+/// Said about files and programs as long as there is no root.
+const NO_ROOT: &str = "the machine has no root file system yet: it was not given its identity";
 
 /// Serves the host for ever. Returns only what made that impossible.
 pub(crate) fn run(channel: Channel, role: Role, boot_us: u64) -> String {
@@ -84,7 +92,7 @@ impl Server {
         match event {
             Event::Connected { .. } | Event::Disconnected => {}
             Event::Configure(identity) => {
-                let result = identity::apply(&identity, own_init);
+                let result = identity::apply(&identity, own_init, || self.enter_root());
                 if let Err(error) = &result {
                     say(format_args!("cannot configure the machine: {error}"));
                 }
@@ -101,6 +109,7 @@ impl Server {
                     self.session.log(LogLevel::Warn, &format!("{signal} is not a signal that can be sent"));
                 }
             }
+            Event::PutFile(put) if self.is_rootless() => put.done.finish(Err(NO_ROOT.to_owned())),
             Event::PutFile(put) => {
                 let given = self.job.is_none().then(|| Arc::clone(&self.given));
                 self.beside("put-file", move || {
@@ -114,10 +123,14 @@ impl Server {
                     put.done.finish(result);
                 });
             }
+            Event::GetFile(get) if self.is_rootless() => get.done.finish(Err(NO_ROOT.to_owned())),
             Event::GetFile(mut get) => self.beside("get-file", move || {
                 let result = archive::write(&get.path, &mut get.data);
                 get.done.finish(result);
             }),
+            Event::Exec(exec) if self.is_rootless() => {
+                exec.control.finish(Exit::Unstartable(NO_ROOT.to_owned()));
+            }
             Event::Exec(exec) => {
                 let reaper = Arc::clone(&self.reaper);
                 self.beside("exec", move || exec::run(exec, &reaper));
@@ -128,11 +141,25 @@ impl Server {
                 }
                 self.session.flush(FLUSH_DEADLINE);
                 power::off(match &self.role {
-                    Role::Init { scratch } => Some(scratch),
-                    Role::Service => None,
+                    Role::Init(Root::Entered(scratch)) => Some(scratch),
+                    Role::Init(Root::Waiting(_)) | Role::Service => None,
                 });
             }
         }
+    }
+
+    fn is_rootless(&self) -> bool {
+        matches!(self.role, Role::Init(Root::Waiting(_)))
+    }
+
+    /// Switches PID 1 to the machine's root, unless it is there already.
+    fn enter_root(&mut self) -> Result<(), String> {
+        if let Role::Init(root) = &mut self.role
+            && let Root::Waiting(scratch) = root
+        {
+            *root = Root::Entered(init::enter_root(scratch.as_deref(), true)?);
+        }
+        Ok(())
     }
 
     /// Does one thing in a thread of its own. The protocol bounds how many there are at once.

@@ -34,6 +34,9 @@ pub struct Identity {
     /// MTU of the interface; left alone when absent.
     #[serde(default)]
     pub mtu: Option<u16>,
+    /// MAC address of the interface; left alone when absent. A clone of a frozen machine wakes with its template's.
+    #[serde(default)]
+    pub mac: Option<[u8; 6]>,
 }
 
 impl fmt::Debug for Identity {
@@ -46,6 +49,7 @@ impl fmt::Debug for Identity {
             .field("gateway", &self.gateway)
             .field("dns", &self.dns)
             .field("mtu", &self.mtu)
+            .field("mac", &self.mac)
             .finish_non_exhaustive()
     }
 }

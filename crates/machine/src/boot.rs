@@ -7,6 +7,7 @@ use fireactions_guest_proto::host::{Endpoint, Link};
 use fireactions_guest_proto::{GuestHello, GuestState, Identity};
 use fireactions_image::ImageConfig;
 use fireactions_model::{FailureKind, MachineId, MachineState, Phase, PoolSpec, Step};
+use fireactions_net::Network;
 use fireactions_vmm::{AgentEndpoint, ExitReason, Vm};
 use rand::RngExt;
 use tokio::time::timeout;
@@ -167,5 +168,6 @@ fn identity(parts: &Parts, record: &Record) -> Identity {
         entropy,
         unix_nanos: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
         mtu: None,
+        mac: Some(Network::mac(record.slot())),
     }
 }

@@ -83,6 +83,7 @@ impl Machine {
             entropy: vec![0; 64],
             unix_nanos: 0,
             mtu: None,
+            mac: None,
         };
         timeout(SOON, link.configure(identity)).await.expect("configured in time").unwrap();
         link

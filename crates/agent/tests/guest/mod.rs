@@ -219,6 +219,7 @@ pub(crate) fn identity() -> Identity {
         // 2033-05-18T03:33:20Z
         unix_nanos: 2_000_000_000_000_000_000,
         mtu: Some(1400),
+        mac: Some([2, 0xfa, 0, 0, 0, 9]),
     }
 }
 

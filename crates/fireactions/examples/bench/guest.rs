@@ -97,6 +97,7 @@ pub(crate) async fn configure(world: &World, place: &Place, link: &Link) -> anyh
         entropy: rand::random::<[u8; 64]>().to_vec(),
         unix_nanos: u64::try_from(now.as_nanos())?,
         mtu: None,
+        mac: Some(place.port.mac),
     };
     link.configure(identity).await?;
     Ok(())

@@ -9,6 +9,10 @@ use rustix::fs::OFlags;
 /// First and longest pause between two attempts to reach the host.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// Pause between two attempts while the machine has no identity: a clone of a frozen machine wakes up in one, and its
+/// host is already there. Such a guest does nothing else, and waits for a short time only.
+const EAGER: Duration = Duration::from_millis(5);
+
 /// How the host is reached.
 pub enum Channel {
     /// A virtio-serial port. It is opened once; while no host is connected it signals a hang-up, and later works again.
@@ -61,13 +65,19 @@ impl Wire {
     }
 
     /// The host is gone. Returns how long to wait before looking again: longer each time, with jitter, and short
-    /// again after a connection that lasted.
-    pub(super) fn lost(&mut self) -> Duration {
+    /// again after a connection that lasted; always short for a machine without an identity (`eager`).
+    pub(super) fn lost(&mut self, eager: bool) -> Duration {
         self.dialled = None;
         let lasted = self.since.take().is_some_and(|since| since.elapsed() > PAUSES.1);
         // A port costs one system call to look at, so it is looked at often: the host may be back at any time.
         let longest = if matches!(self.channel, Channel::Port(_)) { PAUSES.0 * 4 } else { PAUSES.1 };
-        self.pause = if lasted { PAUSES.0 } else { (self.pause * 2).min(longest) };
+        self.pause = if eager {
+            EAGER
+        } else if lasted {
+            PAUSES.0
+        } else {
+            (self.pause * 2).min(longest)
+        };
         let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.subsec_nanos());
         self.pause.mul_f64(0.75 + f64::from(nanos % 1000) / 2000.0)
     }

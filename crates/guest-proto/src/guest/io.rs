@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::channel::Wire;
+use super::job::Phase;
 use super::session::handle;
 use super::state::{Shared, State};
 use crate::decoder::Decoder;
@@ -43,7 +44,8 @@ impl Io {
             self.written = 0;
             self.shared.lock().writing = false;
             self.shared.update(State::disconnect);
-            let pause = self.wire.lost();
+            let eager = matches!(self.shared.lock().job.phase, Phase::Idle);
+            let pause = self.wire.lost(eager);
             std::thread::sleep(pause);
         }
     }

@@ -34,6 +34,7 @@ pub fn identity() -> Identity {
         entropy: vec![7; 64],
         unix_nanos: 1,
         mtu: None,
+        mac: None,
     }
 }
 

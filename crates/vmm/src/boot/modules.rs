@@ -17,6 +17,7 @@ const WANTED: &[&str] = &[
     "overlay",
     "virtio_net",
     "vmw_vsock_virtio_transport",
+    "virtio_balloon",
 ];
 
 /// Largest module that is read, decompressed.
