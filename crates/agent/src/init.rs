@@ -16,9 +16,8 @@ pub(crate) fn main() -> ExitCode {
     let failed = match prepare() {
         Ok(cmdline) => match cmdline.init {
             InitMode::Agent => stay(cmdline, boot_us),
-            InitMode::Image => {
-                enter_root(cmdline.scratch.as_deref(), false).map_or_else(|error| error, |_| hand_over(boot_us))
-            }
+            InitMode::Image => enter_root(cmdline.scratch.as_deref(), false)
+                .map_or_else(|error| error, |_| hand_over(boot_us)),
         },
         Err(error) => error,
     };

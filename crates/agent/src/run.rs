@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fireactions_guest_proto::{Exit, LogLevel};
 use fireactions_guest_proto::guest::{About, Channel, Event, Session};
+use fireactions_guest_proto::{Exit, LogLevel};
 
 use nix::sys::signal::Signal;
 

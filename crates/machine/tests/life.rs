@@ -14,8 +14,8 @@ use fireactions_guest_proto::{ExecRequest, Exit};
 use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
-    Event, FailureKind, Forge as _, ImageRef, JobId, JobRecord, JobSpec, JobState, Label, MachineId, MachineState, Machines, NewMachine, Offer, OnFailure, Phase,
-    PoolName, PoolSpec, Shape,
+    Event, FailureKind, Forge as _, ImageRef, JobId, JobRecord, JobSpec, JobState, Label, MachineId,
+    MachineState, Machines, NewMachine, Offer, OnFailure, Phase, PoolName, PoolSpec, Shape,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;

@@ -237,8 +237,10 @@ impl Vm {
     pub async fn freeze(&self, deadline: Duration) -> Result<(), VmmError> {
         let id = self.0.control.id();
         let frozen = tokio::time::timeout(deadline, self.0.control.freeze()).await;
-        self.kill().await;
-        frozen.map_err(|_| VmmError::Timeout { id, what: "write its template", deadline })?
+        let ended = self.kill().await;
+        frozen.map_err(|_| VmmError::Timeout { id: id.clone(), what: "write its template", deadline })??;
+        // A process that lives could still change the memory.
+        ended.map(drop).ok_or(VmmError::Timeout { id, what: "go after SIGKILL", deadline: KILL_DEADLINE })
     }
 
     /// Replaces the content of the metadata service; only where [`Capabilities`](crate::Capabilities) has one.

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use fireactions_model::{DiskLimits, InitMode, MachineId};
 
 use crate::accel::Accel;
-use crate::{Drive, VmSpec};
+use crate::{Drive, Start, VmSpec};
 
 /// Name of the virtio-serial port the agent opens.
 pub(crate) const AGENT_PORT: &str = "org.fireactions.agent.0";
@@ -26,6 +26,8 @@ impl Fd {
     const DRIVES: usize = 10;
     const READERS: usize = 30;
     const NICS: usize = 50;
+    pub(crate) const MEMORY: i32 = 60;
+    pub(crate) const STATE: i32 = 61;
     pub(crate) const DRIVES_MAX: usize = 16;
     pub(crate) const NICS_MAX: usize = 4;
 
@@ -141,7 +143,14 @@ pub(crate) fn arguments(spec: &VmSpec, accel: Accel, kernel_line: &str) -> Vec<S
     line.push("-display", "none");
     line.push("-msg", "timestamp=off");
     line.push("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    line.push("-M", "microvm");
+    match &spec.start {
+        Start::Boot => line.push("-M", "microvm"),
+        Start::Template(_) => line.memory(spec.memory_mib, "on"),
+        Start::Restore(_) => {
+            line.memory(spec.memory_mib, "off");
+            line.push("-incoming", "defer");
+        }
+    }
     let (accelerator, cpu) = match accel {
         Accel::Kvm => ("kvm", "host"),
         // 64 MiB of translated code; the default would take an eighth of the host's memory for it.
@@ -184,6 +193,11 @@ pub(crate) fn arguments(spec: &VmSpec, accel: Accel, kernel_line: &str) -> Vec<S
         line.push("-netdev", format!("tap,id=net{index},fd={}", Fd::nic(index)));
         line.push("-device", format!("virtio-net-device,netdev=net{index},mac={}", mac.join(":")));
     }
+    // Not where the memory is a file: QEMU gives pages back by a hole in it, which a template's sealed memory refuses,
+    // and what an idle clone has of its own is little.
+    if spec.start == Start::Boot {
+        line.push("-device", "virtio-balloon-device,free-page-reporting=on");
+    }
     line.0
 }
 
@@ -205,6 +219,13 @@ impl Line {
     fn push(&mut self, option: &str, value: impl Into<String>) {
         self.0.push(option.to_owned());
         self.0.push(value.into());
+    }
+
+    /// The guest's memory in a file of its own, which everybody who maps it sees change, or nobody.
+    fn memory(&mut self, mib: u32, share: &str) {
+        let file = format!("/proc/self/fd/{}", Fd::MEMORY);
+        self.push("-object", format!("memory-backend-file,id=mem,size={mib}M,mem-path={file},share={share}"));
+        self.push("-M", "microvm,memory-backend=mem");
     }
 }
 
@@ -229,7 +250,7 @@ mod tests {
             gid: 1000,
             console_max: 4096,
             init: InitMode::Agent,
-            start: crate::Start::Boot,
+            start: Start::Boot,
             hardware: fireactions_model::Hardware::default(),
             metadata: None,
         }

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::MachineId;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::qmp::{Qmp, QmpError};
 use super::spawn::Files;
+use super::{migrate, template};
 use crate::cgroup::Cgroups;
 use crate::console::{self, BoundedFile, printable, tail};
 use crate::log::Log;
 use crate::vm::{Control, Diagnosis};
-use crate::{ExitCause, ExitReason};
+use crate::{ExitCause, ExitReason, VmmError};
 
 /// Bytes of console and log that an [`ExitReason`] carries.
 const TAIL: u64 = 4096;
@@ -42,6 +43,8 @@ pub(crate) struct QemuControl {
     cgroups: Cgroups,
     files: Files,
     log: Option<Log>,
+    /// Where it is frozen into.
+    template: Option<template::Files>,
     qmp: Mutex<Option<Qmp>>,
     pump: Mutex<Option<JoinHandle<()>>>,
     /// Looks for the control socket of an adopted machine.
@@ -55,10 +58,15 @@ impl QemuControl {
             cgroups,
             files,
             log,
+            template: None,
             qmp: Mutex::default(),
             pump: Mutex::default(),
             connecting: Mutex::default(),
         }
+    }
+
+    pub(crate) fn with_template(self, template: Option<template::Files>) -> Self {
+        Self { template, ..self }
     }
 
     pub(crate) fn attach_qmp(&self, qmp: Qmp) {
@@ -108,6 +116,25 @@ impl QemuControl {
         connecting.as_ref().is_some_and(|task| !task.is_finished())
     }
 
+    /// One command, answered with an object.
+    async fn ask(&self, command: &'static str, arguments: Value) -> Result<Value, VmmError> {
+        let qmp = self.qmp().ok_or(QmpError::Closed).map_err(|error| error.of(&self.id, "answer"))?;
+        qmp.execute(command, arguments).await.map_err(|error| error.of(&self.id, "answer"))
+    }
+
+    /// Bytes of memory that it was started with.
+    async fn memory(&self) -> Result<u64, VmmError> {
+        let summary = self.ask("query-memory-size-summary", Value::Null).await?;
+        self.number(&summary, "base-memory")
+    }
+
+    fn number(&self, answer: &Value, name: &'static str) -> Result<u64, VmmError> {
+        answer.get(name).and_then(Value::as_u64).ok_or_else(|| VmmError::Control {
+            id: self.id.clone(),
+            reason: format!("QEMU's answer has no number '{name}'"),
+        })
+    }
+
     /// Asks QEMU what it is doing. A machine that was adopted while its QEMU hung gets its control socket here.
     async fn status(&self) -> Result<String, QmpError> {
         // QEMU serves one connection at a time: a second one would wait for the end of the one that is being made.
@@ -155,6 +182,31 @@ impl Control for QemuControl {
         {
             tracing::debug!(machine = %self.id, %error, "asking QEMU to quit");
         }
+    }
+
+    async fn freeze(&self) -> Result<(), VmmError> {
+        let Some(template) = self.template.clone() else {
+            return Err(VmmError::Unsupported {
+                what: "freeze a machine that was not started as a template",
+            });
+        };
+        let qmp = self.qmp().ok_or(QmpError::Closed).map_err(|error| error.of(&self.id, "answer"))?;
+        let state = template.create_state()?;
+        migrate::freeze(&qmp, state.into()).await.map_err(|error| error.of(&self.id, "write its state"))?;
+        // The guest is stopped, and QEMU changes nothing more: it is ended next.
+        let sealed = tokio::task::spawn_blocking(move || template.seal()).await;
+        sealed.map_err(|error| VmmError::Control { id: self.id.clone(), reason: error.to_string() })?
+    }
+
+    async fn balloon(&self, mib: u32) -> Result<(), VmmError> {
+        let left = self.memory().await?.saturating_sub(u64::from(mib) << 20);
+        self.ask("balloon", json!({ "value": left })).await.map(drop)
+    }
+
+    async fn ballooned(&self) -> Result<u32, VmmError> {
+        let answer = self.ask("query-balloon", Value::Null).await?;
+        let given = self.memory().await?.saturating_sub(self.number(&answer, "actual")?);
+        Ok(u32::try_from(given >> 20).unwrap_or(u32::MAX))
     }
 
     async fn diagnose(&self, limit: Duration) -> Diagnosis {

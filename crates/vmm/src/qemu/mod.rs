@@ -13,8 +13,11 @@
 
 mod cmdline;
 mod control;
+mod memory;
+mod migrate;
 mod qmp;
 mod spawn;
+mod template;
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -32,9 +35,12 @@ use crate::log::Log;
 use crate::process::Process;
 use crate::remains::Remains;
 use crate::scan::Scanner;
-use crate::{AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Vm, VmSpec, Vmm, VmmError, cpu, tsc};
+use crate::{
+    AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Start, Vm, VmSpec, Vmm, VmmError, cpu, tsc,
+};
 use control::QemuControl;
-use qmp::Qmp;
+use memory::Memories;
+use qmp::{Qmp, QmpError};
 use spawn::Files;
 
 /// How the driver runs QEMU.
@@ -71,6 +77,7 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 pub struct Qemu {
     config: QemuConfig,
     remains: Remains,
+    memories: Memories,
     tsc_khz: Option<u32>,
 }
 
@@ -93,7 +100,7 @@ impl Qemu {
             );
         }
         let remains = Remains { cgroups, scanner: Scanner::new(cmdline::marked) };
-        Self { config, remains, tsc_khz }
+        Self { config, remains, memories: Memories::default(), tsc_khz }
     }
 
     fn refuse(spec: &VmSpec, reason: String) -> VmmError {
@@ -123,9 +130,23 @@ impl Qemu {
         let kernel_line =
             cmdline::kernel_line(spec, accel, self.tsc_khz).map_err(|r| Self::refuse(spec, r))?;
         let arguments = cmdline::arguments(spec, accel, &kernel_line);
-        let opened = spawn::open(spec, files)?;
-        let console = self.open_console(files, spec.console_max).await?;
         let user = User { uid: spec.uid, gid: accel::device_group(accel).unwrap_or(spec.gid) };
+        let mut opened = spawn::open(spec, files)?;
+        let size = u64::from(spec.memory_mib) << 20;
+        let mut template = None;
+        match &spec.start {
+            Start::Boot => {}
+            Start::Template(dir) => {
+                let files = template.insert(template::Files::of(dir));
+                opened.add_memory(files.create_memory(size, user)?);
+            }
+            Start::Restore(dir) => {
+                let files = template::Files::of(dir);
+                opened.add_memory(self.memories.get(&files.memory, size).await?);
+                opened.add_state(files.open_state()?);
+            }
+        }
+        let console = self.open_console(files, spec.console_max).await?;
         // Not on a thread of its own, although fork and exec take a millisecond or two: a caller that gives up and sweeps
         // must find the process either marked or never to come.
         let (mut child, log) = spawn::start(&self.config.binary, &arguments, opened, user)?;
@@ -143,12 +164,9 @@ impl Qemu {
             };
             return Err(VmmError::Died { id: spec.id.clone(), cause, log: printable(&log.read()) });
         };
-        let control = Arc::new(QemuControl::new(
-            spec.id.clone(),
-            self.remains.cgroups.clone(),
-            files.clone(),
-            Some(log),
-        ));
+        let control =
+            QemuControl::new(spec.id.clone(), self.remains.cgroups.clone(), files.clone(), Some(log));
+        let control = Arc::new(control.with_template(template));
         control.attach_console(console);
         let vm = Vm::watch(
             process,
@@ -188,23 +206,25 @@ impl Qemu {
         vm: &Vm,
         control: &QemuControl,
     ) -> Result<(), VmmError> {
-        let connected = tokio::select! {
-            connected = Qmp::connect(&files.qmp, START_DEADLINE) => connected,
+        let run = async {
+            let qmp = Qmp::connect(&files.qmp, START_DEADLINE).await?;
+            control.attach_qmp(qmp.clone());
+            if matches!(spec.start, Start::Restore(_)) { migrate::wake(&qmp).await } else { Ok(()) }
+        };
+        let running = tokio::select! {
+            running = run => running,
             reason = vm.exited() => return Err(died(spec, &reason)),
         };
-        match connected {
-            Ok(qmp) => {
-                control.attach_qmp(qmp);
-                Ok(())
-            }
-            Err(qmp::QmpError::Timeout(deadline)) => {
-                Err(VmmError::Timeout { id: spec.id.clone(), what: "answer on its control socket", deadline })
-            }
+        match running {
+            Ok(()) => Ok(()),
             // A closed connection is most often the first sign of an end whose reason is worth more.
-            Err(error) => match tokio::time::timeout(Duration::from_secs(2), vm.exited()).await {
-                Ok(reason) => Err(died(spec, &reason)),
-                Err(_) => Err(VmmError::Control { id: spec.id.clone(), reason: error.to_string() }),
-            },
+            Err(error @ (QmpError::Io(_) | QmpError::Closed)) => {
+                match tokio::time::timeout(Duration::from_secs(2), vm.exited()).await {
+                    Ok(reason) => Err(died(spec, &reason)),
+                    Err(_) => Err(error.of(&spec.id, "start")),
+                }
+            }
+            Err(error) => Err(error.of(&spec.id, "answer on its control socket")),
         }
     }
 }
@@ -221,7 +241,14 @@ impl Vmm for Qemu {
 
     fn capabilities(&self) -> Capabilities {
         let [memory_limit, cpu_limit, pids_limit] = self.remains.cgroups.usable();
-        Capabilities { memory_limit, cpu_limit, pids_limit, ..Capabilities::default() }
+        Capabilities {
+            snapshot: true,
+            balloon: true,
+            memory_limit,
+            cpu_limit,
+            pids_limit,
+            ..Capabilities::default()
+        }
     }
 
     fn fingerprint(&self) -> String {
@@ -242,6 +269,12 @@ impl Vmm for Qemu {
             && let Err(error) = self.sweep(&spec.run_dir, &spec.id, None).await
         {
             tracing::warn!(machine = %spec.id, %error, "something is left of a start that failed");
+        }
+        if result.is_err()
+            && let Start::Template(dir) = &spec.start
+            && let Err(error) = template::Files::of(dir).discard()
+        {
+            tracing::warn!(machine = %spec.id, %error, "something is left of a template that could not start");
         }
         result
     }
@@ -280,6 +313,7 @@ impl Vmm for Qemu {
         record: Option<&ProcessRecord>,
     ) -> Result<(), VmmError> {
         self.remains.end(id, record).await?;
+        self.memories.prune().await;
         Files::of(run_dir).remove()
     }
 }

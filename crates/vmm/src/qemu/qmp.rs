@@ -3,14 +3,21 @@
 //! The process at the other end has run a hostile guest and may be in its hands: lines and waits are bounded, and
 //! nothing it says is trusted further than as words in a message.
 
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use fireactions_model::MachineId;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::VmmError;
 
 /// Longest line that is taken from QEMU.
 const LINE_MAX: usize = 256 << 10;
@@ -23,7 +30,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) enum QmpError {
     /// The socket.
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// QEMU closed the connection.
     #[error("QEMU closed the connection")]
     Closed,
@@ -43,6 +50,20 @@ pub(crate) enum QmpError {
     },
 }
 
+impl QmpError {
+    /// In words about a machine whose VMM did not do `what`.
+    pub(crate) fn of(self, id: &MachineId, what: &'static str) -> VmmError {
+        let id = id.clone();
+        match self {
+            Self::Timeout(deadline) => VmmError::Timeout { id, what, deadline },
+            Self::Refused { command, reason } => {
+                VmmError::Refused { id, what: format!("do '{command}'"), why: reason }
+            }
+            other => VmmError::Control { id, reason: other.to_string() },
+        }
+    }
+}
+
 /// A connection. Its task ends with the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Qmp {
@@ -54,6 +75,8 @@ pub(crate) struct Qmp {
 struct Command {
     name: &'static str,
     arguments: Value,
+    /// Goes along.
+    fd: Option<OwnedFd>,
     answer: oneshot::Sender<Result<Value, QmpError>>,
 }
 
@@ -65,7 +88,7 @@ impl Qmp {
             if lines.next().await?.get("QMP").is_none() {
                 return Err(QmpError::Protocol("no greeting"));
             }
-            lines.send("qmp_capabilities", &Value::Null).await?;
+            lines.send("qmp_capabilities", &Value::Null, None).await?;
             while lines.next().await?.get("return").is_none() {}
             Ok(lines)
         };
@@ -80,9 +103,26 @@ impl Qmp {
 
     /// Runs one command.
     pub(crate) async fn execute(&self, name: &'static str, arguments: Value) -> Result<Value, QmpError> {
+        self.run(name, arguments, None).await
+    }
+
+    /// Gives QEMU an open descriptor, by this name.
+    pub(crate) async fn give(&self, name: &'static str, fd: OwnedFd) -> Result<(), QmpError> {
+        self.run("getfd", json!({ "fdname": name }), Some(fd)).await.map(drop)
+    }
+
+    async fn run(
+        &self,
+        name: &'static str,
+        arguments: Value,
+        fd: Option<OwnedFd>,
+    ) -> Result<Value, QmpError> {
         let (answer, answered) = oneshot::channel();
         let exchange = async {
-            self.commands.send(Command { name, arguments, answer }).await.map_err(|_| QmpError::Closed)?;
+            self.commands
+                .send(Command { name, arguments, fd, answer })
+                .await
+                .map_err(|_| QmpError::Closed)?;
             answered.await.map_err(|_| QmpError::Closed)?
         };
         tokio::time::timeout(ANSWER_DEADLINE, exchange)
@@ -123,11 +163,11 @@ async fn serve(mut lines: Lines, mut queue: mpsc::Receiver<Command>, shutdown: A
             // A caller that gave up leaves its command pending: the next answer is the old one's, so the
             // connection is of no more use, and the answer is not mistaken because the next command waits for it.
             command = queue.recv(), if pending.is_none() => {
-                let Some(command) = command else { return };
+                let Some(mut command) = command else { return };
                 if command.answer.is_closed() {
                     continue; // nobody waits for it any more
                 }
-                if lines.send(command.name, &command.arguments).await.is_err() {
+                if lines.send(command.name, &command.arguments, command.fd.take()).await.is_err() {
                     return;
                 }
                 pending = Some(command);
@@ -176,16 +216,34 @@ impl Lines {
         }
     }
 
-    async fn send(&mut self, command: &str, arguments: &Value) -> Result<(), QmpError> {
+    async fn send(&mut self, command: &str, arguments: &Value, fd: Option<OwnedFd>) -> Result<(), QmpError> {
         let mut object = json!({ "execute": command });
         if !arguments.is_null() {
             object["arguments"] = arguments.clone();
         }
         let line = format!("{object}\n");
         // A stopped QEMU reads nothing; a few dozen bytes still fit into the socket's buffer.
-        self.stream.write_all(line.as_bytes()).await?;
+        let sent = match fd {
+            None => 0,
+            Some(fd) => {
+                self.stream
+                    .async_io(Interest::WRITABLE, || send_with(&self.stream, line.as_bytes(), &fd))
+                    .await?
+            }
+        };
+        self.stream.write_all(&line.as_bytes()[sent..]).await?;
         Ok(())
     }
+}
+
+/// Sends the first bytes of `data` and with them a descriptor; how many went.
+fn send_with(socket: impl AsFd, data: &[u8], fd: &OwnedFd) -> io::Result<usize> {
+    let fds = [fd.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    Ok(rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut ancillary, flags)?)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Files {
     }
 }
 
-fn remove(path: &Path) -> Result<(), VmmError> {
+pub(super) fn remove(path: &Path) -> Result<(), VmmError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(VmmError::File { action: "remove", path: path.to_owned(), source })
@@ -91,7 +91,22 @@ pub(crate) fn open(spec: &VmSpec, files: &Files) -> Result<Opened, VmmError> {
     Ok(opened)
 }
 
+/// Largest state of a machine, without its memory.
+const STATE_MAX: u64 = 64 << 20;
+
 impl Opened {
+    /// The guest's memory, of a template or of a clone.
+    pub(crate) fn add_memory(&mut self, memory: impl Into<OwnedFd>) {
+        // Room for a template's state.
+        self.largest = self.largest.max(STATE_MAX);
+        self.add(memory, Fd::MEMORY);
+    }
+
+    /// The rest of a clone's state.
+    pub(crate) fn add_state(&mut self, state: impl Into<OwnedFd>) {
+        self.add(state, Fd::STATE);
+    }
+
     fn add(&mut self, fd: impl Into<OwnedFd>, child_fd: i32) {
         self.mappings.push(FdMapping { parent_fd: fd.into(), child_fd });
     }

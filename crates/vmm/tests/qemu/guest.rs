@@ -170,7 +170,7 @@ pub(crate) async fn booted(vmm: &dyn Vmm, spec: &VmSpec) -> Vm {
     vm
 }
 
-fn id() -> MachineId {
+pub(crate) fn id() -> MachineId {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
     let mut random = [0; 8];
@@ -180,18 +180,24 @@ fn id() -> MachineId {
     MachineId::from_random(random)
 }
 
-async fn boot_files(dir: &Path) -> BootFiles {
+/// The guests' kernel and the directory of its modules.
+pub(crate) fn kernel() -> (PathBuf, PathBuf) {
     let kernel =
         std::env::var("FIREACTIONS_KERNEL_DIR").unwrap_or("/var/cache/fireactions/kernel".to_owned());
     let kernel = Path::new(&kernel);
     let versions = std::fs::read_dir(kernel.join("lib/modules"))
         .unwrap_or_else(|error| panic!("{}: {error}; run scripts/fetch-kernel", kernel.display()));
     let modules = versions.map(|entry| entry.unwrap().path()).next().expect("a kernel version");
+    (kernel.join("vmlinuz"), modules)
+}
+
+async fn boot_files(dir: &Path) -> BootFiles {
+    let (kernel, modules) = kernel();
     let busybox = Path::new("/usr/bin/busybox");
     assert!(busybox.exists(), "busybox-static is needed: 'make setup' installs it");
     // Shared by all tests: 50 MB of kernel need not be unpacked for each.
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
-    let mut files = boot::prepare(&shared, &kernel.join("vmlinuz"), Some(&modules), busybox).await.unwrap();
+    let mut files = boot::prepare(&shared, &kernel, Some(&modules), busybox).await.unwrap();
     let initrd = dir.join("initramfs.cpio");
     let mut bytes = std::fs::read(&files.initrd).unwrap();
     bytes.extend(script_archive(dir, busybox));

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod agent;
 mod guest;
 mod orphan;
+mod snapshot;
 mod trouble;
 
 use std::fs;
