@@ -40,10 +40,12 @@ async fn views_and_events_become_series() {
         send(Event::Machine { machine: Box::new(failed.clone()) });
         send(Event::Job { job: Box::new(JobRecord { attempt: 2, ..common::job(JobState::Failed) }) });
     }
+    send(Event::Started { pool: pool.clone(), how: StartMode::Snapshot, fallback: None });
+    send(Event::Started { pool, how: StartMode::Boot, fallback: Some("its template is damaged".into()) });
     let mut text = String::new();
     for _ in 0..100 {
         text = server.client.metrics().await.unwrap();
-        if sample(&text, "fireactions_jobs_finished_total{pool=\"default\",state=\"failed\"}").is_some() {
+        if sample(&text, "fireactions_machine_start_fallbacks_total{pool=\"default\"}").is_some() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -66,6 +68,9 @@ async fn views_and_events_become_series() {
         ("fireactions_machines_failed_total{pool=\"default\"}", 1.0),
         ("fireactions_jobs_finished_total{pool=\"default\",state=\"failed\"}", 1.0),
         ("fireactions_jobs_retried_total{pool=\"default\"}", 1.0),
+        ("fireactions_machine_starts_total{pool=\"default\",how=\"snapshot\"}", 1.0),
+        ("fireactions_machine_starts_total{pool=\"default\",how=\"boot\"}", 1.0),
+        ("fireactions_machine_start_fallbacks_total{pool=\"default\"}", 1.0),
     ];
     for (series, value) in expected {
         assert_eq!(sample(&text, series), Some(value), "{series} in:\n{text}");

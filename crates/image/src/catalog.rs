@@ -3,6 +3,7 @@
 //! ```text
 //! roots/HEX.squashfs   the image                   roots/HEX.json   its record; written last, so that an image
 //! names/HASH.json      one name → its image                         with a record is whole
+//! templates/           frozen machines that run an image: `templates.rs`
 //! tmp/                 unfinished work, emptied at open
 //! ```
 //!
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::sha256;
+use crate::templates::TemplateInfo;
 use crate::{ImageConfig, ImageError, RootImage};
 
 /// Of the way a root image is made. Images of another version are made anew.
@@ -54,16 +56,22 @@ pub(crate) struct Catalog {
     dir: PathBuf,
     pub roots: HashMap<Digest, Record>,
     pub names: BTreeMap<ImageRef, Name>,
+    pub templates: HashMap<Digest, TemplateInfo>,
 }
 
 impl Catalog {
     /// Reads the records; what is incomplete or damaged is removed.
     pub(crate) fn open(dir: &Path) -> Result<Self, ImageError> {
-        for sub in ["roots", "names", "tmp", "blobs"] {
+        for sub in ["roots", "names", "templates", "tmp", "blobs"] {
             let path = dir.join(sub);
             std::fs::create_dir_all(&path).map_err(|e| ImageError::io("make the directory", &path, e))?;
         }
-        let mut catalog = Self { dir: dir.to_path_buf(), roots: HashMap::new(), names: BTreeMap::new() };
+        let mut catalog = Self {
+            dir: dir.to_path_buf(),
+            roots: HashMap::new(),
+            names: BTreeMap::new(),
+            templates: HashMap::new(),
+        };
         for path in entries(&dir.join("tmp"))? {
             tracing::info!(path = %path.display(), "removing what an unfinished conversion left");
             remove(&path)?;
@@ -97,11 +105,16 @@ impl Catalog {
                 _ => remove(&path)?,
             }
         }
+        catalog.open_templates()?;
         Ok(catalog)
     }
 
     pub(crate) fn squashfs(&self, digest: &Digest) -> PathBuf {
         self.dir.join("roots").join(format!("{}.squashfs", digest.hex()))
+    }
+
+    pub(crate) fn templates_dir(&self) -> PathBuf {
+        self.dir.join("templates")
     }
 
     fn record_path(&self, digest: &Digest) -> PathBuf {
@@ -139,6 +152,8 @@ impl Catalog {
     ) -> Result<(), ImageError> {
         let path = self.squashfs(digest);
         let size = std::fs::metadata(from).map_err(|e| ImageError::io("read", from, e))?.len();
+        // The same tree, but its files may lie elsewhere in it: a guest that has the old one mounted must not wake up.
+        self.remove_templates_of(digest)?;
         std::fs::rename(from, &path).map_err(|e| ImageError::io("name", &path, e))?;
         sync_directory(&self.dir.join("roots"))?;
         let now = Timestamp::now();
@@ -172,7 +187,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Removes an image and its names; gives its size back. The record goes first: without it the rest is swept.
+    /// Removes an image, its names and its templates; gives their size back. The record goes first: without it the
+    /// rest is swept.
     pub(crate) fn remove(&mut self, digest: &Digest) -> Result<u64, ImageError> {
         let names: Vec<ImageRef> = self.names_of(digest).cloned().collect();
         for name in names {
@@ -181,7 +197,8 @@ impl Catalog {
         remove(&self.record_path(digest))?;
         remove(&self.squashfs(digest))?;
         sync_directory(&self.dir.join("roots"))?;
-        Ok(self.roots.remove(digest).map_or(0, |record| record.size))
+        let templates = self.remove_templates_of(digest)?;
+        Ok(self.roots.remove(digest).map_or(0, |record| record.size) + templates)
     }
 
     pub(crate) fn names_of(&self, digest: &Digest) -> impl Iterator<Item = &ImageRef> {
@@ -220,10 +237,10 @@ fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|e| e == extension)
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-fn sync_directory(dir: &Path) -> Result<(), ImageError> {
+pub(crate) fn sync_directory(dir: &Path) -> Result<(), ImageError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(|e| ImageError::io("sync", dir, e))
 }

@@ -1,5 +1,6 @@
 //! Root images: an OCI image from a registry, a layout directory or an archive becomes one read-only squashfs,
-//! without root and without unpacking anything to disk. And the writable scratch disk of each machine.
+//! without root and without unpacking anything to disk. And the writable scratch disk of each machine, and the
+//! templates that machines are cloned from.
 //!
 //! ```text
 //! reference → registry | layout → manifest → layers (verified) ─┬─ scan → tree (names only, whiteouts applied)
@@ -29,6 +30,7 @@ mod squash;
 mod store;
 mod tarread;
 mod tarwrite;
+mod templates;
 mod tree;
 mod types;
 
@@ -36,6 +38,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use error::ImageError;
 pub use store::Images;
+pub use templates::{Making, TemplateInfo, TemplateLimits};
 pub use types::{
     GcPolicy, GcReport, ImageConfig, ImageInfo, ImagesConfig, Limits, Progress, ProgressFn, RootImage,
     Timeouts,

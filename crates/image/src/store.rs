@@ -17,7 +17,8 @@ use crate::keyed::KeyedLocks;
 use crate::pull::Puller;
 use crate::registry::{BlobCache, Registries};
 use crate::{
-    GcPolicy, GcReport, ImageError, ImageInfo, ImagesConfig, Progress, ProgressFn, RootImage, blocking,
+    GcPolicy, GcReport, ImageError, ImageInfo, ImagesConfig, Progress, ProgressFn, RootImage, TemplateLimits,
+    blocking,
 };
 
 /// Fewer digits of a digest are too easily a name, or somebody else's digest.
@@ -113,6 +114,14 @@ impl Images {
         result
     }
 
+    pub(crate) fn catalog(&self) -> &Arc<Mutex<Catalog>> {
+        &self.inner.puller.catalog
+    }
+
+    pub(crate) fn template_limits(&self) -> TemplateLimits {
+        self.inner.puller.config.templates
+    }
+
     /// A stored image by its digest, for a machine that has it already.
     pub fn stored(&self, digest: &Digest) -> Option<RootImage> {
         crate::lock(&self.inner.puller.catalog).take(digest)
@@ -147,6 +156,7 @@ impl Images {
                 digest: record.digest.clone(),
                 names: catalog.names_of(&record.digest).cloned().collect(),
                 size: record.size,
+                templates: catalog.templates_size(&record.digest),
                 created_at: record.created_at,
                 last_used: record.last_used,
             })
@@ -184,8 +194,8 @@ impl Images {
         .await
     }
 
-    /// Removes images that no name leads to, then by the policy, least recently used first; cached layers go before
-    /// images when space is asked for. What is `in_use`, or was used within the configured grace, stays.
+    /// Removes images that no name leads to, then by the policy, least recently used first; templates and cached layers
+    /// go before images when space is asked for. What is `in_use`, or was used within the configured grace, stays.
     pub async fn gc(&self, policy: GcPolicy, in_use: &HashSet<Digest>) -> Result<GcReport, ImageError> {
         let puller = self.inner.puller.clone();
         let in_use = in_use.clone();
@@ -193,8 +203,9 @@ impl Images {
             let mut report = GcReport::default();
             let mut catalog = crate::lock(&puller.catalog);
             let now = Timestamp::now();
-            let unused =
-                |record: &Record| std::time::Duration::try_from(now - record.last_used).unwrap_or_default();
+            let since = |then: Timestamp| std::time::Duration::try_from(now - then).unwrap_or_default();
+            let unused = |record: &Record| since(record.last_used);
+            report.freed += catalog.trim_templates(puller.config.templates)?;
             let mut free: Vec<Record> = catalog
                 .roots
                 .values()
@@ -203,7 +214,16 @@ impl Images {
                 .collect();
             free.sort_by(|a, b| a.last_used.cmp(&b.last_used).then_with(|| a.digest.cmp(&b.digest)));
             let mut kept: u64 = catalog.roots.values().map(|record| record.size).sum();
+            kept += catalog.templates.values().map(|info| info.size).sum::<u64>();
             let max = policy.max_bytes.or(puller.config.max_bytes);
+            // A template is made again in seconds, an image is pulled again.
+            for info in catalog.templates_by_use().into_iter().rev() {
+                if max.is_some_and(|max| kept > max) && since(info.last_used) >= puller.config.grace {
+                    let size = catalog.remove_template(&info.key)?;
+                    kept -= size;
+                    report.freed += size;
+                }
+            }
             // Two rounds, so that nobody's image goes while one without a name is still there.
             for nameless in [true, false] {
                 for record in &free {

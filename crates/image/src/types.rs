@@ -9,6 +9,8 @@ use fireactions_model::{Digest, ImageRef};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::TemplateLimits;
+
 /// What an OCI image says about running it. Fields that the image leaves out are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -50,6 +52,8 @@ pub struct ImageInfo {
     pub names: Vec<ImageRef>,
     /// Bytes of its squashfs.
     pub size: u64,
+    /// Bytes of the templates of machines that run it.
+    pub templates: u64,
     /// When it was converted.
     pub created_at: Timestamp,
     /// When a machine last asked for it.
@@ -150,6 +154,8 @@ pub struct ImagesConfig {
     pub layer_cache_bytes: u64,
     /// Root images used within this time are never collected: a machine may be about to open them.
     pub grace: Duration,
+    /// Bounds on the templates of machines.
+    pub templates: TemplateLimits,
     /// Bounds on images.
     pub limits: Limits,
     /// Registry hosts (`host` or `host:port`) that may be spoken to without TLS. Loopback always may.
@@ -173,6 +179,7 @@ impl Default for ImagesConfig {
             max_bytes: None,
             layer_cache_bytes: 2 << 30,
             grace: Duration::from_secs(600),
+            templates: TemplateLimits::default(),
             limits: Limits::default(),
             insecure_registries: Vec::new(),
             docker_config: None,
@@ -184,7 +191,7 @@ impl Default for ImagesConfig {
     }
 }
 
-/// What a collection removes, besides images that no name leads to any more.
+/// What a collection removes, besides images that no name leads to any more and templates beyond their limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GcPolicy {
     /// Remove the least recently used until the rest is at most this many bytes.
@@ -198,8 +205,8 @@ pub struct GcPolicy {
 pub struct GcReport {
     /// Root images removed.
     pub removed: Vec<Digest>,
-    /// Bytes given back, cached layers included.
+    /// Bytes given back, templates and cached layers included.
     pub freed: u64,
-    /// Bytes of root images still stored.
+    /// Bytes of root images and templates still stored.
     pub kept: u64,
 }

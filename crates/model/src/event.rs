@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobRecord, MachineId, MachineView, Phase, PoolName};
+use crate::{JobRecord, MachineId, MachineView, Phase, PoolName, StartMode};
 
 /// One thing that happened. Each carries the whole new state, so that a listener that missed some is right
 /// again after the next.
@@ -35,6 +35,16 @@ pub enum Event {
         phase: Phase,
         /// Microseconds.
         micros: u64,
+    },
+    /// A machine's agent spoke for the first time.
+    Started {
+        /// Pool.
+        pool: PoolName,
+        /// How the machine came to run.
+        how: StartMode,
+        /// Why it booted although it was begun as a clone of a template, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fallback: Option<String>,
     },
     /// An image pull made progress.
     Image {

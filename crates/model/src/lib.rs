@@ -25,7 +25,7 @@ pub use host::{Drained, HostView};
 pub use ids::{Digest, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
 pub use job::{InputFile, JobRecord, JobSpec, JobState, Program, RetryPolicy};
 pub use machine::{Failure, FailureKind, MachineState, MachineView, Step};
-pub use machines::{CreateError, Machines, NewMachine, RetireError};
+pub use machines::{CreateError, Machines, NewMachine, RetireError, Spare};
 pub use phase::{Phase, PhaseTimes};
 pub use pool::{
     Deadlines, InitMode, KernelSpec, NetworkPolicy, OnFailure, PoolSpec, PortRule, Protocol, PullPolicy,

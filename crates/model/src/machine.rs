@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, MachineId, PhaseTimes, PoolName, Shape};
+use crate::{JobId, MachineId, PhaseTimes, PoolName, Shape, StartMode};
 
 /// A machine's state. `Stopping` is left only by the row's removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -208,4 +208,7 @@ pub struct MachineView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub held_until: Option<Timestamp>,
+    /// How it came to run; absent before its VMM process runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<StartMode>,
 }

@@ -13,6 +13,25 @@ pub struct NewMachine {
     pub shape: Shape,
 }
 
+/// What of the host's budget nothing needs: no machine that there is or is being made, and no job that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spare {
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// What a machine costs beside its guest memory, in MiB.
+    pub machine_overhead_mib: u32,
+}
+
+impl Spare {
+    /// One more machine of this shape has room.
+    pub fn holds(&self, shape: &Shape) -> bool {
+        let memory = u64::from(shape.memory_mib) + u64::from(self.machine_overhead_mib);
+        u32::from(shape.vcpus) <= self.vcpus && memory <= self.memory_mib
+    }
+}
+
 /// Why a machine was not begun.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
@@ -52,6 +71,10 @@ pub trait Machines: Send + Sync {
 
     /// Every machine that has a row.
     fn views(&self) -> Vec<MachineView>;
+
+    /// Hears what is spare, as of the pools' latest look, before what that look decided is done. What is made beside the
+    /// machines (templates) keeps within it, and gives way when it shrinks.
+    fn spare(&self, _spare: Spare) {}
 
     /// Returns when a view changed since the last return of this call. May return early.
     async fn changed(&self);

@@ -158,3 +158,16 @@ pub struct Report {
     /// What was known of a machine that was lost.
     pub autopsy: Option<Autopsy>,
 }
+
+impl Report {
+    /// Of work whose machine was lost under it.
+    pub fn lost(reason: String, phases: PhaseTimes, autopsy: Autopsy) -> Self {
+        Self {
+            outcome: Outcome::Lost { reason },
+            usage: Usage::default(),
+            phases,
+            notes: Vec::new(),
+            autopsy: Some(autopsy),
+        }
+    }
+}

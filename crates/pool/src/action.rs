@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fireactions_model::{MachineId, PoolName, Shape};
+use fireactions_model::{MachineId, PoolName, Shape, Spare};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,4 +109,6 @@ pub struct Plan {
     pub held: Held,
     /// Pools and shapes with waiting jobs for which no machine was begun. Whoever observes next counts how long.
     pub hungry: Vec<(PoolName, Shape)>,
+    /// What of the host is left once all this is done; nothing while the host is drained.
+    pub spare: Spare,
 }

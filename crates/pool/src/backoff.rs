@@ -153,6 +153,7 @@ mod tests {
             created_at: at(0),
             state_since: since,
             held_until: None,
+            started: None,
         }
     }
 

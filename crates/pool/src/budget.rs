@@ -1,6 +1,6 @@
 //! What machines may use of the host.
 
-use fireactions_model::Shape;
+use fireactions_model::{Shape, Spare};
 
 /// The host's budget, with overcommit already applied. Zero means that there is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,15 @@ impl Size {
     /// `other` fits into this.
     pub(crate) const fn holds(self, other: Self) -> bool {
         self.vcpus >= other.vcpus && self.memory >= other.memory
+    }
+
+    /// What others may use of this room; nothing of what is promised beyond what is there.
+    pub(crate) fn spare(self, budget: &Budget) -> Spare {
+        Spare {
+            vcpus: u32::try_from(self.vcpus.max(0)).unwrap_or(u32::MAX),
+            memory_mib: u64::try_from(self.memory.max(0)).unwrap_or_default(),
+            machine_overhead_mib: budget.machine_overhead_mib,
+        }
     }
 
     pub(crate) const fn plus(self, other: Self) -> Self {

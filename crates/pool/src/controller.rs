@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fireactions_model::{
     CreateError, Drained, Forge, MachineId, MachineState, MachineView, Machines, NewMachine, PoolName,
-    PoolOverride, PoolSpec, RetireError, Shape,
+    PoolOverride, PoolSpec, RetireError, Shape, Spare,
 };
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -162,6 +162,7 @@ impl Controller {
         self.publish(&mut plan);
         let before = std::mem::take(&mut self.hungry);
         self.hungry = plan.hungry.iter().map(|key| (key.clone(), *before.get(key).unwrap_or(&now))).collect();
+        self.shared.machines.spare(if self.closed { Spare::default() } else { plan.spare });
         for action in plan.actions {
             match action {
                 Action::Create { pool, shape } => self.create(NewMachine { pool, shape }).await,

@@ -50,6 +50,9 @@ pub fn plan(observed: &Observed) -> Plan {
     planner.shrink();
     planner.line_up();
     planner.plan.held = held(observed);
+    if !observed.drained {
+        planner.plan.spare = planner.host.now.spare(&observed.budget);
+    }
     planner.plan
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    CreateError, Drained, ForgeError, ImageRef, MachineState, Machines, PoolName, PoolOverride, PoolSpec, PullPolicy, Shape,
+    CreateError, Drained, ForgeError, ImageRef, MachineState, Machines, PoolName, PoolOverride, PoolSpec,
+    PullPolicy, Shape,
 };
 use fireactions_pool::{Budget, Controller, NoOverrides, Overrides, PoolError, PoolHandle, Timing, Waiting};
 use fireactions_testkit::{forge::FakeForge, machines::FakeMachines};

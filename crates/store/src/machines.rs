@@ -80,6 +80,7 @@ impl MachineRow {
             created_at: self.created_at,
             state_since: self.state_since,
             held_until: self.held_until,
+            started: None,
         }
     }
 }
@@ -104,7 +105,7 @@ pub struct MachineChange {
     pub state: Option<MachineState>,
     /// Failure; ignored when there is one already.
     pub failure: Option<Failure>,
-    /// VMM process: pid and start ticks.
+    /// VMM process: pid and start ticks. [`Step::Spawn`] forgets the one of before.
     pub process: Option<(u32, u64)>,
     /// Root image.
     pub image: Option<Digest>,
@@ -234,6 +235,10 @@ fn apply(db: &Connection, id: &MachineId, change: &MachineChange) -> Result<Mach
     }
     if row.failure.is_none() {
         row.failure.clone_from(&change.failure);
+    }
+    if matches!(change.step, Some((Step::Spawn, _))) {
+        // A machine whose clone failed is spawned again: until the new process is known, none is.
+        (row.pid, row.start_ticks) = (None, None);
     }
     if let Some((pid, ticks)) = change.process {
         (row.pid, row.start_ticks) = (Some(pid), Some(ticks));

@@ -102,6 +102,7 @@ impl Machines for FakeMachines {
             created_at: now,
             state_since: now,
             held_until: None,
+            started: None,
         });
         drop(state);
         self.changed.notify_one();

@@ -29,6 +29,12 @@ struct PoolLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StartLabels {
+    pool: String,
+    how: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabels {
     pool: String,
     state: &'static str,
@@ -39,6 +45,8 @@ pub(super) struct Counts {
     phases: Family<PhaseLabels, Histogram, fn() -> Histogram>,
     created: Family<PoolLabels, Counter>,
     failed: Family<PoolLabels, Counter>,
+    starts: Family<StartLabels, Counter>,
+    fallbacks: Family<PoolLabels, Counter>,
     finished: Family<JobLabels, Counter>,
     retried: Family<PoolLabels, Counter>,
     missed: Counter,
@@ -57,6 +65,8 @@ impl Counts {
             phases,
             created: Family::default(),
             failed: Family::default(),
+            starts: Family::default(),
+            fallbacks: Family::default(),
             finished: Family::default(),
             retried: Family::default(),
             missed: Counter::default(),
@@ -72,6 +82,16 @@ impl Counts {
         );
         registry.register("fireactions_machines_created", "Machines begun", counts.created.clone());
         registry.register("fireactions_machines_failed", "Machines that failed", counts.failed.clone());
+        registry.register(
+            "fireactions_machine_starts",
+            "Machines whose agent spoke, by how they came to run",
+            counts.starts.clone(),
+        );
+        registry.register(
+            "fireactions_machine_start_fallbacks",
+            "Machines that booted because their template was of no use",
+            counts.fallbacks.clone(),
+        );
         registry.register(
             "fireactions_jobs_finished",
             "Jobs that became final, by how",
@@ -106,6 +126,13 @@ impl Counts {
                 self.machines.remove(id);
             }
             Event::Job { job } => self.job(job),
+            Event::Started { pool, how, fallback } => {
+                let pool = pool.to_string();
+                if fallback.is_some() {
+                    self.fallbacks.get_or_create(&PoolLabels { pool: pool.clone() }).inc();
+                }
+                self.starts.get_or_create(&StartLabels { pool, how: how.as_str() }).inc();
+            }
             Event::Image { .. } => {}
         }
     }

@@ -14,6 +14,9 @@ pub struct ImageView {
     pub names: Vec<ImageRef>,
     /// Bytes on disk.
     pub size: u64,
+    /// Bytes on disk of the templates that machines with this image are cloned from.
+    #[serde(default)]
+    pub templates: u64,
     /// A machine or a pool needs it now.
     pub in_use: bool,
     /// Converted.

@@ -98,6 +98,7 @@ pub fn machine() -> MachineView {
         created_at: Timestamp::UNIX_EPOCH,
         state_since: Timestamp::UNIX_EPOCH,
         held_until: None,
+        started: None,
     }
 }
 
@@ -317,6 +318,7 @@ impl Engine for Fake {
             digest: digest(),
             names: vec![ImageRef::new("debian:12").unwrap()],
             size: 1 << 20,
+            templates: 0,
             in_use: true,
             created_at: Timestamp::UNIX_EPOCH,
             last_used: Timestamp::UNIX_EPOCH,

@@ -118,13 +118,14 @@ async fn pull(client: &Client, request: PullRequest) -> anyhow::Result<PullEvent
 }
 
 pub(super) fn render(images: &[ImageView]) -> String {
-    let mut table = show::table(["IMAGE", "DIGEST", "SIZE", "IN USE", "CREATED", "USED"]);
+    let mut table = show::table(["IMAGE", "DIGEST", "SIZE", "TEMPLATES", "IN USE", "CREATED", "USED"]);
     for image in images {
         let names: Vec<&str> = image.names.iter().map(ImageRef::as_str).collect();
         table.add_row([
             show::cell(if names.is_empty() { "-".to_owned() } else { names.join(", ") }),
             show::cell(&image.digest.as_str()[..19]),
             show::cell(show::bytes(image.size)),
+            show::cell(if image.templates == 0 { "-".to_owned() } else { show::bytes(image.templates) }),
             show::cell(if image.in_use { "yes" } else { "no" }),
             show::cell(format!("{} ago", show::ago(image.created_at))),
             show::cell(format!("{} ago", show::ago(image.last_used))),

@@ -271,6 +271,7 @@ fn machine(seed: u8, state: MachineState, failure: Option<&str>) -> MachineView 
         created_at: some_time_ago(3 * 3600 + 60),
         state_since: some_time_ago(1),
         held_until: None,
+        started: None,
     }
 }
 
@@ -321,6 +322,7 @@ fn table_of_images() {
         digest: Digest::new(format!("sha256:{}", "0123456789abcdef".repeat(4))).unwrap(),
         names: vec![ImageRef::new("debian:12").unwrap(), ImageRef::new("r:5000/x").unwrap()],
         size: 150 << 20,
+        templates: 90 << 20,
         in_use: true,
         created_at: some_time_ago(86_400 * 3 + 60),
         last_used: some_time_ago(150),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fireactions_machine::Machinery;
-use fireactions_model::{CreateError, MachineId, MachineView, Machines, NewMachine, RetireError};
+use fireactions_model::{CreateError, MachineId, MachineView, Machines, NewMachine, RetireError, Spare};
 
 /// When the controller last did something.
 #[derive(Clone)]
@@ -53,6 +53,10 @@ impl Machines for Looked {
     fn views(&self) -> Vec<MachineView> {
         self.last.now();
         self.machines.views()
+    }
+
+    fn spare(&self, spare: Spare) {
+        self.machines.spare(spare);
     }
 
     async fn changed(&self) {

@@ -32,6 +32,7 @@ pub(super) async fn list(images: &Images, store: &Store) -> Result<Vec<ImageView
         digest: info.digest,
         names: info.names,
         size: info.size,
+        templates: info.templates,
         created_at: info.created_at,
         last_used: info.last_used,
     };
