@@ -1,7 +1,6 @@
 //! Templates of machines in the image store: whole or absent, bounded, and never without their image.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, helpers included")]
 
-#[allow(dead_code, reason = "shared with the other tests")]
 mod common;
 
 use std::collections::HashSet;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::endpoint::{Endpoint, Meeting};
@@ -41,8 +41,8 @@ impl From<std::io::Error> for Cut {
     }
 }
 
-/// Keeps a connection until the link is closed.
-pub(super) async fn run(shared: Arc<Shared>, endpoint: Endpoint) {
+/// Keeps a connection until the link is closed. `_runs` is dropped when its sockets are.
+pub(super) async fn run(shared: Arc<Shared>, endpoint: Endpoint, _runs: watch::Sender<()>) {
     let mut meeting = Meeting::new(endpoint);
     let mut pause = PAUSES.0;
     let ended = shared.wait(|state| state.ended.is_some().then_some(()));

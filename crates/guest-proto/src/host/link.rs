@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::connection;
 use super::endpoint::Endpoint;
 use super::error::LinkError;
@@ -17,6 +19,8 @@ use crate::{GuestHello, HostMsg, Identity};
 pub struct Link {
     pub(super) shared: Arc<Shared>,
     _owner: Arc<Owner>,
+    /// Closed by the end of the task.
+    task: watch::Receiver<()>,
 }
 
 /// Ends the task with the last clone.
@@ -37,14 +41,16 @@ impl Link {
     /// The same with another time of silence after which an agent that was there is given up.
     pub fn open_within(endpoint: Endpoint, machine: impl Into<String>, silence: Duration) -> Link {
         let shared = Arc::new(Shared::new(machine.into(), silence));
-        tokio::spawn(connection::run(Arc::clone(&shared), endpoint));
-        Link { _owner: Arc::new(Owner(Arc::clone(&shared))), shared }
+        let (runs, task) = watch::channel(());
+        tokio::spawn(connection::run(Arc::clone(&shared), endpoint, runs));
+        Link { _owner: Arc::new(Owner(Arc::clone(&shared))), shared, task }
     }
 
     /// A link without a task behind it.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn over(shared: &Arc<Shared>) -> Link {
-        Link { _owner: Arc::new(Owner(Arc::clone(shared))), shared: Arc::clone(shared) }
+        let (_, task) = watch::channel(());
+        Link { _owner: Arc::new(Owner(Arc::clone(shared))), shared: Arc::clone(shared), task }
     }
 
     /// What the agent said at the start of the latest session; waits for the first.
@@ -137,6 +143,13 @@ impl Link {
     /// Ends the link. The guest goes on with its job.
     pub fn close(&self) {
         self.shared.end(LinkError::Closed);
+    }
+
+    /// Ends the link and returns when its sockets are closed: the agent is connected to nobody then.
+    pub async fn shut(&self) {
+        self.close();
+        let mut task = self.task.clone();
+        while task.changed().await.is_ok() {}
     }
 
     /// Why the link has ended, once it has.
