@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fireactions_guest_proto::host::{Endpoint, Link};
 use fireactions_guest_proto::{GuestHello, GuestState, Identity};
 use fireactions_image::ImageConfig;
-use fireactions_model::{FailureKind, MachineId, MachineState, Phase, PoolSpec, Step};
+use fireactions_model::{FailureKind, MachineId, MachineState, Phase, PoolSpec, StartMode, Step};
 use fireactions_net::Network;
 use fireactions_vmm::{AgentEndpoint, ExitReason, Vm};
 use rand::RngExt;
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::create::Made;
 use crate::end::End;
 use crate::life::{Ask, Asks};
+use crate::metadata;
 use crate::parts::Parts;
 use crate::record::Record;
 use crate::serve::may_go;
@@ -59,36 +60,50 @@ pub(crate) async fn boot(
         .vm
         .clone()
         .ok_or_else(|| End::because(FailureKind::Vmm, "there is no VMM process to wait for"))?;
-    let endpoint = match vm.agent() {
-        AgentEndpoint::Dial(path) => Endpoint::Dial(path),
-        AgentEndpoint::Listen { path, staging } => Endpoint::Listen { path, staging },
-    };
-    let link = Link::open_within(endpoint, record.id().to_string(), pool.deadlines.silence);
-    made.link = Some(link.clone());
+    let open = || Link::open_within(endpoint(&vm), record.id().to_string(), pool.deadlines.silence);
+    // A clone's agent has spoken already.
+    let link = made.link.get_or_insert_with(open).clone();
     let guest = Guest { machine: record.id().clone(), vm, link };
     if record.view().state == MachineState::Held {
         // A machine that is only looked into need not answer.
         record.linked(guest.link.clone(), image.clone());
         return Ok(guest);
     }
-    let hello = meet(parts, pool, record, asks, &guest).await?;
+    let hello = meet(parts, record, asks, &guest, pool.deadlines.boot).await?;
     if hello.state == GuestState::Idle {
+        record.spoke();
         introduce(parts, pool, record, asks, &guest).await?;
+    }
+    // What a guest could read before it was frozen is not in its clones. The server before may have ended here.
+    let booting = record.view().state == MachineState::Booting;
+    if booting
+        && record.view().started != Some(StartMode::Boot)
+        && let Some(metadata) = metadata::of(parts, pool, record.id())?
+    {
+        metadata::deliver(&guest.vm, &metadata).await?;
     }
     record.linked(guest.link.clone(), image.clone());
     Ok(guest)
 }
 
+/// Where the agent of this machine is met.
+pub(crate) fn endpoint(vm: &Vm) -> Endpoint {
+    match vm.agent() {
+        AgentEndpoint::Dial(path) => Endpoint::Dial(path),
+        AgentEndpoint::Listen { path, staging } => Endpoint::Listen { path, staging },
+    }
+}
+
 /// Waits for the agent's first word in this server's time.
-async fn meet(
+pub(crate) async fn meet(
     parts: &Parts,
-    pool: &PoolSpec,
-    record: &mut Record,
+    record: &Record,
     asks: &mut Asks,
     guest: &Guest,
+    deadline: Duration,
 ) -> Result<GuestHello, End> {
     let has_job = record.unreported().is_some();
-    let mut hello = pin!(timeout(pool.deadlines.boot, guest.link.hello()));
+    let mut hello = pin!(timeout(deadline, guest.link.hello()));
     let hello = loop {
         let ask = tokio::select! {
             hello = &mut hello => break hello,
@@ -114,8 +129,7 @@ async fn meet(
             Err(End::because(
                 FailureKind::Guest,
                 format!(
-                    "the guest's agent did not speak within {:?}{diagnosis}; last console lines: {}",
-                    pool.deadlines.boot,
+                    "the guest's agent did not speak within {deadline:?}{diagnosis}; last console lines: {}",
                     crate::console::last_lines(&guest.vm.console()).await
                 ),
             ))

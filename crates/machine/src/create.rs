@@ -1,23 +1,22 @@
 //! Image, scratch disk, network, VMM process.
 
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fireactions_guest_proto::host::Link;
-use fireactions_image::{ImageConfig, Progress, ProgressFn, scratch};
-use fireactions_model::{Event, FailureKind, ImageRef, MachineState, Phase, PoolSpec, Step};
-use fireactions_net::{Network, Port};
-use fireactions_vmm::{Drive, Nic, Start, Vm, VmSpec, boot as boot_files};
+use fireactions_image::{ImageConfig, Progress, ProgressFn};
+use fireactions_model::{Event, FailureKind, ImageRef, MachineState, Phase, PoolSpec, StartMode, Step};
+use fireactions_vmm::{Vm, boot as boot_files};
 use tokio::time::timeout;
 
 use crate::end::End;
 use crate::life::Asks;
+use crate::metadata;
 use crate::parts::Parts;
+use crate::place::{HOST_DEADLINE, Place};
 use crate::record::Record;
-
-/// Disk, tap and process are made in milliseconds; a host that takes this long is not well.
-const HOST_DEADLINE: Duration = Duration::from_secs(30);
+use crate::restore::restore;
+use crate::templates::{Order, Templates};
 
 /// Handles of what was made so far, for teardown. What was made is known from the journal; this only saves
 /// teardown from looking it up again.
@@ -32,6 +31,7 @@ pub(crate) struct Made {
 /// Makes everything up to a running VMM process.
 pub(crate) async fn create(
     parts: &Parts,
+    templates: &Templates,
     pool: &PoolSpec,
     record: &mut Record,
     asks: &mut Asks,
@@ -51,7 +51,9 @@ pub(crate) async fn create(
             .map_err(|e| End::failed(FailureKind::Image, &format!("image '{}'", shape.image), &e))?,
         end = asks.gone() => return Err(end),
     };
-    let (kernel, modules) = settings.kernel_of(pool);
+    let (kernel, modules) = settings.kernel_of(pool).ok_or_else(|| {
+        End::because(FailureKind::Host, "there is no guest kernel for this pool; set kernel.image")
+    })?;
     let boot =
         timeout(HOST_DEADLINE, boot_files::prepare(&settings.boot_dir, kernel, modules, &settings.agent))
             .await
@@ -61,33 +63,10 @@ pub(crate) async fn create(
 
     // Disk and network do not need each other; both are undone by name, so one intent covers them.
     record.image_then(&root.digest, Step::Net).await?;
-    let directory = settings.machine_dir(record.id());
-    let uid = settings.uid_base + record.slot();
+    let place = Place::new(parts, record.id(), record.slot())?;
     let began = Instant::now();
-    let disk = async {
-        make_run_dir(&directory).await?;
-        scratch::create(&settings.scratch_dir, &directory.join("scratch.ext4"), shape.disk_mib, (uid, uid))
-            .await
-            .map_err(|e| End::failed(FailureKind::Host, "scratch disk", &e))?;
-        Ok::<_, End>(began.elapsed())
-    };
-    let address = parts.network.address(record.slot()).ok_or_else(|| {
-        End::because(FailureKind::Host, "the subnet has no address left; make network.subnet larger")
-    })?;
-    let tap = Network::tap_name(record.id());
-    let mac = Network::mac(record.slot());
-    let port = Port {
-        machine: record.id().clone(),
-        tap: tap.clone(),
-        address,
-        mac,
-        owner_uid: uid,
-        policy: pool.network.clone(),
-    };
-    let net = async {
-        parts.network.attach(&port).await.map_err(|e| End::failed(FailureKind::Host, "network", &e))?;
-        Ok::<_, End>(began.elapsed())
-    };
+    let disk = async { place.make_disk(parts, &shape).await.map(|()| began.elapsed()) };
+    let net = async { place.attach(parts, &pool.network).await.map(|()| began.elapsed()) };
     let (disk, net) = timeout(HOST_DEADLINE, async { tokio::join!(disk, net) })
         .await
         .map_err(|_| too_slow("scratch disk and network"))?;
@@ -96,44 +75,23 @@ pub(crate) async fn create(
     record.restart_clock();
 
     record.enter(MachineState::Booting, Step::Spawn).await?;
-    let spec = VmSpec {
-        id: record.id().clone(),
-        boot,
-        cmdline_extra: pool.kernel.args.clone(),
-        vcpus: shape.vcpus,
-        memory_mib: shape.memory_mib,
-        drives: vec![
-            Drive { id: "root".into(), path: root.path.clone(), read_only: true },
-            Drive { id: "scratch".into(), path: directory.join("scratch.ext4"), read_only: false },
-        ],
-        nics: vec![Nic { tap, mac, bandwidth_mbit: pool.network.bandwidth_mbit }],
-        run_dir: directory,
-        uid,
-        gid: uid,
-        console_max: settings.console_max,
-        init: pool.init,
-        start: Start::Boot,
-        hardware: pool.hardware.clone(),
-        metadata: None,
+    let order = Order::new(&*parts.vmm, pool, &shape, &root, &boot);
+    let mut spec = place.spec(parts, pool, &shape, &root, boot);
+    let restored = match order {
+        Some(order) => restore(parts, templates, pool, record, asks, made, &place, order, &spec).await?,
+        None => false,
     };
-    let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(&spec))
-        .await
-        .map_err(|_| too_slow("the VMM process"))?
-        .map_err(|e| End::failed(FailureKind::Vmm, "the VMM process", &e))?;
-    made.vm = Some(vm.clone());
-    record.process(&vm).await?;
-    record.phase(Phase::Spawn);
+    if !restored {
+        spec.metadata = metadata::of(parts, pool, record.id())?;
+        let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(&spec))
+            .await
+            .map_err(|_| too_slow("the VMM process"))?
+            .map_err(|e| End::failed(FailureKind::Vmm, "the VMM process", &e))?;
+        made.vm = Some(vm.clone());
+        record.process(&vm, StartMode::Boot).await?;
+        record.phase(Phase::Spawn);
+    }
     Ok(root.config)
-}
-
-/// A directory that only the server can enter: the VMM gets open descriptors and listening sockets.
-async fn make_run_dir(directory: &std::path::Path) -> Result<(), End> {
-    let failed = |e: std::io::Error| {
-        End::failed(FailureKind::Host, &format!("run directory {}", directory.display()), &e)
-    };
-    // A machine id is never used twice, so nothing can be there.
-    tokio::fs::create_dir(directory).await.map_err(failed)?;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(failed)
 }
 
 fn too_slow(what: &str) -> End {

@@ -11,6 +11,9 @@
 //!                 recover: a machine that an earlier server left goes on where its row says
 //! ```
 //!
+//! A VMM process either boots, or is restored from a template of its pool and shape (`templates`); from the agent's first
+//! word on the two are one.
+//!
 //! Invariants:
 //! - `Record::step` is durable before the effect that it names begins, and teardown undoes every
 //!   step whether or not its effect was reached: a crash between any two steps leaves only what
@@ -27,16 +30,21 @@ mod console;
 mod create;
 mod end;
 mod hold;
+mod idle;
 mod life;
 mod machinery;
+mod metadata;
 mod parts;
+mod place;
 mod points;
 mod program;
 mod record;
 mod recover;
+mod restore;
 mod serve;
 mod shutdown;
 mod teardown;
+mod templates;
 mod work;
 
 pub use console::{ConsoleError, console_tail};

@@ -1,13 +1,14 @@
 //! The task of one machine: the stages in order, and teardown whatever happens.
 
 use fireactions_image::ImageConfig;
-use fireactions_model::{Failure, FailureKind, MachineId, PoolSpec};
+use fireactions_model::{Failure, FailureKind, MachineId, PoolSpec, StartMode};
 use fireactions_vmm::Vm;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::end::End;
 use crate::parts::Parts;
 use crate::record::Record;
+use crate::templates::Templates;
 use crate::{boot, create, hold, serve, teardown};
 
 /// What others may ask of a machine's task.
@@ -78,14 +79,23 @@ pub(crate) enum Start {
         vm: Vm,
         /// How its image wants programs to be run.
         image: Box<ImageConfig>,
+        /// How the process was started, where that is known.
+        started: Option<StartMode>,
     },
 }
 
 /// Runs a machine from where it stands to nothing.
-pub(crate) async fn live(parts: Parts, pool: PoolSpec, mut record: Record, mut asks: Asks, start: Start) {
+pub(crate) async fn live(
+    parts: Parts,
+    templates: Templates,
+    pool: PoolSpec,
+    mut record: Record,
+    mut asks: Asks,
+    start: Start,
+) {
     let id: MachineId = record.id().clone();
     let mut made = create::Made::default();
-    let end = stages(&parts, &pool, &mut record, &mut asks, &mut made, start).await;
+    let end = stages(&parts, &templates, &pool, &mut record, &mut asks, &mut made, start).await;
     let (failure, wrong) = match end {
         Ok(()) => (None, None),
         Err(End::Retired(why)) => {
@@ -113,6 +123,7 @@ pub(crate) async fn live(parts: Parts, pool: PoolSpec, mut record: Record, mut a
 
 async fn stages(
     parts: &Parts,
+    templates: &Templates,
     pool: &PoolSpec,
     record: &mut Record,
     asks: &mut Asks,
@@ -120,8 +131,8 @@ async fn stages(
     start: Start,
 ) -> Result<(), End> {
     let image = match start {
-        Start::Fresh => create::create(parts, pool, record, asks, made).await?,
-        Start::Adopted { vm, image } => {
+        Start::Fresh => create::create(parts, templates, pool, record, asks, made).await?,
+        Start::Adopted { vm, image, .. } => {
             record.adopted(&vm);
             made.vm = Some(vm);
             *image

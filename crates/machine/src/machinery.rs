@@ -11,6 +11,7 @@ use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
     CreateError, MachineId, MachineState, MachineView, Machines, NewMachine, PoolName, PoolSpec, RetireError,
+    Spare,
 };
 use fireactions_store::{MachineRow, NewMachineRow};
 use fireactions_vmm::Vm;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use crate::life::{Ask, Asks, Start, live};
 use crate::parts::Parts;
 use crate::record::Record;
+use crate::templates::{Templates, slots};
 
 /// A machine answers a request between two awaits; this long means that its task hangs in the forge.
 const RETIRE_DEADLINE: Duration = Duration::from_secs(30);
@@ -36,6 +38,7 @@ pub struct Machinery {
 struct Inner {
     parts: Parts,
     views: Arc<Views>,
+    templates: Templates,
     tasks: Mutex<HashMap<MachineId, Task>>,
     closed: AtomicBool,
 }
@@ -106,8 +109,18 @@ impl Machinery {
             held: Mutex::default(),
             changed: Notify::new(),
         });
-        let inner = Inner { parts, views, tasks: Mutex::default(), closed: AtomicBool::new(false) };
+        let inner = Inner {
+            parts,
+            views,
+            templates: Templates::new(),
+            tasks: Mutex::default(),
+            closed: AtomicBool::new(false),
+        };
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn templates(&self) -> &Templates {
+        &self.inner.templates
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -145,7 +158,10 @@ impl Machinery {
     pub(crate) fn begin(&self, row: &MachineRow, pool: PoolSpec, start: Start) {
         let Parts { store, events, network, .. } = &self.inner.parts;
         let id = row.id.clone();
-        let view = row.view(network.address(row.slot));
+        let mut view = row.view(network.address(row.slot));
+        if let Start::Adopted { started, .. } = &start {
+            view.started = *started;
+        }
         if row.state == MachineState::Held {
             lock(&self.inner.views.held).insert(id.clone(), row.pool.clone());
         }
@@ -156,7 +172,8 @@ impl Machinery {
         // Held over the start, so that a task that ends at once does not remove its entry before it is made.
         let mut tasks = lock(&self.inner.tasks);
         let handle = tokio::spawn(async move {
-            live(inner.parts.clone(), pool, record, Asks::new(receiver), start).await;
+            live(inner.parts.clone(), inner.templates.clone(), pool, record, Asks::new(receiver), start)
+                .await;
             lock(&inner.tasks).remove(&task_id);
         })
         .abort_handle();
@@ -201,7 +218,7 @@ impl Machines for Machinery {
                 id: MachineId::from_random(rand::random()),
                 spec: pool.clone(),
                 shape: new.shape,
-                max_slots: parts.network.capacity(),
+                max_slots: slots(&parts.network, parts.vmm.capabilities()),
             })
             .await
             .map_err(|e| CreateError::Store(e.to_string()))?;
@@ -231,6 +248,10 @@ impl Machines for Machinery {
 
     fn views(&self) -> Vec<MachineView> {
         lock(&self.inner.views.map).values().cloned().collect()
+    }
+
+    fn spare(&self, spare: Spare) {
+        self.inner.templates.spare(spare);
     }
 
     async fn changed(&self) {

@@ -40,8 +40,8 @@ pub struct Settings {
     pub boot_dir: PathBuf,
     /// Directory of scratch disk templates; on the run directory's filesystem, so that copies can share blocks.
     pub scratch_dir: PathBuf,
-    /// Kernel of pools that name none.
-    pub kernel: PathBuf,
+    /// Kernel of pools that name none; absent when every pool names one.
+    pub kernel: Option<PathBuf>,
     /// Its modules, if it has needed drivers as modules.
     pub modules: Option<PathBuf>,
     /// The guest agent's binary.
@@ -68,11 +68,11 @@ impl Settings {
         self.dns.iter().copied().map(IpAddr::V4).collect()
     }
 
-    /// Kernel and modules of a pool.
-    pub(crate) fn kernel_of<'a>(&'a self, pool: &'a PoolSpec) -> (&'a Path, Option<&'a Path>) {
+    /// Kernel and modules of a pool, if there is a kernel for it.
+    pub fn kernel_of<'a>(&'a self, pool: &'a PoolSpec) -> Option<(&'a Path, Option<&'a Path>)> {
         match &pool.kernel.image {
-            Some(image) => (image, pool.kernel.modules.as_deref()),
-            None => (&self.kernel, self.modules.as_deref()),
+            Some(image) => Some((image, pool.kernel.modules.as_deref())),
+            None => Some((self.kernel.as_deref()?, self.modules.as_deref())),
         }
     }
 }

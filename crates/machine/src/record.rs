@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    Digest, Event, Failure, FailureKind, JobId, MachineId, MachineState, MachineView, Phase, PhaseTimes, Step,
+    Digest, Event, Failure, FailureKind, JobId, MachineId, MachineState, MachineView, Phase, PhaseTimes,
+    StartMode, Step,
 };
-use fireactions_store::{MachineChange, MachineRow, Store};
+use fireactions_store::{JournalEntry, MachineChange, MachineRow, Store};
 use fireactions_vmm::Vm;
 use tokio::sync::broadcast;
 
@@ -26,6 +27,10 @@ pub(crate) struct Record {
     mark: Instant,
     /// The forge has heard how the job went.
     reported: bool,
+    /// An earlier server made it.
+    adopted: bool,
+    /// Why it booted although it was begun as a clone.
+    fallback: Option<String>,
 }
 
 impl Record {
@@ -41,7 +46,10 @@ impl Record {
             Duration::try_from(jiff::Timestamp::now().duration_since(row.state_since)).unwrap_or_default();
         let now = Instant::now();
         let mark = now.checked_sub(age).unwrap_or(now);
-        let record = Self { store, events, views, slot: row.slot, view, mark, reported: false };
+        let slot = row.slot;
+        let adopted = row.pid.is_some();
+        let record =
+            Self { store, events, views, slot, view, mark, reported: false, adopted, fallback: None };
         record.publish();
         record
     }
@@ -65,6 +73,11 @@ impl Record {
         self.reported = true;
     }
 
+    /// An earlier server made the machine.
+    pub(crate) const fn is_adopted(&self) -> bool {
+        self.adopted
+    }
+
     pub(crate) fn slot(&self) -> u32 {
         self.slot
     }
@@ -84,8 +97,11 @@ impl Record {
             .await
             .map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))?;
         points::after(step);
-        self.view =
-            MachineView { phases: std::mem::take(&mut self.view.phases), ..row.view(self.view.address) };
+        self.view = MachineView {
+            phases: std::mem::take(&mut self.view.phases),
+            started: self.view.started,
+            ..row.view(self.view.address)
+        };
         Ok(())
     }
 
@@ -145,11 +161,29 @@ impl Record {
         self.publish();
     }
 
-    /// The VMM process runs.
-    pub(crate) async fn process(&mut self, vm: &Vm) -> Result<(), End> {
+    /// The VMM process runs, started like this.
+    pub(crate) async fn process(&mut self, vm: &Vm, how: StartMode) -> Result<(), End> {
         self.views.runs(&self.view.id, vm.clone());
         let process = Some((vm.process().pid, vm.process().start_ticks));
-        self.change(MachineChange { step: Some(intent(Step::Spawned)), process, ..Default::default() }).await
+        let step = Some((Step::Spawned, started_detail(how)));
+        self.change(MachineChange { step, process, ..Default::default() }).await?;
+        self.view.started = Some(how);
+        self.publish();
+        Ok(())
+    }
+
+    /// The machine was begun as a clone and boots.
+    pub(crate) fn fell_back(&mut self, why: String) {
+        self.fallback = Some(why);
+    }
+
+    /// The agent spoke for the first time.
+    pub(crate) fn spoke(&mut self) {
+        let fallback = self.fallback.take();
+        if let Some(how) = self.view.started {
+            let pool = self.view.pool.clone();
+            let _ = self.events.send(Event::Started { pool, how, fallback });
+        }
     }
 
     /// Work is bound to this machine.
@@ -213,6 +247,19 @@ impl Record {
         self.views.put(self.view.clone());
         let _ = self.events.send(Event::Machine { machine: Box::new(self.view.clone()) });
     }
+}
+
+const START: &str = "start";
+
+/// How a VMM process was started, for the next server. Undoing does not need it.
+fn started_detail(how: StartMode) -> serde_json::Value {
+    serde_json::json!({ START: how })
+}
+
+/// How a machine's VMM process was started, by its journal.
+pub(crate) fn started(journal: &[JournalEntry]) -> Option<StartMode> {
+    let spawned = journal.iter().rev().find(|entry| entry.step == Step::Spawned)?;
+    serde_json::from_value(spawned.detail.get(START)?.clone()).ok()
 }
 
 fn intent(step: Step) -> (Step, serde_json::Value) {

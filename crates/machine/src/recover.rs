@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use fireactions_model::{MachineId, MachineState, PoolSpec, Step};
+use fireactions_model::{MachineId, MachineState, PoolSpec, StartMode, Step};
 use fireactions_net::{Network, Port};
 use fireactions_store::MachineRow;
 use fireactions_vmm::{ProcessRecord, Vm};
@@ -19,6 +19,7 @@ use crate::console::tail_text;
 use crate::life::Start;
 use crate::machinery::Machinery;
 use crate::parts::Parts;
+use crate::record::started;
 use crate::serve::{deregister, tell_lost};
 use crate::teardown::undo;
 
@@ -41,6 +42,7 @@ struct Found {
     row: MachineRow,
     vm: Vm,
     spec: PoolSpec,
+    started: Option<StartMode>,
 }
 
 impl Machinery {
@@ -76,7 +78,7 @@ impl Machinery {
         fail::fail_point!("machine::recover-rules");
 
         let mut recovered = Recovered::default();
-        for Found { row, vm, spec } in found {
+        for Found { row, vm, spec, started } in found {
             if gone.contains(&row.id) {
                 broken.push((row, "its tap is gone".to_owned()));
                 continue;
@@ -86,7 +88,7 @@ impl Machinery {
                 continue;
             };
             recovered.adopted.push(row.id.clone());
-            self.begin(&row, spec, Start::Adopted { vm, image: Box::new(root.config) });
+            self.begin(&row, spec, Start::Adopted { vm, image: Box::new(root.config), started });
         }
         fail::fail_point!("machine::recover-adopted");
         recovered.undone = stream::iter(broken)
@@ -126,7 +128,11 @@ async fn find(parts: &Parts, row: MachineRow) -> Result<Found, (MachineRow, Stri
     let record = ProcessRecord { pid, start_ticks };
     let directory = parts.settings.machine_dir(&row.id);
     match parts.vmm.adopt(&row.id, &directory, &record, parts.settings.console_max).await {
-        Ok(Some(vm)) => Ok(Found { row, vm, spec }),
+        Ok(Some(vm)) => {
+            // Only shown.
+            let started = parts.store.journal_of(&row.id).await.ok().and_then(|journal| started(&journal));
+            Ok(Found { row, vm, spec, started })
+        }
         Ok(None) => Err((row, "its VMM process was gone when the server started".to_owned())),
         Err(error) => Err((row, format!("its VMM process could not be taken over: {error}"))),
     }

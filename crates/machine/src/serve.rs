@@ -1,5 +1,6 @@
 //! A ready machine: wait for work, do it, tell how it went.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -16,6 +17,7 @@ use crate::autopsy::autopsy;
 use crate::boot::{Guest, died};
 use crate::create::Made;
 use crate::end::End;
+use crate::idle::Idle;
 use crate::life::{Ask, Asks};
 use crate::parts::Parts;
 use crate::record::Record;
@@ -42,7 +44,8 @@ pub(crate) async fn serve(
     if adopted.is_none() && record.view().state != MachineState::Ready {
         record.enter(MachineState::Ready, Step::Ready).await?;
     }
-    let work = match wait_for_work(parts, pool, record, asks, guest).await {
+    let mut memory = Idle::new(parts, record, &guest.vm);
+    let work = match wait_for_work(parts, pool, record, asks, guest, &mut memory).await {
         // The earlier server told the end and had no time to go on.
         Err(End::Failed(Failure { kind: FailureKind::Forge, .. })) if record.view().step == Step::Report => {
             record.reported();
@@ -54,6 +57,7 @@ pub(crate) async fn serve(
         record.restart_clock();
         record.assigned(&work.job).await?;
     }
+    memory.give_back().await;
 
     let work::Done { outcome, usage, notes } =
         work::perform(parts, pool, record, asks, guest, image, &work).await;
@@ -104,13 +108,7 @@ pub(crate) async fn tell_unfinished(parts: &Parts, record: &mut Record, made: &M
     };
     let Some(job) = job else { return };
     let autopsy = last_look(record, made.vm.as_ref()).await;
-    let report = Report {
-        outcome: Outcome::Lost { reason: why.to_owned() },
-        usage: fireactions_model::Usage::default(),
-        phases: record.phases(),
-        notes: vec![],
-        autopsy: Some(autopsy),
-    };
+    let report = Report::lost(why.to_owned(), record.phases(), autopsy);
     tell(&*parts.forge, &job, record.id(), &report).await;
     record.reported();
 }
@@ -123,11 +121,13 @@ async fn wait_for_work(
     record: &Record,
     asks: &mut Asks,
     guest: &Guest,
+    memory: &mut Idle,
 ) -> Result<Work, End> {
     let offer =
         Offer { machine: record.id().clone(), pool: pool.clone(), shape: record.view().shape.clone() };
     let idle = (!pool.deadlines.idle.is_zero()).then(|| Instant::now() + pool.deadlines.idle);
     let mut refusals = 0_u32;
+    let mut taken_back = pin!(memory.take_back());
     loop {
         let why = tokio::select! {
             work = parts.forge.acquire(&offer) => match work {
@@ -152,6 +152,7 @@ async fn wait_for_work(
                     continue;
                 }
             },
+            () = &mut taken_back => continue,
             () = until(idle) => format!("idle for {:?}", pool.deadlines.idle),
         };
         // Idle: the forge's word decides here too.
@@ -264,18 +265,8 @@ pub(crate) async fn tell_lost(
     reason: String,
     console_tail: String,
 ) {
-    let report = Report {
-        autopsy: Some(Autopsy {
-            state: row.state,
-            step: row.step,
-            vmm: Some(reason.clone()),
-            oom_kills: 0,
-            console_tail,
-        }),
-        outcome: Outcome::Lost { reason },
-        usage: fireactions_model::Usage::default(),
-        phases: row.phases.clone(),
-        notes: vec![],
-    };
+    let autopsy =
+        Autopsy { state: row.state, step: row.step, vmm: Some(reason.clone()), oom_kills: 0, console_tail };
+    let report = Report::lost(reason, row.phases.clone(), autopsy);
     tell(&*parts.forge, job, &row.id, &report).await;
 }

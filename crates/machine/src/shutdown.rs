@@ -28,7 +28,7 @@ impl Machinery {
     /// Their rows stay for the next start. Dropping the future leaves whatever is there to the next start.
     pub async fn shutdown(&self, mode: ShutdownMode, deadline: Duration) -> usize {
         self.close();
-        self.retire_all().await;
+        tokio::join!(self.retire_all(), self.templates().close());
         match mode {
             ShutdownMode::Leave => {
                 let _ = timeout_at(Instant::now() + UNDO_DEADLINE, self.until_all(stays)).await;
@@ -51,13 +51,17 @@ impl Machinery {
         self.close();
         let settled =
             |view: &MachineView| !matches!(view.state, MachineState::Creating | MachineState::Stopping);
-        let _ = timeout_at(Instant::now() + SETTLE_DEADLINE, self.until_all(settled)).await;
+        let _ = timeout_at(Instant::now() + SETTLE_DEADLINE, async {
+            tokio::join!(self.until_all(settled), self.templates().close())
+        })
+        .await;
     }
 
     /// Ends every machine's task where it is, for a handover: nothing is retired or undone, and the next server takes
     /// over everything, idle machines too. [`Machinery::settle`] comes before.
     pub async fn detach(&self) {
         self.close();
+        self.templates().close().await;
         self.abandon().await;
         // A change of the rules goes on without the task that asked for it.
         self.parts().network.settled().await;

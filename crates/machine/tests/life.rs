@@ -83,7 +83,7 @@ impl World {
             run_dir: at("run"),
             boot_dir: at("boot"),
             scratch_dir: at("scratch"),
-            kernel: kernel.join("vmlinuz"),
+            kernel: Some(kernel.join("vmlinuz")),
             modules: Some(modules),
             agent,
             uid_base: 1_900_000_000,

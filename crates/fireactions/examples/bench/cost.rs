@@ -99,7 +99,7 @@ async fn machinery(
             run_dir: world.dir.join("run"),
             boot_dir: world.dir.join("boot"),
             scratch_dir: world.dir.join("scratch"),
-            kernel: args.programs.kernel.join("vmlinuz"),
+            kernel: Some(args.programs.kernel.join("vmlinuz")),
             modules: Some(world.modules.clone()),
             agent: args.programs.agent.clone(),
             uid_base: UID_BASE,

@@ -74,11 +74,10 @@ async fn boot_files(settings: &Settings) -> anyhow::Result<BootFiles> {
     let of_pool = || {
         settings.pools.values().find_map(|p| Some((p.kernel.image.as_deref()?, p.kernel.modules.as_deref())))
     };
-    let default = || Some((settings.kernel.as_path(), settings.modules.as_deref()));
-    let (kernel, modules) =
-        default().filter(|(kernel, _)| !kernel.as_os_str().is_empty()).or_else(of_pool).ok_or_else(|| {
-            anyhow!("no pool is configured, so there is nothing to run; add one under `pools:`")
-        })?;
+    let default = || Some((settings.kernel.as_deref()?, settings.modules.as_deref()));
+    let (kernel, modules) = default().or_else(of_pool).ok_or_else(|| {
+        anyhow!("no pool is configured, so there is nothing to run; add one under `pools:`")
+    })?;
     boot::prepare(&settings.boot_dir, kernel, modules, &settings.agent)
         .await
         .context("the guest's boot files could not be made")

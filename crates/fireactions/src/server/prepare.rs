@@ -109,7 +109,7 @@ fn settings(config: &Config, places: &Places) -> anyhow::Result<Settings> {
         run_dir: places.run.clone(),
         boot_dir: places.boot.clone(),
         scratch_dir: places.scratch.clone(),
-        kernel: kernel.unwrap_or_default(),
+        kernel,
         modules: config.kernel.modules.as_ref().map(|path| path.to_path_buf()),
         agent,
         uid_base: config.vmm.uid_base,

@@ -203,7 +203,7 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
             run_dir: at("run"),
             boot_dir: places.shared.join("boot"),
             scratch_dir: places.shared.join("scratch"),
-            kernel,
+            kernel: Some(kernel),
             modules: Some(modules),
             agent,
             uid_base: 1_900_000_000,

@@ -1,0 +1,125 @@
+//! A machine's place on the host: directory, scratch disk, tap, address, user.
+
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fireactions_image::{RootImage, scratch};
+use fireactions_model::{FailureKind, MachineId, NetworkPolicy, PoolSpec, Shape};
+use fireactions_net::{Network, Port};
+use fireactions_vmm::boot::BootFiles;
+use fireactions_vmm::{Drive, Nic, Start, VmSpec};
+
+use crate::end::End;
+use crate::parts::Parts;
+
+/// Disk, tap and process are made in milliseconds; a host that takes this long is not well.
+pub(crate) const HOST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Everything of the host's that is one machine's alone, by its id and slot.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    id: MachineId,
+    pub(crate) slot: u32,
+    /// Sockets, console and scratch disk.
+    pub(crate) directory: PathBuf,
+    /// User and group of its VMM process.
+    uid: u32,
+    tap: String,
+    mac: [u8; 6],
+    address: Ipv4Addr,
+}
+
+impl Place {
+    pub(crate) fn new(parts: &Parts, id: &MachineId, slot: u32) -> Result<Self, End> {
+        let address = parts.network.address(slot).ok_or_else(|| {
+            End::because(FailureKind::Host, "the subnet has no address left; make network.subnet larger")
+        })?;
+        Ok(Self {
+            id: id.clone(),
+            slot,
+            directory: parts.settings.machine_dir(id),
+            uid: parts.settings.uid_base + slot,
+            tap: Network::tap_name(id),
+            mac: Network::mac(slot),
+            address,
+        })
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.directory.join("scratch.ext4")
+    }
+
+    /// Makes the directory and the scratch disk in it.
+    pub(crate) async fn make_disk(&self, parts: &Parts, shape: &Shape) -> Result<(), End> {
+        make_run_dir(&self.directory).await?;
+        self.renew_disk(parts, shape).await
+    }
+
+    /// Makes the scratch disk, in place of one that a guest may have touched.
+    pub(crate) async fn renew_disk(&self, parts: &Parts, shape: &Shape) -> Result<(), End> {
+        let owner = (self.uid, self.uid);
+        scratch::create(&parts.settings.scratch_dir, &self.scratch(), shape.disk_mib, owner)
+            .await
+            .map_err(|e| End::failed(FailureKind::Host, "scratch disk", &e))
+    }
+
+    /// Makes the tap, with the address's rules.
+    pub(crate) async fn attach(&self, parts: &Parts, policy: &NetworkPolicy) -> Result<(), End> {
+        let port = Port {
+            machine: self.id.clone(),
+            tap: self.tap.clone(),
+            address: self.address,
+            mac: self.mac,
+            owner_uid: self.uid,
+            policy: policy.clone(),
+        };
+        parts.network.attach(&port).await.map_err(|e| End::failed(FailureKind::Host, "network", &e))
+    }
+
+    /// The machine at this place, to be booted, without metadata.
+    pub(crate) fn spec(
+        &self,
+        parts: &Parts,
+        pool: &PoolSpec,
+        shape: &Shape,
+        root: &RootImage,
+        boot: BootFiles,
+    ) -> VmSpec {
+        VmSpec {
+            id: self.id.clone(),
+            boot,
+            cmdline_extra: pool.kernel.args.clone(),
+            vcpus: shape.vcpus,
+            memory_mib: shape.memory_mib,
+            drives: vec![
+                Drive { id: "root".into(), path: root.path.clone(), read_only: true },
+                Drive { id: "scratch".into(), path: self.scratch(), read_only: false },
+            ],
+            nics: vec![Nic {
+                tap: self.tap.clone(),
+                mac: self.mac,
+                bandwidth_mbit: pool.network.bandwidth_mbit,
+            }],
+            run_dir: self.directory.clone(),
+            uid: self.uid,
+            gid: self.uid,
+            console_max: parts.settings.console_max,
+            init: pool.init,
+            start: Start::Boot,
+            hardware: pool.hardware.clone(),
+            metadata: None,
+        }
+    }
+}
+
+/// A directory that only the server can enter: the VMM gets open descriptors and listening sockets.
+async fn make_run_dir(directory: &Path) -> Result<(), End> {
+    let failed = |e: std::io::Error| {
+        End::failed(FailureKind::Host, &format!("run directory {}", directory.display()), &e)
+    };
+    // A machine id is never used twice, so nothing can be there.
+    tokio::fs::create_dir(directory).await.map_err(failed)?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(failed)
+}

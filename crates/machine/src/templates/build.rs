@@ -1,0 +1,127 @@
+//! One template: a machine without a row is booted until its agent waits for an identity, and frozen.
+
+use std::time::{Duration, Instant};
+
+use fireactions_guest_proto::GuestState;
+use fireactions_guest_proto::host::Link;
+use fireactions_image::TemplateInfo;
+use fireactions_model::{MachineId, NetworkPolicy};
+use fireactions_vmm::Start;
+use tokio::time::timeout;
+
+use super::Order;
+use crate::parts::Parts;
+use crate::place::{HOST_DEADLINE, Place};
+use crate::teardown::undo;
+use crate::{boot, metadata};
+
+/// An agent that answered closes its connection at once.
+const SHUT_DEADLINE: Duration = Duration::from_secs(5);
+/// A frozen guest is written at this rate at least, in MiB a second, once the first ten seconds are over.
+const SLOWEST_DISK: u32 = 32;
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How it went.
+pub(super) enum Outcome {
+    /// The template is there.
+    Made(TemplateInfo),
+    /// The pools need the room.
+    Crowded,
+    /// The server ends.
+    Closed,
+    /// It could not be made; for people.
+    Failed(String),
+}
+
+/// Makes a template, and undoes the machine that it took, whatever happens. Ends early when `stop` returns: true for
+/// the server's end.
+pub(super) async fn build(parts: &Parts, order: &Order, stop: impl Future<Output = bool>) -> Outcome {
+    let making = match parts.images.begin_template(&order.key, &order.root.digest).await {
+        Ok(making) => making,
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
+    fail::fail_point!("machine::template-begun");
+    let id = MachineId::from_random(rand::random());
+    tracing::debug!(machine = %id, pool = %order.pool.name, key = order.key.hex(), "a template is being made");
+    let began = Instant::now();
+    let frozen = tokio::select! {
+        frozen = freeze(parts, order, &id, making.dir()) => frozen.map_err(Outcome::Failed),
+        closed = stop => Err(if closed { Outcome::Closed } else { Outcome::Crowded }),
+    };
+    fail::fail_point!("machine::template-frozen");
+    undone(parts, &id).await;
+    fail::fail_point!("machine::template-undone");
+    if let Err(outcome) = frozen {
+        if let Err(error) = making.abandon().await {
+            tracing::debug!(%error, "an unfinished template is left for the next start");
+        }
+        return outcome;
+    }
+    let made_of = serde_json::to_value(&order.ingredients).unwrap_or_default();
+    match making.publish(made_of).await {
+        Ok(info) => {
+            fail::fail_point!("machine::template-published");
+            tracing::debug!(took = ?began.elapsed(), key = order.key.hex(), "template published");
+            Outcome::Made(info)
+        }
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::Path) -> Result<(), String> {
+    let Order { pool, shape, root, boot: files, .. } = order;
+    let place = Place::new(parts, id, parts.network.capacity() - 1).map_err(|end| end.to_string())?;
+    in_use_by(parts, &place).await?;
+    // The guest has no address yet, so this opens nothing.
+    let policy = NetworkPolicy::default();
+    let (disk, net) = timeout(HOST_DEADLINE, async {
+        tokio::join!(place.make_disk(parts, shape), place.attach(parts, &policy))
+    })
+    .await
+    .map_err(|_| format!("its scratch disk and network took over {HOST_DEADLINE:?}"))?;
+    disk.map_err(|end| end.to_string())?;
+    net.map_err(|end| end.to_string())?;
+    fail::fail_point!("machine::template-placed");
+
+    let mut spec = place.spec(parts, pool, shape, root, files.clone());
+    spec.start = Start::Template(dir.to_owned());
+    spec.metadata = metadata::nobodys(parts, pool);
+    let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(&spec))
+        .await
+        .map_err(|_| format!("its VMM process took over {HOST_DEADLINE:?}"))?
+        .map_err(|error| format!("its VMM process: {error}"))?;
+    fail::fail_point!("machine::template-spawned");
+    let link = Link::open_within(boot::endpoint(&vm), id.to_string(), pool.deadlines.silence);
+    let hello = tokio::select! {
+        hello = timeout(pool.deadlines.boot, link.hello()) => hello
+            .map_err(|_| format!("its agent did not speak within {:?}", pool.deadlines.boot))?
+            .map_err(|error| format!("its agent: {error}"))?,
+        exit = vm.exited() => return Err(format!("its VMM process ended: {exit}")),
+    };
+    if hello.state != GuestState::Idle {
+        return Err(format!("its agent does not wait for an identity: {:?}", hello.state));
+    }
+    timeout(SHUT_DEADLINE, link.shut()).await.map_err(|_| "its agent's link does not close".to_owned())?;
+    fail::fail_point!("machine::template-idle");
+    let deadline = Duration::from_secs(10 + u64::from(shape.memory_mib / SLOWEST_DISK));
+    vm.freeze(deadline).await.map_err(|error| error.to_string())
+}
+
+/// Machines of an earlier version, or of a larger subnet, may have the place that is the template's.
+async fn in_use_by(parts: &Parts, place: &Place) -> Result<(), String> {
+    let rows = parts.store.machines().await.map_err(|e| format!("the machines could not be read: {e}"))?;
+    match rows.iter().find(|row| row.slot == place.slot) {
+        Some(row) => Err(format!("machine {} has the network's last place", row.id)),
+        None => Ok(()),
+    }
+}
+
+/// Undoes the machine, again and again until it works: nobody may have its place before.
+async fn undone(parts: &Parts, id: &MachineId) {
+    let mut pause = Duration::from_millis(200);
+    while let Err(error) = undo(parts, id, None).await {
+        tracing::error!(machine = %id, "a template's machine: {error}; trying again in {pause:?}");
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
