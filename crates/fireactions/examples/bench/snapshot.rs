@@ -194,7 +194,7 @@ async fn memory(
 }
 
 /// A directory, a tap and a scratch disk.
-async fn place(world: &World, slot: u32) -> anyhow::Result<Place> {
+pub(crate) async fn place(world: &World, slot: u32) -> anyhow::Result<Place> {
     let place = Place::new(world, slot)?;
     let templates: PathBuf = world.dir.join("scratch");
     scratch::create(&templates, &place.scratch(), SCRATCH_MIB, place.owner()).await?;

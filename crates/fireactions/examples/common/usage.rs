@@ -8,8 +8,14 @@ use nix::sys::time::TimeVal;
 
 /// Processor time of this process and of its children that have ended.
 pub(crate) fn cpu() -> anyhow::Result<Duration> {
+    let (own, children) = cpu_apart()?;
+    Ok(own + children)
+}
+
+/// The same, of each.
+pub(crate) fn cpu_apart() -> anyhow::Result<(Duration, Duration)> {
     let (own, children) = (getrusage(UsageWho::RUSAGE_SELF)?, getrusage(UsageWho::RUSAGE_CHILDREN)?);
-    Ok(cpu_of(&own) + cpu_of(&children))
+    Ok((cpu_of(&own), cpu_of(&children)))
 }
 
 fn cpu_of(usage: &Usage) -> Duration {
