@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use fireactions_api::Client;
-use fireactions_model::{HostView, MachineState, MachineView};
+use fireactions_model::{HostView, MachineState, MachineView, StartMode};
 
 use super::{Ended, show};
 
@@ -48,13 +48,14 @@ fn failure(machine: &MachineView) -> Option<String> {
 
 pub(super) fn render(machines: &[MachineView]) -> String {
     let mut table = show::table([
-        "MACHINE", "POOL", "STATE", "JOB", "IMAGE", "CPUS", "MEMORY", "ADDRESS", "AGE", "FAILURE",
+        "MACHINE", "POOL", "STATE", "START", "JOB", "IMAGE", "CPUS", "MEMORY", "ADDRESS", "AGE", "FAILURE",
     ]);
     for machine in machines {
         table.add_row([
             show::cell(&machine.id),
             show::cell(&machine.pool),
             show::machine_state(machine.state),
+            show::maybe(machine.started.map(StartMode::as_str)),
             show::maybe(machine.job.as_ref()),
             show::cell(&machine.shape.image),
             show::cell(machine.shape.vcpus),

@@ -271,7 +271,7 @@ fn machine(seed: u8, state: MachineState, failure: Option<&str>) -> MachineView 
         created_at: some_time_ago(3 * 3600 + 60),
         state_since: some_time_ago(1),
         held_until: None,
-        started: None,
+        started: (state == MachineState::Busy).then_some(StartMode::Snapshot),
     }
 }
 
