@@ -21,8 +21,6 @@ use crate::world::World;
 
 /// A cold boot takes seconds under emulation, and a quarter of a minute where KVM itself only interprets.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// Until a connection that was closed has been noticed by the guest, which must be connected to nobody when it is frozen.
-const ALONE: Duration = Duration::from_millis(500);
 /// After its job, a guest still writes back and frees for a moment.
 const REST: Duration = Duration::from_secs(3);
 const SCRATCH_MIB: u32 = 2048;
@@ -132,10 +130,9 @@ async fn template(world: &World, side: &Side<'_>, dir: &Path) -> anyhow::Result<
         let vm = spawn(world, side, &place, Start::Template(dir.to_owned())).await?;
         let link = place.link(&vm);
         answered(&link, &vm).await?;
-        link.close();
-        sleep(ALONE).await;
+        timeout(DEADLINE, link.shut()).await.context("the agent's link does not close")?;
         vm.freeze(DEADLINE).await?;
-        anyhow::Ok(began.elapsed().saturating_sub(ALONE).as_secs_f64())
+        anyhow::Ok(began.elapsed().as_secs_f64())
     };
     let made = made.await;
     place.undo(world, side.vmm).await?;
