@@ -4,6 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fireactions_guest_proto::guest::Channel;
@@ -32,6 +33,21 @@ impl Mouth {
     pub(crate) fn channel(&self, listener: UnixListener) -> Channel {
         let mouth = self.clone();
         Channel::Dial(Box::new(move || mouth.accept(&listener)))
+    }
+
+    /// The channel of a session that dials a Unix socket of the host, as a guest dials it by vsock.
+    pub(crate) fn dialling(&self, path: PathBuf) -> Channel {
+        let mouth = self.clone();
+        Channel::Dial(Box::new(move || {
+            let mute = || mouth.0.lock().unwrap_or_else(PoisonError::into_inner).mute;
+            while mute() {
+                std::thread::park();
+            }
+            let stream = UnixStream::connect(&path)?;
+            let mut state = mouth.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.connected = Some(stream.try_clone()?);
+            Ok(stream.into())
+        }))
     }
 
     fn accept(&self, listener: &UnixListener) -> io::Result<OwnedFd> {

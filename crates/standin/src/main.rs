@@ -1,31 +1,54 @@
-//! Takes the place of `qemu-system-x86_64` (`vmm.qemu_binary`), so that a real server can have a thousand machines:
-//! it understands the driver's command line, takes the inherited sockets, speaks QMP, and plays the guest's agent by
-//! the real protocol. Jobs are not run but played (`script.rs`).
+//! Takes the place of a program that makes microVMs, so that a real server can be tested without one. Which program
+//! it is depends on the name by which it is called:
 //!
 //! ```text
-//! main thread   the agent: events of the session, the one job        play.rs, job.rs
-//! host-link     reads and writes the agent's socket                  guest_proto::guest
-//! qmp           serves one control client after the other            qmp.rs
+//! …firecracker…    Firecracker; its guest is played, or emulated by a real QEMU      firecracker/
+//! …jailer…         Firecracker's jailer, without the change of root directory        jailer/
+//! anything else    qemu-system-x86_64; its guest is played                           qemu.rs
 //! ```
 //!
-//! `kernel_args` of a pool may hold faults, see `faults.rs`. There is no guest memory, no disk and no network; the
-//! tap and the files stay open for as long as it lives, as with QEMU.
+//! A played guest costs next to nothing: a thousand of them run at once. It speaks the agent's real protocol, and its
+//! jobs are not run but played (`script.rs`):
+//!
+//! ```text
+//! guest thread  the agent: events of the session, the one job        play.rs, job.rs
+//! host-link     reads and writes the agent's socket                  guest_proto::guest
+//! ```
+//!
+//! `kernel_args` of a pool may hold faults, see `faults.rs`. A played guest has no memory, no disk and no network; the
+//! tap stays open for as long as it lives.
 
 mod agent;
 mod arguments;
 mod console;
 mod faults;
+mod firecracker;
+mod jailer;
 mod job;
 mod play;
+mod qemu;
 mod qmp;
 mod script;
 
 use std::process::ExitCode;
 
-use arguments::Arguments;
+/// How the program calls itself to start a child that dies with it.
+const LAUNCHER: &str = "launch";
 
 fn main() -> ExitCode {
-    let given: Vec<String> = std::env::args().skip(1).collect();
+    let mut given = std::env::args();
+    let called = given.next().unwrap_or_default();
+    let name = called.rsplit('/').next().unwrap_or_default();
+    let given: Vec<String> = given.collect();
+    if name == LAUNCHER {
+        return failed(&firecracker::launch(&given));
+    }
+    if name.contains("firecracker") {
+        return firecracker::main(name, &given);
+    }
+    if name.contains("jailer") {
+        return jailer::main(&given);
+    }
     if given.iter().any(|argument| argument == "--version") {
         println!(
             "QEMU emulator version 7.2.0 (a stand-in for tests, fireactions {})",
@@ -33,11 +56,13 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    match Arguments::parse(&given).and_then(play::play) {
+    match qemu::run(&given) {
         Ok(never) => match never {},
-        Err(error) => {
-            eprintln!("fireactions-standin: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &str) -> ExitCode {
+    eprintln!("fireactions-standin: {error}");
+    ExitCode::FAILURE
 }

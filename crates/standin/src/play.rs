@@ -5,13 +5,11 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::Exit;
-use fireactions_guest_proto::guest::{About, Event, Exec, Session};
+use fireactions_guest_proto::guest::{About, Channel, Event, Exec, Session};
 
 use crate::agent::Mouth;
-use crate::arguments::Arguments;
-use crate::console::Console;
+use crate::faults::Faults;
 use crate::job::{Job, Standing, left};
-use crate::qmp::Monitor;
 use crate::script::{self, Step};
 
 /// Only bounds one wait; nothing happens when it passes.
@@ -19,32 +17,54 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// As the real agent's: what was queued for the host before a power-off gets this long to leave.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 
+/// What the guest is played on.
+pub(crate) struct Stage {
+    /// Takes lines of the serial port.
+    pub(crate) console: Box<dyn Fn(&str)>,
+    /// Ends the process as the VMM would.
+    pub(crate) end: Box<dyn Fn(End) -> Infallible>,
+    /// Returns when the guest's processors may run.
+    pub(crate) gate: Box<dyn Fn()>,
+    pub(crate) mouth: Mouth,
+    pub(crate) channel: Channel,
+    pub(crate) faults: Faults,
+    /// The guest comes from a snapshot.
+    pub(crate) restored: bool,
+}
+
+/// How a guest ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum End {
+    PowerOff,
+    Panic,
+}
+
 /// Plays until the process ends. The error is for people.
-pub(crate) fn play(arguments: Arguments) -> Result<Infallible, String> {
-    let Arguments { qmp, console, agent, faults } = arguments;
+pub(crate) fn play(stage: Stage) -> Result<Infallible, String> {
+    let Stage { console, end, gate, mouth, channel, faults, restored } = stage;
     let death = faults.lifetime().map(|life| Instant::now() + life);
-    let monitor = Monitor::start(qmp, faults.deaf).map_err(|error| format!("the control socket: {error}"))?;
-    let console = Console::new(console);
-    console.line("[    0.000000] Linux version 0 (stand-in)");
-    std::thread::sleep(faults.boot);
-    let mouth = Mouth::default();
+    if !restored {
+        console("[    0.000000] Linux version 0 (stand-in)");
+        std::thread::sleep(faults.boot);
+    }
+    gate();
     if faults.silent {
         mouth.shut();
     }
     let boot_us = u64::try_from(faults.boot.as_micros()).unwrap_or(u64::MAX);
     let about =
         About { agent_version: env!("CARGO_PKG_VERSION").to_owned(), kernel: "stand-in".to_owned(), boot_us };
-    let session = Session::start(mouth.channel(agent), about)
-        .map_err(|error| format!("the agent's socket: {error}"))?;
-    let mut guest = Guest { monitor, console, mouth, session, job: None };
+    let session = Session::start(channel, about).map_err(|error| format!("the agent's socket: {error}"))?;
+    let mut guest = Guest { console, end, gate, mouth, session, job: None };
     loop {
         guest.turn(death);
     }
 }
 
 struct Guest {
-    monitor: Monitor,
-    console: Console,
+    console: Box<dyn Fn(&str)>,
+    end: Box<dyn Fn(End) -> Infallible>,
+    gate: Box<dyn Fn()>,
     mouth: Mouth,
     session: Session,
     job: Option<Job>,
@@ -53,6 +73,7 @@ struct Guest {
 impl Guest {
     /// Plays the job as far as it goes, then waits for the next thing that happens.
     fn turn(&mut self, death: Option<Instant>) {
+        (self.gate)();
         let next = match self.job.as_mut().map(|job| job.play(&self.session)) {
             None => None,
             Some(Standing::Pauses(until)) => until,
@@ -80,7 +101,7 @@ impl Guest {
         match event {
             Event::Connected { .. } | Event::Disconnected => {}
             Event::Configure(identity) => {
-                self.console.line(&format!("[    0.000000] {} is configured", identity.hostname));
+                (self.console)(&format!("[    0.000000] {} is configured", identity.hostname));
                 self.session.configured(Ok(()));
             }
             Event::Run(request) => {
@@ -114,7 +135,7 @@ impl Guest {
             Event::Exec(exec) => self.exec(exec),
             Event::PowerOff => {
                 self.session.flush(FLUSH_DEADLINE);
-                self.monitor.end("guest-shutdown", true);
+                self.end(End::PowerOff)
             }
         }
     }
@@ -156,7 +177,11 @@ impl Guest {
 
     /// As a kernel with `panic=-1` under `-no-reboot`.
     fn panic(&self, why: &str) -> ! {
-        self.console.line(&format!("[    0.000000] Kernel panic - not syncing: {why}"));
-        self.monitor.end("guest-reset", true)
+        (self.console)(&format!("[    0.000000] Kernel panic - not syncing: {why}"));
+        self.end(End::Panic)
+    }
+
+    fn end(&self, end: End) -> ! {
+        match (self.end)(end) {}
     }
 }

@@ -1,5 +1,5 @@
-//! The stand-in for QEMU (`crates/standin`): a real server that is given it as `vmm.qemu_binary` has machines that cost
-//! next to nothing and play their jobs.
+//! The stand-ins (`crates/standin`) for QEMU, Firecracker and its jailer: a real server that is given one has machines
+//! that cost next to nothing and play their jobs, or the Firecracker driver without KVM.
 
 // Only tests, the bench and soak link this crate, and there a failed setup is a failed run.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -12,25 +12,59 @@ use sha2::{Digest, Sha256};
 
 use crate::busybox::hex;
 
-/// The program, built if it is not up to date, at a place where every user may run it: machines have users of their
-/// own, and those may have no way into the build's directory. The copy is named by its content.
+/// Which guests a stand-in Firecracker has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guest {
+    /// Played, at next to no cost.
+    Played,
+    /// Emulated by a real QEMU underneath, from the same kernel, initrd and drives.
+    Emulated,
+}
+
+/// The stand-in for QEMU.
 pub fn program() -> PathBuf {
+    directory().join("fireactions-standin")
+}
+
+/// The stand-in for Firecracker.
+pub fn firecracker(guest: Guest) -> PathBuf {
+    directory().join(match guest {
+        Guest::Played => "firecracker-played",
+        Guest::Emulated => "firecracker-emulated",
+    })
+}
+
+/// The stand-in for Firecracker's jailer.
+pub fn jailer() -> PathBuf {
+    directory().join("jailer")
+}
+
+/// The programs, built if they are not up to date, at a place where every user may run them: machines have users of
+/// their own, and those may have no way into the build's directory. The directory is named by its content. They are
+/// one file with several names, for it is told by its name what it stands in for.
+fn directory() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let built = built();
         let name =
-            format!("fireactions-standin-{}", &hex(&Sha256::digest(std::fs::read(&built).unwrap()))[..16]);
+            format!("fireactions-standin-{}.d", &hex(&Sha256::digest(std::fs::read(&built).unwrap()))[..16]);
         let path = std::env::temp_dir().join(name);
         if !path.exists() {
             // Written by another process, and renamed into place: see `program::write` and `busybox::reference`.
             let partial = path.with_extension(std::process::id().to_string());
-            let copied = Command::new("install").args(["-m", "755"]).args([&built, &partial]).status();
-            assert!(
-                copied.expect("install (coreutils) runs").success(),
-                "cannot write {}",
-                partial.display()
-            );
-            std::fs::rename(&partial, &path).unwrap();
+            let script = r#"
+                set -e
+                mkdir -m 755 "$2"; install -m 755 "$1" "$2/fireactions-standin"
+                for name in firecracker-played firecracker-emulated jailer; do
+                    ln "$2/fireactions-standin" "$2/$name"
+                done"#;
+            let mut copy = Command::new("sh");
+            copy.args(["-c", script, "sh"]).args([&built, &partial]);
+            assert!(copy.status().expect("sh runs").success(), "cannot write {}", partial.display());
+            // Another test may have been first.
+            if std::fs::rename(&partial, &path).is_err() {
+                std::fs::remove_dir_all(&partial).unwrap();
+            }
         }
         path
     })

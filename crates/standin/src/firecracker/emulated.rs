@@ -1,0 +1,261 @@
+//! A guest that a real QEMU emulates, with the same kernel, initrd, drives and taps.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::io::FdFlags;
+use serde_json::{Value, json};
+
+use super::config::{Drive, RateLimiter};
+use super::kernel_line::{self, PORT};
+use super::monitor::Monitor;
+use super::relay::Relay;
+use super::resources::{Resources, host_path};
+use super::{memory, vsock};
+
+/// Sockets between this process and QEMU, in the machine's own directory.
+const AGENT_SOCKET: &str = "qemu-agent.sock";
+const MIGRATION_SOCKET: &str = "qemu-migration.sock";
+
+/// A running QEMU.
+pub(crate) struct Emulated {
+    /// It is killed by the kernel when this process's main thread ends.
+    _child: Child,
+    monitor: Monitor,
+    memory: File,
+    size: u64,
+    relay: Option<Relay>,
+}
+
+impl Emulated {
+    /// Starts QEMU with the kernel.
+    pub(crate) fn boot(resources: &Resources) -> Result<Self, String> {
+        let size = (resources.config.machine.mem_size_mib as u64) << 20;
+        let memory = memory::anonymous(size).map_err(|error| format!("guest memory: {error}"))?;
+        Self::start(resources, memory, size, false)
+    }
+
+    /// Starts QEMU with a copy of the memory and the state, paused.
+    pub(crate) fn restore(
+        resources: &Resources,
+        port_open: bool,
+        mut state: File,
+        memory_file: &Path,
+    ) -> Result<Self, String> {
+        let size = (resources.config.machine.mem_size_mib as u64) << 20;
+        let failed = |error: io::Error| format!("Failed to load guest memory: {error}");
+        let from = File::open(memory_file).map_err(failed)?;
+        if from.metadata().map_err(failed)?.len() != size {
+            return Err(format!("Failed to load guest memory: the file has not {size} bytes"));
+        }
+        let memory = memory::anonymous(size).map_err(failed)?;
+        memory::copy(&from, &memory, size).map_err(failed)?;
+        let mut emulated = Self::start(resources, memory, size, true)?;
+        emulated.ignore_shared()?;
+        emulated.ask("migrate-incoming", &json!({"uri": format!("unix:{MIGRATION_SOCKET}")}))?;
+        let mut sent = || -> io::Result<()> {
+            let mut stream = UnixStream::connect(MIGRATION_SOCKET)?;
+            io::copy(&mut state, &mut stream).map(drop)
+        };
+        sent().map_err(|error| format!("the state: {error}"))?;
+        emulated.monitor.migrated()?;
+        let _ = fs::remove_file(MIGRATION_SOCKET);
+        if let Some(relay) = &emulated.relay {
+            relay.set_open(port_open);
+        }
+        Ok(emulated)
+    }
+
+    fn start(resources: &Resources, memory: File, size: u64, incoming: bool) -> Result<Self, String> {
+        let (own, theirs) = UnixStream::pair().map_err(|error| format!("a socket: {error}"))?;
+        let mut line = command_line(resources, memory.as_fd(), theirs.as_fd(), incoming);
+        let inherited =
+            [memory.as_fd(), theirs.as_fd()].into_iter().chain(resources.taps.iter().map(AsFd::as_fd));
+        for descriptor in inherited {
+            rustix::io::fcntl_setfd(descriptor, FdFlags::empty()).map_err(|error| error.to_string())?;
+        }
+        let program = ["/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64"];
+        let program =
+            program.into_iter().find(|path| Path::new(path).exists()).unwrap_or("qemu-system-x86_64");
+        line.splice(..0, [std::process::id().to_string(), program.to_owned()]);
+        let child = Command::new("/proc/self/exe")
+            .arg0(crate::LAUNCHER)
+            .args(&line)
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot start QEMU: {error}"))?;
+        drop(theirs);
+
+        let boot = resources.config.boot.as_ref().and_then(|boot| boot.boot_args.as_deref());
+        let port = vsock::agent_port(boot.unwrap_or_default());
+        let relay = match (&resources.config.vsock, port) {
+            (Some(vsock), Some(port)) => {
+                let host = vsock::host_port(&vsock.uds_path, port);
+                let relay = Relay::start(PathBuf::from(AGENT_SOCKET), host, false);
+                Some(relay.map_err(|error| format!("no thread for the agent: {error}"))?)
+            }
+            _ => None,
+        };
+        let told = relay.clone();
+        let monitor =
+            Monitor::start(own, move |event| handle(event, told.as_ref()), || std::process::exit(1))?;
+        Ok(Self { _child: child, monitor, memory, size, relay })
+    }
+
+    pub(crate) fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value, String> {
+        self.monitor.ask(command, arguments)
+    }
+
+    pub(crate) fn pause(&mut self) -> Result<(), String> {
+        self.ask("stop", &Value::Null).map(drop)
+    }
+
+    pub(crate) fn resume(&mut self) -> Result<(), String> {
+        self.ask("cont", &Value::Null).map(drop)
+    }
+
+    pub(crate) fn port_open(&self) -> bool {
+        self.relay.as_ref().is_some_and(Relay::is_open)
+    }
+
+    /// Memory that is shared with this process is not part of QEMU's own state.
+    fn ignore_shared(&mut self) -> Result<(), String> {
+        let capability = json!({"capability": "x-ignore-shared", "state": true});
+        self.ask("migrate-set-capabilities", &json!({ "capabilities": [capability] })).map(drop)
+    }
+
+    /// Writes the state and the memory of the paused guest.
+    pub(crate) fn save(&mut self, mut state: File, to: &File) -> Result<(), String> {
+        self.ignore_shared()?;
+        let listener = UnixListener::bind(MIGRATION_SOCKET).map_err(|error| format!("a socket: {error}"))?;
+        let written = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept()?;
+            io::copy(&mut stream, &mut state)
+        });
+        self.ask("migrate", &json!({"uri": format!("unix:{MIGRATION_SOCKET}")}))?;
+        let migrated = self.monitor.migrated();
+        let _ = fs::remove_file(MIGRATION_SOCKET);
+        migrated?;
+        let written = written.join().map_err(|_| "writing the state failed".to_owned())?;
+        written.map_err(|error| format!("the state: {error}"))?;
+        memory::copy(&self.memory, to, self.size).map_err(|error| format!("its memory: {error}"))
+    }
+}
+
+/// A restart of the guest ends Firecracker. A power-off does not: the processors stand still from then on.
+fn handle(event: &Value, relay: Option<&Relay>) {
+    match event["event"].as_str() {
+        Some("SHUTDOWN") if event["data"]["reason"] != "guest-shutdown" => std::process::exit(0),
+        Some("VSERPORT_CHANGE") => {
+            if let (Some(relay), Some(open)) = (relay, event["data"]["open"].as_bool()) {
+                relay.set_open(open);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn command_line(
+    resources: &Resources,
+    memory: BorrowedFd<'_>,
+    monitor: BorrowedFd<'_>,
+    incoming: bool,
+) -> Vec<String> {
+    let config = &resources.config;
+    let mut line: Vec<String> = Vec::new();
+    let mut add = |option: &str, value: String| line.extend([option.to_owned(), value]);
+    let mib = config.machine.mem_size_mib;
+    let vcpus = config.machine.vcpu_count;
+    add("-M", "microvm,memory-backend=memory".to_owned());
+    add("-accel", "tcg,thread=multi,tb-size=64".to_owned());
+    add("-cpu", "max".to_owned());
+    // With room for one more: where there can be only one, QEMU leaves out the guest's memory barriers (see the QEMU
+    // driver).
+    add("-smp", format!("cpus={vcpus},maxcpus={}", vcpus.max(2)));
+    add("-m", mib.to_string());
+    let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+    add("-object", format!("memory-backend-file,id=memory,mem-path={path},size={mib}M,share=on"));
+    add("-object", "main-loop,id=main,thread-pool-max=4".to_owned());
+    add("-action", "reboot=shutdown,shutdown=pause".to_owned());
+    add("-display", "none".to_owned());
+    add("-chardev", format!("socket,id=qmp,fd={}", monitor.as_raw_fd()));
+    add("-mon", "chardev=qmp,mode=control".to_owned());
+    add("-chardev", "stdio,id=console,signal=off".to_owned());
+    add("-serial", "chardev:console".to_owned());
+    if incoming {
+        add("-incoming", "defer".to_owned());
+    } else if let Some(boot) = &config.boot {
+        add("-kernel", escaped(&boot.kernel_image_path));
+        if let Some(initrd) = &boot.initrd_path {
+            add("-initrd", escaped(initrd));
+        }
+        let root = config.drives.iter().find(|drive| drive.is_root_device);
+        let root =
+            root.map(
+                |drive| {
+                    if drive.is_read_only == Some(true) { "root=/dev/vda ro" } else { "root=/dev/vda rw" }
+                },
+            );
+        let args = boot.boot_args.as_deref().unwrap_or_default();
+        add("-append", kernel_line::rewrite(args, root, kernel_line::host_tsc_khz()));
+    }
+    add("-chardev", format!("socket,id=agent,path={AGENT_SOCKET},server=on,wait=off"));
+    add("-device", "virtio-serial-device".to_owned());
+    add("-device", format!("virtserialport,chardev=agent,id=agent,name={PORT}"));
+    for (index, drive) in config.drives.iter().enumerate() {
+        add("-drive", drive_option(index, drive));
+        add("-device", format!("virtio-blk-device,drive=drive{index}"));
+    }
+    for (index, (nic, tap)) in config.nics.iter().zip(&resources.taps).enumerate() {
+        add("-netdev", format!("tap,id=net{index},fd={}", tap.as_raw_fd()));
+        let mac = nic.guest_mac.clone().map(|mac| format!(",mac={}", String::from(mac))).unwrap_or_default();
+        add("-device", format!("virtio-net-device,netdev=net{index}{mac}"));
+    }
+    if config.entropy.is_some() {
+        add("-device", "virtio-rng-device".to_owned());
+    }
+    if let Some(balloon) = &config.balloon {
+        let reporting = if balloon.free_page_reporting { "on" } else { "off" };
+        let deflate = if balloon.deflate_on_oom { "on" } else { "off" };
+        let options = format!("id=balloon,free-page-reporting={reporting},deflate-on-oom={deflate}");
+        add("-device", format!("virtio-balloon-device,{options}"));
+    }
+    line.extend(["-nodefaults", "-no-user-config"].map(str::to_owned));
+    line
+}
+
+/// A path as QEMU's options take it.
+fn escaped(path: &str) -> String {
+    host_path(path).to_string_lossy().replace(',', ",,")
+}
+
+fn drive_option(index: usize, drive: &Drive) -> String {
+    let mode = if drive.is_read_only == Some(true) {
+        "readonly=on"
+    } else {
+        "readonly=off,cache=unsafe,discard=unmap"
+    };
+    let path = escaped(drive.path_on_host.as_deref().unwrap_or_default());
+    let limits = drive.rate_limiter.as_ref().map(throttling).unwrap_or_default();
+    format!("id=drive{index},file={path},format=raw,if=none,aio=threads,file.locking=off,{mode}{limits}")
+}
+
+/// Token buckets as QEMU's throttling, which counts by the second.
+fn throttling(limiter: &RateLimiter) -> String {
+    let rate = |bucket: super::config::TokenBucket| {
+        bucket.size.saturating_mul(1000).checked_div(bucket.refill_time).filter(|rate| *rate > 0)
+    };
+    let mut text = String::new();
+    if let Some(rate) = limiter.bandwidth.and_then(rate) {
+        text += &format!(",throttling.bps-total={rate}");
+    }
+    if let Some(rate) = limiter.ops.and_then(rate) {
+        text += &format!(",throttling.iops-total={rate}");
+    }
+    text
+}
