@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::config::Level;
+
 /// What is used of it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Arguments {
@@ -9,6 +11,8 @@ pub(crate) struct Arguments {
     pub(crate) api_sock: PathBuf,
     pub(crate) version: bool,
     pub(crate) log_path: Option<PathBuf>,
+    pub(crate) level: Level,
+    pub(crate) show_level: bool,
     pub(crate) metrics_path: Option<PathBuf>,
     pub(crate) max_payload: usize,
     pub(crate) mmds_limit: usize,
@@ -84,12 +88,16 @@ impl Arguments {
         };
         let id = value("id").unwrap_or("anonymous-instance").to_owned();
         check_id(&id).map_err(|error| format!("Invalid instance ID: {error}"))?;
+        let level = Level::try_from(value("level").unwrap_or("info").to_owned())
+            .map_err(|error| format!("Couldn't parse the log level: {error}"))?;
         let max_payload =
             number("http-api-max-payload-size").transpose()?.unwrap_or(super::http::MAX_PAYLOAD);
         Ok(Self {
             id,
             api_sock: value("api-sock").unwrap_or("/run/firecracker.socket").into(),
             version,
+            level,
+            show_level: value("show-level").is_some(),
             log_path: value("log-path").map(super::resources::host_path),
             metrics_path: value("metrics-path").map(super::resources::host_path),
             max_payload,

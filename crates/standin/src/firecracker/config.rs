@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -28,6 +28,17 @@ pub(crate) struct TokenBucket {
 pub(crate) struct RateLimiter {
     pub(crate) bandwidth: Option<TokenBucket>,
     pub(crate) ops: Option<TokenBucket>,
+}
+
+/// A bucket of nothing is no limit, and limits without a bucket are none.
+fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RateLimiter>, D::Error> {
+    let counts = |bucket: &TokenBucket| bucket.size > 0 && bucket.refill_time > 0;
+    let given = Option::<RateLimiter>::deserialize(deserializer)?;
+    let limiter = given.map(|given| RateLimiter {
+        bandwidth: given.bandwidth.filter(counts),
+        ops: given.ops.filter(counts),
+    });
+    Ok(limiter.filter(|limiter| limiter.bandwidth.is_some() || limiter.ops.is_some()))
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
@@ -54,6 +65,7 @@ pub(crate) struct Drive {
     pub(crate) cache_type: CacheType,
     pub(crate) is_read_only: Option<bool>,
     pub(crate) path_on_host: Option<String>,
+    #[serde(default, deserialize_with = "limits")]
     pub(crate) rate_limiter: Option<RateLimiter>,
     pub(crate) io_engine: Option<IoEngine>,
     pub(crate) socket: Option<String>,
@@ -74,7 +86,9 @@ pub(crate) struct Nic {
     pub(crate) host_dev_name: String,
     pub(crate) guest_mac: Option<Mac>,
     pub(crate) mtu: Option<u16>,
+    #[serde(default, deserialize_with = "limits")]
     pub(crate) rx_rate_limiter: Option<RateLimiter>,
+    #[serde(default, deserialize_with = "limits")]
     pub(crate) tx_rate_limiter: Option<RateLimiter>,
 }
 
@@ -214,6 +228,7 @@ pub(crate) struct Mmds {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entropy {
+    #[serde(default, deserialize_with = "limits")]
     pub(crate) rate_limiter: Option<RateLimiter>,
 }
 
@@ -246,30 +261,39 @@ pub(crate) struct BalloonStatsUpdate {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Logger {
     pub(crate) log_path: Option<PathBuf>,
-    #[serde(rename = "level")]
-    _level: Option<Level>,
-    #[serde(rename = "show_level")]
-    _show_level: Option<bool>,
+    pub(crate) level: Option<Level>,
+    pub(crate) show_level: Option<bool>,
     #[serde(rename = "show_log_origin")]
     _show_log_origin: Option<bool>,
     #[serde(rename = "module")]
     _module: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-enum Level {
-    #[serde(alias = "OFF")]
+/// Case does not matter in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Level {
     Off,
-    #[serde(alias = "TRACE")]
-    Trace,
-    #[serde(alias = "DEBUG")]
-    Debug,
-    #[serde(alias = "INFO")]
-    Info,
-    #[serde(alias = "WARN", alias = "WARNING", alias = "Warning")]
-    Warn,
-    #[serde(alias = "ERROR")]
     Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl TryFrom<String> for Level {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        Ok(match text.to_lowercase().as_str() {
+            "off" => Self::Off,
+            "error" => Self::Error,
+            "warn" | "warning" => Self::Warn,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            "trace" => Self::Trace,
+            _ => return Err("Invalid LevelFilter"),
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -30,6 +30,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use arguments::Arguments;
+use config::Level;
 use guest::Kind;
 use outputs::Outputs;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -65,11 +66,11 @@ pub(crate) fn main(name: &str, given: &[String]) -> ExitCode {
 }
 
 fn serve(arguments: Arguments, kind: Kind) -> Result<(), String> {
-    let outputs = Outputs::new(&arguments.id);
+    let outputs = Outputs::new(&arguments.id, arguments.level, arguments.show_level);
     if let Some(path) = &arguments.log_path {
         outputs.log_to(path).map_err(|error| format!("Could not initialize logger: {error}"))?;
     }
-    outputs.log("main", &format!("Running Firecracker v{VERSION}"));
+    outputs.log(Level::Info, "main", &format!("Running Firecracker v{VERSION}"));
     if let Some(path) = &arguments.metrics_path {
         outputs.metrics_to(path).map_err(|error| format!("Could not initialize metrics: {error}"))?;
     }

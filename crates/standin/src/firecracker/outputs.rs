@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use super::config::Level;
+
 /// As Firecracker's.
 const METRICS_EVERY: Duration = Duration::from_secs(60);
 
@@ -20,13 +22,16 @@ struct Inner {
     id: String,
     /// Standard output where there is none.
     log: Option<File>,
+    level: Level,
+    show_level: bool,
     metrics: Option<File>,
     requests: u64,
 }
 
 impl Outputs {
-    pub(crate) fn new(id: &str) -> Self {
-        Self(Arc::new(Mutex::new(Inner { id: id.to_owned(), log: None, metrics: None, requests: 0 })))
+    pub(crate) fn new(id: &str, level: Level, show_level: bool) -> Self {
+        let inner = Inner { id: id.to_owned(), log: None, level, show_level, metrics: None, requests: 0 };
+        Self(Arc::new(Mutex::new(inner)))
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -36,6 +41,13 @@ impl Outputs {
     pub(crate) fn log_to(&self, path: &Path) -> io::Result<()> {
         self.inner().log = Some(open(path)?);
         Ok(())
+    }
+
+    /// What is logged from now on. Without a level it is Firecracker's own again.
+    pub(crate) fn log_level(&self, level: Option<Level>, show_level: Option<bool>) {
+        let mut inner = self.inner();
+        inner.level = level.unwrap_or(Level::Info);
+        inner.show_level = show_level.unwrap_or(inner.show_level);
     }
 
     /// The error is the end of Firecracker's own sentence.
@@ -50,9 +62,13 @@ impl Outputs {
     }
 
     /// One line of the log.
-    pub(crate) fn log(&self, thread: &str, text: &str) {
+    pub(crate) fn log(&self, level: Level, thread: &str, text: &str) {
         let mut inner = self.inner();
-        let line = format!("{} [{}:{thread}] {text}\n", now(), inner.id);
+        if level > inner.level {
+            return;
+        }
+        let shown = if inner.show_level { format!(":{level:?}").to_uppercase() } else { String::new() };
+        let line = format!("{} [{}:{thread}{shown}] {text}\n", now(), inner.id);
         // A reader that does not keep up loses lines.
         let _ = match &mut inner.log {
             Some(file) => file.write_all(line.as_bytes()),

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::VERSION;
 use super::arguments::Arguments;
 use super::config::{
-    BackendType, Balloon, BalloonStatsUpdate, DriveUpdate, SnapshotCreate, SnapshotLoad, SnapshotType,
+    BackendType, Balloon, BalloonStatsUpdate, DriveUpdate, Level, SnapshotCreate, SnapshotLoad, SnapshotType,
 };
 use super::guest::{Guest, Kind};
 use super::http::{Request, Response};
@@ -88,6 +88,7 @@ impl Vmm {
 
     fn answer(&mut self, request: &Request) -> Response {
         self.outputs.log(
+            Level::Info,
             "fc_api",
             &format!("The API server received a {} request on {:?}.", request.method, request.path),
         );
@@ -101,6 +102,7 @@ impl Vmm {
             Ok(response) => Response { deprecated, ..response },
             Err(error) => {
                 self.outputs.log(
+                    Level::Error,
                     "fc_api",
                     &format!("Received Error. Status code: 400 Bad Request. Message: {error}"),
                 );
@@ -151,13 +153,14 @@ impl Vmm {
                 drop(serial.serial_out_path);
                 Ok(Response::empty())
             }
-            A::Logger(logger) => done(match logger.log_path {
-                Some(path) => self
-                    .outputs
-                    .log_to(&host_path(path))
-                    .map_err(|error| format!("Logger error: Failed to open target file: {error}")),
-                None => Ok(()),
-            }),
+            A::Logger(logger) => {
+                if let Some(path) = logger.log_path {
+                    let opened = self.outputs.log_to(&host_path(path));
+                    opened.map_err(|error| format!("Logger error: Failed to open target file: {error}"))?;
+                }
+                self.outputs.log_level(logger.level, logger.show_level);
+                Ok(Response::empty())
+            }
             A::Metrics(metrics) => {
                 done(self.outputs.metrics_to(&host_path(metrics.metrics_path)).map_err(|error| {
                     format!(

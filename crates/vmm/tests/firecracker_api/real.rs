@@ -1,9 +1,10 @@
-//! A real Firecracker, when `FIREACTIONS_FIRECRACKER_BIN` names one. What is asked here needs no KVM: nothing is
-//! started.
+//! A real Firecracker, when `FIREACTIONS_FIRECRACKER_BIN` names one, and the stand-in for it, of which the same is
+//! expected. What is asked here needs no KVM: nothing is started.
 
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use fireactions_model::MmdsVersion;
@@ -17,27 +18,53 @@ use fireactions_vmm::firecracker::api::{
 };
 use serde_json::json;
 
-use crate::process::{Real, program};
+use crate::process::Real;
 
-async fn real(test: &str) -> Option<Real> {
-    let mut command = Command::new(program(test)?);
+async fn start(program: PathBuf) -> Real {
+    let mut command = Command::new(program);
     command.args(["--id", "vm1"]);
-    Some(Real::start(command).await)
+    Real::start(command).await
 }
 
-#[tokio::test]
-async fn it_is_found_and_says_what_it_is() {
-    let Some(real) = real("it_is_found_and_says_what_it_is").await else { return };
+/// Each of these is asked of both.
+macro_rules! both {
+    ($($test:ident),* $(,)?) => {
+        mod firecracker {
+            $(#[tokio::test]
+            async fn $test() {
+                let Some(program) = crate::process::program(concat!("firecracker::", stringify!($test))) else { return };
+                super::$test(&super::start(program).await).await;
+            })*
+        }
+
+        mod stand_in {
+            use fireactions_testkit::standin;
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(&super::start(standin::firecracker(standin::Guest::Played)).await).await;
+            })*
+        }
+    };
+}
+
+both! {
+    it_is_found_and_says_what_it_is,
+    a_machine_can_be_described_to_it,
+    refusals_are_its_own_words,
+    a_snapshot_load_with_every_field_is_understood,
+    the_metadata_can_be_set_changed_and_read,
+    its_log_and_metrics_are_read,
+}
+
+async fn it_is_found_and_says_what_it_is(real: &Real) {
     let info = real.client.send(&GetInstance).await.unwrap();
     assert_eq!((info.app_name.as_str(), info.id.as_str()), ("Firecracker", "vm1"));
     assert_eq!(info.state, InstanceState::NotStarted);
     assert_eq!(info.vmm_version.parse(), Ok(real.client.version()));
-    println!("a real Firecracker {} answers", info.vmm_version);
+    println!("Firecracker {} answers", info.vmm_version);
 }
 
-#[tokio::test]
-async fn a_machine_can_be_described_to_it() {
-    let Some(real) = real("a_machine_can_be_described_to_it").await else { return };
+async fn a_machine_can_be_described_to_it(real: &Real) {
     let kernel = real.file("kernel", 4096);
     let initrd = real.file("initrd", 4096);
     let boot = BootSource {
@@ -91,9 +118,7 @@ async fn a_machine_can_be_described_to_it() {
     assert!(config.entropy.is_some() && config.balloon.is_some() && config.machine_config.is_some());
 }
 
-#[tokio::test]
-async fn refusals_are_its_own_words() {
-    let Some(real) = real("refusals_are_its_own_words").await else { return };
+async fn refusals_are_its_own_words(real: &Real) {
     let missing =
         BootSource { kernel_image_path: "no-such-kernel".into(), initrd_path: None, boot_args: None };
     assert!(real.refusal(&missing).await.contains("No such file"));
@@ -132,9 +157,7 @@ async fn refusals_are_its_own_words() {
     }
 }
 
-#[tokio::test]
-async fn a_snapshot_load_with_every_field_is_understood() {
-    let Some(real) = real("a_snapshot_load_with_every_field_is_understood").await else { return };
+async fn a_snapshot_load_with_every_field_is_understood(real: &Real) {
     let mut load = SnapshotLoad::new("no-such-state", "no-such-memory");
     load.resume_vm = true;
     if real.client.version().has(Feature::VsockOverride) {
@@ -146,9 +169,7 @@ async fn a_snapshot_load_with_every_field_is_understood() {
     assert!(fault.contains("No such file"), "{fault}");
 }
 
-#[tokio::test]
-async fn the_metadata_can_be_set_changed_and_read() {
-    let Some(real) = real("the_metadata_can_be_set_changed_and_read").await else { return };
+async fn the_metadata_can_be_set_changed_and_read(real: &Real) {
     let contents = |value: serde_json::Value| MmdsContents(value.as_object().unwrap().clone());
     real.done(&PutMmds(contents(json!({"latest": {"meta-data": {"hostname": "a", "gone": "b"}}})))).await;
     real.done(&PatchMmds(contents(json!({"latest": {"meta-data": {"hostname": "c", "gone": null}}})))).await;
@@ -160,9 +181,7 @@ async fn the_metadata_can_be_set_changed_and_read() {
     real.done(&PutMmds(contents(full))).await;
 }
 
-#[tokio::test]
-async fn its_log_and_metrics_are_read() {
-    let Some(real) = real("its_log_and_metrics_are_read").await else { return };
+async fn its_log_and_metrics_are_read(real: &Real) {
     let pipe = |name: &str| {
         let path = real.dir.path().join(name);
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
