@@ -1,6 +1,8 @@
 //! Bodies of Firecracker's API, with its own strictness: fields that it does not know are refused where it refuses
 //! them (version 1.17).
 
+#![allow(clippy::struct_field_names, reason = "the names are the API's")]
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;

@@ -250,12 +250,7 @@ fn throttling(limiter: &RateLimiter) -> String {
     let rate = |bucket: super::config::TokenBucket| {
         bucket.size.saturating_mul(1000).checked_div(bucket.refill_time).filter(|rate| *rate > 0)
     };
-    let mut text = String::new();
-    if let Some(rate) = limiter.bandwidth.and_then(rate) {
-        text += &format!(",throttling.bps-total={rate}");
-    }
-    if let Some(rate) = limiter.ops.and_then(rate) {
-        text += &format!(",throttling.iops-total={rate}");
-    }
-    text
+    let bytes = limiter.bandwidth.and_then(rate).map(|rate| format!(",throttling.bps-total={rate}"));
+    let operations = limiter.ops.and_then(rate).map(|rate| format!(",throttling.iops-total={rate}"));
+    bytes.unwrap_or_default() + &operations.unwrap_or_default()
 }

@@ -42,17 +42,15 @@ impl Response {
 
     /// Writes it out.
     pub(crate) fn write(&self, stream: &mut UnixStream) -> io::Result<()> {
-        let mut text =
-            format!("HTTP/1.1 {} \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n", self.status);
-        if self.deprecated {
-            text += "Deprecation: true\r\n";
-        }
-        if let Some(body) = &self.body {
-            text +=
-                &format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        } else {
-            text += "\r\n";
-        }
+        let deprecated = if self.deprecated { "Deprecation: true\r\n" } else { "" };
+        let rest = self.body.as_ref().map_or_else(
+            || "\r\n".to_owned(),
+            |body| format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+        );
+        let text = format!(
+            "HTTP/1.1 {} \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n{deprecated}{rest}",
+            self.status
+        );
         stream.write_all(text.as_bytes())
     }
 }

@@ -92,11 +92,11 @@ impl Resources {
     pub(crate) fn set_nic(&mut self, nic: Nic) -> Result<(), String> {
         let nics = &mut self.config.nics;
         let taken = |other: &Nic| other.guest_mac == nic.guest_mac && other.iface_id != nic.iface_id;
-        if let Some(mac) = &nic.guest_mac {
-            if nics.iter().any(taken) {
-                let mac = String::from(mac.clone());
-                return Err(format!("Network config error: The MAC address is already in use: {mac}"));
-            }
+        if let Some(mac) = nic.guest_mac.clone().filter(|_| nics.iter().any(taken)) {
+            return Err(format!(
+                "Network config error: The MAC address is already in use: {}",
+                String::from(mac)
+            ));
         }
         if let Some(index) = nics.iter().position(|other| other.iface_id == nic.iface_id) {
             nics.swap_remove(index);
@@ -133,7 +133,7 @@ impl Resources {
             );
         }
         let pages = if machine.huge_pages == super::config::HugePages::None { 1 } else { 2 };
-        if machine.mem_size_mib == 0 || machine.mem_size_mib % pages != 0 {
+        if machine.mem_size_mib == 0 || !machine.mem_size_mib.is_multiple_of(pages) {
             return Err("Machine config error: The memory size (MiB) is either 0, or not a multiple of the configured \
                         page size."
                 .to_owned());

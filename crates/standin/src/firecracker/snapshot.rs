@@ -1,7 +1,7 @@
 //! Snapshots: the state file is one line of JSON, the header, and what QEMU writes behind it.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -42,19 +42,15 @@ impl Header {
     /// Opens a state file and reads its header; the file stands at QEMU's state.
     pub(crate) fn open(path: &Path) -> io::Result<(Self, File)> {
         let mut file = File::open(path)?;
-        let mut line = Vec::new();
-        // A byte at a time: what follows is not this reader's.
-        for byte in file.try_clone()?.take(HEADER_MAX).bytes() {
-            match byte? {
-                b'\n' => break,
-                byte => line.push(byte),
-            }
-        }
-        let header: Self = serde_json::from_slice(&line)?;
+        let mut start = Vec::new();
+        file.try_clone()?.take(HEADER_MAX).read_to_end(&mut start)?;
+        let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        // What follows is QEMU's.
+        file.seek(SeekFrom::Start(line.len() as u64 + 1))?;
+        let header: Self = serde_json::from_slice(line)?;
         if header.standin != 1 {
             return Err(io::Error::other("a snapshot of another version"));
         }
-        file.flush()?;
         Ok((header, file))
     }
 }

@@ -71,8 +71,10 @@ impl Vmm {
     pub(crate) fn run(&mut self, calls: &mpsc::Receiver<Call>) -> Result<(), String> {
         for (request, answer) in calls {
             let deaf = self.running.as_ref().is_some_and(|running| running.deaf);
-            while deaf {
-                std::thread::park();
+            if deaf {
+                loop {
+                    std::thread::park();
+                }
             }
             let response = self.answer(&request);
             self.outputs.count();
