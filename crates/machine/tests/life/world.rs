@@ -1,0 +1,158 @@
+//! A server's parts without the server: the machines, what they are made with, and the built-in queue.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fireactions_forge::local::{LocalConfig, LocalForge};
+use fireactions_image::{Images, ImagesConfig};
+use fireactions_machine::{Machinery, Parts, Recovered, Settings};
+use fireactions_model::{
+    Event, ImageRef, JobId, JobRecord, JobSpec, Label, MachineId, MachineState, Machines, NewMachine,
+    PoolName, PoolSpec, Shape, StartMode,
+};
+use fireactions_net::{NetConfig, Network};
+use fireactions_store::Store;
+use fireactions_testkit::{busybox, guest};
+use fireactions_vmm::accel::{Accel, Choice};
+use fireactions_vmm::qemu::{Qemu, QemuConfig};
+use tokio::sync::broadcast;
+
+pub(crate) fn pool() -> PoolSpec {
+    PoolSpec {
+        max_runners: 4,
+        labels: [Label::new("x").unwrap()].into(),
+        // A template that is made beside would be in the way of the tests that look for what is left.
+        start: StartMode::Boot,
+        ..PoolSpec::new(
+            PoolName::new("p").unwrap(),
+            Shape {
+                image: ImageRef::new(busybox::reference()).unwrap(),
+                vcpus: 1,
+                memory_mib: 256,
+                disk_mib: 256,
+            },
+        )
+    }
+}
+
+/// One server's parts, in the network namespace of the calling thread.
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) parts: Parts,
+    pub(crate) machines: Machinery,
+    pub(crate) forge: LocalForge,
+    network: Network,
+    store: Store,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(pool()).await
+    }
+
+    pub(crate) async fn with(pool: PoolSpec) -> Self {
+        let dir = tempfile::Builder::new().prefix("fam-").tempdir().unwrap();
+        let at = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let (events, _) = broadcast::channel::<Event>(1024);
+        let store = Store::open(dir.path().join("state")).unwrap();
+        let images = Images::open(&at("images"), ImagesConfig::default()).unwrap();
+        let network = Network::ensure(NetConfig::default()).await.unwrap();
+        let forge = LocalForge::new(store.clone(), events.clone(), LocalConfig::default()).await.unwrap();
+        let cgroup = format!("fam-{}", std::process::id());
+        let vmm = Qemu::new(QemuConfig {
+            cgroup_parent: Some(cgroup),
+            ..QemuConfig::new(Choice { accel: Accel::Tcg, why: "a test".into() })
+        });
+        let kernel = guest::kernel();
+        let settings = Settings {
+            run_dir: at("run"),
+            boot_dir: at("boot"),
+            scratch_dir: at("scratch"),
+            kernel: Some(kernel.image),
+            modules: Some(kernel.modules),
+            agent: guest::agent(),
+            uid_base: 1_900_000_000,
+            dns: vec![],
+            pools: BTreeMap::from([(pool.name.clone(), pool)]),
+            console_max: 1 << 20,
+            artifact_max: 1 << 30,
+        };
+        let parts = Parts {
+            store: store.clone(),
+            images,
+            network: network.clone(),
+            vmm: Arc::new(vmm),
+            forge: Arc::new(forge.clone()),
+            events,
+            settings: Arc::new(settings),
+        };
+        let machines = Machinery::new(parts.clone());
+        Self { dir, parts, machines, forge, network, store }
+    }
+
+    pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+            while !done(self) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "waited for {what}: {:?}", self.machines.views());
+    }
+
+    /// Another server takes over; in between `away` happens.
+    pub(crate) async fn replaced(&mut self, away: impl AsyncFnOnce(&Self)) -> Recovered {
+        self.machines.settle().await;
+        self.machines.detach().await;
+        away(self).await;
+        self.machines = Machinery::new(self.parts.clone());
+        self.machines.recover().await.unwrap()
+    }
+
+    pub(crate) async fn output(&self, job: &JobId) -> String {
+        let (log, _) = self.store.log(job).read(0).await.unwrap();
+        String::from_utf8(log.iter().flat_map(|record| record.data.clone()).collect()).unwrap()
+    }
+
+    pub(crate) async fn job(&self, job: &JobId) -> JobRecord {
+        self.forge.get(job).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn until_output(&self, job: &JobId, text: &str) {
+        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+            while !self.output(job).await.contains(text) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "waited for {text:?}: {:?}", self.job(job).await);
+    }
+
+    pub(crate) fn state(&self, id: &MachineId) -> Option<MachineState> {
+        self.machines.view(id).map(|view| view.state)
+    }
+
+    pub(crate) async fn assert_nothing_left(&self) {
+        assert_eq!(self.store.machines().await.unwrap(), []);
+        assert_eq!(self.network.attached().await.unwrap(), []);
+        assert_eq!(std::fs::read_dir(self.dir.path().join("run")).unwrap().count(), 0);
+    }
+}
+
+pub(crate) fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    let _ = tracing_subscriber::fmt().with_env_filter("debug").with_test_writer().try_init();
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+        .expect("a network namespace needs root: run `make test`");
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test());
+}
+
+pub(crate) fn new() -> NewMachine {
+    NewMachine { pool: pool().name, shape: pool().shape }
+}
+
+pub(crate) fn script(text: &str) -> JobSpec {
+    serde_json::from_value(serde_json::json!({"program": {"script": {"text": text}}})).unwrap()
+}
