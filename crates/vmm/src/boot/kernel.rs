@@ -5,6 +5,7 @@
 //! firmware tables; Xen's `docs/misc/pvh.pandoc`), it is unpacked once, here.
 
 use super::compress::decompress;
+use crate::elf::{Segment, segments, u32_at};
 
 /// Largest kernel, unpacked.
 const KERNEL_MAX: usize = 512 << 20;
@@ -54,21 +55,6 @@ fn payload(image: &[u8]) -> Option<&[u8]> {
     image.get(start..start.checked_add(u32_at(image, PAYLOAD_LENGTH)?)?)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let four = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_le_bytes(four.try_into().ok()?) as usize)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let eight = bytes.get(at..at.checked_add(8)?)?;
-    usize::try_from(u64::from_le_bytes(eight.try_into().ok()?)).ok()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let two = bytes.get(at..at.checked_add(2)?)?;
-    Some(usize::from(u16::from_le_bytes(two.try_into().ok()?)))
-}
-
 /// Looks for the note "Xen", type 18 (`XEN_ELFNOTE_PHYS32_ENTRY`), in a 64-bit little-endian ELF file.
 fn has_pvh_entry(elf: &[u8]) -> bool {
     elf.starts_with(b"\x7fELF\x02\x01") && find_note(elf).is_some()
@@ -77,13 +63,10 @@ fn has_pvh_entry(elf: &[u8]) -> bool {
 fn find_note(elf: &[u8]) -> Option<()> {
     const NOTE_SEGMENT: usize = 4;
     const PHYS32_ENTRY: usize = 18;
-    let (table, entry_size, count) = (u64_at(elf, 0x20)?, u16_at(elf, 0x36)?, u16_at(elf, 0x38)?);
-    for index in 0..count {
-        let header = table.checked_add(index * entry_size)?;
-        if u32_at(elf, header)? != NOTE_SEGMENT {
+    for Segment { kind, start, size } in segments(elf) {
+        if kind != NOTE_SEGMENT {
             continue;
         }
-        let (start, size) = (u64_at(elf, header + 8)?, u64_at(elf, header + 32)?);
         let mut notes = elf.get(start..start.checked_add(size)?)?;
         while let (Some(name), Some(data), Some(kind)) =
             (u32_at(notes, 0), u32_at(notes, 4), u32_at(notes, 8))

@@ -5,10 +5,10 @@
 
 use std::fmt::Write;
 
-use fireactions_model::{DiskLimits, InitMode, MachineId};
+use fireactions_model::{DiskLimits, MachineId};
 
 use crate::accel::Accel;
-use crate::{Drive, Start, VmSpec};
+use crate::{Start, VmSpec, spec};
 
 /// Name of the virtio-serial port the agent opens.
 pub(crate) const AGENT_PORT: &str = "org.fireactions.agent.0";
@@ -23,13 +23,12 @@ impl Fd {
     pub(crate) const QMP: i32 = 5;
     pub(crate) const CONSOLE: i32 = 6;
     pub(crate) const AGENT: i32 = 7;
+    // At most as many of each as `spec::check` lets through.
     const DRIVES: usize = 10;
     const READERS: usize = 30;
     const NICS: usize = 50;
     pub(crate) const MEMORY: i32 = 60;
     pub(crate) const STATE: i32 = 61;
-    pub(crate) const DRIVES_MAX: usize = 16;
-    pub(crate) const NICS_MAX: usize = 4;
 
     pub(crate) fn drive(index: usize) -> i32 {
         i32::try_from(Self::DRIVES + index).unwrap_or(i32::MAX)
@@ -59,37 +58,6 @@ pub(crate) fn marked(arguments: &[Vec<u8>]) -> Option<MachineId> {
     })
 }
 
-/// What x86 kernels accept (`COMMAND_LINE_SIZE`), less the final zero.
-const KERNEL_LINE_MAX: usize = 2047;
-
-/// Refuses what cannot be run, in words.
-pub(crate) fn check(spec: &VmSpec) -> Result<(), String> {
-    if spec.vcpus == 0 {
-        return Err("it has no virtual CPU; give it at least 1".to_owned());
-    }
-    if spec.memory_mib < 64 {
-        return Err(format!(
-            "{} MiB of memory is too little for a kernel; give it at least 64",
-            spec.memory_mib
-        ));
-    }
-    if spec.drives.len() > Fd::DRIVES_MAX || spec.nics.len() > Fd::NICS_MAX {
-        return Err(format!("more than {} drives or {} network cards", Fd::DRIVES_MAX, Fd::NICS_MAX));
-    }
-    for (index, Drive { id, .. }) in spec.drives.iter().enumerate() {
-        let tail = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let fine =
-            id.len() <= 32 && id.starts_with(|c: char| c.is_ascii_alphabetic()) && id.chars().all(tail);
-        if !fine || spec.drives[..index].iter().any(|other| other.id == *id) {
-            return Err(format!("'{id}' is not a usable drive id or is used twice"));
-        }
-    }
-    if !spec.cmdline_extra.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
-        return Err("the kernel arguments hold something else than printable ASCII".to_owned());
-    }
-    Ok(())
-}
-
 /// The guest kernel's command line.
 pub(crate) fn kernel_line(spec: &VmSpec, accel: Accel, tsc_khz: Option<u32>) -> Result<String, String> {
     // A panic reboots by triple fault, and QEMU runs with -no-reboot: every end of the guest ends the process.
@@ -102,26 +70,7 @@ pub(crate) fn kernel_line(spec: &VmSpec, accel: Accel, tsc_khz: Option<u32>) -> 
             let _ = write!(line, " tsc_early_khz={khz}");
         }
     }
-    line.push_str(match spec.init {
-        InitMode::Agent => " fireactions.init=agent",
-        InitMode::Image => " fireactions.init=image",
-    });
-    for (_, parameter) in spec.drives.iter().zip(["root=/dev/vda", "scratch=/dev/vdb"]) {
-        let _ = write!(line, " fireactions.{parameter}");
-    }
-    let _ = write!(line, " fireactions.port={AGENT_PORT}");
-    if !spec.cmdline_extra.is_empty() {
-        line.push(' ');
-        line.push_str(&spec.cmdline_extra);
-    }
-    if line.len() > KERNEL_LINE_MAX {
-        return Err(format!(
-            "the kernel command line has {} bytes, of which {} are configured arguments; the kernel takes {KERNEL_LINE_MAX}",
-            line.len(),
-            spec.cmdline_extra.len()
-        ));
-    }
-    Ok(line)
+    spec::finish_kernel_line(line, spec, &format!("port={AGENT_PORT}"), 0)
 }
 
 /// The number of CPUs. Under emulation there is always room for a second one, which never comes: where there can be
@@ -232,29 +181,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Nic;
-    use crate::boot::BootFiles;
-
-    fn spec() -> VmSpec {
-        let drive = |id: &str, read_only| Drive { id: id.to_owned(), path: "/secret/path".into(), read_only };
-        VmSpec {
-            id: MachineId::from_random([7; 8]),
-            boot: BootFiles { kernel: "/k".into(), initrd: "/i".into() },
-            cmdline_extra: String::new(),
-            vcpus: 2,
-            memory_mib: 512,
-            drives: vec![drive("root", true), drive("scratch", false)],
-            nics: vec![Nic { tap: "tap0".to_owned(), mac: [2, 0, 0, 0, 0, 10], bandwidth_mbit: None }],
-            run_dir: "/run".into(),
-            uid: 1000,
-            gid: 1000,
-            console_max: 4096,
-            init: InitMode::Agent,
-            start: Start::Boot,
-            hardware: fireactions_model::Hardware::default(),
-            metadata: None,
-        }
-    }
+    use crate::spec::tests::spec;
 
     #[test]
     fn no_path_and_no_tap_name_is_on_the_command_line() {
@@ -294,25 +221,5 @@ mod tests {
              fireactions.root=/dev/vda fireactions.scratch=/dev/vdb fireactions.port=org.fireactions.agent.0"
         );
         assert!(!kernel_line(&spec(), Accel::Kvm, Some(2_000_000)).unwrap().contains("tsc"));
-    }
-
-    #[test]
-    fn impossible_machines_are_refused_in_words() {
-        type Spoil = fn(&mut VmSpec);
-        let cases: [(Spoil, &str); 5] = [
-            (|spec| spec.vcpus = 0, "virtual CPU"),
-            (|spec| spec.memory_mib = 8, "8 MiB"),
-            (|spec| spec.drives[0].id = "root,readonly=off".to_owned(), "not a usable drive id"),
-            (|spec| spec.drives[1].id = "root".to_owned(), "used twice"),
-            (|spec| spec.cmdline_extra = "a\nb".to_owned(), "printable"),
-        ];
-        for (spoil, word) in cases {
-            let mut spec = spec();
-            spoil(&mut spec);
-            let reason = check(&spec).unwrap_err();
-            assert!(reason.contains(word), "{reason}");
-        }
-        let long = VmSpec { cmdline_extra: "x".repeat(2000), ..spec() };
-        assert!(kernel_line(&long, Accel::Tcg, None).unwrap_err().contains("2000 are configured"));
     }
 }

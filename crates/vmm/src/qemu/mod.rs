@@ -36,7 +36,7 @@ use crate::process::Process;
 use crate::remains::Remains;
 use crate::scan::Scanner;
 use crate::{
-    AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Start, Vm, VmSpec, Vmm, VmmError, cpu, tsc,
+    AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Start, Vm, VmSpec, Vmm, VmmError, cpu, spec, tsc,
 };
 use control::QemuControl;
 use memory::Memories;
@@ -256,7 +256,7 @@ impl Vmm for Qemu {
     }
 
     async fn spawn(&self, spec: &VmSpec) -> Result<Vm, VmmError> {
-        cmdline::check(spec).map_err(|reason| Self::refuse(spec, reason))?;
+        spec::check(spec).map_err(|reason| Self::refuse(spec, reason))?;
         if rustix::process::geteuid().is_root() && (spec.uid == 0 || spec.gid == 0) {
             return Err(Self::refuse(
                 spec,
