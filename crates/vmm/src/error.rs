@@ -45,6 +45,14 @@ pub enum VmmError {
         /// Why.
         source: io::Error,
     },
+    /// The program is there and cannot be used.
+    #[error("{program} cannot be used: {why}")]
+    Unusable {
+        /// Path of the program.
+        program: PathBuf,
+        /// What is wrong with it and what to do.
+        why: String,
+    },
     /// The VMM ended before the guest ran.
     #[error("the VMM of machine {id} ended before its guest ran ({cause}): {log}")]
     Died {

@@ -147,15 +147,16 @@ pub(crate) struct NetNamespace(u64, u64);
 impl NetNamespace {
     /// The calling thread's: programs that it starts are in the same.
     pub(crate) fn own() -> Option<Self> {
-        Self::at("/proc/thread-self/ns/net")
+        Self::at(Path::new("/proc/thread-self/ns/net"))
     }
 
     /// A process's. `None` when it is gone or none of this one's business.
     pub(crate) fn of(pid: u32) -> Option<Self> {
-        Self::at(&format!("/proc/{pid}/ns/net"))
+        Self::at(Path::new(&format!("/proc/{pid}/ns/net")))
     }
 
-    fn at(path: &str) -> Option<Self> {
+    /// The one that this file stands for, such as `/run/netns/NAME`.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
         let meta = std::fs::metadata(path).ok()?;
         Some(Self(meta.dev(), meta.ino()))
     }

@@ -15,11 +15,11 @@ use crate::process::{self, NetNamespace};
 /// Reads a machine's mark from a process's arguments.
 pub(crate) type Marked = fn(&[Vec<u8>]) -> Option<MachineId>;
 
-/// Finds processes by their mark in one network namespace.
+/// Finds processes by their mark in the network namespaces that one driver uses.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     marked: Marked,
-    namespace: Option<NetNamespace>,
+    namespaces: Arc<[NetNamespace]>,
     latest: Mutex<Option<Arc<Scan>>>,
 }
 
@@ -40,7 +40,13 @@ impl Scan {
 impl Scanner {
     /// For the network namespace of the calling thread, in which the driver starts its processes.
     pub(crate) fn new(marked: Marked) -> Self {
-        Self { marked, namespace: NetNamespace::own(), latest: Mutex::default() }
+        Self::also_in(marked, None)
+    }
+
+    /// The same, and for another network namespace, which the processes enter by themselves.
+    pub(crate) fn also_in(marked: Marked, other: Option<NetNamespace>) -> Self {
+        let namespaces = NetNamespace::own().into_iter().chain(other).collect();
+        Self { marked, namespaces, latest: Mutex::default() }
     }
 
     /// What a look finds that begins after the call.
@@ -51,11 +57,11 @@ impl Scanner {
             return Ok(Arc::clone(scan));
         }
         let began = Instant::now();
-        let (marked, namespace) = (self.marked, self.namespace);
+        let (marked, namespaces) = (self.marked, Arc::clone(&self.namespaces));
         let failed = |source| VmmError::Process { action: "look at", pid: 0, source };
         let look = move || -> std::io::Result<_> {
             let all = process::all()?.into_iter();
-            Ok(all.filter_map(|pid| Some((mark_of(pid, marked, namespace)?, pid))).collect())
+            Ok(all.filter_map(|pid| Some((mark_of(pid, marked, &namespaces)?, pid))).collect())
         };
         let found = tokio::task::spawn_blocking(look).await.map_err(|error| failed(error.into()))?;
         let scan = Arc::new(Scan { began, found: found.map_err(failed)? });
@@ -68,17 +74,17 @@ impl Scanner {
         (self.marked)(&process::arguments(pid)).as_ref() == Some(id)
     }
 
-    /// Whether a process is in this scanner's network namespace.
+    /// Whether a process is in one of this scanner's network namespaces.
     pub(crate) fn is_here(&self, pid: u32) -> bool {
-        is_in(pid, self.namespace)
+        is_in(pid, &self.namespaces)
     }
 }
 
-fn mark_of(pid: u32, marked: Marked, namespace: Option<NetNamespace>) -> Option<MachineId> {
-    marked(&process::arguments(pid)).filter(|_| is_in(pid, namespace))
+fn mark_of(pid: u32, marked: Marked, namespaces: &[NetNamespace]) -> Option<MachineId> {
+    marked(&process::arguments(pid)).filter(|_| is_in(pid, namespaces))
 }
 
 /// A process whose namespace cannot be known is not ours; without `/proc` of our own, none is.
-fn is_in(pid: u32, namespace: Option<NetNamespace>) -> bool {
-    namespace.is_some() && NetNamespace::of(pid) == namespace
+fn is_in(pid: u32, namespaces: &[NetNamespace]) -> bool {
+    NetNamespace::of(pid).is_some_and(|namespace| namespaces.contains(&namespace))
 }

@@ -77,6 +77,13 @@ impl Cgroups {
         [self.memory.is_some(), self.cpu.is_some(), self.pids.is_some()]
     }
 
+    /// The name of the parent, on a host that has cgroup2 alone.
+    pub(crate) fn unified_parent(&self) -> Option<&str> {
+        let hierarchies = self.hierarchies();
+        let unified = hierarchies.iter().all(|hierarchy| matches!(hierarchy, Hierarchy::V2(_)));
+        (unified && !hierarchies.is_empty()).then_some(self.parent.as_str())
+    }
+
     fn hierarchies(&self) -> Vec<&Hierarchy> {
         let mut found: Vec<&Hierarchy> = Vec::new();
         for hierarchy in [&self.memory, &self.cpu, &self.pids, &self.io].into_iter().flatten() {

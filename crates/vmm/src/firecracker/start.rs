@@ -1,0 +1,182 @@
+//! Starting the process, in the jailer's hands or without.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{WaitId, WaitIdOptions};
+
+use super::cmdline::{self, Jailed};
+use super::config::Installed;
+use super::jail::Jail;
+use crate::child::{self, Confined, User};
+use crate::console::printable;
+use crate::log::Log;
+use crate::process::{self, Process};
+use crate::{ExitCause, VmSpec, VmmError};
+
+/// Descriptors that Firecracker may have: a few for each device, one for each connection through the vsock.
+const OPEN_FILES: u64 = 1024;
+
+/// The jailer copies Firecracker, makes three device nodes and ends: milliseconds, on a host that is not full.
+const JAILER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the process is started with.
+#[derive(Debug)]
+pub(crate) struct Setting<'a> {
+    pub(crate) spec: &'a VmSpec,
+    pub(crate) jail: &'a Jail,
+    pub(crate) user: Option<User>,
+    /// `cgroup.procs` of the machine's cgroups.
+    pub(crate) cgroups: Vec<PathBuf>,
+    pub(crate) unified_parent: Option<&'a str>,
+    pub(crate) netns: Option<&'a std::path::Path>,
+    pub(crate) largest_file: u64,
+}
+
+/// Starts Firecracker and gives its process and its standard error.
+pub(crate) async fn start(installed: &Installed, setting: Setting<'_>) -> Result<(Process, Log), VmmError> {
+    let Setting { spec, jail, user, .. } = &setting;
+    let program = installed.jailer.as_ref().unwrap_or(&installed.binary);
+    let failed = |source| VmmError::Program { program: program.clone(), source };
+    let log = Log::create("firecracker-log").map_err(failed)?;
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(console(jail).map_err(failed)?)
+        .stderr(log.writer().map_err(failed)?);
+    let mut confined = Confined::default();
+    if let (Some(_), Some(user)) = (&installed.jailer, user) {
+        let jailed = Jailed {
+            id: &spec.id,
+            binary: &installed.binary,
+            user: *user,
+            run_dir: &spec.run_dir,
+            unified_parent: setting.unified_parent,
+            largest_file: setting.largest_file,
+            open_files: OPEN_FILES,
+            netns: setting.netns,
+        };
+        command.args(jailed.arguments()).current_dir("/");
+        // As root until the jailer has dropped it: from the first instruction on, so that nothing it starts can be
+        // outside.
+        for procs in &setting.cgroups {
+            let open = OpenOptions::new().write(true).open(procs);
+            confined.cgroups.push(open.map_err(|source| VmmError::Cgroup {
+                action: "enter",
+                path: procs.clone(),
+                source,
+            })?);
+        }
+    } else {
+        command.args(["--id", spec.id.as_str()]).args(cmdline::FIRECRACKER);
+        if let Some(user) = user {
+            // The standard library also drops the supplementary groups then.
+            command.uid(user.uid).gid(user.gid);
+        }
+        confined.directory = Some(jail.directory()?);
+        confined.largest_file = Some(setting.largest_file);
+        confined.open_files = Some(OPEN_FILES);
+    }
+    child::prepare(&mut command, confined);
+    // Not on a thread of its own: a caller that gives up and sweeps must find the process either marked or never to come.
+    let child = command.spawn().map_err(failed)?;
+    drop(command);
+    let process = if installed.jailer.is_some() {
+        behind_jailer(installed, &setting, child, &log).await?
+    } else {
+        let pid = child.id();
+        match Process::open(pid).map_err(|source| VmmError::Process { action: "watch", pid, source })? {
+            Some(process) => {
+                setting.cgroups.iter().try_for_each(|procs| {
+                    std::fs::write(procs, pid.to_string()).map_err(|source| VmmError::Cgroup {
+                        action: "enter",
+                        path: procs.clone(),
+                        source,
+                    })
+                })?;
+                process
+            }
+            None => return Err(died(spec, status(child), &log)),
+        }
+    };
+    Ok((process, log))
+}
+
+/// Firecracker's standard output. It holds both ends, so the death of the server is nothing to it, and it does not wait
+/// when nobody reads.
+fn console(jail: &Jail) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(jail.console_fifo())
+}
+
+/// Waits for the jailer's end and finds the process that it leaves, PID 1 of a namespace of its own.
+async fn behind_jailer(
+    installed: &Installed,
+    setting: &Setting<'_>,
+    child: Child,
+    log: &Log,
+) -> Result<Process, VmmError> {
+    let spec = setting.spec;
+    let pid = child.id();
+    let watch = |pid| move |source| VmmError::Process { action: "watch", pid, source };
+    let cause = match Process::open(pid).map_err(watch(pid))? {
+        Some(jailer) => {
+            tokio::time::timeout(JAILER_DEADLINE, jailer.ended()).await.map_err(|_| VmmError::Timeout {
+                id: spec.id.clone(),
+                what: "leave the jailer",
+                deadline: JAILER_DEADLINE,
+            })?
+        }
+        None => status(child),
+    };
+    if cause != ExitCause::Code(0) {
+        return Err(died(spec, cause, log));
+    }
+    let control = |reason: String| VmmError::Control { id: spec.id.clone(), reason };
+    let number = setting
+        .jail
+        .process_number(installed.name())
+        .map_err(|error| control(format!("the jailer left no process number behind: {error}")))?;
+    match Process::open(number).map_err(watch(number))? {
+        Some(process) if cmdline::marked(&process::arguments(number)).as_ref() == Some(&spec.id) => Ok(process),
+        Some(_) => Err(control(format!("the jailer says that it is process {number}, which is another's"))),
+        None => Err(died(spec, reap(number), log)),
+    }
+}
+
+fn died(spec: &VmSpec, cause: ExitCause, log: &Log) -> VmmError {
+    VmmError::Died { id: spec.id.clone(), cause, log: printable(&log.read()) }
+}
+
+/// The end of a child that ended within the millisecond.
+fn status(mut child: Child) -> ExitCause {
+    match child.wait() {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => ExitCause::Code(code),
+            (None, Some(signal)) => ExitCause::Signal(signal),
+            (None, None) => ExitCause::Unknown,
+        },
+        Err(_) => ExitCause::Unknown,
+    }
+}
+
+/// The same for a process that became this one's child when its parent ended.
+fn reap(pid: u32) -> ExitCause {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+        return ExitCause::Unknown;
+    };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    match rustix::process::waitid(WaitId::Pid(pid), options) {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => ExitCause::Code(code),
+            (None, Some(signal)) => ExitCause::Signal(signal),
+            (None, None) => ExitCause::Unknown,
+        },
+        Ok(None) | Err(_) => ExitCause::Unknown,
+    }
+}
