@@ -71,7 +71,9 @@ async fn pump(fifo: Receiver, mut stopped: oneshot::Receiver<()>, mut sink: impl
     }
     let mut left = LEFT_MAX;
     // Not by way of the runtime, which need not have noticed yet that there is something.
-    while left > 0 && let Ok(count @ 1..) = rustix::io::read(&fifo, &mut buffer) {
+    while left > 0
+        && let Ok(count @ 1..) = rustix::io::read(&fifo, &mut buffer)
+    {
         sink(&buffer[..count]);
         left = left.saturating_sub(count);
     }

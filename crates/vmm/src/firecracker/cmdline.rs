@@ -173,6 +173,9 @@ mod tests {
         let line = kernel_line(&spec).unwrap();
         assert!(line.contains(" console=ttyS0 ") && !line.contains("nr_uarts"), "{line}");
         spec.cmdline_extra = "x".repeat(1700);
-        assert!(kernel_line(&spec).unwrap_err().contains("the kernel takes 2047"), "Firecracker's part counts");
+        assert!(
+            kernel_line(&spec).unwrap_err().contains("the kernel takes 2047"),
+            "Firecracker's part counts"
+        );
     }
 }

@@ -157,8 +157,7 @@ async fn version_of(program: &Path, name: &str) -> Result<String, VmmError> {
 }
 
 fn is_static(program: &Path) -> Result<bool, VmmError> {
-    let failed =
-        |source| VmmError::File { action: "read the program", path: program.to_owned(), source };
+    let failed = |source| VmmError::File { action: "read the program", path: program.to_owned(), source };
     let mut head = Vec::new();
     std::fs::File::open(program).and_then(|file| file.take(HEAD).read_to_end(&mut head)).map_err(failed)?;
     Ok(elf::is_elf(&head) && !elf::is_dynamic(&head))
@@ -195,7 +194,10 @@ mod tests {
         let old = refusal(script(dir.path(), "old", "Firecracker v1.3.0"), None).await;
         assert!(old.contains("it is version 1.3.0, older than 1.5.0"), "{old}");
         let differ = refusal(good.clone(), jailer("Jailer v1.16.0")).await;
-        assert!(differ.contains("it is version 1.16.0, and") && differ.contains("is version 1.16.1"), "{differ}");
+        assert!(
+            differ.contains("it is version 1.16.0, and") && differ.contains("is version 1.16.1"),
+            "{differ}"
+        );
         let dynamic = refusal(good, jailer("Jailer v1.16.1")).await;
         assert!(dynamic.contains("not statically linked") && dynamic.contains("musl"), "{dynamic}");
     }

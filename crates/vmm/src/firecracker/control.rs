@@ -9,9 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::api::{
-    ApiError, BalloonUpdate, Client, GetBalloonStatistics, GetInstance, InstanceState,
-};
+use super::api::{ApiError, BalloonUpdate, Client, GetBalloonStatistics, GetInstance, InstanceState};
 use super::jail::Jail;
 use super::telemetry::{self, Telemetry};
 use super::{machine, snapshot};
@@ -100,9 +98,9 @@ impl Control for FirecrackerControl {
             Ok(Ok(InstanceState::Running)) => {
                 telemetry::trouble(&self.telemetry.metrics()).map_or(Diagnosis::Fine, Diagnosis::Wrong)
             }
-            Ok(Ok(InstanceState::Paused)) => Diagnosis::Wrong(
-                "has paused the guest, as somebody told it on its API socket".to_owned(),
-            ),
+            Ok(Ok(InstanceState::Paused)) => {
+                Diagnosis::Wrong("has paused the guest, as somebody told it on its API socket".to_owned())
+            }
             Ok(Ok(InstanceState::NotStarted)) => Diagnosis::Wrong("has not started its guest".to_owned()),
             Ok(Err(ApiError::Timeout { .. } | ApiError::NotReady { .. })) | Err(_) => Diagnosis::Silent,
             Ok(Err(error)) => Diagnosis::Wrong(format!("cannot be asked on its API socket: {error}")),

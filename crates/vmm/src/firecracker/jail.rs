@@ -137,9 +137,8 @@ impl Jail {
 
     /// The jail's directory, for a process whose user could not reach it.
     pub(crate) fn directory(&self) -> Result<OwnedFd, VmmError> {
-        rustix::fs::open(&self.root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(
-            |error| VmmError::File { action: "open", path: self.root.clone(), source: error.into() },
-        )
+        rustix::fs::open(&self.root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| VmmError::File { action: "open", path: self.root.clone(), source: error.into() })
     }
 
     /// Opens something in the jail without following a link. With `O_PATH` nothing happens to what it is.
@@ -222,15 +221,18 @@ impl Jail {
 fn parents(run_dir: &Path, id: &MachineId) -> impl Iterator<Item = PathBuf> {
     let entries = std::fs::read_dir(run_dir).into_iter().flatten().flatten();
     let id = id.clone();
-    entries.map(|entry| entry.path()).filter(move |path| {
-        std::fs::symlink_metadata(path.join(id.as_str())).is_ok_and(|meta| meta.is_dir())
-    })
+    entries
+        .map(|entry| entry.path())
+        .filter(move |path| std::fs::symlink_metadata(path.join(id.as_str())).is_ok_and(|meta| meta.is_dir()))
 }
 
 fn give(path: &Path, user: Option<User>) -> Result<(), VmmError> {
     let Some(User { uid, gid }) = user else { return Ok(()) };
-    lchown(path, Some(uid), Some(gid))
-        .map_err(|source| VmmError::File { action: "give away", path: path.to_owned(), source })
+    lchown(path, Some(uid), Some(gid)).map_err(|source| VmmError::File {
+        action: "give away",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn remove(path: &Path) -> Result<(), VmmError> {

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::api::{
     Action, ApiError, Balloon, BootSource, Client, CpuTemplate, Drive, Entropy, Feature, HugePages, Mac,
-    MachineConfig, MmdsConfig, MmdsContents, NetworkInterface, NetworkOverride, PutMmds, RateLimiter, Request,
-    SetState, SnapshotLoad, TokenBucket, Vsock,
+    MachineConfig, MmdsConfig, MmdsContents, NetworkInterface, NetworkOverride, PutMmds, RateLimiter,
+    Request, SetState, SnapshotLoad, TokenBucket, Vsock,
 };
 use super::jail::{INITRD, KERNEL, MEMORY, STATE, VSOCK, image};
 use crate::VmSpec;
@@ -72,10 +72,7 @@ pub(crate) async fn restore(client: &Client, spec: &VmSpec) -> Result<(), ApiErr
     let taps = spec.nics.iter().enumerate();
     let load = SnapshotLoad {
         network_overrides: taps
-            .map(|(index, nic)| NetworkOverride {
-                iface_id: card(index),
-                host_dev_name: nic.tap.clone(),
-            })
+            .map(|(index, nic)| NetworkOverride { iface_id: card(index), host_dev_name: nic.tap.clone() })
             .collect(),
         clock_realtime: client.version().has(Feature::ClockRealtime),
         ..SnapshotLoad::new(STATE, MEMORY)
@@ -141,10 +138,16 @@ mod tests {
         spec.hardware.cpu_template = Some("T2S".to_owned());
         spec.hardware.huge_pages = HugePagesWanted::Hugetlbfs;
         let config = machine_config(&spec).unwrap();
-        assert_eq!((config.cpu_template, config.huge_pages), (Some(CpuTemplate::T2S), Some(HugePages::Hugetlbfs)));
+        assert_eq!(
+            (config.cpu_template, config.huge_pages),
+            (Some(CpuTemplate::T2S), Some(HugePages::Hugetlbfs))
+        );
         spec.hardware.cpu_template = Some("T9".to_owned());
         let error = machine_config(&spec).unwrap_err().to_string();
-        assert!(error.starts_with("PUT /machine-config cannot be asked for: 'T9' is no CPU template"), "{error}");
+        assert!(
+            error.starts_with("PUT /machine-config cannot be asked for: 'T9' is no CPU template"),
+            "{error}"
+        );
         assert_eq!(disk_limiter(DiskLimits::default()), None);
         let limits = DiskLimits { mib_per_second: Some(10), iops: None };
         let limiter = disk_limiter(limits).unwrap();

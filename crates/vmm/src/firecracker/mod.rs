@@ -302,8 +302,7 @@ impl Vmm for Firecracker {
         }
         let Some(second) = Process::find(record).map_err(failed)? else { return Ok(None) };
         // The jail of whichever version of the program started it.
-        let jail = Jail::find(run_dir, id)
-            .unwrap_or_else(|| Jail::new(run_dir, self.installed.name(), id));
+        let jail = Jail::find(run_dir, id).unwrap_or_else(|| Jail::new(run_dir, self.installed.name(), id));
         let control = Arc::new(FirecrackerControl {
             id: id.clone(),
             cgroups: self.remains.cgroups.clone(),

@@ -10,11 +10,11 @@ use rustix::fs::OFlags;
 
 use super::api::{ApiError, Client, SetState, SnapshotCreate, SnapshotType};
 use super::jail::{Jail, MEMORY, STATE};
-use crate::place::shift;
 use crate::VmmError;
+use crate::place::shift;
 
 /// How long writing a guest's memory may take; whoever asks for the freeze has a deadline of its own.
-const DEADLINE: Duration = Duration::from_mins(10);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// The template's files.
 const FILES: [&str; 2] = [MEMORY, STATE];
@@ -35,7 +35,8 @@ pub(crate) async fn write(client: &Client) -> Result<(), ApiError> {
 pub(crate) fn take_out(jail: &Jail, memory_mib: u32, template: &Path) -> Result<(), VmmError> {
     for name in FILES {
         let path = jail.path(name);
-        let failed = |source| VmmError::File { action: "keep the template's file", path: path.clone(), source };
+        let failed =
+            |source| VmmError::File { action: "keep the template's file", path: path.clone(), source };
         let file = File::from(jail.open(name, OFlags::RDONLY | OFlags::NONBLOCK).map_err(failed)?);
         let meta = file.metadata().map_err(failed)?;
         let invalid = |why: &str| failed(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()));
@@ -54,8 +55,7 @@ pub(crate) fn take_out(jail: &Jail, memory_mib: u32, template: &Path) -> Result<
         file.sync_all().map_err(failed)?;
         shift(&path, &template.join(name)).map_err(failed)?;
     }
-    let failed =
-        |source| VmmError::File { action: "keep the template", path: template.to_owned(), source };
+    let failed = |source| VmmError::File { action: "keep the template", path: template.to_owned(), source };
     File::open(template).and_then(|dir| dir.sync_all()).map_err(failed)
 }
 

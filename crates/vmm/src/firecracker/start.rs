@@ -125,13 +125,9 @@ async fn behind_jailer(
     let pid = child.id();
     let watch = |pid| move |source| VmmError::Process { action: "watch", pid, source };
     let cause = match Process::open(pid).map_err(watch(pid))? {
-        Some(jailer) => {
-            tokio::time::timeout(JAILER_DEADLINE, jailer.ended()).await.map_err(|_| VmmError::Timeout {
-                id: spec.id.clone(),
-                what: "leave the jailer",
-                deadline: JAILER_DEADLINE,
-            })?
-        }
+        Some(jailer) => tokio::time::timeout(JAILER_DEADLINE, jailer.ended()).await.map_err(|_| {
+            VmmError::Timeout { id: spec.id.clone(), what: "leave the jailer", deadline: JAILER_DEADLINE }
+        })?,
         None => status(child),
     };
     if cause != ExitCause::Code(0) {
@@ -143,7 +139,9 @@ async fn behind_jailer(
         .process_number(installed.name())
         .map_err(|error| control(format!("the jailer left no process number behind: {error}")))?;
     match Process::open(number).map_err(watch(number))? {
-        Some(process) if cmdline::marked(&process::arguments(number)).as_ref() == Some(&spec.id) => Ok(process),
+        Some(process) if cmdline::marked(&process::arguments(number)).as_ref() == Some(&spec.id) => {
+            Ok(process)
+        }
         Some(_) => Err(control(format!("the jailer says that it is process {number}, which is another's"))),
         None => Err(died(spec, reap(number), log)),
     }

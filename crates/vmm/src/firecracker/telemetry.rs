@@ -131,7 +131,8 @@ mod tests {
         write(&jail.console_fifo(), b"hello from the guest\n");
         // As Firecracker does: by the name in the jail.
         write(&jail.path("log"), b"2026-11-24T04:07:29.5 [m:main:ERROR] no tap\n\n");
-        let line = br#"{"utc_timestamp_ms":1,"vcpu":{"failures":2},"net":{"tx_bytes_count":5,"tap_read_fails":1}}"#;
+        let line =
+            br#"{"utc_timestamp_ms":1,"vcpu":{"failures":2},"net":{"tx_bytes_count":5,"tap_read_fails":1}}"#;
         let (first, second) = line.split_at(20);
         write(&jail.path("metrics"), b"not JSON\n");
         write(&jail.path("metrics"), first);
