@@ -3,11 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
 use fireactions_guest_proto::{Exit, GuestState, Identity, RunRequest};
-use fireactions_model::{Hardware, InitMode};
+use fireactions_model::{Hardware, InitMode, MachineId};
 use fireactions_testkit::busybox;
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::qemu::Qemu;
@@ -20,7 +21,7 @@ use crate::guest;
 const BOOT: Duration = Duration::from_secs(240);
 
 /// For everything a running guest does.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// Enough for the agent and a shell; the smaller, the faster the tests.
 pub(crate) const MEMORY_MIB: u32 = 128;
@@ -31,7 +32,15 @@ const SCRATCH_MIB: u32 = 64;
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
     boot: BootFiles,
-    pub(crate) qemu: std::sync::Arc<Qemu>,
+    pub(crate) qemu: Arc<Qemu>,
+    machines: Mutex<Vec<MachineId>>,
+}
+
+/// A failed test must not leave its machines behind; a passed one has none.
+impl Drop for World {
+    fn drop(&mut self) {
+        guest::kill_all(&self.machines.lock().unwrap());
+    }
 }
 
 impl World {
@@ -55,12 +64,13 @@ impl World {
         let scratch = dir.path().join("scratch.ext4");
         let size = format!("{SCRATCH_MIB}M");
         must(Command::new("mke2fs").args(["-q", "-t", "ext4", "-O", "^has_journal"]).arg(&scratch).arg(size));
-        Self { dir, boot, qemu: guest::qemu() }
+        Self { dir, boot, qemu: guest::qemu(), machines: Mutex::default() }
     }
 
     /// A machine with a run directory and a scratch disk of its own, and network cards on these taps.
     pub(crate) fn spec(&self, start: Start, nics: Vec<Nic>) -> VmSpec {
         let id = guest::id();
+        self.machines.lock().unwrap().push(id.clone());
         let run_dir = self.dir.path().join(id.as_str());
         std::fs::create_dir(&run_dir).unwrap();
         std::fs::set_permissions(&run_dir, std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -104,7 +114,7 @@ impl World {
         let spec = self.spec(Start::Template(dir.clone()), nics);
         let vm = self.qemu.spawn(&spec).await.unwrap();
         let link = self.wait_for_agent(&vm).await;
-        link.close();
+        link.shut().await;
         vm.freeze(SOON).await.unwrap();
         let leftovers = std::fs::read_dir(&spec.run_dir).unwrap().count();
         self.qemu.sweep(&spec.run_dir, &spec.id, Some(vm.process())).await.unwrap();

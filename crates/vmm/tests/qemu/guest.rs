@@ -124,15 +124,21 @@ impl Guest {
 /// A failed test must not leave its machine behind; a passed one has none.
 impl Drop for Guest {
     fn drop(&mut self) {
-        let mark = format!("guest=fireactions-{},", self.spec.id);
-        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-            if let Some(pid) = pid
-                && String::from_utf8_lossy(&arguments).contains(&mark)
-            {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
+        kill_all(std::slice::from_ref(&self.spec.id));
+    }
+}
+
+/// Kills what runs of these machines.
+pub(crate) fn kill_all(machines: &[MachineId]) {
+    let marks: Vec<String> = machines.iter().map(|id| format!("guest=fireactions-{id},")).collect();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments);
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid
+            && marks.iter().any(|mark| arguments.contains(mark))
+        {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
 }
