@@ -67,6 +67,20 @@ impl FirecrackerControl {
     }
 }
 
+/// Why the guest stopped, from the exit code (`FcExitCode` in Firecracker's `src/vmm/src/lib.rs`) and its log's last messages.
+fn shutdown(cause: ExitCause, messages: &str) -> Option<&'static str> {
+    // It may end well all the same, when it hears of the error last.
+    if messages.contains("KVM_EXIT_INTERNAL_ERROR") {
+        return Some("internal-error");
+    }
+    match cause {
+        ExitCause::Code(0) => Some("guest-reset"),
+        ExitCause::Code(148) => Some("bad-system-call"),
+        ExitCause::Code(156) => Some("host-signal"),
+        _ => None,
+    }
+}
+
 #[async_trait]
 impl Control for FirecrackerControl {
     fn id(&self) -> MachineId {
@@ -123,8 +137,7 @@ impl Control for FirecrackerControl {
         let log_tail = [printable(&said[start..]), messages];
         ExitReason {
             cause,
-            // Nothing else ends it without a mistake.
-            shutdown: (cause == ExitCause::Code(0)).then(|| "guest-reset".to_owned()),
+            shutdown: shutdown(cause, &log_tail[1]).map(str::to_owned),
             console_tail: printable(&tail(&self.jail.console(), TAIL)),
             log_tail: log_tail.join("\n").trim().to_owned(),
             oom_kills: oom.kills,
@@ -167,5 +180,19 @@ impl Control for FirecrackerControl {
         let asked = async { self.client().await?.send(&GetBalloonStatistics).await };
         let statistics = asked.await.map_err(|error| error.of(&self.id))?;
         Ok(u32::try_from(statistics.actual_mib).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_kvm_gave_up_has_not_rebooted() {
+        assert_eq!(shutdown(ExitCause::Code(0), ""), Some("guest-reset"));
+        let gave_up = "Received KVM_EXIT_INTERNAL_ERROR signal\nDiscarding unexpected vCPU response";
+        assert_eq!(shutdown(ExitCause::Code(0), gave_up), Some("internal-error"));
+        assert_eq!(shutdown(ExitCause::Code(156), ""), Some("host-signal"));
+        assert_eq!(shutdown(ExitCause::Signal(9), ""), None);
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{WaitId, WaitIdOptions};
 
@@ -24,6 +24,9 @@ const OPEN_FILES: u64 = 1024;
 
 /// The jailer copies Firecracker, makes three device nodes and ends: milliseconds, on a host that is not full.
 const JAILER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long an exec may take on a host that is full.
+const MARK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the process is started with.
 #[derive(Debug)]
@@ -138,13 +141,21 @@ async fn behind_jailer(
         .jail
         .process_number(installed.name())
         .map_err(|error| control(format!("the jailer left no process number behind: {error}")))?;
-    match Process::open(number).map_err(watch(number))? {
-        Some(process) if cmdline::marked(&process::arguments(number)).as_ref() == Some(&spec.id) => {
-            Ok(process)
+    let Some(process) = Process::open(number).map_err(watch(number))? else {
+        return Err(died(spec, reap(number), log));
+    };
+    // It may be on its way from the jailer's program to Firecracker's; in between it has no arguments.
+    let until = Instant::now() + MARK_DEADLINE;
+    while cmdline::marked(&process::arguments(number)).as_ref() != Some(&spec.id) {
+        if process.state().is_none() {
+            return Err(died(spec, process.ended().await, log));
         }
-        Some(_) => Err(control(format!("the jailer says that it is process {number}, which is another's"))),
-        None => Err(died(spec, reap(number), log)),
+        if Instant::now() >= until {
+            return Err(control(format!("the jailer says that it is process {number}, which is another's")));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    Ok(process)
 }
 
 fn died(spec: &VmSpec, cause: ExitCause, log: &Log) -> VmmError {
