@@ -1,5 +1,7 @@
 //! One machine from its start to its end.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::host::Link;
@@ -10,7 +12,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::lab::{
-    self, Lab, SOON, console, greet, identity, idle, in_namespace, is_there, job, link, nic, sweep,
+    self, Lab, SOON, console, greet, identity, idle, in_namespace, is_there, job, link, must, nic, sweep,
 };
 
 /// Starts a machine and gives it its identity.
@@ -79,8 +81,8 @@ fn a_jailed_guest_boots_runs_a_job_on_its_network_and_reboots_to_its_end() {
 }
 
 #[test]
-fn a_machine_outlives_its_server_is_adopted_and_its_panic_seen() {
-    if !is_there("a_machine_outlives_its_server_is_adopted_and_its_panic_seen", true) {
+fn a_machine_outlives_its_server_is_adopted_and_its_end_seen() {
+    if !is_there("a_machine_outlives_its_server_is_adopted_and_its_end_seen", true) {
         return;
     }
     in_namespace(1, async || {
@@ -104,15 +106,31 @@ fn a_machine_outlives_its_server_is_adopted_and_its_panic_seen() {
         idle(&vm, &link).await;
         assert_eq!(vm.diagnose().await, None);
         timeout(SOON, link.configure(identity(0))).await.unwrap().unwrap();
-        let _ = timeout(
-            Duration::from_secs(20),
-            job(&link, "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger"),
-        )
-        .await;
-        let reason = timeout(SOON, vm.exited()).await.expect("a panic ends Firecracker");
+        let _ = timeout(Duration::from_secs(20), job(&link, "reboot -f")).await;
+        let reason = timeout(SOON, vm.exited()).await.expect("a guest's own reboot ends Firecracker");
         println!("its end: {reason}");
-        assert!(reason.console_tail.contains("Kernel panic"), "{reason:?}");
-        assert!(reason.to_string().contains("Kernel panic"), "{reason}");
+        assert_eq!((reason.cause, reason.shutdown.as_deref()), (ExitCause::Code(0), Some("guest-reset")));
+        assert!(reason.console_tail.contains("the server restarted"), "{reason:?}");
+        sweep(&driver, &spec, &vm).await;
+    });
+}
+
+#[test]
+fn a_panic_ends_the_machine_and_is_told() {
+    if !is_there("a_panic_ends_the_machine_and_is_told", true) {
+        return;
+    }
+    in_namespace(1, async || {
+        let lab = Lab::new(true).await;
+        let driver = lab.driver().await;
+        let mut spec = lab.spec(0, Start::Boot, vec![nic(0)]);
+        // No init, and so no root, to go on with.
+        spec.cmdline_extra.push_str(" rdinit=/nonexistent");
+        let vm = driver.spawn(&spec).await.unwrap();
+        let reason = timeout(lab::BOOT, vm.exited()).await.expect("a panic ends Firecracker");
+        println!("its end: {reason}");
+        assert_eq!(reason.cause, ExitCause::Code(0), "{reason:?}");
+        assert!(reason.to_string().contains("Kernel panic"), "{reason:?}");
         sweep(&driver, &spec, &vm).await;
     });
 }
@@ -165,7 +183,7 @@ fn without_a_jailer_it_is_an_unprivileged_process_all_the_same() {
     }
     in_namespace(1, async || {
         let lab = Lab::new(false).await;
-        usable_kvm(lab.dir.path());
+        usable_devices(lab.dir.path());
         let driver = lab.driver().await;
         let spec = lab.spec(0, Start::Boot, vec![nic(0)]);
         let vm = driver.spawn(&spec).await.unwrap();
@@ -188,11 +206,13 @@ fn without_a_jailer_it_is_an_unprivileged_process_all_the_same() {
     });
 }
 
-/// Where only root may open `/dev/kvm`: another node of it, in a mount namespace of this thread's.
-fn usable_kvm(dir: &std::path::Path) {
+/// Where only root may open the devices: other nodes of them, in a mount namespace of this thread's.
+fn usable_devices(dir: &Path) {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-    let node = dir.join("kvm");
-    lab::must(std::process::Command::new("mount").args(["--make-rprivate", "/"]));
-    lab::must(std::process::Command::new("mknod").args(["-m", "0666"]).arg(&node).args(["c", "10", "232"]));
-    lab::must(std::process::Command::new("mount").arg("--bind").arg(&node).arg("/dev/kvm"));
+    must(Command::new("mount").args(["--make-rprivate", "/"]));
+    for (device, minor) in [("/dev/kvm", "232"), ("/dev/net/tun", "200")] {
+        let node = dir.join(minor);
+        must(Command::new("mknod").args(["-m", "0666"]).arg(&node).args(["c", "10", minor]));
+        must(Command::new("mount").arg("--bind").arg(&node).arg(device));
+    }
 }
