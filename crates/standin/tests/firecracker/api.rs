@@ -51,12 +51,10 @@ impl Firecracker {
     pub(crate) fn send(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
         let mut stream = self.connect().unwrap_or_else(|error| panic!("{error}\n{}", self.console()));
         stream.set_read_timeout(Some(LONG)).unwrap();
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
-        if let Some(body) = body {
-            text += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-        }
-        text += "\r\n";
-        text += body.unwrap_or_default();
+        let length =
+            body.map(|body| format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        let (length, body) = (length.unwrap_or_default(), body.unwrap_or_default());
+        let text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{length}\r\n{body}");
         stream.write_all(text.as_bytes()).unwrap();
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
