@@ -43,6 +43,27 @@ impl Default for Setup {
     }
 }
 
+/// The driver that `FIREACTIONS_E2E_DRIVER` names, `qemu` without it, as fields of `vmm:`. Firecracker and its jailer
+/// are stand-ins always, for their guests need no KVM: played ones where `standin` says so, else real ones in QEMU.
+fn vmm(standin: bool) -> String {
+    match std::env::var("FIREACTIONS_E2E_DRIVER").as_deref() {
+        Ok("firecracker") => {
+            let guest = if standin { standin::Guest::Played } else { standin::Guest::Emulated };
+            let (firecracker, jailer) = (standin::firecracker(guest), standin::jailer());
+            format!(
+                "driver: firecracker, firecracker_binary: {}, jailer_binary: {}",
+                firecracker.display(),
+                jailer.display()
+            )
+        }
+        Ok("qemu" | "") | Err(_) => {
+            let qemu = if standin { standin::program() } else { PathBuf::from("qemu-system-x86_64") };
+            format!("accel: tcg, qemu_binary: {}", qemu.display())
+        }
+        Ok(other) => panic!("FIREACTIONS_E2E_DRIVER is '{other}'; it is 'qemu' or 'firecracker'"),
+    }
+}
+
 /// A pool of small machines with the test image. `more` is YAML indented by four.
 pub(crate) fn pool(name: &str, min: u32, max: u32, more: &str) -> String {
     pool_of(name, min, max, &busybox::reference(), more)
@@ -103,9 +124,7 @@ impl World {
         writeln!(config, "api_socket: {}", dir.path().join("api.sock").display()).unwrap();
         writeln!(config, "log_level: debug").unwrap();
         writeln!(config, "agent_path: {}", guest::agent().display()).unwrap();
-        let qemu = if standin { standin::program() } else { PathBuf::from("qemu-system-x86_64") };
-        writeln!(config, "vmm: {{accel: tcg, cgroup_parent: {cgroup}, qemu_binary: {}}}", qemu.display())
-            .unwrap();
+        writeln!(config, "vmm: {{cgroup_parent: {cgroup}, {}}}", vmm(standin)).unwrap();
         let guest::Kernel { image, modules } = guest::kernel();
         writeln!(config, "kernel: {{image: {}, modules: {}}}", image.display(), modules.display()).unwrap();
         writeln!(config, "host: {{vcpus: 8, memory_mib: 8192}}").unwrap();
