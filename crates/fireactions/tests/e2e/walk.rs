@@ -6,7 +6,7 @@
 //! scenario reaches is a failure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const IN_THE_STORE: &str = "store::offline-";
 /// Points that need two servers; the tests of handovers go there.
 const BETWEEN_SERVERS: &str = "handover::";
 
+/// Where frozen machines are kept, in a world's directory.
+const TEMPLATES: &str = "state/images/templates";
+
 /// What the server does when it is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Scenario {
@@ -31,11 +34,23 @@ enum Scenario {
     Cancel,
     /// A server starts after another was killed with a machine that runs a job, an idle one, and one whose VMM died.
     Start,
+    /// There is no template: a job's machine boots, and one is made beside.
+    Template,
+    /// A job's machine is a clone.
+    Clone,
+    /// A job's machine is to be a clone of a broken template.
+    Broken,
 }
 
 impl Scenario {
     fn of(point: &str) -> Self {
-        if point.contains("recover") {
+        if point.contains("template-") {
+            Self::Template
+        } else if point.contains("restore-") {
+            Self::Broken
+        } else if point.contains("restored") {
+            Self::Clone
+        } else if point.contains("recover") {
             Self::Start
         } else if point.contains("cancel") {
             Self::Cancel
@@ -119,6 +134,20 @@ fn walk(world: &mut World, point: &str) {
         Scenario::Job => in_a_job(world, point),
         Scenario::Cancel => in_a_cancellation(world, point),
         Scenario::Start => at_a_start(world, point),
+        Scenario::Template => {
+            // The server does not run between two points.
+            let _ = std::fs::remove_dir_all(world.path(TEMPLATES));
+            in_a_job(world, point)
+        }
+        Scenario::Clone => {
+            with_a_template(world);
+            in_a_job(world, point)
+        }
+        Scenario::Broken => {
+            let template = with_a_template(world);
+            std::fs::write(template.join("state"), "broken").unwrap();
+            in_a_job(world, point)
+        }
     };
     for (id, expected) in jobs {
         let job = world.wait_job(&id, &["succeeded", "failed", "cancelled", "lost", "timed_out"], BOOT);
@@ -168,6 +197,21 @@ fn in_a_job(world: &mut World, point: &str) -> Vec<(String, Expected)> {
         return vec![(job, FAILED)];
     }
     taken.into_iter().map(|job| (job, FAILED)).collect()
+}
+
+/// Sees to it that there is a template, with a server that comes and goes.
+fn with_a_template(world: &mut World) -> PathBuf {
+    world.boot();
+    let job = world.submit(&["--label", "default"], "true");
+    world.wait_job(&job, &["succeeded"], BOOT);
+    let directory = world.path(TEMPLATES);
+    let template = world.wait(BOOT, "a template", || {
+        let mut entries = std::fs::read_dir(&directory).ok()?.map(|entry| entry.unwrap().path());
+        entries.find(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.'))
+    });
+    world.signal_server(Signal::SIGTERM);
+    assert!(world.server_ended(Duration::from_secs(60)).success(), "{}", world.log());
+    template
 }
 
 fn in_a_cancellation(world: &mut World, point: &str) -> Vec<(String, Expected)> {

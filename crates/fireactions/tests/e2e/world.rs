@@ -349,9 +349,11 @@ impl World {
         let processes = || -> Vec<(i32, String)> {
             self.namespace.processes().into_iter().filter(|(pid, _)| Some(*pid) != server).collect()
         };
-        // The server's own `nft` may wait for the kernel's clean-up a moment longer than the machine was there.
-        let end = Instant::now() + Duration::from_secs(5);
-        while !processes().is_empty() && Instant::now() < end {
+        // A template that is being made is a machine, too; and the server's own `nft` may wait for the kernel's clean-up a
+        // moment longer than the machine was there.
+        let directories = || fs::read_dir(self.path("state/run")).unwrap().count();
+        let end = Instant::now() + BOOT;
+        while (directories() > 0 || !processes().is_empty()) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(processes(), vec![], "processes are left\n{}", self.log());
