@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_model::{
-    Forge, ImageRef, JobSpec, MachineId, Offer, Outcome, PhaseTimes, PoolName, PoolSpec, Program, Report, Shape, Step, Usage,
+    Forge, ImageRef, JobSpec, MachineId, Offer, Outcome, PhaseTimes, PoolName, PoolSpec, Program, Report,
+    Shape, Step, Usage,
 };
 use fireactions_store::{NewMachineRow, Store};
 use tokio::sync::broadcast;

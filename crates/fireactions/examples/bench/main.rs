@@ -5,6 +5,7 @@
 //! cost.rs     the host's part of one machine, guest and QEMU left out (nothing.rs); alone.rs: its parts
 //! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
 //! snapshot.rs a clone of a template against a cold boot: time and memory
+//! firecracker.rs  what a start of Firecracker costs beside Firecracker; the real one's clones, where there is one
 //! pool.rs     jobs a minute through the real server; its memory
 //! thousand.rs a thousand machines with a stand-in VMM (fleet.rs): memory, CPU at rest, time to a decision
 //! adoption.rs a killed server → the next one ready with all machines
@@ -19,6 +20,7 @@ mod cold;
 mod common;
 mod convert;
 mod cost;
+mod firecracker;
 mod fleet;
 mod guest;
 mod nothing;
@@ -63,6 +65,7 @@ enum Part {
     Cold,
     Cost,
     Snapshot,
+    Firecracker,
     Convert,
     Pool,
     Thousand,
@@ -104,7 +107,7 @@ fn bench(args: &Args) -> anyhow::Result<()> {
     if args.wants(Part::Convert) {
         convert::measure(args, work.path(), &mut report).context("image conversion")?;
     }
-    if [Part::Cold, Part::Cost, Part::Snapshot].iter().any(|part| args.wants(*part)) {
+    if [Part::Cold, Part::Cost, Part::Snapshot, Part::Firecracker].iter().any(|part| args.wants(*part)) {
         let runtime = tokio::runtime::Runtime::new()?;
         runtime.block_on(inside(args, work.path(), &mut report))?;
     }
@@ -133,6 +136,9 @@ async fn inside(args: &Args, work: &std::path::Path, report: &mut Report) -> any
         }
         if args.wants(Part::Snapshot) {
             snapshot::measure(args, &world, report).await.context("snapshot")?;
+        }
+        if args.wants(Part::Firecracker) {
+            firecracker::measure(args, &world, report).await.context("Firecracker")?;
         }
         anyhow::Ok(())
     };

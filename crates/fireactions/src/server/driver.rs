@@ -1,6 +1,6 @@
 //! The VMM that the configuration chooses: found, asked for its version, and tried as far as that goes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use fireactions_machine::Settings;
 use fireactions_vmm::Vmm;
 use fireactions_vmm::accel::{self, Accel};
 use fireactions_vmm::boot::{self, BootFiles};
+use fireactions_vmm::firecracker::{Firecracker, FirecrackerConfig};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
 
 const VERSION_DEADLINE: Duration = Duration::from_secs(10);
@@ -60,13 +61,32 @@ async fn qemu(config: &Config, settings: &Settings) -> anyhow::Result<Chosen> {
 }
 
 async fn firecracker(config: &Config, settings: &Settings) -> anyhow::Result<Chosen> {
-    let binary = config.firecracker_binary();
-    located(binary.as_path(), "vmm.firecracker_binary")?;
-    if config.vmm.jailer && rustix::process::geteuid().is_root() {
-        located(config.vmm.jailer_binary.as_path(), "vmm.jailer_binary")?;
+    let root = rustix::process::geteuid().is_root();
+    let jailer = config.vmm.jailer && root;
+    if config.vmm.jailer && !root {
+        tracing::warn!(
+            "the server is not root, so Firecracker runs without its jailer; see docs/security.md"
+        );
     }
-    boot_files(settings).await?;
-    bail!("vmm.driver 'firecracker' is not there yet; use 'qemu'")
+    let own = FirecrackerConfig {
+        binary: config.firecracker_binary().as_path().to_path_buf(),
+        jailer: jailer.then(|| config.vmm.jailer_binary.as_path().to_path_buf()),
+        cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
+        ..FirecrackerConfig::default()
+    };
+    let (driver, _) = tokio::try_join!(
+        async {
+            Firecracker::new(own).await.context(
+                "vmm.driver is 'firecracker', and that cannot be used (vmm.firecracker_binary and vmm.jailer_binary \
+                 name its programs; docs/firecracker.md says what to install)",
+            )
+        },
+        boot_files(settings)
+    )?;
+    let accel = if jailer { "KVM, each machine in a jail of its own" } else { "KVM, without the jailer" };
+    let version = driver.version().to_owned();
+    tracing::info!(version, "Firecracker with {accel}");
+    Ok(Chosen { vmm: Arc::new(driver), version, accel: accel.to_owned() })
 }
 
 /// The kernel and initramfs of the first kernel that a machine may be started with.
@@ -81,21 +101,6 @@ async fn boot_files(settings: &Settings) -> anyhow::Result<BootFiles> {
     boot::prepare(&settings.boot_dir, kernel, modules, &settings.agent)
         .await
         .context("the guest's boot files could not be made")
-}
-
-/// A program by its path, or by its name in `PATH`.
-fn located(program: &Path, key: &str) -> anyhow::Result<PathBuf> {
-    const ADVICE: &str = "install Firecracker's release (two static programs, firecracker and jailer; see \
-                          docs/firecracker.md)";
-    let places = std::env::var_os("PATH").unwrap_or_default();
-    let found = if program.is_absolute() {
-        program.is_file().then(|| program.to_path_buf())
-    } else {
-        std::env::split_paths(&places).map(|place| place.join(program)).find(|path| path.is_file())
-    };
-    let found =
-        found.ok_or_else(|| anyhow!("'{}' is not there; {ADVICE}, or set {key}", program.display()))?;
-    std::path::absolute(&found).with_context(|| format!("{} has no absolute path", found.display()))
 }
 
 /// A server without its VMM would take jobs and lose them: that is said at the start. Gives QEMU's version.
@@ -139,18 +144,5 @@ mod tests {
         assert_eq!(version_in(said), "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)");
         assert_eq!(version_in("something else\u{1b}[31m\n"), "something else[31m");
         assert_eq!(version_in(""), "");
-    }
-
-    #[test]
-    fn programs_are_found_by_path_and_by_name() {
-        assert!(located(Path::new("sh"), "k").unwrap().is_absolute());
-        assert_eq!(located(Path::new("/bin/sh"), "k").unwrap(), Path::new("/bin/sh"));
-        let error =
-            located(Path::new("no-such-firecracker"), "vmm.firecracker_binary").unwrap_err().to_string();
-        assert!(
-            error.starts_with("'no-such-firecracker' is not there; install Firecracker's release"),
-            "{error}"
-        );
-        assert!(error.ends_with("or set vmm.firecracker_binary"), "{error}");
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_model::{
-    Event, ImageRef, JobRecord, JobSpec, Label, MachineId,
-    Offer, Outcome, PhaseTimes, PoolName, PoolSpec, Program, Report, Shape, Usage,
+    Event, ImageRef, JobRecord, JobSpec, Label, MachineId, Offer, Outcome, PhaseTimes, PoolName, PoolSpec,
+    Program, Report, Shape, Usage,
 };
 use fireactions_store::Store;
 use tokio::sync::broadcast;

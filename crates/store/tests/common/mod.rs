@@ -1,10 +1,7 @@
 //! What several tests need.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
-use fireactions_model::{
-    ImageRef, JobId, JobSpec, MachineId,
-    PoolName, PoolSpec, Program, Shape,
-};
+use fireactions_model::{ImageRef, JobId, JobSpec, MachineId, PoolName, PoolSpec, Program, Shape};
 use fireactions_store::{NewMachineRow, Staging, Store};
 
 pub fn machine(n: u64) -> MachineId {
