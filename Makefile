@@ -33,13 +33,15 @@ build: agent ## Build the server and command line (release).
 demo: setup build ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
 	scripts/demo
 
-test: setup lint agent standin ## The whole test suite, real microVMs included.
+test: setup lint agent standin ## The whole test suite, real microVMs included; end to end on both drivers.
 	cargo test $(TESTED) --no-run
 	scripts/as-root cargo test $(TESTED)
+	FIREACTIONS_E2E_DRIVER=firecracker scripts/as-root cargo test $(TESTED) --test e2e
 
-e2e: setup agent standin ## Only the end-to-end tests.
+e2e: setup agent standin ## Only the end-to-end tests, on both drivers.
 	cargo test $(TESTED) --test e2e --no-run
 	scripts/as-root cargo test $(TESTED) --test e2e
+	FIREACTIONS_E2E_DRIVER=firecracker scripts/as-root cargo test $(TESTED) --test e2e
 
 lint: ## Format, clippy and dependency rules.
 	cargo fmt --all --check

@@ -50,7 +50,7 @@ fn left_jobs_end_without_a_server_and_their_next_one_tells_it_all() {
     world.stop();
     assert!(world.log().contains("the next start takes them over"), "{}", world.log());
     assert!(!world.path("api.sock").exists());
-    let left = world.namespace.processes();
+    let left = world.processes();
     assert_eq!(left.len(), 1, "the idle machine is gone, the job's runs: {left:?}");
     assert_eq!(i64::from(left[0].0), machine["pid"].as_i64().unwrap());
     assert_eq!(world.taps(), [format!("fa{}", machine["id"].as_str().unwrap())], "with its network");

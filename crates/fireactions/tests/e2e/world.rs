@@ -43,11 +43,17 @@ impl Default for Setup {
     }
 }
 
+const FIRECRACKER: &str = "firecracker";
+
+fn on_firecracker() -> bool {
+    std::env::var("FIREACTIONS_E2E_DRIVER").is_ok_and(|driver| driver == FIRECRACKER)
+}
+
 /// The driver that `FIREACTIONS_E2E_DRIVER` names, `qemu` without it, as fields of `vmm:`. Firecracker and its jailer
 /// are stand-ins always, for their guests need no KVM: played ones where `standin` says so, else real ones in QEMU.
 fn vmm(standin: bool) -> String {
     match std::env::var("FIREACTIONS_E2E_DRIVER").as_deref() {
-        Ok("firecracker") => {
+        Ok(FIRECRACKER) => {
             let guest = if standin { standin::Guest::Played } else { standin::Guest::Emulated };
             let (firecracker, jailer) = (standin::firecracker(guest), standin::jailer());
             format!(
@@ -71,10 +77,12 @@ pub(crate) fn pool(name: &str, min: u32, max: u32, more: &str) -> String {
 
 /// The same with another image.
 pub(crate) fn pool_of(name: &str, min: u32, max: u32, image: &str, more: &str) -> String {
+    // QEMU's machines always have one; tests look at what guests say there.
+    let console = if on_firecracker() { "      console: true\n" } else { "" };
     format!(
         "  - name: {name}\n    min_runners: {min}\n    max_runners: {max}\n    disk_size_mib: 256\n    \
          runner:\n      image: {image}\n      labels: [{name}]\n    \
-         firecracker:\n      machine_config: {{vcpu_count: 1, mem_size_mib: 256}}\n{more}"
+         firecracker:\n      machine_config: {{vcpu_count: 1, mem_size_mib: 256}}\n{console}{more}"
     )
 }
 
@@ -209,6 +217,13 @@ impl World {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The processes of this world's network namespace, but for the QEMU in which the stand-in for Firecracker has its
+    /// guest.
+    pub(crate) fn processes(&self) -> Vec<(i32, String)> {
+        let all = self.namespace.processes().into_iter();
+        all.filter(|(_, command)| !(on_firecracker() && command.contains("qemu-system"))).collect()
     }
 
     /// What the server logged, its last part.
