@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use fireactions_config::{Config, Driver};
 use fireactions_model::{HugePages, StartMode};
 use fireactions_vmm::firecracker::api::{Feature, Version};
+use fireactions_vmm::firecracker::is_static;
 use rustix::process::geteuid;
 
 use super::checks::{Check, FIRECRACKER, JAILER};
-use super::{Finding, elf, look};
+use super::{Finding, look};
 
 /// Where both come from.
 const INSTALL: &str = "install both programs of one release from https://github.com/firecracker-microvm/firecracker/releases (they are static)";
@@ -83,8 +84,8 @@ async fn examine(name: &Path) -> Option<Program> {
     let path = look::locate(name)?;
     let version =
         look::ask(&path, &["--version"], look::DEADLINE).await.and_then(|answer| read(&answer.first_line()));
-    let is_static = elf::is_static(&path).map_err(|error| error.to_string());
-    Some(Program { path, version, is_static })
+    let linked = is_static(&path).map_err(|error| error.to_string());
+    Some(Program { path, version, is_static: linked })
 }
 
 /// The second word is the version.

@@ -6,7 +6,6 @@ mod clock;
 mod cpu;
 mod demand;
 mod disk;
-mod elf;
 mod features;
 mod firecracker;
 mod firewall;

@@ -87,7 +87,8 @@ impl Installed {
             let why = format!("it is version {other}, and {} is version {build}; {ADVICE}", binary.display());
             return Err(VmmError::Unusable { program: jailer, why });
         }
-        if !is_static(&binary)? {
+        let unread = |source| VmmError::File { action: "read the program", path: binary.clone(), source };
+        if !is_static(&binary).map_err(unread)? {
             let why = format!(
                 "it is not statically linked, so it cannot run in the jailer's empty root; {ADVICE}, or set \
                  'vmm.jailer: false'"
@@ -156,10 +157,13 @@ async fn version_of(program: &Path, name: &str) -> Result<String, VmmError> {
     Ok(words.next().unwrap_or_default().trim_start_matches('v').to_owned())
 }
 
-fn is_static(program: &Path) -> Result<bool, VmmError> {
-    let failed = |source| VmmError::File { action: "read the program", path: program.to_owned(), source };
+/// Whether a program needs no loader, interpreter or library: it can run in an empty root directory.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_static(program: &Path) -> std::io::Result<bool> {
     let mut head = Vec::new();
-    std::fs::File::open(program).and_then(|file| file.take(HEAD).read_to_end(&mut head)).map_err(failed)?;
+    std::fs::File::open(program)?.take(HEAD).read_to_end(&mut head)?;
     Ok(elf::is_elf(&head) && !elf::is_dynamic(&head))
 }
 

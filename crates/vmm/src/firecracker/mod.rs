@@ -25,7 +25,7 @@ use fireactions_model::MachineId;
 use rustix::process::Pid;
 use tokio::sync::OnceCell;
 
-pub use config::FirecrackerConfig;
+pub use config::{FirecrackerConfig, is_static};
 
 use crate::accel::{self, Accel};
 use crate::cgroup::{Cgroups, DiskLimit, Limits};
