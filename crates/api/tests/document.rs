@@ -103,7 +103,11 @@ async fn the_model_is_described_field_by_field() {
         ..common::job(JobState::Failed)
     };
     let job = serde_json::to_value(job).unwrap();
-    let machine = MachineView { held_until: Some(jiff::Timestamp::UNIX_EPOCH), ..common::machine() };
+    let machine = MachineView {
+        held_until: Some(jiff::Timestamp::UNIX_EPOCH),
+        started: Some(StartMode::Boot),
+        ..common::machine()
+    };
     for (schema, value) in [
         ("JobRecord", job),
         ("MachineView", serde_json::to_value(machine).unwrap()),
