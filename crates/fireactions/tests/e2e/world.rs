@@ -49,13 +49,34 @@ fn on_firecracker() -> bool {
     std::env::var("FIREACTIONS_E2E_DRIVER").is_ok_and(|driver| driver == FIRECRACKER)
 }
 
+/// The real programs, where they are named: on a host whose KVM runs guests, the suite runs on them.
+fn real() -> Option<(PathBuf, PathBuf)> {
+    let named = |variable| std::env::var_os(variable).map(PathBuf::from);
+    Some((named("FIREACTIONS_FIRECRACKER_BIN")?, named("FIREACTIONS_JAILER_BIN")?))
+}
+
+/// The guest kernel, as `kernel:`. For the real Firecracker it may be the one that `FIREACTIONS_LAB_KERNEL` names, which
+/// has everything built in, with the arguments of `FIREACTIONS_LAB_KERNEL_ARGS`.
+fn kernel() -> String {
+    let lab = std::env::var("FIREACTIONS_LAB_KERNEL").ok().filter(|_| on_firecracker() && real().is_some());
+    if let Some(image) = lab {
+        let args = std::env::var("FIREACTIONS_LAB_KERNEL_ARGS").unwrap_or_default();
+        return format!("image: {image}, args: '{args}'");
+    }
+    let guest::Kernel { image, modules } = guest::kernel();
+    format!("image: {}, modules: {}", image.display(), modules.display())
+}
+
 /// The driver that `FIREACTIONS_E2E_DRIVER` names, `qemu` without it, as fields of `vmm:`. Firecracker and its jailer
-/// are stand-ins always, for their guests need no KVM: played ones where `standin` says so, else real ones in QEMU.
+/// are the real ones where they are named, else stand-ins, whose guests need no KVM: played ones where `standin` says so, else
+/// real ones in QEMU.
 fn vmm(standin: bool) -> String {
     match std::env::var("FIREACTIONS_E2E_DRIVER").as_deref() {
         Ok(FIRECRACKER) => {
             let guest = if standin { standin::Guest::Played } else { standin::Guest::Emulated };
-            let (firecracker, jailer) = (standin::firecracker(guest), standin::jailer());
+            let (firecracker, jailer) = real()
+                .filter(|_| !standin)
+                .unwrap_or_else(|| (standin::firecracker(guest), standin::jailer()));
             format!(
                 "driver: firecracker, firecracker_binary: {}, jailer_binary: {}",
                 firecracker.display(),
@@ -133,8 +154,7 @@ impl World {
         writeln!(config, "log_level: debug").unwrap();
         writeln!(config, "agent_path: {}", guest::agent().display()).unwrap();
         writeln!(config, "vmm: {{cgroup_parent: {cgroup}, {}}}", vmm(standin)).unwrap();
-        let guest::Kernel { image, modules } = guest::kernel();
-        writeln!(config, "kernel: {{image: {}, modules: {}}}", image.display(), modules.display()).unwrap();
+        writeln!(config, "kernel: {{{}}}", kernel()).unwrap();
         writeln!(config, "host: {{vcpus: 8, memory_mib: 8192}}").unwrap();
         if !more.contains("shutdown:") {
             // A test that is killed must not leave jobs running for a server that never comes.
