@@ -45,7 +45,8 @@ impl Default for Setup {
 
 const FIRECRACKER: &str = "firecracker";
 
-fn on_firecracker() -> bool {
+/// Whether this run of the suite is on the Firecracker driver.
+pub(crate) fn on_firecracker() -> bool {
     std::env::var("FIREACTIONS_E2E_DRIVER").is_ok_and(|driver| driver == FIRECRACKER)
 }
 
