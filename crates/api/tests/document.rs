@@ -100,6 +100,7 @@ async fn the_model_is_described_field_by_field() {
             oom_kills: 0,
             console_tail: String::new(),
         }),
+        remote: Some(RemoteJob::default()),
         ..common::job(JobState::Failed)
     };
     let job = serde_json::to_value(job).unwrap();

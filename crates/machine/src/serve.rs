@@ -59,8 +59,9 @@ pub(crate) async fn serve(
     }
     memory.give_back().await;
 
-    let work::Done { outcome, usage, notes } =
+    let work::Done { outcome, usage, mut notes } =
         work::perform(parts, pool, record, asks, guest, image, &work).await;
+    let outcome = parts.forge.judge(&work.job, outcome, &mut notes).await;
     let autopsy = match &outcome {
         Outcome::Lost { .. } => Some(last_look(record, Some(&guest.vm)).await),
         _ => None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{JobId, MachineId, Output, PhaseTimes, PoolName, PoolSpec, Report, Shape, Work};
+use crate::{JobId, MachineId, Outcome, Output, PhaseTimes, PoolName, PoolSpec, Report, Shape, Work};
 
 /// Jobs that wait for a pool now, by the shape of machine they need. Level-triggered: a full count each time,
 /// never a difference.
@@ -77,6 +77,13 @@ pub trait Forge: Send + Sync {
 
     /// Returns when somebody wants this job to end; never otherwise.
     async fn cancelled(&self, job: &JobId);
+
+    /// What the forge knows of how this work ended, beyond what its program's exit says: a hosted forge's runner
+    /// returns 0 for a job that failed. Gives the outcome that counts, and adds what people should know to `notes`.
+    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Outcome {
+        let _ = (job, notes);
+        told
+    }
 
     /// How it went. Idempotent: after a crash it is told again.
     async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError>;

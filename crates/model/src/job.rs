@@ -1,4 +1,4 @@
-//! Jobs of the local forge: what a user submits and how it stands.
+//! Jobs: what a user submits, or a forge's runner is to do, and how it stands.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Autopsy, ImageRef, JobId, Label, MachineId, Outcome, PhaseTimes, PoolName, Usage, WaitReason};
+use crate::{
+    Autopsy, ImageRef, JobId, Label, MachineId, Outcome, PhaseTimes, PoolName, RemoteJob, Usage, WaitReason,
+};
 
 /// What to start in the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +189,9 @@ pub struct JobRecord {
     /// What was known of the last machine that was lost under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autopsy: Option<Autopsy>,
+    /// The hosted forge's job behind it, and its runner; nothing for a job of the built-in queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteJob>,
     /// What it used.
     pub usage: Usage,
     /// Times of the phases of its last attempt.

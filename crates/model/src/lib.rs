@@ -13,6 +13,7 @@ mod machines;
 mod phase;
 mod pool;
 mod pool_view;
+mod remote;
 mod shutdown;
 mod waiting;
 mod work;
@@ -32,6 +33,7 @@ pub use pool::{
     Shape,
 };
 pub use pool_view::{Backoff, PoolOverride, PoolView};
+pub use remote::RemoteJob;
 pub use shutdown::ShutdownMode;
 pub use waiting::{Place, WaitReason};
 pub use work::{ARTIFACT_NOTE, Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile};

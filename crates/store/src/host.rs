@@ -1,4 +1,4 @@
-//! What operators want of the host as a whole; it holds over restarts and power loss.
+//! What operators want of the host as a whole, and what it is at its forges; it holds over restarts and power loss.
 
 use fireactions_model::Drained;
 use rusqlite::{OptionalExtension, Row};
@@ -33,6 +33,21 @@ impl Store {
                 None => tx.db.execute("UPDATE host SET drained_at = NULL, drained_why = ''", [])?,
             };
             Ok(())
+        })
+        .await
+    }
+
+    /// What tells this server's runners from another host's; `fresh` is kept when there is nothing yet.
+    pub async fn runner_key(&self, fresh: &str) -> Result<String, StoreError> {
+        let fresh = fresh.to_owned();
+        self.write(move |tx| {
+            let key = tx.db.query_row(
+                "INSERT INTO host (id, runner_key) VALUES (1, ?1) ON CONFLICT (id)
+                 DO UPDATE SET runner_key = coalesce(runner_key, ?1) RETURNING runner_key",
+                [fresh],
+                |row| row.get(0),
+            )?;
+            Ok(key)
         })
         .await
     }

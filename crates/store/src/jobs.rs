@@ -244,7 +244,9 @@ impl Store {
             }
             let at = now();
             tx.db
-                .prepare_cached("UPDATE jobs SET state = 'running', started_at = ?2 WHERE seq = ?1")?
+                .prepare_cached(
+                    "UPDATE jobs SET state = 'running', started_at = ?2, credential = NULL WHERE seq = ?1",
+                )?
                 .execute(params![seq_column(seq)?, at])?;
             tx.db
                 .prepare_cached("UPDATE attempts SET started_at = ?2 WHERE machine = ?1")?
@@ -323,6 +325,7 @@ impl Store {
                 .prepare_cached(
                     "UPDATE jobs SET state = ?2, outcome = ?3, reason = ?4, usage = ?5, phases = ?6, notes = ?7,
                      autopsy = coalesce(?10, autopsy), finished_at = ?8, queued_at = coalesce(?9, queued_at),
+                     credential = NULL,
                      assigned_at = iif(?9 IS NULL, assigned_at, NULL),
                      started_at = iif(?9 IS NULL, started_at, NULL) WHERE seq = ?1",
                 )?
@@ -432,7 +435,9 @@ struct Verdict {
 }
 
 fn judge(record: &JobRecord, report: &Report, retry: RetryPolicy) -> Verdict {
-    let (attempt, attempts) = (record.attempt, retry.attempts.max(1));
+    // A hosted forge queues its jobs again by itself, and a runner's credential is good for one machine.
+    let attempts = if record.remote.is_some() { 1 } else { retry.attempts.max(1) };
+    let attempt = record.attempt;
     let (state, mut reason) = match &report.outcome {
         Outcome::Exited { code: 0 } => (JobState::Succeeded, None),
         Outcome::Exited { code } => {
@@ -468,12 +473,12 @@ fn judge(record: &JobRecord, report: &Report, retry: RetryPolicy) -> Verdict {
     Verdict { state, reason }
 }
 
-fn seq_column(seq: u64) -> Result<i64, StoreError> {
+pub(crate) fn seq_column(seq: u64) -> Result<i64, StoreError> {
     i64::try_from(seq).map_err(|error| damaged("seq", &error))
 }
 
 /// Reads the changed job and has the observer told after the commit.
-fn tell(tx: &mut Tx<'_>, id: &JobId) -> Result<JobRecord, StoreError> {
+pub(crate) fn tell(tx: &mut Tx<'_>, id: &JobId) -> Result<JobRecord, StoreError> {
     let change = get(tx.db, id)?;
     tx.changes.push(change.clone());
     Ok(change.job)
@@ -490,7 +495,7 @@ fn bound(db: &Connection, machine: &MachineId) -> Result<Option<JobRecord>, Stor
     .transpose()
 }
 
-fn standing(db: &Connection, machine: &MachineId) -> Result<Standing, StoreError> {
+pub(crate) fn standing(db: &Connection, machine: &MachineId) -> Result<Standing, StoreError> {
     if let Some(job) = bound(db, machine)? {
         return Ok(Standing::Bound(Box::new(job)));
     }
@@ -507,14 +512,14 @@ fn standing(db: &Connection, machine: &MachineId) -> Result<Standing, StoreError
     })
 }
 
-fn find(db: &Connection, id: &JobId) -> Result<Option<JobChange>, StoreError> {
+pub(crate) fn find(db: &Connection, id: &JobId) -> Result<Option<JobChange>, StoreError> {
     db.prepare_cached("SELECT * FROM jobs WHERE id = ?")?
         .query_row([id.as_str()], |row| Ok(read_change(row)))
         .optional()?
         .transpose()
 }
 
-fn get(db: &Connection, id: &JobId) -> Result<JobChange, StoreError> {
+pub(crate) fn get(db: &Connection, id: &JobId) -> Result<JobChange, StoreError> {
     find(db, id)?.ok_or_else(|| StoreError::NoJob(id.clone()))
 }
 
@@ -533,6 +538,7 @@ pub(crate) fn read_change(row: &Row<'_>) -> Result<JobChange, StoreError> {
             reason: row.get("reason")?,
             waiting: None,
             autopsy: json_opt(row, "autopsy")?,
+            remote: json_opt(row, "remote")?,
             usage: json(row, "usage")?,
             phases: json(row, "phases")?,
             notes: json(row, "notes")?,

@@ -27,6 +27,7 @@ mod machines;
 mod pools;
 mod rebuild;
 mod row;
+mod runners;
 mod schema;
 
 use std::fmt;

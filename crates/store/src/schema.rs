@@ -11,7 +11,11 @@ use crate::StoreError;
 /// "fire" in ASCII: `file(1)` and we can tell our databases from others.
 pub(crate) const APPLICATION_ID: i64 = 0x6669_7265;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 /// Brings the database to the newest schema. Each version is one transaction: a crash leaves it at a
 /// whole version, and the next start goes on.

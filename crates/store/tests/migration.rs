@@ -21,9 +21,10 @@ use sha2::{Digest as _, Sha256};
 
 /// What each migration was when it was released. A released one is never changed, because databases out there have
 /// had it as it was: a change is a new file, with a line here and a fixture of the schema that it makes.
-const RELEASED: [(&str, &str); 2] = [
+const RELEASED: [(&str, &str); 3] = [
     ("0001.sql", "31999a806b24d017dd328cdbe32187f115a5bdec3c71c57e142301db34b779b0"),
     ("0002.sql", "bebb9fff2e422df001b7ac65ded23f2ba152a236369812ffa5b46ed79d7c6b22"),
+    ("0003.sql", "d5ff9fd8a1fee8925bcde3b3624717f654029f4f3e756924c528ec3ee5a7b189"),
 ];
 
 fn here(path: &str) -> PathBuf {
@@ -277,5 +278,24 @@ async fn version_2_is_read_whole() {
     for (machine, standing) in [(1, Standing::Used), (9, Standing::Used), (7, Standing::Released)] {
         assert_eq!(store.standing(&vm(machine)).await.unwrap(), standing);
     }
+    goes_on(&store).await;
+}
+
+#[tokio::test]
+async fn version_3_is_read_whole() {
+    let temp = old(3);
+    let store = Store::open(temp.path()).unwrap();
+
+    let remote = json!({"forge": "github", "scope": "acme", "runner": "ci-0abcde-m0000000006", "runner_id": 23,
+        "repository": "acme/widgets", "name": "build", "labels": ["linux"], "queued_at": at(0)});
+    let runner = json!({"state": "assigned", "attempt": 1, "pool": "default", "machine": vm(6), "phases": {"queued": 7},
+        "spec": {"program": {"image": {"args": []}}, "labels": ["linux"]}, "assigned_at": at(100_000), "remote": remote});
+    let runner = record(&id(6), &Value::Null, runner);
+    assert_eq!(store.job(&id(6)).await.unwrap(), Some(runner.clone()));
+    assert_eq!(store.standing(&vm(6)).await.unwrap(), Standing::Bound(Box::new(runner)));
+    assert_eq!(store.credential(&id(6)).await.unwrap().unwrap().expose(), "a one-job credential");
+    assert_eq!(store.runner_key("another").await.unwrap(), "0abcde");
+    let drained = store.drained().await.unwrap().unwrap();
+    assert_eq!((drained.since, drained.why.as_str()), (at(5_000_000), "new disks"));
     goes_on(&store).await;
 }

@@ -76,6 +76,7 @@ pub fn job(state: JobState) -> JobRecord {
         notes: Vec::new(),
         waiting: None,
         autopsy: None,
+        remote: None,
         queued_at: now,
         assigned_at: None,
         started_at: None,

@@ -152,6 +152,7 @@ fn job(seed: u8, state: JobState, outcome: Option<Outcome>) -> JobRecord {
         notes: vec!["artifact /x: no such file".to_owned()],
         waiting: None,
         autopsy: None,
+        remote: None,
         queued_at: queued,
         assigned_at: None,
         started_at: state.is_final().then_some(queued),

@@ -1,0 +1,88 @@
+//! A job of a hosted forge, and the runner that takes it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{JobRecord, JobState};
+
+/// What is known here of a hosted forge's job and of its runner. The forge decides which of its jobs a runner gets, so
+/// a runner begins without one, and learns late which it has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct RemoteJob {
+    /// The forge, e.g. `github`.
+    pub forge: String,
+    /// Where the runner is registered: `acme`, `acme/widgets`, `enterprises/acme`.
+    pub scope: String,
+    /// The runner's name at the forge; none while the job waits for one.
+    #[serde(default)]
+    pub runner: Option<String>,
+    /// The runner's number at the forge, once it is registered.
+    #[serde(default)]
+    pub runner_id: Option<u64>,
+    /// The scale set that the runner belongs to.
+    #[serde(default)]
+    pub scale_set: Option<String>,
+    /// The forge has said, or the runner's own log, that the runner is registered no more.
+    #[serde(default)]
+    pub deregistered: bool,
+    /// The job's number at the forge.
+    #[serde(default)]
+    pub id: Option<u64>,
+    /// The number of the run that it is part of.
+    #[serde(default)]
+    pub run_id: Option<u64>,
+    /// The repository, `owner/name`.
+    #[serde(default)]
+    pub repository: Option<String>,
+    /// The workflow.
+    #[serde(default)]
+    pub workflow: Option<String>,
+    /// The job's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its page at the forge.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The labels that it asked for.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// Since when it waited.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
+    pub queued_at: Option<Timestamp>,
+    /// The runner began it.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
+    pub picked_up_at: Option<Timestamp>,
+    /// How it ended by the forge's word: `success`, `failure`, `cancelled`, …
+    #[serde(default)]
+    pub conclusion: Option<String>,
+}
+
+impl RemoteJob {
+    /// Whether the runner has begun a job.
+    pub fn is_picked_up(&self) -> bool {
+        self.picked_up_at.is_some()
+    }
+
+    /// For people: `owner/name: workflow / job`, as far as it is known.
+    pub fn title(&self) -> Option<String> {
+        let parts: Vec<&str> =
+            [self.workflow.as_deref(), self.name.as_deref()].into_iter().flatten().collect();
+        match (self.repository.as_deref(), parts.is_empty()) {
+            (None, true) => None,
+            (None, false) => Some(parts.join(" / ")),
+            (Some(repository), true) => Some(repository.to_owned()),
+            (Some(repository), false) => Some(format!("{repository}: {}", parts.join(" / "))),
+        }
+    }
+}
+
+impl JobRecord {
+    /// A forge's runner that runs and has no job yet.
+    pub fn is_idle_runner(&self) -> bool {
+        let waits = matches!(self.state, JobState::Assigned | JobState::Running);
+        waits && self.remote.as_ref().is_some_and(|remote| !remote.is_picked_up())
+    }
+}
