@@ -46,6 +46,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback: Option<String>,
     },
+    /// A hosted forge's job was begun by one of the pool's runners.
+    PickedUp {
+        /// Pool.
+        pool: PoolName,
+        /// Microseconds since it was queued at the forge.
+        micros: u64,
+    },
     /// An image pull made progress.
     Image {
         /// As asked for.

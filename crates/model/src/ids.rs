@@ -18,7 +18,7 @@ pub struct IdError {
     pub rule: &'static str,
 }
 
-fn reject(what: &'static str, value: &str, rule: &'static str) -> IdError {
+pub(crate) fn reject(what: &'static str, value: &str, rule: &'static str) -> IdError {
     IdError { what, value: value.chars().take(64).collect(), rule }
 }
 

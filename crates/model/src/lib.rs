@@ -4,6 +4,7 @@
 mod autopsy;
 mod event;
 mod forge;
+mod github;
 mod hardware;
 mod host;
 mod ids;
@@ -21,6 +22,7 @@ mod work;
 pub use autopsy::Autopsy;
 pub use event::Event;
 pub use forge::{Demand, Forge, ForgeError, Offer, Release};
+pub use github::{GithubRunner, GithubScope, RunnerGroup};
 pub use hardware::{DiskLimits, Hardware, HugePages, MmdsVersion, StartMode};
 pub use host::{Drained, HostView};
 pub use ids::{Digest, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};

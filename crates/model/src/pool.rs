@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::{Hardware, ImageRef, Labels, PoolName, StartMode};
+use crate::{GithubRunner, Hardware, ImageRef, Labels, PoolName, StartMode};
 
 /// What makes two machines interchangeable. A warm machine serves a job only when the shapes are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -182,6 +182,9 @@ pub struct PoolSpec {
     /// `user-data` of the metadata service, as cloud-init reads it.
     #[serde(default)]
     pub user_data: Option<String>,
+    /// What it is at GitHub; nothing for a pool of the built-in queue.
+    #[serde(default)]
+    pub github: Option<GithubRunner>,
 }
 
 impl PoolSpec {
@@ -204,6 +207,7 @@ impl PoolSpec {
             hardware: Hardware::default(),
             metadata: serde_json::Value::Null,
             user_data: None,
+            github: None,
         }
     }
 }

@@ -54,6 +54,9 @@ pub struct PoolView {
     pub backoff: Option<Backoff>,
     /// Why wanted machines are not begun (host full, at the maximum, forge out of reach), for people.
     pub waiting_for: Option<String>,
+    /// What is wrong with its runners at their forge (no session, missing labels, a refused registration), for people.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 impl PoolView {
@@ -69,6 +72,9 @@ impl PoolView {
         }
         if self.paused {
             return Some("paused".to_owned());
+        }
+        if let Some(problem) = &self.problem {
+            return Some(format!("error: {problem}"));
         }
         match &self.backoff {
             Some(backoff) => Some(format!("waits after {} failures: {}", backoff.failures, backoff.reason)),

@@ -61,6 +61,8 @@ pub struct Work {
     pub env: Vec<(String, String)>,
     /// More environment, kept out of every log (e.g. a JIT config).
     pub secret_env: Vec<(String, Secret)>,
+    /// A runner's one-job credential for images that read it from the VMM's metadata service, where there is one.
+    pub metadata_credential: Option<Secret>,
     /// User as in an OCI config (`name`, `uid`, `uid:gid`); the image's own when absent.
     pub user: Option<String>,
     /// Working directory; the image's own when absent.

@@ -179,6 +179,7 @@ impl Shared {
                 asked: BTreeMap::new(),
                 queued: 0,
                 waiting_for: None,
+                problem: None,
                 lines: BTreeMap::new(),
             })
             .collect();
