@@ -4,6 +4,7 @@ pub mod busybox;
 pub mod cgroups;
 pub mod corpus;
 pub mod forge;
+pub mod github;
 pub mod guest;
 pub mod machines;
 pub mod program;

@@ -9,6 +9,7 @@
 mod dialect;
 mod examples;
 mod fields;
+mod query;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -122,25 +123,10 @@ impl Spec {
 
     /// The operation that a request with this path (without a query) is.
     pub fn operation(&self, method: &str, path: &str) -> Option<(String, String)> {
-        let fits = |template: &str| {
-            let (mut given, mut wanted) = (path.split('/'), template.split('/'));
-            loop {
-                match (given.next(), wanted.next()) {
-                    (None, None) => return true,
-                    (Some(part), Some(name)) if name.starts_with('{') => {
-                        if part.is_empty() {
-                            return false;
-                        }
-                    }
-                    (Some(part), Some(name)) if part == name => {}
-                    _ => return false,
-                }
-            }
-        };
         let operations = self.operations().into_iter();
         // A literal path wins over one with parameters.
         operations
-            .filter(|(m, template)| m == method && fits(template))
+            .filter(|(m, template)| m == method && fits(template, path))
             .min_by_key(|(_, t)| t.matches('{').count())
     }
 
@@ -191,13 +177,17 @@ impl Spec {
 
     /// Where a value differs from a schema of this description.
     pub fn problems(&self, schema: &Value, value: &Value) -> Vec<String> {
+        let validator = self.validator(schema);
+        validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    }
+
+    /// What tells whether values fit a schema of this description; for those who have many.
+    pub fn validator(&self, schema: &Value) -> jsonschema::Validator {
         let mut root = self.schemas.clone();
         // Draft 4 is what both versions of the description are made from; beside a reference everything is ignored.
         root.insert("$schema".into(), "http://json-schema.org/draft-04/schema#".into());
         root.insert("allOf".into(), json!([dialect::translate(schema, self.closed)]));
-        let validator =
-            jsonschema::draft4::new(&Value::Object(root)).expect("the description's schemas are schemas");
-        validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+        jsonschema::draft4::new(&Value::Object(root)).expect("the description's schemas are schemas")
     }
 
     /// Values that fit a schema: with everything, with only what must be there, and with each choice of each part.
@@ -232,6 +222,23 @@ impl Spec {
         self.resolve(
             self.document.pointer(pointer).unwrap_or_else(|| panic!("{reference} refers to nothing")),
         )
+    }
+}
+
+/// Whether a path is one of those that a template stands for.
+pub(crate) fn fits(template: &str, path: &str) -> bool {
+    let (mut given, mut wanted) = (path.split('/'), template.split('/'));
+    loop {
+        match (given.next(), wanted.next()) {
+            (None, None) => return true,
+            (Some(part), Some(name)) if name.starts_with('{') => {
+                if part.is_empty() {
+                    return false;
+                }
+            }
+            (Some(part), Some(name)) if part == name => {}
+            _ => return false,
+        }
     }
 }
 

@@ -1,0 +1,243 @@
+//! Apps, their installations, and the tokens that people and installations have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::FakeGithub;
+use super::accounts::Scope;
+use super::keys::Key;
+use super::state::{self, State};
+
+/// An app and its private key, as its owner gets them.
+#[derive(Debug, Clone)]
+pub struct AppKey {
+    /// The app's id; a JWT's issuer.
+    pub id: u64,
+    /// The app's client id; also good as a JWT's issuer.
+    pub client_id: String,
+    /// The key as GitHub hands it out (`BEGIN RSA PRIVATE KEY`).
+    pub pkcs1: String,
+    /// The same key as PKCS#8 (`BEGIN PRIVATE KEY`).
+    pub pkcs8: String,
+}
+
+/// Permissions by name: `read` or `write`.
+pub(super) type Permissions = BTreeMap<String, String>;
+
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) id: u64,
+    pub(super) client_id: String,
+    pub(super) slug: String,
+    pub(super) key: Key,
+    pub(super) events: Vec<String>,
+    pub(super) created: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) struct Installation {
+    pub(super) id: u64,
+    pub(super) app: u64,
+    pub(super) account: u64,
+    pub(super) permissions: Permissions,
+    /// All of the account's, when none is named.
+    pub(super) repositories: Option<BTreeSet<u64>>,
+    pub(super) suspended: bool,
+    pub(super) created: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) installation: u64,
+    pub(super) permissions: Permissions,
+    pub(super) repositories: Option<BTreeSet<u64>>,
+    pub(super) expires: Timestamp,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Apps {
+    pub(super) apps: Vec<App>,
+    pub(super) installations: Vec<Installation>,
+    pub(super) tokens: BTreeMap<String, Token>,
+    /// Scopes of each personal access token.
+    pub(super) personal: BTreeMap<String, Vec<String>>,
+    pub(super) lifetime: Option<SignedDuration>,
+}
+
+impl Apps {
+    pub(super) fn app(&self, id: u64) -> &App {
+        self.apps.iter().find(|app| app.id == id).expect("apps stay")
+    }
+}
+
+impl State {
+    /// Makes a token for an installation.
+    pub(super) fn mint(
+        &mut self,
+        installation: u64,
+        permissions: Permissions,
+        repositories: Option<BTreeSet<u64>>,
+    ) -> (String, Timestamp) {
+        let lifetime = self.apps.lifetime.unwrap_or(SignedDuration::from_hours(1));
+        let expires = self.clock.stamp().saturating_add(lifetime).unwrap_or(Timestamp::MAX);
+        // Nobody is to rely on a length.
+        let length = 36 + usize::try_from(self.id() % 7).unwrap_or(0) * 60;
+        let token = format!("ghs_{}", state::random(length));
+        self.apps.tokens.insert(token.clone(), Token { installation, permissions, repositories, expires });
+        (token, expires)
+    }
+}
+
+fn permissions(given: &[(&str, &str)]) -> Permissions {
+    given.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect()
+}
+
+impl FakeGithub {
+    /// Sets up an app with a new key. It has asked for the event `workflow_job`.
+    pub fn app(&self, slug: &str) -> AppKey {
+        let key = Key::generate();
+        self.shared.with(|state| {
+            let id = state.id();
+            let client_id = format!("Iv23li{}", state::random(14));
+            let of = AppKey { id, client_id, pkcs1: key.pkcs1.clone(), pkcs8: key.pkcs8.clone() };
+            state.apps.apps.push(App {
+                id,
+                client_id: of.client_id.clone(),
+                slug: slug.to_owned(),
+                key,
+                events: vec!["workflow_job".into()],
+                created: state.clock.stamp(),
+            });
+            of
+        })
+    }
+
+    /// The app's events are these from now on.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such app.
+    pub fn set_events(&self, app: u64, events: &[&str]) {
+        self.shared.with(|state| {
+            let app = state.apps.apps.iter_mut().find(|known| known.id == app).expect("an app");
+            app.events = events.iter().map(|event| (*event).to_owned()).collect();
+        });
+    }
+
+    /// The app gets another key; JWTs signed with the old one are refused.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such app.
+    pub fn rotate_key(&self, app: u64) -> AppKey {
+        let key = Key::generate();
+        self.shared.with(|state| {
+            let app = state.apps.apps.iter_mut().find(|known| known.id == app).expect("an app");
+            let (pkcs1, pkcs8) = (key.pkcs1.clone(), key.pkcs8.clone());
+            app.key = key;
+            AppKey { id: app.id, client_id: app.client_id.clone(), pkcs1, pkcs8 }
+        })
+    }
+
+    /// Installs an app on an account with these permissions, such as `("organization_self_hosted_runners", "write")`,
+    /// for all its repositories, and gives the installation's id.
+    ///
+    /// # Panics
+    ///
+    /// When the account is not set up.
+    pub fn install(&self, app: u64, account: &str, given: &[(&str, &str)]) -> u64 {
+        self.shared.with(|state| {
+            let account = state.accounts.named(account, false).expect("an account").id;
+            let (id, created) = (state.id(), state.clock.stamp());
+            let permissions = permissions(given);
+            let (repositories, suspended) = (None, false);
+            state.apps.installations.push(Installation {
+                id,
+                app,
+                account,
+                permissions,
+                repositories,
+                suspended,
+                created,
+            });
+            id
+        })
+    }
+
+    /// Installs an app with everything that a runner system asks for.
+    pub fn install_fully(&self, app: u64, account: &str) -> u64 {
+        let all = [
+            ("organization_self_hosted_runners", "write"),
+            ("administration", "write"),
+            ("actions", "read"),
+            ("metadata", "read"),
+        ];
+        self.install(app, account, &all)
+    }
+
+    /// The installation sees these repositories (`owner/name`) only.
+    ///
+    /// # Panics
+    ///
+    /// When one of them is not set up.
+    pub fn select_repositories(&self, installation: u64, repositories: &[&str]) {
+        self.shared.with(|state| {
+            let id = |name: &&str| {
+                let found = state.accounts.find(&Scope::Repository((*name).to_owned()));
+                let Some(super::accounts::ScopeId::Repository(id)) = found else {
+                    panic!("{name} is not set up")
+                };
+                id
+            };
+            let selected = Some(repositories.iter().map(id).collect());
+            installation_of(state, installation).repositories = selected;
+        });
+    }
+
+    /// The installation has these permissions from now on; tokens that are out keep theirs.
+    pub fn set_permissions(&self, installation: u64, given: &[(&str, &str)]) {
+        self.shared.with(|state| installation_of(state, installation).permissions = permissions(given));
+    }
+
+    /// Suspends an installation, or ends that.
+    pub fn suspend(&self, installation: u64, suspended: bool) {
+        self.shared.with(|state| installation_of(state, installation).suspended = suspended);
+    }
+
+    /// The app is no longer installed there: its tokens are worthless and its id is unknown.
+    pub fn uninstall(&self, installation: u64) {
+        self.shared.with(|state| {
+            state.apps.installations.retain(|known| known.id != installation);
+            state.apps.tokens.retain(|_, token| token.installation != installation);
+        });
+    }
+
+    /// Tokens that are made from now on live so long instead of an hour.
+    pub fn set_token_lifetime(&self, lifetime: SignedDuration) {
+        self.shared.with(|state| state.apps.lifetime = Some(lifetime));
+    }
+
+    /// All tokens of installations are worthless from now on.
+    pub fn revoke_tokens(&self) {
+        self.shared.with(|state| state.apps.tokens.clear());
+    }
+
+    /// Sets up a personal access token with these scopes, such as `admin:org`, `repo` or
+    /// `manage_runners:enterprise`.
+    pub fn personal_token(&self, scopes: &[&str]) -> String {
+        let token = format!("ghp_{}", state::random(36));
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        self.shared.with(|state| state.apps.personal.insert(token.clone(), scopes));
+        token
+    }
+
+    /// A personal access token is worthless from now on.
+    pub fn revoke_personal_token(&self, token: &str) {
+        self.shared.with(|state| state.apps.personal.remove(token));
+    }
+}
+
+fn installation_of(state: &mut State, id: u64) -> &mut Installation {
+    state.apps.installations.iter_mut().find(|known| known.id == id).expect("an installation")
+}

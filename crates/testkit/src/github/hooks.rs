@@ -1,0 +1,251 @@
+//! Webhooks: sent as GitHub does, or lost, doubled, late, forged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::FakeGithub;
+use super::contract;
+use super::jobs::JobId;
+use super::server::Shared;
+use super::state::{self, State};
+
+/// GitHub waits no longer for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How deliveries are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Once, at once, signed.
+    Normal,
+    /// Not at all.
+    Lost,
+    /// Twice at once, under the same delivery id.
+    Duplicated,
+    /// Once now and again so much later, under the same delivery id.
+    Again(Duration),
+    /// So much later.
+    Late(Duration),
+    /// With a signature by another secret.
+    WrongSignature,
+    /// With no signature.
+    Unsigned,
+    /// Padded with white space to so many bytes.
+    Huge(usize),
+}
+
+/// A delivery and the answer to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The delivery id.
+    pub guid: String,
+    /// The event and, for jobs, the action, such as `workflow_job.queued`.
+    pub event: String,
+    /// The job that it is about.
+    pub job: Option<JobId>,
+    /// When it was sent, by the fake's clock.
+    pub sent_at: Timestamp,
+    /// How long the answer took.
+    pub took: Duration,
+    /// The answer's status, or why there was none.
+    pub answer: Result<u16, String>,
+}
+
+#[derive(Debug, Clone)]
+struct Outgoing {
+    url: String,
+    guid: String,
+    event: String,
+    action: Option<String>,
+    job: Option<JobId>,
+    body: Vec<u8>,
+    signature: Option<String>,
+    due: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Hooks {
+    /// Where to, and the secret.
+    hooks: Vec<(String, String)>,
+    /// How the next ones are made; then normally.
+    scripted: VecDeque<Delivery>,
+    outbox: Vec<Outgoing>,
+    /// Everything that was sent, to be sent again.
+    sent: Vec<Outgoing>,
+    under_way: usize,
+    delivered: Vec<Delivered>,
+}
+
+/// The value of `X-Hub-Signature-256`.
+fn sign(secret: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    format!("sha256={}", crate::busybox::hex(hmac::sign(&key, body).as_ref()))
+}
+
+impl State {
+    /// Sends `workflow_job` to every webhook.
+    pub(super) fn tell_webhooks(&mut self, id: JobId, action: &str) {
+        if self.hooks.hooks.is_empty() {
+            return;
+        }
+        let payload = self.webhook_payload(&self.jobs.entries[&id], action);
+        for problem in contract::payload(action, &payload) {
+            self.violation(problem);
+        }
+        for (url, secret) in self.hooks.hooks.clone() {
+            let delivery = self.hooks.scripted.pop_front().unwrap_or(Delivery::Normal);
+            self.post(&url, &secret, delivery, id, action, &payload);
+        }
+    }
+
+    fn post(&mut self, url: &str, secret: &str, how: Delivery, id: JobId, action: &str, payload: &Value) {
+        let mut body = serde_json::to_vec(payload).unwrap();
+        if let Delivery::Huge(bytes) = how {
+            body.resize(bytes.max(body.len()), b' ');
+        }
+        let signature = match how {
+            Delivery::Unsigned => None,
+            Delivery::WrongSignature => Some(sign("another secret", &body)),
+            _ => Some(sign(secret, &body)),
+        };
+        let now = Instant::now();
+        let one = Outgoing {
+            url: url.to_owned(),
+            guid: state::uuid(),
+            event: "workflow_job".into(),
+            action: Some(action.to_owned()),
+            job: Some(id),
+            body,
+            signature,
+            due: now,
+        };
+        let due = match how {
+            Delivery::Lost => vec![],
+            Delivery::Duplicated => vec![now, now],
+            Delivery::Again(later) => vec![now, now + later],
+            Delivery::Late(later) => vec![now + later],
+            _ => vec![now],
+        };
+        for due in due {
+            self.hooks.outbox.push(Outgoing { due, ..one.clone() });
+        }
+        self.hooks.sent.push(one);
+        self.touch();
+    }
+
+    fn take_due(&mut self) -> Option<Vec<Outgoing>> {
+        let now = Instant::now();
+        let due: Vec<_> = self.hooks.outbox.extract_if(.., |one| one.due <= now).collect();
+        self.hooks.under_way += due.len();
+        (!due.is_empty()).then_some(due)
+    }
+}
+
+/// Sends what is due, for ever.
+pub(super) async fn deliver(shared: Arc<Shared>) {
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+    let mut sending = JoinSet::new();
+    loop {
+        let due = shared.poll(Duration::from_secs(3600), State::take_due).await;
+        for one in due.into_iter().flatten() {
+            sending.spawn(send(shared.clone(), client.clone(), one));
+        }
+        while sending.try_join_next().is_some() {}
+    }
+}
+
+async fn send(shared: Arc<Shared>, client: reqwest::Client, one: Outgoing) {
+    let sent_at = shared.with(|state| state.clock.now());
+    let started = Instant::now();
+    let mut request = client
+        .post(&one.url)
+        .header("user-agent", "GitHub-Hookshot/fake")
+        .header("content-type", "application/json")
+        .header("x-github-hook-id", "1")
+        .header("x-github-event", &one.event)
+        .header("x-github-delivery", &one.guid);
+    if let Some(signature) = &one.signature {
+        request = request.header("x-hub-signature-256", signature);
+    }
+    let answer = request.body(one.body).send().await;
+    let answer = answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string());
+    let event = match &one.action {
+        Some(action) => format!("{}.{action}", one.event),
+        None => one.event,
+    };
+    let took = started.elapsed();
+    let delivered = Delivered { guid: one.guid, event, job: one.job, sent_at, took, answer };
+    shared.with(|state| {
+        state.hooks.delivered.push(delivered);
+        state.hooks.under_way -= 1;
+        state.touch();
+    });
+}
+
+impl FakeGithub {
+    /// Events go to this URL from now on, signed with this secret.
+    pub fn webhook(&self, url: &str, secret: &str) {
+        self.shared.with(|state| state.hooks.hooks.push((url.to_owned(), secret.to_owned())));
+    }
+
+    /// No event goes anywhere from now on.
+    pub fn remove_webhooks(&self) {
+        self.shared.with(|state| state.hooks.hooks.clear());
+    }
+
+    /// The next so many deliveries are made like this; those after them normally.
+    pub fn deliver_next(&self, count: usize, how: Delivery) {
+        self.shared.with(|state| state.hooks.scripted.extend(std::iter::repeat_n(how, count)));
+    }
+
+    /// Sends a delivery again, as the button on the webhook's page does: under the same delivery id.
+    ///
+    /// # Panics
+    ///
+    /// When nothing was sent under this id.
+    pub fn redeliver(&self, guid: &str) {
+        self.shared.with(|state| {
+            let one = state.hooks.sent.iter().find(|one| one.guid == guid).expect("a delivery").clone();
+            state.hooks.outbox.push(Outgoing { due: Instant::now(), ..one });
+            state.touch();
+        });
+    }
+
+    /// Sends a body made by hand to every webhook, under an id of its own; signed with the webhook's secret unless a
+    /// value for the header is given.
+    pub fn deliver_raw(&self, event: &str, body: &[u8], signature: Option<&str>) {
+        self.shared.with(|state| {
+            for (url, secret) in state.hooks.hooks.clone() {
+                let signature = signature.map_or_else(|| sign(&secret, body), ToOwned::to_owned);
+                let (event, guid, body) = (event.to_owned(), state::uuid(), body.to_vec());
+                let (action, job, signature, due) = (None, None, Some(signature), Instant::now());
+                let one = Outgoing { url, guid, event, action, job, body, signature, due };
+                state.hooks.sent.push(one.clone());
+                state.hooks.outbox.push(one);
+            }
+            state.touch();
+        });
+    }
+
+    /// Deliveries that were answered or failed, in that order.
+    pub fn delivered(&self) -> Vec<Delivered> {
+        self.shared.with(|state| state.hooks.delivered.clone())
+    }
+
+    /// Waits until nothing is on its way or due later.
+    ///
+    /// # Panics
+    ///
+    /// When something is after `within`.
+    pub fn wait_delivered(&self, within: Duration) {
+        self.wait_for("all webhooks are delivered", within, |fake| {
+            fake.shared
+                .with(|state| (state.hooks.outbox.is_empty() && state.hooks.under_way == 0).then_some(()))
+        });
+    }
+}

@@ -1,0 +1,362 @@
+//! Jobs and what became of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::FakeGithub;
+use super::accounts::{Scope, ScopeId};
+use super::state::State;
+
+/// A job's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A job that a workflow asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRequest {
+    /// `owner/name`.
+    pub repository: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The job's name.
+    pub name: String,
+    /// `runs-on`.
+    pub labels: Vec<String>,
+    /// What the runner runs with `sh`.
+    pub script: String,
+}
+
+impl JobRequest {
+    /// A job `test` of the workflow `CI`.
+    pub fn new(repository: &str, labels: &[&str], script: &str) -> Self {
+        Self {
+            repository: repository.into(),
+            workflow: "CI".into(),
+            name: "test".into(),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            script: script.into(),
+        }
+    }
+
+    /// The same with another name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobStatus {
+    /// It waits for a runner, or for the one that it was given to.
+    Queued,
+    /// A runner has it.
+    InProgress,
+    /// It is over.
+    Completed,
+}
+
+impl JobStatus {
+    /// GitHub's word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+/// A job and its history.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// The run that it is part of.
+    pub run_id: u64,
+    /// What was asked for.
+    pub request: JobRequest,
+    /// How far it is.
+    pub status: JobStatus,
+    /// GitHub's word for how it ended: `success`, `failure`, `cancelled`.
+    pub conclusion: Option<String>,
+    /// Each time that it was given to a runner.
+    pub assignments: Vec<Assignment>,
+    /// What its script said, as its runner told it.
+    pub log: String,
+    /// When.
+    pub queued_at: Timestamp,
+    /// When a runner took it.
+    pub started_at: Option<Timestamp>,
+    /// When it was over.
+    pub completed_at: Option<Timestamp>,
+}
+
+impl Job {
+    /// How often a runner began to run it. More than once is a job doubled.
+    pub fn runs(&self) -> usize {
+        self.assignments.iter().filter(|assignment| assignment.picked_up_at.is_some()).count()
+    }
+
+    /// The runner that has or had it.
+    pub fn runner_name(&self) -> Option<&str> {
+        self.assignments.last().map(|assignment| assignment.runner_name.as_str())
+    }
+}
+
+/// A job given to a runner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The runner's id.
+    pub runner_id: u64,
+    /// The runner's name.
+    pub runner_name: String,
+    /// When it was given the job.
+    pub assigned_at: Timestamp,
+    /// When it took the job.
+    pub picked_up_at: Option<Timestamp>,
+    /// How that ended.
+    pub outcome: Option<Outcome>,
+}
+
+/// How an assignment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The runner reported success.
+    Succeeded,
+    /// The runner reported failure.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// The runner did not take it in time: queued again.
+    NotPickedUp,
+    /// The runner fell silent.
+    Lost,
+    /// Its runner was deleted.
+    RunnerDeleted,
+}
+
+impl Outcome {
+    fn conclusion(self) -> &'static str {
+        match self {
+            Self::Succeeded => "success",
+            Self::Cancelled => "cancelled",
+            _ => "failure",
+        }
+    }
+
+    /// The Actions service's word.
+    fn result(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Cancelled => "canceled",
+            _ => "failed",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) public: Job,
+    pub(super) repository: u64,
+    pub(super) cancelling: bool,
+    /// The scale set that it goes to.
+    pub(super) set: Option<ForSet>,
+    pub(super) assigned: Option<Instant>,
+}
+
+/// A job's way through a scale set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ForSet {
+    pub(super) set: u64,
+    /// When it was last offered.
+    pub(super) offered: Option<Instant>,
+    pub(super) acquired: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+pub(super) struct Jobs {
+    pub(super) entries: BTreeMap<JobId, Entry>,
+    pickup: Duration,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), pickup: Duration::from_secs(60) }
+    }
+}
+
+impl State {
+    pub(super) fn job(&mut self, id: JobId) -> &mut Entry {
+        self.jobs.entries.get_mut(&id).expect("jobs stay")
+    }
+
+    fn queue(&mut self, request: JobRequest, run_id: u64) -> JobId {
+        let scope = Scope::Repository(request.repository.clone());
+        let ScopeId::Repository(repository) = self.scope(&scope) else { unreachable!() };
+        let id = JobId(self.long_id());
+        let public = Job {
+            id,
+            run_id,
+            request,
+            status: JobStatus::Queued,
+            conclusion: None,
+            assignments: Vec::new(),
+            log: String::new(),
+            queued_at: self.clock.stamp(),
+            started_at: None,
+            completed_at: None,
+        };
+        let entry = Entry { public, repository, cancelling: false, set: None, assigned: None };
+        self.jobs.entries.insert(id, entry);
+        self.tell_webhooks(id, "queued");
+        self.touch();
+        id
+    }
+
+    /// A runner begins with its job.
+    pub(super) fn pick_up(&mut self, id: JobId) {
+        let now = self.clock.stamp();
+        let job = self.job(id);
+        job.public.status = JobStatus::InProgress;
+        job.public.started_at = Some(now);
+        job.assigned = None;
+        if let Some(assignment) = job.public.assignments.last_mut() {
+            assignment.picked_up_at = Some(now);
+        }
+        self.touch();
+        self.tell_webhooks(id, "in_progress");
+        self.tell_set(id, "JobStarted", None);
+    }
+
+    /// A job is over.
+    pub(super) fn complete(&mut self, id: JobId, outcome: Outcome) {
+        let now = self.clock.stamp();
+        let job = self.job(id);
+        if job.public.status == JobStatus::Completed {
+            return;
+        }
+        job.public.status = JobStatus::Completed;
+        job.public.conclusion = Some(outcome.conclusion().into());
+        job.public.completed_at = Some(now);
+        job.assigned = None;
+        if let Some(assignment) = job.public.assignments.last_mut().filter(|last| last.outcome.is_none()) {
+            assignment.outcome = Some(outcome);
+        }
+        self.touch();
+        self.tell_webhooks(id, "completed");
+        self.tell_set(id, "JobCompleted", Some(outcome.result()));
+    }
+
+    /// A job's runner is gone: if it had not begun, another gets the job.
+    pub(super) fn runner_left(&mut self, id: JobId, outcome: Outcome) {
+        match self.job(id).public.status {
+            JobStatus::InProgress => self.complete(id, outcome),
+            JobStatus::Queued => self.requeue(id, outcome),
+            JobStatus::Completed => {}
+        }
+    }
+
+    fn requeue(&mut self, id: JobId, outcome: Outcome) {
+        let job = self.job(id);
+        job.assigned = None;
+        if let Some(assignment) = job.public.assignments.last_mut() {
+            assignment.outcome = Some(outcome);
+        }
+        self.touch();
+    }
+
+    /// Queues jobs again whose runners did not take them. Such a runner is no longer counted as connected.
+    pub(super) fn requeue_forgotten(&mut self) {
+        let pickup = self.jobs.pickup;
+        let late = |entry: &&Entry| entry.assigned.is_some_and(|since| since.elapsed() > pickup);
+        let late: Vec<JobId> = self.jobs.entries.values().filter(late).map(|entry| entry.public.id).collect();
+        for id in late {
+            for runner in self.runners.entries.values_mut().filter(|entry| entry.public.job == Some(id)) {
+                runner.public.job = None;
+                runner.public.online = false;
+            }
+            self.requeue(id, Outcome::NotPickedUp);
+        }
+    }
+}
+
+impl FakeGithub {
+    /// Queues a job as a run of its own.
+    ///
+    /// # Panics
+    ///
+    /// When the repository is not set up.
+    pub fn queue_job(&self, request: JobRequest) -> JobId {
+        self.queue_run(vec![request])[0]
+    }
+
+    /// Queues the jobs of one run.
+    ///
+    /// # Panics
+    ///
+    /// When a repository is not set up.
+    pub fn queue_run(&self, requests: Vec<JobRequest>) -> Vec<JobId> {
+        self.shared.with(|state| {
+            let run = state.long_id();
+            requests.into_iter().map(|request| state.queue(request, run)).collect()
+        })
+    }
+
+    /// Cancels a job: at once if no runner has it, else once its runner has stopped it.
+    pub fn cancel_job(&self, id: JobId) {
+        self.shared.with(|state| {
+            let waiting = state.job(id).public.status == JobStatus::Queued;
+            if waiting {
+                for runner in state.runners.entries.values_mut().filter(|entry| entry.public.job == Some(id))
+                {
+                    runner.public.job = None;
+                }
+                state.complete(id, Outcome::Cancelled);
+            } else {
+                state.job(id).cancelling = true;
+                state.touch();
+            }
+        });
+    }
+
+    /// A job that its runner does not take within this time is queued again; a minute unless set.
+    pub fn set_pickup_timeout(&self, time: Duration) {
+        self.shared.with(|state| state.jobs.pickup = time);
+    }
+
+    /// A job and its history.
+    ///
+    /// # Panics
+    ///
+    /// When there is none of this id.
+    pub fn job(&self, id: JobId) -> Job {
+        self.shared.with(|state| state.job(id).public.clone())
+    }
+
+    /// All jobs, oldest first.
+    pub fn jobs(&self) -> Vec<Job> {
+        self.shared.with(|state| state.jobs.entries.values().map(|entry| entry.public.clone()).collect())
+    }
+
+    /// Waits until a job is over.
+    ///
+    /// # Panics
+    ///
+    /// When it is not after `within`.
+    pub fn wait_completed(&self, id: JobId, within: Duration) -> Job {
+        self.wait_for(&format!("job {id} is completed"), within, |fake| {
+            Some(fake.job(id)).filter(|job| job.status == JobStatus::Completed)
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! Runs and their jobs.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::super::accounts::ScopeId;
+use super::super::http::{Ask, Reply};
+use super::super::jobs::Entry;
+use super::super::state::State;
+
+impl State {
+    pub(super) fn run_routes(&mut self, ask: &Ask, repository: u64, rest: &[&str]) -> Result<Reply, Reply> {
+        let unknown = || Reply::error(404, "Not Found");
+        let own = self.jobs.entries.values().filter(|job| job.repository == repository);
+        let root = format!("{}/actions", self.path_by_id(ScopeId::Repository(repository)));
+        match rest {
+            ["runs"] => {
+                let mut runs: BTreeMap<u64, Vec<&Entry>> = BTreeMap::new();
+                own.for_each(|job| runs.entry(job.public.run_id).or_default().push(job));
+                let wanted = |jobs: &[&Entry]| {
+                    let (status, conclusion) = Self::run_status(jobs);
+                    ask.param("status").is_none_or(|wanted| wanted == status || Some(wanted) == conclusion)
+                };
+                // Newest first.
+                let runs = runs.iter().rev().filter(|(_, jobs)| wanted(jobs));
+                let all: Vec<Value> = runs.map(|(id, jobs)| self.run_object(*id, jobs)).collect();
+                Ok(self.page(ask, &format!("{root}/runs"), Some("workflow_runs"), all, &[]))
+            }
+            ["runs", id, "jobs"] => {
+                let jobs = own.filter(|job| job.public.run_id.to_string() == *id);
+                let all: Vec<Value> = jobs.map(|job| self.job_object(job)).collect();
+                if all.is_empty() {
+                    return Err(unknown());
+                }
+                Ok(self.page(ask, &format!("{root}/runs/{id}/jobs"), Some("jobs"), all, &[]))
+            }
+            ["jobs", id] => {
+                let job = own.into_iter().find(|job| job.public.id.to_string() == *id).ok_or_else(unknown)?;
+                Ok(Reply::json(200, &self.job_object(job)))
+            }
+            _ => Err(unknown()),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Runners: minted, online, busy, gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::FakeGithub;
+use super::accounts::{Scope, ScopeId};
+use super::jobs::{JobId, Outcome};
+use super::state::{self, State};
+
+/// What every runner of Linux on x86-64 is labelled without saying so.
+pub(super) const IMPLICIT: [&str; 3] = ["self-hosted", "Linux", "X64"];
+
+/// A runner, as a test looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// The labels it was minted with.
+    pub labels: Vec<String>,
+    /// Its group.
+    pub group: u64,
+    /// The scale set that it belongs to.
+    pub scale_set: Option<u64>,
+    /// Whether it is connected.
+    pub online: bool,
+    /// The job that it was given.
+    pub job: Option<JobId>,
+    /// What became of it; nothing while it is in the list.
+    pub fate: Option<RunnerFate>,
+}
+
+/// How a runner left the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunnerFate {
+    /// It ran its job.
+    Done,
+    /// A client deleted it.
+    Deleted,
+    /// The test deleted it by hand.
+    DeletedByHand,
+    /// It never came online in time.
+    Expired,
+    /// It stopped answering while it had a job.
+    Lost,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) public: Runner,
+    pub(super) scope: ScopeId,
+    pub(super) token: String,
+    /// Of the process that used the credential.
+    pub(super) used_by: Option<String>,
+    pub(super) minted: Instant,
+    pub(super) heard: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Runners {
+    pub(super) entries: BTreeMap<u64, Entry>,
+    pub(super) deprecated: bool,
+    /// How long an unused credential is good for.
+    unused_for: Duration,
+    /// How long a runner with a job may be silent.
+    silent_for: Duration,
+}
+
+impl Default for Runners {
+    fn default() -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            deprecated: false,
+            unused_for: Duration::from_secs(300),
+            silent_for: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Entry {
+    /// Whether it has every one of these labels, whatever their case.
+    pub(super) fn has(&self, labels: &[String]) -> bool {
+        let own: BTreeSet<String> = self.public.labels.iter().map(|label| label.to_lowercase()).collect();
+        let implicit = IMPLICIT.map(str::to_lowercase);
+        labels.iter().map(|label| label.to_lowercase()).all(|l| own.contains(&l) || implicit.contains(&l))
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        self.public.fate.is_none()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_listed() && self.public.online && self.public.job.is_none()
+    }
+
+    /// As the REST API lists it.
+    pub(super) fn object(&self) -> Value {
+        let runner = &self.public;
+        let own = runner.labels.iter().filter(|l| !IMPLICIT.iter().any(|i| i.eq_ignore_ascii_case(l)));
+        let labels: Vec<Value> = IMPLICIT
+            .iter()
+            .map(|name| json!({"name": name, "type": "read-only"}))
+            .chain(own.map(|name| json!({"name": name, "type": "custom"})))
+            .enumerate()
+            .map(|(at, mut label)| {
+                label["id"] = (at + 1).into();
+                label
+            })
+            .collect();
+        json!({
+            "id": runner.id,
+            "name": runner.name,
+            "os": "linux",
+            "status": if runner.online { "online" } else { "offline" },
+            "busy": runner.job.is_some(),
+            "labels": labels,
+            "runner_group_id": runner.group,
+            "ephemeral": true,
+        })
+    }
+}
+
+impl Runners {
+    /// Those in the list of a scope, oldest first.
+    pub(super) fn of(&self, scope: ScopeId) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(move |entry| entry.scope == scope && entry.is_listed())
+    }
+
+    pub(super) fn named(&self, scope: ScopeId, name: &str) -> Option<&Entry> {
+        self.of(scope).find(|entry| entry.public.name == name)
+    }
+
+    pub(super) fn by_token(&mut self, token: &str) -> Option<&mut Entry> {
+        self.entries.values_mut().find(|entry| entry.token == token)
+    }
+}
+
+impl State {
+    /// Makes a runner and the credential for it, encoded as the runner takes it.
+    pub(super) fn mint_runner(
+        &mut self,
+        scope: ScopeId,
+        name: &str,
+        group: u64,
+        labels: Vec<String>,
+        scale_set: Option<u64>,
+        work: &str,
+    ) -> (u64, String) {
+        let id = self.id();
+        let token = state::random(40);
+        let base = self.runner_base.clone().unwrap_or_else(|| self.base.clone());
+        let url = format!("{base}{}", super::runner::PREFIX);
+        let config = json!({"url": url, "token": token, "name": name, "work": work});
+        let name = name.to_owned();
+        let (online, job, fate) = (false, None, None);
+        let now = Instant::now();
+        let public = Runner { id, name, labels, group, scale_set, online, job, fate };
+        let entry = Entry { public, scope, token, used_by: None, minted: now, heard: now };
+        self.runners.entries.insert(id, entry);
+        self.touch();
+        (id, STANDARD.encode(config.to_string()))
+    }
+
+    /// Takes a runner out of the list; a job that it has is lost or given to another.
+    pub(super) fn remove_runner(&mut self, id: u64, fate: RunnerFate) {
+        let Some(entry) = self.runners.entries.get_mut(&id).filter(|entry| entry.is_listed()) else { return };
+        entry.public.fate = Some(fate);
+        entry.public.online = false;
+        let job = entry.public.job;
+        self.touch();
+        if let Some(job) = job {
+            self.runner_left(
+                job,
+                if fate == RunnerFate::Lost { Outcome::Lost } else { Outcome::RunnerDeleted },
+            );
+        }
+    }
+
+    /// Removes runners that time has run out for.
+    pub(super) fn expire_runners(&mut self) {
+        let (unused, silent) = (self.runners.unused_for, self.runners.silent_for);
+        let over = |entry: &Entry| {
+            let never = entry.used_by.is_none() && entry.minted.elapsed() > unused;
+            let lost = entry.public.job.is_some() && entry.heard.elapsed() > silent;
+            match (never, lost) {
+                (true, _) => Some(RunnerFate::Expired),
+                (_, true) => Some(RunnerFate::Lost),
+                _ => None,
+            }
+        };
+        let listed = self.runners.entries.values().filter(|entry| entry.is_listed());
+        let over: Vec<_> = listed.filter_map(|entry| Some((entry.public.id, over(entry)?))).collect();
+        for (id, fate) in over {
+            self.remove_runner(id, fate);
+        }
+    }
+
+    fn listed_runner(&self, name: &str) -> u64 {
+        let found = self.runners.entries.values().find(|e| e.is_listed() && e.public.name == name);
+        found.unwrap_or_else(|| panic!("no runner {name}")).public.id
+    }
+}
+
+impl FakeGithub {
+    /// Every runner there ever was, oldest first.
+    pub fn all_runners(&self) -> Vec<Runner> {
+        self.shared.with(|state| state.runners.entries.values().map(|entry| entry.public.clone()).collect())
+    }
+
+    /// The runners that are listed.
+    pub fn runners(&self) -> Vec<Runner> {
+        self.all_runners().into_iter().filter(|runner| runner.fate.is_none()).collect()
+    }
+
+    /// Makes a credential as `generate-jitconfig` does, for tests that need no client.
+    ///
+    /// # Panics
+    ///
+    /// When the scope is not set up.
+    pub fn jit_config(&self, scope: &Scope, name: &str, labels: &[&str]) -> String {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.shared.with(|state| state.mint_runner(state.scope(scope), name, 1, labels, None, "_work").1)
+    }
+
+    /// The runner is removed as if its credential had not been used for too long.
+    ///
+    /// # Panics
+    ///
+    /// When no runner of this name is listed.
+    pub fn expire_jit(&self, name: &str) {
+        self.shared.with(|state| state.remove_runner(state.listed_runner(name), RunnerFate::Expired));
+    }
+
+    /// Credentials that are not used for so long are worthless, and their runners removed; 5 minutes unless set.
+    pub fn set_jit_expiry(&self, time: Duration) {
+        self.shared.with(|state| state.runners.unused_for = time);
+    }
+
+    /// A runner with a job that says nothing for so long is lost, and its job with it; 10 minutes unless set. The
+    /// stand-in runner says something every second.
+    pub fn set_runner_silence(&self, time: Duration) {
+        self.shared.with(|state| state.runners.silent_for = time);
+    }
+
+    /// Removes a runner as a person would on the settings page, busy or not.
+    ///
+    /// # Panics
+    ///
+    /// When no runner of this name is listed.
+    pub fn delete_runner_by_hand(&self, name: &str) {
+        self.shared.with(|state| state.remove_runner(state.listed_runner(name), RunnerFate::DeletedByHand));
+    }
+
+    /// Runners that come online are told that their version is too old.
+    pub fn deprecate_runners(&self, deprecated: bool) {
+        self.shared.with(|state| state.runners.deprecated = deprecated);
+    }
+}

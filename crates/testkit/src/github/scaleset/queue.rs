@@ -1,0 +1,228 @@
+//! A scale set's messages: each is given until it is acknowledged.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::super::http::{Ask, Reply};
+use super::super::jobs::{ForSet, JobId, JobStatus};
+use super::super::server::{Cut, Shared};
+use super::super::state::State;
+use super::{PREFIX, failure, list};
+
+/// The most events of a message.
+const EVENTS: usize = 50;
+
+/// `GET` of the queue: the oldest message, once there is one.
+pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Result<Reply, Cut> {
+    let Ok(id) = set.parse::<u64>() else { return Ok(expired()) };
+    let patience = shared.with(|state| {
+        if ask.header("accept") != Some("application/json; api-version=6.0-preview") {
+            state.violation(format!("message queue: Accept is {:?}", ask.header("accept")));
+        }
+        match ask.header("x-scalesetmaxcapacity").and_then(|value| value.parse().ok()) {
+            None => state.violation("message queue: no X-ScaleSetMaxCapacity".into()),
+            Some(capacity) if state.with_queue_token(ask, id) => {
+                state.sets.sets.get_mut(&id).expect("its token is known").capacity = capacity;
+                state.touch();
+            }
+            Some(_) => {}
+        }
+        state.sets.poll
+    });
+    let found = shared.poll(patience, |state| {
+        if state.faults.is_down() {
+            return Some(Err(Cut));
+        }
+        if !state.with_queue_token(ask, id) {
+            return Some(Ok(expired()));
+        }
+        state.message(id).map(Ok)
+    });
+    found.await.unwrap_or_else(|| Ok(Reply::empty(202)))
+}
+
+fn expired() -> Reply {
+    failure(401, "MessageQueueTokenExpiredException", "the message queue token is not valid")
+}
+
+impl State {
+    /// Whether a request has the token of the set's session, which then counts as heard.
+    fn with_queue_token(&mut self, ask: &Ask, set: u64) -> bool {
+        let now = self.clock.now();
+        let session = self.sets.sets.get_mut(&set).and_then(|set| set.session.as_mut());
+        let token = ask.authorization("bearer");
+        let Some(session) =
+            session.filter(|session| Some(session.token.as_str()) == token && session.expires > now)
+        else {
+            return false;
+        };
+        session.heard = Instant::now();
+        true
+    }
+
+    /// The oldest message that was not acknowledged; a new one if there is something to tell.
+    fn message(&mut self, id: u64) -> Option<Reply> {
+        let statistics = self.statistics_object(id);
+        let set = self.sets.sets.get_mut(&id)?;
+        if set.messages.is_empty() {
+            if set.events.is_empty() {
+                return None;
+            }
+            let events: Vec<Value> = set.events.drain(..set.events.len().min(EVENTS)).collect();
+            set.last_message += 1;
+            set.messages.insert(set.last_message, Value::Array(events));
+        }
+        let (id, events) = set.messages.first_key_value()?;
+        Some(Reply::json(
+            200,
+            &json!({
+                "messageId": id,
+                "messageType": "RunnerScaleSetJobMessages",
+                "body": events.to_string(),
+                "statistics": statistics,
+            }),
+        ))
+    }
+
+    /// `DELETE` of a message.
+    pub(super) fn acknowledge(&mut self, ask: &Ask, set: &str, message: &str) -> Reply {
+        let id = set.parse().unwrap_or(0);
+        if !self.with_queue_token(ask, id) {
+            return expired();
+        }
+        let message = message.parse().unwrap_or(0);
+        let gone = self.sets.sets.get_mut(&id).is_some_and(|set| set.messages.remove(&message).is_some());
+        self.touch();
+        if gone {
+            Reply::empty(204)
+        } else {
+            failure(404, "MessageNotFoundException", "no message of this id")
+        }
+    }
+
+    /// `acquirejobs`.
+    pub(super) fn acquire(&mut self, ask: &Ask, set: &str) -> Reply {
+        let set = set.parse().unwrap_or(0);
+        if !self.with_queue_token(ask, set) {
+            return expired();
+        }
+        let Some(wanted) = ask.json().and_then(|body| body.as_array().cloned()) else {
+            return failure(400, "ArgumentException", "the body is not a list of ids");
+        };
+        let now = self.clock.stamp();
+        let mut acquired = Vec::new();
+        for id in wanted.iter().filter_map(Value::as_u64).map(JobId) {
+            let Some(job) = self.jobs.entries.get_mut(&id) else { continue };
+            let waits = job.public.status == JobStatus::Queued;
+            let Some(way) = job.set.as_mut().filter(|way| waits && way.set == set && way.acquired.is_none())
+            else {
+                continue;
+            };
+            way.acquired = Some(now);
+            acquired.push(id);
+        }
+        self.touch();
+        acquired.iter().for_each(|id| self.tell_set(*id, "JobAssigned", None));
+        list(acquired.iter().map(|id| id.0.into()).collect())
+    }
+
+    /// Sends queued jobs to the scale set whose labels they ask for.
+    pub(in super::super) fn route_to_sets(&mut self) {
+        if self.sets.sets.is_empty() {
+            return;
+        }
+        for job in self.jobs.entries.values_mut() {
+            if job.set.is_some() || job.public.status != JobStatus::Queued || job.assigned.is_some() {
+                continue;
+            }
+            let found = self.sets.sets.values().find(|set| {
+                let has = |label: &String| set.labels.iter().any(|own| own.eq_ignore_ascii_case(label));
+                self.accounts.covers(set.scope, job.repository) && job.public.request.labels.iter().all(has)
+            });
+            if let Some(set) = found {
+                job.set = Some(ForSet { set: set.id, offered: None, acquired: None });
+                self.version += 1;
+            }
+        }
+    }
+
+    /// Offers jobs to sets with a session, as far as these have room.
+    pub(in super::super) fn offer(&mut self) {
+        let again = self.sets.offered_for;
+        let sets: Vec<(u64, u64)> = self
+            .sets
+            .sets
+            .values()
+            .filter(|set| set.session.is_some())
+            .map(|set| (set.id, set.capacity))
+            .collect();
+        for (set, capacity) in sets {
+            let mut taken = self.statistics(set).assigned;
+            let mut offers = Vec::new();
+            for job in self.jobs.entries.values_mut() {
+                let waits = job.public.status == JobStatus::Queued;
+                let Some(way) =
+                    job.set.as_mut().filter(|way| waits && way.set == set && way.acquired.is_none())
+                else {
+                    continue;
+                };
+                if taken >= capacity {
+                    break;
+                }
+                taken += 1;
+                if way.offered.is_none_or(|since| since.elapsed() > again) {
+                    way.offered = Some(Instant::now());
+                    offers.push(job.public.id);
+                }
+            }
+            offers.iter().for_each(|id| self.tell_set(*id, "JobAvailable", None));
+        }
+    }
+
+    /// Tells a job's scale set what became of it.
+    pub(in super::super) fn tell_set(&mut self, id: JobId, kind: &str, result: Option<&str>) {
+        let Some(way) = self.jobs.entries[&id].set else { return };
+        let event = self.event(id, way, kind, result);
+        if let Some(set) = self.sets.sets.get_mut(&way.set) {
+            set.events.push(event);
+        }
+        self.touch();
+    }
+
+    fn event(&self, id: JobId, way: ForSet, kind: &str, result: Option<&str>) -> Value {
+        const NEVER: &str = "0001-01-01T00:00:00Z";
+        let job = &self.jobs.entries[&id].public;
+        let (owner, name) = job.request.repository.split_once('/').unwrap_or_default();
+        let time = |time: Option<jiff::Timestamp>| time.map_or(NEVER.to_owned(), |time| time.to_string());
+        let mut event = json!({
+            "messageType": kind,
+            "runnerRequestId": id.0,
+            "repositoryName": name,
+            "ownerName": owner,
+            "jobId": format!("{:08x}-0000-4000-8000-000000000000", id.0 & 0xffff_ffff),
+            "jobWorkflowRef": format!("{owner}/{name}/.github/workflows/ci.yml@refs/heads/main"),
+            "jobDisplayName": job.request.name,
+            "workflowRunId": job.run_id,
+            "eventName": "push",
+            "requestLabels": job.request.labels,
+            "queueTime": job.queued_at,
+            "scaleSetAssignTime": time(way.acquired),
+            "runnerAssignTime": time(job.assignments.last().map(|last| last.assigned_at)),
+            "finishTime": time(job.completed_at),
+        });
+        if kind == "JobAvailable" {
+            let url = format!("{}{PREFIX}/_apis/runtime/runnerscalesets/{}/acquirejobs", self.base, way.set);
+            event["acquireJobUrl"] = url.into();
+        }
+        if matches!(kind, "JobStarted" | "JobCompleted") {
+            let last = job.assignments.last();
+            event["runnerId"] = last.map_or(0, |last| last.runner_id).into();
+            event["runnerName"] = last.map_or("", |last| &last.runner_name).into();
+        }
+        if let Some(result) = result {
+            event["result"] = result.into();
+        }
+        event
+    }
+}

@@ -1,0 +1,221 @@
+//! The way of a request: counted, perhaps met by a fault, answered, held to the description.
+
+use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::faults::Effect;
+use super::http::{self, Ask, Reply};
+use super::state::State;
+use super::{hooks, rest, runner, scaleset};
+
+/// How often time alone may change something.
+const TICK: Duration = Duration::from_millis(20);
+/// The longest body of a request.
+const BODY: usize = 8 << 20;
+
+/// The state, its lock, and who waits for it to change.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    told: Condvar,
+    changed: Notify,
+    stopped: watch::Sender<bool>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let (stopped, _) = watch::channel(false);
+        Self { state: Mutex::default(), told: Condvar::new(), changed: Notify::new(), stopped }
+    }
+}
+
+/// The connection is to break without an answer.
+#[derive(Debug)]
+pub(super) struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cut by a fault")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the state or changes it. Before and after, what time and the change itself lead to is done: jobs are
+    /// given to runners, tokens run out.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let before = state.version;
+        state.settle();
+        let found = look(&mut state);
+        state.settle();
+        let changed = state.version != before;
+        drop(state);
+        if changed {
+            self.told.notify_all();
+            self.changed.notify_waiters();
+        }
+        found
+    }
+
+    /// Looks again after every change until there is something, for so long.
+    pub(super) async fn poll<T>(
+        &self,
+        within: Duration,
+        mut look: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + within;
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(found) = self.with(&mut look) {
+                return Some(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let _ = tokio::time::timeout(left.min(TICK * 10), changed).await;
+        }
+    }
+
+    /// Blocks until something changes, or for so long.
+    pub(super) fn sleep_until_changed(&self, within: Duration) {
+        let state = self.lock();
+        let _ = self.told.wait_timeout(state, within.min(TICK)).unwrap_or_else(PoisonError::into_inner);
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+}
+
+/// Accepts connections and delivers webhooks until it is stopped.
+pub(super) fn serve(shared: Arc<Shared>, listener: TcpListener) -> impl Future<Output = ()> + Send + use<> {
+    let mut stopped = shared.stopped.subscribe();
+    async move {
+        let run = async {
+            listener.set_nonblocking(true).unwrap();
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let mut tasks = JoinSet::new();
+            tasks.spawn(hooks::deliver(shared.clone()));
+            let mut tick = tokio::time::interval(TICK);
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        if let Ok((stream, _)) = accepted.and_then(|(stream, from)| Ok((stream.into_std()?, from))) {
+                            tasks.spawn(connection(shared.clone(), stream));
+                        }
+                    }
+                    _ = tick.tick() => {
+                        shared.with(|_| ());
+                        while tasks.try_join_next().is_some() {}
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = run => {}
+            _ = stopped.wait_for(|stopped| *stopped) => {}
+        }
+    }
+}
+
+async fn connection(shared: Arc<Shared>, stream: std::net::TcpStream) {
+    // Kept to make the kernel send a reset instead of an orderly end.
+    let Ok(kept) = stream.try_clone() else { return };
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
+    let _ = stream.set_nodelay(true);
+    let reset = Arc::new(AtomicBool::new(false));
+    let service = service_fn(|request| {
+        let (shared, reset) = (shared.clone(), reset.clone());
+        async move {
+            let reply = answer(&shared, request).await;
+            reset.store(reply.is_err(), Ordering::Relaxed);
+            reply.map(response)
+        }
+    });
+    let http = hyper::server::conn::http1::Builder::new();
+    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+    if reset.load(Ordering::Relaxed) {
+        let _ = rustix::net::sockopt::set_socket_linger(&kept, Some(Duration::ZERO));
+    }
+}
+
+fn response(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        response = response.header(name, value);
+    }
+    response.body(Full::new(reply.body.into())).unwrap_or_else(|_| Response::new(Full::default()))
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cut> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, BODY).collect().await.map_err(|_| Cut)?.to_bytes();
+    let ask = Ask {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: http::query(head.uri.query().unwrap_or("")),
+        headers: head.headers,
+        body,
+    };
+    let (down, effect) = shared.with(|state| {
+        let path = ask.path.strip_prefix(rest::PREFIX).unwrap_or(&ask.path);
+        state.calls.count(&ask.method, path);
+        state.touch();
+        (state.faults.is_down(), state.faults.meet(&ask.method, path))
+    });
+    if down {
+        return Err(Cut);
+    }
+    match effect {
+        None => {}
+        Some(Effect::Answer(reply)) => {
+            let date = shared.with(|state| state.clock.date());
+            return Ok(reply.header("date", &date));
+        }
+        Some(Effect::Reset) => return Err(Cut),
+        Some(Effect::Stall(time)) => {
+            tokio::time::sleep(time).await;
+            return Err(Cut);
+        }
+        Some(Effect::Latency(time)) => tokio::time::sleep(time).await,
+        Some(Effect::LostAnswer) => {
+            let _ = handle(shared, &ask).await;
+            return Err(Cut);
+        }
+    }
+    let reply = handle(shared, &ask).await?;
+    Ok(reply)
+}
+
+async fn handle(shared: &Shared, ask: &Ask) -> Result<Reply, Cut> {
+    if let Some(path) = ask.path.strip_prefix(rest::PREFIX) {
+        return Ok(rest::answer(shared, ask, path));
+    }
+    if let Some(path) = ask.path.strip_prefix(scaleset::PREFIX) {
+        return scaleset::answer(shared, ask, path).await;
+    }
+    if let Some(path) = ask.path.strip_prefix(runner::PREFIX) {
+        return runner::answer(shared, ask, path).await;
+    }
+    Ok(Reply::error(404, "Not Found"))
+}

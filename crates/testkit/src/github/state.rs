@@ -1,0 +1,80 @@
+//! Everything the fake knows.
+
+use super::accounts::Accounts;
+use super::apps::Apps;
+use super::clock::Clock;
+use super::faults::Faults;
+use super::hooks::Hooks;
+use super::jobs::Jobs;
+use super::limits::Limits;
+use super::routes::Calls;
+use super::runners::Runners;
+use super::scaleset::Sets;
+
+/// The fake's state, behind one lock.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Goes up with every change that somebody may wait for.
+    pub(super) version: u64,
+    last_id: u64,
+    /// `http://HOST:PORT`; empty until there is a listener.
+    pub(super) base: String,
+    pub(super) runner_base: Option<String>,
+    pub(super) clock: Clock,
+    pub(super) accounts: Accounts,
+    pub(super) apps: Apps,
+    pub(super) limits: Limits,
+    pub(super) faults: Faults,
+    pub(super) runners: Runners,
+    pub(super) jobs: Jobs,
+    pub(super) sets: Sets,
+    pub(super) hooks: Hooks,
+    pub(super) calls: Calls,
+    pub(super) violations: Vec<String>,
+}
+
+impl State {
+    /// Says that something changed that somebody may wait for.
+    pub(super) fn touch(&mut self) {
+        self.version += 1;
+    }
+
+    /// An id that nothing else has.
+    pub(super) fn id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id + 1000
+    }
+
+    /// An id of a kind that has outgrown 32 bits at GitHub.
+    pub(super) fn long_id(&mut self) -> u64 {
+        self.id() + 50_000_000_000
+    }
+
+    /// Where the REST API is.
+    pub(super) fn api(&self) -> String {
+        format!("{}/api/v3", self.base)
+    }
+
+    pub(super) fn violation(&mut self, what: String) {
+        self.violations.push(what);
+        self.touch();
+    }
+}
+
+/// So many random characters of a token.
+pub(super) fn random(length: usize) -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut bytes = vec![0; length];
+    aws_lc_rs::rand::fill(&mut bytes).expect("random bytes");
+    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+}
+
+/// A random UUID, version 4.
+pub(super) fn uuid() -> String {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).expect("random bytes");
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = crate::busybox::hex(&bytes);
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
