@@ -57,7 +57,7 @@ pub(super) struct Token {
 
 #[derive(Debug, Default)]
 pub(super) struct Apps {
-    pub(super) apps: Vec<App>,
+    pub(super) known: Vec<App>,
     pub(super) installations: Vec<Installation>,
     pub(super) tokens: BTreeMap<String, Token>,
     /// Scopes of each personal access token.
@@ -67,7 +67,7 @@ pub(super) struct Apps {
 
 impl Apps {
     pub(super) fn app(&self, id: u64) -> &App {
-        self.apps.iter().find(|app| app.id == id).expect("apps stay")
+        self.known.iter().find(|app| app.id == id).expect("apps stay")
     }
 }
 
@@ -101,7 +101,7 @@ impl FakeGithub {
             let id = state.id();
             let client_id = format!("Iv23li{}", state::random(14));
             let of = AppKey { id, client_id, pkcs1: key.pkcs1.clone(), pkcs8: key.pkcs8.clone() };
-            state.apps.apps.push(App {
+            state.apps.known.push(App {
                 id,
                 client_id: of.client_id.clone(),
                 slug: slug.to_owned(),
@@ -120,7 +120,7 @@ impl FakeGithub {
     /// When there is no such app.
     pub fn set_events(&self, app: u64, events: &[&str]) {
         self.shared.with(|state| {
-            let app = state.apps.apps.iter_mut().find(|known| known.id == app).expect("an app");
+            let app = state.apps.known.iter_mut().find(|known| known.id == app).expect("an app");
             app.events = events.iter().map(|event| (*event).to_owned()).collect();
         });
     }
@@ -133,7 +133,7 @@ impl FakeGithub {
     pub fn rotate_key(&self, app: u64) -> AppKey {
         let key = Key::generate();
         self.shared.with(|state| {
-            let app = state.apps.apps.iter_mut().find(|known| known.id == app).expect("an app");
+            let app = state.apps.known.iter_mut().find(|known| known.id == app).expect("an app");
             let (pkcs1, pkcs8) = (key.pkcs1.clone(), key.pkcs8.clone());
             app.key = key;
             AppKey { id: app.id, client_id: app.client_id.clone(), pkcs1, pkcs8 }

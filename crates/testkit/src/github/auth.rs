@@ -92,7 +92,7 @@ impl State {
             Value::Number(number) => number.to_string(),
             _ => String::new(),
         };
-        let app = self.apps.apps.iter().find(|app| app.id.to_string() == issuer || app.client_id == issuer);
+        let app = self.apps.known.iter().find(|app| app.id.to_string() == issuer || app.client_id == issuer);
         let app = app.ok_or_else(|| Reply::error(401, "'Issuer' claim ('iss') must be an Integer"))?;
         if !app.key.signed(signed.as_bytes(), &decode(signature)?) {
             return Err(undecodable());

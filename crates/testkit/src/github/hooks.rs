@@ -71,7 +71,7 @@ struct Outgoing {
 #[derive(Debug, Default)]
 pub(super) struct Hooks {
     /// Where to, and the secret.
-    hooks: Vec<(String, String)>,
+    targets: Vec<(String, String)>,
     /// How the next ones are made; then normally.
     scripted: VecDeque<Delivery>,
     outbox: Vec<Outgoing>,
@@ -90,14 +90,14 @@ fn sign(secret: &str, body: &[u8]) -> String {
 impl State {
     /// Sends `workflow_job` to every webhook.
     pub(super) fn tell_webhooks(&mut self, id: JobId, action: &str) {
-        if self.hooks.hooks.is_empty() {
+        if self.hooks.targets.is_empty() {
             return;
         }
         let payload = self.webhook_payload(&self.jobs.entries[&id], action);
         for problem in contract::payload(action, &payload) {
             self.violation(problem);
         }
-        for (url, secret) in self.hooks.hooks.clone() {
+        for (url, secret) in self.hooks.targets.clone() {
             let delivery = self.hooks.scripted.pop_front().unwrap_or(Delivery::Normal);
             self.post(&url, &secret, delivery, id, action, &payload);
         }
@@ -190,12 +190,12 @@ async fn send(shared: Arc<Shared>, client: reqwest::Client, one: Outgoing) {
 impl FakeGithub {
     /// Events go to this URL from now on, signed with this secret.
     pub fn webhook(&self, url: &str, secret: &str) {
-        self.shared.with(|state| state.hooks.hooks.push((url.to_owned(), secret.to_owned())));
+        self.shared.with(|state| state.hooks.targets.push((url.to_owned(), secret.to_owned())));
     }
 
     /// No event goes anywhere from now on.
     pub fn remove_webhooks(&self) {
-        self.shared.with(|state| state.hooks.hooks.clear());
+        self.shared.with(|state| state.hooks.targets.clear());
     }
 
     /// The next so many deliveries are made like this; those after them normally.
@@ -220,7 +220,7 @@ impl FakeGithub {
     /// value for the header is given.
     pub fn deliver_raw(&self, event: &str, body: &[u8], signature: Option<&str>) {
         self.shared.with(|state| {
-            for (url, secret) in state.hooks.hooks.clone() {
+            for (url, secret) in state.hooks.targets.clone() {
                 let signature = signature.map_or_else(|| sign(&secret, body), ToOwned::to_owned);
                 let (event, guid, body) = (event.to_owned(), state::uuid(), body.to_vec());
                 let (action, job, signature, due) = (None, None, Some(signature), Instant::now());

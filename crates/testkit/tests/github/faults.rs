@@ -1,1 +1,103 @@
-//! To come.
+//! Everything that GitHub may do to a client.
+
+use std::time::{Duration, Instant};
+
+use fireactions_testkit::github::Fault;
+use serde_json::json;
+
+use crate::client::{assert_clean, world};
+
+const RUNNERS: &str = "/orgs/octo/actions/runners";
+
+#[tokio::test]
+async fn requests_that_fit_get_what_is_scripted() {
+    let (fake, client) = world().await;
+    fake.fault(Fault::on("GET", "/orgs/*/actions/runners").times(2).status(503, "Service Unavailable"));
+    fake.fault(Fault::on("*", "/orgs/**").after(1).secondary_limit(Duration::from_secs(7)));
+    fake.fault(Fault::on("POST", "/orgs/octo/**").answer(502, &[("retry-after", "3")], "<html>"));
+    let storm = client.get(RUNNERS).await;
+    assert_eq!((storm.status, &storm.body["message"]), (503, &json!("Service Unavailable")));
+    assert_eq!(client.get(RUNNERS).await.status, 503);
+    assert_eq!(
+        client.get(RUNNERS).await.status,
+        200,
+        "the second fault lets the first one that it sees pass"
+    );
+    let limited = client.get(RUNNERS).await;
+    assert_eq!((limited.status, limited.header("retry-after")), (403, "7"));
+    assert!(limited.body["message"].as_str().unwrap().contains("secondary rate limit"));
+    let broken = client.jit("/orgs/octo", "r", &["a"]).await;
+    assert_eq!((broken.status, broken.header("retry-after"), &broken.body), (502, "3", &json!(null)));
+    assert_eq!(fake.faults_left(), 0);
+    assert_eq!(client.get(RUNNERS).await.status, 200);
+    assert_clean(&fake);
+}
+
+#[tokio::test]
+async fn connections_break_stall_and_are_slow() {
+    let (fake, client) = world().await;
+    let get = || client.request(reqwest::Method::GET, RUNNERS);
+    fake.fault(Fault::on("GET", RUNNERS).reset());
+    // A client may try once more by itself on a connection that it had kept.
+    let fresh = reqwest::Client::builder().no_proxy().user_agent("test").build().unwrap();
+    assert!(fresh.get(format!("{}{RUNNERS}", client.api)).send().await.is_err());
+    fake.fault(Fault::on("GET", RUNNERS).latency(Duration::from_millis(300)));
+    let started = Instant::now();
+    assert_eq!(get().send().await.unwrap().status(), 200);
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    fake.fault(Fault::on("GET", RUNNERS).stall(Duration::from_secs(60)));
+    let stalled = get().timeout(Duration::from_millis(300)).send().await.unwrap_err();
+    assert!(stalled.is_timeout(), "{stalled:?}");
+    fake.fault(Fault::on("POST", "/orgs/octo/**").lost_answer());
+    let body = json!({"name": "r1", "runner_group_id": 1, "labels": ["a"]});
+    let url = format!("{}/orgs/octo/actions/runners/generate-jitconfig", client.api);
+    let ask = fresh.post(url).json(&body).header("authorization", client.authorization.clone().unwrap());
+    assert!(ask.send().await.is_err());
+    assert_eq!(client.jit("/orgs/octo", "r1", &["a"]).await.status, 409, "it was done all the same");
+    assert_clean(&fake);
+}
+
+#[tokio::test]
+async fn github_is_down_for_a_while() {
+    let (fake, client) = world().await;
+    fake.down(Duration::from_millis(400));
+    let started = Instant::now();
+    let up = async {
+        while client.request(reqwest::Method::GET, RUNNERS).send().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), up).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(350), "{:?}", started.elapsed());
+    assert_clean(&fake);
+}
+
+#[tokio::test]
+async fn limits_are_told_and_kept() {
+    let (fake, client) = world().await;
+    fake.set_rate_limit(10);
+    let first = client.get(RUNNERS).await;
+    assert_eq!((first.header("x-ratelimit-limit"), first.header("x-ratelimit-remaining")), ("10", "9"));
+    fake.exhaust_rate_limit(Duration::from_secs(2));
+    let refused = client.get(RUNNERS).await;
+    assert_eq!((refused.status, refused.header("x-ratelimit-remaining")), (403, "0"));
+    assert!(refused.body["message"].as_str().unwrap().starts_with("API rate limit exceeded"));
+    let reset: i64 = refused.header("x-ratelimit-reset").parse().unwrap();
+    let told = client.get("/rate_limit").await;
+    assert_eq!((told.status, &told.body["resources"]["core"]["reset"]), (200, &json!(reset)));
+    fake.set_clock_offset(jiff::SignedDuration::from_secs(3));
+    assert_eq!(client.get(RUNNERS).await.status, 200);
+    assert_clean(&fake);
+}
+
+#[tokio::test]
+async fn a_stopped_fake_is_gone() {
+    let (fake, client) = world().await;
+    fake.stop();
+    let gone = async {
+        while client.request(reqwest::Method::GET, RUNNERS).send().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+}

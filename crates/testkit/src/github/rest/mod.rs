@@ -69,14 +69,6 @@ impl State {
         }
     }
 
-    /// A scope's path by its id.
-    fn path_by_id(&self, scope: ScopeId) -> String {
-        match scope {
-            ScopeId::Account(id) => format!("/organizations/{id}"),
-            ScopeId::Repository(id) => format!("/repositories/{id}"),
-        }
-    }
-
     fn rest(&mut self, ask: &Ask, path: &str) -> Reply {
         if ask.header("user-agent").is_none_or(str::is_empty) {
             let message = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
@@ -141,10 +133,10 @@ impl State {
             Scope::Enterprise(_) => None,
         };
         let Some(moved) = moved else { return Err(Reply::error(404, "Not Found")) };
-        let rest: String = rest.iter().map(|part| format!("/{part}")).collect();
+        let rest = rest.iter().fold(String::new(), |text, part| text + "/" + part);
         let query: Vec<String> = ask.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-        let url = format!("{}{}{rest}{query}", self.api(), self.path_by_id(moved));
+        let url = format!("{}{}{rest}{query}", self.api(), path_by_id(moved));
         let body = serde_json::json!({
             "message": "Moved Permanently",
             "url": url,
@@ -178,5 +170,13 @@ impl State {
             }
             _ => Err(Reply::error(404, "Not Found")),
         }
+    }
+}
+
+/// A scope's path by its id.
+fn path_by_id(scope: ScopeId) -> String {
+    match scope {
+        ScopeId::Account(id) => format!("/organizations/{id}"),
+        ScopeId::Repository(id) => format!("/repositories/{id}"),
     }
 }

@@ -36,7 +36,7 @@ impl State {
             }
         };
         let others = ask.query.iter().filter(|(name, _)| name != "page" && name != "per_page");
-        let others: String = others.map(|(name, value)| format!("{name}={value}&")).collect();
+        let others = others.fold(String::new(), |text, (name, value)| text + name + "=" + value + "&");
         let link = |to: usize, rel: &str| {
             format!("<{}{path}?{others}per_page={size}&page={to}>; rel=\"{rel}\"", self.api())
         };

@@ -6,6 +6,7 @@ use super::super::accounts::{Repository, ScopeId};
 use super::super::auth::Who;
 use super::super::http::{Ask, Reply};
 use super::super::state::State;
+use super::path_by_id;
 
 impl State {
     fn repositories_of(&self, account: u64, who: &Who) -> Vec<Value> {
@@ -43,7 +44,7 @@ impl State {
             Who::Nobody | Who::App(_) => return Err(Reply::error(401, "Requires authentication")),
             _ => {}
         }
-        let path = format!("{}/repos", self.path_by_id(scope));
+        let path = format!("{}/repos", path_by_id(scope));
         Ok(self.page(ask, &path, None, self.repositories_of(account, who), &[]))
     }
 }

@@ -7,6 +7,7 @@ use super::super::accounts::{DEFAULT_GROUP, ScopeId};
 use super::super::http::{Ask, Reply};
 use super::super::runners::{Entry, RunnerFate};
 use super::super::state::{self, State};
+use super::path_by_id;
 
 impl State {
     pub(super) fn runner_routes(&mut self, ask: &Ask, scope: ScopeId, rest: &[&str]) -> Result<Reply, Reply> {
@@ -14,7 +15,7 @@ impl State {
             ("GET", []) => {
                 let wanted = |entry: &&Entry| ask.param("name").is_none_or(|name| entry.public.name == name);
                 let all = self.runners.of(scope).filter(wanted).map(Entry::object).collect();
-                let path = format!("{}/actions/runners", self.path_by_id(scope));
+                let path = format!("{}/actions/runners", path_by_id(scope));
                 Ok(self.page(ask, &path, Some("runners"), all, &[]))
             }
             ("POST", ["generate-jitconfig"]) => self.generate_jit(ask, scope),
@@ -67,7 +68,7 @@ impl State {
         match rest {
             [] => {
                 let all = groups.iter().map(|(id, name)| self.group_object(scope, *id, name)).collect();
-                let path = format!("{}/actions/runner-groups", self.path_by_id(scope));
+                let path = format!("{}/actions/runner-groups", path_by_id(scope));
                 Ok(self.page(ask, &path, Some("runner_groups"), all, &[]))
             }
             [wanted] => {

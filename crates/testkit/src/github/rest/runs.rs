@@ -8,12 +8,13 @@ use super::super::accounts::ScopeId;
 use super::super::http::{Ask, Reply};
 use super::super::jobs::Entry;
 use super::super::state::State;
+use super::path_by_id;
 
 impl State {
     pub(super) fn run_routes(&mut self, ask: &Ask, repository: u64, rest: &[&str]) -> Result<Reply, Reply> {
         let unknown = || Reply::error(404, "Not Found");
         let own = self.jobs.entries.values().filter(|job| job.repository == repository);
-        let root = format!("{}/actions", self.path_by_id(ScopeId::Repository(repository)));
+        let root = format!("{}/actions", path_by_id(ScopeId::Repository(repository)));
         match rest {
             ["runs"] => {
                 let mut runs: BTreeMap<u64, Vec<&Entry>> = BTreeMap::new();

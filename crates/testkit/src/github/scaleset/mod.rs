@@ -56,7 +56,8 @@ fn failure(status: u16, kind: &str, message: &str) -> Reply {
     Reply::json(status, &body)
 }
 
-fn list(value: Vec<Value>) -> Reply {
+fn list(values: impl Iterator<Item = Value>) -> Reply {
+    let value: Vec<Value> = values.collect();
     Reply::json(200, &json!({"count": value.len(), "value": value}))
 }
 
@@ -126,11 +127,9 @@ impl State {
                     ask.param("groupName").is_none_or(|wanted| wanted.eq_ignore_ascii_case(name))
                 };
                 let groups = groups.into_iter().filter(|(_, name)| wanted(name));
-                Ok(list(
-                    groups
-                        .map(|(id, name)| json!({"id": id, "name": name, "isDefaultGroup": id == 1}))
-                        .collect(),
-                ))
+                let object =
+                    |(id, name): (u64, String)| json!({"id": id, "name": name, "isDefaultGroup": id == 1});
+                Ok(list(groups.map(object)))
             }
             (_, ["runtime", "runnerscalesets", rest @ ..]) => self.set_routes(ask, scope, rest),
             (method, ["distributedtask", "pools", "0", "agents", rest @ ..]) => {
@@ -150,7 +149,7 @@ impl State {
             self.runners.of(scope).filter(|entry| wanted(entry)).map(|entry| entry.public.clone()).collect();
         let object = |runner: &super::Runner| json!({"id": runner.id, "name": runner.name, "runnerScaleSetId": runner.scale_set.unwrap_or(0)});
         if rest.is_empty() && method == "GET" {
-            return Ok(list(found.iter().map(object).collect()));
+            return Ok(list(found.iter().map(object)));
         }
         let Some(runner) = found.first().filter(|_| rest.len() == 1) else {
             return Err(failure(404, "AgentNotFoundException", "no agent of this id"));

@@ -23,7 +23,7 @@ pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Result<Reply,
         match ask.header("x-scalesetmaxcapacity").and_then(|value| value.parse().ok()) {
             None => state.violation("message queue: no X-ScaleSetMaxCapacity".into()),
             Some(capacity) if state.with_queue_token(ask, id) => {
-                state.sets.sets.get_mut(&id).expect("its token is known").capacity = capacity;
+                state.sets.known.get_mut(&id).expect("its token is known").capacity = capacity;
                 state.touch();
             }
             Some(_) => {}
@@ -50,7 +50,7 @@ impl State {
     /// Whether a request has the token of the set's session, which then counts as heard.
     fn with_queue_token(&mut self, ask: &Ask, set: u64) -> bool {
         let now = self.clock.now();
-        let session = self.sets.sets.get_mut(&set).and_then(|set| set.session.as_mut());
+        let session = self.sets.known.get_mut(&set).and_then(|set| set.session.as_mut());
         let token = ask.authorization("bearer");
         let Some(session) =
             session.filter(|session| Some(session.token.as_str()) == token && session.expires > now)
@@ -64,7 +64,7 @@ impl State {
     /// The oldest message that was not acknowledged; a new one if there is something to tell.
     fn message(&mut self, id: u64) -> Option<Reply> {
         let statistics = self.statistics_object(id);
-        let set = self.sets.sets.get_mut(&id)?;
+        let set = self.sets.known.get_mut(&id)?;
         if set.messages.is_empty() {
             if set.events.is_empty() {
                 return None;
@@ -92,7 +92,7 @@ impl State {
             return expired();
         }
         let message = message.parse().unwrap_or(0);
-        let gone = self.sets.sets.get_mut(&id).is_some_and(|set| set.messages.remove(&message).is_some());
+        let gone = self.sets.known.get_mut(&id).is_some_and(|set| set.messages.remove(&message).is_some());
         self.touch();
         if gone {
             Reply::empty(204)
@@ -123,20 +123,22 @@ impl State {
             acquired.push(id);
         }
         self.touch();
-        acquired.iter().for_each(|id| self.tell_set(*id, "JobAssigned", None));
-        list(acquired.iter().map(|id| id.0.into()).collect())
+        for id in &acquired {
+            self.tell_set(*id, "JobAssigned", None);
+        }
+        list(acquired.iter().map(|id| id.0.into()))
     }
 
     /// Sends queued jobs to the scale set whose labels they ask for.
     pub(in super::super) fn route_to_sets(&mut self) {
-        if self.sets.sets.is_empty() {
+        if self.sets.known.is_empty() {
             return;
         }
         for job in self.jobs.entries.values_mut() {
             if job.set.is_some() || job.public.status != JobStatus::Queued || job.assigned.is_some() {
                 continue;
             }
-            let found = self.sets.sets.values().find(|set| {
+            let found = self.sets.known.values().find(|set| {
                 let has = |label: &String| set.labels.iter().any(|own| own.eq_ignore_ascii_case(label));
                 self.accounts.covers(set.scope, job.repository) && job.public.request.labels.iter().all(has)
             });
@@ -152,7 +154,7 @@ impl State {
         let again = self.sets.offered_for;
         let sets: Vec<(u64, u64)> = self
             .sets
-            .sets
+            .known
             .values()
             .filter(|set| set.session.is_some())
             .map(|set| (set.id, set.capacity))
@@ -176,7 +178,9 @@ impl State {
                     offers.push(job.public.id);
                 }
             }
-            offers.iter().for_each(|id| self.tell_set(*id, "JobAvailable", None));
+            for id in offers {
+                self.tell_set(id, "JobAvailable", None);
+            }
         }
     }
 
@@ -184,7 +188,7 @@ impl State {
     pub(in super::super) fn tell_set(&mut self, id: JobId, kind: &str, result: Option<&str>) {
         let Some(way) = self.jobs.entries[&id].set else { return };
         let event = self.event(id, way, kind, result);
-        if let Some(set) = self.sets.sets.get_mut(&way.set) {
+        if let Some(set) = self.sets.known.get_mut(&way.set) {
             set.events.push(event);
         }
         self.touch();

@@ -42,7 +42,7 @@ pub(super) struct Session {
 
 #[derive(Debug)]
 pub(in super::super) struct Sets {
-    pub(super) sets: BTreeMap<u64, Set>,
+    pub(super) known: BTreeMap<u64, Set>,
     pub(in super::super) registrations: BTreeMap<String, (ScopeId, Timestamp)>,
     pub(super) admins: BTreeMap<String, (ScopeId, Timestamp)>,
     pub(super) token_lifetime: Option<SignedDuration>,
@@ -55,7 +55,7 @@ pub(in super::super) struct Sets {
 impl Default for Sets {
     fn default() -> Self {
         Self {
-            sets: BTreeMap::new(),
+            known: BTreeMap::new(),
             registrations: BTreeMap::new(),
             admins: BTreeMap::new(),
             token_lifetime: None,
@@ -97,21 +97,21 @@ impl State {
                     |set: &Set| ask.param("runnerGroupId").is_none_or(|id| set.group.to_string() == id);
                 let name = |set: &Set| ask.param("name").is_none_or(|name| set.name == name);
                 let found =
-                    self.sets.sets.values().filter(|set| set.scope == scope && group(set) && name(set));
-                return Ok(list(found.map(|set| self.set_object(set)).collect()));
+                    self.sets.known.values().filter(|set| set.scope == scope && group(set) && name(set));
+                return Ok(list(found.map(|set| self.set_object(set))));
             }
             ("POST", []) => return self.create_set(ask, scope),
             _ => {}
         }
         let id = rest[0].parse::<u64>().unwrap_or(0);
-        if self.sets.sets.get(&id).is_none_or(|set| set.scope != scope) {
+        if self.sets.known.get(&id).is_none_or(|set| set.scope != scope) {
             return Err(failure(404, "RunnerScaleSetNotFoundException", "no scale set of this id"));
         }
         match (method, &rest[1..]) {
-            ("GET", []) => Ok(Reply::json(200, &self.set_object(&self.sets.sets[&id]))),
-            ("PATCH", []) => self.change_set(ask, id),
+            ("GET", []) => Ok(Reply::json(200, &self.set_object(&self.sets.known[&id]))),
+            ("PATCH", []) => Ok(self.change_set(ask, id)),
             ("DELETE", []) => {
-                self.sets.sets.remove(&id);
+                self.sets.known.remove(&id);
                 let jobs =
                     self.jobs.entries.values_mut().filter(|job| job.set.is_some_and(|way| way.set == id));
                 jobs.for_each(|job| job.set = None);
@@ -128,7 +128,7 @@ impl State {
     fn named_set(&self, scope: ScopeId, group: u64, name: &str) -> Option<u64> {
         let same =
             |set: &&Set| set.scope == scope && set.group == group && set.name.eq_ignore_ascii_case(name);
-        self.sets.sets.values().find(same).map(|set| set.id)
+        self.sets.known.values().find(same).map(|set| set.id)
     }
 
     fn create_set(&mut self, ask: &Ask, scope: ScopeId) -> Result<Reply, Reply> {
@@ -157,14 +157,14 @@ impl State {
             messages: BTreeMap::new(),
             last_message: 0,
         };
-        self.sets.sets.insert(id, set);
+        self.sets.known.insert(id, set);
         self.touch();
-        Ok(Reply::json(200, &self.set_object(&self.sets.sets[&id])))
+        Ok(Reply::json(200, &self.set_object(&self.sets.known[&id])))
     }
 
-    fn change_set(&mut self, ask: &Ask, id: u64) -> Result<Reply, Reply> {
+    fn change_set(&mut self, ask: &Ask, id: u64) -> Reply {
         let body = ask.json().unwrap_or(Value::Null);
-        let set = self.sets.sets.get_mut(&id).expect("looked up");
+        let set = self.sets.known.get_mut(&id).expect("looked up");
         if let Some(name) = body["name"].as_str() {
             name.clone_into(&mut set.name);
         }
@@ -178,7 +178,7 @@ impl State {
             set.disable_update = disable;
         }
         self.touch();
-        Ok(Reply::json(200, &self.set_object(&self.sets.sets[&id])))
+        Reply::json(200, &self.set_object(&self.sets.known[&id]))
     }
 
     fn open_session(&mut self, ask: &Ask, id: u64) -> Result<Reply, Reply> {
@@ -189,7 +189,7 @@ impl State {
         }
         let silence = self.sets.session_for;
         let session =
-            self.sets.sets[&id].session.as_ref().filter(|session| session.heard.elapsed() < silence);
+            self.sets.known[&id].session.as_ref().filter(|session| session.heard.elapsed() < silence);
         if let Some(session) = session {
             let message = format!("the scale set has an active session for owner {}", session.owner);
             return Err(failure(409, "RunnerScaleSetSessionConflictException", &message));
@@ -203,7 +203,7 @@ impl State {
         let expires = self.queue_expiry();
         let session =
             Session { id: state::uuid(), owner, token: state::random(64), expires, heard: Instant::now() };
-        self.sets.sets.get_mut(&id).expect("looked up").session = Some(session);
+        self.sets.known.get_mut(&id).expect("looked up").session = Some(session);
         self.touch();
         Ok(self.session_reply(id))
     }
@@ -213,7 +213,7 @@ impl State {
     }
 
     fn session_reply(&self, id: u64) -> Reply {
-        let set = &self.sets.sets[&id];
+        let set = &self.sets.known[&id];
         let session = set.session.as_ref().expect("just looked at");
         Reply::json(
             200,
@@ -230,7 +230,7 @@ impl State {
 
     fn session(&mut self, method: &str, id: u64, wanted: &str) -> Result<Reply, Reply> {
         let expires = self.queue_expiry();
-        let set = self.sets.sets.get_mut(&id).expect("looked up");
+        let set = self.sets.known.get_mut(&id).expect("looked up");
         let Some(session) = set.session.as_mut().filter(|session| session.id == wanted) else {
             return Err(failure(404, "RunnerScaleSetSessionNotFoundException", "no session of this id"));
         };
@@ -252,7 +252,7 @@ impl State {
 
     fn set_jit(&mut self, ask: &Ask, id: u64) -> Result<Reply, Reply> {
         let body = ask.json().unwrap_or(Value::Null);
-        let set = &self.sets.sets[&id];
+        let set = &self.sets.known[&id];
         let (scope, group, labels) = (set.scope, set.group, set.labels.clone());
         let Some(name) = body["name"].as_str().filter(|name| !name.is_empty()) else {
             return Err(failure(400, "ArgumentException", "a runner needs a name"));
@@ -280,7 +280,7 @@ fn labels(body: &Value) -> Option<Vec<String>> {
 impl FakeGithub {
     /// The scale sets' ids and names.
     pub fn scale_sets(&self) -> Vec<(u64, String)> {
-        self.shared.with(|state| state.sets.sets.values().map(|set| (set.id, set.name.clone())).collect())
+        self.shared.with(|state| state.sets.known.values().map(|set| (set.id, set.name.clone())).collect())
     }
 
     /// A scale set's numbers.
@@ -290,13 +290,13 @@ impl FakeGithub {
 
     /// Whose session a scale set has.
     pub fn session_owner(&self, set: u64) -> Option<String> {
-        self.shared.with(|state| Some(state.sets.sets.get(&set)?.session.as_ref()?.owner.clone()))
+        self.shared.with(|state| Some(state.sets.known.get(&set)?.session.as_ref()?.owner.clone()))
     }
 
     /// The service forgets a scale set's session; its next question is answered with 401, its refresh with 404.
     pub fn drop_session(&self, set: u64) {
         self.shared.with(|state| {
-            if let Some(set) = state.sets.sets.get_mut(&set) {
+            if let Some(set) = state.sets.known.get_mut(&set) {
                 set.session = None;
             }
             state.touch();
@@ -306,7 +306,7 @@ impl FakeGithub {
     /// The session's token for the queue runs out now; a question that is under way is answered with 401.
     pub fn expire_queue_token(&self, set: u64) {
         self.shared.with(|state| {
-            let session = state.sets.sets.get_mut(&set).and_then(|set| set.session.as_mut());
+            let session = state.sets.known.get_mut(&set).and_then(|set| set.session.as_mut());
             if let Some(session) = session {
                 session.expires = Timestamp::UNIX_EPOCH;
             }
