@@ -44,7 +44,7 @@ impl State {
     }
 
     fn give(&mut self, id: JobId, runner: u64) {
-        let assigned_at = self.clock.stamp();
+        let assigned_at = self.clock.now();
         let entry = self.runners.entries.get_mut(&runner).expect("runners stay");
         entry.public.job = Some(id);
         let runner_name = entry.public.name.clone();

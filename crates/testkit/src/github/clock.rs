@@ -17,13 +17,18 @@ impl Clock {
 
     /// Now, to the second, as GitHub writes times.
     pub(super) fn stamp(&self) -> Timestamp {
-        Timestamp::from_second(self.now().as_second()).unwrap_or(Timestamp::MAX)
+        wire(self.now())
     }
 
     /// The `Date` header.
     pub(super) fn date(&self) -> String {
         self.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
+}
+
+/// A time as GitHub writes it: to the second.
+pub(super) fn wire(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 impl FakeGithub {

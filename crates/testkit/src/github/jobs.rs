@@ -58,6 +58,8 @@ impl JobRequest {
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobStatus {
+    /// It waits for a person's approval.
+    Waiting,
     /// It waits for a runner, or for the one that it was given to.
     Queued,
     /// A runner has it.
@@ -70,6 +72,7 @@ impl JobStatus {
     /// GitHub's word.
     pub(super) fn word(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Queued => "queued",
             Self::InProgress => "in_progress",
             Self::Completed => "completed",
@@ -94,7 +97,7 @@ pub struct Job {
     pub assignments: Vec<Assignment>,
     /// What its script said, as its runner told it.
     pub log: String,
-    /// When.
+    /// When it was queued. GitHub writes these times to the second; here they are as precise as the clock.
     pub queued_at: Timestamp,
     /// When a runner took it.
     pub started_at: Option<Timestamp>,
@@ -201,7 +204,7 @@ impl State {
         self.jobs.entries.get_mut(&id).expect("jobs stay")
     }
 
-    fn queue(&mut self, request: JobRequest, run_id: u64) -> JobId {
+    fn queue(&mut self, request: JobRequest, run_id: u64, status: JobStatus) -> JobId {
         let scope = Scope::Repository(request.repository.clone());
         let ScopeId::Repository(repository) = self.scope(&scope) else { unreachable!() };
         let id = JobId(self.long_id());
@@ -209,24 +212,24 @@ impl State {
             id,
             run_id,
             request,
-            status: JobStatus::Queued,
+            status,
             conclusion: None,
             assignments: Vec::new(),
             log: String::new(),
-            queued_at: self.clock.stamp(),
+            queued_at: self.clock.now(),
             started_at: None,
             completed_at: None,
         };
         let entry = Entry { public, repository, cancelling: false, set: None, assigned: None };
         self.jobs.entries.insert(id, entry);
-        self.tell_webhooks(id, "queued");
+        self.tell_webhooks(id, status.word());
         self.touch();
         id
     }
 
     /// A runner begins with its job.
     pub(super) fn pick_up(&mut self, id: JobId) {
-        let now = self.clock.stamp();
+        let now = self.clock.now();
         let job = self.job(id);
         job.public.status = JobStatus::InProgress;
         job.public.started_at = Some(now);
@@ -241,7 +244,7 @@ impl State {
 
     /// A job is over.
     pub(super) fn complete(&mut self, id: JobId, outcome: Outcome) {
-        let now = self.clock.stamp();
+        let now = self.clock.now();
         let job = self.job(id);
         if job.public.status == JobStatus::Completed {
             return;
@@ -263,7 +266,7 @@ impl State {
         match self.job(id).public.status {
             JobStatus::InProgress => self.complete(id, outcome),
             JobStatus::Queued => self.requeue(id, outcome),
-            JobStatus::Completed => {}
+            JobStatus::Waiting | JobStatus::Completed => {}
         }
     }
 
@@ -309,14 +312,36 @@ impl FakeGithub {
     pub fn queue_run(&self, requests: Vec<JobRequest>) -> Vec<JobId> {
         self.shared.with(|state| {
             let run = state.long_id();
-            requests.into_iter().map(|request| state.queue(request, run)).collect()
+            requests.into_iter().map(|request| state.queue(request, run, JobStatus::Queued)).collect()
         })
+    }
+
+    /// A job that needs a person's approval before it is queued.
+    ///
+    /// # Panics
+    ///
+    /// When the repository is not set up.
+    pub fn hold_job(&self, request: JobRequest) -> JobId {
+        self.shared.with(|state| {
+            let run = state.long_id();
+            state.queue(request, run, JobStatus::Waiting)
+        })
+    }
+
+    /// Queues a job that was held.
+    pub fn approve_job(&self, id: JobId) {
+        self.shared.with(|state| {
+            state.job(id).public.status = JobStatus::Queued;
+            state.job(id).public.queued_at = state.clock.now();
+            state.tell_webhooks(id, "queued");
+            state.touch();
+        });
     }
 
     /// Cancels a job: at once if no runner has it, else once its runner has stopped it.
     pub fn cancel_job(&self, id: JobId) {
         self.shared.with(|state| {
-            let waiting = state.job(id).public.status == JobStatus::Queued;
+            let waiting = matches!(state.job(id).public.status, JobStatus::Waiting | JobStatus::Queued);
             if waiting {
                 for runner in state.runners.entries.values_mut().filter(|entry| entry.public.job == Some(id))
                 {
@@ -347,6 +372,25 @@ impl FakeGithub {
     /// All jobs, oldest first.
     pub fn jobs(&self) -> Vec<Job> {
         self.shared.with(|state| state.jobs.entries.values().map(|entry| entry.public.clone()).collect())
+    }
+
+    /// Jobs that were lost or doubled: those that are over without having been run exactly once, unless they were
+    /// cancelled before a runner had them.
+    pub fn unsound_jobs(&self) -> Vec<String> {
+        let unsound = |job: &Job| {
+            let completed = job.status == JobStatus::Completed;
+            let cancelled = job.runs() == 0 && job.conclusion.as_deref() == Some("cancelled");
+            job.runs() > 1 || completed && job.runs() != 1 && !cancelled
+        };
+        let jobs = self.jobs().into_iter().filter(unsound);
+        jobs.map(|job| format!("job {} was run {} times: {:?}", job.id, job.runs(), job.assignments))
+            .collect()
+    }
+
+    /// Jobs that are not over.
+    pub fn open_jobs(&self) -> Vec<JobId> {
+        let open = |job: &Job| job.status != JobStatus::Completed;
+        self.jobs().into_iter().filter(open).map(|job| job.id).collect()
     }
 
     /// Waits until a job is over.

@@ -1,6 +1,7 @@
 //! Rate limits, and answers that did not change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -16,6 +17,9 @@ const LIMIT: u64 = 5000;
 pub(super) struct Limits {
     limit: Option<u64>,
     windows: BTreeMap<String, Window>,
+    /// Points of the requests of the last minute.
+    minute: VecDeque<(Instant, u64)>,
+    most: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +42,17 @@ impl State {
 
     fn limit(&self) -> u64 {
         self.limits.limit.unwrap_or(LIMIT)
+    }
+
+    /// Counts a request's points: GitHub lets a client have 900 a minute, of which a GET costs one and a change five.
+    pub(super) fn count_points(&mut self, method: &str) {
+        let now = Instant::now();
+        let minute = &mut self.limits.minute;
+        minute.push_back((now, if matches!(method, "GET" | "HEAD") { 1 } else { 5 }));
+        while minute.front().is_some_and(|(when, _)| now - *when > Duration::from_secs(60)) {
+            minute.pop_front();
+        }
+        self.limits.most = self.limits.most.max(minute.iter().map(|(_, points)| points).sum());
     }
 
     /// The answer to a payer who has used up the limit.
@@ -94,8 +109,13 @@ impl FakeGithub {
         self.shared.with(|state| state.limits.limit = Some(limit));
     }
 
+    /// The most points that the requests of any minute came to; GitHub's secondary limit is 900.
+    pub fn most_points_a_minute(&self) -> u64 {
+        self.shared.with(|state| state.limits.most)
+    }
+
     /// Everyone who has asked for something has no request left until `reset_in` from now.
-    pub fn exhaust_rate_limit(&self, reset_in: std::time::Duration) {
+    pub fn exhaust_rate_limit(&self, reset_in: Duration) {
         self.shared.with(|state| {
             let limit = state.limit();
             let reset =

@@ -101,7 +101,7 @@ impl FakeGithub {
         server::serve(self.shared.clone(), listener)
     }
 
-    /// Ends every [`Self::serve`]; connections break.
+    /// Ends every [`Self::serve`] that there is: connections break and are refused, until it is started again.
     pub fn stop(&self) {
         self.shared.stop();
     }

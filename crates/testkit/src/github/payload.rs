@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::accounts::Kind;
+use super::clock::wire;
 use super::jobs::{Entry, JobStatus};
 use super::objects::{LONG_AGO, node};
 use super::state::State;
@@ -25,14 +26,14 @@ impl State {
             owner.groups().into_iter().find(|(id, _)| *id == group).map(|(_, name)| name)
         });
         let steps = match public.status {
-            JobStatus::Queued => json!([]),
+            JobStatus::Waiting | JobStatus::Queued => json!([]),
             status => json!([{
                 "name": "Run",
                 "status": status.word(),
                 "conclusion": public.conclusion.as_deref(),
                 "number": 1,
-                "started_at": public.started_at.unwrap_or(public.queued_at),
-                "completed_at": public.completed_at,
+                "started_at": wire(public.started_at.unwrap_or(public.queued_at)),
+                "completed_at": public.completed_at.map(wire),
             }]),
         };
         json!({
@@ -47,9 +48,9 @@ impl State {
             "html_url": format!("{base}/{full_name}/actions/runs/{}/job/{id}", public.run_id),
             "status": public.status.word(),
             "conclusion": public.conclusion,
-            "created_at": public.queued_at,
-            "started_at": public.started_at.unwrap_or(public.queued_at),
-            "completed_at": public.completed_at,
+            "created_at": wire(public.queued_at),
+            "started_at": wire(public.started_at.unwrap_or(public.queued_at)),
+            "completed_at": public.completed_at.map(wire),
             "name": public.request.name,
             "steps": steps,
             "check_run_url": format!("{url}/check-runs/{id}"),
@@ -67,7 +68,8 @@ impl State {
         let all = |status| jobs.iter().all(|job| job.public.status == status);
         let ended = |how| jobs.iter().any(|job| job.public.conclusion.as_deref() == Some(how));
         if !all(JobStatus::Completed) {
-            return (if all(JobStatus::Queued) { "queued" } else { "in_progress" }, None);
+            let whole = [JobStatus::Waiting, JobStatus::Queued].into_iter().find(|status| all(*status));
+            return (whole.unwrap_or(JobStatus::InProgress).word(), None);
         }
         let worst = ["failure", "cancelled"].into_iter().find(|how| ended(how));
         ("completed", Some(worst.unwrap_or("success")))
@@ -100,9 +102,9 @@ impl State {
             "url": url,
             "html_url": format!("{}/{full_name}/actions/runs/{id}", self.base),
             "pull_requests": [],
-            "created_at": first.public.queued_at,
-            "updated_at": first.public.queued_at,
-            "run_started_at": first.public.queued_at,
+            "created_at": wire(first.public.queued_at),
+            "updated_at": wire(first.public.queued_at),
+            "run_started_at": wire(first.public.queued_at),
             "actor": actor,
             "triggering_actor": actor,
             "jobs_url": format!("{url}/jobs"),

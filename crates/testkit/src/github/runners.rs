@@ -70,6 +70,8 @@ pub(super) struct Runners {
     unused_for: Duration,
     /// How long a runner with a job may be silent.
     silent_for: Duration,
+    /// How long a runner without one may be silent and still count as connected.
+    connected_for: Duration,
 }
 
 impl Default for Runners {
@@ -79,6 +81,7 @@ impl Default for Runners {
             deprecated: false,
             unused_for: Duration::from_secs(300),
             silent_for: Duration::from_secs(600),
+            connected_for: Duration::from_secs(10),
         }
     }
 }
@@ -182,8 +185,16 @@ impl State {
         }
     }
 
-    /// Removes runners that time has run out for.
+    /// Removes runners that time has run out for, and tells those apart that are no longer connected.
     pub(super) fn expire_runners(&mut self) {
+        let connected = self.runners.connected_for;
+        let away = |entry: &&mut Entry| entry.is_idle() && entry.heard.elapsed() > connected;
+        let mut changed = 0;
+        for entry in self.runners.entries.values_mut().filter(away) {
+            entry.public.online = false;
+            changed = 1;
+        }
+        self.version += changed;
         let (unused, silent) = (self.runners.unused_for, self.runners.silent_for);
         let over = |entry: &Entry| {
             let never = entry.used_by.is_none() && entry.minted.elapsed() > unused;
@@ -246,6 +257,11 @@ impl FakeGithub {
     /// stand-in runner says something every second.
     pub fn set_runner_silence(&self, time: Duration) {
         self.shared.with(|state| state.runners.silent_for = time);
+    }
+
+    /// A runner without a job that asks for none for so long is shown as offline, and gets none; 10 seconds unless set.
+    pub fn set_offline_after(&self, time: Duration) {
+        self.shared.with(|state| state.runners.connected_for = time);
     }
 
     /// Removes a runner as a person would on the settings page, busy or not.

@@ -31,12 +31,12 @@ pub(super) struct Shared {
     state: Mutex<State>,
     told: Condvar,
     changed: Notify,
-    stopped: watch::Sender<bool>,
+    stopped: watch::Sender<u64>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        let (stopped, _) = watch::channel(false);
+        let (stopped, _) = watch::channel(0);
         Self { state: Mutex::default(), told: Condvar::new(), changed: Notify::new(), stopped }
     }
 }
@@ -103,7 +103,7 @@ impl Shared {
     }
 
     pub(super) fn stop(&self) {
-        self.stopped.send_replace(true);
+        self.stopped.send_modify(|times| *times += 1);
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) fn serve(shared: Arc<Shared>, listener: TcpListener) -> impl Future<O
         };
         tokio::select! {
             () = run => {}
-            _ = stopped.wait_for(|stopped| *stopped) => {}
+            _ = stopped.changed() => {}
         }
     }
 }

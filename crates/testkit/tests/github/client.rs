@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fireactions_testkit::github::{AppKey, FakeGithub};
@@ -87,6 +87,9 @@ pub(crate) fn jwt(fake: &FakeGithub, key: &AppKey, issued: i64, expires: i64) ->
     let signed = format!("{}.{}", encode(&json!({"alg": "RS256", "typ": "JWT"})), encode(&claims));
     let pem: String = key.pkcs1.lines().filter(|line| !line.starts_with("--")).collect();
     let pair = RsaKeyPair::from_der(&STANDARD.decode(pem).unwrap()).unwrap();
+    let pem: String = key.pkcs8.lines().filter(|line| !line.starts_with("--")).collect();
+    let same = RsaKeyPair::from_pkcs8(&STANDARD.decode(pem).unwrap()).unwrap();
+    assert_eq!(pair.public_key().as_ref(), same.public_key().as_ref());
     let mut signature = vec![0; pair.public_modulus_len()];
     pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))

@@ -87,11 +87,12 @@ async fn limits_are_told_and_kept() {
     assert_eq!((told.status, &told.body["resources"]["core"]["reset"]), (200, &json!(reset)));
     fake.set_clock_offset(jiff::SignedDuration::from_secs(3));
     assert_eq!(client.get(RUNNERS).await.status, 200);
+    assert_eq!(fake.most_points_a_minute(), 5 + 4, "one token and four questions");
     assert_clean(&fake);
 }
 
 #[tokio::test]
-async fn a_stopped_fake_is_gone() {
+async fn a_stopped_fake_is_gone_until_it_is_started_again() {
     let (fake, client) = world().await;
     fake.stop();
     let gone = async {
@@ -100,4 +101,7 @@ async fn a_stopped_fake_is_gone() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    let address = fake.url().trim_start_matches("http://").to_owned();
+    fake.start(std::net::TcpListener::bind(address).unwrap());
+    assert_eq!(client.get(RUNNERS).await.status, 200);
 }

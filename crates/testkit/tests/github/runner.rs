@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use fireactions_testkit::github::{FakeGithub, JobRequest, JobStatus, Outcome, RunnerFate, Scope, runner};
+use fireactions_testkit::github::{
+    FakeGithub, Fault, JobRequest, JobStatus, Outcome, RunnerFate, Scope, runner,
+};
 
 use crate::client::{SOON, assert_clean};
 
@@ -147,6 +149,40 @@ fn labels_decide_and_a_job_that_is_not_taken_goes_to_another() {
     finish(good);
     fake.delete_runner_by_hand("wrong");
     assert_eq!(finish(wrong).0, Some(1));
+    assert_clean(&fake);
+}
+
+#[test]
+fn a_runner_outlives_an_outage_and_answers_that_are_lost() {
+    let fake = world();
+    let home = home();
+    let jit = fake.jit_config(&octo(), "r1", &["a"]);
+    for path in ["online", "wait", "completed"] {
+        fake.fault(Fault::on("POST", &format!("/_runner/{path}")).lost_answer());
+    }
+    let child = start(home.path(), &jit, &[]);
+    fake.wait_for("it is online", SOON, |fake| fake.runners()[0].online.then_some(()));
+    fake.down(Duration::from_millis(1500));
+    let job = fake.queue_job(JobRequest::new("octo/app", &["linux"], "true"));
+    let (code, said) = finish(child);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(fake.job(job).conclusion.as_deref(), Some("success"));
+    assert_eq!((fake.unsound_jobs(), fake.open_jobs(), fake.faults_left()), (vec![], vec![], 0));
+    assert_clean(&fake);
+}
+
+#[test]
+fn an_idle_runner_that_is_gone_is_offline() {
+    let fake = world();
+    let home = home();
+    fake.set_offline_after(Duration::from_secs(3));
+    let mut child = start(home.path(), &fake.jit_config(&octo(), "r1", &["a"]), &[]);
+    fake.wait_for("it is online", SOON, |fake| fake.runners()[0].online.then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fake.wait_for("it is offline", SOON, |fake| (!fake.runners()[0].online).then_some(()));
+    let job = fake.queue_job(JobRequest::new("octo/app", &["linux"], "true"));
+    assert_eq!(fake.job(job).assignments, []);
     assert_clean(&fake);
 }
 

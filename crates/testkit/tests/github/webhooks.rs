@@ -107,6 +107,21 @@ fn a_cancelled_job_is_told_twice_and_answers_are_kept() {
 }
 
 #[test]
+fn a_job_that_needs_approval_waits() {
+    let (fake, inbox) = world();
+    let runner = Scope::Organization("octo".into());
+    fake.jit_config(&runner, "r", &["linux"]);
+    let id = fake.hold_job(job());
+    fake.wait_delivered(SOON);
+    fake.approve_job(id);
+    fake.wait_delivered(SOON);
+    let actions: Vec<Value> = inbox.lock().unwrap().iter().map(|one| one.json()["action"].clone()).collect();
+    assert_eq!(actions, ["waiting", "queued"]);
+    assert_eq!(fake.open_jobs(), [id]);
+    assert_clean(&fake);
+}
+
+#[test]
 fn deliveries_go_wrong_in_every_way_that_is_scripted() {
     let (fake, inbox) = world();
     let deliver = |how: Delivery| {

@@ -25,6 +25,7 @@ const VERSIONS: [&str; 2] = ["2022-11-28", "2026-03-10"];
 pub(super) fn answer(shared: &Shared, ask: &Ask, path: &str) -> Reply {
     let (path, reply) = shared.with(|state| {
         let path = state.canonical(path);
+        state.count_points(&ask.method);
         let reply = state.rest(ask, &path);
         let reply = reply
             .header("date", &state.clock.date())

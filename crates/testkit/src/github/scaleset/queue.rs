@@ -110,7 +110,7 @@ impl State {
         let Some(wanted) = ask.json().and_then(|body| body.as_array().cloned()) else {
             return failure(400, "ArgumentException", "the body is not a list of ids");
         };
-        let now = self.clock.stamp();
+        let now = self.clock.now();
         let mut acquired = Vec::new();
         for id in wanted.iter().filter_map(Value::as_u64).map(JobId) {
             let Some(job) = self.jobs.entries.get_mut(&id) else { continue };
