@@ -2,11 +2,32 @@
 //! It keeps nothing durable and starts no task of its own; what the answers mean for jobs and machines is decided by
 //! who calls it.
 
+mod auth;
+mod caller;
+mod client;
 mod error;
+mod etags;
+mod ids;
+mod job;
 mod limits;
+pub mod manifest;
+mod repository;
+mod rest;
+mod runner;
 mod settings;
+mod timeouts;
 mod transport;
+pub mod webhook;
 
+pub use client::Github;
 pub use error::Error;
+/// Where runners are registered.
+pub use fireactions_model::GithubScope as Scope;
+pub use ids::{JobId, RunId, RunnerId};
+pub use job::{JobStatus, WorkflowJob};
 pub use limits::Limit;
+pub use repository::Repository;
+pub use rest::{Access, AppAccess, MissingPermission};
+pub use runner::{Deleted, Jit, JitRequest, RegistrationToken, Runner, RunnerGroup};
 pub use settings::{App, Credentials, SecretSource, Settings};
+pub use timeouts::Timeouts;

@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +27,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Http {
     client: Client,
+    /// Requests so far.
+    sent: Arc<AtomicU64>,
 }
 
 /// A request.
@@ -99,7 +103,12 @@ impl Http {
         let client = builder
             .build()
             .map_err(|e| Error::Settings(format!("cannot make an HTTP client: {}", causes(&e))))?;
-        Ok(Self { client })
+        Ok(Self { client, sent: Arc::default() })
+    }
+
+    /// Requests so far, of all clones.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Sends a request once and reads the whole answer. Redirects are answers.
@@ -135,6 +144,7 @@ impl Http {
         if let Some(body) = &body {
             sent = sent.json(body);
         }
+        self.sent.fetch_add(1, Ordering::Relaxed);
         let mut answer = sent.send().await.map_err(|e| broken(&doing, &e))?;
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|e| broken(&doing, &e))? {

@@ -1,0 +1,336 @@
+//! Who asks: which App is installed where, its tokens, and personal access tokens. What is found is kept.
+
+mod app;
+mod clock;
+mod installation;
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fireactions_model::Secret;
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use crate::caller::{Call, Caller};
+use crate::rest::{path, url};
+use crate::transport::Response;
+use crate::{Credentials, Error, Scope, SecretSource};
+use app::AppKey;
+use clock::Clock;
+use installation::{Held, Installation};
+
+/// Reading a secret takes no longer.
+const READ: Duration = Duration::from_secs(10);
+/// Most scopes of which it is kept who serves them; repositories are scopes too.
+const MAX_SCOPES: usize = 20_000;
+/// What a token counts as.
+const TOKEN: &str = "token";
+
+pub(crate) struct Auth {
+    caller: Arc<Caller>,
+    api: Url,
+    who: Who,
+}
+
+enum Who {
+    Apps(Apps),
+    Token { source: SecretSource, kept: Mutex<Option<Secret>> },
+}
+
+struct Apps {
+    apps: Vec<AppKey>,
+    clock: Clock,
+    /// Which installation serves a scope.
+    scopes: Mutex<HashMap<Scope, Arc<Installation>>>,
+    /// By App and number, so that scopes share tokens.
+    installations: Mutex<HashMap<(usize, u64), Arc<Installation>>>,
+}
+
+/// The credential for a scope.
+#[derive(Clone)]
+pub(crate) struct Authorized {
+    /// Whose rate limits count.
+    pub(crate) label: String,
+    /// The value of the `Authorization` header.
+    pub(crate) header: Secret,
+    installation: Option<Arc<Installation>>,
+}
+
+impl Authorized {
+    /// Whether it is an App's; otherwise it is a token.
+    pub(crate) fn is_app(&self) -> bool {
+        self.installation.is_some()
+    }
+}
+
+/// An installation, as GitHub describes it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WireInstallation {
+    pub(crate) id: u64,
+    #[serde(default)]
+    pub(crate) html_url: String,
+    #[serde(default)]
+    pub(crate) permissions: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) events: Vec<String>,
+    #[serde(default)]
+    pub(crate) repository_selection: String,
+    #[serde(default)]
+    pub(crate) suspended_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct WireToken {
+    token: String,
+    expires_at: Timestamp,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads a secret, which may block.
+async fn read(source: &SecretSource, what: &str) -> Result<Secret, Error> {
+    let source = source.clone();
+    let reading = tokio::task::spawn_blocking(move || source());
+    match tokio::time::timeout(READ, reading).await {
+        Ok(Ok(Ok(secret))) => Ok(secret),
+        Ok(Ok(Err(why))) => Err(Error::Credential(format!("{what}: {why}"))),
+        Ok(Err(_)) => Err(Error::Credential(format!("{what} could not be read"))),
+        Err(_) => Err(Error::Credential(format!("{what} could not be read within {READ:?}"))),
+    }
+}
+
+/// Keeps one more, in bounds: what is forgotten is found again.
+fn keep<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, value: V) {
+    if map.len() >= MAX_SCOPES && !map.contains_key(&key) {
+        map.clear();
+    }
+    map.insert(key, value);
+}
+
+impl Auth {
+    pub(crate) fn new(caller: Arc<Caller>, api: Url, credentials: Credentials) -> Result<Self, Error> {
+        let who = match credentials {
+            Credentials::Apps(apps) if apps.is_empty() => {
+                return Err(Error::Settings("there is neither an App nor a token to ask with".into()));
+            }
+            Credentials::Apps(apps) => Who::Apps(Apps {
+                apps: apps.into_iter().map(AppKey::new).collect(),
+                clock: Clock::default(),
+                scopes: Mutex::default(),
+                installations: Mutex::default(),
+            }),
+            Credentials::Token(source) => Who::Token { source, kept: Mutex::default() },
+        };
+        Ok(Self { caller, api, who })
+    }
+
+    /// The credential for a scope, found out when it is not known.
+    pub(crate) async fn authorize(&self, scope: &Scope) -> Result<Authorized, Error> {
+        let apps = match &self.who {
+            Who::Token { source, kept } => {
+                let known = lock(kept).clone();
+                let header = match known {
+                    Some(header) => header,
+                    None => {
+                        let header = bearer(&read(source, "the token").await?);
+                        *lock(kept) = Some(header.clone());
+                        header
+                    }
+                };
+                return Ok(Authorized { label: TOKEN.into(), header, installation: None });
+            }
+            Who::Apps(apps) => apps,
+        };
+        let known = lock(&apps.scopes).get(scope).cloned();
+        if let Some(installation) = known {
+            match self.token(apps, &installation).await {
+                // It was uninstalled, and perhaps installed again: it has another number then.
+                Err(Error::NotFound { .. }) => {
+                    lock(&apps.scopes).remove(scope);
+                    lock(&apps.installations).remove(&(installation.app, installation.id));
+                }
+                other => return other,
+            }
+        }
+        let (app, found) = self.find(apps, scope).await?;
+        let installation = {
+            let mut all = lock(&apps.installations);
+            let fresh = || Arc::new(Installation::new(app, apps.apps[app].id(), found.id));
+            let installation = all.get(&(app, found.id)).cloned().unwrap_or_else(fresh);
+            keep(&mut all, (app, found.id), installation.clone());
+            installation
+        };
+        keep(&mut lock(&apps.scopes), scope.clone(), installation.clone());
+        self.token(apps, &installation).await
+    }
+
+    /// This credential serves these scopes as well.
+    pub(crate) fn serves(&self, authorized: &Authorized, scopes: impl Iterator<Item = Scope>) {
+        if let (Who::Apps(apps), Some(installation)) = (&self.who, &authorized.installation) {
+            let mut known = lock(&apps.scopes);
+            for scope in scopes.take(MAX_SCOPES) {
+                keep(&mut known, scope, installation.clone());
+            }
+        }
+    }
+
+    /// GitHub answered 401: the next [`Self::authorize`] gives another credential if there is one.
+    pub(crate) fn refused(&self, authorized: &Authorized) {
+        match (&self.who, &authorized.installation) {
+            (Who::Token { kept, .. }, _) => *lock(kept) = None,
+            (Who::Apps(_), Some(installation)) => installation.forget(&authorized.header),
+            (Who::Apps(_), None) => {}
+        }
+    }
+
+    /// The first App that is installed there, by its index, and its installation.
+    async fn find(&self, apps: &Apps, scope: &Scope) -> Result<(usize, WireInstallation), Error> {
+        let mut trouble = None;
+        for app in 0..apps.apps.len() {
+            match self.installation(apps, app, scope).await {
+                Ok(Some(found)) if found.suspended_at.is_some() => {
+                    trouble.get_or_insert(Error::Forbidden {
+                        doing: format!("ask for {scope}"),
+                        message: format!("the installation of App {} is suspended", apps.apps[app].id()),
+                    });
+                }
+                Ok(Some(found)) => return Ok((app, found)),
+                Ok(None) => {}
+                Err(error) => {
+                    trouble.get_or_insert(error);
+                }
+            }
+        }
+        Err(trouble.unwrap_or_else(|| {
+            let ids: Vec<&str> = apps.apps.iter().map(AppKey::id).collect();
+            let hint =
+                if matches!(scope, Scope::Enterprise(_)) { "; an enterprise needs a token" } else { "" };
+            Error::NotFound {
+                doing: format!("find an App for {scope}"),
+                message: format!("App {} is not installed there{hint}", ids.join(", ")),
+            }
+        }))
+    }
+
+    /// An App's installation for a scope, if it has one.
+    async fn installation(
+        &self,
+        apps: &Apps,
+        app: usize,
+        scope: &Scope,
+    ) -> Result<Option<WireInstallation>, Error> {
+        let mut at = path(scope);
+        at.push("installation");
+        let doing = format!("find the installation of App {} for {scope}", apps.apps[app].id());
+        let response = self.as_app(apps, app, Call::get(doing, "installation", url(&self.api, &at))).await?;
+        match response.status {
+            StatusCode::OK => Ok(Some(response.json("an installation")?)),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(response.failure()),
+        }
+    }
+
+    /// Calls as the App itself. A 401 is met by setting the clock right and reading the key again, once.
+    async fn as_app(&self, apps: &Apps, app: usize, call: Call) -> Result<Response, Error> {
+        let (key, until) = (&apps.apps[app], self.caller.deadline());
+        let label = format!("app {}", key.id());
+        let mut again = false;
+        loop {
+            let header = key.bearer(apps.clock.now()).await?;
+            let response = self.caller.send(&call, &label, &header, until).await?;
+            if response.status != StatusCode::UNAUTHORIZED || again {
+                return Ok(response);
+            }
+            again = true;
+            apps.clock.correct(response.date());
+            key.forget();
+        }
+    }
+
+    /// The installation's token: the one that is there, or a new one, which one caller gets for all.
+    async fn token(&self, apps: &Apps, installation: &Arc<Installation>) -> Result<Authorized, Error> {
+        let authorized = |header| Authorized {
+            label: installation.label.clone(),
+            header,
+            installation: Some(installation.clone()),
+        };
+        let ending = match installation.held() {
+            Held::Good(header) => return Ok(authorized(header)),
+            Held::Ending(header) => Some(header),
+            Held::None => None,
+        };
+        let _refreshing = match (installation.refresh.try_lock(), &ending) {
+            (Ok(guard), _) => guard,
+            // Somebody gets another; this one is good until then.
+            (Err(_), Some(header)) => return Ok(authorized(header.clone())),
+            (Err(_), None) => installation.refresh.lock().await,
+        };
+        if let Held::Good(header) = installation.held() {
+            return Ok(authorized(header));
+        }
+        match (self.new_token(apps, installation).await, ending) {
+            (Ok(header), _) => Ok(authorized(header)),
+            (Err(error), Some(header)) if !matches!(error, Error::NotFound { .. }) => {
+                tracing::warn!(%error, "the token is not replaced yet; it is good for some minutes still");
+                Ok(authorized(header))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn new_token(&self, apps: &Apps, installation: &Installation) -> Result<Secret, Error> {
+        let id = installation.id.to_string();
+        let call = Call {
+            doing: format!("get a token for {}", installation.label),
+            kind: "installation-token",
+            method: Method::POST,
+            url: url(&self.api, &["app", "installations", &id, "access_tokens"]),
+            body: None,
+            // A token that nobody hears of ends by itself.
+            repeatable: true,
+            conditional: false,
+        };
+        let response = self.as_app(apps, installation.app, call).await?;
+        if response.status != StatusCode::CREATED {
+            return Err(response.failure());
+        }
+        let token: WireToken = response.json("a token")?;
+        // By GitHub's clock; ours may be off.
+        let now = response.date().unwrap_or_else(|| apps.clock.now());
+        let life = token.expires_at.as_second().saturating_sub(now.as_second());
+        let life = Duration::from_secs(u64::try_from(life).unwrap_or(0)).min(Duration::from_secs(24 * 3600));
+        let header = bearer(&Secret::new(token.token));
+        installation.keep(header.clone(), life);
+        Ok(header)
+    }
+}
+
+/// What the check of a scope looks at.
+pub(crate) enum Identity {
+    Apps { app: serde_json::Value, installation: WireInstallation },
+    Token,
+}
+
+impl Auth {
+    /// Who serves a scope, in full.
+    pub(crate) async fn identity(&self, scope: &Scope) -> Result<Identity, Error> {
+        let Who::Apps(apps) = &self.who else { return Ok(Identity::Token) };
+        let (index, installation) = self.find(apps, scope).await?;
+        let doing = format!("look at App {}", apps.apps[index].id());
+        let response = self.as_app(apps, index, Call::get(doing, "app", url(&self.api, &["app"]))).await?;
+        if response.status != StatusCode::OK {
+            return Err(response.failure());
+        }
+        Ok(Identity::Apps { app: response.json("an App")?, installation })
+    }
+}
+
+fn bearer(token: &Secret) -> Secret {
+    Secret::new(format!("Bearer {}", token.expose().trim()))
+}

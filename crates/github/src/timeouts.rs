@@ -1,0 +1,42 @@
+//! How long a call to GitHub may take.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+/// How long a call may take, and how often it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// One request with its whole answer.
+    pub request: Duration,
+    /// All tries of a call, with the waits between them and those that a rate limit asks for. A list has this for each
+    /// of its pages.
+    pub total: Duration,
+    /// Tries of a call that may be repeated.
+    pub attempts: u32,
+    /// The wait before the second try; doubled from one to the next, with jitter.
+    pub backoff: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(20),
+            total: Duration::from_secs(60),
+            attempts: 5,
+            backoff: Duration::from_millis(500),
+        }
+    }
+}
+
+impl Timeouts {
+    /// The waits between tries.
+    pub(crate) fn delays(&self) -> ExponentialBackoff {
+        ExponentialBuilder::default()
+            .with_min_delay(self.backoff)
+            .with_max_delay(self.backoff * 32)
+            .with_max_times(self.attempts.saturating_sub(1) as usize)
+            .with_jitter()
+            .build()
+    }
+}

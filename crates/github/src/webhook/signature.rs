@@ -1,0 +1,109 @@
+//! Who sent a delivery
+//! (<https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>).
+
+use fireactions_model::Secret;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+/// How the header begins.
+const PREFIX: &str = "sha256=";
+
+/// Nobody who knows a secret sent this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Forged {
+    /// There is no secret to check with.
+    #[error("no secret is set for the webhook: set one here and at GitHub")]
+    NoSecret,
+    /// There is no signature.
+    #[error("the delivery is not signed: set the webhook's secret at GitHub")]
+    Unsigned,
+    /// It is not one, or made with another secret or for another body.
+    #[error("the delivery's signature is not made with the webhook's secret")]
+    Wrong,
+}
+
+/// Checks the signature of a delivery, `X-Hub-Signature-256`, over its body as it was sent. Any of the secrets may have
+/// made it, so that they can be rotated. The time it takes tells nothing about them.
+///
+/// # Errors
+///
+/// [`Forged`]; also without a secret, or with an empty one, by which anybody could sign.
+pub fn verify(secrets: &[Secret], body: &[u8], signature: Option<&str>) -> Result<(), Forged> {
+    if secrets.iter().all(|secret| secret.expose().is_empty()) {
+        return Err(Forged::NoSecret);
+    }
+    let signature = signature.map(str::trim).filter(|text| !text.is_empty()).ok_or(Forged::Unsigned)?;
+    let given = signature.strip_prefix(PREFIX).and_then(unhex).ok_or(Forged::Wrong)?;
+    let mut good = false;
+    for secret in secrets.iter().filter(|secret| !secret.expose().is_empty()) {
+        // A key of any length is one.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else { continue };
+        mac.update(body);
+        // Constant in time.
+        good |= mac.verify_slice(&given).is_ok();
+    }
+    if good { Ok(()) } else { Err(Forged::Wrong) }
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Published by GitHub.
+    const SECRET: &str = "It's a Secret to Everybody";
+    const BODY: &[u8] = b"Hello, World!";
+    const SIGNATURE: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+
+    fn check(secrets: &[&str], body: &[u8], signature: Option<&str>) -> Result<(), Forged> {
+        let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
+        verify(&secrets, body, signature)
+    }
+
+    #[test]
+    fn the_published_vector() {
+        assert_eq!(check(&[SECRET], BODY, Some(SIGNATURE)), Ok(()));
+        assert_eq!(check(&["new", SECRET], BODY, Some(SIGNATURE)), Ok(()));
+        assert_eq!(check(&[SECRET], BODY, Some(&SIGNATURE.replace("ea0e", "EA0E"))), Ok(()));
+    }
+
+    #[test]
+    fn anything_else_is_forged() {
+        assert_eq!(check(&[], BODY, Some(SIGNATURE)), Err(Forged::NoSecret));
+        assert_eq!(check(&["", ""], BODY, Some(SIGNATURE)), Err(Forged::NoSecret));
+        for unsigned in [None, Some(""), Some("  ")] {
+            assert_eq!(check(&[SECRET], BODY, unsigned), Err(Forged::Unsigned));
+        }
+        assert_eq!(check(&["other"], BODY, Some(SIGNATURE)), Err(Forged::Wrong));
+        assert_eq!(check(&[SECRET], b"Hello, World?", Some(SIGNATURE)), Err(Forged::Wrong));
+        // What an empty secret would sign is not taken beside a real one.
+        let mac = Hmac::<Sha256>::new_from_slice(b"").unwrap().chain_update(BODY).finalize().into_bytes();
+        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(check(&["", SECRET], BODY, Some(&format!("sha256={hex}"))), Err(Forged::Wrong));
+        let bare = SIGNATURE.trim_start_matches("sha256=");
+        let wrong = [
+            bare.to_owned(),
+            format!("sha1={bare}"),
+            format!("sha256={}", &bare[1..]),
+            format!("{SIGNATURE}0"),
+            format!("sha256={}", "ä".repeat(32)),
+            format!("sha256={}", "+f".repeat(32)),
+            "sha256=".to_owned(),
+        ];
+        for wrong in wrong {
+            assert_eq!(check(&[SECRET], BODY, Some(&wrong)), Err(Forged::Wrong), "{wrong}");
+        }
+    }
+}
