@@ -25,8 +25,9 @@ pub(super) enum Effect {
 }
 
 impl Fault {
-    /// For requests with this method (`*` is any) and path, without `/api/v3`: `*` stands for one part of it, `**` at
-    /// its end for all that follow. Until told otherwise: once, a 500.
+    /// For requests with this method (`*` is any) and path: `*` stands for one part of it, `**` at its end for all that
+    /// follow. Paths of the REST API are without `/api/v3`; those of the Actions service begin with `/_actions/_apis`
+    /// (its queues are `/_actions/_message/*`), and those of runners with `/_runner`. Until told otherwise: once, a 500.
     pub fn on(method: &str, path: &str) -> Self {
         let effect = Effect::Answer(Reply::error(500, "Server Error"));
         Self { method: method.into(), path: path.into(), skip: 0, times: 1, effect }

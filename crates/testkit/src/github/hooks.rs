@@ -15,6 +15,8 @@ use super::jobs::JobId;
 use super::server::Shared;
 use super::state::{self, State};
 
+/// So many deliveries can be sent again.
+const KEPT: usize = 200;
 /// GitHub waits no longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -75,10 +77,19 @@ pub(super) struct Hooks {
     /// How the next ones are made; then normally.
     scripted: VecDeque<Delivery>,
     outbox: Vec<Outgoing>,
-    /// Everything that was sent, to be sent again.
-    sent: Vec<Outgoing>,
+    /// What was sent last, to be sent again.
+    sent: VecDeque<Outgoing>,
     under_way: usize,
     delivered: Vec<Delivered>,
+}
+
+impl Hooks {
+    fn keep(&mut self, one: Outgoing) {
+        self.sent.push_back(one);
+        if self.sent.len() > KEPT {
+            self.sent.pop_front();
+        }
+    }
 }
 
 /// The value of `X-Hub-Signature-256`.
@@ -134,7 +145,7 @@ impl State {
         for due in due {
             self.hooks.outbox.push(Outgoing { due, ..one.clone() });
         }
-        self.hooks.sent.push(one);
+        self.hooks.keep(one);
         self.touch();
     }
 
@@ -167,6 +178,8 @@ async fn send(shared: Arc<Shared>, client: reqwest::Client, one: Outgoing) {
         .header("user-agent", "GitHub-Hookshot/fake")
         .header("content-type", "application/json")
         .header("x-github-hook-id", "1")
+        .header("x-github-hook-installation-target-id", "1")
+        .header("x-github-hook-installation-target-type", "integration")
         .header("x-github-event", &one.event)
         .header("x-github-delivery", &one.guid);
     if let Some(signature) = &one.signature {
@@ -207,7 +220,7 @@ impl FakeGithub {
     ///
     /// # Panics
     ///
-    /// When nothing was sent under this id.
+    /// When nothing was sent under this id, or 200 others since.
     pub fn redeliver(&self, guid: &str) {
         self.shared.with(|state| {
             let one = state.hooks.sent.iter().find(|one| one.guid == guid).expect("a delivery").clone();
@@ -225,7 +238,7 @@ impl FakeGithub {
                 let (event, guid, body) = (event.to_owned(), state::uuid(), body.to_vec());
                 let (action, job, signature, due) = (None, None, Some(signature), Instant::now());
                 let one = Outgoing { url, guid, event, action, job, body, signature, due };
-                state.hooks.sent.push(one.clone());
+                state.hooks.keep(one.clone());
                 state.hooks.outbox.push(one);
             }
             state.touch();

@@ -106,7 +106,8 @@ impl FakeGithub {
         self.shared.stop();
     }
 
-    /// What a client is given as GitHub's URL, such as `http://127.0.0.1:41234`.
+    /// What a client is given as GitHub's URL, such as `http://127.0.0.1:41234`; empty before the first
+    /// [`Self::start`].
     pub fn url(&self) -> String {
         self.shared.with(|state| state.base.clone())
     }

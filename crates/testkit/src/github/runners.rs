@@ -159,7 +159,9 @@ impl State {
         let token = state::random(40);
         let base = self.runner_base.clone().unwrap_or_else(|| self.base.clone());
         let url = format!("{base}{}", super::runner::PREFIX);
-        let config = json!({"url": url, "token": token, "name": name, "work": work});
+        // The real thing is some kilobytes long.
+        let settings = state::random(3000);
+        let config = json!({"url": url, "token": token, "name": name, "work": work, "settings": settings});
         let name = name.to_owned();
         let (online, job, fate) = (false, None, None);
         let now = Instant::now();

@@ -10,7 +10,8 @@ use fireactions_testkit::github::{AppKey, FakeGithub};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// Long after anything that is waited for, on a machine that does something else besides.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Somebody with a token.
 #[derive(Clone)]
@@ -106,6 +107,11 @@ pub(crate) async fn installation(fake: &FakeGithub, key: &AppKey, id: u64) -> Cl
     let answer = app(fake, key).post(&path, None).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     Client::new(fake, Some(format!("Bearer {}", answer.body["token"].as_str().unwrap())))
+}
+
+/// What a runner's credential holds.
+pub(crate) fn decoded(config: &str) -> Value {
+    serde_json::from_slice(&STANDARD.decode(config).unwrap()).unwrap()
 }
 
 /// A fake with `octo/app` and an installation that may do everything, and a client that is this installation.

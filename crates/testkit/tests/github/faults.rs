@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fireactions_testkit::github::Fault;
 use serde_json::json;
 
-use crate::client::{assert_clean, world};
+use crate::client::{SOON, assert_clean, world};
 
 const RUNNERS: &str = "/orgs/octo/actions/runners";
 
@@ -67,7 +67,7 @@ async fn github_is_down_for_a_while() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), up).await.unwrap();
+    tokio::time::timeout(SOON, up).await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(350), "{:?}", started.elapsed());
     assert_clean(&fake);
 }
@@ -78,14 +78,14 @@ async fn limits_are_told_and_kept() {
     fake.set_rate_limit(10);
     let first = client.get(RUNNERS).await;
     assert_eq!((first.header("x-ratelimit-limit"), first.header("x-ratelimit-remaining")), ("10", "9"));
-    fake.exhaust_rate_limit(Duration::from_secs(2));
+    fake.exhaust_rate_limit(Duration::from_secs(600));
     let refused = client.get(RUNNERS).await;
     assert_eq!((refused.status, refused.header("x-ratelimit-remaining")), (403, "0"));
     assert!(refused.body["message"].as_str().unwrap().starts_with("API rate limit exceeded"));
     let reset: i64 = refused.header("x-ratelimit-reset").parse().unwrap();
     let told = client.get("/rate_limit").await;
     assert_eq!((told.status, &told.body["resources"]["core"]["reset"]), (200, &json!(reset)));
-    fake.set_clock_offset(jiff::SignedDuration::from_secs(3));
+    fake.set_clock_offset(jiff::SignedDuration::from_secs(601));
     assert_eq!(client.get(RUNNERS).await.status, 200);
     assert_eq!(fake.most_points_a_minute(), 5 + 4, "one token and four questions");
     assert_clean(&fake);
@@ -100,7 +100,7 @@ async fn a_stopped_fake_is_gone_until_it_is_started_again() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    tokio::time::timeout(SOON, gone).await.unwrap();
     let address = fake.url().trim_start_matches("http://").to_owned();
     fake.start(std::net::TcpListener::bind(address).unwrap());
     assert_eq!(client.get(RUNNERS).await.status, 200);

@@ -9,7 +9,7 @@ use fireactions_testkit::github::{
     FakeGithub, Fault, JobRequest, JobStatus, Outcome, RunnerFate, Scope, runner,
 };
 
-use crate::client::{SOON, assert_clean};
+use crate::client::{SOON, assert_clean, decoded};
 
 fn world() -> FakeGithub {
     let fake = FakeGithub::local();
@@ -26,9 +26,11 @@ fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let bin = home.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
-    let listed = Command::new("busybox").arg("--list").output().expect("busybox is needed: run `make setup`");
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+    let busybox = busybox.expect("busybox (package busybox-static) is needed: run `make setup`");
+    let listed = Command::new(busybox).arg("--list").output().unwrap();
     for applet in String::from_utf8(listed.stdout).unwrap().lines() {
-        std::os::unix::fs::symlink("/usr/bin/busybox", bin.join(applet)).unwrap();
+        std::os::unix::fs::symlink(busybox, bin.join(applet)).unwrap();
     }
     std::fs::write(home.path().join("run.sh"), runner::SCRIPT).unwrap();
     home
@@ -131,14 +133,15 @@ fn labels_decide_and_a_job_that_is_not_taken_goes_to_another() {
     let home = home();
     fake.set_pickup_timeout(Duration::from_secs(2));
     let wrong = start(home.path(), &fake.jit_config(&octo(), "wrong", &["cpu"]), &[]);
-    let mut frozen = start(home.path(), &fake.jit_config(&octo(), "frozen", &["gpu"]), &[]);
+    // It says that it is online, and then nothing more.
+    let mute = decoded(&fake.jit_config(&octo(), "mute", &["gpu"]));
+    let (url, token) = (mute["url"].as_str().unwrap(), mute["token"].as_str().unwrap());
+    let says = ["-q", "-O", "-", "--post-data", &format!("token={token}&nonce=1"), &format!("{url}/online")];
+    let said = Command::new(home.path().join("bin/wget")).args(says).output().unwrap();
+    assert_eq!(said.stdout, b"ok");
     fake.wait_for("both are online", SOON, |fake| {
         (fake.runners().iter().all(|runner| runner.online)).then_some(())
     });
-    frozen.kill().unwrap();
-    frozen.wait().unwrap();
-    // Its last question may still be open.
-    std::thread::sleep(Duration::from_millis(2500));
     let job = fake.queue_job(JobRequest::new("octo/app", &["GPU"], "true"));
     fake.wait_for("it was tried and queued again", SOON, |fake| {
         (fake.job(job).assignments.first()?.outcome == Some(Outcome::NotPickedUp)).then_some(())
@@ -168,6 +171,28 @@ fn a_runner_outlives_an_outage_and_answers_that_are_lost() {
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(fake.job(job).conclusion.as_deref(), Some("success"));
     assert_eq!((fake.unsound_jobs(), fake.open_jobs(), fake.faults_left()), (vec![], vec![], 0));
+    assert_clean(&fake);
+}
+
+#[test]
+fn of_many_jobs_none_is_lost_and_none_doubled() {
+    let fake = world();
+    let home = home();
+    let jobs: Vec<_> = (0..8)
+        .map(|at| fake.queue_job(JobRequest::new("octo/app", &["linux"], &format!("echo job {at}"))))
+        .collect();
+    fake.fault(Fault::on("POST", "/_runner/wait").times(3).after(2).lost_answer());
+    let runners: Vec<_> = (0..8)
+        .map(|at| start(home.path(), &fake.jit_config(&octo(), &format!("r{at}"), &["a"]), &[]))
+        .collect();
+    for runner in runners {
+        assert_eq!(finish(runner).0, Some(0));
+    }
+    assert_eq!((fake.unsound_jobs(), fake.open_jobs()), (vec![], vec![]));
+    for (at, job) in jobs.iter().enumerate() {
+        assert_eq!(fake.job(*job).log, format!("job {at}\n"));
+    }
+    assert!(fake.runners().is_empty());
     assert_clean(&fake);
 }
 

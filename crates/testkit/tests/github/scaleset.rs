@@ -6,7 +6,7 @@ use fireactions_testkit::github::{FakeGithub, JobRequest, Statistics};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Client, assert_clean, world};
+use crate::client::{Answer, Client, assert_clean, decoded, world};
 
 /// An administrator of the Actions service.
 struct Admin {
@@ -96,9 +96,7 @@ fn kinds(events: &[Value]) -> Vec<&str> {
 
 /// A runner's word to the fake.
 async fn tell(config: &str, what: &str, more: &str) -> String {
-    use base64::Engine as _;
-    let config = base64::engine::general_purpose::STANDARD.decode(config).unwrap();
-    let config: Value = serde_json::from_slice(&config).unwrap();
+    let config = decoded(config);
     let (url, token) = (config["url"].as_str().unwrap(), config["token"].as_str().unwrap());
     let body = format!("token={token}&nonce=1&{more}");
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -231,7 +229,7 @@ async fn tokens_run_out_in_the_middle_of_a_question() {
     // GitHub goes down under a question.
     let down = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        later.down(Duration::from_millis(500));
+        later.down(Duration::from_secs(60));
     };
     let url = queue.session["messageQueueUrl"].as_str().unwrap();
     let ask = queue.client.http.get(url).header("accept", "application/json; api-version=6.0-preview");

@@ -20,6 +20,13 @@ pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Result<Reply,
         if ask.header("accept") != Some("application/json; api-version=6.0-preview") {
             state.violation(format!("message queue: Accept is {:?}", ask.header("accept")));
         }
+        let last = state.sets.known.get(&id).map_or(0, |set| set.last_message);
+        if ask.param("lastMessageId").is_some_and(|id| id.parse::<u64>().is_ok_and(|id| id > last)) {
+            state.violation(format!(
+                "message queue: lastMessageId {:?} was never sent",
+                ask.param("lastMessageId")
+            ));
+        }
         match ask.header("x-scalesetmaxcapacity").and_then(|value| value.parse().ok()) {
             None => state.violation("message queue: no X-ScaleSetMaxCapacity".into()),
             Some(capacity) if state.with_queue_token(ask, id) => {
