@@ -39,17 +39,7 @@ impl Spec {
     ///
     /// When `FIREACTIONS_SPECS` is set and the directory lacks the file, or the file is no description.
     pub fn find(test: &str, file: &str) -> Option<Self> {
-        let given = env::var_os("FIREACTIONS_SPECS").filter(|dir| !dir.is_empty());
-        let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/specs");
-        let path = given.clone().map_or_else(beside, PathBuf::from).join(file);
-        match fs::read_to_string(&path) {
-            Ok(text) => Some(Self::parse(&text)),
-            Err(error) if given.is_some() => panic!("FIREACTIONS_SPECS: {}: {error}", path.display()),
-            Err(_) => {
-                skip::say(test, &format!("no {file}; set FIREACTIONS_SPECS to the directory that has it"));
-                None
-            }
-        }
+        read(test, file).map(|text| Self::parse(&text))
     }
 
     /// Reads YAML or JSON.
@@ -190,6 +180,17 @@ impl Spec {
         jsonschema::draft4::new(&Value::Object(root)).expect("the description's schemas are schemas")
     }
 
+    /// A sample of an answer that is published with the description, by its name in `components/examples`.
+    ///
+    /// # Panics
+    ///
+    /// When there is none of this name.
+    pub fn sample(&self, name: &str) -> Value {
+        let sample = &self.document["components"]["examples"][name]["value"];
+        assert!(!sample.is_null(), "there is no sample {name}");
+        sample.clone()
+    }
+
     /// Values that fit a schema: with everything, with only what must be there, and with each choice of each part.
     ///
     /// # Panics
@@ -223,6 +224,31 @@ impl Spec {
             self.document.pointer(pointer).unwrap_or_else(|| panic!("{reference} refers to nothing")),
         )
     }
+}
+
+/// The text of the file of that name beside the descriptions, or nothing, said loudly on behalf of `test`.
+fn read(test: &str, file: &str) -> Option<String> {
+    let given = env::var_os("FIREACTIONS_SPECS").filter(|dir| !dir.is_empty());
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/specs");
+    let path = given.clone().map_or_else(beside, PathBuf::from).join(file);
+    match fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) if given.is_some() => panic!("FIREACTIONS_SPECS: {}: {error}", path.display()),
+        Err(_) => {
+            skip::say(test, &format!("no {file}; set FIREACTIONS_SPECS to the directory that has it"));
+            None
+        }
+    }
+}
+
+/// A JSON document that is published beside the descriptions, such as samples of messages; nothing where there is none,
+/// as with [`Spec::find`].
+///
+/// # Panics
+///
+/// As [`Spec::find`].
+pub fn document(test: &str, file: &str) -> Option<Value> {
+    read(test, file).map(|text| serde_json::from_str(&text).expect("the document is JSON"))
 }
 
 /// Whether a path is one of those that a template stands for.
