@@ -18,15 +18,7 @@ struct Runners {
 
 #[derive(Deserialize)]
 struct Groups {
-    runner_groups: Vec<WireGroup>,
-}
-
-#[derive(Deserialize)]
-struct WireGroup {
-    /// The description has it as a number that need not be whole.
-    id: serde_json::Number,
-    name: String,
-    default: bool,
+    runner_groups: Vec<RunnerGroup>,
 }
 
 #[derive(Deserialize)]
@@ -53,12 +45,7 @@ impl Github {
         }
         let url = self.actions(scope, &["runner-groups"]);
         let call = Call::get(format!("list the runner groups of {scope}"), "runner-groups", url);
-        let groups = self.list(scope, call, |page: Groups| page.runner_groups).await?;
-        let whole = |group: WireGroup| {
-            let id = group.id.as_u64()?;
-            Some(RunnerGroup { id, name: group.name, default: group.default })
-        };
-        Ok(groups.into_iter().filter_map(whole).collect())
+        self.list(scope, call, |page: Groups| page.runner_groups).await
     }
 
     /// All runners of a scope.

@@ -1,0 +1,106 @@
+//! No secret is in anything that can be printed.
+
+use std::sync::{Arc, Mutex};
+
+use fireactions_github::{App, Credentials, Github, JitRequest};
+use fireactions_testkit::github::Fault;
+
+use crate::common::{Octo, Source, client, json, scope, serve, settings, timeouts, token};
+
+const MARK: &str = "s3cr3t-m4rk";
+
+#[tokio::test]
+async fn nothing_that_is_shown_has_a_secret_in_it() {
+    let mut shown = Vec::new();
+    let octo = Octo::new();
+    let place = scope("octo");
+    let jit_request =
+        JitRequest { name: "fa-1".into(), group: 1, labels: vec!["a".into()], work_folder: "_work".into() };
+    let jit = octo.github.generate_jit(&place, &jit_request).await.unwrap();
+    let registration = octo.github.registration_token(&place).await.unwrap();
+    shown.push(format!("{jit:?} {registration:?} {:?} {:?}", octo.github, octo.github.limits()));
+    shown.push(format!("{:?}", octo.github.describe(&place).await));
+    let real =
+        [jit.config.expose().to_owned(), registration.token.expose().to_owned(), octo.key.pkcs1.clone()];
+
+    // Every kind of failure, with a secret wherever one can be.
+    let mut with_proxy = settings("http://127.0.0.1:9", token(MARK));
+    with_proxy.proxy = Some(format!("http://user:{MARK}@127.0.0.1:1").parse().unwrap());
+    shown.push(format!("{with_proxy:?}"));
+    let unreachable = Github::with_timeouts(with_proxy, timeouts()).unwrap();
+    let app = App { id: "1".into(), key: Source::new(MARK).source() };
+    shown.push(format!("{app:?}"));
+    let bad_key = client(&octo.fake.url(), Credentials::Apps(vec![app]));
+    let bad_token = client(&octo.fake.url(), token(&format!("{MARK}\r\nx: y")));
+    let odd_answers: Vec<Github> = {
+        let bodies = [
+            serde_json::json!({"runner": {"id": MARK}, "encoded_jit_config": MARK, "token": MARK}),
+            serde_json::json!([MARK]),
+            serde_json::json!({"token": MARK, "expires_at": MARK}),
+        ];
+        let mut clients = Vec::new();
+        for body in bodies {
+            let url = serve(move |_| json(201, &body)).await;
+            clients.push(client(&url, token(MARK)));
+        }
+        for status in [301, 401, 403, 404, 409, 422, 500] {
+            let url = serve(move |_| json(status, &serde_json::json!({"message": "no"}))).await;
+            clients.push(client(&url, token(MARK)));
+        }
+        clients
+    };
+    for github in [unreachable, bad_key, bad_token].iter().chain(&odd_answers) {
+        let errors = [
+            github.runners(&place).await.unwrap_err(),
+            github.generate_jit(&place, &jit_request).await.unwrap_err(),
+            github.registration_token(&place).await.unwrap_err(),
+            github.describe(&place).await.unwrap_err(),
+        ];
+        for error in errors {
+            shown.push(format!("{error} {error:?} {github:?}"));
+        }
+    }
+    octo.fake.fault(Fault::on("GET", "/orgs/octo/actions/runners").lost_answer().times(100));
+    let error = octo.github.runners(&place).await.unwrap_err();
+    shown.push(format!("{error} {error:?}"));
+
+    for text in shown {
+        assert!(!text.contains(MARK), "{text}");
+        for secret in &real {
+            assert!(!text.contains(secret.as_str()), "{text}");
+        }
+        assert!(!text.contains("ghs_") && !text.contains("Bearer") && !text.contains("eyJ"), "{text}");
+    }
+}
+
+/// What is logged on the way, at the finest level.
+#[tokio::test]
+async fn nothing_that_is_logged_has_a_secret_in_it() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let octo = Octo::new();
+    octo.fake.set_clock_offset(jiff::SignedDuration::from_mins(5));
+    octo.fake.fault(Fault::on("GET", "/orgs/octo/actions/runners").status(502, "no"));
+    octo.github.runners(&scope("octo")).await.unwrap();
+    let token = octo.github.registration_token(&scope("octo")).await.unwrap();
+    drop(guard);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("this host's clock is") && log.contains("asking GitHub again"), "{log}");
+    assert!(!log.contains(token.token.expose()) && !log.contains("ghs_") && !log.contains("eyJ"), "{log}");
+}
