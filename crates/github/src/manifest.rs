@@ -126,7 +126,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn app(scope: &str, owner: Owner, hook: Option<&str>) -> Option<NewApp> {
+    fn app_of(scope: &str, owner: Owner, hook: Option<&str>) -> Option<NewApp> {
         let hook: Option<Url> = hook.map(|hook| hook.parse().unwrap());
         let page = "https://github.com".parse().unwrap();
         NewApp::new(&page, &scope.parse().unwrap(), owner, "ci \"<of>\" acme", hook.as_ref())
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn an_organizations_app() {
-        let app = app("acme", Owner::Organization, Some("https://ci.example.org/webhook")).unwrap();
+        let app = app_of("acme", Owner::Organization, Some("https://ci.example.org/webhook")).unwrap();
         assert_eq!(app.action.as_str(), "https://github.com/organizations/acme/settings/apps/new");
         let manifest: Value = serde_json::from_str(&app.manifest).unwrap();
         let permissions =
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_repositorys_app_without_a_webhook() {
-        let app = app("acme/widgets", Owner::User, None).unwrap();
+        let app = app_of("acme/widgets", Owner::User, None).unwrap();
         assert_eq!(app.action.as_str(), "https://github.com/settings/apps/new");
         let manifest: Value = serde_json::from_str(&app.manifest).unwrap();
         let permissions = json!({"administration": "write", "actions": "read", "metadata": "read"});
@@ -168,14 +168,14 @@ mod tests {
         );
         assert_eq!(manifest["url"], "https://github.com/acme/widgets");
         assert!(app.link().query().unwrap().contains("webhook_active=false"));
-        let of_organization = super::tests::app("acme/widgets", Owner::Organization, None).unwrap();
+        let of_organization = app_of("acme/widgets", Owner::Organization, None).unwrap();
         assert_eq!(of_organization.action.path(), "/organizations/acme/settings/apps/new");
     }
 
     #[test]
     fn an_enterprise_has_none_and_the_page_is_well_formed() {
-        assert_eq!(app("enterprises/big", Owner::Organization, None), None);
-        let html = app("acme", Owner::Organization, None).unwrap().html();
+        assert_eq!(app_of("enterprises/big", Owner::Organization, None), None);
+        let html = app_of("acme", Owner::Organization, None).unwrap().html();
         assert!(html.contains("&quot;name&quot;:&quot;ci \\&quot;&lt;of&gt;\\&quot; acme&quot;"), "{html}");
     }
 }

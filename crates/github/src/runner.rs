@@ -59,7 +59,7 @@ pub struct JitRequest {
     pub name: String,
     /// Its runner group; 1 in a repository.
     pub group: u64,
-    /// Its labels, 1 to 100. Those that GitHub adds to other runners (`self-hosted`, system, architecture) are not added.
+    /// Its labels, 1 to 100.
     pub labels: Vec<String>,
     /// Where it works, relative to the runner's directory.
     pub work_folder: String,

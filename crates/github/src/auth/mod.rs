@@ -42,7 +42,7 @@ enum Who {
 }
 
 struct Apps {
-    apps: Vec<AppKey>,
+    keys: Vec<AppKey>,
     clock: Clock,
     /// Which installation serves a scope.
     scopes: Mutex<HashMap<Scope, Arc<Installation>>>,
@@ -120,7 +120,7 @@ impl Auth {
                 return Err(Error::Settings("there is neither an App nor a token to ask with".into()));
             }
             Credentials::Apps(apps) => Who::Apps(Apps {
-                apps: apps.into_iter().map(AppKey::new).collect(),
+                keys: apps.into_iter().map(AppKey::new).collect(),
                 clock: Clock::default(),
                 scopes: Mutex::default(),
                 installations: Mutex::default(),
@@ -135,13 +135,12 @@ impl Auth {
         let apps = match &self.who {
             Who::Token { source, kept } => {
                 let known = lock(kept).clone();
-                let header = match known {
-                    Some(header) => header,
-                    None => {
-                        let header = bearer(&read(source, "the token").await?);
-                        *lock(kept) = Some(header.clone());
-                        header
-                    }
+                let header = if let Some(header) = known {
+                    header
+                } else {
+                    let header = bearer(&read(source, "the token").await?);
+                    *lock(kept) = Some(header.clone());
+                    header
                 };
                 return Ok(Authorized { label: TOKEN.into(), header, installation: None });
             }
@@ -161,7 +160,7 @@ impl Auth {
         let (app, found) = self.find(apps, scope).await?;
         let installation = {
             let mut all = lock(&apps.installations);
-            let fresh = || Arc::new(Installation::new(app, apps.apps[app].id(), found.id));
+            let fresh = || Arc::new(Installation::new(app, apps.keys[app].id(), found.id));
             let installation = all.get(&(app, found.id)).cloned().unwrap_or_else(fresh);
             keep(&mut all, (app, found.id), installation.clone());
             installation
@@ -192,12 +191,12 @@ impl Auth {
     /// The first App that is installed there, by its index, and its installation.
     async fn find(&self, apps: &Apps, scope: &Scope) -> Result<(usize, WireInstallation), Error> {
         let mut trouble = None;
-        for app in 0..apps.apps.len() {
+        for app in 0..apps.keys.len() {
             match self.installation(apps, app, scope).await {
                 Ok(Some(found)) if found.suspended_at.is_some() => {
                     trouble.get_or_insert(Error::Forbidden {
                         doing: format!("ask for {scope}"),
-                        message: format!("the installation of App {} is suspended", apps.apps[app].id()),
+                        message: format!("the installation of App {} is suspended", apps.keys[app].id()),
                     });
                 }
                 Ok(Some(found)) => return Ok((app, found)),
@@ -208,7 +207,7 @@ impl Auth {
             }
         }
         Err(trouble.unwrap_or_else(|| {
-            let ids: Vec<&str> = apps.apps.iter().map(AppKey::id).collect();
+            let ids: Vec<&str> = apps.keys.iter().map(AppKey::id).collect();
             let hint =
                 if matches!(scope, Scope::Enterprise(_)) { "; an enterprise needs a token" } else { "" };
             Error::NotFound {
@@ -227,7 +226,7 @@ impl Auth {
     ) -> Result<Option<WireInstallation>, Error> {
         let mut at = path(scope);
         at.push("installation");
-        let doing = format!("find the installation of App {} for {scope}", apps.apps[app].id());
+        let doing = format!("find the installation of App {} for {scope}", apps.keys[app].id());
         let response = self.as_app(apps, app, Call::get(doing, "installation", url(&self.api, &at))).await?;
         match response.status {
             StatusCode::OK => Ok(Some(response.json("an installation")?)),
@@ -238,7 +237,7 @@ impl Auth {
 
     /// Calls as the App itself. A 401 is met by setting the clock right and reading the key again, once.
     async fn as_app(&self, apps: &Apps, app: usize, call: Call) -> Result<Response, Error> {
-        let (key, until) = (&apps.apps[app], self.caller.deadline());
+        let (key, until) = (&apps.keys[app], self.caller.deadline());
         let label = format!("app {}", key.id());
         let mut again = false;
         loop {
@@ -322,7 +321,7 @@ impl Auth {
     pub(crate) async fn identity(&self, scope: &Scope) -> Result<Identity, Error> {
         let Who::Apps(apps) = &self.who else { return Ok(Identity::Token) };
         let (index, installation) = self.find(apps, scope).await?;
-        let doing = format!("look at App {}", apps.apps[index].id());
+        let doing = format!("look at App {}", apps.keys[index].id());
         let response = self.as_app(apps, index, Call::get(doing, "app", url(&self.api, &["app"]))).await?;
         if response.status != StatusCode::OK {
             return Err(response.failure());

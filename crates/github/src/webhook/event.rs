@@ -205,12 +205,11 @@ mod tests {
             let keys: Vec<String> = changed["workflow_job"].as_object().unwrap().keys().cloned().collect();
             let all = keys.len() + 5;
             let place = at.index(all);
-            match keys.get(place) {
-                Some(key) => changed["workflow_job"][key.as_str()] = value,
-                None => {
-                    let top = ["action", "workflow_job", "repository", "organization", "installation"];
-                    changed[top[place - keys.len()]] = value;
-                }
+            if let Some(key) = keys.get(place) {
+                changed["workflow_job"][key.as_str()] = value;
+            } else {
+                let top = ["action", "workflow_job", "repository", "organization", "installation"];
+                changed[top[place - keys.len()]] = value;
             }
             if let Ok(Event::WorkflowJob(event)) = read(&changed) {
                 prop_assert!(event.action.chars().count() <= 301);

@@ -89,9 +89,8 @@ mod tests {
         assert_eq!(check(&["other"], BODY, Some(SIGNATURE)), Err(Forged::Wrong));
         assert_eq!(check(&[SECRET], b"Hello, World?", Some(SIGNATURE)), Err(Forged::Wrong));
         // What an empty secret would sign is not taken beside a real one.
-        let mac = Hmac::<Sha256>::new_from_slice(b"").unwrap().chain_update(BODY).finalize().into_bytes();
-        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(check(&["", SECRET], BODY, Some(&format!("sha256={hex}"))), Err(Forged::Wrong));
+        let with_no_key = "sha256=2bbcfa9524f3218c7a34b30e6936f8b1a4516cb097f1a85a1c7d98b5977ec769";
+        assert_eq!(check(&["", SECRET], BODY, Some(with_no_key)), Err(Forged::Wrong));
         let bare = SIGNATURE.trim_start_matches("sha256=");
         let wrong = [
             bare.to_owned(),

@@ -12,7 +12,7 @@ use fireactions_model::Secret;
 use fireactions_testkit::github::{AppKey, FakeGithub};
 
 /// Times for a GitHub that is near.
-pub fn timeouts() -> Timeouts {
+pub(crate) fn timeouts() -> Timeouts {
     Timeouts {
         request: Duration::from_secs(5),
         total: Duration::from_secs(15),
@@ -23,22 +23,22 @@ pub fn timeouts() -> Timeouts {
 
 /// A secret that can be changed.
 #[derive(Clone)]
-pub struct Source(Arc<Mutex<(String, u32)>>);
+pub(crate) struct Source(Arc<Mutex<(String, u32)>>);
 
 impl Source {
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self(Arc::new(Mutex::new((text.into(), 0))))
     }
 
-    pub fn set(&self, text: &str) {
+    pub(crate) fn set(&self, text: &str) {
         self.0.lock().unwrap().0 = text.into();
     }
 
-    pub fn reads(&self) -> u32 {
+    pub(crate) fn reads(&self) -> u32 {
         self.0.lock().unwrap().1
     }
 
-    pub fn source(&self) -> SecretSource {
+    pub(crate) fn source(&self) -> SecretSource {
         let inner = self.0.clone();
         Arc::new(move || {
             let mut inner = inner.lock().unwrap();
@@ -48,36 +48,36 @@ impl Source {
     }
 }
 
-pub fn settings(url: &str, credentials: Credentials) -> Settings {
+pub(crate) fn settings(url: &str, credentials: Credentials) -> Settings {
     Settings { url: url.parse().unwrap(), credentials, ca_pem: None, proxy: None }
 }
 
-pub fn client(url: &str, credentials: Credentials) -> Github {
+pub(crate) fn client(url: &str, credentials: Credentials) -> Github {
     Github::with_timeouts(settings(url, credentials), timeouts()).unwrap()
 }
 
-pub fn app(key: &AppKey) -> App {
+pub(crate) fn app(key: &AppKey) -> App {
     App { id: key.client_id.clone(), key: Source::new(&key.pkcs1).source() }
 }
 
-pub fn token(text: &str) -> Credentials {
+pub(crate) fn token(text: &str) -> Credentials {
     Credentials::Token(Source::new(text).source())
 }
 
-pub fn scope(text: &str) -> Scope {
+pub(crate) fn scope(text: &str) -> Scope {
     text.parse().unwrap()
 }
 
 /// An organization `octo` with the repository `octo/app` and an App that may do everything there.
-pub struct Octo {
-    pub fake: FakeGithub,
-    pub key: AppKey,
-    pub installation: u64,
-    pub github: Github,
+pub(crate) struct Octo {
+    pub(crate) fake: FakeGithub,
+    pub(crate) key: AppKey,
+    pub(crate) installation: u64,
+    pub(crate) github: Github,
 }
 
 impl Octo {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let fake = FakeGithub::local();
         fake.repository("octo/app");
         let key = fake.app("runners");
@@ -86,27 +86,27 @@ impl Octo {
         Self { fake, key, installation, github }
     }
 
-    pub fn calls(&self, route: &str) -> u64 {
+    pub(crate) fn calls(&self, route: &str) -> u64 {
         self.fake.calls().of(route)
     }
 }
 
 /// Nothing that the client sent is against the description.
-pub fn assert_clean(fake: &FakeGithub) {
+pub(crate) fn assert_clean(fake: &FakeGithub) {
     assert_eq!(fake.violations(), Vec::<String>::new());
 }
 
 /// A request that the scripted server got.
-pub struct Asked {
-    pub method: String,
+pub(crate) struct Asked {
+    pub(crate) method: String,
     /// With the query.
-    pub uri: String,
-    pub headers: axum::http::HeaderMap,
-    pub body: Bytes,
+    pub(crate) uri: String,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// Serves answers by script; returns the URL.
-pub async fn serve(answer: impl Fn(Asked) -> Response + Send + Sync + 'static) -> String {
+pub(crate) async fn serve(answer: impl Fn(Asked) -> Response + Send + Sync + 'static) -> String {
     let answer = Arc::new(answer);
     let router = Router::new().fallback(move |request: Request| {
         let answer = answer.clone();
@@ -123,7 +123,7 @@ pub async fn serve(answer: impl Fn(Asked) -> Response + Send + Sync + 'static) -
     format!("http://{address}")
 }
 
-pub fn json(status: u16, body: &serde_json::Value) -> Response {
+pub(crate) fn json(status: u16, body: &serde_json::Value) -> Response {
     let status = axum::http::StatusCode::from_u16(status).unwrap();
     (status, [("content-type", "application/json")], body.to_string()).into_response()
 }
