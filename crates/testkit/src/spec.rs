@@ -198,8 +198,9 @@ impl Spec {
     /// When one does not fit after all.
     pub fn examples(&self, schema: &Value) -> Vec<Value> {
         let examples = examples::of(self, schema);
+        let validator = self.validator(schema);
         for example in &examples {
-            let problems = self.problems(schema, example);
+            let problems: Vec<_> = validator.iter_errors(example).collect();
             assert!(problems.is_empty(), "{example} does not fit: {problems:?}");
         }
         examples

@@ -11,4 +11,5 @@ mod odd;
 mod runners;
 mod secrets;
 mod shapes;
+mod tls;
 mod trouble;

@@ -1,7 +1,5 @@
 //! No secret is in anything that can be printed.
 
-use std::sync::{Arc, Mutex};
-
 use fireactions_github::{App, Credentials, Github, JitRequest};
 use fireactions_testkit::github::Fault;
 
@@ -71,36 +69,4 @@ async fn nothing_that_is_shown_has_a_secret_in_it() {
         }
         assert!(!text.contains("ghs_") && !text.contains("Bearer") && !text.contains("eyJ"), "{text}");
     }
-}
-
-/// What is logged on the way, at the finest level.
-#[tokio::test]
-async fn nothing_that_is_logged_has_a_secret_in_it() {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
-    let octo = Octo::new();
-    octo.fake.set_clock_offset(jiff::SignedDuration::from_mins(-5));
-    octo.fake.fault(Fault::on("GET", "/orgs/octo/actions/runners").status(502, "no"));
-    octo.github.runners(&scope("octo")).await.unwrap();
-    let token = octo.github.registration_token(&scope("octo")).await.unwrap();
-    drop(guard);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("this host's clock is") && log.contains("asking GitHub again"), "{log}");
-    assert!(!log.contains(token.token.expose()) && !log.contains("ghs_") && !log.contains("eyJ"), "{log}");
 }
