@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fireactions_model::Secret;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
@@ -94,8 +94,7 @@ impl Caller {
                         refusals += 1;
                         continue;
                     }
-                    let broken = !refused && matches!(response.failure(), Error::Server { .. });
-                    if !broken || response.status.is_success() {
+                    if refused || !matches!(response.failure(), Error::Server { .. }) {
                         return Ok(response);
                     }
                     (response.failure(), call.repeatable)
@@ -166,12 +165,10 @@ impl Caller {
         if !call.conditional {
             return Ok(response);
         }
-        let not_modified = response.status == StatusCode::NOT_MODIFIED;
         match self.etags.settle(credential, url, response) {
             Some(response) => Ok(response),
             // It was forgotten in the meantime.
-            None if not_modified => self.http.send(request(None)).await,
-            None => Err(late()),
+            None => self.http.send(request(None)).await,
         }
     }
 }
