@@ -1,6 +1,7 @@
 //! What must fit together, beyond each value on its own.
 
 mod driver;
+mod github;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -297,25 +298,6 @@ impl Check<'_> {
         }
     }
 
-    fn github(&mut self, config: &Config) {
-        let at = At::root().key("github");
-        if let Some(github) = &config.github {
-            if github.app_private_key_file.is_none() {
-                self.error(
-                    &at,
-                    &[&at.key("app_private_key"), &at.key("app_private_key_file")],
-                    "github.app_private_key_file is missing",
-                    "name the file with the App's private key",
-                );
-            }
-            self.warn(
-                &at,
-                "the GitHub forge is not available yet: this section is checked but not used",
-                "jobs come from the built-in queue (fireactions run) for now",
-            );
-        }
-    }
-
     fn pools(&mut self, config: &Config) {
         let pools = At::root().key("pools");
         let mut first = HashMap::new();
@@ -406,7 +388,7 @@ impl Check<'_> {
         self.pool_network(at, pool);
         self.deadlines(at, pool);
         self.on_failure(at, pool);
-        if pool.runner.labels.is_empty() {
+        if pool.runner.labels.is_empty() && !pool.runner.has_scope() {
             self.warn(
                 &at.key("runner"),
                 format!("pool '{name}' has no labels, so it serves only jobs that ask for none"),

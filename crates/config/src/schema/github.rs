@@ -1,24 +1,226 @@
-//! GitHub: reserved.
+//! GitHub: who asks it, and how it tells of jobs.
 
+use fireactions_model as model;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use url::Url;
 
-use super::{RefusedSecret, SecretFile};
+use super::{AbsolutePath, Duration, ListenAddress, RefusedSecret, SecretFile};
 
-/// A GitHub App. Read and checked, but not used yet.
+/// GitHub, for pools whose runners belong to one of its organizations, repositories or enterprises. It is asked as one or
+/// several GitHub Apps, or with a personal access token.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct GithubConfig {
-    /// Number of the GitHub App.
-    #[schemars(range(min = 1), example = 12345)]
-    pub app_id: u64,
-    /// File with the App's private key (PEM): an absolute path, or `credential:NAME`.
+    /// Where people see it: `https://github.com`, `https://TENANT.ghe.com`, or a GitHub Enterprise Server. `http` only
+    /// at a loopback address.
+    #[serde(deserialize_with = "url")]
+    #[schemars(with = "String")]
+    pub url: Url,
+    /// Id of the GitHub App: its number, or its client id.
+    #[schemars(example = 12345)]
+    pub app_id: Option<AppId>,
+    /// File with the App's private key (PEM): an absolute path, or `credential:NAME`. It is read again when GitHub does not
+    /// accept it, so a key can be rotated by replacing the file.
     #[schemars(example = "credential:github-app-key")]
     pub app_private_key_file: Option<SecretFile>,
     /// Inline keys are refused; use `app_private_key_file`.
     #[doc(hidden)]
-    #[serde(default)]
     #[schemars(skip)]
-    #[expect(dead_code, reason = "reading it always fails, with the key to use instead")]
     pub(crate) app_private_key: Option<RefusedSecret>,
+    /// Several Apps, in the place of `app_id`: for each organization or repository the first one that is installed there is
+    /// used.
+    pub apps: Vec<GithubApp>,
+    /// File with a personal access token, in the place of an App. Runners of an enterprise need one.
+    #[schemars(example = "credential:github-token")]
+    pub token_file: Option<SecretFile>,
+    /// Certificates (PEM) of authorities that are trusted besides the usual ones.
+    #[schemars(example = "/etc/ssl/certs/company.pem")]
+    pub ca_file: Option<AbsolutePath>,
+    /// Proxy on the way to GitHub. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment count.
+    #[serde(deserialize_with = "url_opt")]
+    #[schemars(with = "Option<String>", example = "http://proxy.example.com:3128")]
+    pub proxy: Option<Url>,
+    /// Webhook deliveries. Needed by no pool: scale sets and the audit come without an open port.
+    pub webhook: Option<WebhookConfig>,
+    /// How often GitHub is asked for what no signal told: waiting jobs of pools without a scale set, and runners without a
+    /// machine. From `30s` to `1h`.
+    pub audit_interval: Duration,
+}
+
+impl Default for GithubConfig {
+    fn default() -> Self {
+        Self {
+            url: github_com(),
+            app_id: None,
+            app_private_key_file: None,
+            app_private_key: None,
+            apps: Vec::new(),
+            token_file: None,
+            ca_file: None,
+            proxy: None,
+            webhook: None,
+            audit_interval: Duration::secs(300),
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant, and the tests read it")]
+fn github_com() -> Url {
+    Url::parse("https://github.com").expect("a URL")
+}
+
+/// One of several Apps.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GithubApp {
+    /// Its id: its number, or its client id.
+    #[schemars(example = 12345)]
+    pub app_id: AppId,
+    /// File with its private key (PEM): an absolute path, or `credential:NAME`.
+    #[schemars(example = "credential:github-app-key")]
+    pub private_key_file: SecretFile,
+}
+
+/// Where GitHub delivers events.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookConfig {
+    /// TCP address that deliveries come to. Nothing else answers there. GitHub wants `https`: put a proxy that speaks TLS
+    /// before it.
+    #[schemars(example = "127.0.0.1:8090")]
+    pub listen: ListenAddress,
+    /// Path of the webhook's URL.
+    #[serde(default = "webhook_path")]
+    pub path: String,
+    /// File with the webhook's secret: an absolute path, or `credential:NAME`.
+    #[schemars(example = "credential:github-webhook")]
+    pub secret_file: Option<SecretFile>,
+    /// Several secrets, any of which is accepted: for the time in which one replaces the other.
+    #[serde(default)]
+    pub secret_files: Vec<SecretFile>,
+}
+
+fn webhook_path() -> String {
+    "/webhook/github".to_owned()
+}
+
+/// A GitHub App's id: its number, or its client id.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String")]
+pub struct AppId(pub String);
+
+struct AppIdVisitor;
+
+impl Visitor<'_> for AppIdVisitor {
+    type Value = AppId;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a GitHub App's number, or its client id (Iv…)")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<AppId, E> {
+        if number == 0 {
+            return Err(E::custom("no App has the number 0; its page at GitHub shows its App ID"));
+        }
+        Ok(AppId(number.to_string()))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<AppId, E> {
+        // The text may be a secret under the wrong key: it must not be in the message.
+        let fine = !text.is_empty()
+            && text.len() <= 40
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+        if fine && text != "0" {
+            return Ok(AppId(text.to_owned()));
+        }
+        Err(E::custom(
+            "this is not an App's id: write its number, or its client id (Iv…), as its page at GitHub shows it",
+        ))
+    }
+}
+
+impl<'de> Deserialize<'de> for AppId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AppIdVisitor)
+    }
+}
+
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Url::parse(&text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| de::Error::custom("this is not a URL: write https://HOST, such as https://github.com"))
+}
+
+fn url_opt<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    url(deserializer).map(Some)
+}
+
+impl GithubConfig {
+    /// Every App with the file of its key; none when a token is used.
+    pub fn all_apps(&self) -> Vec<(String, SecretFile)> {
+        let one = self.app_id.clone().zip(self.app_private_key_file.clone());
+        let several = self.apps.iter().map(|app| (app.app_id.clone(), app.private_key_file.clone()));
+        one.into_iter().chain(several).map(|(id, file)| (id.0, file)).collect()
+    }
+}
+
+impl WebhookConfig {
+    /// Every secret that is accepted, the single one first.
+    pub fn secret_files(&self) -> Vec<SecretFile> {
+        self.secret_file.iter().chain(&self.secret_files).cloned().collect()
+    }
+}
+
+/// Whether a pool has a scale set, and its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScaleSetSetting {
+    /// `true`: one that is named like the pool. `false`: none.
+    Switch(bool),
+    /// One of this name.
+    Name(String),
+}
+
+struct ScaleSetVisitor;
+
+impl Visitor<'_> for ScaleSetVisitor {
+    type Value = ScaleSetSetting;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("true, false, or the name of a scale set")
+    }
+
+    fn visit_bool<E: de::Error>(self, on: bool) -> Result<ScaleSetSetting, E> {
+        Ok(ScaleSetSetting::Switch(on))
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<ScaleSetSetting, E> {
+        Ok(ScaleSetSetting::Name(name.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for ScaleSetSetting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScaleSetVisitor)
+    }
+}
+
+impl Default for ScaleSetSetting {
+    fn default() -> Self {
+        Self::Switch(true)
+    }
+}
+
+impl ScaleSetSetting {
+    /// The set's name for a pool.
+    pub fn name(&self, pool: &model::PoolName) -> Option<String> {
+        match self {
+            Self::Switch(true) => Some(pool.to_string()),
+            Self::Switch(false) => None,
+            Self::Name(name) => Some(name.clone()),
+        }
+    }
 }

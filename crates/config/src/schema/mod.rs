@@ -15,7 +15,7 @@ mod values;
 mod vmm;
 
 pub use firecracker::{CpuTemplate, FirecrackerConfig, HugePagesSetting, MachineConfig, MmdsSetting};
-pub use github::GithubConfig;
+pub use github::{AppId, GithubApp, GithubConfig, ScaleSetSetting, WebhookConfig};
 pub use host::HostConfig;
 pub use images::{ImageLimits, ImagesConfig};
 pub use local::{LocalConfig, ShutdownConfig, ShutdownMode};

@@ -8,7 +8,7 @@ use model::{ImageRef, Label, PoolName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DiskLimitsConfig, Duration, FirecrackerConfig, OnFailureSetting, StartSetting};
+use super::{DiskLimitsConfig, Duration, FirecrackerConfig, OnFailureSetting, ScaleSetSetting, StartSetting};
 
 /// One pool of machines that are all made the same way.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -80,14 +80,41 @@ pub struct RunnerConfig {
     #[serde(default)]
     #[schemars(with = "Vec<String>", example = ["self-hosted", "debian"])]
     pub labels: Vec<Label>,
-    /// Runner group of the GitHub forge. Kept, not used yet.
-    #[serde(default)]
-    #[schemars(example = 1)]
-    pub group_id: Option<u64>,
-    /// Organization of the GitHub forge. Kept, not used yet.
+    /// GitHub organization whose runners the machines are. With none of `organization`, `repository` and `enterprise` the
+    /// pool serves the built-in queue.
     #[serde(default)]
     #[schemars(example = "example-org")]
     pub organization: Option<String>,
+    /// GitHub repository whose runners the machines are, as `OWNER/NAME`.
+    #[serde(default)]
+    #[schemars(example = "example-org/project")]
+    pub repository: Option<String>,
+    /// GitHub enterprise whose runners the machines are. Needs `github.token_file`.
+    #[serde(default)]
+    #[schemars(example = "example-enterprise")]
+    pub enterprise: Option<String>,
+    /// Name of the runner group at GitHub; the default group when absent.
+    #[serde(default)]
+    #[schemars(example = &"Default")]
+    pub group: Option<String>,
+    /// Number of the runner group at GitHub, in the place of `group`.
+    #[serde(default)]
+    #[schemars(example = 1)]
+    pub group_id: Option<u64>,
+    /// Whether jobs come through a runner scale set, which needs no open port: `true` (one named like the pool), a name, or
+    /// `false` (webhook and audit tell of jobs). Jobs ask for the set by its name: `runs-on: NAME`.
+    #[serde(default)]
+    #[schemars(with = "String", example = "true")]
+    pub scale_set: ScaleSetSetting,
+    /// What starts the runner in the image. When absent, `bin/Runner.Listener` or `run.sh` is looked for in the image's
+    /// working directory, the user's home, and the usual places.
+    #[serde(default)]
+    #[schemars(example = ["./run.sh"])]
+    pub command: Option<Vec<String>>,
+    /// Directory for jobs, below the runner's own.
+    #[serde(default)]
+    #[schemars(example = &"_work")]
+    pub work_folder: Option<String>,
 }
 
 /// When an image is looked up at its source.
@@ -256,7 +283,50 @@ impl PoolConfig {
             hardware: self.firecracker.hardware(self.disk_limits),
             metadata: self.firecracker.metadata(),
             user_data: self.firecracker.user_data.clone(),
+            github: self.runner.github(&self.name),
         }
+    }
+}
+
+impl RunnerConfig {
+    /// Whether the runners belong to something at GitHub.
+    pub fn has_scope(&self) -> bool {
+        self.organization.is_some() || self.repository.is_some() || self.enterprise.is_some()
+    }
+
+    /// Where the runners belong, or what is wrong with its name; nothing for the built-in queue.
+    pub(crate) fn scope(&self) -> Option<Result<model::GithubScope, String>> {
+        let scope = if let Some(name) = &self.organization {
+            model::GithubScope::organization(name)
+        } else if let Some(name) = &self.enterprise {
+            model::GithubScope::enterprise(name)
+        } else {
+            let repository = self.repository.as_ref()?;
+            match repository.split_once('/') {
+                Some((owner, name)) => model::GithubScope::repository(owner, name),
+                None => return Some(Err(format!("'{repository}' is not a repository: write OWNER/NAME"))),
+            }
+        };
+        Some(scope.map_err(|error| error.to_string()))
+    }
+
+    /// How runners' names begin.
+    pub(crate) fn prefix<'a>(&'a self, pool: &'a PoolName) -> &'a str {
+        self.name.as_deref().unwrap_or(pool.as_str())
+    }
+
+    fn github(&self, pool: &PoolName) -> Option<model::GithubRunner> {
+        // A name that is wrong was told when the file was checked.
+        let usual = model::GithubRunner::new(self.scope()?.ok()?);
+        let by_name = self.group.clone().map(model::RunnerGroup::Name);
+        Some(model::GithubRunner {
+            group: by_name.or(self.group_id.map(model::RunnerGroup::Id)).unwrap_or_default(),
+            prefix: self.prefix(pool).to_owned(),
+            scale_set: self.scale_set.name(pool),
+            command: self.command.clone(),
+            work_folder: self.work_folder.clone().unwrap_or(usual.work_folder.clone()),
+            ..usual
+        })
     }
 }
 

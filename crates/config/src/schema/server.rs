@@ -71,8 +71,7 @@ pub struct Config {
     pub local: LocalConfig,
     /// How the server stops.
     pub shutdown: ShutdownConfig,
-    /// GitHub. Read and checked, but not used yet: the GitHub forge comes in a later release, and the server
-    /// says so in a warning.
+    /// GitHub: how it is reached, and how it tells of jobs. Which pools are GitHub's is said there, below `runner`.
     pub github: Option<GithubConfig>,
     /// The pools, in order of preference: of two pools that could serve a job equally well, the first does.
     pub pools: Vec<PoolConfig>,
