@@ -1,4 +1,8 @@
 //! Forges: where jobs come from. Each implements `fireactions_model::Forge`; nothing of a forge's wire format
 //! leaves this crate.
 
+mod forges;
+pub mod github;
 pub mod local;
+
+pub use forges::Forges;

@@ -56,6 +56,16 @@ impl Github {
         &self.inner.page
     }
 
+    /// The page of a run, for people.
+    pub fn run_page(&self, repository: &crate::Repository, run: crate::RunId) -> String {
+        let mut page = self.inner.page.clone();
+        if let Ok(mut path) = page.path_segments_mut() {
+            path.pop_if_empty().extend([repository.owner(), repository.name(), "actions", "runs"]);
+            path.push(&run.to_string());
+        }
+        page.into()
+    }
+
     /// Rate limits, as GitHub last told them: for gauges.
     pub fn limits(&self) -> Vec<Limit> {
         self.inner.caller.limits.all()
@@ -80,7 +90,6 @@ impl Github {
     }
 
     /// The client below, for what is not the REST API.
-    #[allow(dead_code, reason = "for scale sets")]
     pub(crate) fn http(&self) -> &crate::transport::Http {
         &self.inner.caller.http
     }

@@ -14,6 +14,7 @@ pub mod manifest;
 mod repository;
 mod rest;
 mod runner;
+pub mod scaleset;
 mod settings;
 mod timeouts;
 mod transport;

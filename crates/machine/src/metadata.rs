@@ -32,10 +32,29 @@ pub(crate) fn nobodys(parts: &Parts, pool: &PoolSpec) -> Option<Metadata> {
 
 /// A machine's content, before a forge has a credential for it; nothing where the VMM has no such service.
 pub(crate) fn of(parts: &Parts, pool: &PoolSpec, machine: &MachineId) -> Result<Option<Metadata>, End> {
+    full(parts, pool, machine, None)
+}
+
+/// The same with the credential that a forge has made for it, for images whose runner reads it there.
+pub(crate) fn with_credential(
+    parts: &Parts,
+    pool: &PoolSpec,
+    machine: &MachineId,
+    credential: &Secret,
+) -> Result<Option<Metadata>, End> {
+    full(parts, pool, machine, Some(credential))
+}
+
+fn full(
+    parts: &Parts,
+    pool: &PoolSpec,
+    machine: &MachineId,
+    credential: Option<&Secret>,
+) -> Result<Option<Metadata>, End> {
     if !parts.vmm.capabilities().metadata {
         return Ok(None);
     }
-    let data = tree(pool, machine, None)?;
+    let data = tree(pool, machine, credential)?;
     Ok(Some(Metadata { version: pool.hardware.mmds, data }))
 }
 

@@ -61,6 +61,7 @@ mod tests {
             program,
             env: vec![("A".into(), "job".into())],
             secret_env: vec![("TOKEN".into(), Secret::new("s3cret"))],
+            metadata_credential: None,
             user: None,
             workdir: None,
             timeout: Duration::from_secs(1),

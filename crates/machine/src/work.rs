@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::boot::Guest;
 use crate::end::End;
 use crate::life::Asks;
+use crate::metadata;
 use crate::parts::Parts;
 use crate::program::resolve;
 use crate::record::Record;
@@ -146,6 +147,12 @@ async fn start(
         for file in &work.files {
             put_in(guest, pool.deadlines.online, file).await?;
             fail::fail_point!("machine::file-put");
+        }
+        if let Some(credential) = &work.metadata_credential {
+            let full = metadata::with_credential(parts, pool, record.id(), credential).map_err(unwritten)?;
+            if let Some(full) = full {
+                metadata::deliver(&guest.vm, &full).await.map_err(unwritten)?;
+            }
         }
         record.step(Step::Run).await.map_err(unwritten)?;
     }

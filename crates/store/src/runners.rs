@@ -89,7 +89,7 @@ impl Store {
             if changed > 0 { tell(&mut tx, &job).map(drop) } else { Ok(()) }
         })
         .await
-        .inspect(|_| fail_point!("store::credential-after-commit"))
+        .inspect(|()| fail_point!("store::credential-after-commit"))
     }
 
     /// The credential of a runner whose program does not run yet.

@@ -43,6 +43,7 @@ struct JobLabels {
 /// Counts events.
 pub(super) struct Counts {
     phases: Family<PhaseLabels, Histogram, fn() -> Histogram>,
+    picked_up: Family<PoolLabels, Histogram, fn() -> Histogram>,
     created: Family<PoolLabels, Counter>,
     failed: Family<PoolLabels, Counter>,
     starts: Family<StartLabels, Counter>,
@@ -61,8 +62,11 @@ impl Counts {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let phases: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let picked_up: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let counts = Self {
             phases,
+            picked_up,
             created: Family::default(),
             failed: Family::default(),
             starts: Family::default(),
@@ -79,6 +83,11 @@ impl Counts {
             "fireactions_phase_seconds",
             "Time in each phase of a job's way",
             counts.phases.clone(),
+        );
+        registry.register(
+            "fireactions_job_pickup_seconds",
+            "From a hosted forge's queueing of a job until one of our runners began it",
+            counts.picked_up.clone(),
         );
         registry.register("fireactions_machines_created", "Machines begun", counts.created.clone());
         registry.register("fireactions_machines_failed", "Machines that failed", counts.failed.clone());
@@ -132,6 +141,11 @@ impl Counts {
                     self.fallbacks.get_or_create(&PoolLabels { pool: pool.clone() }).inc();
                 }
                 self.starts.get_or_create(&StartLabels { pool, how: how.as_str() }).inc();
+            }
+            Event::PickedUp { pool, micros } => {
+                #[expect(clippy::cast_precision_loss, reason = "285 years of microseconds are exact")]
+                let seconds = *micros as f64 / 1e6;
+                self.picked_up.get_or_create(&PoolLabels { pool: pool.to_string() }).observe(seconds);
             }
             Event::Image { .. } => {}
         }

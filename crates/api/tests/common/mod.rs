@@ -118,6 +118,7 @@ fn pool() -> PoolView {
         queued: 2,
         backoff: None,
         waiting_for: None,
+        problem: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `fireactions jobs`.
 
+mod forges;
 pub(super) mod one;
 
 use std::process::ExitCode;
@@ -113,6 +114,9 @@ fn parse_state(text: &str) -> Result<JobState, String> {
 }
 
 pub(super) fn render(jobs: &[JobRecord]) -> String {
+    if jobs.iter().any(|job| job.remote.is_some()) {
+        return forges::render(jobs);
+    }
     let mut table = show::table([
         "JOB",
         "NAME",

@@ -292,6 +292,7 @@ fn pool() -> PoolView {
         queued: 4,
         backoff: None,
         waiting_for: None,
+        problem: None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The API's listeners.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::Context;
+use axum::Router;
 use fireactions_api::{Api, Auth, listen};
 use fireactions_config::{Config, GroupName};
 use tokio::net::{TcpListener, UnixListener};
@@ -34,7 +36,13 @@ pub(super) fn wanted(config: &Config) -> Vec<Name> {
     if config.metrics.enabled {
         names.push(Name::new(Role::Metrics, config.metrics.address.0.to_string()));
     }
+    names.extend(webhook(config).map(|address| Name::new(Role::Webhook, address.to_string())));
     names
+}
+
+/// Where GitHub delivers its webhook.
+fn webhook(config: &Config) -> Option<SocketAddr> {
+    Some(config.github.as_ref()?.webhook.as_ref()?.listen.0)
 }
 
 /// Binds those that are wanted and not among `have`.
@@ -47,6 +55,7 @@ pub(super) async fn bind_missing(config: &Config, have: &[Name]) -> anyhow::Resu
         let (key, address) = match name.role {
             Role::Tcp => ("bind_address", config.bind_address.map(|address| address.0)),
             Role::Metrics => ("metrics.address", Some(config.metrics.address.0)),
+            Role::Webhook => ("github.webhook.listen", webhook(config)),
             _ => ("api_socket", None),
         };
         let socket: OwnedFd = match address {
@@ -83,8 +92,13 @@ fn group(config: &Config) -> Option<&str> {
     config.api_socket_group.as_ref().map(GroupName::as_str)
 }
 
-/// Serves the API and the metrics from the sockets. `tcp` says who may come by the API's TCP address.
-pub(super) fn serve(sockets: &Sockets, tcp: Option<&Auth>, api: &Api) -> anyhow::Result<Listeners> {
+/// Serves the API, the metrics and the webhook from the sockets. `tcp` says who may come by the API's TCP address.
+pub(super) fn serve(
+    sockets: &Sockets,
+    tcp: Option<&Auth>,
+    webhook: Option<Router>,
+    api: &Api,
+) -> anyhow::Result<Listeners> {
     let mut tasks = Vec::new();
     if let Some(socket) = unix(sockets, Role::Api)? {
         tasks.push(tokio::spawn(listen::serve(socket, api.router(Auth::Socket), api.clone())));
@@ -94,6 +108,9 @@ pub(super) fn serve(sockets: &Sockets, tcp: Option<&Auth>, api: &Api) -> anyhow:
     }
     if let Some(socket) = stream(sockets, Role::Metrics)? {
         tasks.push(tokio::spawn(listen::serve(socket, api.metrics_router(), api.clone())));
+    }
+    if let (Some(socket), Some(router)) = (stream(sockets, Role::Webhook)?, webhook) {
+        tasks.push(tokio::spawn(listen::serve(socket, router, api.clone())));
     }
     Ok(Listeners { tasks })
 }

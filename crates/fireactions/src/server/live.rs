@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use fireactions_api::{Api, Limits, Target, Version};
 use fireactions_config::{Config, Host};
+use fireactions_forge::Forges;
 use fireactions_forge::local::LocalForge;
 use fireactions_image::Images;
 use fireactions_machine::{Machinery, Parts};
@@ -29,7 +30,7 @@ use super::prepare::Preparation;
 use super::signals::Signals;
 use super::sockets::{Role, Sockets};
 use super::watchdog::Vitals;
-use super::{build, handover, housekeeping, listen, overrides};
+use super::{build, github, handover, housekeeping, listen, overrides, webhook};
 
 /// Events that a slow listener may be behind; one that is further behind misses some and is right again after the
 /// next event of the same thing.
@@ -106,25 +107,27 @@ impl Live {
 
         let (events, _) = broadcast::channel::<Event>(EVENTS);
         let forge = LocalForge::new(store.clone(), events.clone(), build::forge_settings(config)).await?;
+        let github = github::forge(config, &store, &forge, &events).await?;
+        let forges = Forges::new(forge.clone(), github.clone());
         let driver = &prepared.driver;
         let machines = Machinery::new(Parts {
             store: store.clone(),
             images: images.clone(),
             network: network.clone(),
             vmm: Arc::clone(&driver.vmm),
-            forge: Arc::new(forge.clone()),
+            forge: Arc::new(forges.clone()),
             events: events.clone(),
             settings: Arc::clone(&prepared.settings),
         });
-        recover(&machines, &forge).await?;
+        recover(&machines, &forges).await?;
 
         let stopping = CancellationToken::new();
         let looked = Looked::new(machines.clone());
         let last_look = looked.last();
-        let controller = controller(config, host, &store, &forge, looked).await?;
+        let controller = controller(config, host, &store, &forges, looked).await?;
         let pools = controller.handle();
         let progress = FetchedImages::default();
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(progress.clone().follow(events.subscribe(), stopping.clone())),
             tokio::spawn(controller.run(stopping.clone())),
             tokio::spawn(housekeeping::run(
@@ -135,12 +138,16 @@ impl Live {
                 stopping.clone(),
             )),
         ];
+        if let Some(github) = &github {
+            tasks.push(tokio::spawn(github.clone().run(config.pools(), stopping.clone())));
+        }
         // Rules are kept until the last machine is gone, so not only until `stopping`.
         let network_done = CancellationToken::new();
         let rules = tokio::spawn(housekeeping::keep_rules(network.clone(), network_done.clone()));
 
         let engine = ServerEngine {
             forge,
+            github: github.clone(),
             store: store.clone(),
             machines: machines.clone(),
             pools,
@@ -158,7 +165,10 @@ impl Live {
             stopping: stopping.clone(),
         };
         let api = Api::new(Arc::new(engine), Limits::default());
-        let listeners = listen::serve(&sockets, prepared.tcp.as_ref(), &api)?;
+        let webhook = github.and_then(|github| {
+            Some(webhook::router(github, &config.github.as_ref()?.webhook.as_ref()?.path))
+        });
+        let listeners = listen::serve(&sockets, prepared.tcp.as_ref(), webhook, &api)?;
         let (sender, requests) = mpsc::channel(1);
         let door = listen::unix(&sockets, Role::Handover)?.map(|socket| {
             let state = config.state_dir.to_path_buf();
@@ -289,7 +299,7 @@ async fn machines_go(
 }
 
 /// Takes over what an earlier server left, first machines, then jobs.
-async fn recover(machines: &Machinery, forge: &LocalForge) -> anyhow::Result<()> {
+async fn recover(machines: &Machinery, forges: &Forges) -> anyhow::Result<()> {
     let recovered =
         machines.recover().await.map_err(anyhow::Error::msg).context(
             "what an earlier server left could not be undone, and starting on top of it would leak",
@@ -302,7 +312,7 @@ async fn recover(machines: &Machinery, forge: &LocalForge) -> anyhow::Result<()>
             "took over what an earlier server left"
         );
     }
-    forge.recover().await.context("jobs of an earlier server could not be sorted out")?;
+    forges.recover().await.context("jobs of an earlier server could not be sorted out")?;
     Ok(())
 }
 
@@ -310,7 +320,7 @@ async fn controller(
     config: &Config,
     host: &Host,
     store: &Store,
-    forge: &LocalForge,
+    forges: &Forges,
     machines: Looked,
 ) -> anyhow::Result<Controller> {
     let (saved, kept) =
@@ -325,7 +335,7 @@ async fn controller(
         memory_mib: budget.memory_mib,
         machine_overhead_mib: budget.machine_overhead_mib,
     };
-    let forge = Arc::new(forge.clone()) as Arc<dyn Forge>;
+    let forge = Arc::new(forges.clone()) as Arc<dyn Forge>;
     let controller = Controller::new(forge, Arc::new(machines), config.pools(), budget);
     Ok(controller.with_overrides(&saved, kept).with_drained(drained))
 }

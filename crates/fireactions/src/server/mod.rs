@@ -4,6 +4,7 @@ mod activation;
 mod build;
 mod driver;
 mod engine;
+mod github;
 mod handover;
 mod housekeeping;
 mod listen;
@@ -17,6 +18,7 @@ mod signals;
 mod sockets;
 mod successor;
 mod watchdog;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -17,6 +17,8 @@ pub(super) enum Role {
     Tcp,
     /// The metrics' TCP address.
     Metrics,
+    /// The webhook's TCP address.
+    Webhook,
     /// Where the next server asks for all of these.
     Handover,
     /// The claim on the network namespace; nobody connects to it.

@@ -143,7 +143,12 @@ impl Watch {
                 Ok(Event::Job { job }) => self.job(&job),
                 Ok(Event::Machine { machine }) => self.machine(&machine),
                 Ok(Event::MachineGone { id, .. }) => self.note(format_args!("{id} is gone")),
-                Ok(Event::Phase { .. } | Event::Image { .. } | Event::Started { .. }) => {}
+                Ok(
+                    Event::Phase { .. }
+                    | Event::Image { .. }
+                    | Event::Started { .. }
+                    | Event::PickedUp { .. },
+                ) => {}
                 Err(RecvError::Lagged(missed)) => self.note(format_args!("{missed} events were missed")),
                 Err(RecvError::Closed) => return,
             }

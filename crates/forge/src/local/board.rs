@@ -38,6 +38,8 @@ struct Waiting {
 #[derive(Debug)]
 struct Bound {
     machine: MachineId,
+    /// It is a hosted forge's runner.
+    remote: bool,
     cancelling: bool,
     /// Held open while output comes.
     log: Arc<JobLog>,
@@ -79,7 +81,9 @@ impl Board {
                     seen = Seen::Cancelling;
                 }
                 let log = store.log(&job.id);
-                let bound = Bound { machine: machine.clone(), cancelling: job.cancel_requested, log };
+                let remote = job.remote.is_some();
+                let cancelling = job.cancel_requested;
+                let bound = Bound { machine: machine.clone(), remote, cancelling, log };
                 state.bound.insert(job.id.clone(), bound);
             }
             _ => {
@@ -108,6 +112,11 @@ impl Board {
     pub(super) fn log_of(&self, job: &JobId, machine: &MachineId) -> Option<Arc<JobLog>> {
         let state = self.state();
         state.bound.get(job).filter(|bound| bound.machine == *machine).map(|bound| Arc::clone(&bound.log))
+    }
+
+    /// Whether a job that a machine has is a hosted forge's runner; nothing of one that no machine has.
+    pub(super) fn is_remote(&self, job: &JobId) -> Option<bool> {
+        self.state().bound.get(job).map(|bound| bound.remote)
     }
 
     pub(super) fn is_cancelling(&self, job: &JobId) -> bool {

@@ -59,7 +59,7 @@ pub enum SubmitError {
 }
 
 /// A store's refusal in the forge's words.
-pub(super) fn forge_error(error: StoreError) -> ForgeError {
+pub(crate) fn forge_error(error: StoreError) -> ForgeError {
     match error {
         StoreError::NoJob(job) | StoreError::NotBound { job, .. } => ForgeError::NotBound(job),
         other => ForgeError::Unavailable {

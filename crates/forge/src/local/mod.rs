@@ -32,6 +32,7 @@ pub use error::{Problem, SubmitError};
 pub use submit::{FileSource, Submission};
 
 use board::{Board, Seen};
+pub(crate) use error::forge_error;
 
 /// Releases that a waiting machine may be behind; one that is further behind asks the database about itself.
 const RELEASES: usize = 64;
@@ -96,6 +97,19 @@ impl LocalForge {
     /// final one stays as it is.
     pub async fn cancel(&self, id: &JobId) -> Result<JobRecord, StoreError> {
         self.inner.store.request_cancel(id, "cancelled by a user").await
+    }
+
+    /// Whether the job is a hosted forge's runner, whose row is kept here.
+    pub(crate) async fn is_remote(&self, job: &JobId) -> bool {
+        match self.inner.board.is_remote(job) {
+            Some(remote) => remote,
+            None => matches!(self.get(job).await, Ok(Some(record)) if record.remote.is_some()),
+        }
+    }
+
+    /// Machines that are let go, from now on.
+    pub(crate) fn releases(&self) -> broadcast::Receiver<MachineId> {
+        self.inner.released.subscribe()
     }
 
     /// Where a queued job belongs, once demand was asked for. What keeps its pool from it, the forge does not know.

@@ -164,6 +164,7 @@ impl LocalForge {
             program: spec.program.clone(),
             env: spec.env.clone(),
             secret_env: Vec::new(),
+            metadata_credential: None,
             user: spec.user.clone(),
             workdir: spec.workdir.clone(),
             timeout: spec.timeout().map_or(longest, |own: Duration| own.min(longest)),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use fireactions_api::Client;
 use fireactions_model::{Autopsy, JobRecord, JobState, MachineState, MachineView, Outcome};
 
+use super::forges::{self, name};
 use super::program;
 use crate::cli::show;
 
@@ -50,16 +51,16 @@ fn reason(job: &JobRecord) -> Option<String> {
 
 pub(in crate::cli) fn render(job: &JobRecord, held: Option<&MachineView>) -> String {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let mut rows = vec![
-        ("Job", job.id.to_string()),
-        ("Name", or_none(job.spec.name.clone())),
-        ("State", job.state.to_string()),
-    ];
+    let mut rows =
+        vec![("Job", job.id.to_string()), ("Name", or_none(name(job))), ("State", job.state.to_string())];
     rows.extend(reason(job).map(|reason| ("Reason", reason)));
     rows.extend(job.waiting.as_ref().map(|waiting| ("Waits for", waiting.to_string())));
     rows.extend(held.map(|machine| ("Held", invitation(machine))));
+    match &job.remote {
+        Some(remote) => rows.extend(forges::rows(remote, job.state)),
+        None => rows.push(("Program", program(&job.spec.program))),
+    }
     rows.extend([
-        ("Program", program(&job.spec.program)),
         ("Image", or_none(job.spec.image.as_ref().map(ToString::to_string))),
         ("Pool", or_none(job.pool.as_ref().map(ToString::to_string))),
         ("Machine", or_none(job.machine.as_ref().map(ToString::to_string))),

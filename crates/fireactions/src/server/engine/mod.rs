@@ -16,6 +16,7 @@ use fireactions_api::{
     DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent,
     Readiness, ScaleRequest, Version,
 };
+use fireactions_forge::github::GithubForge;
 use fireactions_forge::local::LocalForge;
 use fireactions_image::Images;
 use fireactions_machine::Machinery;
@@ -37,6 +38,7 @@ pub(super) use progress::Images as FetchedImages;
 /// Joins the parts to what the API asks for. It decides nothing.
 pub(super) struct ServerEngine {
     pub(super) forge: LocalForge,
+    pub(super) github: Option<GithubForge>,
     pub(super) store: Store,
     pub(super) machines: Machinery,
     pub(super) pools: PoolHandle,
@@ -51,7 +53,7 @@ pub(super) struct ServerEngine {
 impl ServerEngine {
     /// What a queued job waits for, as far as it is known: the forge says where it belongs at its next look.
     fn waiting(&self, id: &JobId) -> Option<WaitReason> {
-        let place = self.forge.place(id)?;
+        let place = self.forge.place(id).or_else(|| self.github.as_ref()?.place(id))?;
         let mut facts = Facts { place, outlook: None, machine: None, image: None, now: Timestamp::now() };
         if let Place::Pool { pool, shape, ahead } = &facts.place {
             facts.outlook = self.pools.outlook(pool, shape);
@@ -60,6 +62,12 @@ impl ServerEngine {
             facts.image = self.progress.of(shape.image.as_str());
         }
         Some(waiting::reason(&facts))
+    }
+
+    /// With what is wrong with its runners at their forge.
+    fn examined(&self, mut pool: PoolView) -> PoolView {
+        pool.problem = self.github.as_ref().and_then(|github| github.problem(pool.name()));
+        pool
     }
 
     fn explained(&self, mut job: JobRecord) -> JobRecord {
@@ -86,8 +94,10 @@ impl Engine for ServerEngine {
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {
-        let jobs = jobs::list(&self.forge, filter).await?;
-        Ok(jobs.into_iter().map(|job| self.explained(job)).collect())
+        let waiting = self.github.as_ref().map(|github| jobs::at_forge(github, &filter)).unwrap_or_default();
+        let most = jobs::most(&filter);
+        let rows = jobs::list(&self.forge, filter).await?;
+        Ok(waiting.into_iter().chain(rows).take(most).map(|job| self.explained(job)).collect())
     }
 
     async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>> {
@@ -95,10 +105,19 @@ impl Engine for ServerEngine {
     }
 
     async fn job(&self, id: &JobId) -> Result<JobRecord> {
+        if let Some(waiting) = self.github.as_ref().and_then(|github| jobs::one_at_forge(github, id)) {
+            return Ok(self.explained(waiting));
+        }
         jobs::get(&self.forge, id).await.map(|job| self.explained(job))
     }
 
     async fn cancel(&self, id: &JobId) -> Result<JobRecord> {
+        if let Some(waiting) = self.github.as_ref().and_then(|github| jobs::one_at_forge(github, id)) {
+            let page = waiting.remote.and_then(|remote| remote.url);
+            let hint =
+                page.map_or_else(|| "cancel its run there".to_owned(), |url| format!("cancel it at {url}"));
+            return Err(Fault::conflict(format!("job {id} waits at its forge, not here")).hint(hint));
+        }
         jobs::cancel(&self.forge, id).await
     }
 
@@ -141,11 +160,12 @@ impl Engine for ServerEngine {
     }
 
     async fn pools(&self) -> Result<Vec<PoolView>> {
-        Ok(self.pools.list())
+        Ok(self.pools.list().into_iter().map(|pool| self.examined(pool)).collect())
     }
 
     async fn pool(&self, name: &PoolName) -> Result<PoolView> {
-        self.pools.list().into_iter().find(|pool| pool.name() == name).ok_or_else(|| no_pool(name))
+        let found = self.pools.list().into_iter().find(|pool| pool.name() == name);
+        found.map(|pool| self.examined(pool)).ok_or_else(|| no_pool(name))
     }
 
     async fn pause_pool(&self, name: &PoolName, paused: bool) -> Result<PoolView> {

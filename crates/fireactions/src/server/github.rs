@@ -1,0 +1,80 @@
+//! From the configuration to the GitHub forge.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use fireactions_config::{Config, GithubConfig, SecretFile};
+use fireactions_forge::github::{GithubForge, GithubSettings, WebhookSecrets};
+use fireactions_forge::local::LocalForge;
+use fireactions_github::{App, Credentials, Github, SecretSource, Settings};
+use fireactions_model::Event;
+use fireactions_store::Store;
+use tokio::sync::broadcast;
+
+/// The forge, if a pool is GitHub's. GitHub itself is not asked for anything yet: a server starts without it.
+pub(super) async fn forge(
+    config: &Config,
+    store: &Store,
+    records: &LocalForge,
+    events: &broadcast::Sender<Event>,
+) -> anyhow::Result<Option<GithubForge>> {
+    let pools = config.pools();
+    let Some(github) = config.github.as_ref().filter(|_| pools.iter().any(|pool| pool.github.is_some()))
+    else {
+        return Ok(None);
+    };
+    let settings = GithubSettings {
+        audit_interval: github.audit_interval.0,
+        webhook: github.webhook.as_ref().map(|webhook| secrets(webhook.secret_files())),
+        ..GithubSettings::new(host_name())
+    };
+    let client = client(github)?;
+    let forge = GithubForge::new(store.clone(), records.clone(), events.clone(), client, settings, &pools)
+        .await
+        .context("runners of an earlier server could not be looked up")?;
+    Ok(Some(forge))
+}
+
+/// A client of the configured GitHub. Its secrets are read when they are needed, and again when they do not work.
+pub(crate) fn client(config: &GithubConfig) -> anyhow::Result<Github> {
+    let ca_pem = match &config.ca_file {
+        Some(path) => Some(
+            std::fs::read(&**path)
+                .with_context(|| format!("github.ca_file {} cannot be read", path.display()))?,
+        ),
+        None => None,
+    };
+    let credentials = match &config.token_file {
+        Some(file) => Credentials::Token(secret(file.clone())),
+        None => {
+            let app = |(id, key): (String, SecretFile)| App { id, key: secret(key) };
+            Credentials::Apps(config.all_apps().into_iter().map(app).collect())
+        }
+    };
+    let settings = Settings { url: config.url.clone(), credentials, ca_pem, proxy: config.proxy.clone() };
+    Github::new(settings).map_err(|error| anyhow!("github: {error}"))
+}
+
+fn secret(file: SecretFile) -> SecretSource {
+    Arc::new(move || file.read(credentials_directory().as_deref()).map_err(|error| error.to_string()))
+}
+
+fn secrets(files: Vec<SecretFile>) -> WebhookSecrets {
+    Arc::new(move || {
+        let directory = credentials_directory();
+        let read = |file: &SecretFile| file.read(directory.as_deref()).map_err(|error| error.to_string());
+        files.iter().map(read).collect()
+    })
+}
+
+fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
+/// What people know this host by.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(63).collect();
+    if plain.is_empty() { "fireactions".to_owned() } else { plain }
+}

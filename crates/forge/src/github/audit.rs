@@ -1,0 +1,133 @@
+//! The audit: GitHub is asked now and then for what no signal told. It finds jobs whose webhook was lost, runners that
+//! have no machine, and runners whose labels are not what they should be.
+
+use std::collections::HashSet;
+
+use fireactions_github::{Deleted, Repository, Runner};
+use fireactions_model::{GithubScope, JobId, PoolSpec};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::board::{Waiting, has_set};
+use super::register::{drift, machine_of};
+use super::{Error, GithubForge};
+
+/// Audits one scope until `stop`; the first time at once, for what happened while no server was there.
+pub(super) async fn run(
+    forge: GithubForge,
+    scope: GithubScope,
+    pools: Vec<PoolSpec>,
+    stop: CancellationToken,
+) {
+    let of_scope = |pool: &&PoolSpec| pool.github.as_ref().is_some_and(|runner| runner.scope == scope);
+    let pools: Vec<PoolSpec> = pools.iter().filter(of_scope).cloned().collect();
+    let queues = pools.iter().any(|pool| !has_set(pool));
+    loop {
+        let audit = async {
+            runners(&forge, &scope, &pools).await?;
+            if queues { jobs(&forge, &scope).await } else { Ok(()) }
+        };
+        let Some(audited) = stop.run_until_cancelled(audit).await else { return };
+        let asked = match audited {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::warn!(%scope, %error, "GitHub could not be audited; it is tried again");
+                error.retry_after()
+            }
+        };
+        let pause = forge.inner.settings.audit_interval.mul_f64(rand::random_range(0.8..1.2));
+        let pause = pause.max(asked.unwrap_or_default());
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Runners of this server that have no machine are removed, and those that have are looked at.
+async fn runners(forge: &GithubForge, scope: &GithubScope, pools: &[PoolSpec]) -> Result<(), Error> {
+    let all = forge.inner.github.runners(scope).await?;
+    // Rows are written before GitHub hears of a runner, and read after it was asked: a runner without one has no owner.
+    let bound = match forge.inner.store.bound_jobs().await {
+        Ok(bound) => bound,
+        Err(error) => {
+            tracing::warn!(%error, "machines could not be looked up; runners are not audited");
+            return Ok(());
+        }
+    };
+    let owned: HashSet<&str> =
+        bound.iter().filter_map(|record| record.remote.as_ref()?.runner.as_deref()).collect();
+    for runner in all.iter().filter(|runner| machine_of(&runner.name, &forge.inner.key).is_some()) {
+        if owned.contains(runner.name.as_str()) {
+            check(forge, pools, &bound, runner).await;
+            continue;
+        }
+        match forge.inner.github.delete_runner(scope, runner.id).await? {
+            Deleted::Gone => {
+                tracing::info!(runner = runner.name, %scope, "removed a runner without a machine")
+            }
+            Deleted::Busy => {
+                tracing::warn!(runner = runner.name, %scope, "a runner without a machine has a job; it goes when GitHub gives up on it");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A runner of ours, as GitHub has it.
+async fn check(
+    forge: &GithubForge,
+    pools: &[PoolSpec],
+    bound: &[fireactions_model::JobRecord],
+    runner: &Runner,
+) {
+    let named = |record: &&fireactions_model::JobRecord| {
+        record.remote.as_ref().and_then(|remote| remote.runner.as_deref()) == Some(runner.name.as_str())
+    };
+    let Some(record) = bound.iter().find(named) else { return };
+    let pool = pools.iter().find(|pool| Some(&pool.name) == record.pool.as_ref());
+    if let Some(pool) = pool.filter(|pool| !has_set(pool)) {
+        let wanted: Vec<String> = pool.labels.iter().map(ToString::to_string).collect();
+        forge.set_problem(&pool.name, drift(&wanted, &runner.labels));
+    }
+    if runner.busy && record.is_idle_runner() {
+        let job: &JobId = &record.id;
+        forge.picked_up(job, false, |_| {}).await;
+    }
+}
+
+/// Jobs that wait in the scope's repositories.
+async fn jobs(forge: &GithubForge, scope: &GithubScope) -> Result<(), Error> {
+    let mut failed = None;
+    for repository in forge.inner.github.repositories(scope).await? {
+        if let Err(error) = repository_jobs(forge, scope, &repository).await {
+            // One repository that is out of bounds does not hide the others.
+            if error.is_transient() {
+                return Err(error);
+            }
+            failed = Some(error);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+async fn repository_jobs(
+    forge: &GithubForge,
+    scope: &GithubScope,
+    repository: &Repository,
+) -> Result<(), Error> {
+    let began = Timestamp::now();
+    let queued = forge.inner.github.queued_jobs(repository).await?;
+    let mut board = forge.board();
+    let ours: Vec<Waiting> = queued
+        .iter()
+        .filter(|job| board.is_ours(&repository.to_string(), &job.labels))
+        .map(|job| Waiting::of(job, &scope.to_string(), began))
+        .collect();
+    let changed = board.queue.audited(repository, ours, began);
+    drop(board);
+    if changed {
+        tracing::info!(%repository, "the audit found jobs that no signal had told of, or that wait no more");
+        forge.wake();
+    }
+    Ok(())
+}

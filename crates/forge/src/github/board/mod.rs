@@ -1,0 +1,145 @@
+//! What waits at GitHub, and what of ours is there for it. Signals put in what they know, in any order and more than
+//! once; every question is answered from all of it. Plain data, no IO, no clock of its own.
+//!
+//! A pool's runners are wanted by one of two counts, never by both:
+//! - with a scale set: the set's own statistics, which are the truth of what GitHub has assigned to it;
+//! - without: the queued jobs that were heard of (webhook, audit), each placed in one pool.
+//!
+//! Runners that are there are taken off. GitHub decides which job a runner gets, so runners and jobs are counted, not
+//! paired.
+
+mod place;
+mod queue;
+mod runners;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use fireactions_github::scaleset::Statistics;
+use fireactions_model::{JobId, PoolName, PoolSpec};
+use jiff::Timestamp;
+
+pub(super) use queue::{Queue, Waiting, describe};
+pub(super) use runners::{Runner, Runners, Stage};
+
+/// How long a runner may be ahead of what GitHub says of it: it has begun or ended a job that its scale set's statistics, or
+/// the webhook, do not tell yet. Then GitHub's word counts.
+pub(super) const AHEAD: Duration = Duration::from_secs(60);
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    /// The pools that demand was last asked for: GitHub's alone, in the configuration's order.
+    pools: Vec<PoolSpec>,
+    /// What GitHub last said of each pool's scale set.
+    sets: HashMap<PoolName, Statistics>,
+    pub(super) queue: Queue,
+    pub(super) runners: Runners,
+}
+
+impl Board {
+    /// The pools as they are now.
+    pub(super) fn set_pools(&mut self, pools: Vec<PoolSpec>) {
+        if self.pools != pools {
+            self.pools = pools;
+        }
+    }
+
+    /// A pool, by its name.
+    pub(super) fn pool(&self, name: &PoolName) -> Option<&PoolSpec> {
+        self.pools.iter().find(|pool| pool.name == *name)
+    }
+
+    /// What GitHub says of a pool's scale set.
+    pub(super) fn set_statistics(&mut self, pool: &PoolName, statistics: Statistics) {
+        self.sets.insert(pool.clone(), statistics);
+    }
+
+    /// Runners that each pool lacks now.
+    pub(super) fn needs(&self, now: Instant) -> BTreeMap<PoolName, u32> {
+        let placed = self.placed();
+        let need = |pool: &PoolSpec| {
+            let there = self.runners.covering(&pool.name, has_set(pool), now);
+            let wanted = if has_set(pool) {
+                self.sets.get(&pool.name).map_or(0, |statistics| statistics.assigned)
+            } else {
+                placed.get(&pool.name).map_or(0, |jobs| u32::try_from(jobs.len()).unwrap_or(u32::MAX))
+            };
+            (pool.name.clone(), wanted.saturating_sub(there))
+        };
+        self.pools.iter().map(need).collect()
+    }
+
+    /// Counts a machine of the pool as one of its runners from now on, if the pool lacks one. Gives since when the job has
+    /// waited that it is for, as far as that is known.
+    pub(super) fn claim(&mut self, pool: &PoolName, job: &JobId, now: Instant) -> Option<Claim> {
+        if self.needs(now).get(pool).copied().unwrap_or(0) == 0 {
+            return None;
+        }
+        let spec = self.pool(pool)?;
+        let set = has_set(spec);
+        let before = usize::try_from(self.runners.idle(pool)).unwrap_or(usize::MAX);
+        let queued_at = if set {
+            self.queue.assigned_to(pool).nth(before).and_then(|waiting| waiting.queued_at)
+        } else {
+            let placed = self.placed();
+            let id = placed.get(pool).and_then(|jobs| jobs.get(before).copied());
+            id.and_then(|id| self.queue.get(id)).and_then(|waiting| waiting.queued_at)
+        };
+        self.runners.insert(job.clone(), Runner::new(pool.clone(), now));
+        Some(Claim { queued_at })
+    }
+
+    /// A machine that was claimed for the pool is no runner after all.
+    pub(super) fn give_up(&mut self, job: &JobId) {
+        self.runners.remove(job);
+    }
+
+    /// Jobs without a scale set, by the pool that is to serve them, those that waited longest first.
+    fn placed(&self) -> HashMap<PoolName, Vec<u64>> {
+        place::place(&self.pools, self.queue.waiting(), |pool| self.runners.busy(pool))
+    }
+
+    /// The pool that a waiting job is placed in, and how many are before it.
+    pub(super) fn place_of(&self, id: u64) -> Option<(&PoolSpec, u32)> {
+        self.placed().into_iter().find_map(|(pool, jobs)| {
+            let ahead = jobs.iter().position(|job| *job == id)?;
+            Some((self.pool(&pool)?, u32::try_from(ahead).unwrap_or(u32::MAX)))
+        })
+    }
+
+    /// Whether any pool of ours could run a job of this repository and these labels.
+    pub(super) fn is_ours(&self, repository: &str, labels: &[String]) -> bool {
+        self.pools.iter().any(|pool| place::fits(pool, repository, labels))
+    }
+
+    /// Runners that were there for a job and are not needed any more for at least `longest`: the job was cancelled, or
+    /// another runner took it. Those that came last first.
+    pub(super) fn surplus(&self, now: Instant, longest: Duration) -> Vec<JobId> {
+        let placed = self.placed();
+        let mut surplus = Vec::new();
+        for pool in &self.pools {
+            let jobs = if has_set(pool) {
+                self.sets.get(&pool.name).map_or(0, |s| s.assigned.saturating_sub(s.running))
+            } else {
+                placed.get(&pool.name).map_or(0, |jobs| u32::try_from(jobs.len()).unwrap_or(u32::MAX))
+            };
+            surplus.extend(self.runners.idle_beyond(&pool.name, jobs, now, longest));
+        }
+        surplus
+    }
+}
+
+/// A place among a pool's runners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Since when the job has waited.
+    pub(super) queued_at: Option<Timestamp>,
+}
+
+/// Whether a pool's jobs come through a scale set.
+pub(super) fn has_set(pool: &PoolSpec) -> bool {
+    pool.github.as_ref().is_some_and(|runner| runner.scale_set.is_some())
+}

@@ -1,0 +1,67 @@
+//! Which pool is to serve which waiting job, by GitHub's rules of labels.
+
+use std::collections::HashMap;
+
+use fireactions_model::{GithubScope, Label, PoolName, PoolSpec};
+
+use super::queue::Waiting;
+
+/// Labels that every runner of ours has without being told: GitHub gives them to runners by what they run on.
+const IMPLIED: [&str; 3] = ["self-hosted", "linux", ARCHITECTURE];
+
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+
+/// Places each job in the smallest pool that has all its labels: of those the one with the fewest labels, the first
+/// configured among equals. A pool whose runners are all at work hands on to the next that will do; where all are, the
+/// job waits for the smallest. `busy` says how many runners of a pool have a job.
+pub(super) fn place<'a>(
+    pools: &[PoolSpec],
+    waiting: impl Iterator<Item = &'a Waiting>,
+    busy: impl Fn(&PoolName) -> u32,
+) -> HashMap<PoolName, Vec<u64>> {
+    let mut candidates: Vec<&PoolSpec> =
+        pools.iter().filter(|pool| !super::has_set(pool) && pool.max_runners > 0).collect();
+    candidates.sort_by_key(|pool| pool.labels.len());
+    let mut room: HashMap<&PoolName, u32> = candidates
+        .iter()
+        .map(|pool| (&pool.name, pool.max_runners.saturating_sub(busy(&pool.name))))
+        .collect();
+    let mut placed: HashMap<PoolName, Vec<u64>> = HashMap::new();
+    for job in waiting {
+        let fitting = || candidates.iter().filter(|pool| fits(pool, &job.repository, &job.labels));
+        let has_room = |pool: &&&PoolSpec| room.get(&pool.name).is_some_and(|left| *left > 0);
+        let Some(pool) = fitting().find(has_room).or_else(|| fitting().next()) else { continue };
+        if let Some(left) = room.get_mut(&pool.name) {
+            *left = left.saturating_sub(1);
+        }
+        placed.entry(pool.name.clone()).or_default().push(job.id);
+    }
+    placed
+}
+
+/// Whether a runner of the pool would be given a job of this repository with these labels. A scale set is asked for by its
+/// name or by the pool's labels.
+pub(super) fn fits(pool: &PoolSpec, repository: &str, labels: &[String]) -> bool {
+    let Some(runner) = &pool.github else { return false };
+    let of_set = |label: &str| runner.scale_set.as_ref().is_some_and(|set| set.eq_ignore_ascii_case(label));
+    let has = |label: &String| {
+        IMPLIED.iter().any(|implied| implied.eq_ignore_ascii_case(label))
+            || of_set(label)
+            || Label::new(label).is_ok_and(|label| pool.labels.contains(&label))
+    };
+    // A job that asks for no label at all is not for self-hosted runners.
+    covers(&runner.scope, repository) && !labels.is_empty() && labels.iter().all(has)
+}
+
+/// Whether runners of this scope serve the repository. An enterprise's are checked by GitHub alone: which
+/// organizations belong to it is not known here.
+fn covers(scope: &GithubScope, repository: &str) -> bool {
+    let (owner, name) = repository.split_once('/').unwrap_or((repository, ""));
+    match scope {
+        GithubScope::Organization(organization) => organization.eq_ignore_ascii_case(owner),
+        GithubScope::Repository { owner: its_owner, name: its_name } => {
+            its_owner.eq_ignore_ascii_case(owner) && its_name.eq_ignore_ascii_case(name)
+        }
+        GithubScope::Enterprise(_) => true,
+    }
+}

@@ -1,0 +1,194 @@
+use fireactions_model::{GithubRunner, GithubScope, ImageRef, Label, PoolName, PoolSpec, RemoteJob, Shape};
+
+use fireactions_github::Repository;
+
+use super::*;
+
+fn pool(name: &str, labels: &[&str], max: u32, set: Option<&str>) -> PoolSpec {
+    let image = ImageRef::new("debian:12").unwrap();
+    let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
+    let scope = GithubScope::organization("acme").unwrap();
+    PoolSpec {
+        max_runners: max,
+        labels: labels.iter().map(|label| Label::new(label).unwrap()).collect(),
+        github: Some(GithubRunner { scale_set: set.map(str::to_owned), ..GithubRunner::new(scope) }),
+        ..PoolSpec::new(PoolName::new(name).unwrap(), shape)
+    }
+}
+
+fn board(pools: Vec<PoolSpec>) -> Board {
+    let mut board = Board::default();
+    board.set_pools(pools);
+    board
+}
+
+fn waiting(id: u64, labels: &[&str]) -> Waiting {
+    Waiting {
+        id,
+        repository: "acme/widgets".to_owned(),
+        labels: labels.iter().map(ToString::to_string).collect(),
+        queued_at: Some(Timestamp::from_second(1_000 + i64::try_from(id).unwrap()).unwrap()),
+        remote: RemoteJob::default(),
+        heard: Timestamp::from_second(2_000).unwrap(),
+    }
+}
+
+fn name(text: &str) -> PoolName {
+    PoolName::new(text).unwrap()
+}
+
+fn id(n: u8) -> JobId {
+    JobId::from_random([n; 8])
+}
+
+fn need(board: &Board, pool: &str, now: Instant) -> u32 {
+    board.needs(now).get(&name(pool)).copied().unwrap()
+}
+
+fn statistics(assigned: u32, running: u32) -> Statistics {
+    Statistics { assigned, running, ..Statistics::default() }
+}
+
+#[test]
+fn a_job_goes_to_the_smallest_pool_that_will_do_and_on_where_that_is_at_work() {
+    let now = Instant::now();
+    let mut board = board(vec![
+        pool("large", &["debian", "gpu", "large"], 2, None),
+        pool("small", &["debian"], 1, None),
+        pool("middle", &["debian", "gpu"], 1, None),
+    ]);
+    board.queue.add(waiting(1, &["self-hosted", "Linux", "DEBIAN"]));
+    assert_eq!(board.needs(now).into_values().collect::<Vec<_>>(), [0, 0, 1], "large, middle, small");
+    board.queue.add(waiting(2, &["debian"]));
+    board.queue.add(waiting(3, &["gpu"]));
+    board.queue.add(waiting(4, &["debian", "gpu"]));
+    // Small has one place; the second job goes on to middle, which leaves large to the others.
+    assert_eq!(
+        (need(&board, "small", now), need(&board, "middle", now), need(&board, "large", now)),
+        (1, 1, 2)
+    );
+    // All are full: the next waits for the smallest.
+    board.queue.add(waiting(5, &["debian"]));
+    assert_eq!(need(&board, "small", now), 2);
+    assert_eq!(board.place_of(5).map(|(pool, ahead)| (pool.name.clone(), ahead)), Some((name("small"), 1)));
+}
+
+#[test]
+fn jobs_of_others_are_not_ours() {
+    let board = board(vec![pool("p", &["debian"], 1, None), pool("s", &["debian", "gpu"], 1, Some("fast"))]);
+    let ours = |repository: &str, labels: &[&str]| {
+        board.is_ours(repository, &labels.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert!(ours("Acme/Widgets", &["self-hosted"]) && ours("acme/x", &["FAST"]) && ours("acme/x", &["gpu"]));
+    assert!(!ours("other/widgets", &["debian"]), "another organization");
+    assert!(
+        !ours("acme/x", &["ubuntu-latest"])
+            && !ours("acme/x", &["debian", "windows"])
+            && !ours("acme/x", &[])
+    );
+}
+
+#[test]
+fn each_claim_serves_one_job_whoever_gets_it() {
+    let now = Instant::now();
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    for job in 1..=2 {
+        board.queue.add(waiting(job, &["debian"]));
+    }
+    let first = board.claim(&name("p"), &id(1), now).unwrap();
+    assert_eq!(first.queued_at, Some(Timestamp::from_second(1_001).unwrap()));
+    let second = board.claim(&name("p"), &id(2), now).unwrap();
+    assert_eq!(second.queued_at, Some(Timestamp::from_second(1_002).unwrap()), "the next in line");
+    assert_eq!(board.claim(&name("p"), &id(3), now), None);
+    board.give_up(&id(2));
+    assert_eq!(need(&board, "p", now), 1);
+    assert_eq!(board.claim(&name("unknown"), &id(3), now), None);
+}
+
+#[test]
+fn a_runner_that_is_ahead_of_the_webhook_covers_its_job_for_a_while() {
+    let now = Instant::now();
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    board.queue.add(waiting(1, &["debian"]));
+    board.claim(&name("p"), &id(1), now).unwrap();
+    // Its log says that it began; which job it was, nobody has said.
+    assert!(board.runners.began(&id(1), false, now));
+    assert_eq!(need(&board, "p", now), 0);
+    assert_eq!(need(&board, "p", now + AHEAD), 1, "the job still waits: it was another one");
+    // The webhook says so at last.
+    assert!(board.runners.began(&id(1), true, now));
+    assert!(board.queue.remove(1));
+    assert_eq!(need(&board, "p", now), 0);
+    assert!(!board.queue.add(waiting(1, &["debian"])), "a delivery that comes late queues nothing anew");
+    assert_eq!(need(&board, "p", now), 0);
+}
+
+#[test]
+fn a_scale_sets_statistics_are_the_truth() {
+    let now = Instant::now();
+    let mut board = board(vec![pool("s", &["debian"], 9, Some("s"))]);
+    assert_eq!(need(&board, "s", now), 0, "before anything is known");
+    board.set_statistics(&name("s"), statistics(3, 0));
+    assert_eq!(need(&board, "s", now), 3);
+    for n in 1..=3 {
+        board.claim(&name("s"), &id(n), now).unwrap();
+        board.runners.began(&id(n), true, now);
+    }
+    assert_eq!(need(&board, "s", now), 0, "running jobs are assigned, too");
+    // A machine ended before GitHub said that its job did.
+    assert!(board.runners.ended(&id(1), false, now));
+    assert_eq!(need(&board, "s", now), 0);
+    assert_eq!(need(&board, "s", now + AHEAD), 1, "GitHub insists: the runner is lost, its job is not");
+    assert!(board.runners.ended(&id(1), true, now));
+    board.set_statistics(&name("s"), statistics(2, 2));
+    assert_eq!(need(&board, "s", now), 0);
+    board.runners.forget(now);
+    assert!(board.runners.get(&id(1)).is_none() && board.runners.get(&id(2)).is_some());
+    // Jobs that were heard of one by one count for nothing here.
+    board.queue.assign(&name("s"), waiting(70, &["s"]));
+    assert_eq!(need(&board, "s", now), 0);
+    board.queue.keep_assigned(&name("s"), 0);
+    assert_eq!(board.queue.all().count(), 0);
+}
+
+#[test]
+fn an_audit_adds_what_was_lost_and_removes_what_is_gone() {
+    let repository: Repository = "acme/widgets".parse().unwrap();
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    let since = Timestamp::from_second(3_000).unwrap();
+    board.queue.add(waiting(1, &["debian"]));
+    board.queue.add(Waiting { heard: since, ..waiting(2, &["debian"]) });
+    board.queue.add(Waiting { repository: "acme/other".to_owned(), ..waiting(3, &["debian"]) });
+    let seen = vec![waiting(4, &["debian"])];
+    assert!(board.queue.audited(&repository, seen.clone(), since));
+    let left: Vec<u64> = board.queue.waiting().map(|job| job.id).collect();
+    assert_eq!(left, [2, 3, 4], "2 came while the audit looked, 3 is another repository's");
+    assert!(!board.queue.audited(&repository, seen, since));
+}
+
+#[test]
+fn runners_without_a_job_are_surplus_after_a_while_the_newest_first() {
+    let start = Instant::now();
+    let longest = Duration::from_secs(90);
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    for n in 1..=3 {
+        board.queue.add(waiting(u64::from(n), &["debian"]));
+        board.claim(&name("p"), &id(n), start + Duration::from_secs(u64::from(n))).unwrap();
+    }
+    let later = start + Duration::from_secs(100);
+    assert_eq!(board.surplus(later, longest), []);
+    board.queue.remove(1);
+    board.queue.remove(2);
+    assert_eq!(board.surplus(later, longest), [id(3), id(2)]);
+    assert_eq!(board.surplus(start + Duration::from_secs(91), longest), [], "too early for those");
+    board.runners.began(&id(1), false, later);
+    assert_eq!(board.surplus(later, longest), [id(3)], "one job waits for the two that are idle");
+}
+
+#[test]
+fn a_pool_that_may_have_no_runners_is_passed_by() {
+    let now = Instant::now();
+    let mut board = board(vec![pool("none", &["debian"], 0, None), pool("p", &["debian", "gpu"], 1, None)]);
+    board.queue.add(waiting(1, &["debian"]));
+    assert_eq!((need(&board, "none", now), need(&board, "p", now)), (0, 1));
+}

@@ -1,0 +1,119 @@
+//! Runners that ended are deregistered, whatever became of them, and runners that nobody needs are let go.
+
+use std::time::{Duration, Instant};
+
+use fireactions_github::{Deleted, RunnerId};
+use fireactions_model::{GithubScope, JobId, JobRecord};
+use tokio_util::sync::CancellationToken;
+
+use super::board::Stage;
+use super::{Error, GithubForge, lock};
+
+/// First and longest pause after an error.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+/// GitHub forgets a runner with its job by itself; it is given a moment, which saves a request for each job.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Deregisters what has ended until `stop`. What is left is in the store, and the next server goes on with it.
+pub(super) async fn run(forge: GithubForge, stop: CancellationToken) {
+    let mut pause = PAUSES.0;
+    // What an earlier server left.
+    forge.inner.leftover.notify_one();
+    while stop.run_until_cancelled(forge.inner.leftover.notified()).await.is_some() {
+        if stop.run_until_cancelled(tokio::time::sleep(GRACE)).await.is_none() {
+            return;
+        }
+        let Some(done) = stop.run_until_cancelled(all(&forge)).await else { return };
+        match done {
+            Ok(()) => pause = PAUSES.0,
+            Err(error) => {
+                let wait = pause
+                    .mul_f64(rand::random_range(0.75..1.25))
+                    .max(error.retry_after().unwrap_or_default());
+                tracing::debug!(%error, retry_in = ?wait, "a runner that ended could not be deregistered");
+                pause = (pause * 2).min(PAUSES.1);
+                let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+                forge.inner.leftover.notify_one();
+            }
+        }
+    }
+}
+
+/// Every runner that ended and that GitHub may still have.
+async fn all(forge: &GithubForge) -> Result<(), Error> {
+    let ended = match forge.inner.store.registered_runners().await {
+        Ok(ended) => ended,
+        Err(error) => {
+            tracing::warn!(%error, "runners that ended could not be looked up");
+            return Ok(());
+        }
+    };
+    let mut failed = None;
+    for record in ended.iter().filter(|record| forge.owns(record)) {
+        if let Err(error) = one(forge, record).await {
+            failed = Some(error);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+async fn one(forge: &GithubForge, record: &JobRecord) -> Result<(), Error> {
+    let Some(remote) = &record.remote else { return Ok(()) };
+    let scope: GithubScope = match remote.scope.parse() {
+        Ok(scope) => scope,
+        Err(error) => {
+            tracing::warn!(job = %record.id, %error, "a runner's scope cannot be read; it is left to GitHub");
+            forge.note(&record.id, |remote| remote.deregistered = true).await;
+            return Ok(());
+        }
+    };
+    // Without a number GitHub never answered its registration. If it has it all the same, the audit finds it by its name.
+    if let Some(id) = remote.runner_id {
+        match forge.inner.github.delete_runner(&scope, RunnerId::new(id)).await? {
+            Deleted::Gone => {}
+            Deleted::Busy => {
+                tracing::warn!(
+                    job = %record.id, runner = remote.runner,
+                    "GitHub says that a runner has a job whose machine has ended; it gives the job up within minutes, \
+                     and the audit removes the runner then"
+                );
+            }
+        }
+    }
+    forge.note(&record.id, |remote| remote.deregistered = true).await;
+    Ok(())
+}
+
+impl GithubForge {
+    /// Lets runners go that no job is there for. GitHub decides: one that it gives a job at this moment stays.
+    pub(super) async fn end_surplus(&self, now: Instant) {
+        let surplus = self.board().surplus(now, self.inner.settings.surplus_after);
+        for job in surplus {
+            match self.let_go(&job).await {
+                Ok(()) => {}
+                Err(error) => tracing::debug!(%job, %error, "a runner that no job needs could not be let go"),
+            }
+        }
+    }
+
+    async fn let_go(&self, job: &JobId) -> Result<(), Error> {
+        let record = self.inner.store.job(job).await.ok().flatten();
+        let Some(remote) = record.and_then(|record| record.remote) else { return Ok(()) };
+        let (Some(id), Ok(scope)) = (remote.runner_id, remote.scope.parse::<GithubScope>()) else {
+            return Ok(());
+        };
+        match self.inner.github.delete_runner(&scope, RunnerId::new(id)).await? {
+            Deleted::Busy => self.picked_up(job, false, |_| {}).await,
+            Deleted::Gone => {
+                let idle = self.board().runners.get(job).is_some_and(|runner| runner.stage == Stage::Idle);
+                if idle {
+                    tracing::info!(%job, runner = remote.runner, "no job came for this runner; it is let go");
+                    self.note(job, |remote| remote.deregistered = true).await;
+                    lock(&self.inner.ending).insert(job.clone());
+                    self.inner.ended.notify_waiters();
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,47 @@
+//! Why something could not be done at GitHub.
+
+use std::time::Duration;
+
+use fireactions_model::GithubScope;
+
+/// GitHub's own refusals, and those of ours before it is asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// GitHub's.
+    #[error(transparent)]
+    Github(#[from] fireactions_github::Error),
+    /// The pool's scale set has no session now.
+    #[error("the pool's scale set has no session yet; `fireactions pools show` says why when that lasts")]
+    NoSession,
+    /// There is no such runner group.
+    #[error(
+        "{scope} has no runner group {name}; it has {known}. Make it at GitHub, or set runner.group or runner.group_id"
+    )]
+    NoGroup {
+        /// Where.
+        scope: GithubScope,
+        /// Which.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+}
+
+impl Error {
+    /// Whether it may go well the next time.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Github(error) => error.is_transient(),
+            Self::NoSession => true,
+            Self::NoGroup { .. } => false,
+        }
+    }
+
+    /// How long GitHub wants not to be asked.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Github(error) => error.retry_after(),
+            Self::NoSession | Self::NoGroup { .. } => None,
+        }
+    }
+}

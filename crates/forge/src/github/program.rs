@@ -1,0 +1,156 @@
+//! What a machine runs to be a runner.
+
+use std::time::Duration;
+
+use fireactions_model::{GithubRunner, JobId, PoolSpec, Program, Secret, Work};
+
+/// Where runner images have the runner, after the image's own working directory and the user's home.
+const HOMES: &str = "/home/runner /actions-runner /opt/actions-runner /opt/runner";
+
+/// The variable that both `run.sh` and `Runner.Listener run` read their JIT configuration from; the runner removes it from
+/// its environment before any job begins.
+const CREDENTIAL: &str = "ACTIONS_RUNNER_INPUT_JITCONFIG";
+
+/// Marks the lines that the runner's hooks have written.
+pub(super) const HOOK: &str = "fireactions hook: ";
+
+/// Starts the runner with hooks that tell when its job begins and ends, unless the image has hooks of its own, and returns
+/// what the runner returned. `Runner.Listener` rather than `run.sh`, which hides the exit code; the codes 3 and 4 say that
+/// the runner has updated itself and wants to be started again, as `run.sh` does.
+const SCRIPT: &str = r#"
+if [ "$#" -eq 0 ]; then
+  for home in "$PWD" "$HOME" "$HOME/actions-runner" @HOMES@; do
+    if [ -x "$home/bin/Runner.Listener" ]; then set -- "$home/bin/Runner.Listener" run
+    elif [ -x "$home/run.sh" ]; then set -- "$home/run.sh"
+    else continue; fi
+    cd "$home"
+    break
+  done
+fi
+if [ "$#" -eq 0 ]; then
+  echo "fireactions: the image has no GitHub runner (bin/Runner.Listener or run.sh) in $PWD, $HOME, @HOMES@; set runner.command" >&2
+  exit 127
+fi
+dir=$(mktemp -d)
+mkfifo -m 600 "$dir/signs"
+for hook in started completed; do
+  printf '#!/bin/sh\necho "%s run=$GITHUB_RUN_ID" > "%s"\n' "$hook" "$dir/signs" > "$dir/$hook.sh"
+  chmod 700 "$dir/$hook.sh"
+done
+: "${ACTIONS_RUNNER_HOOK_JOB_STARTED:=$dir/started.sh}" "${ACTIONS_RUNNER_HOOK_JOB_COMPLETED:=$dir/completed.sh}"
+export ACTIONS_RUNNER_HOOK_JOB_STARTED ACTIONS_RUNNER_HOOK_JOB_COMPLETED
+while read -r sign; do echo "@HOOK@$sign"; done <> "$dir/signs" &
+reader=$!
+while :; do
+  code=0
+  "$@" || code=$?
+  case $code in
+    3|4) sleep 2 ;;
+    *) break ;;
+  esac
+done
+kill "$reader" 2>/dev/null || :
+exit "$code"
+"#;
+
+/// The work of a machine that is to be a runner with this credential.
+pub(super) fn work(job: &JobId, pool: &PoolSpec, runner: &GithubRunner, credential: Secret) -> Work {
+    let script = SCRIPT.replace("@HOMES@", HOMES).replace("@HOOK@", HOOK);
+    let mut argv = vec!["/bin/sh".to_owned(), "-e".to_owned(), "-c".to_owned(), script, "runner".to_owned()];
+    argv.extend(runner.command.iter().flatten().cloned());
+    let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Work {
+        job: job.clone(),
+        program: Program::Command { argv },
+        env: vec![
+            // A job in a machine of its own may be root there.
+            set("RUNNER_ALLOW_RUNASROOT", "1"),
+            set("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE", "1"),
+        ],
+        secret_env: vec![(CREDENTIAL.to_owned(), credential.clone())],
+        metadata_credential: Some(credential),
+        user: None,
+        workdir: None,
+        timeout: pool.deadlines.job.max(Duration::from_secs(1)),
+        files: Vec::new(),
+        artifacts: Vec::new(),
+    }
+}
+
+/// What an exit code of the runner means, for people; nothing where it has no meaning of its own.
+pub(super) fn meaning(code: i32) -> Option<&'static str> {
+    Some(match code {
+        1 => "the runner ended with an error; its log has the reason",
+        2 => "the runner could not reach GitHub or was refused for now; it would have to be tried again",
+        5 => "GitHub has another session of this runner",
+        7 => {
+            "GitHub does not take this version of the runner any more: rebuild the image with a newer runner"
+        }
+        127 => "the image has no GitHub runner where it was looked for",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Runs the script as the guest would, in a directory with this `run.sh`.
+    fn run(run_sh: Option<&str>, command: &[&str]) -> (String, Option<i32>) {
+        let dir = tempfile::tempdir().unwrap();
+        if let Some(text) = run_sh {
+            let path = dir.path().join("run.sh");
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let script = SCRIPT.replace("@HOMES@", "/nowhere").replace("@HOOK@", HOOK);
+        let mut child = Command::new("/bin/sh")
+            .args(["-e", "-c", &script, "runner"])
+            .args(command)
+            .current_dir(dir.path())
+            .env("HOME", "/nowhere")
+            .env("TMPDIR", dir.path())
+            .env_remove("ACTIONS_RUNNER_HOOK_JOB_STARTED")
+            .env_remove("ACTIONS_RUNNER_HOOK_JOB_COMPLETED")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut text = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        (text, child.wait().unwrap().code())
+    }
+
+    #[test]
+    fn the_runners_hooks_tell_and_its_exit_code_is_passed_on() {
+        let runner = "#!/bin/sh\nGITHUB_RUN_ID=9 \"$ACTIONS_RUNNER_HOOK_JOB_STARTED\"\necho work\n\
+                      GITHUB_RUN_ID=9 \"$ACTIONS_RUNNER_HOOK_JOB_COMPLETED\"\nsleep 0.3\nexit 7\n";
+        let (text, code) = run(Some(runner), &[]);
+        assert_eq!(code, Some(7), "{text}");
+        for line in ["fireactions hook: started run=9", "work", "fireactions hook: completed run=9"] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert!(meaning(7).unwrap().contains("rebuild the image"));
+    }
+
+    #[test]
+    fn an_updated_runner_is_started_again() {
+        let runner = "#!/bin/sh\n[ -e again ] && exit 0\n: > again\nexit 3\n";
+        let (text, code) = run(Some(runner), &[]);
+        assert_eq!((text.as_str(), code), ("", Some(0)));
+    }
+
+    #[test]
+    fn an_image_without_a_runner_says_so_and_a_pools_command_is_taken_as_it_is() {
+        let (text, code) = run(None, &[]);
+        assert_eq!(code, Some(127));
+        assert!(text.contains("no GitHub runner") && text.contains("runner.command"), "{text}");
+        let (text, code) = run(None, &["sh", "-c", "echo \"mine $*\"; exit 5", "x", "a b"]);
+        assert_eq!((text.as_str(), code), ("mine a b\n", Some(5)));
+    }
+}

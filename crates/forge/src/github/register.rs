@@ -1,0 +1,210 @@
+//! Registration: a row with a name becomes a runner with a credential.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use fireactions_github::{Error as GithubError, JitRequest, RunnerId};
+use fireactions_model::{
+    ForgeError, GithubRunner, GithubScope, JobRecord, MachineId, Offer, RemoteJob, RunnerGroup, Secret,
+};
+use tokio::time::{Instant, sleep};
+
+use super::{Error, GithubForge, lock};
+use crate::local::forge_error;
+
+/// For all tries at one runner. Its machine is given up then; the job waits at GitHub and gets another.
+const DEADLINE: Duration = Duration::from_secs(300);
+/// First and longest pause between two tries, before what GitHub itself asks for.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(20));
+/// Tries at a name that is taken by what an earlier try left.
+const TAKEN: u32 = 3;
+/// GitHub's group of every organization that has made none.
+const DEFAULT_GROUP: &str = "Default";
+/// Its number, where groups cannot be asked for: repositories have that one alone.
+const DEFAULT_GROUP_ID: u64 = 1;
+
+/// Numbers of runner groups, by scope and name.
+#[derive(Debug, Default)]
+pub(super) struct Groups(Mutex<HashMap<(GithubScope, String), u64>>);
+
+/// What GitHub gave.
+struct Registered {
+    id: RunnerId,
+    credential: Secret,
+    /// Labels that it has, where GitHub says.
+    labels: Option<Vec<String>>,
+}
+
+/// Six characters that no other host has, it is to be hoped.
+pub(super) fn fresh_key() -> String {
+    // The id's alphabet is readable, and its letter is cut.
+    MachineId::from_random(rand::random()).as_str()[1..7].to_owned()
+}
+
+/// The name of a machine's runner: at most 64 characters, as GitHub wants it (the prefix is checked with the configuration).
+pub(super) fn name(prefix: &str, key: &str, machine: &MachineId) -> String {
+    format!("{prefix}-{key}-{machine}")
+}
+
+/// The machine of a runner of this name, if the name is one that a server with this key gives.
+pub(super) fn machine_of(name: &str, key: &str) -> Option<MachineId> {
+    let (rest, machine) = name.rsplit_once('-')?;
+    let (_, its_key) = rest.rsplit_once('-')?;
+    (its_key == key).then(|| MachineId::new(machine).ok()).flatten()
+}
+
+impl GithubForge {
+    /// Registers the machine's runner, with patience, and keeps its credential until the program runs.
+    pub(super) async fn register(
+        &self,
+        offer: &Offer,
+        runner: &GithubRunner,
+        record: &JobRecord,
+    ) -> Result<Secret, ForgeError> {
+        let remote = record.remote.clone().unwrap_or_default();
+        let name = remote.runner.clone().unwrap_or_default();
+        let pool = &offer.pool.name;
+        let end = Instant::now() + DEADLINE;
+        let mut pause = PAUSES.0;
+        let mut taken = 0;
+        let registered = loop {
+            let error = match self.try_register(offer, runner, &name).await {
+                Ok(registered) => break registered,
+                Err(error) => error,
+            };
+            if matches!(error, Error::Github(GithubError::NameTaken { .. })) && taken < TAKEN {
+                // An earlier try was cut off between GitHub's answer and our disk: nobody has that credential.
+                taken += 1;
+                if let Err(error) = self.delete_named(runner, &name).await {
+                    tracing::debug!(%name, %error, "a runner that is in the way could not be removed");
+                }
+                continue;
+            }
+            let text = format!("no runner could be registered: {error}");
+            self.set_problem(pool, Some(text.clone()));
+            if !error.is_transient() {
+                return Err(ForgeError::Refused(text));
+            }
+            let wait =
+                pause.mul_f64(rand::random_range(0.5..1.5)).max(error.retry_after().unwrap_or_default());
+            if Instant::now() + wait >= end {
+                return Err(ForgeError::Unavailable { message: text, retry_after: error.retry_after() });
+            }
+            sleep(wait).await;
+            pause = (pause * 2).min(PAUSES.1);
+        };
+        let remote = RemoteJob { runner_id: Some(registered.id.get()), ..remote };
+        let store = &self.inner.store;
+        store
+            .set_credential(&record.id, &remote, registered.credential.clone())
+            .await
+            .map_err(forge_error)?;
+        self.inner.counts.registered();
+        let drift = registered.labels.and_then(|labels| drift(&wanted(offer), &labels));
+        self.set_problem(pool, drift);
+        Ok(registered.credential)
+    }
+
+    async fn try_register(
+        &self,
+        offer: &Offer,
+        runner: &GithubRunner,
+        name: &str,
+    ) -> Result<Registered, Error> {
+        if runner.scale_set.is_some() {
+            let set = self.open_set(&offer.pool.name)?;
+            let jit = set.sets.generate_jit(set.id, name, &runner.work_folder).await?;
+            return Ok(Registered { id: jit.runner_id, credential: jit.config, labels: None });
+        }
+        let request = JitRequest {
+            name: name.to_owned(),
+            group: self.group(runner).await?,
+            labels: wanted(offer),
+            work_folder: runner.work_folder.clone(),
+        };
+        let jit = self.inner.github.generate_jit(&runner.scope, &request).await?;
+        Ok(Registered { id: jit.runner.id, credential: jit.config, labels: Some(jit.runner.labels) })
+    }
+
+    /// The number of the group that the pool's runners belong to.
+    pub(super) async fn group(&self, runner: &GithubRunner) -> Result<u64, Error> {
+        let name = match &runner.group {
+            RunnerGroup::Id(id) => return Ok(*id),
+            RunnerGroup::Default if matches!(runner.scope, GithubScope::Repository { .. }) => {
+                return Ok(DEFAULT_GROUP_ID);
+            }
+            RunnerGroup::Default => None,
+            RunnerGroup::Name(name) => Some(name.as_str()),
+        };
+        let key = (runner.scope.clone(), name.unwrap_or(DEFAULT_GROUP).to_owned());
+        if let Some(id) = lock(&self.inner.groups.0).get(&key) {
+            return Ok(*id);
+        }
+        let groups = self.inner.github.runner_groups(&runner.scope).await?;
+        let found = groups.iter().find(|group| match name {
+            None => group.default,
+            Some(name) => group.name == name,
+        });
+        let Some(group) = found else {
+            let known: Vec<&str> = groups.iter().take(20).map(|group| group.name.as_str()).collect();
+            return Err(Error::NoGroup { scope: runner.scope.clone(), name: key.1, known: known.join(", ") });
+        };
+        lock(&self.inner.groups.0).insert(key, group.id);
+        Ok(group.id)
+    }
+
+    /// Removes the runner of this name, if GitHub has it and it has no job.
+    async fn delete_named(&self, runner: &GithubRunner, name: &str) -> Result<(), Error> {
+        let runners = self.inner.github.runners(&runner.scope).await?;
+        if let Some(found) = runners.iter().find(|found| found.name == name) {
+            self.inner.github.delete_runner(&runner.scope, found.id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Labels that a pool's runners are to have.
+fn wanted(offer: &Offer) -> Vec<String> {
+    offer.pool.labels.iter().map(ToString::to_string).collect()
+}
+
+/// What is wrong with the labels that GitHub says a runner has.
+pub(super) fn drift(wanted: &[String], found: &[String]) -> Option<String> {
+    let has = |label: &String| found.iter().any(|found| found.eq_ignore_ascii_case(label));
+    let missing: Vec<&str> = wanted.iter().filter(|label| !has(label)).map(String::as_str).collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "GitHub's runners of this pool lack the labels {}, so jobs that ask for them will not come: a name or group \
+             policy at GitHub changed them, or another version of the configuration registered them",
+            missing.join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_whose_it_is() {
+        let machine = MachineId::from_random([7; 8]);
+        let key = fresh_key();
+        assert_eq!(key.len(), 6);
+        let name = name("ci-with-hyphens", &key, &machine);
+        assert_eq!(machine_of(&name, &key), Some(machine.clone()));
+        assert_eq!(machine_of(&name, "another"), None);
+        for other in ["ci", "", "a-b-c", &format!("{key}-{machine}"), &format!("ci-{key}-m123")] {
+            assert_eq!(machine_of(other, &key), None, "{other}");
+        }
+        assert!(super::name(&"p".repeat(45), &key, &machine).len() <= 64);
+    }
+
+    #[test]
+    fn missing_labels_are_named_and_case_is_none() {
+        let labels = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(drift(&labels(&["debian", "gpu"]), &labels(&["self-hosted", "GPU", "Debian"])), None);
+        let text = drift(&labels(&["debian", "gpu"]), &labels(&["self-hosted", "Debian"])).unwrap();
+        assert!(text.contains("lack the labels gpu,"), "{text}");
+    }
+}

@@ -1,0 +1,236 @@
+//! One pool's scale set: it is made or adopted, and its message queue listened to. No port of this host is reached by
+//! GitHub for it.
+
+use std::time::Duration;
+
+use fireactions_github::Error as GithubError;
+use fireactions_github::scaleset::{JobEvent, JobInfo, Message, ScaleSetSpec, ScaleSets, Session};
+use fireactions_model::{GithubRunner, PoolName, PoolSpec, RemoteJob};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::board::Waiting;
+use super::{Error, GithubForge, NAME, OpenSet, lock};
+
+/// First and longest pause after an error, before what GitHub itself asks for.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// GitHub is told at the end that the session is over; it is not waited for long.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Listens for the pool until `stop`.
+pub(super) async fn listen(forge: GithubForge, pool: PoolSpec, stop: CancellationToken) {
+    let Some(runner) = pool.github.clone() else { return };
+    let mut pause = PAUSES.0;
+    while !stop.is_cancelled() {
+        let error = match session(&forge, &pool, &runner, &stop, &mut pause).await {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        lock(&forge.inner.sets).remove(&pool.name);
+        let wait = if matches!(error, Error::Github(GithubError::SessionConflict { .. })) {
+            forge.inner.settings.conflict_pause
+        } else {
+            pause
+        };
+        let wait = wait.mul_f64(rand::random_range(0.75..1.25)).max(error.retry_after().unwrap_or_default());
+        forge.set_problem(&pool.name, Some(format!("scale set '{}': {error}", set_name(&runner))));
+        tracing::debug!(pool = %pool.name, retry_in = ?wait, "the scale set is tried again");
+        pause = (pause * 2).min(PAUSES.1);
+        let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+    }
+}
+
+fn set_name(runner: &GithubRunner) -> &str {
+    runner.scale_set.as_deref().unwrap_or_default()
+}
+
+/// One session, until `stop` or an error.
+async fn session(
+    forge: &GithubForge,
+    pool: &PoolSpec,
+    runner: &GithubRunner,
+    stop: &CancellationToken,
+    pause: &mut Duration,
+) -> Result<(), Error> {
+    let opening = async {
+        let sets = ScaleSets::new(&forge.inner.github, runner.scope.clone());
+        let spec = ScaleSetSpec {
+            name: set_name(runner).to_owned(),
+            group_id: forge.group(runner).await?,
+            labels: labels(pool, runner),
+            disable_update: true,
+        };
+        let set = sets.ensure(&spec).await?;
+        let owner = format!("{}-{}", forge.inner.settings.owner, forge.inner.key);
+        let session = sets.open_session(set.id, &owner).await?;
+        Ok::<_, Error>((OpenSet { sets, id: set.id }, session))
+    };
+    let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
+    let (set, mut session) = opened?;
+    tracing::info!(pool = %pool.name, set = set_name(runner), "listening for jobs of the scale set");
+    forge.set_problem(&pool.name, None);
+    forge.board().set_statistics(&pool.name, session.statistics());
+    lock(&forge.inner.sets).insert(pool.name.clone(), set);
+    forge.wake();
+    let listened = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        listened = follow(forge, pool, runner, &mut session, pause) => listened,
+    };
+    lock(&forge.inner.sets).remove(&pool.name);
+    // Otherwise GitHub keeps the next server out until it has missed this one for a while.
+    match tokio::time::timeout(CLOSE_DEADLINE, session.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(pool = %pool.name, %error, "the scale set's session was not closed")
+        }
+        Err(_) => tracing::debug!(pool = %pool.name, "the scale set's session was not closed in time"),
+    }
+    listened
+}
+
+/// What jobs may ask the set for: its name, and the pool's labels.
+fn labels(pool: &PoolSpec, runner: &GithubRunner) -> Vec<String> {
+    let name = set_name(runner);
+    let own = pool.labels.iter().map(ToString::to_string).filter(|label| !label.eq_ignore_ascii_case(name));
+    std::iter::once(name.to_owned()).chain(own).collect()
+}
+
+async fn follow(
+    forge: &GithubForge,
+    pool: &PoolSpec,
+    runner: &GithubRunner,
+    session: &mut Session,
+    pause: &mut Duration,
+) -> Result<(), Error> {
+    loop {
+        let message = session.next(pool.max_runners).await?;
+        *pause = PAUSES.0;
+        let Some(message) = message else { continue };
+        let available: Vec<_> = message
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                JobEvent::Available(job) => Some(job.request_id),
+                _ => None,
+            })
+            .collect();
+        if !available.is_empty() {
+            session.acquire(&available).await?;
+        }
+        let id = message.id;
+        apply(forge, &pool.name, runner, message).await;
+        // Not before: what was not acknowledged comes again.
+        session.acknowledge(id).await?;
+    }
+}
+
+/// Takes over what a message says. Doing it twice does nothing more.
+async fn apply(forge: &GithubForge, pool: &PoolName, runner: &GithubRunner, message: Message) {
+    let statistics = message.statistics;
+    for event in message.events {
+        match event {
+            JobEvent::Available(_) => {}
+            JobEvent::Assigned(job) => {
+                let waiting = waiting(forge, runner, &job);
+                forge.board().queue.assign(pool, waiting);
+            }
+            JobEvent::Started { job, runner_name, .. } => {
+                let known = forge.board().queue.unassign(pool, job.request_id.get());
+                if let Some(row) = row_of(forge, &runner_name) {
+                    let url = url(forge, &job);
+                    forge
+                        .picked_up(&row, true, move |remote| {
+                            describe(remote, &job, url);
+                            remote.queued_at = remote.queued_at.or(known.and_then(|known| known.queued_at));
+                        })
+                        .await;
+                }
+            }
+            JobEvent::Completed { job, result, runner_name, .. } => {
+                forge.board().queue.unassign(pool, job.request_id.get());
+                // A job that was cancelled before it began has none.
+                if let Some(row) = runner_name.as_deref().and_then(|name| row_of(forge, name)) {
+                    let url = url(forge, &job);
+                    forge
+                        .over(&row, true, move |remote| {
+                            describe(remote, &job, url);
+                            remote.conclusion = Some(conclusion(&result));
+                            // GitHub forgets a runner with its job.
+                            remote.deregistered = true;
+                        })
+                        .await;
+                }
+            }
+        }
+    }
+    let mut board = forge.board();
+    board.queue.keep_assigned(pool, statistics.assigned.saturating_sub(statistics.running));
+    board.set_statistics(pool, statistics);
+    drop(board);
+    forge.wake();
+}
+
+fn row_of(forge: &GithubForge, name: &str) -> Option<fireactions_model::JobId> {
+    forge.board().runners.named(name).cloned()
+}
+
+fn waiting(forge: &GithubForge, runner: &GithubRunner, job: &JobInfo) -> Waiting {
+    let mut remote = RemoteJob {
+        forge: NAME.to_owned(),
+        scope: runner.scope.to_string(),
+        scale_set: runner.scale_set.clone(),
+        ..RemoteJob::default()
+    };
+    describe(&mut remote, job, url(forge, job));
+    Waiting {
+        id: job.request_id.get(),
+        repository: job.repository.as_ref().map(ToString::to_string).unwrap_or_default(),
+        labels: job.labels.clone(),
+        queued_at: job.queued_at,
+        remote,
+        heard: Timestamp::now(),
+    }
+}
+
+/// The page of the run; a message does not name that of the job.
+fn url(forge: &GithubForge, job: &JobInfo) -> Option<String> {
+    let (repository, run) = (job.repository.as_ref()?, job.run_id?);
+    Some(forge.inner.github.run_page(repository, run))
+}
+
+fn describe(remote: &mut RemoteJob, job: &JobInfo, url: Option<String>) {
+    remote.run_id = job.run_id.map(fireactions_github::RunId::get).or(remote.run_id);
+    remote.url = url.or(remote.url.take());
+    remote.repository = job.repository.as_ref().map(ToString::to_string).or(remote.repository.take());
+    remote.workflow = workflow(&job.workflow_ref).or(remote.workflow.take());
+    remote.queued_at = remote.queued_at.or(job.queued_at);
+    if !job.name.is_empty() {
+        remote.name = Some(job.name.clone());
+    }
+    if !job.labels.is_empty() {
+        remote.labels.clone_from(&job.labels);
+    }
+}
+
+/// The workflow's file of `owner/name/.github/workflows/FILE@REF`.
+fn workflow(reference: &str) -> Option<String> {
+    let path = reference.split('@').next()?;
+    path.rsplit('/').next().filter(|file| !file.is_empty()).map(str::to_owned)
+}
+
+/// A result of the message queue in the words of the REST interface.
+fn conclusion(result: &str) -> String {
+    match result.to_ascii_lowercase().as_str() {
+        "succeeded" | "success" => "success".to_owned(),
+        "failed" | "failure" => "failure".to_owned(),
+        "canceled" | "cancelled" => "cancelled".to_owned(),
+        other => other.chars().filter(|c| !c.is_control()).take(40).collect(),
+    }
+}
+
+impl GithubForge {
+    /// The pool's scale set, while it has a session.
+    pub(super) fn open_set(&self, pool: &PoolName) -> Result<OpenSet, Error> {
+        lock(&self.inner.sets).get(pool).cloned().ok_or(Error::NoSession)
+    }
+}

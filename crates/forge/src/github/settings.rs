@@ -1,0 +1,37 @@
+//! How the forge behaves, whatever its pools.
+
+use std::time::Duration;
+
+use fireactions_model::Secret;
+
+/// Gives the webhook's secrets as they are now, the newest first: they are rotated while the server runs.
+pub type WebhookSecrets = std::sync::Arc<dyn Fn() -> Result<Vec<Secret>, String> + Send + Sync>;
+
+/// Settings.
+#[derive(Clone)]
+pub struct GithubSettings {
+    /// What this server calls itself at GitHub, where people see it: the host's name.
+    pub owner: String,
+    /// How often GitHub is asked for what no signal told.
+    pub audit_interval: Duration,
+    /// The webhook's secrets; none without a webhook.
+    pub webhook: Option<WebhookSecrets>,
+    /// A runner that no job is there for is let go after this. Less than the minutes after which GitHub forgets an unused
+    /// runner by itself.
+    pub surplus_after: Duration,
+    /// Between two tries to get a scale set's session that another server has.
+    pub conflict_pause: Duration,
+}
+
+impl GithubSettings {
+    /// The usual times, for a server of this name.
+    pub fn new(owner: impl Into<String>) -> Self {
+        Self {
+            owner: owner.into(),
+            audit_interval: Duration::from_secs(300),
+            webhook: None,
+            surplus_after: Duration::from_secs(90),
+            conflict_pause: Duration::from_secs(30),
+        }
+    }
+}

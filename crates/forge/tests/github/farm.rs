@@ -1,0 +1,370 @@
+//! A server's part of the work without VMs: pools follow demand, and each machine is a process that runs what the forge
+//! gives it, in a directory of its own with the stand-in runner.
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fireactions_forge::Forges;
+use fireactions_forge::github::{GithubForge, GithubSettings};
+use fireactions_forge::local::{LocalConfig, LocalForge};
+use fireactions_github::{App, Credentials, Github, Settings};
+use fireactions_model::{
+    Forge, GithubRunner, GithubScope, ImageRef, JobRecord, Label, MachineId, Offer, Outcome, Output,
+    PhaseTimes, PoolName, PoolSpec, Program, Report, Secret, Shape, Stream, Usage, Work,
+};
+use fireactions_store::{JobFilter, Store};
+use fireactions_testkit::github::{AppKey, FakeGithub, runner};
+use tokio::io::AsyncReadExt;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// For everything that is waited for here; it happens within a second or two.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// The webhook's secret.
+pub(crate) const SECRET: &str = "It's a Secret to Everybody";
+
+/// A GitHub with an organization, a repository and an App that is installed there.
+pub(crate) fn github() -> (FakeGithub, AppKey) {
+    let fake = FakeGithub::local();
+    fake.repository("acme/widgets");
+    let app = fake.app("runners");
+    fake.install_fully(app.id, "acme");
+    (fake, app)
+}
+
+/// A pool of the organization's.
+pub(crate) fn pool(name: &str, labels: &[&str], max: u32, set: Option<&str>) -> PoolSpec {
+    let image = ImageRef::new("debian:12").unwrap();
+    let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
+    let scope = GithubScope::organization("acme").unwrap();
+    PoolSpec {
+        max_runners: max,
+        labels: labels.iter().map(|label| Label::new(label).unwrap()).collect(),
+        github: Some(GithubRunner { scale_set: set.map(str::to_owned), ..GithubRunner::new(scope) }),
+        ..PoolSpec::new(PoolName::new(name).unwrap(), shape)
+    }
+}
+
+/// The key as a client reads it, which a test may change.
+pub(crate) type Key = Arc<Mutex<String>>;
+
+/// How the server is set up.
+pub(crate) struct Setup {
+    pub(crate) pools: Vec<PoolSpec>,
+    pub(crate) audit: Duration,
+    pub(crate) surplus: Duration,
+    pub(crate) conflict: Duration,
+    pub(crate) app: u64,
+    pub(crate) key: Key,
+}
+
+impl Setup {
+    pub(crate) fn new(app: &AppKey, pools: Vec<PoolSpec>) -> Self {
+        Self {
+            pools,
+            audit: Duration::from_secs(3600),
+            surplus: Duration::from_secs(90),
+            conflict: Duration::from_millis(200),
+            app: app.id,
+            key: Arc::new(Mutex::new(app.pkcs1.clone())),
+        }
+    }
+}
+
+/// A running server, as far as it matters here.
+pub(crate) struct Farm {
+    pub(crate) dir: Arc<tempfile::TempDir>,
+    pub(crate) store: Store,
+    pub(crate) github: GithubForge,
+    forges: Forges,
+    stop: CancellationToken,
+    forge_task: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+    machines: Machines,
+}
+
+type Machines = Arc<Mutex<HashMap<MachineId, JoinHandle<()>>>>;
+
+impl Farm {
+    /// Starts on an empty state.
+    pub(crate) async fn start(fake: &FakeGithub, setup: &Setup) -> Self {
+        Self::start_in(fake, setup, Arc::new(tempfile::tempdir().unwrap())).await
+    }
+
+    /// Starts where another server was.
+    pub(crate) async fn start_in(fake: &FakeGithub, setup: &Setup, dir: Arc<tempfile::TempDir>) -> Self {
+        let farm = Self::open(fake, setup, dir).await;
+        farm.forges.recover().await.unwrap();
+        farm
+    }
+
+    /// The same with machines that are there already, by the jobs that they have.
+    async fn open(fake: &FakeGithub, setup: &Setup, dir: Arc<tempfile::TempDir>) -> Self {
+        install_runner(dir.path());
+        let store = Store::open(&dir.path().join("state")).unwrap();
+        let (events, _) = broadcast::channel(1024);
+        let local = LocalForge::new(store.clone(), events.clone(), LocalConfig::default()).await.unwrap();
+        let key = Arc::clone(&setup.key);
+        let app = App {
+            id: setup.app.to_string(),
+            key: Arc::new(move || Ok(Secret::new(key.lock().unwrap().clone()))),
+        };
+        let client = Github::new(Settings {
+            url: fake.url().parse().unwrap(),
+            credentials: Credentials::Apps(vec![app]),
+            ca_pem: None,
+            proxy: None,
+        })
+        .unwrap();
+        let settings = GithubSettings {
+            audit_interval: setup.audit,
+            surplus_after: setup.surplus,
+            conflict_pause: setup.conflict,
+            webhook: Some(Arc::new(|| Ok(vec![Secret::new(SECRET)]))),
+            ..GithubSettings::new("host")
+        };
+        let github = GithubForge::new(store.clone(), local.clone(), events, client, settings, &setup.pools)
+            .await
+            .unwrap();
+        let forges = Forges::new(local, Some(github.clone()));
+        let stop = CancellationToken::new();
+        let forge_task = tokio::spawn(github.clone().run(setup.pools.clone(), stop.clone()));
+        let machines = Machines::default();
+        let keeper = tokio::spawn(keep(
+            forges.clone(),
+            setup.pools.clone(),
+            Arc::clone(&machines),
+            dir.path().to_owned(),
+            stop.clone(),
+        ));
+        Self { dir, store, github, forges, stop, forge_task, keeper, machines }
+    }
+
+    /// Ends it as SIGTERM does.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.forge_task.await.unwrap();
+        self.keeper.await.unwrap();
+        for (_, machine) in self.machines.lock().unwrap().drain() {
+            machine.abort();
+        }
+        self.store.close().await;
+    }
+
+    /// Ends it as `kill -9` does, with its machines; nobody is told anything.
+    pub(crate) async fn kill(self) -> Arc<tempfile::TempDir> {
+        self.forge_task.abort();
+        self.keeper.abort();
+        let _ = (self.forge_task.await, self.keeper.await);
+        let machines: Vec<_> = self.machines.lock().unwrap().drain().map(|(_, machine)| machine).collect();
+        for machine in machines {
+            machine.abort();
+            let _ = machine.await;
+        }
+        // The tasks that it spawned end with their token, which changes nothing on the disk any more.
+        self.store.close().await;
+        self.stop.cancel();
+        self.dir
+    }
+
+    /// A machine's forge, for tests that play the machine themselves.
+    pub(crate) fn forges(&self) -> &Forges {
+        &self.forges
+    }
+
+    pub(crate) async fn rows(&self) -> Vec<JobRecord> {
+        self.store.jobs(JobFilter::default()).await.unwrap()
+    }
+
+    /// Machines that there are.
+    pub(crate) fn machines(&self) -> usize {
+        self.machines.lock().unwrap().values().filter(|machine| !machine.is_finished()).count()
+    }
+
+    /// Kills the machine that has this runner, as a host's out-of-memory killer would.
+    pub(crate) async fn lose_machine(&self, runner: &str) {
+        let row = self
+            .rows()
+            .await
+            .into_iter()
+            .find(|row| row.remote.as_ref().is_some_and(|remote| remote.runner.as_deref() == Some(runner)))
+            .unwrap();
+        let machine = row.machine.unwrap();
+        let task = self.machines.lock().unwrap().remove(&machine).unwrap();
+        task.abort();
+        let _ = task.await;
+        let report = report(Outcome::Lost { reason: "the VMM was killed".to_owned() }, Vec::new());
+        self.forges.finished(&row.id, &machine, &report).await.unwrap();
+    }
+}
+
+/// Waits until `done` gives something.
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, done: impl FnMut() -> F) -> T {
+    wait(done).await.unwrap_or_else(|| panic!("{what}: not within {SOON:?}"))
+}
+
+/// Waits until `done` gives something, and not for ever.
+pub(crate) async fn wait<T, F: Future<Output = Option<T>>>(mut done: impl FnMut() -> F) -> Option<T> {
+    let end = tokio::time::Instant::now() + SOON;
+    loop {
+        let found = done().await;
+        if found.is_some() || tokio::time::Instant::now() >= end {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// `busybox` under the names of its applets, and the runner.
+fn install_runner(dir: &Path) {
+    let bin = dir.join("bin");
+    if bin.exists() {
+        return;
+    }
+    std::fs::create_dir(&bin).unwrap();
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
+    let busybox = busybox.expect("busybox (the package busybox-static) is needed");
+    let list = std::process::Command::new(busybox).arg("--list").output().unwrap();
+    for applet in String::from_utf8(list.stdout).unwrap().lines() {
+        std::os::unix::fs::symlink(busybox, bin.join(applet)).unwrap();
+    }
+}
+
+/// What pools do: machines as many as jobs want, and no more than may be.
+async fn keep(
+    forges: Forges,
+    pools: Vec<PoolSpec>,
+    machines: Machines,
+    dir: PathBuf,
+    stop: CancellationToken,
+) {
+    let mut of_pool: HashMap<PoolName, Vec<MachineId>> = HashMap::new();
+    let waiting: Arc<Mutex<HashMap<MachineId, bool>>> = Arc::default();
+    while !stop.is_cancelled() {
+        let demand = forges.demand(&pools).await.unwrap();
+        for pool in &pools {
+            let mine = of_pool.entry(pool.name.clone()).or_default();
+            mine.retain(|id| machines.lock().unwrap().get(id).is_some_and(|machine| !machine.is_finished()));
+            let idle = mine.iter().filter(|id| waiting.lock().unwrap().get(id) == Some(&true)).count();
+            let wanted: u32 = demand[&pool.name].values().sum();
+            let lacking = usize::try_from(wanted).unwrap().saturating_sub(idle);
+            let room = usize::try_from(pool.max_runners).unwrap().saturating_sub(mine.len());
+            for _ in 0..lacking.min(room) {
+                let id = MachineId::from_random(rand::random());
+                mine.push(id.clone());
+                waiting.lock().unwrap().insert(id.clone(), true);
+                let offer = Offer { machine: id.clone(), pool: pool.clone(), shape: pool.shape.clone() };
+                let life = live(forges.clone(), offer, dir.clone(), Arc::clone(&waiting));
+                machines.lock().unwrap().insert(id, tokio::spawn(life));
+            }
+        }
+        tokio::select! {
+            () = forges.changed() => {}
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// One machine: work, and the end.
+async fn live(forges: Forges, offer: Offer, dir: PathBuf, waiting: Arc<Mutex<HashMap<MachineId, bool>>>) {
+    let id = offer.machine.clone();
+    let work = loop {
+        match forges.acquire(&offer).await {
+            Ok(work) => break work,
+            Err(fireactions_model::ForgeError::Unavailable { .. }) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => {
+                // The machine goes, and whatever was bound to it is lost with it.
+                waiting.lock().unwrap().remove(&id);
+                if let Ok(fireactions_model::Release::Bound(job)) = forges.release(&id).await {
+                    let report = report(Outcome::Lost { reason: error.to_string() }, Vec::new());
+                    forges.finished(&job, &id, &report).await.unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                return;
+            }
+        }
+    };
+    waiting.lock().unwrap().remove(&id);
+    perform(&forges, &id, &work, &dir).await;
+}
+
+/// Does the work as a machine does.
+pub(crate) async fn perform(forges: &Forges, id: &MachineId, work: &Work, dir: &Path) {
+    let home = dir.join(id.as_str());
+    std::fs::create_dir_all(&home).unwrap();
+    let run = home.join("run.sh");
+    std::fs::write(&run, runner::SCRIPT).unwrap();
+    std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let Program::Command { argv } = &work.program else { panic!("{:?}", work.program) };
+    let secret = work.secret_env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+    let mut child = tokio::process::Command::new(dir.join("bin/sh"))
+        .args(&argv[1..])
+        .env_clear()
+        .env("PATH", dir.join("bin"))
+        .env("HOME", &home)
+        .env("TMPDIR", &home)
+        .envs(work.env.iter().cloned().chain(secret))
+        .current_dir(&home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let _group = Group(child.id().unwrap());
+    forges.started(&work.job, id).await.unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut offset = 0;
+    let mut cancelled = false;
+    let mut buffer = vec![0; 4096];
+    loop {
+        tokio::select! {
+            count = stdout.read(&mut buffer) => {
+                let count = count.unwrap();
+                if count == 0 {
+                    break;
+                }
+                let data = buffer[..count].to_vec();
+                forges.output(&work.job, id, Output { offset, stream: Stream::Stdout, data }).await.unwrap();
+                offset += u64::try_from(count).unwrap();
+            }
+            () = forges.cancelled(&work.job), if !cancelled => {
+                cancelled = true;
+                drop(Group(child.id().unwrap()));
+            }
+        }
+    }
+    let status = child.wait().await.unwrap();
+    let told = match status.code() {
+        _ if cancelled => Outcome::Cancelled,
+        Some(code) => Outcome::Exited { code },
+        None => Outcome::Signalled { signal: 15 },
+    };
+    let mut notes = Vec::new();
+    let outcome = forges.judge(&work.job, told, &mut notes).await;
+    forges.finished(&work.job, id, &report(outcome, notes)).await.unwrap();
+}
+
+/// A machine's processes, which end with it.
+struct Group(u32);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_raw(i32::try_from(self.0).unwrap()).unwrap();
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
+pub(crate) fn report(outcome: Outcome, notes: Vec<String>) -> Report {
+    Report { outcome, usage: Usage::default(), phases: PhaseTimes::new(), notes, autopsy: None }
+}
