@@ -179,7 +179,6 @@ impl Shared {
                 asked: BTreeMap::new(),
                 queued: 0,
                 waiting_for: None,
-                problem: None,
                 lines: BTreeMap::new(),
             })
             .collect();
@@ -258,6 +257,7 @@ impl PoolHandle {
                     queued: entry.queued,
                     backoff: entry.failures.backoff().cloned(),
                     waiting_for: entry.waiting_for.clone(),
+                    problem: None,
                 }
             })
             .collect()

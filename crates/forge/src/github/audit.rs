@@ -63,7 +63,7 @@ async fn runners(forge: &GithubForge, scope: &GithubScope, pools: &[PoolSpec]) -
         }
         match forge.inner.github.delete_runner(scope, runner.id).await? {
             Deleted::Gone => {
-                tracing::info!(runner = runner.name, %scope, "removed a runner without a machine")
+                tracing::info!(runner = runner.name, %scope, "removed a runner without a machine");
             }
             Deleted::Busy => {
                 tracing::warn!(runner = runner.name, %scope, "a runner without a machine has a job; it goes when GitHub gives up on it");

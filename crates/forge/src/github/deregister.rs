@@ -7,7 +7,7 @@ use fireactions_model::{GithubScope, JobId, JobRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::board::Stage;
-use super::{Error, GithubForge, lock};
+use super::{Error, GithubForge, is_ours, lock};
 
 /// First and longest pause after an error.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
@@ -49,7 +49,7 @@ async fn all(forge: &GithubForge) -> Result<(), Error> {
         }
     };
     let mut failed = None;
-    for record in ended.iter().filter(|record| forge.owns(record)) {
+    for record in ended.iter().filter(|record| is_ours(record)) {
         if let Err(error) = one(forge, record).await {
             failed = Some(error);
         }

@@ -207,11 +207,11 @@ impl GithubForge {
             }
         }
     }
+}
 
-    /// Whether the row is a runner of this forge.
-    fn owns(&self, job: &JobRecord) -> bool {
-        job.remote.as_ref().is_some_and(|remote| remote.forge == NAME)
-    }
+/// Whether the row is a runner of this forge.
+fn is_ours(job: &JobRecord) -> bool {
+    job.remote.as_ref().is_some_and(|remote| remote.forge == NAME)
 }
 
 /// A lock whose holder never panics, so a poisoned one is as good as any.

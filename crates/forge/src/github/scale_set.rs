@@ -81,7 +81,7 @@ async fn session(
     match tokio::time::timeout(CLOSE_DEADLINE, session.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::debug!(pool = %pool.name, %error, "the scale set's session was not closed")
+            tracing::debug!(pool = %pool.name, %error, "the scale set's session was not closed");
         }
         Err(_) => tracing::debug!(pool = %pool.name, "the scale set's session was not closed in time"),
     }

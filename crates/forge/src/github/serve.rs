@@ -248,7 +248,7 @@ impl GithubForge {
                         remote.name = name;
                     }
                 })
-                .await
+                .await;
             }
             Sign::Ended(conclusion) => {
                 self.over(job, false, move |remote| {
@@ -256,7 +256,7 @@ impl GithubForge {
                         remote.conclusion = conclusion;
                     }
                 })
-                .await
+                .await;
             }
         }
     }

@@ -107,7 +107,7 @@ impl Farm {
     /// The same with machines that are there already, by the jobs that they have.
     async fn open(fake: &FakeGithub, setup: &Setup, dir: Arc<tempfile::TempDir>) -> Self {
         install_runner(dir.path());
-        let store = Store::open(&dir.path().join("state")).unwrap();
+        let store = Store::open(dir.path().join("state")).unwrap();
         let (events, _) = broadcast::channel(1024);
         let local = LocalForge::new(store.clone(), events.clone(), LocalConfig::default()).await.unwrap();
         let key = Arc::clone(&setup.key);

@@ -227,7 +227,7 @@ pub(super) fn is(response: &Response, kind: &str) -> bool {
 pub(super) fn failure(response: &Response) -> Error {
     let error = response.failure();
     if let Some(activity) = response.header("ActivityId").or_else(|| response.header("X-GitHub-Request-Id")) {
-        let id: String = activity.chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
+        let id: String = activity.chars().filter(char::is_ascii_graphic).take(80).collect();
         tracing::debug!(%error, activity = id, "the Actions service refused");
     }
     error
