@@ -12,6 +12,8 @@ use crate::Pace;
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait.
 const LONGEST: Duration = Duration::from_secs(300);
+/// A machine that has been up for this long is no failure that is only late.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// The exponential delay before try `failures + 1`, without jitter.
 pub(crate) fn delay(first: Duration, longest: Duration, failures: u32) -> Duration {
@@ -22,6 +24,21 @@ pub(crate) fn delay(first: Duration, longest: Duration, failures: u32) -> Durati
 /// Between half of a delay and all of it. `random` is from 0 to 1.
 pub(crate) fn jitter(delay: Duration, random: f64) -> Duration {
     delay.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
+}
+
+/// Whether a machine shows that things are well again: it had its job and goes as it should, or it has been up for a
+/// while. One that has just become ready shows nothing: there are guests that come up only to reboot.
+fn shows_well(machine: &MachineView, now: Timestamp) -> bool {
+    let settled = || {
+        let up = Duration::try_from(now.duration_since(machine.state_since)).unwrap_or_default();
+        up >= SETTLED
+    };
+    machine.failure.is_none()
+        && match machine.state {
+            MachineState::Ready | MachineState::Starting | MachineState::Busy => settled(),
+            MachineState::Stopping => machine.job.is_some(),
+            MachineState::Creating | MachineState::Booting | MachineState::Held => false,
+        }
 }
 
 /// A pool's memory of its failures.
@@ -60,9 +77,8 @@ impl Failures {
         random: f64,
     ) {
         let well = machines.clone().any(|machine| {
-            matches!(machine.state, MachineState::Ready | MachineState::Starting | MachineState::Busy)
-                && machine.failure.is_none()
-                && self.state.as_ref().is_some_and(|state| machine.created_at > state.last)
+            let since = self.state.as_ref().is_some_and(|state| machine.created_at > state.last);
+            since && shows_well(machine, now)
         });
         if well {
             self.state = None;
@@ -171,6 +187,33 @@ mod tests {
         let backoff = failures.backoff().unwrap();
         assert_eq!((backoff.failures, backoff.until), (1, at(21)));
         assert_eq!(failures.pace(at(30)), Pace::One);
+    }
+
+    #[test]
+    fn a_machine_that_comes_up_only_to_fail_does_not_end_the_backoff() {
+        let mut failures = Failures::default();
+        failures.failed(at(0), "the guest rebooted", at(5), 1.0);
+        let up = |state, job| MachineView {
+            failure: None,
+            created_at: at(6),
+            job,
+            ..machine(1, state, FailureKind::Guest, at(10))
+        };
+        for state in [MachineState::Ready, MachineState::Starting, MachineState::Busy] {
+            failures.observe([&up(state, None)].into_iter(), at(14), 1.0);
+            assert!(failures.backoff().is_some(), "{state}: it may reboot yet");
+        }
+        failures.observe([&up(MachineState::Stopping, None)].into_iter(), at(30), 1.0);
+        assert!(failures.backoff().is_some(), "it went without having shown anything");
+        failures.failed(at(6), "the guest rebooted", at(15), 1.0);
+        assert_eq!(failures.backoff().unwrap().failures, 2, "so the waits grow");
+        let later = |state, job| MachineView { created_at: at(16), ..up(state, job) };
+        let job = Some(fireactions_model::JobId::from_random([1; 8]));
+        failures.observe([&later(MachineState::Stopping, job)].into_iter(), at(17), 1.0);
+        assert_eq!(failures.backoff(), None, "it had a job and did it");
+        failures.failed(at(0), "the guest rebooted", at(5), 1.0);
+        failures.observe([&later(MachineState::Ready, None)].into_iter(), at(15), 1.0);
+        assert_eq!(failures.backoff(), None, "it has been up for five seconds");
     }
 
     #[test]

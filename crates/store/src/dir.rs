@@ -71,7 +71,8 @@ pub(crate) fn lock(dir: &Path) -> Result<Lock, StoreError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            return Err(StoreError::Locked { dir: dir.to_owned(), holder: holder(&text) });
+            let (holder, ended) = holder(&text);
+            return Err(StoreError::Locked { dir: dir.to_owned(), holder, ended });
         }
         Err(errno) => return Err(StoreError::io("lock", &path)(errno.into())),
     }
@@ -80,15 +81,15 @@ pub(crate) fn lock(dir: &Path) -> Result<Lock, StoreError> {
     Ok(lock)
 }
 
-/// Who wrote this into the lock, as people say it.
-fn holder(text: &str) -> String {
+/// Who wrote this into the lock, as people say it, and whether it has ended.
+fn holder(text: &str) -> (String, bool) {
     let Some(pid) = text.lines().next().and_then(|line| line.parse::<u32>().ok()) else {
-        return "another process".to_owned();
+        return ("another process".to_owned(), false);
     };
     // Only the program's name: arguments are nobody's business here.
     match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
-        Ok(name) => format!("process {pid} ({})", name.trim_end().escape_default()),
-        Err(_) => format!("process {pid}"),
+        Ok(name) => (format!("process {pid} ({})", name.trim_end().escape_default()), false),
+        Err(error) => (format!("process {pid}"), error.kind() == std::io::ErrorKind::NotFound),
     }
 }
 

@@ -14,6 +14,9 @@ pub enum StoreError {
         dir: PathBuf,
         /// Its holder, as "process 123" or "another process".
         holder: String,
+        /// The one who took it has ended. A child that it was just starting has the lock for a moment longer, until it
+        /// becomes another program.
+        ended: bool,
     },
     /// The database was written by a newer version.
     #[error(

@@ -125,3 +125,24 @@ async fn a_file_that_is_no_database_of_ours_is_left_alone() {
     let other = rusqlite::Connection::open(&path).unwrap();
     assert_eq!(other.query_row("SELECT count(*) FROM theirs", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_lock_whose_holder_has_ended_is_told_apart() {
+    let temp = tempfile::tempdir().unwrap();
+    Store::open(temp.path()).unwrap().close().await;
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    // What a server that was killed while it started a child leaves for a moment: its name in the lock, and the child's
+    // copy of the descriptor.
+    let path = temp.path().join("lock");
+    std::fs::write(&path, format!("{}\n", ended.id())).unwrap();
+    let copy = std::fs::File::open(&path).unwrap();
+    rustix::fs::flock(&copy, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let error = Store::open(temp.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { ended: true, .. }), "{error}");
+    std::fs::write(&path, format!("{}\n", std::process::id())).unwrap();
+    let error = Store::open(temp.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { ended: false, .. }), "{error}");
+    drop(copy);
+    Store::open(temp.path()).unwrap();
+}

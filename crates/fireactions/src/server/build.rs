@@ -18,6 +18,8 @@ use super::sockets::{Name, Role};
 
 /// An earlier server that is going holds its locks until the end of its process.
 const LOCKED_PATIENCE: Duration = Duration::from_secs(10);
+/// Whose claim on the namespace it is cannot be asked.
+const CLAIMED_PATIENCE: Duration = Duration::from_secs(1);
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
 /// The state directory's own places.
@@ -64,30 +66,32 @@ impl Places {
     }
 }
 
-/// Opens the state. `taking_over`: the server before is just going, so its locks are waited for.
+/// Opens the state. `taking_over`: the server before is just going, so its locks are waited for; so are those of one that
+/// was killed, which a child that it was just starting has for a moment longer.
 pub(super) async fn store(config: &Config, taking_over: bool) -> anyhow::Result<Store> {
     let open = || Store::open(&config.state_dir);
-    let locked = |error: &StoreError| matches!(error, StoreError::Locked { .. });
-    Ok(unlocked(taking_over, open, locked).await?)
+    let going =
+        |error: &StoreError| matches!(error, StoreError::Locked { ended, .. } if *ended || taking_over);
+    Ok(unlocked(LOCKED_PATIENCE, open, going).await?)
 }
 
-/// Calls `open` until it is not refused for a lock, at most for ten seconds.
+/// Calls `open` until it is not refused for a lock whose holder is going, at most for so long.
 async fn unlocked<T, E>(
-    taking_over: bool,
+    patience: Duration,
     mut open: impl FnMut() -> Result<T, E>,
-    locked: impl Fn(&E) -> bool,
+    going: impl Fn(&E) -> bool,
 ) -> Result<T, E> {
-    let until = Instant::now() + if taking_over { LOCKED_PATIENCE } else { Duration::ZERO };
+    let until = Instant::now() + patience;
     loop {
         match open() {
-            Err(error) if locked(&error) && Instant::now() < until => tokio::time::sleep(LOCKED_PAUSE).await,
+            Err(error) if going(&error) && Instant::now() < until => tokio::time::sleep(LOCKED_PAUSE).await,
             other => return other,
         }
     }
 }
 
-/// Opens the image store, waiting for its lock as [`store`] does.
-pub(super) async fn images(config: &Config, places: &Places, taking_over: bool) -> anyhow::Result<Images> {
+/// Opens the image store. The state's lock is ours, so whoever has this one is going.
+pub(super) async fn images(config: &Config, places: &Places) -> anyhow::Result<Images> {
     let own = &config.images;
     let mib = |value: u64| value.saturating_mul(1 << 20);
     let settings = ImagesConfig {
@@ -104,7 +108,7 @@ pub(super) async fn images(config: &Config, places: &Places, taking_over: bool) 
         ..ImagesConfig::default()
     };
     let open = || Images::open(&places.images, settings.clone());
-    Ok(unlocked(taking_over, open, |error| matches!(error, ImageError::Locked(_))).await?)
+    Ok(unlocked(LOCKED_PATIENCE, open, |error| matches!(error, ImageError::Locked(_))).await?)
 }
 
 pub(super) async fn network(config: &Config) -> anyhow::Result<Network> {
@@ -122,9 +126,13 @@ pub(super) async fn network(config: &Config) -> anyhow::Result<Network> {
 /// Claims this network namespace. Taps and rules are found by their names, so a second server in the namespace
 /// would take the first one's machines for strays. The claim is a name in the namespace's own list of abstract
 /// sockets, which the kernel frees when the process ends, however it ends.
-pub(super) fn claim_namespace() -> anyhow::Result<(Name, UnixListener)> {
+pub(super) async fn claim_namespace() -> anyhow::Result<(Name, UnixListener)> {
     const NAME: &str = "fireactions/network-namespace";
-    let claim = UnixListener::bind_addr(&SocketAddr::from_abstract_name(NAME)?).context(
+    let address = SocketAddr::from_abstract_name(NAME)?;
+    // A child that a killed server was just starting has its claim for a moment longer, as it has its locks.
+    let bind = || UnixListener::bind_addr(&address);
+    let taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+    let claim = unlocked(CLAIMED_PATIENCE, bind, taken).await.context(
         "another fireactions server runs in this network namespace; stop it, or start this one in a namespace of \
          its own (`unshare --net`)",
     )?;

@@ -83,7 +83,7 @@ impl Live {
         // The lock first: nothing may be touched while another server runs on the same state.
         let store = build::store(config, taking_over).await?;
         if !sockets.has(Role::Namespace) {
-            let (name, claim) = build::claim_namespace()?;
+            let (name, claim) = build::claim_namespace().await?;
             sockets.add(name, claim);
         }
         // Bound long before they are served: an address that is taken is told before any machine is touched, and
@@ -100,7 +100,7 @@ impl Live {
         }
         let places = build::Places::of(&config.state_dir);
         places.sweep()?;
-        let images = build::images(config, &places, taking_over).await?;
+        let images = build::images(config, &places).await?;
         // A failed preparation waits for the network, which no cancellation must leave half-made.
         let (network, prepared) = tokio::join!(build::network(config), preparation.get());
         let (network, prepared) = (network?, prepared?);

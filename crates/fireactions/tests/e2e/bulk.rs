@@ -3,9 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::world::{Setup, World, pool, text};
+use crate::world::{Setup, World, on_firecracker, pool, text};
 
-const JOBS: usize = 100;
+/// The hundred are for the engine; the second driver shows itself in fewer.
+fn jobs() -> usize {
+    if on_firecracker() { 30 } else { 100 }
+}
+
 const MACHINES: usize = 3;
 /// Ten times what it takes on an idle host with two cores.
 const ALL: Duration = Duration::from_secs(1200);
@@ -15,9 +19,9 @@ const ALL: Duration = Duration::from_secs(1200);
 const HUNG: usize = 2;
 
 #[test]
-fn a_hundred_jobs_through_three_machines() {
+fn many_jobs_through_three_machines() {
     let world = World::start(Setup { pools: pool("default", 2, 3, ""), ..Setup::default() });
-    let ids: Vec<String> = (0..JOBS).map(|n| world.submit(&[], &format!("echo job {n}"))).collect();
+    let ids: Vec<String> = (0..jobs()).map(|n| world.submit(&[], &format!("echo job {n}"))).collect();
     world.wait(ALL, "all jobs to end", || {
         let machines = world.machines();
         assert!(machines.len() <= MACHINES, "the pool is above its maximum: {machines:#?}");
@@ -38,7 +42,7 @@ fn a_hundred_jobs_through_three_machines() {
         assert_eq!(text(&world.cli(&["jobs", "logs", id]).stdout), format!("job {n}\n"), "exactly once");
         assert!(used.insert(job["machine"].as_str().unwrap().to_owned()), "two jobs had one machine: {job}");
     }
-    assert_eq!(used.len(), JOBS - hung);
+    assert_eq!(used.len(), jobs() - hung);
 
     // With nothing to do and no machine to keep warm, not one thing is left, although the server runs.
     assert!(world.cli(&["pools", "pause", "default"]).status.success());

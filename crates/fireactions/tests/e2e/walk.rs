@@ -15,12 +15,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::world::{BOOT, Setup, UNTIL_TOLD, World, pool, text};
+use crate::world::{BOOT, Setup, UNTIL_TOLD, World, on_firecracker, pool, text};
 
 /// Points that the server does not come by in a job's life; tests of the store itself kill a process there.
 const IN_THE_STORE: &str = "store::offline-";
 /// Points that need two servers; the tests of handovers go there.
 const BETWEEN_SERVERS: &str = "handover::";
+
+/// Points with a machine's process before or behind them.
+const OF_THE_DRIVER: [&str; 8] =
+    ["::spawn", "::agent", "::run-", "::teardown", "::undo", "::recover", "::restore", "::template"];
 
 /// Where frozen machines are kept, in a world's directory.
 const TEMPLATES: &str = "state/images/templates";
@@ -64,6 +68,11 @@ impl Scenario {
 fn killed_at_every_fail_point_the_server_loses_nothing_and_leaves_nothing() {
     let mut all = points();
     assert!(all.len() > 30, "the points were not found: {all:?}");
+    // What has nothing to do with the driver is walked once, under the first.
+    if on_firecracker() {
+        all.retain(|point| OF_THE_DRIVER.iter().any(|part| point.contains(part)));
+        assert!(all.len() > 15, "the driver's points were not found: {all:?}");
+    }
     // For whoever looks into one of them.
     if let Ok(only) = std::env::var("FIREACTIONS_WALK_ONLY") {
         all.retain(|point| point.contains(&only));
@@ -77,7 +86,10 @@ fn killed_at_every_fail_point_the_server_loses_nothing_and_leaves_nothing() {
                 let mut world = world();
                 loop {
                     let Some(point) = todo.lock().unwrap().pop() else { break };
-                    walk(&mut world, &point);
+                    if walk(&mut world, &point) == Walked::Hung {
+                        println!("walk: {point}: a guest hung under emulation; once more");
+                        assert_eq!(walk(&mut world, &point), Walked::Through, "it hung again at {point}");
+                    }
                     *walked.lock().unwrap().entry(Scenario::of(&point)).or_insert(0) += 1;
                 }
                 world.boot();
@@ -127,9 +139,20 @@ fn world() -> World {
     world
 }
 
+/// How a point was walked.
+#[derive(Debug, PartialEq, Eq)]
+enum Walked {
+    /// As it should be.
+    Through,
+    /// A guest hung under emulation, as one in some hundreds does on a busy host; its machine was given up, and its job
+    /// tried again, as it should be. What the point was walked for cannot be told.
+    Hung,
+}
+
 /// One point: killed there, started again, looked at, and stopped.
-fn walk(world: &mut World, point: &str) {
+fn walk(world: &mut World, point: &str) -> Walked {
     println!("walk: {point} ({:?})", Scenario::of(point));
+    let hung_before = hung(world);
     let jobs = match Scenario::of(point) {
         Scenario::Job => in_a_job(world, point),
         Scenario::Cancel => in_a_cancellation(world, point),
@@ -149,9 +172,16 @@ fn walk(world: &mut World, point: &str) {
             in_a_job(world, point)
         }
     };
+    let mut walked = Walked::Through;
     for (id, expected) in jobs {
-        let job = world.wait_job(&id, &["succeeded", "failed", "cancelled", "lost", "timed_out"], BOOT);
+        // A guest that hangs is given up after the deadline of a boot.
+        let job = world.wait_job(&id, &["succeeded", "failed", "cancelled", "lost", "timed_out"], BOOT * 2);
         let log = text(&world.cli(&["jobs", "logs", &id]).stdout);
+        if hung(world) > hung_before {
+            assert_eq!(job["state"], expected.state, "killed at {point}: {job}\n{}", world.log());
+            walked = Walked::Hung;
+            continue;
+        }
         assert_eq!(
             (job["state"].as_str().unwrap(), job["attempt"].as_u64().unwrap(), log.as_str()),
             (expected.state, expected.attempt, expected.log),
@@ -168,6 +198,13 @@ fn walk(world: &mut World, point: &str) {
     world.signal_server(Signal::SIGTERM);
     assert!(world.server_ended(Duration::from_secs(60)).success(), "after {point}\n{}", world.log());
     world.assert_nothing_left();
+    walked
+}
+
+/// Machines so far whose guest did not speak in time.
+fn hung(world: &World) -> usize {
+    let log = std::fs::read_to_string(world.path("server.log")).unwrap();
+    log.matches("machine failed: the guest's agent did not speak within").count()
 }
 
 /// How a job must have ended.

@@ -118,7 +118,9 @@ pub(crate) fn arguments(spec: &VmSpec, accel: Accel, kernel_line: &str) -> Vec<S
     line.push("-chardev", format!("socket,id=console,fd={},server=on,wait=on", Fd::CONSOLE));
     line.push("-serial", "chardev:console");
     line.push("-chardev", format!("socket,id=agent,fd={},server=on,wait=off", Fd::AGENT));
-    line.push("-device", "virtio-serial-device");
+    // Every message to the guest interrupts it, also one that it has not taken the one before of: an interrupt that emulation
+    // loses is made good by the next greeting, where the usual suppression would leave the agent waiting for ever.
+    line.push("-device", "virtio-serial-device,event_idx=off");
     line.push("-device", format!("virtserialport,chardev=agent,name={AGENT_PORT}"));
     for (index, drive) in spec.drives.iter().enumerate() {
         let mode = if drive.read_only { "readonly=on" } else { "readonly=off,cache=unsafe,discard=unmap" };
