@@ -135,12 +135,12 @@ async fn a_lock_whose_holder_has_ended_is_told_apart() {
     // What a server that was killed while it started a child leaves for a moment: its name in the lock, and the child's
     // copy of the descriptor.
     let path = temp.path().join("lock");
-    std::fs::write(&path, format!("{}\n", ended.id())).unwrap();
-    let copy = std::fs::File::open(&path).unwrap();
+    fs::write(&path, format!("{}\n", ended.id())).unwrap();
+    let copy = fs::File::open(&path).unwrap();
     rustix::fs::flock(&copy, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
     let error = Store::open(temp.path()).unwrap_err();
     assert!(matches!(error, StoreError::Locked { ended: true, .. }), "{error}");
-    std::fs::write(&path, format!("{}\n", std::process::id())).unwrap();
+    fs::write(&path, format!("{}\n", std::process::id())).unwrap();
     let error = Store::open(temp.path()).unwrap_err();
     assert!(matches!(error, StoreError::Locked { ended: false, .. }), "{error}");
     drop(copy);
