@@ -2,6 +2,7 @@
 
 mod driver;
 mod github;
+mod runner;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -114,6 +115,25 @@ impl Check<'_> {
             }
         }
         Some(span)
+    }
+
+    /// Whether the file has a list there with anything in it, even if all of it was left out.
+    fn listed(&self, at: &At) -> bool {
+        let mut node = self.root;
+        for part in &at.0 {
+            let next = match (part, &node.value) {
+                (Part::Key(key), Value::Map(entries)) => {
+                    entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.value)
+                }
+                (Part::Index(index), Value::List(items)) => {
+                    items.iter().filter(|item| !self.pruned.contains(&item.id)).nth(*index)
+                }
+                _ => None,
+            };
+            let Some(next) = next else { return false };
+            node = next;
+        }
+        matches!(&node.value, Value::List(items) if !items.is_empty())
     }
 
     fn problem(&self, at: &At, others: &[&At], message: String, help: &str) -> Option<Problem> {
@@ -311,16 +331,9 @@ impl Check<'_> {
                 );
             }
         }
-        if config.pools.is_empty() && self.place(&pools).is_some() && !self.left_out_pools() {
+        if config.pools.is_empty() && self.place(&pools).is_some() && !self.listed(&pools) {
             self.warn(&pools, "there are no pools, so no job will ever run", "add a pool below 'pools:'");
         }
-    }
-
-    fn left_out_pools(&self) -> bool {
-        let Value::Map(entries) = &self.root.value else { return false };
-        entries.iter().any(|entry| {
-            entry.key == "pools" && matches!(&entry.value.value, Value::List(items) if !items.is_empty())
-        })
     }
 
     fn pool(&mut self, config: &Config, at: &At, pool: &PoolConfig, host: &Host) {

@@ -152,6 +152,9 @@ fn excerpt(shown: &str, marked: Range<usize>) -> (String, Range<usize>) {
 /// Words in keys whose values may be secret.
 const SECRETIVE: &[&str] = &["key", "token", "secret", "pass", "pwd", "auth", "credential", "pem"];
 
+/// What GitHub's tokens begin with, and keys.
+const TOKENS: &[&str] = &["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "-----BEGIN"];
+
 /// Hides everything after a key that may hold a secret, and lines that look like a part of one.
 fn hide_secret(line: &str) -> String {
     let body = line.trim();
@@ -174,7 +177,12 @@ fn hide_secret(line: &str) -> String {
         }
         from = colon + 1;
     }
-    line.to_owned()
+    // A user and a password in a URL, and tokens wherever they were put.
+    let user = line.find("://").map(|at| at + 3).filter(|at| line[*at..].contains('@'));
+    match TOKENS.iter().filter_map(|token| line.find(token)).chain(user).min() {
+        Some(at) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    }
 }
 
 /// A control character would move the caret, or the terminal.

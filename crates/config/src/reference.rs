@@ -23,7 +23,8 @@ Keys of existing hostinger/fireactions files are read with the meaning they have
 `github.app_private_key`, `basic_auth_users` and other inline secrets are refused, and the message names the key
 that takes a file instead. Lengths of time are written with units: `500ms`, `30s`, `10m`, `1h 30m`, `7d`.
 
-A complete example is in [`examples/config.yaml`](../../examples/config.yaml).
+A complete example is in [`examples/config.yaml`](../../examples/config.yaml), and one for runners of GitHub in
+[`examples/github.yaml`](../../examples/github.yaml).
 ";
 
 /// The file's JSON schema, for editors.
@@ -137,21 +138,24 @@ fn kind(root: &'static Json, field: &'static Json) -> String {
     if !choices(root, target).is_empty() {
         return "one of the values below".to_owned();
     }
-    let name = match target.get("type") {
-        Some(Json::String(name)) => name.as_str(),
-        Some(Json::Array(names)) => {
-            names.iter().filter_map(Json::as_str).find(|name| *name != "null").unwrap_or("")
-        }
-        _ => "",
+    let names = match target.get("type") {
+        Some(Json::String(name)) => vec![name.as_str()],
+        Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).collect(),
+        _ => Vec::new(),
     };
+    let names: Vec<&str> = names.into_iter().filter(|name| *name != "null").map(kind_named).collect();
+    names.join(", or ")
+}
+
+fn kind_named(name: &str) -> &str {
     match name {
-        "string" => "text".to_owned(),
-        "boolean" => "`true` or `false`".to_owned(),
-        "integer" => "whole number".to_owned(),
-        "number" => "number".to_owned(),
-        "array" => "list of text".to_owned(),
-        "object" => "free-form keys and values".to_owned(),
-        other => other.to_owned(),
+        "string" => "text",
+        "boolean" => "`true` or `false`",
+        "integer" => "whole number",
+        "number" => "number",
+        "array" => "list of text",
+        "object" => "free-form keys and values",
+        other => other,
     }
 }
 

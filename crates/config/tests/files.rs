@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fireactions_config::{Host, LogLevel, load, load_for, parse};
-use fireactions_model::{DiskLimits, Hardware, HugePages, InitMode, MmdsVersion, PullPolicy, StartMode};
+use fireactions_config::{Host, LogLevel, SecretFile, load, load_for, parse};
+use fireactions_model::{
+    DiskLimits, GithubRunner, GithubScope, Hardware, HugePages, InitMode, MmdsVersion, PullPolicy,
+    RunnerGroup, StartMode,
+};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -12,13 +15,97 @@ fn repository() -> PathBuf {
 
 #[test]
 fn examples_load() {
-    for name in ["config.yaml", "minimal.yaml"] {
+    for (name, pools) in [("config.yaml", 1), ("minimal.yaml", 1), ("github.yaml", 2)] {
         let path = repository().join("examples").join(name);
         let loaded = load_for(&path, &Host { vcpus: Some(4), memory_mib: Some(8192) });
         let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(loaded.warnings, [], "{name}");
-        assert_eq!(loaded.config.pools().len(), 1);
+        assert_eq!(loaded.config.pools().len(), pools, "{name}");
     }
+}
+
+#[test]
+fn github_example_says_what_it_shows() {
+    let config = load(&repository().join("examples/github.yaml")).unwrap();
+    let github = config.github.as_ref().unwrap();
+    assert_eq!(github.url.as_str(), "https://github.com/");
+    assert_eq!(
+        github.all_apps(),
+        [("12345".to_owned(), SecretFile::Credential("github-app-key".to_owned()))]
+    );
+    assert_eq!(github.audit_interval.0, Duration::from_secs(300));
+    let webhook = github.webhook.as_ref().unwrap();
+    assert_eq!(
+        (webhook.listen.0, webhook.path.as_str()),
+        ("127.0.0.1:8090".parse().unwrap(), "/webhook/github")
+    );
+    assert_eq!(webhook.secret_files(), [SecretFile::Credential("github-webhook".to_owned())]);
+
+    let pools = config.pools();
+    let by_name = GithubRunner {
+        group: RunnerGroup::Name("Default".to_owned()),
+        prefix: "fireactions".to_owned(),
+        scale_set: Some("fireactions".to_owned()),
+        ..GithubRunner::new(GithubScope::organization("example-org").unwrap())
+    };
+    assert_eq!(pools[0].github, Some(by_name));
+    let by_labels = GithubRunner {
+        prefix: "large".to_owned(),
+        command: Some(vec!["./run.sh".to_owned()]),
+        ..GithubRunner::new(GithubScope::repository("example-org", "project").unwrap())
+    };
+    assert_eq!(pools[1].github, Some(by_labels));
+}
+
+#[test]
+fn keys_of_github_may_be_left_out_and_have_every_documented_form() {
+    let github = |text: &str, runner: &str| {
+        let text = format!(
+            "github: {{{text}}}\nkernel: {{image: /k}}\npools: [{{name: big, max_runners: 1, init: image, min_runners: 1, runner: {{image: i, {runner}}}}}]\n"
+        );
+        let loaded = parse(Path::new("c"), text.as_bytes(), &Host::unknown());
+        let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(loaded.warnings, [], "{text}");
+        let runner = loaded.config.pools().remove(0).github.unwrap();
+        (loaded.config.github.unwrap(), runner)
+    };
+    let file = |path: &str| SecretFile::try_from(path.to_owned()).unwrap();
+
+    let (config, runner) = github("app_id: Iv23abcDEF, app_private_key_file: /k.pem", "organization: Acme");
+    assert_eq!(config.all_apps(), [("Iv23abcDEF".to_owned(), file("/k.pem"))]);
+    assert_eq!(config.url.as_str(), "https://github.com/");
+    assert!(config.proxy.is_none() && config.webhook.is_none() && config.ca_file.is_none());
+    assert_eq!(config.audit_interval.0, Duration::from_secs(300));
+    let usual = GithubRunner {
+        prefix: "big".to_owned(),
+        scale_set: Some("big".to_owned()),
+        ..GithubRunner::new(GithubScope::organization("acme").unwrap())
+    };
+    assert_eq!(runner, usual);
+    assert_eq!(runner.work_folder, "_work");
+
+    let (config, runner) = github(
+        "url: \"https://git.example.com:8443\", apps: [{app_id: 1, private_key_file: /1}, {app_id: \"2\", private_key_file: /2}], audit_interval: 30s",
+        "repository: acme/Wid.gets, scale_set: Large-1, name: ci, work_folder: /mnt/work, command: [sh, -c, \"a\\nb\"]",
+    );
+    assert_eq!(config.all_apps(), [("1".to_owned(), file("/1")), ("2".to_owned(), file("/2"))]);
+    assert_eq!(config.url.as_str(), "https://git.example.com:8443/");
+    assert_eq!(runner.scope.to_string(), "acme/wid.gets");
+    assert_eq!((runner.scale_set.as_deref(), runner.prefix.as_str()), (Some("Large-1"), "ci"));
+    assert_eq!((runner.work_folder.as_str(), &runner.group), ("/mnt/work", &RunnerGroup::Default));
+    assert_eq!(runner.command.unwrap(), ["sh", "-c", "a\nb"]);
+
+    let (config, runner) = github(
+        "url: \"http://127.0.0.1:9000\", token_file: \"credential:pat\", ca_file: /ca.pem, proxy: \"http://proxy:3128\", audit_interval: 1h, webhook: {listen: \":8090\", path: /hook, secret_file: /a, secret_files: [/b]}",
+        "enterprise: acme, group_id: 3, scale_set: false, labels: [x]",
+    );
+    assert_eq!(config.all_apps(), []);
+    assert_eq!(config.token_file, Some(file("credential:pat")));
+    assert_eq!(config.proxy.unwrap().as_str(), "http://proxy:3128/");
+    let webhook = config.webhook.unwrap();
+    assert_eq!((webhook.path.as_str(), webhook.secret_files()), ("/hook", vec![file("/a"), file("/b")]));
+    assert_eq!(runner.scope.to_string(), "enterprises/acme");
+    assert_eq!((runner.group, runner.scale_set), (RunnerGroup::Id(3), None));
 }
 
 #[test]
@@ -127,8 +214,12 @@ fn file_of_the_original_is_readable() {
     );
     assert_eq!(loaded.config.firecracker_binary().as_path(), Path::new("firecracker"));
     assert_eq!(loaded.config.log_level, LogLevel::Error);
-    assert_eq!(loaded.warnings.len(), 1);
-    assert!(loaded.warnings[0].message.contains("GitHub forge is not available yet"));
+    assert_eq!(loaded.warnings, []);
+    let runner = pools[0].github.as_ref().unwrap();
+    assert_eq!(runner.scope, GithubScope::organization("hostinger").unwrap());
+    assert_eq!(runner.group, RunnerGroup::Id(1));
+    assert_eq!(runner.prefix, "fireactions-2vcpu-2gb");
+    assert_eq!(pools[1].github, None);
 }
 
 #[test]

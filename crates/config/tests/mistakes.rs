@@ -38,6 +38,30 @@ fn in_firecracker(text: &str) -> String {
     told(&format!("vmm: {{driver: firecracker}}\n{POOL}{text}"))
 }
 
+/// A right way to GitHub.
+const GITHUB: &str = "github: {app_id: 1, app_private_key_file: /key.pem}\n";
+
+/// `github` as a whole line, and a pool with these keys of its runner, one a line.
+fn with_runner(github: &str, runner: &str) -> String {
+    let keys = runner.replace('\n', "\n      ");
+    told(&format!(
+        "{github}kernel: {{image: /k}}\npools:\n  - name: a\n    max_runners: 2\n    runner:\n      image: debian\n      {keys}\n"
+    ))
+}
+
+/// An organization's pool, with these keys of the section `github` beside an App's.
+fn in_github(text: &str) -> String {
+    with_runner(
+        &format!("github:\n  app_id: 1\n  app_private_key_file: /key.pem\n{text}"),
+        "organization: acme",
+    )
+}
+
+/// An organization's pool, with the section `github` and nothing else in it.
+fn only_in_github(text: &str) -> String {
+    with_runner(&format!("github:\n{text}"), "organization: acme")
+}
+
 macro_rules! mistakes {
     ($($name:ident: $told:expr;)*) => {
         $(#[test]
@@ -100,8 +124,76 @@ mistakes! {
     basic_auth: with_pool("basic_auth_enabled: true\nbasic_auth_users:\n  admin: hunter2hunter2\n");
     secret_under_file_key: with_pool("api_token_file: hunter2hunter2\n");
     credential_name_invalid: with_pool("api_token_file: credential:../x\n");
+    github_of_no_pool: with_pool(GITHUB);
+    github_missing: with_runner("", "organization: acme");
+    github_empty: with_runner("github:\n", "repository: acme/widgets");
+    github_without_credential: with_runner("github: {url: https://acme.ghe.com}\n", "organization: acme");
     github_without_key: with_pool("github: {app_id: 1}\n");
-    github_not_used_yet: with_pool("github: {app_id: 1, app_private_key_file: /etc/key.pem}\n");
+    github_without_id: only_in_github("  app_private_key_file: /key.pem\n");
+    github_app_and_token: in_github("  token_file: /token\n");
+    github_app_and_apps: in_github("  apps: [{app_id: 2, private_key_file: /2.pem}]\n");
+    github_app_twice: only_in_github("  apps:\n  - {app_id: Iv23abc, private_key_file: /1.pem}\n  - app_id: Iv23abc\n    private_key_file: /2.pem\n");
+    github_app_without_key: only_in_github("  apps:\n  - app_id: 1\n");
+    github_app_with_inline_key: only_in_github("  apps:\n  - app_id: 1\n    private_key: hunter2hunter2\n");
+    github_app_wrong: only_in_github("  apps:\n  - {app_id: my app, private_key_file: /1.pem}\n");
+    github_app_id_zero: only_in_github("  app_id: 0\n  app_private_key_file: /key.pem\n");
+    github_app_id_list: only_in_github("  app_id: [1]\n  app_private_key_file: /key.pem\n");
+    github_token_as_app_id: only_in_github("  app_id: ghp_hunter2hunter2\n  app_private_key_file: /key.pem\n");
+    github_token_inline: only_in_github("  token: hunter2hunter2\n");
+    github_token_under_file_key: only_in_github("  token_file: ghp_hunter2hunter2\n");
+    github_url_nonsense: in_github("  url: github.com\n");
+    github_url_plain: in_github("  url: http://github.example.com\n");
+    github_url_like_loopback: in_github("  url: http://127.0.0.1.example.com\n");
+    github_url_of_organization: in_github("  url: https://github.com/acme\n");
+    github_url_of_api: in_github("  url: https://api.github.com\n");
+    github_url_with_password: in_github("  url: https://me:hunter2hunter2@github.com\n");
+    github_proxy_nonsense: in_github("  proxy: proxy.example.com:3128\n");
+    github_proxy_with_password: in_github("  proxy: http://me:hunter2hunter2@proxy.example.com:3128\n");
+    github_proxy_with_path: in_github("  proxy: http://proxy.example.com:3128/github\n");
+    github_ca_file_relative: in_github("  ca_file: company.pem\n");
+    github_audit_too_often: in_github("  audit_interval: 5s\n");
+    github_audit_too_rare: in_github("  audit_interval: 2h\n");
+    webhook_without_secret: in_github("  webhook:\n    listen: 0.0.0.0:8090\n");
+    webhook_with_inline_secret: in_github("  webhook:\n    listen: 0.0.0.0:8090\n    secret: hunter2hunter2\n");
+    webhook_with_wrong_secret: in_github("  webhook:\n    listen: 0.0.0.0:8090\n    secret_files: [hunter2hunter2]\n");
+    webhook_without_address: in_github("  webhook: {secret_file: /secret}\n");
+    webhook_path_relative: in_github("  webhook: {listen: \":8090\", secret_file: /secret, path: webhook}\n");
+    webhook_path_with_variable: in_github("  webhook: {listen: \":8090\", secret_file: /secret, path: \"/{x}\"}\n");
+    webhook_at_address_of_metrics: in_github("  webhook: {listen: \"0.0.0.0:8081\", secret_file: /secret}\nmetrics: {enabled: true, address: 127.0.0.1:8081}\n");
+    webhook_at_address_of_api: in_github("  webhook: {listen: \"127.0.0.1:8080\", secret_file: /secret}\nbind_address: 127.0.0.1:8080\n");
+    webhook_of_several_families: in_github("  webhook: {listen: \"[::]:8080\", secret_file: /secret}\nbind_address: 127.0.0.1:8080\n");
+    runner_of_two_scopes: with_runner(GITHUB, "organization: acme\nrepository: acme/widgets");
+    runner_of_enterprise_and_organization: with_runner(GITHUB, "enterprise: acme\norganization: acme");
+    runner_of_enterprise_without_token: with_runner(GITHUB, "enterprise: acme");
+    runner_of_owner_without_name: with_runner(GITHUB, "repository: widgets");
+    runner_of_url: with_runner(GITHUB, "repository: https://github.com/acme/widgets");
+    runner_of_odd_organization: with_runner(GITHUB, "organization: acme inc");
+    runner_of_odd_enterprise: with_runner("github: {token_file: /token}\n", "enterprise: enterprises/acme");
+    runner_with_group_of_repository: with_runner(GITHUB, "repository: acme/widgets\ngroup: Default");
+    runner_with_group_id_of_repository: with_runner(GITHUB, "repository: acme/widgets\ngroup_id: 1");
+    runner_with_group_and_id: with_runner(GITHUB, "organization: acme\ngroup: Default\ngroup_id: 1");
+    runner_with_group_of_no_name: with_runner(GITHUB, "organization: acme\ngroup: \"\"");
+    runner_with_group_id_zero: with_runner(GITHUB, "organization: acme\ngroup_id: 0");
+    runner_with_group_of_number: with_runner(GITHUB, "organization: acme\ngroup: 1");
+    runner_name_too_long: with_runner(GITHUB, "organization: acme\nname: this-is-a-name-that-leaves-too-little-space-for-it");
+    runner_name_with_spaces: with_runner(GITHUB, "organization: acme\nname: my runner");
+    runner_name_empty: with_runner(GITHUB, "organization: acme\nname: \"\"");
+    runner_name_of_long_pool: told(&format!("{GITHUB}kernel: {{image: /k}}\npools:\n- name: a-pool-of-this-name-has-runners-without-a-name\n  max_runners: 1\n  runner: {{image: i, organization: acme, scale_set: short}}\n"));
+    runner_command_empty: with_runner(GITHUB, "organization: acme\ncommand: []");
+    runner_command_of_nothing: with_runner(GITHUB, "organization: acme\ncommand: [\"\", run]");
+    runner_command_as_text: with_runner(GITHUB, "organization: acme\ncommand: ./run.sh");
+    runner_work_folder_of_parent: with_runner(GITHUB, "organization: acme\nwork_folder: ../_work");
+    runner_work_folder_empty: with_runner(GITHUB, "organization: acme\nwork_folder: \"\"");
+    runner_without_labels_and_scale_set: with_runner(GITHUB, "organization: acme\nscale_set: false");
+    runner_with_wrong_label_only: with_runner(GITHUB, "organization: acme\nscale_set: false\nlabels: [\"a,b\"]");
+    runner_with_long_label: with_runner(GITHUB, &format!("organization: acme\nlabels: [{}]", "x".repeat(257)));
+    runner_with_too_many_labels: with_runner(GITHUB, &format!("organization: acme\nlabels: [{}]", (0..101).map(|n| format!("l{n}")).collect::<Vec<_>>().join(", ")));
+    runner_of_audit_only: with_runner(GITHUB, "organization: acme\nscale_set: false\nlabels: [x]");
+    runner_keys_of_the_built_in_queue: with_runner("", "labels: [x]\nscale_set: set\ngroup: Default\ncommand: [./run.sh]\nwork_folder: _work");
+    scale_set_name_with_spaces: with_runner(GITHUB, "organization: acme\nscale_set: big machines");
+    scale_set_name_too_long: with_runner(GITHUB, &format!("organization: acme\nscale_set: {}", "x".repeat(65)));
+    scale_set_wrong_type: with_runner(GITHUB, "organization: acme\nscale_set: [a]");
+    scale_set_twice: told(&format!("{GITHUB}kernel: {{image: /k}}\npools:\n- name: a\n  max_runners: 1\n  runner: {{image: i, organization: acme}}\n- name: b\n  max_runners: 1\n  runner: {{image: i, organization: Acme, scale_set: A}}\n"));
     socket_mode_open: with_pool("api_socket_mode: \"0666\"\n");
     socket_mode_nonsense: with_pool("api_socket_mode: rw\n");
     socket_mode_decimal: with_pool("api_socket_mode: 660\n");
@@ -175,6 +267,13 @@ fn secrets_are_never_repeated() {
         "api_token: \"hunter2hunter2\n",
         "github: {app_id: x, app_private_key: hunter2hunter2}\n",
         "- api_token: hunter2hunter2\n",
+        "github: {app_id: 1, proxy: \"http://me:hunter2hunter2@proxy:3128\"}\n",
+        "github: {url: \"https://hunter2hunter2@github.com\"}\n",
+        "github:\n  app_id: github_pat_hunter2hunter2\n",
+        "github: {token_file: ghp_hunter2hunter2}\n",
+        "github: {webhook: {secret: hunter2hunter2}}\n",
+        "github:\n  webhook:\n    secret_files:\n    - hunter2hunter2\n",
+        "github:\n  apps:\n  - {app_id: 1, private_key: hunter2hunter2}\n",
     ] {
         let told = with_pool(text);
         assert!(!told.contains("hunter2"), "{text}\n{told}");

@@ -1,12 +1,11 @@
 //! GitHub: who asks it, and how it tells of jobs.
 
-use fireactions_model as model;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer};
 use url::Url;
 
-use super::{AbsolutePath, Duration, ListenAddress, RefusedSecret, SecretFile};
+use super::{AbsolutePath, AppId, Duration, ListenAddress, RefusedSecret, SecretFile};
 
 /// GitHub, for pools whose runners belong to one of its organizations, repositories or enterprises. It is asked as one or
 /// several GitHub Apps, or with a personal access token.
@@ -16,7 +15,7 @@ pub struct GithubConfig {
     /// Where people see it: `https://github.com`, `https://TENANT.ghe.com`, or a GitHub Enterprise Server. `http` only
     /// at a loopback address.
     #[serde(deserialize_with = "url")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("default" = "https://github.com"))]
     pub url: Url,
     /// Id of the GitHub App: its number, or its client id.
     #[schemars(example = 12345)]
@@ -38,8 +37,9 @@ pub struct GithubConfig {
     /// Certificates (PEM) of authorities that are trusted besides the usual ones.
     #[schemars(example = "/etc/ssl/certs/company.pem")]
     pub ca_file: Option<AbsolutePath>,
-    /// Proxy on the way to GitHub. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment count.
-    #[serde(deserialize_with = "url_opt")]
+    /// Proxy on the way to GitHub. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment count; a proxy
+    /// that wants a password can only be named there.
+    #[serde(deserialize_with = "proxy")]
     #[schemars(with = "Option<String>", example = "http://proxy.example.com:3128")]
     pub proxy: Option<Url>,
     /// Webhook deliveries. Needed by no pool: scale sets and the audit come without an open port.
@@ -106,57 +106,20 @@ fn webhook_path() -> String {
     "/webhook/github".to_owned()
 }
 
-/// A GitHub App's id: its number, or its client id.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(with = "String")]
-pub struct AppId(pub String);
-
-struct AppIdVisitor;
-
-impl Visitor<'_> for AppIdVisitor {
-    type Value = AppId;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a GitHub App's number, or its client id (Iv…)")
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<AppId, E> {
-        if number == 0 {
-            return Err(E::custom("no App has the number 0; its page at GitHub shows its App ID"));
-        }
-        Ok(AppId(number.to_string()))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<AppId, E> {
-        // The text may be a secret under the wrong key: it must not be in the message.
-        let fine = !text.is_empty()
-            && text.len() <= 40
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
-        if fine && text != "0" {
-            return Ok(AppId(text.to_owned()));
-        }
-        Err(E::custom(
-            "this is not an App's id: write its number, or its client id (Iv…), as its page at GitHub shows it",
-        ))
-    }
-}
-
-impl<'de> Deserialize<'de> for AppId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AppIdVisitor)
-    }
+/// What is read of a URL may have a password in it, so nothing of it is in a message.
+fn web_url<E: de::Error>(text: &str, help: &str) -> Result<Url, E> {
+    let url = Url::parse(text).ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| E::custom(format_args!("this is not a URL: write {help}")))
 }
 
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Url::parse(&text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| de::Error::custom("this is not a URL: write https://HOST, such as https://github.com"))
+    web_url(&String::deserialize(deserializer)?, "https://HOST, such as https://github.com")
 }
 
-fn url_opt<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
-    url(deserializer).map(Some)
+fn proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    web_url(&String::deserialize(deserializer)?, "http://HOST:PORT, such as http://proxy.example.com:3128")
+        .map(Some)
 }
 
 impl GithubConfig {
@@ -172,55 +135,5 @@ impl WebhookConfig {
     /// Every secret that is accepted, the single one first.
     pub fn secret_files(&self) -> Vec<SecretFile> {
         self.secret_file.iter().chain(&self.secret_files).cloned().collect()
-    }
-}
-
-/// Whether a pool has a scale set, and its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ScaleSetSetting {
-    /// `true`: one that is named like the pool. `false`: none.
-    Switch(bool),
-    /// One of this name.
-    Name(String),
-}
-
-struct ScaleSetVisitor;
-
-impl Visitor<'_> for ScaleSetVisitor {
-    type Value = ScaleSetSetting;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("true, false, or the name of a scale set")
-    }
-
-    fn visit_bool<E: de::Error>(self, on: bool) -> Result<ScaleSetSetting, E> {
-        Ok(ScaleSetSetting::Switch(on))
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<ScaleSetSetting, E> {
-        Ok(ScaleSetSetting::Name(name.to_owned()))
-    }
-}
-
-impl<'de> Deserialize<'de> for ScaleSetSetting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScaleSetVisitor)
-    }
-}
-
-impl Default for ScaleSetSetting {
-    fn default() -> Self {
-        Self::Switch(true)
-    }
-}
-
-impl ScaleSetSetting {
-    /// The set's name for a pool.
-    pub fn name(&self, pool: &model::PoolName) -> Option<String> {
-        match self {
-            Self::Switch(true) => Some(pool.to_string()),
-            Self::Switch(false) => None,
-            Self::Name(name) => Some(name.clone()),
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration file as types. The doc comment of a field is its reference documentation: the page
 //! `docs/reference/config.md` is generated from here.
 
+mod app_id;
 mod firecracker;
 mod github;
 mod host;
@@ -9,13 +10,15 @@ mod local;
 mod network;
 mod on_failure;
 mod pool;
+mod scale_set;
 mod server;
 mod start;
 mod values;
 mod vmm;
 
+pub use app_id::AppId;
 pub use firecracker::{CpuTemplate, FirecrackerConfig, HugePagesSetting, MachineConfig, MmdsSetting};
-pub use github::{AppId, GithubApp, GithubConfig, ScaleSetSetting, WebhookConfig};
+pub use github::{GithubApp, GithubConfig, WebhookConfig};
 pub use host::HostConfig;
 pub use images::{ImageLimits, ImagesConfig};
 pub use local::{LocalConfig, ShutdownConfig, ShutdownMode};
@@ -24,6 +27,7 @@ pub use on_failure::{HoldConfig, OnFailureSetting};
 pub use pool::{
     DeadlinesConfig, HostPort, InitSetting, PoolConfig, PoolNetworkConfig, PullSetting, RunnerConfig,
 };
+pub use scale_set::ScaleSetSetting;
 pub use server::{Config, LogFormat, LogLevel, MetricsConfig};
 pub use start::{DiskLimitsConfig, StartSetting};
 pub(crate) use values::RefusedSecret;

@@ -76,7 +76,8 @@ pub struct RunnerConfig {
     /// When the image is looked up at its source.
     #[serde(default)]
     pub image_pull_policy: PullSetting,
-    /// A job is served when all labels it asks for are in this list. Upper and lower case are the same.
+    /// A job is served when all labels it asks for are in this list. Upper and lower case are the same. The name of the
+    /// pool's scale set at GitHub is one more.
     #[serde(default)]
     #[schemars(with = "Vec<String>", example = ["self-hosted", "debian"])]
     pub labels: Vec<Label>,
@@ -99,19 +100,19 @@ pub struct RunnerConfig {
     pub group: Option<String>,
     /// Number of the runner group at GitHub, in the place of `group`.
     #[serde(default)]
-    #[schemars(example = 1)]
+    #[schemars(range(min = 1), example = 1)]
     pub group_id: Option<u64>,
     /// Whether jobs come through a runner scale set, which needs no open port: `true` (one named like the pool), a name, or
     /// `false` (webhook and audit tell of jobs). Jobs ask for the set by its name: `runs-on: NAME`.
     #[serde(default)]
-    #[schemars(with = "String", example = "true")]
+    #[schemars(extend("default" = true))]
     pub scale_set: ScaleSetSetting,
-    /// What starts the runner in the image. When absent, `bin/Runner.Listener` or `run.sh` is looked for in the image's
-    /// working directory, the user's home, and the usual places.
+    /// What starts GitHub's runner in the image. When absent, `bin/Runner.Listener` or `run.sh` is looked for in the image's
+    /// working directory, the user's home, `/home/runner`, `/actions-runner`, `/opt/actions-runner` and `/opt/runner`.
     #[serde(default)]
     #[schemars(example = ["./run.sh"])]
     pub command: Option<Vec<String>>,
-    /// Directory for jobs, below the runner's own.
+    /// GitHub's directory for jobs: below the runner's own, or an absolute path. When absent, `_work`.
     #[serde(default)]
     #[schemars(example = &"_work")]
     pub work_folder: Option<String>,
@@ -303,8 +304,8 @@ impl RunnerConfig {
         } else {
             let repository = self.repository.as_ref()?;
             match repository.split_once('/') {
-                Some((owner, name)) => model::GithubScope::repository(owner, name),
-                None => return Some(Err(format!("'{repository}' is not a repository: write OWNER/NAME"))),
+                Some((owner, name)) if !name.contains('/') => model::GithubScope::repository(owner, name),
+                _ => return Some(Err(format!("'{repository}' is not a repository: write OWNER/NAME"))),
             }
         };
         Some(scope.map_err(|error| error.to_string()))
@@ -324,8 +325,8 @@ impl RunnerConfig {
             prefix: self.prefix(pool).to_owned(),
             scale_set: self.scale_set.name(pool),
             command: self.command.clone(),
-            work_folder: self.work_folder.clone().unwrap_or(usual.work_folder.clone()),
-            ..usual
+            work_folder: self.work_folder.clone().unwrap_or(usual.work_folder),
+            scope: usual.scope,
         })
     }
 }
