@@ -10,6 +10,7 @@ mod cancel;
 mod crashes;
 mod drain;
 mod files;
+mod github;
 mod handover;
 mod hold;
 mod hostile;

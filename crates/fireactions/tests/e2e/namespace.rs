@@ -45,13 +45,20 @@ impl Namespace {
     /// answers them is up to the caller.
     pub(crate) fn listen(&self, address: impl Into<SocketAddr>) -> TcpListener {
         let address = address.into();
+        // A socket keeps the namespace that it was made in.
+        let bound = self.inside(move || TcpListener::bind(address));
+        bound.unwrap_or_else(|error| panic!("cannot listen on {address}: {error}"))
+    }
+
+    /// Does something in the network namespace, in a thread of its own: a namespace belongs to a thread, and threads that
+    /// it starts are in it, too.
+    pub(crate) fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let path = format!("/proc/{}/ns/net", self.holder.id());
-        // A namespace belongs to a thread; a socket keeps the one that it was made in.
-        let bound = std::thread::spawn(move || {
+        let inside = std::thread::spawn(move || {
             setns(File::open(path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
-            TcpListener::bind(address)
+            work()
         });
-        bound.join().unwrap().unwrap_or_else(|error| panic!("cannot listen on {address}: {error}"))
+        inside.join().unwrap()
     }
 
     /// Processes (with their command lines) that were not there at the beginning: servers and all their children,

@@ -19,6 +19,8 @@ use crate::world::{BOOT, Setup, UNTIL_TOLD, World, on_firecracker, pool, text};
 
 /// Points that the server does not come by in a job's life; tests of the store itself kill a process there.
 const IN_THE_STORE: &str = "store::offline-";
+/// Points around a runner's registration; the tests of GitHub go there.
+const AT_A_FORGE: [&str; 2] = ["store::runner-", "store::credential-"];
 /// Points that need two servers; the tests of handovers go there.
 const BETWEEN_SERVERS: &str = "handover::";
 
@@ -115,7 +117,10 @@ fn points() -> BTreeSet<String> {
             found.extend(literals.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
         });
     }
-    found.retain(|point| !point.starts_with(IN_THE_STORE) && !point.starts_with(BETWEEN_SERVERS));
+    found.retain(|point| {
+        let elsewhere = [IN_THE_STORE, BETWEEN_SERVERS].into_iter().chain(AT_A_FORGE);
+        !elsewhere.into_iter().any(|part| point.starts_with(part))
+    });
     found
 }
 

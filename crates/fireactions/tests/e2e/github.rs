@@ -1,0 +1,148 @@
+//! GitHub's jobs in real microVMs, from the queue to the result. GitHub is a fake that is held to the published description;
+//! the runner in the guest is its stand-in.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use fireactions_testkit::busybox;
+use fireactions_testkit::github::{FakeGithub, Job, JobId, JobRequest, JobStatus, runner};
+
+use crate::world::{BOOT, Setup, World, on_firecracker, pool_of, text};
+
+const PORT: u16 = 8099;
+const SECRET: &str = "It's a Secret to Everybody";
+
+/// A world with GitHub in it: three pools of one organization, one of them with a scale set.
+struct Octoworld {
+    world: World,
+    fake: FakeGithub,
+    /// The App's key, the webhook's secret, the image.
+    _files: tempfile::TempDir,
+}
+
+fn start(most: u32) -> Octoworld {
+    let files = tempfile::tempdir().unwrap();
+    let fake = FakeGithub::new();
+    fake.set_url(&format!("http://127.0.0.1:{PORT}"));
+    fake.set_runner_url(&format!("http://172.30.0.1:{PORT}"));
+    fake.set_message_poll(Duration::from_secs(1));
+    // A server that is killed leaves its session to be missed.
+    fake.set_session_timeout(Duration::from_secs(3));
+    fake.repository("acme/widgets");
+    let app = fake.app("runners");
+    fake.install_fully(app.id, "acme");
+    let secret_file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let (key, secret) = (secret_file("key.pem", &app.pkcs1), secret_file("secret", SECRET));
+    let archive = files.path().join("image.tar");
+    let layers = [busybox::layer(), busybox::layer_of("home/runner/run.sh", runner::SCRIPT.as_bytes())];
+    fs::write(&archive, busybox::archive(&layers)).unwrap();
+    let image = format!("oci-archive:{}", archive.display());
+    let network = format!("    network: {{host_ports: [tcp/{PORT}]}}\n");
+    let pools = [("fast", "fast", "fast"), ("small", "debian", "false"), ("large", "debian, gpu", "false")]
+        .map(|(name, labels, set)| {
+            let wanted = format!("labels: [{labels}]\n      organization: acme\n      scale_set: {set}");
+            pool_of(name, 0, most, &image, &network).replacen(&format!("labels: [{name}]"), &wanted, 1)
+        })
+        .concat();
+    let more = format!(
+        "github:\n  url: http://127.0.0.1:{PORT}\n  app_id: {}\n  app_private_key_file: {key}\n  audit_interval: 30s\n  \
+         webhook: {{listen: '127.0.0.1:8098', secret_file: {secret}}}\n",
+        app.id
+    );
+    let world = World::start(Setup { pools, more, ..Setup::default() });
+    let listener = world.namespace.listen(([0, 0, 0, 0], PORT));
+    // Deliveries are sent from where the fake's thread is, which is where it was started from.
+    let started = fake.clone();
+    world.namespace.inside(move || started.start(listener));
+    fake.webhook("http://127.0.0.1:8098/webhook/github", SECRET);
+    Octoworld { world, fake, _files: files }
+}
+
+impl Octoworld {
+    /// Waits until these jobs are over.
+    fn completed(&self, jobs: &[JobId], within: Duration) -> Vec<Job> {
+        self.world.wait(within, "GitHub's jobs to end", || {
+            let all: Vec<Job> = jobs.iter().map(|id| self.fake.job(*id)).collect();
+            all.iter().all(|job| job.status == JobStatus::Completed).then_some(all)
+        })
+    }
+
+    /// Each job ran once and well, on a runner of its own, and no rule was broken on the way.
+    fn all_well(&self, jobs: &[Job]) {
+        for job in jobs {
+            let well = (job.conclusion.as_deref(), job.runs());
+            assert_eq!(well, (Some("success"), 1), "{job:#?}\n{}", self.world.log());
+        }
+        let runners: BTreeSet<&str> = jobs.iter().filter_map(Job::runner_name).collect();
+        assert_eq!(runners.len(), jobs.len(), "no runner had two jobs");
+        assert_eq!(self.fake.violations(), Vec::<String>::new());
+    }
+}
+
+fn request(n: usize, labels: &[&str], script: &str) -> JobRequest {
+    JobRequest::new("acme/widgets", labels, script).named(&format!("job {n}"))
+}
+
+#[test]
+fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
+    let octoworld = start(2);
+    let Octoworld { world, fake, .. } = &octoworld;
+    let count = if on_firecracker() { 9 } else { 50 };
+    let jobs: Vec<JobId> = (0..count)
+        .map(|n| {
+            let labels: &[&str] = match n % 3 {
+                0 => &["fast"],
+                1 => &["self-hosted", "Debian"],
+                _ => &["debian", "GPU"],
+            };
+            fake.queue_job(request(n, labels, &format!("echo ran {n} as $RUNNER_NAME")))
+        })
+        .collect();
+    // While they wait, they are shown with what is known of them.
+    let waiting = world.wait(BOOT, "a waiting job to be listed", || {
+        let listed = world.json(&["jobs", "list", "--state", "queued"]);
+        listed.as_array().unwrap().iter().find(|job| job["remote"]["repository"] == "acme/widgets").cloned()
+    });
+    assert_eq!(waiting["remote"]["workflow"].as_str().map(|name| name.starts_with("CI") || name.ends_with(".yml")), Some(true), "{waiting}");
+    let done = octoworld.completed(&jobs, Duration::from_secs(900));
+    octoworld.all_well(&done);
+    for (n, job) in done.iter().enumerate() {
+        assert!(job.log.contains(&format!("ran {n} as ")), "{job:#?}");
+    }
+    world.wait(BOOT, "all rows to be final", || {
+        world.json(&["jobs", "list", "--active"]).as_array().unwrap().is_empty().then_some(())
+    });
+    let listed = text(&world.cli(&["jobs", "list"]).stdout);
+    assert!(listed.contains("acme/widgets: ") && listed.contains("success") && listed.contains("/actions/runs/"), "{listed}");
+    world.wait(BOOT, "GitHub to have no runner left", || fake.runners().is_empty().then_some(()));
+    octoworld.world.finish();
+}
+
+/// Between the machine's row, the registration at GitHub, the credential on the disk and its delivery.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_server_that_is_killed_around_a_registration_loses_no_job_and_no_runner() {
+    for point in ["store::runner-before-commit", "store::runner-after-commit", "store::credential-before-commit", "store::credential-after-commit"] {
+        println!("killed at {point}");
+        let mut octoworld = start(1);
+        let world = &mut octoworld.world;
+        world.signal_server(nix::sys::signal::Signal::SIGKILL);
+        world.server_ended(Duration::from_secs(10));
+        world.boot_until(point);
+        let jobs = [octoworld.fake.queue_job(request(1, &["debian"], "true"))];
+        world.server_died(point);
+        world.boot();
+        let done = octoworld.completed(&jobs, BOOT * 2);
+        octoworld.all_well(&done);
+        let (world, fake) = (&octoworld.world, &octoworld.fake);
+        world.wait(BOOT, "GitHub to have no runner left", || fake.runners().is_empty().then_some(()));
+        octoworld.world.finish();
+    }
+}
