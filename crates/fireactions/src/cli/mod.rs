@@ -8,6 +8,7 @@ mod drain;
 pub(crate) mod edge;
 mod exec;
 mod follow;
+mod github;
 mod image;
 mod jobs;
 mod login;
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     /// Run a job in a microVM, stream its output and exit with its exit code
     Run(Box<run::Args>),
+    /// Look at GitHub as the configuration needs it
+    Github(github::Args),
     /// Show, cancel and read jobs
     Jobs(jobs::Args),
     /// Show machines
@@ -98,6 +101,7 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Validate(args) => validate::run(&args),
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Run(args) => run::run(&connection.open()?, *args).await,
+        Command::Github(args) => github::run(args).await,
         Command::Jobs(args) => jobs::run(&connection.open()?, args).await,
         Command::Ps(args) => ps::run(&connection.open()?, &args).await,
         Command::Logs(args) => logs::run(&connection.open()?, &args).await,

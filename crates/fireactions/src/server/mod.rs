@@ -4,7 +4,7 @@ mod activation;
 mod build;
 mod driver;
 mod engine;
-mod github;
+pub(crate) mod github;
 mod handover;
 mod housekeeping;
 mod listen;

@@ -110,7 +110,11 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
         let listed = world.json(&["jobs", "list", "--state", "queued"]);
         listed.as_array().unwrap().iter().find(|job| job["remote"]["repository"] == "acme/widgets").cloned()
     });
-    assert_eq!(waiting["remote"]["workflow"].as_str().map(|name| name.starts_with("CI") || name.ends_with(".yml")), Some(true), "{waiting}");
+    assert_eq!(
+        waiting["remote"]["workflow"].as_str().map(|name| name.starts_with("CI") || name.ends_with(".yml")),
+        Some(true),
+        "{waiting}"
+    );
     let done = octoworld.completed(&jobs, Duration::from_secs(900));
     octoworld.all_well(&done);
     for (n, job) in done.iter().enumerate() {
@@ -120,7 +124,10 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
         world.json(&["jobs", "list", "--active"]).as_array().unwrap().is_empty().then_some(())
     });
     let listed = text(&world.cli(&["jobs", "list"]).stdout);
-    assert!(listed.contains("acme/widgets: ") && listed.contains("success") && listed.contains("/actions/runs/"), "{listed}");
+    assert!(
+        listed.contains("acme/widgets: ") && listed.contains("success") && listed.contains("/actions/runs/"),
+        "{listed}"
+    );
     world.wait(BOOT, "GitHub to have no runner left", || fake.runners().is_empty().then_some(()));
     octoworld.world.finish();
 }
@@ -129,7 +136,12 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_server_that_is_killed_around_a_registration_loses_no_job_and_no_runner() {
-    for point in ["store::runner-before-commit", "store::runner-after-commit", "store::credential-before-commit", "store::credential-after-commit"] {
+    for point in [
+        "store::runner-before-commit",
+        "store::runner-after-commit",
+        "store::credential-before-commit",
+        "store::credential-after-commit",
+    ] {
         println!("killed at {point}");
         let mut octoworld = start(1);
         let world = &mut octoworld.world;
