@@ -32,23 +32,27 @@ enum Action {
         config: PathBuf,
     },
     /// Print the address at which GitHub's form for a right App is filled in
-    NewApp {
-        /// Where its runners are to be: ORGANIZATION or OWNER/REPOSITORY
-        #[arg(value_name = "SCOPE")]
-        scope: GithubScope,
-        /// Where people see GitHub
-        #[arg(long, value_name = "URL", default_value = "https://github.com")]
-        url: url::Url,
-        /// Name of the App, free in all of GitHub
-        #[arg(long, default_value = "fireactions")]
-        name: String,
-        /// Where the webhook is to be delivered; scale sets need none
-        #[arg(long, value_name = "URL")]
-        webhook: Option<url::Url>,
-        /// The repository is a person's, not an organization's
-        #[arg(long)]
-        personal: bool,
-    },
+    NewApp(Box<NewAppArgs>),
+}
+
+/// What the App is to be.
+#[derive(Debug, clap::Args)]
+struct NewAppArgs {
+    /// Where its runners are to be: ORGANIZATION or OWNER/REPOSITORY
+    #[arg(value_name = "SCOPE")]
+    scope: GithubScope,
+    /// Where people see GitHub
+    #[arg(long, value_name = "URL", default_value = "https://github.com")]
+    url: url::Url,
+    /// Name of the App, free in all of GitHub
+    #[arg(long, default_value = "fireactions")]
+    name: String,
+    /// Where the webhook is to be delivered; scale sets need none
+    #[arg(long, value_name = "URL")]
+    webhook: Option<url::Url>,
+    /// The repository is a person's, not an organization's
+    #[arg(long)]
+    personal: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Ended {
@@ -59,7 +63,8 @@ pub(crate) async fn run(args: Args) -> Ended {
             show::line(&report.text)?;
             Ok(if report.problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
-        Action::NewApp { scope, url, name, webhook, personal } => {
+        Action::NewApp(args) => {
+            let NewAppArgs { scope, url, name, webhook, personal } = *args;
             let owner = if personal { Owner::User } else { Owner::Organization };
             let app = NewApp::new(&url, &scope, owner, &name, webhook.as_ref()).context(
                 "runners of an enterprise are managed with a personal access token, not with an App: make one with \
@@ -160,7 +165,7 @@ fn access(report: &mut Report, access: &Access, webhook: bool) {
         }
         None => match &access.token_scopes {
             Some(scopes) => {
-                report.well(&format!("the token is accepted; its scopes are {}", scopes.join(", ")))
+                report.well(&format!("the token is accepted; its scopes are {}", scopes.join(", ")));
             }
             None => report.well("the token is accepted"),
         },
@@ -219,7 +224,7 @@ async fn groups(
         match ScaleSets::new(client, scope.clone()).find(id, set).await {
             Ok(Some(_)) => report.well(&format!("pool '{pool}': scale set '{set}' is there")),
             Ok(None) => {
-                report.note(&format!("pool '{pool}': scale set '{set}' will be made when the server starts"))
+                report.note(&format!("pool '{pool}': scale set '{set}' will be made when the server starts"));
             }
             Err(error) => report.problem(&error.to_string(), "the scale set cannot be used"),
         }

@@ -45,12 +45,11 @@ pub(crate) fn client(config: &GithubConfig) -> anyhow::Result<Github> {
         ),
         None => None,
     };
-    let credentials = match &config.token_file {
-        Some(file) => Credentials::Token(secret(file.clone())),
-        None => {
-            let app = |(id, key): (String, SecretFile)| App { id, key: secret(key) };
-            Credentials::Apps(config.all_apps().into_iter().map(app).collect())
-        }
+    let credentials = if let Some(file) = &config.token_file {
+        Credentials::Token(secret(file.clone()))
+    } else {
+        let app = |(id, key): (String, SecretFile)| App { id, key: secret(key) };
+        Credentials::Apps(config.all_apps().into_iter().map(app).collect())
     };
     let settings = Settings { url: config.url.clone(), credentials, ca_pem, proxy: config.proxy.clone() };
     Github::new(settings).map_err(|error| anyhow!("github: {error}"))

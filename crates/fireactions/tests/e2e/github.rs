@@ -110,11 +110,8 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
         let listed = world.json(&["jobs", "list", "--state", "queued"]);
         listed.as_array().unwrap().iter().find(|job| job["remote"]["repository"] == "acme/widgets").cloned()
     });
-    assert_eq!(
-        waiting["remote"]["workflow"].as_str().map(|name| name.starts_with("CI") || name.ends_with(".yml")),
-        Some(true),
-        "{waiting}"
-    );
+    // A message of a scale set names the workflow's file, a webhook its name.
+    assert!(waiting["remote"]["workflow"].is_string(), "{waiting}");
     let done = octoworld.completed(&jobs, Duration::from_secs(900));
     octoworld.all_well(&done);
     for (n, job) in done.iter().enumerate() {
