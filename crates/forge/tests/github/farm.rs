@@ -62,6 +62,8 @@ pub(crate) struct Setup {
     pub(crate) conflict: Duration,
     pub(crate) app: u64,
     pub(crate) key: Key,
+    /// Machines are made as jobs want them; otherwise the test plays them itself.
+    pub(crate) machines: bool,
 }
 
 impl Setup {
@@ -73,6 +75,7 @@ impl Setup {
             conflict: Duration::from_millis(200),
             app: app.id,
             key: Arc::new(Mutex::new(app.pkcs1.clone())),
+            machines: true,
         }
     }
 }
@@ -136,13 +139,14 @@ impl Farm {
         let stop = CancellationToken::new();
         let forge_task = tokio::spawn(github.clone().run(setup.pools.clone(), stop.clone()));
         let machines = Machines::default();
-        let keeper = tokio::spawn(keep(
+        let keeping = keep(
             forges.clone(),
             setup.pools.clone(),
             Arc::clone(&machines),
             dir.path().to_owned(),
             stop.clone(),
-        ));
+        );
+        let keeper = if setup.machines { tokio::spawn(keeping) } else { tokio::spawn(async {}) };
         Self { dir, store, github, forges, stop, forge_task, keeper, machines }
     }
 

@@ -105,7 +105,12 @@ impl Runners {
                 runner.stage = Stage::Over { known, since };
                 true
             }
-            _ => {
+            // It never had a job, so nothing is to be heard of one: the job that it was for needs another.
+            Stage::Idle => {
+                runner.stage = Stage::Over { known: true, since: now };
+                true
+            }
+            Stage::Busy { .. } => {
                 runner.stage = Stage::Over { known, since: now };
                 true
             }

@@ -135,6 +135,13 @@ fn a_scale_sets_statistics_are_the_truth() {
         board.runners.began(&id(n), true, now);
     }
     assert_eq!(need(&board, "s", now), 0, "running jobs are assigned, too");
+    // One that was lost before it had a job is replaced at once.
+    board.set_statistics(&name("s"), statistics(4, 3));
+    board.claim(&name("s"), &id(4), now).unwrap();
+    assert_eq!(need(&board, "s", now), 0);
+    assert!(board.runners.ended(&id(4), false, now));
+    assert_eq!(need(&board, "s", now), 1);
+    board.set_statistics(&name("s"), statistics(3, 3));
     // A machine ended before GitHub said that its job did.
     assert!(board.runners.ended(&id(1), false, now));
     assert_eq!(need(&board, "s", now), 0);
