@@ -273,8 +273,8 @@ fn in_a_cancellation(world: &mut World, point: &str) -> Vec<(String, Expected)> 
 fn at_a_start(world: &mut World, point: &str) -> Vec<(String, Expected)> {
     world.boot();
     assert!(world.cli(&["pools", "scale", "warm", "--min", "1"]).status.success());
-    let job = world.submit(&["--label", "default"], "echo begun; sleep 3; echo ended");
-    let lost = world.submit(&["--label", "default"], "echo begun; sleep 3; echo ended");
+    let job = world.submit(&["--label", "default"], "echo begun; sleep 10; echo ended");
+    let lost = world.submit(&["--label", "default"], "echo begun; sleep 10; echo ended");
     for job in [&job, &lost] {
         world.wait_log(job, "begun", BOOT);
     }
