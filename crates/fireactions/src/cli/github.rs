@@ -43,7 +43,7 @@ struct NewAppArgs {
     scope: GithubScope,
     /// Where people see GitHub
     #[arg(long, value_name = "URL", default_value = "https://github.com")]
-    url: url::Url,
+    github_url: url::Url,
     /// Name of the App, free in all of GitHub
     #[arg(long, default_value = "fireactions")]
     name: String,
@@ -64,9 +64,9 @@ pub(crate) async fn run(args: Args) -> Ended {
             Ok(if report.problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
         Action::NewApp(args) => {
-            let NewAppArgs { scope, url, name, webhook, personal } = *args;
+            let NewAppArgs { scope, github_url, name, webhook, personal } = *args;
             let owner = if personal { Owner::User } else { Owner::Organization };
-            let app = NewApp::new(&url, &scope, owner, &name, webhook.as_ref()).context(
+            let app = NewApp::new(&github_url, &scope, owner, &name, webhook.as_ref()).context(
                 "runners of an enterprise are managed with a personal access token, not with an App: make one with \
                  manage_runners:enterprise, and set github.token_file",
             )?;
