@@ -8,7 +8,7 @@ use fireactions_guest_proto::{Exit, Frame, GuestMsg, JobResult, Kind};
 use fireactions_testkit::busybox;
 use serde_json::Value;
 
-use crate::world::{BOOT, Setup, World, on_firecracker, pool, pool_of, text};
+use crate::world::{BOOT, Setup, World, on_firecracker, pool, pool_of, runs, text};
 
 /// The line of `jobs show` that says why.
 pub(crate) fn reason_shown(world: &World, job: &str) -> String {
@@ -34,13 +34,13 @@ fn a_job_that_uses_up_its_machine_is_told_what_ran_out() {
         reason.starts_with("the program returned exit code 1; the scratch disk is full (0 of 2"),
         "{reason}"
     );
-    assert_eq!((&job["attempt"], &job["outcome"]["code"]), (&1.into(), &1.into()), "not tried again: {job}");
+    assert_eq!((runs(&job), &job["outcome"]["code"]), (1, &1.into()), "not tried again: {job}");
 
     let bomb = "bomb() { while :; do bomb & done; }; bomb & sleep 10; exit 9";
     let (job, reason) = run(&world, &[], bomb, "failed");
     assert!(reason.contains("; the job reached its limit of "), "{reason}");
     assert!(reason.contains("processes and threads; "), "{reason}");
-    assert_eq!(job["attempt"], 1, "the machine survives it: {job}");
+    assert_eq!(runs(&job), 1, "the machine survives it: {job}");
 
     let (job, reason) = run(&world, &[], "exec awk 'BEGIN { s = \"x\"; while (1) s = s s }'", "failed");
     assert!(
@@ -111,7 +111,7 @@ fn a_job_that_speaks_for_the_agent_loses_its_machine_and_gains_nothing() {
     // it is the silence that tells.
     let silent = on_firecracker() && reason.contains("does not answer any more");
     assert!(reason.contains("broke the protocol (") || silent, "{reason}");
-    assert!(since.elapsed() < BOOT, "found at once, not by silence");
+    assert!(since.elapsed() < Duration::from_secs(150), "found at once, not by two silences");
     assert_ne!(job["outcome"]["outcome"], "exited", "{job}");
     world.finish();
 }

@@ -21,8 +21,20 @@ static RUNNING: Mutex<u32> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// A machine takes seconds to boot under emulation, and much longer on a host that does other things as well.
-pub(crate) const BOOT: Duration = Duration::from_secs(90);
+/// A machine takes seconds to boot under emulation, and much longer on a host that does other things as well. A guest that
+/// hangs there is given up after a minute, and another one boots for its job.
+pub(crate) const BOOT: Duration = Duration::from_secs(240);
+
+/// How many machines began to run the job, as far as is known: one that was lost before, as an emulated guest may be at any
+/// time, says nothing of what the job's program does to its machine.
+pub(crate) fn runs(job: &Value) -> u64 {
+    let attempts = job["attempt"].as_u64().unwrap_or_else(|| panic!("no attempt: {job}"));
+    let never_began = job["autopsy"]["state"].as_str().is_some_and(|state| state != "busy");
+    if never_began {
+        eprintln!("a machine of job {} was lost before its program ran: {job}", job["id"]);
+    }
+    attempts - u64::from(never_began)
+}
 
 /// What a test may set; the rest is the same for all.
 pub(crate) struct Setup {
