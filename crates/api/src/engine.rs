@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fireactions_model::{
-    Digest, Event, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, PoolName,
-    PoolView, PullPolicy,
+    Digest, Event, ForgeView, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId,
+    MachineView, PoolName, PoolView, PullPolicy,
 };
 use futures::stream::BoxStream;
 use tempfile::TempPath;
@@ -139,6 +139,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Removes images that nothing uses.
     async fn gc_images(&self, request: GcRequest) -> Result<GcReport>;
+
+    /// Every forge that jobs come from, for the metrics.
+    fn forges(&self) -> Vec<ForgeView>;
 
     /// Everything that happens from now on.
     fn events(&self) -> broadcast::Receiver<Event>;

@@ -1,12 +1,14 @@
 //! Prometheus metrics, fed only from the event stream and the engine's views.
 
 mod counts;
+mod forges;
 mod gauges;
 mod process;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fireactions_model::Event;
+use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::error::RecvError;
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Engine, Fault};
 use counts::Counts;
+use forges::Forges;
 use gauges::Gauges;
 
 /// The metrics of one server.
@@ -26,6 +29,7 @@ struct Parts {
     registry: Registry,
     counts: Counts,
     gauges: Gauges,
+    forges: Forges,
 }
 
 impl Metrics {
@@ -35,7 +39,8 @@ impl Metrics {
         let counts = Counts::register(&mut registry);
         let gauges = Gauges::register(&mut registry);
         gauges.build(&engine.version());
-        let metrics = Self { parts: Arc::new(Mutex::new(Parts { registry, counts, gauges })) };
+        let forges = Forges::register(&mut registry);
+        let metrics = Self { parts: Arc::new(Mutex::new(Parts { registry, counts, gauges, forges })) };
         let listener = metrics.clone();
         let mut events = engine.events();
         tokio::spawn(async move {
@@ -76,7 +81,9 @@ impl Metrics {
         let jobs = engine.job_counts().await?;
         let ready = engine.readiness().await.ready;
         let drained = engine.host().await?.drained.is_some();
+        let forges = engine.forges();
         let parts = self.lock();
+        parts.forges.set(&pools, &forges, Timestamp::now());
         parts.gauges.set(&pools, &machines, &jobs, ready, drained);
         let mut text = String::new();
         encode(&mut text, &parts.registry)

@@ -15,6 +15,74 @@ fn sample(text: &str, series: &str) -> Option<f64> {
 }
 
 #[tokio::test]
+async fn what_forges_are_asked_and_tell_becomes_series() {
+    let server = serve(Limits::default()).await;
+    let pool = PoolName::new("default").unwrap();
+    let now = jiff::Timestamp::now();
+    let limit = |credential: &str, blocked: bool| RateLimit {
+        credential: credential.to_owned(),
+        resource: "core".to_owned(),
+        limit: 5000,
+        remaining: 4990,
+        reset_at: Some(jiff::Timestamp::from_second(1_800_000_000).unwrap()),
+        blocked_until: blocked.then_some(now + jiff::SignedDuration::from_secs(60)),
+    };
+    let view = |limits| ForgeView {
+        name: "github",
+        oldest: [(pool.clone(), now - jiff::SignedDuration::from_secs(30))].into(),
+        remote: Some(RemoteView {
+            registered: 3,
+            requests: 8,
+            deliveries: [("taken", 5), ("forged", 1)].into(),
+            limits,
+        }),
+    };
+    let local = ForgeView {
+        name: "local",
+        oldest: [(pool.clone(), now - jiff::SignedDuration::from_secs(10))].into(),
+        remote: None,
+    };
+    *server.fake.forges.lock().unwrap() =
+        vec![local.clone(), view(vec![limit("app 1", false), limit("token", true)])];
+    let text = server.client.metrics().await.unwrap();
+    let value =
+        |text: &str, series: &str| sample(text, series).unwrap_or_else(|| panic!("{series} in:\n{text}"));
+    for (series, expected) in [
+        ("fireactions_forge_requests_total{forge=\"github\"}", 8.0),
+        ("fireactions_forge_runners_registered_total{forge=\"github\"}", 3.0),
+        ("fireactions_forge_webhook_deliveries_total{forge=\"github\",result=\"taken\"}", 5.0),
+        ("fireactions_forge_webhook_deliveries_total{forge=\"github\",result=\"forged\"}", 1.0),
+        ("fireactions_forge_rate_limit{forge=\"github\",credential=\"token\",resource=\"core\"}", 5000.0),
+        (
+            "fireactions_forge_rate_limit_remaining{forge=\"github\",credential=\"app 1\",resource=\"core\"}",
+            4990.0,
+        ),
+        (
+            "fireactions_forge_rate_limit_reset_timestamp_seconds{forge=\"github\",credential=\"app 1\",resource=\"core\"}",
+            1_800_000_000.0,
+        ),
+        (
+            "fireactions_forge_rate_limit_blocked_seconds{forge=\"github\",credential=\"app 1\",resource=\"core\"}",
+            0.0,
+        ),
+    ] {
+        assert_eq!(sample(&text, series), Some(expected), "{series} in:\n{text}");
+    }
+    let blocked = "fireactions_forge_rate_limit_blocked_seconds{forge=\"github\",credential=\"token\",resource=\"core\"}";
+    assert!((1.0..=60.0).contains(&value(&text, blocked)), "{text}");
+    // The older of the two forges' jobs.
+    let age = "fireactions_pool_queue_age_seconds{pool=\"default\"}";
+    assert!(value(&text, age) >= 30.0, "{text}");
+
+    // A credential that went takes its series along, and an empty queue has no age.
+    let quiet = ForgeView { oldest: [].into(), ..view(vec![limit("token", false)]) };
+    *server.fake.forges.lock().unwrap() = vec![ForgeView { oldest: [].into(), ..local }, quiet];
+    let text = server.client.metrics().await.unwrap();
+    assert!(!text.contains("app 1"), "{text}");
+    assert_eq!((sample(&text, age), sample(&text, blocked)), (Some(0.0), Some(0.0)));
+}
+
+#[tokio::test]
 async fn views_and_events_become_series() {
     let server = serve(Limits::default()).await;
     let pool = PoolName::new("default").unwrap();

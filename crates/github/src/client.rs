@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use fireactions_model::RateLimit;
 use url::Url;
 
 use crate::auth::Auth;
 use crate::caller::Caller;
-use crate::{Error, Limit, Settings, Timeouts};
+use crate::{Error, Settings, Timeouts};
 
 /// One GitHub, as its credentials see it. Clones share connections, tokens and limits.
 #[derive(Clone)]
@@ -67,7 +68,7 @@ impl Github {
     }
 
     /// Rate limits, as GitHub last told them: for gauges.
-    pub fn limits(&self) -> Vec<Limit> {
+    pub fn limits(&self) -> Vec<RateLimit> {
         self.inner.caller.limits.all()
     }
 

@@ -26,7 +26,6 @@ pub use error::Error;
 pub use fireactions_model::GithubScope as Scope;
 pub use ids::{JobId, RunId, RunnerId};
 pub use job::{JobStatus, WorkflowJob};
-pub use limits::Limit;
 pub use repository::Repository;
 pub use rest::{Access, AppAccess, MissingPermission};
 pub use runner::{Deleted, Jit, JitRequest, RegistrationToken, Runner, RunnerGroup};

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fireactions_model::RateLimit;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;
 use tokio::time::Instant;
@@ -22,23 +23,6 @@ const RESET_MAX: Duration = Duration::from_secs(2 * 3600);
 const MAX: usize = 1024;
 /// The limit that most of the API counts in.
 const CORE: &str = "core";
-
-/// One rate limit, for gauges.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limit {
-    /// Whose: `app 12 installation 34`, `app 12` or `token`.
-    pub credential: String,
-    /// GitHub's name of it, such as `core`.
-    pub resource: String,
-    /// Requests in its window.
-    pub limit: u64,
-    /// Those that remain.
-    pub remaining: u64,
-    /// When the window ends, by GitHub's clock.
-    pub reset_at: Option<Timestamp>,
-    /// Nothing is sent before; none when something may be.
-    pub blocked_until: Option<Timestamp>,
-}
 
 /// A wait that GitHub wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,10 +187,10 @@ impl Limits {
     }
 
     /// All limits, for gauges.
-    pub(crate) fn all(&self) -> Vec<Limit> {
+    pub(crate) fn all(&self) -> Vec<RateLimit> {
         let (now, clock) = (Instant::now(), Timestamp::now());
         let state = self.state();
-        let mut all: Vec<Limit> = state
+        let mut all: Vec<RateLimit> = state
             .windows
             .iter()
             .map(|((credential, resource), window)| {
@@ -214,7 +198,7 @@ impl Limits {
                 let until = window.blocked_until.max(secondary).and_then(|u| u.checked_duration_since(now));
                 let until = until.filter(|left| !left.is_zero());
                 let at = |left: Duration| clock.checked_add(SignedDuration::try_from(left).ok()?).ok();
-                Limit {
+                RateLimit {
                     credential: credential.clone(),
                     resource: resource.clone(),
                     limit: window.limit,

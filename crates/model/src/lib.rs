@@ -4,6 +4,7 @@
 mod autopsy;
 mod event;
 mod forge;
+mod forge_view;
 mod github;
 mod hardware;
 mod host;
@@ -22,6 +23,7 @@ mod work;
 pub use autopsy::Autopsy;
 pub use event::Event;
 pub use forge::{Demand, Forge, ForgeError, Offer, Release};
+pub use forge_view::{ForgeView, RateLimit, RemoteView};
 pub use github::{GithubRunner, GithubScope, RunnerGroup};
 pub use hardware::{DiskLimits, Hardware, HugePages, MmdsVersion, StartMode};
 pub use host::{Drained, HostView};

@@ -34,6 +34,7 @@ pub struct Fake {
     pub submitted: Mutex<Vec<Submitted>>,
     pub pool: Mutex<PoolView>,
     pub host: Mutex<HostView>,
+    pub forges: Mutex<Vec<ForgeView>>,
     pub machine: Mutex<MachineView>,
     /// Makes every call wait, to see deadlines.
     pub delay: Mutex<Duration>,
@@ -136,6 +137,7 @@ impl Fake {
             events: broadcast::channel(16).0,
             submitted: Mutex::default(),
             pool: Mutex::new(pool()),
+            forges: Mutex::default(),
             host: Mutex::new(HostView {
                 drained: None,
                 machines: BTreeMap::from([(MachineState::Busy, 1), (MachineState::Held, 1)]),
@@ -347,6 +349,10 @@ impl Engine for Fake {
 
     async fn gc_images(&self, request: GcRequest) -> Result<GcReport> {
         Ok(GcReport { removed: vec![digest()], freed: request.max_bytes.unwrap_or(0), left: 1 })
+    }
+
+    fn forges(&self) -> Vec<ForgeView> {
+        self.forges.lock().unwrap().clone()
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {

@@ -47,7 +47,6 @@ use error::Error;
 use signs::Signs;
 
 pub use settings::{GithubSettings, WebhookSecrets};
-pub use view::{QueueAge, Snapshot};
 pub use webhook::{Answer, Delivery, MAX_DELIVERY};
 
 /// The forge's name in records, logs and metrics.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fireactions_github::Limit;
-use fireactions_model::{JobId, JobRecord, JobSpec, JobState, PhaseTimes, Place, PoolName, Program, Usage};
-use jiff::Timestamp;
+use fireactions_model::{
+    ForgeView, JobId, JobRecord, JobSpec, JobState, PhaseTimes, Place, PoolName, Program, RemoteView, Usage,
+};
 use sha2::{Digest, Sha256};
 
 use super::board::Waiting;
@@ -29,54 +29,19 @@ impl Counts {
     }
 }
 
-/// The jobs that wait for a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueAge {
-    /// How many.
-    pub jobs: u32,
-    /// Since when the first waits.
-    pub oldest: Option<Timestamp>,
-}
-
-/// Everything that is counted.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// Waiting jobs by pool.
-    pub queues: BTreeMap<PoolName, QueueAge>,
-    /// Runners registered since the start.
-    pub registered: u64,
-    /// Requests sent to GitHub since the start.
-    pub calls: u64,
-    /// Webhook deliveries since the start: `taken`, `repeated`, `other`, `forged`, `malformed`.
-    pub deliveries: BTreeMap<&'static str, u64>,
-    /// GitHub's limits on requests, as it last told them.
-    pub limits: Vec<Limit>,
-}
-
 impl GithubForge {
-    /// What is counted, now.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut queues: BTreeMap<PoolName, QueueAge> = BTreeMap::new();
-        let board = self.board();
-        for (set, waiting) in board.queue.all() {
-            let pool = match set {
-                Some(pool) => pool.clone(),
-                None => match board.place_of(waiting.id) {
-                    Some((pool, _)) => pool.name.clone(),
-                    None => continue,
-                },
-            };
-            let queue = queues.entry(pool).or_insert(QueueAge { jobs: 0, oldest: None });
-            queue.jobs += 1;
-            queue.oldest = [queue.oldest, waiting.queued_at].into_iter().flatten().min();
-        }
-        drop(board);
-        Snapshot {
-            queues,
-            registered: self.inner.counts.registered.load(Ordering::Relaxed),
-            calls: self.inner.github.calls(),
-            deliveries: lock(&self.inner.counts.deliveries).clone(),
-            limits: self.inner.github.limits(),
+    /// As metrics see it, now.
+    pub fn view(&self) -> ForgeView {
+        let counts = &self.inner.counts;
+        ForgeView {
+            name: NAME,
+            oldest: self.board().oldest(),
+            remote: Some(RemoteView {
+                registered: counts.registered.load(Ordering::Relaxed),
+                requests: self.inner.github.calls(),
+                deliveries: lock(&counts.deliveries).clone(),
+                limits: self.inner.github.limits(),
+            }),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fireactions_model::{Demand, JobId, JobRecord, JobState, MachineId, Offer, Place, PoolName, PoolSpec};
 use fireactions_store::{JobLog, Store};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::matching::Needs;
@@ -29,6 +30,7 @@ struct State {
 struct Waiting {
     id: JobId,
     needs: Needs,
+    since: Timestamp,
     /// Where it belongs, once demand was asked for.
     place: Option<Place>,
     /// A machine is being bound to it right now.
@@ -66,8 +68,13 @@ impl Board {
         let mut state = self.state();
         if job.state == JobState::Queued {
             state.bound.remove(&job.id);
-            let waiting =
-                Waiting { id: job.id.clone(), needs: Needs::of(&job.spec), place: None, claimed: false };
+            let waiting = Waiting {
+                id: job.id.clone(),
+                needs: Needs::of(&job.spec),
+                since: job.queued_at,
+                place: None,
+                claimed: false,
+            };
             state.waiting.insert(job.id.clone(), seq);
             state.queue.insert(seq, waiting);
             return Seen::Queued;
@@ -151,6 +158,18 @@ impl Board {
             waiting.place = Some(place);
         }
         (all, news)
+    }
+
+    /// Since when the first of the jobs that wait for a pool does, of those that demand was asked for.
+    pub(super) fn oldest(&self) -> BTreeMap<PoolName, Timestamp> {
+        let mut oldest = BTreeMap::new();
+        for waiting in self.state().queue.values() {
+            if let Some(Place::Pool { pool, .. }) = &waiting.place {
+                let first = oldest.entry(pool.clone()).or_insert(waiting.since);
+                *first = waiting.since.min(*first);
+            }
+        }
+        oldest
     }
 
     /// Where a waiting job belongs, once demand was asked for at all.

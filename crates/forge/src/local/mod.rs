@@ -22,7 +22,9 @@ mod validate;
 
 use std::sync::{Arc, Weak};
 
-use fireactions_model::{Event, JobId, JobRecord, JobState, MachineId, Outcome, Phase, Place, Report, Usage};
+use fireactions_model::{
+    Event, ForgeView, JobId, JobRecord, JobState, MachineId, Outcome, Phase, Place, Report, Usage,
+};
 use fireactions_store::{JobFilter, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
@@ -34,6 +36,8 @@ pub use submit::{FileSource, Submission};
 use board::{Board, Seen};
 pub(crate) use error::forge_error;
 
+/// The forge's name.
+const NAME: &str = "local";
 /// Releases that a waiting machine may be behind; one that is further behind asks the database about itself.
 const RELEASES: usize = 64;
 
@@ -110,6 +114,11 @@ impl LocalForge {
     /// Machines that are let go, from now on.
     pub(crate) fn releases(&self) -> broadcast::Receiver<MachineId> {
         self.inner.released.subscribe()
+    }
+
+    /// As metrics see it, now.
+    pub fn view(&self) -> ForgeView {
+        ForgeView { name: NAME, oldest: self.inner.board.oldest(), remote: None }
     }
 
     /// Where a queued job belongs, once demand was asked for. What keeps its pool from it, the forge does not know.

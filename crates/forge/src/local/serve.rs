@@ -17,7 +17,7 @@ use super::error::forge_error;
 #[async_trait]
 impl Forge for LocalForge {
     fn name(&self) -> &'static str {
-        "local"
+        super::NAME
     }
 
     async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {

@@ -111,8 +111,8 @@ async fn a_queued_job_is_shown_with_what_is_known_and_then_its_runner_is() {
     assert_eq!(remote.title().as_deref(), Some("acme/widgets: CI / second"));
     assert_eq!((remote.id, waiting.state), (Some(second.0), JobState::Queued));
     assert!(remote.url.unwrap().contains("/acme/widgets/"));
-    let queues = farm.github.snapshot().queues;
-    assert_eq!(queues[&PoolName::new("p").unwrap()].jobs, 1);
+    let oldest = farm.github.view().oldest;
+    assert_eq!(oldest.get(&PoolName::new("p").unwrap()), Some(&waiting.queued_at));
     assert!(farm.github.place(&waiting.id).is_some());
     completed(&fake, &[first, second]).await;
     all_well(&fake, &[first, second]);

@@ -76,7 +76,7 @@ async fn forged_deliveries_are_refused_and_repeated_ones_do_nothing() {
     fake.deliver_raw("workflow_job", b"not json", None);
     fake.wait_delivered(Duration::from_secs(20));
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(400));
-    let counts = farm.github.snapshot().deliveries;
+    let counts = farm.github.view().remote.unwrap().deliveries;
     assert_eq!((counts["forged"], counts["malformed"]), (3, 1), "{counts:?}");
     farm.stop().await;
 }

@@ -1,12 +1,13 @@
 //! What the credential of a scope may do: for `fireactions github check`.
 
+use fireactions_model::RateLimit;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::url;
 use crate::auth::Identity;
 use crate::caller::Call;
-use crate::{Error, Github, Limit, Scope, manifest};
+use crate::{Error, Github, Scope, manifest};
 
 /// Who asks for a scope, and what is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub struct Access {
     /// Whether the scope's runners can be listed: the proof that the credential is good.
     pub runners: Result<usize, Error>,
     /// Rate limits of the credential.
-    pub limits: Vec<Limit>,
+    pub limits: Vec<RateLimit>,
 }
 
 /// An App and its installation.

@@ -7,6 +7,7 @@ mod progress;
 mod waiting;
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -21,8 +22,8 @@ use fireactions_forge::local::LocalForge;
 use fireactions_image::Images;
 use fireactions_machine::Machinery;
 use fireactions_model::{
-    Digest, Event, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId, MachineView, Machines,
-    Place, PoolName, PoolView, PullPolicy, WaitReason,
+    Digest, Event, ForgeView, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId,
+    MachineView, Machines, Place, PoolName, PoolView, PullPolicy, WaitReason,
 };
 use fireactions_pool::PoolHandle;
 use fireactions_store::Store;
@@ -197,6 +198,11 @@ impl Engine for ServerEngine {
 
     async fn gc_images(&self, request: GcRequest) -> Result<GcReport> {
         images::gc(&self.images, &self.store, request).await
+    }
+
+    fn forges(&self) -> Vec<ForgeView> {
+        let github = self.github.as_ref().map(GithubForge::view);
+        iter::once(self.forge.view()).chain(github).collect()
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {

@@ -102,6 +102,23 @@ impl Board {
         place::place(&self.pools, self.queue.waiting(), |pool| self.runners.busy(pool))
     }
 
+    /// Since when the first of the jobs that wait for a pool does.
+    pub(super) fn oldest(&self) -> BTreeMap<PoolName, Timestamp> {
+        let queue = &self.queue;
+        let assigned = queue.all().filter_map(|(pool, waiting)| Some((pool?.clone(), waiting)));
+        let placed = self.placed();
+        let placed = placed.iter().flat_map(|(pool, jobs)| {
+            jobs.iter().filter_map(|job| queue.get(*job)).map(|waiting| (pool.clone(), waiting))
+        });
+        let mut oldest = BTreeMap::new();
+        for (pool, waiting) in assigned.chain(placed) {
+            let since = waiting.queued_at.unwrap_or(waiting.heard);
+            let first = oldest.entry(pool).or_insert(since);
+            *first = since.min(*first);
+        }
+        oldest
+    }
+
     /// The pool that a waiting job is placed in, and how many are before it.
     pub(super) fn place_of(&self, id: u64) -> Option<(&PoolSpec, u32)> {
         self.placed().into_iter().find_map(|(pool, jobs)| {
