@@ -58,6 +58,12 @@ impl Forge for Forges {
         if self.github.is_some() { "local and github" } else { "local" }
     }
 
+    fn set_capacity(&self, capacity: &BTreeMap<PoolName, u32>) {
+        if let Some(github) = &self.github {
+            github.set_capacity(capacity);
+        }
+    }
+
     async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {
         let local: Vec<PoolSpec> = pools.iter().filter(|pool| is_local(pool)).cloned().collect();
         let mut all = self.local.demand(&local).await?;

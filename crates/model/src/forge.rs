@@ -56,6 +56,10 @@ pub trait Forge: Send + Sync {
     /// Its name in logs and metrics, e.g. `local`.
     fn name(&self) -> &str;
 
+    /// Most machines that each pool may have from now on: its maximum as it counts, 0 while the pool is paused or the host is
+    /// drained. For forges that give jobs out by it; told before each look at the demand.
+    fn set_capacity(&self, _capacity: &BTreeMap<PoolName, u32>) {}
+
     /// Jobs waiting for this pool now.
     async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError>;
 

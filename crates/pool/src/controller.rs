@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::forge_demand::ForgeDemand;
-use crate::handle::{NoOverrides, Overrides, PoolHandle, Shared};
+use crate::handle::{Entry, NoOverrides, Overrides, PoolHandle, Shared};
 use crate::observed::{Machine, Observed, Pool};
 use crate::{Action, Budget, Plan, Why, plan};
 
@@ -123,6 +123,13 @@ impl Controller {
         self.shared.entries().iter().map(|entry| entry.spec.clone()).collect()
     }
 
+    /// Most machines of each pool, as it stands.
+    fn capacity(&self) -> BTreeMap<PoolName, u32> {
+        let closed = self.closed || self.shared.drained().is_some();
+        let of = |entry: &Entry| if closed || entry.changed.paused { 0 } else { entry.scale().1 };
+        self.shared.entries().iter().map(|entry| (entry.spec.name.clone(), of(entry))).collect()
+    }
+
     /// Runs until `shutdown`; then lets every idle machine go and returns without waiting for the busy ones.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let (forge, shared) = (self.forge.clone(), self.shared.clone());
@@ -153,6 +160,7 @@ impl Controller {
         // Machines first: a job that is bound in between is then counted as served by a machine that looks
         // idle, and the change wakes us again. The other way round it would get a second machine.
         let views = self.shared.machines.views();
+        self.forge.set_capacity(&self.capacity());
         self.demand.refresh(&*self.forge, &specs).await;
         let shared = Arc::clone(&self.shared);
         let _acting = shared.acting.lock().await;

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Waiting, has_set};
-use super::register::{drift, machine_of};
-use super::{Error, GithubForge};
+use super::problems::Concern;
+use super::register::machine_of;
+use super::{Error, GithubForge, drift};
 
 /// Audits one scope until `stop`; the first time at once, for what happened while no server was there.
 pub(super) async fn run(
@@ -85,9 +86,13 @@ async fn check(
     };
     let Some(record) = bound.iter().find(named) else { return };
     let pool = pools.iter().find(|pool| Some(&pool.name) == record.pool.as_ref());
-    if let Some(pool) = pool.filter(|pool| !has_set(pool)) {
-        let wanted: Vec<String> = pool.labels.iter().map(ToString::to_string).collect();
-        forge.set_problem(&pool.name, drift(&wanted, &runner.labels));
+    if let Some((pool, wanted)) = pool.and_then(|pool| Some((pool, pool.github.as_ref()?)))
+        && let Ok(group) = forge.group(wanted).await
+    {
+        // Those of a scale set have its labels, which were looked at with the set.
+        let labels: Vec<String> =
+            pool.labels.iter().filter(|_| !has_set(pool)).map(ToString::to_string).collect();
+        forge.set_problem(&pool.name, Concern::Runners, drift::of_runner(&labels, group, runner));
     }
     if runner.busy && record.is_idle_runner() {
         let job: &JobId = &record.id;

@@ -19,7 +19,9 @@
 mod audit;
 mod board;
 mod deregister;
+mod drift;
 mod error;
+mod problems;
 mod program;
 mod register;
 mod scale_set;
@@ -29,7 +31,7 @@ mod signs;
 mod view;
 mod webhook;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,13 +39,14 @@ use fireactions_github::Github;
 use fireactions_github::scaleset::{ScaleSetId, ScaleSets};
 use fireactions_model::{Event, GithubScope, JobId, JobRecord, PoolName, PoolSpec};
 use fireactions_store::{Store, StoreError};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::local::LocalForge;
 use board::{Board, Runner, Stage};
 use error::Error;
+use problems::Problems;
 use signs::Signs;
 
 pub use settings::{GithubSettings, WebhookSecrets};
@@ -70,10 +73,12 @@ struct Inner {
     /// Tells this server's runners from another host's.
     key: String,
     board: Mutex<Board>,
+    /// Most machines of each pool.
+    capacity: watch::Sender<BTreeMap<PoolName, u32>>,
     /// Scale sets that there are and that have a session.
     sets: Mutex<HashMap<PoolName, OpenSet>>,
     /// What is wrong with a pool's runners, for people.
-    problems: Mutex<HashMap<PoolName, String>>,
+    problems: Problems,
     /// What runners say, until they end.
     signs: Mutex<HashMap<JobId, Signs>>,
     /// Runners that are to end because no job is there for them.
@@ -134,8 +139,9 @@ impl GithubForge {
             events,
             key,
             board: Mutex::new(board),
+            capacity: watch::Sender::default(),
             sets: Mutex::default(),
-            problems: Mutex::default(),
+            problems: Problems::default(),
             signs: Mutex::default(),
             ending: Mutex::default(),
             groups: register::Groups::default(),
@@ -187,24 +193,6 @@ impl GithubForge {
     fn wake(&self) {
         self.inner.work.notify_waiters();
         self.inner.demand.notify_one();
-    }
-
-    /// What is wrong with a pool's runners; nothing when all is well again.
-    fn set_problem(&self, pool: &PoolName, problem: Option<String>) {
-        let mut problems = lock(&self.inner.problems);
-        match problem {
-            Some(text) => {
-                if problems.get(pool) != Some(&text) {
-                    tracing::error!(%pool, "{text}");
-                }
-                problems.insert(pool.clone(), text);
-            }
-            None => {
-                if problems.remove(pool).is_some() {
-                    tracing::info!(%pool, "the pool's runners at GitHub are as they should be again");
-                }
-            }
-        }
     }
 }
 

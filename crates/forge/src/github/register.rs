@@ -10,7 +10,8 @@ use fireactions_model::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Error, GithubForge, lock};
+use super::problems::Concern;
+use super::{Error, GithubForge, drift, lock};
 use crate::local::forge_error;
 
 /// For all tries at one runner. Its machine is given up then; the job waits at GitHub and gets another.
@@ -32,8 +33,6 @@ pub(super) struct Groups(Mutex<HashMap<(GithubScope, String), u64>>);
 struct Registered {
     id: RunnerId,
     credential: Secret,
-    /// Labels that it has, where GitHub says.
-    labels: Option<Vec<String>>,
 }
 
 /// Six characters that no other host has, it is to be hoped.
@@ -82,7 +81,7 @@ impl GithubForge {
                 continue;
             }
             let text = format!("no runner could be registered: {error}");
-            self.set_problem(pool, Some(text.clone()));
+            self.set_problem(pool, Concern::Registering, Some(text.clone()));
             if !error.is_transient() {
                 return Err(ForgeError::Refused(text));
             }
@@ -101,8 +100,7 @@ impl GithubForge {
             .await
             .map_err(forge_error)?;
         self.inner.counts.registered();
-        let drift = registered.labels.and_then(|labels| drift(&wanted(offer), &labels));
-        self.set_problem(pool, drift);
+        self.set_problem(pool, Concern::Registering, None);
         Ok(registered.credential)
     }
 
@@ -115,16 +113,18 @@ impl GithubForge {
         if runner.scale_set.is_some() {
             let set = self.open_set(&offer.pool.name)?;
             let jit = set.sets.generate_jit(set.id, name, &runner.work_folder).await?;
-            return Ok(Registered { id: jit.runner_id, credential: jit.config, labels: None });
+            return Ok(Registered { id: jit.runner_id, credential: jit.config });
         }
         let request = JitRequest {
             name: name.to_owned(),
             group: self.group(runner).await?,
-            labels: wanted(offer),
+            labels: offer.pool.labels.iter().map(ToString::to_string).collect(),
             work_folder: runner.work_folder.clone(),
         };
         let jit = self.inner.github.generate_jit(&runner.scope, &request).await?;
-        Ok(Registered { id: jit.runner.id, credential: jit.config, labels: Some(jit.runner.labels) })
+        let drift = drift::of_runner(&request.labels, request.group, &jit.runner);
+        self.set_problem(&offer.pool.name, Concern::Runners, drift);
+        Ok(Registered { id: jit.runner.id, credential: jit.config })
     }
 
     /// The number of the group that the pool's runners belong to.
@@ -164,24 +164,6 @@ impl GithubForge {
     }
 }
 
-/// Labels that a pool's runners are to have.
-fn wanted(offer: &Offer) -> Vec<String> {
-    offer.pool.labels.iter().map(ToString::to_string).collect()
-}
-
-/// What is wrong with the labels that GitHub says a runner has.
-pub(super) fn drift(wanted: &[String], found: &[String]) -> Option<String> {
-    let has = |label: &String| found.iter().any(|found| found.eq_ignore_ascii_case(label));
-    let missing: Vec<&str> = wanted.iter().filter(|label| !has(label)).map(String::as_str).collect();
-    (!missing.is_empty()).then(|| {
-        format!(
-            "GitHub's runners of this pool lack the labels {}, so jobs that ask for them will not come: a name or group \
-             policy at GitHub changed them, or another version of the configuration registered them",
-            missing.join(", ")
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,13 +180,5 @@ mod tests {
             assert_eq!(machine_of(other, &key), None, "{other}");
         }
         assert!(super::name(&"p".repeat(45), &key, &machine).len() <= 64);
-    }
-
-    #[test]
-    fn missing_labels_are_named_and_case_is_none() {
-        let labels = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(drift(&labels(&["debian", "gpu"]), &labels(&["self-hosted", "GPU", "Debian"])), None);
-        let text = drift(&labels(&["debian", "gpu"]), &labels(&["self-hosted", "Debian"])).unwrap();
-        assert!(text.contains("lack the labels gpu,"), "{text}");
     }
 }

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::board::Waiting;
-use super::{Error, GithubForge, NAME, OpenSet, lock};
+use super::problems::Concern;
+use super::{Error, GithubForge, NAME, OpenSet, drift, lock};
 
 /// First and longest pause after an error, before what GitHub itself asks for.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -33,7 +34,8 @@ pub(super) async fn listen(forge: GithubForge, pool: PoolSpec, stop: Cancellatio
             pause
         };
         let wait = wait.mul_f64(rand::random_range(0.75..1.25)).max(error.retry_after().unwrap_or_default());
-        forge.set_problem(&pool.name, Some(format!("scale set '{}': {error}", set_name(&runner))));
+        let text = format!("scale set '{}': {error}", set_name(&runner));
+        forge.set_problem(&pool.name, Concern::Listening, Some(text));
         tracing::debug!(pool = %pool.name, retry_in = ?wait, "the scale set is tried again");
         pause = (pause * 2).min(PAUSES.1);
         let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
@@ -61,6 +63,7 @@ async fn session(
             disable_update: true,
         };
         let set = sets.ensure(&spec).await?;
+        forge.set_problem(&pool.name, Concern::ScaleSet, drift::of_set(&spec, &set));
         let owner = format!("{}-{}", forge.inner.settings.owner, forge.inner.key);
         let session = sets.open_session(set.id, &owner).await?;
         Ok::<_, Error>((OpenSet { sets, id: set.id }, session))
@@ -68,7 +71,7 @@ async fn session(
     let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
     let (set, mut session) = opened?;
     tracing::info!(pool = %pool.name, set = set_name(runner), "listening for jobs of the scale set");
-    forge.set_problem(&pool.name, None);
+    forge.set_problem(&pool.name, Concern::Listening, None);
     forge.board().set_statistics(&pool.name, session.statistics());
     lock(&forge.inner.sets).insert(pool.name.clone(), set);
     forge.wake();
@@ -102,8 +105,14 @@ async fn follow(
     session: &mut Session,
     pause: &mut Duration,
 ) -> Result<(), Error> {
+    let mut capacity = forge.inner.capacity.subscribe();
     loop {
-        let message = session.next(pool.max_runners).await?;
+        let most = capacity.borrow_and_update().get(&pool.name).copied().unwrap_or(pool.max_runners);
+        let message = tokio::select! {
+            message = session.next(most) => message?,
+            // GitHub is to know it now, not after a minute: no job is to wait for a pool that was paused.
+            Ok(()) = capacity.changed() => continue,
+        };
         *pause = PAUSES.0;
         let Some(message) = message else { continue };
         let available: Vec<_> = message

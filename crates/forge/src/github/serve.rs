@@ -23,6 +23,19 @@ impl Forge for GithubForge {
         NAME
     }
 
+    fn set_capacity(&self, capacity: &BTreeMap<PoolName, u32>) {
+        let changed = self.inner.capacity.send_if_modified(|known| {
+            let changed = known != capacity;
+            if changed {
+                known.clone_from(capacity);
+            }
+            changed
+        });
+        if changed {
+            self.board().set_capacity(capacity.clone());
+        }
+    }
+
     async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {
         let ours = ours(pools);
         let shapes: BTreeMap<PoolName, _> =

@@ -45,11 +45,6 @@ impl GithubForge {
         }
     }
 
-    /// What is wrong with a pool's runners at GitHub, for people.
-    pub fn problem(&self, pool: &PoolName) -> Option<String> {
-        lock(&self.inner.problems).get(pool).cloned()
-    }
-
     /// Jobs that wait at GitHub for one of the pools, as far as they were heard of, the newest first. Their ids are made from
     /// GitHub's numbers and go with the wait: a runner's row has an id of its own.
     pub fn queued(&self) -> Vec<JobRecord> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fireactions_forge::github::{Answer, Delivery, GithubForge};
-use fireactions_model::{JobState, PoolName};
+use fireactions_model::{Forge as _, JobState, PoolName};
 use fireactions_testkit::github::{JobRequest, Runner};
 
 use crate::farm::{Farm, SECRET, Setup, github, pool, until};
@@ -150,6 +150,30 @@ async fn a_failed_job_is_a_failed_row_although_its_runner_returns_0() {
     .await;
     assert_eq!(row.state, JobState::Failed, "{row:#?}");
     assert!(row.reason.as_ref().unwrap().contains("GitHub's job ended with failure"), "{row:#?}");
+    farm.stop().await;
+    no_violations(&fake);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_may_have_no_machine_is_given_no_job_by_github() {
+    let (fake, app) = github();
+    // A long poll: the news has to reach GitHub while one is under way.
+    fake.set_message_poll(Duration::from_secs(30));
+    let farm = Farm::start(&fake, &Setup::new(&app, vec![pool("set", &["debian"], 2, Some("fast"))])).await;
+    let set = until("the set's session", || async {
+        fake.scale_sets().first().map(|(id, _)| *id).filter(|id| fake.session_owner(*id).is_some())
+    })
+    .await;
+    let allow = |most: u32| farm.forges().set_capacity(&[(PoolName::new("set").unwrap(), most)].into());
+    until("GitHub to know of the room", || async { (fake.capacity(set) == 2).then_some(()) }).await;
+    allow(0);
+    until("GitHub to know", || async { (fake.capacity(set) == 0).then_some(()) }).await;
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["fast"], "true"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((fake.statistics(set).assigned, farm.rows().await.len()), (0, 0), "it waits at GitHub");
+    allow(1);
+    completed(&fake, &[job]).await;
+    all_well(&fake, &[job]);
     farm.stop().await;
     no_violations(&fake);
 }

@@ -95,3 +95,33 @@ async fn a_version_that_github_does_not_take_any_more_is_told_as_what_it_is() {
     all_well(&fake, &[job]);
     farm.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_was_changed_at_github_is_told_until_it_is_right_again() {
+    let (fake, app) = github();
+    let other = fake.runner_group(&Scope::Organization("acme".into()), "others");
+    let mut setup = Setup::new(&app, vec![pool("p", &["debian"], 2, None)]);
+    setup.audit = Duration::from_millis(300);
+    let farm = Farm::start(&fake, &setup).await;
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    let name = fireactions_model::PoolName::new("p").unwrap();
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "sleep 6"));
+    let runner = until("the job to run", || async {
+        let job = fake.job(job);
+        (job.status == JobStatus::InProgress).then(|| job.runner_name().unwrap().to_owned())
+    })
+    .await;
+    assert_eq!(farm.github.problem(&name), None);
+    fake.change_runner_by_hand(&runner, &["windows"], other);
+    let told = until("the change to be told", || async { farm.github.problem(&name) }).await;
+    assert!(
+        told.contains("lack the labels debian, so")
+            && told.contains(&format!("are in runner group {other}, not 1")),
+        "{told}"
+    );
+    fake.change_runner_by_hand(&runner, &["debian"], 1);
+    until("it to be well again", || async { farm.github.problem(&name).is_none().then_some(()) }).await;
+    completed(&fake, &[job]).await;
+    all_well(&fake, &[job]);
+    farm.stop().await;
+}

@@ -18,7 +18,7 @@ use super::state::{self, State};
 /// So many deliveries can be sent again.
 const KEPT: usize = 200;
 /// GitHub waits no longer for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How deliveries are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Hooks {
 }
 
 /// The value of `X-Hub-Signature-256`.
-fn sign(secret: &str, body: &[u8]) -> String {
+pub(super) fn sign(secret: &str, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     format!("sha256={}", crate::busybox::hex(hmac::sign(&key, body).as_ref()))
 }

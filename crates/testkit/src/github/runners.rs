@@ -266,6 +266,20 @@ impl FakeGithub {
         self.shared.with(|state| state.runners.connected_for = time);
     }
 
+    /// Somebody changes a runner on the settings page: its labels and its group.
+    ///
+    /// # Panics
+    ///
+    /// When no runner of this name is listed.
+    pub fn change_runner_by_hand(&self, name: &str, labels: &[&str], group: u64) {
+        self.shared.with(|state| {
+            let id = state.listed_runner(name);
+            let runner = &mut state.runners.entries.get_mut(&id).expect("it is listed").public;
+            runner.labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            runner.group = group;
+        });
+    }
+
     /// Removes a runner as a person would on the settings page, busy or not.
     ///
     /// # Panics

@@ -33,6 +33,8 @@ pub(super) const AHEAD: Duration = Duration::from_secs(60);
 pub(super) struct Board {
     /// The pools that demand was last asked for: GitHub's alone, in the configuration's order.
     pools: Vec<PoolSpec>,
+    /// Most machines of each pool; its configured maximum, when absent.
+    capacity: BTreeMap<PoolName, u32>,
     /// What GitHub last said of each pool's scale set.
     sets: HashMap<PoolName, Statistics>,
     pub(super) queue: Queue,
@@ -45,6 +47,11 @@ impl Board {
         if self.pools != pools {
             self.pools = pools;
         }
+    }
+
+    /// Most machines that each pool may have.
+    pub(super) fn set_capacity(&mut self, capacity: BTreeMap<PoolName, u32>) {
+        self.capacity = capacity;
     }
 
     /// A pool, by its name.
@@ -99,7 +106,11 @@ impl Board {
 
     /// Jobs without a scale set, by the pool that is to serve them, those that waited longest first.
     fn placed(&self) -> HashMap<PoolName, Vec<u64>> {
-        place::place(&self.pools, self.queue.waiting(), |pool| self.runners.busy(pool))
+        let room = |pool: &PoolSpec| {
+            let capacity = self.capacity.get(&pool.name).copied().unwrap_or(pool.max_runners);
+            capacity.saturating_sub(self.runners.busy(&pool.name))
+        };
+        place::place(&self.pools, self.queue.waiting(), room)
     }
 
     /// Since when the first of the jobs that wait for a pool does.

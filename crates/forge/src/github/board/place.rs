@@ -13,19 +13,16 @@ const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "
 
 /// Places each job in the smallest pool that has all its labels: of those the one with the fewest labels, the first
 /// configured among equals. A pool whose runners are all at work hands on to the next that will do; where all are, the
-/// job waits for the smallest. `busy` says how many runners of a pool have a job.
+/// job waits for the smallest. `room` says for how many more jobs a pool has runners or may have some.
 pub(super) fn place<'a>(
     pools: &[PoolSpec],
     waiting: impl Iterator<Item = &'a Waiting>,
-    busy: impl Fn(&PoolName) -> u32,
+    room: impl Fn(&PoolSpec) -> u32,
 ) -> HashMap<PoolName, Vec<u64>> {
     let mut candidates: Vec<&PoolSpec> =
         pools.iter().filter(|pool| !super::has_set(pool) && pool.max_runners > 0).collect();
     candidates.sort_by_key(|pool| pool.labels.len());
-    let mut room: HashMap<&PoolName, u32> = candidates
-        .iter()
-        .map(|pool| (&pool.name, pool.max_runners.saturating_sub(busy(&pool.name))))
-        .collect();
+    let mut room: HashMap<&PoolName, u32> = candidates.iter().map(|pool| (&pool.name, room(pool))).collect();
     let mut placed: HashMap<PoolName, Vec<u64>> = HashMap::new();
     for job in waiting {
         let fitting = || candidates.iter().filter(|pool| fits(pool, &job.repository, &job.labels));

@@ -283,6 +283,11 @@ impl FakeGithub {
         self.shared.with(|state| state.sets.known.values().map(|set| (set.id, set.name.clone())).collect())
     }
 
+    /// How many runners a scale set may have, as its listener last said.
+    pub fn capacity(&self, set: u64) -> u64 {
+        self.shared.with(|state| state.sets.known.get(&set).map_or(0, |set| set.capacity))
+    }
+
     /// A scale set's numbers.
     pub fn statistics(&self, set: u64) -> Statistics {
         self.shared.with(|state| state.statistics(set))

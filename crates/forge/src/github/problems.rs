@@ -1,0 +1,54 @@
+//! What is wrong with the pools' runners at GitHub, for people.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use fireactions_model::PoolName;
+
+use super::{GithubForge, lock};
+
+/// What a problem is with. Each is found and found mended in its own place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Concern {
+    /// Listening to the scale set's messages.
+    Listening,
+    /// What the scale set is, against the configuration.
+    ScaleSet,
+    /// Registering a runner.
+    Registering,
+    /// What runners are, against the configuration.
+    Runners,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Mutex<BTreeMap<(PoolName, Concern), String>>);
+
+impl GithubForge {
+    /// What is wrong with a pool's runners at GitHub, for people.
+    pub fn problem(&self, pool: &PoolName) -> Option<String> {
+        let problems = lock(&self.inner.problems.0);
+        let mine = problems.iter().filter(|((of, _), _)| of == pool).map(|(_, text)| text.as_str());
+        let all: Vec<&str> = mine.collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// What is wrong; nothing when it is well again.
+    pub(super) fn set_problem(&self, pool: &PoolName, concern: Concern, problem: Option<String>) {
+        let mut problems = lock(&self.inner.problems.0);
+        let key = (pool.clone(), concern);
+        match problem {
+            Some(text) => {
+                if problems.get(&key) != Some(&text) {
+                    tracing::error!(%pool, "{text}");
+                }
+                problems.insert(key, text);
+            }
+            None => {
+                if let Some(text) = problems.remove(&key) {
+                    tracing::info!(%pool, "this is mended: {text}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Deliveries at a pace that tests choose, beside those that the fake sends by itself.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::hooks::{PATIENCE, sign};
+use super::{FakeGithub, JobId, state};
+
+/// Signs deliveries and sends them to one webhook. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct Hookshot {
+    client: reqwest::Client,
+    url: String,
+    secret: String,
+}
+
+impl Hookshot {
+    /// To this address, with this secret.
+    ///
+    /// # Panics
+    ///
+    /// When there can be no HTTP client.
+    pub fn new(url: &str, secret: &str) -> Self {
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        Self { client, url: url.to_owned(), secret: secret.to_owned() }
+    }
+
+    /// Sends an event under a delivery id of its own; gives the answer's status and how long it took.
+    ///
+    /// # Errors
+    ///
+    /// Why there was no answer.
+    pub async fn send(&self, event: &str, payload: &Value) -> Result<(u16, Duration), String> {
+        let body = payload.to_string().into_bytes();
+        let request = self
+            .client
+            .post(&self.url)
+            .header("content-type", "application/json")
+            .header("x-github-event", event)
+            .header("x-github-delivery", state::uuid())
+            .header("x-hub-signature-256", sign(&self.secret, &body))
+            .body(body);
+        let began = Instant::now();
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        Ok((answer.status().as_u16(), began.elapsed()))
+    }
+}
+
+impl FakeGithub {
+    /// What a webhook would be told of a job now, with this action (`queued`, `in_progress`, `completed`).
+    ///
+    /// # Panics
+    ///
+    /// When there is no such job.
+    pub fn payload(&self, job: JobId, action: &str) -> Value {
+        self.shared.with(|state| state.webhook_payload(&state.jobs.entries[&job], action))
+    }
+}
