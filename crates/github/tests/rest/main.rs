@@ -9,6 +9,7 @@ mod jobs;
 mod limits;
 mod odd;
 mod runners;
+mod scale_sets;
 mod secrets;
 mod shapes;
 mod tls;

@@ -1,0 +1,233 @@
+//! Scale sets and their message queues.
+
+use std::time::Duration;
+
+use fireactions_github::scaleset::{JobEvent, Message, ScaleSet, ScaleSetSpec, ScaleSets, Session};
+use fireactions_github::{Deleted, Error};
+use fireactions_testkit::github::{Fault, JobRequest};
+
+use crate::common::{Octo, assert_clean, scope};
+
+const SETS: &str = "/_actions/_apis/runtime/runnerscalesets";
+const QUEUE: &str = "/_actions/_message/*";
+
+fn spec(labels: &[&str]) -> ScaleSetSpec {
+    ScaleSetSpec {
+        name: "fast".into(),
+        group_id: 1,
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        disable_update: true,
+    }
+}
+
+/// A set with a session.
+struct Listening {
+    octo: Octo,
+    sets: ScaleSets,
+    set: ScaleSet,
+    session: Session,
+    /// The set's number, as the fake has it.
+    number: u64,
+}
+
+async fn listening() -> Listening {
+    let octo = Octo::new();
+    octo.fake.set_message_poll(Duration::from_millis(200));
+    let sets = ScaleSets::new(&octo.github, scope("octo"));
+    let set = sets.ensure(&spec(&["fast"])).await.unwrap();
+    let session = sets.open_session(set.id, "host-a").await.unwrap();
+    let number = octo.fake.scale_sets()[0].0;
+    Listening { octo, sets, set, session, number }
+}
+
+impl Listening {
+    fn queue(&self) -> u64 {
+        self.octo.fake.queue_job(JobRequest::new("octo/app", &["fast"], "true")).0
+    }
+
+    /// The next message; the queue is asked for some seconds.
+    async fn message(&mut self) -> Message {
+        for _ in 0..50 {
+            if let Some(message) = self.session.next(5).await.unwrap() {
+                return message;
+            }
+        }
+        panic!("no message came");
+    }
+}
+
+#[tokio::test]
+async fn a_set_is_made_adopted_and_changed() {
+    let octo = Octo::new();
+    let sets = ScaleSets::new(&octo.github, scope("octo"));
+    assert_eq!(sets.find(1, "fast").await.unwrap(), None);
+    let made = sets.ensure(&spec(&["fast"])).await.unwrap();
+    assert!(made.disable_update, "an image has a version of its runner");
+    // By a server that was started anew, whatever the case of its labels.
+    let adopted = ScaleSets::new(&octo.github, scope("octo")).ensure(&spec(&["FAST"])).await.unwrap();
+    assert_eq!((adopted.id, adopted.labels), (made.id, vec!["fast".to_owned()]));
+    let changed = sets.ensure(&spec(&["fast", "gpu"])).await.unwrap();
+    assert_eq!((changed.id, changed.labels.len()), (made.id, 2));
+    assert_eq!(octo.fake.scale_sets().len(), 1);
+    sets.delete(made.id).await.unwrap();
+    sets.delete(made.id).await.unwrap();
+    assert_eq!(octo.fake.scale_sets(), []);
+    assert_clean(&octo.fake);
+}
+
+#[tokio::test]
+async fn one_listens_at_a_time() {
+    let Listening { octo, sets, set, session, number } = listening().await;
+    let error = sets.open_session(set.id, "host-b").await.unwrap_err();
+    assert!(
+        matches!(&error, Error::SessionConflict { message, .. } if message.contains("host-a")),
+        "{error}"
+    );
+    session.close().await.unwrap();
+    let session = sets.open_session(set.id, "host-b").await.unwrap();
+    assert_eq!(octo.fake.session_owner(number).as_deref(), Some("host-b"));
+    // The other's end is not lost when its answer is: the session is gone, which is as good.
+    octo.fake.drop_session(number);
+    session.close().await.unwrap();
+    assert_clean(&octo.fake);
+}
+
+#[tokio::test]
+async fn a_message_comes_until_it_is_acknowledged() {
+    let mut l = listening().await;
+    let job = l.queue();
+    let message = l.message().await;
+    let [JobEvent::Available(info)] = message.events.as_slice() else { panic!("{message:?}") };
+    assert_eq!(info.repository.as_ref().unwrap().to_string(), "octo/app");
+    assert_eq!(l.message().await.id, message.id, "it was not acknowledged");
+    let request = info.request_id;
+    assert_eq!(l.session.acquire(&[request]).await.unwrap(), [request]);
+    l.session.acknowledge(message.id).await.unwrap();
+    // As after an answer that was lost.
+    l.session.acknowledge(message.id).await.unwrap();
+    let message = l.message().await;
+    assert!(
+        matches!(message.events.as_slice(), [JobEvent::Assigned(info)] if info.request_id == request),
+        "{message:?}"
+    );
+    assert_eq!((message.statistics.assigned, l.session.statistics().assigned), (1, 1));
+    l.session.acknowledge(message.id).await.unwrap();
+    assert_eq!(l.session.next(5).await.unwrap(), None);
+    assert_eq!(l.session.acquire(&[request]).await.unwrap(), [], "it has it already");
+    assert_eq!(l.octo.fake.job(fireactions_testkit::github::JobId(job)).runs(), 0);
+    assert_clean(&l.octo.fake);
+}
+
+#[tokio::test]
+async fn a_queue_token_that_ends_under_a_question_is_renewed() {
+    let mut l = listening().await;
+    l.octo.fake.set_message_poll(Duration::from_secs(20));
+    let fake = l.octo.fake.clone();
+    let number = l.number;
+    let trouble = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        fake.expire_queue_token(number);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        fake.queue_job(JobRequest::new("octo/app", &["fast"], "true"));
+    };
+    let (message, ()) = tokio::join!(l.session.next(5), trouble);
+    let message = message.unwrap().unwrap();
+    // And before an acknowledgement, and before jobs are acquired.
+    let [JobEvent::Available(info)] = message.events.as_slice() else { panic!("{message:?}") };
+    l.octo.fake.expire_queue_token(number);
+    assert_eq!(l.session.acquire(&[info.request_id]).await.unwrap().len(), 1);
+    l.octo.fake.expire_queue_token(number);
+    l.session.acknowledge(message.id).await.unwrap();
+    assert_clean(&l.octo.fake);
+}
+
+#[tokio::test]
+async fn a_session_that_github_forgot_is_an_error_and_its_offers_come_again() {
+    let mut l = listening().await;
+    l.queue();
+    let first = l.message().await;
+    l.octo.fake.drop_session(l.number);
+    let error = l.session.next(5).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
+    l.session = l.sets.open_session(l.set.id, "host-a").await.unwrap();
+    let again = l.message().await;
+    assert!(matches!(again.events[0], JobEvent::Available(_)), "{first:?} {again:?}");
+    assert_clean(&l.octo.fake);
+}
+
+#[tokio::test]
+async fn a_storm_is_sat_out_and_then_told() {
+    let mut l = listening().await;
+    l.octo.fake.fault(Fault::on("GET", QUEUE).times(2).status(503, "no"));
+    l.octo.fake.fault(Fault::on("GET", QUEUE).reset());
+    l.queue();
+    l.message().await;
+    assert_eq!(l.octo.fake.faults_left(), 0);
+    l.octo.fake.fault(Fault::on("GET", QUEUE).times(1000).status(502, "no"));
+    let error = l.session.next(5).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(l.octo.fake.faults_left() > 990, "it is not asked without end");
+    assert_clean(&l.octo.fake);
+}
+
+#[tokio::test]
+async fn a_set_without_room_is_offered_nothing() {
+    let mut l = listening().await;
+    assert_eq!(l.session.next(0).await.unwrap(), None);
+    l.queue();
+    assert_eq!(l.session.next(0).await.unwrap(), None);
+    l.message().await;
+    assert_clean(&l.octo.fake);
+}
+
+#[tokio::test]
+async fn answers_with_a_byte_order_mark_and_tokens_that_ran_out_are_no_trouble() {
+    let octo = Octo::new();
+    octo.fake.set_bom(true);
+    let sets = ScaleSets::new(&octo.github, scope("octo"));
+    let set = sets.ensure(&spec(&["fast"])).await.unwrap();
+    octo.fake.expire_admin_tokens();
+    let mut session = sets.open_session(set.id, "host-a").await.unwrap();
+    octo.fake.queue_job(JobRequest::new("octo/app", &["fast"], "true"));
+    let message = session.next(1).await.unwrap().unwrap();
+    octo.fake.expire_admin_tokens();
+    let [JobEvent::Available(info)] = message.events.as_slice() else { panic!("{message:?}") };
+    session.acquire(&[info.request_id]).await.unwrap();
+    session.close().await.unwrap();
+    assert_clean(&octo.fake);
+}
+
+#[tokio::test]
+async fn a_runner_of_a_set_is_made_once_and_deleted() {
+    let Listening { octo, sets, set, .. } = listening().await;
+    let jit = sets.generate_jit(set.id, "fa-1", "_work").await.unwrap();
+    assert!(!format!("{jit:?}").contains(jit.config.expose()), "a credential is in no log");
+    let error = sets.generate_jit(set.id, "fa-1", "_work").await.unwrap_err();
+    assert_eq!(error, Error::NameTaken { name: "fa-1".into() });
+    assert_eq!(sets.runner("fa-1").await.unwrap(), Some(jit.runner_id));
+    assert_eq!(sets.runner("fa-2").await.unwrap(), None);
+    let agents = "/_actions/_apis/distributedtask/pools/0/agents/*";
+    let busy =
+        r#"{"typeName": "GitHub.DistributedTask.WebApi.JobStillRunningException, GitHub", "message": "no"}"#;
+    octo.fake.fault(Fault::on("DELETE", agents).answer(400, &[], busy));
+    assert_eq!(sets.delete_runner(jit.runner_id).await.unwrap(), Deleted::Busy);
+    assert_eq!(sets.delete_runner(jit.runner_id).await.unwrap(), Deleted::Gone);
+    assert_eq!(sets.delete_runner(jit.runner_id).await.unwrap(), Deleted::Gone);
+    assert_eq!(octo.fake.runners(), []);
+    assert_clean(&octo.fake);
+}
+
+#[tokio::test]
+async fn a_registration_token_that_is_not_known_everywhere_yet_is_tried_again() {
+    let octo = Octo::new();
+    octo.fake
+        .fault(Fault::on("POST", "/actions/runner-registration").times(2).status(401, "Bad credentials"));
+    let sets = ScaleSets::new(&octo.github, scope("octo"));
+    sets.ensure(&spec(&["fast"])).await.unwrap();
+    assert_eq!(octo.fake.faults_left(), 0);
+    octo.fake.fault(Fault::on("POST", SETS).status(403, "no"));
+    let error = sets.ensure(&spec(&["fast", "gpu"])).await.map(|_| ()).err();
+    assert_eq!(error, None, "a change is a PATCH");
+    octo.fake.clear_faults();
+    assert_clean(&octo.fake);
+}
