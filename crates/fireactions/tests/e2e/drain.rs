@@ -20,7 +20,8 @@ impl World {
         self.machines().iter().map(|machine| machine["state"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn metric(&self, name: &str) -> String {
+    /// What follows this in the metrics: a series, and a space.
+    pub(crate) fn metric(&self, name: &str) -> String {
         let mut connection = UnixStream::connect(self.path("api.sock")).unwrap();
         connection.set_read_timeout(Some(SOON)).unwrap();
         connection.write_all(b"GET /metrics HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n").unwrap();

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use fireactions_testkit::busybox;
-use fireactions_testkit::github::{FakeGithub, Job, JobId, JobRequest, JobStatus, runner};
+use fireactions_testkit::github::{Delivery, FakeGithub, Job, JobId, JobRequest, JobStatus, runner};
 
 use crate::world::{BOOT, Setup, World, on_firecracker, pool_of, text};
 
@@ -23,9 +23,14 @@ struct Octoworld {
 }
 
 fn start(most: u32) -> Octoworld {
+    start_at("127.0.0.1", most, "")
+}
+
+/// The same with GitHub at another name of the loopback address; `before` is the world's.
+fn start_at(host: &str, most: u32, before: &str) -> Octoworld {
     let files = tempfile::tempdir().unwrap();
     let fake = FakeGithub::new();
-    fake.set_url(&format!("http://127.0.0.1:{PORT}"));
+    fake.set_url(&format!("http://{host}:{PORT}"));
     fake.set_runner_url(&format!("http://172.30.0.1:{PORT}"));
     fake.set_message_poll(Duration::from_secs(1));
     // A server that is killed leaves its session to be missed.
@@ -52,11 +57,11 @@ fn start(most: u32) -> Octoworld {
         })
         .concat();
     let more = format!(
-        "github:\n  url: http://127.0.0.1:{PORT}\n  app_id: {}\n  app_private_key_file: {key}\n  audit_interval: 30s\n  \
+        "github:\n  url: http://{host}:{PORT}\n  app_id: {}\n  app_private_key_file: {key}\n  audit_interval: 30s\n  \
          webhook: {{listen: '127.0.0.1:8098', secret_file: {secret}}}\n",
         app.id
     );
-    let world = World::start(Setup { pools, more, ..Setup::default() });
+    let world = World::start(Setup { pools, more, before: before.to_owned(), ..Setup::default() });
     let listener = world.namespace.listen(([0, 0, 0, 0], PORT));
     // Deliveries are sent from where the fake's thread is, which is where it was started from.
     let started = fake.clone();
@@ -126,6 +131,74 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
         "{listed}"
     );
     world.wait(BOOT, "GitHub to have no runner left", || fake.runners().is_empty().then_some(()));
+    octoworld.world.finish();
+}
+
+/// The address that the world can reach: what is signed is taken, once; what is not is refused, whatever its size.
+#[test]
+fn the_webhooks_door_takes_what_is_signed_and_nothing_else() {
+    let octoworld = start(0);
+    let (world, fake) = (&octoworld.world, &octoworld.fake);
+    let deliver = |how: Delivery| {
+        let before = fake.delivered().len();
+        fake.deliver_next(1, how);
+        fake.queue_job(request(before, &["debian"], "true"));
+        fake.wait_delivered(BOOT);
+        fake.delivered().split_off(before).into_iter().map(|one| one.answer).collect::<Vec<_>>()
+    };
+    assert_eq!(deliver(Delivery::Normal), [Ok(202)]);
+    assert_eq!(deliver(Delivery::WrongSignature), [Ok(401)]);
+    assert_eq!(deliver(Delivery::Unsigned), [Ok(401)]);
+    assert_eq!(deliver(Delivery::Duplicated), [Ok(202), Ok(202)]);
+    // It is not read to its end, so the sender may find the connection closed before it finds the answer.
+    let huge = deliver(Delivery::Huge(30 << 20));
+    assert!(matches!(huge.as_slice(), [Ok(413) | Err(_)]), "{huge:?}");
+    assert_eq!(deliver(Delivery::Normal), [Ok(202)]);
+    let counted = |result: &str| {
+        world.metric(&format!(
+            "fireactions_forge_webhook_deliveries_total{{forge=\"github\",result=\"{result}\"}} "
+        ))
+    };
+    assert_eq!(
+        [counted("taken"), counted("forged"), counted("repeated")],
+        ["3", "2", "1"].map(str::to_owned)
+    );
+    assert_ne!(world.metric("fireactions_forge_requests_total{forge=\"github\"} "), "0");
+    // The pools have no room, so nobody's jobs wait for them.
+    assert_eq!(world.metric("fireactions_pool_queue_age_seconds{pool=\"small\"} "), "0.0");
+    octoworld.world.finish();
+}
+
+/// GitHub's name does not resolve for a minute, and what was connected breaks.
+#[test]
+fn a_minute_without_names_costs_time_and_no_job() {
+    if on_firecracker() {
+        println!("not run on this driver as well: no VMM has a part in it");
+        return;
+    }
+    let names = "echo 127.0.0.1 localhost >$DIR/hosts; mount --bind $DIR/hosts /etc/hosts
+                 : >$DIR/resolv.conf; mount --bind $DIR/resolv.conf /etc/resolv.conf";
+    let octoworld = start_at("localhost", 1, names);
+    let (world, fake) = (&octoworld.world, &octoworld.fake);
+    let labels = ["fast", "debian"];
+    let queue =
+        |n: usize| fake.queue_job(request(n, &[labels[n % 2]], &format!("echo ran {n} as $RUNNER_NAME")));
+    let mut jobs = vec![queue(0), queue(1)];
+    octoworld.completed(&jobs, BOOT);
+    let hosts = world.path("hosts");
+    let known = fs::read_to_string(&hosts).unwrap();
+    // In place: a file beside it would not be the one that is mounted.
+    fs::write(&hosts, "").unwrap();
+    fake.down(Duration::from_secs(1));
+    let before = fake.calls().total;
+    jobs.extend([queue(2), queue(3)]);
+    std::thread::sleep(Duration::from_secs(60));
+    let told = text(&world.cli(&["pools", "show", "fast"]).stdout);
+    assert!(told.contains("GitHub cannot be reached"), "{told}");
+    assert!(fake.calls().total - before < 10, "nothing gets there: {:?}", fake.calls());
+    fs::write(&hosts, known).unwrap();
+    let done = octoworld.completed(&jobs, BOOT);
+    octoworld.all_well(&done);
     octoworld.world.finish();
 }
 
