@@ -8,6 +8,7 @@
 //! firecracker.rs  what a start of Firecracker costs beside Firecracker; the real one's clones, where there is one
 //! pool.rs     jobs a minute through the real server; its memory
 //! thousand.rs a thousand machines with a stand-in VMM (fleet.rs): memory, CPU at rest, time to a decision
+//! github.rs   webhook → decision, queued → runner with a warm machine, requests a job
 //! adoption.rs a killed server → the next one ready with all machines
 //! ```
 //!
@@ -22,6 +23,7 @@ mod convert;
 mod cost;
 mod firecracker;
 mod fleet;
+mod github;
 mod guest;
 mod nothing;
 mod pool;
@@ -70,6 +72,7 @@ enum Part {
     Pool,
     Thousand,
     Adoption,
+    Github,
 }
 
 impl Args {
@@ -119,6 +122,9 @@ fn bench(args: &Args) -> anyhow::Result<()> {
     }
     if args.wants(Part::Adoption) {
         adoption::measure(args, work.path(), &mut report).context("adoption")?;
+    }
+    if args.wants(Part::Github) {
+        github::measure(args, work.path(), &mut report).context("GitHub")?;
     }
     report.print();
     report.write(&args.output)
