@@ -2,7 +2,7 @@
 //!
 //! With the stand-ins it is the server's own part: the client of the API, the jail's directory, and a jailer that does
 //! what the real one does. With the real programs (`FIREACTIONS_FIRECRACKER_BIN`, `FIREACTIONS_JAILER_BIN`) it is the jailer's
-//! too; with a kernel for it (`FIREACTIONS_LAB_KERNEL`), clones are compared with cold boots as with QEMU.
+//! too; with a kernel for it (`FIREACTIONS_LAB_KERNEL`, and its arguments, `FIREACTIONS_LAB_KERNEL_ARGS`), clones are compared with cold boots as with QEMU.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -38,7 +38,8 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
     let directory = world.dir.join("boot");
     let boot = boot::prepare(&directory, &kernel, None, &args.programs.agent).await?;
     overhead(args, world, "real", &real, &boot, report).await.context("real Firecracker")?;
-    let side = Side { name: "Firecracker", vmm: &real, boot: &boot };
+    let kernel_args = std::env::var("FIREACTIONS_LAB_KERNEL_ARGS").unwrap_or_default();
+    let side = Side { name: "Firecracker", vmm: &real, boot: &boot, kernel_args };
     if let Err(error) = snapshot::compare(args, world, &side, report).await {
         // A guest needs a CPU with all that its kernel uses, which KVM on some nested hosts does not give it.
         report.note(format!(

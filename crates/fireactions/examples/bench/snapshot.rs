@@ -10,7 +10,7 @@ use fireactions_guest_proto::host::Link;
 use fireactions_image::scratch;
 use fireactions_model::InitMode;
 use fireactions_vmm::boot::BootFiles;
-use fireactions_vmm::{Start, Vm, Vmm};
+use fireactions_vmm::{Start, Vm, VmSpec, Vmm};
 use tokio::time::{sleep, timeout};
 
 use crate::Args;
@@ -30,6 +30,8 @@ pub(crate) struct Side<'a> {
     pub(crate) name: &'static str,
     pub(crate) vmm: &'a dyn Vmm,
     pub(crate) boot: &'a BootFiles,
+    /// What the kernel needs to be told beside the driver's own arguments.
+    pub(crate) kernel_args: String,
 }
 
 /// Seconds from the start of the process.
@@ -60,7 +62,7 @@ struct Machine {
 }
 
 pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> anyhow::Result<()> {
-    let qemu = Side { name: "QEMU", vmm: world.vmm.as_ref(), boot: &world.boot };
+    let qemu = Side { name: "QEMU", vmm: world.vmm.as_ref(), boot: &world.boot, kernel_args: String::new() };
     compare(args, world, &qemu, report).await
 }
 
@@ -227,7 +229,10 @@ async fn first_line(world: &World, machine: &Machine) -> anyhow::Result<f64> {
 }
 
 async fn spawn(world: &World, side: &Side<'_>, place: &Place, start: Start) -> anyhow::Result<Vm> {
-    let spec = place.spec(world, side.boot, InitMode::Agent, start);
+    let spec = VmSpec {
+        cmdline_extra: side.kernel_args.clone(),
+        ..place.spec(world, side.boot, InitMode::Agent, start)
+    };
     Ok(timeout(DEADLINE, side.vmm.spawn(&spec)).await.context("the VMM does not start")??)
 }
 
