@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fireactions_model::Event;
 use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::error::RecvError;
@@ -18,6 +19,11 @@ use crate::{Engine, Fault};
 use counts::Counts;
 use forges::Forges;
 use gauges::Gauges;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabels {
+    pool: String,
+}
 
 /// The metrics of one server.
 #[derive(Clone)]

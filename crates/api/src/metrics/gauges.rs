@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::process;
+use super::{PoolLabels, process};
 use crate::Version;
 
 const MACHINE_STATES: [MachineState; 7] = [
@@ -31,11 +31,6 @@ const JOB_STATES: [JobState; 8] = [
     JobState::TimedOut,
     JobState::Lost,
 ];
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PoolLabels {
-    pool: String,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MachineLabels {
