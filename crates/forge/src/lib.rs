@@ -4,5 +4,6 @@
 mod forges;
 pub mod github;
 pub mod local;
+mod oldest;
 
 pub use forges::Forges;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::matching::Needs;
+use crate::oldest::oldest;
 
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -162,14 +163,11 @@ impl Board {
 
     /// Since when the first of the jobs that wait for a pool does, of those that demand was asked for.
     pub(super) fn oldest(&self) -> BTreeMap<PoolName, Timestamp> {
-        let mut oldest = BTreeMap::new();
-        for waiting in self.state().queue.values() {
-            if let Some(Place::Pool { pool, .. }) = &waiting.place {
-                let first = oldest.entry(pool.clone()).or_insert(waiting.since);
-                *first = waiting.since.min(*first);
-            }
-        }
-        oldest
+        let state = self.state();
+        oldest(state.queue.values().filter_map(|waiting| match &waiting.place {
+            Some(Place::Pool { pool, .. }) => Some((pool.clone(), waiting.since)),
+            _ => None,
+        }))
     }
 
     /// Where a waiting job belongs, once demand was asked for at all.

@@ -21,6 +21,8 @@ use fireactions_github::scaleset::Statistics;
 use fireactions_model::{JobId, PoolName, PoolSpec};
 use jiff::Timestamp;
 
+use crate::oldest::oldest;
+
 pub(super) use queue::{Queue, Waiting, describe};
 pub(super) use runners::{Runner, Runners, Stage};
 
@@ -121,13 +123,8 @@ impl Board {
         let placed = placed.iter().flat_map(|(pool, jobs)| {
             jobs.iter().filter_map(|job| queue.get(*job)).map(|waiting| (pool.clone(), waiting))
         });
-        let mut oldest = BTreeMap::new();
-        for (pool, waiting) in assigned.chain(placed) {
-            let since = waiting.queued_at.unwrap_or(waiting.heard);
-            let first = oldest.entry(pool).or_insert(since);
-            *first = since.min(*first);
-        }
-        oldest
+        let since = |waiting: &Waiting| waiting.queued_at.unwrap_or(waiting.heard);
+        oldest(assigned.chain(placed).map(|(pool, waiting)| (pool, since(waiting))))
     }
 
     /// The pool that a waiting job is placed in, and how many are before it.
