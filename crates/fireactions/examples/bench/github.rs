@@ -158,13 +158,13 @@ async fn decisions(
     let (done, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let noise = tokio::spawn(noise(github.sender("full"), Arc::clone(&done), Arc::clone(&sent)));
     let sender = github.sender("cold");
-    let (mut answers, mut times) = (Vec::new(), Vec::new());
+    let mut times = Vec::new();
     let began = Instant::now();
     let measured = async {
         for n in 0..args.times(100, 10) {
             let job = 1_000 + u64::try_from(n)?;
             let sent_at = Timestamp::now();
-            answers.push(sender.tell(job, false).await?);
+            sender.tell(job, false).await?;
             let made = machine_since(&client, "cold", sent_at).await?;
             times.push(made.duration_since(sent_at).as_secs_f64() * 1e3);
             sender.tell(job, true).await?;
