@@ -167,7 +167,7 @@ impl FakeGithub {
         self.shared.with(|state| state.faults.scripted.iter().map(|fault| fault.times).sum())
     }
 
-    /// For so long every request, and every long poll that is under way, ends in a reset.
+    /// For so long every connection ends in a reset: new ones, idle ones, and those with a request under way.
     pub fn down(&self, time: Duration) {
         self.shared.with(|state| {
             state.faults.down_until = Some(Instant::now() + time);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::http::{self, Ask, Reply};
 use super::jobs::{JobStatus, Outcome};
 use super::runners::RunnerFate;
-use super::server::{Cut, Shared};
+use super::server::Shared;
 use super::state::State;
 
 /// `run.sh` of a runner: takes its credential from `ACTIONS_RUNNER_INPUT_JITCONFIG`, runs one job, ends. Needs busybox,
@@ -22,7 +22,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// The most of a job's output that is kept.
 const LOG: usize = 1 << 20;
 
-pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Result<Reply, Cut> {
+pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Reply {
     let mut fields = ask.query.clone();
     if path != "/log" {
         fields.extend(http::query(&String::from_utf8_lossy(&ask.body)));
@@ -34,18 +34,16 @@ pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Result<Rep
     let said = match path {
         "/online" => shared.with(|state| online(state, token, field("nonce"))),
         "/wait" => {
-            let found = shared.poll(WAIT, |state| {
-                if state.faults.is_down() { Some(Err(Cut)) } else { wait(state, token).map(Ok) }
-            });
-            found.await.transpose()?.unwrap_or_else(|| "none".into())
+            let found = shared.poll(WAIT, |state| wait(state, token));
+            found.await.unwrap_or_else(|| "none".into())
         }
         "/script" => shared.with(|state| script(state, token)),
         "/alive" => shared.with(|state| alive(state, token)),
         "/log" => shared.with(|state| log(state, token, &ask.body)),
         "/completed" => shared.with(|state| completed(state, token, field("result"))),
-        _ => return Ok(Reply::text(404, "unknown")),
+        _ => return Reply::text(404, "unknown"),
     };
-    Ok(Reply::text(200, &said))
+    Reply::text(200, &said)
 }
 
 fn online(state: &mut State, token: &str, nonce: &str) -> String {

@@ -96,6 +96,12 @@ impl Shared {
         }
     }
 
+    /// Until [`FakeGithub::down`](super::FakeGithub::down) holds, be it already.
+    async fn down(&self) {
+        let is_down = |state: &mut State| state.faults.is_down().then_some(());
+        while self.poll(Duration::from_secs(3600), is_down).await.is_none() {}
+    }
+
     /// Blocks until something changes, or for so long.
     pub(super) fn sleep_until_changed(&self, within: Duration) {
         let state = self.lock();
@@ -153,7 +159,11 @@ async fn connection(shared: Arc<Shared>, stream: std::net::TcpStream) {
         }
     });
     let http = hyper::server::conn::http1::Builder::new();
-    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+    tokio::select! {
+        _ = http.serve_connection(TokioIo::new(stream), service) => {}
+        // An idle connection breaks as well: a client would send its next request over it.
+        () = shared.down() => reset.store(true, Ordering::Relaxed),
+    }
     if reset.load(Ordering::Relaxed) {
         let _ = rustix::net::sockopt::set_socket_linger(&kept, Some(Duration::ZERO));
     }
@@ -177,15 +187,12 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cu
         headers: head.headers,
         body,
     };
-    let (down, effect) = shared.with(|state| {
+    let effect = shared.with(|state| {
         let path = ask.path.strip_prefix(rest::PREFIX).unwrap_or(&ask.path);
         state.calls.count(&ask.method, path);
         state.touch();
-        (state.faults.is_down(), state.faults.meet(&ask.method, path))
+        state.faults.meet(&ask.method, path)
     });
-    if down {
-        return Err(Cut);
-    }
     match effect {
         None => {}
         Some(Effect::Answer(reply)) => {
@@ -203,13 +210,12 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cu
             return Err(Cut);
         }
     }
-    let reply = handle(shared, &ask).await?;
-    Ok(reply)
+    Ok(handle(shared, &ask).await)
 }
 
-async fn handle(shared: &Shared, ask: &Ask) -> Result<Reply, Cut> {
+async fn handle(shared: &Shared, ask: &Ask) -> Reply {
     if let Some(path) = ask.path.strip_prefix(rest::PREFIX) {
-        return Ok(rest::answer(shared, ask, path));
+        return rest::answer(shared, ask, path);
     }
     if let Some(path) = ask.path.strip_prefix(scaleset::PREFIX) {
         return scaleset::answer(shared, ask, path).await;
@@ -217,5 +223,5 @@ async fn handle(shared: &Shared, ask: &Ask) -> Result<Reply, Cut> {
     if let Some(path) = ask.path.strip_prefix(runner::PREFIX) {
         return runner::answer(shared, ask, path).await;
     }
-    Ok(Reply::error(404, "Not Found"))
+    Reply::error(404, "Not Found")
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use fireactions_testkit::github::Fault;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 
 use crate::client::{SOON, assert_clean, world};
 
@@ -60,8 +61,13 @@ async fn connections_break_stall_and_are_slow() {
 #[tokio::test]
 async fn github_is_down_for_a_while() {
     let (fake, client) = world().await;
+    let address = fake.url().trim_start_matches("http://").to_owned();
+    let mut idle = tokio::net::TcpStream::connect(address).await.unwrap();
+    assert_eq!(client.get(RUNNERS).await.status, 200, "the idle connection before it is accepted too");
     fake.down(Duration::from_millis(400));
     let started = Instant::now();
+    let broken = tokio::time::timeout(SOON, idle.read_u8()).await.unwrap().unwrap_err();
+    assert_eq!(broken.kind(), std::io::ErrorKind::ConnectionReset);
     let up = async {
         while client.request(reqwest::Method::GET, RUNNERS).send().await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::accounts::{Scope, ScopeId};
 use super::http::{Ask, Reply};
 use super::runners::RunnerFate;
-use super::server::{Cut, Shared};
+use super::server::Shared;
 use super::state::{self, State};
 
 pub(super) use sets::Sets;
@@ -24,10 +24,10 @@ pub(super) const PREFIX: &str = "/_actions";
 /// The version of the service's API.
 const VERSION: &str = "6.0-preview";
 
-pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Result<Reply, Cut> {
+pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Reply {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let reply = match (ask.method.as_str(), parts.as_slice()) {
-        ("GET", ["_message", set]) => queue::next(shared, ask, set).await?,
+        ("GET", ["_message", set]) => queue::next(shared, ask, set).await,
         ("DELETE", ["_message", set, id]) => shared.with(|state| state.acknowledge(ask, set, id)),
         (_, ["_apis", rest @ ..]) => {
             shared.with(|state| state.actions(ask, rest).unwrap_or_else(|reply| reply))
@@ -39,7 +39,7 @@ pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Result<Rep
     if bom && !reply.body.is_empty() {
         reply.body.splice(0..0, *b"\xef\xbb\xbf");
     }
-    Ok(reply)
+    reply
 }
 
 /// The service's form of an error.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::http::{Ask, Reply};
 use super::super::jobs::{ForSet, JobId, JobStatus};
-use super::super::server::{Cut, Shared};
+use super::super::server::Shared;
 use super::super::state::State;
 use super::{PREFIX, failure, list};
 
@@ -14,8 +14,8 @@ use super::{PREFIX, failure, list};
 const EVENTS: usize = 50;
 
 /// `GET` of the queue: the oldest message, once there is one.
-pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Result<Reply, Cut> {
-    let Ok(id) = set.parse::<u64>() else { return Ok(expired()) };
+pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Reply {
+    let Ok(id) = set.parse::<u64>() else { return expired() };
     let patience = shared.with(|state| {
         if ask.header("accept") != Some("application/json; api-version=6.0-preview") {
             state.violation(format!("message queue: Accept is {:?}", ask.header("accept")));
@@ -38,15 +38,12 @@ pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Result<Reply,
         state.sets.poll
     });
     let found = shared.poll(patience, |state| {
-        if state.faults.is_down() {
-            return Some(Err(Cut));
-        }
         if !state.with_queue_token(ask, id) {
-            return Some(Ok(expired()));
+            return Some(expired());
         }
-        state.message(id).map(Ok)
+        state.message(id)
     });
-    found.await.unwrap_or_else(|| Ok(Reply::empty(202)))
+    found.await.unwrap_or_else(|| Reply::empty(202))
 }
 
 fn expired() -> Reply {
