@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::world::{Setup, World, on_firecracker, pool, text};
+use crate::driver::on_firecracker;
+use crate::world::{Setup, World, pool, text};
 
 /// The hundred are for the engine; the second driver shows itself in fewer.
 fn jobs() -> usize {

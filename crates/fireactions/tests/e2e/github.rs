@@ -9,7 +9,8 @@ use std::time::Duration;
 use fireactions_testkit::busybox;
 use fireactions_testkit::github::{Delivery, FakeGithub, Job, JobId, JobRequest, JobStatus, runner};
 
-use crate::world::{BOOT, Setup, World, on_firecracker, pool_of, text};
+use crate::driver::on_firecracker;
+use crate::world::{BOOT, Setup, World, pool_of, text};
 
 const PORT: u16 = 8099;
 const SECRET: &str = "It's a Secret to Everybody";

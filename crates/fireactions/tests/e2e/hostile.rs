@@ -8,7 +8,8 @@ use fireactions_guest_proto::{Exit, Frame, GuestMsg, JobResult, Kind};
 use fireactions_testkit::busybox;
 use serde_json::Value;
 
-use crate::world::{BOOT, Setup, World, on_firecracker, pool, pool_of, runs, text};
+use crate::driver::on_firecracker;
+use crate::world::{BOOT, Setup, World, pool, pool_of, runs, text};
 
 /// The line of `jobs show` that says why.
 pub(crate) fn reason_shown(world: &World, job: &str) -> String {

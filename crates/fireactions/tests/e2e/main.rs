@@ -9,6 +9,7 @@ mod bulk;
 mod cancel;
 mod crashes;
 mod drain;
+mod driver;
 mod files;
 mod github;
 mod handover;

@@ -15,7 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::world::{BOOT, Setup, UNTIL_TOLD, World, on_firecracker, pool, text};
+use crate::driver::on_firecracker;
+use crate::world::{BOOT, Setup, UNTIL_TOLD, World, pool, text};
 
 /// Points that the server does not come by in a job's life; tests of the store itself kill a process there.
 const IN_THE_STORE: &str = "store::offline-";

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use fireactions_testkit::{busybox, cgroups, guest, standin};
+use fireactions_testkit::{busybox, cgroups, guest};
 
+use crate::driver::{self, lab_kernel, on_firecracker};
 use crate::namespace::Namespace;
 
 /// MicroVMs under emulation take a core each: more servers than this at once only make each other late.
@@ -55,55 +56,6 @@ impl Default for Setup {
     }
 }
 
-const FIRECRACKER: &str = "firecracker";
-
-/// Whether this run of the suite is on the Firecracker driver.
-pub(crate) fn on_firecracker() -> bool {
-    std::env::var("FIREACTIONS_E2E_DRIVER").is_ok_and(|driver| driver == FIRECRACKER)
-}
-
-/// The real programs, where they are named: on a host whose KVM runs guests, the suite runs on them.
-fn real() -> Option<(PathBuf, PathBuf)> {
-    let named = |variable| std::env::var_os(variable).map(PathBuf::from);
-    Some((named("FIREACTIONS_FIRECRACKER_BIN")?, named("FIREACTIONS_JAILER_BIN")?))
-}
-
-/// The guest kernel, as `kernel:`. For the real Firecracker it may be the one that `FIREACTIONS_LAB_KERNEL` names, which
-/// has everything built in, with the arguments of `FIREACTIONS_LAB_KERNEL_ARGS`.
-fn kernel() -> String {
-    let lab = std::env::var("FIREACTIONS_LAB_KERNEL").ok().filter(|_| on_firecracker() && real().is_some());
-    if let Some(image) = lab {
-        let args = std::env::var("FIREACTIONS_LAB_KERNEL_ARGS").unwrap_or_default();
-        return format!("image: {image}, args: '{args}'");
-    }
-    let guest::Kernel { image, modules } = guest::kernel();
-    format!("image: {}, modules: {}", image.display(), modules.display())
-}
-
-/// The driver that `FIREACTIONS_E2E_DRIVER` names, `qemu` without it, as fields of `vmm:`. Firecracker and its jailer
-/// are the real ones where they are named, else stand-ins, whose guests need no KVM: played ones where `standin` says so, else
-/// real ones in QEMU.
-fn vmm(standin: bool) -> String {
-    match std::env::var("FIREACTIONS_E2E_DRIVER").as_deref() {
-        Ok(FIRECRACKER) => {
-            let guest = if standin { standin::Guest::Played } else { standin::Guest::Emulated };
-            let (firecracker, jailer) = real()
-                .filter(|_| !standin)
-                .unwrap_or_else(|| (standin::firecracker(guest), standin::jailer()));
-            format!(
-                "driver: firecracker, firecracker_binary: {}, jailer_binary: {}",
-                firecracker.display(),
-                jailer.display()
-            )
-        }
-        Ok("qemu" | "") | Err(_) => {
-            let qemu = if standin { standin::program() } else { PathBuf::from("qemu-system-x86_64") };
-            format!("accel: tcg, qemu_binary: {}", qemu.display())
-        }
-        Ok(other) => panic!("FIREACTIONS_E2E_DRIVER is '{other}'; it is 'qemu' or 'firecracker'"),
-    }
-}
-
 /// A pool of small machines with the test image. `more` is YAML indented by four.
 pub(crate) fn pool(name: &str, min: u32, max: u32, more: &str) -> String {
     pool_of(name, min, max, &busybox::reference(), more)
@@ -113,10 +65,15 @@ pub(crate) fn pool(name: &str, min: u32, max: u32, more: &str) -> String {
 pub(crate) fn pool_of(name: &str, min: u32, max: u32, image: &str, more: &str) -> String {
     // QEMU's machines always have one; tests look at what guests say there.
     let console = if on_firecracker() { "      console: true\n" } else { "" };
+    let patience = if lab_kernel().is_some() && !more.contains("deadlines:") {
+        "    deadlines: {boot: 10m, agent: 5m, online: 5m, silence: 2m}\n"
+    } else {
+        ""
+    };
     format!(
         "  - name: {name}\n    min_runners: {min}\n    max_runners: {max}\n    disk_size_mib: 256\n    \
          runner:\n      image: {image}\n      labels: [{name}]\n    \
-         firecracker:\n      machine_config: {{vcpu_count: 1, mem_size_mib: 256}}\n{console}{more}"
+         firecracker:\n      machine_config: {{vcpu_count: 1, mem_size_mib: 256}}\n{console}{more}{patience}"
     )
 }
 
@@ -135,7 +92,8 @@ struct Turn;
 impl Turn {
     fn wait() -> Self {
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        while *running >= AT_ONCE {
+        let at_once = if lab_kernel().is_some() { 1 } else { AT_ONCE };
+        while *running >= at_once {
             running = FREED.wait(running).unwrap_or_else(PoisonError::into_inner);
         }
         *running += 1;
@@ -166,8 +124,8 @@ impl World {
         writeln!(config, "api_socket: {}", dir.path().join("api.sock").display()).unwrap();
         writeln!(config, "log_level: debug").unwrap();
         writeln!(config, "agent_path: {}", guest::agent().display()).unwrap();
-        writeln!(config, "vmm: {{cgroup_parent: {cgroup}, {}}}", vmm(standin)).unwrap();
-        writeln!(config, "kernel: {{{}}}", kernel()).unwrap();
+        writeln!(config, "vmm: {{cgroup_parent: {cgroup}, {}}}", driver::vmm(standin)).unwrap();
+        writeln!(config, "kernel: {{{}}}", driver::kernel()).unwrap();
         writeln!(config, "host: {{vcpus: 8, memory_mib: 8192}}").unwrap();
         if !more.contains("shutdown:") {
             // A test that is killed must not leave jobs running for a server that never comes.
@@ -177,6 +135,7 @@ impl World {
         fs::write(dir.path().join("config.yaml"), config).unwrap();
         let before = format!("DIR={}\n{before}", dir.path().display());
         let namespace = Namespace::new(&before);
+        driver::programs(&dir.path().join("bin"));
         let mut world = Self { server: None, namespace, cgroup, dir, _turn: turn };
         world.boot();
         world
@@ -222,6 +181,10 @@ impl World {
             // A test that is killed takes its server along.
             .args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_fireactions"), "server", "--config"])
             .arg(self.path(config))
+            .env(
+                "PATH",
+                format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap_or_default()),
+            )
             .envs(environment.iter().copied())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
@@ -317,6 +280,7 @@ impl World {
 
     /// Asks again and again until there is an answer.
     pub(crate) fn wait<T>(&self, within: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let within = if lab_kernel().is_some() { within * 5 } else { within };
         let deadline = Instant::now() + within;
         // Each question costs a process: asked too often, it is the questions that take the time.
         let mut pause = Duration::from_millis(50);
