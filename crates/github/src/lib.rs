@@ -7,6 +7,9 @@ mod caller;
 mod client;
 mod error;
 mod etags;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod ids;
 mod job;
 mod limits;
