@@ -112,11 +112,12 @@ impl GithubForge {
         if changed {
             self.wake();
         }
-        self.inner.counts.delivery("taken");
         let has_runner = job.runner_name.is_some();
         if has_runner && self.inner.deliveries.sender.try_send(event).is_err() {
+            self.inner.counts.delivery("busy");
             return Answer::Busy;
         }
+        self.inner.counts.delivery("taken");
         Answer::Taken
     }
 }
