@@ -221,14 +221,26 @@ async fn noise(sender: Sender, done: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> a
 }
 
 async fn machine_since(client: &Client, pool: &str, since: Timestamp) -> anyhow::Result<Timestamp> {
-    let end = Instant::now() + SOON;
+    let made = async || {
+        let machines = machines_of(client, pool).await?.into_iter();
+        Ok(machines.map(|machine| machine.created_at).find(|made| *made >= since))
+    };
+    until(SOON, "a machine for the job", made).await
+}
+
+/// Asks again and again until there is an answer.
+async fn until<T>(
+    within: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let end = Instant::now() + within;
     loop {
-        let machines = machines_of(client, pool).await?;
-        if let Some(machine) = machines.iter().find(|machine| machine.created_at >= since) {
-            return Ok(machine.created_at);
+        if let Some(answer) = ask().await? {
+            return Ok(answer);
         }
-        ensure!(Instant::now() < end, "no machine was made for a job");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        ensure!(Instant::now() < end, "waited {within:?} in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -240,19 +252,15 @@ async fn machines_of(client: &Client, pool: &str) -> anyhow::Result<Vec<MachineV
 
 /// Waits until the pool has no machine. One whose job was over before it was ready would stay for a while.
 async fn no_machines(client: &Client, pool: &str) -> anyhow::Result<()> {
-    let end = Instant::now() + SOON;
-    loop {
+    let gone = async || {
         let machines = machines_of(client, pool).await?;
-        if machines.is_empty() {
-            return Ok(());
-        }
         for machine in machines.iter().filter(|machine| machine.state == MachineState::Ready) {
             // It may have begun something meanwhile, and goes after that.
             let _ = client.remove_machine(&machine.id).await;
         }
-        ensure!(Instant::now() < end, "a machine stays: {machines:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        Ok(machines.is_empty().then_some(()))
+    };
+    until(SOON, "the last machine to go", gone).await
 }
 
 /// From a webhook to the runner's process on a warm machine whose guest costs nothing: what the server has its part in.
@@ -342,29 +350,22 @@ fn counted(fake: &FakeGithub) -> (u64, u64) {
 
 /// Waits until the pool has its warm machines, and no other.
 async fn all_ready(client: &Client, pool: &str) -> anyhow::Result<()> {
-    let end = Instant::now() + BOOT;
-    loop {
+    let ready = async || {
         let machines = machines_of(client, pool).await?;
-        if machines.len() == WARM && machines.iter().all(|machine| machine.state == MachineState::Ready) {
-            // What is only just ready has its template, its log and its rules still to settle.
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            return Ok(());
-        }
-        ensure!(Instant::now() < end, "the machines do not get ready: {machines:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        let all = machines.len() == WARM && machines.iter().all(|machine| machine.state == MachineState::Ready);
+        Ok(all.then_some(()))
+    };
+    until(BOOT, "the warm machines", ready).await?;
+    // What is only just ready has its template, its log and its rules still to settle.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    Ok(())
 }
 
 /// The row of the runner that was started since then.
 async fn started(client: &Client, since: Timestamp) -> anyhow::Result<JobRecord> {
-    let end = Instant::now() + BOOT;
-    loop {
+    let row = async || {
         let rows = client.jobs(&JobFilter { state: None, active: false, limit: Some(5) }).await?;
-        let found = rows.into_iter().find(|row| row.started_at.is_some_and(|started| started >= since));
-        if let Some(row) = found {
-            return Ok(row);
-        }
-        ensure!(Instant::now() < end, "no runner was started");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        Ok(rows.into_iter().find(|row| row.started_at.is_some_and(|started| started >= since)))
+    };
+    until(BOOT, "the start of a runner", row).await
 }

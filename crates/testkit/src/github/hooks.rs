@@ -170,21 +170,33 @@ pub(super) async fn deliver(shared: Arc<Shared>) {
     }
 }
 
-async fn send(shared: Arc<Shared>, client: reqwest::Client, one: Outgoing) {
-    let sent_at = shared.with(|state| state.clock.now());
-    let started = Instant::now();
-    let mut request = client
-        .post(&one.url)
+/// A delivery but for its body.
+pub(super) fn request(
+    client: &reqwest::Client,
+    url: &str,
+    event: &str,
+    guid: &str,
+    signature: Option<&str>,
+) -> reqwest::RequestBuilder {
+    let request = client
+        .post(url)
         .header("user-agent", "GitHub-Hookshot/fake")
         .header("content-type", "application/json")
         .header("x-github-hook-id", "1")
         .header("x-github-hook-installation-target-id", "1")
         .header("x-github-hook-installation-target-type", "integration")
-        .header("x-github-event", &one.event)
-        .header("x-github-delivery", &one.guid);
-    if let Some(signature) = &one.signature {
-        request = request.header("x-hub-signature-256", signature);
+        .header("x-github-event", event)
+        .header("x-github-delivery", guid);
+    match signature {
+        Some(signature) => request.header("x-hub-signature-256", signature),
+        None => request,
     }
+}
+
+async fn send(shared: Arc<Shared>, client: reqwest::Client, one: Outgoing) {
+    let sent_at = shared.with(|state| state.clock.now());
+    let started = Instant::now();
+    let request = request(&client, &one.url, &one.event, &one.guid, one.signature.as_deref());
     let answer = request.body(one.body).send().await;
     let answer = answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string());
     let event = match &one.action {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::hooks::{PATIENCE, sign};
+use super::hooks::{self, PATIENCE, sign};
 use super::{FakeGithub, JobId, state};
 
 /// Signs deliveries and sends them to one webhook. Clones share connections.
@@ -33,14 +33,9 @@ impl Hookshot {
     /// Why there was no answer.
     pub async fn send(&self, event: &str, payload: &Value) -> Result<(u16, Duration), String> {
         let body = payload.to_string().into_bytes();
-        let request = self
-            .client
-            .post(&self.url)
-            .header("content-type", "application/json")
-            .header("x-github-event", event)
-            .header("x-github-delivery", state::uuid())
-            .header("x-hub-signature-256", sign(&self.secret, &body))
-            .body(body);
+        let signature = sign(&self.secret, &body);
+        let request =
+            hooks::request(&self.client, &self.url, event, &state::uuid(), Some(&signature)).body(body);
         let began = Instant::now();
         let answer = request.send().await.map_err(|error| error.to_string())?;
         Ok((answer.status().as_u16(), began.elapsed()))
