@@ -55,8 +55,8 @@ impl Idle {
     async fn change(&self, mib: u32) {
         match timeout(DEADLINE, self.vm.balloon(mib)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(mib, %error, "a waiting machine's memory was not changed"),
-            Err(_) => tracing::debug!(mib, "a waiting machine's memory was not changed within {DEADLINE:?}"),
+            Ok(Err(error)) => tracing::warn!(mib, %error, "a waiting machine's memory was not changed"),
+            Err(_) => tracing::warn!(mib, "a waiting machine's memory was not changed within {DEADLINE:?}"),
         }
     }
 }

@@ -49,6 +49,13 @@ pub(crate) async fn restore(
             Ok(true)
         }
         Err(Unfit::Machine(end)) => Err(end),
+        Err(Unfit::Host(why)) => {
+            tracing::warn!(
+                machine = %record.id(), pool = %pool.name,
+                "the template could not be cloned; the machine boots instead: {why}"
+            );
+            boot_instead(parts, record, made, place, &order.shape, why).await
+        }
         Err(Unfit::Template(why)) => {
             fail::fail_point!("machine::restore-failed");
             tracing::warn!(
@@ -59,20 +66,34 @@ pub(crate) async fn restore(
             if let Err(error) = parts.images.remove_template(&order.key).await {
                 tracing::warn!(%error, "a template could not be thrown away");
             }
-            record.fell_back(why);
-            undo(parts, record, made, place, &order.shape).await?;
-            fail::fail_point!("machine::restore-undone");
-            record.step(Step::Spawn).await?;
-            record.restart_clock();
-            Ok(false)
+            boot_instead(parts, record, made, place, &order.shape, why).await
         }
     }
+}
+
+/// Makes ready for a boot what the clone was to use. False, as [`restore`] has it.
+async fn boot_instead(
+    parts: &Parts,
+    record: &mut Record,
+    made: &mut Made,
+    place: &Place,
+    shape: &Shape,
+    why: String,
+) -> Result<bool, End> {
+    record.fell_back(why);
+    undo(parts, record, made, place, shape).await?;
+    fail::fail_point!("machine::restore-undone");
+    record.step(Step::Spawn).await?;
+    record.restart_clock();
+    Ok(false)
 }
 
 /// Why there is no clone.
 enum Unfit {
     /// The machine ends.
     Machine(End),
+    /// The host could not do its part; for people.
+    Host(String),
     /// The template did not come to life; for people.
     Template(String),
 }
@@ -88,7 +109,10 @@ async fn clone(
     let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(spec))
         .await
         .map_err(|_| Unfit::Template(format!("its VMM process took over {HOST_DEADLINE:?}")))?
-        .map_err(|error| Unfit::Template(error.to_string()))?;
+        .map_err(|error| {
+            let why = error.to_string();
+            if error.is_hosts() { Unfit::Host(why) } else { Unfit::Template(why) }
+        })?;
     made.vm = Some(vm.clone());
     record.process(&vm, StartMode::Snapshot).await.map_err(Unfit::Machine)?;
     record.phase(Phase::Spawn);

@@ -126,15 +126,20 @@ async fn wait_for_work(
 ) -> Result<Work, End> {
     let offer =
         Offer { machine: record.id().clone(), pool: pool.clone(), shape: record.view().shape.clone() };
-    let idle = (!pool.deadlines.idle.is_zero()).then(|| Instant::now() + pool.deadlines.idle);
+    let tired = || (!pool.deadlines.idle.is_zero()).then(|| Instant::now() + pool.deadlines.idle);
+    let mut idle = tired();
     let mut refusals = 0_u32;
+    // Asked once and kept: while the forge makes the work ready (GitHub registers a runner, which may take minutes), the
+    // pool may ask again and again whether the machine can go.
+    let mut acquire = parts.forge.acquire(&offer);
     let mut taken_back = pin!(memory.take_back());
     loop {
         let why = tokio::select! {
-            work = parts.forge.acquire(&offer) => match work {
+            work = &mut acquire => match work {
                 Ok(work) => return Ok(work),
                 Err(error) => {
                     pause_after(&error, &mut refusals, record.unreported().is_some()).await?;
+                    acquire = parts.forge.acquire(&offer);
                     continue;
                 }
             },
@@ -156,6 +161,7 @@ async fn wait_for_work(
             () = &mut taken_back => continue,
             () = until(idle) => format!("idle for {:?}", pool.deadlines.idle),
         };
+        idle = tired();
         // Idle: the forge's word decides here too.
         if released(parts, record.id()).await {
             return Err(End::Retired(why));

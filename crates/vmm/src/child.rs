@@ -12,6 +12,9 @@ use rustix::process::{Resource, Rlimit};
 /// `CLOSE_RANGE_CLOEXEC` of `linux/close_range.h`, in the type of the call's argument.
 const CLOSE_RANGE_CLOEXEC: libc::c_int = 4;
 
+/// Descriptors that a VMM may have: a few for each device, one for each connection through the vsock.
+pub(crate) const OPEN_FILES: u64 = 1024;
+
 /// Whom the process runs as.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct User {

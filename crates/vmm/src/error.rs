@@ -118,3 +118,41 @@ pub enum VmmError {
         why: String,
     },
 }
+
+impl VmmError {
+    /// Whether the host could not do its part: it says nothing of the files that the machine was to be made of.
+    pub fn is_hosts(&self) -> bool {
+        let Self::File { source, .. } = self else {
+            return matches!(
+                self,
+                Self::Tap { .. } | Self::Program { .. } | Self::Cgroup { .. } | Self::Process { .. }
+            );
+        };
+        let short = [
+            rustix::io::Errno::MFILE,
+            rustix::io::Errno::NFILE,
+            rustix::io::Errno::NOMEM,
+            rustix::io::Errno::NOSPC,
+        ];
+        short.iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_is_short_of_something_is_told_from_a_file_that_is_of_no_use() {
+        let file = |errno: rustix::io::Errno| VmmError::File {
+            action: "keep the template's file",
+            path: "memory".into(),
+            source: errno.into(),
+        };
+        assert!(file(rustix::io::Errno::MFILE).is_hosts() && file(rustix::io::Errno::NOSPC).is_hosts());
+        assert!(!file(rustix::io::Errno::NOENT).is_hosts());
+        let tap = VmmError::Tap { tap: "fam0".to_owned(), source: rustix::io::Errno::BUSY.into() };
+        assert!(tap.is_hosts());
+        assert!(!VmmError::Unsupported { what: "start clones" }.is_hosts());
+    }
+}

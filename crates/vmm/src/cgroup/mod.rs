@@ -108,9 +108,13 @@ impl Cgroups {
             let write = |file: &str, value: String| write(&dir.join(file), &value);
             if self.memory.as_ref() == Some(hierarchy) {
                 match hierarchy {
-                    Hierarchy::V1(_) => write("memory.limit_in_bytes", limits.memory.to_string())?,
+                    Hierarchy::V1(_) => {
+                        write("memory.limit_in_bytes", limits.memory.to_string())?;
+                        without_swap(&dir.join("memory.memsw.limit_in_bytes"), limits.memory)?;
+                    }
                     Hierarchy::V2(_) => {
                         write("memory.max", limits.memory.to_string())?;
+                        without_swap(&dir.join("memory.swap.max"), 0)?;
                         write("memory.oom.group", "1".to_owned())?;
                     }
                 }
@@ -232,6 +236,12 @@ fn write(path: &Path, value: &str) -> Result<(), VmmError> {
         .open(path)
         .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
     result.map_err(|source| VmmError::Cgroup { action: "write", path: path.to_owned(), source })
+}
+
+/// Memory that is limited is not to go on in the host's swap, which is everybody's. A kernel without swap, or that does not
+/// count it, has no such file.
+fn without_swap(file: &Path, limit: u64) -> Result<(), VmmError> {
+    if file.exists() { write(file, &limit.to_string()) } else { Ok(()) }
 }
 
 /// Tried rather than asked: a read-only mount, a container's namespace and a missing right all look different.

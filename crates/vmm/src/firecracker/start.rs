@@ -19,9 +19,6 @@ use crate::log::Log;
 use crate::process::{self, Process};
 use crate::{ExitCause, VmSpec, VmmError};
 
-/// Descriptors that Firecracker may have: a few for each device, one for each connection through the vsock.
-const OPEN_FILES: u64 = 1024;
-
 /// The jailer copies Firecracker, makes three device nodes and ends: milliseconds, on a host that is not full.
 const JAILER_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -62,7 +59,7 @@ pub(crate) async fn start(installed: &Installed, setting: Setting<'_>) -> Result
             run_dir: &spec.run_dir,
             unified_parent: setting.unified_parent,
             largest_file: setting.largest_file,
-            open_files: OPEN_FILES,
+            open_files: child::OPEN_FILES,
             netns: setting.netns,
         };
         command.args(jailed.arguments()).current_dir("/");
@@ -84,7 +81,7 @@ pub(crate) async fn start(installed: &Installed, setting: Setting<'_>) -> Result
         }
         confined.directory = Some(jail.directory()?);
         confined.largest_file = Some(setting.largest_file);
-        confined.open_files = Some(OPEN_FILES);
+        confined.open_files = Some(child::OPEN_FILES);
     }
     child::prepare(&mut command, confined);
     // Not on a thread of its own: a caller that gives up and sweeps must find the process either marked or never to come.

@@ -147,7 +147,9 @@ pub(crate) fn arguments(spec: &VmSpec, accel: Accel, kernel_line: &str) -> Vec<S
     // Not where the memory is a file: QEMU gives pages back by a hole in it, which a template's sealed memory refuses,
     // and what an idle clone has of its own is little.
     if spec.start == Start::Boot {
-        line.push("-device", "virtio-balloon-device,free-page-reporting=on");
+        // What was taken from a guest that waits is its own again when it has no other memory left, whatever became of
+        // the request to give it back.
+        line.push("-device", "virtio-balloon-device,free-page-reporting=on,deflate-on-oom=on");
     }
     line.0
 }

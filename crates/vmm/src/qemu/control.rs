@@ -118,8 +118,8 @@ impl QemuControl {
 
     /// One command, answered with an object.
     async fn ask(&self, command: &'static str, arguments: Value) -> Result<Value, VmmError> {
-        let qmp = self.qmp().ok_or(QmpError::Closed).map_err(|error| error.of(&self.id, "answer"))?;
-        qmp.execute(command, arguments).await.map_err(|error| error.of(&self.id, "answer"))
+        let answer = async { self.connected().await?.execute(command, arguments).await };
+        answer.await.map_err(|error| error.of(&self.id, "answer"))
     }
 
     /// Bytes of memory that it was started with.
@@ -135,21 +135,23 @@ impl QemuControl {
         })
     }
 
-    /// Asks QEMU what it is doing. A machine that was adopted while its QEMU hung gets its control socket here.
-    async fn status(&self) -> Result<String, QmpError> {
+    /// The control socket. A machine that was adopted while its QEMU hung gets it here.
+    async fn connected(&self) -> Result<Qmp, QmpError> {
         // QEMU serves one connection at a time: a second one would wait for the end of the one that is being made.
         while self.is_connecting() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let open = self.qmp().filter(|qmp| !qmp.is_closed());
-        let qmp = if let Some(qmp) = open {
-            qmp
-        } else {
-            let qmp = Qmp::connect(&self.files.qmp, CONNECT_DEADLINE).await?;
-            self.attach_qmp(qmp.clone());
-            qmp
-        };
-        let answer = qmp.execute("query-status", Value::Null).await?;
+        if let Some(open) = self.qmp().filter(|qmp| !qmp.is_closed()) {
+            return Ok(open);
+        }
+        let qmp = Qmp::connect(&self.files.qmp, CONNECT_DEADLINE).await?;
+        self.attach_qmp(qmp.clone());
+        Ok(qmp)
+    }
+
+    /// Asks QEMU what it is doing.
+    async fn status(&self) -> Result<String, QmpError> {
+        let answer = self.connected().await?.execute("query-status", Value::Null).await?;
         let status = answer.get("status").and_then(Value::as_str);
         status.map(str::to_owned).ok_or(QmpError::Protocol("no status"))
     }

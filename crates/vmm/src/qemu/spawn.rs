@@ -152,7 +152,11 @@ pub(crate) fn start(
     }
     child::prepare(
         &mut command,
-        child::Confined { largest_file: Some(opened.largest), ..Default::default() },
+        child::Confined {
+            largest_file: Some(opened.largest),
+            open_files: Some(child::OPEN_FILES),
+            ..Default::default()
+        },
     );
     command
         .fd_mappings(opened.mappings)
