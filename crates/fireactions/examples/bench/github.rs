@@ -352,7 +352,8 @@ fn counted(fake: &FakeGithub) -> (u64, u64) {
 async fn all_ready(client: &Client, pool: &str) -> anyhow::Result<()> {
     let ready = async || {
         let machines = machines_of(client, pool).await?;
-        let all = machines.len() == WARM && machines.iter().all(|machine| machine.state == MachineState::Ready);
+        let all =
+            machines.len() == WARM && machines.iter().all(|machine| machine.state == MachineState::Ready);
         Ok(all.then_some(()))
     };
     until(BOOT, "the warm machines", ready).await?;

@@ -3,10 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
-use fireactions_testkit::{guest, standin};
+use fireactions_testkit::{guest, skip, standin};
 
 const FIRECRACKER: &str = "firecracker";
+
+static SAID: Once = Once::new();
 
 /// Whether this run of the suite is on the Firecracker driver.
 pub(crate) fn on_firecracker() -> bool {
@@ -42,6 +45,15 @@ pub(crate) fn kernel() -> String {
 pub(crate) fn vmm(standin: bool) -> String {
     match std::env::var("FIREACTIONS_E2E_DRIVER").as_deref() {
         Ok(FIRECRACKER) => {
+            if real().is_none() {
+                SAID.call_once(|| {
+                    skip::say(
+                        "end to end on the real Firecracker",
+                        "FIREACTIONS_FIRECRACKER_BIN and FIREACTIONS_JAILER_BIN do not name it and its jailer; stand-ins take \
+                         their places",
+                    );
+                });
+            }
             let guest = if standin { standin::Guest::Played } else { standin::Guest::Emulated };
             let (firecracker, jailer) = real()
                 .filter(|_| !standin)
