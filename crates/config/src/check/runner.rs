@@ -12,8 +12,8 @@ use super::{At, Check};
 const RUNNER_NAME: usize = 64;
 /// What follows the prefix in it: the server's key and the machine's id, each after a hyphen.
 const RUNNER_SUFFIX: usize = 1 + 6 + 1 + 11;
-/// GitHub's limit for the labels of a runner.
-const LABELS: usize = 100;
+/// GitHub's limit for the labels of a runner is 100; `self-hosted`, `Linux` and the architecture are three of them.
+const LABELS: usize = 97;
 /// Limit for a scale set's name, in characters.
 const SET_NAME: usize = 64;
 /// Longest name of a group or a work folder, in bytes.
@@ -207,7 +207,7 @@ impl Check<'_> {
                 &at.key("labels"),
                 &[],
                 format!(
-                    "pool '{name}' has {} labels, and GitHub's runners have at most {LABELS}",
+                    "pool '{name}' has {} labels, and GitHub's runners have at most {LABELS} of their own",
                     labels.len()
                 ),
                 "remove some, or make two pools of it",

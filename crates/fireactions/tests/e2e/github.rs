@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use fireactions_testkit::busybox;
-use fireactions_testkit::github::{Delivery, FakeGithub, Job, JobId, JobRequest, JobStatus, runner};
+use fireactions_testkit::github::{Delivery, FakeGithub, Fault, Job, JobId, JobRequest, JobStatus, runner};
 
 use crate::driver::on_firecracker;
 use crate::world::{BOOT, Setup, World, pool_of, text};
@@ -205,6 +205,32 @@ fn a_minute_without_names_costs_time_and_no_job() {
     fs::write(&hosts, known).unwrap();
     let done = octoworld.completed(&jobs, BOOT);
     octoworld.all_well(&done);
+    octoworld.world.finish();
+}
+
+/// While GitHub takes its time to answer a registration, its pool is paused, which asks the machine again and again whether it
+/// can go.
+#[test]
+fn a_registration_that_takes_long_is_made_once_whatever_the_pool_wants_meanwhile() {
+    if on_firecracker() {
+        println!("not run on this driver as well: no VMM has a part in it");
+        return;
+    }
+    let octoworld = start(1);
+    let (world, fake) = (&octoworld.world, &octoworld.fake);
+    fake.fault(
+        Fault::on("POST", "/orgs/acme/actions/runners/generate-jitconfig").latency(Duration::from_secs(10)),
+    );
+    let asked = || {
+        let route = "POST /orgs/{org}/actions/runners/generate-jitconfig";
+        fake.calls().by_route.get(route).copied().unwrap_or(0)
+    };
+    let job = fake.queue_job(request(1, &["debian"], "true"));
+    world.wait(BOOT, "the registration", || (asked() > 0).then_some(()));
+    assert!(world.cli(&["pools", "pause", "small"]).status.success());
+    let done = octoworld.completed(&[job], BOOT);
+    octoworld.all_well(&done);
+    assert_eq!(asked(), 1, "{}", world.log());
     octoworld.world.finish();
 }
 

@@ -1,16 +1,17 @@
 //! The audit: GitHub is asked now and then for what no signal told. It finds jobs whose webhook was lost, runners that
 //! have no machine, and runners whose labels are not what they should be.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
 
 use fireactions_github::{Deleted, Repository, Runner};
-use fireactions_model::{GithubScope, JobId, PoolSpec};
+use fireactions_model::{GithubScope, JobRecord, PoolName, PoolSpec};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Waiting, has_set};
 use super::problems::Concern;
-use super::register::machine_of;
+use super::register::{labels, machine_of};
 use super::{Error, GithubForge, drift};
 
 /// Audits one scope until `stop`; the first time at once, for what happened while no server was there.
@@ -26,9 +27,15 @@ pub(super) async fn run(
     loop {
         let audit = async {
             runners(&forge, &scope, &pools).await?;
-            if queues { jobs(&forge, &scope).await } else { Ok(()) }
+            if queues { jobs(&forge, &scope, &pools).await } else { Ok(()) }
         };
         let Some(audited) = stop.run_until_cancelled(audit).await else { return };
+        // What passes by itself is not the pool's: its runners are.
+        let lasting = audited.as_ref().err().filter(|error| !error.is_transient());
+        let problem = lasting.map(|error| format!("{scope} cannot be audited: {error}"));
+        for pool in &pools {
+            forge.set_problem(&pool.name, Concern::Audit, problem.clone());
+        }
         let asked = match audited {
             Ok(()) => None,
             Err(error) => {
@@ -57,9 +64,10 @@ async fn runners(forge: &GithubForge, scope: &GithubScope, pools: &[PoolSpec]) -
     };
     let owned: HashSet<&str> =
         bound.iter().filter_map(|record| record.remote.as_ref()?.runner.as_deref()).collect();
+    let mut drifts: BTreeMap<&PoolName, String> = BTreeMap::new();
     for runner in all.iter().filter(|runner| machine_of(&runner.name, &forge.inner.key).is_some()) {
         if owned.contains(runner.name.as_str()) {
-            check(forge, pools, &bound, runner).await;
+            drifts.extend(check(forge, pools, &bound, runner).await);
             continue;
         }
         match forge.inner.github.delete_runner(scope, runner.id).await? {
@@ -71,37 +79,34 @@ async fn runners(forge: &GithubForge, scope: &GithubScope, pools: &[PoolSpec]) -
             }
         }
     }
+    for pool in pools {
+        forge.set_problem(&pool.name, Concern::Runners, drifts.remove(&pool.name));
+    }
     Ok(())
 }
 
-/// A runner of ours, as GitHub has it.
-async fn check(
+/// A runner of ours, as GitHub has it. Gives what is wrong with it and whose it is.
+async fn check<'a>(
     forge: &GithubForge,
-    pools: &[PoolSpec],
-    bound: &[fireactions_model::JobRecord],
+    pools: &'a [PoolSpec],
+    bound: &[JobRecord],
     runner: &Runner,
-) {
-    let named = |record: &&fireactions_model::JobRecord| {
-        record.remote.as_ref().and_then(|remote| remote.runner.as_deref()) == Some(runner.name.as_str())
-    };
-    let Some(record) = bound.iter().find(named) else { return };
-    let pool = pools.iter().find(|pool| Some(&pool.name) == record.pool.as_ref());
-    if let Some((pool, wanted)) = pool.and_then(|pool| Some((pool, pool.github.as_ref()?)))
-        && let Ok(group) = forge.group(wanted).await
-    {
-        // Those of a scale set have its labels, which were looked at with the set.
-        let labels: Vec<String> =
-            pool.labels.iter().filter(|_| !has_set(pool)).map(ToString::to_string).collect();
-        forge.set_problem(&pool.name, Concern::Runners, drift::of_runner(&labels, group, runner));
-    }
+) -> Option<(&'a PoolName, String)> {
+    let name = |record: &JobRecord| record.remote.as_ref().and_then(|remote| remote.runner.clone());
+    let record = bound.iter().find(|record| name(record).as_deref() == Some(runner.name.as_str()))?;
     if runner.busy && record.is_idle_runner() {
-        let job: &JobId = &record.id;
-        forge.picked_up(job, false, |_| {}).await;
+        forge.picked_up(&record.id, false, |_| {}).await;
     }
+    let pool = pools.iter().find(|pool| Some(&pool.name) == record.pool.as_ref())?;
+    let group = forge.group(pool.github.as_ref()?).await.ok()?;
+    // Those of a scale set have its labels, which were looked at with the set.
+    let labels = if has_set(pool) { Vec::new() } else { labels(pool) };
+    Some((&pool.name, drift::of_runner(&labels, group, runner)?))
 }
 
 /// Jobs that wait in the scope's repositories.
-async fn jobs(forge: &GithubForge, scope: &GithubScope) -> Result<(), Error> {
+async fn jobs(forge: &GithubForge, scope: &GithubScope, pools: &[PoolSpec]) -> Result<(), Error> {
+    let began = Instant::now();
     let mut failed = None;
     for repository in forge.inner.github.repositories(scope).await? {
         if let Err(error) = repository_jobs(forge, scope, &repository).await {
@@ -112,6 +117,12 @@ async fn jobs(forge: &GithubForge, scope: &GithubScope) -> Result<(), Error> {
             failed = Some(error);
         }
     }
+    let mut board = forge.board();
+    for pool in pools {
+        board.runners.audited(&pool.name, began);
+    }
+    drop(board);
+    forge.wake();
     failed.map_or(Ok(()), Err)
 }
 

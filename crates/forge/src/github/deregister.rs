@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use fireactions_github::{Deleted, RunnerId};
 use fireactions_model::{GithubScope, JobId, JobRecord};
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::board::Stage;
@@ -13,6 +14,10 @@ use super::{Error, GithubForge, is_ours, lock};
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
 /// GitHub forgets a runner with its job by itself; it is given a moment, which saves a request for each job.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// After this long GitHub has forgotten a runner by itself
+/// (<https://docs.github.com/actions/hosting-your-own-runners/managing-self-hosted-runners/removing-self-hosted-runners>).
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Deregisters what has ended until `stop`. What is left is in the store, and the next server goes on with it.
 pub(super) async fn run(forge: GithubForge, stop: CancellationToken) {
@@ -50,11 +55,21 @@ async fn all(forge: &GithubForge) -> Result<(), Error> {
     };
     let mut failed = None;
     for record in ended.iter().filter(|record| is_ours(record)) {
-        if let Err(error) = one(forge, record).await {
-            failed = Some(error);
+        match one(forge, record).await {
+            Err(error) if !error.is_transient() && is_old(record) => {
+                tracing::warn!(job = %record.id, %error, "a runner could not be deregistered for a day; GitHub has forgotten it by itself");
+                forge.note(&record.id, |remote| remote.deregistered = true).await;
+            }
+            Err(error) => failed = Some(error),
+            Ok(()) => {}
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// GitHub removes a runner for one job that has not been there for a day.
+fn is_old(record: &JobRecord) -> bool {
+    record.finished_at.is_some_and(|ended| Timestamp::now().duration_since(ended) > FORGOTTEN)
 }
 
 async fn one(forge: &GithubForge, record: &JobRecord) -> Result<(), Error> {

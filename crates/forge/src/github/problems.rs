@@ -14,6 +14,8 @@ pub(super) enum Concern {
     Listening,
     /// What the scale set is, against the configuration.
     ScaleSet,
+    /// Asking for jobs and runners that no signal told of.
+    Audit,
     /// Registering a runner.
     Registering,
     /// What runners are, against the configuration.

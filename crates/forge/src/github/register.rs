@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use fireactions_github::{Error as GithubError, JitRequest, RunnerId};
 use fireactions_model::{
-    ForgeError, GithubRunner, GithubScope, JobRecord, MachineId, Offer, RemoteJob, RunnerGroup, Secret,
+    ForgeError, GithubRunner, GithubScope, JobRecord, MachineId, Offer, PoolSpec, RemoteJob, RunnerGroup,
+    Secret,
 };
 use tokio::time::{Instant, sleep};
 
+use super::board::IMPLIED;
 use super::problems::Concern;
 use super::{Error, GithubForge, drift, lock};
 use crate::local::forge_error;
@@ -53,6 +55,14 @@ pub(super) fn machine_of(name: &str, key: &str) -> Option<MachineId> {
     (its_key == key).then(|| MachineId::new(machine).ok()).flatten()
 }
 
+/// All labels of a pool's runners. A runner that is registered like this has those that it is given and no other, not even
+/// those that GitHub's own program gives to others.
+pub(super) fn labels(pool: &PoolSpec) -> Vec<String> {
+    let own = pool.labels.iter().map(ToString::to_string);
+    let others = own.filter(|own| !IMPLIED.iter().any(|implied| implied.eq_ignore_ascii_case(own)));
+    IMPLIED.iter().map(|implied| (*implied).to_owned()).chain(others).collect()
+}
+
 impl GithubForge {
     /// Registers the machine's runner, with patience, and keeps its credential until the program runs.
     pub(super) async fn register(
@@ -83,6 +93,8 @@ impl GithubForge {
             let text = format!("no runner could be registered: {error}");
             self.set_problem(pool, Concern::Registering, Some(text.clone()));
             if !error.is_transient() {
+                // A group that was made anew has another number.
+                lock(&self.inner.groups.0).clear();
                 return Err(ForgeError::Refused(text));
             }
             let wait =
@@ -118,7 +130,7 @@ impl GithubForge {
         let request = JitRequest {
             name: name.to_owned(),
             group: self.group(runner).await?,
-            labels: offer.pool.labels.iter().map(ToString::to_string).collect(),
+            labels: labels(&offer.pool),
             work_folder: runner.work_folder.clone(),
         };
         let jit = self.inner.github.generate_jit(&runner.scope, &request).await?;

@@ -80,13 +80,21 @@ impl GithubForge {
                 return Answer::Malformed(error.to_string());
             }
         };
-        // A delivery that is sent again is GitHub's, or somebody's who has heard it.
-        if !delivery.id.is_some_and(|id| self.inner.deliveries.seen.first(id, Instant::now())) {
+        // Before it is remembered: GitHub's second try is not to be taken for a repetition.
+        let Ok(room) = self.inner.deliveries.sender.try_reserve() else {
+            self.inner.counts.delivery("busy");
+            return Answer::Busy;
+        };
+        // A delivery that is sent again is GitHub's, under the same id; or somebody's who has heard it, and the id is not
+        // signed.
+        let (seen, now) = (&self.inner.deliveries.seen, Instant::now());
+        let by_id = delivery.id.is_some_and(|id| seen.first(id.as_bytes(), now));
+        if !by_id || !seen.first(delivery.body, now) {
             self.inner.counts.delivery("repeated");
             return Answer::Taken;
         }
         match event {
-            Event::WorkflowJob(event) => self.take(*event),
+            Event::WorkflowJob(event) => self.take(*event, room),
             Event::Ping | Event::Other(_) => {
                 self.inner.counts.delivery("other");
                 Answer::Taken
@@ -94,7 +102,7 @@ impl GithubForge {
         }
     }
 
-    fn take(&self, event: WorkflowJobEvent) -> Answer {
+    fn take(&self, event: WorkflowJobEvent, room: mpsc::Permit<'_, WorkflowJobEvent>) -> Answer {
         let job = &event.job;
         let repository = job.repository.to_string();
         let changed = {
@@ -112,10 +120,8 @@ impl GithubForge {
         if changed {
             self.wake();
         }
-        let has_runner = job.runner_name.is_some();
-        if has_runner && self.inner.deliveries.sender.try_send(event).is_err() {
-            self.inner.counts.delivery("busy");
-            return Answer::Busy;
+        if job.runner_name.is_some() {
+            room.send(event);
         }
         self.inner.counts.delivery("taken");
         Answer::Taken

@@ -172,10 +172,14 @@ async fn an_organization_that_was_renamed_is_said_to_be() {
     all_well(&fake, &[first]);
     farm.stop().await;
     fake.rename_organization("acme", "emca");
-    let farm = Farm::start(&fake, &Setup::new(&app, one_set())).await;
-    let name = PoolName::new("set").unwrap();
-    let problem = until("it to be told", || async { farm.github.problem(&name) }).await;
-    assert!(problem.contains("acme"), "{problem}");
+    let pools = vec![pool("set", &["debian"], 1, Some("fast")), pool("p", &["debian"], 1, None)];
+    let farm = Farm::start(&fake, &Setup::new(&app, pools)).await;
+    for name in ["set", "p"] {
+        let name = PoolName::new(name).unwrap();
+        let problem = until("it to be told", || async { farm.github.problem(&name) }).await;
+        assert!(problem.contains("acme"), "{problem}");
+        println!("{problem}");
+    }
     farm.stop().await;
     no_violations(&fake);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_testkit::github::{JobRequest, JobStatus, RunnerFate, Scope};
+use fireactions_testkit::github::{Fault, JobRequest, JobStatus, RunnerFate, Scope};
 
 use crate::farm::{Farm, SECRET, Setup, github, pool, until};
 use crate::queue::door;
@@ -43,11 +43,13 @@ async fn a_runner_that_was_deleted_by_hand_costs_nothing_but_itself() {
     setup.audit = Duration::from_secs(1);
     let farm = Farm::start(&fake, &setup).await;
     fake.webhook(&door(farm.github.clone()).await, SECRET);
+    // Its program's first question is answered late: there is time to delete it before it has its job.
+    fake.fault(Fault::on("POST", "/_runner/online").latency(Duration::from_secs(2)));
     let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
     let runner = until("a runner", || async { fake.runners().into_iter().next() }).await;
-    if runner.job.is_none() {
-        fake.delete_runner_by_hand(&runner.name);
-    }
+    fake.delete_runner_by_hand(&runner.name);
+    let fate = fake.all_runners().into_iter().find(|other| other.id == runner.id).unwrap().fate;
+    assert_eq!(fate, Some(RunnerFate::DeletedByHand));
     completed(&fake, &[job]).await;
     all_well(&fake, &[job]);
     until("the machines to end", || async { (farm.machines() == 0).then_some(()) }).await;

@@ -76,8 +76,16 @@ async fn forged_deliveries_are_refused_and_repeated_ones_do_nothing() {
     fake.deliver_raw("workflow_job", b"not json", None);
     fake.wait_delivered(Duration::from_secs(20));
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(400));
+    // Heard by somebody, and sent on under another id.
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["elsewhere"], "true"));
+    let heard = fake.payload(job, "in_progress").to_string();
+    for _ in 0..2 {
+        fake.deliver_raw("workflow_job", heard.as_bytes(), None);
+        fake.wait_delivered(Duration::from_secs(20));
+        assert_eq!(fake.delivered().last().unwrap().answer, Ok(202));
+    }
     let counts = farm.github.view().remote.unwrap().deliveries;
-    assert_eq!((counts["forged"], counts["malformed"]), (3, 1), "{counts:?}");
+    assert_eq!((counts["forged"], counts["malformed"], counts["repeated"]), (3, 1, 1), "{counts:?}");
     farm.stop().await;
 }
 

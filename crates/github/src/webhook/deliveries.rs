@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 /// GitHub lets people send deliveries of the last three days again; this is for those that come twice by themselves, and
 /// for whoever heard one and sends it on.
 const AGE: Duration = Duration::from_secs(24 * 3600);
-/// Most that are remembered; about 3 MB.
-const COUNT: usize = 50_000;
+/// Most that are remembered; about 6 MB.
+const COUNT: usize = 100_000;
 
-/// Remembers the ids of deliveries (`X-GitHub-Delivery`), bounded in number and age.
+/// Remembers deliveries by what tells them apart (`X-GitHub-Delivery`, the body), bounded in number and age.
 pub struct Deliveries {
     age: Duration,
     count: usize,
-    /// Ids come from the network: only this is kept of them.
+    /// They come from the network: only this is kept of them.
     hasher: RandomState,
     seen: Mutex<Seen>,
 }
@@ -49,9 +49,9 @@ impl Deliveries {
         Self { age, count, hasher: RandomState::new(), seen: Mutex::default() }
     }
 
-    /// Whether the delivery of this id comes for the first time, as far as is remembered; remembers it.
-    pub fn first(&self, id: &str, now: Instant) -> bool {
-        let id = self.hasher.hash_one(id);
+    /// Whether this id or body comes for the first time, as far as is remembered; remembers it.
+    pub fn first(&self, mark: &[u8], now: Instant) -> bool {
+        let id = self.hasher.hash_one(mark);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((came, oldest)) = seen.order.front().copied() {
             let old = now.saturating_duration_since(came) >= self.age;
@@ -78,24 +78,24 @@ mod tests {
     fn each_is_taken_once_within_its_age() {
         let deliveries = Deliveries::default();
         let now = Instant::now();
-        assert!(deliveries.first("a", now) && deliveries.first("b", now));
-        assert!(!deliveries.first("a", now));
-        assert!(!deliveries.first("a", now + Duration::from_secs(24 * 3600 - 1)));
-        assert!(deliveries.first("a", now + AGE));
+        assert!(deliveries.first(b"a", now) && deliveries.first(b"b", now));
+        assert!(!deliveries.first(b"a", now));
+        assert!(!deliveries.first(b"a", now + Duration::from_secs(24 * 3600 - 1)));
+        assert!(deliveries.first(b"a", now + AGE));
         // A clock that goes back is no matter.
-        assert!(!deliveries.first("a", now));
+        assert!(!deliveries.first(b"a", now));
     }
 
     #[test]
     fn memory_is_bounded() {
         let deliveries = Deliveries::new(3, AGE);
         let now = Instant::now();
-        for id in ["a", "b", "c", "d"] {
-            assert!(deliveries.first(id, now), "{id}");
+        for id in [b"a", b"b", b"c", b"d"] {
+            assert!(deliveries.first(id, now), "{id:?}");
         }
         let seen = deliveries.seen.lock().unwrap();
         assert_eq!((seen.ids.len(), seen.order.len()), (3, 3));
         drop(seen);
-        assert!(deliveries.first("a", now), "the oldest is forgotten");
+        assert!(deliveries.first(b"a", now), "the oldest is forgotten");
     }
 }

@@ -12,8 +12,12 @@ use super::accounts::{Scope, ScopeId};
 use super::jobs::{JobId, Outcome};
 use super::state::{self, State};
 
-/// What every runner of Linux on x86-64 is labelled without saying so.
-pub(super) const IMPLICIT: [&str; 3] = ["self-hosted", "Linux", "X64"];
+/// Labels that are not somebody's own. A runner that is minted has them only where it is minted with them.
+const READ_ONLY: [&str; 3] = ["self-hosted", "Linux", "X64"];
+
+fn is_read_only(label: &str) -> bool {
+    READ_ONLY.iter().any(|known| known.eq_ignore_ascii_case(label))
+}
 
 /// A runner, as a test looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +94,7 @@ impl Entry {
     /// Whether it has every one of these labels, whatever their case.
     pub(super) fn has(&self, labels: &[String]) -> bool {
         let own: BTreeSet<String> = self.public.labels.iter().map(|label| label.to_lowercase()).collect();
-        let implicit = IMPLICIT.map(str::to_lowercase);
-        labels.iter().map(|label| label.to_lowercase()).all(|l| own.contains(&l) || implicit.contains(&l))
+        labels.iter().all(|label| own.contains(&label.to_lowercase()))
     }
 
     pub(super) fn is_listed(&self) -> bool {
@@ -105,16 +108,12 @@ impl Entry {
     /// As the REST API lists it.
     pub(super) fn object(&self) -> Value {
         let runner = &self.public;
-        let own = runner.labels.iter().filter(|l| !IMPLICIT.iter().any(|i| i.eq_ignore_ascii_case(l)));
-        let labels: Vec<Value> = IMPLICIT
+        let kind = |label: &String| if is_read_only(label) { "read-only" } else { "custom" };
+        let labels: Vec<Value> = runner
+            .labels
             .iter()
-            .map(|name| json!({"name": name, "type": "read-only"}))
-            .chain(own.map(|name| json!({"name": name, "type": "custom"})))
             .enumerate()
-            .map(|(at, mut label)| {
-                label["id"] = (at + 1).into();
-                label
-            })
+            .map(|(at, name)| json!({"id": at + 1, "name": name, "type": kind(name)}))
             .collect();
         json!({
             "id": runner.id,
@@ -231,13 +230,15 @@ impl FakeGithub {
         self.all_runners().into_iter().filter(|runner| runner.fate.is_none()).collect()
     }
 
-    /// Makes a credential as `generate-jitconfig` does, for tests that need no client.
+    /// Makes a credential as `generate-jitconfig` does when it is asked for these labels and GitHub's own, for tests that need
+    /// no client.
     ///
     /// # Panics
     ///
     /// When the scope is not set up.
     pub fn jit_config(&self, scope: &Scope, name: &str, labels: &[&str]) -> String {
-        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let own = labels.iter().filter(|label| !is_read_only(label));
+        let labels = READ_ONLY.iter().chain(own).map(|label| (*label).to_owned()).collect();
         self.shared.with(|state| state.mint_runner(state.scope(scope), name, 1, labels, None, "_work").1)
     }
 
@@ -266,7 +267,7 @@ impl FakeGithub {
         self.shared.with(|state| state.runners.connected_for = time);
     }
 
-    /// Somebody changes a runner on the settings page: its labels and its group.
+    /// Somebody changes a runner on the settings page: its own labels and its group.
     ///
     /// # Panics
     ///
@@ -275,7 +276,8 @@ impl FakeGithub {
         self.shared.with(|state| {
             let id = state.listed_runner(name);
             let runner = &mut state.runners.entries.get_mut(&id).expect("it is listed").public;
-            runner.labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            runner.labels.retain(|label| is_read_only(label));
+            runner.labels.extend(labels.iter().map(|label| (*label).to_owned()));
             runner.group = group;
         });
     }

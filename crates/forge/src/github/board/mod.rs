@@ -23,6 +23,7 @@ use jiff::Timestamp;
 
 use crate::oldest::oldest;
 
+pub(super) use place::IMPLIED;
 pub(super) use queue::{Queue, Waiting, describe};
 pub(super) use runners::{Runner, Runners, Stage};
 
@@ -110,7 +111,8 @@ impl Board {
     fn placed(&self) -> HashMap<PoolName, Vec<u64>> {
         let room = |pool: &PoolSpec| {
             let capacity = self.capacity.get(&pool.name).copied().unwrap_or(pool.max_runners);
-            capacity.saturating_sub(self.runners.busy(&pool.name))
+            // Runners that are there wait for jobs, whatever became of the pool meanwhile.
+            capacity.saturating_sub(self.runners.busy(&pool.name)).max(self.runners.idle(&pool.name))
         };
         place::place(&self.pools, self.queue.waiting(), room)
     }
@@ -135,9 +137,10 @@ impl Board {
         })
     }
 
-    /// Whether any pool of ours could run a job of this repository and these labels.
+    /// Whether any pool of ours could run a job of this repository and these labels. What is for a scale set is told by the
+    /// set alone.
     pub(super) fn is_ours(&self, repository: &str, labels: &[String]) -> bool {
-        self.pools.iter().any(|pool| place::fits(pool, repository, labels))
+        self.pools.iter().any(|pool| !has_set(pool) && place::fits(pool, repository, labels))
     }
 
     /// Runners that were there for a job and are not needed any more for at least `longest`: the job was cancelled, or

@@ -6,10 +6,11 @@ use fireactions_model::{GithubScope, Label, PoolName, PoolSpec};
 
 use super::queue::Waiting;
 
-/// Labels that every runner of ours has without being told: GitHub gives them to runners by what they run on.
-const IMPLIED: [&str; 3] = ["self-hosted", "linux", ARCHITECTURE];
+/// Labels that every runner of ours has without the configuration saying so, as GitHub has them for runners by what they run
+/// on.
+pub(in crate::github) const IMPLIED: [&str; 3] = ["self-hosted", "Linux", ARCHITECTURE];
 
-const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "ARM64" } else { "X64" };
 
 /// Places each job in the smallest pool that has all its labels: of those the one with the fewest labels, the first
 /// configured among equals. A pool whose runners are all at work hands on to the next that will do; where all are, the
@@ -36,14 +37,11 @@ pub(super) fn place<'a>(
     placed
 }
 
-/// Whether a runner of the pool would be given a job of this repository with these labels. A scale set is asked for by its
-/// name or by the pool's labels.
+/// Whether a runner of the pool, which has no scale set, would be given a job of this repository with these labels.
 pub(super) fn fits(pool: &PoolSpec, repository: &str, labels: &[String]) -> bool {
     let Some(runner) = &pool.github else { return false };
-    let of_set = |label: &str| runner.scale_set.as_ref().is_some_and(|set| set.eq_ignore_ascii_case(label));
     let has = |label: &String| {
         IMPLIED.iter().any(|implied| implied.eq_ignore_ascii_case(label))
-            || of_set(label)
             || Label::new(label).is_ok_and(|label| pool.labels.contains(&label))
     };
     // A job that asks for no label at all is not for self-hosted runners.

@@ -96,6 +96,16 @@ impl Runners {
         news
     }
 
+    /// GitHub has just been asked for the pool's jobs that wait, from `began` on: what runners had begun before is none of
+    /// them.
+    pub(in crate::github) fn audited(&mut self, pool: &PoolName, began: Instant) {
+        for runner in self.by_job.values_mut().filter(|runner| runner.pool == *pool) {
+            if let Stage::Busy { known, since } = &mut runner.stage {
+                *known |= *since < began;
+            }
+        }
+    }
+
     /// The runner's job has ended, or the runner has. False when that is no news.
     pub(in crate::github) fn ended(&mut self, job: &JobId, known: bool, now: Instant) -> bool {
         let Some(runner) = self.by_job.get_mut(job) else { return false };
@@ -118,12 +128,12 @@ impl Runners {
     }
 
     /// Runners of a pool that cover jobs which are still counted as wanted. A scale set counts a job until GitHub has heard
-    /// of its end; without one, a job is counted until GitHub has said that it began.
+    /// of its end; without one, a job is counted until GitHub has said that it began, by the webhook or in an audit.
     pub(in crate::github) fn covering(&self, pool: &PoolName, set: bool, now: Instant) -> u32 {
         let ahead = |since: Instant| now.saturating_duration_since(since) < AHEAD;
         self.count(pool, |stage| match stage {
             Stage::Idle => true,
-            Stage::Busy { known, since } => set || (!known && ahead(since)),
+            Stage::Busy { known, .. } => set || !known,
             Stage::Over { known, since } => set && !known && ahead(since),
         })
     }

@@ -79,7 +79,8 @@ fn jobs_of_others_are_not_ours() {
     let ours = |repository: &str, labels: &[&str]| {
         board.is_ours(repository, &labels.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
-    assert!(ours("Acme/Widgets", &["self-hosted"]) && ours("acme/x", &["FAST"]) && ours("acme/x", &["gpu"]));
+    assert!(ours("Acme/Widgets", &["self-hosted"]) && ours("acme/x", &["Linux", "DEBIAN"]));
+    assert!(!ours("acme/x", &["fast"]) && !ours("acme/x", &["gpu"]), "the set tells of its own");
     assert!(!ours("other/widgets", &["debian"]), "another organization");
     assert!(
         !ours("acme/x", &["ubuntu-latest"])
@@ -106,7 +107,7 @@ fn each_claim_serves_one_job_whoever_gets_it() {
 }
 
 #[test]
-fn a_runner_that_is_ahead_of_the_webhook_covers_its_job_for_a_while() {
+fn a_runner_that_is_ahead_of_the_webhook_covers_its_job_until_an_audit() {
     let now = Instant::now();
     let mut board = board(vec![pool("p", &["debian"], 9, None)]);
     board.queue.add(waiting(1, &["debian"]));
@@ -114,13 +115,29 @@ fn a_runner_that_is_ahead_of_the_webhook_covers_its_job_for_a_while() {
     // Its log says that it began; which job it was, nobody has said.
     assert!(board.runners.began(&id(1), false, now));
     assert_eq!(need(&board, "p", now), 0);
+    board.runners.audited(&name("p"), now);
+    assert_eq!(need(&board, "p", now + AHEAD), 0, "it may have begun after GitHub was asked");
+    board.runners.audited(&name("p"), now + AHEAD);
     assert_eq!(need(&board, "p", now + AHEAD), 1, "the job still waits: it was another one");
     // The webhook says so at last.
-    assert!(board.runners.began(&id(1), true, now));
+    assert!(!board.runners.began(&id(1), true, now), "the audit has said so");
     assert!(board.queue.remove(1));
     assert_eq!(need(&board, "p", now), 0);
     assert!(!board.queue.add(waiting(1, &["debian"])), "a delivery that comes late queues nothing anew");
     assert_eq!(need(&board, "p", now), 0);
+}
+
+#[test]
+fn a_runner_that_is_there_takes_its_job_although_its_pool_is_paused() {
+    let now = Instant::now();
+    let mut board =
+        board(vec![pool("small", &["debian"], 1, None), pool("large", &["debian", "gpu"], 1, None)]);
+    board.queue.add(waiting(1, &["debian"]));
+    board.claim(&name("small"), &id(1), now).unwrap();
+    board.set_capacity([(name("small"), 0), (name("large"), 1)].into());
+    assert_eq!((need(&board, "small", now), need(&board, "large", now)), (0, 0));
+    board.give_up(&id(1));
+    assert_eq!((need(&board, "small", now), need(&board, "large", now)), (0, 1));
 }
 
 #[test]
