@@ -32,25 +32,37 @@ fn github() -> (FakeGithub, AppKey) {
     (fake, app)
 }
 
+fn secret_file(dir: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let path = dir.path().join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path.display().to_string()
+}
+
 /// One pool for each of these runner fields.
 fn check(fake: &FakeGithub, app: &AppKey, runners: &[&str], more: &str) -> Said {
     let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        path.display().to_string()
-    };
-    let key = file("key.pem", &app.pkcs8);
+    let file = |name: &str, text: &str| secret_file(&dir, name, text);
+    let credential = format!("app_id: {}, app_private_key_file: {}", app.id, file("key.pem", &app.pkcs8));
+    check_with(fake, &credential, &file, runners, more)
+}
+
+/// The same with these fields for the credential; `file` makes a file for the configuration.
+fn check_with(
+    fake: &FakeGithub,
+    credential: &str,
+    file: &dyn Fn(&str, &str) -> String,
+    runners: &[&str],
+    more: &str,
+) -> Said {
     let mut pools = String::new();
     for (n, runner) in runners.iter().enumerate() {
         let runner = format!("image: 'oci-archive:/image.tar', labels: [linux, pool{n}], {runner}");
         writeln!(pools, "  - {{name: pool{n}, max_runners: 1, runner: {{{runner}}}}}").unwrap();
     }
     let config = format!(
-        "github: {{url: '{}', app_id: {}, app_private_key_file: {key}{more}}}\nkernel: {{image: /vmlinuz}}\npools:\n{pools}",
+        "github: {{url: '{}', {credential}{more}}}\nkernel: {{image: /vmlinuz}}\npools:\n{pools}",
         fake.url(),
-        app.id
     );
     let said = fireactions(&["github", "check", "--config", &file("config.yaml", &config)]);
     assert_eq!(fake.violations(), Vec::<String>::new());
@@ -154,6 +166,23 @@ fn a_webhook_wants_the_event_and_a_scale_set_does_not() {
     let said = check(&fake, &app, &["organization: acme"], &more);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(problems(&said).iter().any(|line| line.contains("workflow_job")), "{said:?}");
+}
+
+#[test]
+fn a_token_that_lacks_a_scope_is_told_which() {
+    let fake = FakeGithub::local();
+    fake.enterprise("big", &["acme"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| secret_file(&dir, name, text);
+    for (scopes, problem) in [
+        (&["manage_runners:enterprise"][..], None),
+        (&["repo", "read:org"][..], Some("the token lacks the scope manage_runners:enterprise")),
+    ] {
+        let token = file("token", &fake.personal_token(scopes));
+        let said = check_with(&fake, &format!("token_file: {token}"), &file, &["enterprise: big"], "");
+        assert_eq!(problems(&said).first().copied(), problem, "{said:?}");
+        assert!(said.out.contains(&format!("its scopes are {}", scopes.join(", "))), "{said:?}");
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ async fn check(config: &Config) -> anyhow::Result<Report> {
     for (scope, pools) in &scopes {
         let _ = writeln!(report.text, "{scope}");
         match client.describe(scope).await {
-            Ok(found) => access(&mut report, &found, github.webhook.is_some()),
+            Ok(found) => access(&mut report, scope, &found, github.webhook.is_some()),
             Err(error) => {
                 report.problem(&error.to_string(), "mend this first; nothing more can be looked at here");
                 continue;
@@ -133,7 +133,7 @@ async fn check(config: &Config) -> anyhow::Result<Report> {
 }
 
 /// The credential, and what it may do.
-fn access(report: &mut Report, access: &Access, webhook: bool) {
+fn access(report: &mut Report, scope: &GithubScope, access: &Access, webhook: bool) {
     match &access.app {
         Some(app) => {
             let selection = &app.repository_selection;
@@ -164,10 +164,9 @@ fn access(report: &mut Report, access: &Access, webhook: bool) {
             }
         }
         None => match &access.token_scopes {
-            Some(scopes) => {
-                report.well(&format!("the token is accepted; its scopes are {}", scopes.join(", ")));
-            }
-            None => report.well("the token is accepted"),
+            // A fine-grained token has permissions instead, which GitHub does not tell.
+            Some(scopes) if !scopes.is_empty() => token(report, scope, scopes),
+            _ => report.well("the token is accepted"),
         },
     }
     match &access.runners {
@@ -181,6 +180,23 @@ fn access(report: &mut Report, access: &Access, webhook: bool) {
                 limit.remaining, limit.limit, limit.resource
             ));
         }
+    }
+}
+
+/// A classic token's scopes
+/// (<https://docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps>); each of the wanted ones will do.
+fn token(report: &mut Report, scope: &GithubScope, scopes: &[String]) {
+    report.well(&format!("the token is accepted; its scopes are {}", scopes.join(", ")));
+    let wanted: &[&str] = match scope {
+        GithubScope::Organization(_) => &["admin:org"],
+        GithubScope::Repository { .. } => &["repo"],
+        GithubScope::Enterprise(_) => &["manage_runners:enterprise", "admin:enterprise"],
+    };
+    if !scopes.iter().any(|has| wanted.contains(&has.as_str())) {
+        report.problem(
+            &format!("the token lacks the scope {}", wanted[0]),
+            "give it the scope in the settings of the account that made it, Developer settings, Tokens (classic)",
+        );
     }
 }
 

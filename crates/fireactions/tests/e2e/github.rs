@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use fireactions_testkit::busybox;
@@ -206,6 +208,64 @@ fn a_minute_without_names_costs_time_and_no_job() {
     let done = octoworld.completed(&jobs, BOOT);
     octoworld.all_well(&done);
     octoworld.world.finish();
+}
+
+/// What each clone's VMM tells its guest is its own. Images of other systems find their credential there.
+#[test]
+fn each_clone_finds_its_own_credential_in_the_metadata() {
+    if !on_firecracker() {
+        println!("not run on this driver: it has no metadata service");
+        return;
+    }
+    let octoworld = start(2);
+    let (world, fake) = (&octoworld.world, &octoworld.fake);
+    // The first machine boots, and its template is made beside it.
+    let mut jobs = vec![fake.queue_job(request(1, &["debian"], "true"))];
+    octoworld.completed(&jobs, BOOT);
+    world.wait(BOOT, "the template", || world.log().contains("template made").then_some(()));
+    jobs.extend([2, 3].map(|n| fake.queue_job(request(n, &["debian"], "sleep 20"))));
+    let machines = world.wait(BOOT, "two clones with a job", || {
+        let mut machines = world.machines();
+        machines.retain(|machine| machine["state"] == "busy" && machine["started"] == "snapshot");
+        let run = |job: &JobId| fake.job(*job).status == JobStatus::InProgress;
+        (machines.len() == 2 && jobs[1..].iter().all(run)).then_some(machines)
+    });
+    let credentials: BTreeSet<String> = machines
+        .iter()
+        .map(|machine| {
+            let id = machine["id"].as_str().unwrap();
+            let told = metadata(world, id)["latest"]["meta-data"]["fireactions"].clone();
+            assert_eq!((told["runner_id"].as_str(), told["hostname"].as_str()), (Some(id), Some(id)), "{told}");
+            told["runner_jit_config"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(credentials.len(), 2, "no two clones have the same");
+    let done = octoworld.completed(&jobs, BOOT);
+    octoworld.all_well(&done);
+    octoworld.world.finish();
+}
+
+/// What a machine's Firecracker has for its guest, by its API.
+fn metadata(world: &World, machine: &str) -> serde_json::Value {
+    let jail = format!("state/run/{machine}/firecracker/{machine}/root");
+    let mut api = UnixStream::connect(world.path(&jail).join("api.sock")).unwrap();
+    api.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    api.write_all(b"GET /mmds HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n").unwrap();
+    let mut answer = BufReader::new(api);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        answer.read_line(&mut line).unwrap();
+        if line.trim_end().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    answer.read_exact(&mut body).unwrap();
+    serde_json::from_slice(&body).unwrap()
 }
 
 /// While GitHub takes its time to answer a registration, its pool is paused, which asks the machine again and again whether it

@@ -1,5 +1,5 @@
 //! The audit: GitHub is asked now and then for what no signal told. It finds jobs whose webhook was lost, runners that
-//! have no machine, and runners whose labels are not what they should be.
+//! have no machine, and runners and scale sets that are not what they should be.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::{Waiting, has_set};
 use super::problems::Concern;
 use super::register::{labels, machine_of};
-use super::{Error, GithubForge, drift};
+use super::{Error, GithubForge, drift, scale_set};
 
 /// Audits one scope until `stop`; the first time at once, for what happened while no server was there.
 pub(super) async fn run(
@@ -27,6 +27,9 @@ pub(super) async fn run(
     loop {
         let audit = async {
             runners(&forge, &scope, &pools).await?;
+            for pool in &pools {
+                scale_set::audit(&forge, pool).await?;
+            }
             if queues { jobs(&forge, &scope, &pools).await } else { Ok(()) }
         };
         let Some(audited) = stop.run_until_cancelled(audit).await else { return };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fireactions_github::Error as GithubError;
-use fireactions_github::scaleset::{JobEvent, JobInfo, Message, ScaleSetSpec, ScaleSets, Session};
+use fireactions_github::scaleset::{JobEvent, JobInfo, Message, ScaleSet, ScaleSetSpec, ScaleSets, Session};
 use fireactions_model::{GithubRunner, PoolName, PoolSpec, RemoteJob};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -56,14 +56,7 @@ async fn session(
 ) -> Result<(), Error> {
     let opening = async {
         let sets = ScaleSets::new(&forge.inner.github, runner.scope.clone());
-        let spec = ScaleSetSpec {
-            name: set_name(runner).to_owned(),
-            group_id: forge.group(runner).await?,
-            labels: labels(pool, runner),
-            disable_update: true,
-        };
-        let set = sets.ensure(&spec).await?;
-        forge.set_problem(&pool.name, Concern::ScaleSet, drift::of_set(&spec, &set));
+        let set = set_up(forge, pool, runner, &sets).await?;
         let owner = format!("{}-{}", forge.inner.settings.owner, forge.inner.key);
         let session = sets.open_session(set.id, &owner).await?;
         Ok::<_, Error>((OpenSet { sets, id: set.id }, session))
@@ -89,6 +82,30 @@ async fn session(
         Err(_) => tracing::debug!(pool = %pool.name, "the scale set's session was not closed in time"),
     }
     listened
+}
+
+/// Makes the pool's scale set, or adopts it and changes what differs; what differs all the same is told at the pool.
+async fn set_up(
+    forge: &GithubForge,
+    pool: &PoolSpec,
+    runner: &GithubRunner,
+    sets: &ScaleSets,
+) -> Result<ScaleSet, Error> {
+    let spec = ScaleSetSpec {
+        name: set_name(runner).to_owned(),
+        group_id: forge.group(runner).await?,
+        labels: labels(pool, runner),
+        disable_update: true,
+    };
+    let set = sets.ensure(&spec).await?;
+    forge.set_problem(&pool.name, Concern::ScaleSet, drift::of_set(&spec, &set));
+    Ok(set)
+}
+
+/// Whether the pool's scale set, while there is a session, is still as the configuration wants it.
+pub(super) async fn audit(forge: &GithubForge, pool: &PoolSpec) -> Result<(), Error> {
+    let (Ok(open), Some(runner)) = (forge.open_set(&pool.name), &pool.github) else { return Ok(()) };
+    set_up(forge, pool, runner, &open.sets).await.map(drop)
 }
 
 /// What jobs may ask the set for: its name, and the pool's labels.

@@ -127,3 +127,24 @@ async fn a_runner_that_was_changed_at_github_is_told_until_it_is_right_again() {
     all_well(&fake, &[job]);
     farm.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scale_set_that_was_changed_at_github_is_mended_by_the_audit() {
+    let (fake, app) = github();
+    let mut setup = Setup::new(&app, vec![pool("set", &["debian"], 2, Some("fast"))]);
+    setup.audit = Duration::from_millis(300);
+    let farm = Farm::start(&fake, &setup).await;
+    let set = until("the session", || async {
+        let set = fake.scale_sets().first()?.0;
+        fake.session_owner(set).map(|_| set)
+    })
+    .await;
+    let right = fake.scale_set_labels(set);
+    fake.change_scale_set_by_hand(set, &["other"]);
+    until("the labels to be right again", || async {
+        (fake.scale_set_labels(set) == right).then_some(())
+    })
+    .await;
+    farm.stop().await;
+    no_violations(&fake);
+}

@@ -92,7 +92,10 @@ impl State {
         }
         let parts: Vec<String> = path.split('/').skip(1).map(|part| decode(part, false)).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let reply = self.route(ask, &who, &parts).unwrap_or_else(|reply| reply);
+        let mut reply = self.route(ask, &who, &parts).unwrap_or_else(|reply| reply);
+        if let Who::Person { scopes, .. } = &who {
+            reply = reply.header("x-oauth-scopes", &scopes.join(", "));
+        }
         self.charge(&payer, limits::tagged(ask, reply), free)
     }
 

@@ -283,6 +283,20 @@ impl FakeGithub {
         self.shared.with(|state| state.sets.known.values().map(|set| (set.id, set.name.clone())).collect())
     }
 
+    /// The labels that jobs may ask a scale set for.
+    pub fn scale_set_labels(&self, set: u64) -> Vec<String> {
+        self.shared.with(|state| state.sets.known.get(&set).map(|set| set.labels.clone()).unwrap_or_default())
+    }
+
+    /// Somebody with another client gives a scale set other labels.
+    pub fn change_scale_set_by_hand(&self, set: u64, labels: &[&str]) {
+        self.shared.with(|state| {
+            if let Some(set) = state.sets.known.get_mut(&set) {
+                set.labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            }
+        });
+    }
+
     /// How many runners a scale set may have, as its listener last said.
     pub fn capacity(&self, set: u64) -> u64 {
         self.shared.with(|state| state.sets.known.get(&set).map_or(0, |set| set.capacity))
