@@ -235,7 +235,11 @@ fn each_clone_finds_its_own_credential_in_the_metadata() {
         .map(|machine| {
             let id = machine["id"].as_str().unwrap();
             let told = metadata(world, id)["latest"]["meta-data"]["fireactions"].clone();
-            assert_eq!((told["runner_id"].as_str(), told["hostname"].as_str()), (Some(id), Some(id)), "{told}");
+            assert_eq!(
+                (told["runner_id"].as_str(), told["hostname"].as_str()),
+                (Some(id), Some(id)),
+                "{told}"
+            );
             told["runner_jit_config"].as_str().unwrap().to_owned()
         })
         .collect();

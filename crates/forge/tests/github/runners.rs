@@ -141,10 +141,8 @@ async fn a_scale_set_that_was_changed_at_github_is_mended_by_the_audit() {
     .await;
     let right = fake.scale_set_labels(set);
     fake.change_scale_set_by_hand(set, &["other"]);
-    until("the labels to be right again", || async {
-        (fake.scale_set_labels(set) == right).then_some(())
-    })
-    .await;
+    until("the labels to be right again", || async { (fake.scale_set_labels(set) == right).then_some(()) })
+        .await;
     farm.stop().await;
     no_violations(&fake);
 }
