@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use fireactions_testkit::busybox;
 use fireactions_testkit::github::{Delivery, FakeGithub, Fault, Job, JobId, JobRequest, JobStatus, runner};
+use fireactions_vmm::firecracker::api::{Client, GetMmds};
 
 use crate::driver::on_firecracker;
 use crate::world::{BOOT, Setup, World, pool_of, text};
@@ -254,24 +253,12 @@ fn metadata(world: &World, machine: &str) -> serde_json::Value {
     // The jailer names the directory like the program.
     let jails = fs::read_dir(world.path("state/run").join(machine)).unwrap();
     let mut sockets = jails.map(|jail| jail.unwrap().path().join(machine).join("root/api.sock"));
-    let mut api = UnixStream::connect(sockets.find(|path| path.exists()).unwrap()).unwrap();
-    api.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    api.write_all(b"GET /mmds HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n").unwrap();
-    let mut answer = BufReader::new(api);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        answer.read_line(&mut line).unwrap();
-        if line.trim_end().is_empty() {
-            break;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    answer.read_exact(&mut body).unwrap();
-    serde_json::from_slice(&body).unwrap()
+    let socket = sockets.find(|path| path.exists()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let api = Client::ready(socket, Duration::from_secs(10)).await.unwrap();
+        api.send(&GetMmds).await.unwrap().0.into()
+    })
 }
 
 /// While GitHub takes its time to answer a registration, its pool is paused, which asks the machine again and again whether it
