@@ -1,7 +1,7 @@
 //! The audit: GitHub is asked now and then for what no signal told. It finds jobs whose webhook was lost, runners that
 //! have no machine, and runners and scale sets that are not what they should be.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use fireactions_github::{Deleted, Repository, Runner};
@@ -65,12 +65,14 @@ async fn runners(forge: &GithubForge, scope: &GithubScope, pools: &[PoolSpec]) -
             return Ok(());
         }
     };
-    let owned: HashSet<&str> =
-        bound.iter().filter_map(|record| record.remote.as_ref()?.runner.as_deref()).collect();
+    let owned: HashMap<&str, &JobRecord> = bound
+        .iter()
+        .filter_map(|record| Some((record.remote.as_ref()?.runner.as_deref()?, record)))
+        .collect();
     let mut drifts: BTreeMap<&PoolName, String> = BTreeMap::new();
     for runner in all.iter().filter(|runner| machine_of(&runner.name, &forge.inner.key).is_some()) {
-        if owned.contains(runner.name.as_str()) {
-            drifts.extend(check(forge, pools, &bound, runner).await);
+        if let Some(record) = owned.get(runner.name.as_str()) {
+            drifts.extend(check(forge, pools, record, runner).await);
             continue;
         }
         match forge.inner.github.delete_runner(scope, runner.id).await? {
@@ -92,11 +94,9 @@ async fn runners(forge: &GithubForge, scope: &GithubScope, pools: &[PoolSpec]) -
 async fn check<'a>(
     forge: &GithubForge,
     pools: &'a [PoolSpec],
-    bound: &[JobRecord],
+    record: &JobRecord,
     runner: &Runner,
 ) -> Option<(&'a PoolName, String)> {
-    let name = |record: &JobRecord| record.remote.as_ref().and_then(|remote| remote.runner.clone());
-    let record = bound.iter().find(|record| name(record).as_deref() == Some(runner.name.as_str()))?;
     if runner.busy && record.is_idle_runner() {
         forge.picked_up(&record.id, false, |_| {}).await;
     }

@@ -11,7 +11,7 @@ use fireactions_model::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::board::IMPLIED;
+use super::board::{IMPLIED, is_implied};
 use super::problems::Concern;
 use super::{Error, GithubForge, drift, lock};
 use crate::local::forge_error;
@@ -59,7 +59,7 @@ pub(super) fn machine_of(name: &str, key: &str) -> Option<MachineId> {
 /// those that GitHub's own program gives to others.
 pub(super) fn labels(pool: &PoolSpec) -> Vec<String> {
     let own = pool.labels.iter().map(ToString::to_string);
-    let others = own.filter(|own| !IMPLIED.iter().any(|implied| implied.eq_ignore_ascii_case(own)));
+    let others = own.filter(|own| !is_implied(own));
     IMPLIED.iter().map(|implied| (*implied).to_owned()).chain(others).collect()
 }
 

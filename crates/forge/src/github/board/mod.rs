@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use crate::oldest::oldest;
 
-pub(super) use place::IMPLIED;
+pub(super) use place::{IMPLIED, is_implied};
 pub(super) use queue::{Queue, Waiting, describe};
 pub(super) use runners::{Runner, Runners, Stage};
 

@@ -12,6 +12,11 @@ pub(in crate::github) const IMPLIED: [&str; 3] = ["self-hosted", "Linux", ARCHIT
 
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "ARM64" } else { "X64" };
 
+/// Whether a label is one of [`IMPLIED`].
+pub(in crate::github) fn is_implied(label: &str) -> bool {
+    IMPLIED.iter().any(|implied| implied.eq_ignore_ascii_case(label))
+}
+
 /// Places each job in the smallest pool that has all its labels: of those the one with the fewest labels, the first
 /// configured among equals. A pool whose runners are all at work hands on to the next that will do; where all are, the
 /// job waits for the smallest. `room` says for how many more jobs a pool has runners or may have some.
@@ -41,8 +46,7 @@ pub(super) fn place<'a>(
 pub(super) fn fits(pool: &PoolSpec, repository: &str, labels: &[String]) -> bool {
     let Some(runner) = &pool.github else { return false };
     let has = |label: &String| {
-        IMPLIED.iter().any(|implied| implied.eq_ignore_ascii_case(label))
-            || Label::new(label).is_ok_and(|label| pool.labels.contains(&label))
+        is_implied(label) || Label::new(label).is_ok_and(|label| pool.labels.contains(&label))
     };
     // A job that asks for no label at all is not for self-hosted runners.
     covers(&runner.scope, repository) && !labels.is_empty() && labels.iter().all(has)
