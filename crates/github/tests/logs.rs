@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "rest/common.rs"]
+#[path = "it/common.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod common;
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are not seen as tests
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use std::cell::Cell;

@@ -1,0 +1,14 @@
+//! The API over real sockets: router, typed client, metrics.
+
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+mod document;
+mod exec;
+mod follow;
+mod listen;
+mod metrics;
+mod pause;
+mod refusals;
+mod round_trip;

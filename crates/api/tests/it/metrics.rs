@@ -1,0 +1,150 @@
+//! What Prometheus reads.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use crate::common::{machine, serve};
+use fireactions_api::Limits;
+use fireactions_model::*;
+
+fn sample(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+#[tokio::test]
+async fn what_forges_are_asked_and_tell_becomes_series() {
+    let server = serve(Limits::default()).await;
+    let pool = PoolName::new("default").unwrap();
+    let now = jiff::Timestamp::now();
+    let limit = |credential: &str, blocked: bool| RateLimit {
+        credential: credential.to_owned(),
+        resource: "core".to_owned(),
+        limit: 5000,
+        remaining: 4990,
+        reset_at: Some(jiff::Timestamp::from_second(1_800_000_000).unwrap()),
+        blocked_until: blocked.then_some(now + jiff::SignedDuration::from_secs(60)),
+    };
+    let view = |limits| ForgeView {
+        name: "github",
+        oldest: [(pool.clone(), now - jiff::SignedDuration::from_secs(30))].into(),
+        remote: Some(RemoteView {
+            registered: 3,
+            requests: 8,
+            deliveries: [("taken", 5), ("forged", 1)].into(),
+            limits,
+        }),
+    };
+    let local = ForgeView {
+        name: "local",
+        oldest: [(pool.clone(), now - jiff::SignedDuration::from_secs(10))].into(),
+        remote: None,
+    };
+    *server.fake.forges.lock().unwrap() =
+        vec![local.clone(), view(vec![limit("app 1", false), limit("token", true)])];
+    let text = server.client.metrics().await.unwrap();
+    let value =
+        |text: &str, series: &str| sample(text, series).unwrap_or_else(|| panic!("{series} in:\n{text}"));
+    for (series, expected) in [
+        ("fireactions_forge_requests_total{forge=\"github\"}", 8.0),
+        ("fireactions_forge_runners_registered_total{forge=\"github\"}", 3.0),
+        ("fireactions_forge_webhook_deliveries_total{forge=\"github\",result=\"taken\"}", 5.0),
+        ("fireactions_forge_webhook_deliveries_total{forge=\"github\",result=\"forged\"}", 1.0),
+        ("fireactions_forge_rate_limit{forge=\"github\",credential=\"token\",resource=\"core\"}", 5000.0),
+        (
+            "fireactions_forge_rate_limit_remaining{forge=\"github\",credential=\"app 1\",resource=\"core\"}",
+            4990.0,
+        ),
+        (
+            "fireactions_forge_rate_limit_reset_timestamp_seconds{forge=\"github\",credential=\"app 1\",resource=\"core\"}",
+            1_800_000_000.0,
+        ),
+        (
+            "fireactions_forge_rate_limit_blocked_seconds{forge=\"github\",credential=\"app 1\",resource=\"core\"}",
+            0.0,
+        ),
+    ] {
+        assert_eq!(sample(&text, series), Some(expected), "{series} in:\n{text}");
+    }
+    let blocked = "fireactions_forge_rate_limit_blocked_seconds{forge=\"github\",credential=\"token\",resource=\"core\"}";
+    assert!((1.0..=60.0).contains(&value(&text, blocked)), "{text}");
+    // The older of the two forges' jobs.
+    let age = "fireactions_pool_queue_age_seconds{pool=\"default\"}";
+    assert!(value(&text, age) >= 30.0, "{text}");
+
+    // A credential that went takes its series along, and an empty queue has no age.
+    let quiet = ForgeView { oldest: [].into(), ..view(vec![limit("token", false)]) };
+    *server.fake.forges.lock().unwrap() = vec![ForgeView { oldest: [].into(), ..local }, quiet];
+    let text = server.client.metrics().await.unwrap();
+    assert!(!text.contains("app 1"), "{text}");
+    assert_eq!((sample(&text, age), sample(&text, blocked)), (Some(0.0), Some(0.0)));
+}
+
+#[tokio::test]
+async fn views_and_events_become_series() {
+    let server = serve(Limits::default()).await;
+    let pool = PoolName::new("default").unwrap();
+    let send = |event| server.fake.events.send(event).unwrap();
+    for phase in Phase::ALL {
+        send(Event::Phase { pool: pool.clone(), phase, micros: 2_000_000 });
+    }
+    let held = MachineView {
+        id: MachineId::from_random([5; 8]),
+        state: MachineState::Held,
+        failure: Some(Failure { kind: FailureKind::Job, message: "exit code 1".into() }),
+        ..machine()
+    };
+    server.fake.host.lock().unwrap().drained =
+        Some(Drained { since: jiff::Timestamp::UNIX_EPOCH, why: String::new() });
+    send(Event::Machine { machine: Box::new(held) });
+    let failed = MachineView {
+        failure: Some(Failure { kind: FailureKind::Guest, message: "no".into() }),
+        ..machine()
+    };
+    // The same thing told twice is counted once.
+    for _ in 0..2 {
+        send(Event::Machine { machine: Box::new(failed.clone()) });
+        send(Event::Job { job: Box::new(JobRecord { attempt: 2, ..crate::common::job(JobState::Failed) }) });
+    }
+    send(Event::Started { pool: pool.clone(), how: StartMode::Snapshot, fallback: None });
+    send(Event::Started { pool, how: StartMode::Boot, fallback: Some("its template is damaged".into()) });
+    let mut text = String::new();
+    for _ in 0..100 {
+        text = server.client.metrics().await.unwrap();
+        if sample(&text, "fireactions_machine_start_fallbacks_total{pool=\"default\"}").is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let expected = [
+        ("fireactions_up", 1.0),
+        ("fireactions_ready", 0.0),
+        ("fireactions_host_drained", 1.0),
+        ("fireactions_machines{pool=\"default\",state=\"held\"}", 0.0),
+        ("fireactions_pool_runners_current{pool=\"default\"}", 1.0),
+        ("fireactions_pool_runners_min{pool=\"default\"}", 1.0),
+        ("fireactions_pool_runners_max{pool=\"default\"}", 3.0),
+        ("fireactions_pool_jobs_queued{pool=\"default\"}", 2.0),
+        ("fireactions_machines{pool=\"default\",state=\"busy\"}", 1.0),
+        ("fireactions_machines{pool=\"default\",state=\"ready\"}", 0.0),
+        ("fireactions_jobs{state=\"queued\"}", 2.0),
+        ("fireactions_jobs{state=\"running\"}", 0.0),
+        // The one whose job failed did what it should.
+        ("fireactions_machines_created_total{pool=\"default\"}", 2.0),
+        ("fireactions_machines_failed_total{pool=\"default\"}", 1.0),
+        ("fireactions_jobs_finished_total{pool=\"default\",state=\"failed\"}", 1.0),
+        ("fireactions_jobs_retried_total{pool=\"default\"}", 1.0),
+        ("fireactions_machine_starts_total{pool=\"default\",how=\"snapshot\"}", 1.0),
+        ("fireactions_machine_starts_total{pool=\"default\",how=\"boot\"}", 1.0),
+        ("fireactions_machine_start_fallbacks_total{pool=\"default\"}", 1.0),
+    ];
+    for (series, value) in expected {
+        assert_eq!(sample(&text, series), Some(value), "{series} in:\n{text}");
+    }
+    for phase in Phase::ALL {
+        let series = format!("fireactions_phase_seconds_sum{{pool=\"default\",phase=\"{phase}\"}}");
+        assert_eq!(sample(&text, &series), Some(2.0), "{series}");
+    }
+    assert!(sample(&text, "process_resident_memory_bytes").unwrap() > 1e6);
+    assert!(text.ends_with("# EOF\n"));
+}

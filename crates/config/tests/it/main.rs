@@ -1,0 +1,7 @@
+//! Whole configuration files: what is read from them, and how mistakes are explained.
+
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod files;
+mod mistakes;

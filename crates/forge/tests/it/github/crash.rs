@@ -1,0 +1,122 @@
+//! The server dies at the worst moments.
+
+use std::time::Duration;
+
+use fireactions_model::{Forge, ForgeError, MachineId, Offer, PoolSpec, Release};
+use fireactions_testkit::github::{AppKey, Fault, JobRequest};
+
+use crate::github::farm::{Farm, SECRET, Setup, github, perform, pool, until};
+use crate::github::queue::door;
+use crate::github::{all_well, completed, no_violations};
+
+fn offer(pool: &PoolSpec) -> Offer {
+    let machine = MachineId::from_random(rand::random());
+    Offer { machine, pool: pool.clone(), shape: pool.shape.clone() }
+}
+
+/// A server whose machines the test plays itself.
+fn played(app: &AppKey, pool: &PoolSpec) -> Setup {
+    Setup { machines: false, ..Setup::new(app, vec![pool.clone()]) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_credential_of_a_machine_that_is_gone_is_never_used_and_its_runner_goes() {
+    let (fake, app) = github();
+    let pool = pool("p", &["debian"], 1, None);
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
+    let farm = Farm::start(&fake, &played(&app, &pool)).await;
+    let machine = offer(&pool);
+    let work = farm.forges().acquire(&machine).await.unwrap();
+    assert_eq!(fake.runners().len(), 1, "it is registered");
+    // The server is killed before the program starts, and no machine of this id is there any more.
+    let dir = farm.kill().await;
+    let farm = Farm::start_in(&fake, &played(&app, &pool), dir).await;
+    let again = farm.forges().acquire(&machine).await;
+    assert!(matches!(again, Err(ForgeError::Refused(_))), "{again:?}");
+    until("the unused runner to go", || async { fake.runners().is_empty().then_some(()) }).await;
+    assert_eq!(farm.store.credential(&work.job).await.unwrap(), None);
+    // The job is another machine's.
+    let next = offer(&pool);
+    let work = farm.forges().acquire(&next).await.unwrap();
+    perform(farm.forges(), &next.machine, &work, farm.dir.path()).await;
+    completed(&fake, &[job]).await;
+    all_well(&fake, &[job]);
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_machine_gets_the_same_credential_however_often_it_asks() {
+    let (fake, app) = github();
+    let pool = pool("p", &["debian"], 1, None);
+    let farm = Farm::start(&fake, &played(&app, &pool)).await;
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
+    let machine = offer(&pool);
+    // The answer to the registration is lost on its way: GitHub has a runner, and nobody its credential.
+    fake.fault(Fault::on("POST", "/orgs/acme/actions/runners/generate-jitconfig").lost_answer());
+    let first = farm.forges().acquire(&machine).await.unwrap();
+    let second = farm.forges().acquire(&machine).await.unwrap();
+    assert_eq!(first, second);
+    assert!(!format!("{first:?}").contains(first.secret_env[0].1.expose()));
+    assert_eq!(farm.forges().release(&machine.machine).await, Ok(Release::Bound(first.job.clone())));
+    perform(farm.forges(), &machine.machine, &first, farm.dir.path()).await;
+    completed(&fake, &[job]).await;
+    all_well(&fake, &[job]);
+    let third = farm.forges().acquire(&machine).await;
+    assert!(matches!(third, Err(ForgeError::Refused(_))), "a machine gets one job: {third:?}");
+    until("no runner to be left", || async { fake.runners().is_empty().then_some(()) }).await;
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_machine_that_is_released_gets_nothing_and_nothing_is_registered_for_it() {
+    let (fake, app) = github();
+    let pool = pool("p", &["debian"], 1, None);
+    let farm = Farm::start(&fake, &played(&app, &pool)).await;
+    let machine = offer(&pool);
+    let forges = farm.forges().clone();
+    let waits = {
+        let machine = machine.clone();
+        tokio::spawn(async move { forges.acquire(&machine).await })
+    };
+    tokio::task::yield_now().await;
+    assert_eq!(farm.forges().release(&machine.machine).await, Ok(Release::Idle));
+    assert!(matches!(waits.await.unwrap(), Err(ForgeError::Refused(_))));
+    assert_eq!(fake.all_runners().len(), 0);
+    farm.stop().await;
+    no_violations(&fake);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_with_jobs_under_way_loses_none() {
+    let (fake, app) = github();
+    fake.set_message_poll(Duration::from_millis(200));
+    fake.set_runner_silence(Duration::from_secs(2));
+    fake.set_pickup_timeout(Duration::from_secs(2));
+    fake.set_session_timeout(Duration::from_secs(1));
+    let pools = vec![pool("set", &["debian"], 3, Some("fast")), pool("p", &["debian"], 3, None)];
+    let mut setup = Setup::new(&app, pools);
+    setup.audit = Duration::from_millis(700);
+    setup.surplus = Duration::from_secs(1);
+    let mut farm = Farm::start(&fake, &setup).await;
+    let jobs: Vec<_> = (0..12)
+        .map(|n| {
+            let label = if n % 2 == 0 { "fast" } else { "debian" };
+            fake.queue_job(JobRequest::new("acme/widgets", &[label], "sleep 0.5").named(&format!("job {n}")))
+        })
+        .collect();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(rand::random_range(200..1500))).await;
+        let dir = farm.kill().await;
+        farm = Farm::start_in(&fake, &setup, dir).await;
+    }
+    let ended = completed(&fake, &jobs).await;
+    for job in &ended {
+        // A job whose machine was killed under it failed, once; the others are well.
+        assert_eq!(job.runs(), 1, "{job:#?}");
+    }
+    until("no runner to be left", || async { fake.runners().is_empty().then_some(()) }).await;
+    no_violations(&fake);
+    farm.stop().await;
+    no_violations(&fake);
+}

@@ -1,0 +1,202 @@
+//! What GitHub and the way to it may do to a client.
+
+use std::time::Duration;
+
+use fireactions_model::PoolName;
+use fireactions_testkit::github::{Fault, JobRequest};
+use jiff::SignedDuration;
+
+use crate::github::farm::{Farm, SECRET, Setup, github, pool, until};
+use crate::github::queue::door;
+use crate::github::{all_well, completed, no_violations};
+
+fn job(n: usize) -> JobRequest {
+    JobRequest::new("acme/widgets", &["fast"], "true").named(&format!("job {n}"))
+}
+
+fn one_set() -> Vec<fireactions_model::PoolSpec> {
+    vec![pool("set", &["debian"], 4, Some("fast"))]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_expire_or_are_revoked_under_way_are_made_anew() {
+    let (fake, app) = github();
+    let farm = Farm::start(&fake, &Setup::new(&app, one_set())).await;
+    let first = fake.queue_job(job(1));
+    completed(&fake, &[first]).await;
+    let set = fake.scale_sets()[0].0;
+    // In the middle of a poll.
+    fake.expire_queue_token(set);
+    fake.expire_admin_tokens();
+    fake.revoke_tokens();
+    let second = fake.queue_job(job(2));
+    completed(&fake, &[second]).await;
+    all_well(&fake, &[first, second]);
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_session_is_opened_again() {
+    let (fake, app) = github();
+    let farm = Farm::start(&fake, &Setup::new(&app, one_set())).await;
+    let first = fake.queue_job(job(1));
+    completed(&fake, &[first]).await;
+    fake.drop_session(fake.scale_sets()[0].0);
+    let second = fake.queue_job(job(2));
+    completed(&fake, &[second]).await;
+    all_well(&fake, &[first, second]);
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_servers_with_one_scale_set_the_second_waits_and_says_so() {
+    let (fake, app) = github();
+    fake.set_message_poll(Duration::from_millis(200));
+    let first = Farm::start(&fake, &Setup::new(&app, one_set())).await;
+    let held =
+        until("the first session", || async { fake.session_owner(fake.scale_sets().first()?.0) }).await;
+    let second = Farm::start(&fake, &Setup::new(&app, one_set())).await;
+    let name = PoolName::new("set").unwrap();
+    let problem = until("the second to say so", || async { second.github.problem(&name) }).await;
+    assert!(problem.contains("another session holds"), "{problem}");
+    let one = fake.queue_job(job(1));
+    completed(&fake, &[one]).await;
+    assert_eq!(second.rows().await, []);
+    first.stop().await;
+    let next = until("the second's session", || async {
+        fake.session_owner(fake.scale_sets()[0].0).filter(|owner| *owner != held)
+    })
+    .await;
+    assert_ne!(held, next);
+    until("it to be well", || async { second.github.problem(&name).is_none().then_some(()) }).await;
+    let two = fake.queue_job(job(2));
+    completed(&fake, &[two]).await;
+    all_well(&fake, &[one, two]);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secondary_limit_is_waited_out() {
+    let (fake, app) = github();
+    let farm = Farm::start(&fake, &Setup::new(&app, vec![pool("p", &["debian"], 1, None)])).await;
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    let limit = Fault::on("POST", "/orgs/acme/actions/runners/generate-jitconfig");
+    fake.fault(limit.secondary_limit(Duration::from_secs(2)));
+    let began = std::time::Instant::now();
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
+    completed(&fake, &[job]).await;
+    assert!(began.elapsed() >= Duration::from_secs(2), "it was asked again too early");
+    assert_eq!(
+        fake.calls().of("POST /orgs/{org}/actions/runners/generate-jitconfig"),
+        2,
+        "{:?}",
+        fake.calls()
+    );
+    all_well(&fake, &[job]);
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storms_and_silence_cost_time_and_no_job() {
+    let (fake, app) = github();
+    fake.set_message_poll(Duration::from_millis(200));
+    // A session whose opening was not heard of is nobody's, and is missed after a while.
+    fake.set_session_timeout(Duration::from_secs(2));
+    let pools = vec![pool("set", &["debian"], 3, Some("fast")), pool("p", &["debian"], 3, None)];
+    let mut setup = Setup::new(&app, pools);
+    setup.audit = Duration::from_secs(1);
+    setup.surplus = Duration::from_secs(2);
+    let farm = Farm::start(&fake, &setup).await;
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    let first = fake.queue_job(job(1));
+    completed(&fake, &[first]).await;
+    // Every third request of any kind fails, one way or another.
+    for n in 0..20 {
+        let fault = Fault::on("*", "/**").after(2);
+        fake.fault(match n % 3 {
+            0 => fault.status(502, "Bad Gateway"),
+            1 => fault.reset(),
+            _ => fault.lost_answer(),
+        });
+    }
+    let mut jobs = vec![first];
+    jobs.extend((2..8).map(|n| fake.queue_job(job(n))));
+    jobs.extend((8..12).map(|n| {
+        fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true").named(&format!("job {n}")))
+    }));
+    // And then nothing answers at all.
+    fake.down(Duration::from_secs(5));
+    completed(&fake, &jobs).await;
+    all_well(&fake, &jobs);
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_was_rotated_is_read_again() {
+    let (fake, app) = github();
+    let setup = Setup::new(&app, one_set());
+    let farm = Farm::start(&fake, &setup).await;
+    let first = fake.queue_job(job(1));
+    completed(&fake, &[first]).await;
+    let fresh = fake.rotate_key(app.id);
+    *setup.key.lock().unwrap() = fresh.pkcs8;
+    fake.revoke_tokens();
+    fake.expire_admin_tokens();
+    fake.drop_session(fake.scale_sets()[0].0);
+    let second = fake.queue_job(job(2));
+    completed(&fake, &[second]).await;
+    all_well(&fake, &[first, second]);
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_five_minutes_off_is_no_obstacle() {
+    for minutes in [-5, 5] {
+        let (fake, app) = github();
+        fake.set_clock_offset(SignedDuration::from_mins(minutes));
+        let farm = Farm::start(&fake, &Setup::new(&app, one_set())).await;
+        let first = fake.queue_job(job(1));
+        completed(&fake, &[first]).await;
+        all_well(&fake, &[first]);
+        farm.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_organization_that_was_renamed_is_said_to_be() {
+    let (fake, app) = github();
+    let farm = Farm::start(&fake, &Setup::new(&app, vec![pool("p", &["debian"], 1, None)])).await;
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    let first = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
+    completed(&fake, &[first]).await;
+    all_well(&fake, &[first]);
+    farm.stop().await;
+    fake.rename_organization("acme", "emca");
+    let pools = vec![pool("set", &["debian"], 1, Some("fast")), pool("p", &["debian"], 1, None)];
+    let farm = Farm::start(&fake, &Setup::new(&app, pools)).await;
+    for name in ["set", "p"] {
+        let name = PoolName::new(name).unwrap();
+        let problem = until("it to be told", || async { farm.github.problem(&name) }).await;
+        assert!(problem.contains("acme"), "{problem}");
+        println!("{problem}");
+    }
+    farm.stop().await;
+    no_violations(&fake);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_for_good_is_told_at_the_pool() {
+    let (fake, app) = github();
+    let farm = Farm::start(&fake, &Setup::new(&app, vec![pool("p", &["debian"], 1, None)])).await;
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    let refuse = Fault::on("POST", "/orgs/acme/actions/runners/generate-jitconfig");
+    fake.fault(refuse.times(2).status(403, "Resource not accessible by integration"));
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
+    let name = PoolName::new("p").unwrap();
+    let problem = until("the pool to say so", || async { farm.github.problem(&name) }).await;
+    assert!(problem.contains("Resource not accessible by integration"), "{problem}");
+    completed(&fake, &[job]).await;
+    all_well(&fake, &[job]);
+    assert_eq!(farm.github.problem(&name), None);
+    farm.stop().await;
+}

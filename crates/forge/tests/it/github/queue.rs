@@ -1,0 +1,179 @@
+//! Runners follow the queue.
+
+use std::time::Duration;
+
+use fireactions_forge::github::{Answer, Delivery, GithubForge};
+use fireactions_model::{Forge as _, JobState, PoolName};
+use fireactions_testkit::github::{JobRequest, Runner};
+
+use crate::github::farm::{Farm, SECRET, Setup, github, pool, until};
+use crate::github::{all_well, completed, no_violations};
+
+/// A place for GitHub's deliveries; gives its URL.
+pub(crate) async fn door(forge: GithubForge) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let deliver = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let answer = forge.deliver(Delivery {
+            event: header("x-github-event"),
+            id: header("x-github-delivery"),
+            signature: header("x-hub-signature-256"),
+            body: &body,
+        });
+        let status = match answer {
+            Answer::Taken => axum::http::StatusCode::ACCEPTED,
+            Answer::Forged => axum::http::StatusCode::UNAUTHORIZED,
+            Answer::Malformed(_) => axum::http::StatusCode::BAD_REQUEST,
+            Answer::Busy | Answer::Unready(_) => axum::http::StatusCode::SERVICE_UNAVAILABLE,
+        };
+        async move { status }
+    };
+    let router = axum::Router::new().route("/hook", axum::routing::post(deliver));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_jobs_over_three_pools_none_lost_none_doubled() {
+    let (fake, app) = github();
+    fake.set_message_poll(Duration::from_millis(300));
+    let pools = vec![
+        pool("set", &["debian"], 4, Some("fast")),
+        pool("small", &["debian"], 3, None),
+        pool("large", &["debian", "gpu"], 2, None),
+    ];
+    let mut setup = Setup::new(&app, pools);
+    setup.surplus = Duration::from_secs(1);
+    let farm = Farm::start(&fake, &setup).await;
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    let jobs: Vec<_> = (0..50)
+        .map(|n| {
+            let labels: &[&str] = match n % 5 {
+                0 | 1 => &["fast"],
+                2 | 3 => &["self-hosted", "debian"],
+                _ => &["GPU", "Debian"],
+            };
+            fake.queue_job(JobRequest::new("acme/widgets", labels, "echo done").named(&format!("job {n}")))
+        })
+        .collect();
+    let before = fake.calls().rest();
+    completed(&fake, &jobs).await;
+    all_well(&fake, &jobs);
+    let rows = until("all rows to be final", || async {
+        let rows = farm.rows().await;
+        rows.iter().all(|row| row.state.is_final()).then_some(rows)
+    })
+    .await;
+    let well = |row: &&fireactions_model::JobRecord| {
+        row.remote.as_ref().is_some_and(|remote| remote.conclusion.as_deref() == Some("success"))
+    };
+    assert_eq!(rows.iter().filter(well).count(), 50, "each job is some row's");
+    for row in rows.iter().filter(well) {
+        assert_eq!(row.state, JobState::Succeeded, "{row:#?}");
+        let remote = row.remote.as_ref().unwrap();
+        assert!(remote.name.as_ref().is_some_and(|name| name.starts_with("job ")), "{remote:?}");
+    }
+    // Jobs of scale sets cost no REST request but for tokens; the others one each, and the odd runner too many.
+    let calls = fake.calls().rest() - before;
+    println!("REST requests for 50 jobs: {calls}");
+    assert!(calls <= 150, "{calls} requests for 50 jobs: {:?}", fake.calls());
+    farm.stop().await;
+    no_violations(&fake);
+    assert_eq!(fake.session_owner(fake.scale_sets()[0].0), None, "the session was closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queued_job_is_shown_with_what_is_known_and_then_its_runner_is() {
+    let (fake, app) = github();
+    // No machine may be made yet.
+    let mut setup = Setup::new(&app, vec![pool("p", &["debian"], 0, None)]);
+    let farm = Farm::start(&fake, &setup).await;
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    fake.queue_job(JobRequest::new("acme/widgets", &["windows"], "true"));
+    // A pool without room is no pool, so the job is nobody's yet.
+    fake.wait_delivered(Duration::from_secs(20));
+    assert_eq!(farm.github.queued(), []);
+    farm.stop().await;
+
+    setup.pools = vec![pool("p", &["debian"], 1, None)];
+    let farm = Farm::start(&fake, &setup).await;
+    fake.remove_webhooks();
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    let first = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "sleep 2").named("first"));
+    until("the first to run", || async {
+        farm.rows().await.iter().any(|row| row.remote.as_ref().unwrap().is_picked_up()).then_some(())
+    })
+    .await;
+    let second = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true").named("second"));
+    let waiting = until("the second to be seen", || async { farm.github.queued().into_iter().next() }).await;
+    let remote = waiting.remote.clone().unwrap();
+    assert_eq!(remote.title().as_deref(), Some("acme/widgets: CI / second"));
+    assert_eq!((remote.id, waiting.state), (Some(second.0), JobState::Queued));
+    assert!(remote.url.unwrap().contains("/acme/widgets/"));
+    let oldest = farm.github.view().oldest;
+    assert_eq!(oldest.get(&PoolName::new("p").unwrap()), Some(&waiting.queued_at));
+    assert!(farm.github.place(&waiting.id).is_some());
+    completed(&fake, &[first, second]).await;
+    all_well(&fake, &[first, second]);
+    assert_eq!(farm.github.queued(), []);
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_jobs_there_are_no_runners_and_none_is_left() {
+    let (fake, app) = github();
+    fake.set_message_poll(Duration::from_millis(200));
+    let pools = vec![pool("set", &["debian"], 2, Some("fast")), pool("p", &["debian"], 2, None)];
+    let farm = Farm::start(&fake, &Setup::new(&app, pools)).await;
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["fast"], "true"));
+    completed(&fake, &[job]).await;
+    until("the machine to end", || async { (farm.machines() == 0).then_some(()) }).await;
+    assert_eq!(fake.runners(), Vec::<Runner>::new());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((farm.machines(), fake.all_runners().len()), (0, 1), "nothing is made for no job");
+    farm.stop().await;
+    all_well(&fake, &[job]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_job_is_a_failed_row_although_its_runner_returns_0() {
+    let (fake, app) = github();
+    fake.set_message_poll(Duration::from_millis(200));
+    let farm = Farm::start(&fake, &Setup::new(&app, vec![pool("set", &["debian"], 2, Some("fast"))])).await;
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["fast"], "exit 3"));
+    let ended = completed(&fake, &[job]).await;
+    assert_eq!(ended[0].conclusion.as_deref(), Some("failure"));
+    let row = until("the row to be final", || async {
+        farm.rows().await.into_iter().find(|row| row.state.is_final())
+    })
+    .await;
+    assert_eq!(row.state, JobState::Failed, "{row:#?}");
+    assert!(row.reason.as_ref().unwrap().contains("GitHub's job ended with failure"), "{row:#?}");
+    farm.stop().await;
+    no_violations(&fake);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_may_have_no_machine_is_given_no_job_by_github() {
+    let (fake, app) = github();
+    // A long poll: the news has to reach GitHub while one is under way.
+    fake.set_message_poll(Duration::from_secs(30));
+    let farm = Farm::start(&fake, &Setup::new(&app, vec![pool("set", &["debian"], 2, Some("fast"))])).await;
+    let set = until("the set's session", || async {
+        fake.scale_sets().first().map(|(id, _)| *id).filter(|id| fake.session_owner(*id).is_some())
+    })
+    .await;
+    let allow = |most: u32| farm.forges().set_capacity(&[(PoolName::new("set").unwrap(), most)].into());
+    until("GitHub to know of the room", || async { (fake.capacity(set) == 2).then_some(()) }).await;
+    allow(0);
+    until("GitHub to know", || async { (fake.capacity(set) == 0).then_some(()) }).await;
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["fast"], "true"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((fake.statistics(set).assigned, farm.rows().await.len()), (0, 0), "it waits at GitHub");
+    allow(1);
+    completed(&fake, &[job]).await;
+    all_well(&fake, &[job]);
+    farm.stop().await;
+    no_violations(&fake);
+}

@@ -1,0 +1,12 @@
+//! From registries, layouts and archives to root images and frozen machines.
+
+// A failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+mod flatten;
+mod hostile;
+mod model;
+mod registry;
+mod store;
+mod templates;

@@ -1,0 +1,276 @@
+//! The store around the conversion: single-flight, crashes, names, removal, collection, a full disk, scratch disks.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, helpers included")]
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::common::{Lab, TestImage, file, quick, run};
+use fireactions_image::{GcPolicy, ImageError, Images, ImagesConfig, Progress, scratch};
+use fireactions_model::{ImageRef, PullPolicy};
+
+/// A `tar2sqfs` that counts its starts and takes its time.
+fn slow_packer(lab: &std::path::Path) -> ImagesConfig {
+    let path = lab.join("slow-tar2sqfs");
+    let text = format!("#!/bin/sh\necho x >> {}/started\nsleep 0.5\nexec tar2sqfs \"$@\"\n", lab.display());
+    fireactions_testkit::program::write(&path, &text);
+    ImagesConfig { tar2sqfs: path, ..quick() }
+}
+
+fn starts(dir: &std::path::Path) -> usize {
+    std::fs::read_to_string(dir.join("started")).unwrap_or_default().lines().count()
+}
+
+fn layout(dir: &std::path::Path, name: &str, content: &str) -> ImageRef {
+    let path = dir.join(name);
+    TestImage::new(&[vec![file("f", content)]]).write_layout(&path, "t");
+    ImageRef::new(format!("oci:{}:t", path.display())).unwrap()
+}
+
+#[tokio::test]
+async fn one_pull_for_all_who_wait() {
+    let temp = tempfile::tempdir().unwrap();
+    let lab = Lab::with(slow_packer(temp.path()));
+    let name = layout(temp.path(), "a", "1");
+    // Another name of the same image: its own flight, the same conversion.
+    let alias = ImageRef::new(name.as_str().trim_end_matches(":t")).unwrap();
+    let ready = Arc::new(AtomicU32::new(0));
+    let waits = (0..10).map(|i| {
+        let (images, name, ready) =
+            (lab.images.clone(), if i % 2 == 0 { name.clone() } else { alias.clone() }, ready.clone());
+        tokio::spawn(async move {
+            let hear: fireactions_image::ProgressFn = Arc::new(move |progress| {
+                if progress == Progress::Ready {
+                    ready.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            images.ensure(&name, PullPolicy::Always, Some(hear)).await.unwrap()
+        })
+    });
+    for wait in waits.collect::<Vec<_>>() {
+        wait.await.unwrap();
+    }
+    assert_eq!((starts(temp.path()), ready.load(Ordering::Relaxed)), (1, 10));
+    assert_eq!(lab.images.list().await.unwrap()[0].names.len(), 2);
+}
+
+#[tokio::test]
+async fn the_last_one_to_leave_cancels_and_nothing_is_left() {
+    let temp = tempfile::tempdir().unwrap();
+    let lab = Lab::with(slow_packer(temp.path()));
+    let name = layout(temp.path(), "a", "1");
+    let (one, two) = (
+        lab.images.ensure(&name, PullPolicy::Always, None),
+        lab.images.ensure(&name, PullPolicy::Always, None),
+    );
+    // One leaves, the other still gets it.
+    let (left, stayed) = tokio::join!(tokio::time::timeout(Duration::from_millis(100), one), two);
+    assert!(left.is_err() && stayed.is_ok());
+    let other = layout(temp.path(), "b", "2");
+    let gone =
+        tokio::time::timeout(Duration::from_millis(200), lab.images.ensure(&other, PullPolicy::Always, None))
+            .await;
+    assert!(gone.is_err());
+    for _ in 0..100 {
+        if lab.leftovers().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(lab.leftovers().is_empty());
+    assert_eq!(lab.images.list().await.unwrap().len(), 1);
+    lab.images.ensure(&other, PullPolicy::IfNotPresent, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_crash_leaves_is_swept_and_what_is_whole_stays() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("images");
+    let name = layout(temp.path(), "a", "1");
+    let images = Images::open(&dir, quick()).unwrap();
+    let root = images.ensure(&name, PullPolicy::Always, None).await.unwrap();
+    assert!(matches!(Images::open(&dir, quick()), Err(ImageError::Locked(_))));
+    drop(images);
+    let hex = "ab".repeat(32);
+    for (path, content) in [
+        ("tmp/root-x", "half"),
+        (&*format!("roots/{hex}.squashfs"), "no record"),
+        (&*format!("roots/{}.json", "cd".repeat(32)), "{}"),
+        ("names/x.json", "{"),
+        ("blobs/x.part", "beginning"),
+    ] {
+        std::fs::write(dir.join(path), content).unwrap();
+    }
+    let old = std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+    std::fs::File::open(dir.join("blobs/x.part")).unwrap().set_modified(old).unwrap();
+    let images = Images::open(&dir, quick()).unwrap();
+    let count = |sub: &str| std::fs::read_dir(dir.join(sub)).unwrap().count();
+    assert_eq!((count("tmp"), count("roots"), count("names"), count("blobs")), (0, 2, 1, 0));
+    assert_eq!(images.ensure(&name, PullPolicy::Never, None).await.unwrap(), root);
+    // A squashfs cut short by a lost write is not taken for whole.
+    drop(images);
+    std::fs::OpenOptions::new().write(true).open(&root.path).unwrap().set_len(100).unwrap();
+    let images = Images::open(&dir, quick()).unwrap();
+    assert!(images.list().await.unwrap().is_empty());
+    images.ensure(&name, PullPolicy::IfNotPresent, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn names_removal_and_collection() {
+    let lab = Lab::new();
+    let mut roots = Vec::new();
+    for (i, name) in ["a", "b", "c"].iter().enumerate() {
+        let name = layout(lab.temp.path(), name, name);
+        roots.push((name.clone(), lab.images.ensure(&name, PullPolicy::IfNotPresent, None).await.unwrap()));
+        tokio::time::sleep(Duration::from_millis(20 * (i as u64 + 1))).await;
+    }
+    let none = HashSet::new();
+    let busy = HashSet::from([roots[0].1.digest.clone()]);
+    // The oldest is in use, so the next oldest goes.
+    let size = roots[0].1.size;
+    let report =
+        lab.images.gc(GcPolicy { max_bytes: Some(2 * size), unused_for: None }, &busy).await.unwrap();
+    assert_eq!((report.removed, report.kept), (vec![roots[1].1.digest.clone()], 2 * size));
+    assert!(!roots[1].1.path.exists());
+    let report = lab
+        .images
+        .gc(GcPolicy { max_bytes: None, unused_for: Some(Duration::from_secs(3600)) }, &none)
+        .await
+        .unwrap();
+    assert_eq!(report.removed, []);
+    // A name that moved on leaves an image that nobody can ask for.
+    layout(lab.temp.path(), "c", "moved");
+    let moved = lab.images.ensure(&roots[2].0, PullPolicy::Always, None).await.unwrap();
+    assert_eq!(
+        lab.images.gc(GcPolicy::default(), &none).await.unwrap().removed,
+        vec![roots[2].1.digest.clone()]
+    );
+    let error = lab.images.remove(roots[0].0.as_str(), &busy).await.unwrap_err();
+    assert!(matches!(error, ImageError::InUse(_)), "{error}");
+    assert!(matches!(lab.images.remove("nothing:1", &none).await, Err(ImageError::Unknown(_))));
+    let prefix = &roots[0].1.digest.hex()[..12];
+    assert_eq!(lab.images.remove(prefix, &none).await.unwrap(), vec![roots[0].1.digest.clone()]);
+    assert_eq!(lab.images.remove(roots[2].0.as_str(), &none).await.unwrap(), vec![moved.digest]);
+    assert!(lab.images.list().await.unwrap().is_empty());
+    assert_eq!(lab.roots(), 0);
+    // Within its grace, nothing goes.
+    let lab = Lab::with(ImagesConfig { grace: Duration::from_secs(60), ..quick() });
+    let name = layout(lab.temp.path(), "a", "a");
+    lab.images.ensure(&name, PullPolicy::IfNotPresent, None).await.unwrap();
+    assert_eq!(
+        lab.images.gc(GcPolicy { max_bytes: Some(0), unused_for: None }, &none).await.unwrap().removed,
+        []
+    );
+}
+
+#[tokio::test]
+async fn an_archive_is_as_good_as_a_directory_and_the_packer_is_missed_clearly() {
+    let lab = Lab::new();
+    let image = TestImage::new(&[vec![file("x", "y")]]);
+    let dir = lab.path("l");
+    image.write_layout(&dir, "t");
+    let tar = lab.path("l.tar");
+    run("tar", &["-C", dir.to_str().unwrap(), "-cf", tar.to_str().unwrap(), "."]);
+    for tag in ["", ":t"] {
+        let name = ImageRef::new(format!("oci-archive:{}{tag}", tar.display())).unwrap();
+        let root = lab.images.ensure(&name, PullPolicy::Always, None).await.unwrap();
+        assert_eq!(root.digest.as_str(), image.config_digest);
+        let mode = std::fs::metadata(&root.path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o644, "machines of every user read it and none writes it");
+    }
+    let wrong = ImageRef::new(format!("oci-archive:{}:u", tar.display())).unwrap();
+    let error = lab.images.ensure(&wrong, PullPolicy::Always, None).await.unwrap_err();
+    assert!(error.to_string().contains("no such tag; it has: t"), "{error}");
+    let lab = Lab::with(ImagesConfig { tar2sqfs: "/nonexistent/tar2sqfs".into(), ..quick() });
+    let error = lab.convert(&image).await.unwrap_err();
+    assert!(error.to_string().contains("install squashfs-tools-ng"), "{error}");
+    assert!(lab.leftovers().is_empty());
+}
+
+/// Runs inside a mount namespace of its own, where the store's directory is a small tmpfs: started by the next test.
+#[tokio::test]
+#[ignore = "needs the namespace that a_full_disk makes"]
+async fn inside_a_full_disk() {
+    let dir = std::path::PathBuf::from(std::env::var("FULL_DISK").unwrap());
+    let mut state = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .take(400_000)
+    .flatten()
+    .collect();
+    let outside = tempfile::tempdir().unwrap();
+    TestImage::new(&[vec![file("noise", noise)]]).write_layout(outside.path(), "t");
+    let name = ImageRef::new(format!("oci:{}:t", outside.path().display())).unwrap();
+    let images = Images::open(&dir, quick()).unwrap();
+    let error = images.ensure(&name, PullPolicy::Always, None).await.unwrap_err();
+    assert!(matches!(error, ImageError::DiskFull { .. }), "{error}");
+    for sub in ["tmp", "roots", "names", "blobs"] {
+        assert_eq!(std::fs::read_dir(dir.join(sub)).unwrap().count(), 0, "{sub}");
+    }
+    let error = scratch::create(&dir, &dir.join("s"), 4096, (0, 0)).await.map(|()| "made");
+    if error.is_err() {
+        assert!(!dir.join("s").exists());
+    }
+}
+
+#[test]
+fn a_full_disk() {
+    let temp = tempfile::tempdir().unwrap();
+    let this = std::env::current_exe().unwrap();
+    let script = "mount -t tmpfs -o size=1m none \"$FULL_DISK\" && exec \"$0\" --ignored --exact store::inside_a_full_disk";
+    let output = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", script])
+        .arg(this)
+        .env("FULL_DISK", temp.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "the mount stayed in its namespace");
+}
+
+#[tokio::test]
+async fn scratch_disks_are_sparse_owned_and_sound() {
+    let temp = tempfile::tempdir().unwrap();
+    let templates = temp.path().join("templates");
+    let (templates_ref, dir) = (&templates, temp.path());
+    let failed = Mutex::new(Vec::new());
+    let made = (0..8).map(|i| {
+        let failed = &failed;
+        async move {
+            if let Err(e) =
+                scratch::create(templates_ref, &dir.join(format!("s{i}")), 2048, (4711, 4712)).await
+            {
+                failed.lock().unwrap().push(e.to_string());
+            }
+        }
+    });
+    futures::future::join_all(made).await;
+    assert_eq!(*failed.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(std::fs::read_dir(&templates).unwrap().count(), 1);
+    let disk = temp.path().join("s3");
+    let metadata = std::fs::metadata(&disk).unwrap();
+    assert_eq!(
+        (metadata.len(), metadata.mode() & 0o7777, metadata.uid(), metadata.gid()),
+        (2 << 30, 0o600, 4711, 4712)
+    );
+    assert!(metadata.blocks() * 512 < 16 << 20, "{} bytes used", metadata.blocks() * 512);
+    run("e2fsck", &["-fn", disk.to_str().unwrap()]);
+    let features = String::from_utf8(run("dumpe2fs", &["-h", disk.to_str().unwrap()])).unwrap();
+    assert!(!features.contains("has_journal") && !features.contains("resize_inode"), "{features}");
+    let again = scratch::create(&templates, &disk, 1024, (1, 1)).await;
+    assert!(again.is_ok() && std::fs::metadata(&disk).unwrap().len() == 1 << 30);
+    assert!(scratch::create(&templates, &disk, 1, (1, 1)).await.is_err());
+}

@@ -1,0 +1,141 @@
+//! Emulated guests: the real agent in a real QEMU behind Firecracker's API.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
+use fireactions_guest_proto::{Exit, Identity, RunRequest};
+use fireactions_testkit::{busybox, guest, standin};
+use fireactions_vmm::boot::{self, BootFiles};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::firecracker::api::{Firecracker, LONG};
+
+/// Kernel, initramfs with the real agent, image and an empty scratch disk.
+struct Files {
+    boot: BootFiles,
+    root: PathBuf,
+    dir: tempfile::TempDir,
+}
+
+impl Files {
+    async fn make() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let guest::Kernel { image, modules } = guest::kernel();
+        let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
+        let boot = boot::prepare(&shared, &image, Some(&modules), &guest::agent()).await.unwrap();
+        let root = dir.path().join("root.img");
+        let mut pack = Command::new("sh")
+            .args(["-c", "zcat -f | tar2sqfs -q -f \"$0\""])
+            .arg(&root)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(pack.stdin.as_mut().unwrap(), &busybox::layer()).unwrap();
+        assert!(pack.wait().unwrap().success(), "tar2sqfs (squashfs-tools-ng) is needed: `make setup`");
+        Self { boot, root, dir }
+    }
+
+    /// A new scratch disk in this directory.
+    fn scratch(dir: &Path) {
+        let path = dir.join("scratch.img");
+        std::fs::File::create(&path).unwrap().set_len(64 << 20).unwrap();
+        assert!(Command::new("mke2fs").args(["-q", "-F"]).arg(&path).status().unwrap().success());
+    }
+}
+
+/// Configures a whole machine in the process's own directory.
+fn configure(fc: &Firecracker, files: &Files) {
+    Files::scratch(&fc.dir);
+    let line = "reboot=k panic=-1 pci=off quiet console=ttyS0 fireactions.init=agent fireactions.root=/dev/vda \
+                fireactions.scratch=/dev/vdb fireactions.vsock=1024";
+    fc.put("/machine-config", &json!({"vcpu_count": 1, "mem_size_mib": 256}));
+    fc.put(
+        "/boot-source",
+        &json!({"kernel_image_path": files.boot.kernel, "initrd_path": files.boot.initrd, "boot_args": line}),
+    );
+    let drive = |id: &str, path: &Path, ro: bool| {
+        let body = json!({"drive_id": id, "is_root_device": false, "is_read_only": ro, "path_on_host": path});
+        fc.put(&format!("/drives/{id}"), &body);
+    };
+    drive("root", &files.root, true);
+    drive("scratch", Path::new("scratch.img"), false);
+    fc.put("/vsock", &json!({"guest_cid": 3, "uds_path": "v.sock"}));
+    fc.put(
+        "/network-interfaces/eth0",
+        &json!({"iface_id": "eth0", "host_dev_name": "fa0", "guest_mac": "06:00:00:00:00:01"}),
+    );
+    fc.put("/entropy", &json!({}));
+    fc.put(
+        "/balloon",
+        &json!({"amount_mib": 0, "deflate_on_oom": true, "stats_polling_interval_s": 1, "free_page_reporting": true}),
+    );
+}
+
+fn link(fc: &Firecracker) -> Link {
+    let path = fc.dir.join("v.sock_1024");
+    let staging = fc.dir.join("staging.sock");
+    Link::open(Endpoint::Listen { path, staging }, "m-1".to_owned())
+}
+
+fn identity(name: &str) -> Identity {
+    Identity {
+        hostname: name.to_owned(),
+        address: [172, 30, 0, 2].into(),
+        prefix: 22,
+        gateway: [172, 30, 0, 1].into(),
+        dns: Vec::new(),
+        machine_id: "0".repeat(32),
+        entropy: vec![7; 64],
+        unix_nanos: 1_800_000_000_000_000_000,
+        mtu: None,
+        mac: None,
+    }
+}
+
+/// Runs a script in a configured guest; gives what it said.
+async fn run(link: &Link, script: &str) -> String {
+    let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
+    let request = RunRequest {
+        run: "job".to_owned(),
+        argv,
+        env: Vec::new(),
+        user: String::new(),
+        workdir: String::new(),
+    };
+    timeout(LONG, link.run(request)).await.expect("it starts in time").unwrap();
+    let mut said = String::new();
+    loop {
+        match timeout(LONG, link.next_output()).await.expect("it says something in time").unwrap() {
+            JobEvent::Output { data, .. } => said += std::str::from_utf8(&data).unwrap(),
+            JobEvent::Exited(result) => {
+                assert_eq!(result.exit, Exit::Code(0), "{said}");
+                return said;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_guest_boots_runs_a_job_and_ends_with_a_restart() {
+    let files = Files::make().await;
+    let mut fc = Firecracker::start(&standin::firecracker(standin::Guest::Emulated));
+    configure(&fc, &files);
+    let link = link(&fc);
+    let paused = json!({"state": "Paused"});
+    fc.refused("PATCH", "/vm", &paused, "not supported before starting");
+    fc.put("/actions", &json!({"action_type": "InstanceStart"}));
+    let machine = json!({"vcpu_count": 1, "mem_size_mib": 512});
+    fc.refused("PUT", "/machine-config", &machine, "not supported after starting");
+    let configured = timeout(LONG, link.configure(identity("first"))).await;
+    configured.unwrap_or_else(|_| panic!("no agent\n{}", fc.console())).unwrap();
+    let said = run(&link, "hostname; grep -c fireactions.port /proc/cmdline").await;
+    assert_eq!(said, "first\n1\n");
+    fc.patch("/balloon", &json!({"amount_mib": 64}));
+    assert_eq!(fc.get("/balloon/statistics")["target_mib"], 64);
+    timeout(LONG, link.power_off()).await.unwrap().unwrap();
+    assert!(fc.ended(Duration::from_secs(20)).success(), "{}", fc.console());
+    drop(files.dir);
+}
