@@ -12,13 +12,16 @@ export PATH := $(FIREACTIONS_CACHE)/tools/usr/bin:$(PATH):/usr/sbin:/sbin
 # Tests kill the server at its fail points; no release is built with them.
 TESTED := --workspace --locked --features fireactions/failpoints
 
-.PHONY: help setup build agent standin demo test lint e2e bench soak fuzz doc clean
+.PHONY: help setup setup-test build agent standin demo test lint e2e bench soak fuzz doc clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 setup: ## Install what is missing on Debian 12/13 or Ubuntu 24.04 and fetch the guest kernel.
 	scripts/setup
+
+setup-test: # What lint and the tests use besides.
+	scripts/setup --test
 
 agent: ## Build the static guest agent.
 	scripts/build-agent
@@ -33,12 +36,12 @@ build: agent ## Build the server and command line (release).
 demo: setup build ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
 	scripts/demo
 
-test: setup lint agent standin ## The whole test suite, real microVMs included; end to end on both drivers.
+test: setup-test lint agent standin ## The whole test suite, real microVMs included; end to end on both drivers.
 	cargo test $(TESTED) --no-run
 	scripts/as-root cargo test $(TESTED)
 	FIREACTIONS_E2E_DRIVER=firecracker scripts/as-root cargo test $(TESTED) --test e2e
 
-e2e: setup agent standin ## Only the end-to-end tests, on both drivers.
+e2e: setup-test agent standin ## Only the end-to-end tests, on both drivers.
 	cargo test $(TESTED) --test e2e --no-run
 	scripts/as-root cargo test $(TESTED) --test e2e
 	FIREACTIONS_E2E_DRIVER=firecracker scripts/as-root cargo test $(TESTED) --test e2e
