@@ -9,10 +9,7 @@ export FIREACTIONS_KERNEL_DIR ?= $(FIREACTIONS_CACHE)/kernel
 # docker-registry, unpacked there by `make setup`, for the tests.
 export PATH := $(FIREACTIONS_CACHE)/tools/usr/bin:$(PATH):/usr/sbin:/sbin
 
-# Tests kill the server at its fail points; no release is built with them.
-TESTED := --workspace --locked --features fireactions/failpoints
-
-.PHONY: help setup setup-test build agent standin demo test lint e2e bench soak fuzz doc clean
+.PHONY: help setup build agent standin demo test test-all lint e2e bench soak fuzz doc clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -20,14 +17,10 @@ help: ## Show the targets.
 setup: ## Install what is missing on Debian 12/13 or Ubuntu 24.04 and fetch the guest kernel.
 	scripts/setup
 
-setup-test: # What lint and the tests use besides.
-	scripts/setup --test
-
 agent: ## Build the static guest agent.
 	scripts/build-agent
 
-# Tests build it themselves when it is not up to date; here it is built as this user, not as root.
-standin:
+standin: # What takes QEMU's and Firecracker's place where a test needs no guest, or has no KVM.
 	scripts/build-standin
 
 build: agent ## Build the server and command line (release).
@@ -36,20 +29,18 @@ build: agent ## Build the server and command line (release).
 demo: setup build ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
 	scripts/demo
 
-test: setup-test lint agent standin ## The whole test suite, real microVMs included; end to end on both drivers.
-	cargo test $(TESTED) --no-run
-	scripts/as-root cargo test $(TESTED)
-	FIREACTIONS_E2E_DRIVER=firecracker scripts/as-root cargo test $(TESTED) --test e2e
+test: ## The test suite, real microVMs included: what CI runs.
+	scripts/test
 
-e2e: setup-test agent standin ## Only the end-to-end tests, on both drivers.
-	cargo test $(TESTED) --test e2e --no-run
-	scripts/as-root cargo test $(TESTED) --test e2e
-	FIREACTIONS_E2E_DRIVER=firecracker scripts/as-root cargo test $(TESTED) --test e2e
+test-all: ## All that `make test` leaves out as well; before a release.
+	scripts/test --all
+
+e2e: ## Only the end-to-end tests.
+	scripts/test --e2e
 
 lint: ## Format, clippy and dependency rules.
-	cargo fmt --all --check
-	cargo clippy $(TESTED) --all-targets -- -D warnings
-	scripts/check-dependencies
+	scripts/setup --test
+	scripts/lint
 
 bench: ## Measure; prints a table, writes target/bench.json.
 	scripts/bench

@@ -3,27 +3,23 @@
 // Only tests link this crate, and there a failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-/// Reference of the archive, for a configuration. The file is named by its content and kept for the next run.
+use crate::kept::{self, hex};
+
+/// Reference of the image, for a configuration.
 pub fn reference() -> String {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    let path = PATH.get_or_init(|| {
-        let bytes = archive(&[layer()]);
-        let name = format!("fireactions-busybox-{}.oci.tar", &hex(&Sha256::digest(&bytes))[..16]);
-        let path = std::env::temp_dir().join(name);
-        if !path.exists() {
-            // Renamed into place, for test programs may run side by side.
-            let partial = path.with_extension(std::process::id().to_string());
-            std::fs::write(&partial, &bytes).unwrap();
-            std::fs::rename(&partial, &path).unwrap();
-        }
-        path
-    });
+    static REFERENCE: OnceLock<String> = OnceLock::new();
+    REFERENCE.get_or_init(|| kept(&archive(&[layer()]))).clone()
+}
+
+/// Reference of an archive that is kept for the next run.
+pub(crate) fn kept(archive: &[u8]) -> String {
+    let path = kept::made("image", archive, ".oci.tar", |path| std::fs::write(path, archive).unwrap());
     format!("oci-archive:{}", path.display())
 }
 
@@ -99,10 +95,6 @@ pub fn archive_with(layers: &[Vec<u8>], more: &str) -> Vec<u8> {
     file(&mut tar, "index.json", 0o644, index.as_bytes());
     file(&mut tar, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#);
     tar.into_inner().unwrap()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn header(kind: tar::EntryType, mode: u32, owner: u64) -> tar::Header {

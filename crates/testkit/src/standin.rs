@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use sha2::{Digest, Sha256};
-
-use crate::busybox::hex;
+use crate::kept;
 
 /// Which guests a stand-in Firecracker has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +37,14 @@ pub fn jailer() -> PathBuf {
     directory().join("jailer")
 }
 
-/// The programs, built if they are not up to date, at a place where every user may run them: machines have users of
-/// their own, and those may have no way into the build's directory. The directory is named by its content. They are
-/// one file with several names, for it is told by its name what it stands in for.
+/// The programs, at a place where every user may run them. They are one file with several names, for it is told by its
+/// name what it stands in for.
 fn directory() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let built = built();
-        let name =
-            format!("fireactions-standin-{}.d", &hex(&Sha256::digest(std::fs::read(&built).unwrap()))[..16]);
-        let path = std::env::temp_dir().join(name);
-        if !path.exists() {
-            // Written by another process, and renamed into place: see `program::write` and `busybox::reference`.
-            let partial = path.with_extension(std::process::id().to_string());
+        kept::made("standin", &std::fs::read(&built).unwrap(), ".d", |partial| {
+            // Written by another process: see `program::write`.
             let script = r#"
                 set -e
                 mkdir -m 755 "$2"; install -m 755 "$1" "$2/fireactions-standin"
@@ -59,23 +52,17 @@ fn directory() -> PathBuf {
                     ln "$2/fireactions-standin" "$2/$name"
                 done"#;
             let mut copy = Command::new("sh");
-            copy.args(["-c", script, "sh"]).args([&built, &partial]);
+            copy.args(["-c", script, "sh"]).args([&built, partial]);
             assert!(copy.status().expect("sh runs").success(), "cannot write {}", partial.display());
-            // Another test may have been first.
-            if std::fs::rename(&partial, &path).is_err() {
-                std::fs::remove_dir_all(&partial).unwrap();
-            }
-        }
-        path
+        })
     })
     .clone()
 }
 
+/// What `make standin` built.
 fn built() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let output =
-        Command::new(root.join("scripts/build-standin")).output().expect("scripts/build-standin runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "scripts/build-standin failed: {said}");
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let path = root.join("target/x86_64-unknown-linux-gnu/agent/fireactions-standin");
+    assert!(path.is_file(), "{} is not there: run `make standin`", path.display());
+    path
 }

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use fireactions_testkit::busybox;
 use fireactions_testkit::github::{Delivery, FakeGithub, Fault, Job, JobId, JobRequest, JobStatus, runner};
 use fireactions_vmm::firecracker::api::{Client, GetMmds};
 
@@ -20,7 +19,7 @@ const SECRET: &str = "It's a Secret to Everybody";
 struct Octoworld {
     world: World,
     fake: FakeGithub,
-    /// The App's key, the webhook's secret, the image.
+    /// The App's key, the webhook's secret.
     _files: tempfile::TempDir,
 }
 
@@ -47,10 +46,7 @@ fn start_at(host: &str, most: u32, before: &str) -> Octoworld {
         path.display().to_string()
     };
     let (key, secret) = (secret_file("key.pem", &app.pkcs1), secret_file("secret", SECRET));
-    let archive = files.path().join("image.tar");
-    let layers = [busybox::layer(), busybox::layer_of("home/runner/run.sh", runner::SCRIPT.as_bytes())];
-    fs::write(&archive, busybox::archive(&layers)).unwrap();
-    let image = format!("oci-archive:{}", archive.display());
+    let image = runner::image();
     let network = format!("    network: {{host_ports: [tcp/{PORT}]}}\n");
     let pools = [("fast", "fast", "fast"), ("small", "debian", "false"), ("large", "debian, gpu", "false")]
         .map(|(name, labels, set)| {
@@ -218,16 +214,12 @@ fn each_clone_finds_its_own_credential_in_the_metadata() {
     }
     let octoworld = start(2);
     let (world, fake) = (&octoworld.world, &octoworld.fake);
-    // The first machine boots, and its template is made beside it.
-    let mut jobs = vec![fake.queue_job(request(1, &["debian"], "true"))];
-    octoworld.completed(&jobs, BOOT);
-    world.wait(BOOT, "the template", || world.log().contains("template made").then_some(()));
-    jobs.extend([2, 3].map(|n| fake.queue_job(request(n, &["debian"], "sleep 20"))));
+    let jobs = [1, 2].map(|n| fake.queue_job(request(n, &["debian"], "sleep 20")));
     let machines = world.wait(BOOT, "two clones with a job", || {
         let mut machines = world.machines();
         machines.retain(|machine| machine["state"] == "busy" && machine["started"] == "snapshot");
         let run = |job: &JobId| fake.job(*job).status == JobStatus::InProgress;
-        (machines.len() == 2 && jobs[1..].iter().all(run)).then_some(machines)
+        (machines.len() == 2 && jobs.iter().all(run)).then_some(machines)
     });
     let credentials: BTreeSet<String> = machines
         .iter()

@@ -4,12 +4,12 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-// The longest test; its name makes it the first to start.
 mod bulk;
 mod cancel;
 mod crashes;
 mod drain;
 mod driver;
+mod evidence;
 mod files;
 mod github;
 mod handover;
@@ -23,6 +23,7 @@ mod jobs;
 mod namespace;
 mod own_init;
 mod pools;
+mod prepared;
 mod rebuilt;
 mod restart;
 mod service;

@@ -174,6 +174,8 @@ fn walk(world: &mut World, point: &str) -> Walked {
         }
         Scenario::Broken => {
             let template = with_a_template(world);
+            // Another file in its place: other worlds have this one, too.
+            std::fs::remove_file(template.join("state")).unwrap();
             std::fs::write(template.join("state"), "broken").unwrap();
             in_a_job(world, point)
         }

@@ -5,8 +5,6 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,13 +12,9 @@ use serde_json::Value;
 use fireactions_testkit::{busybox, cgroups, guest};
 
 use crate::driver::{self, lab_kernel, on_firecracker};
+use crate::evidence;
 use crate::namespace::Namespace;
-
-/// MicroVMs under emulation take a core each: more servers than this at once only make each other late.
-const AT_ONCE: u32 = 2;
-static RUNNING: Mutex<u32> = Mutex::new(0);
-static FREED: Condvar = Condvar::new();
-static NUMBER: AtomicU32 = AtomicU32::new(0);
+use crate::prepared;
 
 /// A machine takes seconds to boot under emulation, and much longer on a host that does other things as well. A guest that
 /// hangs there is given up after a minute, and another one boots for its job.
@@ -48,11 +42,19 @@ pub(crate) struct Setup {
     pub(crate) before: String,
     /// The stand-in takes QEMU's place: machines cost next to nothing, and their jobs are played (crates/standin).
     pub(crate) standin: bool,
+    /// The server begins with an empty state: it makes images, boot files and templates itself (see [`prepared`]).
+    pub(crate) bare: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { pools: pool("default", 1, 2, ""), more: String::new(), before: String::new(), standin: false }
+        Self {
+            pools: pool("default", 1, 2, ""),
+            more: String::new(),
+            before: String::new(),
+            standin: false,
+            bare: false,
+        }
     }
 }
 
@@ -83,43 +85,22 @@ pub(crate) struct World {
     pub(crate) namespace: Namespace,
     cgroup: String,
     dir: tempfile::TempDir,
-    _turn: Turn,
-}
-
-/// The right to run a server.
-struct Turn;
-
-impl Turn {
-    fn wait() -> Self {
-        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        let at_once = if lab_kernel().is_some() { 1 } else { AT_ONCE };
-        while *running >= at_once {
-            running = FREED.wait(running).unwrap_or_else(PoisonError::into_inner);
-        }
-        *running += 1;
-        Self
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        FREED.notify_one();
-    }
 }
 
 impl World {
-    pub(crate) fn start(Setup { pools, more, before, standin }: Setup) -> Self {
+    pub(crate) fn start(Setup { pools, more, before, standin, bare }: Setup) -> Self {
         assert_eq!(
             nix::unistd::geteuid().as_raw(),
             0,
             "the end-to-end tests make taps and namespaces: run `make test`"
         );
-        let turn = Turn::wait();
         let dir = tempfile::Builder::new().prefix("fa-").tempdir().unwrap();
-        let cgroup = format!("fae2e-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+        let cgroup = format!("fae2e-{}", dir.path().file_name().unwrap().display());
         let mut config = String::new();
         let state = dir.path().join("state");
+        if !bare {
+            prepared::lend(&state, !standin);
+        }
         writeln!(config, "state_dir: {}", state.display()).unwrap();
         writeln!(config, "api_socket: {}", dir.path().join("api.sock").display()).unwrap();
         writeln!(config, "log_level: debug").unwrap();
@@ -136,7 +117,7 @@ impl World {
         let before = format!("DIR={}\n{before}", dir.path().display());
         let namespace = Namespace::new(&before);
         driver::programs(&dir.path().join("bin"));
-        let mut world = Self { server: None, namespace, cgroup, dir, _turn: turn };
+        let mut world = Self { server: None, namespace, cgroup, dir };
         world.boot();
         world
     }
@@ -407,6 +388,9 @@ impl Drop for World {
         if let Some(mut child) = self.server.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            evidence::keep(self);
         }
         // A failed test must not leave microVMs running.
         for (pid, _) in self.namespace.processes() {

@@ -92,7 +92,7 @@ pub(super) fn tagged(ask: &Ask, reply: Reply) -> Reply {
     if ask.method != "GET" || reply.status != 200 {
         return reply;
     }
-    let tag = format!("W/\"{}\"", crate::busybox::hex(&Sha256::digest(&reply.body)));
+    let tag = format!("W/\"{}\"", crate::kept::hex(&Sha256::digest(&reply.body)));
     let known = ask.header("if-none-match").is_some_and(|tags| tags.split(", ").any(|one| one == tag));
     let mut reply = reply.header("etag", &tag);
     if known {

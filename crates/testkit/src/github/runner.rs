@@ -2,7 +2,10 @@
 //! this one is simple enough for `sh` and `wget` of busybox, and a guest sees of it what it would see of the real one:
 //! the variable, the lines of output, the hooks, the exit codes.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use crate::busybox;
 
 use super::http::{self, Ask, Reply};
 use super::jobs::{JobStatus, Outcome};
@@ -13,6 +16,16 @@ use super::state::State;
 /// `run.sh` of a runner: takes its credential from `ACTIONS_RUNNER_INPUT_JITCONFIG`, runs one job, ends. Needs busybox,
 /// or what is named like its applets.
 pub const SCRIPT: &str = include_str!("run.sh");
+
+/// Reference of an image with it, for a configuration.
+pub fn image() -> String {
+    static REFERENCE: OnceLock<String> = OnceLock::new();
+    let make = || {
+        let layers = [busybox::layer(), busybox::layer_of("home/runner/run.sh", SCRIPT.as_bytes())];
+        busybox::kept(&busybox::archive(&layers))
+    };
+    REFERENCE.get_or_init(make).clone()
+}
 
 /// Where the fake answers runners.
 pub(super) const PREFIX: &str = "/_runner";

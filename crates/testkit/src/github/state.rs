@@ -75,6 +75,6 @@ pub(super) fn uuid() -> String {
     aws_lc_rs::rand::fill(&mut bytes).expect("random bytes");
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = crate::busybox::hex(&bytes);
+    let hex = crate::kept::hex(&bytes);
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
