@@ -1,6 +1,16 @@
 //! Control groups of machines, as they are found on the host.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A name for the cgroup that a server under test has its machines in: no other server's, and ends in the name of the
+/// run, by which `scripts/test-clean` finds what a killed run left.
+pub fn parent(of: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+    let run = std::env::var("FIREACTIONS_TEST_RUN").unwrap_or_else(|_| "fat".to_owned());
+    format!("fa-{of}-{}-{number}-{run}", std::process::id())
+}
 
 /// The directories right below the cgroup `parent`, one for each machine and hierarchy: cgroup2 and every v1
 /// hierarchy that is mounted here. Sorted.

@@ -20,14 +20,19 @@ impl World {
         self.machines().iter().map(|machine| machine["state"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// What follows this in the metrics: a series, and a space.
-    pub(crate) fn metric(&self, name: &str) -> String {
+    /// An answer of the API, with its status line and headers.
+    fn get(&self, path: &str) -> String {
         let mut connection = UnixStream::connect(self.path("api.sock")).unwrap();
         connection.set_read_timeout(Some(SOON)).unwrap();
-        connection.write_all(b"GET /metrics HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n").unwrap();
+        write!(connection, "GET {path} HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer).unwrap();
-        let metrics = text(&answer);
+        text(&answer)
+    }
+
+    /// What follows this in the metrics: a series, and a space.
+    pub(crate) fn metric(&self, name: &str) -> String {
+        let metrics = self.get("/metrics");
         let line = metrics.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap_or_else(|| panic!("no {name} in {metrics}")).trim().to_owned()
     }
@@ -45,6 +50,7 @@ fn a_drained_host_empties_and_stays_drained_until_it_is_told_otherwise() {
     world.wait_log(&running, "begun", SOON);
     world.wait_ready("default", 1);
     assert_eq!(world.metric("fireactions_host_drained "), "0");
+    assert!(world.get("/readyz").starts_with("HTTP/1.1 200"), "{}", world.get("/readyz"));
 
     let since = world.drain(&["--reason", "new disks"])["drained"]["since"].clone();
     world.wait(SOON, "the idle machine to go", || (world.states() == ["busy"]).then_some(()));
@@ -56,6 +62,10 @@ fn a_drained_host_empties_and_stays_drained_until_it_is_told_otherwise() {
     assert!(shown.contains("drained") && shown.contains("new disks"), "{shown}");
     assert!(text(&world.cli(&["pools", "list"]).stdout).contains("host drained"));
     assert_eq!(world.metric("fireactions_host_drained "), "1");
+    // Jobs are still taken; who looks is told that none begins.
+    let ready = world.get("/readyz");
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("new disks"), "{ready}");
+    assert!(world.get("/healthz").starts_with("HTTP/1.1 200"));
 
     // Again is no other time, but the last reason counts, which stays where none is given; and it is waited for no longer than asked.
     assert_eq!(world.drain(&["--reason", "new memory"])["drained"]["since"], since);
@@ -84,6 +94,7 @@ fn a_drained_host_empties_and_stays_drained_until_it_is_told_otherwise() {
         assert_eq!(world.json(&["undrain"])["drained"], Value::Null);
     }
     world.wait_job(&queued, &["succeeded"], SOON);
+    assert!(!world.get("/readyz").contains("drained"), "{}", world.get("/readyz"));
     world.wait_ready("default", 1);
     world.finish();
 }

@@ -97,7 +97,7 @@ fn request(n: usize, labels: &[&str], script: &str) -> JobRequest {
 fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
     let octoworld = start(2);
     let Octoworld { world, fake, .. } = &octoworld;
-    let count = if on_firecracker() { 9 } else { 50 };
+    let count = if std::env::var_os("FIREACTIONS_LONG").is_some() { 50 } else { 15 };
     let jobs: Vec<JobId> = (0..count)
         .map(|n| {
             let labels: &[&str] = match n % 3 {
@@ -172,9 +172,9 @@ fn the_webhooks_door_takes_what_is_signed_and_nothing_else() {
     octoworld.world.finish();
 }
 
-/// GitHub's name does not resolve for a minute, and what was connected breaks.
+/// GitHub's name does not resolve for a while, and what was connected breaks.
 #[test]
-fn a_minute_without_names_costs_time_and_no_job() {
+fn a_while_without_names_costs_time_and_no_job() {
     if on_firecracker() {
         println!("not run on this driver as well: no VMM has a part in it");
         return;
@@ -195,9 +195,13 @@ fn a_minute_without_names_costs_time_and_no_job() {
     fake.down(Duration::from_secs(1));
     let before = fake.calls().total;
     jobs.extend([queue(2), queue(3)]);
-    std::thread::sleep(Duration::from_secs(60));
-    let told = text(&world.cli(&["pools", "show", "fast"]).stdout);
-    assert!(told.contains("GitHub cannot be reached"), "{told}");
+    for pool in ["fast", "small"] {
+        world.wait(BOOT, "the pool to say that GitHub is out of reach", || {
+            text(&world.cli(&["pools", "show", pool]).stdout)
+                .contains("GitHub cannot be reached")
+                .then_some(())
+        });
+    }
     assert!(fake.calls().total - before < 10, "nothing gets there: {:?}", fake.calls());
     fs::write(&hosts, known).unwrap();
     let done = octoworld.completed(&jobs, BOOT);

@@ -299,6 +299,65 @@ fn whichever_server_is_killed_between_two_steps_the_other_serves() {
     world.finish();
 }
 
+/// Two minutes are all that a new server gets. (They pass beside other tests: nothing here needs a processor.)
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_new_server_that_hangs_is_ended_after_two_minutes_and_the_old_one_takes_back() {
+    let pools = pool("default", 1, 1, "");
+    let world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    world.wait_ready("default", 1);
+    let before = world.who();
+    let job = world.submit(&["--memory", "300"], "echo begun; wait");
+    world.wait_log(&job, "begun", BOOT);
+    let mut new = world.server_command("config.yaml", &[("FIREACTIONS_STOP_AT", "handover::taken")]);
+    let begun = Instant::now();
+    let status = new.arg("--replace").status().unwrap();
+    assert_eq!(status.signal(), Some(9), "it must not wake up and serve beside the old one");
+    assert!(begun.elapsed() >= Duration::from_secs(120), "it was given {:?} only", begun.elapsed());
+    assert_eq!(world.answering(), world.server_pid());
+    assert!(world.log().contains("it was not ready within 120s"), "{}", world.log());
+    assert!(before.iter().all(|machine| world.who().contains(machine)), "{before:?}: {:?}", world.who());
+    assert!(world.cli(&["exec", &job, "--", "tell"]).status.success());
+    world.wait_job(&job, &["succeeded"], BOOT);
+    world.finish();
+}
+
+/// A newer version's words, with fields that this one does not know.
+#[test]
+fn a_server_of_another_version_takes_over() {
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::fs::MetadataExt as _;
+
+    let pools = pool("default", 1, 1, "");
+    let mut world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    world.wait_ready("default", 1);
+    let before = world.who();
+    let stream = UnixStream::connect(world.path("state/handover.sock")).unwrap();
+    stream.set_read_timeout(Some(HANDOVER)).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    let mut say = |line: &str| {
+        writeln!(&stream, "{line}").unwrap();
+        let mut answer = String::new();
+        lines.read_line(&mut answer).unwrap();
+        answer
+    };
+    let state = fs::metadata(world.path("state")).unwrap();
+    let state = format!("{{\"device\":{},\"inode\":{}}}", state.dev(), state.ino());
+    let offer = say(&format!(
+        "{{\"say\":\"ask\",\"protocol\":1,\"version\":\"9.9.9\",\"state\":{state},\"more\":[1]}}"
+    ));
+    assert!(offer.contains("offer") && offer.contains(env!("CARGO_PKG_VERSION")), "{offer}");
+    let given = say(r#"{"say":"take","more":{}}"#);
+    assert!(given.contains("given"), "{given}");
+    say(r#"{"say":"ready","more":null}"#);
+    drop(stream);
+    assert!(world.server_ended(HANDOVER).success(), "{}", world.log());
+    assert!(world.log().contains("9.9.9"), "{}", world.log());
+    world.boot();
+    assert_eq!(world.who(), before);
+    world.finish();
+}
+
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_stop_ends_a_handover_that_hangs() {

@@ -67,3 +67,17 @@ fn a_job_reaches_neither_neighbours_nor_host_nor_metadata() {
     assert!(world.cli(&["jobs", "cancel", &neighbour]).status.success());
     world.finish();
 }
+
+/// Somebody empties the whole rule set, as a firewall's reload does: every running machine's network would be open.
+#[test]
+fn the_server_puts_its_rules_back_under_running_machines() {
+    let world = World::start(Setup { pools: pool("default", 1, 1, ""), standin: true, ..Setup::default() });
+    let machine = world.wait_ready("default", 1).remove(0);
+    let rules = world.rules();
+    assert!(rules.contains(&format!("fa{}", machine["id"].as_str().unwrap())), "{rules}");
+    assert!(world.in_namespace(&["nft", "flush", "ruleset"]).status.success());
+    assert_eq!(world.rules(), "");
+    world.wait(BOOT, "the rules to be back", || (world.rules() == rules).then_some(()));
+    assert_eq!(world.wait_ready("default", 1)[0]["id"], machine["id"], "the machine is the same");
+    world.finish();
+}

@@ -24,12 +24,14 @@ mod namespace;
 mod own_init;
 mod pools;
 mod prepared;
+mod reboot;
 mod rebuilt;
 mod restart;
 mod service;
 mod shutdown;
 mod standin;
 mod stored_images;
+mod units;
 mod waiting;
 #[cfg(feature = "failpoints")]
 mod walk;

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The namespaces, held by a process that ends with the test, however the test ends.
 pub(crate) struct Namespace {
@@ -84,6 +86,14 @@ impl Namespace {
             .map(str::to_owned)
             .collect()
     }
+}
+
+/// The next connection to a listener.
+pub(crate) fn accepted(listener: &TcpListener, within: Duration) -> TcpStream {
+    let limit = Timespec { tv_sec: within.as_secs().cast_signed(), tv_nsec: 0 };
+    let ready = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&limit)).unwrap();
+    assert_eq!(ready, 1, "nobody called within {within:?}");
+    listener.accept().unwrap().0
 }
 
 fn mounts_of(holder: &Child) -> String {

@@ -116,11 +116,16 @@ fn the_service_managers_socket_outlives_servers_and_clients_wait_in_it() {
     };
     boot(&mut world);
     assert!(world.cli(&["pools", "list"]).status.success());
+    let path = world.path("api.sock").display().to_string();
 
     world.signal_server(Signal::SIGKILL);
     world.server_ended(SOON);
     let mut waiting = world.command().args(["pools", "list"]).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    world.wait(SOON, "a client in the socket's queue", || {
+        // recvq of a listening socket: connections that nobody has taken yet (ss(8)).
+        let queued = text(&world.in_namespace(&["ss", "-lxH", "src", &path]).stdout);
+        (queued.split_whitespace().nth(2) == Some("1")).then_some(())
+    });
     assert!(waiting.try_wait().unwrap().is_none(), "a client waits while there is no server");
     boot(&mut world);
     assert!(waiting.wait().unwrap().success(), "{}", world.log());
@@ -134,4 +139,38 @@ fn the_service_managers_socket_outlives_servers_and_clients_wait_in_it() {
     stopped(&mut world);
     assert!(world.path("api.sock").exists());
     world.assert_nothing_left();
+}
+
+#[test]
+fn a_stop_that_waits_asks_for_more_time_and_ends_at_its_deadline() {
+    let more = "shutdown: {mode: wait, deadline: 3s}".to_owned();
+    let pools = pool("default", 0, 1, "");
+    let mut world = World::start(Setup { pools, more, standin: true, ..Setup::default() });
+    stopped(&mut world);
+    let manager = Manager::new(&world);
+    world.boot_with(&[("NOTIFY_SOCKET", &manager.path)]);
+    manager.hears_of("READY=1", &world);
+    let job = world.submit(&[], "echo begun; hang");
+    world.wait_log(&job, "begun", SOON);
+    let asked = Instant::now();
+    world.signal_server(Signal::SIGTERM);
+    manager.hears_of("STOPPING=1", &world);
+    let said = manager.hears_of("EXTEND_TIMEOUT_USEC=", &world);
+    let micros: u64 = said.trim().trim_start_matches("EXTEND_TIMEOUT_USEC=").parse().unwrap();
+    assert!(micros >= 10_000_000, "a manager that is busy must not be late: {said}");
+    assert!(world.server_ended(SOON).success(), "{}", world.log());
+    assert!(asked.elapsed() >= Duration::from_secs(3), "the job had less time than the deadline");
+    assert!(world.log().contains("its shutdown deadline passed"), "{}", world.log());
+    world.assert_nothing_left();
+
+    // As after any loss of a machine, the job runs again.
+    world.boot();
+    let again = world.wait(SOON, "the second attempt", || {
+        let job = world.job(&job);
+        (job["attempt"] == 2).then_some(job)
+    });
+    assert!(again["reason"].as_str().unwrap().contains("shutdown deadline passed"), "{again}");
+    assert!(world.cli(&["jobs", "cancel", &job]).status.success());
+    world.wait_job(&job, &["cancelled"], SOON);
+    world.finish();
 }

@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::namespace::accepted;
 use crate::world::{BOOT, Setup, UNTIL_TOLD, World, pool, runs, text};
+
+/// Where a job says that it is at its end.
+const ENDING: u16 = 9000;
 
 const STOP: Duration = Duration::from_secs(60);
 
 fn start(mode: &str) -> World {
     let more = format!("shutdown: {{mode: {mode}, deadline: 5m}}");
-    let pools = pool("default", 1, 1, "") + &pool("spare", 1, 1, "");
+    let pools = pool("default", 1, 1, &format!("    network: {{host_ports: [tcp/{ENDING}]}}\n"))
+        + &pool("spare", 1, 1, "");
     World::start(Setup { pools, more, ..Setup::default() })
 }
 
@@ -42,8 +47,12 @@ impl World {
 fn left_jobs_end_without_a_server_and_their_next_one_tells_it_all() {
     let mut world = start("leave");
     world.wait_ready("spare", 1);
-    let script = "for i in $(seq 60); do echo line $i; sleep 0.1; done; exit 3";
-    let job = world.submit(&["--label", "default"], script);
+    let ending = world.namespace.listen(([0, 0, 0, 0], ENDING));
+    // Its last act is a call, which is heard whether there is a server or not.
+    let script = format!(
+        "for i in $(seq 60); do echo line $i; sleep 0.1; done; nc 172.30.0.1 {ENDING} </dev/null; exit 3"
+    );
+    let job = world.submit(&["--label", "default"], &script);
     world.wait_log(&job, "line 2\n", BOOT);
     let machine = world.machine_of(&job).unwrap();
 
@@ -54,8 +63,7 @@ fn left_jobs_end_without_a_server_and_their_next_one_tells_it_all() {
     assert_eq!(left.len(), 1, "the idle machine is gone, the job's runs: {left:?}");
     assert_eq!(i64::from(left[0].0), machine["pid"].as_i64().unwrap());
     assert_eq!(world.taps(), [format!("fa{}", machine["id"].as_str().unwrap())], "with its network");
-    // Long enough for the job to end.
-    std::thread::sleep(Duration::from_secs(8));
+    drop(accepted(&ending, BOOT));
 
     world.boot();
     let ended = world.wait_job(&job, &["failed"], BOOT);

@@ -95,7 +95,7 @@ impl World {
             "the end-to-end tests make taps and namespaces: run `make test`"
         );
         let dir = tempfile::Builder::new().prefix("fa-").tempdir().unwrap();
-        let cgroup = format!("fae2e-{}", dir.path().file_name().unwrap().display());
+        let cgroup = cgroups::parent("e2e");
         let mut config = String::new();
         let state = dir.path().join("state");
         if !bare {
