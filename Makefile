@@ -33,7 +33,7 @@ standin:
 build: agent ## Build the server and command line (release).
 	cargo build --release --locked -p fireactions
 
-demo: setup build ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
+demo: ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
 	scripts/demo
 
 test: setup-test lint agent standin ## The whole test suite, real microVMs included; end to end on both drivers.
@@ -54,7 +54,7 @@ lint: ## Format, clippy and dependency rules.
 bench: ## Measure; prints a table, writes target/bench.json.
 	scripts/bench
 
-soak: setup ## Make, use and destroy 1,100 machines under faults, and look for anything left (SOAK_N, SOAK_REAL).
+soak: ## Make, use and destroy 1,100 machines under faults, and look for anything left (SOAK_N, SOAK_REAL).
 	scripts/soak
 
 fuzz: ## Run each fuzz target for a bounded time (needs a nightly toolchain and cargo-fuzz).

@@ -9,9 +9,6 @@
 //!
 //! Runs in a network namespace of its own (see `scripts/soak`).
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod books;
 mod faults;
 mod load;
@@ -25,7 +22,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Parser;
 
-use common::programs::Programs;
+use fireactions_bench::programs::Programs;
 use fireactions_testkit::standin;
 use round::{Report, Round};
 

@@ -6,18 +6,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::programs::Programs;
+use crate::programs::Programs;
 
 const START_DEADLINE: Duration = Duration::from_secs(180);
 const STOP_DEADLINE: Duration = Duration::from_secs(90);
 
 /// A server's place: its programs, directory and configuration. Several servers may run there one after another.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub struct Place {
     fireactions: PathBuf,
     state: PathBuf,
     config: PathBuf,
@@ -25,7 +24,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// `more` is the rest of the configuration's YAML.
-    pub(crate) fn new(programs: &Programs, state: &Path, more: &str) -> anyhow::Result<Self> {
+    pub fn new(programs: &Programs, state: &Path, more: &str) -> anyhow::Result<Self> {
         fs::create_dir_all(state).with_context(|| state.display().to_string())?;
         let place = Self {
             fireactions: programs.fireactions.clone(),
@@ -44,21 +43,21 @@ impl Place {
         Ok(place)
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.state.join("api.sock")
     }
 
     /// Where servers of this place log.
-    pub(crate) fn log(&self) -> PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.state.join("server.log")
     }
 
-    pub(crate) fn state(&self) -> &Path {
+    pub fn state(&self) -> &Path {
         &self.state
     }
 
     /// The command line, ready to be given arguments.
-    pub(crate) fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.fireactions);
         command.arg("--socket").arg(self.socket()).stdin(Stdio::null());
         command
@@ -72,14 +71,14 @@ impl Place {
 }
 
 /// A running server; ended when it is dropped without [`Server::stop`].
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     place: Place,
 }
 
 impl Server {
     /// Starts one and waits until it is ready.
-    pub(crate) fn start(place: Place) -> anyhow::Result<Self> {
+    pub fn start(place: Place) -> anyhow::Result<Self> {
         let mut server = Self::begin(place)?;
         server.until("ready", START_DEADLINE, |server| {
             if let Some(status) = server.child.try_wait()? {
@@ -91,7 +90,7 @@ impl Server {
     }
 
     /// Starts one and does not wait.
-    pub(crate) fn begin(place: Place) -> anyhow::Result<Self> {
+    pub fn begin(place: Place) -> anyhow::Result<Self> {
         Self::begin_with(place, &[])
     }
 
@@ -115,33 +114,33 @@ impl Server {
         Ok(Self { child, place })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    pub fn place(&self) -> &Place {
         &self.place
     }
 
     /// The command line, ready to be given arguments.
-    pub(crate) fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         self.place.command()
     }
 
     /// What a subcommand prints.
-    pub(crate) fn run(&self, args: &[&str]) -> anyhow::Result<String> {
+    pub fn run(&self, args: &[&str]) -> anyhow::Result<String> {
         let output = self.place.command().args(args).output()?;
         let complaint = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "fireactions {}: {}", args.join(" "), complaint.trim());
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    pub(crate) fn json(&self, args: &[&str]) -> anyhow::Result<Value> {
+    pub fn json(&self, args: &[&str]) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.run(&[args, &["--json"]].concat())?)?)
     }
 
     /// Looks again and again until `done`.
-    pub(crate) fn until(
+    pub fn until(
         &mut self,
         what: &str,
         deadline: Duration,
@@ -156,7 +155,7 @@ impl Server {
     }
 
     /// Fails if the server has ended by itself.
-    pub(crate) fn must_live(&mut self) -> anyhow::Result<()> {
+    pub fn must_live(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("the server ended ({status})\n{}", self.place.log_tail()),
@@ -164,8 +163,8 @@ impl Server {
     }
 
     /// SIGTERM, and waits for a good end.
-    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context("ending the server")?;
         let mut ended = None;
         self.until("stopped", STOP_DEADLINE, |server| {
             ended = server.child.try_wait()?;
@@ -180,7 +179,7 @@ impl Server {
     }
 
     /// A new server of the same place takes over from this one.
-    pub(crate) fn replace(mut self) -> anyhow::Result<Self> {
+    pub fn replace(mut self) -> anyhow::Result<Self> {
         let mut next = Self::begin_with(self.place.clone(), &["--replace"])?;
         let mut ended = None;
         self.until("replaced", START_DEADLINE, |server| {
@@ -195,7 +194,7 @@ impl Server {
     }
 
     /// SIGKILL: what a crash is to a server. Its place is there for the next one.
-    pub(crate) fn crash(mut self) -> anyhow::Result<Place> {
+    pub fn crash(mut self) -> anyhow::Result<Place> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(self.place.clone())
@@ -206,9 +205,7 @@ impl Drop for Server {
     /// Only after an error: the first signal lets idle machines go, the wait is bounded.
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            if let Ok(pid) = i32::try_from(self.child.id()) {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-            }
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
             let end = Instant::now() + STOP_DEADLINE;
             while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(100));

@@ -20,10 +20,10 @@ use fireactions_api::Client;
 use fireactions_model::{JobState, Phase};
 
 use crate::Args;
-use crate::common::server::Server;
-use crate::common::usage;
 use crate::fleet::{self, Pool};
 use crate::report::{Goal, Report, median, percentile};
+use fireactions_bench::server::Server;
+use fireactions_bench::usage;
 
 /// Job events a second: half of them submissions, half of them cancellations.
 const EVENTS: u64 = 500;

@@ -15,10 +15,10 @@ use fireactions_vmm::firecracker::{Firecracker, FirecrackerConfig};
 use fireactions_vmm::{Start, Vmm};
 
 use crate::Args;
-use crate::common::usage;
 use crate::report::{Report, median, millis};
 use crate::snapshot::{self, Side};
 use crate::world::World;
+use fireactions_bench::usage;
 
 pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> anyhow::Result<()> {
     let played = driver(standin::firecracker(Guest::Played), standin::jailer()).await?;

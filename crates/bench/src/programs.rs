@@ -6,21 +6,21 @@ use anyhow::Context;
 
 /// The built programs and the guest kernel.
 #[derive(clap::Args)]
-pub(crate) struct Programs {
+pub struct Programs {
     /// The `fireactions` binary.
     #[arg(long)]
-    pub(crate) fireactions: PathBuf,
+    pub fireactions: PathBuf,
     /// The guest agent.
     #[arg(long)]
-    pub(crate) agent: PathBuf,
+    pub agent: PathBuf,
     /// Directory with `vmlinuz` and `lib/modules`.
     #[arg(long)]
-    pub(crate) kernel: PathBuf,
+    pub kernel: PathBuf,
 }
 
 impl Programs {
     /// The module directory of the guest kernel.
-    pub(crate) fn modules(&self) -> anyhow::Result<PathBuf> {
+    pub fn modules(&self) -> anyhow::Result<PathBuf> {
         let entry = std::fs::read_dir(self.kernel.join("lib/modules"))
             .ok()
             .and_then(|entries| entries.flatten().next())

@@ -14,12 +14,12 @@ use rand::rngs::StdRng;
 
 use crate::Args;
 use crate::books::{self, Counts};
-use crate::common::leaks::World;
-use crate::common::server::{Place, Server};
-use crate::common::usage;
 use crate::faults::{End, Stopped, kill_vmm};
 use crate::load::{Kind, OUTPUT};
 use crate::trend::{Sample, slope};
+use fireactions_bench::leaks::World;
+use fireactions_bench::server::{Place, Server};
+use fireactions_bench::usage;
 
 const CGROUP: &str = "fireactions-soak";
 const TICK: Duration = Duration::from_millis(50);

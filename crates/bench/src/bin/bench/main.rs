@@ -17,8 +17,6 @@
 mod adoption;
 mod alone;
 mod cold;
-#[path = "../common/mod.rs"]
-mod common;
 mod convert;
 mod cost;
 mod firecracker;
@@ -40,7 +38,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
-use common::programs::Programs;
+use fireactions_bench::programs::Programs;
 use report::Report;
 
 /// The measurements of `make bench`.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::server::Server;
+use fireactions_bench::server::Server;
 
 /// VMMs that stand still, and until when.
 #[derive(Default)]

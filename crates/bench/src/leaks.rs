@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use fireactions_testkit::cgroups;
+use crate::cgroups;
 
 /// Everything of interest in this network namespace and on this host, by kind.
-pub(crate) struct World(BTreeMap<&'static str, BTreeSet<String>>);
+pub struct World(BTreeMap<&'static str, BTreeSet<String>>);
 
 impl World {
     /// `cgroup` is the configured parent of the machines' cgroups.
-    pub(crate) fn look(state: &Path, cgroup: &str) -> Self {
+    pub fn look(state: &Path, cgroup: &str) -> Self {
         Self(BTreeMap::from([
             ("processes", processes()),
             (
@@ -28,17 +28,17 @@ impl World {
     }
 
     /// How many there are of each kind.
-    pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         self.0.iter().map(|(kind, things)| (*kind, things.len())).collect()
     }
 
     /// What is in `after` and was not here.
-    pub(crate) fn left_behind(&self, after: &Self) -> Vec<String> {
+    pub fn left_behind(&self, after: &Self) -> Vec<String> {
         self.left_behind_but(after, &[])
     }
 
     /// The same, but for some kinds.
-    pub(crate) fn left_behind_but(&self, after: &Self, ignored: &[&str]) -> Vec<String> {
+    pub fn left_behind_but(&self, after: &Self, ignored: &[&str]) -> Vec<String> {
         let mut left = Vec::new();
         for (kind, things) in after.0.iter().filter(|(kind, _)| !ignored.contains(*kind)) {
             let before = self.0.get(kind);

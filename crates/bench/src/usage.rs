@@ -7,13 +7,13 @@ use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
 /// Processor time of this process and of its children that have ended.
-pub(crate) fn cpu() -> anyhow::Result<Duration> {
+pub fn cpu() -> anyhow::Result<Duration> {
     let (own, children) = cpu_apart()?;
     Ok(own + children)
 }
 
 /// The same, of each.
-pub(crate) fn cpu_apart() -> anyhow::Result<(Duration, Duration)> {
+pub fn cpu_apart() -> anyhow::Result<(Duration, Duration)> {
     let (own, children) = (getrusage(UsageWho::RUSAGE_SELF)?, getrusage(UsageWho::RUSAGE_CHILDREN)?);
     Ok((cpu_of(&own), cpu_of(&children)))
 }
@@ -27,7 +27,7 @@ fn cpu_of(usage: &Usage) -> Duration {
 }
 
 /// Processor time of another process, and of its children that have ended, to ten milliseconds.
-pub(crate) fn cpu_of_process(pid: u32) -> anyhow::Result<Duration> {
+pub fn cpu_of_process(pid: u32) -> anyhow::Result<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in field 2 may hold spaces: fields 14 to 17 are counted from its end.
     let fields = text.rsplit_once(')').context("no name in stat")?.1.split_whitespace().skip(11).take(4);
@@ -38,13 +38,13 @@ pub(crate) fn cpu_of_process(pid: u32) -> anyhow::Result<Duration> {
 
 /// Most resident memory in MiB: this process's, and that of its largest child that has ended.
 #[allow(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52")]
-pub(crate) fn peaks() -> anyhow::Result<(f64, f64)> {
+pub fn peaks() -> anyhow::Result<(f64, f64)> {
     let mib = |who| anyhow::Ok(getrusage(who)?.max_rss() as f64 / 1024.0);
     Ok((mib(UsageWho::RUSAGE_SELF)?, mib(UsageWho::RUSAGE_CHILDREN)?))
 }
 
 /// Resident memory of a process now, in MiB.
-pub(crate) fn resident(pid: u32) -> anyhow::Result<f64> {
+pub fn resident(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
@@ -52,7 +52,7 @@ pub(crate) fn resident(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// A process's part of the host's memory in MiB: its own pages, and its share of those that others map too.
-pub(crate) fn proportional(pid: u32) -> anyhow::Result<f64> {
+pub fn proportional(pid: u32) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;

@@ -14,10 +14,10 @@ use fireactions_vmm::{Start, Vm, VmSpec, Vmm};
 use tokio::time::{sleep, timeout};
 
 use crate::Args;
-use crate::common::usage;
 use crate::guest::{self, Place};
 use crate::report::{Goal, Report, median};
 use crate::world::World;
+use fireactions_bench::usage;
 
 /// A cold boot takes seconds under emulation, and a quarter of a minute where KVM itself only interprets.
 const DEADLINE: Duration = Duration::from_secs(180);

@@ -19,9 +19,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Args;
-use crate::common::server::{Place, Server};
 use crate::fleet;
 use crate::report::{Goal, Report, median, percentile};
+use fireactions_bench::server::{Place, Server};
 
 /// Deliveries a second beside those that are measured: half of them of jobs that are queued, half of their ends.
 const DELIVERIES: u64 = 500;

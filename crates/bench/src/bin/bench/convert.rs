@@ -12,8 +12,8 @@ use fireactions_model::{ImageRef, PullPolicy};
 use serde_json::{Value, json};
 
 use crate::Args;
-use crate::common::usage;
 use crate::report::{Goal, Report, median};
+use fireactions_bench::usage;
 
 const OURS: &str = "child-convert-ours";
 const TOOLS: &str = "child-convert-tools";

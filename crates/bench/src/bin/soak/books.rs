@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::common::leaks::World;
+use fireactions_bench::leaks::World;
 
 /// Everything that is counted, by kind.
 pub(crate) type Counts = BTreeMap<&'static str, usize>;

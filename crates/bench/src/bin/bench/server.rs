@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::Args;
-use crate::common::server::{Place, Server};
+use fireactions_bench::server::{Place, Server};
 
 /// One pool `bench` of at most ten machines, none of them warm.
 pub(crate) fn start(args: &Args, state: &Path) -> anyhow::Result<Server> {

@@ -15,11 +15,11 @@ use fireactions_store::Store;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use crate::common::usage;
 use crate::nothing::Nothing;
 use crate::report::{Goal, Report, median, millis, percentile};
 use crate::world::{UID_BASE, World};
 use crate::{Args, alone};
+use fireactions_bench::usage;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Args;
-use crate::common::server::Server;
-use crate::common::usage;
 use crate::report::{Report, median};
 use crate::server;
+use fireactions_bench::server::Server;
+use fireactions_bench::usage;
 
 const DEADLINE: Duration = Duration::from_secs(600);
 /// After which a server has come to rest.

@@ -10,9 +10,9 @@ use fireactions_api::Client;
 use fireactions_model::{JobId, JobState, MachineId, MachineView};
 
 use crate::Args;
-use crate::common::server::Server;
 use crate::fleet::{self, Pool};
 use crate::report::{Goal, Report, median, millis};
+use fireactions_bench::server::Server;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(2);

@@ -1,33 +1,32 @@
-//! The jobs, what is expected of each, and the table.
+//! The jobs, and what is expected of each.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use comfy_table::{Cell, Table, presets};
+use fireactions_bench::server::Server;
 use serde_json::Value;
 
 use crate::Args;
-use crate::common::server::Server;
-use crate::targets::{LAN, METADATA, PORT, answers};
+use crate::script::{BUILD, FAIL, GATEWAY, LISTENING, NEIGHBOUR_PORT, intrude, neighbour};
+use crate::targets::{PORT, answers};
 use crate::watch::Watch;
 
-/// Under emulation, a configure script and a test suite take minutes.
-const DEADLINE: Duration = Duration::from_secs(1800);
-/// Where the neighbour listens.
-const NEIGHBOUR_PORT: u16 = 7000;
-/// The bridge's own address: the first of the demo's subnet.
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 31, 240, 1);
-
-const PHASES: [&str; 9] = ["queued", "image", "net", "spawn", "kernel", "agent", "runner", "job", "teardown"];
+/// Under emulation, a configure script and a test suite take a minute or two.
+const DEADLINE: Duration = Duration::from_secs(900);
+/// The two projects that are built and tested: names of source packages.
+const PROJECTS: [&str; 2] = ["ed", "lunzip"];
+/// A machine that is not gone by then leaves a gap in the table, and shows in what is left behind.
+const TEARDOWN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A finished job.
 pub(crate) struct Finished {
-    name: &'static str,
-    expected: i64,
-    record: Value,
-    exit: Option<i64>,
+    pub(crate) name: &'static str,
+    pub(crate) expected: i64,
+    pub(crate) record: Value,
+    pub(crate) exit: Option<i64>,
 }
 
 impl Finished {
@@ -43,32 +42,13 @@ struct Job {
     done: bool,
 }
 
-/// Builds and tests an upstream source archive. The archive is the package's own, unchanged.
-const UNPACK: &str = "cd /tmp; tar xf /in/source.tar; cd */";
-
-/// Tries to reach what it must not; exits with 0 when nothing answered, with 1 naming what did.
-fn intrude(neighbour: Ipv4Addr) -> String {
-    let targets = [(neighbour, NEIGHBOUR_PORT), (GATEWAY, PORT), (LAN, PORT), (METADATA, PORT)];
-    let tries = targets.map(|(address, port)| format!("try {address} {port}")).join("\n");
-    format!(
-        "reached=0\n\
-         try() {{\n\
-           if nc -w 3 $1 $2 </dev/null | grep -q .; then echo \"REACHED $1 $2\"; reached=1\n\
-           else echo \"not reached: $1 $2\"; fi\n\
-         }}\n\
-         {tries}\nexit $reached\n"
-    )
-}
-
 /// Runs all jobs to their end.
 pub(crate) fn run(args: &Args, server: &Server, watch: &mut Watch) -> anyhow::Result<Vec<Finished>> {
-    let bzip2 = source(&args.inputs, "bzip2_")?;
-    let zlib = source(&args.inputs, "zlib_")?;
+    let projects = [source(&args.inputs, PROJECTS[0])?, source(&args.inputs, PROJECTS[1])?];
     let deadline = Instant::now() + DEADLINE;
 
     // The neighbour goes first: the intruder needs its address.
-    let neighbour_script = format!("echo listening; echo neighbour | nc -l -p {NEIGHBOUR_PORT} -q 1");
-    let mut jobs = vec![submit(server, watch, "neighbour", 0, &neighbour_script, None)?];
+    let mut jobs = vec![submit(server, watch, "neighbour", 0, &neighbour(), None)?];
     let address = loop {
         ensure!(Instant::now() < deadline, "the neighbour did not run within {DEADLINE:?}");
         poll(server, watch, &mut jobs)?;
@@ -76,18 +56,18 @@ pub(crate) fn run(args: &Args, server: &Server, watch: &mut Watch) -> anyhow::Re
         if let Some(address) = running_address(server, &jobs[0].id)? {
             break address;
         }
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(PAUSE);
     };
     ensure!(
         answers(GATEWAY, PORT),
         "the bridge's own address does not answer the host: the isolation job would prove nothing"
     );
 
-    let build = |steps: &str| format!("{UNPACK}; {steps}");
     jobs.push(submit(server, watch, "isolation", 0, &intrude(address), None)?);
-    jobs.push(submit(server, watch, "zlib", 0, &build("./configure; make; make test"), Some(&zlib))?);
-    jobs.push(submit(server, watch, "bzip2", 0, &build("make bzip2 bzip2recover; make test"), Some(&bzip2))?);
-    jobs.push(submit(server, watch, "must-fail", 3, "echo this one fails on purpose; exit 3", None)?);
+    for (name, source) in PROJECTS.into_iter().zip(&projects) {
+        jobs.push(submit(server, watch, name, 0, BUILD, Some(source))?);
+    }
+    jobs.push(submit(server, watch, "must-fail", 3, FAIL, None)?);
 
     let mut visited = false;
     while jobs.iter().any(|job| !job.done) {
@@ -97,9 +77,8 @@ pub(crate) fn run(args: &Args, server: &Server, watch: &mut Watch) -> anyhow::Re
             visit(server, &jobs[0].id, address)?;
             visited = true;
         }
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(PAUSE);
     }
-    std::thread::sleep(Duration::from_millis(500));
     jobs.iter().map(|job| finished(server, job)).collect()
 }
 
@@ -118,11 +97,13 @@ fn visit(server: &Server, id: &str, address: Ipv4Addr) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn source(inputs: &Path, prefix: &str) -> anyhow::Result<PathBuf> {
+/// The archive that `scripts/demo-inputs` fetched.
+fn source(inputs: &Path, package: &str) -> anyhow::Result<PathBuf> {
+    let prefix = format!("{package}_");
     let entries = std::fs::read_dir(inputs.join("sources"))?.flatten();
     let mut paths = entries.map(|entry| entry.path()).filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(prefix) && !name.ends_with(".asc")
+        name.starts_with(&prefix) && !name.ends_with(".asc")
     });
     paths.next().with_context(|| format!("no source archive {prefix}* in {}", inputs.display()))
 }
@@ -136,7 +117,7 @@ fn submit(
     source: Option<&Path>,
 ) -> anyhow::Result<Job> {
     let mut command = server.command();
-    command.args(["run", "--detach", "--name", name, "--label", "demo", "--timeout", "30m"]);
+    command.args(["run", "--detach", "--name", name, "--label", "demo", "--timeout", "10m"]);
     if let Some(source) = source {
         command.arg("--copy").arg(format!("{}:/in/source.tar", source.display()));
     }
@@ -162,17 +143,38 @@ fn poll(server: &Server, watch: &mut Watch, jobs: &mut [Job]) -> anyhow::Result<
     for job in jobs.iter_mut().filter(|job| !job.done) {
         let record = server.json(&["jobs", "show", &job.id])?;
         let state = text(&record, "state").to_owned();
-        let reason = record["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
-        watch.say(job.name, &format!("{state}{reason}"));
+        watch.say(job.name, &format!("{state}{}", why(&record)));
         job.done = matches!(state.as_str(), "succeeded" | "failed" | "cancelled" | "timed_out" | "lost");
+        if job.done {
+            watch.over(job.name);
+        }
     }
+    watch.tick();
     Ok(())
+}
+
+/// What a job waits for, or why it ended as it did.
+fn why(record: &Value) -> String {
+    if let Some(reason) = record["reason"].as_str() {
+        return format!(": {reason}");
+    }
+    let waiting = &record["waiting"];
+    match waiting["kind"].as_str() {
+        Some("image") => {
+            let percent =
+                waiting["percent"].as_u64().map(|percent| format!(" {percent} %")).unwrap_or_default();
+            format!(": its image is made ready: {}{percent}", text(waiting, "status"))
+        }
+        Some("starting") => format!(": machine {} is {}", text(waiting, "machine"), text(waiting, "state")),
+        Some(kind) => format!(": {}", kind.replace('_', " ")),
+        None => String::new(),
+    }
 }
 
 /// The address of the machine that runs the job, once the job says that it listens.
 fn running_address(server: &Server, id: &str) -> anyhow::Result<Option<Ipv4Addr>> {
     let log = server.command().args(["jobs", "logs", id]).output()?;
-    if !String::from_utf8_lossy(&log.stdout).contains("listening") {
+    if !String::from_utf8_lossy(&log.stdout).contains(LISTENING) {
         return Ok(None);
     }
     let machines = server.json(&["ps"])?;
@@ -182,7 +184,13 @@ fn running_address(server: &Server, id: &str) -> anyhow::Result<Option<Ipv4Addr>
 }
 
 fn finished(server: &Server, job: &Job) -> anyhow::Result<Finished> {
-    let record = server.json(&["jobs", "show", &job.id])?;
+    let end = Instant::now() + TEARDOWN;
+    let mut record = server.json(&["jobs", "show", &job.id])?;
+    // Told once the machine is gone, which is after the job's end.
+    while record["phases"]["teardown"].is_null() && Instant::now() < end {
+        std::thread::sleep(PAUSE);
+        record = server.json(&["jobs", "show", &job.id])?;
+    }
     let exit = record["outcome"]["code"].as_i64();
     let finished = Finished { name: job.name, expected: job.expected, record, exit };
     if !finished.as_expected() {
@@ -197,33 +205,7 @@ fn finished(server: &Server, job: &Job) -> anyhow::Result<Finished> {
     Ok(finished)
 }
 
-/// Job, result, exit code, seconds in each phase.
-pub(crate) fn print_table(results: &[Finished]) {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["job", "result", "exit", "expected"].into_iter().chain(PHASES));
-    for result in results {
-        let mut row = vec![
-            Cell::new(result.name),
-            Cell::new(text(&result.record, "state")),
-            Cell::new(result.exit.map_or_else(|| "-".to_owned(), |code| code.to_string())),
-            Cell::new(if result.as_expected() {
-                "yes".to_owned()
-            } else {
-                format!("no: {}", result.expected)
-            }),
-        ];
-        for phase in PHASES {
-            let micros = result.record["phases"][phase].as_f64();
-            row.push(Cell::new(
-                micros.map_or_else(|| "-".to_owned(), |micros| format!("{:.2}s", micros / 1e6)),
-            ));
-        }
-        table.add_row(row);
-    }
-    println!("{table}");
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+/// A field that is a text.
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or("?")
 }

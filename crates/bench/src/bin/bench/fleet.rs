@@ -10,7 +10,7 @@ use fireactions_model::{JobId, JobRecord, JobSpec, MachineState, MachineView};
 use fireactions_testkit::{busybox, standin};
 
 use crate::Args;
-use crate::common::server::{Place, Server};
+use fireactions_bench::server::{Place, Server};
 
 /// A thousand machines are made in a minute or two.
 const DEADLINE: Duration = Duration::from_secs(900);
