@@ -1,4 +1,4 @@
-//! How soon a server that was killed is back, with everything it had: from the start of the new process until `/readyz`
+//! How soon a server that was killed is back, with everything it had: from the kill until the next process's `/readyz`
 //! says yes, which it does once every machine is adopted.
 
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ pub(crate) fn measure(args: &Args, work: &Path, report: &mut Report) -> anyhow::
         server.stop()?;
     }
     report.note(
-        "adoption: kill -9 of the server, then from the start of the next process until /readyz says yes; each time \
+        "adoption: from kill -9 of the server until the next process's /readyz says yes, started once the first is dead; each time \
          half of the machines were busy, and afterwards every machine was there with its process, and every job ended \
          well in its first attempt",
     );
@@ -70,8 +70,9 @@ async fn crashes(
     for _ in 0..args.times(5, 2) {
         let before = identities(&client.machines().await?);
         ensure!(before.len() == machines, "{} machines instead of {machines}", before.len());
-        let place = server.crash()?;
+        // The dead one's end is part of it: the next has to wait for its sockets and its lock.
         let began = Instant::now();
+        let place = server.crash()?;
         server = Server::begin(place)?;
         while !client.readiness().await.is_ok_and(|readiness| readiness.ready) {
             server.must_live()?;

@@ -1,8 +1,8 @@
-//! What one machine costs the host: everything from the pool's order until the row is gone, without the guest's
-//! own boot and QEMU's own start.
+//! What one machine costs the host: everything from the pool's order until the row is gone, the driver's start of a
+//! process and its end included. The process is the stand-in, so the guest's boot and QEMU's own start are left out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -12,10 +12,13 @@ use fireactions_model::{
     Event, FailureKind, MachineId, Machines, NewMachine, Phase, PoolName, PoolSpec, Shape,
 };
 use fireactions_store::Store;
+use fireactions_testkit::standin;
+use fireactions_vmm::accel::{Accel, Choice};
+use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use crate::nothing::Nothing;
+use crate::guestless::Guestless;
 use crate::report::{Goal, Report, median, millis, percentile};
 use crate::world::{UID_BASE, World};
 use crate::{Args, alone};
@@ -28,7 +31,7 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
     let store = Store::open(world.dir.join("state"))?;
     let (events, mut heard) = broadcast::channel(1024);
     let pool = pool(world)?;
-    let machines = machinery(args, world, &store, &events, &pool).await?;
+    let (machines, starts) = machinery(args, world, &store, &events, &pool).await?;
     let new = NewMachine { pool: pool.name.clone(), shape: pool.shape.clone() };
 
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
@@ -53,6 +56,14 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
     report.row(format!("{name}: wall p99"), percentile(&wall, 99), "ms");
     report.row(format!("{name}: CPU p50"), median(&cpu), "ms");
     report.row(format!("{name}: CPU p99"), percentile(&cpu, 99), "ms");
+    let starts: Vec<f64> = starts
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .skip(1)
+        .map(|took| millis(*took))
+        .collect();
+    ensure!(starts.len() == wall.len(), "{} processes for {} machines", starts.len(), wall.len());
     let meaning = [
         (Phase::Image, "image, boot files, scratch"),
         (Phase::Net, "tap and rules"),
@@ -62,9 +73,11 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
         let times = phases.get(&phase).map_or(&[][..], Vec::as_slice);
         report.row(format!("  of it, phase {}: {meaning}", phase.as_str()), median(times), "ms");
     }
+    report.row("  of it, the driver: the stand-in started until it answers", median(&starts), "ms");
     report.note(format!(
         "host's part: {} machines one after another through the real store, images, network and scratch disks; \
-         the VMM starts nothing and only makes the journal's entries; 'alone' is the same call by itself",
+         QEMU is the stand-in, whose start, processor time and end are in it; no guest is waited for; 'alone' is the same \
+         call by itself",
         wall.len()
     ));
     alone::measure(args, world, &store, &pool, report).await?;
@@ -86,13 +99,21 @@ async fn machinery(
     store: &Store,
     events: &broadcast::Sender<Event>,
     pool: &PoolSpec,
-) -> anyhow::Result<Machinery> {
+) -> anyhow::Result<(Machinery, Arc<Mutex<Vec<Duration>>>)> {
+    let accel = Choice { accel: Accel::Tcg, why: "the stand-in asks for none".into() };
+    let config = QemuConfig {
+        binary: standin::program(),
+        cgroup_parent: Some("fireactions-bench".into()),
+        ..QemuConfig::new(accel)
+    };
+    let vmm = Guestless::new(Qemu::new(config), store.clone());
+    let starts = vmm.starts();
     let forge = LocalForge::new(store.clone(), events.clone(), LocalConfig::default()).await?;
-    Ok(Machinery::new(Parts {
+    let machines = Machinery::new(Parts {
         store: store.clone(),
         images: world.images.clone(),
         network: world.network.clone(),
-        vmm: Arc::new(Nothing { qemu: Arc::clone(&world.vmm), store: store.clone() }),
+        vmm: Arc::new(vmm),
         forge: Arc::new(forge),
         events: events.clone(),
         settings: Arc::new(Settings {
@@ -108,11 +129,12 @@ async fn machinery(
             console_max: 1 << 20,
             artifact_max: 1 << 30,
         }),
-    }))
+    });
+    Ok((machines, starts))
 }
 
 /// Waits for the end of the machine's row; the milliseconds of its phases. Fails when the machine failed at
-/// anything but the start of its VMM.
+/// anything but the wait for its guest.
 async fn gone(
     heard: &mut broadcast::Receiver<Event>,
     machine: &MachineId,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cold.rs     process start → first line of the job: the agent as PID 1, systemd + cloud-init
-//! cost.rs     the host's part of one machine, guest and QEMU left out (nothing.rs); alone.rs: its parts
+//! cost.rs     the host's part of one machine, guest and QEMU left out (guestless.rs); alone.rs: its parts
 //! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
 //! snapshot.rs a clone of a template against a cold boot: time and memory
 //! firecracker.rs  what a start of Firecracker costs beside Firecracker; the real one's clones, where there is one
@@ -23,7 +23,7 @@ mod firecracker;
 mod fleet;
 mod github;
 mod guest;
-mod nothing;
+mod guestless;
 mod pool;
 mod report;
 mod seed;
@@ -93,7 +93,8 @@ fn main() -> ExitCode {
         return code;
     }
     match bench(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
@@ -101,7 +102,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(args: &Args) -> anyhow::Result<()> {
+/// True when every goal was met.
+fn bench(args: &Args) -> anyhow::Result<bool> {
     let work = tempfile::Builder::new().prefix("work-").tempdir_in(&args.inputs)?;
     let mut report = Report::new(args.quick);
     // First: a child starts with its parent's size, so the parent should still be small.
@@ -125,7 +127,8 @@ fn bench(args: &Args) -> anyhow::Result<()> {
         github::measure(args, work.path(), &mut report).context("GitHub")?;
     }
     report.print();
-    report.write(&args.output)
+    report.write(&args.output)?;
+    Ok(report.verdict())
 }
 
 /// What runs in this process.

@@ -14,6 +14,24 @@ pub(crate) enum Goal {
     AtMost(f64),
 }
 
+/// A load that something is measured under: a goal is judged only where the load was there.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) wanted: f64,
+    pub(crate) reached: f64,
+    pub(crate) unit: &'static str,
+}
+
+impl Load {
+    /// This much of what is wanted is near enough.
+    const ENOUGH: f64 = 0.9;
+
+    fn lacks(self) -> Option<String> {
+        (self.reached < self.wanted * Self::ENOUGH)
+            .then(|| format!("not measured: only {:.0} of {:.0} {}", self.reached, self.wanted, self.unit))
+    }
+}
+
 /// Numbers in the order in which they were measured.
 pub(crate) struct Report {
     quick: bool,
@@ -27,13 +45,19 @@ struct Row {
     value: f64,
     unit: &'static str,
     goal: Option<Goal>,
+    /// Why the value does not tell whether the goal is met.
+    void: Option<String>,
 }
 
 impl Row {
+    /// A number that could not be measured as it should be meets no goal; not a number (of no samples) neither.
     fn met(&self) -> Option<bool> {
-        self.goal.map(|goal| match goal {
-            Goal::AtLeast(least) => self.value >= least,
-            Goal::AtMost(most) => self.value <= most,
+        self.goal.map(|goal| {
+            self.void.is_none()
+                && match goal {
+                    Goal::AtLeast(least) => self.value >= least,
+                    Goal::AtMost(most) => self.value <= most,
+                }
         })
     }
 
@@ -54,16 +78,29 @@ impl Report {
     }
 
     pub(crate) fn row(&mut self, measure: impl Into<String>, value: f64, unit: &'static str) {
-        self.push(measure.into(), value, unit, None);
+        self.push(Row { measure: measure.into(), value, unit, goal: None, void: None });
     }
 
     pub(crate) fn judged(&mut self, measure: impl Into<String>, value: f64, unit: &'static str, goal: Goal) {
-        self.push(measure.into(), value, unit, Some(goal));
+        self.push(Row { measure: measure.into(), value, unit, goal: Some(goal), void: None });
     }
 
-    fn push(&mut self, measure: String, value: f64, unit: &'static str, goal: Option<Goal>) {
-        println!("bench: {measure}: {value:.2} {unit}");
-        self.rows.push(Row { measure, value, unit, goal });
+    /// The same, where the number means something only under this load.
+    pub(crate) fn judged_under(
+        &mut self,
+        load: Load,
+        measure: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        goal: Goal,
+    ) {
+        self.push(Row { measure: measure.into(), value, unit, goal: Some(goal), void: load.lacks() });
+    }
+
+    fn push(&mut self, row: Row) {
+        let void = row.void.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        println!("bench: {}: {:.2} {}{void}", row.measure, row.value, row.unit);
+        self.rows.push(row);
     }
 
     /// How something was measured, for whoever compares the numbers with others.
@@ -83,7 +120,12 @@ impl Report {
         table.load_style(presets::NOTHING);
         table.set_header(["measured", "value", "unit", "goal", "met"]);
         for row in &self.rows {
-            let met = row.met().map_or("", |met| if met { "yes" } else { "NO" });
+            let met = match (row.met(), &row.void) {
+                (Some(_), Some(why)) => why,
+                (Some(true), None) => "yes",
+                (Some(false), None) => "NO",
+                (None, _) => "",
+            };
             let value = Cell::new(format!("{:.2}", row.value)).set_alignment(CellAlignment::Right);
             let cells = [Cell::new(&row.measure), value, Cell::new(row.unit), Cell::new(row.goal_text())];
             table.add_row(cells.into_iter().chain([Cell::new(met)]));
@@ -96,8 +138,20 @@ impl Report {
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
         println!("- load average of one minute on {cpus} CPUs: {}", load.join(", "));
         if self.quick {
-            println!("- a quick run: too few repetitions to compare");
+            println!("- a quick run: too few repetitions to compare, so a goal that is missed is no failure");
         }
+    }
+
+    /// Names the goals that were missed; true when there are none, or when the run was too quick to tell.
+    pub(crate) fn verdict(&self) -> bool {
+        let missed: Vec<&Row> = self.rows.iter().filter(|row| row.met() == Some(false)).collect();
+        for row in &missed {
+            let why = row.void.clone().unwrap_or_else(|| format!("{:.2} {}", row.value, row.unit));
+            println!("bench: goal missed: {}: {why}, {} wanted", row.measure.trim(), row.goal_text());
+        }
+        let judged = self.rows.iter().filter(|row| row.goal.is_some()).count();
+        println!("bench: {} of {judged} goals met", judged - missed.len());
+        missed.is_empty() || self.quick
     }
 
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
@@ -107,7 +161,7 @@ impl Report {
             .map(|row| {
                 json!({
                     "measure": row.measure, "value": row.value, "unit": row.unit,
-                    "goal": row.goal.map(|_| row.goal_text()), "met": row.met(),
+                    "goal": row.goal.map(|_| row.goal_text()), "met": row.met(), "void": row.void,
                 })
             })
             .collect();

@@ -1,11 +1,12 @@
 //! The way of many jobs through one state directory, over several servers.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use fireactions_api::{Client, ClientError, JobFilter, LogEvent, ScaleRequest, Target};
+use fireactions_api::{Client, ClientError, Code, JobFilter, LogEvent, ScaleRequest, Target};
 use fireactions_model::{JobId, JobRecord, JobState, MachineView, PoolName};
 use fireactions_testkit::busybox;
 use futures::StreamExt;
@@ -51,6 +52,8 @@ pub(crate) struct Report {
     jobs: BTreeMap<Kind, u64>,
     machines: u64,
     deaths: u64,
+    /// Requests that failed because a server had just ended.
+    forgiven: BTreeMap<&'static str, u64>,
     wrong: Vec<String>,
     slope: Option<f64>,
     rss: (f64, f64),
@@ -89,6 +92,9 @@ impl Report {
         match self.slope {
             Some(slope) => println!(", slope {slope:+.0} KiB per 1,000 machines (at most {STEEPEST:.0})"),
             None => println!(", too few machines for a slope"),
+        }
+        for (what, times) in &self.forgiven {
+            println!("  forgiven after a server's end: {times} × {what}");
         }
         for what in self.wrong.iter().chain(&self.left) {
             println!("  WRONG: {what}");
@@ -181,18 +187,13 @@ impl Course<'_> {
             self.active.insert(job, Active { kind, since: Instant::now(), touched: false });
         }
         self.stopped.go_on();
-        let machines = self.ask(|client| async move { client.machines().await }).await?;
+        let machines = self.client.machines().await?;
         for id in self.active.keys().cloned().collect::<Vec<_>>() {
-            let job = self
-                .ask(|client| {
-                    let id = id.clone();
-                    async move { client.job(&id).await }
-                })
-                .await?;
+            let job = self.client.job(&id).await?;
             self.look(&job, &machines).await?;
         }
         self.sample()?;
-        self.end_a_server()
+        self.end_a_server().await
     }
 
     async fn submit(&self, kind: Kind) -> anyhow::Result<JobId> {
@@ -266,7 +267,7 @@ impl Course<'_> {
     }
 
     /// Ends the server when it is time, and starts the next.
-    fn end_a_server(&mut self) -> anyhow::Result<()> {
+    async fn end_a_server(&mut self) -> anyhow::Result<()> {
         #[allow(clippy::cast_precision_loss, reason = "some thousand machines")]
         let part = self.report.machines as f64 / self.round.machines as f64;
         #[allow(clippy::cast_precision_loss, reason = "a handful")]
@@ -279,7 +280,7 @@ impl Course<'_> {
         self.server = Some(end.of(server)?);
         self.ends += 1;
         self.report.deaths += 1;
-        Ok(())
+        self.answered().await
     }
 
     async fn scale(&self, min: u32) -> anyhow::Result<()> {
@@ -308,19 +309,31 @@ impl Course<'_> {
         }
     }
 
-    /// Asks until there is an answer: a server that has just begun may not be there yet.
-    async fn ask<T, F>(&self, question: impl Fn(Client) -> F) -> anyhow::Result<T>
-    where
-        F: Future<Output = Result<T, ClientError>>,
-    {
+    /// Waits for the next server's first answer. Only here is an error forgiven, only one that a server's end makes, and each
+    /// is told in the report.
+    async fn answered(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + API_DEADLINE;
         loop {
-            match question(self.client.clone()).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if Instant::now() > end => return Err(error.into()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
+            let Err(error) = self.client.machines().await else { return Ok(()) };
+            let Some(what) = of_a_servers_end(&error).filter(|_| Instant::now() < end) else {
+                return Err(error).context("the next server's first answer");
+            };
+            *self.report.forgiven.entry(what).or_default() += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+}
+
+/// Whether a request fails so because a server has just ended, and how.
+fn of_a_servers_end(error: &ClientError) -> Option<&'static str> {
+    match error {
+        ClientError::Unreachable { kind: Some(ErrorKind::NotFound), .. } => Some("there is no socket"),
+        ClientError::Unreachable { kind: Some(ErrorKind::ConnectionRefused), .. } => {
+            Some("nobody listens at the socket")
+        }
+        ClientError::Broken { .. } => Some("the connection to the server before broke"),
+        ClientError::Refused(fault) if fault.code == Code::Unavailable => Some("the server is not ready yet"),
+        _ => None,
     }
 }
 

@@ -1,7 +1,9 @@
-//! A VMM that starts nothing: what is left of a machine's way is the host's part.
+//! A VMM whose process is the stand-in and whose guest is never waited for: what is left of a machine's way is the
+//! host's part, with the driver's own start of a process and its end.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fireactions_model::{MachineId, Step};
@@ -9,16 +11,28 @@ use fireactions_store::{MachineChange, Store};
 use fireactions_vmm::qemu::Qemu;
 use fireactions_vmm::{Capabilities, ProcessRecord, Vm, VmSpec, Vmm, VmmError};
 
-/// QEMU's driver, except that every start fails at once.
-pub(crate) struct Nothing {
-    pub(crate) qemu: Arc<Qemu>,
-    pub(crate) store: Store,
+/// QEMU's driver with the stand-in for a program, except that every start fails once the process is there.
+pub(crate) struct Guestless {
+    qemu: Qemu,
+    store: Store,
+    starts: Arc<Mutex<Vec<Duration>>>,
+}
+
+impl Guestless {
+    pub(crate) fn new(qemu: Qemu, store: Store) -> Self {
+        Self { qemu, store, starts: Arc::default() }
+    }
+
+    /// How long each start of a process took, as they come.
+    pub(crate) fn starts(&self) -> Arc<Mutex<Vec<Duration>>> {
+        Arc::clone(&self.starts)
+    }
 }
 
 #[async_trait]
-impl Vmm for Nothing {
+impl Vmm for Guestless {
     fn name(&self) -> &'static str {
-        "nothing"
+        "guestless"
     }
 
     fn fingerprint(&self) -> String {
@@ -26,15 +40,21 @@ impl Vmm for Nothing {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.qemu.capabilities()
+        // Nobody makes templates beside what is measured.
+        Capabilities { snapshot: false, ..self.qemu.capabilities() }
     }
 
-    /// Writes what a machine that starts would have had written, so that no durable write is left out.
+    /// Starts the process, and writes what a machine that starts would have had written, so that no durable write is left
+    /// out. What undoes the machine ends the process, as it would any.
     async fn spawn(&self, spec: &VmSpec) -> Result<Vm, VmmError> {
+        let began = Instant::now();
+        let vm = self.qemu.spawn(spec).await?;
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner).push(began.elapsed());
+        let started = vm.process();
         let nothing = serde_json::Value::Null;
         let process = MachineChange {
             step: Some((Step::Spawned, nothing.clone())),
-            process: Some((u32::MAX, 0)),
+            process: Some((started.pid, started.start_ticks)),
             ..MachineChange::default()
         };
         let agent = MachineChange { step: Some((Step::Agent, nothing)), ..MachineChange::default() };
@@ -43,7 +63,7 @@ impl Vmm for Nothing {
                 return Err(VmmError::Spec { id: spec.id.clone(), reason: error.to_string() });
             }
         }
-        Err(VmmError::Spec { id: spec.id.clone(), reason: "nothing is started here".into() })
+        Err(VmmError::Spec { id: spec.id.clone(), reason: "no guest is waited for here".into() })
     }
 
     async fn adopt(
