@@ -26,7 +26,7 @@ standin: # What takes QEMU's and Firecracker's place where a test needs no guest
 build: agent ## Build the server and command line (release).
 	cargo build --release --locked -p fireactions
 
-demo: setup build ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
+demo: ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
 	scripts/demo
 
 test: ## The test suite, real microVMs included: what CI runs.
@@ -45,7 +45,7 @@ lint: ## Format, clippy and dependency rules.
 bench: ## Measure; prints a table, writes target/bench.json.
 	scripts/bench
 
-soak: setup ## Make, use and destroy 1,100 machines under faults, and look for anything left (SOAK_N, SOAK_REAL).
+soak: ## Make, use and destroy 1,100 machines under faults, and look for anything left (SOAK_N, SOAK_REAL).
 	scripts/soak
 
 fuzz: ## Run each fuzz target for a bounded time (needs a nightly toolchain and cargo-fuzz).

@@ -1,0 +1,155 @@
+//! `make bench`: what a machine costs, side by side with the usual tools in one run.
+//!
+//! ```text
+//! cold.rs     process start → first line of the job: the agent as PID 1, systemd + cloud-init
+//! cost.rs     the host's part of one machine, guest and QEMU left out (guestless.rs); alone.rs: its parts
+//! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
+//! snapshot.rs a clone of a template against a cold boot: time and memory
+//! firecracker.rs  what a start of Firecracker costs beside Firecracker; the real one's clones, where there is one
+//! pool.rs     jobs a minute through the real server; its memory
+//! thousand.rs a thousand machines with a stand-in VMM (fleet.rs): memory, CPU at rest, time to a decision
+//! github.rs   webhook → decision, queued → runner with a warm machine, requests a job
+//! adoption.rs a killed server → the next one ready with all machines
+//! ```
+//!
+//! Runs in a network namespace of its own (see `scripts/bench`).
+
+mod adoption;
+mod alone;
+mod cold;
+mod convert;
+mod cost;
+mod firecracker;
+mod fleet;
+mod github;
+mod guest;
+mod guestless;
+mod pool;
+mod report;
+mod seed;
+mod server;
+mod snapshot;
+mod thousand;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+
+use fireactions_bench::programs::Programs;
+use report::Report;
+
+/// The measurements of `make bench`.
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    programs: Programs,
+    /// Directory made by `scripts/bench-inputs`; work files are made there too, and removed.
+    #[arg(long)]
+    inputs: PathBuf,
+    /// Where the numbers go as JSON.
+    #[arg(long)]
+    output: PathBuf,
+    /// Few repetitions: shows that it works, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+    /// Only these; everything when absent.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Cold,
+    Cost,
+    Snapshot,
+    Firecracker,
+    Convert,
+    Pool,
+    Thousand,
+    Adoption,
+    Github,
+}
+
+impl Args {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// How often something is done: `full` times, or `few` for a quick run.
+    fn times(&self, full: usize, few: usize) -> usize {
+        if self.quick { few } else { full }
+    }
+
+    fn image(&self) -> PathBuf {
+        self.inputs.join("image.tar")
+    }
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = convert::child() {
+        return code;
+    }
+    match bench(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True when every goal was met.
+fn bench(args: &Args) -> anyhow::Result<bool> {
+    let work = tempfile::Builder::new().prefix("work-").tempdir_in(&args.inputs)?;
+    let mut report = Report::new(args.quick);
+    // First: a child starts with its parent's size, so the parent should still be small.
+    if args.wants(Part::Convert) {
+        convert::measure(args, work.path(), &mut report).context("image conversion")?;
+    }
+    if [Part::Cold, Part::Cost, Part::Snapshot, Part::Firecracker].iter().any(|part| args.wants(*part)) {
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(inside(args, work.path(), &mut report))?;
+    }
+    if args.wants(Part::Pool) {
+        pool::measure(args, work.path(), &mut report).context("warm pool")?;
+    }
+    if args.wants(Part::Thousand) {
+        thousand::measure(args, work.path(), &mut report).context("a thousand machines")?;
+    }
+    if args.wants(Part::Adoption) {
+        adoption::measure(args, work.path(), &mut report).context("adoption")?;
+    }
+    if args.wants(Part::Github) {
+        github::measure(args, work.path(), &mut report).context("GitHub")?;
+    }
+    report.print();
+    report.write(&args.output)?;
+    Ok(report.verdict())
+}
+
+/// What runs in this process.
+async fn inside(args: &Args, work: &std::path::Path, report: &mut Report) -> anyhow::Result<()> {
+    let world = world::World::new(args, work).await?;
+    let measured = async {
+        if args.wants(Part::Cost) {
+            cost::measure(args, &world, report).await.context("cost of a machine")?;
+        }
+        if args.wants(Part::Cold) {
+            cold::measure(args, &world, report).await.context("cold start")?;
+        }
+        if args.wants(Part::Snapshot) {
+            snapshot::measure(args, &world, report).await.context("snapshot")?;
+        }
+        if args.wants(Part::Firecracker) {
+            firecracker::measure(args, &world, report).await.context("Firecracker")?;
+        }
+        anyhow::Ok(())
+    };
+    let measured = measured.await;
+    world.network.remove().await?;
+    measured
+}
