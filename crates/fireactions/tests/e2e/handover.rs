@@ -303,7 +303,7 @@ fn whichever_server_is_killed_between_two_steps_the_other_serves() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_new_server_that_hangs_is_ended_after_two_minutes_and_the_old_one_takes_back() {
-    let pools = pool("default", 1, 1, "");
+    let pools = pool("default", 1, 2, "");
     let world = World::start(Setup { pools, standin: true, ..Setup::default() });
     world.wait_ready("default", 1);
     let before = world.who();

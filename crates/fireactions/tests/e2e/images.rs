@@ -81,7 +81,7 @@ fn images_that_cannot_be_had_are_explained_and_harm_no_other_pool() {
         pool_of("silent", 1, 1, "127.0.0.1:5002/busybox:v1", impatient),
     ]
     .concat();
-    let world = World::start(Setup { pools, before, ..Setup::default() });
+    let world = World::start(Setup { pools, before, bare: true, ..Setup::default() });
     let silent = world.namespace.listen(([127, 0, 0, 1], 5002));
 
     let output = world.cli(&["run", "--label", "good", "--", "echo", "well"]);

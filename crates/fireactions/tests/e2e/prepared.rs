@@ -5,6 +5,7 @@
 //! A prepared state lies under a key of everything that it was made from. One that is stale has another key, and is
 //! never looked at; the oldest go.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -74,7 +75,7 @@ fn key() -> String {
         guest::kernel().image,
     ] {
         let of = fs::metadata(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        text += &format!("\n{} {} {} {}", file.display(), of.len(), of.mtime(), of.mtime_nsec());
+        let _ = write!(text, "\n{} {} {} {}", file.display(), of.len(), of.mtime(), of.mtime_nsec());
     }
     kept::key(text.as_bytes())
 }

@@ -16,7 +16,7 @@ fn images_are_pulled_run_listed_and_removed() {
         format!("oci-archive:{}", archive.display())
     };
     let (red, blue) = (other("red"), other("blue"));
-    let world = World::start(Setup { pools: pool("default", 1, 2, ""), ..Setup::default() });
+    let world = World::start(Setup { pools: pool("default", 1, 2, ""), bare: true, ..Setup::default() });
     let warm = world.wait_ready("default", 1).remove(0);
 
     // Another image than the pool's: a machine for this job alone.
