@@ -302,6 +302,15 @@ impl FakeGithub {
         self.shared.with(|state| state.remove_runner(state.listed_runner(name), RunnerFate::DeletedByHand));
     }
 
+    /// GitHub gives a runner up that it has not heard of for too long, and with it the job that it has begun.
+    ///
+    /// # Panics
+    ///
+    /// When no runner of this name is listed.
+    pub fn lose_runner(&self, name: &str) {
+        self.shared.with(|state| state.remove_runner(state.listed_runner(name), RunnerFate::Lost));
+    }
+
     /// Runners that come online are told that their version is too old.
     pub fn deprecate_runners(&self, deprecated: bool) {
         self.shared.with(|state| state.runners.deprecated = deprecated);
