@@ -30,7 +30,7 @@ pub use fireactions_model::GithubScope as Scope;
 pub use ids::{JobId, RunId, RunnerId};
 pub use job::{JobStatus, WorkflowJob};
 pub use repository::Repository;
-pub use rest::{Access, AppAccess, MissingPermission};
+pub use rest::{Access, AppAccess, ListedRepository, MissingPermission};
 pub use runner::{Deleted, Jit, JitRequest, RegistrationToken, Runner, RunnerGroup};
 pub use settings::{App, Credentials, SecretSource, Settings};
 pub use timeouts::Timeouts;

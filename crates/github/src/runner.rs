@@ -50,6 +50,23 @@ pub struct RunnerGroup {
     pub name: String,
     /// Whether runners without a group get into it.
     pub default: bool,
+    /// Whose jobs it takes: `all` repositories, `selected` or `private` ones.
+    #[serde(default)]
+    visibility: Option<String>,
+    #[serde(default)]
+    allows_public_repositories: Option<bool>,
+}
+
+impl RunnerGroup {
+    /// Whether it takes jobs of repositories only that were selected for it.
+    pub fn is_selective(&self) -> bool {
+        self.visibility.as_deref() == Some("selected")
+    }
+
+    /// Whether it takes jobs of public repositories; not every GitHub says.
+    pub fn takes_public(&self) -> bool {
+        self.visibility.as_deref() != Some("private") && self.allows_public_repositories != Some(false)
+    }
 }
 
 /// What a just-in-time runner is to be.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::{Waiting, has_set};
 use super::problems::Concern;
 use super::register::{labels, machine_of};
-use super::{Error, GithubForge, drift, scale_set};
+use super::{Error, GithubForge, drift, groups, scale_set};
 
 /// Audits one scope until `stop`; the first time at once, for what happened while no server was there.
 pub(super) async fn run(
@@ -111,8 +111,11 @@ async fn check<'a>(
 async fn jobs(forge: &GithubForge, scope: &GithubScope, pools: &[PoolSpec]) -> Result<(), Error> {
     let began = Instant::now();
     let mut failed = None;
-    for repository in forge.inner.github.repositories(scope).await? {
-        if let Err(error) = repository_jobs(forge, scope, &repository).await {
+    let repositories = forge.inner.github.repositories(scope).await?;
+    groups::look(forge, scope, pools, &repositories).await?;
+    let mut kept = BTreeMap::new();
+    for listed in repositories {
+        if let Err(error) = repository_jobs(forge, scope, &listed.repository, &mut kept).await {
             // One repository that is out of bounds does not hide the others.
             if error.is_transient() {
                 return Err(error);
@@ -120,6 +123,7 @@ async fn jobs(forge: &GithubForge, scope: &GithubScope, pools: &[PoolSpec]) -> R
             failed = Some(error);
         }
     }
+    groups::tell(forge, pools, &kept);
     let mut board = forge.board();
     for pool in pools {
         board.runners.audited(&pool.name, began);
@@ -133,16 +137,22 @@ async fn repository_jobs(
     forge: &GithubForge,
     scope: &GithubScope,
     repository: &Repository,
+    kept: &mut groups::Kept,
 ) -> Result<(), Error> {
     let began = Timestamp::now();
     let queued = forge.inner.github.queued_jobs(repository).await?;
     let mut board = forge.board();
+    for job in &queued {
+        for pool in board.kept_from(&repository.to_string(), &job.labels) {
+            kept.entry(pool.clone()).or_default().insert(repository.to_string());
+        }
+    }
     let ours: Vec<Waiting> = queued
         .iter()
         .filter(|job| board.is_ours(&repository.to_string(), &job.labels))
         .map(|job| Waiting::of(job, &scope.to_string(), began))
         .collect();
-    let changed = board.queue.audited(repository, ours, began);
+    let changed = board.audited(repository, ours, began);
     drop(board);
     if changed {
         tracing::info!(%repository, "the audit found jobs that no signal had told of, or that wait no more");

@@ -21,6 +21,7 @@ mod board;
 mod deregister;
 mod drift;
 mod error;
+mod groups;
 mod problems;
 mod program;
 mod register;

@@ -20,6 +20,8 @@ pub(super) enum Concern {
     Registering,
     /// What runners are, against the configuration.
     Runners,
+    /// What their group takes, against the jobs that wait.
+    Group,
 }
 
 /// All of them.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use fireactions_github::{Error as GithubError, JitRequest, RunnerId};
+use fireactions_github::{Deleted, Error as GithubError, JitRequest, RunnerId};
 use fireactions_model::{
     ForgeError, GithubRunner, GithubScope, JobRecord, MachineId, Offer, PoolSpec, RemoteJob, RunnerGroup,
     Secret,
@@ -20,8 +20,9 @@ use crate::local::forge_error;
 const DEADLINE: Duration = Duration::from_secs(300);
 /// First and longest pause between two tries, before what GitHub itself asks for.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(20));
-/// Tries at a name that is taken by what an earlier try left.
-const TAKEN: u32 = 3;
+/// Tries at a name that is taken by what an earlier try left, with the pauses between them: GitHub's list of runners, where its
+/// number is found, may be seconds behind.
+const TAKEN: u32 = 8;
 /// GitHub's group of every organization that has made none.
 const DEFAULT_GROUP: &str = "Default";
 /// Its number, where groups cannot be asked for: repositories have that one alone.
@@ -85,9 +86,15 @@ impl GithubForge {
             if matches!(error, Error::Github(GithubError::NameTaken { .. })) && taken < TAKEN {
                 // An earlier try was cut off between GitHub's answer and our disk: nobody has that credential.
                 taken += 1;
-                if let Err(error) = self.delete_named(runner, &name).await {
-                    tracing::debug!(%name, %error, "a runner that is in the way could not be removed");
+                match self.delete_named(runner, &name).await {
+                    Ok(true) => continue,
+                    Ok(false) => tracing::debug!(%name, "a runner that is in the way is not listed yet"),
+                    Err(error) => {
+                        tracing::debug!(%name, %error, "a runner that is in the way could not be removed");
+                    }
                 }
+                sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
+                pause = (pause * 2).min(PAUSES.1);
                 continue;
             }
             let text = format!("no runner could be registered: {error}");
@@ -166,13 +173,11 @@ impl GithubForge {
         Ok(group.id)
     }
 
-    /// Removes the runner of this name, if GitHub has it and it has no job.
-    async fn delete_named(&self, runner: &GithubRunner, name: &str) -> Result<(), Error> {
+    /// Removes the runner of this name, if GitHub lists it and it has no job. Gives whether it is gone.
+    async fn delete_named(&self, runner: &GithubRunner, name: &str) -> Result<bool, Error> {
         let runners = self.inner.github.runners(&runner.scope).await?;
-        if let Some(found) = runners.iter().find(|found| found.name == name) {
-            self.inner.github.delete_runner(&runner.scope, found.id).await?;
-        }
-        Ok(())
+        let Some(found) = runners.iter().find(|found| found.name == name) else { return Ok(false) };
+        Ok(self.inner.github.delete_runner(&runner.scope, found.id).await? == Deleted::Gone)
     }
 }
 

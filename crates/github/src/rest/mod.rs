@@ -15,6 +15,7 @@ use crate::transport::Response;
 use crate::{Error, Github, Scope};
 
 pub use access::{Access, AppAccess, MissingPermission};
+pub use repositories::ListedRepository;
 
 /// Pages of a list that are read. GitHub has at most 10,000 runners in a group, and shows at most 1,000 runs.
 const MAX_PAGES: usize = 200;

@@ -14,10 +14,26 @@ struct Installed {
 #[derive(Deserialize)]
 struct WireRepository {
     full_name: String,
+    /// Not every GitHub says; what is not said to be public is taken to be private.
+    #[serde(default = "yes")]
+    private: bool,
     #[serde(default)]
     archived: bool,
     #[serde(default)]
     disabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A repository in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedRepository {
+    /// Which.
+    pub repository: Repository,
+    /// Whether everybody may see it.
+    pub public: bool,
 }
 
 impl Github {
@@ -27,13 +43,13 @@ impl Github {
     /// # Errors
     ///
     /// See [`Error`]; [`Error::Unsupported`] for an enterprise.
-    pub async fn repositories(&self, scope: &Scope) -> Result<Vec<Repository>, Error> {
+    pub async fn repositories(&self, scope: &Scope) -> Result<Vec<ListedRepository>, Error> {
         let doing = format!("list the repositories of {scope}");
         let owner = match scope {
             Scope::Repository { owner, name } => {
                 let named = format!("{owner}/{name}").parse::<Repository>();
                 return named
-                    .map(|repository| vec![repository])
+                    .map(|repository| vec![ListedRepository { repository, public: false }])
                     .map_err(|e| Error::Unexpected { doing, why: e.to_string() });
             }
             Scope::Enterprise(_) => {
@@ -52,14 +68,17 @@ impl Github {
             let call = Call::get(doing, "repositories", url(self.api(), &at));
             self.list(scope, call.conditional(), |page: Vec<WireRepository>| page).await?
         };
-        let all: Vec<Repository> = wire
+        let listed = |wire: WireRepository| {
+            Some(ListedRepository { repository: wire.full_name.parse().ok()?, public: !wire.private })
+        };
+        let all: Vec<ListedRepository> = wire
             .into_iter()
             .filter(|repository| !repository.archived && !repository.disabled)
-            .filter_map(|repository| repository.full_name.parse::<Repository>().ok())
-            .filter(|repository| repository.owner().eq_ignore_ascii_case(owner))
+            .filter_map(listed)
+            .filter(|listed| listed.repository.owner().eq_ignore_ascii_case(owner))
             .collect();
         // They need not be looked up one by one.
-        self.auth().serves(&authorized, all.iter().map(Repository::scope));
+        self.auth().serves(&authorized, all.iter().map(|listed| listed.repository.scope()));
         Ok(all)
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{path, url};
 use crate::caller::Call;
 use crate::runner::{Deleted, Jit, JitRequest, RegistrationToken, Runner, RunnerGroup};
-use crate::{Error, Github, RunnerId, Scope};
+use crate::{Error, Github, Repository, RunnerId, Scope};
 
 #[derive(Deserialize)]
 struct Runners {
@@ -19,6 +19,16 @@ struct Runners {
 #[derive(Deserialize)]
 struct Groups {
     runner_groups: Vec<RunnerGroup>,
+}
+
+#[derive(Deserialize)]
+struct Selected {
+    repositories: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    full_name: String,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +55,20 @@ impl Github {
         }
         let url = self.actions(scope, &["runner-groups"]);
         let call = Call::get(format!("list the runner groups of {scope}"), "runner-groups", url);
-        self.list(scope, call, |page: Groups| page.runner_groups).await
+        self.list(scope, call.conditional(), |page: Groups| page.runner_groups).await
+    }
+
+    /// The repositories that were selected for a runner group.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn group_repositories(&self, scope: &Scope, group: u64) -> Result<Vec<Repository>, Error> {
+        let url = self.actions(scope, &["runner-groups", &group.to_string(), "repositories"]);
+        let doing = format!("list the repositories of runner group {group} of {scope}");
+        let call = Call::get(doing, "group-repositories", url).conditional();
+        let selected = self.list(scope, call, |page: Selected| page.repositories).await?;
+        Ok(selected.into_iter().filter_map(|one| one.full_name.parse().ok()).collect())
     }
 
     /// All runners of a scope.

@@ -1,6 +1,6 @@
 //! Jobs that wait, found by asking.
 
-use fireactions_github::{Credentials, Error, JobId, JobStatus, Repository};
+use fireactions_github::{Credentials, Error, JobId, JobStatus, ListedRepository, Repository};
 use fireactions_testkit::github::JobRequest;
 
 use crate::common::{Octo, assert_clean, client, scope, token};
@@ -68,16 +68,19 @@ async fn the_repositories_of_an_organization_are_those_that_the_credential_sees(
     octo.fake.repository("other/app");
     let all = octo.github.repositories(&scope("octo")).await.unwrap();
     assert_eq!(all.len(), 121);
-    assert!(all.iter().all(|repository| repository.owner() == "octo"));
+    assert!(all.iter().all(|listed| listed.repository.owner() == "octo"));
     // Whose credential it is needs no asking for each.
     let before = octo.fake.calls().total;
-    octo.github.queued_jobs(&all[7]).await.unwrap();
+    octo.github.queued_jobs(&all[7].repository).await.unwrap();
     assert_eq!(octo.fake.calls().total, before + 2);
 
     octo.fake.select_repositories(octo.installation, &["octo/app"]);
     octo.fake.revoke_tokens();
-    assert_eq!(octo.github.repositories(&scope("octo")).await.unwrap(), [repository()]);
-    assert_eq!(octo.github.repositories(&scope("octo/r1")).await.unwrap(), ["octo/r1".parse().unwrap()]);
+    let listed = |name: &str, public: bool| [ListedRepository { repository: name.parse().unwrap(), public }];
+    assert_eq!(octo.github.repositories(&scope("octo")).await.unwrap(), listed("octo/app", false));
+    octo.fake.publish("octo/app");
+    assert_eq!(octo.github.repositories(&scope("octo")).await.unwrap(), listed("octo/app", true));
+    assert_eq!(octo.github.repositories(&scope("octo/r1")).await.unwrap(), listed("octo/r1", false));
 
     let pat = octo.fake.personal_token(&["repo", "admin:org"]);
     let by_token = client(&octo.fake.url(), token(&pat));

@@ -56,6 +56,15 @@ async fn groups() {
     assert_eq!(groups.iter().filter(|group| group.default).count(), 1);
     assert!(groups.iter().any(|group| group.id == id && group.name == "large" && !group.default));
     assert_eq!(octo.github.runner_groups(&scope("octo/app")).await.unwrap(), []);
+    assert!(groups.iter().all(|group| !group.is_selective() && !group.takes_public()));
+    let place = At::Organization("octo".into());
+    octo.fake.select_group_repositories(&place, id, &["octo/app"]);
+    octo.fake.allow_public_repositories(&place, id);
+    let groups = octo.github.runner_groups(&scope("octo")).await.unwrap();
+    let large = groups.iter().find(|group| group.id == id).unwrap();
+    assert!(large.is_selective() && large.takes_public());
+    let selected = octo.github.group_repositories(&scope("octo"), id).await.unwrap();
+    assert_eq!(selected, ["octo/app".parse().unwrap()]);
     assert_clean(&octo.fake);
 }
 

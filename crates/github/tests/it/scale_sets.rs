@@ -175,8 +175,31 @@ async fn a_set_without_room_is_offered_nothing() {
     let mut l = listening().await;
     assert_eq!(l.session.next(0).await.unwrap(), None);
     l.queue();
+    let told = l.session.next(0).await.unwrap().unwrap();
+    assert_eq!((told.events.as_slice(), told.statistics.available), (&[][..], 1), "it waits, and is told of");
+    l.session.acknowledge(told.id).await.unwrap();
     assert_eq!(l.session.next(0).await.unwrap(), None);
-    l.message().await;
+    let offered = l.message().await;
+    assert!(matches!(offered.events.as_slice(), [JobEvent::Available(_)]), "{offered:?}");
+    assert_clean(&l.octo.fake);
+}
+
+#[tokio::test]
+async fn statistics_are_those_of_their_message_and_a_message_may_have_nothing_else() {
+    let mut l = listening().await;
+    l.queue();
+    let first = l.message().await;
+    l.queue();
+    assert_eq!(l.message().await.statistics.available, 1, "it was written before the second");
+    l.session.acknowledge(first.id).await.unwrap();
+    let second = l.message().await;
+    assert_eq!((second.statistics.available, l.session.statistics().available), (2, 2));
+    l.session.acknowledge(second.id).await.unwrap();
+    l.sets.generate_jit(l.set.id, "fa-1", "_work").await.unwrap();
+    let alone = l.message().await;
+    assert_eq!((alone.events.as_slice(), alone.statistics.registered), (&[][..], 1));
+    l.session.acknowledge(alone.id).await.unwrap();
+    assert_eq!(l.session.next(5).await.unwrap(), None);
     assert_clean(&l.octo.fake);
 }
 

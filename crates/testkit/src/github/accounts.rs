@@ -1,6 +1,7 @@
 //! Organisations, users, enterprises and their repositories.
 
 use super::FakeGithub;
+use super::groups::Group;
 use super::state::State;
 
 /// Where runners are registered.
@@ -35,8 +36,8 @@ pub(super) struct Account {
     pub(super) login: String,
     former: Vec<String>,
     pub(super) enterprise: Option<u64>,
-    /// Id and name of each runner group but the default one.
-    pub(super) groups: Vec<(u64, String)>,
+    /// Its runner groups, the default one among them.
+    pub(super) groups: Vec<Group>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,23 +45,13 @@ pub(super) struct Repository {
     pub(super) id: u64,
     pub(super) owner: u64,
     pub(super) name: String,
+    pub(super) public: bool,
 }
-
-/// The id of every account's default runner group.
-pub(super) const DEFAULT_GROUP: u64 = 1;
 
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     pub(super) accounts: Vec<Account>,
     pub(super) repositories: Vec<Repository>,
-}
-
-impl Account {
-    /// All its runner groups.
-    pub(super) fn groups(&self) -> Vec<(u64, String)> {
-        let default = (DEFAULT_GROUP, "Default".to_owned());
-        std::iter::once(default).chain(self.groups.iter().cloned()).collect()
-    }
 }
 
 impl Accounts {
@@ -147,8 +138,8 @@ impl State {
             return account.id;
         }
         let id = self.id();
-        let login = login.to_owned();
-        let account = Account { id, kind, login, former: Vec::new(), enterprise: None, groups: Vec::new() };
+        let (login, groups) = (login.to_owned(), vec![Group::default_one()]);
+        let account = Account { id, kind, login, former: Vec::new(), enterprise: None, groups };
         self.accounts.accounts.push(account);
         id
     }
@@ -188,25 +179,14 @@ impl FakeGithub {
             if state.accounts.repository_named(owner, name).is_none() {
                 let owner = state.account_of(owner, Kind::Organization);
                 let id = state.id();
-                state.accounts.repositories.push(Repository { id, owner, name: name.to_owned() });
+                state.accounts.repositories.push(Repository {
+                    id,
+                    owner,
+                    name: name.to_owned(),
+                    public: false,
+                });
             }
         });
-    }
-
-    /// Sets up a runner group of an organisation or enterprise and gives its id. `Default`, with the id 1, is always
-    /// there.
-    ///
-    /// # Panics
-    ///
-    /// When the scope is not set up.
-    pub fn runner_group(&self, scope: &Scope, name: &str) -> u64 {
-        self.shared.with(|state| {
-            let owner = state.accounts.owner(state.scope(scope));
-            let id = state.id();
-            let account = state.accounts.accounts.iter_mut().find(|account| account.id == owner).unwrap();
-            account.groups.push((id, name.to_owned()));
-            id
-        })
     }
 
     /// Gives an organisation another name. Requests with the old one are answered with 301 to the path by id, as

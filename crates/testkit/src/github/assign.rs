@@ -13,6 +13,8 @@ impl State {
         self.route_to_sets();
         self.offer();
         self.assign();
+        self.write_messages();
+        self.remember();
     }
 
     /// Gives each idle runner the oldest job that it may run.
@@ -34,7 +36,7 @@ impl State {
                 && match (job.set, runner.public.scale_set) {
                     (Some(way), Some(set)) => way.set == set && way.acquired.is_some(),
                     (None, None) => {
-                        self.accounts.covers(runner.scope, job.repository)
+                        self.accounts.serves(runner.scope, runner.public.group, job.repository)
                             && runner.has(&job.public.request.labels)
                     }
                     _ => false,

@@ -69,12 +69,7 @@ impl Fault {
     /// They meet GitHub's secondary limit.
     #[must_use]
     pub fn secondary_limit(mut self, retry_after: Duration) -> Self {
-        let reply = Reply::error(
-            403,
-            "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
-        );
-        let reply = reply.header("retry-after", &retry_after.as_secs().to_string());
-        self.effect = Effect::Answer(reply.header("x-ratelimit-remaining", "4000"));
+        self.effect = Effect::Answer(super::limits::secondary(retry_after.as_secs()));
         self
     }
 

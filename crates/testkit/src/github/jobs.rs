@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::FakeGithub;
 use super::accounts::{Scope, ScopeId};
+use super::lists::Past;
 use super::state::State;
 
 /// A job's id.
@@ -111,6 +112,10 @@ impl Job {
         self.assignments.iter().filter(|assignment| assignment.picked_up_at.is_some()).count()
     }
 
+    pub(super) fn shown(&self) -> Shown {
+        Shown { status: self.status, conclusion: self.conclusion.clone() }
+    }
+
     /// The runner that has or had it.
     pub fn runner_name(&self) -> Option<&str> {
         self.assignments.last().map(|assignment| assignment.runner_name.as_str())
@@ -176,6 +181,14 @@ pub(super) struct Entry {
     /// The scale set that it goes to.
     pub(super) set: Option<ForSet>,
     pub(super) assigned: Option<Instant>,
+    pub(super) past: Past<Shown>,
+}
+
+/// What a list shows of how far a job is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) status: JobStatus,
+    pub(super) conclusion: Option<String>,
 }
 
 /// A job's way through a scale set.
@@ -220,7 +233,8 @@ impl State {
             started_at: None,
             completed_at: None,
         };
-        let entry = Entry { public, repository, cancelling: false, set: None, assigned: None };
+        let past = Past::default();
+        let entry = Entry { public, repository, cancelling: false, set: None, assigned: None, past };
         self.jobs.entries.insert(id, entry);
         self.tell_webhooks(id, status.word());
         self.touch();

@@ -12,14 +12,23 @@ use super::state::State;
 
 /// What an installation has an hour.
 const LIMIT: u64 = 5000;
+/// What one client may ask in a minute: a GET costs a point, a change five.
+const POINTS: (u64, Duration) = (900, Duration::from_secs(60));
+/// What one client may ask at once.
+const AT_ONCE: u64 = 100;
 
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     limit: Option<u64>,
     windows: BTreeMap<String, Window>,
-    /// Points of the requests of the last minute.
-    minute: VecDeque<(Instant, u64)>,
+    points: Option<(u64, Duration)>,
+    /// Points of each payer's requests of the last minute.
+    minutes: BTreeMap<String, VecDeque<(Instant, u64)>>,
     most: u64,
+    /// Requests under way, by the credential that they came with.
+    under_way: BTreeMap<String, u64>,
+    /// Requests that a secondary limit refused.
+    refused: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,15 +53,40 @@ impl State {
         self.limits.limit.unwrap_or(LIMIT)
     }
 
-    /// Counts a request's points: GitHub lets a client have 900 a minute, of which a GET costs one and a change five.
-    pub(super) fn count_points(&mut self, method: &str) {
+    /// Counts a request's points; the answer to one that is too many.
+    pub(super) fn too_fast(&mut self, payer: &str, method: &str) -> Option<Reply> {
         let now = Instant::now();
-        let minute = &mut self.limits.minute;
-        minute.push_back((now, if matches!(method, "GET" | "HEAD") { 1 } else { 5 }));
-        while minute.front().is_some_and(|(when, _)| now - *when > Duration::from_secs(60)) {
+        let (most, within) = self.limits.points.unwrap_or(POINTS);
+        let cost = if matches!(method, "GET" | "HEAD") { 1 } else { 5 };
+        let minute = self.limits.minutes.entry(payer.to_owned()).or_default();
+        while minute.front().is_some_and(|(when, _)| now - *when > within) {
             minute.pop_front();
         }
-        self.limits.most = self.limits.most.max(minute.iter().map(|(_, points)| points).sum());
+        let before: u64 = minute.iter().map(|(_, points)| points).sum();
+        if before + cost > most {
+            let free = minute.front().map_or(within, |(when, _)| within.saturating_sub(now - *when));
+            self.limits.refused += 1;
+            return Some(secondary(free.as_secs() + 1));
+        }
+        minute.push_back((now, cost));
+        self.limits.most = self.limits.most.max(before + cost);
+        None
+    }
+
+    /// A request comes; the answer to one that is too many at once.
+    pub(super) fn enter(&mut self, credential: &str) -> Option<Reply> {
+        let under_way = self.limits.under_way.entry(credential.to_owned()).or_default();
+        *under_way += 1;
+        let over = *under_way > AT_ONCE;
+        self.limits.refused += u64::from(over);
+        over.then(|| secondary(60))
+    }
+
+    /// It has its answer, or its sender is gone.
+    pub(super) fn leave(&mut self, credential: &str) {
+        if let Some(under_way) = self.limits.under_way.get_mut(credential) {
+            *under_way = under_way.saturating_sub(1);
+        }
     }
 
     /// The answer to a payer who has used up the limit.
@@ -87,6 +121,18 @@ impl State {
     }
 }
 
+/// Whose request it is, for the limit of those at once.
+pub(super) fn credential(ask: &Ask) -> String {
+    ask.header("authorization").unwrap_or_default().to_owned()
+}
+
+/// The answer to those who ask too fast.
+pub(super) fn secondary(retry_after: u64) -> Reply {
+    let message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
+    let reply = Reply::error(403, message).header("retry-after", &retry_after.to_string());
+    reply.header("x-ratelimit-remaining", "4000")
+}
+
 /// Gives an answer its tag; one that the client has already becomes a 304.
 pub(super) fn tagged(ask: &Ask, reply: Reply) -> Reply {
     if ask.method != "GET" || reply.status != 200 {
@@ -109,9 +155,19 @@ impl FakeGithub {
         self.shared.with(|state| state.limits.limit = Some(limit));
     }
 
-    /// The most points that the requests of any minute came to; GitHub's secondary limit is 900.
+    /// Everyone has so many points in any such time: GitHub's secondary limit, which is 900 a minute unless set.
+    pub fn set_secondary_limit(&self, points: u64, within: Duration) {
+        self.shared.with(|state| state.limits.points = Some((points, within)));
+    }
+
+    /// The most points that one client's requests of any minute came to.
     pub fn most_points_a_minute(&self) -> u64 {
         self.shared.with(|state| state.limits.most)
+    }
+
+    /// Requests that met the secondary limit.
+    pub fn refused_as_too_fast(&self) -> u64 {
+        self.shared.with(|state| state.limits.refused)
     }
 
     /// Everyone who has asked for something has no request left until `reset_in` from now.

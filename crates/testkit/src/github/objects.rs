@@ -130,7 +130,7 @@ impl State {
         put("name", repository.name.clone().into());
         put("full_name", full_name.clone().into());
         put("owner", self.simple_user(owner));
-        put("private", true.into());
+        put("private", (!repository.public).into());
         put("html_url", format!("{}/{full_name}", self.base).into());
         put("description", Value::Null);
         put("fork", false.into());
@@ -177,7 +177,7 @@ impl State {
             put(key, LONG_AGO.into());
         }
         put("default_branch", "main".into());
-        put("visibility", "private".into());
+        put("visibility", if repository.public { "public" } else { "private" }.into());
         Value::Object(object)
     }
 }

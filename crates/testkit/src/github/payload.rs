@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::accounts::Kind;
 use super::clock::wire;
-use super::jobs::{Entry, JobStatus};
+use super::jobs::{Entry, JobStatus, Shown};
 use super::objects::{LONG_AGO, node};
 use super::state::State;
 
@@ -13,27 +13,35 @@ const COMMIT: &str = "3484a3fb816e0859fd6e1cea078d76385ff50625";
 impl State {
     /// A job, as the REST API and webhooks have it alike.
     pub(super) fn job_object(&self, job: &Entry) -> Value {
+        self.shown_job(job, &job.public.shown())
+    }
+
+    /// The same where it is shown to be this far.
+    pub(super) fn shown_job(&self, job: &Entry, shown: &Shown) -> Value {
         let repository = self.accounts.repository(job.repository);
         let full_name = self.accounts.full_name(repository);
         let (api, base, public) = (self.api(), &self.base, &job.public);
         let url = format!("{api}/repos/{full_name}");
         let id = public.id.0;
-        let taken = public.assignments.last().filter(|last| last.picked_up_at.is_some());
+        let begun = !matches!(shown.status, JobStatus::Waiting | JobStatus::Queued);
+        let taken = public.assignments.last().filter(|last| begun && last.picked_up_at.is_some());
+        let completed_at = public.completed_at.filter(|_| shown.status == JobStatus::Completed).map(wire);
+        let started_at = wire(public.started_at.filter(|_| begun).unwrap_or(public.queued_at));
         let runner = taken.and_then(|taken| self.runners.entries.get(&taken.runner_id));
         let group = runner.map(|runner| runner.public.group);
-        let owner = runner.map(|runner| self.accounts.account(self.accounts.owner(runner.scope)));
-        let group_name = owner.zip(group).and_then(|(owner, group)| {
-            owner.groups().into_iter().find(|(id, _)| *id == group).map(|(_, name)| name)
+        let groups = runner.map(|runner| self.accounts.groups(runner.scope));
+        let group_name = groups.zip(group).and_then(|(groups, group)| {
+            groups.into_iter().find(|known| known.id == group).map(|known| known.name)
         });
-        let steps = match public.status {
+        let steps = match shown.status {
             JobStatus::Waiting | JobStatus::Queued => json!([]),
             status => json!([{
                 "name": "Run",
                 "status": status.word(),
-                "conclusion": public.conclusion.as_deref(),
+                "conclusion": shown.conclusion.as_deref(),
                 "number": 1,
-                "started_at": wire(public.started_at.unwrap_or(public.queued_at)),
-                "completed_at": public.completed_at.map(wire),
+                "started_at": started_at,
+                "completed_at": completed_at,
             }]),
         };
         json!({
@@ -46,11 +54,11 @@ impl State {
             "head_branch": "main",
             "url": format!("{url}/actions/jobs/{id}"),
             "html_url": format!("{base}/{full_name}/actions/runs/{}/job/{id}", public.run_id),
-            "status": public.status.word(),
-            "conclusion": public.conclusion,
+            "status": shown.status.word(),
+            "conclusion": shown.conclusion,
             "created_at": wire(public.queued_at),
-            "started_at": wire(public.started_at.unwrap_or(public.queued_at)),
-            "completed_at": public.completed_at.map(wire),
+            "started_at": started_at,
+            "completed_at": completed_at,
             "name": public.request.name,
             "steps": steps,
             "check_run_url": format!("{url}/check-runs/{id}"),
@@ -64,9 +72,9 @@ impl State {
     }
 
     /// The status and conclusion of a run with these jobs.
-    pub(super) fn run_status(jobs: &[&Entry]) -> (&'static str, Option<&'static str>) {
-        let all = |status| jobs.iter().all(|job| job.public.status == status);
-        let ended = |how| jobs.iter().any(|job| job.public.conclusion.as_deref() == Some(how));
+    pub(super) fn run_status(jobs: &[(&Entry, &Shown)]) -> (&'static str, Option<&'static str>) {
+        let all = |status| jobs.iter().all(|(_, shown)| shown.status == status);
+        let ended = |how| jobs.iter().any(|(_, shown)| shown.conclusion.as_deref() == Some(how));
         if !all(JobStatus::Completed) {
             let whole = [JobStatus::Waiting, JobStatus::Queued].into_iter().find(|status| all(*status));
             return (whole.unwrap_or(JobStatus::InProgress).word(), None);
@@ -76,8 +84,8 @@ impl State {
     }
 
     /// A run with these jobs.
-    pub(super) fn run_object(&self, id: u64, jobs: &[&Entry]) -> Value {
-        let first = jobs[0];
+    pub(super) fn run_object(&self, id: u64, jobs: &[(&Entry, &Shown)]) -> Value {
+        let (first, _) = jobs[0];
         let repository = self.accounts.repository(first.repository);
         let minimal = Value::Object(self.minimal_repository(repository));
         let full_name = self.accounts.full_name(repository);

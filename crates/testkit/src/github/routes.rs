@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 /// Paths whose answers the description knows nothing about, and those of the other services.
-const OTHERS: [&str; 21] = [
+const OTHERS: [&str; 22] = [
     "/actions/runner-registration",
     "/installation/repositories",
     "/installation/token",
     "/orgs/{org}/repos",
+    "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories",
     "/_actions/_apis/runtime/runnergroups/",
     "/_actions/_apis/runtime/runnerscalesets",
     "/_actions/_apis/runtime/runnerscalesets/{id}",

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::FakeGithub;
 use super::accounts::{Scope, ScopeId};
 use super::jobs::{JobId, Outcome};
+use super::lists::Past;
 use super::state::{self, State};
 
 /// Labels that are not somebody's own. A runner that is minted has them only where it is minted with them.
@@ -64,6 +65,7 @@ pub(super) struct Entry {
     pub(super) used_by: Option<String>,
     pub(super) minted: Instant,
     pub(super) heard: Instant,
+    pub(super) past: Past<Runner>,
 }
 
 #[derive(Debug)]
@@ -104,10 +106,12 @@ impl Entry {
     pub(super) fn is_idle(&self) -> bool {
         self.is_listed() && self.public.online && self.public.job.is_none()
     }
+}
 
-    /// As the REST API lists it.
+impl Runner {
+    /// As the REST API has it.
     pub(super) fn object(&self) -> Value {
-        let runner = &self.public;
+        let runner = self;
         let kind = |label: &String| if is_read_only(label) { "read-only" } else { "custom" };
         let labels: Vec<Value> = runner
             .labels
@@ -129,7 +133,13 @@ impl Entry {
 }
 
 impl Runners {
-    /// Those in the list of a scope, oldest first.
+    /// Those of a scope as its list shows them, oldest first.
+    pub(super) fn shown(&self, scope: ScopeId, behind: Duration) -> impl Iterator<Item = &Runner> {
+        let of = self.entries.values().filter(move |entry| entry.scope == scope);
+        of.filter_map(move |entry| entry.past.shown(behind)).filter(|runner| runner.fate.is_none())
+    }
+
+    /// Those of a scope, oldest first.
     pub(super) fn of(&self, scope: ScopeId) -> impl Iterator<Item = &Entry> {
         self.entries.values().filter(move |entry| entry.scope == scope && entry.is_listed())
     }
@@ -165,7 +175,8 @@ impl State {
         let (online, job, fate) = (false, None, None);
         let now = Instant::now();
         let public = Runner { id, name, labels, group, scale_set, online, job, fate };
-        let entry = Entry { public, scope, token, used_by: None, minted: now, heard: now };
+        let past = Past::default();
+        let entry = Entry { public, scope, token, used_by: None, minted: now, heard: now, past };
         self.runners.entries.insert(id, entry);
         self.touch();
         (id, STANDARD.encode(config.to_string()))
@@ -289,6 +300,15 @@ impl FakeGithub {
     /// When no runner of this name is listed.
     pub fn delete_runner_by_hand(&self, name: &str) {
         self.shared.with(|state| state.remove_runner(state.listed_runner(name), RunnerFate::DeletedByHand));
+    }
+
+    /// GitHub gives a runner up that it has not heard of for too long, and with it the job that it has begun.
+    ///
+    /// # Panics
+    ///
+    /// When no runner of this name is listed.
+    pub fn lose_runner(&self, name: &str) {
+        self.shared.with(|state| state.remove_runner(state.listed_runner(name), RunnerFate::Lost));
     }
 
     /// Runners that come online are told that their version is too old.

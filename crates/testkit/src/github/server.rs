@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::faults::Effect;
 use super::http::{self, Ask, Reply};
 use super::state::State;
-use super::{hooks, rest, runner, scaleset};
+use super::{hooks, limits, rest, runner, scaleset};
 
 /// How often time alone may change something.
 const TICK: Duration = Duration::from_millis(20);
@@ -187,12 +187,18 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cu
         headers: head.headers,
         body,
     };
+    let rest = ask.path.strip_prefix(rest::PREFIX);
     let effect = shared.with(|state| {
-        let path = ask.path.strip_prefix(rest::PREFIX).unwrap_or(&ask.path);
+        let path = rest.unwrap_or(&ask.path);
         state.calls.count(&ask.method, path);
         state.touch();
         state.faults.meet(&ask.method, path)
     });
+    let _under_way = match rest.map(|_| UnderWay::enter(shared, &ask)) {
+        Some(Err(reply)) => return Ok(reply),
+        Some(Ok(under_way)) => Some(under_way),
+        None => None,
+    };
     match effect {
         None => {}
         Some(Effect::Answer(reply)) => {
@@ -211,6 +217,28 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Cu
         }
     }
     Ok(handle(shared, &ask).await)
+}
+
+/// A request to the REST API that has no answer yet.
+struct UnderWay<'a> {
+    shared: &'a Shared,
+    credential: String,
+}
+
+impl<'a> UnderWay<'a> {
+    fn enter(shared: &'a Shared, ask: &Ask) -> Result<Self, Reply> {
+        let under_way = Self { shared, credential: limits::credential(ask) };
+        match shared.with(|state| state.enter(&under_way.credential)) {
+            Some(reply) => Err(reply),
+            None => Ok(under_way),
+        }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.shared.with(|state| state.leave(&self.credential));
+    }
 }
 
 async fn handle(shared: &Shared, ask: &Ask) -> Reply {

@@ -7,6 +7,7 @@ use super::faults::Faults;
 use super::hooks::Hooks;
 use super::jobs::Jobs;
 use super::limits::Limits;
+use super::lists::Lists;
 use super::routes::Calls;
 use super::runners::Runners;
 use super::scaleset::Sets;
@@ -24,6 +25,7 @@ pub(super) struct State {
     pub(super) accounts: Accounts,
     pub(super) apps: Apps,
     pub(super) limits: Limits,
+    pub(super) lists: Lists,
     pub(super) faults: Faults,
     pub(super) runners: Runners,
     pub(super) jobs: Jobs,

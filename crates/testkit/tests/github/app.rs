@@ -105,6 +105,7 @@ async fn tokens_run_out_are_revoked_and_know_their_permissions() {
 #[tokio::test]
 async fn an_enterprise_takes_a_personal_token() {
     let fake = FakeGithub::local();
+    fake.set_lists_behind(std::time::Duration::ZERO);
     fake.enterprise("big", &["octo"]);
     let token = fake.personal_token(&["manage_runners:enterprise"]);
     let client = Client::new(&fake, Some(format!("token {token}")));

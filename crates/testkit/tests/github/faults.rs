@@ -93,7 +93,60 @@ async fn limits_are_told_and_kept() {
     assert_eq!((told.status, &told.body["resources"]["core"]["reset"]), (200, &json!(reset)));
     fake.set_clock_offset(jiff::SignedDuration::from_secs(601));
     assert_eq!(client.get(RUNNERS).await.status, 200);
-    assert_eq!(fake.most_points_a_minute(), 5 + 4, "one token and four questions");
+    assert_eq!(
+        fake.most_points_a_minute(),
+        5,
+        "one token by the App; its installation's questions are fewer"
+    );
+    assert_clean(&fake);
+}
+
+#[tokio::test]
+async fn who_asks_too_fast_is_refused_until_its_minute_is_over() {
+    let (fake, client) = world().await;
+    fake.set_secondary_limit(12, Duration::from_secs(600));
+    assert_eq!(client.jit("/orgs/octo", "r1", &["a"]).await.status, 201);
+    assert_eq!(client.jit("/orgs/octo", "r2", &["a"]).await.status, 201, "a change costs five points");
+    let refused = client.jit("/orgs/octo", "r3", &["a"]).await;
+    assert!(refused.body["message"].as_str().unwrap().contains("secondary rate limit"), "{refused:?}");
+    let after: u64 = refused.header("retry-after").parse().unwrap();
+    assert!(refused.status == 403 && (1..=601).contains(&after), "{refused:?}");
+    assert_ne!(refused.header("x-ratelimit-remaining"), "0", "it is not the primary limit");
+    assert_eq!((client.get(RUNNERS).await.status, client.get(RUNNERS).await.status), (200, 200));
+    assert_eq!(client.get(RUNNERS).await.status, 403, "the twelve are used up");
+    assert_eq!((fake.runners().len(), fake.refused_as_too_fast()), (2, 2), "nothing was done");
+    let token = fake.personal_token(&["admin:org"]);
+    let other = crate::client::Client::new(&fake, Some(format!("Bearer {token}")));
+    assert_eq!(other.get(RUNNERS).await.status, 200, "everyone has a minute of his own");
+    fake.set_secondary_limit(12, Duration::ZERO);
+    assert_eq!(client.get(RUNNERS).await.status, 200, "the minute is over");
+    assert_clean(&fake);
+}
+
+#[tokio::test]
+async fn of_more_than_a_hundred_at_once_some_are_refused() {
+    let (fake, client) = world().await;
+    fake.fault(Fault::on("GET", RUNNERS).times(100).stall(Duration::from_secs(3600)));
+    let mut hundred = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let client = client.clone();
+        hundred.spawn(async move { client.get(RUNNERS).await });
+    }
+    let status = async |wanted: u16| {
+        while client.get(RUNNERS).await.status != wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let under_way = async {
+        while fake.calls().of("GET /orgs/{org}/actions/runners") < 100 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, under_way).await.unwrap();
+    let refused = client.get(RUNNERS).await;
+    assert!(refused.body["message"].as_str().unwrap().contains("secondary rate limit"), "{refused:?}");
+    hundred.shutdown().await;
+    tokio::time::timeout(SOON, status(200)).await.unwrap();
     assert_clean(&fake);
 }
 

@@ -3,9 +3,12 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod actions;
 mod app;
 mod client;
 mod faults;
+mod groups;
+mod queue;
 mod runner;
 mod runners;
 mod scaleset;

@@ -1,5 +1,7 @@
 //! Runners, runs and jobs over REST.
 
+use std::time::{Duration, Instant};
+
 use fireactions_testkit::github::{JobRequest, JobStatus, RunnerFate, Scope};
 use serde_json::json;
 
@@ -8,6 +10,7 @@ use crate::client::{assert_clean, world};
 #[tokio::test]
 async fn runners_are_minted_listed_by_page_and_deleted() {
     let (fake, client) = world().await;
+    fake.set_lists_behind(Duration::ZERO);
     let minted = client.jit("/orgs/octo", "r0", &["self-hosted", "linux", "gpu"]).await;
     assert_eq!(minted.status, 201);
     assert_eq!(minted.body["runner"]["status"], "offline");
@@ -56,6 +59,7 @@ async fn runners_are_minted_listed_by_page_and_deleted() {
 #[tokio::test]
 async fn queued_jobs_are_found_through_their_runs() {
     let (fake, client) = world().await;
+    fake.set_lists_behind(Duration::ZERO);
     let one = JobRequest::new("octo/app", &["self-hosted", "gpu"], "true");
     let jobs = fake.queue_run(vec![one.clone(), one.clone().named("second")]);
     let alone = fake.queue_job(one);
@@ -86,6 +90,38 @@ async fn queued_jobs_are_found_through_their_runs() {
 }
 
 #[tokio::test]
+async fn lists_show_what_was_true_a_moment_ago() {
+    let (fake, client) = world().await;
+    let minted = client.jit("/orgs/octo", "r1", &["linux"]).await;
+    let runner = format!("/orgs/octo/actions/runners/{}", minted.body["runner"]["id"]);
+    let job = fake.queue_job(JobRequest::new("octo/app", &["gpu"], "true"));
+    let run = format!("/repos/octo/app/actions/runs/{}/jobs", fake.job(job).run_id);
+    let counts = async || {
+        let runners = client.get("/orgs/octo/actions/runners").await.body["total_count"].clone();
+        let runs = client.get("/repos/octo/app/actions/runs?status=queued").await.body["total_count"].clone();
+        [runners, runs].map(|count| count.as_u64().unwrap())
+    };
+    // Long enough that no test is slow enough to see its end by itself.
+    fake.set_lists_behind(Duration::from_secs(3600));
+    assert_eq!(counts().await, [0, 0], "not yet");
+    assert_eq!(client.get(&run).await.status, 404);
+    assert_eq!(client.get(&runner).await.status, 200, "what is asked for itself is there");
+    fake.set_lists_behind(Duration::ZERO);
+    assert_eq!(counts().await, [1, 1]);
+    fake.set_lists_behind(Duration::from_millis(400));
+    let changed = Instant::now();
+    assert_eq!(client.delete(&runner).await.status, 204);
+    fake.cancel_job(job);
+    while counts().await != [0, 0] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(changed.elapsed() >= Duration::from_millis(400), "still, for a while");
+    assert_eq!(client.get(&runner).await.status, 404);
+    assert_eq!(client.get(&run).await.body["jobs"][0]["status"], "completed");
+    assert_clean(&fake);
+}
+
+#[tokio::test]
 async fn what_is_not_described_is_a_violation() {
     let (fake, client) = world().await;
     if !fake.is_held_to_the_description() {
@@ -105,6 +141,7 @@ async fn what_is_not_described_is_a_violation() {
 #[tokio::test]
 async fn a_renamed_organization_is_found_by_its_id() {
     let (fake, client) = world().await;
+    fake.set_lists_behind(Duration::ZERO);
     client.jit("/orgs/octo", "r1", &["linux"]).await;
     fake.rename_organization("octo", "squid");
     for path in ["/orgs/octo/actions/runners?per_page=5", "/repos/octo/app/actions/runs"] {

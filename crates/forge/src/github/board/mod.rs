@@ -17,19 +17,24 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use fireactions_github::Repository;
 use fireactions_github::scaleset::Statistics;
 use fireactions_model::{JobId, PoolName, PoolSpec};
 use jiff::Timestamp;
 
 use crate::oldest::oldest;
 
-pub(super) use place::{IMPLIED, is_implied};
+pub(super) use place::{IMPLIED, Served, is_implied};
 pub(super) use queue::{Queue, Waiting, describe};
 pub(super) use runners::{Runner, Runners, Stage};
 
 /// How long a runner may be ahead of what GitHub says of it: it has begun or ended a job that its scale set's statistics, or
 /// the webhook, do not tell yet. Then GitHub's word counts.
 pub(super) const AHEAD: Duration = Duration::from_secs(60);
+
+/// How far GitHub's lists may be behind what it says otherwise: what was heard of so short a time before a list was asked for
+/// may be missing there.
+pub(super) const BEHIND: Duration = Duration::from_secs(15);
 
 /// All of it.
 #[derive(Debug, Default)]
@@ -40,6 +45,8 @@ pub(super) struct Board {
     capacity: BTreeMap<PoolName, u32>,
     /// What GitHub last said of each pool's scale set.
     sets: HashMap<PoolName, Statistics>,
+    /// Whose jobs each pool's runner group takes; everybody's, where that is not known.
+    served: HashMap<PoolName, Served>,
     pub(super) queue: Queue,
     pub(super) runners: Runners,
 }
@@ -65,6 +72,29 @@ impl Board {
     /// What GitHub says of a pool's scale set.
     pub(super) fn set_statistics(&mut self, pool: &PoolName, statistics: Statistics) {
         self.sets.insert(pool.clone(), statistics);
+    }
+
+    /// Whose jobs a pool's runner group takes.
+    pub(super) fn set_served(&mut self, pool: &PoolName, served: Served) {
+        self.served.insert(pool.clone(), served);
+    }
+
+    /// What an audit that asked from `since` on saw waiting in a repository. Gives whether that is news. Each job that waits no
+    /// more is one that a runner began, if one is ahead of GitHub's word.
+    pub(super) fn audited(&mut self, repository: &Repository, seen: Vec<Waiting>, since: Timestamp) -> bool {
+        let (changed, gone) = self.queue.audited(repository, seen, since);
+        for job in &gone {
+            for pool in &self.pools {
+                if !has_set(pool) && self.fits(pool, job) && self.runners.caught_up(&pool.name) {
+                    break;
+                }
+            }
+        }
+        changed
+    }
+
+    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
+        place::fits(pool, self.served.get(&pool.name), &job.repository, &job.labels)
     }
 
     /// Runners that each pool lacks now.
@@ -114,7 +144,7 @@ impl Board {
             // Runners that are there wait for jobs, whatever became of the pool meanwhile.
             capacity.saturating_sub(self.runners.busy(&pool.name)).max(self.runners.idle(&pool.name))
         };
-        place::place(&self.pools, self.queue.waiting(), room)
+        place::place(&self.pools, self.queue.waiting(), |pool, job| self.fits(pool, job), room)
     }
 
     /// Since when the first of the jobs that wait for a pool does.
@@ -140,7 +170,20 @@ impl Board {
     /// Whether any pool of ours could run a job of this repository and these labels. What is for a scale set is told by the
     /// set alone.
     pub(super) fn is_ours(&self, repository: &str, labels: &[String]) -> bool {
-        self.pools.iter().any(|pool| !has_set(pool) && place::fits(pool, repository, labels))
+        self.pools
+            .iter()
+            .any(|pool| !has_set(pool) && place::fits(pool, self.served.get(&pool.name), repository, labels))
+    }
+
+    /// Pools that such a job would be for, but for their runner group, which does not take jobs of this repository.
+    pub(super) fn kept_from(&self, repository: &str, labels: &[String]) -> impl Iterator<Item = &PoolName> {
+        let kept = move |pool: &&PoolSpec| {
+            let served = self.served.get(&pool.name);
+            !has_set(pool)
+                && place::fits(pool, None, repository, labels)
+                && !place::fits(pool, served, repository, labels)
+        };
+        self.pools.iter().filter(kept).map(|pool| &pool.name)
     }
 
     /// Runners that were there for a job and are not needed any more for at least `longest`: the job was cancelled, or

@@ -6,6 +6,8 @@ use fireactions_github::{Repository, WorkflowJob};
 use fireactions_model::{PoolName, RemoteJob};
 use jiff::Timestamp;
 
+use super::BEHIND;
+
 /// Most jobs that are remembered; GitHub is asked again for the rest when these are gone.
 const MOST: usize = 50_000;
 
@@ -68,25 +70,27 @@ impl Queue {
         self.waiting.remove(&id).is_some()
     }
 
-    /// What an audit that began at `since` saw waiting in a repository is all that waits there, but for what was heard of
-    /// meanwhile. Gives whether anything changed.
+    /// What an audit that asked from `since` on saw waiting in a repository is all that waits there, but for what was heard of
+    /// meanwhile or shortly before, which GitHub's list may not have yet. Gives whether anything changed, and the jobs that wait
+    /// no more.
     pub(in crate::github) fn audited(
         &mut self,
         repository: &Repository,
         seen: Vec<Waiting>,
         since: Timestamp,
-    ) -> bool {
+    ) -> (bool, Vec<Waiting>) {
         let ids: HashSet<u64> = seen.iter().map(|job| job.id).collect();
-        let before = self.waiting.len();
         let name = repository.to_string();
-        self.waiting.retain(|id, job| {
-            ids.contains(id) || job.heard >= since || !job.repository.eq_ignore_ascii_case(&name)
-        });
-        let mut changed = before != self.waiting.len();
+        let is_gone = |id: &u64, job: &mut Waiting| {
+            let heard = job.heard.saturating_add(BEHIND).unwrap_or(Timestamp::MAX);
+            !ids.contains(id) && heard < since && job.repository.eq_ignore_ascii_case(&name)
+        };
+        let gone: Vec<Waiting> = self.waiting.extract_if(.., is_gone).map(|(_, job)| job).collect();
+        let mut changed = !gone.is_empty();
         for job in seen {
             changed |= self.add(job);
         }
-        changed
+        (changed, gone)
     }
 
     /// A job was assigned to a pool's scale set.

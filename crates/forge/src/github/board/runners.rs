@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fireactions_model::{JobId, PoolName};
 
-use super::AHEAD;
+use super::{AHEAD, BEHIND};
 
 /// What a runner is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(in crate::github) enum Stage {
         known: bool,
         /// Since when.
         since: Instant,
+        /// When it began a job of which GitHub has not said that it waits no more.
+        began: Option<Instant>,
     },
 }
 
@@ -41,6 +43,15 @@ pub(in crate::github) struct Runner {
 impl Runner {
     pub(in crate::github) fn new(pool: PoolName, now: Instant) -> Self {
         Self { pool, name: None, stage: Stage::Idle, since: now }
+    }
+
+    /// When it began a job that GitHub may still count as one that waits.
+    fn is_ahead(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Busy { known: false, since } => Some(since),
+            Stage::Over { began, .. } => began,
+            Stage::Idle | Stage::Busy { .. } => None,
+        }
     }
 }
 
@@ -85,25 +96,40 @@ impl Runners {
     /// The runner has begun a job. False when that is no news. `known`: by GitHub's word.
     pub(in crate::github) fn began(&mut self, job: &JobId, known: bool, now: Instant) -> bool {
         let Some(runner) = self.by_job.get_mut(job) else { return false };
-        let news = match runner.stage {
-            Stage::Idle => true,
-            Stage::Busy { known: before, .. } => known && !before,
-            Stage::Over { .. } => false,
-        };
-        if news {
-            runner.stage = Stage::Busy { known, since: now };
+        match &mut runner.stage {
+            Stage::Over { began, .. } => return known && began.take().is_some(),
+            Stage::Busy { known: before, .. } if *before || !known => return false,
+            Stage::Idle | Stage::Busy { .. } => {}
         }
-        news
+        runner.stage = Stage::Busy { known, since: now };
+        true
     }
 
-    /// GitHub has just been asked for the pool's jobs that wait, from `began` on: what runners had begun before is none of
-    /// them.
-    pub(in crate::github) fn audited(&mut self, pool: &PoolName, began: Instant) {
+    /// GitHub has just been asked for the pool's jobs that wait, from `asked` on: what runners had begun well before is none
+    /// of them.
+    pub(in crate::github) fn audited(&mut self, pool: &PoolName, asked: Instant) {
+        let before = |began: Instant| began + BEHIND < asked;
         for runner in self.by_job.values_mut().filter(|runner| runner.pool == *pool) {
-            if let Stage::Busy { known, since } = &mut runner.stage {
-                *known |= *since < began;
+            match &mut runner.stage {
+                Stage::Busy { known, since } => *known |= before(*since),
+                Stage::Over { began, .. } => *began = began.filter(|began| !before(*began)),
+                Stage::Idle => {}
             }
         }
+    }
+
+    /// GitHub has just said that a job of the pool's waits no more: that is the one which the first of the runners began that
+    /// are ahead of GitHub's word. False when none is.
+    pub(in crate::github) fn caught_up(&mut self, pool: &PoolName) -> bool {
+        let ahead = self.by_job.values_mut().filter(|runner| runner.pool == *pool);
+        let ahead = ahead.filter_map(|runner| Some((runner.is_ahead()?, runner)));
+        let Some((_, runner)) = ahead.min_by_key(|(began, _)| *began) else { return false };
+        match &mut runner.stage {
+            Stage::Busy { known, .. } => *known = true,
+            Stage::Over { began, .. } => *began = None,
+            Stage::Idle => {}
+        }
+        true
     }
 
     /// The runner's job has ended, or the runner has. False when that is no news.
@@ -112,29 +138,31 @@ impl Runners {
         match runner.stage {
             Stage::Over { known: before, .. } if before || !known => false,
             Stage::Over { since, .. } => {
-                runner.stage = Stage::Over { known, since };
+                runner.stage = Stage::Over { known, since, began: None };
                 true
             }
             // It never had a job, so nothing is to be heard of one: the job that it was for needs another.
             Stage::Idle => {
-                runner.stage = Stage::Over { known: true, since: now };
+                runner.stage = Stage::Over { known: true, since: now, began: None };
                 true
             }
-            Stage::Busy { .. } => {
-                runner.stage = Stage::Over { known, since: now };
+            Stage::Busy { known: heard, since } => {
+                let began = (!heard && !known).then_some(since);
+                runner.stage = Stage::Over { known, since: now, began };
                 true
             }
         }
     }
 
     /// Runners of a pool that cover jobs which are still counted as wanted. A scale set counts a job until GitHub has heard
-    /// of its end; without one, a job is counted until GitHub has said that it began, by the webhook or in an audit.
+    /// of its end; without one, a job is counted until GitHub has said that it began, by the webhook or in an audit, even if
+    /// it has ended meanwhile.
     pub(in crate::github) fn covering(&self, pool: &PoolName, set: bool, now: Instant) -> u32 {
         let ahead = |since: Instant| now.saturating_duration_since(since) < AHEAD;
         self.count(pool, |stage| match stage {
             Stage::Idle => true,
             Stage::Busy { known, .. } => set || !known,
-            Stage::Over { known, since } => set && !known && ahead(since),
+            Stage::Over { known, since, began } => ahead(since) && if set { !known } else { began.is_some() },
         })
     }
 
@@ -170,7 +198,7 @@ impl Runners {
     /// Forgets runners that ended and of which nothing more is expected.
     pub(in crate::github) fn forget(&mut self, now: Instant) {
         let done = |stage: Stage| match stage {
-            Stage::Over { known, since } => known || now.saturating_duration_since(since) >= AHEAD,
+            Stage::Over { known, since, .. } => known || now.saturating_duration_since(since) >= AHEAD,
             _ => false,
         };
         let gone: Vec<JobId> =

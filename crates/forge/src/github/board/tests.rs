@@ -115,8 +115,8 @@ fn a_runner_that_is_ahead_of_the_webhook_covers_its_job_until_an_audit() {
     // Its log says that it began; which job it was, nobody has said.
     assert!(board.runners.began(&id(1), false, now));
     assert_eq!(need(&board, "p", now), 0);
-    board.runners.audited(&name("p"), now);
-    assert_eq!(need(&board, "p", now + AHEAD), 0, "it may have begun after GitHub was asked");
+    board.runners.audited(&name("p"), now + BEHIND);
+    assert_eq!(need(&board, "p", now + AHEAD), 0, "GitHub's list may not have known yet");
     board.runners.audited(&name("p"), now + AHEAD);
     assert_eq!(need(&board, "p", now + AHEAD), 1, "the job still waits: it was another one");
     // The webhook says so at last.
@@ -125,6 +125,67 @@ fn a_runner_that_is_ahead_of_the_webhook_covers_its_job_until_an_audit() {
     assert_eq!(need(&board, "p", now), 0);
     assert!(!board.queue.add(waiting(1, &["debian"])), "a delivery that comes late queues nothing anew");
     assert_eq!(need(&board, "p", now), 0);
+}
+
+#[test]
+fn a_runner_whose_job_ended_before_the_webhook_told_of_it_covers_it_for_a_while() {
+    let now = Instant::now();
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    for n in 1..=2 {
+        board.queue.add(waiting(u64::from(n), &["debian"]));
+        board.claim(&name("p"), &id(n), now).unwrap();
+        assert!(board.runners.began(&id(n), false, now) && board.runners.ended(&id(n), false, now));
+    }
+    assert_eq!(need(&board, "p", now), 0, "no other runner for what has run");
+    assert!(board.queue.remove(1) && board.runners.began(&id(1), true, now), "the webhook says so at last");
+    assert_eq!(need(&board, "p", now), 0);
+    assert!(!board.runners.began(&id(1), true, now));
+    board.queue.add(waiting(3, &["debian"]));
+    assert_eq!(need(&board, "p", now), 1, "the next job needs one");
+    assert_eq!(need(&board, "p", now + AHEAD), 2, "GitHub insists");
+    board.runners.audited(&name("p"), now + BEHIND + Duration::from_secs(1));
+    assert_eq!(need(&board, "p", now), 2, "by an audit, too");
+}
+
+#[test]
+fn a_job_that_an_audit_misses_is_the_one_of_the_runner_that_began_first() {
+    let repository: Repository = "acme/widgets".parse().unwrap();
+    let now = Instant::now();
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    for n in 1..=3 {
+        board.queue.add(waiting(u64::from(n), &["debian"]));
+        board.claim(&name("p"), &id(n), now).unwrap();
+    }
+    board.runners.began(&id(2), false, now);
+    board.runners.began(&id(1), false, now + Duration::from_secs(1));
+    let seen = vec![waiting(2, &["debian"]), waiting(3, &["debian"])];
+    assert!(board.audited(&repository, seen, Timestamp::from_second(3_000).unwrap()));
+    let stage = |n| board.runners.get(&id(n)).unwrap().stage;
+    assert_eq!(stage(2), Stage::Busy { known: true, since: now });
+    assert!(matches!(stage(1), Stage::Busy { known: false, .. }) && stage(3) == Stage::Idle);
+    assert_eq!(need(&board, "p", now), 0, "two wait, and two runners are there for them");
+}
+
+#[test]
+fn jobs_that_a_pools_group_does_not_take_are_not_its_jobs() {
+    let now = Instant::now();
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    let labels = ["debian".to_owned()];
+    board.queue.add(waiting(1, &["debian"]));
+    let repository = |name: &str| name.parse::<Repository>().unwrap();
+    let selected = Served { only: Some([repository("Acme/Other")].into()), ..Served::default() };
+    board.set_served(&name("p"), selected);
+    assert_eq!(need(&board, "p", now), 0);
+    assert!(board.is_ours("acme/other", &labels) && !board.is_ours("acme/widgets", &labels));
+    let kept =
+        |board: &Board, of: &str, labels: &[String]| board.kept_from(of, labels).cloned().collect::<Vec<_>>();
+    assert_eq!(kept(&board, "acme/widgets", &labels), [name("p")]);
+    assert_eq!(kept(&board, "acme/other", &labels), []);
+    assert_eq!(kept(&board, "acme/widgets", &["windows".to_owned()]), [], "its labels keep it");
+    board.set_served(&name("p"), Served { not: [repository("acme/widgets")].into(), ..Served::default() });
+    assert!(board.is_ours("acme/other", &labels) && !board.is_ours("acme/widgets", &labels));
+    board.set_served(&name("p"), Served::default());
+    assert_eq!(need(&board, "p", now), 1);
 }
 
 #[test]
@@ -183,11 +244,17 @@ fn an_audit_adds_what_was_lost_and_removes_what_is_gone() {
     board.queue.add(waiting(1, &["debian"]));
     board.queue.add(Waiting { heard: since, ..waiting(2, &["debian"]) });
     board.queue.add(Waiting { repository: "acme/other".to_owned(), ..waiting(3, &["debian"]) });
+    let just = Timestamp::from_second(3_000 - 10).unwrap();
+    board.queue.add(Waiting { heard: just, ..waiting(5, &["debian"]) });
     let seen = vec![waiting(4, &["debian"])];
-    assert!(board.queue.audited(&repository, seen.clone(), since));
+    assert!(board.audited(&repository, seen.clone(), since));
     let left: Vec<u64> = board.queue.waiting().map(|job| job.id).collect();
-    assert_eq!(left, [2, 3, 4], "2 came while the audit looked, 3 is another repository's");
-    assert!(!board.queue.audited(&repository, seen, since));
+    assert_eq!(
+        left,
+        [2, 3, 4, 5],
+        "2 came while the audit looked, 3 is another repository's, 5 is not in GitHub's list yet"
+    );
+    assert!(!board.audited(&repository, seen, since));
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! The server dies at the worst moments.
 
-use std::time::Duration;
-
 use fireactions_model::{Forge, ForgeError, MachineId, Offer, PoolSpec, Release};
 use fireactions_testkit::github::{AppKey, Fault, JobRequest};
 
@@ -30,7 +28,7 @@ async fn the_credential_of_a_machine_that_is_gone_is_never_used_and_its_runner_g
     assert_eq!(fake.runners().len(), 1, "it is registered");
     // The server is killed before the program starts, and no machine of this id is there any more.
     let dir = farm.kill().await;
-    let farm = Farm::start_in(&fake, &played(&app, &pool), dir).await;
+    let farm = Farm::start_in(&fake.url(), &played(&app, &pool), dir).await;
     let again = farm.forges().acquire(&machine).await;
     assert!(matches!(again, Err(ForgeError::Refused(_))), "{again:?}");
     until("the unused runner to go", || async { fake.runners().is_empty().then_some(()) }).await;
@@ -83,40 +81,6 @@ async fn a_waiting_machine_that_is_released_gets_nothing_and_nothing_is_register
     assert_eq!(farm.forges().release(&machine.machine).await, Ok(Release::Idle));
     assert!(matches!(waits.await.unwrap(), Err(ForgeError::Refused(_))));
     assert_eq!(fake.all_runners().len(), 0);
-    farm.stop().await;
-    no_violations(&fake);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_with_jobs_under_way_loses_none() {
-    let (fake, app) = github();
-    fake.set_message_poll(Duration::from_millis(200));
-    fake.set_runner_silence(Duration::from_secs(2));
-    fake.set_pickup_timeout(Duration::from_secs(2));
-    fake.set_session_timeout(Duration::from_secs(1));
-    let pools = vec![pool("set", &["debian"], 3, Some("fast")), pool("p", &["debian"], 3, None)];
-    let mut setup = Setup::new(&app, pools);
-    setup.audit = Duration::from_millis(700);
-    setup.surplus = Duration::from_secs(1);
-    let mut farm = Farm::start(&fake, &setup).await;
-    let jobs: Vec<_> = (0..12)
-        .map(|n| {
-            let label = if n % 2 == 0 { "fast" } else { "debian" };
-            fake.queue_job(JobRequest::new("acme/widgets", &[label], "sleep 0.5").named(&format!("job {n}")))
-        })
-        .collect();
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(rand::random_range(200..1500))).await;
-        let dir = farm.kill().await;
-        farm = Farm::start_in(&fake, &setup, dir).await;
-    }
-    let ended = completed(&fake, &jobs).await;
-    for job in &ended {
-        // A job whose machine was killed under it failed, once; the others are well.
-        assert_eq!(job.runs(), 1, "{job:#?}");
-    }
-    until("no runner to be left", || async { fake.runners().is_empty().then_some(()) }).await;
-    no_violations(&fake);
     farm.stop().await;
     no_violations(&fake);
 }

@@ -80,9 +80,32 @@ impl Setup {
     }
 }
 
+/// Where a server has its state, and its machines what they need.
+pub(crate) struct Place {
+    path: PathBuf,
+    /// Removes it at the end, unless it is another process's.
+    _own: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let own = tempfile::tempdir().unwrap();
+        Self { path: own.path().to_owned(), _own: Some(own) }
+    }
+
+    /// Somebody else's.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), _own: None }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// A running server, as far as it matters here.
 pub(crate) struct Farm {
-    pub(crate) dir: Arc<tempfile::TempDir>,
+    pub(crate) dir: Place,
     pub(crate) store: Store,
     pub(crate) github: GithubForge,
     forges: Forges,
@@ -97,18 +120,18 @@ type Machines = Arc<Mutex<HashMap<MachineId, JoinHandle<()>>>>;
 impl Farm {
     /// Starts on an empty state.
     pub(crate) async fn start(fake: &FakeGithub, setup: &Setup) -> Self {
-        Self::start_in(fake, setup, Arc::new(tempfile::tempdir().unwrap())).await
+        Self::start_in(&fake.url(), setup, Place::new()).await
     }
 
     /// Starts where another server was.
-    pub(crate) async fn start_in(fake: &FakeGithub, setup: &Setup, dir: Arc<tempfile::TempDir>) -> Self {
-        let farm = Self::open(fake, setup, dir).await;
+    pub(crate) async fn start_in(url: &str, setup: &Setup, dir: Place) -> Self {
+        let farm = Self::open(url, setup, dir).await;
         farm.forges.recover().await.unwrap();
         farm
     }
 
     /// The same with machines that are there already, by the jobs that they have.
-    async fn open(fake: &FakeGithub, setup: &Setup, dir: Arc<tempfile::TempDir>) -> Self {
+    async fn open(url: &str, setup: &Setup, dir: Place) -> Self {
         install_runner(dir.path());
         let store = Store::open(dir.path().join("state")).unwrap();
         let (events, _) = broadcast::channel(1024);
@@ -119,7 +142,7 @@ impl Farm {
             key: Arc::new(move || Ok(Secret::new(key.lock().unwrap().clone()))),
         };
         let client = Github::new(Settings {
-            url: fake.url().parse().unwrap(),
+            url: url.parse().unwrap(),
             credentials: Credentials::Apps(vec![app]),
             ca_pem: None,
             proxy: None,
@@ -161,8 +184,9 @@ impl Farm {
         self.store.close().await;
     }
 
-    /// Ends it as `kill -9` does, with its machines; nobody is told anything.
-    pub(crate) async fn kill(self) -> Arc<tempfile::TempDir> {
+    /// Ends it as a crash does, with its machines; nobody is told anything. Gives its state as the crash left it: the database
+    /// was not closed.
+    pub(crate) async fn kill(self) -> Place {
         self.forge_task.abort();
         self.keeper.abort();
         let _ = (self.forge_task.await, self.keeper.await);
@@ -171,10 +195,17 @@ impl Farm {
             machine.abort();
             let _ = machine.await;
         }
-        // The tasks that it spawned end with their token, which changes nothing on the disk any more.
-        self.store.close().await;
+        let left = Place::new();
+        copy(&self.dir.path().join("state"), &left.path().join("state"));
+        let log = left.path().join("state/state.db-wal");
+        assert!(
+            log.metadata().is_ok_and(|log| log.len() > 0),
+            "a database that was closed has no log any more"
+        );
+        // What ends in order from here on is nobody's state.
         self.stop.cancel();
-        self.dir
+        self.store.close().await;
+        left
     }
 
     /// A machine's forge, for tests that play the machine themselves.
@@ -222,6 +253,19 @@ pub(crate) async fn wait<T, F: Future<Output = Option<T>>>(mut done: impl FnMut(
             return found;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Copies a directory.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 

@@ -128,7 +128,11 @@ async fn storms_and_silence_cost_time_and_no_job() {
     fake.down(Duration::from_secs(5));
     completed(&fake, &jobs).await;
     all_well(&fake, &jobs);
+    // The storm lasts as long as anything is asked.
+    until("the storm to be over", || async { (fake.faults_left() == 0).then_some(()) }).await;
+    until("no runner to be left", || async { fake.runners().is_empty().then_some(()) }).await;
     farm.stop().await;
+    no_violations(&fake);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -199,4 +203,39 @@ async fn what_is_refused_for_good_is_told_at_the_pool() {
     all_well(&fake, &[job]);
     assert_eq!(farm.github.problem(&name), None);
     farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_of_requests_a_minute_slows_a_rush_of_jobs_and_loses_none() {
+    let (fake, app) = github();
+    // Six registrations, and no more for a while.
+    fake.set_secondary_limit(30, Duration::from_secs(3));
+    let mut setup = Setup::new(&app, vec![pool("p", &["debian"], 4, None)]);
+    setup.surplus = Duration::from_secs(1);
+    let farm = Farm::start(&fake, &setup).await;
+    fake.webhook(&door(farm.github.clone()).await, SECRET);
+    let jobs: Vec<_> = (0..10)
+        .map(|n| fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true").named(&n.to_string())))
+        .collect();
+    completed(&fake, &jobs).await;
+    all_well(&fake, &jobs);
+    assert!(fake.refused_as_too_fast() > 0, "ten registrations are fifty points");
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_whose_acknowledgement_is_lost_comes_again_with_old_numbers_and_makes_no_runner() {
+    let (fake, app) = github();
+    fake.set_message_poll(Duration::from_millis(200));
+    let farm = Farm::start(&fake, &Setup::new(&app, one_set())).await;
+    // The offer, the assignment, the beginning: each is told twice, the second time in another session.
+    fake.fault(Fault::on("DELETE", "/_actions/_message/*/*").times(3).reset());
+    let jobs = [job(1), job(2)].map(|job| fake.queue_job(job));
+    completed(&fake, &jobs).await;
+    all_well(&fake, &jobs);
+    until("the last word to be heard", || async { (fake.faults_left() == 0).then_some(()) }).await;
+    until("the machines to end", || async { (farm.machines() == 0).then_some(()) }).await;
+    assert_eq!(fake.all_runners().len(), 2, "{:#?}", fake.all_runners());
+    farm.stop().await;
+    no_violations(&fake);
 }

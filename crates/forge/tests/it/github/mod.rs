@@ -4,6 +4,8 @@
 mod crash;
 mod farm;
 mod faults;
+mod kill;
+mod lists;
 mod queue;
 mod runners;
 mod signals;

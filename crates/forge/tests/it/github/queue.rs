@@ -125,12 +125,19 @@ async fn without_jobs_there_are_no_runners_and_none_is_left() {
     let (fake, app) = github();
     fake.set_message_poll(Duration::from_millis(200));
     let pools = vec![pool("set", &["debian"], 2, Some("fast")), pool("p", &["debian"], 2, None)];
-    let farm = Farm::start(&fake, &Setup::new(&app, pools)).await;
+    let mut setup = Setup::new(&app, pools);
+    setup.audit = Duration::from_millis(300);
+    let farm = Farm::start(&fake, &setup).await;
     let job = fake.queue_job(JobRequest::new("acme/widgets", &["fast"], "true"));
     completed(&fake, &[job]).await;
     until("the machine to end", || async { (farm.machines() == 0).then_some(()) }).await;
     assert_eq!(fake.runners(), Vec::<Runner>::new());
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // It has heard everything that there is to hear, and has looked again, by every way.
+    let asked = |route: &str| fake.calls().of(route);
+    for route in ["GET /_actions/_message/{id}", "GET /repos/{owner}/{repo}/actions/runs"] {
+        let before = asked(route);
+        until("GitHub to be asked again", || async { (asked(route) >= before + 4).then_some(()) }).await;
+    }
     assert_eq!((farm.machines(), fake.all_runners().len()), (0, 1), "nothing is made for no job");
     farm.stop().await;
     all_well(&fake, &[job]);
@@ -168,8 +175,11 @@ async fn a_pool_that_may_have_no_machine_is_given_no_job_by_github() {
     until("GitHub to know of the room", || async { (fake.capacity(set) == 2).then_some(()) }).await;
     allow(0);
     until("GitHub to know", || async { (fake.capacity(set) == 0).then_some(()) }).await;
+    let acknowledged = || fake.calls().of("DELETE /_actions/_message/{id}/{message}");
+    let before = acknowledged();
     let job = fake.queue_job(JobRequest::new("acme/widgets", &["fast"], "true"));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // The server is told that there is a job, has done what it does about that, and asks for more.
+    until("the server to have heard of it", || async { (acknowledged() > before).then_some(()) }).await;
     assert_eq!((fake.statistics(set).assigned, farm.rows().await.len()), (0, 0), "it waits at GitHub");
     allow(1);
     completed(&fake, &[job]).await;

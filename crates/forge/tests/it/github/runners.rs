@@ -22,6 +22,10 @@ async fn a_machine_that_is_lost_leaves_no_runner_and_the_job_is_not_lost_with_it
         (job.status == JobStatus::InProgress).then(|| job.runner_name().unwrap().to_owned())
     })
     .await;
+    until("the server to know", || async {
+        farm.rows().await.iter().any(|row| row.remote.as_ref().unwrap().is_picked_up()).then_some(())
+    })
+    .await;
     farm.lose_machine(&runner).await;
     until("the runner to be gone", || async { fake.runners().is_empty().then_some(()) }).await;
     let ended = completed(&fake, &[job]).await;

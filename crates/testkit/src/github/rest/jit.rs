@@ -36,11 +36,7 @@ impl State {
         if !errors.is_empty() {
             return Err(Reply::invalid(&errors));
         }
-        let groups = match scope {
-            ScopeId::Account(id) => self.accounts.account(id).groups(),
-            ScopeId::Repository(_) => vec![(1, "Default".to_owned())],
-        };
-        if !groups.iter().any(|(id, _)| *id == group) {
+        if !self.accounts.groups(scope).iter().any(|known| known.id == group) {
             return Err(Reply::error(404, "Not Found"));
         }
         if self.runners.named(scope, &name).is_some() {
@@ -51,7 +47,7 @@ impl State {
         }
         let work = body["work_folder"].as_str().unwrap_or("_work").to_owned();
         let (id, config) = self.mint_runner(scope, &name, group, labels, None, &work);
-        let runner = self.runners.entries[&id].object();
+        let runner = self.runners.entries[&id].public.object();
         Ok(Reply::json(201, &json!({"runner": runner, "encoded_jit_config": config})))
     }
 }

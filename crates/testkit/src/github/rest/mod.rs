@@ -25,7 +25,6 @@ const VERSIONS: [&str; 2] = ["2022-11-28", "2026-03-10"];
 pub(super) fn answer(shared: &Shared, ask: &Ask, path: &str) -> Reply {
     let (path, reply) = shared.with(|state| {
         let path = state.canonical(path);
-        state.count_points(&ask.method);
         let reply = state.rest(ask, &path);
         let reply = reply
             .header("date", &state.clock.date())
@@ -89,6 +88,9 @@ impl State {
         let free = path == "/rate_limit";
         if let Some(reply) = self.exceeded(&payer).filter(|_| !free) {
             return self.charge(&payer, reply, true);
+        }
+        if let Some(reply) = self.too_fast(&payer, &ask.method) {
+            return reply;
         }
         let parts: Vec<String> = path.split('/').skip(1).map(|part| decode(part, false)).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();

@@ -1,11 +1,12 @@
 //! Runners and their groups.
 
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::super::accounts::{DEFAULT_GROUP, ScopeId};
+use super::super::accounts::ScopeId;
+use super::super::groups::Group;
 use super::super::http::{Ask, Reply};
-use super::super::runners::{Entry, RunnerFate};
+use super::super::runners::{Entry, Runner, RunnerFate};
 use super::super::state::{self, State};
 use super::path_by_id;
 
@@ -13,8 +14,9 @@ impl State {
     pub(super) fn runner_routes(&mut self, ask: &Ask, scope: ScopeId, rest: &[&str]) -> Result<Reply, Reply> {
         match (ask.method.as_str(), rest) {
             ("GET", []) => {
-                let wanted = |entry: &&Entry| ask.param("name").is_none_or(|name| entry.public.name == name);
-                let all = self.runners.of(scope).filter(wanted).map(Entry::object).collect();
+                let wanted = |runner: &&Runner| ask.param("name").is_none_or(|name| runner.name == name);
+                let shown = self.runners.shown(scope, self.behind());
+                let all = shown.filter(wanted).map(Runner::object).collect();
                 let path = format!("{}/actions/runners", path_by_id(scope));
                 Ok(self.page(ask, &path, Some("runners"), all, &[]))
             }
@@ -28,9 +30,9 @@ impl State {
                 }
                 Ok(Reply::json(201, &json!({"token": token, "expires_at": expires})))
             }
-            ("GET", [id]) => Ok(Reply::json(200, &self.runner_in(scope, id)?.object())),
+            ("GET", [id]) => Ok(Reply::json(200, &self.runner_in(scope, id)?.public.object())),
             ("GET", [id, "labels"]) => {
-                let labels = self.runner_in(scope, id)?.object()["labels"].clone();
+                let labels = self.runner_in(scope, id)?.public.object()["labels"].clone();
                 let count = labels.as_array().map_or(0, Vec::len);
                 Ok(Reply::json(200, &json!({"total_count": count, "labels": labels})))
             }
@@ -63,40 +65,27 @@ impl State {
     }
 
     pub(super) fn group_routes(&mut self, ask: &Ask, scope: ScopeId, rest: &[&str]) -> Result<Reply, Reply> {
-        let account = self.accounts.account(self.accounts.owner(scope));
-        let groups = account.groups();
+        let groups = self.accounts.groups(scope);
+        let unknown = || Reply::error(404, "Not Found");
+        let path = format!("{}/actions/runner-groups", path_by_id(scope));
+        let find = |id: &str| groups.iter().find(|group| group.id.to_string() == id).ok_or_else(unknown);
         match rest {
             [] => {
-                let all = groups.iter().map(|(id, name)| self.group_object(scope, *id, name)).collect();
-                let path = format!("{}/actions/runner-groups", path_by_id(scope));
-                Ok(self.page(ask, &path, Some("runner_groups"), all, &[]))
+                let owner = &self.accounts.account(self.accounts.owner(scope)).login;
+                let of = ask.param("visible_to_repository");
+                let of = of.map(|name| self.accounts.repository_named(owner, name).map(|one| one.id));
+                let visible = |group: &&Group| {
+                    of.is_none_or(|of| of.is_some_and(|id| self.accounts.is_visible(group, id)))
+                };
+                let all = groups.iter().filter(visible).map(|group| self.group_object(scope, group));
+                Ok(self.page(ask, &path, Some("runner_groups"), all.collect(), &[]))
             }
-            [wanted] => {
-                let found = groups.iter().find(|(id, _)| id.to_string() == *wanted);
-                let (id, name) = found.ok_or_else(|| Reply::error(404, "Not Found"))?;
-                Ok(Reply::json(200, &self.group_object(scope, *id, name)))
+            [id] => Ok(Reply::json(200, &self.group_object(scope, find(id)?))),
+            [id, "repositories"] => {
+                let all = self.group_repositories(find(id)?);
+                Ok(self.page(ask, &format!("{path}/{id}/repositories"), Some("repositories"), all, &[]))
             }
-            _ => Err(Reply::error(404, "Not Found")),
+            _ => Err(unknown()),
         }
-    }
-
-    fn group_object(&self, scope: ScopeId, id: u64, name: &str) -> Value {
-        let path = self.accounts.path(scope);
-        let url = format!("{}{path}/actions/runner-groups/{id}", self.api());
-        let mut group = json!({
-            "id": id,
-            "name": name,
-            "visibility": "all",
-            "default": id == DEFAULT_GROUP,
-            "runners_url": format!("{url}/runners"),
-            "allows_public_repositories": false,
-            "restricted_to_workflows": false,
-            "selected_workflows": [],
-            "workflow_restrictions_read_only": false,
-        });
-        if path.starts_with("/orgs/") {
-            group["inherited"] = false.into();
-        }
-        group
     }
 }

@@ -6,20 +6,28 @@ use serde_json::Value;
 
 use super::super::accounts::ScopeId;
 use super::super::http::{Ask, Reply};
-use super::super::jobs::Entry;
+use super::super::jobs::{Entry, Shown};
 use super::super::state::State;
 use super::path_by_id;
 
 impl State {
+    /// A repository's jobs as lists show them.
+    fn shown_jobs(&self, repository: u64) -> impl Iterator<Item = (&Entry, &Shown)> {
+        let behind = self.behind();
+        let own = self.jobs.entries.values().filter(move |job| job.repository == repository);
+        own.filter_map(move |job| Some((job, job.past.shown(behind)?)))
+    }
+
     pub(super) fn run_routes(&mut self, ask: &Ask, repository: u64, rest: &[&str]) -> Result<Reply, Reply> {
         let unknown = || Reply::error(404, "Not Found");
-        let own = self.jobs.entries.values().filter(|job| job.repository == repository);
         let root = format!("{}/actions", path_by_id(ScopeId::Repository(repository)));
         match rest {
             ["runs"] => {
-                let mut runs: BTreeMap<u64, Vec<&Entry>> = BTreeMap::new();
-                own.for_each(|job| runs.entry(job.public.run_id).or_default().push(job));
-                let wanted = |jobs: &[&Entry]| {
+                let mut runs: BTreeMap<u64, Vec<(&Entry, &Shown)>> = BTreeMap::new();
+                for (job, shown) in self.shown_jobs(repository) {
+                    runs.entry(job.public.run_id).or_default().push((job, shown));
+                }
+                let wanted = |jobs: &[(&Entry, &Shown)]| {
                     let (status, conclusion) = Self::run_status(jobs);
                     ask.param("status").is_none_or(|wanted| wanted == status || Some(wanted) == conclusion)
                 };
@@ -29,15 +37,17 @@ impl State {
                 Ok(self.page(ask, &format!("{root}/runs"), Some("workflow_runs"), all, &[]))
             }
             ["runs", id, "jobs"] => {
-                let jobs = own.filter(|job| job.public.run_id.to_string() == *id);
-                let all: Vec<Value> = jobs.map(|job| self.job_object(job)).collect();
+                let jobs =
+                    self.shown_jobs(repository).filter(|(job, _)| job.public.run_id.to_string() == *id);
+                let all: Vec<Value> = jobs.map(|(job, shown)| self.shown_job(job, shown)).collect();
                 if all.is_empty() {
                     return Err(unknown());
                 }
                 Ok(self.page(ask, &format!("{root}/runs/{id}/jobs"), Some("jobs"), all, &[]))
             }
             ["jobs", id] => {
-                let job = own.into_iter().find(|job| job.public.id.to_string() == *id).ok_or_else(unknown)?;
+                let mut own = self.jobs.entries.values().filter(|job| job.repository == repository);
+                let job = own.find(|job| job.public.id.to_string() == *id).ok_or_else(unknown)?;
                 Ok(Reply::json(200, &self.job_object(job)))
             }
             _ => Err(unknown()),

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::accounts::{Scope, ScopeId};
+use super::groups::{DEFAULT_GROUP, Group};
 use super::http::{Ask, Reply};
 use super::runners::RunnerFate;
 use super::server::Shared;
@@ -119,16 +120,14 @@ impl State {
         let scope = self.admin(ask)?;
         match (ask.method.as_str(), parts) {
             ("GET", ["runtime", "runnergroups", ..]) => {
-                let groups = match scope {
-                    ScopeId::Account(id) => self.accounts.account(id).groups(),
-                    ScopeId::Repository(_) => vec![(1, "Default".to_owned())],
-                };
                 let wanted = |name: &str| {
                     ask.param("groupName").is_none_or(|wanted| wanted.eq_ignore_ascii_case(name))
                 };
-                let groups = groups.into_iter().filter(|(_, name)| wanted(name));
-                let object =
-                    |(id, name): (u64, String)| json!({"id": id, "name": name, "isDefaultGroup": id == 1});
+                let groups = self.accounts.groups(scope).into_iter().filter(|group| wanted(&group.name));
+                let object = |group: Group| {
+                    let is_default = group.id == DEFAULT_GROUP;
+                    json!({"id": group.id, "name": group.name, "isDefaultGroup": is_default})
+                };
                 Ok(list(groups.map(object)))
             }
             (_, ["runtime", "runnerscalesets", rest @ ..]) => self.set_routes(ask, scope, rest),

@@ -1,4 +1,4 @@
-//! A scale set's messages: each is given until it is acknowledged.
+//! A scale set's messages: each is written when something happens, and given until it is acknowledged.
 
 use std::time::Instant;
 
@@ -8,20 +8,29 @@ use super::super::http::{Ask, Reply};
 use super::super::jobs::{ForSet, JobId, JobStatus};
 use super::super::server::Shared;
 use super::super::state::State;
-use super::{PREFIX, failure, list};
+use super::sets::Set;
+use super::{PREFIX, Statistics, failure, list};
 
 /// The most events of a message.
 const EVENTS: usize = 50;
 
-/// `GET` of the queue: the oldest message, once there is one.
+/// A message: what it tells stays as it was when it was made, however late or often it is told.
+#[derive(Debug)]
+pub(super) struct Message {
+    events: Vec<Value>,
+    statistics: Statistics,
+}
+
+/// `GET` of the queue: the first message after the one that the client has had, once there is one.
 pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Reply {
     let Ok(id) = set.parse::<u64>() else { return expired() };
+    let after = ask.param("lastMessageId").map_or(Some(0), |id| id.parse().ok());
     let patience = shared.with(|state| {
         if ask.header("accept") != Some("application/json; api-version=6.0-preview") {
             state.violation(format!("message queue: Accept is {:?}", ask.header("accept")));
         }
         let last = state.sets.known.get(&id).map_or(0, |set| set.last_message);
-        if ask.param("lastMessageId").is_some_and(|id| id.parse::<u64>().is_ok_and(|id| id > last)) {
+        if after.is_none_or(|after| after > last) {
             state.violation(format!(
                 "message queue: lastMessageId {:?} was never sent",
                 ask.param("lastMessageId")
@@ -29,7 +38,7 @@ pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Reply {
         }
         match ask.header("x-scalesetmaxcapacity").and_then(|value| value.parse().ok()) {
             None => state.violation("message queue: no X-ScaleSetMaxCapacity".into()),
-            Some(capacity) if state.with_queue_token(ask, id) => {
+            Some(capacity) if state.in_session(ask, id).is_ok() => {
                 state.sets.known.get_mut(&id).expect("its token is known").capacity = capacity;
                 state.touch();
             }
@@ -37,17 +46,22 @@ pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Reply {
         }
         state.sets.poll
     });
-    let found = shared.poll(patience, |state| {
-        if !state.with_queue_token(ask, id) {
-            return Some(expired());
-        }
-        state.message(id)
+    let found = shared.poll(patience, |state| match state.in_session(ask, id) {
+        Ok(()) => state.message(id, after.unwrap_or(0)),
+        Err(reply) => Some(reply),
     });
     found.await.unwrap_or_else(|| Reply::empty(202))
 }
 
 fn expired() -> Reply {
     failure(401, "MessageQueueTokenExpiredException", "the message queue token is not valid")
+}
+
+impl Set {
+    fn put(&mut self, message: Message) {
+        self.last_message += 1;
+        self.messages.insert(self.last_message, message);
+    }
 }
 
 impl State {
@@ -65,26 +79,54 @@ impl State {
         true
     }
 
-    /// The oldest message that was not acknowledged; a new one if there is something to tell.
-    fn message(&mut self, id: u64) -> Option<Reply> {
-        let statistics = self.statistics_object(id);
+    /// The answer to a request to the queue that is not its session's: the token and the session's id have to be.
+    fn in_session(&mut self, ask: &Ask, set: u64) -> Result<(), Reply> {
+        if !self.with_queue_token(ask, set) {
+            return Err(expired());
+        }
+        let session = self.sets.known.get(&set).and_then(|set| set.session.as_ref());
+        let same = session.is_some_and(|session| ask.param("sessionId") == Some(session.id.as_str()));
+        let unknown =
+            || failure(404, "RunnerScaleSetSessionNotFoundException", "the queue has no session of this id");
+        same.then_some(()).ok_or_else(unknown)
+    }
+
+    /// Makes messages of what happened, as it happens: a message that waits for its reader tells how the set stood.
+    pub(in super::super) fn write_messages(&mut self) {
+        let told: Vec<u64> =
+            self.sets.known.values().filter(|set| !set.events.is_empty()).map(|set| set.id).collect();
+        for id in told {
+            let statistics = self.statistics(id);
+            let Some(set) = self.sets.known.get_mut(&id) else { continue };
+            let mut events = std::mem::take(&mut set.events);
+            while !events.is_empty() {
+                let rest = events.split_off(events.len().min(EVENTS));
+                set.put(Message { events: std::mem::replace(&mut events, rest), statistics });
+            }
+        }
+    }
+
+    /// The first message after `last` that was not acknowledged. Where there is none and the set stands otherwise than the
+    /// client was last told, a message that says nothing but that.
+    fn message(&mut self, id: u64, last: u64) -> Option<Reply> {
+        let statistics = self.statistics(id);
         let set = self.sets.known.get_mut(&id)?;
-        if set.messages.is_empty() {
-            if set.events.is_empty() {
+        if set.messages.range(last + 1..).next().is_none() {
+            if set.told == statistics {
                 return None;
             }
-            let events: Vec<Value> = set.events.drain(..set.events.len().min(EVENTS)).collect();
-            set.last_message += 1;
-            set.messages.insert(set.last_message, Value::Array(events));
+            set.put(Message { events: Vec::new(), statistics });
         }
-        let (id, events) = set.messages.first_key_value()?;
+        let (id, message) = set.messages.range(last + 1..).next()?;
+        set.told = message.statistics;
+        let body = if message.events.is_empty() { String::new() } else { json!(message.events).to_string() };
         Some(Reply::json(
             200,
             &json!({
                 "messageId": id,
                 "messageType": "RunnerScaleSetJobMessages",
-                "body": events.to_string(),
-                "statistics": statistics,
+                "body": body,
+                "statistics": message.statistics.object(),
             }),
         ))
     }
@@ -92,8 +134,8 @@ impl State {
     /// `DELETE` of a message.
     pub(super) fn acknowledge(&mut self, ask: &Ask, set: &str, message: &str) -> Reply {
         let id = set.parse().unwrap_or(0);
-        if !self.with_queue_token(ask, id) {
-            return expired();
+        if let Err(reply) = self.in_session(ask, id) {
+            return reply;
         }
         let message = message.parse().unwrap_or(0);
         let gone = self.sets.known.get_mut(&id).is_some_and(|set| set.messages.remove(&message).is_some());
@@ -144,7 +186,8 @@ impl State {
             }
             let found = self.sets.known.values().find(|set| {
                 let has = |label: &String| set.labels.iter().any(|own| own.eq_ignore_ascii_case(label));
-                self.accounts.covers(set.scope, job.repository) && job.public.request.labels.iter().all(has)
+                self.accounts.serves(set.scope, set.group, job.repository)
+                    && job.public.request.labels.iter().all(has)
             });
             if let Some(set) = found {
                 job.set = Some(ForSet { set: set.id, offered: None, acquired: None });

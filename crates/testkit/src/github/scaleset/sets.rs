@@ -10,6 +10,7 @@ use super::super::FakeGithub;
 use super::super::accounts::ScopeId;
 use super::super::http::{Ask, Reply};
 use super::super::state::{self, State};
+use super::queue::Message;
 use super::{PREFIX, Statistics, failure, list};
 
 #[derive(Debug)]
@@ -17,23 +18,25 @@ pub(in super::super) struct Set {
     pub(super) id: u64,
     pub(super) scope: ScopeId,
     name: String,
-    group: u64,
+    pub(super) group: u64,
     pub(super) labels: Vec<String>,
     disable_update: bool,
     created: Timestamp,
     pub(super) session: Option<Session>,
     /// What the last question for messages said that there is room for.
     pub(super) capacity: u64,
-    /// Told to the next message.
+    /// What happened and is in no message yet.
     pub(super) events: Vec<Value>,
-    /// Messages that were not acknowledged.
-    pub(super) messages: BTreeMap<u64, Value>,
+    /// Messages that were not acknowledged. They outlive their session, as their numbers do.
+    pub(super) messages: BTreeMap<u64, Message>,
     pub(super) last_message: u64,
+    /// How the set stands as far as the session was told.
+    pub(super) told: Statistics,
 }
 
 #[derive(Debug)]
 pub(super) struct Session {
-    id: String,
+    pub(super) id: String,
     owner: String,
     pub(super) token: String,
     pub(super) expires: Timestamp,
@@ -69,11 +72,8 @@ impl Default for Sets {
 
 impl State {
     fn set_object(&self, set: &Set) -> Value {
-        let groups = match set.scope {
-            ScopeId::Account(id) => self.accounts.account(id).groups(),
-            ScopeId::Repository(_) => vec![(1, "Default".to_owned())],
-        };
-        let group = groups.into_iter().find(|(id, _)| *id == set.group).map(|(_, name)| name);
+        let groups = self.accounts.groups(set.scope);
+        let group = groups.into_iter().find(|known| known.id == set.group).map(|known| known.name);
         let labels: Vec<Value> =
             set.labels.iter().map(|name| json!({"name": name, "type": "System"})).collect();
         json!({
@@ -138,6 +138,9 @@ impl State {
         if name.is_empty() {
             return Err(failure(400, "ArgumentException", "a scale set needs a name"));
         }
+        if !self.accounts.groups(scope).iter().any(|known| known.id == group) {
+            return Err(failure(404, "RunnerGroupNotFoundException", "no runner group of this id"));
+        }
         if self.named_set(scope, group, &name).is_some() {
             return Err(failure(409, "RunnerScaleSetExistsException", "a scale set of this name exists"));
         }
@@ -156,6 +159,7 @@ impl State {
             events: Vec::new(),
             messages: BTreeMap::new(),
             last_message: 0,
+            told: Statistics::default(),
         };
         self.sets.known.insert(id, set);
         self.touch();
@@ -203,7 +207,9 @@ impl State {
         let expires = self.queue_expiry();
         let session =
             Session { id: state::uuid(), owner, token: state::random(64), expires, heard: Instant::now() };
-        self.sets.known.get_mut(&id).expect("looked up").session = Some(session);
+        let told = self.statistics(id);
+        let set = self.sets.known.get_mut(&id).expect("looked up");
+        (set.session, set.told) = (Some(session), told);
         self.touch();
         Ok(self.session_reply(id))
     }

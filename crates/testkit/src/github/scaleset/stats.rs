@@ -48,15 +48,21 @@ impl State {
     }
 
     pub(super) fn statistics_object(&self, set: u64) -> Value {
-        let found = self.statistics(set);
+        self.statistics(set).object()
+    }
+}
+
+impl Statistics {
+    /// As the service writes them.
+    pub(super) fn object(&self) -> Value {
         json!({
-            "totalAvailableJobs": found.available,
-            "totalAcquiredJobs": found.acquired,
-            "totalAssignedJobs": found.assigned,
-            "totalRunningJobs": found.running,
-            "totalRegisteredRunners": found.registered,
-            "totalBusyRunners": found.busy,
-            "totalIdleRunners": found.idle,
+            "totalAvailableJobs": self.available,
+            "totalAcquiredJobs": self.acquired,
+            "totalAssignedJobs": self.assigned,
+            "totalRunningJobs": self.running,
+            "totalRegisteredRunners": self.registered,
+            "totalBusyRunners": self.busy,
+            "totalIdleRunners": self.idle,
         })
     }
 }

@@ -1,0 +1,79 @@
+//! Whose jobs a pool's runner group takes. GitHub gives runners no job of another repository, however well its labels fit: a
+//! runner that is made for one waits in vain.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use fireactions_github::{ListedRepository, RunnerGroup};
+use fireactions_model::{GithubScope, PoolName, PoolSpec};
+
+use super::board::{Served, has_set};
+use super::problems::Concern;
+use super::{Error, GithubForge};
+
+/// Repositories with jobs that wait for a pool in vain, because of its group.
+pub(super) type Kept = BTreeMap<PoolName, BTreeSet<String>>;
+
+/// Repositories that are named to people; there may be thousands.
+const NAMED: usize = 5;
+
+/// Looks up what the groups of the scope's pools take. Those of an enterprise are not looked up, for its repositories are not
+/// known; a repository has none.
+pub(super) async fn look(
+    forge: &GithubForge,
+    scope: &GithubScope,
+    pools: &[PoolSpec],
+    repositories: &[ListedRepository],
+) -> Result<(), Error> {
+    if !matches!(scope, GithubScope::Organization(_)) {
+        return Ok(());
+    }
+    let all = match forge.inner.github.runner_groups(scope).await {
+        Ok(all) => all,
+        Err(error) if error.is_transient() => return Err(error.into()),
+        Err(error) => {
+            tracing::debug!(%scope, %error, "what runner groups take cannot be looked up; they are taken to take everything");
+            return Ok(());
+        }
+    };
+    let public: HashSet<_> =
+        repositories.iter().filter(|listed| listed.public).map(|listed| listed.repository.clone()).collect();
+    for pool in pools.iter().filter(|pool| !has_set(pool)) {
+        let Some(runner) = &pool.github else { continue };
+        let id = match forge.group(runner).await {
+            Ok(id) => id,
+            Err(error) if error.is_transient() => return Err(error),
+            // It is told when a runner is registered.
+            Err(_) => continue,
+        };
+        let Some(group) = all.iter().find(|group| group.id == id) else { continue };
+        let only = if group.is_selective() { Some(selected(forge, scope, group).await?) } else { None };
+        let not = if group.takes_public() { HashSet::new() } else { public.clone() };
+        forge.board().set_served(&pool.name, Served { only, not });
+    }
+    Ok(())
+}
+
+async fn selected(
+    forge: &GithubForge,
+    scope: &GithubScope,
+    group: &RunnerGroup,
+) -> Result<HashSet<fireactions_github::Repository>, Error> {
+    Ok(forge.inner.github.group_repositories(scope, group.id).await?.into_iter().collect())
+}
+
+/// Tells people at the pools which repositories wait in vain.
+pub(super) fn tell(forge: &GithubForge, pools: &[PoolSpec], kept: &Kept) {
+    for pool in pools {
+        let problem = kept.get(&pool.name).map(|repositories| {
+            let named: Vec<&str> = repositories.iter().take(NAMED).map(String::as_str).collect();
+            let more = repositories.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!(
+                "jobs of {}{more} ask for this pool's labels, but its runner group does not take them; let the group be used by \
+                 these repositories (public ones must be allowed) in the organization's settings, or give these jobs other labels",
+                named.join(", ")
+            )
+        });
+        forge.set_problem(&pool.name, Concern::Group, problem);
+    }
+}
