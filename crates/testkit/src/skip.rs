@@ -1,10 +1,103 @@
 //! Saying that a test did not run.
+//!
+//! `FIREACTIONS_SKIPS` names a file that gets a line for each, `kind<TAB>test<TAB>why`, to be counted when all tests have
+//! ended. `FIREACTIONS_REQUIRE` lists kinds, by commas, that must be there: such a skip is a failure.
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::{env, fmt, fs};
+
+/// What a test lacks that does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Published descriptions of an API, and samples of its messages.
+    Specs,
+    /// A real Firecracker, or its jailer.
+    Firecracker,
+    /// A kernel that Firecracker boots on this host's KVM.
+    Lab,
+    /// A KVM that can be opened.
+    Kvm,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm];
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Specs => "specs",
+            Self::Firecracker => "firecracker",
+            Self::Lab => "lab",
+            Self::Kvm => "kvm",
+        })
+    }
+}
 
 /// Says that a test does not run here, and what would make it run. Written past the test harness, which keeps what
 /// passing tests print to itself.
-pub fn say(test: &str, why: &str) {
+///
+/// # Panics
+///
+/// When `FIREACTIONS_REQUIRE` has the kind, or a word that is none; when the file of `FIREACTIONS_SKIPS` cannot be written.
+pub fn say(kind: Kind, test: &str, why: &str) {
+    let given = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let require = given("FIREACTIONS_REQUIRE").unwrap_or_default();
+    tell(kind, test, why, given("FIREACTIONS_SKIPS").as_deref(), &require.to_string_lossy());
+}
+
+fn tell(kind: Kind, test: &str, why: &str, file: Option<&OsStr>, require: &str) {
     // A closed standard error is no failure of the test.
-    let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: {why}");
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED ({kind}) {test}: {why}");
+    if let Some(file) = file {
+        let line = [&kind.to_string(), test, why].map(|word| word.replace(['\t', '\n'], " ")).join("\t");
+        // Tests of several processes write at the same time: one write each, at the file's end.
+        let written = fs::OpenOptions::new().create(true).append(true).open(file);
+        let written = written.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+        written.unwrap_or_else(|error| panic!("FIREACTIONS_SKIPS: {}: {error}", file.display()));
+    }
+    for word in require.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        assert!(
+            Kind::ALL.iter().any(|known| known.to_string() == word),
+            "FIREACTIONS_REQUIRE: there is no kind '{word}'; kinds are {}",
+            Kind::ALL.map(|known| known.to_string()).join(", ")
+        );
+        assert!(
+            word != kind.to_string(),
+            "FIREACTIONS_REQUIRE has '{kind}', so {test} must not be left out, but: {why}"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn skips_are_written_down_and_fail_where_they_must_not_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("skips");
+        let told = |kind, require: &'static str| {
+            let file = file.clone();
+            let told =
+                catch_unwind(move || tell(kind, "a test", "no\tsuch\nthing", Some(file.as_ref()), require));
+            told.map_err(|panic| panic.downcast_ref::<String>().unwrap().clone())
+        };
+        told(Kind::Specs, "").unwrap();
+        told(Kind::Kvm, "lab, specs,").unwrap();
+        let error = told(Kind::Specs, "lab, specs").unwrap_err();
+        assert_eq!(
+            error,
+            "FIREACTIONS_REQUIRE has 'specs', so a test must not be left out, but: no\tsuch\nthing"
+        );
+        let error = told(Kind::Specs, "spec").unwrap_err();
+        assert!(error.ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm"), "{error}");
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            "specs\ta test\tno such thing\nkvm\ta test\tno such thing\nspecs\ta test\tno such thing\nspecs\ta test\tno such thing\n"
+        );
+    }
 }

@@ -236,7 +236,11 @@ fn read(test: &str, file: &str) -> Option<String> {
         Ok(text) => Some(text),
         Err(error) if given.is_some() => panic!("FIREACTIONS_SPECS: {}: {error}", path.display()),
         Err(_) => {
-            skip::say(test, &format!("no {file}; set FIREACTIONS_SPECS to the directory that has it"));
+            skip::say(
+                skip::Kind::Specs,
+                test,
+                &format!("no {file}; set FIREACTIONS_SPECS to the directory that has it"),
+            );
             None
         }
     }

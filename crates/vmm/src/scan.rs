@@ -88,3 +88,26 @@ fn mark_of(pid: u32, marked: Marked, namespaces: &[NetNamespace]) -> Option<Mach
 fn is_in(pid: u32, namespaces: &[NetNamespace]) -> bool {
     NetNamespace::of(pid).is_some_and(|namespace| namespaces.contains(&namespace))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn those_who_ask_at_the_same_time_share_a_look() {
+        let scanner = Arc::new(Scanner::new(|_| None));
+        let asking: Vec<_> = (0..50)
+            .map(|_| Arc::clone(&scanner))
+            .map(|scanner| tokio::spawn(async move { scanner.look().await.unwrap() }))
+            .collect();
+        let mut looks = Vec::new();
+        for asked in asking {
+            looks.push(asked.await.unwrap());
+        }
+        looks.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        // The first began before the others had asked.
+        assert_eq!(looks.len(), 2);
+        let (first, second) = (scanner.look().await.unwrap(), scanner.look().await.unwrap());
+        assert!(!Arc::ptr_eq(&first, &second), "what was seen before the question is no answer");
+    }
+}

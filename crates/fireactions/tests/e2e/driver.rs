@@ -48,6 +48,7 @@ pub(crate) fn vmm(standin: bool) -> String {
             if real().is_none() {
                 SAID.call_once(|| {
                     skip::say(
+                        skip::Kind::Firecracker,
                         "end to end on the real Firecracker",
                         "FIREACTIONS_FIRECRACKER_BIN and FIREACTIONS_JAILER_BIN do not name it and its jailer; stand-ins take \
                          their places",

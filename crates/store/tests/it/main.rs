@@ -14,3 +14,4 @@ mod machines;
 mod migration;
 mod power;
 mod runners;
+mod synced;

@@ -1,4 +1,5 @@
-//! What is on the disk while the server writes, as a crash or a power loss would leave it.
+//! What a server that is stopped while it writes leaves, and what of it a power loss may take away. That what was acknowledged is
+//! not among that is shown in `synced`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +18,7 @@ const DIR: &str = "FIREACTIONS_TEST_STATE_DIR";
 
 /// Writes jobs and machines, and says each that was acknowledged.
 #[tokio::test]
-#[ignore = "run by every_acknowledged_job_is_in_every_image_of_the_disk, which kills it"]
+#[ignore = "run by every_acknowledged_job_is_in_every_image_of_the_files, which kills it"]
 async fn child_that_writes_until_it_is_killed() {
     let store = Store::open(std::env::var(DIR).unwrap()).unwrap();
     for n in 0..u64::MAX {
@@ -47,7 +48,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn every_acknowledged_job_is_in_every_image_of_the_disk() {
+async fn every_acknowledged_job_is_in_every_image_of_the_files() {
     let temp = tempfile::tempdir().unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "power::child_that_writes_until_it_is_killed", "--ignored", "--nocapture"])

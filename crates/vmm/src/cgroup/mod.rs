@@ -306,4 +306,61 @@ mod tests {
         assert_eq!(find(&mounts, "cpu"), Some(Hierarchy::V2(v2.path().to_owned())));
         assert_eq!(find(&mounts, "hugetlb"), None);
     }
+
+    /// A hierarchy of files that take whatever is written: no host has its controllers in both versions.
+    fn hierarchy(id: &MachineId, files: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("parent").join(id.as_str());
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(root.path().join("cgroup.subtree_control"), "").unwrap();
+        std::fs::write(root.path().join("parent/cgroup.subtree_control"), "").unwrap();
+        for file in files {
+            std::fs::write(dir.join(file), "").unwrap();
+        }
+        (root, dir)
+    }
+
+    #[test]
+    fn a_machine_is_limited_in_the_words_of_either_version() {
+        let id = MachineId::from_random([7; 8]);
+        let limits = Limits { memory: 64 << 20, millicores: 1500, tasks: 129, disk: None };
+        let v2 = [
+            ("memory.max", "67108864"),
+            ("memory.swap.max", "0"),
+            ("memory.oom.group", "1"),
+            ("cpu.max", "150000 100000"),
+            ("pids.max", "129"),
+        ];
+        let v1 = [
+            ("memory.limit_in_bytes", "67108864"),
+            ("memory.memsw.limit_in_bytes", "67108864"),
+            ("cpu.cfs_period_us", "100000"),
+            ("cpu.cfs_quota_us", "150000"),
+            ("pids.max", "129"),
+        ];
+        for (expected, version) in
+            [(v2, Hierarchy::V2 as fn(PathBuf) -> Hierarchy), (v1, Hierarchy::V1 as fn(PathBuf) -> Hierarchy)]
+        {
+            let (root, dir) = hierarchy(&id, &expected.map(|(file, _)| file));
+            let at = Some(version(root.path().to_owned()));
+            let cgroups = Cgroups {
+                parent: "parent".to_owned(),
+                memory: at.clone(),
+                cpu: at.clone(),
+                pids: at.clone(),
+                io: at.clone(),
+            };
+            assert_eq!(cgroups.prepare(&id, limits).unwrap(), [dir.join("cgroup.procs")]);
+            for (file, value) in expected {
+                assert_eq!(std::fs::read_to_string(dir.join(file)).unwrap(), value, "{file}");
+            }
+            // Each line is one write to the file; here the latest stays, below what the parent has.
+            let delegated =
+                ["", "parent"].map(|level| root.path().join(level).join("cgroup.subtree_control"));
+            let delegated = delegated.map(|file| std::fs::read_to_string(file).unwrap());
+            let expected = if matches!(at, Some(Hierarchy::V2(_))) { "+io" } else { "" };
+            assert!(delegated.iter().all(|text| text.starts_with(expected)), "{delegated:?}");
+            assert_eq!(delegated[0].is_empty(), expected.is_empty());
+        }
+    }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
 use fireactions_guest_proto::{Exit, GuestState, Identity, RunRequest};
 use fireactions_model::{Hardware, InitMode, MachineId};
-use fireactions_testkit::{busybox, skip};
+use fireactions_testkit::busybox;
+use fireactions_testkit::skip::{self, Kind};
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::firecracker::{Firecracker, FirecrackerConfig};
 use fireactions_vmm::{AgentEndpoint, Drive, Nic, Start, Vm, VmSpec, Vmm};
@@ -57,7 +58,8 @@ pub(crate) fn is_there(test: &str, jailed: bool) -> bool {
     let missing: Vec<&str> = needed.into_iter().filter(|name| named(name).is_none()).collect();
     if !missing.is_empty() {
         let what = "a guest under a real Firecracker";
-        skip::say(test, &format!("{what}: not run, {} not set", missing.join(", ")));
+        let kind = if missing == ["FIREACTIONS_LAB_KERNEL"] { Kind::Lab } else { Kind::Firecracker };
+        skip::say(kind, test, &format!("{what}: not run, {} not set", missing.join(", ")));
     }
     missing.is_empty()
 }

@@ -28,7 +28,7 @@ impl Drop for Real {
 pub(crate) fn program(test: &str) -> Option<PathBuf> {
     let program = env::var_os("FIREACTIONS_FIRECRACKER_BIN").map(PathBuf::from);
     if program.is_none() {
-        skip::say(test, "FIREACTIONS_FIRECRACKER_BIN names no Firecracker");
+        skip::say(skip::Kind::Firecracker, test, "FIREACTIONS_FIRECRACKER_BIN names no Firecracker");
     }
     program
 }

@@ -128,11 +128,11 @@ async fn a_guest_is_started_changed_frozen_and_woken_elsewhere() {
     let test = "a_guest_is_started_changed_frozen_and_woken_elsewhere";
     let Some(program) = program(test) else { return };
     let Ok(kernel) = env::var("FIREACTIONS_LAB_KERNEL") else {
-        skip::say(test, "FIREACTIONS_LAB_KERNEL names no kernel");
+        skip::say(skip::Kind::Lab, test, "FIREACTIONS_LAB_KERNEL names no kernel");
         return;
     };
     if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-        skip::say(test, &format!("/dev/kvm: {error}"));
+        skip::say(skip::Kind::Kvm, test, &format!("/dev/kvm: {error}"));
         return;
     }
     let template = in_namespace(&program, "fa0").await;

@@ -2,7 +2,7 @@
 //! unpacks archives one after another, and a later `/init` replaces an earlier one.
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -22,6 +22,9 @@ pub(crate) const CGROUP: &str = "fireactions-test";
 
 /// Machines of these tests run as this user; nothing else on a host does.
 pub(crate) const UID: u32 = 64_123;
+
+/// For whatever a machine does: most of it takes moments, and a host that runs several of these at once has few to spare.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 const SCRIPT: &str = r#"#!/bin/busybox sh
 /bin/busybox mkdir -p /bin /proc /sys /dev
@@ -46,10 +49,14 @@ case $mode in
     echo written | dd of=/dev/vdb bs=512 seek=3 conv=notrunc,sync 2>/dev/null && sync
     echo stolen | dd of=/dev/vda bs=512 conv=notrunc,sync 2>&1 | tail -1
     echo "DEVICES DONE"; sleep 1000;;
-  # Without a host at the other end reading says "end of file".
+  # Without a host at the other end reading says "end of file". The port stays open: what has come by the time it is closed
+  # is thrown away.
   echo) exec 3<>/dev/vport0p1; while :; do if read -r word <&3; then echo "guest got $word" >&3; else sleep 0.1; fi; done;;
   # Waits for a word, so that the test has time for its preparations.
-  eat) until read -r word < /dev/vport0p1; do sleep 0.1; done; echo EATING; dd if=/dev/zero of=/memory bs=1M; sleep 1000;;
+  # What is eaten is a process's own, which is free again after its end.
+  eat) exec 3<>/dev/vport0p1; until read -r word <&3; do sleep 0.1; done
+    echo 1 > /proc/sys/vm/overcommit_memory
+    dd if=/dev/zero of=/dev/null bs=200M count=1; echo "EATEN $?"; sleep 1000;;
   fill) dd if=/dev/zero of=/dev/vda bs=64k; echo FILLED; sleep 1000;;
   flood) while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done;;
   *) sleep 1000;;
@@ -110,15 +117,20 @@ impl Guest {
 
     /// Cgroup directories of the machine.
     pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu"] {
-            let dir = Path::new(root).join(CGROUP).join(self.spec.id.as_str());
-            if dir.exists() {
-                found.push(dir);
-            }
-        }
-        found
+        cgroups(&self.spec.id)
     }
+}
+
+/// Cgroup directories of a machine, in every hierarchy that is mounted.
+pub(crate) fn cgroups(id: &MachineId) -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let roots = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let (at, kind) = (words.nth(1)?, words.next()?);
+        kind.starts_with("cgroup").then_some(at)
+    });
+    let dirs = roots.map(|root| Path::new(root).join(CGROUP).join(id.as_str()));
+    dirs.filter(|dir| dir.exists()).collect()
 }
 
 /// A failed test must not leave its machine behind; a passed one has none.
@@ -148,25 +160,63 @@ pub(crate) fn qemu() -> Arc<Qemu> {
     Arc::new(Qemu::new(QemuConfig { cgroup_parent: Some(CGROUP.to_owned()), ..QemuConfig::new(choice) }))
 }
 
-/// Waits for a line on the console; the deadline is for a host that runs several of these at once.
+/// Waits for a line on the console.
 pub(crate) async fn console_says(vm: &Vm, text: &str) -> String {
-    wait_for(&format!("'{text}' on the console"), || {
-        let console = std::fs::read(vm.console()).unwrap_or_default();
-        let console = String::from_utf8_lossy(&console).into_owned();
-        console.contains(text).then_some(console)
+    let console = || String::from_utf8_lossy(&std::fs::read(vm.console()).unwrap_or_default()).into_owned();
+    let said = async {
+        loop {
+            let console = console();
+            if console.contains(text) {
+                return console;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let said = tokio::time::timeout(DEADLINE, said).await;
+    said.unwrap_or_else(|_| {
+        panic!("waited {DEADLINE:?} for '{text}' on the console, which says:\n{}", console())
     })
-    .await
 }
 
+/// Looks again until there is something to be seen.
 pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let started = SystemTime::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
+    let looks = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(started.elapsed().unwrap() < Duration::from_secs(90), "waited 90 s for {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    };
+    let found = tokio::time::timeout(DEADLINE, looks).await;
+    found.unwrap_or_else(|_| panic!("waited {DEADLINE:?} for {what}"))
+}
+
+/// Looks on while a flooded console drops its older half several times: it never holds more than `max` bytes.
+pub(crate) async fn stays_bounded(vm: &Vm, max: u64) {
+    let (mut file, mut replaced) = (0, 0);
+    wait_for("the console to be full several times", || {
+        let meta = std::fs::metadata(vm.console()).unwrap();
+        assert!(meta.len() <= max, "{}", meta.len());
+        replaced += u32::from(std::mem::replace(&mut file, meta.ino()) != meta.ino());
+        (replaced > 3).then_some(())
+    })
+    .await;
+}
+
+/// Asks until this is what is wrong with a machine, or nothing is: on a busy host its VMM may need a moment to answer.
+pub(crate) async fn diagnosed(vm: &Vm, expected: Option<&str>) {
+    let mut last = None;
+    let asked = tokio::time::timeout(DEADLINE, async {
+        loop {
+            last = vm.diagnose().await;
+            if last.as_deref() == expected {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(asked.await.is_ok(), "expected {expected:?} within {DEADLINE:?}; last: {last:?}");
 }
 
 /// Spawns, and waits until the guest's script runs.

