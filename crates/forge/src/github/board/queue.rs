@@ -81,11 +81,15 @@ impl Queue {
     ) -> (bool, Vec<Waiting>) {
         let ids: HashSet<u64> = seen.iter().map(|job| job.id).collect();
         let name = repository.to_string();
-        let is_gone = |id: &u64, job: &mut Waiting| {
+        let mut gone = Vec::new();
+        self.waiting.retain(|id, job| {
             let heard = job.heard.saturating_add(BEHIND).unwrap_or(Timestamp::MAX);
-            !ids.contains(id) && heard < since && job.repository.eq_ignore_ascii_case(&name)
-        };
-        let gone: Vec<Waiting> = self.waiting.extract_if(.., is_gone).map(|(_, job)| job).collect();
+            let is_gone = !ids.contains(id) && heard < since && job.repository.eq_ignore_ascii_case(&name);
+            if is_gone {
+                gone.push(job.clone());
+            }
+            !is_gone
+        });
         let mut changed = !gone.is_empty();
         for job in seen {
             changed |= self.add(job);
