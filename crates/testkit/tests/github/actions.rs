@@ -1,5 +1,6 @@
 //! A client of the Actions service: its administrator, and a session's queue.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fireactions_testkit::github::FakeGithub;
@@ -73,7 +74,7 @@ impl Queue {
     pub(crate) async fn next_after(&self, last: u64, capacity: u32) -> Answer {
         let mut url = self.session["messageQueueUrl"].as_str().unwrap().to_owned();
         if last > 0 {
-            url += &format!("&lastMessageId={last}");
+            let _ = write!(url, "&lastMessageId={last}");
         }
         self.ask(&url, capacity).await
     }
