@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::world::{BOOT, Setup, UNTIL_TOLD, World, pool, runs, text};
+use crate::world::{BOOT, Setup, UNTIL_TOLD, World, attempts, pool, text};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -30,7 +30,7 @@ fn jobs_without_a_machine_are_cancelled_at_once() {
     let said = world.cli(&["jobs", "cancel", &queued]);
     assert_eq!(text(&said.stdout), format!("{queued}: cancelled\n"));
     world.tell(&running);
-    assert_eq!(runs(&world.wait_job(&running, &["succeeded"], BOOT)), 1);
+    assert_eq!(attempts(&world.wait_job(&running, &["succeeded"], BOOT)), 1);
     for id in [booting, queued] {
         assert_eq!(world.job(&id)["state"], "cancelled");
         assert_eq!(text(&world.cli(&["jobs", "logs", &id]).stdout), "");

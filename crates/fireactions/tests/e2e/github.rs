@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use fireactions_testkit::github::{Delivery, FakeGithub, Fault, Job, JobId, JobRequest, JobStatus, runner};
@@ -20,7 +21,7 @@ struct Octoworld {
     world: World,
     fake: FakeGithub,
     /// The App's key, the webhook's secret.
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
 }
 
 fn start(most: u32) -> Octoworld {
@@ -65,7 +66,7 @@ fn start_at(host: &str, most: u32, before: &str) -> Octoworld {
     let started = fake.clone();
     world.namespace.inside(move || started.start(listener));
     fake.webhook("http://127.0.0.1:8098/webhook/github", SECRET);
-    Octoworld { world, fake, _files: files }
+    Octoworld { world, fake, files }
 }
 
 impl Octoworld {
@@ -207,6 +208,53 @@ fn a_while_without_names_costs_time_and_no_job() {
     let done = octoworld.completed(&jobs, BOOT);
     octoworld.all_well(&done);
     octoworld.world.finish();
+}
+
+/// The App's key, its tokens, the webhook's secret and the runner's credential: where others can read there is none.
+#[test]
+fn no_credential_is_in_a_log_an_argument_or_a_file_that_others_can_read() {
+    let octoworld = start(1);
+    let (world, fake) = (&octoworld.world, &octoworld.fake);
+    let job = fake.queue_job(request(1, &["debian"], "sleep 5"));
+    world.wait(BOOT, "the job to run", || (fake.job(job).status == JobStatus::InProgress).then_some(()));
+    let seen = || {
+        let mut all = vec![("server.log".to_owned(), fs::read(world.path("server.log")).unwrap())];
+        for (pid, _) in world.namespace.processes() {
+            for part in ["cmdline", "environ"] {
+                let path = format!("/proc/{pid}/{part}");
+                all.extend(fs::read(&path).ok().map(|bytes| (path, bytes)));
+            }
+        }
+        readable(&world.path("state"), &mut all);
+        all
+    };
+    let mut all = seen();
+    assert!(all.len() > 10, "the places were not found");
+    let done = octoworld.completed(&[job], BOOT);
+    octoworld.all_well(&done);
+    all.extend(seen());
+
+    let key = fs::read_to_string(octoworld.files.path().join("key.pem")).unwrap();
+    // An installation's token begins with ghs_; the App's web token and a runner's credential are `{"…` in base64.
+    for secret in [SECRET, key.lines().nth(2).unwrap(), "ghs_", "eyJ"] {
+        for (place, bytes) in &all {
+            let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!found, "{place} has {secret}");
+        }
+    }
+    octoworld.world.finish();
+}
+
+/// Files that not only their owner can read, but for images.
+fn readable(dir: &Path, all: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let (Ok(of), path) = (entry.metadata(), entry.path()) else { continue };
+        if of.is_dir() && entry.file_name() != "images" {
+            readable(&path, all);
+        } else if of.is_file() && of.permissions().mode() & 0o077 != 0 {
+            all.extend(fs::read(&path).ok().map(|bytes| (path.display().to_string(), bytes)));
+        }
+    }
 }
 
 /// What each clone's VMM tells its guest is its own. Images of other systems find their credential there.

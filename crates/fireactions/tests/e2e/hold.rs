@@ -66,8 +66,9 @@ fn held_machines_cost_budget_and_nothing_else_and_go_on_time() {
     assert!(!again.status.success() && text(&again.stderr).contains("there is no machine"));
 
     world.fail("brief");
-    world.wait(SOON, "the brief one to be held", || world.held().pop());
+    let brief = world.wait(SOON, "the brief one to be held", || world.held().pop());
     world.wait(SOON, "it to go by itself", || world.machines().is_empty().then_some(()));
+    assert!(jiff::Timestamp::now().as_microsecond() >= until(&brief), "before its time: {brief}");
     world.finish();
 }
 

@@ -9,7 +9,7 @@ use fireactions_testkit::busybox;
 use serde_json::Value;
 
 use crate::driver::on_firecracker;
-use crate::world::{BOOT, Setup, World, pool, pool_of, runs, text};
+use crate::world::{BOOT, Setup, World, attempts, pool, pool_of, text};
 
 /// The line of `jobs show` that says why.
 pub(crate) fn reason_shown(world: &World, job: &str) -> String {
@@ -35,13 +35,13 @@ fn a_job_that_uses_up_its_machine_is_told_what_ran_out() {
         reason.starts_with("the program returned exit code 1; the scratch disk is full (0 of 2"),
         "{reason}"
     );
-    assert_eq!((runs(&job), &job["outcome"]["code"]), (1, &1.into()), "not tried again: {job}");
+    assert_eq!((attempts(&job), &job["outcome"]["code"]), (1, &1.into()), "not tried again: {job}");
 
     let bomb = "bomb() { while :; do bomb & done; }; bomb & sleep 10; exit 9";
     let (job, reason) = run(&world, &[], bomb, "failed");
     assert!(reason.contains("; the job reached its limit of "), "{reason}");
     assert!(reason.contains("processes and threads; "), "{reason}");
-    assert_eq!(runs(&job), 1, "the machine survives it: {job}");
+    assert_eq!(attempts(&job), 1, "the machine survives it: {job}");
 
     let (job, reason) = run(&world, &[], "exec awk 'BEGIN { s = \"x\"; while (1) s = s s }'", "failed");
     assert!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{BOOT, Setup, World, runs, text};
+use crate::world::{BOOT, Setup, World, attempts, text};
 
 #[test]
 fn exit_codes_and_output_come_through() {
@@ -36,7 +36,7 @@ fn a_running_job_can_be_cancelled() {
     world.wait_log(&id, "begun", BOOT);
     assert!(world.cli(&["jobs", "cancel", &id]).status.success());
     let job = world.wait_job(&id, &["cancelled"], Duration::from_secs(20));
-    assert_eq!(runs(&job), 1, "{job}");
+    assert_eq!(attempts(&job), 1, "{job}");
     assert_eq!(text(&world.cli(&["jobs", "logs", &id]).stdout), "begun\n");
     world.finish();
 }
@@ -55,7 +55,7 @@ fn a_job_that_eats_all_memory_is_told_so() {
     let jobs = world.json(&["jobs", "list"]);
     let job = &jobs[0];
     assert_eq!(
-        (&job["state"], runs(job)),
+        (&job["state"], attempts(job)),
         (&"failed".into(), 1),
         "a job that ended is not tried again: {job}"
     );

@@ -40,4 +40,4 @@ mod world;
 #[cfg(not(feature = "failpoints"))]
 #[test]
 #[ignore = "the walk over the fail points needs --features fireactions/failpoints, as `make test` has it"]
-fn killed_at_every_fail_point_the_server_loses_nothing_and_leaves_nothing() {}
+fn killed_at_each_fail_point_the_server_loses_and_leaves_nothing() {}

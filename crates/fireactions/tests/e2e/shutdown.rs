@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::namespace::accepted;
-use crate::world::{BOOT, Setup, UNTIL_TOLD, World, pool, runs, text};
+use crate::world::{BOOT, Setup, UNTIL_TOLD, World, attempts, pool, text};
 
 /// Where a job says that it is at its end.
 const ENDING: u16 = 9000;
@@ -38,7 +38,7 @@ impl World {
         assert_eq!((&after["id"], &after["pid"]), (&machine["id"], &machine["pid"]));
         self.tell(job);
         let ended = self.wait_job(job, &["succeeded"], BOOT);
-        assert_eq!(runs(&ended), 1, "{ended}");
+        assert_eq!(attempts(&ended), 1, "{ended}");
         assert_eq!(text(&self.cli(&["jobs", "logs", job]).stdout), "begun\nended\n");
     }
 }
@@ -67,7 +67,7 @@ fn left_jobs_end_without_a_server_and_their_next_one_tells_it_all() {
 
     world.boot();
     let ended = world.wait_job(&job, &["failed"], BOOT);
-    assert_eq!((&ended["outcome"]["code"], runs(&ended)), (&3.into(), 1), "{ended}");
+    assert_eq!((&ended["outcome"]["code"], attempts(&ended)), (&3.into(), 1), "{ended}");
     let whole = (1..=60).fold(String::new(), |text, n| text + &format!("line {n}\n"));
     assert_eq!(text(&world.cli(&["jobs", "logs", &job]).stdout), whole);
     world.wait_ready("default", 1);
@@ -100,7 +100,7 @@ fn waiting_ends_with_the_job_or_with_a_second_signal() {
 
     world.boot();
     let job = world.job(&running);
-    assert_eq!((&job["state"], runs(&job)), (&"succeeded".into(), 1), "{job}");
+    assert_eq!((&job["state"], attempts(&job)), (&"succeeded".into(), 1), "{job}");
     assert_eq!(text(&world.cli(&["jobs", "logs", &running]).stdout), "begun\nended\n");
 
     // The other job: not waited for after all.
@@ -150,7 +150,7 @@ fn a_killed_servers_jobs_go_on() {
     assert!(!world.namespace.processes().is_empty(), "machines outlive their server");
 
     world.went_on(&job, &machine);
-    assert_eq!(runs(&world.wait_job(&queued, &["succeeded"], BOOT)), 1);
+    assert_eq!(attempts(&world.wait_job(&queued, &["succeeded"], BOOT)), 1);
     assert_eq!(text(&world.cli(&["jobs", "logs", &queued]).stdout), "next\n");
     world.finish();
 }

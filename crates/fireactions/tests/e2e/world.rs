@@ -16,19 +16,12 @@ use crate::evidence;
 use crate::namespace::Namespace;
 use crate::prepared;
 
-/// A machine takes seconds to boot under emulation, and much longer on a host that does other things as well. A guest that
-/// hangs there is given up after a minute, and another one boots for its job.
+/// A machine takes seconds to boot under emulation, and much longer on a host that does other things as well.
 pub(crate) const BOOT: Duration = Duration::from_secs(240);
 
-/// How many machines began to run the job, as far as is known: one that was lost before, as an emulated guest may be at any
-/// time, says nothing of what the job's program does to its machine.
-pub(crate) fn runs(job: &Value) -> u64 {
-    let attempts = job["attempt"].as_u64().unwrap_or_else(|| panic!("no attempt: {job}"));
-    let never_began = job["autopsy"]["state"].as_str().is_some_and(|state| state != "busy");
-    if never_began {
-        eprintln!("a machine of job {} was lost before its program ran: {job}", job["id"]);
-    }
-    attempts - u64::from(never_began)
+/// How many machines the job was given to.
+pub(crate) fn attempts(job: &Value) -> u64 {
+    job["attempt"].as_u64().unwrap_or_else(|| panic!("no attempt: {job}"))
 }
 
 /// What a test may set; the rest is the same for all.
