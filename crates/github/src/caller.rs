@@ -52,7 +52,7 @@ pub(crate) struct Caller {
     pub(crate) limits: Limits,
     etags: Etags,
     permits: Semaphore,
-    timeouts: Timeouts,
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Caller {

@@ -1,6 +1,6 @@
 //! Runners that ended are deregistered, whatever became of them, and runners that nobody needs are let go.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fireactions_github::{Deleted, RunnerId};
 use fireactions_model::{GithubScope, JobId, JobRecord};
@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::board::Stage;
 use super::{Error, GithubForge, is_ours, lock};
 
-/// First and longest pause after an error.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
-/// GitHub forgets a runner with its job by itself; it is given a moment, which saves a request for each job.
-const GRACE: Duration = Duration::from_secs(5);
+/// First and longest pause after an error, in units of [`pace`](super::GithubSettings::pace).
+const PAUSES: (u32, u32) = (2, 120);
+/// GitHub forgets a runner with its job by itself; it is given a moment, which saves a request for each job. In the same units.
+const GRACE: u32 = 5;
 
 /// After this long GitHub has forgotten a runner by itself
 /// (<https://docs.github.com/actions/hosting-your-own-runners/managing-self-hosted-runners/removing-self-hosted-runners>).
@@ -21,22 +21,23 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Deregisters what has ended until `stop`. What is left is in the store, and the next server goes on with it.
 pub(super) async fn run(forge: GithubForge, stop: CancellationToken) {
-    let mut pause = PAUSES.0;
+    let pace = forge.inner.settings.pace;
+    let mut pause = pace * PAUSES.0;
     // What an earlier server left.
     forge.inner.leftover.notify_one();
     while stop.run_until_cancelled(forge.inner.leftover.notified()).await.is_some() {
-        if stop.run_until_cancelled(tokio::time::sleep(GRACE)).await.is_none() {
+        if stop.run_until_cancelled(tokio::time::sleep(pace * GRACE)).await.is_none() {
             return;
         }
         let Some(done) = stop.run_until_cancelled(all(&forge)).await else { return };
         match done {
-            Ok(()) => pause = PAUSES.0,
+            Ok(()) => pause = pace * PAUSES.0,
             Err(error) => {
                 let wait = pause
                     .mul_f64(rand::random_range(0.75..1.25))
                     .max(error.retry_after().unwrap_or_default());
                 tracing::debug!(%error, retry_in = ?wait, "a runner that ended could not be deregistered");
-                pause = (pause * 2).min(PAUSES.1);
+                pause = (pause * 2).min(pace * PAUSES.1);
                 let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
                 forge.inner.leftover.notify_one();
             }

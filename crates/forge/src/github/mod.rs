@@ -220,8 +220,8 @@ fn scopes(pools: &[PoolSpec]) -> std::collections::BTreeSet<GithubScope> {
 /// Time alone changes what the board says (a runner that was ahead of GitHub's word, one that nobody needs): it is looked
 /// at again now and then.
 async fn board_clock(forge: GithubForge, stop: CancellationToken) {
-    const EVERY: Duration = Duration::from_secs(5);
-    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+    let every = forge.inner.settings.pace * 5;
+    while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
         let now = Instant::now();
         forge.board().runners.forget(now);
         forge.end_surplus(now).await;

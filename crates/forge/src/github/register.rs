@@ -18,8 +18,9 @@ use crate::local::forge_error;
 
 /// For all tries at one runner. Its machine is given up then; the job waits at GitHub and gets another.
 const DEADLINE: Duration = Duration::from_secs(300);
-/// First and longest pause between two tries, before what GitHub itself asks for.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(20));
+/// First and longest pause between two tries, in quarters of [`pace`](super::GithubSettings::pace); before what GitHub itself
+/// asks for.
+const PAUSES: (u32, u32) = (1, 80);
 /// Tries at a name that is taken by what an earlier try left, with the pauses between them: GitHub's list of runners, where its
 /// number is found, may be seconds behind.
 const TAKEN: u32 = 8;
@@ -76,7 +77,8 @@ impl GithubForge {
         let name = remote.runner.clone().unwrap_or_default();
         let pool = &offer.pool.name;
         let end = Instant::now() + DEADLINE;
-        let mut pause = PAUSES.0;
+        let quarter = self.inner.settings.pace / 4;
+        let mut pause = quarter * PAUSES.0;
         let mut taken = 0;
         let registered = loop {
             let error = match self.try_register(offer, runner, &name).await {
@@ -94,7 +96,7 @@ impl GithubForge {
                     }
                 }
                 sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-                pause = (pause * 2).min(PAUSES.1);
+                pause = (pause * 2).min(quarter * PAUSES.1);
                 continue;
             }
             let text = format!("no runner could be registered: {error}");
@@ -110,7 +112,7 @@ impl GithubForge {
                 return Err(ForgeError::Unavailable { message: text, retry_after: error.retry_after() });
             }
             sleep(wait).await;
-            pause = (pause * 2).min(PAUSES.1);
+            pause = (pause * 2).min(quarter * PAUSES.1);
         };
         let remote = RemoteJob { runner_id: Some(registered.id.get()), ..remote };
         let store = &self.inner.store;

@@ -13,15 +13,17 @@ use super::board::Waiting;
 use super::problems::Concern;
 use super::{Error, GithubForge, NAME, OpenSet, drift, lock};
 
-/// First and longest pause after an error, before what GitHub itself asks for.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Longest pause after an error, in units of [`pace`](super::GithubSettings::pace), which is the first one; before what GitHub
+/// itself asks for.
+const LONGEST: u32 = 60;
 /// GitHub is told at the end that the session is over; it is not waited for long.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Listens for the pool until `stop`.
 pub(super) async fn listen(forge: GithubForge, pool: PoolSpec, stop: CancellationToken) {
     let Some(runner) = pool.github.clone() else { return };
-    let mut pause = PAUSES.0;
+    let pace = forge.inner.settings.pace;
+    let mut pause = pace;
     while !stop.is_cancelled() {
         let error = match session(&forge, &pool, &runner, &stop, &mut pause).await {
             Ok(()) => return,
@@ -37,7 +39,7 @@ pub(super) async fn listen(forge: GithubForge, pool: PoolSpec, stop: Cancellatio
         let text = format!("scale set '{}': {error}", set_name(&runner));
         forge.set_problem(&pool.name, Concern::Listening, Some(text));
         tracing::debug!(pool = %pool.name, retry_in = ?wait, "the scale set is tried again");
-        pause = (pause * 2).min(PAUSES.1);
+        pause = (pause * 2).min(pace * LONGEST);
         let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
     }
 }
@@ -130,7 +132,7 @@ async fn follow(
             // GitHub is to know it now, not after a minute: no job is to wait for a pool that was paused.
             Ok(()) = capacity.changed() => continue,
         };
-        *pause = PAUSES.0;
+        *pause = forge.inner.settings.pace;
         let Some(message) = message else { continue };
         let available: Vec<_> = message
             .events

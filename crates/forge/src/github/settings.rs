@@ -21,6 +21,9 @@ pub struct GithubSettings {
     pub surplus_after: Duration,
     /// Between two tries to get a scale set's session that another server has.
     pub conflict_pause: Duration,
+    /// A second: pauses after errors, and how often it is looked at what time alone changes, are counted in it. Less where
+    /// GitHub is near.
+    pub pace: Duration,
 }
 
 impl GithubSettings {
@@ -32,6 +35,7 @@ impl GithubSettings {
             webhook: None,
             surplus_after: Duration::from_secs(90),
             conflict_pause: Duration::from_secs(30),
+            pace: Duration::from_secs(1),
         }
     }
 }

@@ -252,8 +252,17 @@ async fn compare(system: &System, model: &Model) {
     assert_eq!(demand, model.demand(&pools));
 }
 
+/// Cases when nobody asks for more with `PROPTEST_CASES`.
+const CASES: u32 = 15;
+
+fn config() -> ProptestConfig {
+    let config = ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::default() };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { CASES };
+    ProptestConfig { cases, ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_queue_does_what_its_model_does(ops in prop::collection::vec(op(), 1..45)) {

@@ -25,9 +25,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const EARLY: i64 = 60;
 /// A token that does not say when it ends is believed for so long.
 const LIFETIME: i64 = 30 * 60;
-/// A registration token is not known everywhere at once: tries of 401 and 403, and the first wait between them.
+/// A registration token is not known everywhere at once: tries of 401 and 403.
 const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(500);
 /// Most bytes of an answer.
 pub(super) const MAX_BODY: usize = 4 << 20;
 /// Longest address that the service may name.
@@ -78,6 +77,11 @@ impl Service {
         }
     }
 
+    /// The wait before a second try.
+    pub(super) fn pause(&self) -> Duration {
+        self.github.caller().timeouts.backoff
+    }
+
     /// Sends a request as it is.
     pub(super) async fn send(&self, request: Request) -> Result<Response, Error> {
         self.github.http().send(request).await
@@ -112,7 +116,7 @@ impl Service {
     /// Makes a token for the service, by way of a registration token.
     async fn register(&self) -> Result<Admin, Error> {
         let doing = format!("open the Actions service of {}", self.scope);
-        let mut pause = PAUSE;
+        let mut pause = self.pause();
         let mut tries = 0;
         loop {
             let registration = self.github.registration_token(&self.scope).await?;

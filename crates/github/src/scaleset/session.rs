@@ -20,9 +20,8 @@ use crate::transport::Response;
 
 /// A question stays open for some 50 seconds.
 const POLL: Duration = Duration::from_secs(75);
-/// A question that broke is asked again so often, first after this pause.
+/// A question that broke is asked again so often.
 const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// An open session. Dropping it leaves it open at GitHub, which misses it after some minutes; [`Session::close`] is for
 /// an end in peace.
@@ -119,7 +118,7 @@ impl Session {
     ///
     /// As every call. After an error the session is of no use any more.
     pub async fn next(&mut self, capacity: u32) -> Result<Option<Message>, Error> {
-        let (mut tries, mut refreshed, mut pause) = (0, false, PAUSE);
+        let (mut tries, mut refreshed, mut pause) = (0, false, self.service.pause());
         loop {
             match self.ask(capacity).await {
                 Ok(response) if response.status == StatusCode::ACCEPTED => return Ok(None),

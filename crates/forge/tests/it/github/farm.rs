@@ -11,7 +11,7 @@ use std::time::Duration;
 use fireactions_forge::Forges;
 use fireactions_forge::github::{GithubForge, GithubSettings};
 use fireactions_forge::local::{LocalConfig, LocalForge};
-use fireactions_github::{App, Credentials, Github, Settings};
+use fireactions_github::{App, Credentials, Github, Settings, Timeouts};
 use fireactions_model::{
     Forge, GithubRunner, GithubScope, ImageRef, JobRecord, Label, MachineId, Offer, Outcome, Output,
     PhaseTimes, PoolName, PoolSpec, Program, Report, Secret, Shape, Stream, Usage, Work,
@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 /// For everything that is waited for here; it happens within a second or two.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// A server's second: this GitHub is near.
+const PACE: Duration = Duration::from_millis(100);
 
 /// The webhook's secret.
 pub(crate) const SECRET: &str = "It's a Secret to Everybody";
@@ -141,17 +144,19 @@ impl Farm {
             id: setup.app.to_string(),
             key: Arc::new(move || Ok(Secret::new(key.lock().unwrap().clone()))),
         };
-        let client = Github::new(Settings {
+        let client = Settings {
             url: url.parse().unwrap(),
             credentials: Credentials::Apps(vec![app]),
             ca_pem: None,
             proxy: None,
-        })
-        .unwrap();
+        };
+        let timeouts = Timeouts { backoff: PACE / 2, ..Timeouts::default() };
+        let client = Github::with_timeouts(client, timeouts).unwrap();
         let settings = GithubSettings {
             audit_interval: setup.audit,
             surplus_after: setup.surplus,
             conflict_pause: setup.conflict,
+            pace: PACE,
             webhook: Some(Arc::new(|| Ok(vec![Secret::new(SECRET)]))),
             ..GithubSettings::new("host")
         };
@@ -237,6 +242,16 @@ impl Farm {
         let report = report(Outcome::Lost { reason: "the VMM was killed".to_owned() }, Vec::new());
         self.forges.finished(&row.id, &machine, &report).await.unwrap();
     }
+}
+
+/// A job's script that ends when the gate of this name is opened.
+pub(crate) fn gate(farm: &Farm, name: &str) -> String {
+    format!("until [ -e '{}' ]; do sleep 0.05; done", farm.dir.path().join(name).display())
+}
+
+/// Opens a gate.
+pub(crate) fn open_gate(farm: &Farm, name: &str) {
+    std::fs::write(farm.dir.path().join(name), "").unwrap();
 }
 
 /// Waits until `done` gives something.

@@ -6,7 +6,7 @@ use fireactions_forge::github::{Answer, Delivery, GithubForge};
 use fireactions_model::{Forge as _, JobState, PoolName};
 use fireactions_testkit::github::{JobRequest, Runner};
 
-use crate::github::farm::{Farm, SECRET, Setup, github, pool, until};
+use crate::github::farm::{Farm, SECRET, Setup, gate, github, open_gate, pool, until};
 use crate::github::{all_well, completed, no_violations};
 
 /// A place for GitHub's deliveries; gives its URL.
@@ -100,7 +100,8 @@ async fn a_queued_job_is_shown_with_what_is_known_and_then_its_runner_is() {
     let farm = Farm::start(&fake, &setup).await;
     fake.remove_webhooks();
     fake.webhook(&door(farm.github.clone()).await, SECRET);
-    let first = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "sleep 2").named("first"));
+    let first =
+        fake.queue_job(JobRequest::new("acme/widgets", &["debian"], &gate(&farm, "over")).named("first"));
     until("the first to run", || async {
         farm.rows().await.iter().any(|row| row.remote.as_ref().unwrap().is_picked_up()).then_some(())
     })
@@ -114,6 +115,7 @@ async fn a_queued_job_is_shown_with_what_is_known_and_then_its_runner_is() {
     let oldest = farm.github.view().oldest;
     assert_eq!(oldest.get(&PoolName::new("p").unwrap()), Some(&waiting.queued_at));
     assert!(farm.github.place(&waiting.id).is_some());
+    open_gate(&farm, "over");
     completed(&fake, &[first, second]).await;
     all_well(&fake, &[first, second]);
     assert_eq!(farm.github.queued(), []);

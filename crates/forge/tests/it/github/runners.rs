@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fireactions_testkit::github::{Fault, JobRequest, JobStatus, RunnerFate, Scope};
 
-use crate::github::farm::{Farm, SECRET, Setup, github, pool, until};
+use crate::github::farm::{Farm, SECRET, Setup, gate, github, open_gate, pool, until};
 use crate::github::queue::door;
 use crate::github::{all_well, completed, no_violations};
 
@@ -111,7 +111,8 @@ async fn a_runner_that_was_changed_at_github_is_told_until_it_is_right_again() {
     let farm = Farm::start(&fake, &setup).await;
     fake.webhook(&door(farm.github.clone()).await, SECRET);
     let name = fireactions_model::PoolName::new("p").unwrap();
-    let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "sleep 6"));
+    let script = gate(&farm, "over");
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], &script));
     let runner = until("the job to run", || async {
         let job = fake.job(job);
         (job.status == JobStatus::InProgress).then(|| job.runner_name().unwrap().to_owned())
@@ -127,6 +128,7 @@ async fn a_runner_that_was_changed_at_github_is_told_until_it_is_right_again() {
     );
     fake.change_runner_by_hand(&runner, &["debian"], 1);
     until("it to be well again", || async { farm.github.problem(&name).is_none().then_some(()) }).await;
+    open_gate(&farm, "over");
     completed(&fake, &[job]).await;
     all_well(&fake, &[job]);
     farm.stop().await;
