@@ -3,12 +3,12 @@
 #![allow(clippy::type_complexity, reason = "a server's state in one place")]
 
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::{Lab, TestImage, file, quick, read_back, sha256};
 use axum::body::{Body, Bytes};
@@ -32,13 +32,15 @@ impl Drop for Registry {
     }
 }
 
+/// For what takes moments, on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
 /// User `user`, bcrypt of `secret`.
 const HTPASSWD: &str = "user:$2b$04$a4TL80m.vUoVUw7LzGyB7.Tz59JWXEEXZEt3.JOUeVLkqW7b3WwjK\n";
 
 impl Registry {
     fn start(login: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let auth = if login {
             let path = dir.path().join("htpasswd");
             std::fs::write(&path, HTPASSWD).unwrap();
@@ -47,7 +49,7 @@ impl Registry {
             String::new()
         };
         let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{auth}",
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n{auth}",
             dir.path().join("data").display()
         );
         let path = dir.path().join("config.yml");
@@ -56,15 +58,22 @@ impl Registry {
             .arg("serve")
             .arg(&path)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("docker-registry is needed (make setup installs it)");
-        let registry = Self { child, port, _dir: dir };
-        let begin = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(20), "docker-registry does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut registry = Self { child, port: 0, _dir: dir };
+        // It takes a port that is free and says which. Its log is read on: it must not wait for a full pipe.
+        let log = BufReader::new(registry.child.stderr.take().unwrap());
+        let (told, port) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                if let Some((_, rest)) = line.split_once("listening on 127.0.0.1:") {
+                    let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+                    let _ = told.send(digits.parse::<u16>().unwrap());
+                }
+            }
+        });
+        registry.port = port.recv_timeout(DEADLINE).expect("docker-registry does not say where it listens");
         registry
     }
 
@@ -225,8 +234,12 @@ async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap) -> Re
 fn broken(bytes: &[u8], sent: usize, hang: bool) -> Response {
     let head = Bytes::copy_from_slice(&bytes[..sent]);
     let tail = async move {
-        // The head must be on its way before the connection breaks.
-        tokio::time::sleep(Duration::from_millis(if hang { 60_000 } else { 50 })).await;
+        if hang {
+            std::future::pending::<()>().await;
+        }
+        // The server sends what it has whenever there is nothing more for the moment: the head is on its way before the
+        // connection breaks.
+        tokio::task::yield_now().await;
         Err(std::io::Error::other("broken on purpose"))
     };
     let stream = futures::StreamExt::chain(
@@ -374,10 +387,10 @@ async fn a_dead_registry_has_a_deadline() {
         },
         ..quick()
     });
-    let begin = Instant::now();
-    let error = lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap_err();
+    let name = reference(port);
+    let pulled = tokio::time::timeout(DEADLINE, lab.images.ensure(&name, PullPolicy::Always, None)).await;
+    let error = pulled.expect("it does not wait for ever").unwrap_err();
     assert!(matches!(error, ImageError::Unreachable { attempts: 2, .. }), "{error}");
-    assert!(begin.elapsed() < Duration::from_secs(10));
     server.fault("/manifests/t", |_, _, _| {
         Some((StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "3600")]).into_response())
     });

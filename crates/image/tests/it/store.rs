@@ -215,10 +215,39 @@ async fn inside_a_full_disk() {
     for sub in ["tmp", "roots", "names", "blobs"] {
         assert_eq!(std::fs::read_dir(dir.join(sub)).unwrap().count(), 0, "{sub}");
     }
-    let error = scratch::create(&dir, &dir.join("s"), 4096, (0, 0)).await.map(|()| "made");
-    if error.is_err() {
-        assert!(!dir.join("s").exists());
+
+    // Neither while a template is made nor while it is copied does anything half-made stay; with room both go on.
+    let templates = dir.join("scratch");
+    std::fs::create_dir(&templates).unwrap();
+    let ballast = dir.join("ballast");
+    for name in ["first", "second"] {
+        fill(&ballast);
+        let before = (names(&dir), names(&templates));
+        let error = scratch::create(&templates, &dir.join(name), 64, (0, 0)).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("No space left on device") || text.contains("mke2fs cannot make"), "{text}");
+        assert_eq!((names(&dir), names(&templates)), before, "{text}");
+        std::fs::remove_file(&ballast).unwrap();
+        scratch::create(&templates, &dir.join(name), 64, (0, 0)).await.unwrap();
+        run("e2fsck", &["-fn", dir.join(name).to_str().unwrap()]);
     }
+    assert_eq!(names(&templates).len(), 1, "{:?}", names(&templates));
+}
+
+fn names(dir: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Takes the rest of the room.
+fn fill(path: &std::path::Path) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fireactions_forge::local::{LocalConfig, LocalForge};
+use fireactions_guest_proto::GuestState;
+use fireactions_guest_proto::host::{Endpoint, Link};
 use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
@@ -16,7 +18,12 @@ use fireactions_store::Store;
 use fireactions_testkit::{busybox, guest};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tokio::sync::broadcast;
+
+/// For whatever a machine does, on a busy host.
+const DEADLINE: Duration = Duration::from_secs(240);
 
 pub(crate) fn pool() -> PoolSpec {
     PoolSpec {
@@ -96,7 +103,7 @@ impl World {
     }
 
     pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        let waited = tokio::time::timeout(DEADLINE, async {
             while !done(self) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -123,12 +130,47 @@ impl World {
     }
 
     pub(crate) async fn until_output(&self, job: &JobId, text: &str) {
-        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        let waited = tokio::time::timeout(DEADLINE, async {
             while !self.output(job).await.contains(text) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
         assert!(waited.await.is_ok(), "waited for {text:?}: {:?}", self.job(job).await);
+    }
+
+    /// While no server is there: lets the guest's job go on from where it waits for `/tmp/go`, and waits for its end. Looks as a
+    /// server does, and takes nothing.
+    pub(crate) async fn end_job(&self, id: &MachineId) {
+        let socket = self.parts.settings.run_dir.join(id.as_str()).join("agent.sock");
+        let looks = async {
+            // The server before may have ended it all.
+            while socket.exists() {
+                let link = Link::open(Endpoint::Dial(socket.clone()), id.as_str());
+                let hello = tokio::time::timeout(Duration::from_secs(10), link.hello()).await;
+                let state = hello.map(|hello| hello.unwrap().state);
+                if let Ok(GuestState::Running { .. }) = state {
+                    link.put_file("/tmp/go", 0o644, 0, &b""[..]).await.unwrap();
+                }
+                link.shut().await;
+                if let Ok(GuestState::Exited { .. }) = state {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, looks).await.expect("the job ends");
+    }
+
+    /// Kills a machine's VMM while no server is there, and waits for its end.
+    pub(crate) async fn kill(pid: u32) {
+        nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let gone = async {
+            // Nobody may be there to reap it.
+            while stat().rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, gone).await.expect("a killed process ends");
     }
 
     pub(crate) fn state(&self, id: &MachineId) -> Option<MachineState> {

@@ -239,9 +239,9 @@ pub(crate) struct Lab {
 
 pub(crate) fn quick() -> ImagesConfig {
     let timeouts = Timeouts {
-        stall: std::time::Duration::from_millis(500),
+        stall: std::time::Duration::from_secs(2),
         backoff: std::time::Duration::from_millis(5),
-        helper: std::time::Duration::from_secs(2),
+        helper: std::time::Duration::from_secs(30),
         ..Timeouts::default()
     };
     ImagesConfig { timeouts, grace: std::time::Duration::ZERO, ..ImagesConfig::default() }
