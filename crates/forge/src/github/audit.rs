@@ -14,6 +14,10 @@ use super::problems::Concern;
 use super::register::{labels, machine_of};
 use super::{Error, GithubForge, drift, groups, scale_set};
 
+/// The second audit comes so soon after the first, in units of [`pace`](super::GithubSettings::pace): what happened just before
+/// this server was there, GitHub's lists did not have yet, and no webhook will tell.
+const SECOND: u32 = 15;
+
 /// Audits one scope until `stop`; the first time at once, for what happened while no server was there.
 pub(super) async fn run(
     forge: GithubForge,
@@ -24,6 +28,8 @@ pub(super) async fn run(
     let of_scope = |pool: &&PoolSpec| pool.github.as_ref().is_some_and(|runner| runner.scope == scope);
     let pools: Vec<PoolSpec> = pools.iter().filter(of_scope).cloned().collect();
     let queues = pools.iter().any(|pool| !has_set(pool));
+    let settings = &forge.inner.settings;
+    let mut interval = settings.audit_interval.min(settings.pace * SECOND);
     loop {
         let audit = async {
             runners(&forge, &scope, &pools).await?;
@@ -46,7 +52,10 @@ pub(super) async fn run(
                 error.retry_after()
             }
         };
-        let pause = forge.inner.settings.audit_interval.mul_f64(rand::random_range(0.8..1.2));
+        let pause = interval.mul_f64(rand::random_range(0.8..1.2));
+        if asked.is_none() {
+            interval = settings.audit_interval;
+        }
         let pause = pause.max(asked.unwrap_or_default());
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;

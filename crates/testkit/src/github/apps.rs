@@ -232,6 +232,21 @@ impl FakeGithub {
         token
     }
 
+    /// Everything secret that the fake has handed out and that is still good: keys, tokens of all kinds, and runners'
+    /// credentials. Of what is long, a piece from its middle.
+    pub fn secrets(&self) -> Vec<String> {
+        self.shared.with(|state| {
+            let key = |app: &App| app.key.pkcs1.lines().nth(3).unwrap_or_default().to_owned();
+            let piece = |config: &String| config.chars().skip(400).take(60).collect();
+            let mut all: Vec<String> = state.apps.known.iter().map(key).collect();
+            all.extend(state.apps.tokens.keys().chain(state.apps.personal.keys()).cloned());
+            all.extend(state.sets.registrations.keys().chain(state.sets.admins.keys()).cloned());
+            all.extend(state.sets.known.values().filter_map(|set| Some(set.session.as_ref()?.token.clone())));
+            all.extend(state.runners.entries.values().map(|entry| piece(&entry.config)));
+            all
+        })
+    }
+
     /// A personal access token is worthless from now on.
     pub fn revoke_personal_token(&self, token: &str) {
         self.shared.with(|state| state.apps.personal.remove(token));

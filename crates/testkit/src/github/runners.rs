@@ -61,6 +61,8 @@ pub(super) struct Entry {
     pub(super) public: Runner,
     pub(super) scope: ScopeId,
     pub(super) token: String,
+    /// The whole credential, encoded.
+    pub(super) config: String,
     /// Of the process that used the credential.
     pub(super) used_by: Option<String>,
     pub(super) minted: Instant,
@@ -176,10 +178,12 @@ impl State {
         let now = Instant::now();
         let public = Runner { id, name, labels, group, scale_set, online, job, fate };
         let past = Past::default();
-        let entry = Entry { public, scope, token, used_by: None, minted: now, heard: now, past };
+        let config = STANDARD.encode(config.to_string());
+        let encoded = config.clone();
+        let entry = Entry { public, scope, token, config, used_by: None, minted: now, heard: now, past };
         self.runners.entries.insert(id, entry);
         self.touch();
-        (id, STANDARD.encode(config.to_string()))
+        (id, encoded)
     }
 
     /// Takes a runner out of the list; a job that it has is lost or given to another.

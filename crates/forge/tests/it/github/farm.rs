@@ -178,8 +178,8 @@ impl Farm {
         Self { dir, store, github, forges, stop, forge_task, keeper, machines }
     }
 
-    /// Ends it as SIGTERM does.
-    pub(crate) async fn stop(self) {
+    /// Ends it as SIGTERM does. Gives what it leaves.
+    pub(crate) async fn stop(self) -> Place {
         self.stop.cancel();
         self.forge_task.await.unwrap();
         self.keeper.await.unwrap();
@@ -187,6 +187,7 @@ impl Farm {
             machine.abort();
         }
         self.store.close().await;
+        self.dir
     }
 
     /// Ends it as a crash does, with its machines; nobody is told anything. Gives its state as the crash left it: the database
@@ -269,6 +270,13 @@ pub(crate) async fn wait<T, F: Future<Output = Option<T>>>(mut done: impl FnMut(
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Processes at work below a directory.
+pub(crate) fn processes(dir: &Path) -> Vec<i32> {
+    let below = |path: &Path| std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+    let below = std::fs::read_dir("/proc").unwrap().flatten().filter(move |process| below(&process.path()));
+    below.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Copies a directory.

@@ -102,7 +102,7 @@ async fn storms_and_silence_cost_time_and_no_job() {
     fake.set_message_poll(Duration::from_millis(200));
     // A session whose opening was not heard of is nobody's, and is missed after a while.
     fake.set_session_timeout(Duration::from_secs(2));
-    let pools = vec![pool("set", &["debian"], 3, Some("fast")), pool("p", &["debian"], 3, None)];
+    let pools = vec![pool("set", &["debian"], 3, Some("fast")), pool("p", &["plain"], 3, None)];
     let mut setup = Setup::new(&app, pools);
     setup.audit = Duration::from_secs(1);
     setup.surplus = Duration::from_secs(2);
@@ -122,7 +122,7 @@ async fn storms_and_silence_cost_time_and_no_job() {
     let mut jobs = vec![first];
     jobs.extend((2..8).map(|n| fake.queue_job(job(n))));
     jobs.extend((8..12).map(|n| {
-        fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true").named(&format!("job {n}")))
+        fake.queue_job(JobRequest::new("acme/widgets", &["plain"], "true").named(&format!("job {n}")))
     }));
     // And then nothing answers at all.
     fake.down(Duration::from_secs(2));

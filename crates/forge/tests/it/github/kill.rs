@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fireactions_testkit::github::{AppKey, FakeGithub, JobId, JobRequest, JobStatus};
 
-use crate::github::farm::{Farm, Place, Setup, github, pool, until};
+use crate::github::farm::{Farm, Place, Setup, github, pool, processes, until};
 use crate::github::{completed, no_violations};
 
 const DIR: &str = "FIREACTIONS_TEST_DIR";
@@ -18,7 +18,7 @@ const APP: &str = "app";
 
 /// Two pools that have one machine each, so a kill strikes two jobs at most.
 fn setup(app: &AppKey) -> Setup {
-    let pools = vec![pool("set", &["debian"], 1, Some("fast")), pool("p", &["debian"], 1, None)];
+    let pools = vec![pool("set", &["debian"], 1, Some("fast")), pool("p", &["plain"], 1, None)];
     let mut setup = Setup::new(app, pools);
     setup.audit = Duration::from_millis(700);
     setup.surplus = Duration::from_secs(1);
@@ -57,15 +57,6 @@ impl Server {
             .unwrap();
         Self { child, dir: dir.canonicalize().unwrap() }
     }
-
-    /// Processes at work below the directory.
-    fn machines(&self) -> Vec<i32> {
-        let processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let below =
-            |path: &Path| std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.dir));
-        let below = processes.filter(|process| below(&process.path()));
-        below.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
-    }
 }
 
 impl Drop for Server {
@@ -74,7 +65,7 @@ impl Drop for Server {
         self.child.wait().unwrap();
         // Until there is none that another has begun meanwhile.
         loop {
-            let machines = self.machines();
+            let machines = processes(&self.dir);
             for id in &machines {
                 let id = rustix::process::Pid::from_raw(*id).unwrap();
                 let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
@@ -125,7 +116,7 @@ async fn a_server_that_is_killed_with_jobs_under_way_loses_none() {
     }
     let jobs: Vec<_> = (0..12)
         .map(|n| {
-            let label = if n % 2 == 0 { "fast" } else { "debian" };
+            let label = if n % 2 == 0 { "fast" } else { "plain" };
             fake.queue_job(JobRequest::new("acme/widgets", &[label], "sleep 0.5").named(&format!("job {n}")))
         })
         .collect();

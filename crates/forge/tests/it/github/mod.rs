@@ -8,6 +8,7 @@ mod kill;
 mod lists;
 mod queue;
 mod runners;
+mod secrets;
 mod signals;
 
 use std::collections::BTreeSet;

@@ -22,7 +22,7 @@ pub(in super::super) struct Set {
     pub(super) labels: Vec<String>,
     disable_update: bool,
     created: Timestamp,
-    pub(super) session: Option<Session>,
+    pub(in super::super) session: Option<Session>,
     /// What the last question for messages said that there is room for.
     pub(super) capacity: u64,
     /// What happened and is in no message yet.
@@ -35,19 +35,19 @@ pub(in super::super) struct Set {
 }
 
 #[derive(Debug)]
-pub(super) struct Session {
+pub(in super::super) struct Session {
     pub(super) id: String,
     owner: String,
-    pub(super) token: String,
+    pub(in super::super) token: String,
     pub(super) expires: Timestamp,
     pub(super) heard: Instant,
 }
 
 #[derive(Debug)]
 pub(in super::super) struct Sets {
-    pub(super) known: BTreeMap<u64, Set>,
+    pub(in super::super) known: BTreeMap<u64, Set>,
     pub(in super::super) registrations: BTreeMap<String, (ScopeId, Timestamp)>,
-    pub(super) admins: BTreeMap<String, (ScopeId, Timestamp)>,
+    pub(in super::super) admins: BTreeMap<String, (ScopeId, Timestamp)>,
     pub(super) token_lifetime: Option<SignedDuration>,
     pub(super) bom: bool,
     pub(super) poll: Duration,
