@@ -88,6 +88,14 @@ async fn execs_have_pipes_or_a_terminal_and_end_with_their_first_process() {
     assert!(text.contains("-1000") && text.contains("err"), "{text}");
     assert_eq!(guest.exec("12345:54321", "id -u; id -g; echo $HOME").await.0, "12345\n54321\n/\n");
 
+    // The port to the host is the agent's: another user may not open it, and root finds it taken.
+    let port = "port=$(ls /dev/vport*); ls -ln $port; cat <$port; echo x >$port";
+    let (text, _) = guest.exec("12345:54321", port).await;
+    assert!(text.contains("crw-------") && text.contains("/dev/vport"), "{text}");
+    assert_eq!(text.matches("Permission denied").count(), 2, "{text}");
+    let (text, _) = guest.exec("", port).await;
+    assert_eq!(text.matches("Device or resource busy").count(), 2, "{text}");
+
     // Through a pipe, both ways.
     let mut request = on_terminal(&["cat"]);
     request.tty = None;
@@ -113,7 +121,6 @@ async fn execs_have_pipes_or_a_terminal_and_end_with_their_first_process() {
         text += &String::from_utf8_lossy(&data);
     }
     control.resize(WinSize { rows: 40, cols: 120 }).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     stdin.write_all(b"input\n").await.unwrap();
     drop(stdin);
     let (rest, exit) = collect(output).await;
@@ -162,7 +169,10 @@ async fn a_job_that_forks_without_end_reaches_its_bound_and_the_agent_lives() {
     let guest = Guest::boot(Setup::default()).await;
     let bound = "cat /sys/fs/cgroup/fireactions/job/pids.max";
     // A shell that is refused a process ends; those that are left fill its place.
-    let bomb = format!("{bound}; bomb() {{ while :; do bomb & done; }}; bomb & sleep 10; exit 9");
+    let bomb = format!(
+        "{bound}; bomb() {{ while :; do bomb & done; }}; bomb & refused=0
+         until [ $refused -gt 0 ]; do read _ refused </sys/fs/cgroup/fireactions/job/pids.events; done; exit 9"
+    );
     let (stdout, stderr, result) = guest.job(script(&bomb)).await;
     let bound: u64 = stdout.trim().parse().unwrap();
     assert!((64..10_000).contains(&bound), "{bound}");
@@ -211,6 +221,7 @@ async fn what_cannot_start_says_why() {
         ),
         (RunRequest { workdir: "/etc/passwd/x".into(), ..script("") }, "cannot use the working directory"),
     ] {
+        // A machine has one run, also one that could not start.
         let guest = Guest::boot(Setup::default()).await;
         match timeout(SOON, guest.link.run(request)).await.unwrap() {
             Err(LinkError::Unstartable(text)) => assert!(text.contains(why), "{text}"),
@@ -233,13 +244,12 @@ async fn much_output_comes_whole() {
 async fn an_images_own_init_runs_beside_the_agent() {
     let guest = Guest::boot(Setup { init: "image", ..Setup::default() }).await;
     // The agent may be configured before init has said its word.
-    for _ in 0..200 {
-        if guest.console().contains("image init is 1") {
-            break;
+    let said = async {
+        while !guest.console().contains("image init is 1") {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    assert!(guest.console().contains("image init is 1"), "{}", guest.console());
+    };
+    assert!(timeout(BOOT, said).await.is_ok(), "{}", guest.console());
     let (stdout, _, result) =
         guest.job(script("tr '\\0' ' ' </proc/1/cmdline; (sleep 1000 &); exit 5")).await;
     assert_eq!(stdout.trim_end(), "/bin/sh /sbin/init");

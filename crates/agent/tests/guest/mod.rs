@@ -16,10 +16,10 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 /// A boot takes two seconds here; a busy machine may need ten times as long.
-pub(crate) const BOOT: Duration = Duration::from_secs(120);
+pub(crate) const BOOT: Duration = Duration::from_secs(240);
 
 /// For everything a running guest does.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// What all guests of a test run share.
 struct Parts {

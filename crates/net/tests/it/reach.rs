@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests: helpers may fail the test, too")]
 
 use crate::common::{
-    BENCHMARK, CGNAT, DNS, HOST_LAN, HOST_PUBLIC, INTERNET, METADATA, PRIVATE, World, call, dropped, serve,
-    udp,
+    BENCHMARK, CGNAT, DNS, HOST_LAN, HOST_PUBLIC, INTERNET, METADATA, PRIVATE, World, call, config, dropped,
+    serve, udp,
 };
 use fireactions_model::{NetworkPolicy, PortRule, Protocol};
 use fireactions_net::NetConfig;
@@ -26,6 +26,19 @@ fn the_internet_is_reached_masqueraded() {
     // The internet has no route to the guests' network: an answer is only possible to the host's address.
     assert_eq!(call(&guest.ns, INTERNET, 80).as_deref(), Some("9.9.9.1"));
     assert_eq!(world.host.sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "1");
+}
+
+#[test]
+fn without_nat_the_internet_sees_the_guests_own_address() {
+    let world = World::with(NetConfig { nat: false, ..config() });
+    serve(&world.internet, ANY, 80);
+    let guest = world.guest(0, NetworkPolicy::default());
+    assert!(dropped(&guest.ns, INTERNET, 80), "there is no way back until somebody routes it");
+    world.internet.sh("ip route add 172.30.0.0/22 via 9.9.9.1");
+    assert_eq!(call(&guest.ns, INTERNET, 80), Some(guest.port.address.to_string()));
+    // All else is as with it.
+    assert!(call(&world.host, METADATA, 80).is_some());
+    assert!(dropped(&guest.ns, METADATA, 80));
 }
 
 #[test]

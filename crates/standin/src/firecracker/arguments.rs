@@ -98,8 +98,8 @@ impl Arguments {
             version,
             level,
             show_level: value("show-level").is_some(),
-            log_path: value("log-path").map(super::resources::host_path),
-            metrics_path: value("metrics-path").map(super::resources::host_path),
+            log_path: value("log-path").map(super::inside::host_path),
+            metrics_path: value("metrics-path").map(super::inside::host_path),
             max_payload,
             mmds_limit: number("mmds-size-limit").transpose()?.unwrap_or(max_payload),
         })

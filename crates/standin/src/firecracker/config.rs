@@ -8,7 +8,6 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -18,29 +17,41 @@ pub(crate) struct BootSource {
     pub(crate) boot_args: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
 pub(crate) struct TokenBucket {
     pub(crate) size: u64,
     pub(crate) one_time_burst: Option<u64>,
     pub(crate) refill_time: u64,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RateLimiter {
     pub(crate) bandwidth: Option<TokenBucket>,
     pub(crate) ops: Option<TokenBucket>,
 }
 
-/// A bucket of nothing is no limit, and limits without a bucket are none.
+impl RateLimiter {
+    /// A bucket of nothing is no limit, and limits without a bucket are none.
+    fn counting(self) -> Option<Self> {
+        let counts = |bucket: &TokenBucket| bucket.size > 0 && bucket.refill_time > 0;
+        let limiter = Self { bandwidth: self.bandwidth.filter(counts), ops: self.ops.filter(counts) };
+        Some(limiter).filter(|limiter| limiter.bandwidth.is_some() || limiter.ops.is_some())
+    }
+
+    /// What becomes of limits by an update: a bucket that it does not name stays.
+    pub(crate) fn updated(old: Option<Self>, update: Option<Self>) -> Option<Self> {
+        let Some(update) = update else { return old };
+        let merged = Self {
+            bandwidth: update.bandwidth.or(old.and_then(|old| old.bandwidth)),
+            ops: update.ops.or(old.and_then(|old| old.ops)),
+        };
+        merged.counting()
+    }
+}
+
 fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RateLimiter>, D::Error> {
-    let counts = |bucket: &TokenBucket| bucket.size > 0 && bucket.refill_time > 0;
-    let given = Option::<RateLimiter>::deserialize(deserializer)?;
-    let limiter = given.map(|given| RateLimiter {
-        bandwidth: given.bandwidth.filter(counts),
-        ops: given.ops.filter(counts),
-    });
-    Ok(limiter.filter(|limiter| limiter.bandwidth.is_some() || limiter.ops.is_some()))
+    Ok(Option::<RateLimiter>::deserialize(deserializer)?.and_then(RateLimiter::counting))
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
@@ -123,10 +134,8 @@ impl From<Mac> for String {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NicUpdate {
     pub(crate) iface_id: String,
-    #[serde(rename = "rx_rate_limiter")]
-    _rx_rate_limiter: Option<RateLimiter>,
-    #[serde(rename = "tx_rate_limiter")]
-    _tx_rate_limiter: Option<RateLimiter>,
+    pub(crate) rx_rate_limiter: Option<RateLimiter>,
+    pub(crate) tx_rate_limiter: Option<RateLimiter>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
@@ -410,16 +419,4 @@ pub(crate) struct SnapshotLoad {
     _clock_realtime: bool,
     #[serde(default, rename = "huge_pages")]
     _huge_pages: SnapshotHugePages,
-}
-
-/// A processor template. Its parts are checked for their shape only.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CpuConfig {
-    #[serde(default, rename = "kvm_capabilities")]
-    _kvm_capabilities: Vec<String>,
-    #[serde(default, rename = "cpuid_modifiers")]
-    _cpuid_modifiers: Vec<Value>,
-    #[serde(default, rename = "msr_modifiers")]
-    _msr_modifiers: Vec<Value>,
 }

@@ -12,10 +12,11 @@ use rustix::io::FdFlags;
 use serde_json::{Value, json};
 
 use super::config::{Drive, RateLimiter};
+use super::inside::host_path;
 use super::kernel_line::{self, PORT};
 use super::monitor::Monitor;
 use super::relay::Relay;
-use super::resources::{Resources, host_path};
+use super::resources::Resources;
 use super::{memory, vsock};
 
 /// Sockets between this process and QEMU, in the machine's own directory.
@@ -109,6 +110,17 @@ impl Emulated {
 
     pub(crate) fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value, String> {
         self.monitor.ask(command, arguments)
+    }
+
+    /// Gives the drive of this number other limits.
+    pub(crate) fn throttle(&mut self, index: usize, limiter: Option<&RateLimiter>) -> Result<(), String> {
+        let (bytes, operations) = limiter.map_or((None, None), rates);
+        let arguments = json!({
+            "device": format!("drive{index}"),
+            "bps": bytes.unwrap_or(0), "bps_rd": 0, "bps_wr": 0,
+            "iops": operations.unwrap_or(0), "iops_rd": 0, "iops_wr": 0,
+        });
+        self.ask("block_set_io_throttle", &arguments).map(drop)
     }
 
     pub(crate) fn pause(&mut self) -> Result<(), String> {
@@ -245,12 +257,18 @@ fn drive_option(index: usize, drive: &Drive) -> String {
     format!("id=drive{index},file={path},format=raw,if=none,aio=threads,file.locking=off,{mode}{limits}")
 }
 
-/// Token buckets as QEMU's throttling, which counts by the second.
-fn throttling(limiter: &RateLimiter) -> String {
+/// Bytes and operations a second of token buckets.
+fn rates(limiter: &RateLimiter) -> (Option<u64>, Option<u64>) {
     let rate = |bucket: super::config::TokenBucket| {
         bucket.size.saturating_mul(1000).checked_div(bucket.refill_time).filter(|rate| *rate > 0)
     };
-    let bytes = limiter.bandwidth.and_then(rate).map(|rate| format!(",throttling.bps-total={rate}"));
-    let operations = limiter.ops.and_then(rate).map(|rate| format!(",throttling.iops-total={rate}"));
+    (limiter.bandwidth.and_then(rate), limiter.ops.and_then(rate))
+}
+
+/// Token buckets as QEMU's throttling.
+fn throttling(limiter: &RateLimiter) -> String {
+    let (bytes, operations) = rates(limiter);
+    let bytes = bytes.map(|rate| format!(",throttling.bps-total={rate}"));
+    let operations = operations.map(|rate| format!(",throttling.iops-total={rate}"));
     bytes.unwrap_or_default() + &operations.unwrap_or_default()
 }

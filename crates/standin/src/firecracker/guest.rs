@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::config::RateLimiter;
 use super::emulated::Emulated;
 use super::played::Played;
 use super::resources::Resources;
@@ -95,6 +96,14 @@ impl Guest {
                 let size = guest_mib << 20;
                 emulated.ask("balloon", &serde_json::json!({ "value": size })).map(drop)
             }
+        }
+    }
+
+    /// Gives the drive of this number other limits. A played guest has no disks that it uses.
+    pub(crate) fn throttle(&mut self, index: usize, limiter: Option<&RateLimiter>) -> Result<(), String> {
+        match self {
+            Self::Played(_) => Ok(()),
+            Self::Emulated(emulated) => emulated.throttle(index, limiter),
         }
     }
 

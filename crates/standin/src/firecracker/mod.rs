@@ -8,9 +8,11 @@
 
 pub(crate) mod arguments;
 mod config;
+mod cpu;
 mod emulated;
 mod guest;
 mod http;
+mod inside;
 mod kernel_line;
 mod memory;
 mod mmds;
@@ -74,7 +76,7 @@ fn serve(arguments: Arguments, kind: Kind) -> Result<(), String> {
     if let Some(path) = &arguments.metrics_path {
         outputs.metrics_to(path).map_err(|error| format!("Could not initialize metrics: {error}"))?;
     }
-    let requests = server::start(&resources::host_path(&arguments.api_sock), arguments.max_payload)
+    let requests = server::start(&inside::host_path(&arguments.api_sock), arguments.max_payload)
         .map_err(|error| {
             let path = arguments.api_sock.display();
             format!("RunWithApi: Failed to open the API socket at: {path}. Check that it is not already used. ({error})")

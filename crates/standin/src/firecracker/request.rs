@@ -4,10 +4,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::config::{
-    ActionType, Balloon, BalloonStatsUpdate, BalloonUpdate, BootSource, CpuConfig, Drive, DriveUpdate,
-    Entropy, InstanceAction, Logger, Machine, MachineUpdate, Metrics, Mmds, MmdsVersion, Nic, NicUpdate,
-    Serial, SnapshotCreate, SnapshotLoad, Vm, VmState, Vsock,
+    ActionType, Balloon, BalloonStatsUpdate, BalloonUpdate, BootSource, Drive, DriveUpdate, Entropy,
+    InstanceAction, Logger, Machine, MachineUpdate, Metrics, Mmds, MmdsVersion, Nic, NicUpdate, Serial,
+    SnapshotCreate, SnapshotLoad, Vm, VmState, Vsock,
 };
+use super::cpu::CpuConfig;
 use super::http::Request;
 
 /// What is asked for.
@@ -25,7 +26,7 @@ pub(crate) enum Action {
     FlushMetrics,
     CtrlAltDel,
     BootSource(BootSource),
-    CpuConfig,
+    CpuConfig(CpuConfig),
     Drive(Drive),
     DriveUpdate(DriveUpdate),
     Nic(Nic),
@@ -121,10 +122,7 @@ fn put(first: &str, rest: &[&str], body: &[u8]) -> Parsed {
         },
         ("balloon", _) => Action::Balloon(json(body)?),
         ("boot-source", _) => Action::BootSource(json(body)?),
-        ("cpu-config", _) => {
-            let _: CpuConfig = json(body)?;
-            Action::CpuConfig
-        }
+        ("cpu-config", _) => Action::CpuConfig(json(body)?),
         ("drives", id) => {
             let id = checked(id)?;
             let drive: Drive = json(body)?;

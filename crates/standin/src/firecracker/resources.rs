@@ -2,12 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::config::{Balloon, BootSource, Drive, Entropy, Machine, MachineUpdate, Mmds, Nic, Vsock};
+use super::cpu::CpuConfig;
+use super::inside::{host_path, is_jailed};
 use super::tap;
 use super::vsock::Listener;
 
@@ -22,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) mmds: Option<Mmds>,
     pub(crate) entropy: Option<Entropy>,
     pub(crate) balloon: Option<Balloon>,
+    /// Part of no answer, as with the real one.
+    pub(crate) cpu: Option<CpuConfig>,
 }
 
 /// The parts and what is open of them.
@@ -31,15 +35,6 @@ pub(crate) struct Resources {
     /// One for each network card.
     pub(crate) taps: Vec<File>,
     pub(crate) vsock: Option<Listener>,
-}
-
-/// Where a path leads: in the stand-in's jail, which is no root directory, an absolute one means the jail's.
-pub(crate) fn host_path(path: impl AsRef<Path>) -> PathBuf {
-    let path = path.as_ref();
-    match path.strip_prefix("/") {
-        Ok(inside) if Path::new("dev/net/tun").exists() => inside.to_owned(),
-        _ => path.to_owned(),
-    }
 }
 
 /// Devices that Firecracker has room for without PCI.
@@ -240,6 +235,22 @@ impl Resources {
             "pmem": [],
             "memory-hotplug": null,
         })
+    }
+}
+
+/// Nobody's guest runs under KVM here, but the device must be there for the jailed user, as for the real one. A host without KVM
+/// has no driver behind it, and that is all that may be wrong.
+pub(crate) fn check_kvm() -> Result<(), String> {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+    if !is_jailed() {
+        return Ok(());
+    }
+    match OpenOptions::new().read(true).write(true).open(host_path("/dev/kvm")) {
+        Err(error) if [NotFound, PermissionDenied].contains(&error.kind()) => Err(format!(
+            "Kvm error: Error creating KVM object: {error} Make sure the user launching the firecracker process is configured \
+             on the /dev/kvm file's ACL."
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -8,15 +8,17 @@ use serde_json::json;
 use super::VERSION;
 use super::arguments::Arguments;
 use super::config::{
-    BackendType, Balloon, BalloonStatsUpdate, DriveUpdate, Level, SnapshotCreate, SnapshotLoad, SnapshotType,
+    BackendType, Balloon, BalloonStatsUpdate, DriveUpdate, Level, NicUpdate, RateLimiter, SnapshotCreate,
+    SnapshotLoad, SnapshotType,
 };
 use super::guest::{Guest, Kind};
 use super::http::{Request, Response};
+use super::inside::host_path;
 use super::mmds::{self, Store};
 use super::outputs::Outputs;
 use super::played::Played;
 use super::request::{Action, parse};
-use super::resources::{Resources, host_path, open_drive};
+use super::resources::{Resources, check_kvm, open_drive};
 use super::server::Call;
 use super::snapshot::Header;
 use super::tap;
@@ -119,6 +121,7 @@ impl Vmm {
         self.boot_path |= matches!(
             action,
             A::BootSource(_)
+                | A::CpuConfig(_)
                 | A::Drive(_)
                 | A::Nic(_)
                 | A::Machine(_)
@@ -149,7 +152,10 @@ impl Vmm {
             }
             A::PutMmds(value) => self.stored(|store, limit| store.put(value, limit)),
             A::PatchMmds(patch) => self.stored(|store, limit| store.patch(&patch, limit)),
-            A::CpuConfig => Ok(Response::empty()),
+            A::CpuConfig(cpu) => {
+                self.resources.config.cpu = Some(cpu);
+                Ok(Response::empty())
+            }
             A::Serial(serial) => {
                 // Its output goes where the console's goes.
                 drop(serial.serial_out_path);
@@ -205,12 +211,7 @@ impl Vmm {
             A::Resume => self.set_paused(false),
             A::SnapshotCreate(create) => self.snapshot(&create),
             A::DriveUpdate(update) => self.update_drive(&update),
-            A::NicUpdate(update) => {
-                let found = self.resources.config.nics.iter().any(|nic| nic.iface_id == update.iface_id);
-                let missing = "Network config error: Unable to update the net device: Failed perform action on device: \
-                               Device not found";
-                if found { Ok(Response::empty()) } else { Err(missing.to_owned()) }
-            }
+            A::NicUpdate(update) => self.update_nic(&update),
             A::Drive(_) | A::Nic(_) | A::Unplug => Err("PCI is not enabled".to_owned()),
             _ => Err(AFTER_START.to_owned()),
         }
@@ -248,7 +249,7 @@ impl Vmm {
 
     fn start(&mut self) -> Outcome {
         self.resources.check_start()?;
-        let guest = Guest::boot(self.kind, &self.resources).map_err(|error| {
+        let guest = check_kvm().and_then(|()| Guest::boot(self.kind, &self.resources)).map_err(|error| {
             format!("Start microvm error: Internal error while starting microVM: {error}")
         })?;
         self.started(guest, false)
@@ -323,6 +324,7 @@ impl Vmm {
         let (header, state) = opened.map_err(|error| {
             format!("Failed to get snapshot state from file: Failed to open snapshot file: {error}")
         })?;
+        check_kvm().map_err(|error| format!("Failed to build microVM from snapshot: {error}"))?;
         let memory = host_path(memory);
         File::open(&memory).map_err(|error| format!("Failed to load guest memory: {error}"))?;
         let resources = &mut self.resources;
@@ -359,8 +361,9 @@ impl Vmm {
                 "Drive config error: Unable to patch the block device: {why} Please verify the request arguments."
             )
         };
-        let drives = &mut self.resources.config.drives;
-        let Some(drive) = drives.iter_mut().find(|drive| drive.drive_id == update.drive_id) else {
+        let drives = self.resources.config.drives.iter_mut().enumerate();
+        let Some((index, drive)) = drives.into_iter().find(|(_, drive)| drive.drive_id == update.drive_id)
+        else {
             return Err(failed("Failed perform action on device: Device not found"));
         };
         if update.path_on_host.is_none() && update.rate_limiter.is_none() {
@@ -374,6 +377,24 @@ impl Vmm {
             }
             *drive = changed;
         }
+        drive.rate_limiter = RateLimiter::updated(drive.rate_limiter, update.rate_limiter);
+        if let (Some(running), Some(_)) = (&mut self.running, update.rate_limiter) {
+            let throttled = running.guest.throttle(index, drive.rate_limiter.as_ref());
+            throttled.map_err(|error| failed(&format!("Block: {error}")))?;
+        }
+        Ok(Response::empty())
+    }
+
+    /// The limits are kept and shown; taps are not limited here.
+    fn update_nic(&mut self, update: &NicUpdate) -> Outcome {
+        let nics = &mut self.resources.config.nics;
+        let Some(nic) = nics.iter_mut().find(|nic| nic.iface_id == update.iface_id) else {
+            return Err("Network config error: Unable to update the net device: Failed perform action on device: Device \
+                        not found"
+                .to_owned());
+        };
+        nic.rx_rate_limiter = RateLimiter::updated(nic.rx_rate_limiter, update.rx_rate_limiter);
+        nic.tx_rate_limiter = RateLimiter::updated(nic.tx_rate_limiter, update.tx_rate_limiter);
         Ok(Response::empty())
     }
 

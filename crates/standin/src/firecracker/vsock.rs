@@ -46,7 +46,7 @@ fn refuse(mut stream: UnixStream) {
 
 /// Where the guest's connections to a port of the host go.
 pub(crate) fn host_port(uds: &str, port: u32) -> PathBuf {
-    super::resources::host_path(format!("{uds}_{port}"))
+    super::inside::host_path(format!("{uds}_{port}"))
 }
 
 /// The port that the agent dials, from the kernel's command line.

@@ -118,6 +118,40 @@ async fn run(link: &Link, script: &str) -> String {
     }
 }
 
+/// What an update does not name stays, a bucket of nothing is no limit, and all is shown.
+fn limits_change(fc: &Firecracker) {
+    let bucket = |size: u64| json!({"size": size, "one_time_burst": null, "refill_time": 1000});
+    let limiter = |bandwidth: u64, ops: u64| json!({"bandwidth": bucket(bandwidth), "ops": bucket(ops)});
+    let shown = |list: &str, id: &str, field: &str| {
+        let config = fc.get("/vm/config");
+        let is_it = |item: &&serde_json::Value| item["drive_id"] == id || item["iface_id"] == id;
+        config[list].as_array().unwrap().iter().find(is_it).unwrap()[field].clone()
+    };
+    for (path, list, id, key, fields) in [
+        ("/drives/scratch", "drives", "scratch", "drive_id", &["rate_limiter"][..]),
+        (
+            "/network-interfaces/eth0",
+            "network-interfaces",
+            "eth0",
+            "iface_id",
+            &["rx_rate_limiter", "tx_rate_limiter"],
+        ),
+    ] {
+        for field in fields {
+            let update = |limiter: serde_json::Value| fc.patch(path, &json!({key: id, *field: limiter}));
+            update(json!({"bandwidth": bucket(1 << 20), "ops": bucket(100)}));
+            assert_eq!(shown(list, id, field), limiter(1 << 20, 100));
+            update(json!({"ops": bucket(50)}));
+            assert_eq!(shown(list, id, field), limiter(1 << 20, 50), "{field} of {path}");
+            update(json!({"bandwidth": bucket(0), "ops": bucket(0)}));
+            assert_eq!(shown(list, id, field), json!(null));
+        }
+    }
+    // And QEMU knows of it: a drive's limits are refused in its words.
+    let too_much = json!({"drive_id": "scratch", "rate_limiter": {"ops": bucket(1 << 60)}});
+    fc.refused("PATCH", "/drives/scratch", &too_much, "Unable to patch the block device: Block:");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_guest_boots_runs_a_job_and_ends_with_a_restart() {
     let files = Files::make().await;
@@ -135,6 +169,7 @@ async fn a_real_guest_boots_runs_a_job_and_ends_with_a_restart() {
     assert_eq!(said, "first\n1\n");
     fc.patch("/balloon", &json!({"amount_mib": 64}));
     assert_eq!(fc.get("/balloon/statistics")["target_mib"], 64);
+    limits_change(&fc);
     timeout(LONG, link.power_off()).await.unwrap().unwrap();
     assert!(fc.ended(Duration::from_secs(20)).success(), "{}", fc.console());
     drop(files.dir);
