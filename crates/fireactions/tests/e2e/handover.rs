@@ -130,18 +130,20 @@ impl Poller {
         })
     }
 
-    /// Waits until it has asked and been answered by the server that serves now.
-    fn wait_answered(&self, world: &World) {
-        // The question that is on its way may have been another server's.
-        let enough = self.asked.load(Ordering::SeqCst) + 2;
-        world.wait(HANDOVER, "an answer", || (self.asked.load(Ordering::SeqCst) >= enough).then_some(()));
-    }
-
     fn end(self, what: &str) {
         self.done.store(true, Ordering::SeqCst);
         let polled = self.thread.join().unwrap();
         println!("{what}: asked {:?} times, longest {:?}", self.asked, polled.longest);
         assert_eq!(polled.errors, Vec::<String>::new(), "{what}, of {:?}", self.asked);
+    }
+}
+
+/// Waits until each has asked and been answered by the server that serves now.
+fn wait_answered(pollers: &[Poller], world: &World) {
+    for poller in pollers {
+        // The question that is on its way may have been another server's.
+        let enough = poller.asked.load(Ordering::SeqCst) + 2;
+        world.wait(HANDOVER, "an answer", || (poller.asked.load(Ordering::SeqCst) >= enough).then_some(()));
     }
 }
 
@@ -169,9 +171,9 @@ fn a_new_server_takes_over_twice_and_nobody_notices() {
     session.stdout.as_mut().unwrap().read_exact(&mut here).unwrap();
 
     for _ in 0..2 {
-        pollers.iter().for_each(|poller| poller.wait_answered(&world));
+        wait_answered(&pollers, &world);
         world.replace();
-        pollers.iter().for_each(|poller| poller.wait_answered(&world));
+        wait_answered(&pollers, &world);
         assert_eq!(world.who(), before, "machines go on as they are\n{}", world.log());
         let seen = fs::read_to_string(&output).unwrap().lines().count();
         world.wait(BOOT, "the follower to go on", || {
@@ -257,7 +259,7 @@ fn the_old_server_takes_back_what_a_dead_one_left() {
         assert_eq!(world.answering(), world.server_pid(), "the old one is back\n{}", world.log());
         assert!(world.log().contains("going on with the old one"), "{}", world.log());
         assert_eq!(world.who(), before);
-        pollers.iter().for_each(|poller| poller.wait_answered(&world));
+        wait_answered(&pollers, &world);
     }
     // And a new one that lives still gets it.
     world.replace();
@@ -393,8 +395,8 @@ fn a_new_server_that_fails_late_says_why_and_the_old_one_takes_back() {
     let mut world = World::start(Setup { pools, standin: true, ..Setup::default() });
     world.wait_ready("default", 1);
     let before = world.who();
-    let poller = Poller::plain(&world);
-    poller.wait_answered(&world);
+    let pollers = [Poller::plain(&world)];
+    wait_answered(&pollers, &world);
     let config = fs::read_to_string(world.path("config.yaml")).unwrap();
     // The socket's group is changed when the socket has been handed over.
     fs::write(world.path("group.yaml"), format!("api_socket_group: no-such-group-here\n{config}")).unwrap();
@@ -404,7 +406,8 @@ fn a_new_server_that_fails_late_says_why_and_the_old_one_takes_back() {
     assert!(new.status.code().is_some_and(|code| code != 0), "it was not killed: {:?}", new.status);
     assert_eq!(world.answering(), world.server_pid());
     assert_eq!(world.who(), before);
-    poller.wait_answered(&world);
+    wait_answered(&pollers, &world);
+    let [poller] = pollers;
     poller.end("over a failure");
     world.replace();
     world.finish();
