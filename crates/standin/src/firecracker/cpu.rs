@@ -10,7 +10,7 @@ pub(crate) struct CpuConfig {
     #[serde(default)]
     kvm_capabilities: Vec<Capability>,
     #[serde(default)]
-    cpuid_modifiers: Vec<Leaf>,
+    cpuid_modifiers: Vec<Cpuid>,
     #[serde(default)]
     msr_modifiers: Vec<Msr>,
 }
@@ -34,9 +34,9 @@ impl TryFrom<String> for Capability {
 
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Leaf {
-    #[serde(deserialize_with = "number")]
-    leaf: String,
+struct Cpuid {
+    #[serde(rename = "leaf", deserialize_with = "number")]
+    function: String,
     #[serde(deserialize_with = "number")]
     subleaf: String,
     flags: u32,
