@@ -3,6 +3,7 @@
 //! ```text
 //! cold.rs     process start → first line of the job: the agent as PID 1, systemd + cloud-init
 //! cost.rs     the host's part of one machine, guest and QEMU left out (guestless.rs); alone.rs: its parts
+//! attach.rs   a machine in and out of the network; queue.rs: a job through the built-in queue, each durable step
 //! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
 //! snapshot.rs a clone of a template against a cold boot: time and memory
 //! firecracker.rs  what a start of Firecracker costs beside Firecracker; the real one's clones, where there is one
@@ -16,6 +17,7 @@
 
 mod adoption;
 mod alone;
+mod attach;
 mod cold;
 mod convert;
 mod cost;
@@ -25,6 +27,7 @@ mod github;
 mod guest;
 mod guestless;
 mod pool;
+mod queue;
 mod report;
 mod seed;
 mod server;
@@ -64,6 +67,8 @@ struct Args {
 enum Part {
     Cold,
     Cost,
+    Attach,
+    Queue,
     Snapshot,
     Firecracker,
     Convert,
@@ -114,6 +119,14 @@ fn bench(args: &Args) -> anyhow::Result<bool> {
         let runtime = tokio::runtime::Runtime::new()?;
         runtime.block_on(inside(args, work.path(), &mut report))?;
     }
+    let runtime = tokio::runtime::Runtime::new()?;
+    if args.wants(Part::Attach) {
+        runtime.block_on(attach::measure(args, &mut report)).context("network")?;
+    }
+    if args.wants(Part::Queue) {
+        runtime.block_on(queue::measure(args, work.path(), &mut report)).context("queue")?;
+    }
+    drop(runtime);
     if args.wants(Part::Pool) {
         pool::measure(args, work.path(), &mut report).context("warm pool")?;
     }

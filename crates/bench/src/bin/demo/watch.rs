@@ -130,6 +130,9 @@ impl Watch {
 impl Output {
     fn take(&mut self, line: String) {
         self.lines += 1;
+        if line.trim().is_empty() {
+            return;
+        }
         if self.first.is_none() {
             self.first = Some((Instant::now(), line.clone()));
         }
