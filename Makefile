@@ -12,7 +12,7 @@ export PATH := $(FIREACTIONS_CACHE)/tools/usr/bin:$(PATH):/usr/sbin:/sbin
 # Tests kill the server at its fail points; no release is built with them.
 TESTED := --workspace --locked --features fireactions/failpoints
 
-.PHONY: help setup setup-test build agent standin demo test lint e2e bench soak fuzz doc clean
+.PHONY: help setup setup-test build agent standin demo test lint e2e bench soak boots fuzz doc clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench: ## Measure; prints a table, writes target/bench.json.
 
 soak: setup ## Make, use and destroy 1,100 machines under faults, and look for anything left (SOAK_N, SOAK_REAL).
 	scripts/soak
+
+boots: agent ## Start N guests, JOBS at once (MODE=boots or clones, QEMU=path), and keep what there is to see of each that hangs.
+	scripts/boots
 
 fuzz: ## Run each fuzz target for a bounded time (needs a nightly toolchain and cargo-fuzz).
 	scripts/fuzz
