@@ -62,6 +62,9 @@ pub(crate) struct Arguments {
     /// Where what is seen of a hung guest is kept.
     #[arg(long)]
     keep: PathBuf,
+    /// Keep the console of every guest.
+    #[arg(long)]
+    consoles: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,7 +103,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
             tokio::spawn(async move {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed) + 1;
-                    if number > count {
+                    if number > count || world.is_stopping() {
                         return;
                     }
                     let outcome = guest::one(&world, worker, number).await;
@@ -119,10 +122,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
             println!("{}", watched.line());
         }
     });
+    let told = Arc::clone(&world);
+    let stop = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            eprintln!("boots: no more guests; those under way are waited for");
+            told.stop();
+        }
+    });
     for worker in workers {
         worker.await.context("a worker has panicked")?;
     }
     progress.abort();
+    stop.abort();
     println!("{}", tally.summary());
     Ok(tally.is_clean())
 }

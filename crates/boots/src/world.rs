@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -32,6 +33,7 @@ pub(crate) struct World {
     dir: tempfile::TempDir,
     boot: BootFiles,
     template: Option<PathBuf>,
+    stopping: AtomicBool,
 }
 
 impl World {
@@ -66,7 +68,7 @@ impl World {
             cgroup_parent: Some("fireactions-boots".to_owned()),
             ..QemuConfig::new(choice)
         });
-        let mut world = Self { arguments, qemu, dir, boot, template: None };
+        let mut world = Self { arguments, qemu, dir, boot, template: None, stopping: AtomicBool::new(false) };
         if world.arguments.mode == Mode::Clones {
             world.template = Some(world.freeze().await.context("cannot make the template")?);
         }
@@ -111,9 +113,23 @@ impl World {
 
     /// Ends the machine, if it still runs, and removes what there is of it.
     pub(crate) async fn remove(&self, spec: &VmSpec) -> anyhow::Result<()> {
+        if self.arguments.consoles {
+            std::fs::create_dir_all(&self.arguments.keep)?;
+            let kept = self.arguments.keep.join(format!("{}.console", spec.id));
+            std::fs::copy(spec.run_dir.join("console.log"), kept)?;
+        }
         self.qemu.sweep(&spec.run_dir, &spec.id, None).await?;
         std::fs::remove_dir_all(&spec.run_dir)?;
         Ok(())
+    }
+
+    /// Starts no guest any more.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     pub(crate) fn deadline(&self) -> Duration {
