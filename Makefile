@@ -9,7 +9,7 @@ export FIREACTIONS_KERNEL_DIR ?= $(FIREACTIONS_CACHE)/kernel
 # docker-registry, unpacked there by `make setup`, for the tests.
 export PATH := $(FIREACTIONS_CACHE)/tools/usr/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup build agent standin demo test test-all lint e2e bench soak fuzz doc clean
+.PHONY: help setup build agent standin demo test test-all lint e2e bench soak boots fuzz doc clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ bench: ## Measure; prints a table, writes target/bench.json.
 
 soak: ## Make, use and destroy 1,100 machines under faults, and look for anything left (SOAK_N, SOAK_REAL).
 	scripts/soak
+
+boots: agent ## Start N guests, JOBS at once (MODE=boots or clones, QEMU=path), and keep what there is to see of each that hangs.
+	scripts/boots
 
 fuzz: ## Run each fuzz target for a bounded time (needs a nightly toolchain and cargo-fuzz).
 	scripts/fuzz

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use crate::cmdline::{Cmdline, InitMode};
 use crate::console::say;
 use crate::run::Root;
-use crate::{identity, modules, mounts, port, power, root, run, service};
+use crate::{identity, modules, mounts, port, power, root, run, service, timer};
 
 /// Never returns in a machine that works: PID 1 that ends is a kernel panic.
 pub(crate) fn main() -> ExitCode {
@@ -28,6 +28,10 @@ pub(crate) fn main() -> ExitCode {
 /// What every machine of an image has in common.
 fn prepare() -> Result<Cmdline, String> {
     mounts::early()?;
+    // The host makes another machine at once; without this it would wait for this one's deadline.
+    if let Some(why) = timer::missing() {
+        return Err(why);
+    }
     let cmdline = Cmdline::read()?;
     modules::load();
     root::mount_lower(&cmdline)?;

@@ -36,6 +36,7 @@ mod run;
 mod service;
 mod spawn;
 mod stage;
+mod timer;
 mod users;
 
 use std::process::ExitCode;

@@ -60,6 +60,9 @@ pub struct ExitReason {
     pub oom_limit: Option<u64>,
 }
 
+/// How an agent begins its last line when it gives its machine up.
+const NO_BOOT: &str = "fireactions-agent: cannot boot: ";
+
 impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.cause)?;
@@ -75,6 +78,9 @@ impl fmt::Display for ExitReason {
         }
         if let Some(line) = self.console_tail.lines().rev().find(|line| line.contains("Kernel panic")) {
             return write!(f, "; the guest's console says: {line}");
+        }
+        if let Some(line) = self.console_tail.lines().rev().find(|line| line.contains(NO_BOOT)) {
+            return write!(f, "; the guest's agent says: {}", line.trim_start_matches("fireactions-agent: "));
         }
         // QEMU runs with -no-reboot, and a panic was looked for above.
         if self.shutdown.as_deref() == Some("guest-reset") {
@@ -335,6 +341,11 @@ mod tests {
             reason.to_string(),
             "exit code 0 (guest-reset); the guest's console says: [    2.1] Kernel panic - not syncing: sysrq triggered \
              crash"
+        );
+        reason.console_tail = "fireactions-agent: cannot boot: no disk; powering off".to_owned();
+        assert_eq!(
+            reason.to_string(),
+            "exit code 0 (guest-reset); the guest's agent says: cannot boot: no disk; powering off"
         );
         reason.console_tail.clear();
         assert_eq!(

@@ -67,7 +67,10 @@ pub(crate) fn kernel_line(spec: &VmSpec, accel: Accel, tsc_khz: Option<u32>) -> 
         // The processor that mitigations would guard is QEMU's translation of it.
         line.push_str(" mitigations=off");
         if let Some(khz) = tsc_khz {
-            let _ = write!(line, " tsc_early_khz={khz}");
+            // All of the guest's processors read the host's own, which the host's kernel found constant. Left to itself
+            // the guest distrusts it for the second CPU (see `cpus`), and counts timer interrupts instead: its clock then
+            // runs as wrong as it has measured its timer, and loses what a busy host does not deliver.
+            let _ = write!(line, " tsc_early_khz={khz} tsc=reliable");
         }
     }
     spec::finish_kernel_line(line, spec, &format!("port={AGENT_PORT}"), 0)
@@ -221,8 +224,8 @@ mod tests {
         let line = kernel_line(&spec(), Accel::Tcg, Some(2_000_000)).unwrap();
         assert_eq!(
             line,
-            "console=ttyS0 reboot=t panic=-1 quiet pci=off mitigations=off tsc_early_khz=2000000 fireactions.init=agent \
-             fireactions.root=/dev/vda fireactions.scratch=/dev/vdb fireactions.port=org.fireactions.agent.0"
+            "console=ttyS0 reboot=t panic=-1 quiet pci=off mitigations=off tsc_early_khz=2000000 tsc=reliable \
+             fireactions.init=agent fireactions.root=/dev/vda fireactions.scratch=/dev/vdb fireactions.port=org.fireactions.agent.0"
         );
         assert!(!kernel_line(&spec(), Accel::Kvm, Some(2_000_000)).unwrap().contains("tsc"));
     }
