@@ -14,8 +14,8 @@ use fireactions_testkit::github::{AppKey, FakeGithub};
 /// Times for a GitHub that is near.
 pub(crate) fn timeouts() -> Timeouts {
     Timeouts {
-        request: Duration::from_secs(5),
-        total: Duration::from_secs(15),
+        request: Duration::from_secs(30),
+        total: Duration::from_secs(45),
         attempts: 4,
         backoff: Duration::from_millis(2),
     }

@@ -124,10 +124,17 @@ async fn a_queue_token_that_ends_under_a_question_is_renewed() {
     l.octo.fake.set_message_poll(Duration::from_secs(20));
     let fake = l.octo.fake.clone();
     let number = l.number;
+    let asked = || fake.calls().of("GET /_actions/_message/{id}");
+    let asked_again = async |before: u64| {
+        while asked() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let before = asked();
     let trouble = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        asked_again(before).await;
         fake.expire_queue_token(number);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        asked_again(before + 1).await;
         fake.queue_job(JobRequest::new("octo/app", &["fast"], "true"));
     };
     let (message, ()) = tokio::join!(l.session.next(5), trouble);

@@ -1,6 +1,6 @@
 //! GitHub with troubles of its own: what is tried again, and what is not.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fireactions_github::{Credentials, Error, Github, JitRequest, Timeouts};
 use fireactions_testkit::github::Fault;
@@ -77,14 +77,14 @@ async fn silence_ends_at_the_deadline() {
         attempts: 100,
         backoff: Duration::from_millis(1),
     };
-    octo.fake.fault(Fault::on("GET", RUNNERS).times(1000).stall(Duration::from_secs(60)));
+    octo.fake.fault(Fault::on("GET", RUNNERS).times(1000).stall(Duration::from_secs(3600)));
     octo.github.runners(&scope("octo/app")).await.unwrap();
     let credentials = Credentials::Apps(vec![app(&octo.key)]);
     let github = Github::with_timeouts(settings(&octo.fake.url(), credentials), times).unwrap();
-    let began = Instant::now();
-    let error = github.runners(&scope("octo")).await.unwrap_err();
+    let place = scope("octo");
+    let told = tokio::time::timeout(Duration::from_secs(60), github.runners(&place)).await;
+    let error = told.expect("it ends").unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }) && error.is_transient(), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! A client of the Actions service: its administrator, and a session's queue.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fireactions_testkit::github::FakeGithub;
@@ -72,11 +71,9 @@ impl Queue {
 
     /// The first message after this one.
     pub(crate) async fn next_after(&self, last: u64, capacity: u32) -> Answer {
-        let mut url = self.session["messageQueueUrl"].as_str().unwrap().to_owned();
-        if last > 0 {
-            let _ = write!(url, "&lastMessageId={last}");
-        }
-        self.ask(&url, capacity).await
+        let url = self.session["messageQueueUrl"].as_str().unwrap();
+        let after = if last > 0 { format!("&lastMessageId={last}") } else { String::new() };
+        self.ask(&format!("{url}{after}"), capacity).await
     }
 
     pub(crate) async fn ask(&self, url: &str, capacity: u32) -> Answer {

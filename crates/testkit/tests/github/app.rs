@@ -61,7 +61,7 @@ async fn a_jwt_is_judged_by_signature_and_times() {
     let refused = Client::new(&fake, Some(format!("Bearer {token}"))).get("/app").await;
     assert_eq!(refused.status, 401);
     let date = jiff::fmt::rfc2822::parse(refused.header("date")).unwrap().timestamp();
-    assert!(date.duration_since(fake.now()).abs() < SignedDuration::from_secs(5), "{date}");
+    assert!(date.duration_since(fake.now()).abs() < SignedDuration::from_secs(60), "{date}");
     assert_clean(&fake);
 }
 

@@ -131,7 +131,8 @@ fn a_job_is_cancelled_under_its_runner() {
 fn labels_decide_and_a_job_that_is_not_taken_goes_to_another() {
     let fake = world();
     let home = home();
-    fake.set_pickup_timeout(Duration::from_secs(2));
+    fake.set_pickup_timeout(Duration::from_secs(1));
+    fake.set_offline_after(Duration::from_secs(3600));
     let wrong = start(home.path(), &fake.jit_config(&octo(), "wrong", &["cpu"]), &[]);
     // It says that it is online, and then nothing more.
     let mute = decoded(&fake.jit_config(&octo(), "mute", &["gpu"]));
@@ -146,6 +147,7 @@ fn labels_decide_and_a_job_that_is_not_taken_goes_to_another() {
     fake.wait_for("it was tried and queued again", SOON, |fake| {
         (fake.job(job).assignments.first()?.outcome == Some(Outcome::NotPickedUp)).then_some(())
     });
+    fake.set_pickup_timeout(Duration::from_secs(3600));
     let good = start(home.path(), &fake.jit_config(&octo(), "good", &["gpu"]), &[]);
     let done = fake.wait_completed(job, SOON);
     assert_eq!((done.runs(), done.runner_name(), done.assignments.len()), (1, Some("good"), 2));

@@ -109,6 +109,9 @@ async fn lists_show_what_was_true_a_moment_ago() {
     fake.set_lists_behind(Duration::ZERO);
     assert_eq!(counts().await, [1, 1]);
     fake.set_lists_behind(Duration::from_millis(400));
+    while counts().await != [1, 1] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let changed = Instant::now();
     assert_eq!(client.delete(&runner).await.status, 204);
     fake.cancel_job(job);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_testkit::github::{JobRequest, Statistics};
+use fireactions_testkit::github::{FakeGithub, JobRequest, Statistics};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -117,6 +117,15 @@ async fn sets_are_found_changed_and_do_not_take_more_than_there_is_room_for() {
     assert_clean(&fake);
 }
 
+const QUEUE: &str = "GET /_actions/_message/{id}";
+
+/// Waits until the queue is asked more often than so.
+async fn asked_again(fake: &FakeGithub, before: u64) {
+    while fake.calls().of(QUEUE) == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn tokens_run_out_in_the_middle_of_a_question() {
     let (fake, client) = world().await;
@@ -125,8 +134,9 @@ async fn tokens_run_out_in_the_middle_of_a_question() {
     fake.set_message_poll(Duration::from_secs(30));
     let queue = Queue::new(&admin, admin.session(set).await.body);
     let later = fake.clone();
+    let asked = fake.calls().of(QUEUE);
     let expire = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        asked_again(&later, asked).await;
         later.expire_queue_token(set);
     };
     let (answer, ()) = tokio::join!(queue.next(1), expire);
@@ -138,9 +148,10 @@ async fn tokens_run_out_in_the_middle_of_a_question() {
     assert_ne!(refreshed.body["messageQueueAccessToken"], queue.session["messageQueueAccessToken"]);
     let queue = Queue::new(&admin, refreshed.body);
     // GitHub goes down under a question.
+    let asked = fake.calls().of(QUEUE);
     let down = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        later.down(Duration::from_secs(60));
+        asked_again(&later, asked).await;
+        later.down(Duration::from_secs(3600));
     };
     let url = queue.session["messageQueueUrl"].as_str().unwrap();
     let ask = queue.client.http.get(url).header("accept", "application/json; api-version=6.0-preview");

@@ -81,15 +81,12 @@ impl Queue {
     ) -> (bool, Vec<Waiting>) {
         let ids: HashSet<u64> = seen.iter().map(|job| job.id).collect();
         let name = repository.to_string();
-        let mut gone = Vec::new();
-        self.waiting.retain(|id, job| {
+        let is_gone = |job: &&Waiting| {
             let heard = job.heard.saturating_add(BEHIND).unwrap_or(Timestamp::MAX);
-            let is_gone = !ids.contains(id) && heard < since && job.repository.eq_ignore_ascii_case(&name);
-            if is_gone {
-                gone.push(job.clone());
-            }
-            !is_gone
-        });
+            !ids.contains(&job.id) && heard < since && job.repository.eq_ignore_ascii_case(&name)
+        };
+        let gone: Vec<u64> = self.waiting.values().filter(is_gone).map(|job| job.id).collect();
+        let gone: Vec<Waiting> = gone.iter().filter_map(|id| self.waiting.remove(id)).collect();
         let mut changed = !gone.is_empty();
         for job in seen {
             changed |= self.add(job);

@@ -13,7 +13,7 @@ use fireactions_store::Store;
 use tokio::sync::broadcast;
 
 /// Longer than anything here takes; a test that waits longer has found a lost wake-up.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 /// Long enough to see that nothing comes.
 pub const NEVER: Duration = Duration::from_millis(60);
 

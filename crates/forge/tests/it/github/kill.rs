@@ -108,7 +108,7 @@ async fn a_server_that_is_killed_with_jobs_under_way_loses_none() {
     let (fake, app) = github();
     fake.set_message_poll(Duration::from_millis(200));
     // A dead runner that is connected for GitHub may be given a job, and a dead server keeps its session.
-    fake.set_pickup_timeout(Duration::from_secs(2));
+    fake.set_pickup_timeout(Duration::from_secs(4));
     fake.set_session_timeout(Duration::from_secs(1));
     let place = Place::new();
     for (name, text) in [(URL, fake.url()), (KEY, app.pkcs1.clone()), (APP, app.id.to_string())] {

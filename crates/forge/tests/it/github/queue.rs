@@ -6,7 +6,7 @@ use fireactions_forge::github::{Answer, Delivery, GithubForge};
 use fireactions_model::{Forge as _, JobState, PoolName};
 use fireactions_testkit::github::{JobRequest, Runner};
 
-use crate::github::farm::{Farm, SECRET, Setup, gate, github, open_gate, pool, until};
+use crate::github::farm::{Farm, SECRET, SOON, Setup, gate, github, open_gate, pool, until};
 use crate::github::{all_well, completed, no_violations};
 
 /// A place for GitHub's deliveries; gives its URL.
@@ -92,7 +92,7 @@ async fn a_queued_job_is_shown_with_what_is_known_and_then_its_runner_is() {
     fake.webhook(&door(farm.github.clone()).await, SECRET);
     fake.queue_job(JobRequest::new("acme/widgets", &["windows"], "true"));
     // A pool without room is no pool, so the job is nobody's yet.
-    fake.wait_delivered(Duration::from_secs(20));
+    fake.wait_delivered(SOON);
     assert_eq!(farm.github.queued(), []);
     farm.stop().await;
 

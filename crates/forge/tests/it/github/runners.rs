@@ -11,7 +11,6 @@ use crate::github::{all_well, completed, no_violations};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_that_is_lost_leaves_no_runner_and_the_job_is_not_lost_with_it() {
     let (fake, app) = github();
-    fake.set_runner_silence(Duration::from_secs(2));
     let mut setup = Setup::new(&app, vec![pool("p", &["debian"], 2, None)]);
     setup.audit = Duration::from_secs(1);
     let farm = Farm::start(&fake, &setup).await;
@@ -27,6 +26,8 @@ async fn a_machine_that_is_lost_leaves_no_runner_and_the_job_is_not_lost_with_it
     })
     .await;
     farm.lose_machine(&runner).await;
+    // GitHub misses it after some minutes.
+    fake.lose_runner(&runner);
     until("the runner to be gone", || async { fake.runners().is_empty().then_some(()) }).await;
     let ended = completed(&fake, &[job]).await;
     assert_eq!(
@@ -47,11 +48,12 @@ async fn a_runner_that_was_deleted_by_hand_costs_nothing_but_itself() {
     setup.audit = Duration::from_secs(1);
     let farm = Farm::start(&fake, &setup).await;
     fake.webhook(&door(farm.github.clone()).await, SECRET);
-    // Its program's first question is answered late: there is time to delete it before it has its job.
-    fake.fault(Fault::on("POST", "/_runner/online").latency(Duration::from_secs(2)));
+    // Its program's first question is not answered: there is time to delete it before it has its job.
+    fake.fault(Fault::on("POST", "/_runner/online").times(1000).status(503, "Service Unavailable"));
     let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
     let runner = until("a runner", || async { fake.runners().into_iter().next() }).await;
     fake.delete_runner_by_hand(&runner.name);
+    fake.clear_faults();
     let fate = fake.all_runners().into_iter().find(|other| other.id == runner.id).unwrap().fate;
     assert_eq!(fate, Some(RunnerFate::DeletedByHand));
     completed(&fake, &[job]).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fireactions_forge::github::{Answer, Delivery as Delivered};
 use fireactions_testkit::github::{Delivery, JobRequest};
 
-use crate::github::farm::{Farm, SECRET, Setup, github, pool, until};
+use crate::github::farm::{Farm, SECRET, SOON, Setup, github, pool, until};
 use crate::github::queue::door;
 use crate::github::{all_well, completed, no_violations};
 
@@ -50,7 +50,7 @@ async fn deliveries_that_come_twice_or_late_make_no_second_runner() {
     let second = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true").named("second"));
     let helper = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true").named("third"));
     completed(&fake, &[first, helper]).await;
-    fake.wait_delivered(Duration::from_secs(20));
+    fake.wait_delivered(SOON);
     completed(&fake, &[second]).await;
     all_well(&fake, &[first, second, helper]);
     assert_eq!(fake.all_runners().len(), 3, "one for each job: {:#?}", fake.all_runners());
@@ -64,24 +64,24 @@ async fn forged_deliveries_are_refused_and_repeated_ones_do_nothing() {
     fake.webhook(&door(farm.github.clone()).await, SECRET);
     fake.deliver_next(1, Delivery::WrongSignature);
     fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
-    fake.wait_delivered(Duration::from_secs(20));
+    fake.wait_delivered(SOON);
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(401));
     fake.deliver_next(1, Delivery::Unsigned);
     fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
-    fake.wait_delivered(Duration::from_secs(20));
+    fake.wait_delivered(SOON);
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(401));
     assert_eq!(farm.machines(), 0, "nobody believed them");
     let garbage = Delivered { event: Some("workflow_job"), id: Some("1"), signature: None, body: b"{}" };
     assert_eq!(farm.github.deliver(garbage), Answer::Forged);
     fake.deliver_raw("workflow_job", b"not json", None);
-    fake.wait_delivered(Duration::from_secs(20));
+    fake.wait_delivered(SOON);
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(400));
     // Heard by somebody, and sent on under another id.
     let job = fake.queue_job(JobRequest::new("acme/widgets", &["elsewhere"], "true"));
     let heard = fake.payload(job, "in_progress").to_string();
     for _ in 0..2 {
         fake.deliver_raw("workflow_job", heard.as_bytes(), None);
-        fake.wait_delivered(Duration::from_secs(20));
+        fake.wait_delivered(SOON);
         assert_eq!(fake.delivered().last().unwrap().answer, Ok(202));
     }
     let counts = farm.github.view().remote.unwrap().deliveries;
