@@ -14,7 +14,7 @@ use crate::hostile::reason_shown;
 use crate::world::{BOOT, Setup, UNTIL_TOLD, World, pool, pool_of, text};
 
 /// Short, but a guest on a busy host must not be taken for a dead one.
-const SILENCE: &str = "    deadlines: {silence: 12s}\n";
+pub(crate) const SILENCE: &str = "    deadlines: {silence: 12s}\n";
 
 /// Within this a silent machine is found, looked at and undone.
 const FOUND: Duration = Duration::from_secs(60);

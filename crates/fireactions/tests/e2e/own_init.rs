@@ -1,14 +1,11 @@
 //! Machines whose PID 1 is the image's own init, with the agent as an ordinary process beside it.
 
 use std::fs;
-use std::time::Duration;
 
 use fireactions_testkit::busybox;
 
-use crate::world::{Setup, World, pool_of, text};
-
-/// That an agent is gone is told by its silence alone, and a slow one must not be taken for a dead one.
-const SILENCE: Duration = Duration::from_secs(300);
+use crate::hung::SILENCE;
+use crate::world::{BOOT, Setup, World, pool_of, text};
 
 #[test]
 fn a_job_beside_the_images_own_init() {
@@ -17,7 +14,7 @@ fn a_job_beside_the_images_own_init() {
     let init = b"#!/bin/sh\necho the image was here >/tmp/init\nexec /bin/init\n";
     fs::write(&archive, busybox::archive(&[busybox::layer(), busybox::layer_of("sbin/init", init)])).unwrap();
     let image = format!("oci-archive:{}", archive.display());
-    let pools = pool_of("default", 1, 1, &image, "    init: image\n");
+    let pools = pool_of("default", 1, 1, &image, &format!("    init: image\n{SILENCE}"));
     let world = World::start(Setup { pools, more: "local: {attempts: 1}".into(), ..Setup::default() });
 
     let output =
@@ -30,10 +27,10 @@ fn a_job_beside_the_images_own_init() {
     );
     assert_eq!(output.status.code(), Some(6), "{}\n{}", text(&output.stderr), world.log());
 
-    // Here an agent can be killed. The machine is no use without one, nor is its job.
+    // Here an agent can be killed, which is told by its silence alone. The machine is no use without one, nor is its job.
     let kill = "for p in /proc/[0-9]*; do case $(tr '\\0' ' ' <$p/cmdline) in *fireactions-agent*) kill -9 ${p#/proc/};; esac; done; sleep 900";
     let id = world.submit(&[], kill);
-    let job = world.wait_job(&id, &["lost"], SILENCE);
+    let job = world.wait_job(&id, &["lost"], BOOT);
     assert_eq!(job["attempt"], 1, "the number of attempts is configured: {job}");
     assert!(job["reason"].as_str().unwrap().contains("agent"), "{job}");
     world.wait_ready("default", 1);
