@@ -33,6 +33,21 @@ async fn a_job_that_the_webhook_told_of_is_not_forgotten_because_no_list_has_it_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_queued_just_before_the_server_began_is_found_by_a_second_audit() {
+    let (fake, app) = github();
+    fake.set_lists_behind(Duration::from_secs(3600));
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
+    // Audits are an hour apart.
+    let farm = Farm::start(&fake, &Setup::new(&app, vec![pool("p", &["debian"], 1, None)])).await;
+    until("the first audit", || async { (fake.calls().of(RUNS) >= 2).then_some(()) }).await;
+    assert_eq!(farm.github.queued(), []);
+    fake.set_lists_behind(Duration::ZERO);
+    completed(&fake, &[job]).await;
+    all_well(&fake, &[job]);
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_the_group_does_not_take_gets_no_runner_and_people_are_told_why() {
     let (fake, app) = github();
     fake.repository("acme/secret");
