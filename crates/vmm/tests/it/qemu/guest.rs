@@ -58,7 +58,8 @@ case $mode in
     echo 1 > /proc/sys/vm/overcommit_memory
     dd if=/dev/zero of=/dev/null bs=200M count=1; echo "EATEN $?"; sleep 1000;;
   fill) dd if=/dev/zero of=/dev/vda bs=64k; echo FILLED; sleep 1000;;
-  flood) while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done;;
+  # Each line says that it runs: the first one does not stay.
+  flood) while :; do echo "GUEST READY 012345678901234567890123456789012345678901234567890123456789"; done;;
   *) sleep 1000;;
 esac
 "#;
