@@ -6,6 +6,8 @@
 pub mod cgroups;
 pub mod leaks;
 pub mod programs;
+#[cfg(feature = "measure")]
+pub mod report;
 pub mod server;
 #[cfg(feature = "measure")]
 pub mod usage;

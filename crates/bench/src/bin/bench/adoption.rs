@@ -11,7 +11,7 @@ use fireactions_model::{JobId, JobState, MachineId, MachineView};
 
 use crate::Args;
 use crate::fleet::{self, Pool};
-use crate::report::{Goal, Report, median, millis};
+use fireactions_bench::report::{Goal, Report, median, millis};
 use fireactions_bench::server::Server;
 
 const DEADLINE: Duration = Duration::from_secs(60);

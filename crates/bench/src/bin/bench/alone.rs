@@ -8,8 +8,8 @@ use fireactions_store::{MachineChange, NewMachineRow, Store};
 use fireactions_vmm::{Vmm, boot};
 
 use crate::Args;
-use crate::report::{Report, median, millis};
 use crate::world::{UID_BASE, World};
+use fireactions_bench::report::{Report, median, millis};
 
 pub(crate) async fn measure(
     args: &Args,

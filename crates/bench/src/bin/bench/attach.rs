@@ -7,7 +7,7 @@ use fireactions_model::{MachineId, NetworkPolicy, PortRule, Protocol};
 use fireactions_net::{NetConfig, Network, Port};
 
 use crate::Args;
-use crate::report::{Report, median, millis, percentile};
+use fireactions_bench::report::{Report, median, millis, percentile};
 
 /// As many machines are there beside the one that comes and goes.
 const OTHERS: [u32; 3] = [0, 10, 100];

@@ -10,9 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::Args;
 use crate::guest::{self, Place};
-use crate::report::{Goal, Report, median};
 use crate::seed::{self, BOOT_LINE, FIRST_LINE};
 use crate::world::World;
+use fireactions_bench::report::{Goal, Report, median};
 
 /// systemd and cloud-init take most of a minute under emulation, and longer beside other work.
 const DEADLINE: Duration = Duration::from_secs(600);

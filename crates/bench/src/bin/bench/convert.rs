@@ -12,7 +12,7 @@ use fireactions_model::{ImageRef, PullPolicy};
 use serde_json::{Value, json};
 
 use crate::Args;
-use crate::report::{Goal, Report, median};
+use fireactions_bench::report::{Goal, Report, median};
 use fireactions_bench::usage;
 
 const OURS: &str = "child-convert-ours";

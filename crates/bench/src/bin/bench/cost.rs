@@ -19,9 +19,9 @@ use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use crate::guestless::Guestless;
-use crate::report::{Goal, Report, median, millis, percentile};
 use crate::world::{UID_BASE, World};
 use crate::{Args, alone};
+use fireactions_bench::report::{Goal, Report, median, millis, percentile};
 use fireactions_bench::usage;
 
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -15,9 +15,9 @@ use fireactions_vmm::firecracker::{Firecracker, FirecrackerConfig};
 use fireactions_vmm::{Start, Vmm};
 
 use crate::Args;
-use crate::report::{Report, median, millis};
 use crate::snapshot::{self, Side};
 use crate::world::World;
+use fireactions_bench::report::{Report, median, millis};
 use fireactions_bench::usage;
 
 pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> anyhow::Result<()> {

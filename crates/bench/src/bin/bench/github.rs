@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::Args;
 use crate::fleet;
-use crate::report::{Goal, Load, Report, median, percentile};
+use fireactions_bench::report::{Goal, Load, Report, median, percentile};
 use fireactions_bench::server::{Place, Server};
 
 /// Deliveries a second beside those that are measured: half of them of jobs that are queued, half of their ends.

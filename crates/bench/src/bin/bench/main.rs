@@ -28,7 +28,6 @@ mod guest;
 mod guestless;
 mod pool;
 mod queue;
-mod report;
 mod seed;
 mod server;
 mod snapshot;
@@ -42,7 +41,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
 use fireactions_bench::programs::Programs;
-use report::Report;
+use fireactions_bench::report::Report;
 
 /// The measurements of `make bench`.
 #[derive(Parser)]

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::Args;
-use crate::report::{Report, median, percentile};
 use crate::server;
+use fireactions_bench::report::{Report, median, percentile};
 use fireactions_bench::server::Server;
 use fireactions_bench::usage;
 

@@ -12,7 +12,7 @@ use fireactions_store::Store;
 use tokio::sync::broadcast;
 
 use crate::Args;
-use crate::report::{Report, median, millis, percentile};
+use fireactions_bench::report::{Report, median, millis, percentile};
 
 /// Clients that submit at the same time, and how many jobs each.
 const AT_ONCE: u32 = 16;

@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::Args;
 use crate::guest::{self, Place};
-use crate::report::{Goal, Report, median};
 use crate::world::World;
+use fireactions_bench::report::{Goal, Report, median};
 use fireactions_bench::usage;
 
 /// A cold boot takes seconds under emulation, and a quarter of a minute where KVM itself only interprets.

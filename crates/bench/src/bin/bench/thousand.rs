@@ -21,7 +21,7 @@ use fireactions_model::{JobState, Phase};
 
 use crate::Args;
 use crate::fleet::{self, Pool};
-use crate::report::{Goal, Load, Report, median, percentile};
+use fireactions_bench::report::{Goal, Load, Report, median, percentile};
 use fireactions_bench::server::Server;
 use fireactions_bench::usage;
 

@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 
 /// What a number has to be.
 #[derive(Clone, Copy)]
-pub(crate) enum Goal {
+pub enum Goal {
     AtLeast(f64),
     AtMost(f64),
 }
 
 /// A load that something is measured under: a goal is judged only where the load was there.
 #[derive(Clone, Copy)]
-pub(crate) struct Load {
-    pub(crate) wanted: f64,
-    pub(crate) reached: f64,
-    pub(crate) unit: &'static str,
+pub struct Load {
+    pub wanted: f64,
+    pub reached: f64,
+    pub unit: &'static str,
 }
 
 impl Load {
@@ -33,7 +33,7 @@ impl Load {
 }
 
 /// Numbers in the order in which they were measured.
-pub(crate) struct Report {
+pub struct Report {
     quick: bool,
     rows: Vec<Row>,
     notes: Vec<String>,
@@ -71,22 +71,22 @@ impl Row {
 }
 
 impl Report {
-    pub(crate) fn new(quick: bool) -> Self {
+    pub fn new(quick: bool) -> Self {
         let mut report = Self { quick, rows: Vec::new(), notes: Vec::new(), load: Vec::new() };
         report.load("start");
         report
     }
 
-    pub(crate) fn row(&mut self, measure: impl Into<String>, value: f64, unit: &'static str) {
+    pub fn row(&mut self, measure: impl Into<String>, value: f64, unit: &'static str) {
         self.push(Row { measure: measure.into(), value, unit, goal: None, void: None });
     }
 
-    pub(crate) fn judged(&mut self, measure: impl Into<String>, value: f64, unit: &'static str, goal: Goal) {
+    pub fn judged(&mut self, measure: impl Into<String>, value: f64, unit: &'static str, goal: Goal) {
         self.push(Row { measure: measure.into(), value, unit, goal: Some(goal), void: None });
     }
 
     /// The same, where the number means something only under this load.
-    pub(crate) fn judged_under(
+    pub fn judged_under(
         &mut self,
         load: Load,
         measure: impl Into<String>,
@@ -104,18 +104,18 @@ impl Report {
     }
 
     /// How something was measured, for whoever compares the numbers with others.
-    pub(crate) fn note(&mut self, text: impl Into<String>) {
+    pub fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
 
     /// Notes the load average: what else the host was doing.
-    pub(crate) fn load(&mut self, when: &str) {
+    pub fn load(&mut self, when: &str) {
         let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let one_minute = text.split_whitespace().next().and_then(|word| word.parse().ok());
         self.load.push((when.to_owned(), one_minute.unwrap_or(f64::NAN)));
     }
 
-    pub(crate) fn print(&self) {
+    pub fn print(&self) {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(["measured", "value", "unit", "goal", "met"]);
@@ -143,7 +143,7 @@ impl Report {
     }
 
     /// Names the goals that were missed; true when there are none, or when the run was too quick to tell.
-    pub(crate) fn verdict(&self) -> bool {
+    pub fn verdict(&self) -> bool {
         let missed: Vec<&Row> = self.rows.iter().filter(|row| row.met() == Some(false)).collect();
         for row in &missed {
             let why = row.void.clone().unwrap_or_else(|| format!("{:.2} {}", row.value, row.unit));
@@ -154,7 +154,7 @@ impl Report {
         missed.is_empty() || self.quick
     }
 
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let rows: Vec<Value> = self
             .rows
             .iter()
@@ -177,17 +177,61 @@ impl Report {
 }
 
 /// The smallest value that at least `percent` of all values do not exceed (nearest rank).
-pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
+pub fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
 }
 
-pub(crate) fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     percentile(values, 50)
 }
 
-pub(crate) fn millis(time: Duration) -> f64 {
+pub fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Goal, Load, Report, percentile};
+
+    fn verdict(quick: bool, fill: impl FnOnce(&mut Report)) -> bool {
+        let mut report = Report::new(quick);
+        report.judged("met", 1.0, "s", Goal::AtMost(1.0));
+        fill(&mut report);
+        report.verdict()
+    }
+
+    fn under(reached: f64) -> bool {
+        let load = Load { wanted: 500.0, reached, unit: "events/s" };
+        verdict(false, |report| report.judged_under(load, "fast", 1.0, "ms", Goal::AtMost(10.0)))
+    }
+
+    #[test]
+    fn a_missed_goal_is_a_failure_but_for_a_quick_run() {
+        assert!(verdict(false, |report| report.row("no goal", 1e9, "s")));
+        assert!(!verdict(false, |report| report.judged("slow", 1.1, "s", Goal::AtMost(1.0))));
+        assert!(!verdict(false, |report| report.judged("less", 1.9, "×", Goal::AtLeast(2.0))));
+        assert!(verdict(true, |report| report.judged("slow", 1.1, "s", Goal::AtMost(1.0))));
+    }
+
+    #[test]
+    fn what_was_not_measured_meets_no_goal() {
+        assert!(!verdict(false, |report| report.judged(
+            "nothing",
+            percentile(&[], 99),
+            "s",
+            Goal::AtMost(1.0)
+        )));
+        assert!(under(450.0));
+        assert!(!under(449.0));
+    }
+
+    #[test]
+    fn the_nearest_rank_is_a_percentile() {
+        let values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        let found = [0, 50, 99, 100].map(|percent| percentile(&values, percent).to_string());
+        assert_eq!(found, ["1", "100", "198", "200"]);
+    }
 }
