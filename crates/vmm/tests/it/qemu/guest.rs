@@ -48,8 +48,9 @@ case $mode in
     echo "DEVICES DONE"; sleep 1000;;
   # Without a host at the other end reading says "end of file".
   echo) exec 3<>/dev/vport0p1; while :; do if read -r word <&3; then echo "guest got $word" >&3; else sleep 0.1; fi; done;;
-  # Waits for a word, so that the test has time for its preparations.
-  eat) until read -r word < /dev/vport0p1; do sleep 0.1; done; echo EATING; dd if=/dev/zero of=/memory bs=1M; sleep 1000;;
+  # Waits for a word, so that the test has time for its preparations. The port stays open: what comes between the end of
+  # one reader and its closing of the port is thrown away by the kernel.
+  eat) exec 3<>/dev/vport0p1; until read -r word <&3; do sleep 0.1; done; echo EATING; dd if=/dev/zero of=/memory bs=1M; sleep 1000;;
   fill) dd if=/dev/zero of=/dev/vda bs=64k; echo FILLED; sleep 1000;;
   flood) while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done;;
   *) sleep 1000;;
