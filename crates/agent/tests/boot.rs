@@ -266,3 +266,12 @@ async fn a_guest_without_its_disk_says_so_and_ends() {
     let console = guest.console();
     assert!(console.contains("fireactions-agent: cannot boot: disk /dev/vda did not appear"), "{console}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_without_a_timer_says_so_and_ends() {
+    // As a kernel that has measured a rate of nothing.
+    let mut guest = Guest::start(Setup { append: "nolapic_timer", ..Setup::default() }).await;
+    assert!(timeout(BOOT, guest.ended()).await.unwrap(), "{}", guest.console());
+    let console = guest.console();
+    assert!(console.contains("fireactions-agent: cannot boot: the kernel has no timer"), "{console}");
+}

@@ -44,11 +44,13 @@ pub(crate) struct Setup {
     pub(crate) root: bool,
     /// MiB.
     pub(crate) memory: u32,
+    /// More for the kernel's command line.
+    pub(crate) append: &'static str,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { init: "agent", root: true, memory: 192 }
+        Self { init: "agent", root: true, memory: 192, append: "" }
     }
 }
 
@@ -60,11 +62,11 @@ impl Guest {
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let mut append = format!(
             "console=ttyS0 reboot=t panic=-1 quiet mitigations=off fireactions.init={} fireactions.root=/dev/vda \
-             fireactions.scratch=/dev/vdb fireactions.port=org.fireactions.agent.0",
-            setup.init
+             fireactions.scratch=/dev/vdb fireactions.port=org.fireactions.agent.0 {}",
+            setup.init, setup.append
         );
         if let Some(khz) = tsc_khz() {
-            let _ = write!(append, " tsc_early_khz={khz}");
+            let _ = write!(append, " tsc_early_khz={khz} tsc=reliable");
         }
         let scratch = path("scratch.ext4");
         must(Command::new("mke2fs").args(["-q", "-t", "ext4", "-O", "^has_journal", &scratch, "256M"]));

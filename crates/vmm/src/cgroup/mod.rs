@@ -16,6 +16,7 @@ use crate::VmmError;
 
 mod disk;
 mod memory;
+mod weight;
 
 pub(crate) use disk::DiskLimit;
 pub(crate) use memory::Oom;
@@ -128,6 +129,8 @@ impl Cgroups {
                     }
                     Hierarchy::V2(_) => write("cpu.max", format!("{quota} 100000"))?,
                 }
+                let parent = hierarchy.root().join(&self.parent);
+                weight::set(hierarchy, &parent, weight::machines(&parent));
             }
             if self.pids.as_ref() == Some(hierarchy) {
                 write("pids.max", limits.tasks.to_string())?;

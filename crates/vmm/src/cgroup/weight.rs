@@ -1,0 +1,56 @@
+//! The machines' share of a busy host's processors.
+//!
+//! To the scheduler a cgroup is one competitor beside each other process or cgroup of its level, whatever is in it. Left at
+//! that, twenty guests together get the time of one compiler, and each of them waits for a tenth of a second at a time. A
+//! guest that waits so long just while its kernel measures its timer has none (`crates/agent/src/timer.rs`). So the
+//! parent counts as much as the machines in it.
+
+use std::path::Path;
+
+use super::Hierarchy;
+
+/// Counts no more than so many: the server is outside, and must get through to its guests.
+const MOST: u32 = 16;
+
+/// Gives the parent the weight of so many processes.
+pub(super) fn set(hierarchy: &Hierarchy, parent: &Path, machines: u32) {
+    let (file, of_one) = match hierarchy {
+        Hierarchy::V1(_) => ("cpu.shares", 1024),
+        Hierarchy::V2(_) => ("cpu.weight", 100),
+    };
+    let value = of_one * machines.clamp(1, MOST);
+    // It may have gone with its last machine, and without it a machine is only slower.
+    if let Err(error) = super::write(&parent.join(file), &value.to_string()) {
+        tracing::debug!(%error, "the machines count as one process");
+    }
+}
+
+/// How many machines are in it.
+pub(super) fn machines(parent: &Path) -> u32 {
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    u32::try_from(dirs.count()).unwrap_or(MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_counts_as_its_machines_up_to_a_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let weight = |file: &str| std::fs::read_to_string(dir.path().join(file)).unwrap();
+        for file in ["cpu.shares", "cpu.weight"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        for machine in 0..3 {
+            std::fs::create_dir(dir.path().join(format!("m{machine}"))).unwrap();
+        }
+        assert_eq!(machines(dir.path()), 3);
+        set(&Hierarchy::V1("/".into()), dir.path(), 3);
+        assert_eq!(weight("cpu.shares"), "3072");
+        set(&Hierarchy::V2("/".into()), dir.path(), 1000);
+        assert_eq!(weight("cpu.weight"), "1600");
+        assert_eq!(machines(&dir.path().join("none")), 0);
+    }
+}
