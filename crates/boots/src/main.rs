@@ -110,7 +110,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
                     if let Outcome::Hung { .. } | Outcome::Failed(_) = &outcome {
                         println!("guest {number}: {outcome}");
                     }
-                    tally.add(outcome);
+                    tally.add(&outcome);
                 }
             })
         })

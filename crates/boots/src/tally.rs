@@ -1,5 +1,6 @@
 //! Counts and quantiles.
 
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,10 +24,10 @@ impl Tally {
         Self { wanted, began: Instant::now(), seen: Mutex::default() }
     }
 
-    pub(crate) fn add(&self, outcome: Outcome) {
+    pub(crate) fn add(&self, outcome: &Outcome) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Outcome::Ready(took) => seen.ready.push(took),
+            Outcome::Ready(took) => seen.ready.push(*took),
             Outcome::Hung { .. } => seen.hung += 1,
             Outcome::Failed(_) => seen.failed += 1,
         }
@@ -53,7 +54,7 @@ impl Tally {
         text.push_str("\nseconds until ready:");
         for (name, per_mille) in [("min", 0), ("50%", 500), ("90%", 900), ("99%", 990), ("max", 1000)] {
             if let Some(took) = quantile(&seen.ready, per_mille) {
-                text.push_str(&format!("  {name} {:.2}", took.as_secs_f64()));
+                let _ = write!(text, "  {name} {:.2}", took.as_secs_f64());
             }
         }
         text
@@ -87,9 +88,9 @@ mod tests {
     #[test]
     fn one_that_hung_is_a_failure() {
         let tally = Tally::new(2);
-        tally.add(Outcome::Ready(Duration::from_millis(1500)));
+        tally.add(&Outcome::Ready(Duration::from_millis(1500)));
         assert!(tally.is_clean());
-        tally.add(Outcome::Hung { waiting_for: "hello", kept: "k".into(), late: None });
+        tally.add(&Outcome::Hung { waiting_for: "hello", kept: "k".into(), late: None });
         assert!(!tally.is_clean());
         assert!(tally.summary().starts_with("2 of 2: 1 ready, 1 hung, 0 failed"), "{}", tally.summary());
         assert!(tally.summary().contains("50% 1.50"), "{}", tally.summary());

@@ -144,14 +144,12 @@ impl World {
         let link = link(&vm)?;
         let hello = tokio::time::timeout(self.deadline(), link.hello()).await;
         link.shut().await;
-        match hello {
-            Ok(hello) => drop(hello?),
-            Err(_) => {
-                let kept = crate::evidence::collect(self, &spec, &vm, "template").await;
-                self.remove(&spec).await?;
-                bail!("the guest to be frozen hung; {}", kept.display());
-            }
-        }
+        let Ok(hello) = hello else {
+            let kept = crate::evidence::collect(self, &spec, &vm, "template").await;
+            self.remove(&spec).await?;
+            bail!("the guest to be frozen hung; {}", kept.display());
+        };
+        hello?;
         vm.freeze(FREEZE_DEADLINE).await?;
         self.remove(&spec).await?;
         Ok(dir)
