@@ -194,7 +194,7 @@ impl Control for QemuControl {
         };
         let qmp = self.qmp().ok_or(QmpError::Closed).map_err(|error| error.of(&self.id, "answer"))?;
         let state = template.create_state()?;
-        migrate::freeze(&qmp, state.into()).await.map_err(|error| error.of(&self.id, "write its state"))?;
+        migrate::freeze(&qmp, state).await.map_err(|error| error.of(&self.id, "write its state"))?;
         // The guest is stopped, and QEMU changes nothing more: it is ended next.
         let sealed = tokio::task::spawn_blocking(move || template.seal()).await;
         sealed.map_err(|error| VmmError::Control { id: self.id.clone(), reason: error.to_string() })?

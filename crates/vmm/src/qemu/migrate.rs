@@ -1,19 +1,20 @@
 //! Freezing and waking a machine: QEMU's migration to and from a file, the memory left where it is.
 //!
 //! ```text
-//! freeze:  stop ─▶ x-ignore-shared ─▶ getfd, migrate fd:state ─▶ completed
-//! wake:    (-incoming defer) x-ignore-shared ─▶ migrate-incoming fd:N ─▶ completed ─▶ cont ─▶ running
+//! freeze:  stop ─▶ x-ignore-shared ─▶ add-fd, migrate file:/dev/fdset/N ─▶ completed
+//! wake:    (-incoming defer) x-ignore-shared ─▶ add-fd, migrate-incoming file:/dev/fdset/N ─▶ completed ─▶ cont ─▶ running
 //! ```
 //!
-//! The file comes as a descriptor, to be written over the control socket (QEMU wants it so) and to be read inherited:
-//! QEMU's sandbox lets it start no program, and its user may open nothing. The capability has had its `x-` since QEMU 3.1 and works on all versions since (7.2 and 10 were tried).
+//! QEMU before 8.2 does not know `file:` and gets it by getfd as `fd:state`, which 11 refuses to be a file.
+//!
+//! The file comes as a descriptor, over the control socket: QEMU's sandbox lets it start no program, and its user may open
+//! nothing. The capability has had its `x-` since QEMU 3.1 and works on all versions since (7.2, 10 and 11 were tried).
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::cmdline::Fd;
 use super::qmp::{Qmp, QmpError};
 
 /// Devices and CPUs are below a megabyte.
@@ -22,19 +23,19 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// First and longest pause between two looks.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Stops the guest and writes its state.
-pub(crate) async fn freeze(qmp: &Qmp, state: OwnedFd) -> Result<(), QmpError> {
+/// Stops the guest and writes its state. QEMU compares what a descriptor may do with what it wants of a file: this one only
+/// writes.
+pub(crate) async fn freeze(qmp: &Qmp, state: File) -> Result<(), QmpError> {
     qmp.execute("stop", Value::Null).await?;
     ignore_shared(qmp).await?;
-    qmp.give("state", state).await?;
-    qmp.execute("migrate", json!({ "uri": "fd:state" })).await?;
+    migrate(qmp, "migrate", state).await?;
     completed(qmp, "migrate").await
 }
 
 /// Reads a frozen guest's state and lets it go on.
-pub(crate) async fn wake(qmp: &Qmp) -> Result<(), QmpError> {
+pub(crate) async fn wake(qmp: &Qmp, state: File) -> Result<(), QmpError> {
     ignore_shared(qmp).await?;
-    qmp.execute("migrate-incoming", json!({ "uri": format!("fd:{}", Fd::STATE) })).await?;
+    migrate(qmp, "migrate-incoming", state).await?;
     completed(qmp, "migrate-incoming").await?;
     qmp.execute("cont", Value::Null).await?;
     until(|| async {
@@ -42,6 +43,18 @@ pub(crate) async fn wake(qmp: &Qmp) -> Result<(), QmpError> {
         Ok(status.get("status").and_then(Value::as_str) == Some("running"))
     })
     .await
+}
+
+/// Begins to write this file, or to read it.
+async fn migrate(qmp: &Qmp, command: &'static str, file: File) -> Result<(), QmpError> {
+    let uri = format!("file:{}", qmp.lend(file.try_clone()?.into()).await?);
+    match qmp.execute(command, json!({ "uri": uri })).await {
+        Err(QmpError::Refused { reason, .. }) if reason.contains("migration protocol") => {
+            qmp.give("state", file.into()).await?;
+            qmp.execute(command, json!({ "uri": "fd:state" })).await.map(drop)
+        }
+        other => other.map(drop),
+    }
 }
 
 async fn ignore_shared(qmp: &Qmp) -> Result<(), QmpError> {

@@ -143,7 +143,6 @@ impl Qemu {
             Start::Restore(dir) => {
                 let files = template::Files::of(dir);
                 opened.add_memory(self.memories.get(&files.memory, size).await?);
-                opened.add_state(files.open_state()?);
             }
         }
         let console = self.open_console(files, spec.console_max).await?;
@@ -206,10 +205,14 @@ impl Qemu {
         vm: &Vm,
         control: &QemuControl,
     ) -> Result<(), VmmError> {
+        let state = match &spec.start {
+            Start::Restore(dir) => Some(template::Files::of(dir).open_state()?),
+            Start::Boot | Start::Template(_) => None,
+        };
         let run = async {
             let qmp = Qmp::connect(&files.qmp, START_DEADLINE).await?;
             control.attach_qmp(qmp.clone());
-            if matches!(spec.start, Start::Restore(_)) { migrate::wake(&qmp).await } else { Ok(()) }
+            if let Some(state) = state { migrate::wake(&qmp, state).await } else { Ok(()) }
         };
         let running = tokio::select! {
             running = run => running,

@@ -111,6 +111,13 @@ impl Qmp {
         self.run("getfd", json!({ "fdname": name }), Some(fd)).await.map(drop)
     }
 
+    /// Gives QEMU an open descriptor; the name under which it opens it as a file.
+    pub(crate) async fn lend(&self, fd: OwnedFd) -> Result<String, QmpError> {
+        let answer = self.run("add-fd", Value::Null, Some(fd)).await?;
+        let set = answer.get("fdset-id").and_then(Value::as_u64);
+        set.map(|set| format!("/dev/fdset/{set}")).ok_or(QmpError::Protocol("no number of a descriptor"))
+    }
+
     async fn run(
         &self,
         name: &'static str,

@@ -102,11 +102,6 @@ impl Opened {
         self.add(memory, Fd::MEMORY);
     }
 
-    /// The rest of a clone's state.
-    pub(crate) fn add_state(&mut self, state: impl Into<OwnedFd>) {
-        self.add(state, Fd::STATE);
-    }
-
     fn add(&mut self, fd: impl Into<OwnedFd>, child_fd: i32) {
         self.mappings.push(FdMapping { parent_fd: fd.into(), child_fd });
     }

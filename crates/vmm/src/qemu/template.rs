@@ -35,7 +35,7 @@ impl Files {
     /// Makes the memory of a machine, of `size` bytes, that runs as `user`.
     pub(crate) fn create_memory(&self, size: u64, user: User) -> Result<File, VmmError> {
         let make = || {
-            let file = create(&self.memory)?;
+            let file = create(OpenOptions::new().read(true), &self.memory)?;
             file.set_len(size)?;
             if rustix::process::geteuid().is_root() {
                 fchown(&file, Some(user.uid), Some(user.gid))?;
@@ -49,9 +49,9 @@ impl Files {
         })
     }
 
-    /// Makes the file for the rest of its state.
+    /// Makes the file for the rest of its state, to be written only.
     pub(crate) fn create_state(&self) -> Result<File, VmmError> {
-        create(&self.state).map_err(|source| VmmError::File {
+        create(&mut OpenOptions::new(), &self.state).map_err(|source| VmmError::File {
             action: "make the template's file",
             path: self.state.clone(),
             source,
@@ -93,8 +93,8 @@ impl Files {
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+fn create(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    options.write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Opens a file of a whole template; with its size.
