@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use fireactions_github::Error as GithubError;
-use fireactions_github::scaleset::{JobEvent, JobInfo, Message, ScaleSet, ScaleSetSpec, ScaleSets, Session};
+use fireactions_github::scaleset::{
+    JobEvent, JobInfo, Message, MessageId, ScaleSet, ScaleSetSpec, ScaleSets, Session,
+};
 use fireactions_model::{GithubRunner, PoolName, PoolSpec, RemoteJob};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -19,13 +21,21 @@ const LONGEST: u32 = 60;
 /// GitHub is told at the end that the session is over; it is not waited for long.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How far it is with the set's messages, over all sessions.
+struct Progress {
+    /// The pause after the next error.
+    pause: Duration,
+    /// The last message that was taken over.
+    applied: Option<MessageId>,
+}
+
 /// Listens for the pool until `stop`.
 pub(super) async fn listen(forge: GithubForge, pool: PoolSpec, stop: CancellationToken) {
     let Some(runner) = pool.github.clone() else { return };
     let pace = forge.inner.settings.pace;
-    let mut pause = pace;
+    let mut progress = Progress { pause: pace, applied: None };
     while !stop.is_cancelled() {
-        let error = match session(&forge, &pool, &runner, &stop, &mut pause).await {
+        let error = match session(&forge, &pool, &runner, &stop, &mut progress).await {
             Ok(()) => return,
             Err(error) => error,
         };
@@ -33,13 +43,13 @@ pub(super) async fn listen(forge: GithubForge, pool: PoolSpec, stop: Cancellatio
         let wait = if matches!(error, Error::Github(GithubError::SessionConflict { .. })) {
             forge.inner.settings.conflict_pause
         } else {
-            pause
+            progress.pause
         };
         let wait = wait.mul_f64(rand::random_range(0.75..1.25)).max(error.retry_after().unwrap_or_default());
         let text = format!("scale set '{}': {error}", set_name(&runner));
         forge.set_problem(&pool.name, Concern::Listening, Some(text));
         tracing::debug!(pool = %pool.name, retry_in = ?wait, "the scale set is tried again");
-        pause = (pause * 2).min(pace * LONGEST);
+        progress.pause = (progress.pause * 2).min(pace * LONGEST);
         let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
     }
 }
@@ -54,7 +64,7 @@ async fn session(
     pool: &PoolSpec,
     runner: &GithubRunner,
     stop: &CancellationToken,
-    pause: &mut Duration,
+    progress: &mut Progress,
 ) -> Result<(), Error> {
     let opening = async {
         let sets = ScaleSets::new(&forge.inner.github, runner.scope.clone());
@@ -72,7 +82,7 @@ async fn session(
     forge.wake();
     let listened = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        listened = follow(forge, pool, runner, &mut session, pause) => listened,
+        listened = follow(forge, pool, runner, &mut session, progress) => listened,
     };
     lock(&forge.inner.sets).remove(&pool.name);
     // Otherwise GitHub keeps the next server out until it has missed this one for a while.
@@ -122,7 +132,7 @@ async fn follow(
     pool: &PoolSpec,
     runner: &GithubRunner,
     session: &mut Session,
-    pause: &mut Duration,
+    progress: &mut Progress,
 ) -> Result<(), Error> {
     let mut capacity = forge.inner.capacity.subscribe();
     loop {
@@ -132,7 +142,7 @@ async fn follow(
             // GitHub is to know it now, not after a minute: no job is to wait for a pool that was paused.
             Ok(()) = capacity.changed() => continue,
         };
-        *pause = forge.inner.settings.pace;
+        progress.pause = forge.inner.settings.pace;
         let Some(message) = message else { continue };
         let available: Vec<_> = message
             .events
@@ -146,7 +156,13 @@ async fn follow(
             session.acquire(&available).await?;
         }
         let id = message.id;
+        // First of all: a runner whose end this message tells is not to be taken for one that is lacking. A message that
+        // comes again tells what was true when it was written.
+        if progress.applied != Some(id) {
+            forge.board().set_statistics(&pool.name, message.statistics);
+        }
         apply(forge, &pool.name, runner, message).await;
+        progress.applied = Some(id);
         // Not before: what was not acknowledged comes again.
         session.acknowledge(id).await?;
     }
@@ -191,10 +207,7 @@ async fn apply(forge: &GithubForge, pool: &PoolName, runner: &GithubRunner, mess
             }
         }
     }
-    let mut board = forge.board();
-    board.queue.keep_assigned(pool, statistics.assigned.saturating_sub(statistics.running));
-    board.set_statistics(pool, statistics);
-    drop(board);
+    forge.board().queue.keep_assigned(pool, statistics.assigned.saturating_sub(statistics.running));
     forge.wake();
 }
 

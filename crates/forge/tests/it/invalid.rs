@@ -114,8 +114,7 @@ async fn each_impossible_job_is_refused_by_name() {
 #[tokio::test]
 async fn files_that_do_not_match_the_job_leave_nothing() {
     let temp = tempfile::tempdir().unwrap();
-    let config =
-        LocalConfig { upload_deadline: Duration::from_millis(50), max_queued: 1, ..LocalConfig::default() };
+    let config = LocalConfig { max_queued: 1, ..LocalConfig::default() };
     let (forge, store, _events) = forge_with(temp.path(), config).await;
     let mut job = spec("");
     job.files = vec![file("/a", 3), file("/b", 3)];
@@ -131,9 +130,16 @@ async fn files_that_do_not_match_the_job_leave_nothing() {
     let error = forge.submit(job.clone(), vec![absent]).await.unwrap_err();
     assert!(matches!(error, SubmitError::Source { .. }), "{error}");
     // A source that never ends nor sends.
-    let (stalled, _writer) = tokio::io::duplex(8);
-    let error = forge.submit(job.clone(), vec![FileSource::Reader(Box::new(stalled))]).await.unwrap_err();
-    assert!(matches!(error, SubmitError::Slow { .. }), "{error}");
+    {
+        let temp = tempfile::tempdir().unwrap();
+        let config = LocalConfig { upload_deadline: Duration::from_millis(50), ..LocalConfig::default() };
+        let (forge, store, _events) = forge_with(temp.path(), config).await;
+        let (stalled, _writer) = tokio::io::duplex(8);
+        let source = FileSource::Reader(Box::new(stalled));
+        let error = forge.submit(job.clone(), vec![source]).await.unwrap_err();
+        assert!(matches!(error, SubmitError::Slow { .. }), "{error}");
+        assert_eq!(std::fs::read_dir(store.dir().join("jobs")).unwrap().count(), 0);
+    }
     assert_eq!(std::fs::read_dir(store.dir().join("jobs")).unwrap().count(), 0);
 
     submit(&forge, "").await;
