@@ -9,13 +9,15 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
+use crate::kept;
+
 /// Reference of the archive, for a configuration. The file is named by its content and kept for the next run.
 pub fn reference() -> String {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let path = PATH.get_or_init(|| {
         let bytes = archive(&[layer()]);
-        let name = format!("fireactions-busybox-{}.oci.tar", &hex(&Sha256::digest(&bytes))[..16]);
-        let path = std::env::temp_dir().join(name);
+        let rest = format!("{}.oci.tar", &hex(&Sha256::digest(&bytes))[..16]);
+        let path = kept::place("fireactions-busybox-", &rest);
         if !path.exists() {
             // Renamed into place, for test programs may run side by side.
             let partial = path.with_extension(std::process::id().to_string());

@@ -6,6 +6,7 @@ pub mod corpus;
 pub mod forge;
 pub mod github;
 pub mod guest;
+mod kept;
 pub mod machines;
 pub mod program;
 pub mod skip;

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use crate::busybox::hex;
+use crate::kept;
 
 /// Which guests a stand-in Firecracker has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +47,8 @@ fn directory() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let built = built();
-        let name =
-            format!("fireactions-standin-{}.d", &hex(&Sha256::digest(std::fs::read(&built).unwrap()))[..16]);
-        let path = std::env::temp_dir().join(name);
+        let rest = format!("{}.d", &hex(&Sha256::digest(std::fs::read(&built).unwrap()))[..16]);
+        let path = kept::place("fireactions-standin-", &rest);
         if !path.exists() {
             // Written by another process, and renamed into place: see `program::write` and `busybox::reference`.
             let partial = path.with_extension(std::process::id().to_string());
