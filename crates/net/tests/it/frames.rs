@@ -261,7 +261,9 @@ fn arp_tells_and_asks_only_the_truth() {
     // After what is asked, an honest question: all answers on the bridge up to the one to that.
     let replies = |frames: &[Vec<u8>]| {
         arrived(&tap);
-        frames.iter().for_each(|frame| send(&tap, frame));
+        for frame in frames {
+            send(&tap, frame);
+        }
         send(&tap, &ask(me.mac, me.address, gateway));
         receive(&tap, "the answer of the gateway", is_reply);
         sniffer.until("the answer of the gateway", |frame| {
