@@ -361,9 +361,8 @@ impl Vmm {
                 "Drive config error: Unable to patch the block device: {why} Please verify the request arguments."
             )
         };
-        let drives = self.resources.config.drives.iter_mut().enumerate();
-        let Some((index, drive)) = drives.into_iter().find(|(_, drive)| drive.drive_id == update.drive_id)
-        else {
+        let mut drives = self.resources.config.drives.iter_mut().enumerate();
+        let Some((index, drive)) = drives.find(|(_, drive)| drive.drive_id == update.drive_id) else {
             return Err(failed("Failed perform action on device: Device not found"));
         };
         if update.path_on_host.is_none() && update.rate_limiter.is_none() {
