@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A name for the cgroup that a server under test has its machines in: no other server's, and ends in the name of the
-/// run, by which `scripts/test-clean` finds what a killed run left.
+/// A name for the cgroup that a server under test has its machines in: no other server's, and has the name of the
+/// run in it, by which `scripts/test-clean` finds what a killed run left.
 pub fn parent(of: &str) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-    let run = std::env::var("FIREACTIONS_TEST_RUN").unwrap_or_else(|_| "fat".to_owned());
-    format!("fa-{of}-{}-{number}-{run}", std::process::id())
+    format!("fa-{of}-{}-{number}-{}", std::process::id(), run())
+}
+
+/// The run of the suite that this test is a part of.
+pub fn run() -> String {
+    std::env::var("FIREACTIONS_TEST_RUN").unwrap_or_else(|_| "fat".to_owned())
 }
 
 /// The directories right below the cgroup `parent`, one for each machine and hierarchy: cgroup2 and every v1

@@ -15,7 +15,7 @@ use fireactions_model::{
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
-use fireactions_testkit::{busybox, guest};
+use fireactions_testkit::{busybox, cgroups, guest};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use nix::sys::signal::Signal;
@@ -70,7 +70,7 @@ impl World {
         let images = Images::open(&at("images"), ImagesConfig::default()).unwrap();
         let network = Network::ensure(NetConfig::default()).await.unwrap();
         let forge = LocalForge::new(store.clone(), events.clone(), LocalConfig::default()).await.unwrap();
-        let cgroup = format!("fam-{}", std::process::id());
+        let cgroup = cgroups::parent("life");
         let vmm = Qemu::new(QemuConfig {
             cgroup_parent: Some(cgroup),
             ..QemuConfig::new(Choice { accel: Accel::Tcg, why: "a test".into() })

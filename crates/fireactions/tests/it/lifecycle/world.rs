@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fireactions_image::Images;
 use fireactions_model::{JobId, JobRecord, MachineId, Machines, Outcome, PoolName, ShutdownMode};
+use fireactions_testkit::cgroups::run;
 use nix::sys::signal::Signal;
 
 use crate::lifecycle::host;
@@ -22,7 +23,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// How the names of all hosts' cgroups begin.
 pub(crate) fn cgroups() -> String {
-    format!("fal-{}-", std::process::id())
+    format!("fal-{}-{}-", run(), std::process::id())
 }
 
 /// A job that was submitted.

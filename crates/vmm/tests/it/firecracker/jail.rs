@@ -36,7 +36,7 @@ fn cgroups(id: &str) -> Vec<PathBuf> {
     let roots = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(1);
         let (at, kind) = (words.next()?, words.next()?);
-        kind.starts_with("cgroup").then(|| Path::new(at).join(CGROUP).join(id))
+        kind.starts_with("cgroup").then(|| Path::new(at).join(CGROUP.as_str()).join(id))
     });
     roots.filter(|dir| dir.exists()).collect()
 }

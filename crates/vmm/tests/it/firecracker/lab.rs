@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 pub(crate) const UID: u32 = 64_200;
 
 /// Name of the tests' cgroups, apart from a server's.
-pub(crate) const CGROUP: &str = "fireactions-fctest";
+pub(crate) static CGROUP: LazyLock<String> = LazyLock::new(|| fireactions_testkit::cgroups::parent("fc"));
 
 /// A host whose KVM only interprets takes a quarter of a minute for one boot, and several times as long when it does more.
 pub(crate) const BOOT: Duration = Duration::from_secs(240);
@@ -100,7 +101,7 @@ impl Lab {
         let config = FirecrackerConfig {
             binary: self.binary.clone(),
             jailer: self.jailer.clone(),
-            cgroup_parent: Some(CGROUP.to_owned()),
+            cgroup_parent: Some(CGROUP.clone()),
             netns: None,
         };
         Firecracker::new(config).await.unwrap()

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal};
@@ -18,7 +18,7 @@ use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use fireactions_vmm::{Drive, Start, Vm, VmSpec, Vmm};
 
 /// Name of the test's cgroups, apart from a server's.
-pub(crate) const CGROUP: &str = "fireactions-test";
+pub(crate) static CGROUP: LazyLock<String> = LazyLock::new(|| fireactions_testkit::cgroups::parent("qemu"));
 
 /// Machines of these tests run as this user; nothing else on a host does.
 pub(crate) const UID: u32 = 64_123;
@@ -130,7 +130,7 @@ pub(crate) fn cgroups(id: &MachineId) -> Vec<PathBuf> {
         let (at, kind) = (words.nth(1)?, words.next()?);
         kind.starts_with("cgroup").then_some(at)
     });
-    let dirs = roots.map(|root| Path::new(root).join(CGROUP).join(id.as_str()));
+    let dirs = roots.map(|root| Path::new(root).join(CGROUP.as_str()).join(id.as_str()));
     dirs.filter(|dir| dir.exists()).collect()
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn kill_all(machines: &[MachineId]) {
 
 pub(crate) fn qemu() -> Arc<Qemu> {
     let choice = Choice { accel: Accel::Tcg, why: "a test".to_owned() };
-    Arc::new(Qemu::new(QemuConfig { cgroup_parent: Some(CGROUP.to_owned()), ..QemuConfig::new(choice) }))
+    Arc::new(Qemu::new(QemuConfig { cgroup_parent: Some(CGROUP.clone()), ..QemuConfig::new(choice) }))
 }
 
 /// Waits for a line on the console.
