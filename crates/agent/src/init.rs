@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::cmdline::{Cmdline, InitMode};
-use crate::console::say;
+use crate::console::insist;
 use crate::run::Root;
 use crate::{identity, modules, mounts, port, power, root, run, service, timer};
 
@@ -21,7 +21,7 @@ pub(crate) fn main() -> ExitCode {
         },
         Err(error) => error,
     };
-    say(format_args!("cannot boot: {failed}; powering off"));
+    insist(format_args!("cannot boot: {failed}; powering off"));
     power::off(None)
 }
 

@@ -65,6 +65,18 @@ pub(crate) async fn collect(world: &World, spec: &VmSpec, vm: &Vm, name: &str) -
     dir
 }
 
+/// Keeps the console alone, of a guest that has ended.
+pub(crate) fn console(world: &World, spec: &VmSpec, name: &str) {
+    let dir = world.arguments.keep.join(name);
+    let copy = || {
+        std::fs::create_dir_all(&dir)?;
+        std::fs::copy(spec.run_dir.join("console.log"), dir.join("console.log"))
+    };
+    if let Err(error) = copy() {
+        eprintln!("boots: cannot keep the console of {name}: {error}");
+    }
+}
+
 /// QEMU's threads, as the host's kernel sees them.
 fn threads(pid: u32) -> anyhow::Result<String> {
     let mut text = String::new();

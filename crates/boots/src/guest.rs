@@ -57,6 +57,9 @@ pub(crate) async fn one(world: &World, worker: u32, number: u32) -> Outcome {
         Ok(outcome) => outcome,
         Err(error) => Outcome::Failed(format!("{error:#}")),
     };
+    if let Outcome::Failed(_) = &outcome {
+        evidence::console(world, &spec, &number.to_string());
+    }
     match world.remove(&spec).await {
         Ok(()) => outcome,
         Err(error) => Outcome::Failed(format!("{outcome}; something is left of it: {error:#}")),

@@ -79,8 +79,8 @@ impl fmt::Display for ExitReason {
         if let Some(line) = self.console_tail.lines().rev().find(|line| line.contains("Kernel panic")) {
             return write!(f, "; the guest's console says: {line}");
         }
-        if let Some(line) = self.console_tail.lines().rev().find(|line| line.contains(NO_BOOT)) {
-            return write!(f, "; the guest's agent says: {}", line.trim_start_matches("fireactions-agent: "));
+        if let Some((_, why)) = self.console_tail.rsplit_once(NO_BOOT) {
+            return write!(f, "; the guest's agent cannot boot: {}", why.lines().next().unwrap_or_default());
         }
         // QEMU runs with -no-reboot, and a panic was looked for above.
         if self.shutdown.as_deref() == Some("guest-reset") {
@@ -342,10 +342,10 @@ mod tests {
             "exit code 0 (guest-reset); the guest's console says: [    2.1] Kernel panic - not syncing: sysrq triggered \
              crash"
         );
-        reason.console_tail = "fireactions-agent: cannot boot: no disk; powering off".to_owned();
+        reason.console_tail = "[    1.2] fireactions-agent: cannot boot: no disk; powering off\n".to_owned();
         assert_eq!(
             reason.to_string(),
-            "exit code 0 (guest-reset); the guest's agent says: cannot boot: no disk; powering off"
+            "exit code 0 (guest-reset); the guest's agent cannot boot: no disk; powering off"
         );
         reason.console_tail.clear();
         assert_eq!(
