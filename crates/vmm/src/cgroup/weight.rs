@@ -3,14 +3,18 @@
 //! To the scheduler a cgroup is one competitor beside each other process or cgroup of its level, whatever is in it. Left at
 //! that, twenty guests together get the time of one compiler, and each of them waits for a tenth of a second at a time. A
 //! guest that waits so long just while its kernel measures its timer has none (`crates/agent/src/timer.rs`). So the
-//! parent counts as much as the machines in it.
+//! parent counts as much as the machines in it, up to the number of processors.
 
 use std::path::Path;
 
 use super::Hierarchy;
 
-/// Counts no more than so many: the server is outside, and must get through to its guests.
-const MOST: u32 = 16;
+/// It counts as no more than there are processors: beyond that guests wait for each other, and whatever else the host
+/// serves, the server among it, must get through.
+fn most() -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(processors).unwrap_or(u32::MAX).min(100)
+}
 
 /// Gives the parent the weight of so many processes.
 pub(super) fn set(hierarchy: &Hierarchy, parent: &Path, machines: u32) {
@@ -18,7 +22,7 @@ pub(super) fn set(hierarchy: &Hierarchy, parent: &Path, machines: u32) {
         Hierarchy::V1(_) => ("cpu.shares", 1024),
         Hierarchy::V2(_) => ("cpu.weight", 100),
     };
-    let value = of_one * machines.clamp(1, MOST);
+    let value = of_one * machines.clamp(1, most());
     // It may have gone with its last machine, and without it a machine is only slower.
     if let Err(error) = super::write(&parent.join(file), &value.to_string()) {
         tracing::debug!(%error, "the machines count as one process");
@@ -29,7 +33,7 @@ pub(super) fn set(hierarchy: &Hierarchy, parent: &Path, machines: u32) {
 pub(super) fn machines(parent: &Path) -> u32 {
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
     let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    u32::try_from(dirs.count()).unwrap_or(MOST)
+    u32::try_from(dirs.count()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -47,10 +51,12 @@ mod tests {
             std::fs::create_dir(dir.path().join(format!("m{machine}"))).unwrap();
         }
         assert_eq!(machines(dir.path()), 3);
-        set(&Hierarchy::V1("/".into()), dir.path(), 3);
-        assert_eq!(weight("cpu.shares"), "3072");
+        set(&Hierarchy::V1("/".into()), dir.path(), 0);
+        assert_eq!(weight("cpu.shares"), "1024");
+        set(&Hierarchy::V1("/".into()), dir.path(), most().min(2));
+        assert_eq!(weight("cpu.shares"), (1024 * most().min(2)).to_string());
         set(&Hierarchy::V2("/".into()), dir.path(), 1000);
-        assert_eq!(weight("cpu.weight"), "1600");
+        assert_eq!(weight("cpu.weight"), (100 * most()).to_string());
         assert_eq!(machines(&dir.path().join("none")), 0);
     }
 }
