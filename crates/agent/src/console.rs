@@ -16,7 +16,8 @@ pub(crate) fn say(text: impl Display) {
 pub(crate) fn insist(text: impl Display) {
     let line = line(text);
     let kmsg = File::options().write(true).open("/dev/kmsg");
-    if kmsg.and_then(|mut kmsg| writeln!(kmsg, "<3>{line}")).is_err() {
+    // One write is one message.
+    if kmsg.and_then(|mut kmsg| kmsg.write_all(format!("<3>{line}\n").as_bytes())).is_err() {
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 }

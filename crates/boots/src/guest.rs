@@ -48,8 +48,8 @@ impl fmt::Display for Outcome {
 }
 
 /// Starts guest `number` and sees it off.
-pub(crate) async fn one(world: &World, worker: u32, number: u32) -> Outcome {
-    let spec = match world.spec(worker) {
+pub(crate) async fn one(world: &World, number: u32) -> Outcome {
+    let spec = match world.spec() {
         Ok(spec) => spec,
         Err(error) => return Outcome::Failed(format!("{error:#}")),
     };

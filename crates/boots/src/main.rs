@@ -98,7 +98,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let tally = Arc::new(Tally::new(count));
     let next = Arc::new(AtomicU32::new(0));
     let workers: Vec<_> = (0..jobs)
-        .map(|worker| {
+        .map(|_| {
             let (world, tally, next) = (Arc::clone(&world), Arc::clone(&tally), Arc::clone(&next));
             tokio::spawn(async move {
                 loop {
@@ -106,7 +106,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
                     if number > count || world.is_stopping() {
                         return;
                     }
-                    let outcome = guest::one(&world, worker, number).await;
+                    let outcome = guest::one(&world, number).await;
                     if let Outcome::Hung { .. } | Outcome::Failed(_) = &outcome {
                         println!("guest {number}: {outcome}");
                     }

@@ -1,8 +1,10 @@
 //! What all guests share: boot files, root, driver, taps, and the template that clones come from.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -34,10 +36,13 @@ pub(crate) struct World {
     boot: BootFiles,
     template: Option<PathBuf>,
     stopping: AtomicBool,
+    /// Those that nobody has; the one that has rested longest is first, for newer versions of QEMU let go of theirs a while
+    /// after their end (io_uring).
+    taps: Mutex<VecDeque<String>>,
 }
 
 impl World {
-    /// With one tap for each of `jobs` workers. This process's network namespace should be its own.
+    /// With taps for so many guests at once. This process's network namespace should be its own.
     pub(crate) async fn new(arguments: Arguments, jobs: u32) -> anyhow::Result<Self> {
         ensure!(
             rustix::process::geteuid().is_root(),
@@ -57,10 +62,10 @@ impl World {
             .arg(SCRATCH))?;
         // For debuggers of guests that hang.
         run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-        for worker in 0..jobs {
-            let tap = tap(worker);
-            run(Command::new("ip").args(["tuntap", "add", "dev", &tap, "mode", "tap"]))?;
-            run(Command::new("ip").args(["link", "set", &tap, "up"]))?;
+        let taps: VecDeque<String> = (0..2 * jobs).map(|number| format!("boots{number}")).collect();
+        for tap in &taps {
+            run(Command::new("ip").args(["tuntap", "add", "dev", tap, "mode", "tap"]))?;
+            run(Command::new("ip").args(["link", "set", tap, "up"]))?;
         }
         let choice = Choice { accel: Accel::Tcg, why: "emulation is what is looked at".to_owned() };
         let qemu = Qemu::new(QemuConfig {
@@ -68,20 +73,27 @@ impl World {
             cgroup_parent: Some("fireactions-boots".to_owned()),
             ..QemuConfig::new(choice)
         });
-        let mut world = Self { arguments, qemu, dir, boot, template: None, stopping: AtomicBool::new(false) };
+        let mut world = Self {
+            arguments,
+            qemu,
+            dir,
+            boot,
+            template: None,
+            stopping: AtomicBool::new(false),
+            taps: Mutex::new(taps),
+        };
         if world.arguments.mode == Mode::Clones {
             world.template = Some(world.freeze().await.context("cannot make the template")?);
         }
         Ok(world)
     }
 
-    /// A machine of this worker's, with a run directory and a scratch disk of its own.
-    pub(crate) fn spec(&self, worker: u32) -> anyhow::Result<VmSpec> {
-        let start = self.template.clone().map_or(Start::Boot, Start::Restore);
-        self.machine(worker, start)
+    /// A machine with a run directory, a scratch disk and a tap of its own.
+    pub(crate) fn spec(&self) -> anyhow::Result<VmSpec> {
+        self.machine(self.template.clone().map_or(Start::Boot, Start::Restore))
     }
 
-    fn machine(&self, worker: u32, start: Start) -> anyhow::Result<VmSpec> {
+    fn machine(&self, start: Start) -> anyhow::Result<VmSpec> {
         let id = MachineId::from_random(rand::random());
         let run_dir = self.dir.path().join(id.as_str());
         std::fs::create_dir(&run_dir)?;
@@ -91,7 +103,9 @@ impl World {
             .arg(self.dir.path().join("scratch.ext4"))
             .arg(&scratch))?;
         let drive = |id: &str, path, read_only| Drive { id: id.to_owned(), path, read_only };
-        let mac = [2, 0, 0, 0, 0, u8::try_from(worker)?];
+        let tap = self.taps.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let tap = tap.context("there are more guests than taps")?;
+        let mac = [2, 0, 0, 0, 0, 1];
         Ok(VmSpec {
             id,
             boot: self.boot.clone(),
@@ -99,7 +113,7 @@ impl World {
             vcpus: 1,
             memory_mib: MEMORY_MIB,
             drives: vec![drive("root", self.arguments.root.clone(), true), drive("scratch", scratch, false)],
-            nics: vec![Nic { tap: tap(worker), mac, bandwidth_mbit: None }],
+            nics: vec![Nic { tap, mac, bandwidth_mbit: None }],
             run_dir,
             uid: USER,
             gid: USER,
@@ -119,6 +133,8 @@ impl World {
             std::fs::copy(spec.run_dir.join("console.log"), kept)?;
         }
         self.qemu.sweep(&spec.run_dir, &spec.id, None).await?;
+        let taps = spec.nics.iter().map(|nic| nic.tap.clone());
+        self.taps.lock().unwrap_or_else(PoisonError::into_inner).extend(taps);
         std::fs::remove_dir_all(&spec.run_dir)?;
         Ok(())
     }
@@ -139,7 +155,7 @@ impl World {
     async fn freeze(&self) -> anyhow::Result<PathBuf> {
         let dir = self.dir.path().join("template");
         std::fs::create_dir(&dir)?;
-        let spec = self.machine(0, Start::Template(dir.clone()))?;
+        let spec = self.machine(Start::Template(dir.clone()))?;
         let vm = self.qemu.spawn(&spec).await?;
         let link = link(&vm)?;
         let hello = tokio::time::timeout(self.deadline(), link.hello()).await;
@@ -162,10 +178,6 @@ pub(crate) fn link(vm: &Vm) -> anyhow::Result<Link> {
         AgentEndpoint::Dial(path) => Ok(Link::open(Endpoint::Dial(path), "boots")),
         AgentEndpoint::Listen { .. } => bail!("QEMU's agents are dialled"),
     }
-}
-
-fn tap(worker: u32) -> String {
-    format!("boots{worker}")
 }
 
 /// Runs a program to its end.
