@@ -4,7 +4,7 @@
 pub(crate) const PORT: &str = "org.fireactions.agent.0";
 
 /// What a Firecracker driver asks of the kernel, in words that mean the same under QEMU: a restart is a triple fault,
-/// the host is behind a serial port, and the TSC's rate, which cannot be measured there, is given. `root` is what
+/// the host is behind a serial port, and the TSC's rate, which cannot be measured there, is given and to be trusted. `root` is what
 /// Firecracker itself adds for a root device.
 pub(crate) fn rewrite(line: &str, root: Option<&str>, tsc_khz: Option<u32>) -> String {
     let mut words: Vec<String> = Vec::new();
@@ -20,7 +20,7 @@ pub(crate) fn rewrite(line: &str, root: Option<&str>, tsc_khz: Option<u32>) -> S
             words.extend(value);
         }
     };
-    add("tsc_early_khz", tsc_khz.map(|khz| format!("tsc_early_khz={khz}")));
+    add("tsc_early_khz", tsc_khz.map(|khz| format!("tsc_early_khz={khz} tsc=reliable")));
     add("mitigations", Some("mitigations=off".to_owned()));
     words.extend(root.map(str::to_owned));
     words.join(" ")
@@ -53,7 +53,7 @@ mod tests {
     fn a_line_for_firecracker_becomes_one_for_qemu() {
         assert_eq!(
             rewrite("quiet reboot=k panic=-1 fireactions.vsock=1024", Some("root=/dev/vda ro"), Some(5)),
-            "quiet reboot=t panic=-1 fireactions.port=org.fireactions.agent.0 tsc_early_khz=5 mitigations=off \
+            "quiet reboot=t panic=-1 fireactions.port=org.fireactions.agent.0 tsc_early_khz=5 tsc=reliable mitigations=off \
              root=/dev/vda ro"
         );
         assert_eq!(

@@ -76,8 +76,8 @@ pub(crate) fn kernel_line(spec: &VmSpec, accel: Accel, tsc_khz: Option<u32>) -> 
 }
 
 /// The number of CPUs. Under emulation there is always room for a second one, which never comes: where there can be
-/// only one, QEMU translates `lock` and `xchg`, which are Linux's memory barriers, to plain loads and stores (seen in its
-/// `-d op`, in 7.2 as in 11.1), although its devices run beside that CPU in another thread. A virtio device and its driver may
+/// only one, QEMU translates `lock addl`, which is Linux's memory barrier, to a plain load, add and store (seen in its
+/// `-d op` in 11.1), although its devices run beside that CPU in another thread. A virtio device and its driver may
 /// then each miss what the other wrote, and the guest waits for ever for an interrupt that was not sent.
 fn cpus(vcpus: u8, accel: Accel) -> String {
     match accel {
