@@ -134,6 +134,10 @@ impl Part {
         let real = self != Self::Others || std::env::var_os("FIREACTIONS_LONG").is_some();
         let guests = if real { Guests::Real } else { Guests::Played };
         let mut world = world(guests);
+        if self == Self::DriversWithTemplates {
+            // There is to be one at the most, and that of this world's pools.
+            std::fs::remove_dir_all(world.path(TEMPLATES)).unwrap();
+        }
         for point in points {
             walk(&mut world, guests, &point);
         }
