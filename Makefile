@@ -48,7 +48,7 @@ bench: ## Measure; prints a table, writes target/bench.json.
 soak: ## Make, use and destroy 1,100 machines under faults, and look for anything left (SOAK_N, SOAK_REAL).
 	scripts/soak
 
-boots: agent ## Start N guests, JOBS at once (MODE=boots or clones, QEMU=path), and keep what there is to see of each that hangs.
+boots: ## Start N guests, JOBS at once (MODE=boots or clones, QEMU=path), and keep what there is to see of each that hangs.
 	scripts/boots
 
 fuzz: ## Run each fuzz target for a bounded time (needs a nightly toolchain and cargo-fuzz).
