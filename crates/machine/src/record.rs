@@ -3,19 +3,25 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backon::{ExponentialBuilder, Retryable};
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
     Digest, Event, Failure, FailureKind, JobId, MachineId, MachineState, MachineView, Phase, PhaseTimes,
-    StartMode, Step,
+    Report, StartMode, Step, Unrecorded,
 };
-use fireactions_store::{JournalEntry, MachineChange, MachineRow, Store};
+use fireactions_store::{JournalEntry, MachineChange, MachineRow, Store, StoreError};
 use fireactions_vmm::Vm;
 use tokio::sync::broadcast;
+use tokio::time::timeout;
 
 use crate::end::End;
-use crate::machinery::Views;
 use crate::points;
+use crate::views::Views;
+
+/// A store that refuses is asked again for this long where a machine has work: a disk that is full for a while, or a lock
+/// that somebody holds, is no reason to lose it.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The one writer of a machine's row.
 pub(crate) struct Record {
@@ -71,6 +77,15 @@ impl Record {
     /// The forge has heard how the job went.
     pub(crate) fn reported(&mut self) {
         self.reported = true;
+        if self.view.unrecorded.take().is_some() {
+            self.publish();
+        }
+    }
+
+    /// The forge could not be told how the job went.
+    pub(crate) fn unrecorded(&mut self, unrecorded: Unrecorded) {
+        self.view.unrecorded = Some(unrecorded);
+        self.publish();
     }
 
     /// An earlier server made the machine.
@@ -86,20 +101,38 @@ impl Record {
         &self.view
     }
 
-    async fn change(&mut self, mut change: MachineChange) -> Result<(), End> {
+    async fn change(&mut self, change: MachineChange) -> Result<(), End> {
+        let patience = if self.unreported().is_some() { PATIENCE } else { Duration::ZERO };
+        self.change_within(patience, change).await
+    }
+
+    async fn change_within(&mut self, patience: Duration, mut change: MachineChange) -> Result<(), End> {
         // Phases ride along with the next change: lost in a crash, they cost a line in a table.
         change.phases = (!self.view.phases.is_empty()).then(|| self.view.phases.clone());
         let step = change.step.as_ref().map(|(step, _)| *step);
         points::before(step);
-        let row = self
-            .store
-            .change_machine(&self.view.id, change)
-            .await
-            .map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))?;
+        let once = || self.store.change_machine(&self.view.id, change.clone());
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(Duration::from_secs(5))
+            .with_jitter()
+            .without_max_times();
+        let row = if patience.is_zero() {
+            once().await
+        } else {
+            // At the end of the patience the last word is the store's own.
+            match timeout(patience, once.retry(backoff).when(StoreError::may_pass)).await {
+                Ok(row) => row,
+                Err(_) => once().await,
+            }
+        };
+        let row =
+            row.map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))?;
         points::after(step);
         self.view = MachineView {
             phases: std::mem::take(&mut self.view.phases),
             started: self.view.started,
+            unrecorded: self.view.unrecorded.take(),
             ..row.view(self.view.address)
         };
         Ok(())
@@ -129,6 +162,33 @@ impl Record {
         self.views.may_hold(&self.view.id, &self.view.pool, max)
     }
 
+    /// The program was started: the work runs. A store that refuses does not change that; the next server asks the guest.
+    pub(crate) async fn running(&mut self) {
+        let (state, step) = (MachineState::Busy, Step::Running);
+        let change = MachineChange { step: Some(intent(step)), state: Some(state), ..Default::default() };
+        if let Err(error) = self.change_within(Duration::ZERO, change).await {
+            tracing::warn!(machine = %self.view.id, %error, "that the job runs could not be journaled");
+            (self.view.state, self.view.step) = (state, step);
+            self.view.state_since = jiff::Timestamp::now();
+        }
+        self.publish();
+    }
+
+    /// How the job ended is known. Journaled, it outlives this server and the guest. True when it was: a store that
+    /// refuses changes nothing of the end.
+    pub(crate) async fn concluded(&mut self, report: &Report) -> bool {
+        let detail = serde_json::to_value(report).unwrap_or_default();
+        let change = MachineChange { step: Some((Step::Report, detail)), ..Default::default() };
+        match self.change_within(Duration::ZERO, change).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(machine = %self.view.id, %error, "a job's result could not be journaled");
+                self.view.step = Step::Report;
+                false
+            }
+        }
+    }
+
     /// The machine is kept until then.
     pub(crate) async fn held(&mut self, until: jiff::Timestamp, failure: Failure) -> Result<(), End> {
         let change = MachineChange {
@@ -151,7 +211,7 @@ impl Record {
             failure: failure.clone(),
             ..Default::default()
         };
-        if self.change(change).await.is_err() {
+        if self.change_within(Duration::ZERO, change).await.is_err() {
             tracing::error!(machine = %self.view.id, "teardown could not be journaled; going on without");
             self.view.failure = failure;
             self.view.step = Step::Teardown;
@@ -186,7 +246,8 @@ impl Record {
         }
     }
 
-    /// Work is bound to this machine.
+    /// Work is bound to this machine. A store that refuses is waited for, as long as for a machine with work. Cancel-safe: the
+    /// forge knows of the binding.
     pub(crate) async fn assigned(&mut self, job: &JobId) -> Result<(), End> {
         let change = MachineChange {
             step: Some(intent(Step::Assign)),
@@ -194,7 +255,7 @@ impl Record {
             job: Some(Some(job.clone())),
             ..Default::default()
         };
-        self.change(change).await?;
+        self.change_within(PATIENCE, change).await?;
         self.publish();
         Ok(())
     }
@@ -235,7 +296,7 @@ impl Record {
     }
 
     /// Removes the row: the machine's address, uid and id are free again.
-    pub(crate) async fn remove(&self) -> Result<(), fireactions_store::StoreError> {
+    pub(crate) async fn remove(&self) -> Result<(), StoreError> {
         self.store.remove_machine(&self.view.id).await?;
         self.views.remove(&self.view.id);
         let _ =
@@ -260,6 +321,12 @@ fn started_detail(how: StartMode) -> serde_json::Value {
 pub(crate) fn started(journal: &[JournalEntry]) -> Option<StartMode> {
     let spawned = journal.iter().rev().find(|entry| entry.step == Step::Spawned)?;
     serde_json::from_value(spawned.detail.get(START)?.clone()).ok()
+}
+
+/// How a machine's job ended, by its journal; nothing while that was not known.
+pub(crate) fn concluded(journal: &[JournalEntry]) -> Option<Report> {
+    let last = journal.iter().rev().find(|entry| entry.step == Step::Report)?;
+    serde_json::from_value(last.detail.clone()).ok()
 }
 
 fn intent(step: Step) -> (Step, serde_json::Value) {

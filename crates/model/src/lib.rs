@@ -22,14 +22,14 @@ mod work;
 
 pub use autopsy::Autopsy;
 pub use event::Event;
-pub use forge::{Demand, Forge, ForgeError, Offer, Release};
+pub use forge::{Demand, DemandSource, Forge, ForgeError, Offer, Release, Verdict};
 pub use forge_view::{ForgeView, RateLimit, RemoteView};
 pub use github::{GithubRunner, GithubScope, RunnerGroup};
 pub use hardware::{DiskLimits, Hardware, HugePages, MmdsVersion, StartMode};
 pub use host::{Drained, HostView};
 pub use ids::{Digest, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
 pub use job::{InputFile, JobRecord, JobSpec, JobState, Program, RetryPolicy};
-pub use machine::{Failure, FailureKind, MachineState, MachineView, Step};
+pub use machine::{Failure, FailureKind, MachineState, MachineView, Step, Unrecorded};
 pub use machines::{CreateError, Machines, NewMachine, RetireError, Spare};
 pub use phase::{Phase, PhaseTimes};
 pub use pool::{

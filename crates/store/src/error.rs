@@ -133,6 +133,11 @@ fn advice(error: &rusqlite::Error) -> &'static str {
 }
 
 impl StoreError {
+    /// True where the same call may work later: the disk was full, or somebody held a lock.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Sql { .. } | Self::Commit(_))
+    }
+
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { what, path, source }

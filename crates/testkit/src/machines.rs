@@ -103,6 +103,7 @@ impl Machines for FakeMachines {
             state_since: now,
             held_until: None,
             started: None,
+            unrecorded: None,
         });
         drop(state);
         self.changed.notify_one();

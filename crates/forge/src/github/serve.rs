@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Demand, Event, Forge, ForgeError, JobId, JobRecord, JobSpec, JobState, MachineId, Offer, Outcome, Output,
-    PhaseTimes, PoolName, PoolSpec, Program, Release, RemoteJob, Report, Secret, Stream, Work,
+    Demand, DemandSource, Event, Forge, ForgeError, JobId, JobRecord, JobSpec, JobState, MachineId, Offer,
+    Outcome, Output, PhaseTimes, PoolName, PoolSpec, Program, Release, RemoteJob, Report, Secret, Stream,
+    Verdict, Work,
 };
 use fireactions_store::{Bind, Standing};
 use jiff::Timestamp;
@@ -18,9 +19,13 @@ use super::{GithubForge, NAME, lock, ours, program, register};
 use crate::local::forge_error;
 
 #[async_trait]
-impl Forge for GithubForge {
+impl DemandSource for GithubForge {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn serves(&self, pool: &PoolSpec) -> bool {
+        pool.github.is_some()
     }
 
     fn set_capacity(&self, capacity: &BTreeMap<PoolName, u32>) {
@@ -55,7 +60,10 @@ impl Forge for GithubForge {
     async fn changed(&self) {
         self.inner.demand.notified().await;
     }
+}
 
+#[async_trait]
+impl Forge for GithubForge {
     async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
         let machine = &offer.machine;
         // Listen first, look then: what comes in between is not missed.
@@ -126,26 +134,31 @@ impl Forge for GithubForge {
         }
     }
 
-    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Outcome {
-        let Outcome::Exited { code } = told else { return told };
-        if let Some(meaning) = program::meaning(code) {
-            notes.push(meaning.to_owned());
-        }
+    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Verdict {
+        let Outcome::Exited { code } = told else { return Verdict { outcome: told, unused: None } };
+        let meaning = program::meaning(code);
+        notes.extend(meaning.map(str::to_owned));
         let remote = self.inner.store.job(job).await.ok().flatten().and_then(|record| record.remote);
-        let Some(remote) = remote.filter(|_| code == 0) else { return told };
-        match remote.conclusion.as_deref() {
-            Some("failure" | "timed_out" | "startup_failure" | "abandoned") => {
-                notes.push(format!("GitHub's job ended with {}", remote.conclusion.unwrap_or_default()));
+        let Some(remote) = remote else { return Verdict { outcome: told, unused: None } };
+        if !remote.is_picked_up() {
+            // The runner and its image are what is wrong, most of all if it was quick; in any case nobody gained anything.
+            notes.push("no job came for this runner".to_owned());
+            let meaning = meaning.map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+            let unused = format!(
+                "the runner ended with exit code {code} before a job came{meaning}; `fireactions jobs logs {job}` has its output"
+            );
+            return Verdict { outcome: told, unused: Some(unused) };
+        }
+        let outcome = match remote.conclusion.as_deref().filter(|_| code == 0) {
+            Some(conclusion @ ("failure" | "timed_out" | "startup_failure" | "abandoned")) => {
+                notes.push(format!("GitHub's job ended with {conclusion}"));
                 // The runner returns 0 whatever became of its job; a machine of a failed job may be held.
                 Outcome::Exited { code: 1 }
             }
             Some("cancelled") => Outcome::Cancelled,
-            None if !remote.is_picked_up() => {
-                notes.push("no job came for this runner".to_owned());
-                told
-            }
             _ => told,
-        }
+        };
+        Verdict { outcome, unused: None }
     }
 
     async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Artifact, Demand, Event, Forge, ForgeError, JobId, JobRecord, MachineId, Offer, Output, PhaseTimes,
-    PoolName, PoolSpec, Release, Report, Work, WorkFile,
+    Artifact, Demand, DemandSource, Event, Forge, ForgeError, JobId, JobRecord, MachineId, Offer, Output,
+    PhaseTimes, PoolName, PoolSpec, Release, Report, Work, WorkFile,
 };
 use fireactions_store::{Bind, Standing};
 
@@ -15,9 +15,13 @@ use super::LocalForge;
 use super::error::forge_error;
 
 #[async_trait]
-impl Forge for LocalForge {
+impl DemandSource for LocalForge {
     fn name(&self) -> &'static str {
         super::NAME
+    }
+
+    fn serves(&self, pool: &PoolSpec) -> bool {
+        pool.github.is_none()
     }
 
     async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {
@@ -34,7 +38,10 @@ impl Forge for LocalForge {
         // One permit is kept for a change between two calls.
         self.inner.demand.notified().await;
     }
+}
 
+#[async_trait]
+impl Forge for LocalForge {
     async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
         let store = &self.inner.store;
         let machine = &offer.machine;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::common::*;
 use fireactions_forge::local::{FileSource, LocalConfig};
 use fireactions_model::{
-    Event, Forge, ForgeError, InputFile, JobState, Label, Offer, Outcome, Output, Phase, Place, Release,
-    RetryPolicy, Shape, Stream,
+    DemandSource, Event, Forge, ForgeError, InputFile, JobState, Label, Offer, Outcome, Output, Phase, Place,
+    Release, RetryPolicy, Shape, Stream,
 };
 use fireactions_store::{JobFilter, LogSource, StoreError};
 use tokio::time::timeout;

@@ -9,11 +9,11 @@ use fireactions_model::{MachineId, NetworkPolicy};
 use fireactions_vmm::Start;
 use tokio::time::timeout;
 
-use super::Order;
+use super::order::Order;
 use crate::parts::Parts;
 use crate::place::{HOST_DEADLINE, Place};
-use crate::teardown::undo;
-use crate::{boot, metadata};
+use crate::undo::undo;
+use crate::{guest, metadata};
 
 /// An agent that answered closes its connection at once.
 const SHUT_DEADLINE: Duration = Duration::from_secs(5);
@@ -91,7 +91,7 @@ async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::P
         .map_err(|_| format!("its VMM process took over {HOST_DEADLINE:?}"))?
         .map_err(|error| format!("its VMM process: {error}"))?;
     fail::fail_point!("machine::template-spawned");
-    let link = Link::open_within(boot::endpoint(&vm), id.to_string(), pool.deadlines.silence);
+    let link = Link::open_within(guest::endpoint(&vm), id.to_string(), pool.deadlines.silence);
     let hello = tokio::select! {
         hello = timeout(pool.deadlines.boot, link.hello()) => hello
             .map_err(|_| format!("its agent did not speak within {:?}", pool.deadlines.boot))?

@@ -9,10 +9,11 @@ use fireactions_model::{
     CreateError, Drained, ForgeError, ImageRef, MachineState, Machines, PoolName, PoolOverride, PoolSpec,
     PullPolicy, Shape,
 };
-use fireactions_pool::{Budget, Controller, NoOverrides, Overrides, PoolError, PoolHandle, Timing, Waiting};
+use fireactions_pool::{
+    Budget, Controller, Ends, NoOverrides, Overrides, PoolError, PoolHandle, Timing, Waiting,
+};
 use fireactions_testkit::{forge::FakeForge, machines::FakeMachines};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use MachineState::{Booting, Busy, Creating, Ready, Stopping};
 
@@ -58,7 +59,7 @@ struct Rig {
     machines: Arc<FakeMachines>,
     saved: Arc<Saved>,
     pools: PoolHandle,
-    shutdown: CancellationToken,
+    ends: Ends,
     task: JoinHandle<()>,
 }
 
@@ -74,17 +75,18 @@ impl Rig {
         let budget = Budget { vcpus: 100, memory_mib: 100_000, machine_overhead_mib: 64 };
         let timing = Timing {
             resync: Duration::from_millis(200),
+            demand_patience: Duration::from_millis(50),
             demand_deadline: Duration::from_millis(100),
             demand_keep: Duration::from_millis(600),
             surplus_after: Duration::from_millis(150),
             ..Timing::default()
         };
-        let controller = Controller::new(forge.clone(), machines.clone(), vec![spec], budget)
+        let controller = Controller::new(vec![forge.clone()], machines.clone(), vec![spec], budget)
             .with_overrides(before, saved.clone())
             .with_timing(timing);
-        let (pools, shutdown) = (controller.handle(), CancellationToken::new());
-        let task = tokio::spawn(controller.run(shutdown.clone()));
-        Self { forge, machines, saved, pools, shutdown, task }
+        let (pools, ends) = (controller.handle(), Ends::default());
+        let task = tokio::spawn(controller.run(ends.clone()));
+        Self { forge, machines, saved, pools, ends, task }
     }
 
     /// Waits until so many machines are in a state.
@@ -297,7 +299,7 @@ async fn shutdown_lets_idle_machines_go_and_leaves_busy_ones() {
     rig.until(Creating, 3).await;
     rig.boot();
     rig.machines.shift(&name(), Ready, Busy, 1);
-    rig.shutdown.cancel();
+    rig.ends.stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), rig.task).await.unwrap().unwrap();
     assert_eq!(rig.machines.count(&name(), Stopping) as u64, rig.machines.created() - 1);
     assert_eq!(rig.machines.count(&name(), Busy), 1);

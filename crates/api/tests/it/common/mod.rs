@@ -101,6 +101,7 @@ pub fn machine() -> MachineView {
         state_since: Timestamp::UNIX_EPOCH,
         held_until: None,
         started: None,
+        unrecorded: None,
     }
 }
 

@@ -23,7 +23,7 @@ use fireactions_image::Images;
 use fireactions_machine::Machinery;
 use fireactions_model::{
     Digest, Event, ForgeView, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId,
-    MachineView, Machines, Place, PoolName, PoolView, PullPolicy, WaitReason,
+    MachineView, Machines, Place, PoolName, PoolView, PullPolicy, Unrecorded, WaitReason,
 };
 use fireactions_pool::PoolHandle;
 use fireactions_store::Store;
@@ -65,6 +65,14 @@ impl ServerEngine {
         Some(waiting::reason(&facts))
     }
 
+    /// What keeps the result of a job that has ended from being recorded.
+    fn recording(&self, job: &JobRecord) -> Option<WaitReason> {
+        let machine = self.machines.view(job.machine.as_ref()?)?;
+        let Unrecorded { outcome, why } =
+            machine.unrecorded.filter(|_| machine.job.as_ref() == Some(&job.id))?;
+        Some(WaitReason::Recording { outcome, why })
+    }
+
     /// With what is wrong with its runners at their forge.
     fn examined(&self, mut pool: PoolView) -> PoolView {
         pool.problem = self.github.as_ref().and_then(|github| github.problem(pool.name()));
@@ -91,7 +99,11 @@ impl Engine for ServerEngine {
     }
 
     fn explain(&self, job: &mut JobRecord) {
-        job.waiting = (job.state == JobState::Queued).then(|| self.waiting(&job.id)).flatten();
+        job.waiting = match job.state {
+            JobState::Queued => self.waiting(&job.id),
+            JobState::Assigned | JobState::Running => self.recording(job),
+            _ => None,
+        };
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {

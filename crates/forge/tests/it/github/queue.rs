@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fireactions_forge::github::{Answer, Delivery, GithubForge};
-use fireactions_model::{Forge as _, JobState, PoolName};
+use fireactions_model::{JobState, PoolName};
 use fireactions_testkit::github::{JobRequest, Runner};
 
 use crate::github::farm::{Farm, SECRET, SOON, Setup, gate, github, open_gate, pool, until};
@@ -178,7 +178,11 @@ async fn a_pool_that_may_have_no_machine_is_given_no_job_by_github() {
         fake.scale_sets().first().map(|(id, _)| *id).filter(|id| fake.session_owner(*id).is_some())
     })
     .await;
-    let allow = |most: u32| farm.forges().set_capacity(&[(PoolName::new("set").unwrap(), most)].into());
+    let allow = |most: u32| {
+        for source in farm.forges().sources() {
+            source.set_capacity(&[(PoolName::new("set").unwrap(), most)].into());
+        }
+    };
     until("GitHub to know of the room", || async { (fake.capacity(set) == 2).then_some(()) }).await;
     allow(0);
     until("GitHub to know", || async { (fake.capacity(set) == 0).then_some(()) }).await;
