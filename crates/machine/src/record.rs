@@ -23,6 +23,17 @@ use crate::views::Views;
 /// that somebody holds, is no reason to lose it.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Whether a job's result is in the machine's journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is.
+    Journaled,
+    /// It is not, for the disk is full.
+    DiskFull,
+    /// It is not. The guest alone knows it beside this server.
+    Refused,
+}
+
 /// The one writer of a machine's row.
 pub(crate) struct Record {
     store: Store,
@@ -106,7 +117,13 @@ impl Record {
         self.change_within(patience, change).await
     }
 
-    async fn change_within(&mut self, patience: Duration, mut change: MachineChange) -> Result<(), End> {
+    async fn change_within(&mut self, patience: Duration, change: MachineChange) -> Result<(), End> {
+        self.write(patience, change)
+            .await
+            .map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))
+    }
+
+    async fn write(&mut self, patience: Duration, mut change: MachineChange) -> Result<(), StoreError> {
         // Phases ride along with the next change: lost in a crash, they cost a line in a table.
         change.phases = (!self.view.phases.is_empty()).then(|| self.view.phases.clone());
         let step = change.step.as_ref().map(|(step, _)| *step);
@@ -126,8 +143,7 @@ impl Record {
                 Err(_) => once().await,
             }
         };
-        let row =
-            row.map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))?;
+        let row = row?;
         points::after(step);
         self.view = MachineView {
             phases: std::mem::take(&mut self.view.phases),
@@ -174,17 +190,17 @@ impl Record {
         self.publish();
     }
 
-    /// How the job ended is known. Journaled, it outlives this server and the guest. True when it was: a store that
-    /// refuses changes nothing of the end.
-    pub(crate) async fn concluded(&mut self, report: &Report) -> bool {
+    /// How the job ended is known. Journaled, it outlives this server and the guest. A store that refuses changes nothing of
+    /// the end.
+    pub(crate) async fn concluded(&mut self, report: &Report) -> Kept {
         let detail = serde_json::to_value(report).unwrap_or_default();
         let change = MachineChange { step: Some((Step::Report, detail)), ..Default::default() };
-        match self.change_within(Duration::ZERO, change).await {
-            Ok(()) => true,
+        match self.write(Duration::ZERO, change).await {
+            Ok(()) => Kept::Journaled,
             Err(error) => {
                 tracing::warn!(machine = %self.view.id, %error, "a job's result could not be journaled");
                 self.view.step = Step::Report;
-                false
+                if error.is_full() { Kept::DiskFull } else { Kept::Refused }
             }
         }
     }

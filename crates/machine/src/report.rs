@@ -13,6 +13,7 @@ use crate::autopsy::autopsy;
 use crate::end::End;
 use crate::life::Life;
 use crate::parts::Parts;
+use crate::record::Kept;
 use crate::release::{deregister, may_have_work};
 use crate::undo::free_disk;
 
@@ -41,8 +42,8 @@ fn end_of(job: &JobId, outcome: &Outcome) -> Result<(), End> {
 impl Life {
     /// Tells how the job ended, whatever it takes. Returns how its machine ends.
     pub(crate) async fn conclude(&mut self, job: &JobId, report: &Report) -> Result<(), End> {
-        self.record.concluded(report).await;
-        self.tell(job, report).await;
+        let kept = self.record.concluded(report).await;
+        self.tell(job, report, kept).await;
         fail::fail_point!("machine::told");
         end_of(job, &report.outcome)
     }
@@ -50,7 +51,7 @@ impl Life {
     /// Tells what an earlier server knew of the job's end, and may have told.
     pub(crate) async fn tell_known(&mut self, report: Report) -> Result<(), End> {
         let Some(job) = self.record.unreported() else { return Ok(()) };
-        self.tell(&job, &report).await;
+        self.tell(&job, &report, Kept::Journaled).await;
         end_of(&job, &report.outcome)
     }
 
@@ -64,8 +65,8 @@ impl Life {
         let Some(job) = job else { return };
         let autopsy = self.last_look().await;
         let report = Report::lost(why.to_owned(), self.record.phases(), autopsy);
-        self.record.concluded(&report).await;
-        self.tell(&job, &report).await;
+        let kept = self.record.concluded(&report).await;
+        self.tell(&job, &report, kept).await;
     }
 
     /// Looks at a machine whose job is lost, and kills it: the forge may give the job to another machine as soon as it
@@ -79,9 +80,9 @@ impl Life {
         autopsy
     }
 
-    /// Tells the forge how it went, again and again until it hears. What is told late costs the host no disk meanwhile: the
-    /// machine's own may be what fills it.
-    async fn tell(&mut self, job: &JobId, report: &Report) {
+    /// Tells the forge how it went, again and again until it hears. What is told late costs the host no disk meanwhile, for the
+    /// machine's own may be what fills it; but while the guest alone knows the result beside this server, it stays.
+    async fn tell(&mut self, job: &JobId, report: &Report, mut kept: Kept) {
         let machine = self.record.id().clone();
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
@@ -95,8 +96,11 @@ impl Life {
                 tracing::error!(%machine, %job, outcome = %report.outcome, "a job's result could not be recorded, and is told again until it is: {why}");
             }
             self.record.unrecorded(Unrecorded { outcome: report.outcome.clone(), why });
-            if !freed {
+            if !freed && kept != Kept::Refused {
                 freed = self.give_back().await;
+            }
+            if kept != Kept::Journaled {
+                kept = self.record.concluded(report).await;
             }
             let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
             deaf(&mut self.asks, sleep(pause)).await;
