@@ -51,13 +51,13 @@ impl Life {
             Ok(()) => (None, None),
             Err(End::Retired(why)) => {
                 tracing::info!(machine = %id, %pool, why, "machine retired");
-                self.tell_unfinished(&why).await;
+                self.tell_unfinished(&why, None).await;
                 (None, None)
             }
             Err(End::JobFailed(message)) => (None, Some(Failure { kind: FailureKind::Job, message })),
             Err(End::Failed(failure)) => {
                 tracing::warn!(machine = %id, %pool, kind = ?failure.kind, "machine failed: {}", failure.message);
-                self.tell_unfinished(&failure.message).await;
+                self.tell_unfinished(&failure.message, Some(&failure)).await;
                 (Some(failure.clone()), Some(failure))
             }
         };

@@ -191,18 +191,25 @@ impl Record {
     }
 
     /// How the job ended is known. Journaled, it outlives this server and the guest. A store that refuses changes nothing of
-    /// the end.
-    pub(crate) async fn concluded(&mut self, report: &Report) -> Kept {
+    /// the end. A failure of the machine is seen before its forge hears of the end: what the forge wants next is not begun as
+    /// if all were well.
+    pub(crate) async fn concluded(&mut self, report: &Report, failure: Option<&Failure>) -> Kept {
         let detail = serde_json::to_value(report).unwrap_or_default();
-        let change = MachineChange { step: Some((Step::Report, detail)), ..Default::default() };
-        match self.write(Duration::ZERO, change).await {
+        let (step, failure) = (Some((Step::Report, detail)), failure.cloned());
+        let change = MachineChange { step, failure: failure.clone(), ..Default::default() };
+        let kept = match self.write(Duration::ZERO, change).await {
             Ok(()) => Kept::Journaled,
             Err(error) => {
                 tracing::warn!(machine = %self.view.id, %error, "a job's result could not be journaled");
                 self.view.step = Step::Report;
+                self.view.failure.clone_from(&failure);
                 if error.is_full() { Kept::DiskFull } else { Kept::Refused }
             }
+        };
+        if failure.is_some() {
+            self.publish();
         }
+        kept
     }
 
     /// The machine is kept until then.
@@ -339,9 +346,9 @@ pub(crate) fn started(journal: &[JournalEntry]) -> Option<StartMode> {
     serde_json::from_value(spawned.detail.get(START)?.clone()).ok()
 }
 
-/// How a machine's job ended, by its journal; nothing while that was not known.
+/// How a machine's job ended, by its journal: nothing while that was not known, and once the forge has heard it.
 pub(crate) fn concluded(journal: &[JournalEntry]) -> Option<Report> {
-    let last = journal.iter().rev().find(|entry| entry.step == Step::Report)?;
+    let last = journal.last().filter(|entry| entry.step == Step::Report)?;
     serde_json::from_value(last.detail.clone()).ok()
 }
 

@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use fireactions_model::{Autopsy, FailureKind, ForgeError, JobId, MachineId, Outcome, Report, Unrecorded};
+use fireactions_model::{
+    Autopsy, Failure, FailureKind, ForgeError, JobId, MachineId, Outcome, Report, Unrecorded,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::asks::{Ask, Asks};
@@ -40,23 +42,38 @@ fn end_of(job: &JobId, outcome: &Outcome) -> Result<(), End> {
 }
 
 impl Life {
-    /// Tells how the job ended, whatever it takes. Returns how its machine ends.
-    pub(crate) async fn conclude(&mut self, job: &JobId, report: &Report) -> Result<(), End> {
-        let kept = self.record.concluded(report).await;
-        self.tell(job, report, kept).await;
+    /// Tells how the job ended, whatever it takes. Returns how its machine ends, which is for nothing where the runner was
+    /// `unused`.
+    pub(crate) async fn conclude(
+        &mut self,
+        job: &JobId,
+        report: &Report,
+        unused: Option<String>,
+    ) -> Result<(), End> {
+        let end = match unused {
+            Some(why) => Err(End::because(FailureKind::Runner, why)),
+            None => end_of(job, &report.outcome),
+        };
+        let failure = match &end {
+            Err(End::Failed(failure)) => Some(failure),
+            _ => None,
+        };
+        let kept = self.record.concluded(report, failure).await;
+        self.tell(job, report, failure, kept).await;
         fail::fail_point!("machine::told");
-        end_of(job, &report.outcome)
+        end
     }
 
     /// Tells what an earlier server knew of the job's end, and may have told.
     pub(crate) async fn tell_known(&mut self, report: Report) -> Result<(), End> {
         let Some(job) = self.record.unreported() else { return Ok(()) };
-        self.tell(&job, &report, Kept::Journaled).await;
+        self.tell(&job, &report, None, Kept::Journaled).await;
         end_of(&job, &report.outcome)
     }
 
-    /// Tells the loss of a job whose machine ended before it could tell by itself.
-    pub(crate) async fn tell_unfinished(&mut self, why: &str) {
+    /// Tells the loss of a job whose machine ended before it could tell by itself, by a failure of its own or because somebody
+    /// wanted it gone.
+    pub(crate) async fn tell_unfinished(&mut self, why: &str, failure: Option<&Failure>) {
         let job = match self.record.unreported() {
             Some(job) => Some(job),
             None if may_have_work(&self.record) => deregister(&self.parts, self.record.id()).await,
@@ -65,8 +82,8 @@ impl Life {
         let Some(job) = job else { return };
         let autopsy = self.last_look().await;
         let report = Report::lost(why.to_owned(), self.record.phases(), autopsy);
-        let kept = self.record.concluded(&report).await;
-        self.tell(&job, &report, kept).await;
+        let kept = self.record.concluded(&report, failure).await;
+        self.tell(&job, &report, failure, kept).await;
     }
 
     /// Looks at a machine whose job is lost, and kills it: the forge may give the job to another machine as soon as it
@@ -82,7 +99,7 @@ impl Life {
 
     /// Tells the forge how it went, again and again until it hears. What is told late costs the host no disk meanwhile, for the
     /// machine's own may be what fills it; but while the guest alone knows the result beside this server, it stays.
-    async fn tell(&mut self, job: &JobId, report: &Report, mut kept: Kept) {
+    async fn tell(&mut self, job: &JobId, report: &Report, failure: Option<&Failure>, mut kept: Kept) {
         let machine = self.record.id().clone();
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
@@ -100,7 +117,7 @@ impl Life {
                 freed = self.give_back().await;
             }
             if kept != Kept::Journaled {
-                kept = self.record.concluded(report).await;
+                kept = self.record.concluded(report, failure).await;
             }
             let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
             deaf(&mut self.asks, sleep(pause)).await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fireactions_guest_proto::host::Link;
-use fireactions_model::{FailureKind, Phase, Shape, StartMode, Step};
+use fireactions_image::Images;
+use fireactions_model::{Digest, FailureKind, Phase, Shape, StartMode, Step};
 use fireactions_vmm::{Start, VmSpec};
 use tokio::time::timeout;
 
@@ -12,7 +13,7 @@ use crate::guest::{Guest, endpoint};
 use crate::life::Life;
 use crate::metadata;
 use crate::place::{HOST_DEADLINE, Place};
-use crate::templates::Order;
+use crate::templates::{Order, Templates};
 
 /// The agent of a clone waits for a connection since before it was frozen: it answers in milliseconds.
 const SPEAK_DEADLINE: Duration = Duration::from_secs(15);
@@ -22,18 +23,18 @@ const UNDO_DEADLINE: Duration = Duration::from_secs(30);
 enum Unfit {
     /// The machine ends.
     Machine(End),
-    /// The host could not do its part; for people.
-    Host(String),
     /// The clone did not come to life, by its template's fault or because the host is slow; for people.
     Clone(String),
+    /// The VMM does not take the template; for people.
+    Template(String),
 }
 
 impl Life {
     /// Clones the template if it is there, up to its agent's first word. False when the machine is to boot: the template is
     /// not there and is wanted now, or was of no use.
     ///
-    /// One clone that fails says little: a busy host is late, and kills. If the machine boots well then, that speaks against
-    /// the template ([`Life::spoke`]).
+    /// A clone that is late or gone says little: a busy host is late, and kills. If the machine boots well then, that speaks
+    /// against the template ([`Life::spoke`]). A template that the VMM does not take at all is thrown away.
     pub(crate) async fn restore(&mut self, place: &Place, order: Order, spec: &VmSpec) -> Result<bool, End> {
         let Some(directory) = self.parts.images.template(&order.key) else {
             self.templates.want(&self.parts, order);
@@ -49,10 +50,13 @@ impl Life {
                 return Ok(true);
             }
             Err(Unfit::Machine(end)) => return Err(end),
-            Err(Unfit::Host(why)) => why,
             Err(Unfit::Clone(why)) => {
-                fail::fail_point!("machine::restore-failed");
                 self.made.doubted = Some(order.key.clone());
+                why
+            }
+            Err(Unfit::Template(why)) => {
+                fail::fail_point!("machine::restore-failed");
+                throw_away(&self.templates, &self.parts.images, &order.key).await;
                 why
             }
         };
@@ -71,15 +75,9 @@ impl Life {
         if !self.templates.doubt(&key) {
             return;
         }
-        tracing::warn!(pool = %self.pool.name, key = key.hex(), "the template is of no use and is thrown away");
-        self.templates.failed(&key);
         // The guest waits for its identity: not for this.
-        let images = self.parts.images.clone();
-        tokio::spawn(async move {
-            if let Err(error) = images.remove_template(&key).await {
-                tracing::warn!(%error, "a template could not be thrown away");
-            }
-        });
+        let (templates, images) = (self.templates.clone(), self.parts.images.clone());
+        tokio::spawn(async move { throw_away(&templates, &images, &key).await });
     }
 
     /// Makes ready for a boot what the clone was to use. False, as [`Life::restore`] has it.
@@ -96,10 +94,10 @@ impl Life {
         let Self { parts, pool, record, made, .. } = self;
         let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(spec))
             .await
-            .map_err(|_| Unfit::Host(format!("its VMM process took over {HOST_DEADLINE:?}")))?
+            .map_err(|_| Unfit::Clone(format!("its VMM process took over {HOST_DEADLINE:?}")))?
             .map_err(|error| {
                 let why = error.to_string();
-                if error.is_hosts() { Unfit::Host(why) } else { Unfit::Clone(why) }
+                if error.is_hosts() { Unfit::Clone(why) } else { Unfit::Template(why) }
             })?;
         made.vm = Some(vm.clone());
         record.process(&vm, StartMode::Snapshot).await.map_err(Unfit::Machine)?;
@@ -135,5 +133,14 @@ impl Life {
             .map_err(|_| failed(format!("a clone that failed could not be undone within {UNDO_DEADLINE:?}")))?
             .map_err(|error| failed(format!("a clone that failed could not be undone: {error}")))?;
         place.renew_disk(parts, shape).await
+    }
+}
+
+/// Another one is made in its place after a while.
+async fn throw_away(templates: &Templates, images: &Images, key: &Digest) {
+    tracing::warn!(key = key.hex(), "the template is of no use and is thrown away");
+    templates.failed(key);
+    if let Err(error) = images.remove_template(key).await {
+        tracing::warn!(%error, "a template could not be thrown away");
     }
 }

@@ -87,11 +87,7 @@ impl Life {
             _ => None,
         };
         let report = Report { outcome, usage, phases: self.record.phases(), notes, autopsy };
-        let end = self.conclude(&work.job, &report).await;
-        match unused {
-            Some(why) => Err(End::because(FailureKind::Runner, why)),
-            None => end,
-        }
+        self.conclude(&work.job, &report, unused).await
     }
 
     /// Waits until the forge binds work to this machine, the guest dies, or somebody wants it gone. How long it may wait

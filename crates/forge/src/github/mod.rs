@@ -87,8 +87,6 @@ struct Inner {
     groups: register::Groups,
     deliveries: webhook::Intake,
     counts: view::Counts,
-    /// A machine that waits may find work now.
-    work: Notify,
     /// Demand may have changed.
     demand: Notify,
     /// A runner is to end.
@@ -148,7 +146,6 @@ impl GithubForge {
             groups: register::Groups::default(),
             deliveries: webhook::Intake::default(),
             counts: view::Counts::default(),
-            work: Notify::new(),
             demand: Notify::new(),
             ended: Notify::new(),
             leftover: Notify::new(),
@@ -190,10 +187,17 @@ impl GithubForge {
         lock(&self.inner.board)
     }
 
-    /// Something on the board changed: whoever waits looks again.
+    /// Something on the board changed: machines look for work, as many as lack, and the pools look again.
     fn wake(&self) {
-        self.inner.work.notify_waiters();
+        let needs = self.board().needs(Instant::now());
+        self.rouse(&needs);
         self.inner.demand.notify_one();
+    }
+
+    fn rouse(&self, needs: &BTreeMap<PoolName, u32>) {
+        for (pool, count) in needs.iter().filter(|(_, count)| **count > 0) {
+            self.inner.records.waiters().wake_of_pool(pool, *count);
+        }
     }
 }
 

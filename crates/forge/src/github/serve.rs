@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use super::board::Runner;
 use super::signs::Sign;
 use super::{GithubForge, NAME, lock, ours, program, register};
-use crate::local::forge_error;
+use crate::local::{forge_error, refused};
+use crate::waiters::{Found, acquire};
 
 #[async_trait]
 impl DemandSource for GithubForge {
@@ -49,6 +50,7 @@ impl DemandSource for GithubForge {
         board.set_pools(ours);
         let needs = board.needs(Instant::now());
         drop(board);
+        self.rouse(&needs);
         let demand = |(name, shape)| {
             let jobs = needs.get(&name).copied().unwrap_or(0);
             let demand = if jobs > 0 { Demand::from([(shape, jobs)]) } else { Demand::new() };
@@ -65,35 +67,11 @@ impl DemandSource for GithubForge {
 #[async_trait]
 impl Forge for GithubForge {
     async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
-        let machine = &offer.machine;
-        // Listen first, look then: what comes in between is not missed.
-        let mut released = self.inner.records.releases();
-        let mut unsure = true;
-        loop {
-            let mut more = pin!(self.inner.work.notified());
-            more.as_mut().enable();
-            if unsure {
-                match self.inner.store.standing(machine).await.map_err(forge_error)? {
-                    Standing::Free => {}
-                    standing => return self.settled(offer, standing).await,
-                }
-            }
-            if let Some(bind) = self.claim(offer).await? {
-                return match bind {
-                    Bind::Bound(record) => self.work(offer, &record).await,
-                    Bind::Refused(standing) => self.settled(offer, standing).await,
-                    Bind::Taken => Err(ForgeError::Refused("the runner was taken".to_owned())),
-                };
-            }
-            unsure = loop {
-                tokio::select! {
-                    () = &mut more => break false,
-                    gone = released.recv() => match gone {
-                        Ok(other) if other != *machine => {}
-                        Ok(_) | Err(_) => break true,
-                    },
-                }
-            };
+        let waiters = self.inner.records.waiters();
+        let found = acquire(waiters, &self.inner.store, offer, || self.claim(offer)).await?;
+        match found {
+            Found::Work(record) | Found::Standing(Standing::Bound(record)) => self.work(offer, &record).await,
+            Found::Standing(standing) => Err(refused(offer, &standing)),
         }
     }
 
@@ -195,7 +173,7 @@ impl Drop for Claimed<'_> {
 impl GithubForge {
     /// Makes the machine a runner of its pool, if the pool lacks one: durably, with the name that it will have, and before
     /// GitHub hears of it.
-    async fn claim(&self, offer: &Offer) -> Result<Option<Bind>, ForgeError> {
+    async fn claim(&self, offer: &Offer) -> Result<Option<Box<JobRecord>>, ForgeError> {
         let Some(runner) = &offer.pool.github else {
             return Err(ForgeError::Refused(format!("pool '{}' is not GitHub's", offer.pool.name)));
         };
@@ -219,24 +197,18 @@ impl GithubForge {
             .insert_runner(&job, &spec, &remote, &offer.machine, &offer.pool.name)
             .await
             .map_err(forge_error)?;
-        if matches!(bind, Bind::Bound(_)) {
-            claimed.kept = true;
-            self.board().runners.name(&job, &name);
-            // One job fewer waits.
-            self.inner.demand.notify_one();
+        match bind {
+            Bind::Bound(record) => {
+                claimed.kept = true;
+                self.board().runners.name(&job, &name);
+                // One job fewer waits.
+                self.inner.demand.notify_one();
+                Ok(Some(record))
+            }
+            Bind::Refused(Standing::Bound(record)) => Ok(Some(record)),
+            Bind::Refused(standing) => Err(refused(offer, &standing)),
+            Bind::Taken => Err(ForgeError::Refused("the runner was taken".to_owned())),
         }
-        Ok(Some(bind))
-    }
-
-    /// The answer to a machine that gets no new job.
-    async fn settled(&self, offer: &Offer, standing: Standing) -> Result<Work, ForgeError> {
-        let why = match standing {
-            Standing::Bound(record) => return self.work(offer, &record).await,
-            Standing::Free => "is not ready",
-            Standing::Used => "has had its job",
-            Standing::Released => "was released",
-        };
-        Err(ForgeError::Refused(format!("machine {} {why} and gets no more work", offer.machine)))
     }
 
     /// What the machine is to do, or does already.

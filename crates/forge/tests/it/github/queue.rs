@@ -98,7 +98,7 @@ async fn a_queued_job_is_shown_with_what_is_known_and_then_its_runner_is() {
     fake.queue_job(JobRequest::new("acme/widgets", &["windows"], "true"));
     // A pool without room is no pool, so the job is nobody's yet.
     fake.wait_delivered(SOON);
-    assert_eq!(farm.github.queued(), []);
+    assert_eq!(farm.github.queued(9), []);
     farm.stop().await;
 
     setup.pools = vec![pool("p", &["debian"], 1, None)];
@@ -112,18 +112,20 @@ async fn a_queued_job_is_shown_with_what_is_known_and_then_its_runner_is() {
     })
     .await;
     let second = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true").named("second"));
-    let waiting = until("the second to be seen", || async { farm.github.queued().into_iter().next() }).await;
+    let (waiting, place) =
+        until("the second to be seen", || async { farm.github.queued(9).into_iter().next() }).await;
     let remote = waiting.remote.clone().unwrap();
     assert_eq!(remote.title().as_deref(), Some("acme/widgets: CI / second"));
     assert_eq!((remote.id, waiting.state), (Some(second.0), JobState::Queued));
     assert!(remote.url.unwrap().contains("/acme/widgets/"));
     let oldest = farm.github.view().oldest;
     assert_eq!(oldest.get(&PoolName::new("p").unwrap()), Some(&waiting.queued_at));
-    assert!(farm.github.place(&waiting.id).is_some());
+    assert!(place.is_some());
+    assert_eq!(farm.github.queued_job(&waiting.id), Some((waiting, place)));
     open_gate(&farm, "over");
     completed(&fake, &[first, second]).await;
     all_well(&fake, &[first, second]);
-    assert_eq!(farm.github.queued(), []);
+    assert_eq!(farm.github.queued(9), []);
     farm.stop().await;
 }
 

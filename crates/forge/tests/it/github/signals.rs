@@ -54,7 +54,7 @@ async fn deliveries_that_come_twice_or_late_make_no_second_runner() {
     completed(&fake, &[second]).await;
     all_well(&fake, &[first, second, helper]);
     // What a delivery says is on the board when it is answered.
-    assert_eq!(farm.github.queued(), [], "a word that comes late queues nothing anew");
+    assert_eq!(farm.github.queued(9), [], "a word that comes late queues nothing anew");
     until("the machines to end", || async { (farm.machines() == 0).then_some(()) }).await;
     assert_eq!(fake.all_runners().len(), 3, "one for each job: {:#?}", fake.all_runners());
     farm.stop().await;
