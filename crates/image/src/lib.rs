@@ -22,6 +22,7 @@ mod keyed;
 mod layer;
 mod layout;
 mod manifest;
+mod places;
 mod pull;
 mod reference;
 mod registry;
