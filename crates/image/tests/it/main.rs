@@ -7,6 +7,7 @@ mod common;
 mod disk;
 mod flatten;
 mod hostile;
+mod local;
 mod model;
 mod registry;
 mod store;
