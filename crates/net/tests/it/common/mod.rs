@@ -139,10 +139,15 @@ impl World {
     /// A port that is attached, and its tap's descriptor as a VMM would have it.
     pub(crate) fn raw(&self, slot: u32, policy: NetworkPolicy) -> (Port, OwnedFd) {
         let port = self.port(slot, policy);
-        self.attach(&port);
+        let fd = self.opened(&port);
+        (port, fd)
+    }
+
+    fn opened(&self, port: &Port) -> OwnedFd {
+        self.attach(port);
         let fd = self.host.run(|| open_tap(&port.tap)).expect("open tap");
         self.await_carrier(&port.tap);
-        (port, fd)
+        fd
     }
 
     /// A bridge port forwards only some time after its tap was opened: the kernel tells the bridge of the
@@ -158,7 +163,11 @@ impl World {
     }
 
     pub(crate) fn guest(&self, slot: u32, policy: NetworkPolicy) -> Guest {
-        let (port, tap) = self.raw(slot, policy);
+        self.guest_of(self.port(slot, policy))
+    }
+
+    pub(crate) fn guest_of(&self, port: Port) -> Guest {
+        let tap = self.opened(&port);
         Guest::new(port, tap, self.network.gateway(), self.network.prefix())
     }
 }
