@@ -54,7 +54,7 @@ pub enum NetError {
         /// Its MAC, in hexadecimal.
         mac: String,
     },
-    /// A tap could not be made or opened.
+    /// A tap could not be made.
     #[error("cannot {action} tap '{tap}': {source}{}", hint(&source.to_string()))]
     Tap {
         /// What was tried.

@@ -23,4 +23,3 @@ mod unlink;
 pub use config::NetConfig;
 pub use error::NetError;
 pub use network::{Network, Port};
-pub use tap::open_tap;

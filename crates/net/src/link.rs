@@ -200,7 +200,7 @@ impl Link {
     }
 }
 
-pub(crate) fn errno(error: &rtnetlink::Error) -> Option<i32> {
+fn errno(error: &rtnetlink::Error) -> Option<i32> {
     match error {
         rtnetlink::Error::NetlinkError(message) => Some(-message.raw_code()),
         _ => None,
