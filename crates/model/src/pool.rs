@@ -77,7 +77,7 @@ pub struct PortRule {
 }
 
 /// What a pool's machines may reach. The default is the public internet by IPv4 and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkPolicy {
     /// Private or link-local networks opened for this pool.
     pub allow: Vec<Ipv4Net>,
@@ -87,6 +87,23 @@ pub struct NetworkPolicy {
     pub bandwidth_mbit: Option<u32>,
     /// Most simultaneous tracked connections of one machine; 0 = no limit.
     pub max_connections: u32,
+}
+
+impl NetworkPolicy {
+    /// Connections of a machine of whose pool nothing else is said. The host's table is the same for all machines and the
+    /// host itself, and one machine without a bound can fill it.
+    pub const CONNECTIONS: u32 = 4096;
+}
+
+impl Default for NetworkPolicy {
+    fn default() -> Self {
+        Self {
+            allow: Vec::new(),
+            host_ports: Vec::new(),
+            bandwidth_mbit: None,
+            max_connections: Self::CONNECTIONS,
+        }
+    }
 }
 
 /// How long each wait of a machine's way may take.

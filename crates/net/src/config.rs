@@ -39,8 +39,7 @@ impl Default for NetConfig {
 const RESERVED: u32 = 2;
 
 impl NetConfig {
-    /// Checks everything that later goes into a rule or a link. After this, the texts are safe to write into
-    /// an nftables script.
+    /// Checks everything that later goes into a rule or a link.
     pub(crate) fn check(&self) -> Result<(), NetError> {
         let invalid = |what, value: String, rule| Err(NetError::Config { what, value, rule });
         if !is_word(&self.bridge) || self.bridge.len() > 15 {
@@ -80,6 +79,14 @@ impl NetConfig {
                      resolver that listens there",
                 );
             }
+            if self.subnet.contains(server) && *server != self.gateway() {
+                return invalid(
+                    "DNS server",
+                    server.to_string(),
+                    "it is an address of the guests' own network, where no guest reaches another; give the bridge's \
+                     address or one outside",
+                );
+            }
         }
         Ok(())
     }
@@ -105,11 +112,21 @@ impl NetConfig {
     }
 
     /// The bridge's own MAC. It is set because a bridge without one takes over the lowest of its ports' and
-    /// so changes, under the guests, when a machine comes or goes.
+    /// so changes, under the guests, when a machine comes or goes. It is also the mark by which a bridge is known as
+    /// ours, from the moment on that it exists, and by every version of this program.
     pub(crate) fn bridge_mac(&self) -> [u8; 6] {
         let [a, b, c, d] = self.gateway().octets();
-        [0x02, 0xfb, a, b, c, d]
+        [BRIDGE_MAC[0], BRIDGE_MAC[1], a, b, c, d]
     }
+}
+
+/// What the MAC of every bridge of ours begins with; its address follows.
+const BRIDGE_MAC: [u8; 2] = [0x02, 0xfb];
+
+/// The address that we gave to the bridge with this MAC; none if it is not one of ours.
+pub(crate) fn address_of_bridge(mac: &[u8]) -> Option<Ipv4Addr> {
+    let address: [u8; 4] = mac.strip_prefix(&BRIDGE_MAC)?.try_into().ok()?;
+    Some(Ipv4Addr::from(address)).filter(Ipv4Addr::is_private)
 }
 
 /// What every tap's name starts with: `fa`, and the `m` of every machine id.
@@ -168,6 +185,17 @@ mod tests {
         assert!(refused(&|c| c.subnet = Ipv4Net::new_assert(Ipv4Addr::new(8, 8, 0, 0), 16)));
         assert!(refused(&|c| c.subnet = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 30)));
         assert!(refused(&|c| c.dns = vec![Ipv4Addr::LOCALHOST]));
+        assert!(refused(&|c| c.dns = vec![Ipv4Addr::new(172, 30, 0, 2)]));
+        assert!(!refused(&|c| c.dns = vec![c.gateway(), Ipv4Addr::new(172, 31, 0, 2)]));
+    }
+
+    #[test]
+    fn a_bridge_is_ours_by_its_mac() {
+        let ours = NetConfig::default();
+        assert_eq!(address_of_bridge(&ours.bridge_mac()), Some(ours.gateway()));
+        for other in [&[2, 0xfa, 10, 0, 0, 1][..], &[2, 0xfb, 8, 8, 8, 8], &[2, 0xfb, 10, 0, 0], &[]] {
+            assert_eq!(address_of_bridge(other), None, "{other:02x?}");
+        }
     }
 
     proptest! {

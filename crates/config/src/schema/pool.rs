@@ -142,7 +142,7 @@ pub enum InitSetting {
 }
 
 /// What the machines may reach.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoolNetworkConfig {
     /// Private or link-local IPv4 networks that are opened.
@@ -154,8 +154,17 @@ pub struct PoolNetworkConfig {
     /// Bandwidth limit of each machine, each way, in Mbit/s; none when absent.
     #[schemars(range(min = 1, max = 1_000_000), example = 200)]
     pub bandwidth_mbit: Option<u32>,
-    /// Most simultaneous connections of each machine; 0 is no limit.
+    /// Most simultaneous connections of each machine. 0 is no limit: then one machine can fill the host's table of
+    /// connections, and nobody makes a new one.
     pub max_connections: u32,
+}
+
+impl Default for PoolNetworkConfig {
+    fn default() -> Self {
+        let model::NetworkPolicy { allow, bandwidth_mbit, max_connections, .. } =
+            model::NetworkPolicy::default();
+        Self { allow, host_ports: Vec::new(), bandwidth_mbit, max_connections }
+    }
 }
 
 /// A port of the host, `tcp/PORT` or `udp/PORT`.

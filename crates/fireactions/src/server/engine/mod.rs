@@ -105,6 +105,9 @@ impl Engine for ServerEngine {
         if self.stopping.is_cancelled() {
             return Err(Fault::unavailable("the server is stopping and takes no new jobs"));
         }
+        if let Some(image) = &spec.image {
+            images::permitted(&self.images, image)?;
+        }
         jobs::submit(&self.forge, spec, files).await.map(|job| self.explained(job))
     }
 
@@ -218,6 +221,7 @@ impl Engine for ServerEngine {
     }
 
     async fn pull_image(&self, image: ImageRef, policy: PullPolicy) -> Result<EngineStream<PullEvent>> {
+        images::permitted(&self.images, &image)?;
         Ok(images::pull(&self.images, image, policy))
     }
 
