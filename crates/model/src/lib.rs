@@ -3,6 +3,7 @@
 
 mod autopsy;
 mod event;
+mod exponential_backoff;
 mod forge;
 mod forge_view;
 mod github;
@@ -22,6 +23,7 @@ mod work;
 
 pub use autopsy::Autopsy;
 pub use event::Event;
+pub use exponential_backoff::ExponentialBackoff;
 pub use forge::{Demand, Forge, ForgeError, Offer, Release};
 pub use forge_view::{ForgeView, RateLimit, RemoteView};
 pub use github::{GithubRunner, GithubScope, RunnerGroup};
