@@ -3,6 +3,8 @@
 
 use std::net::Ipv4Addr;
 
+use fireactions_model::network_rules;
+pub(crate) use fireactions_model::network_rules::TAP_PREFIX;
 use ipnet::Ipv4Net;
 
 use crate::NetError;
@@ -42,15 +44,8 @@ impl NetConfig {
     /// Checks everything that later goes into a rule or a link.
     pub(crate) fn check(&self) -> Result<(), NetError> {
         let invalid = |what, value: String, rule| Err(NetError::Config { what, value, rule });
-        if !is_word(&self.bridge) || self.bridge.len() > 15 {
-            return invalid(
-                "bridge name",
-                self.bridge.clone(),
-                "use 1 to 15 of a-z A-Z 0-9 _ -, starting with a letter",
-            );
-        }
-        if self.bridge.starts_with(TAP_PREFIX) {
-            return invalid("bridge name", self.bridge.clone(), "names that start with 'fam' are for taps");
+        if let Err(rule) = network_rules::bridge_name(&self.bridge) {
+            return invalid("bridge name", self.bridge.clone(), rule);
         }
         if !is_word(&self.table) || self.table.len() > 63 {
             return invalid(
@@ -59,25 +54,12 @@ impl NetConfig {
                 "use 1 to 63 of a-z A-Z 0-9 _ -, starting with a letter",
             );
         }
-        if !(8..=29).contains(&self.subnet.prefix_len()) || !self.subnet.network().is_private() {
-            return invalid(
-                "subnet",
-                self.subnet.to_string(),
-                "use a /8 to /29 inside 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
-            );
+        if let Err(rule) = network_rules::subnet(self.subnet) {
+            return invalid("subnet", self.subnet.to_string(), rule);
         }
         for server in &self.dns {
-            if server.is_loopback()
-                || server.is_unspecified()
-                || server.is_multicast()
-                || server.is_broadcast()
-            {
-                return invalid(
-                    "DNS server",
-                    server.to_string(),
-                    "guests cannot reach it; give an address that is routed, e.g. the bridge's own with a \
-                     resolver that listens there",
-                );
+            if let Err(rule) = network_rules::dns_server(*server) {
+                return invalid("DNS server", server.to_string(), rule);
             }
             if self.subnet.contains(server) && *server != self.gateway() {
                 return invalid(
@@ -128,9 +110,6 @@ pub(crate) fn address_of_bridge(mac: &[u8]) -> Option<Ipv4Addr> {
     let address: [u8; 4] = mac.strip_prefix(&BRIDGE_MAC)?.try_into().ok()?;
     Some(Ipv4Addr::from(address)).filter(Ipv4Addr::is_private)
 }
-
-/// What every tap's name starts with: `fa`, and the `m` of every machine id.
-pub(crate) const TAP_PREFIX: &str = "fam";
 
 /// The MAC of `slot`'s guest: locally administered, unicast.
 pub(crate) fn mac(slot: u32) -> [u8; 6] {

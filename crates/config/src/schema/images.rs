@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AbsolutePath, Duration};
+use super::{AbsolutePath, Duration, patterns};
 
 /// The image store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -23,7 +23,7 @@ pub struct ImagesConfig {
     #[schemars(example = ["/srv/images"])]
     pub local_dirs: Vec<AbsolutePath>,
     /// Registries (`host[:port]`) that are spoken to without TLS. Loopback registries need not be listed.
-    #[schemars(example = ["registry.lan:5000"])]
+    #[schemars(inner(regex(pattern = patterns::REGISTRY)), example = ["registry.lan:5000"])]
     pub insecure_registries: Vec<String>,
     /// Docker's `config.json` with registry credentials and credential helpers; anonymous when absent.
     #[schemars(example = "/root/.docker/config.json")]

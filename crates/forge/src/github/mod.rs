@@ -31,6 +31,7 @@ mod settings;
 mod signs;
 mod view;
 mod webhook;
+mod webhook_secrets;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,6 +71,7 @@ struct Inner {
     records: LocalForge,
     github: Github,
     settings: GithubSettings,
+    webhook_secrets: Option<webhook_secrets::Kept>,
     events: broadcast::Sender<Event>,
     /// Tells this server's runners from another host's.
     key: String,
@@ -134,6 +136,7 @@ impl GithubForge {
             store,
             records,
             github,
+            webhook_secrets: settings.webhook.clone().map(webhook_secrets::Kept::new),
             settings,
             events,
             key,

@@ -157,7 +157,7 @@ impl Farm {
             surplus_after: setup.surplus,
             conflict_pause: setup.conflict,
             pace: PACE,
-            webhook: Some(Arc::new(|| Ok(vec![Secret::new(SECRET)]))),
+            webhook: Some(Arc::new(|| vec![Ok(Secret::new(SECRET))])),
             ..GithubSettings::new("host")
         };
         let github = GithubForge::new(store.clone(), local.clone(), events, client, settings, &setup.pools)

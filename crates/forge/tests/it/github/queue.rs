@@ -14,20 +14,22 @@ pub(crate) async fn door(forge: GithubForge) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let deliver = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let answer = forge.deliver(Delivery {
-            event: header("x-github-event"),
-            id: header("x-github-delivery"),
-            signature: header("x-hub-signature-256"),
-            body: &body,
-        });
-        let status = match answer {
-            Answer::Taken => axum::http::StatusCode::ACCEPTED,
-            Answer::Forged => axum::http::StatusCode::UNAUTHORIZED,
-            Answer::Malformed(_) => axum::http::StatusCode::BAD_REQUEST,
-            Answer::Busy | Answer::Unready(_) => axum::http::StatusCode::SERVICE_UNAVAILABLE,
-        };
-        async move { status }
+        let forge = forge.clone();
+        async move {
+            let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+            let delivery = Delivery {
+                event: header("x-github-event"),
+                id: header("x-github-delivery"),
+                signature: header("x-hub-signature-256"),
+                body: &body,
+            };
+            match forge.deliver(delivery).await {
+                Answer::Taken => axum::http::StatusCode::ACCEPTED,
+                Answer::Forged => axum::http::StatusCode::UNAUTHORIZED,
+                Answer::Malformed(_) => axum::http::StatusCode::BAD_REQUEST,
+                Answer::Busy | Answer::Unready(_) => axum::http::StatusCode::SERVICE_UNAVAILABLE,
+            }
+        }
     };
     let router = axum::Router::new().route("/hook", axum::routing::post(deliver));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

@@ -75,7 +75,7 @@ async fn forged_deliveries_are_refused_and_repeated_ones_do_nothing() {
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(401));
     assert_eq!(farm.machines(), 0, "nobody believed them");
     let garbage = Delivered { event: Some("workflow_job"), id: Some("1"), signature: None, body: b"{}" };
-    assert_eq!(farm.github.deliver(garbage), Answer::Forged);
+    assert_eq!(farm.github.deliver(garbage).await, Answer::Forged);
     fake.deliver_raw("workflow_job", b"not json", None);
     fake.wait_delivered(SOON);
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(400));
