@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fireactions_guest_proto::host::{Endpoint, Link};
+use fireactions_guest_proto::host::{Endpoint, Link, LinkOptions};
 use fireactions_guest_proto::{GuestHello, GuestState, Identity};
 use fireactions_image::ImageConfig;
 use fireactions_model::{FailureKind, MachineId, MachineState, Phase, PoolSpec, StartMode, Step};
@@ -18,6 +18,7 @@ use crate::life::{Ask, Asks};
 use crate::metadata;
 use crate::parts::Parts;
 use crate::record::Record;
+use crate::secret;
 use crate::serve::may_go;
 
 /// A guest that is up: its process and its agent.
@@ -60,9 +61,11 @@ pub(crate) async fn boot(
         .vm
         .clone()
         .ok_or_else(|| End::because(FailureKind::Vmm, "there is no VMM process to wait for"))?;
-    let open = || Link::open_within(endpoint(&vm), record.id().to_string(), pool.deadlines.silence);
     // A clone's agent has spoken already.
-    let link = made.link.get_or_insert_with(open).clone();
+    let link = match &made.link {
+        Some(link) => link.clone(),
+        None => made.link.insert(link(parts, pool, record, &vm)?).clone(),
+    };
     let guest = Guest { machine: record.id().clone(), vm, link };
     if record.view().state == MachineState::Held {
         // A machine that is only looked into need not answer.
@@ -71,6 +74,10 @@ pub(crate) async fn boot(
     }
     let hello = meet(parts, record, asks, &guest, pool.deadlines.boot).await?;
     if hello.state == GuestState::Idle {
+        if is_introduced(record) {
+            let why = "the guest says that it has no identity, which it was given before";
+            return Err(End::because(FailureKind::Guest, why));
+        }
         record.spoke();
         introduce(parts, pool, record, asks, &guest).await?;
     }
@@ -84,6 +91,21 @@ pub(crate) async fn boot(
     }
     record.linked(guest.link.clone(), image.clone());
     Ok(guest)
+}
+
+/// Opens the link to this machine's agent, which has to prove itself once it has its identity.
+pub(crate) fn link(parts: &Parts, pool: &PoolSpec, record: &Record, vm: &Vm) -> Result<Link, End> {
+    let options = LinkOptions {
+        silence: pool.deadlines.silence,
+        secret: secret::of(&parts.settings.machine_dir(record.id()))?,
+        secret_given: is_introduced(record),
+    };
+    Ok(Link::open_with(endpoint(vm), record.id().to_string(), options))
+}
+
+/// The guest has its identity: an earlier server gave it.
+fn is_introduced(record: &Record) -> bool {
+    !matches!(record.view().state, MachineState::Creating | MachineState::Booting)
 }
 
 /// Where the agent of this machine is met.

@@ -16,6 +16,7 @@ use crate::parts::Parts;
 use crate::place::{HOST_DEADLINE, Place};
 use crate::record::Record;
 use crate::restore::restore;
+use crate::secret;
 use crate::templates::{Order, Templates};
 
 /// Handles of what was made so far, for teardown. What was made is known from the journal; this only saves
@@ -65,7 +66,11 @@ pub(crate) async fn create(
     record.image_then(&root.digest, Step::Net).await?;
     let place = Place::new(parts, record.id(), record.slot())?;
     let began = Instant::now();
-    let disk = async { place.make_disk(parts, &shape).await.map(|()| began.elapsed()) };
+    let disk = async {
+        place.make_disk(parts, &shape).await?;
+        secret::make(&place.directory)?;
+        Ok::<_, End>(began.elapsed())
+    };
     let net = async { place.attach(parts, &pool.network).await.map(|()| began.elapsed()) };
     let (disk, net) = timeout(HOST_DEADLINE, async { tokio::join!(disk, net) })
         .await

@@ -41,6 +41,7 @@ mod program;
 mod record;
 mod recover;
 mod restore;
+mod secret;
 mod serve;
 mod shutdown;
 mod teardown;

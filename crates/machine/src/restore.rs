@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use fireactions_guest_proto::host::Link;
 use fireactions_model::{FailureKind, Phase, PoolSpec, Shape, StartMode, Step};
 use fireactions_vmm::{Start, VmSpec};
 use tokio::time::timeout;
@@ -116,7 +115,7 @@ async fn clone(
     made.vm = Some(vm.clone());
     record.process(&vm, StartMode::Snapshot).await.map_err(Unfit::Machine)?;
     record.phase(Phase::Spawn);
-    let link = Link::open_within(boot::endpoint(&vm), record.id().to_string(), pool.deadlines.silence);
+    let link = boot::link(parts, pool, record, &vm).map_err(Unfit::Machine)?;
     made.link = Some(link.clone());
     let guest = Guest { machine: record.id().clone(), vm, link };
     let deadline = SPEAK_DEADLINE.min(pool.deadlines.boot);

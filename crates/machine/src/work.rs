@@ -77,12 +77,12 @@ pub(crate) async fn perform(
     image: &ImageConfig,
     work: &Work,
 ) -> Done {
-    let progress = match progress(guest, work).await {
+    let begun = record.view().state == MachineState::Busy;
+    let progress = match progress(guest, work, begun).await {
         Ok(progress) => progress,
         Err(outcome) => return Done { outcome, usage: Usage::default(), notes: vec![] },
     };
     let before = if progress == Progress::Fresh { Duration::ZERO } else { record.in_state() };
-    let begun = record.view().state == MachineState::Busy;
     let started = tokio::select! {
         started = start(parts, pool, record, guest, image, work, progress) => started,
         reason = doomed(guest, asks) => Err(lost(reason)),
@@ -114,10 +114,14 @@ pub(crate) async fn perform(
     Done { outcome, usage, notes }
 }
 
-/// What the guest says of this work.
-async fn progress(guest: &Guest, work: &Work) -> Result<Progress, Outcome> {
+/// What the guest says of this work. `begun`: it was running there, so a guest that knows nothing of it is not what it
+/// was, and the work is never begun anew in the same machine.
+async fn progress(guest: &Guest, work: &Work, begun: bool) -> Result<Progress, Outcome> {
     let (run, progress) = match guest.link.hello().await {
         Ok(hello) => match hello.state {
+            GuestState::Idle | GuestState::Configured if begun => {
+                return Err(lost("the guest knows nothing of the job that ran in it".to_owned()));
+            }
             GuestState::Idle | GuestState::Configured => return Ok(Progress::Fresh),
             GuestState::Running { run, .. } => (run, Progress::Runs),
             GuestState::Exited { run, .. } => (run, Progress::Over),
