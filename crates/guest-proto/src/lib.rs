@@ -12,6 +12,8 @@
 //! ```
 //!
 //! Invariants:
+//! - From the identity on, a session is with the agent that got it: every later hello proves that with the machine's
+//!   secret. Whoever else in the guest reaches the host is not believed and not told anything.
 //! - The job, its unacknowledged output and its result outlive sessions; file and exec streams do not.
 //! - The host judges every byte: a guest that breaks a rule ends its own link and nothing else.
 //! - Both sides hold a bounded number of bytes, whatever the other does.
@@ -25,9 +27,11 @@ mod frame;
 pub mod guest;
 pub mod limits;
 mod message;
+mod secret;
 mod tail;
 mod text;
 
 pub use decoder::Decoder;
 pub use frame::{Frame, FrameError, Kind};
 pub use message::*;
+pub use secret::AgentSecret;

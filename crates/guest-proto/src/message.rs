@@ -6,11 +6,16 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// The newest version of the messages that this crate speaks.
-pub const VERSION: u16 = 1;
+use crate::AgentSecret;
 
-/// The oldest version of the messages that this crate speaks.
+/// The newest version of the messages that this crate speaks.
+pub const VERSION: u16 = 2;
+
+/// The oldest version of the messages that this crate speaks: without a secret.
 pub const OLDEST_VERSION: u16 = 1;
+
+/// The first version whose agents prove themselves by a secret.
+pub(crate) const SECRET_VERSION: u16 = 2;
 
 /// Who the machine is, and fresh randomness. Sent before anything runs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +217,9 @@ pub struct GuestHello {
     pub kernel: String,
     /// What it is doing.
     pub state: GuestState,
+    /// Proof that this is the agent that was given the machine's identity; from version 2 on, once it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<AgentSecret>,
 }
 
 /// From the host to the guest.
@@ -231,6 +239,9 @@ pub enum HostMsg {
     Configure {
         /// Who.
         identity: Identity,
+        /// To be said in every hello from now on. Agents of version 1 do not know it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<AgentSecret>,
     },
     /// A file comes on this stream. Answered by `FileDone`.
     PutFile {

@@ -3,7 +3,6 @@
 use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fireactions_guest_proto::host::Link;
 use fireactions_guest_proto::{GuestHello, GuestState, Identity};
 use fireactions_image::ImageConfig;
 use fireactions_model::{FailureKind, MachineState, Phase, StartMode, Step};
@@ -13,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::asks::Ask;
 use crate::end::End;
-use crate::guest::{Guest, died, endpoint};
+use crate::guest::{Guest, died, is_introduced, link};
 use crate::life::Life;
 use crate::metadata;
 use crate::parts::Parts;
@@ -24,14 +23,16 @@ impl Life {
     /// Waits for the agent's first word and gives the guest its identity, if it has none. What an earlier server began
     /// goes on.
     pub(crate) async fn boot(&mut self, image: &ImageConfig) -> Result<Guest, End> {
-        let Self { pool, record, made, .. } = self;
+        let Self { parts, pool, record, made, .. } = self;
         let vm = made
             .vm
             .clone()
             .ok_or_else(|| End::because(FailureKind::Vmm, "there is no VMM process to wait for"))?;
-        let open = || Link::open_within(endpoint(&vm), record.id().to_string(), pool.deadlines.silence);
         // A clone's agent has spoken already.
-        let link = made.link.get_or_insert_with(open).clone();
+        let link = match &made.link {
+            Some(link) => link.clone(),
+            None => made.link.insert(link(parts, pool, record, &vm)?).clone(),
+        };
         let guest = Guest { machine: record.id().clone(), vm, link };
         if record.view().state == MachineState::Held {
             // A machine that is only looked into need not answer.
@@ -41,6 +42,10 @@ impl Life {
         let deadline = pool.deadlines.boot;
         let hello = self.meet(&guest, deadline).await?;
         if hello.state == GuestState::Idle {
+            if is_introduced(&self.record) {
+                let why = "the guest says that it has no identity, which it was given before";
+                return Err(End::because(FailureKind::Guest, why));
+            }
             self.spoke();
             self.introduce(&guest).await?;
         }

@@ -13,6 +13,7 @@ use crate::life::Life;
 use crate::metadata;
 use crate::parts::Parts;
 use crate::place::{HOST_DEADLINE, Place};
+use crate::secret;
 use crate::templates::Order;
 
 impl Life {
@@ -47,7 +48,11 @@ impl Life {
         record.image_then(&root.digest, Step::Net).await?;
         let place = Place::new(parts, record.id(), record.slot())?;
         let began = Instant::now();
-        let disk = async { place.make_disk(parts, &shape).await.map(|()| began.elapsed()) };
+        let disk = async {
+            place.make_disk(parts, &shape).await?;
+            secret::make(&place.directory)?;
+            Ok::<_, End>(began.elapsed())
+        };
         let net = async { place.attach(parts, &pool.network).await.map(|()| began.elapsed()) };
         let (disk, net) = timeout(HOST_DEADLINE, async { tokio::join!(disk, net) })
             .await

@@ -1,10 +1,13 @@
 //! A guest that is up: its process and its agent.
 
-use fireactions_guest_proto::host::{Endpoint, Link};
-use fireactions_model::{FailureKind, MachineId};
+use fireactions_guest_proto::host::{Endpoint, Link, LinkOptions};
+use fireactions_model::{FailureKind, MachineId, MachineState, PoolSpec};
 use fireactions_vmm::{AgentEndpoint, ExitReason, Vm};
 
 use crate::end::End;
+use crate::parts::Parts;
+use crate::record::Record;
+use crate::secret;
 
 /// A running guest.
 pub(crate) struct Guest {
@@ -30,6 +33,21 @@ impl Guest {
             None => reason,
         }
     }
+}
+
+/// Opens the link to a machine's agent, which has to prove itself once it has its identity.
+pub(crate) fn link(parts: &Parts, pool: &PoolSpec, record: &Record, vm: &Vm) -> Result<Link, End> {
+    let options = LinkOptions {
+        silence: pool.deadlines.silence,
+        secret: secret::of(&parts.settings.machine_dir(record.id()))?,
+        secret_given: is_introduced(record),
+    };
+    Ok(Link::open_with(endpoint(vm), record.id().to_string(), options))
+}
+
+/// The guest has its identity: an earlier server gave it.
+pub(crate) fn is_introduced(record: &Record) -> bool {
+    !matches!(record.view().state, MachineState::Creating | MachineState::Booting)
 }
 
 /// Where the agent of this machine is met.

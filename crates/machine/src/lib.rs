@@ -47,6 +47,7 @@ mod recover;
 mod release;
 mod report;
 mod restore;
+mod secret;
 mod serve;
 mod shutdown;
 mod teardown;

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use fireactions_guest_proto::host::Link;
 use fireactions_image::Images;
 use fireactions_model::{Digest, FailureKind, Phase, Shape, StartMode, Step};
 use fireactions_vmm::{Start, VmSpec};
 use tokio::time::timeout;
 
 use crate::end::End;
-use crate::guest::{Guest, endpoint};
+use crate::guest::{Guest, link};
 use crate::life::Life;
 use crate::metadata;
 use crate::place::{HOST_DEADLINE, Place};
@@ -102,7 +101,7 @@ impl Life {
         made.vm = Some(vm.clone());
         record.process(&vm, StartMode::Snapshot).await.map_err(Unfit::Machine)?;
         record.phase(Phase::Spawn);
-        let link = Link::open_within(endpoint(&vm), record.id().to_string(), pool.deadlines.silence);
+        let link = link(parts, pool, record, &vm).map_err(Unfit::Machine)?;
         made.link = Some(link.clone());
         let guest = Guest { machine: record.id().clone(), vm, link };
         let deadline = SPEAK_DEADLINE.min(pool.deadlines.boot);

@@ -84,12 +84,12 @@ impl Run<'_> {
     /// Does the work, or goes on with what an earlier server began. Whatever happens, there is an outcome to tell.
     pub(crate) async fn perform(self, record: &mut Record, asks: &mut Asks) -> Done {
         let Self { parts, guest, work, .. } = self;
-        let progress = match progress(guest, work).await {
+        let begun = record.view().state == MachineState::Busy;
+        let progress = match progress(guest, work, begun).await {
             Ok(progress) => progress,
             Err(outcome) => return Done { outcome, usage: Usage::default(), notes: vec![] },
         };
         let before = if progress == Progress::Fresh { Duration::ZERO } else { record.in_state() };
-        let begun = record.view().state == MachineState::Busy;
         let started = tokio::select! {
             started = self.start(record, progress) => started,
             reason = doomed(guest, asks) => Err(lost(reason)),
@@ -238,10 +238,14 @@ impl Run<'_> {
     }
 }
 
-/// What the guest says of this work.
-async fn progress(guest: &Guest, work: &Work) -> Result<Progress, Outcome> {
+/// What the guest says of this work. `begun`: it was running there, so a guest that knows nothing of it is not what it
+/// was, and the work is never begun anew in the same machine.
+async fn progress(guest: &Guest, work: &Work, begun: bool) -> Result<Progress, Outcome> {
     let (run, progress) = match guest.link.hello().await {
         Ok(hello) => match hello.state {
+            GuestState::Idle | GuestState::Configured if begun => {
+                return Err(lost("the guest knows nothing of the job that ran in it".to_owned()));
+            }
             GuestState::Idle | GuestState::Configured => return Ok(Progress::Fresh),
             GuestState::Running { run, .. } => (run, Progress::Runs),
             GuestState::Exited { run, .. } => (run, Progress::Over),

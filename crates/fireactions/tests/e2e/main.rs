@@ -17,6 +17,7 @@ mod hold;
 mod hostile;
 mod hung;
 mod images;
+mod impostor;
 mod inside;
 mod isolation;
 mod jobs;

@@ -13,7 +13,7 @@ use crate::limits::MAX_STREAMS;
 use crate::text::line;
 use crate::{
     ExecRequest, Exit, GuestHello, GuestMsg, HostMsg, Identity, JobResult, LogLevel, OLDEST_VERSION,
-    RunRequest, Stream, VERSION,
+    RunRequest, SECRET_VERSION, Stream, VERSION,
 };
 
 /// What the guest says about itself.
@@ -156,8 +156,10 @@ pub(super) fn handle(shared: &Arc<Shared>, state: &mut State, message: HostMsg) 
     let at = |stream| Handle { shared: Arc::clone(shared), session, stream };
     match message {
         HostMsg::Hello { .. } => {} // the I/O thread has seen to it
-        HostMsg::Configure { identity } => match state.job.phase {
+        HostMsg::Configure { identity, secret } => match state.job.phase {
             Phase::Idle => {
+                // Kept before anything else is done: whatever cuts the connection now, the next hello proves itself.
+                state.secret = secret.or_else(|| state.secret.take());
                 state.job.phase = Phase::Configuring;
                 state.events.push_back(Event::Configure(identity));
             }
@@ -264,6 +266,7 @@ impl State {
             boot_us: self.about.boot_us,
             kernel: self.about.kernel.clone(),
             state: self.job.state(),
+            secret: self.secret.clone().filter(|_| version >= SECRET_VERSION),
         }
     }
 }

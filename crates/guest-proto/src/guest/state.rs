@@ -11,7 +11,7 @@ use super::session::{About, Event};
 use super::stream::StreamState;
 use crate::frame::{self, Kind};
 use crate::limits::{CHUNK, STREAM_WINDOW};
-use crate::{GuestMsg, LogLevel};
+use crate::{AgentSecret, GuestMsg, LogLevel};
 
 /// Bytes put together before they are written.
 const BATCH: usize = 64 * 1024;
@@ -28,6 +28,8 @@ pub(super) struct Shared {
 /// The state behind the lock.
 pub(super) struct State {
     pub(super) about: About,
+    /// Came with the identity.
+    pub(super) secret: Option<AgentSecret>,
     /// Nonce of the session with a host that is there now.
     pub(super) nonce: Option<u64>,
     /// Counts sessions, so that a stream's handle does not reach a later session's stream of the same number.
@@ -48,6 +50,7 @@ impl Shared {
         Ok(Self {
             state: Mutex::new(State {
                 about,
+                secret: None,
                 nonce: None,
                 session: 0,
                 control: VecDeque::new(),

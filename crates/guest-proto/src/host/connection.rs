@@ -1,5 +1,6 @@
-//! The task behind a link: connect, shake hands, read and write until something ends it, and again.
+//! The task behind a link: have a session with the agent, read and write until something ends it, and again.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,38 +9,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::endpoint::{Endpoint, Meeting};
-use super::error::LinkError;
+use super::greeting::{Cut, Greeted, RESTING, meet, turn_away};
 use super::inbound::Inbound;
-use super::state::{Packet, QUEUE, Shared};
+use super::state::{Packet, Shared};
+use crate::HostMsg;
 use crate::frame::{self, Kind};
 use crate::limits::{MAX_BODY, PING_AFTER};
-use crate::{HostMsg, OLDEST_VERSION, VERSION};
 
 /// First and longest pause between two connections.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// A greeting that nobody answered is repeated: the agent that took it may have died with it.
-const GREET_AGAIN: Duration = Duration::from_secs(2);
-
-/// The read buffer of a guest that says little, as most do most of the time: there may be a thousand of them.
-const RESTING: usize = 4 << 10;
-
 /// A connection that lasted this long was a good one.
 const LASTED: Duration = Duration::from_secs(10);
-
-/// Why a connection ended.
-enum Cut {
-    /// To be made again.
-    Lost,
-    /// The guest is not to be talked to again.
-    Fatal(LinkError),
-}
-
-impl From<std::io::Error> for Cut {
-    fn from(_: std::io::Error) -> Self {
-        Cut::Lost
-    }
-}
 
 /// Keeps a connection until the link is closed. `_runs` is dropped when its sockets are.
 pub(super) async fn run(shared: Arc<Shared>, endpoint: Endpoint, _runs: watch::Sender<()>) {
@@ -48,19 +29,22 @@ pub(super) async fn run(shared: Arc<Shared>, endpoint: Endpoint, _runs: watch::S
     let ended = shared.wait(|state| state.ended.is_some().then_some(()));
     let work = async {
         loop {
-            if let Ok(socket) = meeting.connect().await {
-                let since = Instant::now();
-                let (reader, writer) = socket.into_split();
-                let cut = serve(&shared, reader, writer).await;
-                shared.update(super::state::State::disconnect);
-                if let Cut::Fatal(why) = cut {
-                    tracing::warn!(machine = shared.machine, "{why}");
-                    shared.end(why);
-                    return;
-                }
-                if since.elapsed() >= LASTED {
-                    pause = PAUSES.0;
-                }
+            let since = Instant::now();
+            let cut = match meet(&mut meeting, &shared).await {
+                Ok(greeted) => tokio::select! {
+                    cut = serve(&shared, greeted) => cut,
+                    never = turn_away(&mut meeting) => match never {},
+                },
+                Err(cut) => cut,
+            };
+            shared.update(super::state::State::disconnect);
+            if let Cut::Fatal(why) = cut {
+                tracing::warn!(machine = shared.machine, "{why}");
+                shared.end(why);
+                return;
+            }
+            if since.elapsed() >= LASTED {
+                pause = PAUSES.0;
             }
             sleep(pause.mul_f64(rand::random_range(0.75..1.25))).await;
             pause = (pause * 2).min(PAUSES.1);
@@ -69,52 +53,45 @@ pub(super) async fn run(shared: Arc<Shared>, endpoint: Endpoint, _runs: watch::S
     tokio::select! { () = ended => {} () = work => {} }
 }
 
-/// Serves one connection.
-async fn serve(shared: &Shared, reader: impl AsyncRead + Unpin, writer: impl AsyncWrite + Unpin) -> Cut {
-    let nonce: u64 = rand::random();
-    let (packets, queue) = mpsc::channel(QUEUE);
+/// Serves a session to its end.
+async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(shared: &Shared, greeted: Greeted<R, W>) -> Cut {
+    let Greeted { reader, writer, inbound, nonce, packets, queue } = greeted;
     tokio::select! {
-        Err(cut) = read(shared, nonce, packets, reader) => cut,
+        Err(cut) = read(shared, inbound, packets, reader) => cut,
         Err(cut) = write(shared, nonce, queue, writer) => cut,
-        else => Cut::Lost,
     }
 }
 
 async fn read(
     shared: &Shared,
-    nonce: u64,
+    mut inbound: Inbound,
     packets: mpsc::Sender<Packet>,
     mut reader: impl AsyncRead + Unpin,
-) -> Result<(), Cut> {
-    let mut inbound = Inbound::new(shared, nonce, packets.clone());
+) -> Result<Infallible, Cut> {
     let mut buffer = vec![0; RESTING];
     // Whole frames are signs of life; bytes are not, or a guest could drip one now and then for ever.
     let mut heard = tokio::time::Instant::now();
     let silence = shared.silence / 2;
     let ping_after = PING_AFTER.min(silence / 2);
     loop {
-        let count = match timeout(ping_after, reader.read(&mut buffer)).await {
-            Ok(count) => count?,
-            Err(_) if !inbound.greeted() => continue, // still booting
-            Err(_) => {
-                if buffer.len() > RESTING {
-                    buffer = vec![0; RESTING];
-                }
-                // A full queue means that the guest does not read either; silence will tell.
-                let _ =
-                    serde_json::to_vec(&HostMsg::Ping).map(|ping| packets.try_send(Packet::Control(ping)));
-                if heard.elapsed() >= silence {
-                    return Err(Cut::Lost);
-                }
-                continue;
+        let Ok(count) = timeout(ping_after, reader.read(&mut buffer)).await else {
+            if buffer.len() > RESTING {
+                buffer = vec![0; RESTING];
             }
+            // A full queue means that the guest does not read either; silence will tell.
+            let _ = serde_json::to_vec(&HostMsg::Ping).map(|ping| packets.try_send(Packet::Control(ping)));
+            if heard.elapsed() >= silence {
+                return Err(Cut::Lost);
+            }
+            continue;
         };
+        let count = count?;
         if count == 0 {
             return Err(Cut::Lost);
         }
-        if inbound.take(&buffer[..count]).map_err(Cut::Fatal)? {
+        if inbound.take(&buffer[..count]).map_err(|refusal| refusal.cut(shared))? {
             heard = tokio::time::Instant::now();
-        } else if inbound.greeted() && heard.elapsed() >= silence {
+        } else if heard.elapsed() >= silence {
             return Err(Cut::Lost);
         }
         if count == buffer.len() && count < MAX_BODY {
@@ -128,14 +105,9 @@ async fn write(
     nonce: u64,
     mut queue: mpsc::Receiver<Packet>,
     mut writer: impl AsyncWrite + Unpin,
-) -> Result<(), Cut> {
-    let machine = shared.machine.clone();
-    let hello = HostMsg::Hello { oldest: OLDEST_VERSION, newest: VERSION, machine };
-    let mut greeting = vec![0];
-    frame::write_control(&mut greeting, nonce, &hello);
-    writer.write_all(&greeting).await?;
-    let before = shared.lock().session;
-    let mut out = Vec::new();
+) -> Result<Infallible, Cut> {
+    // Ends a greeting that was being repeated when the answer came.
+    let mut out = vec![0];
     loop {
         tokio::select! {
             packet = queue.recv() => match packet {
@@ -144,10 +116,11 @@ async fn write(
                 None => return Err(Cut::Lost),
             },
             () = shared.due.notified() => due(shared, nonce, &mut out),
-            () = sleep(GREET_AGAIN), if shared.lock().session == before => out.extend_from_slice(&greeting),
         }
-        writer.write_all(&out).await?;
-        out.clear();
+        if out.len() > 1 {
+            writer.write_all(&out).await?;
+            out.clear();
+        }
     }
 }
 
@@ -175,6 +148,8 @@ pub(super) fn due(shared: &Shared, nonce: u64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::greeting::greet;
+    use super::super::proof::Proof;
     use super::*;
     use crate::limits::SILENCE;
     use crate::{Decoder, GuestHello, GuestMsg, GuestState};
@@ -190,6 +165,7 @@ mod tests {
             boot_us: 0,
             kernel: String::new(),
             state: GuestState::Idle,
+            secret: None,
         };
         let mut wire = Vec::new();
         frame::write_control(&mut wire, nonce, &GuestMsg::Hello(hello));
@@ -201,13 +177,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_dripping_guest_is_a_silent_one() {
-        let shared = Shared::new("m".to_owned(), SILENCE);
+        let shared = Arc::new(Shared::new("m".to_owned(), SILENCE, Proof::default()));
         let (host, guest) = tokio::io::duplex(1 << 16);
         let (reader, writer) = tokio::io::split(host);
         let since = tokio::time::Instant::now();
         let ((cut, lasted), ()) = tokio::join!(
             async {
-                let cut = serve(&shared, reader, writer).await;
+                let greeted = greet(&shared, reader, writer).await;
+                let cut = serve(&shared, greeted.ok().unwrap()).await;
                 assert_eq!(shared.lock().session, 1, "it had greeted");
                 (cut, since.elapsed())
             },

@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
+/// Connections that may wait to be accepted. Few: whoever waits there when the agent comes back is asked before it.
+const BACKLOG: i32 = 16;
+
 /// A Unix socket answers a dial at once or not at all.
 const DIAL: Duration = Duration::from_secs(5);
 
@@ -41,7 +44,12 @@ impl Meeting {
         Self { endpoint, listener: None }
     }
 
-    /// The next connection.
+    /// Whether it is the guest that decides how many connections there are.
+    pub(super) fn is_dialled_by_guest(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Listen { .. })
+    }
+
+    /// The next connection. Cancel-safe.
     pub(super) async fn connect(&mut self) -> io::Result<UnixStream> {
         match &self.endpoint {
             Endpoint::Dial(path) => timeout(DIAL, UnixStream::connect(path))
@@ -67,6 +75,8 @@ fn listen(path: &Path, staging: &Path) -> io::Result<UnixListener> {
         _ => {}
     }
     let listener = UnixListener::bind(staging)?;
+    // Once more, for a shorter queue than the runtime's.
+    rustix::net::listen(&listener, BACKLOG)?;
     std::fs::set_permissions(staging, std::fs::Permissions::from_mode(0o600))?;
     let vmm = std::fs::symlink_metadata(path.parent().unwrap_or(Path::new("/")))?;
     let own = std::fs::symlink_metadata(staging)?;

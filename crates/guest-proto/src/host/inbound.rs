@@ -1,6 +1,8 @@
 //! What comes from the guest on one connection: bytes to frames, frames to the judge. No IO and no clock, so that all
 //! of it can be tried with any bytes (see `fuzz`).
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
 use super::error::LinkError;
@@ -8,11 +10,20 @@ use super::judge;
 use super::state::{Connected, Packet, Shared};
 use crate::frame::{Frame, Kind};
 use crate::limits::{MAX_BODY, MAX_STALE};
-use crate::{Decoder, GuestMsg, OLDEST_VERSION, VERSION};
+use crate::{Decoder, GuestHello, GuestMsg, VERSION};
+
+/// Why a connection is not to be read further.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The guest is not to be talked to again.
+    Fatal(LinkError),
+    /// This is not the machine's agent, so it says nothing about the machine.
+    Stranger,
+}
 
 /// The guest's half of a connection.
-pub(super) struct Inbound<'a> {
-    shared: &'a Shared,
+pub(super) struct Inbound {
+    shared: Arc<Shared>,
     nonce: u64,
     /// Given to the session when it opens.
     packets: mpsc::Sender<Packet>,
@@ -21,8 +32,8 @@ pub(super) struct Inbound<'a> {
     greeted: bool,
 }
 
-impl<'a> Inbound<'a> {
-    pub(super) fn new(shared: &'a Shared, nonce: u64, packets: mpsc::Sender<Packet>) -> Self {
+impl Inbound {
+    pub(super) fn new(shared: Arc<Shared>, nonce: u64, packets: mpsc::Sender<Packet>) -> Self {
         Self { shared, nonce, packets, decoder: Decoder::new(MAX_BODY), stale: 0, greeted: false }
     }
 
@@ -37,20 +48,21 @@ impl<'a> Inbound<'a> {
         self.decoder.held()
     }
 
-    /// Judges the next bytes and acts on them; says whether a whole frame ended in them. An error ends the link.
-    pub(super) fn take(&mut self, mut bytes: &[u8]) -> Result<bool, LinkError> {
+    /// Judges the next bytes and acts on them; says whether a whole frame ended in them. A refusal ends the connection.
+    pub(super) fn take(&mut self, mut bytes: &[u8]) -> Result<bool, Refusal> {
+        let broken = |rule: String| Refusal::Fatal(LinkError::Protocol(rule));
         if !self.greeted {
             self.stale += bytes.len();
         }
         let mut whole = false;
         while let Some(decoded) = self.decoder.next(&mut bytes) {
             if self.greeted {
-                let frame = decoded.map_err(|error| LinkError::Protocol(error.to_string()))?;
+                let frame = decoded.map_err(|error| broken(error.to_string()))?;
                 if frame.nonce != self.nonce {
-                    return Err(LinkError::Protocol("a frame of another session".to_owned()));
+                    return Err(broken("a frame of another session".to_owned()));
                 }
                 let judged = self.shared.update(|state| judge::frame(state, &frame, &self.shared.machine));
-                judged.map_err(LinkError::Protocol)?;
+                judged.map_err(broken)?;
                 whole = true;
             } else if let Some(message) = decoded.ok().filter(|frame| frame.nonce == self.nonce) {
                 self.greet(&message)?;
@@ -59,22 +71,41 @@ impl<'a> Inbound<'a> {
             }
         }
         if !self.greeted && self.stale > MAX_STALE {
-            return Err(LinkError::Protocol(format!("{MAX_STALE} bytes without an answer to the greeting")));
+            return Err(self.unproven(format!("{MAX_STALE} bytes without an answer to the greeting")));
         }
         Ok(whole)
     }
 
-    /// Judges the answer to the greeting and opens the session.
-    fn greet(&self, frame: &Frame) -> Result<(), LinkError> {
-        let hello = match serde_json::from_slice(&frame.body) {
-            Ok(GuestMsg::Hello(hello)) if frame.kind == Kind::Control => hello,
-            _ => return Err(LinkError::Protocol("a first frame that is no greeting".to_owned())),
-        };
-        if !(OLDEST_VERSION..=VERSION).contains(&hello.version) {
-            return Err(LinkError::Version { oldest: OLDEST_VERSION, newest: VERSION });
+    /// Who broke this rule before a proof may be anybody in the guest, and must not end the machine of its agent.
+    fn unproven(&self, rule: String) -> Refusal {
+        if self.shared.lock().must_prove() {
+            Refusal::Stranger
+        } else {
+            Refusal::Fatal(LinkError::Protocol(rule))
         }
+    }
+
+    /// Judges the answer to the greeting and opens the session.
+    fn greet(&self, frame: &Frame) -> Result<(), Refusal> {
+        let mut hello: GuestHello = match serde_json::from_slice(&frame.body) {
+            Ok(GuestMsg::Hello(hello)) if frame.kind == Kind::Control => hello,
+            _ => return Err(self.unproven("a first frame that is no greeting".to_owned())),
+        };
         let opened = self.shared.update(|state| {
-            judge::hello(state, hello)?;
+            let oldest = state.oldest_version();
+            let proven = state.is_proven(&hello);
+            if !proven && state.must_prove() {
+                return Err(Refusal::Stranger);
+            }
+            if !(oldest..=VERSION).contains(&hello.version) {
+                return Err(Refusal::Fatal(LinkError::Version { oldest, newest: VERSION }));
+            }
+            if !proven {
+                return Err(Refusal::Stranger);
+            }
+            // It has done its service; what is kept of the hello is shown to people.
+            hello.secret = None;
+            judge::hello(state, hello).map_err(|rule| Refusal::Fatal(LinkError::Protocol(rule)))?;
             state.session += 1;
             state.next_stream = 1;
             state.grace = 0;
@@ -82,7 +113,7 @@ impl<'a> Inbound<'a> {
             state.lost = None;
             Ok(())
         });
-        opened.map_err(LinkError::Protocol)?;
+        opened?;
         // An acknowledgement may have been lost with the last connection.
         self.shared.due.notify_one();
         Ok(())

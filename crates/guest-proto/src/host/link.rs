@@ -9,9 +9,10 @@ use super::connection;
 use super::endpoint::Endpoint;
 use super::error::LinkError;
 use super::job::Progress;
+use super::proof::Proof;
 use super::state::Shared;
 use crate::limits::SILENCE;
-use crate::{GuestHello, HostMsg, Identity};
+use crate::{AgentSecret, GuestHello, HostMsg, Identity};
 
 /// A machine's agent, wherever the connection stands. Cheap to clone; the task behind it ends when the last clone is
 /// dropped or [`Link::close`] is called. No call has a deadline of its own: the caller knows how long is too long.
@@ -21,6 +22,24 @@ pub struct Link {
     _owner: Arc<Owner>,
     /// Closed by the end of the task.
     task: watch::Receiver<()>,
+}
+
+/// How a link is to be kept.
+#[derive(Debug, Clone)]
+pub struct LinkOptions {
+    /// An agent that was there and says nothing for this long is given up.
+    pub silence: Duration,
+    /// What the machine is given with its identity, and what its agent proves itself with from then on. Without one,
+    /// whoever answers is believed: for agents of version 1, and for machines that never get an identity.
+    pub secret: Option<AgentSecret>,
+    /// An earlier link has given the secret: nobody is believed without it, from the first word on.
+    pub secret_given: bool,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        Self { silence: SILENCE, secret: None, secret_given: false }
+    }
 }
 
 /// Ends the task with the last clone.
@@ -35,12 +54,14 @@ impl Drop for Owner {
 impl Link {
     /// Starts to look for the agent, again and again, until the link is closed. Has to be called in a tokio runtime.
     pub fn open(endpoint: Endpoint, machine: impl Into<String>) -> Link {
-        Self::open_within(endpoint, machine, SILENCE)
+        Self::open_with(endpoint, machine, LinkOptions::default())
     }
 
-    /// The same with another time of silence after which an agent that was there is given up.
-    pub fn open_within(endpoint: Endpoint, machine: impl Into<String>, silence: Duration) -> Link {
-        let shared = Arc::new(Shared::new(machine.into(), silence));
+    /// The same, kept otherwise.
+    pub fn open_with(endpoint: Endpoint, machine: impl Into<String>, options: LinkOptions) -> Link {
+        let LinkOptions { silence, secret, secret_given } = options;
+        let proof = Proof { secret, given: secret_given };
+        let shared = Arc::new(Shared::new(machine.into(), silence, proof));
         let (runs, task) = watch::channel(());
         tokio::spawn(connection::run(Arc::clone(&shared), endpoint, runs));
         Link { _owner: Arc::new(Owner(Arc::clone(&shared))), shared, task }
@@ -63,12 +84,13 @@ impl Link {
             .await
     }
 
-    /// Gives the machine its identity. Does nothing when it has one.
+    /// Gives the machine its identity, and the link's secret with it. Does nothing when it has one.
     ///
     /// # Errors
     /// [`LinkError::Guest`] when the agent could not set it up.
     pub async fn configure(&self, identity: Identity) -> Result<(), LinkError> {
-        let message = HostMsg::Configure { identity };
+        let secret = self.shared.lock().proof.secret.clone();
+        let message = HostMsg::Configure { identity, secret };
         loop {
             let connected = self.shared.connected().await?;
             let session = connected.session;

@@ -9,10 +9,12 @@ mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod greeting;
 mod inbound;
 mod job;
 mod judge;
 mod link;
+mod proof;
 mod state;
 mod stream;
 
@@ -20,4 +22,4 @@ pub use endpoint::Endpoint;
 pub use error::LinkError;
 pub use exec::{Exec, ExecControl, ExecOutput, ExecStdin};
 pub use job::JobEvent;
-pub use link::Link;
+pub use link::{Link, LinkOptions};

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use super::error::LinkError;
 use super::job::JobIn;
 use super::judge::Rate;
+use super::proof::Proof;
 use super::stream::StreamIn;
 use crate::limits::MAX_HOST_CONTROL;
 use crate::{GuestHello, HostMsg};
@@ -53,6 +54,10 @@ pub(super) struct State {
     /// Since when there is no session, after the first.
     pub(super) lost: Option<Instant>,
     pub(super) session: u64,
+    /// What the agent proves itself with.
+    pub(super) proof: Proof,
+    /// Somebody else than the agent has answered, which was logged.
+    pub(super) stranger: bool,
     /// The latest session's.
     pub(super) hello: Option<GuestHello>,
     /// The answer to a `Configure` in this session.
@@ -79,7 +84,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(machine: String, silence: Duration) -> Self {
+    pub(super) fn new(machine: String, silence: Duration, proof: Proof) -> Self {
         Self {
             machine,
             silence,
@@ -88,6 +93,8 @@ impl Shared {
                 connected: None,
                 lost: None,
                 session: 0,
+                proof,
+                stranger: false,
                 hello: None,
                 configured: None,
                 job: JobIn::default(),

@@ -132,7 +132,7 @@ async fn an_agent_of_another_age() {
     let mut rogue = Rogue::meet(&listener).await;
     rogue.say(&GuestMsg::Hello(GuestHello { version: 0, ..hello(GuestState::Idle) })).await;
     timeout(LONG, link.closed()).await.unwrap();
-    assert_eq!(link.failure(), Some(LinkError::Version { oldest: 1, newest: 1 }));
+    assert_eq!(link.failure(), Some(LinkError::Version { oldest: 1, newest: 2 }));
 }
 
 #[tokio::test]

@@ -6,4 +6,5 @@
 mod common;
 mod decoder;
 mod hostile;
+mod impostor;
 mod session;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::GuestState;
-use fireactions_guest_proto::host::Link;
+use fireactions_guest_proto::host::{Link, LinkOptions};
 use fireactions_image::TemplateInfo;
 use fireactions_model::{MachineId, NetworkPolicy};
 use fireactions_vmm::Start;
@@ -91,7 +91,9 @@ async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::P
         .map_err(|_| format!("its VMM process took over {HOST_DEADLINE:?}"))?
         .map_err(|error| format!("its VMM process: {error}"))?;
     fail::fail_point!("machine::template-spawned");
-    let link = Link::open_within(guest::endpoint(&vm), id.to_string(), pool.deadlines.silence);
+    // It is never given an identity, so it has nothing to prove itself with, and nothing to give away.
+    let options = LinkOptions { silence: pool.deadlines.silence, ..LinkOptions::default() };
+    let link = Link::open_with(guest::endpoint(&vm), id.to_string(), options);
     let hello = tokio::select! {
         hello = timeout(pool.deadlines.boot, link.hello()) => hello
             .map_err(|_| format!("its agent did not speak within {:?}", pool.deadlines.boot))?

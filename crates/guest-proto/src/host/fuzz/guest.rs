@@ -108,6 +108,7 @@ impl<'a> Script<'a> {
             boot_us: u64::MAX,
             kernel: if odd == 253 { self.text() } else { "6".to_owned() },
             state,
+            secret: None,
         })
     }
 

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::mpsc;
 
 use super::super::connection::due;
-use super::super::inbound::Inbound;
+use super::super::inbound::{Inbound, Refusal};
 use super::super::job::Progress;
+use super::super::proof::Proof;
 use super::super::state::{Packet, Shared, State};
 use super::super::stream::{Handle, Use};
 use super::super::{JobEvent, Link, LinkError};
@@ -53,7 +54,7 @@ struct World {
 
 /// The bytes are instructions; see the `match` for what they are. Gives the reason if the link was ended.
 pub fn session(data: &[u8]) -> Option<LinkError> {
-    let shared = Arc::new(Shared::new("m".to_owned(), crate::limits::SILENCE));
+    let shared = Arc::new(Shared::new("m".to_owned(), crate::limits::SILENCE, Proof::default()));
     let mut world = World {
         link: Link::over(&shared),
         shared: Arc::clone(&shared),
@@ -69,13 +70,14 @@ pub fn session(data: &[u8]) -> Option<LinkError> {
     let mut script = Script(data);
     let mut steps = 0;
     while steps < STEPS && !script.0.is_empty() {
-        let mut inbound = Inbound::new(&shared, world.nonce, world.packets.0.clone());
+        let mut inbound = Inbound::new(Arc::clone(&shared), world.nonce, world.packets.0.clone());
         while steps < STEPS && !script.0.is_empty() {
             steps += 1;
             match world.step(&mut script, &mut inbound) {
                 Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
+                // Only the connection ends.
+                Ok(false) | Err(Refusal::Stranger) => break,
+                Err(Refusal::Fatal(error)) => {
                     world.over(&error);
                     return Some(error);
                 }
@@ -93,7 +95,7 @@ pub fn session(data: &[u8]) -> Option<LinkError> {
 
 impl World {
     /// One instruction; false for a cut connection.
-    fn step(&mut self, script: &mut Script<'_>, inbound: &mut Inbound<'_>) -> Result<bool, LinkError> {
+    fn step(&mut self, script: &mut Script<'_>, inbound: &mut Inbound) -> Result<bool, Refusal> {
         match script.byte() % 20 {
             0 | 1 => {
                 let hello = script.hello(self.at);
@@ -149,7 +151,7 @@ impl World {
         Ok(true)
     }
 
-    fn say(&self, inbound: &mut Inbound<'_>, message: &crate::GuestMsg) -> Result<(), LinkError> {
+    fn say(&self, inbound: &mut Inbound, message: &crate::GuestMsg) -> Result<(), Refusal> {
         let mut wire = Vec::new();
         frame::write_control(&mut wire, self.nonce, message);
         inbound.take(&wire).map(drop)
@@ -157,21 +159,16 @@ impl World {
 
     fn frame(
         &self,
-        inbound: &mut Inbound<'_>,
+        inbound: &mut Inbound,
         kind: Kind,
         channel: u8,
         stream: u32,
         body: Vec<u8>,
-    ) -> Result<(), LinkError> {
+    ) -> Result<(), Refusal> {
         inbound.take(&Frame { kind, channel, stream, nonce: self.nonce, body }.encode()).map(drop)
     }
 
-    fn output(
-        &mut self,
-        script: &mut Script<'_>,
-        inbound: &mut Inbound<'_>,
-        offset: u64,
-    ) -> Result<(), LinkError> {
+    fn output(&mut self, script: &mut Script<'_>, inbound: &mut Inbound, offset: u64) -> Result<(), Refusal> {
         let (channel, size) = (script.byte() % 3, script.size());
         let data = (0..size as u64).map(|step| content(offset.wrapping_add(step)));
         let body = offset.to_le_bytes().into_iter().chain(data).collect();

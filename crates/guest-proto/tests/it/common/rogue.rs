@@ -1,5 +1,7 @@
 //! A guest that says what a test tells it to, and what such guests say.
 
+use std::path::Path;
+
 use fireactions_guest_proto::{
     Decoder, ExecRequest, Exit, Frame, GuestHello, GuestMsg, GuestState, JobResult, Kind,
 };
@@ -17,10 +19,18 @@ pub struct Rogue {
 impl Rogue {
     pub async fn meet(listener: &UnixListener) -> Rogue {
         let (socket, _) = listener.accept().await.unwrap();
+        Self::greeted(socket).await.unwrap()
+    }
+
+    /// As a process in a guest with a vsock device; `None` when the host hangs up without a word.
+    pub async fn dial(path: &Path) -> Option<Rogue> {
+        Self::greeted(UnixStream::connect(path).await.ok()?).await
+    }
+
+    async fn greeted(socket: UnixStream) -> Option<Rogue> {
         let mut rogue = Rogue { socket, decoder: Decoder::new(1 << 20), nonce: 0, held: Vec::new() };
-        let greeting = rogue.hear().await.unwrap();
-        rogue.nonce = greeting.nonce;
-        rogue
+        rogue.nonce = rogue.hear().await?.nonce;
+        Some(rogue)
     }
 
     pub async fn hear(&mut self) -> Option<Frame> {
@@ -64,7 +74,7 @@ impl Rogue {
 }
 
 pub fn hello(state: GuestState) -> GuestHello {
-    GuestHello { version: 1, agent_version: "1".into(), boot_us: 1, kernel: "6".into(), state }
+    GuestHello { version: 1, agent_version: "1".into(), boot_us: 1, kernel: "6".into(), state, secret: None }
 }
 
 pub fn running(acked: u64) -> GuestState {
