@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backon::{ExponentialBuilder, Retryable};
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    Digest, Event, Failure, FailureKind, JobId, MachineId, MachineState, MachineView, Phase, PhaseTimes,
-    Report, StartMode, Step, Unrecorded,
+    Digest, Event, ExponentialBackoff, Failure, FailureKind, JobId, MachineId, MachineState, MachineView,
+    Phase, PhaseTimes, Report, StartMode, Step, Unrecorded,
 };
 use fireactions_store::{JournalEntry, MachineChange, MachineRow, Store, StoreError};
 use fireactions_vmm::Vm;
 use tokio::sync::broadcast;
-use tokio::time::timeout;
 
 use crate::end::End;
 use crate::points;
@@ -128,22 +126,18 @@ impl Record {
         change.phases = (!self.view.phases.is_empty()).then(|| self.view.phases.clone());
         let step = change.step.as_ref().map(|(step, _)| *step);
         points::before(step);
-        let once = || self.store.change_machine(&self.view.id, change.clone());
-        let backoff = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(5))
-            .with_jitter()
-            .without_max_times();
-        let row = if patience.is_zero() {
-            once().await
-        } else {
-            // At the end of the patience the last word is the store's own.
-            match timeout(patience, once.retry(backoff).when(StoreError::may_pass)).await {
-                Ok(row) => row,
-                Err(_) => once().await,
+        let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let end = Instant::now() + patience;
+        let row = loop {
+            match self.store.change_machine(&self.view.id, change.clone()).await {
+                Ok(row) => break row,
+                Err(error) if error.may_pass() && Instant::now() < end => {
+                    tracing::debug!(machine = %self.view.id, %error, "the machine's row is written again");
+                    tokio::time::sleep(pauses.failed(rand::random())).await;
+                }
+                Err(error) => return Err(error),
             }
         };
-        let row = row?;
         points::after(step);
         self.view = MachineView {
             phases: std::mem::take(&mut self.view.phases),

@@ -4,9 +4,9 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use fireactions_model::{
-    Autopsy, Failure, FailureKind, ForgeError, JobId, MachineId, Outcome, Report, Unrecorded,
+    Autopsy, ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineId, Outcome, Report,
+    Unrecorded,
 };
 use tokio::time::{sleep, timeout};
 
@@ -101,12 +101,7 @@ impl Life {
     /// machine's own may be what fills it; but while the guest alone knows the result beside this server, it stays.
     async fn tell(&mut self, job: &JobId, report: &Report, failure: Option<&Failure>, mut kept: Kept) {
         let machine = self.record.id().clone();
-        let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(LONGEST_PAUSE)
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
         let mut freed = false;
         while let Err(why) = deaf(&mut self.asks, tell_once(&self.parts, job, &machine, report)).await {
             if self.record.view().unrecorded.is_none() {
@@ -119,8 +114,7 @@ impl Life {
             if kept != Kept::Journaled {
                 kept = self.record.concluded(report, failure).await;
             }
-            let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-            deaf(&mut self.asks, sleep(pause)).await;
+            deaf(&mut self.asks, sleep(pauses.failed(rand::random()))).await;
         }
         if self.record.view().unrecorded.is_some() {
             tracing::info!(%machine, %job, "the job's result is recorded now");

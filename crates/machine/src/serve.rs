@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    Failure, FailureKind, ForgeError, MachineState, Offer, Outcome, Report, Step, Verdict, Work,
+    ExponentialBackoff, Failure, FailureKind, ForgeError, MachineState, Offer, Outcome, Report, Step,
+    Verdict, Work,
 };
 use tokio::sync::oneshot;
 
@@ -141,7 +142,7 @@ impl Life {
 /// Asks the forge for work until it gives some; a refusal is final. A machine that has work already is not given up for a
 /// forge that is out of reach: what it did would be done again.
 async fn acquire(parts: &Parts, offer: &Offer, record: &Record) -> Result<Work, End> {
-    let mut tries = 0_u32;
+    let mut pauses = ExponentialBackoff::new(Duration::from_millis(400), Duration::from_secs(60));
     loop {
         let error = match parts.forge.acquire(offer).await {
             Ok(work) => return Ok(work),
@@ -150,15 +151,14 @@ async fn acquire(parts: &Parts, offer: &Offer, record: &Record) -> Result<Work, 
         if matches!(error, ForgeError::Refused(_)) {
             return Err(End::failed(FailureKind::Forge, "no work could be had", &error));
         }
-        tries = tries.saturating_add(1);
-        if tries > TRIES && record.unreported().is_none() {
+        let pause = pauses.failed(rand::random());
+        if pauses.failures() > TRIES && record.unreported().is_none() {
             return Err(End::failed(FailureKind::Forge, "no work could be had after 20 tries", &error));
         }
         let wished = match error {
             ForgeError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
             _ => Duration::ZERO,
         };
-        let doubled = Duration::from_millis(200 << tries.min(8));
-        tokio::time::sleep(wished.max(doubled.mul_f64(rand::random_range(0.5..1.5)))).await;
+        tokio::time::sleep(wished.max(pause)).await;
     }
 }

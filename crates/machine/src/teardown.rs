@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fireactions_model::{Failure, Phase};
+use fireactions_model::{ExponentialBackoff, Failure, Phase};
 use tokio::time::timeout;
 
 use crate::life::Life;
@@ -31,7 +31,7 @@ impl Life {
             link.close();
         }
         let process = made.vm.as_ref().map(|vm| *vm.process());
-        let mut pause = Duration::from_millis(200);
+        let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
         loop {
             match undo(parts, record.id(), process.as_ref()).await {
                 Ok(()) => match record.remove().await {
@@ -41,11 +41,10 @@ impl Life {
                     }
                 },
                 Err(error) => {
-                    tracing::error!(machine = %record.id(), "teardown: {error}; trying again in {pause:?}");
+                    tracing::error!(machine = %record.id(), "teardown: {error}; trying again");
                 }
             }
-            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(pauses.failed(rand::random())).await;
         }
         fail::fail_point!("machine::row-gone");
         record.phase(Phase::Teardown);

@@ -4,13 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use fireactions_guest_proto::host::{JobEvent, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    ARTIFACT_NOTE, Artifact, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage,
-    Work, WorkFile,
+    ARTIFACT_NOTE, Artifact, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec,
+    Step, Stream, Usage, Work, WorkFile,
 };
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -34,6 +33,8 @@ const ARTIFACTS_DEADLINE: Duration = Duration::from_secs(600);
 /// Slowest transfer of files that is waited for: 1 MiB/s.
 const SLOWEST_TRANSFER: u64 = 1024 * 1024;
 
+/// Tries at keeping a piece of output.
+const OUTPUT_TRIES: u32 = 5;
 /// A guest that ended its job while no server was there has this long to hand over what is left of its output.
 const HAND_OVER: Duration = Duration::from_secs(600);
 
@@ -283,15 +284,18 @@ const SIGKILL: i32 = 9;
 
 /// Has a piece of output kept, with some patience: the guest forgets it when the next one is asked for.
 async fn keep(parts: &Parts, guest: &Guest, work: &Work, output: &Output) {
-    let once = || parts.forge.output(&work.job, &guest.machine, output.clone());
-    let backoff = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(1))
-        .with_max_times(4)
-        .with_jitter();
-    let kept = once.retry(backoff).when(|error| matches!(error, ForgeError::Unavailable { .. })).await;
-    if let Err(error) = kept {
-        tracing::warn!(job = %work.job, %error, "a piece of output was not kept");
+    let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), Duration::from_secs(1));
+    loop {
+        let error = match parts.forge.output(&work.job, &guest.machine, output.clone()).await {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        let pause = pauses.failed(rand::random());
+        if !matches!(error, ForgeError::Unavailable { .. }) || pauses.failures() >= OUTPUT_TRIES {
+            tracing::warn!(job = %work.job, %error, "a piece of output was not kept");
+            return;
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 

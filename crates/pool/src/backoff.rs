@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use fireactions_model::{Backoff, FailureKind, MachineId, MachineState, MachineView};
+use fireactions_model::{Backoff, ExponentialBackoff, FailureKind, MachineId, MachineState, MachineView};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -15,17 +15,6 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 /// A machine that has been up for this long is no failure that is only late.
 const SETTLED: Duration = Duration::from_secs(5);
-
-/// The exponential delay before try `failures + 1`, without jitter.
-pub(crate) fn delay(first: Duration, longest: Duration, failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    first.saturating_mul(1 << doublings).min(longest)
-}
-
-/// Between half of a delay and all of it. `random` is from 0 to 1.
-pub(crate) fn jitter(delay: Duration, random: f64) -> Duration {
-    delay.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
-}
 
 /// A pool's memory of its failures. It counts by a clock that nobody sets, and tells what was begun later than a failure by
 /// what was there then.
@@ -129,7 +118,7 @@ impl Failures {
         let failures = self.state.as_ref().map_or(1, |state| state.failures.saturating_add(1));
         self.state = Some(State {
             failures,
-            until: now + jitter(delay(FIRST, LONGEST, failures), random),
+            until: now + ExponentialBackoff::new(FIRST, LONGEST).after(failures - 1).failed(random),
             reason: reason.to_owned(),
             last: now,
             there: there.map(|machine| machine.id.clone()).collect(),

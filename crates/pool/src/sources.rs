@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fireactions_model::{Demand, DemandSource, ForgeError, PoolName, PoolSpec};
+use fireactions_model::{Demand, DemandSource, ExponentialBackoff, ForgeError, PoolName, PoolSpec};
 use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -13,7 +13,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::Timing;
-use crate::backoff::{delay, jitter};
 
 /// Wait after the first error.
 const FIRST: Duration = Duration::from_millis(500);
@@ -90,7 +89,7 @@ struct Source {
     asking: Option<(Instant, JoinHandle<Answer>)>,
     last: BTreeMap<PoolName, Demand>,
     heard: Option<Instant>,
-    failures: u32,
+    pauses: ExponentialBackoff,
     retry_at: Option<Instant>,
     error: Option<String>,
 }
@@ -103,7 +102,7 @@ impl Source {
             asking: None,
             last: BTreeMap::new(),
             heard: None,
-            failures: 0,
+            pauses: ExponentialBackoff::new(FIRST, LONGEST),
             retry_at: None,
             error: None,
         }
@@ -146,33 +145,32 @@ impl Source {
     }
 
     fn answered(&mut self, demand: BTreeMap<PoolName, Demand>) {
-        if self.failures > 0 {
+        if self.pauses.failures() > 0 {
             tracing::info!(forge = self.forge.name(), "the forge answers again");
         }
         self.asking = None;
         self.last = demand;
         self.heard = Some(Instant::now());
-        self.failures = 0;
+        self.pauses.succeeded();
         self.retry_at = None;
         self.error = None;
     }
 
     fn failed(&mut self, error: &ForgeError) {
         self.asking = None;
-        self.failures = self.failures.saturating_add(1);
         let asked = match error {
             ForgeError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
             ForgeError::Refused(_) | ForgeError::NotBound(_) => Duration::ZERO,
         };
         // The forge's own wish is a minimum, so jitter goes on top of it.
-        let wait = jitter(delay(FIRST, LONGEST, self.failures), rand::random()).max(asked.min(LONGEST));
+        let wait = self.pauses.failed(rand::random()).max(asked.min(LONGEST));
         self.retry_at = Some(Instant::now() + wait);
         let (forge, text) = (self.forge.name(), error.to_string());
         // The first error of a row is news; the rest is for those who look closely.
-        if self.failures == 1 {
+        if self.pauses.failures() == 1 {
             tracing::warn!(forge, error = %text, retry_in = ?wait, "cannot ask the forge for waiting jobs");
         } else {
-            tracing::debug!(forge, error = %text, failures = self.failures, retry_in = ?wait, "the forge still fails");
+            tracing::debug!(forge, error = %text, failures = self.pauses.failures(), retry_in = ?wait, "the forge still fails");
         }
         self.error = Some(text);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fireactions_guest_proto::GuestState;
 use fireactions_guest_proto::host::{Link, LinkOptions};
 use fireactions_image::TemplateInfo;
-use fireactions_model::{MachineId, NetworkPolicy};
+use fireactions_model::{ExponentialBackoff, MachineId, NetworkPolicy};
 use fireactions_vmm::Start;
 use tokio::time::timeout;
 
@@ -120,10 +120,9 @@ async fn in_use_by(parts: &Parts, place: &Place) -> Result<(), String> {
 
 /// Undoes the machine, again and again until it works: nobody may have its place before.
 async fn undone(parts: &Parts, id: &MachineId) {
-    let mut pause = Duration::from_millis(200);
+    let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
     while let Err(error) = undo(parts, id, None).await {
-        tracing::error!(machine = %id, "a template's machine: {error}; trying again in {pause:?}");
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tracing::error!(machine = %id, "a template's machine: {error}; trying again");
+        tokio::time::sleep(pauses.failed(rand::random())).await;
     }
 }

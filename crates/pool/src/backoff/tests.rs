@@ -16,17 +16,6 @@ impl Clock {
     }
 }
 
-#[test]
-fn waits_longer_each_time_up_to_a_limit() {
-    let waits: Vec<u64> = (1..=12).map(|n| delay(FIRST, LONGEST, n).as_secs()).collect();
-    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-    assert_eq!(delay(FIRST, LONGEST, u32::MAX), LONGEST);
-    for random in [-1.0, 0.0, 0.3, 1.0, 7.0] {
-        let wait = jitter(Duration::from_secs(10), random);
-        assert!(wait >= Duration::from_secs(5) && wait <= Duration::from_secs(10), "{wait:?}");
-    }
-}
-
 fn machine(n: u8, state: MachineState, failure: Option<FailureKind>) -> MachineView {
     let image = ImageRef::new("debian").unwrap();
     MachineView {
