@@ -24,7 +24,8 @@ pub enum Event {
     },
     /// A job came or changed.
     Job {
-        /// As it stands.
+        /// As it stands; of what was asked for, the long parts are left out: the first KiB of the program alone, no
+        /// environment, files or artifacts.
         job: Box<JobRecord>,
     },
     /// A phase ended, for the histogram.

@@ -90,11 +90,50 @@ pub struct JobSpec {
     pub artifacts: Vec<String>,
 }
 
+/// The most of a job's program that an event tells, in bytes.
+const EVENT_PROGRAM: usize = 1024;
+
 impl JobSpec {
+    /// As events tell it: the first KiB of the program's text, and neither environment nor files. Events wait in memory for
+    /// whoever listens slowly, and a job may be a megabyte.
+    fn brief(&self) -> Self {
+        let program = match &self.program {
+            Program::Script { text } if text.len() > EVENT_PROGRAM => {
+                let end = (0..=EVENT_PROGRAM).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+                Program::Script { text: text[..end].to_owned() }
+            }
+            Program::Image { args } => Program::Image { args: first_of(args) },
+            Program::Command { argv } => Program::Command { argv: first_of(argv) },
+            short @ Program::Script { .. } => short.clone(),
+        };
+        Self {
+            name: self.name.clone(),
+            image: self.image.clone(),
+            program,
+            labels: self.labels.clone(),
+            user: self.user.clone(),
+            workdir: self.workdir.clone(),
+            env: Vec::new(),
+            files: Vec::new(),
+            artifacts: Vec::new(),
+            ..*self
+        }
+    }
+
     /// Its own timeout, if it has one.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout_secs.map(Duration::from_secs)
     }
+}
+
+/// The first arguments, a KiB of them.
+fn first_of(arguments: &[String]) -> Vec<String> {
+    let mut left = EVENT_PROGRAM;
+    let fits = |argument: &&String| {
+        left = left.saturating_sub(argument.len().max(1));
+        left > 0
+    };
+    arguments.iter().take_while(fits).cloned().collect()
 }
 
 /// Where a job stands. `Lost` is final: its machine died and its tries are used up.
@@ -215,6 +254,27 @@ pub struct JobRecord {
 }
 
 impl JobRecord {
+    /// As events tell it: whole but for the long parts of what was asked for.
+    #[must_use]
+    pub fn brief(&self) -> Self {
+        let spec = self.spec.brief();
+        // Without a copy of the long parts on the way.
+        Self {
+            id: self.id.clone(),
+            spec,
+            pool: self.pool.clone(),
+            machine: self.machine.clone(),
+            outcome: self.outcome.clone(),
+            reason: self.reason.clone(),
+            waiting: self.waiting.clone(),
+            autopsy: self.autopsy.clone(),
+            remote: self.remote.clone(),
+            phases: self.phases.clone(),
+            notes: self.notes.clone(),
+            ..*self
+        }
+    }
+
     /// The exit code that `fireactions run` ends with: the program's own; 128 + signal; 124 timed out;
     /// 130 cancelled; 125 lost or unstartable. Nothing while the job is not final.
     pub fn exit_code(&self) -> Option<i32> {
@@ -232,5 +292,35 @@ impl JobRecord {
                 _ => 125,
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_large_job_is_small() {
+        let large = |program: serde_json::Value| -> JobSpec {
+            let file = serde_json::json!({"dest": "x".repeat(4000), "mode": 420, "size": 1});
+            serde_json::from_value(serde_json::json!({
+                "program": program, "env": [["A", "x".repeat(100_000)]], "files": vec![file; 99], "labels": ["a"],
+                "vcpus": 3, "timeout_secs": 7,
+            }))
+            .unwrap()
+        };
+        for program in [
+            serde_json::json!({"script": {"text": "\u{e4}".repeat(500_000)}}),
+            serde_json::json!({"command": {"argv": vec!["word"; 100_000]}}),
+            serde_json::json!({"image": {"args": ["x".repeat(1_000_000)]}}),
+        ] {
+            let spec = large(program);
+            let brief = spec.brief();
+            assert!(serde_json::to_string(&brief).unwrap().len() < 4096);
+            assert_eq!((&brief.labels, brief.vcpus, brief.timeout_secs), (&spec.labels, Some(3), Some(7)));
+        }
+        let small: JobSpec =
+            serde_json::from_str(r#"{"program": {"command": {"argv": ["make", "test"]}}}"#).unwrap();
+        assert_eq!(small.brief(), small);
     }
 }

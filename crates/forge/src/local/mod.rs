@@ -178,6 +178,6 @@ fn hear(inner: &Weak<Inner>, seq: u64, job: &JobRecord) {
         let _ = inner.events.send(phase);
     }
     // Nobody listening is fine.
-    let _ = inner.events.send(Event::Job { job: Box::new(job.clone()) });
+    let _ = inner.events.send(Event::Job { job: Box::new(job.brief()) });
     inner.store.wake_log(&job.id);
 }

@@ -29,7 +29,7 @@ impl DemandSource for LocalForge {
         let (demand, news) = self.inner.board.demand(pools);
         for id in news {
             if let Some(job) = self.get(&id).await.map_err(forge_error)? {
-                let _ = self.inner.events.send(Event::Job { job: Box::new(job) });
+                let _ = self.inner.events.send(Event::Job { job: Box::new(job.brief()) });
             }
         }
         Ok(demand)
