@@ -135,7 +135,7 @@ fn identity(parts: &Parts, record: &Record) -> Identity {
         machine_id: format!("{machine_id:032x}"),
         entropy,
         unix_nanos: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
-        mtu: None,
+        mtu: parts.network.mtu(),
         mac: Some(Network::mac(record.slot())),
     }
 }

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use crate::NetConfig;
-use crate::network::Port;
 use crate::nft::{Family, Transaction, link_key};
+use crate::port::Port;
 use crate::rules::{
     Chain, FROM_TAP, GUESTS, MAPS, NAT_HOOK, POSTROUTING, TO_TAP, from_chain, port_chains, shared_chains,
     to_chain,

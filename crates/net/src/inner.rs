@@ -12,9 +12,9 @@ use tracing::warn;
 use crate::config::TAP_PREFIX;
 use crate::link::{Link, Links};
 use crate::netfilter::Channel;
-use crate::network::Port;
 use crate::nft::{Family, Listing, Transaction};
-use crate::{NetConfig, NetError, Network, changes, conntrack, nft, rules, sysctl, tap, unlink};
+use crate::port::{Port, tap_name};
+use crate::{NetConfig, NetError, changes, conntrack, generation, nft, rules, sysctl, tap, unlink};
 
 /// Who has which port, as far as this process attached them.
 pub(crate) type Ports = BTreeMap<MachineId, Port>;
@@ -22,6 +22,8 @@ pub(crate) type Ports = BTreeMap<MachineId, Port>;
 pub(crate) struct Inner {
     pub(crate) config: NetConfig,
     pub(crate) netfilter: Arc<Channel>,
+    /// Of the host's way out, where it is smaller than a guest's.
+    pub(crate) mtu: Option<u16>,
     /// Rules that a foreign `nft flush ruleset` took are written again from here; holding the lock is the
     /// right to change anything.
     pub(crate) ports: Arc<Mutex<Ports>>,
@@ -53,8 +55,8 @@ impl Inner {
         let Port { machine, tap, address, mac, .. } = port;
         let wrong = |reason| Err(NetError::Port { machine: machine.to_string(), reason });
         let (subnet, gateway) = (self.config.subnet, self.config.gateway());
-        if *tap != Network::tap_name(machine) {
-            return wrong(format!("its tap must be named {}, not '{tap}'", Network::tap_name(machine)));
+        if *tap != tap_name(machine) {
+            return wrong(format!("its tap must be named {}, not '{tap}'", tap_name(machine)));
         }
         if !subnet.contains(address) || [gateway, subnet.network(), subnet.broadcast()].contains(address) {
             return wrong(format!("{address} is no guest address of {subnet}"));
@@ -195,6 +197,12 @@ impl Inner {
             reached &= ports.values().all(leads);
         }
         Ok(reached)
+    }
+
+    /// The number of the latest transaction (see `generation.rs`).
+    pub(crate) async fn generation(&self) -> Result<u32, NetError> {
+        let netfilter = Arc::clone(&self.netfilter);
+        blocking(move || generation::latest(&netfilter).map_err(unlisted)).await
     }
 
     /// What there is of our tables.

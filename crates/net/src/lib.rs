@@ -15,11 +15,14 @@ mod link;
 mod netfilter;
 mod network;
 mod nft;
+mod port;
 mod rules;
 mod sysctl;
 mod tap;
 mod unlink;
+mod uplink;
 
 pub use config::NetConfig;
 pub use error::NetError;
-pub use network::{Network, Port};
+pub use network::Network;
+pub use port::Port;

@@ -32,6 +32,7 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) bridge: Option<u32>,
+    pub(crate) mtu: u32,
     kind: Option<InfoKind>,
     mac: Vec<u8>,
 }
@@ -42,6 +43,7 @@ impl From<LinkMessage> for Link {
             index: message.header.index,
             name: String::new(),
             bridge: None,
+            mtu: 0,
             kind: None,
             mac: Vec::new(),
         };
@@ -50,6 +52,7 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Controller(index) => link.bridge = Some(index),
                 LinkAttribute::Address(mac) => link.mac = mac,
+                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = infos.into_iter().find_map(|info| match info {
                         LinkInfo::Kind(kind) => Some(kind),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use fireactions_model::{MachineId, NetworkPolicy};
+use fireactions_model::MachineId;
 use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
@@ -12,24 +12,8 @@ use crate::config::{self, NetConfig};
 use crate::inner::{Inner, Ports};
 use crate::link::Links;
 use crate::netfilter::Channel;
-use crate::{NetError, changes, generation, rules, unlink};
-
-/// One machine's place in the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// Its owner.
-    pub machine: MachineId,
-    /// Its tap, as [`Network::tap_name`] says.
-    pub tap: String,
-    /// The guest's address, as [`Network::address`] says.
-    pub address: Ipv4Addr,
-    /// The guest's MAC, as [`Network::mac`] says.
-    pub mac: [u8; 6],
-    /// Who may open the tap beside root.
-    pub owner_uid: u32,
-    /// What the guest may reach.
-    pub policy: NetworkPolicy,
-}
+use crate::port::{self, Port};
+use crate::{NetError, changes, rules, unlink, uplink};
 
 /// The one network of a host. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +37,7 @@ impl Network {
             inner: Arc::new(Inner {
                 config,
                 netfilter: Arc::new(netfilter),
+                mtu: uplink::mtu().await,
                 ports: Arc::default(),
                 seen_whole: std::sync::Mutex::default(),
             }),
@@ -76,6 +61,11 @@ impl Network {
         &self.inner.config.dns
     }
 
+    /// The largest packet that guests may send, where the host's way out takes less than Ethernet does.
+    pub fn mtu(&self) -> Option<u16> {
+        self.inner.mtu
+    }
+
     /// The guest address of `slot`; none from [`Network::capacity`] on.
     pub fn address(&self, slot: u32) -> Option<Ipv4Addr> {
         self.inner.config.address(slot)
@@ -88,7 +78,7 @@ impl Network {
 
     /// The tap of `machine`, 13 bytes.
     pub fn tap_name(machine: &MachineId) -> String {
-        format!("fa{machine}")
+        port::tap_name(machine)
     }
 
     /// How many slots there are: slots are 0 to this less one.
@@ -158,7 +148,7 @@ impl Network {
             let (taps, listing) = (taps?, listing?);
             let names: BTreeSet<&str> =
                 taps.iter().map(|link| link.name.as_str()).chain(rules::taps(&listing)).collect();
-            Ok(names.into_iter().filter_map(machine_of_tap).collect())
+            Ok(names.into_iter().filter_map(port::machine_of_tap).collect())
         })
         .await
     }
@@ -168,7 +158,7 @@ impl Network {
     /// foreign firewall does it, would leave running guests without rules.
     pub async fn repair(&self) -> Result<bool, NetError> {
         // Asked before the look: a change during it makes the next one look again. A kernel that cannot say is looked at.
-        let latest = generation::latest(&self.inner.netfilter).ok();
+        let latest = self.inner.generation().await.ok();
         if latest.is_some() && *self.inner.seen_whole() == latest {
             return Ok(false);
         }
@@ -224,8 +214,4 @@ impl Network {
         });
         task.await.map_err(|error| NetError::Interrupted(error.to_string()))?
     }
-}
-
-fn machine_of_tap(tap: &str) -> Option<MachineId> {
-    tap.strip_prefix("fa").and_then(|id| MachineId::new(id).ok())
 }

@@ -24,8 +24,8 @@ use ipnet::Ipv4Net;
 
 use crate::NetConfig;
 use crate::config::TAP_PREFIX;
-use crate::network::Port;
 use crate::nft::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Family, Hook, Is, Key, Listing, Name, Rule, Set};
+use crate::port::Port;
 
 /// What guests never reach unless their pool allows it: every IPv4 block that is not globally reachable, from
 /// IANA's special-purpose registry (RFC 6890 and its updates), multicast and class E with the broadcast.

@@ -6,21 +6,10 @@
 
 mod message;
 mod socket;
+mod uapi;
 
 pub(crate) use message::{Attributes, Message, NFGENMSG, attributes, messages, push, text, value};
 pub(crate) use socket::{Channel, Refusal};
-
-// linux/netlink.h
-pub(crate) const NLM_F_REQUEST: u16 = 1;
-pub(crate) const NLM_F_ACK: u16 = 4;
-pub(crate) const NLM_F_CREATE: u16 = 0x400;
-pub(crate) const NLM_F_APPEND: u16 = 0x800;
-const NLM_F_DUMP: u16 = 0x300;
-const NLM_F_DUMP_INTR: u16 = 0x10;
-// linux/netfilter/nfnetlink.h
-const NFNL_MSG_BATCH_BEGIN: u16 = 16;
-const NFNL_MSG_BATCH_END: u16 = 17;
-/// linux/netfilter.h
-pub(crate) const NFPROTO_INET: u8 = 1;
-pub(crate) const NFPROTO_IPV4: u8 = 2;
-pub(crate) const NFPROTO_BRIDGE: u8 = 7;
+pub(crate) use uapi::{
+    NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST,
+};

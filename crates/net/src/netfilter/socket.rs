@@ -13,8 +13,9 @@ use rtnetlink::sys::constants::NETLINK_NETFILTER;
 use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::message::{Attributes, NFGENMSG, messages, push};
-use super::{NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END};
-use super::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
+use super::uapi::{
+    NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
+};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -50,7 +51,8 @@ impl Channel {
         socket.set_non_blocking(true)?;
         // Refusals without the whole message that was refused.
         socket.set_cap_ack(true)?;
-        setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE)?;
+        // More than everybody may have; in a container it can be refused, and then the usual room must do.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE);
         Ok(Self(Mutex::new(socket)))
     }
 
@@ -126,8 +128,8 @@ impl Channel {
 }
 
 fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
-    // One message that is larger than the buffer is refused, whatever else is in it.
-    setsockopt(socket, sockopt::SndBufForce, &bytes.len().saturating_add(RECEIVE))?;
+    // What is larger than the buffer is refused when it is sent; then it is told.
+    let _ = setsockopt(socket, sockopt::SndBufForce, &bytes.len().saturating_add(RECEIVE));
     let sent = socket.send(bytes, 0)?;
     if sent == bytes.len() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
 }

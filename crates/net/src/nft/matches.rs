@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::rule::{Base, Part};
-use super::{Family, Rule, Set};
+use super::rule::{Base, Part, Rule};
+use super::set::Set;
+use super::uapi::Family;
 
 // linux/netfilter/nf_tables.h
 const NFT_META_PROTOCOL: u32 = 1;
@@ -49,7 +50,7 @@ pub(crate) enum Name<'a> {
 impl Name<'_> {
     fn bytes(self) -> Vec<u8> {
         match self {
-            Self::Of(name) => super::link_key(name),
+            Self::Of(name) => super::set::link_key(name),
             Self::Prefix(start) => start.bytes().take(NAME).collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! A rule: expressions that load, mask and compare, one after the other, and say what becomes of the packet.
 
-use super::{Family, NFTA_DATA_VALUE, Set, Verdict};
+use super::set::Set;
+use super::uapi::{Family, NFTA_DATA_VALUE, Verdict};
 use crate::netfilter::Attributes;
 
 /// The register that everything is loaded to, and the second word of it for keys of two parts.

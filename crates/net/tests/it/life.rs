@@ -205,6 +205,19 @@ fn ports_that_contradict_the_network_are_refused() {
 }
 
 #[test]
+fn guests_are_told_of_a_narrow_way_out() {
+    let world = World::new();
+    assert_eq!(world.network.mtu(), None, "there is no default route");
+    let mtu = || world.host.block_on(|| Network::ensure(config())).unwrap().mtu();
+    world.host.sh("ip route add default via 9.9.9.9");
+    assert_eq!(mtu(), None, "as wide as a guest's");
+    world.host.sh("ip link set up0 mtu 1400");
+    assert_eq!(mtu(), Some(1400));
+    world.host.sh("ip link set up0 mtu 9000");
+    assert_eq!(mtu(), None);
+}
+
+#[test]
 fn a_changed_configuration_is_taken_over() {
     let world = World::new();
     let changed = NetConfig { subnet: "10.77.0.0/24".parse().unwrap(), nat: false, dns: vec![], ..config() };
