@@ -105,6 +105,7 @@ async fn the_model_is_described_field_by_field() {
     let machine = MachineView {
         held_until: Some(jiff::Timestamp::UNIX_EPOCH),
         started: Some(StartMode::Boot),
+        unrecorded: Some(Unrecorded { outcome: Outcome::TimedOut, why: "the disk is full".to_owned() }),
         ..crate::common::machine()
     };
     for (schema, value) in [

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::common::*;
 use fireactions_model::{
-    Digest, Failure, FailureKind, JobId, JobRecord, Label, MachineId, MachineState, OnFailure, Phase,
-    PhaseTimes, PoolSpec, Release, Shape, Step,
+    Digest, Failure, FailureKind, JobId, JobRecord, Label, MachineId, MachineState, NetworkPolicy, OnFailure,
+    Phase, PhaseTimes, PoolSpec, Release, Shape, Step,
 };
 use fireactions_store::{JobFilter, JournalEntry, MachineRow, PoolOverride, Standing, Store};
 use jiff::Timestamp;
@@ -221,6 +221,8 @@ async fn version_2_is_read_whole() {
         spec: Some(PoolSpec {
             labels: [Label::new("linux").unwrap()].into_iter().collect(),
             on_failure: OnFailure::Hold { for_: std::time::Duration::from_secs(1800), max: 2 },
+            // As it was then; the default is another by now.
+            network: NetworkPolicy { max_connections: 0, ..NetworkPolicy::default() },
             ..pool_spec()
         }),
         state: MachineState::Held,
