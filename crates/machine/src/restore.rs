@@ -126,7 +126,7 @@ async fn clone(
     }
 }
 
-/// Leaves directory and tap, and nothing else of the clone.
+/// Leaves directory and tap (but for one that the driver made), and nothing else of the clone.
 async fn undo(
     parts: &Parts,
     record: &Record,
@@ -150,5 +150,12 @@ async fn undo(
         .await
         .map_err(|_| failed(format!("a clone that failed could not be undone within {UNDO_DEADLINE:?}")))?
         .map_err(|error| failed(format!("a clone that failed could not be undone: {error}")))?;
+    if parts.vmm.capabilities().makes_taps {
+        // Its own came with the clone; the next process brings another.
+        timeout(UNDO_DEADLINE, parts.network.detach(record.id()))
+            .await
+            .map_err(|_| failed(format!("a clone's tap could not be removed within {UNDO_DEADLINE:?}")))?
+            .map_err(|error| failed(format!("a clone's tap could not be removed: {error}")))?;
+    }
     place.renew_disk(parts, shape).await
 }
