@@ -6,17 +6,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::Listener;
+use fireactions_model::network_rules::is_loopback;
 use nix::unistd::{Gid, Group, chown};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio_util::sync::CancellationToken;
 
-use crate::{Api, Auth, Token};
+use crate::{Auth, Token};
 
-/// How long open requests may go on after the server closes. Those that are slow are answered before
-/// (see `server::deadline`); what is left then is a peer that does not read.
-const GRACE: Duration = Duration::from_secs(5);
+mod serve;
+mod stall;
+
+pub(crate) use serve::HEAD;
+pub use serve::serve;
 
 /// Why a listener was not had.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,7 @@ async fn remove_stale(path: &Path) -> Result<(), ListenError> {
 pub fn authority(address: SocketAddr, token: Option<Token>) -> Result<Auth, ListenError> {
     match token {
         Some(token) => Ok(Auth::Token(token)),
-        None if address.ip().is_loopback() => Ok(Auth::Loopback),
+        None if is_loopback(address.ip()) => Ok(Auth::Loopback),
         None => Err(ListenError::NeedsToken(address)),
     }
 }
@@ -123,47 +123,4 @@ pub async fn bind_tcp(address: SocketAddr, token: Option<Token>) -> Result<(TcpL
     let auth = authority(address, token)?;
     let failed = |source| ListenError::Io { at: address.to_string(), source };
     Ok((TcpListener::bind(address).await.map_err(failed)?, auth))
-}
-
-/// Serves `router` until `api` is closed, then lets open requests end for a few seconds. While `api` is paused no
-/// connection is taken: those that come wait in the socket's backlog for whoever serves it next.
-pub async fn serve<L>(listener: L, router: Router, api: Api) -> io::Result<()>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let closing = api.closing().clone();
-    let listener = Pausable { listener, pausing: api.pausing().clone() };
-    let ended = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
-    let late = async {
-        closing.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        ended = ended.into_future() => ended,
-        () = late => Ok(()),
-    }
-}
-
-/// A listener that stops to accept before its server shuts down. A graceful shutdown alone closes connections that
-/// were taken and have not said anything yet, and their clients see an error.
-struct Pausable<L> {
-    listener: L,
-    pausing: CancellationToken,
-}
-
-impl<L: Listener> Listener for Pausable<L> {
-    type Io = L::Io;
-    type Addr = L::Addr;
-
-    async fn accept(&mut self) -> (L::Io, L::Addr) {
-        match self.pausing.run_until_cancelled(self.listener.accept()).await {
-            Some(accepted) => accepted,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<L::Addr> {
-        self.listener.local_addr()
-    }
 }

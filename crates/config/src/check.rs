@@ -2,10 +2,13 @@
 
 mod driver;
 mod github;
+mod listeners;
 mod runner;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+
+use fireactions_model::network_rules;
 
 use crate::problem::Problem;
 use crate::schema::Duration;
@@ -30,6 +33,7 @@ pub(crate) struct Found {
 pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &Host) -> Found {
     let mut check = Check { root, pruned, found: Found::default() };
     check.api(config);
+    check.listeners(config);
     check.driver(config);
     check.cgroup_parent(config);
     check.network(config);
@@ -199,16 +203,6 @@ impl Check<'_> {
                 "use a path of at most 70 bytes",
             );
         }
-        if config.metrics.enabled
-            && config.bind_address.is_some_and(|address| address == config.metrics.address)
-        {
-            self.error(
-                &root.key("metrics").key("address"),
-                &[&root.key("bind_address")],
-                "metrics.address is the same as bind_address",
-                "give the metrics another port, or leave them to the API, which serves /metrics too",
-            );
-        }
         if config.debug && config.log_level > LogLevel::Debug && self.has(&["log_level"]) {
             self.warn(&root.key("debug"), "debug: true overrides log_level", "remove one of the two");
         }
@@ -250,27 +244,20 @@ impl Check<'_> {
 
     fn network(&mut self, config: &Config) {
         let network = At::root().key("network");
-        let bridge = &config.network.bridge;
-        let fine = (1..=15).contains(&bridge.len())
-            && bridge.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-            && bridge.as_bytes()[0].is_ascii_alphanumeric();
-        if !fine {
-            self.error(
-                &network.key("bridge"),
-                &[],
-                "network.bridge is not a name for a network interface",
-                "use 1 to 15 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
-            );
+        if let Err(rule) = network_rules::bridge_name(&config.network.bridge) {
+            let message = "network.bridge is not a name for a network interface of ours";
+            self.error(&network.key("bridge"), &[], message, rule);
+        }
+        for (index, server) in config.network.dns.iter().enumerate() {
+            if let Err(rule) = network_rules::dns_server(*server) {
+                let message = format!("network.dns[{index}] {server} is no DNS server for guests");
+                self.error(&network.key("dns").index(index), &[], message, rule);
+            }
         }
         let at = network.key("subnet");
         let subnet = config.network.subnet;
-        if subnet.prefix_len() < 8 || subnet.prefix_len() > 30 {
-            self.error(
-                &at,
-                &[],
-                format!("network.subnet {subnet} has an impossible size"),
-                "use a prefix from /8 to /30",
-            );
+        if let Err(rule) = network_rules::subnet(subnet) {
+            self.error(&at, &[], format!("network.subnet {subnet} is no network for machines"), rule);
             return;
         }
         if subnet.addr() != subnet.network() {
@@ -279,14 +266,6 @@ impl Check<'_> {
                 &[],
                 format!("network.subnet {subnet} is an address inside a network"),
                 format!("write {}", subnet.trunc()),
-            );
-        }
-        if !subnet.network().is_private() {
-            self.error(
-                &at,
-                &[],
-                format!("network.subnet {subnet} is not a private network"),
-                "use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
             );
         }
         let wanted: u64 = config.pools.iter().map(|pool| u64::from(pool.max())).sum();

@@ -16,6 +16,7 @@ mod de;
 #[doc(hidden)]
 pub mod fuzz;
 mod host;
+mod json_schema;
 mod load;
 mod problem;
 mod ranges;
@@ -27,8 +28,9 @@ mod tree;
 
 pub use budget::HostBudget;
 pub use host::Host;
+pub use json_schema::json_schema;
 pub use load::{Loaded, load, load_for, parse};
 pub use problem::{ConfigErrors, Diagnostic};
-pub use reference::{json_schema, reference_page};
+pub use reference::reference_page;
 pub use schema::*;
 pub use secret::SecretError;

@@ -150,7 +150,7 @@ fn excerpt(shown: &str, marked: Range<usize>) -> (String, Range<usize>) {
 }
 
 /// Words in keys whose values may be secret.
-const SECRETIVE: &[&str] = &["key", "token", "secret", "pass", "pwd", "auth", "credential", "pem"];
+const SECRETIVE: &[&str] = &["key", "token", "secret", "pass", "pwd", "auth", "credential", "pem", "proxy"];
 
 /// What GitHub's tokens begin with, and keys.
 const TOKENS: &[&str] = &["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "-----BEGIN"];
@@ -158,31 +158,51 @@ const TOKENS: &[&str] = &["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_",
 /// Hides everything after a key that may hold a secret, and lines that look like a part of one.
 fn hide_secret(line: &str) -> String {
     let body = line.trim();
-    if body.starts_with("-----") || (body.len() >= 24 && !body.contains([' ', ':', '/'])) {
+    // A line that begins with a colon is the value of a key on a line above (`? key`).
+    if body.starts_with("-----")
+        || body.starts_with(':')
+        || (body.len() >= 24 && !body.contains([' ', ':', '/']))
+    {
         return "…".to_owned();
     }
+    // A user and a password, in a URL or without its scheme, and tokens wherever they were put.
+    let in_url = line.find("://").map(|at| at + 3).filter(|at| line[*at..].contains('@'));
+    let loose = TOKENS.iter().filter_map(|token| line.find(token)).chain(in_url).chain(user(line)).min();
+    match (after_secretive_key(line), loose) {
+        (Some(value), loose) if loose.is_none_or(|at| value <= at) => format!("{} …", &line[..value]),
+        (_, Some(at)) => format!("{}…", &line[..at]),
+        (_, None) => line.to_owned(),
+    }
+}
+
+/// Where the value of the first key begins that may hold a secret.
+fn after_secretive_key(line: &str) -> Option<usize> {
     let mut from = 0;
     while let Some(colon) = line[from..].find(':').map(|at| from + at) {
         let key =
             line[from..colon].rsplit([' ', ',', '{', '"', '\'']).find(|part| !part.is_empty()).unwrap_or("");
         let key = key.to_lowercase();
-        let secretive = SECRETIVE.iter().any(|word| key.contains(word)) && !key.ends_with("_file");
+        // A key with escapes in it may be any key.
+        let secretive =
+            SECRETIVE.iter().any(|word| key.contains(word)) && !key.ends_with("_file") || key.contains('\\');
         let rest = &line[colon + 1..];
         // After a `_file` key, only what is a file's name is shown: people put the secret itself there.
         let named = rest.trim_start_matches([' ', '"', '\'']);
         let misplaced =
             key.ends_with("_file") && !named.starts_with('/') && !named.starts_with("credential:");
         if (secretive || misplaced) && !rest.trim().is_empty() {
-            return format!("{} …", &line[..=colon]);
+            return Some(colon + 1);
         }
         from = colon + 1;
     }
-    // A user and a password in a URL, and tokens wherever they were put.
-    let user = line.find("://").map(|at| at + 3).filter(|at| line[*at..].contains('@'));
-    match TOKENS.iter().filter_map(|token| line.find(token)).chain(user).min() {
-        Some(at) => format!("{}…", &line[..at]),
-        None => line.to_owned(),
-    }
+    None
+}
+
+/// Where a word begins that has an `@` in it, as a user with a password at a host has. An image's digest is none.
+fn user(line: &str) -> Option<usize> {
+    let of_digest = |at: usize| line[at..].starts_with("@sha256:");
+    let at = line.match_indices('@').map(|(at, _)| at).find(|at| !of_digest(*at))?;
+    Some(line[..at].rfind([' ', '\t', '"', '\'', ',', '[', '{']).map_or(0, |before| before + 1))
 }
 
 /// A control character would move the caret, or the terminal.

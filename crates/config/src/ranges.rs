@@ -7,12 +7,13 @@ use std::collections::HashSet;
 
 use serde_json::Value as Json;
 
+use crate::json_schema::{json_schema, resolve};
 use crate::problem::Problem;
 use crate::tree::{Node, Value};
 
 /// Every value outside its limits, and their ids.
 pub(crate) fn check(root: &Node) -> (Vec<Problem>, HashSet<u32>) {
-    let schema = crate::json_schema();
+    let schema = json_schema();
     let mut walk = Walk { schema, problems: Vec::new(), ids: HashSet::new() };
     walk.node(schema, root, "");
     (walk.problems, walk.ids)
@@ -77,20 +78,4 @@ impl Walk<'_> {
 fn property<'a>(schema: &'a Json, key: &str) -> Option<&'a Json> {
     let variants = schema.get("oneOf").and_then(Json::as_array).into_iter().flatten();
     std::iter::once(schema).chain(variants).find_map(|one| one.get("properties")?.get(key))
-}
-
-/// Follows a `$ref` into the schema's definitions, and picks the real part of an optional one.
-pub(crate) fn resolve<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
-    let by_name = |schema: &'a Json| {
-        schema
-            .get("$ref")
-            .and_then(Json::as_str)
-            .and_then(|name| name.strip_prefix('#'))
-            .and_then(|pointer| root.pointer(pointer))
-    };
-    if let Some(found) = by_name(schema) {
-        return found;
-    }
-    let choices = schema.get("anyOf").and_then(Json::as_array).into_iter().flatten();
-    choices.into_iter().find_map(by_name).unwrap_or(schema)
 }

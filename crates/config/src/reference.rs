@@ -1,15 +1,13 @@
-//! The schema, and the reference page made from it.
+//! The reference page, made from the schema.
 //!
 //! Doc comments, types, limits, defaults and examples stand once, at the fields. A test compares the page in
 //! the repository with what is made here.
 
 use std::fmt::Write as _;
-use std::sync::OnceLock;
 
 use serde_json::Value as Json;
 
-use crate::Config;
-use crate::ranges::resolve;
+use crate::json_schema::{json_schema, resolve};
 
 const HEAD: &str = "# Configuration reference
 
@@ -26,12 +24,6 @@ that takes a file instead. Lengths of time are written with units: `500ms`, `30s
 A complete example is in [`examples/config.yaml`](../../examples/config.yaml), and one for runners of GitHub in
 [`examples/github.yaml`](../../examples/github.yaml).
 ";
-
-/// The file's JSON schema, for editors.
-pub fn json_schema() -> &'static Json {
-    static SCHEMA: OnceLock<Json> = OnceLock::new();
-    SCHEMA.get_or_init(|| schemars::schema_for!(Config).to_value())
-}
 
 /// `docs/reference/config.md`, made from the doc comments of the types.
 pub fn reference_page() -> String {

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fireactions_model::Secret;
+use rustix::fs::{Mode, OFlags};
 
 use crate::SecretFile;
 
@@ -28,9 +29,14 @@ pub enum SecretError {
         /// What the system said.
         source: io::Error,
     },
-    /// Other users of the host can read it.
-    #[error("everybody on this host can read the secret {path}: chmod 0600 it, and make a new secret", path = .0.display())]
-    Public(PathBuf),
+    /// Other users of the host can read it, or put another in its place.
+    #[error("everybody on this host can {what} the secret {path}: chmod 0600 it, and make a new secret", path = path.display())]
+    Public {
+        /// The file.
+        path: PathBuf,
+        /// What they can do.
+        what: &'static str,
+    },
     /// Empty, too large or not text.
     #[error("{path} does not hold a secret: {rule}", path = path.display())]
     Content {
@@ -53,13 +59,22 @@ impl SecretFile {
         }
     }
 
-    /// Reads the secret, without white space at its end. Refuses files that everybody can read.
+    /// Reads the secret, without white space at its end. Refuses files that everybody can read or write.
     pub fn read(&self, credentials: Option<&Path>) -> Result<Secret, SecretError> {
         let path = self.path(credentials)?;
         let fail = |source| SecretError::Read { path: path.clone(), source };
-        let file = File::open(&path).map_err(fail)?;
-        if file.metadata().map_err(fail)?.mode() & 0o004 != 0 {
-            return Err(SecretError::Public(path));
+        // A FIFO without a writer is opened at once, and found to be no file.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| fail(error.into()))?;
+        let file = File::from(file);
+        let meta = file.metadata().map_err(fail)?;
+        if !meta.is_file() {
+            return Err(SecretError::Content { path, rule: "it is not a file" });
+        }
+        match meta.mode() & 0o006 {
+            0 => {}
+            0o002 => return Err(SecretError::Public { path, what: "write" }),
+            _ => return Err(SecretError::Public { path, what: "read" }),
         }
         let mut text = String::new();
         file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(fail)?;
@@ -94,7 +109,21 @@ mod tests {
         file(dir.path(), "empty", " \n", 0o600);
         let read = |name: &str| SecretFile::Credential(name.to_owned()).read(Some(dir.path()));
         assert_eq!(read("good").unwrap().expose(), "s3cret");
-        assert!(matches!(read("public"), Err(SecretError::Public(_))));
+        assert!(matches!(read("public"), Err(SecretError::Public { what: "read", .. })));
+        // Whoever can write it can be the one who knows it.
+        file(dir.path(), "writable", "s3cret\n", 0o602);
+        let error = read("writable").unwrap_err().to_string();
+        assert!(error.contains("can write the secret") && !error.contains("s3cret"), "{error}");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            dir.path().join("fifo"),
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        let error = read("fifo").unwrap_err().to_string();
+        assert!(error.contains("it is not a file"), "{error}");
         assert!(matches!(read("empty"), Err(SecretError::Content { .. })));
         assert!(matches!(read("absent"), Err(SecretError::Read { .. })));
         let missing = SecretFile::Credential("x".into()).read(None).unwrap_err().to_string();

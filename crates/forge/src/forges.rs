@@ -1,11 +1,12 @@
 //! All forges of a server as one: each pool is of one of them, and each job of the forge that made its row.
 
-use std::collections::BTreeMap;
+use std::iter;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Demand, Forge, ForgeError, JobId, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName, PoolSpec,
-    Release, Report, Work,
+    DemandSource, Forge, ForgeError, JobId, MachineId, Offer, Outcome, Output, PhaseTimes, Release, Report,
+    Verdict, Work,
 };
 
 use fireactions_store::StoreError;
@@ -38,6 +39,12 @@ impl Forges {
         Ok(())
     }
 
+    /// Each by itself: what one does not answer keeps nobody from the others.
+    pub fn sources(&self) -> Vec<Arc<dyn DemandSource>> {
+        let github = self.github.clone().map(|github| Arc::new(github) as Arc<dyn DemandSource>);
+        iter::once(Arc::new(self.local.clone()) as Arc<dyn DemandSource>).chain(github).collect()
+    }
+
     /// The forge whose runner this job is. The built-in queue keeps the rows of all.
     async fn of(&self, job: &JobId) -> &dyn Forge {
         match &self.github {
@@ -47,45 +54,11 @@ impl Forges {
     }
 }
 
-/// Whether a pool takes jobs of the built-in queue.
-fn is_local(pool: &PoolSpec) -> bool {
-    pool.github.is_none()
-}
-
 #[async_trait]
 impl Forge for Forges {
-    fn name(&self) -> &'static str {
-        if self.github.is_some() { "local and github" } else { "local" }
-    }
-
-    fn set_capacity(&self, capacity: &BTreeMap<PoolName, u32>) {
-        if let Some(github) = &self.github {
-            github.set_capacity(capacity);
-        }
-    }
-
-    async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {
-        let local: Vec<PoolSpec> = pools.iter().filter(|pool| is_local(pool)).cloned().collect();
-        let mut all = self.local.demand(&local).await?;
-        if let Some(github) = &self.github {
-            all.extend(github.demand(pools).await?);
-        }
-        Ok(all)
-    }
-
-    async fn changed(&self) {
-        match &self.github {
-            Some(github) => tokio::select! {
-                () = self.local.changed() => {}
-                () = github.changed() => {}
-            },
-            None => self.local.changed().await,
-        }
-    }
-
     async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
         match &self.github {
-            _ if is_local(&offer.pool) => self.local.acquire(offer).await,
+            _ if self.local.serves(&offer.pool) => self.local.acquire(offer).await,
             Some(github) => github.acquire(offer).await,
             None => Err(ForgeError::Refused(format!(
                 "pool '{}' is GitHub's, and this server's configuration has no GitHub any more",
@@ -111,7 +84,7 @@ impl Forge for Forges {
         self.of(job).await.cancelled(job).await;
     }
 
-    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Outcome {
+    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Verdict {
         self.of(job).await.judge(job, told, notes).await
     }
 

@@ -5,5 +5,6 @@ mod forges;
 pub mod github;
 pub mod local;
 mod oldest;
+mod waiters;
 
 pub use forges::Forges;

@@ -1,28 +1,61 @@
-//! A call to the REST API: rate limits, tries and conditional requests, with an authorization that is given.
+//! A call to GitHub's services: who signs it, rate limits, tries and conditional requests. Everything goes this way.
 
 use std::time::Duration;
 
-use fireactions_model::Secret;
-use reqwest::Method;
+use fireactions_model::{ExponentialBackoff, Secret};
+use reqwest::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use crate::etags::Etags;
 use crate::limits::Limits;
-use crate::transport::{Http, Request, Response};
+use crate::response::Response;
+use crate::transport::{Http, Request};
 use crate::{Error, Settings, Timeouts};
 
 /// Requests on their way at once. GitHub allows a hundred to all who use the credential.
 const AT_ONCE: usize = 32;
-/// Most bytes of an answer. A page of a hundred jobs with their steps is about a megabyte.
-const MAX_BODY: usize = 16 << 20;
-/// The version of the API that this crate is written against.
-const VERSION: &str = "2022-11-28";
+/// The longest wait between two tries, in first waits.
+const LONGEST: u32 = 32;
+
+/// Which of GitHub's services is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Api {
+    /// The REST API.
+    Rest,
+    /// The Actions service behind scale sets.
+    Actions,
+}
+
+impl Api {
+    /// Most bytes of an answer. A page of a hundred jobs with their steps is about a megabyte.
+    const fn max_body(self) -> usize {
+        match self {
+            Self::Rest => 16 << 20,
+            Self::Actions => 4 << 20,
+        }
+    }
+
+    /// The versions that this crate is written against.
+    fn headers(self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Rest => vec![
+                ("accept", "application/vnd.github+json".to_owned()),
+                ("x-github-api-version", "2022-11-28".to_owned()),
+            ],
+            Self::Actions => vec![("accept", format!("application/json; api-version={ACTIONS_VERSION}"))],
+        }
+    }
+}
+
+/// The version that the Actions service's protocol has had since it is used outside of GitHub.
+pub(crate) const ACTIONS_VERSION: &str = "6.0-preview";
 
 /// What is called.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
+    pub api: Api,
     /// For errors: `list the runners of acme`.
     pub doing: String,
     /// Which of GitHub's rate limits it may count in: calls of one kind count in one.
@@ -34,11 +67,26 @@ pub(crate) struct Call {
     pub repeatable: bool,
     /// It is asked often and changes rarely.
     pub conditional: bool,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// A question that stays open until there is something to tell: how long, at most.
+    pub poll: Option<Duration>,
 }
 
 impl Call {
     pub(crate) fn get(doing: String, kind: &'static str, url: Url) -> Self {
-        Self { doing, kind, method: Method::GET, url, body: None, repeatable: true, conditional: false }
+        Self {
+            api: Api::Rest,
+            doing,
+            kind,
+            method: Method::GET,
+            url,
+            body: None,
+            repeatable: true,
+            conditional: false,
+            headers: Vec::new(),
+            poll: None,
+        }
     }
 
     pub(crate) fn conditional(self) -> Self {
@@ -46,9 +94,27 @@ impl Call {
     }
 }
 
+/// A call with the credential that signs it.
+pub(crate) struct Signed {
+    pub call: Call,
+    /// Whose rate limits count.
+    pub credential: String,
+    /// The value of the `Authorization` header.
+    pub authorization: Secret,
+}
+
+/// Who signs a call.
+pub(crate) trait Signer {
+    /// The call with the credential that there is, or with a new one.
+    async fn sign(&mut self, until: Instant) -> Result<Signed, Error>;
+
+    /// GitHub answered 401 to what was signed last: the next is to be signed with another credential, if there is one.
+    async fn renew(&mut self, refused: &Response, until: Instant) -> Result<(), Error>;
+}
+
 /// Sends calls.
 pub(crate) struct Caller {
-    pub(crate) http: Http,
+    http: Http,
     pub(crate) limits: Limits,
     etags: Etags,
     permits: Semaphore,
@@ -71,22 +137,40 @@ impl Caller {
         Instant::now() + self.timeouts.total
     }
 
+    /// Requests sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.http.sent()
+    }
+
+    /// Sends what `signer` signs, within the usual time.
+    pub(crate) async fn ask(&self, signer: impl Signer) -> Result<Response, Error> {
+        self.ask_until(signer, self.deadline()).await
+    }
+
+    /// Sends what `signer` signs until it has an answer, at the latest `until`. A 401 is met by another credential, once.
+    pub(crate) async fn ask_until(&self, mut signer: impl Signer, until: Instant) -> Result<Response, Error> {
+        let mut renewed = false;
+        loop {
+            let signed = signer.sign(until).await?;
+            let response = self.send(&signed, until).await?;
+            if response.status != StatusCode::UNAUTHORIZED || renewed {
+                return Ok(response);
+            }
+            renewed = true;
+            signer.renew(&response, until).await?;
+        }
+    }
+
     /// Sends a call until it has an answer, at the latest `until`. A wait that a rate limit asks for is waited for when
     /// there is time for it, otherwise it is the caller's. An answer of whatever status is one, but 5xx.
-    ///
-    /// `credential` names whose rate limits count.
-    pub(crate) async fn send(
-        &self,
-        call: &Call,
-        credential: &str,
-        authorization: &Secret,
-        until: Instant,
-    ) -> Result<Response, Error> {
-        let mut delays = self.timeouts.delays();
+    pub(crate) async fn send(&self, signed: &Signed, until: Instant) -> Result<Response, Error> {
+        let Signed { call, credential, .. } = signed;
+        let first = self.timeouts.backoff;
+        let mut backoff = ExponentialBackoff::new(first, first * LONGEST);
         let mut refusals = 0;
         loop {
             self.wait_for_limits(call, credential, until).await?;
-            let (error, again) = match self.attempt(call, credential, authorization, until).await {
+            let (error, again) = match self.attempt(signed, until).await {
                 Ok(response) => {
                     let refused = self.limits.note(credential, call.kind, &response).is_some();
                     if refused && refusals < self.timeouts.attempts {
@@ -104,7 +188,10 @@ impl Caller {
                 Err(error @ (Error::Interrupted { .. } | Error::Timeout { .. })) => (error, call.repeatable),
                 Err(error) => return Err(error),
             };
-            let Some(delay) = delays.next().filter(|_| again) else { return Err(error) };
+            let delay = backoff.failed(rand::random());
+            if !again || backoff.failures() >= self.timeouts.attempts {
+                return Err(error);
+            }
             let delay = delay.max(error.retry_after().unwrap_or_default());
             if Instant::now() + delay >= until {
                 return Err(error);
@@ -128,16 +215,17 @@ impl Caller {
         Ok(())
     }
 
-    async fn attempt(
-        &self,
-        call: &Call,
-        credential: &str,
-        authorization: &Secret,
-        until: Instant,
-    ) -> Result<Response, Error> {
+    async fn attempt(&self, signed: &Signed, until: Instant) -> Result<Response, Error> {
+        let Signed { call, credential, authorization } = signed;
         let late = || Error::Timeout { doing: call.doing.clone(), after: self.timeouts.total };
-        let permit = timeout_at(until, self.permits.acquire()).await;
-        let Ok(Ok(_permit)) = permit else { return Err(late()) };
+        // A question that stays open keeps no place from others.
+        let _permit = match call.poll {
+            Some(_) => None,
+            None => match timeout_at(until, self.permits.acquire()).await {
+                Ok(Ok(permit)) => Some(permit),
+                _ => return Err(late()),
+            },
+        };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(late());
@@ -145,10 +233,8 @@ impl Caller {
         let url = call.url.as_str();
         let tag = call.conditional.then(|| self.etags.tag(credential, url)).flatten();
         let request = |tag: Option<String>| {
-            let mut headers = vec![
-                ("accept", "application/vnd.github+json".to_owned()),
-                ("x-github-api-version", VERSION.to_owned()),
-            ];
+            let mut headers = call.api.headers();
+            headers.extend(call.headers.iter().cloned());
             headers.extend(tag.map(|tag| ("if-none-match", tag)));
             Request {
                 doing: call.doing.clone(),
@@ -157,8 +243,8 @@ impl Caller {
                 authorization: Some(authorization.clone()),
                 headers,
                 body: call.body.clone(),
-                deadline: left.min(self.timeouts.request),
-                max_body: MAX_BODY,
+                deadline: left.min(call.poll.unwrap_or(self.timeouts.request)),
+                max_body: call.api.max_body(),
             }
         };
         let response = self.http.send(request(tag)).await?;

@@ -74,7 +74,7 @@ impl Github {
 
     /// Requests sent since the start, those to the Actions service among them.
     pub fn calls(&self) -> u64 {
-        self.inner.caller.http.sent()
+        self.inner.caller.sent()
     }
 
     /// The REST API's base, with a slash at the end.
@@ -88,10 +88,5 @@ impl Github {
 
     pub(crate) fn auth(&self) -> &Auth {
         &self.inner.auth
-    }
-
-    /// The client below, for what is not the REST API.
-    pub(crate) fn http(&self) -> &crate::transport::Http {
-        &self.inner.caller.http
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{ETAG, LINK};
 
-use crate::transport::Response;
+use crate::response::Response;
 
 /// Most bytes of bodies that are kept.
 const MAX_BYTES: usize = 32 << 20;

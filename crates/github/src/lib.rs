@@ -2,6 +2,7 @@
 //! It keeps nothing durable and starts no task of its own; what the answers mean for jobs and machines is decided by
 //! who calls it.
 
+mod address;
 mod auth;
 mod caller;
 mod client;
@@ -15,10 +16,13 @@ mod job;
 mod limits;
 pub mod manifest;
 mod repository;
+mod response;
 mod rest;
 mod runner;
+mod said;
 pub mod scaleset;
 mod settings;
+mod single_flight;
 mod timeouts;
 mod transport;
 pub mod webhook;

@@ -7,22 +7,15 @@ use std::time::Duration;
 
 use fireactions_model::RateLimit;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::StatusCode;
 use tokio::time::Instant;
 
-use crate::error::plain;
-use crate::transport::Response;
+use crate::response::Response;
+use crate::said::{self, CORE, SECONDARY};
 
-/// What to wait after a secondary limit that says no time; doubled while it goes on.
-const SECONDARY: Duration = Duration::from_secs(60);
 /// Longest such wait.
 const SECONDARY_MAX: Duration = Duration::from_secs(1800);
-/// A limit's window is an hour; whatever the header says, nobody waits longer than this.
-const RESET_MAX: Duration = Duration::from_secs(2 * 3600);
 /// Most limits that are kept; names come from the network.
 const MAX: usize = 1024;
-/// The limit that most of the API counts in.
-const CORE: &str = "core";
 
 /// A wait that GitHub wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,52 +53,6 @@ struct Secondary {
     streak: u32,
 }
 
-/// What an answer's headers say.
-struct Said {
-    resource: String,
-    limit: u64,
-    remaining: u64,
-    reset_at: Option<Timestamp>,
-    /// By GitHub's own clock.
-    reset_in: Duration,
-}
-
-fn said(response: &Response) -> Option<Said> {
-    let number = |name| response.header(name)?.trim().parse::<i64>().ok();
-    let remaining = u64::try_from(number("x-ratelimit-remaining")?).ok()?;
-    let reset = number("x-ratelimit-reset");
-    let now = response.date().unwrap_or_else(Timestamp::now).as_second();
-    // A second more: both clocks are cut to seconds.
-    let seconds = reset.map_or(0, |reset| reset.saturating_sub(now).saturating_add(1));
-    Some(Said {
-        resource: plain(response.header("x-ratelimit-resource").unwrap_or(CORE)).chars().take(64).collect(),
-        limit: number("x-ratelimit-limit").and_then(|limit| u64::try_from(limit).ok()).unwrap_or(0),
-        remaining,
-        reset_at: reset.and_then(|reset| Timestamp::from_second(reset).ok()),
-        reset_in: Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(1)).min(RESET_MAX),
-    })
-}
-
-/// Whether an answer is a rate limit's: how long to wait at least, and whether it is a secondary one.
-pub(crate) fn refusal(response: &Response) -> Option<(Duration, bool)> {
-    if !matches!(response.status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
-        return None;
-    }
-    let said = said(response);
-    let exhausted = said.as_ref().is_some_and(|said| said.remaining == 0);
-    if let Some(after) = response.retry_after() {
-        return Some((after.max(Duration::from_secs(1)), !exhausted));
-    }
-    if let Some(said) = said.filter(|_| exhausted) {
-        return Some((said.reset_in, false));
-    }
-    let message = response.message().to_ascii_lowercase();
-    let is_limit = response.status == StatusCode::TOO_MANY_REQUESTS
-        || message.contains("rate limit")
-        || message.contains("abuse detection");
-    is_limit.then_some((SECONDARY, true))
-}
-
 impl Limits {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -124,8 +71,8 @@ impl Limits {
         now: Instant,
     ) -> Option<Block> {
         let mut state = self.state();
-        let refused = refusal(response);
-        if let Some(said) = said(response) {
+        let refused = response.refusal();
+        if let Some(said) = said::quota(&response.headers) {
             state.resources.insert(kind, said.resource.clone());
             let exhausted = said.remaining == 0 || refused.is_some_and(|(_, secondary)| !secondary);
             let wait = refused.map_or(said.reset_in, |(after, _)| after.max(said.reset_in));
@@ -215,9 +162,11 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::StatusCode;
     use reqwest::header::HeaderMap;
 
     use super::*;
+    use crate::said::RESET_MAX;
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     /// 08:59:37.
@@ -300,12 +249,12 @@ mod tests {
     fn what_is_forbidden_is_no_limit() {
         let forbidden =
             answer(403, &[("x-ratelimit-remaining", "10")], "Resource not accessible by integration");
-        assert_eq!(refusal(&forbidden), None);
-        assert_eq!(refusal(&answer(404, &[("retry-after", "1")], "rate limit")), None);
+        assert_eq!(forbidden.refusal(), None);
+        assert_eq!(answer(404, &[("retry-after", "1")], "rate limit").refusal(), None);
         // Absurd times are bounded.
         let far = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9223372036854775807")];
-        assert_eq!(refusal(&answer(429, &far, "")), Some((RESET_MAX, false)));
+        assert_eq!(answer(429, &far, "").refusal(), Some((RESET_MAX, false)));
         let past = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "-9223372036854775808")];
-        assert_eq!(refusal(&answer(429, &past, "")), Some((Duration::from_secs(1), false)));
+        assert_eq!(answer(429, &past, "").refusal(), Some((Duration::from_secs(1), false)));
     }
 }

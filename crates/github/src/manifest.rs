@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::Scope;
-use crate::rest::url;
+use crate::address::url;
 
 /// Events that the App is told.
 pub const EVENTS: [&str; 1] = ["workflow_job"];

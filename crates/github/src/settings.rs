@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use fireactions_model::Secret;
-use url::{Host, Url};
+use fireactions_model::{Secret, github_api};
+use url::Url;
 
 use crate::Error;
 
@@ -71,52 +71,13 @@ impl fmt::Debug for App {
 }
 
 impl Settings {
-    /// The REST API's base, with a slash at the end. `github.com` and `*.ghe.com` have it at the host `api.…`, a GitHub
-    /// Enterprise Server under `/api/v3`.
+    /// The REST API's base, with a slash at the end.
     ///
     /// # Errors
     ///
     /// [`Error::Settings`]: the URL is none that GitHub can have, or is not on HTTPS (loopback may be).
     pub fn api(&self) -> Result<Url, Error> {
-        let wrong = |why: &str| Error::Settings(format!("{} {why}", self.url));
-        if !is_private(&self.url) {
-            return Err(wrong("is not on https: credentials are not sent in the clear"));
-        }
-        if !self.url.username().is_empty() || self.url.password().is_some() {
-            return Err(Error::Settings(
-                "the URL of GitHub has a user in it; credentials are set apart".into(),
-            ));
-        }
-        if self.url.path() != "/" || self.url.query().is_some() || self.url.fragment().is_some() {
-            return Err(wrong("has more than a host; organizations and repositories are set at pools"));
-        }
-        let mut api = self.url.clone();
-        let host = self.url.host_str().unwrap_or_default();
-        let in_cloud = host == "github.com" || host.ends_with(".ghe.com");
-        if host.starts_with("api.") || host == "www.github.com" {
-            return Err(wrong("is not where people see GitHub; leave out 'api.' and 'www.'"));
-        }
-        if in_cloud {
-            let api_host = format!("api.{host}");
-            api.set_host(Some(&api_host)).map_err(|e| wrong(&e.to_string()))?;
-        } else {
-            api.set_path("/api/v3/");
-        }
-        Ok(api)
-    }
-}
-
-/// Whether nobody on the way can read what is sent there: it is on TLS, or never leaves the machine.
-pub(crate) fn is_private(url: &Url) -> bool {
-    url.scheme() == "https" && url.has_host() || url.scheme() == "http" && is_loopback(url)
-}
-
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
+        github_api(&self.url).map_err(|error| Error::Settings(format!("its URL: {error}")))
     }
 }
 
@@ -127,33 +88,6 @@ mod tests {
     fn settings(url: &str) -> Settings {
         let credentials = Credentials::Token(Arc::new(|| Ok(Secret::new("t0p"))));
         Settings { url: url.parse().unwrap(), credentials, ca_pem: None, proxy: None }
-    }
-
-    #[test]
-    fn where_the_api_is() {
-        for (url, api) in [
-            ("https://github.com", "https://api.github.com/"),
-            ("https://octo.ghe.com/", "https://api.octo.ghe.com/"),
-            ("https://github.example.org", "https://github.example.org/api/v3/"),
-            ("https://git.lan:8443", "https://git.lan:8443/api/v3/"),
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/api/v3/"),
-            ("http://[::1]:1", "http://[::1]:1/api/v3/"),
-        ] {
-            assert_eq!(settings(url).api().unwrap().as_str(), api);
-        }
-        for url in [
-            "http://github.com",
-            "http://10.0.0.1",
-            "http://localhost.evil.org",
-            "ftp://github.com",
-            "https://github.com/acme",
-            "https://api.github.com",
-            "https://u:t0p@github.com",
-            "https://github.com/?a=b",
-        ] {
-            let error = settings(url).api().unwrap_err().to_string();
-            assert!(!error.contains("t0p"), "{error}");
-        }
     }
 
     #[test]

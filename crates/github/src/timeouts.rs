@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-
 /// How long a call may take, and how often it is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -14,7 +12,7 @@ pub struct Timeouts {
     pub total: Duration,
     /// Tries of a call that may be repeated.
     pub attempts: u32,
-    /// The wait before the second try; doubled from one to the next, with jitter.
+    /// The longest wait before the second try; doubled from one to the next.
     pub backoff: Duration,
 }
 
@@ -26,17 +24,5 @@ impl Default for Timeouts {
             attempts: 5,
             backoff: Duration::from_millis(500),
         }
-    }
-}
-
-impl Timeouts {
-    /// The waits between tries.
-    pub(crate) fn delays(&self) -> ExponentialBackoff {
-        ExponentialBuilder::default()
-            .with_min_delay(self.backoff)
-            .with_max_delay(self.backoff * 32)
-            .with_max_times(self.attempts.saturating_sub(1) as usize)
-            .with_jitter()
-            .build()
     }
 }

@@ -1,6 +1,6 @@
 //! A verified or yet-to-be-verified blob: a stretch of a file, read by position so that it can be read twice.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -26,14 +26,18 @@ impl Blob {
         Self { file, start, len }
     }
 
-    /// Opens a whole file of a known size.
+    /// Opens a whole file of a known size, of the store's own.
     pub(crate) fn open(path: &Path, what: &str, size: u64) -> Result<Self, ImageError> {
         let file = File::open(path).map_err(|e| ImageError::io("open", path, e))?;
         let metadata = file.metadata().map_err(|e| ImageError::io("read", path, e))?;
+        Self::whole(file, &metadata, what, size)
+    }
+
+    /// A whole file of a known size.
+    pub(crate) fn whole(file: File, metadata: &Metadata, what: &str, size: u64) -> Result<Self, ImageError> {
         if !metadata.is_file() || metadata.len() != size {
             return Err(ImageError::malformed(format!(
-                "{what} {} is {} bytes, and its descriptor says {size}",
-                path.display(),
+                "{what} is a file of {} bytes, and its descriptor says {size}",
                 metadata.len()
             )));
         }

@@ -18,11 +18,11 @@ use std::time::SystemTime;
 
 use fireactions_model::{Digest, ImageRef};
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::files::{entries, read, remove, sync_directory};
 use crate::manifest::sha256;
-use crate::templates::TemplateInfo;
+use crate::shelf::Shelf;
 use crate::{ImageConfig, ImageError, RootImage};
 
 /// Of the way a root image is made. Images of another version are made anew.
@@ -56,7 +56,7 @@ pub(crate) struct Catalog {
     dir: PathBuf,
     pub roots: HashMap<Digest, Record>,
     pub names: BTreeMap<ImageRef, Name>,
-    pub templates: HashMap<Digest, TemplateInfo>,
+    pub templates: Shelf,
 }
 
 impl Catalog {
@@ -66,55 +66,26 @@ impl Catalog {
             let path = dir.join(sub);
             std::fs::create_dir_all(&path).map_err(|e| ImageError::io("make the directory", &path, e))?;
         }
-        let mut catalog = Self {
-            dir: dir.to_path_buf(),
-            roots: HashMap::new(),
-            names: BTreeMap::new(),
-            templates: HashMap::new(),
-        };
         for path in entries(&dir.join("tmp"))? {
             tracing::info!(path = %path.display(), "removing what an unfinished conversion left");
             remove(&path)?;
         }
-        let roots = entries(&dir.join("roots"))?;
-        for path in roots.iter().filter(|path| has_extension(path, "json")) {
-            if let Some(record) = read::<Record>(path)
-                && record.format == FORMAT
-                && std::fs::metadata(catalog.squashfs(&record.digest)).is_ok_and(|m| m.len() == record.size)
-            {
-                let used =
-                    std::fs::metadata(path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-                let last_used = Timestamp::try_from(used).unwrap_or(record.created_at);
-                catalog.roots.insert(record.digest.clone(), Record { last_used, ..record });
-            }
-        }
-        for path in roots {
-            let known = path.file_stem().and_then(|s| s.to_str()).is_some_and(|stem| {
-                Digest::new(format!("sha256:{stem}")).is_ok_and(|digest| catalog.roots.contains_key(&digest))
-            });
-            if !known || !(has_extension(&path, "json") || has_extension(&path, "squashfs")) {
-                tracing::info!(path = %path.display(), "removing an incomplete or outdated root image");
-                remove(&path)?;
-            }
-        }
+        let roots = roots(dir)?;
+        let mut names = BTreeMap::new();
         for path in entries(&dir.join("names"))? {
             match read::<Name>(&path) {
-                Some(name) if catalog.roots.contains_key(&name.digest) => {
-                    catalog.names.insert(name.name.clone(), name);
+                Some(name) if roots.contains_key(&name.digest) => {
+                    names.insert(name.name.clone(), name);
                 }
                 _ => remove(&path)?,
             }
         }
-        catalog.open_templates()?;
-        Ok(catalog)
+        let templates = Shelf::open(dir.join("templates"), |image| roots.contains_key(image))?;
+        Ok(Self { dir: dir.to_path_buf(), roots, names, templates })
     }
 
     pub(crate) fn squashfs(&self, digest: &Digest) -> PathBuf {
-        self.dir.join("roots").join(format!("{}.squashfs", digest.hex()))
-    }
-
-    pub(crate) fn templates_dir(&self) -> PathBuf {
-        self.dir.join("templates")
+        squashfs(&self.dir, digest)
     }
 
     fn record_path(&self, digest: &Digest) -> PathBuf {
@@ -153,7 +124,7 @@ impl Catalog {
         let path = self.squashfs(digest);
         let size = std::fs::metadata(from).map_err(|e| ImageError::io("read", from, e))?.len();
         // The same tree, but its files may lie elsewhere in it: a guest that has the old one mounted must not wake up.
-        self.remove_templates_of(digest)?;
+        self.templates.remove_of(digest)?;
         std::fs::rename(from, &path).map_err(|e| ImageError::io("name", &path, e))?;
         sync_directory(&self.dir.join("roots"))?;
         let now = Timestamp::now();
@@ -197,7 +168,7 @@ impl Catalog {
         remove(&self.record_path(digest))?;
         remove(&self.squashfs(digest))?;
         sync_directory(&self.dir.join("roots"))?;
-        let templates = self.remove_templates_of(digest)?;
+        let templates = self.templates.remove_of(digest)?;
         Ok(self.roots.remove(digest).map_or(0, |record| record.size) + templates)
     }
 
@@ -216,31 +187,36 @@ impl Catalog {
     }
 }
 
-pub(crate) fn entries(dir: &Path) -> Result<Vec<PathBuf>, ImageError> {
-    let failed = |e| ImageError::io("list", dir, e);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        paths.push(entry.map_err(failed)?.path());
+/// Reads the records of root images; what is incomplete or outdated goes.
+fn roots(dir: &Path) -> Result<HashMap<Digest, Record>, ImageError> {
+    let mut roots = HashMap::new();
+    let files = entries(&dir.join("roots"))?;
+    for path in files.iter().filter(|path| has_extension(path, "json")) {
+        if let Some(record) = read::<Record>(path)
+            && record.format == FORMAT
+            && std::fs::metadata(squashfs(dir, &record.digest)).is_ok_and(|m| m.len() == record.size)
+        {
+            let used = std::fs::metadata(path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let last_used = Timestamp::try_from(used).unwrap_or(record.created_at);
+            roots.insert(record.digest.clone(), Record { last_used, ..record });
+        }
     }
-    Ok(paths)
+    for path in files {
+        let known = path.file_stem().and_then(|s| s.to_str()).is_some_and(|stem| {
+            Digest::new(format!("sha256:{stem}")).is_ok_and(|digest| roots.contains_key(&digest))
+        });
+        if !known || !(has_extension(&path, "json") || has_extension(&path, "squashfs")) {
+            tracing::info!(path = %path.display(), "removing an incomplete or outdated root image");
+            remove(&path)?;
+        }
+    }
+    Ok(roots)
 }
 
-pub(crate) fn remove(path: &Path) -> Result<(), ImageError> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(ImageError::io("remove", path, e)),
-        Ok(()) => Ok(()),
-    }
+fn squashfs(dir: &Path, digest: &Digest) -> PathBuf {
+    dir.join("roots").join(format!("{}.squashfs", digest.hex()))
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|e| e == extension)
-}
-
-pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-}
-
-pub(crate) fn sync_directory(dir: &Path) -> Result<(), ImageError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| ImageError::io("sync", dir, e))
 }

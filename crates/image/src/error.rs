@@ -22,6 +22,12 @@ pub enum ImageError {
         "image '{0}' is not stored, and the pull policy is Never: pull it first (fireactions image pull {0})"
     )]
     NotPresent(ImageRef),
+    /// It names a file of this host that the caller may not name.
+    #[error(
+        "image '{0}' is a file of the server's host, and in none of the directories that images may come from; put it into \
+         one of images.local_dirs, or have the operator add its directory there"
+    )]
+    NotPermitted(ImageRef),
     /// The source has no such image.
     #[error("there is no image '{image}' at {at}: {}", plain(.why))]
     NotFound {

@@ -1,15 +1,15 @@
 //! OCI image layouts: a directory, or the same as one tar file.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::ImageError;
 use crate::blob::Blob;
+use crate::local::Local;
 use crate::manifest::{CONFIG_MAX, Descriptor, MANIFEST_MAX, choose};
 use crate::reference::Select;
 
@@ -31,23 +31,24 @@ pub(crate) fn parse_index(bytes: &[u8], path: &Path) -> Result<Vec<Descriptor>, 
 /// An opened layout.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    path: PathBuf,
+    local: Local,
     /// Where an archive holds each file; absent for a directory.
     archive: Option<Arc<HashMap<String, Blob>>>,
 }
 
 impl Layout {
-    pub(crate) fn directory(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), archive: None }
+    pub(crate) fn directory(local: Local) -> Self {
+        Self { local, archive: None }
     }
 
     /// Lists what an archive holds. Blocking; reads headers only.
-    pub(crate) fn archive(path: &Path) -> Result<Self, ImageError> {
-        let file = File::open(path).map_err(|e| missing(path, e))?;
+    pub(crate) fn archive(local: Local) -> Result<Self, ImageError> {
+        let path = local.path();
+        let (file, metadata) = local.open("").map_err(|e| missing(path, e))?;
         let broken = |e: std::io::Error| {
             ImageError::malformed(format!("{} is not an (uncompressed) OCI archive: {e}", path.display()))
         };
-        let len = file.metadata().map_err(broken)?.len();
+        let len = metadata.len();
         let shared = Arc::new(file.try_clone().map_err(broken)?);
         let mut files = HashMap::new();
         let mut archive = tar::Archive::new(file);
@@ -67,13 +68,13 @@ impl Layout {
                 return Err(broken(std::io::Error::other("it holds too many files")));
             }
         }
-        Ok(Self { path: path.to_path_buf(), archive: Some(Arc::new(files)) })
+        Ok(Self { local, archive: Some(Arc::new(files)) })
     }
 
     /// The descriptor that `select` means, from `index.json`.
     pub(crate) fn select(&self, select: &Select, image: &str) -> Result<Descriptor, ImageError> {
         let bytes = self.document("index.json")?;
-        let index = parse_index(&bytes, &self.path)?;
+        let index = parse_index(&bytes, self.local.path())?;
         let tags = || {
             let tags: Vec<&str> = index.iter().filter_map(Descriptor::tag).take(20).collect();
             if tags.is_empty() {
@@ -84,7 +85,7 @@ impl Layout {
         };
         let not_found = |why: String| ImageError::NotFound {
             image: image.to_string(),
-            at: self.path.display().to_string(),
+            at: self.local.path().display().to_string(),
             why,
         };
         match select {
@@ -127,14 +128,17 @@ impl Layout {
             return Err(ImageError::TooLarge { what: "its index in bytes", limit: MANIFEST_MAX });
         }
         let mut bytes = Vec::new();
-        blob.reader().read_to_end(&mut bytes).map_err(|e| ImageError::io("read", &self.path, e))?;
+        blob.reader().read_to_end(&mut bytes).map_err(|e| ImageError::io("read", self.local.path(), e))?;
         Ok(bytes)
     }
 
     fn file(&self, name: &str, what: &str, size: Option<u64>) -> Result<Blob, ImageError> {
         if let Some(files) = &self.archive {
             let blob = files.get(name).ok_or_else(|| {
-                ImageError::malformed(format!("the archive {} has no {name} ({what})", self.path.display()))
+                ImageError::malformed(format!(
+                    "the archive {} has no {name} ({what})",
+                    self.local.path().display()
+                ))
             })?;
             if size.is_some_and(|size| size != blob.len) {
                 return Err(ImageError::malformed(format!(
@@ -143,12 +147,9 @@ impl Layout {
             }
             return Ok(blob.clone());
         }
-        let path = self.path.join(name);
-        let size = match size {
-            Some(size) => size,
-            None => std::fs::metadata(&path).map_err(|e| missing(&self.path, e))?.len(),
-        };
-        Blob::open(&path, what, size)
+        let (file, metadata) =
+            self.local.open(name).map_err(|e| missing(&self.local.path().join(name), e))?;
+        Blob::whole(file, &metadata, what, size.unwrap_or(metadata.len()))
     }
 }
 

@@ -16,17 +16,21 @@ mod cancel;
 mod catalog;
 mod confined;
 mod error;
+mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzz;
 mod keyed;
 mod layer;
 mod layout;
+mod local;
 mod manifest;
+mod places;
 mod pull;
 mod reference;
 mod registry;
 pub mod scratch;
+mod shelf;
 mod squash;
 mod store;
 mod tarread;
@@ -38,11 +42,12 @@ mod types;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use error::ImageError;
+pub use shelf::{TemplateInfo, TemplateLimits};
 pub use store::Images;
-pub use templates::{Making, TemplateInfo, TemplateLimits};
+pub use templates::Making;
 pub use types::{
-    GcPolicy, GcReport, ImageConfig, ImageInfo, ImagesConfig, Limits, Progress, ProgressFn, RootImage,
-    Timeouts,
+    GcPolicy, GcReport, ImageConfig, ImageInfo, ImagesConfig, Limits, LocalSources, Progress, ProgressFn,
+    RootImage, Timeouts,
 };
 
 /// Runs blocking work where it may block.

@@ -85,11 +85,13 @@ impl Puller {
             }
             Source::Layout(path, select) => {
                 let text = image.to_string();
-                blocking(move || open_layout(Layout::directory(&path), &select, &text)).await?
+                let local = self.config.local.permit(image, &path)?;
+                blocking(move || open_layout(Layout::directory(local), &select, &text)).await?
             }
             Source::Archive(path, select) => {
                 let text = image.to_string();
-                blocking(move || open_layout(Layout::archive(&path)?, &select, &text)).await?
+                let local = self.config.local.permit(image, &path)?;
+                blocking(move || open_layout(Layout::archive(local)?, &select, &text)).await?
             }
         };
         if let Some(root) = self.unchanged(image, &source) {

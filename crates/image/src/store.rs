@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::catalog::{Catalog, Record};
 use crate::keyed::KeyedLocks;
 use crate::pull::Puller;
+use crate::reference::{Source, parse};
 use crate::registry::{BlobCache, Registries};
 use crate::{
     GcPolicy, GcReport, ImageError, ImageInfo, ImagesConfig, Progress, ProgressFn, RootImage, TemplateLimits,
@@ -46,6 +47,19 @@ pub struct Images {
 }
 
 impl Images {
+    /// Whether an image may be asked for by whoever names it: any of a registry, and of this host what was permitted.
+    ///
+    /// # Errors
+    /// It may not, or the reference cannot be understood.
+    pub fn permits(&self, image: &ImageRef) -> Result<(), ImageError> {
+        match parse(image)? {
+            Source::Registry(_) => Ok(()),
+            Source::Layout(path, _) | Source::Archive(path, _) => {
+                self.inner.puller.config.local.permit(image, &path).map(drop)
+            }
+        }
+    }
+
     /// Opens the store in `dir`, making it where needed. What a crash left unfinished is removed; partly fetched
     /// layers are kept for a day, to be resumed.
     ///
@@ -156,7 +170,7 @@ impl Images {
                 digest: record.digest.clone(),
                 names: catalog.names_of(&record.digest).cloned().collect(),
                 size: record.size,
-                templates: catalog.templates_size(&record.digest),
+                templates: catalog.templates.size_of(&record.digest),
                 created_at: record.created_at,
                 last_used: record.last_used,
             })
@@ -205,7 +219,7 @@ impl Images {
             let now = Timestamp::now();
             let since = |then: Timestamp| std::time::Duration::try_from(now - then).unwrap_or_default();
             let unused = |record: &Record| since(record.last_used);
-            report.freed += catalog.trim_templates(puller.config.templates)?;
+            report.freed += catalog.templates.trim(puller.config.templates)?;
             let mut free: Vec<Record> = catalog
                 .roots
                 .values()
@@ -214,12 +228,12 @@ impl Images {
                 .collect();
             free.sort_by(|a, b| a.last_used.cmp(&b.last_used).then_with(|| a.digest.cmp(&b.digest)));
             let mut kept: u64 = catalog.roots.values().map(|record| record.size).sum();
-            kept += catalog.templates.values().map(|info| info.size).sum::<u64>();
+            kept += catalog.templates.size();
             let max = policy.max_bytes.or(puller.config.max_bytes);
             // A template is made again in seconds, an image is pulled again.
-            for info in catalog.templates_by_use().into_iter().rev() {
+            for info in catalog.templates.by_use().into_iter().rev() {
                 if max.is_some_and(|max| kept > max) && since(info.last_used) >= puller.config.grace {
-                    let size = catalog.remove_template(&info.key)?;
+                    let size = catalog.templates.remove(&info.key)?;
                     kept -= size;
                     report.freed += size;
                 }

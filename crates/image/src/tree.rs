@@ -3,7 +3,8 @@
 //! The rules are those of the OCI image-spec (layer.md) where it speaks, and containerd's where it does not:
 //!
 //! - A whiteout (`.wh.NAME`) or opaque mark (`.wh..wh..opq`) hides only what lower layers have, wherever it stands in
-//!   its layer. Other `.wh..wh.` names are aufs's own and ignored.
+//!   its layer, and only in the directory that the layer means (`places.rs`). Other `.wh..wh.` names are aufs's own
+//!   and ignored.
 //! - A later entry replaces an earlier one of the same name; a directory on a directory only renews its attributes.
 //! - Paths are taken from the image's root: a leading `/` is dropped, `..` is an error. A symbolic link as parent is
 //!   followed inside the image's root. Missing parents become root-owned directories, mode 0755.
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use crate::ImageError;
 use crate::budget::Budget;
+use crate::places::{PlaceId, Places, Said, TOP};
 use crate::tarread::{Entry, EntryKind, PATH_MAX, Xattr};
 
 /// Index of a name in the tree.
@@ -157,32 +159,50 @@ impl Tree {
     pub(crate) fn apply(&mut self, entries: Vec<Entry>) -> Result<(), ImageError> {
         let layer = self.layers;
         self.layers += 1;
-        for entry in &entries {
-            let names = components(&entry.path)?;
-            if let Some((last, parents)) = names.split_last() {
-                if parents.iter().any(|name| name.starts_with(b".wh."))
-                    && !parents[0].starts_with(b".wh..wh.")
-                {
-                    return Err(fail(&entry.path, "a directory in its path has the name of a whiteout"));
-                }
-                if let Some(mark) = mark(&entry.path, last)? {
-                    self.hide(&entry.path, parents, &mark)?;
-                }
-            }
-        }
+        self.hide_all(&entries)?;
         for entry in entries {
             self.put(entry, layer)?;
         }
         Ok(())
     }
 
-    fn hide(&mut self, path: &[u8], parents: &[&[u8]], mark: &Mark<'_>) -> Result<(), ImageError> {
-        let Some(parent) = self.directory(path, parents, false)? else { return Ok(()) };
-        let children = &mut self.nodes[parent as usize].children;
-        match mark {
-            Mark::Whiteout(name) => drop(children.remove(*name)),
-            Mark::Opaque => children.clear(),
-            Mark::Ignored => {}
+    /// Hides what the layer's marks mean, before any of its entries is there.
+    fn hide_all(&mut self, entries: &[Entry]) -> Result<(), ImageError> {
+        let mut marks = Vec::new();
+        for entry in entries {
+            let names = components(&entry.path)?;
+            let Some((last, parents)) = names.split_last() else { continue };
+            if parents.iter().any(|name| name.starts_with(b".wh.")) && !parents[0].starts_with(b".wh..wh.") {
+                return Err(fail(&entry.path, "a directory in its path has the name of a whiteout"));
+            }
+            match mark(&entry.path, last)? {
+                None | Some(Mark::Ignored) => {}
+                Some(mark) => marks.push((entry, mark)),
+            }
+        }
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let mut places = Places::new();
+        for (entry, _) in &marks {
+            let names = components(&entry.path)?;
+            places.add(names.split_last().map_or(&[], |(_, parents)| parents), &self.budget)?;
+        }
+        for entry in entries {
+            places.note(&components(&entry.path)?, entry);
+        }
+        // From the top: what hides a symbolic link comes before what seems to lie behind it.
+        marks.sort_by_cached_key(|(entry, _)| components(&entry.path).map_or(0, |names| names.len()));
+        for (entry, mark) in &marks {
+            let names = components(&entry.path)?;
+            let parents = names.split_last().map_or(&[][..], |(_, parents)| parents);
+            let Some(parent) = self.directory(&entry.path, parents, Walk::Over(&places))? else { continue };
+            let children = &mut self.nodes[parent as usize].children;
+            match mark {
+                Mark::Whiteout(name) => drop(children.remove(*name)),
+                Mark::Opaque => children.clear(),
+                Mark::Ignored => {}
+            }
         }
         Ok(())
     }
@@ -228,7 +248,7 @@ impl Tree {
             .map_err(|_| fail(&entry.path, &format!("it is a hard link to '{to}', outside of the image")))?;
         let missing = || fail(&entry.path, &format!("it is a hard link to '{to}', which does not exist"));
         let (target_name, target_parents) = target.split_last().ok_or_else(missing)?;
-        let holder = self.directory(&entry.path, target_parents, false)?.ok_or_else(missing)?;
+        let holder = self.directory(&entry.path, target_parents, Walk::Look)?.ok_or_else(missing)?;
         let node = *self.nodes[holder as usize].children.get(*target_name).ok_or_else(missing)?;
         if self.is_directory(node) {
             return Err(fail(&entry.path, &format!("it is a hard link to the directory '{to}'")));
@@ -240,7 +260,7 @@ impl Tree {
     }
 
     fn parent(&mut self, path: &[u8], names: &[&[u8]]) -> Result<NodeId, ImageError> {
-        let found = self.directory(path, names, true)?;
+        let found = self.directory(path, names, Walk::Make)?;
         found.ok_or_else(|| fail(path, "its directory cannot be made"))
     }
 
@@ -271,24 +291,25 @@ impl Tree {
         Ok(self.set_child(parent, name, inode))
     }
 
-    /// Finds a directory, following symbolic links inside the image. With `create`, missing ones are made and what
-    /// is in the way is replaced; without, either gives none.
+    /// Finds a directory, following symbolic links inside the image.
     fn directory(
         &mut self,
         path: &[u8],
         names: &[&[u8]],
-        create: bool,
+        walk: Walk<'_>,
     ) -> Result<Option<NodeId>, ImageError> {
         let mut trail = vec![ROOT];
+        let mut place = Some(TOP);
         // The common case has no links and needs no copy of the names.
         let mut rest = names.iter();
         let mut pending: VecDeque<Arc<[u8]>> = VecDeque::new();
         let mut links = 0;
         loop {
-            let name: Arc<[u8]> = match pending.pop_front() {
-                Some(name) => name,
+            // What comes from a link's target is not what the layer calls by its name.
+            let (name, said): (Arc<[u8]>, _) = match pending.pop_front() {
+                Some(name) => (name, None),
                 None => match rest.next() {
-                    Some(name) => (*name).into(),
+                    Some(name) => ((*name).into(), walk.said(&mut place, name)),
                     None => break,
                 },
             };
@@ -300,31 +321,34 @@ impl Tree {
                 continue;
             }
             let here = trail[trail.len() - 1];
-            let next = match self.nodes[here as usize].children.get(&name).copied() {
-                Some(node) => match &self.inode(self.inode_of(node)).kind {
-                    Kind::Directory => node,
-                    Kind::Symlink(target) => {
-                        links += 1;
-                        if links > LINKS_MAX {
-                            return Err(fail(path, "too many symbolic links in its path"));
-                        }
-                        if target.starts_with(b"/") {
-                            trail.truncate(1);
-                        }
-                        let parts = target.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".");
-                        for part in parts.rev() {
-                            pending.push_front(part.into());
-                        }
-                        if pending.len() > PATH_MAX || pending.iter().any(|part| part.len() > NAME_MAX) {
-                            return Err(fail(path, "a symbolic link in its path is too long"));
-                        }
-                        continue;
-                    }
-                    _ if create => self.make_directory(path, here, name)?,
-                    _ => return Ok(None),
-                },
-                None if create => self.make_directory(path, here, name)?,
-                None => return Ok(None),
+            let found = self.nodes[here as usize].children.get(&name).copied();
+            let kind = found.map(|node| &self.inode(self.inode_of(node)).kind);
+            let target = match (said, kind) {
+                (Some(Said::Link(target)), _) => Some(target),
+                (None, Some(Kind::Symlink(target))) => Some(&target[..]),
+                _ => None,
+            };
+            if let Some(target) = target {
+                links += 1;
+                if links > LINKS_MAX {
+                    return Err(fail(path, "too many symbolic links in its path"));
+                }
+                if target.starts_with(b"/") {
+                    trail.truncate(1);
+                }
+                let parts = target.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".");
+                for part in parts.rev() {
+                    pending.push_front(part.into());
+                }
+                if pending.len() > PATH_MAX || pending.iter().any(|part| part.len() > NAME_MAX) {
+                    return Err(fail(path, "a symbolic link in its path is too long"));
+                }
+                continue;
+            }
+            let next = match (found, kind) {
+                (Some(node), Some(Kind::Directory)) => node,
+                _ if matches!(walk, Walk::Make) => self.make_directory(path, here, name)?,
+                _ => return Ok(None),
             };
             trail.push(next);
             if trail.len() > DEPTH_MAX {
@@ -332,6 +356,26 @@ impl Tree {
             }
         }
         Ok(trail.last().copied())
+    }
+}
+
+/// How to find a directory.
+#[derive(Clone, Copy)]
+enum Walk<'a> {
+    /// What is not there, or is something else, gives none.
+    Look,
+    /// As that, and what the layer says of a place counts before what is there.
+    Over(&'a Places<'a>),
+    /// What is missing is made, and what is in the way is replaced.
+    Make,
+}
+
+impl<'a> Walk<'a> {
+    /// One name on along the path of the layer, and what the layer says of the place that it leads to.
+    fn said(self, place: &mut Option<PlaceId>, name: &[u8]) -> Option<Said<'a>> {
+        let Self::Over(places) = self else { return None };
+        *place = place.and_then(|here| places.below(here, name));
+        places.said((*place)?)
     }
 }
 

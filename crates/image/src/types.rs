@@ -1,6 +1,6 @@
 //! What callers see: the finished root image, its configuration, settings, progress and reports.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,6 +145,20 @@ impl Default for Timeouts {
     }
 }
 
+/// Which `oci:` and `oci-archive:` references are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalSources {
+    /// All.
+    Any,
+    /// These, whatever they are, and what is in these directories.
+    Only {
+        /// What the operator names: the pools' own.
+        images: BTreeSet<ImageRef>,
+        /// Where others may name any. No link leads out of them.
+        dirs: Vec<PathBuf>,
+    },
+}
+
 /// Settings of the image store.
 #[derive(Debug, Clone)]
 pub struct ImagesConfig {
@@ -158,13 +172,13 @@ pub struct ImagesConfig {
     pub templates: TemplateLimits,
     /// Bounds on images.
     pub limits: Limits,
+    /// What of this host may be read as an image.
+    pub local: LocalSources,
     /// Registry hosts (`host` or `host:port`) that may be spoken to without TLS. Loopback always may.
     pub insecure_registries: Vec<String>,
     /// Docker's `config.json` with credentials. When absent: `$DOCKER_CONFIG/config.json`, then
     /// `~/.docker/config.json`, where they exist.
     pub docker_config: Option<PathBuf>,
-    /// Registry host → hosts to try before it, in order.
-    pub mirrors: BTreeMap<String, Vec<String>>,
     /// Layers of one image fetched at the same time, at least 1.
     pub parallel: usize,
     /// Deadlines and retries.
@@ -183,9 +197,9 @@ impl Default for ImagesConfig {
             grace: Duration::from_secs(600),
             templates: TemplateLimits::default(),
             limits: Limits::default(),
+            local: LocalSources::Any,
             insecure_registries: Vec::new(),
             docker_config: None,
-            mirrors: BTreeMap::new(),
             parallel: 4,
             timeouts: Timeouts::default(),
             tar2sqfs: PathBuf::from("tar2sqfs"),

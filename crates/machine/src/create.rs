@@ -3,115 +3,100 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use fireactions_guest_proto::host::Link;
 use fireactions_image::{ImageConfig, Progress, ProgressFn};
-use fireactions_model::{Event, FailureKind, ImageRef, MachineState, Phase, PoolSpec, StartMode, Step};
-use fireactions_vmm::{Vm, boot as boot_files};
+use fireactions_model::{Event, FailureKind, ImageRef, MachineState, Phase, StartMode, Step};
+use fireactions_vmm::boot as boot_files;
 use tokio::time::timeout;
 
 use crate::end::End;
-use crate::life::Asks;
+use crate::life::Life;
 use crate::metadata;
 use crate::parts::Parts;
 use crate::place::{HOST_DEADLINE, Place};
-use crate::record::Record;
-use crate::restore::restore;
 use crate::secret;
-use crate::templates::{Order, Templates};
+use crate::templates::Order;
 
-/// Handles of what was made so far, for teardown. What was made is known from the journal; this only saves
-/// teardown from looking it up again.
-#[derive(Default)]
-pub(crate) struct Made {
-    pub(crate) vm: Option<Vm>,
-    pub(crate) link: Option<Link>,
-    /// How the image wants programs to be run.
-    pub(crate) image: Option<ImageConfig>,
-}
+impl Life {
+    /// Makes everything up to a running VMM process.
+    pub(crate) async fn create(&mut self) -> Result<ImageConfig, End> {
+        let Self { parts, pool, record, asks, .. } = self;
+        let settings = &parts.settings;
+        let shape = record.view().shape.clone();
 
-/// Makes everything up to a running VMM process.
-pub(crate) async fn create(
-    parts: &Parts,
-    templates: &Templates,
-    pool: &PoolSpec,
-    record: &mut Record,
-    asks: &mut Asks,
-    made: &mut Made,
-) -> Result<ImageConfig, End> {
-    let settings = &parts.settings;
-    let shape = record.view().shape.clone();
-
-    record.step(Step::Image).await?;
-    let began = Instant::now();
-    let progress = progress_events(parts, &shape.image);
-    let root = tokio::select! {
-        root = timeout(pool.deadlines.image, parts.images.ensure(&shape.image, pool.pull, Some(progress))) => root
-            .map_err(|_| End::because(FailureKind::Image, format!(
-                "image '{}' was not ready after {:?}; if it is only large, raise the pool's deadlines.image",
-                shape.image, pool.deadlines.image)))?
-            .map_err(|e| End::failed(FailureKind::Image, &format!("image '{}'", shape.image), &e))?,
-        end = asks.gone() => return Err(end),
-    };
-    let (kernel, modules) = settings.kernel_of(pool).ok_or_else(|| {
-        End::because(FailureKind::Host, "there is no guest kernel for this pool; set kernel.image")
-    })?;
-    let boot =
-        timeout(HOST_DEADLINE, boot_files::prepare(&settings.boot_dir, kernel, modules, &settings.agent))
-            .await
-            .map_err(|_| too_slow("boot files"))?
-            .map_err(|e| End::failed(FailureKind::Host, "boot files", &e))?;
-    let image_took = began.elapsed();
-
-    // Disk and network do not need each other; both are undone by name, so one intent covers them.
-    record.image_then(&root.digest, Step::Net).await?;
-    let place = Place::new(parts, record.id(), record.slot())?;
-    let began = Instant::now();
-    let disk = async {
-        place.make_disk(parts, &shape).await?;
-        secret::make(&place.directory)?;
-        Ok::<_, End>(began.elapsed())
-    };
-    // A driver that makes the tap itself brings it along with the process.
-    let late = parts.vmm.capabilities().makes_taps;
-    let net = async {
-        if !late {
-            place.attach(parts, &pool.network).await?;
-        }
-        Ok::<_, End>(began.elapsed())
-    };
-    let (disk, net) = timeout(HOST_DEADLINE, async { tokio::join!(disk, net) })
-        .await
-        .map_err(|_| too_slow("scratch disk and network"))?;
-    record.phase_took(Phase::Image, image_took + disk?);
-    record.phase_took(Phase::Net, net?);
-    record.restart_clock();
-
-    record.enter(MachineState::Booting, Step::Spawn).await?;
-    let order = Order::new(&*parts.vmm, pool, &shape, &root, &boot);
-    let mut spec = place.spec(parts, pool, &shape, &root, boot);
-    let restored = match order {
-        Some(order) => restore(parts, templates, pool, record, asks, made, &place, order, &spec).await?,
-        None => false,
-    };
-    if !restored {
-        spec.metadata = metadata::of(parts, pool, record.id())?;
-        let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(&spec))
-            .await
-            .map_err(|_| too_slow("the VMM process"))?
-            .map_err(|e| End::failed(FailureKind::Vmm, "the VMM process", &e))?;
-        made.vm = Some(vm.clone());
-        record.process(&vm, StartMode::Boot).await?;
-        record.phase(Phase::Spawn);
-    }
-    if late {
+        record.step(Step::Image).await?;
         let began = Instant::now();
-        timeout(HOST_DEADLINE, place.attach(parts, &pool.network))
+        let progress = progress_events(parts, &shape.image);
+        let root = tokio::select! {
+            root = timeout(pool.deadlines.image, parts.images.ensure(&shape.image, pool.pull, Some(progress))) => root
+                .map_err(|_| End::because(FailureKind::Image, format!(
+                    "image '{}' was not ready after {:?}; if it is only large, raise the pool's deadlines.image",
+                    shape.image, pool.deadlines.image)))?
+                .map_err(|e| End::failed(FailureKind::Image, &format!("image '{}'", shape.image), &e))?,
+            end = asks.gone() => return Err(end),
+        };
+        let (kernel, modules) = settings.kernel_of(pool).ok_or_else(|| {
+            End::because(FailureKind::Host, "there is no guest kernel for this pool; set kernel.image")
+        })?;
+        let boot =
+            timeout(HOST_DEADLINE, boot_files::prepare(&settings.boot_dir, kernel, modules, &settings.agent))
+                .await
+                .map_err(|_| too_slow("boot files"))?
+                .map_err(|e| End::failed(FailureKind::Host, "boot files", &e))?;
+        let image_took = began.elapsed();
+
+        // Disk and network do not need each other; both are undone by name, so one intent covers them.
+        record.image_then(&root.digest, Step::Net).await?;
+        let place = Place::new(parts, record.id(), record.slot())?;
+        let began = Instant::now();
+        let disk = async {
+            place.make_disk(parts, &shape).await?;
+            secret::make(&place.directory)?;
+            Ok::<_, End>(began.elapsed())
+        };
+        // A driver that makes the tap itself brings it along with the process.
+        let late = parts.vmm.capabilities().makes_taps;
+        let net = async {
+            if !late {
+                place.attach(parts, &pool.network).await?;
+            }
+            Ok::<_, End>(began.elapsed())
+        };
+        let (disk, net) = timeout(HOST_DEADLINE, async { tokio::join!(disk, net) })
             .await
-            .map_err(|_| too_slow("the network"))??;
-        record.phase_took(Phase::Net, began.elapsed());
+            .map_err(|_| too_slow("scratch disk and network"))?;
+        record.phase_took(Phase::Image, image_took + disk?);
+        record.phase_took(Phase::Net, net?);
         record.restart_clock();
+
+        record.enter(MachineState::Booting, Step::Spawn).await?;
+        let order = Order::new(&*parts.vmm, pool, &shape, &root, &boot);
+        let mut spec = place.spec(parts, pool, &shape, &root, boot);
+        let restored = match order {
+            Some(order) => self.restore(&place, order, &spec).await?,
+            None => false,
+        };
+        if !restored {
+            let Self { parts, pool, record, made, .. } = self;
+            spec.metadata = metadata::of(parts, pool, record.id())?;
+            let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(&spec))
+                .await
+                .map_err(|_| too_slow("the VMM process"))?
+                .map_err(|e| End::failed(FailureKind::Vmm, "the VMM process", &e))?;
+            made.vm = Some(vm.clone());
+            record.process(&vm, StartMode::Boot).await?;
+            record.phase(Phase::Spawn);
+        }
+        if late {
+            let Self { parts, pool, record, .. } = self;
+            let began = Instant::now();
+            timeout(HOST_DEADLINE, place.attach(parts, &pool.network))
+                .await
+                .map_err(|_| too_slow("the network"))??;
+            record.phase_took(Phase::Net, began.elapsed());
+            record.restart_clock();
+        }
+        Ok(root.config)
     }
-    Ok(root.config)
 }
 
 fn too_slow(what: &str) -> End {

@@ -21,18 +21,22 @@
 //! - Only the machine's own task changes its row. Others ask (retire) and look (views).
 //! - A machine with work is never retired; the forge's own word decides the race between the two.
 //! - A job's loss is told only once its VMM is dead: no job runs in two machines.
+//! - Once a job's end is known, nothing changes it, and its row stays until the forge has heard it.
 //! - Nothing depends on `Drop`: a task that is aborted leaves a row behind, and the row is enough.
 //!   That is also how a server hands over: it ends its tasks wherever they are.
 
+mod asks;
 mod autopsy;
 mod boot;
 mod console;
 mod create;
 mod end;
+mod guest;
 mod hold;
 mod idle;
 mod life;
 mod machinery;
+mod made;
 mod metadata;
 mod parts;
 mod place;
@@ -40,12 +44,16 @@ mod points;
 mod program;
 mod record;
 mod recover;
+mod release;
+mod report;
 mod restore;
 mod secret;
 mod serve;
 mod shutdown;
 mod teardown;
 mod templates;
+mod undo;
+mod views;
 mod work;
 
 pub use console::{ConsoleError, console_tail};

@@ -1,28 +1,29 @@
 //! The machines of a server, and the pool's hands on them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    CreateError, MachineId, MachineState, MachineView, Machines, NewMachine, PoolName, PoolSpec, RetireError,
-    Spare,
+    CreateError, MachineId, MachineState, MachineView, Machines, NewMachine, PoolSpec, RetireError, Spare,
 };
 use fireactions_store::{MachineRow, NewMachineRow};
-use fireactions_vmm::Vm;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::life::{Ask, Asks, Start, live};
+use crate::asks::{Ask, Asks};
+use crate::life::{Life, Start};
+use crate::made::Made;
 use crate::parts::Parts;
 use crate::record::Record;
 use crate::templates::{Templates, slots};
+use crate::views::{Views, lock};
 
 /// A machine answers a request between two awaits; this long means that its task hangs in the forge.
 const RETIRE_DEADLINE: Duration = Duration::from_secs(30);
@@ -49,66 +50,10 @@ struct Task {
     handle: AbortHandle,
 }
 
-/// What others see of the machines.
-pub(crate) struct Views {
-    map: Mutex<BTreeMap<MachineId, MachineView>>,
-    links: Mutex<HashMap<MachineId, (Link, ImageConfig)>>,
-    vms: Mutex<HashMap<MachineId, Vm>>,
-    /// Machines that are or will be held.
-    held: Mutex<HashMap<MachineId, PoolName>>,
-    changed: Notify,
-}
-
-/// A lock whose holder never leaves it half-changed: a panic in between is no reason to stop the others.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Views {
-    pub(crate) fn put(&self, view: MachineView) {
-        lock(&self.map).insert(view.id.clone(), view);
-        self.changed.notify_one();
-    }
-
-    /// The machine's agent can be talked to.
-    pub(crate) fn linked(&self, id: &MachineId, link: Link, image: ImageConfig) {
-        lock(&self.links).insert(id.clone(), (link, image));
-    }
-
-    /// The machine's VMM runs.
-    pub(crate) fn runs(&self, id: &MachineId, vm: Vm) {
-        lock(&self.vms).insert(id.clone(), vm);
-    }
-
-    /// Takes one of the pool's places for held machines, if there is one.
-    pub(crate) fn may_hold(&self, id: &MachineId, pool: &PoolName, max: u32) -> bool {
-        let mut held = lock(&self.held);
-        let room = held.values().filter(|other| *other == pool).count() < max as usize;
-        if room {
-            held.insert(id.clone(), pool.clone());
-        }
-        room
-    }
-
-    pub(crate) fn remove(&self, id: &MachineId) {
-        lock(&self.map).remove(id);
-        lock(&self.links).remove(id);
-        lock(&self.vms).remove(id);
-        lock(&self.held).remove(id);
-        self.changed.notify_one();
-    }
-}
-
 impl Machinery {
     /// No machine is made or looked for yet: call [`Machinery::recover`] first.
     pub fn new(parts: Parts) -> Self {
-        let views = Arc::new(Views {
-            map: Mutex::default(),
-            links: Mutex::default(),
-            vms: Mutex::default(),
-            held: Mutex::default(),
-            changed: Notify::new(),
-        });
+        let views = Arc::new(Views::default());
         let inner = Inner {
             parts,
             views,
@@ -127,14 +72,19 @@ impl Machinery {
         &self.inner.parts
     }
 
+    /// Looks at every machine without taking a copy of it: true when `look` is of all.
+    pub(crate) fn every(&self, look: impl Fn(&MachineView) -> bool) -> bool {
+        self.inner.views.every(look)
+    }
+
     /// One machine.
     pub fn view(&self, id: &MachineId) -> Option<MachineView> {
-        lock(&self.inner.views.map).get(id).cloned()
+        self.inner.views.one(id)
     }
 
     /// The agent of a machine that is up, and how its image wants programs to be run: for `exec` and `login`.
     pub fn link(&self, id: &MachineId) -> Option<(Link, ImageConfig)> {
-        lock(&self.inner.views.links).get(id).cloned()
+        self.inner.views.link(id)
     }
 
     /// Where a machine's console log is.
@@ -159,11 +109,11 @@ impl Machinery {
         let Parts { store, events, network, .. } = &self.inner.parts;
         let id = row.id.clone();
         let mut view = row.view(network.address(row.slot));
-        if let Start::Adopted { started, .. } = &start {
-            view.started = *started;
+        if let Start::Adopted(adopted) = &start {
+            view.started = adopted.started;
         }
         if row.state == MachineState::Held {
-            lock(&self.inner.views.held).insert(id.clone(), row.pool.clone());
+            self.inner.views.holds(&id, &row.pool);
         }
         let record = Record::new(store.clone(), events.clone(), Arc::clone(&self.inner.views), row, view);
         let (asks, receiver) = mpsc::channel(ASK_QUEUE);
@@ -171,9 +121,16 @@ impl Machinery {
         let task_id = id.clone();
         // Held over the start, so that a task that ends at once does not remove its entry before it is made.
         let mut tasks = lock(&self.inner.tasks);
+        let life = Life {
+            parts: inner.parts.clone(),
+            templates: inner.templates.clone(),
+            pool,
+            record,
+            asks: Asks::new(receiver),
+            made: Made::default(),
+        };
         let handle = tokio::spawn(async move {
-            live(inner.parts.clone(), inner.templates.clone(), pool, record, Asks::new(receiver), start)
-                .await;
+            life.run(start).await;
             lock(&inner.tasks).remove(&task_id);
         })
         .abort_handle();
@@ -193,12 +150,7 @@ impl Machinery {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
-        for (link, _) in lock(&self.inner.views.links).values() {
-            link.close();
-        }
-        for (_, vm) in lock(&self.inner.views.vms).drain() {
-            vm.release();
-        }
+        self.inner.views.let_go();
     }
 }
 
@@ -247,7 +199,7 @@ impl Machines for Machinery {
     }
 
     fn views(&self) -> Vec<MachineView> {
-        lock(&self.inner.views.map).values().cloned().collect()
+        self.inner.views.all()
     }
 
     fn spare(&self, spare: Spare) {
@@ -255,6 +207,6 @@ impl Machines for Machinery {
     }
 
     async fn changed(&self) {
-        self.inner.views.changed.notified().await;
+        self.inner.views.changed().await;
     }
 }

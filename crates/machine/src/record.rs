@@ -6,16 +6,31 @@ use std::time::{Duration, Instant};
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    Digest, Event, Failure, FailureKind, JobId, MachineId, MachineState, MachineView, Phase, PhaseTimes,
-    StartMode, Step,
+    Digest, Event, ExponentialBackoff, Failure, FailureKind, JobId, MachineId, MachineState, MachineView,
+    Phase, PhaseTimes, Report, StartMode, Step, Unrecorded,
 };
-use fireactions_store::{JournalEntry, MachineChange, MachineRow, Store};
+use fireactions_store::{JournalEntry, MachineChange, MachineRow, Store, StoreError};
 use fireactions_vmm::Vm;
 use tokio::sync::broadcast;
 
 use crate::end::End;
-use crate::machinery::Views;
 use crate::points;
+use crate::views::Views;
+
+/// A store that refuses is asked again for this long where a machine has work: a disk that is full for a while, or a lock
+/// that somebody holds, is no reason to lose it.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Whether a job's result is in the machine's journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is.
+    Journaled,
+    /// It is not, for the disk is full.
+    DiskFull,
+    /// It is not. The guest alone knows it beside this server.
+    Refused,
+}
 
 /// The one writer of a machine's row.
 pub(crate) struct Record {
@@ -71,6 +86,15 @@ impl Record {
     /// The forge has heard how the job went.
     pub(crate) fn reported(&mut self) {
         self.reported = true;
+        if self.view.unrecorded.take().is_some() {
+            self.publish();
+        }
+    }
+
+    /// The forge could not be told how the job went.
+    pub(crate) fn unrecorded(&mut self, unrecorded: Unrecorded) {
+        self.view.unrecorded = Some(unrecorded);
+        self.publish();
     }
 
     /// An earlier server made the machine.
@@ -86,20 +110,39 @@ impl Record {
         &self.view
     }
 
-    async fn change(&mut self, mut change: MachineChange) -> Result<(), End> {
+    async fn change(&mut self, change: MachineChange) -> Result<(), End> {
+        let patience = if self.unreported().is_some() { PATIENCE } else { Duration::ZERO };
+        self.change_within(patience, change).await
+    }
+
+    async fn change_within(&mut self, patience: Duration, change: MachineChange) -> Result<(), End> {
+        self.write(patience, change)
+            .await
+            .map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))
+    }
+
+    async fn write(&mut self, patience: Duration, mut change: MachineChange) -> Result<(), StoreError> {
         // Phases ride along with the next change: lost in a crash, they cost a line in a table.
         change.phases = (!self.view.phases.is_empty()).then(|| self.view.phases.clone());
         let step = change.step.as_ref().map(|(step, _)| *step);
         points::before(step);
-        let row = self
-            .store
-            .change_machine(&self.view.id, change)
-            .await
-            .map_err(|e| End::failed(FailureKind::Host, "the state store could not be written", &e))?;
+        let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let end = Instant::now() + patience;
+        let row = loop {
+            match self.store.change_machine(&self.view.id, change.clone()).await {
+                Ok(row) => break row,
+                Err(error) if error.may_pass() && Instant::now() < end => {
+                    tracing::debug!(machine = %self.view.id, %error, "the machine's row is written again");
+                    tokio::time::sleep(pauses.failed(rand::random())).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         points::after(step);
         self.view = MachineView {
             phases: std::mem::take(&mut self.view.phases),
             started: self.view.started,
+            unrecorded: self.view.unrecorded.take(),
             ..row.view(self.view.address)
         };
         Ok(())
@@ -129,6 +172,40 @@ impl Record {
         self.views.may_hold(&self.view.id, &self.view.pool, max)
     }
 
+    /// The program was started: the work runs. A store that refuses does not change that; the next server asks the guest.
+    pub(crate) async fn running(&mut self) {
+        let (state, step) = (MachineState::Busy, Step::Running);
+        let change = MachineChange { step: Some(intent(step)), state: Some(state), ..Default::default() };
+        if let Err(error) = self.change_within(Duration::ZERO, change).await {
+            tracing::warn!(machine = %self.view.id, %error, "that the job runs could not be journaled");
+            (self.view.state, self.view.step) = (state, step);
+            self.view.state_since = jiff::Timestamp::now();
+        }
+        self.publish();
+    }
+
+    /// How the job ended is known. Journaled, it outlives this server and the guest. A store that refuses changes nothing of
+    /// the end. A failure of the machine is seen before its forge hears of the end: what the forge wants next is not begun as
+    /// if all were well.
+    pub(crate) async fn concluded(&mut self, report: &Report, failure: Option<&Failure>) -> Kept {
+        let detail = serde_json::to_value(report).unwrap_or_default();
+        let (step, failure) = (Some((Step::Report, detail)), failure.cloned());
+        let change = MachineChange { step, failure: failure.clone(), ..Default::default() };
+        let kept = match self.write(Duration::ZERO, change).await {
+            Ok(()) => Kept::Journaled,
+            Err(error) => {
+                tracing::warn!(machine = %self.view.id, %error, "a job's result could not be journaled");
+                self.view.step = Step::Report;
+                self.view.failure.clone_from(&failure);
+                if error.is_full() { Kept::DiskFull } else { Kept::Refused }
+            }
+        };
+        if failure.is_some() {
+            self.publish();
+        }
+        kept
+    }
+
     /// The machine is kept until then.
     pub(crate) async fn held(&mut self, until: jiff::Timestamp, failure: Failure) -> Result<(), End> {
         let change = MachineChange {
@@ -151,7 +228,7 @@ impl Record {
             failure: failure.clone(),
             ..Default::default()
         };
-        if self.change(change).await.is_err() {
+        if self.change_within(Duration::ZERO, change).await.is_err() {
             tracing::error!(machine = %self.view.id, "teardown could not be journaled; going on without");
             self.view.failure = failure;
             self.view.step = Step::Teardown;
@@ -186,7 +263,8 @@ impl Record {
         }
     }
 
-    /// Work is bound to this machine.
+    /// Work is bound to this machine. A store that refuses is waited for, as long as for a machine with work. Cancel-safe: the
+    /// forge knows of the binding.
     pub(crate) async fn assigned(&mut self, job: &JobId) -> Result<(), End> {
         let change = MachineChange {
             step: Some(intent(Step::Assign)),
@@ -194,7 +272,7 @@ impl Record {
             job: Some(Some(job.clone())),
             ..Default::default()
         };
-        self.change(change).await?;
+        self.change_within(PATIENCE, change).await?;
         self.publish();
         Ok(())
     }
@@ -235,7 +313,7 @@ impl Record {
     }
 
     /// Removes the row: the machine's address, uid and id are free again.
-    pub(crate) async fn remove(&self) -> Result<(), fireactions_store::StoreError> {
+    pub(crate) async fn remove(&self) -> Result<(), StoreError> {
         self.store.remove_machine(&self.view.id).await?;
         self.views.remove(&self.view.id);
         let _ =
@@ -260,6 +338,12 @@ fn started_detail(how: StartMode) -> serde_json::Value {
 pub(crate) fn started(journal: &[JournalEntry]) -> Option<StartMode> {
     let spawned = journal.iter().rev().find(|entry| entry.step == Step::Spawned)?;
     serde_json::from_value(spawned.detail.get(START)?.clone()).ok()
+}
+
+/// How a machine's job ended, by its journal: nothing while that was not known, and once the forge has heard it.
+pub(crate) fn concluded(journal: &[JournalEntry]) -> Option<Report> {
+    let last = journal.last().filter(|entry| entry.step == Step::Report)?;
+    serde_json::from_value(last.detail.clone()).ok()
 }
 
 fn intent(step: Step) -> (Step, serde_json::Value) {

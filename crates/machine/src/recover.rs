@@ -9,19 +9,20 @@
 
 use std::collections::HashSet;
 
-use fireactions_model::{MachineId, MachineState, PoolSpec, StartMode, Step};
+use fireactions_model::{Autopsy, MachineId, MachineState, PoolSpec, Report, StartMode, Step};
 use fireactions_net::{Network, Port};
 use fireactions_store::MachineRow;
 use fireactions_vmm::{ProcessRecord, Vm};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::console::tail_text;
-use crate::life::Start;
+use crate::life::{Adopted, Start};
 use crate::machinery::Machinery;
 use crate::parts::Parts;
-use crate::record::started;
-use crate::serve::{deregister, tell_lost};
-use crate::teardown::undo;
+use crate::record::{concluded, started};
+use crate::release::deregister;
+use crate::report::tell_once;
+use crate::undo::undo;
 
 /// Machines that are looked at, or undone, at a time.
 const AT_ONCE: usize = 32;
@@ -43,6 +44,7 @@ struct Found {
     vm: Vm,
     spec: PoolSpec,
     started: Option<StartMode>,
+    report: Option<Report>,
 }
 
 impl Machinery {
@@ -78,7 +80,7 @@ impl Machinery {
         fail::fail_point!("machine::recover-rules");
 
         let mut recovered = Recovered::default();
-        for Found { row, vm, spec, started } in found {
+        for Found { row, vm, spec, started, report } in found {
             if gone.contains(&row.id) {
                 broken.push((row, "its tap is gone".to_owned()));
                 continue;
@@ -88,7 +90,8 @@ impl Machinery {
                 continue;
             };
             recovered.adopted.push(row.id.clone());
-            self.begin(&row, spec, Start::Adopted { vm, image: Box::new(root.config), started });
+            let adopted = Adopted { vm, image: root.config, started, report };
+            self.begin(&row, spec, Start::Adopted(Box::new(adopted)));
         }
         fail::fail_point!("machine::recover-adopted");
         recovered.undone = stream::iter(broken)
@@ -129,9 +132,9 @@ async fn find(parts: &Parts, row: MachineRow) -> Result<Found, (MachineRow, Stri
     let directory = parts.settings.machine_dir(&row.id);
     match parts.vmm.adopt(&row.id, &directory, &record, parts.settings.console_max).await {
         Ok(Some(vm)) => {
-            // Only shown.
-            let started = parts.store.journal_of(&row.id).await.ok().and_then(|journal| started(&journal));
-            Ok(Found { row, vm, spec, started })
+            // How it was started is only shown, and how its job ended the guest knows too.
+            let journal = parts.store.journal_of(&row.id).await.unwrap_or_default();
+            Ok(Found { row, vm, spec, started: started(&journal), report: concluded(&journal) })
         }
         Ok(None) => Err((row, "its VMM process was gone when the server started".to_owned())),
         Err(error) => Err((row, format!("its VMM process could not be taken over: {error}"))),
@@ -169,14 +172,27 @@ async fn undo_row(parts: &Parts, row: &MachineRow, why: &str) -> Result<(), Stri
         Some(job) => Some(job.clone()),
         None => deregister(parts, &row.id).await,
     };
+    // The server before may have known the end and had no time to tell it.
+    let journal = parts.store.journal_of(&row.id).await;
+    let known = concluded(&journal.map_err(|e| format!("machine {}'s journal: {e}", row.id))?);
     let console = tail_text(&parts.settings.machine_dir(&row.id).join("console.log")).await;
     undo(parts, &row.id, process.as_ref()).await.map_err(|e| format!("machine {}: {e}", row.id))?;
     fail::fail_point!("machine::recover-undo");
     if let Some(job) = &job {
         // Only now: it must not run in two machines. Told again, the end of a job that was told before changes nothing.
-        tell_lost(parts, job, row, format!("machine {}: {why}", row.id), console).await;
+        let report = known.unwrap_or_else(|| lost(row, format!("machine {}: {why}", row.id), console));
+        tell_once(parts, job, &row.id, &report).await.map_err(|why| {
+            format!("the end of job {job} on machine {} could not be recorded: {why}", row.id)
+        })?;
     }
     parts.store.remove_machine(&row.id).await.map_err(|e| format!("machine {}'s row: {e}", row.id))
+}
+
+/// What is told of a job whose machine was undone.
+fn lost(row: &MachineRow, reason: String, console_tail: String) -> Report {
+    let autopsy =
+        Autopsy { state: row.state, step: row.step, vmm: Some(reason.clone()), oom_kills: 0, console_tail };
+    Report::lost(reason, row.phases.clone(), autopsy)
 }
 
 /// Machines that have a process, a cgroup, a tap, rules or a directory.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fireactions_model::{MachineState, MachineView, Machines, ShutdownMode};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::life::Ask;
+use crate::asks::Ask;
 use crate::machinery::Machinery;
 
 /// Undoing machines may take this long.
@@ -91,7 +91,7 @@ impl Machinery {
 
     /// Returns once all machines that there are, if any, are as wanted.
     async fn until_all(&self, wanted: impl Fn(&MachineView) -> bool) {
-        while !self.views().iter().all(&wanted) {
+        while !self.every(&wanted) {
             // Somebody else may be told of the change in our place.
             let _ = timeout(LOOK_AGAIN, self.changed()).await;
         }

@@ -1,22 +1,22 @@
 //! One piece of work on a ready machine: files in, program, output, end, artifacts out.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use fireactions_guest_proto::host::{JobEvent, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    ARTIFACT_NOTE, Artifact, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage,
-    Work, WorkFile,
+    ARTIFACT_NOTE, Artifact, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec,
+    Step, Stream, Usage, Work, WorkFile,
 };
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::boot::Guest;
+use crate::asks::Asks;
 use crate::end::End;
-use crate::life::Asks;
+use crate::guest::Guest;
 use crate::metadata;
 use crate::parts::Parts;
 use crate::program::resolve;
@@ -28,9 +28,13 @@ const TERM_GRACE: Duration = Duration::from_secs(5);
 const KILL_GRACE: Duration = Duration::from_secs(5);
 /// Taking one artifact out.
 const ARTIFACT_DEADLINE: Duration = Duration::from_secs(120);
+/// Taking all of them out.
+const ARTIFACTS_DEADLINE: Duration = Duration::from_secs(600);
 /// Slowest transfer of files that is waited for: 1 MiB/s.
 const SLOWEST_TRANSFER: u64 = 1024 * 1024;
 
+/// Tries at keeping a piece of output.
+const OUTPUT_TRIES: u32 = 5;
 /// A guest that ended its job while no server was there has this long to hand over what is left of its output.
 const HAND_OVER: Duration = Duration::from_secs(600);
 
@@ -67,51 +71,172 @@ enum Progress {
     Over,
 }
 
-/// Does the work, or goes on with what an earlier server began. Whatever happens, there is an outcome to tell.
-pub(crate) async fn perform(
-    parts: &Parts,
-    pool: &PoolSpec,
-    record: &mut Record,
-    asks: &mut Asks,
-    guest: &Guest,
-    image: &ImageConfig,
-    work: &Work,
-) -> Done {
-    let begun = record.view().state == MachineState::Busy;
-    let progress = match progress(guest, work, begun).await {
-        Ok(progress) => progress,
-        Err(outcome) => return Done { outcome, usage: Usage::default(), notes: vec![] },
-    };
-    let before = if progress == Progress::Fresh { Duration::ZERO } else { record.in_state() };
-    let started = tokio::select! {
-        started = start(parts, pool, record, guest, image, work, progress) => started,
-        reason = doomed(guest, asks) => Err(lost(reason)),
-        () = parts.forge.cancelled(&work.job) => Err(Outcome::Cancelled),
-    };
-    if let Err(outcome) = started {
-        return Done { outcome, usage: Usage::default(), notes: vec![] };
+/// Work on a guest.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    pub(crate) parts: &'a Parts,
+    pub(crate) pool: &'a PoolSpec,
+    pub(crate) guest: &'a Guest,
+    pub(crate) image: &'a ImageConfig,
+    pub(crate) work: &'a Work,
+}
+
+impl Run<'_> {
+    /// Does the work, or goes on with what an earlier server began. Whatever happens, there is an outcome to tell.
+    pub(crate) async fn perform(self, record: &mut Record, asks: &mut Asks) -> Done {
+        let Self { parts, guest, work, .. } = self;
+        let begun = record.view().state == MachineState::Busy;
+        let progress = match progress(guest, work, begun).await {
+            Ok(progress) => progress,
+            Err(outcome) => return Done { outcome, usage: Usage::default(), notes: vec![] },
+        };
+        let before = if progress == Progress::Fresh { Duration::ZERO } else { record.in_state() };
+        let started = tokio::select! {
+            started = self.start(record, progress) => started,
+            reason = doomed(guest, asks) => Err(lost(reason)),
+            () = parts.forge.cancelled(&work.job) => Err(Outcome::Cancelled),
+        };
+        if let Err(outcome) = started {
+            return Done { outcome, usage: Usage::default(), notes: vec![] };
+        }
+        if !begun {
+            record.phase(Phase::Runner);
+        }
+        let left = match progress {
+            Progress::Fresh | Progress::Runs => work.timeout.saturating_sub(before),
+            Progress::Over => HAND_OVER,
+        };
+        let Ended { outcome, usage, mut notes, ran } = self.follow(asks, left).await;
+        match ran {
+            // It may have been over for hours.
+            Some(ran) if progress != Progress::Fresh => {
+                record.phase_took(Phase::Job, ran.min(record.in_state()));
+            }
+            _ => record.phase(Phase::Job),
+        }
+        if !matches!(outcome, Outcome::Lost { .. }) {
+            let wanted = outcome != Outcome::Cancelled;
+            notes.extend(self.take_all_out(asks, wanted).await);
+        }
+        Done { outcome, usage, notes }
     }
-    if !begun {
-        record.phase(Phase::Runner);
+
+    /// Puts the files in and starts the program, as far as that is still to be done.
+    async fn start(self, record: &mut Record, progress: Progress) -> Result<(), Outcome> {
+        let Self { parts, pool, guest, image, work } = self;
+        let unwritten = |end: End| lost(end.to_string());
+        let request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
+        if progress == Progress::Fresh {
+            for file in &work.files {
+                put_in(guest, pool.deadlines.online, file).await?;
+                fail::fail_point!("machine::file-put");
+            }
+            if let Some(credential) = &work.metadata_credential {
+                let full =
+                    metadata::with_credential(parts, pool, record.id(), credential).map_err(unwritten)?;
+                if let Some(full) = full {
+                    metadata::deliver(&guest.vm, &full).await.map_err(unwritten)?;
+                }
+            }
+            record.step(Step::Run).await.map_err(unwritten)?;
+        }
+        // A run that the guest knows is answered by what became of it.
+        timeout(pool.deadlines.online, guest.link.run(request))
+            .await
+            .map_err(|_| {
+                lost(format!("the guest did not start the program within {:?}", pool.deadlines.online))
+            })?
+            .map_err(|error| failed_in_guest("starting the program", error))?;
+        fail::fail_point!("machine::run-asked");
+        if record.view().state != MachineState::Busy {
+            record.running().await;
+        }
+        if let Err(error) = parts.forge.started(&work.job, record.id()).await {
+            // Its result is told again at the end; the job itself runs.
+            tracing::warn!(job = %work.job, %error, "the forge could not be told that the job runs");
+        }
+        Ok(())
     }
-    let left = match progress {
-        Progress::Fresh | Progress::Runs => work.timeout.saturating_sub(before),
-        Progress::Over => HAND_OVER,
-    };
-    let Ended { outcome, usage, mut notes, ran } = follow(parts, asks, guest, work, left).await;
-    match ran {
-        // It may have been over for hours.
-        Some(ran) if progress != Progress::Fresh => record.phase_took(Phase::Job, ran.min(record.in_state())),
-        _ => record.phase(Phase::Job),
+
+    /// Takes the artifacts out. The outcome is known, so nothing here changes it: what cannot be had any more is a note.
+    /// Returns the notes. `wanted`: a cancellation that comes now ends it.
+    async fn take_all_out(self, asks: &mut Asks, wanted: bool) -> Vec<String> {
+        let Self { parts, guest, work, .. } = self;
+        let note = |artifact: &Artifact, why: &str| format!("{ARTIFACT_NOTE}{}: {why}", artifact.path);
+        let until = Instant::now() + ARTIFACTS_DEADLINE;
+        let mut notes = Vec::new();
+        for (index, artifact) in work.artifacts.iter().enumerate() {
+            let why = tokio::select! {
+                out = take_out(parts, guest, artifact) => {
+                    if let Err(why) = out {
+                        notes.push(note(artifact, &why));
+                    }
+                    continue;
+                }
+                why = doomed(guest, asks) => why,
+                () = parts.forge.cancelled(&work.job), if wanted => "the job was cancelled meanwhile".to_owned(),
+                () = sleep_until(until) => format!("all together took over {ARTIFACTS_DEADLINE:?}"),
+            };
+            let _ = tokio::fs::remove_file(partial(artifact)).await;
+            notes.extend(work.artifacts[index..].iter().map(|artifact| note(artifact, &why)));
+            break;
+        }
+        notes
     }
-    if !matches!(outcome, Outcome::Lost { .. }) {
-        for artifact in &work.artifacts {
-            if let Err(note) = take_out(parts, guest, artifact).await {
-                notes.push(format!("{ARTIFACT_NOTE}{}: {note}", artifact.path));
+
+    /// Passes output on until the program ends, is asked to end, or the machine is lost.
+    async fn follow(self, asks: &mut Asks, left: Duration) -> Ended {
+        let Self { parts, guest, work, .. } = self;
+        let mut ending: Option<Outcome> = None;
+        let mut killed = false;
+        let mut deadline = Instant::now() + left;
+        loop {
+            tokio::select! {
+                event = guest.link.next_output() => match event {
+                    Ok(JobEvent::Output { stream, data, offset }) => {
+                        let stream = match stream {
+                            GuestStream::Stdout => Stream::Stdout,
+                            GuestStream::Stderr => Stream::Stderr,
+                        };
+                        let output = Output { offset, stream, data: data.to_vec() };
+                        keep(parts, guest, work, &output).await;
+                    }
+                    Ok(JobEvent::Exited(result)) => {
+                        let ended = ended(result);
+                        let outcome = match ending {
+                            Some(outcome) => outcome,
+                            None => why_ended(parts, work, ended.outcome, ended.ran),
+                        };
+                        return Ended { outcome, ..ended };
+                    }
+                    Err(error) => return ending.unwrap_or_else(|| lost(format!("the agent link: {error}"))).into(),
+                },
+                reason = doomed(guest, asks) => {
+                    return ending.unwrap_or_else(|| lost(reason)).into();
+                }
+                () = parts.forge.cancelled(&work.job), if ending.is_none() => {
+                    ending = Some(Outcome::Cancelled);
+                    deadline = Instant::now() + TERM_GRACE;
+                    interrupt(guest, SIGTERM).await;
+                }
+                () = sleep_until(deadline) => match (ending.take(), killed) {
+                    (None, _) => {
+                        ending = Some(Outcome::TimedOut);
+                        deadline = Instant::now() + TERM_GRACE;
+                        interrupt(guest, SIGTERM).await;
+                    }
+                    (wanted, false) => {
+                        ending = wanted;
+                        killed = true;
+                        deadline = Instant::now() + KILL_GRACE;
+                        interrupt(guest, SIGKILL).await;
+                    }
+                    // The guest does not even say that it killed it: the machine goes, and that ends it.
+                    (Some(outcome), true) => return Ended { notes: vec![unkilled(guest).await], ..outcome.into() },
+                },
             }
         }
     }
-    Done { outcome, usage, notes }
 }
 
 /// What the guest says of this work. `begun`: it was running there, so a guest that knows nothing of it is not what it
@@ -135,47 +260,6 @@ async fn progress(guest: &Guest, work: &Work, begun: bool) -> Result<Progress, O
     }
 }
 
-/// Puts the files in and starts the program, as far as that is still to be done.
-async fn start(
-    parts: &Parts,
-    pool: &PoolSpec,
-    record: &mut Record,
-    guest: &Guest,
-    image: &ImageConfig,
-    work: &Work,
-    progress: Progress,
-) -> Result<(), Outcome> {
-    let unwritten = |end: End| lost(end.to_string());
-    let request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
-    if progress == Progress::Fresh {
-        for file in &work.files {
-            put_in(guest, pool.deadlines.online, file).await?;
-            fail::fail_point!("machine::file-put");
-        }
-        if let Some(credential) = &work.metadata_credential {
-            let full = metadata::with_credential(parts, pool, record.id(), credential).map_err(unwritten)?;
-            if let Some(full) = full {
-                metadata::deliver(&guest.vm, &full).await.map_err(unwritten)?;
-            }
-        }
-        record.step(Step::Run).await.map_err(unwritten)?;
-    }
-    // A run that the guest knows is answered by what became of it.
-    timeout(pool.deadlines.online, guest.link.run(request))
-        .await
-        .map_err(|_| lost(format!("the guest did not start the program within {:?}", pool.deadlines.online)))?
-        .map_err(|error| failed_in_guest("starting the program", error))?;
-    fail::fail_point!("machine::run-asked");
-    if record.view().state != MachineState::Busy {
-        record.enter(MachineState::Busy, Step::Running).await.map_err(unwritten)?;
-    }
-    if let Err(error) = parts.forge.started(&work.job, record.id()).await {
-        // Its result is told again at the end; the job itself runs.
-        tracing::warn!(job = %work.job, %error, "the forge could not be told that the job runs");
-    }
-    Ok(())
-}
-
 async fn put_in(guest: &Guest, base: Duration, file: &WorkFile) -> Result<(), Outcome> {
     let unreadable = |e: io::Error| Outcome::Unstartable {
         reason: format!("input file for {} could not be read on the host: {e}", file.dest),
@@ -189,59 +273,6 @@ async fn put_in(guest: &Guest, base: Duration, file: &WorkFile) -> Result<(), Ou
         .map_err(|error| failed_in_guest(&format!("putting in {}", file.dest), error))
 }
 
-/// Passes output on until the program ends, is asked to end, or the machine is lost.
-async fn follow(parts: &Parts, asks: &mut Asks, guest: &Guest, work: &Work, left: Duration) -> Ended {
-    let mut ending: Option<Outcome> = None;
-    let mut killed = false;
-    let mut deadline = Instant::now() + left;
-    loop {
-        tokio::select! {
-            event = guest.link.next_output() => match event {
-                Ok(JobEvent::Output { stream, data, offset }) => {
-                    let stream = match stream {
-                        GuestStream::Stdout => Stream::Stdout,
-                        GuestStream::Stderr => Stream::Stderr,
-                    };
-                    let output = Output { offset, stream, data: data.to_vec() };
-                    keep(parts, guest, work, &output).await;
-                }
-                Ok(JobEvent::Exited(result)) => {
-                    let ended = ended(result);
-                    let outcome = match ending {
-                        Some(outcome) => outcome,
-                        None => why_ended(parts, work, ended.outcome, ended.ran),
-                    };
-                    return Ended { outcome, ..ended };
-                }
-                Err(error) => return ending.unwrap_or_else(|| lost(format!("the agent link: {error}"))).into(),
-            },
-            reason = doomed(guest, asks) => {
-                return ending.unwrap_or_else(|| lost(reason)).into();
-            }
-            () = parts.forge.cancelled(&work.job), if ending.is_none() => {
-                ending = Some(Outcome::Cancelled);
-                deadline = Instant::now() + TERM_GRACE;
-                interrupt(guest, SIGTERM).await;
-            }
-            () = sleep_until(deadline) => match (ending.take(), killed) {
-                (None, _) => {
-                    ending = Some(Outcome::TimedOut);
-                    deadline = Instant::now() + TERM_GRACE;
-                    interrupt(guest, SIGTERM).await;
-                }
-                (wanted, false) => {
-                    ending = wanted;
-                    killed = true;
-                    deadline = Instant::now() + KILL_GRACE;
-                    interrupt(guest, SIGKILL).await;
-                }
-                // The guest does not even say that it killed it: the machine goes, and that ends it.
-                (Some(outcome), true) => return Ended { notes: vec![unkilled(guest).await], ..outcome.into() },
-            },
-        }
-    }
-}
-
 /// Why the guest may not have ended the program.
 async fn unkilled(guest: &Guest) -> String {
     let told = "the guest did not end the program when it was told to";
@@ -253,15 +284,18 @@ const SIGKILL: i32 = 9;
 
 /// Has a piece of output kept, with some patience: the guest forgets it when the next one is asked for.
 async fn keep(parts: &Parts, guest: &Guest, work: &Work, output: &Output) {
-    let once = || parts.forge.output(&work.job, &guest.machine, output.clone());
-    let backoff = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(1))
-        .with_max_times(4)
-        .with_jitter();
-    let kept = once.retry(backoff).when(|error| matches!(error, ForgeError::Unavailable { .. })).await;
-    if let Err(error) = kept {
-        tracing::warn!(job = %work.job, %error, "a piece of output was not kept");
+    let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), Duration::from_secs(1));
+    loop {
+        let error = match parts.forge.output(&work.job, &guest.machine, output.clone()).await {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        let pause = pauses.failed(rand::random());
+        if !matches!(error, ForgeError::Unavailable { .. }) || pauses.failures() >= OUTPUT_TRIES {
+            tracing::warn!(job = %work.job, %error, "a piece of output was not kept");
+            return;
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -296,9 +330,13 @@ async fn doomed(guest: &Guest, asks: &mut Asks) -> String {
     }
 }
 
+/// Where an artifact is written before it is renamed to its place: a half one is never seen.
+fn partial(artifact: &Artifact) -> PathBuf {
+    artifact.dest.with_extension("partial")
+}
+
 async fn take_out(parts: &Parts, guest: &Guest, artifact: &Artifact) -> Result<(), String> {
-    // Written beside its place and renamed: a half artifact is never seen.
-    let partial = artifact.dest.with_extension("partial");
+    let partial = partial(artifact);
     let written = async {
         let file = tokio::fs::File::create(&partial).await.map_err(|e| e.to_string())?;
         let max = parts.settings.artifact_max;

@@ -50,22 +50,39 @@ pub enum ForgeError {
     NotBound(JobId),
 }
 
-/// One forge. Webhooks and the like are hints inside an implementation; `demand` is the truth.
+/// How work ended, by its forge's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The outcome that counts.
+    pub outcome: Outcome,
+    /// Why the machine was made for nothing, where it was: its runner ended before a job came. The machine counts as failed then,
+    /// whatever the outcome, so that its pool waits before it makes the next. For people.
+    pub unused: Option<String>,
+}
+
+/// Who has jobs for pools. Webhooks and the like are hints inside an implementation; `demand` is the truth.
 #[async_trait]
-pub trait Forge: Send + Sync {
+pub trait DemandSource: Send + Sync {
     /// Its name in logs and metrics, e.g. `local`.
     fn name(&self) -> &str;
+
+    /// Whether this pool's jobs come from here. Each pool has one source.
+    fn serves(&self, pool: &PoolSpec) -> bool;
 
     /// Most machines that each pool may have from now on: its maximum as it counts, 0 while the pool is paused or the host is
     /// drained. For forges that give jobs out by it; told before each look at the demand.
     fn set_capacity(&self, _capacity: &BTreeMap<PoolName, u32>) {}
 
-    /// Jobs waiting for this pool now.
+    /// Jobs waiting for these pools now, all of which it serves.
     async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError>;
 
     /// Returns when demand may have changed since the last return of this call. May return early.
     async fn changed(&self);
+}
 
+/// A forge: who hands jobs out to machines and hears how they went.
+#[async_trait]
+pub trait Forge: Send + Sync {
     /// Waits until there is work for this machine and binds it durably before returning. Dropping the future
     /// is safe: what was bound is returned again to the next call for the same machine.
     async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError>;
@@ -83,10 +100,10 @@ pub trait Forge: Send + Sync {
     async fn cancelled(&self, job: &JobId);
 
     /// What the forge knows of how this work ended, beyond what its program's exit says: a hosted forge's runner
-    /// returns 0 for a job that failed. Gives the outcome that counts, and adds what people should know to `notes`.
-    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Outcome {
+    /// returns 0 for a job that failed. Adds what people should know to `notes`.
+    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Verdict {
         let _ = (job, notes);
-        told
+        Verdict { outcome: told, unused: None }
     }
 
     /// How it went. Idempotent: after a crash it is told again.

@@ -115,6 +115,7 @@ impl From<GithubScope> for String {
 
 /// The runner group that runners join.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunnerGroup {
     /// The scope's default group.
@@ -128,8 +129,10 @@ pub enum RunnerGroup {
 
 /// A pool's machines as GitHub's runners.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct GithubRunner {
     /// Where they are registered.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub scope: GithubScope,
     /// Their group.
     pub group: RunnerGroup,

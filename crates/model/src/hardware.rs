@@ -26,6 +26,7 @@ impl StartMode {
 
 /// What the host backs guest memory with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HugePages {
     /// Pages of 4 KiB.
@@ -39,6 +40,7 @@ pub enum HugePages {
 
 /// Version of the metadata service's protocol (Firecracker's MMDS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum MmdsVersion {
     /// Any request is answered. Only for images whose cloud-init knows no tokens.
     V1,
@@ -49,6 +51,7 @@ pub enum MmdsVersion {
 
 /// Most that a machine may ask of its scratch disk, reads and writes together. Absent: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DiskLimits {
     /// MiB a second.
     pub mib_per_second: Option<u32>,
@@ -58,6 +61,7 @@ pub struct DiskLimits {
 
 /// What a machine is given besides its shape.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Hardware {
     /// The guest has a serial console, which costs it time at boot. QEMU's machines always have one.

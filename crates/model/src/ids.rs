@@ -23,14 +23,18 @@ pub(crate) fn reject(what: &'static str, value: &str, rule: &'static str) -> IdE
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $pattern:literal, $valid:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+        #[cfg_attr(feature = "schema", schema(pattern = $pattern))]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
         impl $name {
+            /// The same rule as a regular expression, for schemas.
+            pub const PATTERN: &str = $pattern;
+
             /// Checks and wraps `text`.
             pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
                 let text = text.into();
@@ -108,6 +112,7 @@ text_id!(
     MachineId,
     "machine id",
     "it is 'm' and ten characters of 0-9 and a-z without i, l, o, u",
+    "^m[0-9a-hjkmnp-tv-z]{10}$",
     |text| is_short_id(text, b'm')
 );
 
@@ -116,6 +121,7 @@ text_id!(
     JobId,
     "job id",
     "it is 'j' and ten characters of 0-9 and a-z without i, l, o, u",
+    "^j[0-9a-hjkmnp-tv-z]{10}$",
     |text| is_short_id(text, b'j')
 );
 
@@ -124,6 +130,7 @@ text_id!(
     PoolName,
     "pool name",
     "use 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
+    "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
     |text| {
         !text.is_empty()
             && text.len() <= 63
@@ -138,6 +145,7 @@ text_id!(
     ImageRef,
     "image reference",
     "use 1 to 512 printable characters without spaces",
+    "^[!-~]{1,512}$",
     |text| !text.is_empty() && text.len() <= 512 && text.bytes().all(|b| b.is_ascii_graphic())
 );
 
@@ -146,6 +154,7 @@ text_id!(
     Digest,
     "digest",
     "it is 'sha256:' and 64 characters of 0-9 and a-f",
+    "^sha256:[0-9a-f]{64}$",
     |text| {
         text.strip_prefix("sha256:").is_some_and(|hex| {
             hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -258,6 +267,16 @@ mod tests {
             let id = MachineId::from_random(random);
             prop_assert_eq!(MachineId::new(id.as_str()).unwrap(), id.clone());
             prop_assert!(JobId::new(id.as_str()).is_err());
+        }
+
+        #[test]
+        fn patterns_say_what_the_code_does(text in "[a-zA-Z0-9._:!~ -]{0,12}|[mj][0-9a-z]{10}|sha256:[0-9a-f]{63,65}|[a-z]{62,64}") {
+            let fits = |pattern: &str| regex::Regex::new(pattern).unwrap().is_match(&text);
+            prop_assert_eq!(MachineId::new(text.clone()).is_ok(), fits(MachineId::PATTERN));
+            prop_assert_eq!(JobId::new(text.clone()).is_ok(), fits(JobId::PATTERN));
+            prop_assert_eq!(PoolName::new(text.clone()).is_ok(), fits(PoolName::PATTERN));
+            prop_assert_eq!(ImageRef::new(text.clone()).is_ok(), fits(ImageRef::PATTERN));
+            prop_assert_eq!(Digest::new(text.clone()).is_ok(), fits(Digest::PATTERN));
         }
 
         #[test]

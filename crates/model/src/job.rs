@@ -183,7 +183,8 @@ pub struct JobRecord {
     pub outcome: Option<Outcome>,
     /// One line for people: why it ended as it did, why it was tried again.
     pub reason: Option<String>,
-    /// What it waits for while it is queued, at the moment it was asked for. Never stored.
+    /// What it waits for while it is queued, or while its result is not recorded, at the moment it was asked for. Never
+    /// stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitReason>,
     /// What was known of the last machine that was lost under it.

@@ -3,33 +3,40 @@
 
 mod autopsy;
 mod event;
+mod exponential_backoff;
 mod forge;
 mod forge_view;
 mod github;
+mod github_url;
 mod hardware;
 mod host;
 mod ids;
 mod job;
 mod machine;
 mod machines;
+pub mod network_rules;
 mod phase;
 mod pool;
 mod pool_view;
 mod remote;
+#[cfg(feature = "schema")]
+mod secs_nanos;
 mod shutdown;
 mod waiting;
 mod work;
 
 pub use autopsy::Autopsy;
 pub use event::Event;
-pub use forge::{Demand, Forge, ForgeError, Offer, Release};
+pub use exponential_backoff::ExponentialBackoff;
+pub use forge::{Demand, DemandSource, Forge, ForgeError, Offer, Release, Verdict};
 pub use forge_view::{ForgeView, RateLimit, RemoteView};
 pub use github::{GithubRunner, GithubScope, RunnerGroup};
+pub use github_url::{GithubUrlError, github_api, is_bare, is_on_this_host, is_private};
 pub use hardware::{DiskLimits, Hardware, HugePages, MmdsVersion, StartMode};
 pub use host::{Drained, HostView};
 pub use ids::{Digest, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
 pub use job::{InputFile, JobRecord, JobSpec, JobState, Program, RetryPolicy};
-pub use machine::{Failure, FailureKind, MachineState, MachineView, Step};
+pub use machine::{Failure, FailureKind, MachineState, MachineView, Step, Unrecorded};
 pub use machines::{CreateError, Machines, NewMachine, RetireError, Spare};
 pub use phase::{Phase, PhaseTimes};
 pub use pool::{
@@ -38,6 +45,8 @@ pub use pool::{
 };
 pub use pool_view::{Backoff, PoolOverride, PoolView};
 pub use remote::RemoteJob;
+#[cfg(feature = "schema")]
+pub use secs_nanos::SecsNanos;
 pub use shutdown::ShutdownMode;
 pub use waiting::{Place, WaitReason};
 pub use work::{ARTIFACT_NOTE, Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile};

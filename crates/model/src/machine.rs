@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, MachineId, PhaseTimes, PoolName, Shape, StartMode};
+use crate::{JobId, MachineId, Outcome, PhaseTimes, PoolName, Shape, StartMode};
 
 /// A machine's state. `Stopping` is left only by the row's removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -158,6 +158,8 @@ pub enum FailureKind {
     Vmm,
     /// The forge refused or was out of reach.
     Forge,
+    /// Its runner ended before a job came.
+    Runner,
     /// Its job failed. The machine did what it should: no reason to back off.
     Job,
 }
@@ -211,4 +213,17 @@ pub struct MachineView {
     /// How it came to run; absent before its VMM process runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<StartMode>,
+    /// The result of its job, while that is known and its forge could not be told so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<Unrecorded>,
+}
+
+/// A job's result that is known and not recorded yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Unrecorded {
+    /// How the job ended.
+    pub outcome: Outcome,
+    /// Why the last try to record it failed, for people.
+    pub why: String,
 }

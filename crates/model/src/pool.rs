@@ -37,6 +37,7 @@ pub enum PullPolicy {
 
 /// Who is PID 1 in the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum InitMode {
     /// The agent stays PID 1 (fastest).
@@ -48,10 +49,13 @@ pub enum InitMode {
 
 /// The guest kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct KernelSpec {
     /// A `vmlinux` or `bzImage`. The host configuration's default kernel when absent.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub image: Option<PathBuf>,
     /// A `/lib/modules/VERSION` directory, for kernels that have needed drivers as modules.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub modules: Option<PathBuf>,
     /// Appended to the kernel command line.
     pub args: String,
@@ -59,6 +63,7 @@ pub struct KernelSpec {
 
 /// Transport protocol of a port rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
@@ -69,6 +74,7 @@ pub enum Protocol {
 
 /// A port of the host that guests may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PortRule {
     /// Transport.
     pub protocol: Protocol,
@@ -77,9 +83,11 @@ pub struct PortRule {
 }
 
 /// What a pool's machines may reach. The default is the public internet by IPv4 and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NetworkPolicy {
     /// Private or link-local networks opened for this pool.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub allow: Vec<Ipv4Net>,
     /// Ports on the host's bridge address that guests may reach.
     pub host_ports: Vec<PortRule>,
@@ -89,26 +97,52 @@ pub struct NetworkPolicy {
     pub max_connections: u32,
 }
 
+impl NetworkPolicy {
+    /// Connections of a machine of whose pool nothing else is said. The host's table is the same for all machines and the
+    /// host itself, and one machine without a bound can fill it.
+    pub const CONNECTIONS: u32 = 4096;
+}
+
+impl Default for NetworkPolicy {
+    fn default() -> Self {
+        Self {
+            allow: Vec::new(),
+            host_ports: Vec::new(),
+            bandwidth_mbit: None,
+            max_connections: Self::CONNECTIONS,
+        }
+    }
+}
+
 /// How long each wait of a machine's way may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Deadlines {
     /// Image pull and conversion.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::SecsNanos))]
     pub image: Duration,
     /// VMM start until the agent's first word.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::SecsNanos))]
     pub boot: Duration,
     /// Agent's first word until ready.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::SecsNanos))]
     pub agent: Duration,
     /// Work delivered until its process runs, or a forge's runner is online.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::SecsNanos))]
     pub online: Duration,
     /// A ready machine without work is replaced after this; zero = never.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::SecsNanos))]
     pub idle: Duration,
     /// Silence of an agent that has spoken, until its machine is given up. It is asked for a sign of life several times
     /// meanwhile, and half of the time over a fresh connection.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::SecsNanos))]
     pub silence: Duration,
     /// The longest a job may run; a job's own timeout may only be shorter.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::SecsNanos))]
     pub job: Duration,
     /// Asked to power off until killed.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::SecsNanos))]
     pub shutdown: Duration,
 }
 
@@ -129,6 +163,7 @@ impl Default for Deadlines {
 
 /// What becomes of a machine that failed, or whose job did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
     /// It goes at once.
@@ -139,6 +174,7 @@ pub enum OnFailure {
     Hold {
         /// For how long.
         #[serde(rename = "for")]
+        #[cfg_attr(feature = "schema", schema(value_type = crate::SecsNanos))]
         for_: Duration,
         /// Most machines of the pool at once; the next ones go at once.
         max: u32,
@@ -147,6 +183,7 @@ pub enum OnFailure {
 
 /// One pool, complete: defaults are filled in, everything is checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PoolSpec {
     /// Its name, unique on a server.
     pub name: PoolName,
@@ -155,6 +192,7 @@ pub struct PoolSpec {
     /// Most machines at once.
     pub max_runners: u32,
     /// What jobs it serves.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::Label>))]
     pub labels: Labels,
     /// Shape of its warm machines; jobs of the local forge may ask for another.
     pub shape: Shape,

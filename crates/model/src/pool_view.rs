@@ -34,7 +34,6 @@ pub struct Backoff {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PoolView {
     /// As configured.
-    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub spec: PoolSpec,
     /// An operator paused it.
     pub paused: bool,

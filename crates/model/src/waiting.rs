@@ -1,11 +1,11 @@
-//! Why a queued job has no machine yet.
+//! Why a queued job has no machine yet, or an ended one no result.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Drained, ImageRef, Label, MachineId, MachineState, PoolName, Shape};
+use crate::{Drained, ImageRef, Label, MachineId, MachineState, Outcome, PoolName, Shape};
 
 /// Where a queued job belongs, as its forge sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Place {
     },
 }
 
-/// What a queued job waits for, most telling first. Its `Display` is one line for people.
+/// What a job waits for, most telling first. Its `Display` is one line for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -102,6 +102,13 @@ pub enum WaitReason {
         #[serde(default)]
         held_mib: u64,
     },
+    /// It has ended, and its result could not be recorded so far.
+    Recording {
+        /// How it ended.
+        outcome: Outcome,
+        /// Why the last try failed.
+        why: String,
+    },
     /// Nothing stands in the way: it is its turn at the next look.
     Turn {
         /// Which pool.
@@ -146,6 +153,9 @@ impl fmt::Display for WaitReason {
                 "pool '{pool}': the host's budget of CPUs or memory is used up, and {held} held machines take \
                  {held_mib} MiB of it"
             ),
+            Self::Recording { outcome, why } => {
+                write!(f, "the result is known ({outcome}), and not recorded yet: {why}")
+            }
             Self::Turn { pool } => write!(f, "pool '{pool}': a machine is about to be begun"),
         }
     }

@@ -129,6 +129,19 @@ pub enum Outcome {
     },
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { code } => write!(f, "exit code {code}"),
+            Self::Signalled { signal } => write!(f, "ended by signal {signal}"),
+            Self::TimedOut => f.write_str("killed at its deadline"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Lost { reason } => write!(f, "lost: {reason}"),
+            Self::Unstartable { reason } => write!(f, "could not be started: {reason}"),
+        }
+    }
+}
+
 /// What a program used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -146,8 +159,8 @@ pub struct Usage {
 /// How a note about an artifact begins; other notes of a [`Report`] may explain how the work ended.
 pub const ARTIFACT_NOTE: &str = "artifact ";
 
-/// The end of work, as the machine tells the forge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The end of work, as the machine tells the forge. Serialised in the machine's journal until the forge has heard it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// How it ended.
     pub outcome: Outcome,

@@ -3,6 +3,8 @@
 
 use std::net::Ipv4Addr;
 
+use fireactions_model::network_rules;
+pub(crate) use fireactions_model::network_rules::TAP_PREFIX;
 use ipnet::Ipv4Net;
 
 use crate::NetError;
@@ -39,19 +41,11 @@ impl Default for NetConfig {
 const RESERVED: u32 = 2;
 
 impl NetConfig {
-    /// Checks everything that later goes into a rule or a link. After this, the texts are safe to write into
-    /// an nftables script.
+    /// Checks everything that later goes into a rule or a link.
     pub(crate) fn check(&self) -> Result<(), NetError> {
         let invalid = |what, value: String, rule| Err(NetError::Config { what, value, rule });
-        if !is_word(&self.bridge) || self.bridge.len() > 15 {
-            return invalid(
-                "bridge name",
-                self.bridge.clone(),
-                "use 1 to 15 of a-z A-Z 0-9 _ -, starting with a letter",
-            );
-        }
-        if self.bridge.starts_with(TAP_PREFIX) {
-            return invalid("bridge name", self.bridge.clone(), "names that start with 'fam' are for taps");
+        if let Err(rule) = network_rules::bridge_name(&self.bridge) {
+            return invalid("bridge name", self.bridge.clone(), rule);
         }
         if !is_word(&self.table) || self.table.len() > 63 {
             return invalid(
@@ -60,24 +54,19 @@ impl NetConfig {
                 "use 1 to 63 of a-z A-Z 0-9 _ -, starting with a letter",
             );
         }
-        if !(8..=29).contains(&self.subnet.prefix_len()) || !self.subnet.network().is_private() {
-            return invalid(
-                "subnet",
-                self.subnet.to_string(),
-                "use a /8 to /29 inside 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
-            );
+        if let Err(rule) = network_rules::subnet(self.subnet) {
+            return invalid("subnet", self.subnet.to_string(), rule);
         }
         for server in &self.dns {
-            if server.is_loopback()
-                || server.is_unspecified()
-                || server.is_multicast()
-                || server.is_broadcast()
-            {
+            if let Err(rule) = network_rules::dns_server(*server) {
+                return invalid("DNS server", server.to_string(), rule);
+            }
+            if self.subnet.contains(server) && *server != self.gateway() {
                 return invalid(
                     "DNS server",
                     server.to_string(),
-                    "guests cannot reach it; give an address that is routed, e.g. the bridge's own with a \
-                     resolver that listens there",
+                    "it is an address of the guests' own network, where no guest reaches another; give the bridge's \
+                     address or one outside",
                 );
             }
         }
@@ -105,15 +94,22 @@ impl NetConfig {
     }
 
     /// The bridge's own MAC. It is set because a bridge without one takes over the lowest of its ports' and
-    /// so changes, under the guests, when a machine comes or goes.
+    /// so changes, under the guests, when a machine comes or goes. It is also the mark by which a bridge is known as
+    /// ours, from the moment on that it exists, and by every version of this program.
     pub(crate) fn bridge_mac(&self) -> [u8; 6] {
         let [a, b, c, d] = self.gateway().octets();
-        [0x02, 0xfb, a, b, c, d]
+        [BRIDGE_MAC[0], BRIDGE_MAC[1], a, b, c, d]
     }
 }
 
-/// What every tap's name starts with: `fa`, and the `m` of every machine id.
-pub(crate) const TAP_PREFIX: &str = "fam";
+/// What the MAC of every bridge of ours begins with; its address follows.
+const BRIDGE_MAC: [u8; 2] = [0x02, 0xfb];
+
+/// The address that we gave to the bridge with this MAC; none if it is not one of ours.
+pub(crate) fn address_of_bridge(mac: &[u8]) -> Option<Ipv4Addr> {
+    let address: [u8; 4] = mac.strip_prefix(&BRIDGE_MAC)?.try_into().ok()?;
+    Some(Ipv4Addr::from(address)).filter(Ipv4Addr::is_private)
+}
 
 /// The MAC of `slot`'s guest: locally administered, unicast.
 pub(crate) fn mac(slot: u32) -> [u8; 6] {
@@ -168,6 +164,17 @@ mod tests {
         assert!(refused(&|c| c.subnet = Ipv4Net::new_assert(Ipv4Addr::new(8, 8, 0, 0), 16)));
         assert!(refused(&|c| c.subnet = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 30)));
         assert!(refused(&|c| c.dns = vec![Ipv4Addr::LOCALHOST]));
+        assert!(refused(&|c| c.dns = vec![Ipv4Addr::new(172, 30, 0, 2)]));
+        assert!(!refused(&|c| c.dns = vec![c.gateway(), Ipv4Addr::new(172, 31, 0, 2)]));
+    }
+
+    #[test]
+    fn a_bridge_is_ours_by_its_mac() {
+        let ours = NetConfig::default();
+        assert_eq!(address_of_bridge(&ours.bridge_mac()), Some(ours.gateway()));
+        for other in [&[2, 0xfa, 10, 0, 0, 1][..], &[2, 0xfb, 8, 8, 8, 8], &[2, 0xfb, 10, 0, 0], &[]] {
+            assert_eq!(address_of_bridge(other), None, "{other:02x?}");
+        }
     }
 
     proptest! {

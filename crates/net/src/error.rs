@@ -43,7 +43,18 @@ pub enum NetError {
         /// What it should be.
         wanted: &'static str,
     },
-    /// A tap could not be made or opened.
+    /// A bridge of our name exists and was made by somebody else.
+    #[error(
+        "the bridge '{name}' was not made by fireactions: its MAC is {mac}, and ours begin with 02:fb; choose another \
+         network.bridge in the configuration, or, if nothing needs it, remove it: ip link delete {name}"
+    )]
+    ForeignBridge {
+        /// The bridge.
+        name: String,
+        /// Its MAC, in hexadecimal.
+        mac: String,
+    },
+    /// A tap could not be made.
     #[error("cannot {action} tap '{tap}': {source}{}", hint(&source.to_string()))]
     Tap {
         /// What was tried.
@@ -63,24 +74,37 @@ pub enum NetError {
         /// The system's answer.
         source: io::Error,
     },
-    /// `nft` could not be started or talked to.
-    #[error("cannot run nft: {0}; install the package nftables and see that nft is in the server's PATH")]
-    NftUnavailable(io::Error),
-    /// `nft` refused the rules.
-    #[error("nftables refused to {action}: {message}{}", hint(message))]
+    /// The kernel's netfilter could not be asked.
+    #[error("cannot {action}: {source}{}", hint(&source.to_string()))]
+    Netfilter {
+        /// What was tried.
+        action: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The kernel refused the rules.
+    #[error("nftables refused to {action}: {reason}{}", hint(reason))]
     Nft {
         /// What was tried.
         action: &'static str,
-        /// nft's own words, cut to 2000 characters.
-        message: String,
+        /// Which part of it, and the kernel's answer.
+        reason: String,
     },
-    /// `nft` printed something else than JSON of its documented form (libnftables-json(5)).
-    #[error("nft list gave an unexpected answer: {0}; is its version at least 1.0?")]
-    NftListing(String),
+    /// A table of our name holds what we did not make.
+    #[error(
+        "the nftables table '{family} {table}' was not made by fireactions, and its rules would be replaced; give it another \
+         name, or, if nothing needs it, remove it: nft delete table {family} {table}"
+    )]
+    ForeignTable {
+        /// Of the table.
+        family: &'static str,
+        /// Its name.
+        table: String,
+    },
     /// The task that did the work ended before it was done.
     #[error("the change of the network was cut short ({0}); it can be tried again")]
     Interrupted(String),
-    /// The kernel or `nft` gave no answer in time.
+    /// The kernel gave no answer in time.
     #[error("{action} gave no answer within {seconds} s; the host is overloaded or its network stack hangs")]
     Timeout {
         /// What was tried.
@@ -95,7 +119,7 @@ fn hint(reason: &str) -> &'static str {
     if reason.contains("Operation not permitted") || reason.contains("Permission denied") {
         "; the server needs root or CAP_NET_ADMIN"
     } else if reason.contains("not supported") {
-        "; the host's kernel lacks it: load the modules bridge, tun, nf_tables and nft_connlimit"
+        "; the host's kernel lacks it: load the modules bridge, tun, nf_tables, nft_connlimit and nf_conntrack_netlink"
     } else {
         ""
     }

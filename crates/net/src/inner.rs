@@ -1,6 +1,7 @@
 //! The single changes behind [`Network`](crate::Network)'s calls. All of them run with the lock held.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +11,17 @@ use tracing::warn;
 
 use crate::config::TAP_PREFIX;
 use crate::link::{Link, Links};
+use crate::netfilter::Channel;
 use crate::network::Port;
-use crate::{NetConfig, NetError, Network, nft, rules, script, sysctl, tap, unlink};
+use crate::nft::{Family, Listing, Transaction};
+use crate::{NetConfig, NetError, Network, changes, conntrack, nft, rules, sysctl, tap, unlink};
 
 /// Who has which port, as far as this process attached them.
 pub(crate) type Ports = BTreeMap<MachineId, Port>;
 
 pub(crate) struct Inner {
     pub(crate) config: NetConfig,
+    pub(crate) netfilter: Arc<Channel>,
     /// Rules that a foreign `nft flush ruleset` took are written again from here; holding the lock is the
     /// right to change anything.
     pub(crate) ports: Arc<Mutex<Ports>>,
@@ -64,11 +68,34 @@ impl Inner {
 
     pub(crate) async fn attach(&self, ports: &Ports, port: &Port, old: Option<Port>) -> Result<(), NetError> {
         let links = Links::connect()?;
-        let (index, written) = tokio::join!(self.make_tap(&links, port), self.write_port(ports, port, old));
+        // What another machine left under this address; none of its own while it runs.
+        let earlier = old.as_ref().is_none_or(|old| old.address != port.address).then_some(port.address);
+        let (index, written, forgotten) = tokio::join!(
+            self.make_tap(&links, port),
+            self.write_port(ports, port, old),
+            self.forget(earlier),
+        );
         let index = index?;
-        written?;
+        written.and(forgotten)?;
         // Last: what comes from a link that is down goes nowhere, whatever its rules.
         links.up(&port.tap, index).await
+    }
+
+    /// Forgets all connections of these addresses.
+    pub(crate) async fn forget(&self, addresses: impl IntoIterator<Item = Ipv4Addr>) -> Result<(), NetError> {
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let netfilter = Arc::clone(&self.netfilter);
+        blocking(move || {
+            let mut all = addresses.iter();
+            all.try_for_each(|address| conntrack::forget(&netfilter, *address)).map_err(|refusal| {
+                let action = "forget the connections of an address (ctnetlink)";
+                NetError::Netfilter { action, source: refusal.source }
+            })
+        })
+        .await
     }
 
     /// The port's tap on the bridge. Its index.
@@ -94,49 +121,117 @@ impl Inner {
     }
 
     async fn write_port(&self, ports: &Ports, port: &Port, old: Option<Port>) -> Result<(), NetError> {
-        let mut script = String::new();
-        if let Some(old) = old.filter(|old| old.address != port.address) {
-            script = script::detach(&self.config, &old.tap, &[old.address]);
-        }
-        script.push_str(&script::attach(&self.config, port));
-        let Some(message) = nft::offer("add a machine's rules", script).await? else {
-            return Ok(());
-        };
+        let written = self.apply("add a machine's rules", |changes| {
+            if let Some(old) = old.filter(|old| old.address != port.address) {
+                changes::detach(changes, &old.tap, &[old.address]);
+            }
+            changes::attach(changes, &self.config, port);
+        });
+        let written = written.await;
+        let Err(NetError::Nft { reason, .. }) = &written else { return written };
         // Either somebody removed our tables, or the address is still that of a machine which is gone.
-        warn!(machine = %port.machine, message, "rules are not as they were left; putting them in order");
-        let listing = nft::list(&self.config.table).await?;
-        let mut script = String::new();
-        for (address, tap) in listing.guests.iter().filter(|(a, tap)| *a == port.address && *tap != port.tap)
-        {
-            script.push_str(&script::detach(&self.config, tap, &[*address]));
-        }
-        nft::apply("remove an old machine's rules", script).await?;
+        warn!(machine = %port.machine, reason, "rules are not as they were left; putting them in order");
+        let guests = self.guests().await?;
+        self.apply("remove an old machine's rules", |changes| {
+            for (address, tap) in guests.iter().filter(|(a, tap)| *a == port.address && *tap != port.tap) {
+                changes::detach(changes, tap, &[*address]);
+            }
+        })
+        .await?;
         self.write_all(ports).await
     }
 
-    /// All rules in one transaction: on top of what is there, or, where that contradicts (tables of another
-    /// version or of somebody else), in its place.
+    /// All rules in one transaction: on top of what is there, or, where that contradicts (tables of another version), in
+    /// its place.
     pub(crate) async fn write_all(&self, ports: &Ports) -> Result<(), NetError> {
-        let script = script::ensure(&self.config, ports.values());
-        let Some(message) = nft::offer("add our tables", script.clone()).await? else {
-            return Ok(());
+        self.check_tables().await?;
+        let ensure = |changes: &mut Transaction| changes::ensure(changes, &self.config, ports.values());
+        let written = self.apply("add our tables", ensure).await;
+        let Err(NetError::Nft { reason, .. }) = &written else { return written };
+        warn!(reason, "the tables cannot be brought in order; making them anew");
+        self.apply("replace our tables", |changes| {
+            changes::remove(changes);
+            ensure(changes);
+        })
+        .await
+    }
+
+    /// Whether the tables of our name are ours: those are made in one transaction, with their maps.
+    pub(crate) async fn check_tables(&self) -> Result<(), NetError> {
+        let listing = self.listing().await?;
+        let foreign = |family: &Family| {
+            let chains = listing.chains.keys().any(|(of, _)| of == family);
+            let sets = || listing.sets.iter().any(|(of, _)| of == family);
+            let has = |map: &str| listing.sets.contains(&(*family, map.to_owned()));
+            let marked = rules::MAPS.iter().any(|(of, map, _)| of == family && has(map));
+            (chains || sets()) && !marked
         };
-        warn!(message, "the tables cannot be brought in order; making them anew");
-        nft::apply("replace our tables", script::remove(&self.config) + &script).await
+        match Family::ALL.into_iter().find(foreign) {
+            None => Ok(()),
+            Some(family) => {
+                Err(NetError::ForeignTable { family: family.as_str(), table: self.config.table.clone() })
+            }
+        }
     }
 
     /// Whether all rules of these ports are in the kernel, by number.
     pub(crate) async fn complete(&self, ports: &Ports) -> Result<bool, NetError> {
-        let listing = nft::list(&self.config.table).await?;
+        let listing = self.listing().await?;
+        let guests = self.guests().await?;
         let mut wanted = rules::shared_chains(&self.config);
         wanted.extend(ports.values().flat_map(|port| rules::port_chains(&self.config, port)));
         let chains = wanted
             .into_iter()
             .all(|chain| listing.chains.get(&(chain.family, chain.name)) == Some(&chain.rules.len()));
-        let elements = ports.values().all(|port| {
-            listing.guests.iter().any(|(address, tap)| *address == port.address && *tap == port.tap)
-        });
-        Ok(chains && elements && listing.tap_elements >= 2 * ports.len())
+        let limited = ports
+            .values()
+            .all(|port| guests.iter().any(|(address, tap)| *address == port.address && *tap == port.tap));
+        let mut reached = chains && limited;
+        for (map, chain_of) in
+            [(rules::FROM_TAP, rules::from_chain as fn(&str) -> String), (rules::TO_TAP, rules::to_chain)]
+        {
+            let elements: BTreeMap<_, _> = self.elements(Family::Bridge, map).await?.into_iter().collect();
+            let leads = |port: &Port| elements.get(&nft::link_key(&port.tap)) == Some(&chain_of(&port.tap));
+            reached &= ports.values().all(leads);
+        }
+        Ok(reached)
+    }
+
+    /// What there is of our tables.
+    pub(crate) async fn listing(&self) -> Result<Listing, NetError> {
+        let (netfilter, table) = (Arc::clone(&self.netfilter), self.config.table.clone());
+        blocking(move || nft::list(&netfilter, &table).map_err(unlisted)).await
+    }
+
+    /// The addresses that have a connection limit, and the tap whose it is.
+    async fn guests(&self) -> Result<Vec<(Ipv4Addr, String)>, NetError> {
+        let elements = self.elements(Family::Inet, rules::GUESTS).await?;
+        Ok(elements.into_iter().filter_map(|(key, chain)| Some((nft::address(&key)?, chain))).collect())
+    }
+
+    async fn elements(&self, family: Family, map: &'static str) -> Result<Vec<(Vec<u8>, String)>, NetError> {
+        let (netfilter, table) = (Arc::clone(&self.netfilter), self.config.table.clone());
+        blocking(move || nft::elements(&netfilter, &table, family, map).map_err(unlisted)).await
+    }
+
+    /// Makes these changes, all or none.
+    pub(crate) async fn apply(
+        &self,
+        action: &'static str,
+        fill: impl FnOnce(&mut Transaction),
+    ) -> Result<(), NetError> {
+        let mut changes = Transaction::new(&self.config.table);
+        fill(&mut changes);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let netfilter = Arc::clone(&self.netfilter);
+        blocking(move || {
+            changes
+                .commit(&netfilter)
+                .map_err(|refused| NetError::Nft { action, reason: refused.to_string() })
+        })
+        .await
     }
 
     pub(crate) async fn delete_tap(&self, tap: &str) -> Result<(), NetError> {
@@ -147,28 +242,35 @@ impl Inner {
         }
     }
 
-    /// `port` is what was known of it.
+    /// `port` is what was known of it. The addresses that it had.
     pub(crate) async fn delete_rules(
         &self,
         ports: &Ports,
         tap: &str,
         port: Option<Port>,
-    ) -> Result<(), NetError> {
-        if let Some(port) = port {
-            let script = script::detach(&self.config, tap, &[port.address]);
-            let action = "remove a machine's rules";
-            if nft::retract(action, script, &self.config.table, tap).await?.is_none() {
-                return Ok(());
+    ) -> Result<Vec<Ipv4Addr>, NetError> {
+        let action = "remove a machine's rules";
+        let known: Vec<_> = port.into_iter().map(|port| port.address).collect();
+        if !known.is_empty() {
+            match self.apply(action, |changes| changes::detach(changes, tap, &known)).await {
+                Err(NetError::Nft { .. }) => {}
+                done => return done.map(|()| known),
             }
         }
         // Not known, or not all there: look at what is.
-        let listing = nft::list(&self.config.table).await?;
-        if !listing.taps().any(|other| other == tap) {
-            return Ok(());
+        let listing = self.listing().await?;
+        if !rules::taps(&listing).any(|other| other == tap) {
+            return Ok(known);
         }
-        let mut script = script::ensure(&self.config, ports.values());
-        script.push_str(&script::detach(&self.config, tap, &listing.addresses(tap)));
-        nft::apply("remove a machine's rules", script).await
+        let guests = self.guests().await?.into_iter();
+        let found: Vec<_> = guests.filter(|(_, chain)| chain == tap).map(|(address, _)| address).collect();
+        self.check_tables().await?;
+        self.apply(action, |changes| {
+            changes::ensure(changes, &self.config, ports.values());
+            changes::detach(changes, tap, &found);
+        })
+        .await?;
+        Ok([known, found].concat())
     }
 
     /// Taps of machines on our bridge, and those that a crash left without a bridge.
@@ -184,13 +286,17 @@ impl Inner {
     }
 }
 
+fn unlisted(source: std::io::Error) -> NetError {
+    NetError::Netfilter { action: "list nftables' rules", source }
+}
+
 /// Runs what may wait for the kernel's network lock on a thread that may wait.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, NetError> + Send + 'static,
 ) -> Result<T, NetError> {
     let seconds = 10;
     match tokio::time::timeout(Duration::from_secs(seconds), tokio::task::spawn_blocking(work)).await {
-        Err(_) => Err(NetError::Timeout { action: "the kernel (tap or /proc/sys)", seconds }),
+        Err(_) => Err(NetError::Timeout { action: "the kernel (taps, netfilter or /proc/sys)", seconds }),
         Ok(done) => done.map_err(|error| NetError::Interrupted(error.to_string()))?,
     }
 }

@@ -5,16 +5,17 @@
 //! Everything works in the network namespace of the calling thread and can be repeated; the kernel's state is
 //! the truth, and what a machine owns is found again by its tap's name, which is made from its id.
 
+mod changes;
 mod config;
+mod conntrack;
 mod error;
 mod generation;
 mod inner;
 mod link;
+mod netfilter;
 mod network;
 mod nft;
-mod removal;
 mod rules;
-mod script;
 mod sysctl;
 mod tap;
 mod unlink;
@@ -22,4 +23,3 @@ mod unlink;
 pub use config::NetConfig;
 pub use error::NetError;
 pub use network::{Network, Port};
-pub use tap::open_tap;

@@ -10,6 +10,7 @@ use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec};
 use tokio::task::JoinHandle;
 
 use crate::NetError;
+use crate::config::address_of_bridge;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -87,7 +88,8 @@ impl Links {
         within("list", "all links", links).await
     }
 
-    /// The bridge `name`, made if need be, with this MAC; it stays down if it was new. Its index.
+    /// The bridge `name`, made if need be, with this MAC; it stays down if it was new. Its index. One that is not ours is
+    /// refused. Of one that had another MAC and so another address of ours, the address goes, too.
     pub(crate) async fn ensure_bridge(&self, name: &str, mac: [u8; 6]) -> Result<u32, NetError> {
         let mut found = self.find(name).await?;
         if found.is_none() {
@@ -109,17 +111,17 @@ impl Links {
                 reason: "it was made and is gone again; does another program remove it?".into(),
             });
         };
-        if link.kind != Some(InfoKind::Bridge) {
-            return Err(NetError::Taken { name: name.into(), wanted: "bridge" });
-        }
+        let old = link.address_if_ours()?;
         if link.mac != mac {
+            // Before the MAC, which tells whose it is.
+            self.take_address(name, link.index, |address, _| address == old).await?;
             let change = LinkUnspec::new_with_index(link.index).address(mac.to_vec()).build();
             within("set the MAC of", name, self.handle.link().set(change).execute()).await?;
         }
         Ok(link.index)
     }
 
-    /// Gives link `index` this IPv4 address and takes every other from it.
+    /// Gives link `index` this IPv4 address. Others stay: they are not ours.
     pub(crate) async fn ensure_address(
         &self,
         name: &str,
@@ -127,28 +129,44 @@ impl Links {
         address: Ipv4Addr,
         prefix: u8,
     ) -> Result<(), NetError> {
+        let stale = |found, length| found == address && length != prefix;
+        if self.take_address(name, index, stale).await?.contains(&(address, prefix)) {
+            return Ok(());
+        }
+        let add = self.handle.address().add(index, address.into(), prefix).execute();
+        within("give an address to", name, add).await
+    }
+
+    /// Takes those IPv4 addresses from link `index` of which `stale` is true; those that it keeps.
+    async fn take_address(
+        &self,
+        name: &str,
+        index: u32,
+        stale: impl Fn(Ipv4Addr, u8) -> bool,
+    ) -> Result<Vec<(Ipv4Addr, u8)>, NetError> {
         let now: Vec<_> = within(
             "list the addresses of",
             name,
             self.handle.address().get().set_link_index_filter(index).execute().try_collect(),
         )
         .await?;
-        let mut there = false;
+        let mut kept = Vec::new();
         for message in now {
-            let ours = message.header.prefix_len == prefix
-                && message.attributes.contains(&AddressAttribute::Local(address.into()));
-            let v4 = message.attributes.iter().any(|a| matches!(a, AddressAttribute::Local(IpAddr::V4(_))));
-            there |= ours;
-            if v4 && !ours {
-                within("take an old address from", name, self.handle.address().del(message).execute())
-                    .await?;
+            let prefix = message.header.prefix_len;
+            let address = message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+                _ => None,
+            });
+            match address {
+                Some(address) if stale(address, prefix) => {
+                    within("take an old address from", name, self.handle.address().del(message).execute())
+                        .await?;
+                }
+                Some(address) => kept.push((address, prefix)),
+                None => {}
             }
         }
-        if there {
-            return Ok(());
-        }
-        let add = self.handle.address().add(index, address.into(), prefix).execute();
-        within("give an address to", name, add).await
+        Ok(kept)
     }
 
     /// Makes link `index` a port of `bridge` that exchanges no frames with other such ports.
@@ -166,12 +184,23 @@ impl Links {
 }
 
 impl Link {
+    /// The address that we gave to this bridge; an error if it is another thing, or somebody else's.
+    pub(crate) fn address_if_ours(&self) -> Result<Ipv4Addr, NetError> {
+        if self.kind != Some(InfoKind::Bridge) {
+            return Err(NetError::Taken { name: self.name.clone(), wanted: "bridge" });
+        }
+        address_of_bridge(&self.mac).ok_or_else(|| NetError::ForeignBridge {
+            name: self.name.clone(),
+            mac: self.mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"),
+        })
+    }
+
     pub(crate) fn is_tap(&self) -> bool {
         self.kind == Some(InfoKind::Tun)
     }
 }
 
-pub(crate) fn errno(error: &rtnetlink::Error) -> Option<i32> {
+fn errno(error: &rtnetlink::Error) -> Option<i32> {
     match error {
         rtnetlink::Error::NetlinkError(message) => Some(-message.raw_code()),
         _ => None,

@@ -11,7 +11,8 @@ use tracing::warn;
 use crate::config::{self, NetConfig};
 use crate::inner::{Inner, Ports};
 use crate::link::Links;
-use crate::{NetError, generation, nft, script, unlink};
+use crate::netfilter::Channel;
+use crate::{NetError, changes, generation, rules, unlink};
 
 /// One machine's place in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +40,22 @@ pub struct Network {
 impl Network {
     /// Makes the bridge, its address, the kernel settings and the shared rules in the network namespace of the
     /// calling thread, or brings them back in order. What machines have there already stays. Turns on
-    /// `net.ipv4.ip_forward`, and leaves it on for ever: others may have come to rely on it.
+    /// `net.ipv4.ip_forward`, and leaves it on for ever: others may have come to rely on it. A bridge or a table of our
+    /// name that we did not make is an error.
     ///
     /// A packet that our rules let pass can still be dropped by another firewall's (Docker sets the policy of
     /// `ip filter FORWARD` to drop): in nftables only a drop is final.
     pub async fn ensure(config: NetConfig) -> Result<Self, NetError> {
         config.check()?;
+        let netfilter = Channel::open()
+            .map_err(|source| NetError::Netfilter { action: "open a netlink socket to netfilter", source })?;
         let network = Self {
-            inner: Arc::new(Inner { config, ports: Arc::default(), seen_whole: std::sync::Mutex::default() }),
+            inner: Arc::new(Inner {
+                config,
+                netfilter: Arc::new(netfilter),
+                ports: Arc::default(),
+                seen_whole: std::sync::Mutex::default(),
+            }),
         };
         network.change(|inner, ports| async move { inner.ensure(&ports).await }).await?;
         Ok(network)
@@ -126,14 +135,17 @@ impl Network {
         drop(self.inner.ports.lock().await);
     }
 
-    /// Takes a machine's tap and rules away; a VMM that has the tap open keeps a dead descriptor.
+    /// Takes a machine's tap and rules away, and forgets the connections of its address; a VMM that has the tap open keeps
+    /// a dead descriptor.
     pub async fn detach(&self, machine: &MachineId) -> Result<(), NetError> {
         let machine = machine.clone();
         self.change(|inner, mut ports| async move {
             let port = ports.remove(&machine);
             let tap = Self::tap_name(&machine);
             let (link, rules) = tokio::join!(inner.delete_tap(&tap), inner.delete_rules(&ports, &tap, port));
-            link.and(rules)
+            // Last: what the tap carries until it is gone would make new entries.
+            let forgotten = inner.forget(rules?).await;
+            link.and(forgotten)
         })
         .await
     }
@@ -142,10 +154,10 @@ impl Network {
     pub async fn attached(&self) -> Result<Vec<MachineId>, NetError> {
         self.change(|inner, _lock| async move {
             let links = Links::connect()?;
-            let (taps, listing) = tokio::join!(inner.taps(&links), nft::list(&inner.config.table));
+            let (taps, listing) = tokio::join!(inner.taps(&links), inner.listing());
             let (taps, listing) = (taps?, listing?);
             let names: BTreeSet<&str> =
-                taps.iter().map(|link| link.name.as_str()).chain(listing.taps()).collect();
+                taps.iter().map(|link| link.name.as_str()).chain(rules::taps(&listing)).collect();
             Ok(names.into_iter().filter_map(machine_of_tap).collect())
         })
         .await
@@ -156,7 +168,7 @@ impl Network {
     /// foreign firewall does it, would leave running guests without rules.
     pub async fn repair(&self) -> Result<bool, NetError> {
         // Asked before the look: a change during it makes the next one look again. A kernel that cannot say is looked at.
-        let latest = generation::latest().ok();
+        let latest = generation::latest(&self.inner.netfilter).ok();
         if latest.is_some() && *self.inner.seen_whole() == latest {
             return Ok(false);
         }
@@ -176,7 +188,7 @@ impl Network {
         .await
     }
 
-    /// Takes everything away: taps, bridge, tables. Machines that run lose their network.
+    /// Takes everything of ours away: taps, bridge, tables. Machines that run lose their network.
     pub async fn remove(&self) -> Result<(), NetError> {
         self.change(|inner, mut ports| async move {
             ports.clear();
@@ -184,10 +196,13 @@ impl Network {
             for tap in inner.taps(&links).await? {
                 unlink::delete(&tap.name, tap.index).await?;
             }
-            if let Some(bridge) = links.find(&inner.config.bridge).await? {
+            if let Some(bridge) = links.find(&inner.config.bridge).await?
+                && bridge.address_if_ours().is_ok()
+            {
                 unlink::delete(&bridge.name, bridge.index).await?;
             }
-            nft::apply("remove our tables", script::remove(&inner.config)).await
+            inner.check_tables().await?;
+            inner.apply("remove our tables", changes::remove).await
         })
         .await
     }

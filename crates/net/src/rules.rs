@@ -1,5 +1,4 @@
-//! The firewall: which chains there are and what they say. Every value that goes into a rule is typed or was checked
-//! by [`NetConfig::check`], so no input can smuggle in a command.
+//! The firewall: which chains there are and what they say.
 //!
 //! Bridged frames are filtered in a table of the `bridge` family, which sees each frame with the tap that it
 //! came from and needs no `br_netfilter`; what the host routes or takes in itself is filtered in an `inet`
@@ -18,6 +17,7 @@
 //! A tap that no machine owns has no entry in the maps, and its frames are dropped both ways.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use fireactions_model::Protocol;
 use ipnet::Ipv4Net;
@@ -25,44 +25,31 @@ use ipnet::Ipv4Net;
 use crate::NetConfig;
 use crate::config::TAP_PREFIX;
 use crate::network::Port;
+use crate::nft::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Family, Hook, Is, Key, Listing, Name, Rule, Set};
 
 /// What guests never reach unless their pool allows it: every IPv4 block that is not globally reachable, from
 /// IANA's special-purpose registry (RFC 6890 and its updates), multicast and class E with the broadcast.
-const RESERVED: [&str; 16] = [
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.0.2.0/24",
-    "192.31.196.0/24",
-    "192.52.193.0/24",
-    "192.88.99.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "224.0.0.0/3",
+const RESERVED: [Ipv4Net; 16] = [
+    net(0, 0, 0, 8),
+    net(10, 0, 0, 8),
+    net(100, 64, 0, 10),
+    net(127, 0, 0, 8),
+    net(169, 254, 0, 16),
+    net(172, 16, 0, 12),
+    net(192, 0, 0, 24),
+    net(192, 0, 2, 24),
+    net(192, 31, 196, 24),
+    net(192, 52, 193, 24),
+    net(192, 88, 99, 24),
+    net(192, 168, 0, 16),
+    net(198, 18, 0, 15),
+    net(198, 51, 100, 24),
+    net(203, 0, 113, 24),
+    net(224, 0, 0, 3),
 ];
 
-/// The family of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Family {
-    /// Frames, by port.
-    Bridge,
-    /// Packets that the host routes or takes in.
-    Inet,
-}
-
-impl Family {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bridge => "bridge",
-            Self::Inet => "inet",
-        }
-    }
+const fn net(a: u8, b: u8, c: u8, prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, 0), prefix)
 }
 
 /// A chain with all its rules.
@@ -70,19 +57,9 @@ impl Family {
 pub(crate) struct Chain {
     pub(crate) family: Family,
     pub(crate) name: String,
-    /// `type … hook … priority …` of a base chain.
-    pub(crate) hook: Option<&'static str>,
-    pub(crate) rules: Vec<String>,
-}
-
-impl Chain {
-    fn base(family: Family, name: &str, hook: &'static str, rules: Vec<String>) -> Self {
-        Self { family, name: name.into(), hook: Some(hook), rules }
-    }
-
-    fn plain(family: Family, name: String, rules: Vec<String>) -> Self {
-        Self { family, name, hook: None, rules }
-    }
+    /// Where a base chain is called.
+    pub(crate) hook: Option<Hook>,
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// The `bridge` maps from a tap to its machine's chains.
@@ -90,6 +67,17 @@ pub(crate) const FROM_TAP: &str = "from_tap";
 pub(crate) const TO_TAP: &str = "to_tap";
 /// The `inet` map of guests' connection limits, by address.
 pub(crate) const GUESTS: &str = "guests";
+
+/// The maps, by which our tables are known as ours.
+pub(crate) const MAPS: [(Family, &str, Key); 3] = [
+    (Family::Bridge, FROM_TAP, Key::Link),
+    (Family::Bridge, TO_TAP, Key::Link),
+    (Family::Inet, GUESTS, Key::Address),
+];
+
+/// The chain that only NAT needs.
+pub(crate) const POSTROUTING: &str = "postrouting";
+pub(crate) const NAT_HOOK: Hook = Hook { kind: "nat", number: Hook::POSTROUTING, priority: 100 };
 
 pub(crate) fn from_chain(tap: &str) -> String {
     format!("from-{tap}")
@@ -100,183 +88,192 @@ pub(crate) fn to_chain(tap: &str) -> String {
 }
 
 /// The tap that a chain was made for; none for the chains that all share.
-pub(crate) fn tap_of_chain(chain: &str) -> Option<&str> {
+fn tap_of_chain(chain: &str) -> Option<&str> {
     let tap = chain.strip_prefix("from-").or_else(|| chain.strip_prefix("to-")).unwrap_or(chain);
     tap.starts_with(TAP_PREFIX).then_some(tap)
 }
 
+/// The taps that have a chain.
+pub(crate) fn taps(listing: &Listing) -> impl Iterator<Item = &str> {
+    listing.chains.keys().filter_map(|(_, chain)| tap_of_chain(chain))
+}
+
+fn bridge() -> Rule {
+    Rule::of(Family::Bridge)
+}
+
+fn inet() -> Rule {
+    Rule::of(Family::Inet)
+}
+
 /// The chains that all machines share.
 pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
-    use Family::{Bridge, Inet};
-    let NetConfig { bridge, dns, nat, .. } = config;
+    use Is::{Not, So};
     let subnet = config.subnet.trunc();
-    let gateway = config.gateway();
-    let taps = format!("\"{TAP_PREFIX}*\"");
+    let gateway = Ipv4Net::from(config.gateway());
+    let taps = Name::Prefix(TAP_PREFIX);
+    let guests = Name::Of(&config.bridge);
     // Frames to 01:80:c2:00:00:0X are not bridged but handed to the host as if they came in on the tap itself.
-    let link_local = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00";
-
+    let link_local =
+        |rule: Rule| rule.ether_destination([0xff, 0xff, 0xff, 0xff, 0xff, 0xf0], [1, 0x80, 0xc2, 0, 0, 0]);
     // A DNS server may be private, or another address of the host; on its port only.
-    let dns = (!dns.is_empty())
-        .then(|| format!("ip daddr {} meta l4proto {{ tcp, udp }} th dport 53 accept", braces(dns)));
-    let known = dns.iter().cloned().chain([format!("ip daddr {subnet} drop")]).collect();
-    let dns_from_bridge = dns.map(|rule| format!("iifname \"{bridge}\" {rule}"));
+    let dns = |rule: Rule| {
+        let servers = Set::addresses(config.dns.iter().copied());
+        (!config.dns.is_empty()).then(|| rule.destination_among(servers).tcp_or_udp_to(53).accept())
+    };
+    let filter = |number, priority| Some(Hook { kind: "filter", number, priority });
+    let chain = |family, name: &str, hook, rules: Vec<Option<Rule>>| Chain {
+        family,
+        name: name.into(),
+        hook,
+        rules: rules.into_iter().flatten().collect(),
+    };
 
     let mut chains = vec![
-        Chain::plain(Bridge, "known".into(), known),
-        Chain::plain(
-            Bridge,
-            "public".into(),
-            vec![format!("ip daddr {} drop", braces(RESERVED)), "accept".into()],
+        chain(
+            Family::Bridge,
+            "known",
+            None,
+            vec![dns(bridge()), Some(bridge().destination(So, subnet).drop())],
         ),
-        Chain::base(
-            Bridge,
+        chain(
+            Family::Bridge,
+            "public",
+            None,
+            vec![Some(bridge().destination_within(&RESERVED).drop()), Some(bridge().accept())],
+        ),
+        chain(
+            Family::Bridge,
             "prerouting",
-            "type filter hook prerouting priority -300",
+            filter(Hook::PREROUTING, -300),
             vec![
-                format!("iifname != {taps} accept"),
-                format!("{link_local} drop"),
-                format!("iifname vmap @{FROM_TAP}"),
-                "drop".into(),
+                Some(bridge().in_by(Not, taps).accept()),
+                Some(link_local(bridge()).drop()),
+                Some(bridge().by_incoming_link(FROM_TAP)),
+                Some(bridge().drop()),
             ],
         ),
-        Chain::base(
-            Bridge,
+        chain(
+            Family::Bridge,
             "input",
-            "type filter hook input priority -300",
-            vec![format!("iifname {taps} {link_local} drop")],
+            filter(Hook::INPUT, -300),
+            vec![Some(link_local(bridge().in_by(So, taps)).drop())],
         ),
-        Chain::base(
-            Bridge,
+        chain(
+            Family::Bridge,
             "forward",
-            "type filter hook forward priority -300",
-            vec![format!("iifname {taps} drop"), format!("oifname {taps} drop")],
+            filter(Hook::FORWARD, -300),
+            vec![Some(bridge().in_by(So, taps).drop()), Some(bridge().out_by(So, taps).drop())],
         ),
-        Chain::base(
-            Bridge,
+        chain(
+            Family::Bridge,
             "postrouting",
-            "type filter hook postrouting priority 300",
-            vec![format!("oifname != {taps} accept"), format!("oifname vmap @{TO_TAP}"), "drop".into()],
-        ),
-        Chain::base(
-            Inet,
-            "prerouting",
-            "type filter hook prerouting priority -200",
-            [
-                format!("iifname {taps} drop"),
-                format!("iifname \"{bridge}\" meta nfproto ipv6 drop"),
-                format!("iifname \"{bridge}\" ip saddr != {subnet} drop"),
-            ]
-            .into_iter()
-            .chain(dns_from_bridge.clone())
-            .chain([format!("iifname \"{bridge}\" fib daddr type local ip daddr != {gateway} drop")])
-            .collect(),
-        ),
-        Chain::base(
-            Inet,
-            "input",
-            "type filter hook input priority -10",
-            [format!("iifname \"{bridge}\" ct state new ip saddr vmap @{GUESTS}")]
-                .into_iter()
-                .chain(dns_from_bridge)
-                .chain([format!("iifname \"{bridge}\" ip daddr != {gateway} drop")])
-                .collect(),
-        ),
-        Chain::base(
-            Inet,
-            "forward",
-            "type filter hook forward priority -10",
+            filter(Hook::POSTROUTING, 300),
             vec![
-                format!("oifname {taps} drop"),
-                format!("iifname \"{bridge}\" oifname \"{bridge}\" drop"),
-                format!("oifname \"{bridge}\" meta nfproto ipv6 drop"),
-                format!("oifname \"{bridge}\" ct state != {{ established, related }} drop"),
-                format!("iifname \"{bridge}\" ct state new ip saddr vmap @{GUESTS}"),
+                Some(bridge().out_by(Not, taps).accept()),
+                Some(bridge().by_outgoing_link(TO_TAP)),
+                Some(bridge().drop()),
+            ],
+        ),
+        chain(
+            Family::Inet,
+            "prerouting",
+            filter(Hook::PREROUTING, -200),
+            vec![
+                Some(inet().in_by(So, taps).drop()),
+                Some(inet().in_by(So, guests).ipv6().drop()),
+                Some(inet().in_by(So, guests).source(Not, subnet).drop()),
+                dns(inet().in_by(So, guests)),
+                Some(inet().in_by(So, guests).destination_is_local().destination(Not, gateway).drop()),
+            ],
+        ),
+        chain(
+            Family::Inet,
+            "input",
+            filter(Hook::INPUT, -10),
+            vec![
+                Some(inet().in_by(So, guests).new_connection().by_source(GUESTS)),
+                dns(inet().in_by(So, guests)),
+                Some(inet().in_by(So, guests).destination(Not, gateway).drop()),
+            ],
+        ),
+        chain(
+            Family::Inet,
+            "forward",
+            filter(Hook::FORWARD, -10),
+            vec![
+                Some(inet().out_by(So, taps).drop()),
+                Some(inet().in_by(So, guests).out_by(So, guests).drop()),
+                Some(inet().out_by(So, guests).ipv6().drop()),
+                Some(inet().out_by(So, guests).unknown_connection().drop()),
+                Some(inet().in_by(So, guests).new_connection().by_source(GUESTS)),
             ],
         ),
     ];
-    if *nat {
-        chains.push(Chain::base(
-            Inet,
-            "postrouting",
-            "type nat hook postrouting priority 100",
-            vec![format!("ip saddr {subnet} ip daddr != {subnet} oifname != \"{bridge}\" masquerade")],
-        ));
+    if config.nat {
+        let outside = inet().source(So, subnet).destination(Not, subnet).out_by(Not, guests);
+        chains.push(chain(Family::Inet, POSTROUTING, Some(NAT_HOOK), vec![Some(outside.masquerade())]));
     }
     chains
 }
 
 /// The chains of one machine.
 pub(crate) fn port_chains(config: &NetConfig, port: &Port) -> Vec<Chain> {
-    let Port { tap, address, policy, .. } = port;
-    let mac = MacText(port.mac);
+    use Is::{Not, So};
+    let Port { tap, mac, policy, .. } = port;
+    let address = Ipv4Net::from(port.address);
     let gateway = config.gateway();
-    let limit = policy.bandwidth_mbit.map(limit_rule);
+    let group = [1, 0, 0, 0, 0, 0];
 
     let mut from = vec![
-        format!("ether saddr != {mac} drop"),
+        bridge().ether_source(Not, *mac).drop(),
         // Only the guest's own address may be told, and only the gateway's may be asked for.
-        format!(
-            "ether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp saddr ether {mac} \
-             arp saddr ip {address} arp daddr ip {{ {gateway}, {address} }} accept"
-        ),
-        "ether type != ip drop".into(),
-        "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 drop".into(),
-        format!("ip saddr != {address} drop"),
+        bridge().arp_from(*mac, port.address).arp_about(Set::addresses([gateway, port.address])).accept(),
+        bridge().ether_type(Not, ETHERTYPE_IPV4).drop(),
+        bridge().ether_destination(group, group).drop(),
+        bridge().source(Not, address).drop(),
     ];
-    from.extend(limit.clone());
-    let ports: BTreeSet<String> = policy
+    from.extend(policy.bandwidth_mbit.map(limit));
+    let ports: BTreeSet<(i32, u16)> = policy
         .host_ports
         .iter()
-        .map(|rule| format!("{} . {}", if rule.protocol == Protocol::Tcp { "tcp" } else { "udp" }, rule.port))
+        .map(|rule| match rule.protocol {
+            Protocol::Tcp => (libc::IPPROTO_TCP, rule.port),
+            Protocol::Udp => (libc::IPPROTO_UDP, rule.port),
+        })
         .collect();
     if !ports.is_empty() {
-        from.push(format!("ip daddr {gateway} meta l4proto . th dport {} accept", braces(ports)));
+        from.push(bridge().destination(So, gateway.into()).ports_among(Set::ports(ports)).accept());
     }
-    from.push("jump known".into());
-    // nft refuses a set whose networks overlap.
+    from.push(bridge().jump("known"));
     let allow = Ipv4Net::aggregate(&policy.allow.iter().map(Ipv4Net::trunc).collect());
     if !allow.is_empty() {
-        from.push(format!("ip daddr {} accept", braces(allow)));
+        from.push(bridge().destination_within(&allow).accept());
     }
-    from.push("goto public".into());
+    from.push(bridge().goto("public"));
 
-    let mut to =
-        vec![format!("ether type arp arp daddr ip {address} accept"), "ether type != ip drop".into()];
-    to.extend(limit);
-    to.extend([format!("ip daddr {address} accept"), "drop".into()]);
-
-    let mut chains = vec![
-        Chain::plain(Family::Bridge, from_chain(tap), from),
-        Chain::plain(Family::Bridge, to_chain(tap), to),
+    let asked = Set::addresses([port.address]);
+    let mut to = vec![
+        bridge().ether_type(So, ETHERTYPE_ARP).arp_about(asked).accept(),
+        bridge().ether_type(Not, ETHERTYPE_IPV4).drop(),
     ];
+    to.extend(policy.bandwidth_mbit.map(limit));
+    to.extend([bridge().destination(So, address).accept(), bridge().drop()]);
+
     // Made even when empty, so that a limit that was lifted does not stay behind.
-    let count =
-        (policy.max_connections > 0).then(|| format!("ct count over {} drop", policy.max_connections));
-    chains.push(Chain::plain(Family::Inet, tap.clone(), count.into_iter().collect()));
-    chains
+    let most = policy.max_connections;
+    let count = (most > 0).then(|| inet().more_connections_than(most).drop());
+    let chain = |family, name, rules| Chain { family, name, hook: None, rules };
+    vec![
+        chain(Family::Bridge, from_chain(tap), from),
+        chain(Family::Bridge, to_chain(tap), to),
+        chain(Family::Inet, tap.clone(), count.into_iter().collect()),
+    ]
 }
 
 /// Drops what comes faster than `mbit`. The kernel's bucket holds one second's worth and the burst beside; the
 /// burst is there so that, at low rates, frames of 64 KiB (segmentation offload) fit in at all. Above 100 Gbit/s
 /// the kernel's arithmetic would overflow.
-fn limit_rule(mbit: u32) -> String {
-    let bytes = u64::from(mbit.clamp(1, 100_000)) * 125_000;
-    format!("limit rate over {bytes} bytes/second burst 131072 bytes drop")
-}
-
-fn braces(items: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
-    let items: BTreeSet<String> = items.into_iter().map(|item| item.to_string()).collect();
-    format!("{{ {} }}", items.into_iter().collect::<Vec<_>>().join(", "))
-}
-
-/// A MAC as nft writes it.
-struct MacText([u8; 6]);
-
-impl std::fmt::Display for MacText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, byte) in self.0.iter().enumerate() {
-            write!(f, "{}{byte:02x}", if i == 0 { "" } else { ":" })?;
-        }
-        Ok(())
-    }
+fn limit(mbit: u32) -> Rule {
+    bridge().faster_than(u64::from(mbit.clamp(1, 100_000)) * 125_000, 131_072).drop()
 }

@@ -4,11 +4,12 @@ use std::{fs, io};
 
 use crate::NetError;
 
-/// Makes the host route IPv4, and the bridge answer ARP for its own address only and send no redirects (which
-/// would tell guests to talk to each other directly).
+/// Makes the host route IPv4, and the bridge answer ARP for its own address only and believe no redirects. That it sends
+/// none, which would tell guests to talk to each other directly, is not for a setting of the bridge's to say: the
+/// kernel sends them if the host's setting for all links or that one is on. The rules see to it: nothing that a guest
+/// sends to the guests' network is routed.
 pub(crate) fn bridge(name: &str) -> Result<(), NetError> {
     set("net/ipv4/ip_forward", "1")?;
-    set(&format!("net/ipv4/conf/{name}/send_redirects"), "0")?;
     set(&format!("net/ipv4/conf/{name}/accept_redirects"), "0")?;
     set(&format!("net/ipv4/conf/{name}/arp_ignore"), "1")?;
     no_ipv6(name)

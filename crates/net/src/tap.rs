@@ -1,9 +1,6 @@
-//! Taps: made persistent, so that they outlive a server that restarts under a running machine, and opened for
-//! the VMM, which itself may not open `/dev/net/tun`.
+//! Taps: made persistent, so that they outlive a server that restarts under a running machine. A VMM opens its own.
 
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 
 use crate::NetError;
@@ -19,20 +16,6 @@ pub(crate) fn create(name: &str, owner: u32) -> Result<(), NetError> {
         Err(error) => return Err(failed(error)),
     }
     ioctl::set_owner(&file, owner).and_then(|()| ioctl::set_persist(&file)).map_err(failed)
-}
-
-/// Opens the existing tap `name` as a VMM wants it: layer-2 frames, each after a virtio-net header
-/// (`IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`), non-blocking, closed on exec. The tap is looked up in the network
-/// namespace of the calling thread. One process at a time can have it open.
-pub fn open_tap(name: &str) -> Result<OwnedFd, NetError> {
-    let failed = |source| NetError::Tap { action: "open", tap: name.into(), source };
-    // The kernel makes a tap of any name that it does not know; here that would be one without rules.
-    if !exists(name) {
-        return Err(failed(io::Error::from_raw_os_error(libc::ENODEV)));
-    }
-    let file = device(name)?;
-    ioctl::set_interface(&file, name).map_err(failed)?;
-    Ok(file.into())
 }
 
 fn exists(name: &str) -> bool {

@@ -7,11 +7,14 @@
 
 use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;
-use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::sys::constants::NETLINK_ROUTE;
+use rtnetlink::sys::{Socket, SocketAddr};
 
 use crate::NetError;
-use crate::link::{DEADLINE, errno, failed};
+use crate::link::{DEADLINE, failed};
 
 /// Deletes a link; one that is gone already is as good.
 pub(crate) async fn delete(name: &str, index: u32) -> Result<(), NetError> {
@@ -43,16 +46,32 @@ pub(crate) async fn delete(name: &str, index: u32) -> Result<(), NetError> {
 
 /// Asks the kernel on this thread, and waits until it is through.
 fn ask(name: &str, index: u32) -> Result<(), NetError> {
-    let unopened = |error| failed("open netlink to delete", name, &error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unopened)?;
-    runtime.block_on(async {
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(unopened)?;
-        tokio::spawn(connection);
-        match handle.link().del(index).execute().await {
-            Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(()),
-            other => other.map_err(|error| failed("delete", name, &error)),
+    let failed = |error: &dyn std::error::Error| failed("delete", name, error);
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::DelLink(link));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    // The kernel has answered when the request is sent.
+    let answer = || {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.set_non_blocking(true)?;
+        socket.send(&bytes, 0)?;
+        socket.recv_from_full()
+    };
+    let (answer, _) = answer().map_err(|error| failed(&error))?;
+    let answer =
+        NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(|error| failed(&error))?;
+    match answer.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() && -error.raw_code() != libc::ENODEV => {
+            Err(failed(&error.to_io()))
         }
-    })
+        _ => Ok(()),
+    }
 }
 
 /// A port that leaves its bridge is told in the same way, but of the bridge's address family.

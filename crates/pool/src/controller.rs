@@ -1,74 +1,73 @@
 //! The loop around the decision.
 
 use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fireactions_model::{
-    CreateError, Drained, Forge, MachineId, MachineState, MachineView, Machines, NewMachine, PoolName,
-    PoolOverride, PoolSpec, RetireError, Shape, Spare,
+    CreateError, DemandSource, Drained, MachineId, MachineState, MachineView, Machines, NewMachine, PoolName,
+    PoolOverride, PoolSpec, RetireError, Shape,
 };
-use futures::future::join_all;
+use futures::future::BoxFuture;
+use futures::stream::{self, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::forge_demand::ForgeDemand;
+use crate::ages::Ages;
 use crate::handle::{Entry, NoOverrides, Overrides, PoolHandle, Shared};
 use crate::observed::{Machine, Observed, Pool};
-use crate::{Action, Budget, Plan, Why, plan};
+use crate::sources::Sources;
+use crate::{Action, Budget, Plan, Timing, Why, plan};
 
-/// The loop's times. The defaults are right for servers; tests shorten them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// A look is taken at least this often, whatever was heard.
-    pub resync: Duration,
-    /// Least time between two looks, so that a flood of changes is taken in together.
-    pub gap: Duration,
-    /// The forge must answer within this.
-    pub demand_deadline: Duration,
-    /// How long the last known demand counts while the forge does not answer.
-    pub demand_keep: Duration,
-    /// Beginning or retiring one machine may take this long.
-    pub act_deadline: Duration,
-    /// A ready machine that nobody needs goes after this.
-    pub surplus_after: Duration,
-    /// Jobs that got no machine for this long come before all others.
-    pub patience: Duration,
+/// Machines that are begun, or asked to go, at a time.
+const AT_ONCE: usize = 64;
+
+/// How the loop ends.
+#[derive(Debug, Clone, Default)]
+pub struct Ends {
+    /// The server stops: idle machines go.
+    pub stop: CancellationToken,
+    /// Another server takes over: everything stays as it is.
+    pub freeze: CancellationToken,
 }
 
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            resync: Duration::from_secs(30),
-            gap: Duration::from_millis(5),
-            demand_deadline: Duration::from_secs(10),
-            demand_keep: Duration::from_secs(60),
-            act_deadline: Duration::from_secs(15),
-            surplus_after: Duration::from_secs(60),
-            patience: Duration::from_secs(30),
+impl Ends {
+    fn come(&self) -> bool {
+        self.stop.is_cancelled() || self.freeze.is_cancelled()
+    }
+
+    async fn wait(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.freeze.cancelled() => {}
         }
     }
 }
 
 /// Sees to it that the pools have the machines they should.
 pub struct Controller {
-    forge: Arc<dyn Forge>,
     shared: Arc<Shared>,
     budget: Budget,
     timing: Timing,
-    demand: ForgeDemand,
+    forges: Vec<Arc<dyn DemandSource>>,
+    sources: Sources,
+    ages: Ages,
     /// Machines that were asked to go and still look idle: their views are behind.
     leaving: HashSet<MachineId>,
+    /// Those of them that have not answered yet.
+    retiring: FuturesUnordered<BoxFuture<'static, (MachineId, bool)>>,
     /// Since when jobs of a pool and shape get no machine.
-    hungry: BTreeMap<(PoolName, Shape), Timestamp>,
-    closed: bool,
+    hungry: BTreeMap<(PoolName, Shape), Instant>,
+    ends: Ends,
 }
 
 impl Controller {
-    /// A controller of these pools. Nothing happens before [`run`](Self::run).
+    /// A controller of these pools, whose jobs come from these forges. Nothing happens before [`run`](Self::run).
     pub fn new(
-        forge: Arc<dyn Forge>,
+        forges: Vec<Arc<dyn DemandSource>>,
         machines: Arc<dyn Machines>,
         pools: Vec<PoolSpec>,
         budget: Budget,
@@ -76,14 +75,16 @@ impl Controller {
         let shared = Shared::new(machines, pools, &BTreeMap::new(), Arc::new(NoOverrides));
         let timing = Timing::default();
         Self {
-            forge,
             shared: Arc::new(shared),
             budget,
             timing,
-            demand: ForgeDemand::new(timing.demand_deadline, timing.demand_keep),
+            sources: Sources::new(forges.clone(), timing),
+            forges,
+            ages: Ages::default(),
             leaving: HashSet::new(),
+            retiring: FuturesUnordered::new(),
             hungry: BTreeMap::new(),
-            closed: false,
+            ends: Ends::default(),
         }
     }
 
@@ -110,7 +111,7 @@ impl Controller {
     #[must_use]
     pub fn with_timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
-        self.demand = ForgeDemand::new(timing.demand_deadline, timing.demand_keep);
+        self.sources = Sources::new(self.forges.clone(), timing);
         self
     }
 
@@ -125,33 +126,44 @@ impl Controller {
 
     /// Most machines of each pool, as it stands.
     fn capacity(&self) -> BTreeMap<PoolName, u32> {
-        let closed = self.closed || self.shared.drained().is_some();
+        let closed = self.shared.drained().is_some();
         let of = |entry: &Entry| if closed || entry.changed.paused { 0 } else { entry.scale().1 };
         self.shared.entries().iter().map(|entry| (entry.spec.name.clone(), of(entry))).collect()
     }
 
-    /// Runs until `shutdown`; then lets every idle machine go and returns without waiting for the busy ones.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let (forge, shared) = (self.forge.clone(), self.shared.clone());
+    /// Runs until one of the ends. At a stop it lets every idle machine go and returns without waiting for the busy ones; at
+    /// a freeze it returns once it has done what it decided last.
+    pub async fn run(mut self, ends: Ends) {
+        let (shared, ends) = (self.shared.clone(), {
+            self.ends = ends.clone();
+            ends
+        });
         let machines = shared.machines.clone();
-        let mut demand_changed = forge.changed();
         let mut machines_changed = machines.changed();
-        while !shutdown.is_cancelled() {
+        while !ends.come() {
             let again = self.look().await;
             let earliest = Instant::now() + self.timing.gap;
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                () = &mut demand_changed => demand_changed = forge.changed(),
-                () = &mut machines_changed => machines_changed = machines.changed(),
-                () = shared.changed.notified() => {}
-                () = sleep_until(again) => {}
+            loop {
+                tokio::select! {
+                    () = ends.wait() => break,
+                    () = self.sources.changed() => break,
+                    () = &mut machines_changed => {
+                        machines_changed = machines.changed();
+                        break;
+                    }
+                    () = shared.changed.notified() => break,
+                    () = sleep_until(again) => break,
+                    Some((machine, goes)) = self.retiring.next() => self.answered(&machine, goes),
+                }
             }
             tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = ends.wait() => break,
                 () = sleep_until(earliest) => {}
             }
         }
-        self.drain().await;
+        if !ends.freeze.is_cancelled() {
+            self.drain().await;
+        }
     }
 
     /// One look and what follows from it. Returns when to look again at the latest.
@@ -160,30 +172,69 @@ impl Controller {
         // Machines first: a job that is bound in between is then counted as served by a machine that looks
         // idle, and the change wakes us again. The other way round it would get a second machine.
         let views = self.shared.machines.views();
-        self.forge.set_capacity(&self.capacity());
-        self.demand.refresh(&*self.forge, &specs).await;
+        self.sources.set_capacity(&self.capacity());
+        self.sources.refresh(&specs, &self.shared.changed).await;
         let shared = Arc::clone(&self.shared);
         let _acting = shared.acting.lock().await;
-        let now = Timestamp::now();
+        let now = Instant::now();
         let observed = self.observe(&views, now);
         let mut plan = plan(&observed);
         self.publish(&mut plan);
         let before = std::mem::take(&mut self.hungry);
         self.hungry = plan.hungry.iter().map(|key| (key.clone(), *before.get(key).unwrap_or(&now))).collect();
-        self.shared.machines.spare(if self.closed { Spare::default() } else { plan.spare });
-        for action in plan.actions {
-            match action {
-                Action::Create { pool, shape } => self.create(NewMachine { pool, shape }).await,
-                Action::Retire { machine, why } => self.retire(machine, why).await,
-            }
-        }
+        self.shared.machines.spare(plan.spare);
+        self.act(plan.actions, &views).await;
         self.next_look(&observed, now)
     }
 
-    fn observe(&mut self, views: &[MachineView], now: Timestamp) -> Observed {
-        let since = |then: Timestamp| Duration::try_from(now.duration_since(then)).unwrap_or_default();
+    /// Begins machines, all at once, and asks others to go, without waiting for their answers.
+    async fn act(&mut self, actions: Vec<Action>, views: &[MachineView]) {
+        let mut new = Vec::new();
+        for action in actions {
+            match action {
+                Action::Create { pool, shape } => new.push(NewMachine { pool, shape }),
+                Action::Retire { machine, why } => {
+                    if self.leaving.insert(machine.clone()) {
+                        self.retiring.push(retire(self.shared.clone(), self.timing, machine, why).boxed());
+                    }
+                }
+            }
+        }
+        let until = Instant::now() + self.timing.act_deadline;
+        let mut created = pin!(
+            stream::iter(new)
+                .map(|new| self.shared.create(new, until, &self.ends))
+                .buffered(AT_ONCE)
+                .collect::<Vec<_>>()
+        );
+        let refusals = loop {
+            tokio::select! {
+                refusals = &mut created => break refusals,
+                Some((machine, goes)) = self.retiring.next() => {
+                    if !goes {
+                        self.leaving.remove(&machine);
+                    }
+                }
+            }
+        };
+        for refusal in refusals.into_iter().flatten() {
+            self.shared.refused(&refusal, views);
+        }
+    }
+
+    /// A machine that was asked to go has answered. One that stays got a job in the meantime, or is gone: the next look sees
+    /// it as it is.
+    fn answered(&mut self, machine: &MachineId, goes: bool) {
+        if !goes {
+            self.leaving.remove(machine);
+        }
+    }
+
+    fn observe(&mut self, views: &[MachineView], now: Instant) -> Observed {
+        self.ages.look(views, now, Timestamp::now());
         self.leaving.retain(|id| views.iter().any(|view| view.id == *id && view.state.is_idle_capacity()));
-        let machines = views.iter().map(|view| Machine {
+        let aged = views.iter().map(|view| (view, self.ages.of(&view.id, now)));
+        let machines = aged.map(|(view, (in_state, age))| Machine {
             id: view.id.clone(),
             pool: view.pool.clone(),
             shape: view.shape.clone(),
@@ -195,17 +246,17 @@ impl Controller {
             } else {
                 view.state
             },
-            in_state: since(view.state_since),
-            age: since(view.created_at),
+            in_state,
+            age,
         });
         let machines = machines.collect();
         let mut waited: BTreeMap<PoolName, BTreeMap<Shape, Duration>> = BTreeMap::new();
         for ((pool, shape), then) in &self.hungry {
-            waited.entry(pool.clone()).or_default().insert(shape.clone(), since(*then));
+            waited.entry(pool.clone()).or_default().insert(shape.clone(), now - *then);
         }
         let mut entries = self.shared.entries();
         let pools = entries.iter_mut().map(|entry| {
-            let demand = self.demand.of(&entry.spec.name);
+            let demand = self.sources.demand(&entry.spec);
             entry.queued = demand.values().fold(0, |sum, jobs| sum.saturating_add(*jobs));
             let pace = entry.judge(views, &demand, now);
             let (min, max) = entry.scale();
@@ -214,7 +265,7 @@ impl Controller {
                 shape: entry.spec.shape.clone(),
                 min,
                 max,
-                paused: entry.changed.paused || self.closed,
+                paused: entry.changed.paused || self.ends.stop.is_cancelled(),
                 demand,
                 waited: waited.remove(&entry.spec.name).unwrap_or_default(),
                 pace,
@@ -237,51 +288,21 @@ impl Controller {
         *self.shared.held() = plan.held;
         for entry in self.shared.entries().iter_mut() {
             entry.lines = plan.lines.remove(&entry.spec.name).unwrap_or_default();
-            entry.waiting_for = match (plan.waiting.get(&entry.spec.name), self.demand.error()) {
+            entry.waiting_for = match (plan.waiting.get(&entry.spec.name), self.sources.error(&entry.spec)) {
                 (Some(why), _) => Some(entry.asked_backoff(*why).unwrap_or_else(|| why.to_string())),
                 (None, error) => error.map(str::to_owned),
             };
         }
     }
 
-    async fn create(&mut self, new: NewMachine) {
-        if self.closed {
-            return;
-        }
-        let (pool, shape) = (new.pool.clone(), new.shape.clone());
-        let begun = Timestamp::now();
-        let reason = match timeout(self.timing.act_deadline, self.shared.machines.create(new)).await {
-            Ok(Ok(machine)) => {
-                tracing::debug!(%pool, %machine, "machine begun");
-                return;
-            }
-            Ok(Err(CreateError::Closed)) => {
-                self.closed = true;
-                return;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("a machine was not begun within {:?}", self.timing.act_deadline),
-        };
-        tracing::warn!(%pool, error = %reason, "no machine begun");
-        if let Some(entry) = self.shared.entries().iter_mut().find(|entry| entry.spec.name == pool) {
-            entry.failures_of(&shape).failed(begun, &reason, Timestamp::now(), rand::random());
-        }
-    }
-
-    async fn retire(&mut self, machine: MachineId, why: Why) {
-        if retire(&self.shared, self.timing.act_deadline, machine.clone(), why).await {
-            self.leaving.insert(machine);
-        }
-    }
-
     /// The next moment at which something changes by time alone.
-    fn next_look(&self, observed: &Observed, now: Timestamp) -> Instant {
+    fn next_look(&self, observed: &Observed, now: Instant) -> Instant {
         let start = Instant::now();
         let mut next = start + self.timing.resync;
         let mut at_latest = |wait: Duration| next = next.min(start + wait);
         for entry in self.shared.entries().iter() {
-            for backoff in entry.backoffs().filter(|backoff| backoff.until > now) {
-                at_latest(Duration::try_from(backoff.until.duration_since(now)).unwrap_or_default());
+            for until in entry.pauses().filter(|until| *until > now) {
+                at_latest(until - now);
             }
         }
         for machine in observed.machines.iter().filter(|machine| machine.state == MachineState::Ready) {
@@ -294,37 +315,76 @@ impl Controller {
                 }
             }
         }
-        next.min(self.demand.retry_at().unwrap_or(next)).max(start)
+        next.min(self.sources.retry_at().unwrap_or(next)).max(start)
     }
 
     /// Lets every idle machine go. What cannot go now is the machines' own affair: they are stopping too.
     async fn drain(&mut self) {
-        self.closed = true;
         let views = self.shared.machines.views();
-        let observed = self.observe(&views, Timestamp::now());
-        let leaving = plan(&observed).actions.into_iter().filter_map(|action| match action {
-            Action::Retire { machine, why } => {
-                Some(retire(&self.shared, self.timing.act_deadline, machine, why))
-            }
-            Action::Create { .. } => None,
-        });
+        let observed = self.observe(&views, Instant::now());
+        let idle =
+            plan(&observed).actions.into_iter().filter(|action| matches!(action, Action::Retire { .. }));
         // All at once: one that waits for its turn could get a job meanwhile.
-        join_all(leaving).await;
+        self.act(idle.collect(), &views).await;
+        while let Some((machine, goes)) = self.retiring.next().await {
+            self.answered(&machine, goes);
+        }
     }
 }
 
 /// Asks a machine to go. True when it does.
-async fn retire(shared: &Shared, deadline: Duration, machine: MachineId, why: Why) -> bool {
-    match timeout(deadline, shared.machines.retire(&machine, &why.to_string())).await {
+async fn retire(shared: Arc<Shared>, timing: Timing, machine: MachineId, why: Why) -> (MachineId, bool) {
+    let goes = match timeout(timing.act_deadline, shared.machines.retire(&machine, &why.to_string())).await {
         Ok(Ok(())) => {
             tracing::debug!(%machine, %why, "machine retired");
             true
         }
-        // It got a job in the meantime, or is gone: the next look sees it as it is.
         Ok(Err(RetireError::Busy(_) | RetireError::Unknown(_))) => false,
         Err(_) => {
             tracing::warn!(%machine, "a machine did not begin to go in time; trying again later");
             false
+        }
+    };
+    (machine, goes)
+}
+
+/// A machine that was not begun.
+struct Refusal {
+    pool: PoolName,
+    shape: Shape,
+    begun: Instant,
+    reason: String,
+}
+
+impl Shared {
+    /// Begins a machine, unless what was decided does not hold any more. Returns why it was not begun, where that counts as a
+    /// failure of the pool.
+    async fn create(&self, new: NewMachine, until: Instant, ends: &Ends) -> Option<Refusal> {
+        let (pool, shape) = (new.pool.clone(), new.shape.clone());
+        let begun = Instant::now();
+        let paused = || self.entries().iter().any(|entry| entry.spec.name == pool && entry.changed.paused);
+        if ends.come() || begun >= until || self.drained().is_some() || paused() {
+            return None;
+        }
+        let reason = match timeout_at(until, self.machines.create(new)).await {
+            Ok(Ok(machine)) => {
+                tracing::debug!(%pool, %machine, "machine begun");
+                return None;
+            }
+            // The server ends, and this loop with it: no fault of the pool.
+            Ok(Err(CreateError::Closed)) => return None,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("a machine was not begun within {:?}", begun.elapsed()),
+        };
+        tracing::warn!(%pool, error = %reason, "no machine begun");
+        Some(Refusal { pool, shape, begun, reason })
+    }
+
+    fn refused(&self, refusal: &Refusal, views: &[MachineView]) {
+        let Refusal { pool, shape, begun, reason } = refusal;
+        if let Some(entry) = self.entries().iter_mut().find(|entry| entry.spec.name == *pool) {
+            let there = views.iter().filter(|view| view.pool == *pool);
+            entry.failures_of(shape).refused(*begun, reason, there, rand::random());
         }
     }
 }

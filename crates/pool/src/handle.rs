@@ -1,22 +1,23 @@
 //! What operators see of the pools, and what they may change while the server runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Backoff, Demand, Drained, HostView, MachineView, Machines, PoolName, PoolOverride, PoolSpec, PoolView,
-    Shape,
+    Backoff, Demand, Drained, HostView, MachineId, MachineView, Machines, PoolName, PoolOverride, PoolSpec,
+    PoolView, Shape,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::backoff::Failures;
 use crate::{Held, Line, Pace, Waiting};
 
-/// Longest wait for what was decided before a change; making a machine's row takes milliseconds.
-const SETTLE: Duration = Duration::from_secs(5);
+/// Longest wait for what was decided before a change: a look takes less.
+const SETTLE: Duration = Duration::from_secs(30);
 /// Largest maximum that an operator may set.
 const MAX_SCALE: u32 = 65_536;
 
@@ -70,6 +71,12 @@ pub enum PoolError {
     /// The host could not be drained or undrained durably, and stands as it did.
     #[error("the change to the host could not be saved and was not made: {0}")]
     SaveDrain(String),
+    /// The host is drained, and what was decided before is still being done.
+    #[error(
+        "the host is drained, but a machine that was decided on before may still be begun: the last decision is not carried \
+         out after {SETTLE:?}; `fireactions machines list` shows what there is"
+    )]
+    Unsettled,
 }
 
 /// One pool's changing state.
@@ -78,6 +85,8 @@ pub(crate) struct Entry {
     pub(crate) changed: PoolOverride,
     /// Of machines of the pool's own shape.
     pub(crate) failures: Failures,
+    /// Machines that had failed before the first look: those that an earlier server left held have cost their wait.
+    before: Option<HashSet<MachineId>>,
     /// Of machines of shapes that only jobs ask for. A job that names an image that does not exist holds up its
     /// like, not the pool.
     pub(crate) asked: BTreeMap<Shape, Failures>,
@@ -93,14 +102,13 @@ impl Entry {
         if *shape == self.spec.shape {
             &mut self.failures
         } else {
-            let since = self.failures.began();
-            self.asked.entry(shape.clone()).or_insert_with(|| Failures::since(since))
+            self.asked.entry(shape.clone()).or_default()
         }
     }
 
-    /// Every backoff: the pool's own first, then those of shapes that jobs ask for.
-    pub(crate) fn backoffs(&self) -> impl Iterator<Item = &Backoff> {
-        self.failures.backoff().into_iter().chain(self.asked.values().filter_map(Failures::backoff))
+    /// When the waits after failures are over.
+    pub(crate) fn pauses(&self) -> impl Iterator<Item = Instant> {
+        self.failures.until().into_iter().chain(self.asked.values().filter_map(Failures::until))
     }
 
     /// Says what failed where the pool itself is well, and only what some jobs ask for is not.
@@ -119,10 +127,16 @@ impl Entry {
         &mut self,
         views: &[MachineView],
         demand: &Demand,
-        now: Timestamp,
+        now: Instant,
     ) -> BTreeMap<Shape, Pace> {
         let name = self.spec.name.clone();
-        let mine = views.iter().filter(move |view| view.pool == name);
+        let failed = |view: &&MachineView| view.pool == name && view.failure.is_some();
+        let before = self
+            .before
+            .get_or_insert_with(|| views.iter().filter(failed).map(|view| view.id.clone()).collect());
+        let before = before.clone();
+        let name = self.spec.name.clone();
+        let mine = views.iter().filter(move |view| view.pool == name && !before.contains(&view.id));
         let own_shape = self.spec.shape.clone();
         let own = mine.clone().filter(|view| view.shape == own_shape);
         self.failures.observe(own, now, rand::random());
@@ -153,7 +167,7 @@ pub(crate) struct Shared {
     /// What held machines take of the host, as of the last look.
     held: Mutex<Held>,
     /// Wakes the loop.
-    pub(crate) changed: Notify,
+    pub(crate) changed: Arc<Notify>,
     pub(crate) machines: Arc<dyn Machines>,
     pub(crate) overrides: Arc<dyn Overrides>,
     /// One change at a time, so that what is saved last is what holds.
@@ -169,13 +183,13 @@ impl Shared {
         saved: &BTreeMap<PoolName, PoolOverride>,
         overrides: Arc<dyn Overrides>,
     ) -> Self {
-        let now = Timestamp::now();
         let entries = pools
             .into_iter()
             .map(|spec| Entry {
                 changed: saved.get(&spec.name).copied().unwrap_or_default(),
                 spec,
-                failures: Failures::since(now),
+                failures: Failures::default(),
+                before: None,
                 asked: BTreeMap::new(),
                 queued: 0,
                 waiting_for: None,
@@ -186,7 +200,7 @@ impl Shared {
             entries: Mutex::new(entries),
             drained: Mutex::new(None),
             held: Mutex::new(Held::default()),
-            changed: Notify::new(),
+            changed: Arc::new(Notify::new()),
             machines,
             overrides,
             changing: tokio::sync::Mutex::new(()),
@@ -255,7 +269,7 @@ impl PoolHandle {
                     max_runners,
                     machines: counts,
                     queued: entry.queued,
-                    backoff: entry.failures.backoff().cloned(),
+                    backoff: entry.failures.backoff(),
                     waiting_for: entry.waiting_for.clone(),
                     problem: None,
                 }
@@ -275,7 +289,7 @@ impl PoolHandle {
             paused: entry.changed.paused,
             max: entry.scale().1,
             line: entry.lines.get(shape).cloned().unwrap_or_default(),
-            backoff: failures.and_then(Failures::backoff).cloned(),
+            backoff: failures.and_then(Failures::backoff),
             held,
         })
     }
@@ -351,7 +365,8 @@ impl PoolHandle {
         self.shared.changed.notify_one();
         if why.is_some() {
             // What was decided before is done first: once this returns, no machine is begun.
-            drop(tokio::time::timeout(SETTLE, self.shared.acting.lock()).await);
+            let done = tokio::time::timeout(SETTLE, self.shared.acting.lock()).await;
+            drop(done.map_err(|_| PoolError::Unsettled)?);
         }
         Ok(self.host())
     }

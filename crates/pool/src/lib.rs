@@ -11,19 +11,22 @@
 //! [`Controller`]; this crate does no IO of its own.
 
 mod action;
+mod ages;
 mod backoff;
 mod budget;
 mod controller;
 mod decide;
 mod demand;
-mod forge_demand;
 mod handle;
 mod observed;
 mod room;
+mod sources;
+mod timing;
 
 pub use action::{Action, Held, Line, Plan, Waiting, Why};
 pub use budget::Budget;
-pub use controller::{Controller, Timing};
+pub use controller::{Controller, Ends};
 pub use decide::{decide, plan};
 pub use handle::{NoOverrides, Outlook, Overrides, PoolError, PoolHandle};
 pub use observed::{Machine, Observed, Pace, Pool};
+pub use timing::Timing;

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::dir::{self, Lock};
+use crate::error::CommitFailure;
 use crate::{StoreError, check, files, schema};
 
 /// Calls waiting for a thread; more wait in the callers.
@@ -60,7 +61,7 @@ trait Call: Send {
     fn outlives(&self) -> Outlives;
     fn run(&mut self, tx: Tx<'_>);
     fn succeeded(&self) -> bool;
-    fn reply(self: Box<Self>, commit: Option<&str>);
+    fn reply(self: Box<Self>, commit: Option<&CommitFailure>);
 }
 
 struct Pending<F, T> {
@@ -89,9 +90,9 @@ where
         matches!(self.answer, Some(Ok(_)))
     }
 
-    fn reply(self: Box<Self>, commit: Option<&str>) {
+    fn reply(self: Box<Self>, commit: Option<&CommitFailure>) {
         let answer = match (self.answer, commit) {
-            (Some(Ok(_)) | None, Some(why)) => Err(StoreError::Commit(why.to_owned())),
+            (Some(Ok(_)) | None, Some(failure)) => Err(failure.clone().into()),
             (Some(answer), _) => answer,
             (None, None) => Err(StoreError::Closed),
         };
@@ -240,9 +241,9 @@ fn commit(db: &Connection, observer: &Mutex<Option<JobObserver>>, mut batch: Vec
             }
         }
     }
-    let why = result.err().map(|error| error.to_string());
+    let failure = result.err().map(|error| CommitFailure::new(&error));
     for call in batch {
-        call.reply(why.as_deref());
+        call.reply(failure.as_ref());
     }
 }
 
@@ -269,6 +270,10 @@ fn run_all(
             changes.truncate(before);
         }
     }
+    fail::fail_point!("store::commit-refused", |_| {
+        use rusqlite::{Error, ffi};
+        Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), None))
+    });
     db.execute_batch("COMMIT")?;
     #[cfg(test)]
     tests::LAST.set(Some(outlives));

@@ -71,8 +71,13 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// Others in the same commit were hit by this failure, so this call was undone with them.
-    #[error("the state database could not commit: {0}")]
-    Commit(String),
+    #[error("the state database could not commit: {why}")]
+    Commit {
+        /// Why, with what to do.
+        why: String,
+        /// The disk is full.
+        full: bool,
+    },
     /// A row does not read as what it must be.
     #[error(
         "the state database holds a {what} that does not read ({why}); it was edited by hand or is damaged"
@@ -121,6 +126,10 @@ pub enum StoreError {
     Closed,
 }
 
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
 /// What to do about what SQLite found while it worked.
 fn advice(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
@@ -133,6 +142,23 @@ fn advice(error: &rusqlite::Error) -> &'static str {
 }
 
 impl StoreError {
+    /// True where the same call may work later: the disk was full, or somebody held a lock.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Sql { .. } | Self::Commit { .. })
+    }
+
+    /// True where room on the disk is what it lacks.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Sql { source, .. } => is_full(source),
+            Self::Commit { full, .. } => *full,
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { what, path, source }
@@ -140,6 +166,25 @@ impl StoreError {
 
     pub(crate) fn sql(what: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| Self::Sql { what, source }
+    }
+}
+
+/// Why a commit failed, for each of its calls.
+#[derive(Debug, Clone)]
+pub(crate) struct CommitFailure {
+    why: String,
+    full: bool,
+}
+
+impl CommitFailure {
+    pub(crate) fn new(error: &rusqlite::Error) -> Self {
+        Self { why: format!("{error}{}", advice(error)), full: is_full(error) }
+    }
+}
+
+impl From<CommitFailure> for StoreError {
+    fn from(CommitFailure { why, full }: CommitFailure) -> Self {
+        Self::Commit { why, full }
     }
 }
 

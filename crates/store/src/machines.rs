@@ -81,6 +81,7 @@ impl MachineRow {
             state_since: self.state_since,
             held_until: self.held_until,
             started: None,
+            unrecorded: None,
         }
     }
 }

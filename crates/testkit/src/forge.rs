@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use fireactions_model::{
-    Demand, Forge, ForgeError, JobId, MachineId, Offer, Output, PoolName, PoolSpec, Release, Report, Shape,
-    Work,
-};
+use fireactions_model::{Demand, DemandSource, ForgeError, PoolName, PoolSpec, Shape};
 use tokio::sync::Notify;
 
-/// A forge whose demand a test sets. It never hands out work.
+/// A source of jobs whose demand a test sets.
 #[derive(Debug, Default)]
 pub struct FakeForge {
     state: Mutex<State>,
@@ -23,11 +20,17 @@ struct State {
     failure: Option<ForgeError>,
     hanging: bool,
     asked: u32,
+    only: Option<PoolName>,
 }
 
 impl FakeForge {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves this pool alone; all without.
+    pub fn only(pool: PoolName) -> Self {
+        Self { state: Mutex::new(State { only: Some(pool), ..State::default() }), changed: Notify::new() }
     }
 
     /// So many jobs of this shape wait for a pool, and the forge says that something changed.
@@ -55,9 +58,13 @@ impl FakeForge {
 }
 
 #[async_trait]
-impl Forge for FakeForge {
+impl DemandSource for FakeForge {
     fn name(&self) -> &'static str {
         "fake"
+    }
+
+    fn serves(&self, pool: &PoolSpec) -> bool {
+        self.state().only.as_ref().is_none_or(|only| *only == pool.name)
     }
 
     async fn demand(&self, _: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {
@@ -78,29 +85,5 @@ impl Forge for FakeForge {
 
     async fn changed(&self) {
         self.changed.notified().await;
-    }
-
-    async fn acquire(&self, _: &Offer) -> Result<Work, ForgeError> {
-        std::future::pending().await
-    }
-
-    async fn release(&self, _: &MachineId) -> Result<Release, ForgeError> {
-        Ok(Release::Idle)
-    }
-
-    async fn started(&self, _: &JobId, _: &MachineId) -> Result<(), ForgeError> {
-        Ok(())
-    }
-
-    async fn output(&self, _: &JobId, _: &MachineId, _: Output) -> Result<(), ForgeError> {
-        Ok(())
-    }
-
-    async fn cancelled(&self, _: &JobId) {
-        std::future::pending::<()>().await;
-    }
-
-    async fn finished(&self, _: &JobId, _: &MachineId, _: &Report) -> Result<(), ForgeError> {
-        Ok(())
     }
 }

@@ -23,6 +23,7 @@ struct State {
     machines: Vec<MachineView>,
     created: u64,
     refusal: Option<CreateError>,
+    deaf: bool,
 }
 
 impl FakeMachines {
@@ -33,6 +34,11 @@ impl FakeMachines {
     /// Every creation is refused with this error; `None` ends it.
     pub fn refuse_with(&self, refusal: Option<CreateError>) {
         self.state().refusal = refusal;
+    }
+
+    /// Machines that are asked to go do not answer while this is true.
+    pub fn deafen(&self, deaf: bool) {
+        self.state().deaf = deaf;
     }
 
     /// How many machines were ever created.
@@ -103,6 +109,7 @@ impl Machines for FakeMachines {
             state_since: now,
             held_until: None,
             started: None,
+            unrecorded: None,
         });
         drop(state);
         self.changed.notify_one();
@@ -110,6 +117,9 @@ impl Machines for FakeMachines {
     }
 
     async fn retire(&self, id: &MachineId, _: &str) -> Result<(), RetireError> {
+        if self.state().deaf {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.state();
         let found = state.machines.iter_mut().find(|view| view.id == *id);
         let view = found.ok_or_else(|| RetireError::Unknown(id.clone()))?;

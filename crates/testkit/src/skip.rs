@@ -18,10 +18,12 @@ pub enum Kind {
     Lab,
     /// A KVM that can be opened.
     Kvm,
+    /// umoci, which unpacks images.
+    Umoci,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm];
+    const ALL: [Self; 5] = [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm, Self::Umoci];
 }
 
 impl fmt::Display for Kind {
@@ -31,6 +33,7 @@ impl fmt::Display for Kind {
             Self::Firecracker => "firecracker",
             Self::Lab => "lab",
             Self::Kvm => "kvm",
+            Self::Umoci => "umoci",
         })
     }
 }

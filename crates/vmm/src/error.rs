@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use fireactions_model::MachineId;
 
+use crate::ExitCause;
+
 /// A failure of a driver.
 #[derive(Debug, thiserror::Error)]
 pub enum VmmError {
@@ -59,7 +61,7 @@ pub enum VmmError {
         /// The machine.
         id: MachineId,
         /// How it ended.
-        cause: crate::ExitCause,
+        cause: ExitCause,
         /// The last lines it wrote to its standard error.
         log: String,
     },
@@ -120,12 +122,18 @@ pub enum VmmError {
 }
 
 impl VmmError {
-    /// Whether the host could not do its part: it says nothing of the files that the machine was to be made of.
+    /// Whether the host could not do its part, or was too late, or killed the VMM: it says nothing of the files that the machine
+    /// was to be made of.
     pub fn is_hosts(&self) -> bool {
         let Self::File { source, .. } = self else {
             return matches!(
                 self,
-                Self::Tap { .. } | Self::Program { .. } | Self::Cgroup { .. } | Self::Process { .. }
+                Self::Tap { .. }
+                    | Self::Program { .. }
+                    | Self::Cgroup { .. }
+                    | Self::Process { .. }
+                    | Self::Timeout { .. }
+                    | Self::Died { cause: ExitCause::Signal(_) | ExitCause::Unknown, .. }
             );
         };
         let short = [
@@ -154,5 +162,7 @@ mod tests {
         let tap = VmmError::Tap { tap: "fam0".to_owned(), source: rustix::io::Errno::BUSY.into() };
         assert!(tap.is_hosts());
         assert!(!VmmError::Unsupported { what: "start clones" }.is_hosts());
+        let died = |cause| VmmError::Died { id: MachineId::from_random([1; 8]), cause, log: String::new() };
+        assert!(died(ExitCause::Signal(9)).is_hosts() && !died(ExitCause::Code(1)).is_hosts());
     }
 }

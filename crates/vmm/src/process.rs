@@ -81,27 +81,31 @@ impl Process {
         if self.pidfd.readable().await.is_err() {
             return ExitCause::Unknown;
         }
-        self.reap()
+        reap(self.pidfd.get_ref())
     }
 
     /// Returns when the process has ended, leaving its status to whoever watches it; a child that nobody watches is
-    /// reaped a little later.
+    /// reaped a little later, for which nobody has to wait.
     pub(crate) async fn gone(&self) {
         let _ = self.pidfd.readable().await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        self.reap();
+        let Ok(pidfd) = self.pidfd.get_ref().try_clone() else { return };
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            reap(&pidfd)
+        });
     }
+}
 
-    fn reap(&self) -> ExitCause {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        match rustix::process::waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options) {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => ExitCause::Code(code),
-                (None, Some(signal)) => ExitCause::Signal(signal),
-                (None, None) => ExitCause::Unknown,
-            },
-            Ok(None) | Err(_) => ExitCause::Unknown,
-        }
+/// Takes the status of a child that has ended.
+fn reap(pidfd: &OwnedFd) -> ExitCause {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => ExitCause::Code(code),
+            (None, Some(signal)) => ExitCause::Signal(signal),
+            (None, None) => ExitCause::Unknown,
+        },
+        Ok(None) | Err(_) => ExitCause::Unknown,
     }
 }
 

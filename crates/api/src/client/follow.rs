@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use fireactions_model::JobId;
+use fireactions_model::{ExponentialBackoff, JobId};
 use futures::{StreamExt, stream};
 
 use super::{Client, ClientError, ClientStream, LogEvent, Result};
 
 /// A server that restarts is waited for this long.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Between two tries, doubled each time up to [`SLOWEST`].
-const FIRST: Duration = Duration::from_millis(200);
-const SLOWEST: Duration = Duration::from_secs(5);
+/// Between two tries.
+const PAUSES: ExponentialBackoff =
+    ExponentialBackoff::new(Duration::from_millis(200), Duration::from_secs(5));
 
 struct Follower {
     client: Client,
@@ -19,7 +19,7 @@ struct Follower {
     /// Where the next piece begins.
     from: u64,
     log: Option<ClientStream<LogEvent>>,
-    pause: Duration,
+    backoff: ExponentialBackoff,
     /// Since when there is no output and no server.
     since: Option<Instant>,
     done: bool,
@@ -35,7 +35,7 @@ impl Client {
             job: job.clone(),
             from,
             log: None,
-            pause: FIRST,
+            backoff: PAUSES,
             since: None,
             done: false,
         };
@@ -70,8 +70,7 @@ impl Follower {
                 self.done = true;
                 return Some(Err(error));
             }
-            tokio::time::sleep(self.pause.mul_f64(rand::random_range(0.7..1.3))).await;
-            self.pause = (self.pause * 2).min(SLOWEST);
+            tokio::time::sleep(self.backoff.failed(rand::random())).await;
         }
         None
     }
@@ -80,7 +79,7 @@ impl Follower {
         match &event {
             LogEvent::Output(chunk) => {
                 self.from = chunk.next;
-                (self.pause, self.since) = (FIRST, None);
+                (self.backoff, self.since) = (PAUSES, None);
             }
             LogEvent::End(_) => self.done = true,
         }

@@ -81,6 +81,8 @@ impl Client {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
+            // Well before the server closes it: what is sent at that moment would be lost.
+            .pool_idle_timeout(crate::listen::HEAD / 3)
             .user_agent(concat!("fireactions/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers);
         let base = match &target {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::stream;
 
 use super::presentable;
+use crate::server::room::Room;
 use crate::server::{spec, upload};
 use crate::{JOB_WITH_FILES, Limits};
 
@@ -37,8 +38,8 @@ async fn submit(kind: &str, step: usize, body: &[u8], dir: &Path) -> bool {
         Request::builder().header(CONTENT_TYPE, kind).body(Body::from_stream(stream::iter(pieces))).unwrap();
     let limits = Limits { body: LIMITS.0, upload: LIMITS.1, ..Limits::default() };
     let spooled = || std::fs::read_dir(dir).unwrap().count();
-    let accepted = match upload::receive(request, &limits, dir).await {
-        Ok((job, files)) => {
+    let accepted = match upload::receive(request, &limits, &Room::new(&limits), dir).await {
+        Ok(upload::Received { spec: job, files, .. }) => {
             spec::check(&job).expect("what is accepted was checked");
             assert_eq!(files.len(), job.files.len());
             assert_eq!(spooled(), files.len());

@@ -9,6 +9,7 @@ use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
+use fireactions_model::network_rules;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -68,13 +69,17 @@ pub(super) async fn require(
         Auth::Socket => {}
         Auth::Loopback => local_only(request.headers(), request.uri())?,
         Auth::Token(token) => {
-            let open = matches!(request.uri().path(), "/healthz" | "/readyz");
-            if !open {
+            if !is_open(request.uri().path()) {
                 bearer(request.headers(), token)?;
             }
         }
     }
     Ok(next.run(request).await)
+}
+
+/// Whether a path needs no token: whether the server lives is for everybody to ask.
+pub(super) fn is_open(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
 }
 
 fn bearer(headers: &HeaderMap, token: &Token) -> Result<(), Fault> {
@@ -105,8 +110,7 @@ fn local_only(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
 fn is_loopback_name(host: &str) -> bool {
     let Ok(authority) = host.parse::<axum::http::uri::Authority>() else { return false };
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(network_rules::is_loopback)
 }
 
 #[cfg(test)]

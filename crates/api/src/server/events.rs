@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Context, sse};
+use crate::engine::Result;
 
 pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new().routes(routes!(events))
@@ -20,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
 /// queued job waits for is told as it was known at the event; ask for the job to hear how it goes on.
 #[utoipa::path(get, path = "/api/v1/events", tag = "server",
     responses((status = 200, body = Event, content_type = "text/event-stream")))]
-async fn events(State(context): State<Context>) -> Response {
+async fn events(State(context): State<Context>) -> Result<Response> {
     let engine = context.engine.clone();
     let events = BroadcastStream::new(engine.events()).map(move |event| match event {
         Ok(mut event) => {
@@ -31,5 +32,6 @@ async fn events(State(context): State<Context>) -> Response {
         }
         Err(BroadcastStreamRecvError::Lagged(missed)) => sse::event("missed", &missed),
     });
-    sse::answer(events, &context.closing)
+    let events = events.take_until(context.closing.clone().cancelled_owned());
+    Ok(sse::answer(context.room.follow(events)?))
 }

@@ -36,9 +36,9 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
 /// Runs a program in a machine: a WebSocket of subprotocol `fireactions.exec.v1`. First message: an `ExecRequest`
 /// as text. Then binary messages of a channel byte and data: 0 stdin (empty = end), 1 stdout, 2 stderr,
 /// 3 terminal size (rows and columns, 16 bits each, big-endian), 4 exit (`ExecExit` as JSON).
-#[utoipa::path(get, path = "/api/v1/machines/{id}/exec", tag = "machines", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/machines/{id}/exec", tag = "machines", params(("id" = MachineId, Path)),
     responses((status = 101, description = "WebSocket", body = ExecRequest),
-        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
+        (status = 404, body = ErrorBody)))]
 async fn exec(
     State(context): State<Context>,
     Path(id): Path<MachineId>,
@@ -50,10 +50,7 @@ async fn exec(
     })?;
     // An unknown machine is a plain 404, which no WebSocket could say.
     context.engine.machine(&id).await?;
-    let permit =
-        context.sessions.clone().try_acquire_owned().map_err(|_| {
-            Fault::unavailable("too many exec sessions are open").hint("end one and try again")
-        })?;
+    let permit = context.room.session()?;
     Ok(upgrade
         .protocols([channel::SUBPROTOCOL])
         .max_message_size(channel::MAX_MESSAGE)

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::Context;
 use super::extract::Json;
 use crate::engine::Result;
-use crate::{DrainRequest, ErrorBody, Fault};
+use crate::{DrainRequest, Fault};
 
 pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new().routes(routes!(show, change))
@@ -24,7 +24,7 @@ async fn show(State(context): State<Context>) -> Result<Answer<HostView>> {
 /// Drains the host, or lets it take work again. Doing it twice is doing it once: a drained host keeps its time and
 /// takes the new reason.
 #[utoipa::path(put, path = "/api/v1/host", tag = "host", request_body = DrainRequest,
-    responses((status = 200, body = HostView), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = HostView)))]
 async fn change(State(context): State<Context>, Json(to): Json<DrainRequest>) -> Result<Answer<HostView>> {
     if let Some(problem) = to.problem() {
         return Err(Fault::invalid(problem));

@@ -3,7 +3,7 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::Response;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, future, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::extract::{Json, Query};
 use super::{Context, sse};
 use crate::engine::Result;
-use crate::{ErrorBody, GcReport, GcRequest, ImageView, PullEvent, PullRequest, Removed};
+use crate::{ErrorBody, Fault, GcReport, GcRequest, ImageView, PullEvent, PullRequest, Removed};
 
 pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new().routes(routes!(list, remove)).routes(routes!(pull)).routes(routes!(gc))
@@ -26,15 +26,22 @@ async fn list(State(context): State<Context>) -> Result<Answer<Vec<ImageView>>> 
 
 /// Pulls an image and tells how it goes: events `progress`, then the end of the stream, or `error`.
 #[utoipa::path(post, path = "/api/v1/images/pull", tag = "images", request_body = PullRequest,
-    responses((status = 200, body = PullEvent, content_type = "text/event-stream"),
-        (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = PullEvent, content_type = "text/event-stream")))]
 async fn pull(State(context): State<Context>, Json(request): Json<PullRequest>) -> Result<Response> {
     let progress = context.engine.pull_image(request.image, request.policy).await?;
-    let events = progress.map(|step| match step {
-        Ok(step) => sse::event("progress", &step),
-        Err(fault) => sse::fault(&fault),
-    });
-    Ok(sse::answer(events, &context.closing))
+    let events = progress.map_ok(|step| sse::event("progress", &step));
+    // Whoever waits for the image must not take the server's end for the pull's.
+    let closing = context.closing.clone();
+    let events = events.take_until(closing.clone().cancelled_owned());
+    let cut =
+        stream::once(async move { closing.is_cancelled() }).filter(|cut| future::ready(*cut)).map(|_| {
+            Err(Fault::unavailable(
+                "the server is stopping or being replaced, and the image is not there yet",
+            )
+            .hint("pull it again; what was fetched is kept"))
+        });
+    let events = sse::until_fault(events.chain(cut), future::ready(None));
+    Ok(sse::answer(context.room.follow(events)?))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fireactions_model::{JobId, JobRecord, JobSpec, Stream};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{Path, Query};
-use super::{Context, sse, upload};
+use super::{Context, raw, sse, upload};
 use crate::engine::Result;
 use crate::{ErrorBody, JobFilter, LogChunk, LogEnd};
 
@@ -33,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
 
 /// Jobs, newest first.
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobFilter),
-    responses((status = 200, body = Vec<JobRecord>), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = Vec<JobRecord>)))]
 async fn list(
     State(context): State<Context>,
     Query(mut filter): Query<JobFilter>,
@@ -46,22 +46,26 @@ async fn list(
 /// specification as one line of JSON, then the bytes of its `files` one after the other, in their order.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs",
     request_body(content((JobSpec = "application/json"), (String = "application/vnd.fireactions.job"))),
-    responses((status = 201, body = JobRecord), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody)))]
+    responses((status = 201, body = JobRecord)))]
 async fn submit(State(context): State<Context>, request: Request) -> Result<(StatusCode, Answer<JobRecord>)> {
-    let (spec, files) = upload::receive(request, &context.limits, &context.engine.upload_dir()).await?;
+    let dir = context.engine.upload_dir();
+    let receive = upload::receive(request, &context.limits, &context.room, &dir);
+    let upload::Received { spec, files, spooling } = receive.await?;
     let job = context.engine.submit(spec, files).await?;
+    // Until here its files were on their way in.
+    drop(spooling);
     Ok((StatusCode::CREATED, Answer(job)))
 }
 
 /// One job.
-#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)),
     responses((status = 200, body = JobRecord), (status = 404, body = ErrorBody)))]
 async fn show(State(context): State<Context>, Path(id): Path<JobId>) -> Result<Answer<JobRecord>> {
     context.engine.job(&id).await.map(Answer)
 }
 
 /// Asks for a job's end; of a final job it does nothing.
-#[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = JobId, Path)),
     responses((status = 200, body = JobRecord), (status = 404, body = ErrorBody)))]
 async fn cancel(State(context): State<Context>, Path(id): Path<JobId>) -> Result<Answer<JobRecord>> {
     context.engine.cancel(&id).await.map(Answer)
@@ -77,8 +81,9 @@ struct Log {
     follow: bool,
 }
 
-/// A job's output, raw.
-#[utoipa::path(get, path = "/api/v1/jobs/{id}/log", tag = "jobs", params(("id" = String, Path), Log),
+/// A job's output, raw. With `follow` it ends when the job is final; a connection that breaks means that the server closed,
+/// and that there is more.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log", tag = "jobs", params(("id" = JobId, Path), Log),
     responses((status = 200, body = String, content_type = "application/octet-stream"),
         (status = 404, body = ErrorBody)))]
 async fn log(
@@ -90,8 +95,7 @@ async fn log(
     let wanted = chunks.try_filter_map(move |chunk| async move {
         Ok(what.stream.is_none_or(|stream| stream == chunk.stream).then_some(chunk.data))
     });
-    let body = Body::from_stream(wanted.take_until(context.closing.clone().cancelled_owned()));
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+    Ok(raw::answer(context.room.follow(wanted)?, &context.closing))
 }
 
 #[derive(Default, Deserialize, IntoParams)]
@@ -106,7 +110,7 @@ struct LogEvents {
 
 /// A job's output as events: `output` for each piece (its id is where to go on), then `end` with the job as it
 /// stands, or `error`.
-#[utoipa::path(get, path = "/api/v1/jobs/{id}/log/events", tag = "jobs", params(("id" = String, Path), LogEvents),
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log/events", tag = "jobs", params(("id" = JobId, Path), LogEvents),
     responses((status = 200, body = LogChunk, content_type = "text/event-stream"),
         (status = 404, body = ErrorBody)))]
 async fn log_events(
@@ -117,23 +121,18 @@ async fn log_events(
 ) -> Result<Response> {
     let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let chunks = context.engine.job_log(&id, resumed.unwrap_or(what.from), what.follow).await?;
-    let output = chunks.map(|chunk| match chunk {
-        Ok(chunk) => sse::event("output", &chunk).id(chunk.next.to_string()),
-        Err(fault) => sse::fault(&fault),
-    });
+    let output = chunks.map_ok(|chunk| sse::event("output", &chunk).id(chunk.next.to_string()));
     let engine = context.engine.clone();
-    let end = stream::once(async move {
-        match engine.job(&id).await {
-            Ok(job) => sse::event("end", &LogEnd { job: Box::new(job) }),
-            Err(fault) => sse::fault(&fault),
-        }
-    });
-    Ok(sse::answer(output.chain(end), &context.closing))
+    let end = async move {
+        Some(engine.job(&id).await.map(|job| sse::event("end", &LogEnd { job: Box::new(job) })))
+    };
+    let events = sse::until_fault(output, end).take_until(context.closing.clone().cancelled_owned());
+    Ok(sse::answer(context.room.follow(events)?))
 }
 
 /// One of the job's artifacts, as a tar archive.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/artifacts/{index}", tag = "jobs",
-    params(("id" = String, Path), ("index" = usize, Path, description = "Place in the specification, from 0")),
+    params(("id" = JobId, Path), ("index" = usize, Path, description = "Place in the specification, from 0")),
     responses((status = 200, body = String, content_type = "application/x-tar"), (status = 404, body = ErrorBody)))]
 async fn artifact(
     State(context): State<Context>,

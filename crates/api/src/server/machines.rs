@@ -1,19 +1,16 @@
 //! `/api/v1/machines`.
 
 use axum::Json as Answer;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use fireactions_model::{MachineId, MachineView};
-use futures::StreamExt;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{Path, Query};
-use super::{Context, exec};
+use super::{Context, exec, raw};
 use crate::ErrorBody;
 use crate::engine::Result;
 
@@ -33,14 +30,14 @@ async fn list(State(context): State<Context>) -> Result<Answer<Vec<MachineView>>
 }
 
 /// One machine.
-#[utoipa::path(get, path = "/api/v1/machines/{id}", tag = "machines", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/machines/{id}", tag = "machines", params(("id" = MachineId, Path)),
     responses((status = 200, body = MachineView), (status = 404, body = ErrorBody)))]
 async fn show(State(context): State<Context>, Path(id): Path<MachineId>) -> Result<Answer<MachineView>> {
     context.engine.machine(&id).await.map(Answer)
 }
 
 /// Lets an idle or held machine go at once. One that has a job is not touched.
-#[utoipa::path(delete, path = "/api/v1/machines/{id}", tag = "machines", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/machines/{id}", tag = "machines", params(("id" = MachineId, Path)),
     responses((status = 200, body = MachineView), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody)))]
 async fn remove(State(context): State<Context>, Path(id): Path<MachineId>) -> Result<Answer<MachineView>> {
@@ -57,9 +54,10 @@ struct Console {
     follow: bool,
 }
 
-/// A machine's console, raw: whatever the guest wrote, control characters included.
+/// A machine's console, raw: whatever the guest wrote, control characters included. A connection that breaks means that
+/// the server closed.
 #[utoipa::path(get, path = "/api/v1/machines/{id}/console", tag = "machines",
-    params(("id" = String, Path), Console),
+    params(("id" = MachineId, Path), Console),
     responses((status = 200, body = String, content_type = "application/octet-stream"),
         (status = 404, body = ErrorBody)))]
 async fn console(
@@ -68,6 +66,5 @@ async fn console(
     Query(what): Query<Console>,
 ) -> Result<Response> {
     let lines = context.engine.console(&id, what.tail, what.follow).await?;
-    let body = Body::from_stream(lines.take_until(context.closing.clone().cancelled_owned()));
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+    Ok(raw::answer(context.room.follow(lines)?, &context.closing))
 }

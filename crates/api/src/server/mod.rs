@@ -4,6 +4,7 @@
 
 pub mod auth;
 mod deadline;
+mod document;
 mod events;
 mod exec;
 mod extract;
@@ -12,6 +13,8 @@ mod images;
 mod jobs;
 mod machines;
 mod pools;
+mod raw;
+pub(crate) mod room;
 pub(crate) mod spec;
 mod sse;
 mod status;
@@ -22,7 +25,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, header};
 use axum::middleware;
+use axum::response::Response;
 use axum::routing::get;
 use fireactions_model::Event;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +47,16 @@ pub struct Limits {
     pub request: Duration,
     /// Until a job with input files is uploaded and queued.
     pub upload_deadline: Duration,
+    /// Most connections of one listener at once. More than all of the three below, so that short requests always get in.
+    pub connections: usize,
     /// Most `exec` sessions at once.
     pub sessions: usize,
+    /// Most logs, consoles and events that are followed at once.
+    pub followers: usize,
+    /// Most uploads of jobs with files at once.
+    pub uploads: usize,
+    /// Most bytes of input files that are on their way in, of all uploads together. Not less than `upload`.
+    pub spool: u64,
 }
 
 impl Default for Limits {
@@ -53,7 +66,11 @@ impl Default for Limits {
             upload: 4 << 30,
             request: Duration::from_secs(30),
             upload_deadline: Duration::from_secs(1800),
+            connections: 512,
             sessions: 64,
+            followers: 256,
+            uploads: 16,
+            spool: 16 << 30,
         }
     }
 }
@@ -66,7 +83,7 @@ struct Context {
     limits: Limits,
     pausing: CancellationToken,
     closing: CancellationToken,
-    sessions: Arc<tokio::sync::Semaphore>,
+    room: room::Room,
 }
 
 /// The API of one server; routers for its listeners are made from it.
@@ -98,9 +115,9 @@ impl Api {
     pub fn new(engine: Arc<dyn Engine>, limits: Limits) -> Self {
         let closing = CancellationToken::new();
         let metrics = Metrics::start(engine.as_ref(), closing.clone());
-        let sessions = Arc::new(tokio::sync::Semaphore::new(limits.sessions));
+        let room = room::Room::new(&limits);
         let pausing = CancellationToken::new();
-        Self { context: Context { engine, metrics, limits, pausing, closing, sessions } }
+        Self { context: Context { engine, metrics, limits, pausing, closing, room } }
     }
 
     /// Takes no more connections: they wait for the next server of the same sockets. Those that are there are
@@ -115,7 +132,7 @@ impl Api {
         &self.context.pausing
     }
 
-    /// Ends followed streams and `exec` sessions and lets [`crate::listen::serve`] return.
+    /// Ends followed streams and `exec` sessions and lets its listeners end.
     pub fn close(&self) {
         self.context.closing.cancel();
     }
@@ -123,6 +140,11 @@ impl Api {
     /// Cancelled by [`Api::close`].
     pub fn closing(&self) -> &CancellationToken {
         &self.context.closing
+    }
+
+    /// What requests may cost.
+    pub fn limits(&self) -> &Limits {
+        &self.context.limits
     }
 
     fn bounds(&self) -> deadline::Bounds {
@@ -142,6 +164,7 @@ impl Api {
             .layer(DefaultBodyLimit::max(bounds.limits.body))
             .layer(middleware::from_fn_with_state(bounds, deadline::enforce))
             .layer(middleware::from_fn_with_state(Arc::new(auth), auth::require))
+            .layer(middleware::map_response(as_declared))
     }
 
     /// `/metrics`, `/healthz` and `/readyz` alone, for a listener without authentication.
@@ -152,8 +175,15 @@ impl Api {
             .route("/readyz", get(status::readyz))
             .with_state(self.context.clone())
             .layer(middleware::from_fn_with_state(self.bounds(), deadline::enforce))
+            .layer(middleware::map_response(as_declared))
             .fallback(no_route)
     }
+}
+
+/// No browser takes an answer for what it does not say it is: a job's log may look like a page.
+async fn as_declared(mut answer: Response) -> Response {
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
 }
 
 /// The router that [`Api::router`] gives, with default limits.
@@ -163,7 +193,9 @@ pub fn router(engine: Arc<dyn Engine>, auth: Auth) -> Router {
 
 /// The OpenAPI document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().split_for_parts().1
+    let mut openapi = routes().split_for_parts().1;
+    document::complete(&mut openapi);
+    openapi
 }
 
 fn routes() -> OpenApiRouter<Context> {

@@ -27,30 +27,30 @@ async fn list(State(context): State<Context>) -> Result<Answer<Vec<PoolView>>> {
 }
 
 /// One pool.
-#[utoipa::path(get, path = "/api/v1/pools/{name}", tag = "pools", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/pools/{name}", tag = "pools", params(("name" = PoolName, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 async fn show(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
     context.engine.pool(&name).await.map(Answer)
 }
 
 /// Makes no more machines; running jobs go on.
-#[utoipa::path(post, path = "/api/v1/pools/{name}/pause", tag = "pools", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/pools/{name}/pause", tag = "pools", params(("name" = PoolName, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 async fn pause(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
     context.engine.pause_pool(&name, true).await.map(Answer)
 }
 
 /// Makes machines again.
-#[utoipa::path(post, path = "/api/v1/pools/{name}/resume", tag = "pools", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/pools/{name}/resume", tag = "pools", params(("name" = PoolName, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 async fn resume(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
     context.engine.pause_pool(&name, false).await.map(Answer)
 }
 
 /// Changes a pool's bounds until the next change.
-#[utoipa::path(put, path = "/api/v1/pools/{name}/scale", tag = "pools", params(("name" = String, Path)),
+#[utoipa::path(put, path = "/api/v1/pools/{name}/scale", tag = "pools", params(("name" = PoolName, Path)),
     request_body = ScaleRequest,
-    responses((status = 200, body = PoolView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 async fn scale(
     State(context): State<Context>,
     Path(name): Path<PoolName>,

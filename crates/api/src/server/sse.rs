@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use crate::Fault;
+use crate::engine::Result;
 use crate::fault::ErrorBodyRef;
 
 /// An event named `name` that carries `value`.
@@ -21,16 +21,31 @@ pub(super) fn event(name: &str, value: &impl Serialize) -> Event {
     })
 }
 
+/// `events`, and after them the event of `end`; or `error` as the last one when they break, and nothing after it.
+pub(super) fn until_fault(
+    events: impl Stream<Item = Result<Event>> + Send + 'static,
+    end: impl Future<Output = Option<Result<Event>>> + Send + 'static,
+) -> impl Stream<Item = Event> + Send + 'static {
+    stream::unfold(Some((events.boxed(), end)), |state| async {
+        let (mut events, end) = state?;
+        let (event, rest) = match events.next().await {
+            Some(event) => (event, Some((events, end))),
+            None => (end.await?, None),
+        };
+        match event {
+            Ok(event) => Some((event, rest)),
+            Err(broken) => Some((fault(&broken), None)),
+        }
+    })
+}
+
 /// The event for a fault.
-pub(super) fn fault(fault: &Fault) -> Event {
+fn fault(fault: &Fault) -> Event {
     event("error", &ErrorBodyRef { error: fault })
 }
 
-/// Sends `events` until they end or the server closes.
-pub(super) fn answer(
-    events: impl Stream<Item = Event> + Send + 'static,
-    closing: &CancellationToken,
-) -> Response {
-    let events = events.take_until(closing.clone().cancelled_owned()).map(Ok::<_, Infallible>);
+/// Sends `events` until they end.
+pub(super) fn answer(events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    let events = events.map(Ok::<_, Infallible>);
     Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
 }

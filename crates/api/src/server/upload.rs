@@ -5,6 +5,7 @@
 //! for in hostile bytes and nothing but one chunk is ever held in memory (which multipart cannot promise).
 
 use std::path::Path;
+use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequest, Request};
@@ -14,24 +15,38 @@ use fireactions_model::{InputFile, JobSpec};
 use futures::StreamExt;
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 use super::extract::Json;
+use super::room::{Room, Spooling};
 use super::{Limits, spec};
 use crate::engine::Result;
 use crate::types::JOB_WITH_FILES;
 use crate::{Code, Fault, Upload};
 
+/// More of a body must come within this time; an upload as a whole has its own deadline.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// A submission.
+pub(crate) struct Received {
+    pub(crate) spec: JobSpec,
+    pub(crate) files: Vec<Upload>,
+    /// The files' part of the spool.
+    pub(crate) spooling: Option<Spooling>,
+}
+
 /// Reads a submission; files go into `dir`. What was spooled is removed again when anything is wrong.
-pub(crate) async fn receive(request: Request, limits: &Limits, dir: &Path) -> Result<(JobSpec, Vec<Upload>)> {
+pub(crate) async fn receive(request: Request, limits: &Limits, room: &Room, dir: &Path) -> Result<Received> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if kind != Some(JOB_WITH_FILES) {
-        let Json(spec) = Json::<JobSpec>::from_request(request, &()).await?;
+        let reading = Json::<JobSpec>::from_request(request, &());
+        let Json(spec) = timeout(limits.request, reading).await.map_err(|_| stalled())??;
         spec::check(&spec)?;
         if !spec.files.is_empty() {
             return Err(Fault::invalid("the specification names files, but no bytes came with it")
                 .hint(format!("send `{JOB_WITH_FILES}`: the specification as one line, then the files")));
         }
-        return Ok((spec, Vec::new()));
+        return Ok(Received { spec, files: Vec::new(), spooling: None });
     }
     let mut body = Source::new(request.into_body());
     let line = body.line(limits.body).await?;
@@ -44,6 +59,7 @@ pub(crate) async fn receive(request: Request, limits: &Limits, dir: &Path) -> Re
         return Err(Fault::new(Code::TooLarge, format!("the files are {total} bytes; {most} are allowed"))
             .hint("put large and lasting inputs into the image"));
     }
+    let spooling = Some(room.spool(total)?);
     let mut files = Vec::with_capacity(spec.files.len());
     for file in &spec.files {
         files.push(spool(&mut body, file, dir).await?);
@@ -52,7 +68,12 @@ pub(crate) async fn receive(request: Request, limits: &Limits, dir: &Path) -> Re
         return Err(Fault::invalid("more bytes came than the specification's files have")
             .hint("a file may have grown while it was sent; try again"));
     }
-    Ok((spec, files))
+    Ok(Received { spec, files, spooling })
+}
+
+fn stalled() -> Fault {
+    Fault::new(Code::Timeout, "the upload stalled: its bytes ceased to come")
+        .hint("look at the network between client and server, and send it again")
 }
 
 async fn spool(body: &mut Source, wanted: &InputFile, dir: &Path) -> Result<Upload> {
@@ -103,7 +124,7 @@ impl Source {
             return Ok(Some(std::mem::take(&mut self.rest)));
         }
         loop {
-            match self.body.next().await {
+            match timeout(STALLED, self.body.next()).await.map_err(|_| stalled())? {
                 Some(Ok(chunk)) if chunk.is_empty() => {}
                 Some(Ok(chunk)) => return Ok(Some(chunk)),
                 Some(Err(error)) => return Err(Fault::invalid(format!("the upload broke off: {error}"))),

@@ -3,7 +3,9 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bounds;
 mod common;
+mod conformance;
 mod document;
 mod exec;
 mod follow;

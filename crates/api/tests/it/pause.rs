@@ -17,7 +17,7 @@ async fn a_paused_server_refuses_nobody() {
     let first = listen::bind_unix(&path, 0o660, None).await.unwrap();
     let second = std::os::unix::net::UnixListener::from(first.as_fd().try_clone_to_owned().unwrap());
     let old = Api::new(Fake::new(), Limits::default());
-    let serving = tokio::spawn(listen::serve(first, old.router(Auth::Socket), old.clone()));
+    let serving = tokio::spawn(listen::serve(first, old.router(Auth::Socket), old.clone(), 512));
     let ask = async |mut stream: UnixStream| {
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut answer = String::new();
@@ -38,7 +38,7 @@ async fn a_paused_server_refuses_nobody() {
 
     let new = Api::new(Fake::new(), Limits::default());
     let second = tokio::net::UnixListener::from_std(second).unwrap();
-    let serving = tokio::spawn(listen::serve(second, new.router(Auth::Socket), new.clone()));
+    let serving = tokio::spawn(listen::serve(second, new.router(Auth::Socket), new.clone(), 512));
     // A connection that is kept ends with its server.
     tokio::time::sleep(Duration::from_millis(200)).await;
     new.close();

@@ -1,9 +1,10 @@
 //! What must fit together for GitHub: the section of the server. Pools are in `runner.rs`.
 
-use url::{Host, Url};
+use fireactions_model::{GithubUrlError, github_api, is_bare};
+use url::Url;
 
 use crate::schema::Duration;
-use crate::{Config, GithubConfig, ListenAddress};
+use crate::{Config, GithubConfig};
 
 use super::{At, Check};
 
@@ -21,7 +22,7 @@ impl Check<'_> {
             self.credentials(&at, github);
             self.github_url(&at, &github.url);
             self.proxy(&at, github);
-            self.webhook(&at.key("webhook"), config, github);
+            self.webhook(&at.key("webhook"), github);
             if github.audit_interval < SHORTEST_AUDIT || github.audit_interval > LONGEST_AUDIT {
                 self.error(
                     &at.key("audit_interval"),
@@ -98,31 +99,15 @@ impl Check<'_> {
     }
 
     fn github_url(&mut self, at: &At, url: &Url) {
-        let at = at.key("url");
-        let host = url.host_str().unwrap_or_default();
-        if !is_bare(url) {
-            self.error(
-                &at,
-                &[],
-                "github.url is more than a host",
-                "write https://HOST alone; organizations and repositories are named below 'runner:' of pools, \
-                 and credentials in files",
-            );
-        } else if host.starts_with("api.") || host == "www.github.com" {
-            self.error(
-                &at,
-                &[],
-                format!("github.url is where people see GitHub, which is not {host}"),
-                "leave out 'api.' or 'www.'",
-            );
-        } else if url.scheme() == "http" && !is_loopback(url) {
-            self.error(
-                &at,
-                &[],
-                "github.url is not https, so everybody on the way could read the credentials",
-                "write https://HOST (an authority of your own goes into github.ca_file); http is for a test at 127.0.0.1",
-            );
-        }
+        let Err(error) = github_api(url) else { return };
+        let text = error.to_string();
+        let (why, help) = text.split_once("; ").unwrap_or((&text, "write https://HOST alone"));
+        let message = format!("github.url cannot be GitHub's: {why}");
+        let help = match error {
+            GithubUrlError::Open => format!("{help}; an authority of your own goes into github.ca_file"),
+            _ => help.to_owned(),
+        };
+        self.error(&at.key("url"), &[], message, help);
     }
 
     fn proxy(&mut self, at: &At, github: &GithubConfig) {
@@ -145,7 +130,7 @@ impl Check<'_> {
         }
     }
 
-    fn webhook(&mut self, at: &At, config: &Config, github: &GithubConfig) {
+    fn webhook(&mut self, at: &At, github: &GithubConfig) {
         let Some(webhook) = &github.webhook else { return };
         let (file, files) = (at.key("secret_file"), at.key("secret_files"));
         if webhook.secret_files().is_empty() && !self.listed(&files) {
@@ -165,91 +150,6 @@ impl Check<'_> {
                 "github.webhook.path is not the path of a URL",
                 "begin it with '/', and use letters, digits and / . _ - ~, as in /webhook/github",
             );
-        }
-        let root = At::root();
-        let metrics = config.metrics.enabled.then_some(config.metrics.address);
-        for (name, place, other) in [
-            ("bind_address", root.key("bind_address"), config.bind_address),
-            ("metrics.address", root.key("metrics").key("address"), metrics),
-        ] {
-            if let Some(other) = other
-                && overlap(webhook.listen, other)
-            {
-                self.error(
-                    &at.key("listen"),
-                    &[&place],
-                    format!(
-                        "github.webhook.listen {} takes the port of {name} {}",
-                        webhook.listen.0, other.0
-                    ),
-                    "use another port: GitHub must reach the webhook, and nobody else the other",
-                );
-            }
-        }
-    }
-}
-
-/// Whether it is a scheme, a host and perhaps a port, and nothing else.
-fn is_bare(url: &Url) -> bool {
-    url.path() == "/"
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none()
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
-}
-
-/// Whether the two cannot be listened on at the same time. Port 0 is any free one.
-fn overlap(one: ListenAddress, other: ListenAddress) -> bool {
-    let (one, other) = (one.0, other.0);
-    // The unspecified address is all of its family; that of IPv6 is those of IPv4 too.
-    let covers =
-        |all: std::net::IpAddr, ip: std::net::IpAddr| all.is_unspecified() && (all.is_ipv6() || ip.is_ipv4());
-    one.port() == other.port()
-        && one.port() != 0
-        && (one.ip() == other.ip() || covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_overlap_where_the_system_refuses_the_second() {
-        let overlap = |one: &str, other: &str| {
-            let address = |text: &str| ListenAddress(text.parse().unwrap());
-            let there = overlap(address(one), address(other));
-            assert_eq!(overlap(address(other), address(one)), there, "{one} {other}");
-            there
-        };
-        assert!(overlap("127.0.0.1:80", "127.0.0.1:80"));
-        assert!(overlap("0.0.0.0:80", "127.0.0.1:80"));
-        assert!(overlap("[::]:80", "127.0.0.1:80"));
-        assert!(overlap("[::]:80", "[::1]:80"));
-        assert!(!overlap("0.0.0.0:80", "[::1]:80"));
-        assert!(!overlap("127.0.0.1:80", "127.0.0.2:80"));
-        assert!(!overlap("0.0.0.0:80", "127.0.0.1:81"));
-        assert!(!overlap("127.0.0.1:0", "127.0.0.1:0"));
-    }
-
-    #[test]
-    fn only_this_host_is_loopback() {
-        let loopback = |text: &str| is_loopback(&text.parse().unwrap());
-        for url in ["http://127.0.0.1", "http://127.9.9.9:80", "http://[::1]:80", "http://localhost"] {
-            assert!(loopback(url), "{url}");
-        }
-        for url in
-            ["http://127.0.0.1.example.com", "http://localhost.example.com", "http://10.0.0.1", "http://[::]"]
-        {
-            assert!(!loopback(url), "{url}");
         }
     }
 }

@@ -4,9 +4,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
+use super::patterns;
+
 /// A GitHub App's id: its number, or its client id.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(with = "String", extend("type" = ["integer", "string"]))]
+#[schemars(with = "String", extend("type" = ["integer", "string"], "pattern" = patterns::APP_ID, "not" = {"const": 0}))]
 pub struct AppId(pub String);
 
 /// Longest id that is accepted, in characters; client ids have twenty.

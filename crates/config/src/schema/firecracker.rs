@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AbsolutePath, CommandName, DiskLimitsConfig};
+use super::{AbsolutePath, CommandName, DiskLimitsConfig, patterns};
 
 /// What the machines are made of.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -23,6 +23,7 @@ pub struct FirecrackerConfig {
     /// Module directory that belongs to `kernel_image_path`.
     pub kernel_modules_path: Option<AbsolutePath>,
     /// Appended to the kernel command line.
+    #[schemars(extend("pattern" = patterns::KERNEL_ARGS, "maxLength" = 1500))]
     pub kernel_args: String,
     /// Size of a machine, and what its memory is made of.
     pub machine_config: MachineConfig,

@@ -5,17 +5,18 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use url::Url;
 
-use super::{AbsolutePath, AppId, Duration, ListenAddress, RefusedSecret, SecretFile};
+use super::{AbsolutePath, AppId, Duration, ListenAddress, RefusedSecret, SecretFile, exclusive, patterns};
 
 /// GitHub, for pools whose runners belong to one of its organizations, repositories or enterprises. It is asked as one or
 /// several GitHub Apps, or with a personal access token.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("allOf" = exclusive::github()))]
 pub struct GithubConfig {
     /// Where people see it: `https://github.com`, `https://TENANT.ghe.com`, or a GitHub Enterprise Server. `http` only
     /// at a loopback address.
     #[serde(deserialize_with = "url")]
-    #[schemars(with = "String", extend("default" = "https://github.com"))]
+    #[schemars(with = "String", extend("default" = "https://github.com", "format" = "uri"))]
     pub url: Url,
     /// Id of the GitHub App: its number, or its client id.
     #[schemars(example = 12345)]
@@ -40,7 +41,7 @@ pub struct GithubConfig {
     /// Proxy on the way to GitHub. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment count; a proxy
     /// that wants a password can only be named there.
     #[serde(deserialize_with = "proxy")]
-    #[schemars(with = "Option<String>", example = "http://proxy.example.com:3128")]
+    #[schemars(with = "Option<String>", extend("format" = "uri"), example = "http://proxy.example.com:3128")]
     pub proxy: Option<Url>,
     /// Webhook deliveries. Needed by no pool: scale sets and the audit come without an open port.
     pub webhook: Option<WebhookConfig>,
@@ -86,6 +87,7 @@ pub struct GithubApp {
 /// Where GitHub delivers events.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("allOf" = exclusive::webhook()))]
 pub struct WebhookConfig {
     /// TCP address that deliveries come to. Nothing else answers there. GitHub wants `https`: put a proxy that speaks TLS
     /// before it.
@@ -93,6 +95,7 @@ pub struct WebhookConfig {
     pub listen: ListenAddress,
     /// Path of the webhook's URL.
     #[serde(default = "webhook_path")]
+    #[schemars(extend("pattern" = patterns::WEBHOOK_PATH, "maxLength" = 200))]
     pub path: String,
     /// File with the webhook's secret: an absolute path, or `credential:NAME`.
     #[schemars(example = "credential:github-webhook")]

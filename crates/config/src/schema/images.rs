@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AbsolutePath, Duration};
+use super::{AbsolutePath, Duration, patterns};
 
 /// The image store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -18,8 +18,12 @@ pub struct ImagesConfig {
     pub unused_for: Option<Duration>,
     /// What an image may cost.
     pub limits: ImageLimits,
+    /// Directories of this host from which jobs and `fireactions image pull` may take `oci:` and `oci-archive:` images, by
+    /// absolute paths; links that lead out of them are not followed. The images that pools name need not be in one.
+    #[schemars(example = ["/srv/images"])]
+    pub local_dirs: Vec<AbsolutePath>,
     /// Registries (`host[:port]`) that are spoken to without TLS. Loopback registries need not be listed.
-    #[schemars(example = ["registry.lan:5000"])]
+    #[schemars(inner(regex(pattern = patterns::REGISTRY)), example = ["registry.lan:5000"])]
     pub insecure_registries: Vec<String>,
     /// Docker's `config.json` with registry credentials and credential helpers; anonymous when absent.
     #[schemars(example = "/root/.docker/config.json")]

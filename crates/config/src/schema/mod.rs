@@ -2,6 +2,7 @@
 //! `docs/reference/config.md` is generated from here.
 
 mod app_id;
+mod exclusive;
 mod firecracker;
 mod github;
 mod host;
@@ -9,6 +10,7 @@ mod images;
 mod local;
 mod network;
 mod on_failure;
+mod patterns;
 mod pool;
 mod scale_set;
 mod server;

@@ -6,20 +6,22 @@ use ipnet::Ipv4Net;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::patterns;
+
 /// The bridge that all machines are on.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// Name of the bridge. The server makes and removes it.
-    #[schemars(length(min = 1, max = 15))]
+    /// Name of the bridge, up to 15 characters. The server makes and removes it.
+    #[schemars(extend("pattern" = patterns::BRIDGE))]
     pub bridge: String,
-    /// IPv4 network of the machines; its first address is the bridge's own.
-    #[schemars(with = "String")]
+    /// IPv4 network of the machines, from `/8` to `/29`, of private addresses; its first address is the bridge's own.
+    #[schemars(with = "String", extend("pattern" = patterns::SUBNET))]
     pub subnet: Ipv4Net,
     /// Whether the machines' packets leave the host under the host's own address.
     pub nat: bool,
     /// DNS servers told to the guests; they must be reachable under the pool's network rules.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<String>", inner(regex(pattern = patterns::IPV4)))]
     pub dns: Vec<Ipv4Addr>,
 }
 

@@ -9,13 +9,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DiskLimitsConfig, Duration, FirecrackerConfig, OnFailureSetting, ScaleSetSetting, StartSetting};
+use super::{exclusive, patterns};
 
 /// One pool of machines that are all made the same way.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("allOf" = exclusive::pool()))]
 pub struct PoolConfig {
     /// The pool's name, unique in the file.
-    #[schemars(with = "String", example = &"default")]
+    #[schemars(with = "String", extend("pattern" = PoolName::PATTERN), example = &"default")]
     pub name: PoolName,
     /// Machines that are kept ready while there is no work.
     #[serde(default)]
@@ -54,7 +56,7 @@ pub struct PoolConfig {
     pub deadlines: DeadlinesConfig,
     /// What becomes of a machine that failed, or whose job did: it is destroyed, or held to be looked into.
     #[serde(default)]
-    #[schemars(example = serde_json::json!({"hold": {"for": "30m", "max": 2}}))]
+    #[schemars(extend("default" = "destroy"), example = serde_json::json!({"hold": {"for": "30m", "max": 2}}))]
     pub on_failure: OnFailureSetting,
 }
 
@@ -65,13 +67,14 @@ const fn default_disk() -> u32 {
 /// What the machines are for.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("allOf" = exclusive::runner()))]
 pub struct RunnerConfig {
     /// Prefix of the runners' names at a forge; the pool's name when absent.
     #[serde(default)]
     #[schemars(example = &"ci")]
     pub name: Option<String>,
     /// Root image: a registry reference, `oci:/directory[:tag]` or `oci-archive:/file[:tag]`.
-    #[schemars(with = "String", example = "docker.io/library/debian:12")]
+    #[schemars(with = "String", extend("pattern" = ImageRef::PATTERN), example = "docker.io/library/debian:12")]
     pub image: ImageRef,
     /// When the image is looked up at its source.
     #[serde(default)]
@@ -79,20 +82,20 @@ pub struct RunnerConfig {
     /// A job is served when all labels it asks for are in this list. Upper and lower case are the same. The name of the
     /// pool's scale set at GitHub is one more.
     #[serde(default)]
-    #[schemars(with = "Vec<String>", example = ["self-hosted", "debian"])]
+    #[schemars(with = "Vec<String>", inner(regex(pattern = patterns::LABEL)), example = ["self-hosted", "debian"])]
     pub labels: Vec<Label>,
     /// GitHub organization whose runners the machines are. With none of `organization`, `repository` and `enterprise` the
     /// pool serves the built-in queue.
     #[serde(default)]
-    #[schemars(example = "example-org")]
+    #[schemars(extend("pattern" = patterns::LOGIN), example = "example-org")]
     pub organization: Option<String>,
     /// GitHub repository whose runners the machines are, as `OWNER/NAME`.
     #[serde(default)]
-    #[schemars(example = "example-org/project")]
+    #[schemars(extend("pattern" = patterns::REPOSITORY), example = "example-org/project")]
     pub repository: Option<String>,
     /// GitHub enterprise whose runners the machines are. Needs `github.token_file`.
     #[serde(default)]
-    #[schemars(example = "example-enterprise")]
+    #[schemars(extend("pattern" = patterns::LOGIN), example = "example-enterprise")]
     pub enterprise: Option<String>,
     /// Name of the runner group at GitHub; the default group when absent.
     #[serde(default)]
@@ -142,11 +145,11 @@ pub enum InitSetting {
 }
 
 /// What the machines may reach.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoolNetworkConfig {
     /// Private or link-local IPv4 networks that are opened.
-    #[schemars(with = "Vec<String>", example = ["10.20.0.0/16"])]
+    #[schemars(with = "Vec<String>", inner(regex(pattern = patterns::NETWORK)), example = ["10.20.0.0/16"])]
     pub allow: Vec<Ipv4Net>,
     /// Ports on the host's bridge address that are opened, as `tcp/PORT` or `udp/PORT`.
     #[schemars(example = ["tcp/3128"])]
@@ -154,14 +157,23 @@ pub struct PoolNetworkConfig {
     /// Bandwidth limit of each machine, each way, in Mbit/s; none when absent.
     #[schemars(range(min = 1, max = 1_000_000), example = 200)]
     pub bandwidth_mbit: Option<u32>,
-    /// Most simultaneous connections of each machine; 0 is no limit.
+    /// Most simultaneous connections of each machine. 0 is no limit: then one machine can fill the host's table of
+    /// connections, and nobody makes a new one.
     pub max_connections: u32,
+}
+
+impl Default for PoolNetworkConfig {
+    fn default() -> Self {
+        let model::NetworkPolicy { allow, bandwidth_mbit, max_connections, .. } =
+            model::NetworkPolicy::default();
+        Self { allow, host_ports: Vec::new(), bandwidth_mbit, max_connections }
+    }
 }
 
 /// A port of the host, `tcp/PORT` or `udp/PORT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = patterns::HOST_PORT))]
 pub struct HostPort(pub model::PortRule);
 
 impl TryFrom<String> for HostPort {
@@ -177,7 +189,9 @@ impl TryFrom<String> for HostPort {
             _ => return Err(rule()),
         };
         match port.parse::<u16>() {
-            Ok(port) if port > 0 => Ok(Self(model::PortRule { protocol, port })),
+            Ok(number) if number > 0 && !port.starts_with('+') => {
+                Ok(Self(model::PortRule { protocol, port: number }))
+            }
             _ => Err(rule()),
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     AbsolutePath, CommandName, GithubConfig, GroupName, HostConfig, ImagesConfig, KernelConfig,
     ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig, RefusedSecret, SecretFile, ShutdownConfig,
-    VmmConfig,
+    VmmConfig, patterns,
 };
 
 /// Everything the server is told by its configuration file. Every key may be left out.
@@ -19,11 +19,12 @@ pub struct Config {
     /// Any address but a loopback one needs `api_token_file`.
     #[schemars(example = "127.0.0.1:8080")]
     pub bind_address: Option<ListenAddress>,
-    /// Unix socket of the API.
+    /// Unix socket of the API: a path of at most 107 bytes.
+    #[schemars(extend("maxLength" = 107))]
     pub api_socket: AbsolutePath,
     /// Permission bits of the API's Unix socket, as an octal text. Whoever can write to the socket can run
     /// anything in a microVM.
-    #[schemars(example = "0660")]
+    #[schemars(extend("pattern" = patterns::MODE_OF_GROUP), example = "0660")]
     pub api_socket_mode: Mode,
     /// Group that owns the API's Unix socket; the server's own group when absent.
     #[schemars(example = &"fireactions")]
@@ -52,7 +53,8 @@ pub struct Config {
     pub debug: bool,
     /// Prometheus metrics on an address of their own. The API serves `/metrics` in any case.
     pub metrics: MetricsConfig,
-    /// Directory of all durable state. Made with mode 0700 when it does not exist.
+    /// Directory of all durable state, a path of at most 70 bytes. Made with mode 0700 when it does not exist.
+    #[schemars(extend("maxLength" = 70))]
     pub state_dir: AbsolutePath,
     /// The guest agent's static binary; `fireactions-agent` beside the server's own executable when absent.
     #[schemars(example = "/usr/lib/fireactions/fireactions-agent")]
@@ -145,6 +147,7 @@ impl Config {
 /// Severity of log messages, from the most talkative to the most silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = aliases)]
 pub enum LogLevel {
     /// Every step, for developers.
     Trace,
@@ -154,9 +157,18 @@ pub enum LogLevel {
     Info,
     /// What may become a problem.
     Warn,
-    /// What failed. Files of other fireactions versions may also say `fatal` or `panic`.
+    /// What failed.
     #[serde(alias = "fatal", alias = "panic")]
     Error,
+}
+
+/// Other names that are read; schemars knows none of serde's aliases.
+fn aliases(schema: &mut schemars::Schema) {
+    let Some(serde_json::Value::Array(levels)) = schema.get_mut("oneOf") else { return };
+    for name in ["fatal", "panic"] {
+        let description = "As `error`, in files of other fireactions versions.";
+        levels.push(serde_json::json!({"const": name, "type": "string", "description": description}));
+    }
 }
 
 impl LogLevel {

@@ -9,13 +9,15 @@ use schemars::JsonSchema;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::patterns;
+
 /// Longest path that is accepted, in bytes (the kernel's `PATH_MAX` without the final NUL).
 const MAX_PATH: usize = 4095;
 
 /// An absolute path without `..`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "PathBuf")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = patterns::PATH, "maxLength" = MAX_PATH))]
 pub struct AbsolutePath(PathBuf);
 
 impl AbsolutePath {
@@ -70,7 +72,7 @@ impl AsRef<Path> for AbsolutePath {
 /// A program: an absolute path, or a plain name that is looked up in `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = patterns::COMMAND))]
 pub struct CommandName(String);
 
 impl CommandName {
@@ -113,7 +115,7 @@ impl From<CommandName> for String {
 
 /// A length of time, written with units: `500ms`, `30s`, `10m`, `1h 30m`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = patterns::DURATION))]
 pub struct Duration(pub std::time::Duration);
 
 /// A year: every longer wait is a mistake, and timers stay far from their limits.
@@ -176,13 +178,13 @@ impl Visitor<'_> for DurationVisitor {
 /// A TCP address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = patterns::LISTEN))]
 pub struct ListenAddress(pub SocketAddr);
 
 impl ListenAddress {
     /// Only processes of this host can reach it.
     pub fn is_loopback(&self) -> bool {
-        self.0.ip().to_canonical().is_loopback()
+        fireactions_model::network_rules::is_loopback(self.0.ip())
     }
 }
 
@@ -212,7 +214,7 @@ impl From<ListenAddress> for String {
 
 /// Permission bits, written in octal as a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = patterns::MODE))]
 pub struct Mode(pub u32);
 
 impl fmt::Display for Mode {
@@ -245,7 +247,9 @@ impl Visitor<'_> for ModeVisitor {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Mode, E> {
         let digits = text.strip_prefix("0o").unwrap_or(text);
         match u32::from_str_radix(digits, 8) {
-            Ok(bits) if bits <= 0o777 && (3..=4).contains(&digits.len()) => Ok(Mode(bits)),
+            Ok(bits) if bits <= 0o777 && (3..=4).contains(&digits.len()) && !digits.starts_with('+') => {
+                Ok(Mode(bits))
+            }
             _ => Err(E::custom(
                 "these are not permission bits: write three or four octal digits, such as \"0660\"",
             )),
@@ -263,7 +267,7 @@ impl Visitor<'_> for ModeVisitor {
 /// Name of a group of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = patterns::GROUP))]
 pub struct GroupName(String);
 
 impl GroupName {
@@ -294,7 +298,7 @@ impl From<GroupName> for String {
 /// Where a secret is: never the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = patterns::SECRET))]
 pub enum SecretFile {
     /// A file on the host.
     Path(AbsolutePath),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AbsolutePath, CommandName};
+use super::{AbsolutePath, CommandName, patterns};
 
 /// The virtual machine monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -34,6 +34,7 @@ pub struct VmmConfig {
     #[schemars(range(min = 16, max = 1_048_576))]
     pub console_max_kib: u32,
     /// Control group below which each machine gets its own.
+    #[schemars(extend("pattern" = patterns::CGROUP, "maxLength" = 200))]
     pub cgroup_parent: String,
 }
 
@@ -88,5 +89,6 @@ pub struct KernelConfig {
     #[schemars(example = "/var/lib/fireactions/kernel/lib/modules/6.1.0-40-cloud-amd64")]
     pub modules: Option<AbsolutePath>,
     /// Appended to every guest's kernel command line, before a pool's own `kernel_args`.
+    #[schemars(extend("pattern" = patterns::KERNEL_ARGS, "maxLength" = 1500))]
     pub args: String,
 }

@@ -201,6 +201,12 @@ mistakes! {
     subnet_with_host_bits: with_pool("network: {subnet: 10.0.0.7/24}\n");
     subnet_public: with_pool("network: {subnet: 8.8.8.0/24}\n");
     subnet_nonsense: with_pool("network: {subnet: 10.0.0.0/99}\n");
+    subnet_of_one_machine: told("network: {subnet: 10.0.0.0/30}\nkernel: {image: /k}\npools: [{name: a, max_runners: 1, runner: {image: i, labels: [x]}}]\n");
+    bridge_name_of_a_tap: with_pool("network: {bridge: fam0}\n");
+    bridge_name_with_dot: with_pool("network: {bridge: br.100}\n");
+    dns_of_this_host: with_pool("network: {dns: [127.0.0.53]}\n");
+    metrics_beside_every_address: with_pool("bind_address: 127.0.0.1:8081\nmetrics: {enabled: true, address: \"[::]:8081\"}\n");
+    metrics_at_the_same_address_in_ipv6: with_pool("bind_address: 127.0.0.1:8081\nmetrics: {enabled: true, address: \"[::ffff:127.0.0.1]:8081\"}\n");
     bridge_name_too_long: with_pool("network: {bridge: fireactions-bridge-0}\n");
     dns_nonsense: with_pool("network: {dns: [one.one.one.one]}\n");
     host_port_nonsense: in_pool("    network: {host_ports: [3128]}\n");
@@ -274,6 +280,18 @@ fn secrets_are_never_repeated() {
         "github: {webhook: {secret: hunter2hunter2}}\n",
         "github:\n  webhook:\n    secret_files:\n    - hunter2hunter2\n",
         "github:\n  apps:\n  - {app_id: 1, private_key: hunter2hunter2}\n",
+        // A proxy's password, however the proxy is written.
+        "github: {proxy: \"me:hunter2hunter2@proxy:3128\"}\n",
+        "github:\n  proxy: me:hunter2 hunter2@proxy:3128\n",
+        "github:\n  proxy: >\n    me:hunter2hunter2@proxy\n",
+        "github:\n  proxy: //me:hunter2hunter2@proxy:3128/\n",
+        "github:\n  proxi: me:hunter2hunter2@proxy:3128\n",
+        "github:\n  - me:hunter2hunter2@proxy:3128\n",
+        "images: {insecure_registries: [\"me:hunter2hunter2@registry\"]}\n",
+        // Keys that do not look like what they are, and values on another line than their key.
+        "\"api_tok\\u0065n\": hunter2hunter2\n",
+        "? api_token\n: hunter2hunter2\n",
+        "? api_tokn\n: hunter2hunter2\n",
     ] {
         let told = with_pool(text);
         assert!(!told.contains("hunter2"), "{text}\n{told}");

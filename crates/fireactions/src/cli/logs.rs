@@ -34,7 +34,14 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Ended {
     let mut tail = args.tail;
     loop {
         let mut console = client.console(&id, tail, args.follow).await?;
-        while let Some(bytes) = console.try_next().await? {
+        loop {
+            let bytes = match console.try_next().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break,
+                // The server closed; it may come back.
+                Err(error) if args.follow && error.is_transient() => break,
+                Err(error) => return Err(error.into()),
+            };
             out.write_all(&bytes).await?;
             out.flush().await?;
         }

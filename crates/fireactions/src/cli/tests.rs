@@ -275,6 +275,7 @@ fn machine(seed: u8, state: MachineState, failure: Option<&str>) -> MachineView 
         state_since: some_time_ago(1),
         held_until: None,
         started: (state == MachineState::Busy).then_some(StartMode::Snapshot),
+        unrecorded: None,
     }
 }
 

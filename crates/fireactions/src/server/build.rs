@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use fireactions_config::Config;
 use fireactions_forge::local::LocalConfig;
-use fireactions_image::{ImageError, Images, ImagesConfig, Limits};
+use fireactions_image::{ImageError, Images, ImagesConfig, Limits, LocalSources};
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::{Store, StoreError};
 use tokio::time::Instant;
@@ -102,6 +102,10 @@ pub(super) async fn images(config: &Config, places: &Places) -> anyhow::Result<I
             compressed_bytes: mib(own.limits.max_compressed_mib),
             uncompressed_bytes: mib(own.limits.max_unpacked_mib),
             ..Limits::default()
+        },
+        local: LocalSources::Only {
+            images: config.pools.iter().map(|pool| pool.runner.image.clone()).collect(),
+            dirs: own.local_dirs.iter().map(|dir| dir.to_path_buf()).collect(),
         },
         insecure_registries: own.insecure_registries.clone(),
         docker_config: own.docker_config.as_ref().map(|path| path.to_path_buf()),

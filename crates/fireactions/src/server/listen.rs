@@ -13,6 +13,10 @@ use tokio::task::JoinHandle;
 
 use super::sockets::{Name, Role, Sockets};
 
+/// Most connections at once: of whoever scrapes the metrics, and of GitHub. The API has its own number.
+const METRICS: usize = 32;
+const WEBHOOK: usize = 128;
+
 /// Running listeners.
 pub(super) struct Listeners {
     tasks: Vec<JoinHandle<std::io::Result<()>>>,
@@ -100,17 +104,19 @@ pub(super) fn serve(
     api: &Api,
 ) -> anyhow::Result<Listeners> {
     let mut tasks = Vec::new();
+    let connections = api.limits().connections;
     if let Some(socket) = unix(sockets, Role::Api)? {
-        tasks.push(tokio::spawn(listen::serve(socket, api.router(Auth::Socket), api.clone())));
+        tasks.push(tokio::spawn(listen::serve(socket, api.router(Auth::Socket), api.clone(), connections)));
     }
     if let (Some(socket), Some(auth)) = (stream(sockets, Role::Tcp)?, tcp) {
-        tasks.push(tokio::spawn(listen::serve(socket, api.router(auth.clone()), api.clone())));
+        let router = api.router(auth.clone());
+        tasks.push(tokio::spawn(listen::serve(socket, router, api.clone(), connections)));
     }
     if let Some(socket) = stream(sockets, Role::Metrics)? {
-        tasks.push(tokio::spawn(listen::serve(socket, api.metrics_router(), api.clone())));
+        tasks.push(tokio::spawn(listen::serve(socket, api.metrics_router(), api.clone(), METRICS)));
     }
     if let (Some(socket), Some(router)) = (stream(sockets, Role::Webhook)?, webhook) {
-        tasks.push(tokio::spawn(listen::serve(socket, router, api.clone())));
+        tasks.push(tokio::spawn(listen::serve(socket, router, api.clone(), WEBHOOK)));
     }
     Ok(Listeners { tasks })
 }

@@ -14,9 +14,9 @@ use fireactions_forge::Forges;
 use fireactions_forge::local::LocalForge;
 use fireactions_image::Images;
 use fireactions_machine::{Machinery, Parts};
-use fireactions_model::{Event, Forge, Machines, ShutdownMode};
+use fireactions_model::{Event, Machines, ShutdownMode};
 use fireactions_net::Network;
-use fireactions_pool::{Budget, Controller};
+use fireactions_pool::{Budget, Controller, Ends};
 use fireactions_store::Store;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
@@ -66,6 +66,9 @@ pub(super) struct Live {
     door: Option<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
     rules: JoinHandle<()>,
+    /// Sees to the pools until `freeze` or `stopping`.
+    controller: JoinHandle<()>,
+    freeze: CancellationToken,
     /// No new work is taken; the tasks end.
     stopping: CancellationToken,
     /// The machines' rules need no more keeping.
@@ -127,9 +130,11 @@ impl Live {
         let controller = controller(config, host, &store, &forges, looked).await?;
         let pools = controller.handle();
         let progress = FetchedImages::default();
+        let freeze = CancellationToken::new();
+        let ends = Ends { stop: stopping.clone(), freeze: freeze.clone() };
+        let controller = tokio::spawn(controller.run(ends));
         let mut tasks = vec![
             tokio::spawn(progress.clone().follow(events.subscribe(), stopping.clone())),
-            tokio::spawn(controller.run(stopping.clone())),
             tokio::spawn(housekeeping::run(
                 forge.clone(),
                 images.clone(),
@@ -187,6 +192,8 @@ impl Live {
             door,
             tasks,
             rules,
+            controller,
+            freeze,
             stopping,
             network_done,
         })
@@ -214,7 +221,10 @@ impl Live {
     /// the sockets, in which they wait.
     pub(super) async fn let_go(self) -> Sockets {
         end(self.door.into_iter()).await;
-        // While everything else goes on.
+        // First of all: nobody decides any more, so no refusal of what follows is taken for the host's state.
+        self.freeze.cancel();
+        join([self.controller].into_iter()).await;
+        // While jobs go on.
         self.machines.settle().await;
         self.api.pause();
         tokio::time::sleep(LAST_REQUESTS).await;
@@ -241,7 +251,7 @@ impl Live {
         end(self.door.into_iter()).await;
         // At once, for a machine that waits for its turn must not take a job meanwhile.
         let go = machines_go(&self.machines, config, signals, notifier);
-        let (left, ()) = tokio::join!(go, join(self.tasks.into_iter()));
+        let (left, ()) = tokio::join!(go, join(self.tasks.into_iter().chain([self.controller])));
         self.api.close();
         self.listeners.ended().await;
         self.network_done.cancel();
@@ -335,8 +345,7 @@ async fn controller(
         memory_mib: budget.memory_mib,
         machine_overhead_mib: budget.machine_overhead_mib,
     };
-    let forge = Arc::new(forges.clone()) as Arc<dyn Forge>;
-    let controller = Controller::new(forge, Arc::new(machines), config.pools(), budget);
+    let controller = Controller::new(forges.sources(), Arc::new(machines), config.pools(), budget);
     Ok(controller.with_overrides(&saved, kept).with_drained(drained))
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fireactions_api::{Client, Target};
 use fireactions_machine::Machinery;
 use fireactions_model::Machines;
+use fireactions_pool::Timing;
 use fireactions_store::Store;
 use tokio::time::timeout;
 
@@ -15,8 +16,8 @@ use super::notify::Notifier;
 
 /// Until the store or the API must have answered.
 const ANSWER: Duration = Duration::from_secs(10);
-/// The pools are looked at every 30 s at least, and each thing that a look does has a deadline of its own below this.
-const LOOK: Duration = Duration::from_secs(120);
+/// How many times the longest look is waited for: a busy host may be late.
+const LOOKS: u32 = 2;
 
 /// What is looked at.
 pub(super) struct Vitals {
@@ -82,7 +83,7 @@ impl Vitals {
             Err(_) => return Err(format!("the state store gave no answer within {ANSWER:?}")),
         }
         let still = self.last_look.ago();
-        if still > LOOK {
+        if still > LOOKS * Timing::default().longest_look() {
             return Err(format!("the pools were not looked at for {still:.0?}"));
         }
         let client = Client::new(self.api.clone(), None).map_err(|error| error.to_string())?;

@@ -46,7 +46,7 @@ async fn deliver(State(door): State<Door>, request: Request<Body>) -> (StatusCod
         signature: header(&parts.headers, "x-hub-signature-256"),
         body: &body,
     };
-    match door.forge.deliver(delivery) {
+    match door.forge.deliver(delivery).await {
         Answer::Taken => (StatusCode::ACCEPTED, ""),
         Answer::Forged => (StatusCode::UNAUTHORIZED, "the signature is not that of this webhook's secret\n"),
         Answer::Malformed(why) => {

@@ -30,6 +30,11 @@ fn start(most: u32) -> Octoworld {
 
 /// The same with GitHub at another name of the loopback address; `before` is the world's.
 fn start_at(host: &str, most: u32, before: &str) -> Octoworld {
+    start_with(host, most, before, false)
+}
+
+/// With stand-ins for machines there is no runner in them: its program ends at once, with 127.
+fn start_with(host: &str, most: u32, before: &str, standin: bool) -> Octoworld {
     let files = tempfile::tempdir().unwrap();
     let fake = FakeGithub::new();
     fake.set_url(&format!("http://{host}:{PORT}"));
@@ -60,7 +65,7 @@ fn start_at(host: &str, most: u32, before: &str) -> Octoworld {
          webhook: {{listen: '127.0.0.1:8098', secret_file: {secret}}}\n",
         app.id
     );
-    let world = World::start(Setup { pools, more, before: before.to_owned(), ..Setup::default() });
+    let world = World::start(Setup { pools, more, before: before.to_owned(), standin, ..Setup::default() });
     let listener = world.namespace.listen(([0, 0, 0, 0], PORT));
     // Deliveries are sent from where the fake's thread is, which is where it was started from.
     let started = fake.clone();
@@ -360,4 +365,30 @@ fn a_server_that_is_killed_around_a_registration_loses_no_job_and_no_runner() {
         world.wait(BOOT, "GitHub to have no runner left", || fake.runners().is_empty().then_some(()));
         octoworld.world.finish();
     }
+}
+
+#[test]
+fn runners_that_end_before_a_job_came_are_not_made_again_and_again() {
+    let octoworld = start_with("127.0.0.1", 2, "", true);
+    let Octoworld { world, fake, .. } = &octoworld;
+    fake.queue_job(request(0, &["self-hosted", "debian"], "true"));
+    let failures = || world.json(&["pools", "show", "small"])["backoff"]["failures"].as_u64().unwrap_or(0);
+    world.wait(BOOT, "three runners to end", || (failures() >= 3).then_some(()));
+    // Waits of 1, 2 and 4 seconds lie between the first four.
+    let rows = world.json(&["jobs", "list"]).as_array().unwrap().clone();
+    let runners = rows.iter().filter(|job| job["state"] != "queued").count() as u64;
+    assert!(runners <= failures() + 1, "{runners} runners, {} failures", failures());
+    let pool = world.json(&["pools", "show", "small"]);
+    let reason = pool["backoff"]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("exit code 127 before a job came") && reason.contains("no GitHub runner"),
+        "{reason}"
+    );
+    let waiting = world.wait(BOOT, "the job to say so", || {
+        let queued = world.json(&["jobs", "list", "--state", "queued"]);
+        let job = queued.as_array().unwrap().first()?.clone();
+        (job["waiting"]["kind"] == "backing_off").then_some(job["waiting"].clone())
+    });
+    assert!(waiting["error"].as_str().unwrap().contains("exit code 127"), "{waiting}");
+    octoworld.world.finish();
 }

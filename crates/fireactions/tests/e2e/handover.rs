@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 #[cfg(feature = "failpoints")]
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -460,5 +460,42 @@ fn addresses_that_changed_are_bound_and_old_ones_closed() {
     assert!(
         reaches(&world, "127.0.0.1:8080", "/api/v1/pools") && reaches(&world, "127.0.0.1:8081", "/metrics")
     );
+    world.finish();
+}
+
+/// Jobs stream through a warm pool while it is handed over: nobody takes a warm machine down for that.
+#[test]
+fn a_warm_pool_under_load_keeps_its_machines() {
+    let mut world =
+        World::start(Setup { pools: pool("default", 4, 8, ""), standin: true, ..Setup::default() });
+    world.wait_ready("default", 4);
+    let (done, submitted) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let client = Client::new(Target::Socket(world.path("api.sock")), None).unwrap();
+    let (until, into) = (Arc::clone(&done), Arc::clone(&submitted));
+    let stream = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let argv = ["sh", "-c", "sleep 0.2"].map(str::to_owned).to_vec();
+        let spec = serde_json::json!({"program": {"command": {"argv": argv}}});
+        while !until.load(Ordering::SeqCst) {
+            let spec = serde_json::from_value(spec.clone()).unwrap();
+            let job = runtime.block_on(client.submit(&spec, &[""; 0])).unwrap();
+            into.lock().unwrap().push(job.id.to_string());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let so_many = |count: usize| submitted.lock().unwrap().len() >= count;
+    for round in 1..=3 {
+        world.wait(BOOT, "jobs to stream", || so_many(round * 20).then_some(()));
+        world.replace();
+    }
+    done.store(true, Ordering::SeqCst);
+    stream.join().unwrap();
+    for job in submitted.lock().unwrap().iter() {
+        let job = world.wait_job(job, &["succeeded", "failed", "lost"], BOOT);
+        assert_eq!((&job["state"], attempts(&job)), (&"succeeded".into(), 1), "{job}\n{}", world.log());
+    }
+    let log = fs::read_to_string(world.path("server.log")).unwrap();
+    let retired: Vec<&str> = log.lines().filter(|line| line.contains("machine retired")).collect();
+    assert_eq!(retired, Vec::<&str>::new());
     world.finish();
 }

@@ -28,6 +28,7 @@ mod prepared;
 mod reboot;
 mod rebuilt;
 mod restart;
+mod result;
 mod service;
 mod shutdown;
 mod standin;

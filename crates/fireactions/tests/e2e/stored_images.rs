@@ -16,7 +16,17 @@ fn images_are_pulled_run_listed_and_removed() {
         format!("oci-archive:{}", archive.display())
     };
     let (red, blue) = (other("red"), other("blue"));
-    let world = World::start(Setup { pools: pool("default", 1, 2, ""), bare: true, ..Setup::default() });
+    let more = format!("images: {{local_dirs: [{}]}}", dir.path().display());
+    let pools = pool("default", 1, 2, "");
+    let world = World::start(Setup { pools, more, bare: true, ..Setup::default() });
+    // A file that is none of the user's business.
+    for refused in
+        [vec!["run", "--image", "oci-archive:/etc/passwd", "--", "true"], vec!["image", "pull", "oci:/etc"]]
+    {
+        let output = world.cli(&refused);
+        assert_ne!(output.status.code(), Some(0));
+        assert!(text(&output.stderr).contains("images.local_dirs"), "{}", text(&output.stderr));
+    }
     let warm = world.wait_ready("default", 1).remove(0);
 
     // Another image than the pool's: a machine for this job alone.

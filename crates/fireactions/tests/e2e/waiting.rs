@@ -34,7 +34,8 @@ fn queued_jobs_say_what_they_wait_for() {
         pool_of("absent", 0, 2, "oci-archive:/no/such/image.tar", ""),
         pool_of("silent", 0, 1, "127.0.0.1:5002/busybox:v1", ""),
     ];
-    let world = World::start(Setup { pools: pools.concat(), standin: true, ..Setup::default() });
+    let more = "images: {local_dirs: [/nor]}".to_owned();
+    let world = World::start(Setup { pools: pools.concat(), more, standin: true, ..Setup::default() });
     let silent = world.namespace.listen(([127, 0, 0, 1], 5002));
     let submit = |options: &[&str]| world.submit(options, "true");
 

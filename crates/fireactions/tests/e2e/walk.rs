@@ -38,7 +38,8 @@ const OF_THE_DRIVER: [&str; 10] = [
 ];
 
 /// Where a server that is killed has not taken the job yet.
-const BEFORE_A_JOB: [&str; 2] = ["store::insert-staged", "store::insert-before-commit"];
+const BEFORE_A_JOB: [&str; 3] =
+    ["store::insert-staged", "store::insert-before-commit", "store::commit-refused"];
 
 /// Where frozen machines are kept, in a world's directory.
 const TEMPLATES: &str = "state/images/templates";

@@ -95,7 +95,7 @@ fn a_firewall_that_drops_is_named_until_it_knows_the_bridge() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), "{accel: tcg}");
     let docker = "nft add table ip filter; nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'; \
-                  echo 1 >/proc/sys/net/ipv4/ip_forward";
+                  nft add chain ip filter DOCKER-USER; echo 1 >/proc/sys/net/ipv4/ip_forward";
     let (_, findings) = doctor_after(docker, dir.path(), &config);
     let of = |check| findings.iter().find(|finding| finding["check"] == check).unwrap();
     assert_eq!(of("firewall")["severity"], "warning");

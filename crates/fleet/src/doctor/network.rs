@@ -12,8 +12,7 @@ use super::demand::Demand;
 use super::{Finding, firewall, look};
 
 pub(super) async fn all(config: &Config, demand: &Demand) -> Vec<Finding> {
-    let mut findings =
-        vec![tun(), forwarding(config.network.nat, look::text("/proc/sys/net/ipv4/ip_forward").as_deref())];
+    let mut findings = vec![tun(), forwarding(look::text("/proc/sys/net/ipv4/ip_forward").as_deref())];
     findings.extend(tables(config).await);
     findings.push(bridge_filter(look::text("/proc/sys/net/bridge/bridge-nf-call-iptables").as_deref()));
     findings.push(conntrack(demand, look::number("/proc/sys/net/netfilter/nf_conntrack_max")));
@@ -40,9 +39,9 @@ fn tun() -> Finding {
     }
 }
 
-fn forwarding(nat: bool, value: Option<&str>) -> Finding {
+/// The guests' packets are routed, under the host's address (`network.nat`) or their own.
+fn forwarding(value: Option<&str>) -> Finding {
     match value {
-        _ if !nat => Finding::ok(&FORWARD, "not needed: network.nat is off"),
         Some("1") => Finding::ok(&FORWARD, "on"),
         Some(_) => Finding::warning(
             &FORWARD,
@@ -76,7 +75,7 @@ async fn tables(config: &Config) -> Vec<Finding> {
             vec![Finding::error(&NFTABLES, found, "load it: `modprobe nf_tables`")]
         }
         Err(why) => {
-            vec![Finding::error(&NFTABLES, why, "`apt-get install nftables`; look for a stuck nft process")]
+            vec![Finding::warning(&NFTABLES, why, "`apt-get install nftables`; look for a stuck nft process")]
         }
     }
 }
@@ -96,15 +95,25 @@ fn bridge_filter(call: Option<&str>) -> Finding {
 
 fn conntrack(demand: &Demand, max: Option<u64>) -> Finding {
     let need = demand.connections;
+    if !demand.unbounded.is_empty() {
+        return Finding::warning(
+            &CONNTRACK,
+            format!(
+                "one machine of {} can fill the host's table; then new connections fail, the host's and all other machines' too",
+                demand.unbounded.join(", ")
+            ),
+            "give these pools `network.max_connections` other than 0",
+        );
+    }
     match max {
         None => Finding::ok(&CONNTRACK, "not loaded yet; our rules load it"),
         Some(max) if max >= need => {
-            Finding::ok(&CONNTRACK, format!("{max} connections; all machines are reckoned with {need}"))
+            Finding::ok(&CONNTRACK, format!("{max} connections; all machines may have {need}"))
         }
         Some(max) => Finding::warning(
             &CONNTRACK,
             format!(
-                "{max} connections, but all machines are reckoned with {need}; when it is full, new ones fail, the host's too"
+                "{max} connections, but all machines together may have {need}; when it is full, new ones fail, the host's too"
             ),
             format!(
                 "`sysctl -w net.netfilter.nf_conntrack_max={}`, or lower max_connections of the pools",
@@ -124,11 +133,8 @@ mod tests {
 
     #[test]
     fn forwarding_and_bridge_filter() {
-        let of = |nat, value| forwarding(nat, value).severity;
-        assert_eq!(
-            [of(true, Some("1")), of(true, Some("0")), of(true, None), of(false, Some("0"))],
-            [Fine, Warning, Error, Fine]
-        );
+        let of = |value| forwarding(value).severity;
+        assert_eq!([of(Some("1")), of(Some("0")), of(None)], [Fine, Warning, Error]);
         let of = |call| bridge_filter(call).severity;
         assert_eq!([of(None), of(Some("0")), of(Some("1"))], [Fine, Fine, Warning]);
     }
@@ -139,5 +145,9 @@ mod tests {
         let of = |max| conntrack(&demand, max).severity;
         assert_eq!([of(None), of(Some(65_536)), of(Some(4096))], [Fine, Fine, Warning]);
         assert!(conntrack(&demand, Some(1)).advice.unwrap().contains("nf_conntrack_max=16384"));
+        // However large the table is, one machine without a bound fills it.
+        let unbounded = Demand { unbounded: vec!["ci".into()], ..demand };
+        let finding = conntrack(&unbounded, Some(1 << 30));
+        assert!(finding.severity == Warning && finding.found.contains("machine of ci"), "{finding:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fireactions_config::{Config, Driver};
 
 use super::checks::{Check, MKE2FS, NFT, QEMU, TAR2SQFS};
-use super::{Finding, look};
+use super::{Finding, Severity, look};
 
 struct Program {
     check: &'static Check,
@@ -35,7 +35,14 @@ pub(super) async fn mke2fs() -> Finding {
 }
 
 pub(super) async fn nft() -> Finding {
-    look(&Program { check: &NFT, name: "nft".into(), ask: "--version", package: "nftables" }).await
+    let finding =
+        look(&Program { check: &NFT, name: "nft".into(), ask: "--version", package: "nftables" }).await;
+    if finding.severity != Severity::Error {
+        return finding;
+    }
+    // The server itself speaks to the kernel.
+    let advice = "`apt-get install nftables`: without it, other firewalls are not looked at";
+    Finding::warning(&NFT, finding.found, advice)
 }
 
 /// QEMU, and whether it was built with the machine that is started: some distributions' is not.

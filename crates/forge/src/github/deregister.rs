@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use fireactions_github::{Deleted, RunnerId};
-use fireactions_model::{GithubScope, JobId, JobRecord};
+use fireactions_model::{ExponentialBackoff, GithubScope, JobId, JobRecord};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 /// Deregisters what has ended until `stop`. What is left is in the store, and the next server goes on with it.
 pub(super) async fn run(forge: GithubForge, stop: CancellationToken) {
     let pace = forge.inner.settings.pace;
-    let mut pause = pace * PAUSES.0;
+    let mut pauses = ExponentialBackoff::new(pace * PAUSES.0, pace * PAUSES.1);
     // What an earlier server left.
     forge.inner.leftover.notify_one();
     while stop.run_until_cancelled(forge.inner.leftover.notified()).await.is_some() {
@@ -31,13 +31,10 @@ pub(super) async fn run(forge: GithubForge, stop: CancellationToken) {
         }
         let Some(done) = stop.run_until_cancelled(all(&forge)).await else { return };
         match done {
-            Ok(()) => pause = pace * PAUSES.0,
+            Ok(()) => pauses.succeeded(),
             Err(error) => {
-                let wait = pause
-                    .mul_f64(rand::random_range(0.75..1.25))
-                    .max(error.retry_after().unwrap_or_default());
+                let wait = pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default());
                 tracing::debug!(%error, retry_in = ?wait, "a runner that ended could not be deregistered");
-                pause = (pause * 2).min(pace * PAUSES.1);
                 let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
                 forge.inner.leftover.notify_one();
             }

@@ -31,6 +31,7 @@ mod settings;
 mod signs;
 mod view;
 mod webhook;
+mod webhook_secrets;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,6 +71,7 @@ struct Inner {
     records: LocalForge,
     github: Github,
     settings: GithubSettings,
+    webhook_secrets: Option<webhook_secrets::Kept>,
     events: broadcast::Sender<Event>,
     /// Tells this server's runners from another host's.
     key: String,
@@ -87,8 +89,6 @@ struct Inner {
     groups: register::Groups,
     deliveries: webhook::Intake,
     counts: view::Counts,
-    /// A machine that waits may find work now.
-    work: Notify,
     /// Demand may have changed.
     demand: Notify,
     /// A runner is to end.
@@ -136,6 +136,7 @@ impl GithubForge {
             store,
             records,
             github,
+            webhook_secrets: settings.webhook.clone().map(webhook_secrets::Kept::new),
             settings,
             events,
             key,
@@ -148,7 +149,6 @@ impl GithubForge {
             groups: register::Groups::default(),
             deliveries: webhook::Intake::default(),
             counts: view::Counts::default(),
-            work: Notify::new(),
             demand: Notify::new(),
             ended: Notify::new(),
             leftover: Notify::new(),
@@ -190,10 +190,17 @@ impl GithubForge {
         lock(&self.inner.board)
     }
 
-    /// Something on the board changed: whoever waits looks again.
+    /// Something on the board changed: machines look for work, as many as lack, and the pools look again.
     fn wake(&self) {
-        self.inner.work.notify_waiters();
+        let needs = self.board().needs(Instant::now());
+        self.rouse(&needs);
         self.inner.demand.notify_one();
+    }
+
+    fn rouse(&self, needs: &BTreeMap<PoolName, u32>) {
+        for (pool, count) in needs.iter().filter(|(_, count)| **count > 0) {
+            self.inner.records.waiters().wake_of_pool(pool, *count);
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fireactions_github::{Deleted, Error as GithubError, JitRequest, RunnerId};
 use fireactions_model::{
-    ForgeError, GithubRunner, GithubScope, JobRecord, MachineId, Offer, PoolSpec, RemoteJob, RunnerGroup,
-    Secret,
+    ExponentialBackoff, ForgeError, GithubRunner, GithubScope, JobRecord, MachineId, Offer, PoolSpec,
+    RemoteJob, RunnerGroup, Secret,
 };
 use tokio::time::{Instant, sleep};
 
@@ -78,7 +78,7 @@ impl GithubForge {
         let pool = &offer.pool.name;
         let end = Instant::now() + DEADLINE;
         let quarter = self.inner.settings.pace / 4;
-        let mut pause = quarter * PAUSES.0;
+        let mut pauses = ExponentialBackoff::new(quarter * PAUSES.0, quarter * PAUSES.1);
         let mut taken = 0;
         let registered = loop {
             let error = match self.try_register(offer, runner, &name).await {
@@ -95,8 +95,7 @@ impl GithubForge {
                         tracing::debug!(%name, %error, "a runner that is in the way could not be removed");
                     }
                 }
-                sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-                pause = (pause * 2).min(quarter * PAUSES.1);
+                sleep(pauses.failed(rand::random())).await;
                 continue;
             }
             let text = format!("no runner could be registered: {error}");
@@ -106,13 +105,11 @@ impl GithubForge {
                 lock(&self.inner.groups.0).clear();
                 return Err(ForgeError::Refused(text));
             }
-            let wait =
-                pause.mul_f64(rand::random_range(0.5..1.5)).max(error.retry_after().unwrap_or_default());
+            let wait = pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default());
             if Instant::now() + wait >= end {
                 return Err(ForgeError::Unavailable { message: text, retry_after: error.retry_after() });
             }
             sleep(wait).await;
-            pause = (pause * 2).min(quarter * PAUSES.1);
         };
         let remote = RemoteJob { runner_id: Some(registered.id.get()), ..remote };
         let store = &self.inner.store;

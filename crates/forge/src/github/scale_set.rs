@@ -7,7 +7,7 @@ use fireactions_github::Error as GithubError;
 use fireactions_github::scaleset::{
     JobEvent, JobInfo, Message, MessageId, ScaleSet, ScaleSetSpec, ScaleSets, Session,
 };
-use fireactions_model::{GithubRunner, PoolName, PoolSpec, RemoteJob};
+use fireactions_model::{ExponentialBackoff, GithubRunner, PoolName, PoolSpec, RemoteJob};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +23,8 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How far it is with the set's messages, over all sessions.
 struct Progress {
-    /// The pause after the next error.
-    pause: Duration,
+    /// The pauses after errors.
+    pauses: ExponentialBackoff,
     /// The last message that was taken over.
     applied: Option<MessageId>,
 }
@@ -33,7 +33,7 @@ struct Progress {
 pub(super) async fn listen(forge: GithubForge, pool: PoolSpec, stop: CancellationToken) {
     let Some(runner) = pool.github.clone() else { return };
     let pace = forge.inner.settings.pace;
-    let mut progress = Progress { pause: pace, applied: None };
+    let mut progress = Progress { pauses: ExponentialBackoff::new(pace, pace * LONGEST), applied: None };
     while !stop.is_cancelled() {
         let error = match session(&forge, &pool, &runner, &stop, &mut progress).await {
             Ok(()) => return,
@@ -41,15 +41,14 @@ pub(super) async fn listen(forge: GithubForge, pool: PoolSpec, stop: Cancellatio
         };
         lock(&forge.inner.sets).remove(&pool.name);
         let wait = if matches!(error, Error::Github(GithubError::SessionConflict { .. })) {
-            forge.inner.settings.conflict_pause
+            ExponentialBackoff::jitter(forge.inner.settings.conflict_pause, rand::random())
         } else {
-            progress.pause
+            progress.pauses.failed(rand::random())
         };
-        let wait = wait.mul_f64(rand::random_range(0.75..1.25)).max(error.retry_after().unwrap_or_default());
+        let wait = wait.max(error.retry_after().unwrap_or_default());
         let text = format!("scale set '{}': {error}", set_name(&runner));
         forge.set_problem(&pool.name, Concern::Listening, Some(text));
         tracing::debug!(pool = %pool.name, retry_in = ?wait, "the scale set is tried again");
-        progress.pause = (progress.pause * 2).min(pace * LONGEST);
         let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
     }
 }
@@ -142,7 +141,7 @@ async fn follow(
             // GitHub is to know it now, not after a minute: no job is to wait for a pool that was paused.
             Ok(()) = capacity.changed() => continue,
         };
-        progress.pause = forge.inner.settings.pace;
+        progress.pauses.succeeded();
         let Some(message) = message else { continue };
         let available: Vec<_> = message
             .events

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Demand, Event, Forge, ForgeError, JobId, JobRecord, JobSpec, JobState, MachineId, Offer, Outcome, Output,
-    PhaseTimes, PoolName, PoolSpec, Program, Release, RemoteJob, Report, Secret, Stream, Work,
+    Demand, DemandSource, Event, Forge, ForgeError, JobId, JobRecord, JobSpec, JobState, MachineId, Offer,
+    Outcome, Output, PhaseTimes, PoolName, PoolSpec, Program, Release, RemoteJob, Report, Secret, Stream,
+    Verdict, Work,
 };
 use fireactions_store::{Bind, Standing};
 use jiff::Timestamp;
@@ -15,12 +16,17 @@ use jiff::Timestamp;
 use super::board::Runner;
 use super::signs::Sign;
 use super::{GithubForge, NAME, lock, ours, program, register};
-use crate::local::forge_error;
+use crate::local::{forge_error, refused};
+use crate::waiters::{Found, acquire};
 
 #[async_trait]
-impl Forge for GithubForge {
+impl DemandSource for GithubForge {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn serves(&self, pool: &PoolSpec) -> bool {
+        pool.github.is_some()
     }
 
     fn set_capacity(&self, capacity: &BTreeMap<PoolName, u32>) {
@@ -44,6 +50,7 @@ impl Forge for GithubForge {
         board.set_pools(ours);
         let needs = board.needs(Instant::now());
         drop(board);
+        self.rouse(&needs);
         let demand = |(name, shape)| {
             let jobs = needs.get(&name).copied().unwrap_or(0);
             let demand = if jobs > 0 { Demand::from([(shape, jobs)]) } else { Demand::new() };
@@ -55,37 +62,16 @@ impl Forge for GithubForge {
     async fn changed(&self) {
         self.inner.demand.notified().await;
     }
+}
 
+#[async_trait]
+impl Forge for GithubForge {
     async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
-        let machine = &offer.machine;
-        // Listen first, look then: what comes in between is not missed.
-        let mut released = self.inner.records.releases();
-        let mut unsure = true;
-        loop {
-            let mut more = pin!(self.inner.work.notified());
-            more.as_mut().enable();
-            if unsure {
-                match self.inner.store.standing(machine).await.map_err(forge_error)? {
-                    Standing::Free => {}
-                    standing => return self.settled(offer, standing).await,
-                }
-            }
-            if let Some(bind) = self.claim(offer).await? {
-                return match bind {
-                    Bind::Bound(record) => self.work(offer, &record).await,
-                    Bind::Refused(standing) => self.settled(offer, standing).await,
-                    Bind::Taken => Err(ForgeError::Refused("the runner was taken".to_owned())),
-                };
-            }
-            unsure = loop {
-                tokio::select! {
-                    () = &mut more => break false,
-                    gone = released.recv() => match gone {
-                        Ok(other) if other != *machine => {}
-                        Ok(_) | Err(_) => break true,
-                    },
-                }
-            };
+        let waiters = self.inner.records.waiters();
+        let found = acquire(waiters, &self.inner.store, offer, || self.claim(offer)).await?;
+        match found {
+            Found::Work(record) | Found::Standing(Standing::Bound(record)) => self.work(offer, &record).await,
+            Found::Standing(standing) => Err(refused(offer, &standing)),
         }
     }
 
@@ -126,26 +112,31 @@ impl Forge for GithubForge {
         }
     }
 
-    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Outcome {
-        let Outcome::Exited { code } = told else { return told };
-        if let Some(meaning) = program::meaning(code) {
-            notes.push(meaning.to_owned());
-        }
+    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Verdict {
+        let Outcome::Exited { code } = told else { return Verdict { outcome: told, unused: None } };
+        let meaning = program::meaning(code);
+        notes.extend(meaning.map(str::to_owned));
         let remote = self.inner.store.job(job).await.ok().flatten().and_then(|record| record.remote);
-        let Some(remote) = remote.filter(|_| code == 0) else { return told };
-        match remote.conclusion.as_deref() {
-            Some("failure" | "timed_out" | "startup_failure" | "abandoned") => {
-                notes.push(format!("GitHub's job ended with {}", remote.conclusion.unwrap_or_default()));
+        let Some(remote) = remote else { return Verdict { outcome: told, unused: None } };
+        if !remote.is_picked_up() {
+            // The runner and its image are what is wrong, most of all if it was quick; in any case nobody gained anything.
+            notes.push("no job came for this runner".to_owned());
+            let meaning = meaning.map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+            let unused = format!(
+                "the runner ended with exit code {code} before a job came{meaning}; `fireactions jobs logs {job}` has its output"
+            );
+            return Verdict { outcome: told, unused: Some(unused) };
+        }
+        let outcome = match remote.conclusion.as_deref().filter(|_| code == 0) {
+            Some(conclusion @ ("failure" | "timed_out" | "startup_failure" | "abandoned")) => {
+                notes.push(format!("GitHub's job ended with {conclusion}"));
                 // The runner returns 0 whatever became of its job; a machine of a failed job may be held.
                 Outcome::Exited { code: 1 }
             }
             Some("cancelled") => Outcome::Cancelled,
-            None if !remote.is_picked_up() => {
-                notes.push("no job came for this runner".to_owned());
-                told
-            }
             _ => told,
-        }
+        };
+        Verdict { outcome, unused: None }
     }
 
     async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError> {
@@ -182,7 +173,7 @@ impl Drop for Claimed<'_> {
 impl GithubForge {
     /// Makes the machine a runner of its pool, if the pool lacks one: durably, with the name that it will have, and before
     /// GitHub hears of it.
-    async fn claim(&self, offer: &Offer) -> Result<Option<Bind>, ForgeError> {
+    async fn claim(&self, offer: &Offer) -> Result<Option<Box<JobRecord>>, ForgeError> {
         let Some(runner) = &offer.pool.github else {
             return Err(ForgeError::Refused(format!("pool '{}' is not GitHub's", offer.pool.name)));
         };
@@ -206,24 +197,18 @@ impl GithubForge {
             .insert_runner(&job, &spec, &remote, &offer.machine, &offer.pool.name)
             .await
             .map_err(forge_error)?;
-        if matches!(bind, Bind::Bound(_)) {
-            claimed.kept = true;
-            self.board().runners.name(&job, &name);
-            // One job fewer waits.
-            self.inner.demand.notify_one();
+        match bind {
+            Bind::Bound(record) => {
+                claimed.kept = true;
+                self.board().runners.name(&job, &name);
+                // One job fewer waits.
+                self.inner.demand.notify_one();
+                Ok(Some(record))
+            }
+            Bind::Refused(Standing::Bound(record)) => Ok(Some(record)),
+            Bind::Refused(standing) => Err(refused(offer, &standing)),
+            Bind::Taken => Err(ForgeError::Refused("the runner was taken".to_owned())),
         }
-        Ok(Some(bind))
-    }
-
-    /// The answer to a machine that gets no new job.
-    async fn settled(&self, offer: &Offer, standing: Standing) -> Result<Work, ForgeError> {
-        let why = match standing {
-            Standing::Bound(record) => return self.work(offer, &record).await,
-            Standing::Free => "is not ready",
-            Standing::Used => "has had its job",
-            Standing::Released => "was released",
-        };
-        Err(ForgeError::Refused(format!("machine {} {why} and gets no more work", offer.machine)))
     }
 
     /// What the machine is to do, or does already.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use fireactions_model::Secret;
 
-/// Gives the webhook's secrets as they are now, the newest first: they are rotated while the server runs.
-pub type WebhookSecrets = std::sync::Arc<dyn Fn() -> Result<Vec<Secret>, String> + Send + Sync>;
+/// Gives the webhook's secrets as they are now, each of them or why it cannot be read: they are rotated while the server
+/// runs. It may block.
+pub type WebhookSecrets = std::sync::Arc<dyn Fn() -> Vec<Result<Secret, String>> + Send + Sync>;
 
 /// Settings.
 #[derive(Clone)]

@@ -45,29 +45,25 @@ impl GithubForge {
         }
     }
 
-    /// Jobs that wait at GitHub for one of the pools, as far as they were heard of, the newest first. Their ids are made from
-    /// GitHub's numbers and go with the wait: a runner's row has an id of its own.
-    pub fn queued(&self) -> Vec<JobRecord> {
+    /// Jobs that wait at GitHub for one of the pools, as far as they were heard of: the newest, at most so many, each with where
+    /// it is to run. Their ids are made from GitHub's numbers and go with the wait: a runner's row has an id of its own.
+    pub fn queued(&self, most: usize) -> Vec<(JobRecord, Option<Place>)> {
         let board = self.board();
-        let mut all: Vec<JobRecord> =
-            board.queue.all().map(|(pool, waiting)| record(pool.cloned(), waiting)).collect();
-        drop(board);
-        all.sort_by_key(|job| std::cmp::Reverse(job.queued_at));
-        all
+        let mut all: Vec<(Option<&PoolName>, &Waiting)> = board.queue.all().collect();
+        all.sort_by_key(|(_, waiting)| std::cmp::Reverse(waiting.since()));
+        all.truncate(most);
+        let places = board.places();
+        let place =
+            |waiting: &Waiting| places.get(&(waiting.remote.scale_set.is_some(), waiting.id)).cloned();
+        all.into_iter().map(|(pool, waiting)| (record(pool.cloned(), waiting), place(waiting))).collect()
     }
 
-    /// Where one of [`GithubForge::queued`] is to run.
-    pub fn place(&self, id: &JobId) -> Option<Place> {
+    /// One of [`GithubForge::queued`].
+    pub fn queued_job(&self, id: &JobId) -> Option<(JobRecord, Option<Place>)> {
         let board = self.board();
-        let (set, waiting) = board.queue.all().find(|(_, waiting)| id_of(waiting) == *id)?;
-        let (pool, ahead) = match set {
-            Some(pool) => {
-                let ahead = board.queue.assigned_to(pool).position(|other| other.id == waiting.id)?;
-                (board.pool(pool)?, u32::try_from(ahead).unwrap_or(u32::MAX))
-            }
-            None => board.place_of(waiting.id)?,
-        };
-        Some(Place::Pool { pool: pool.name.clone(), shape: pool.shape.clone(), ahead })
+        let (pool, waiting) = board.queue.all().find(|(_, waiting)| id_of(waiting) == *id)?;
+        let place = board.places().remove(&(waiting.remote.scale_set.is_some(), waiting.id));
+        Some((record(pool.cloned(), waiting), place))
     }
 }
 
@@ -114,7 +110,7 @@ fn record(pool: Option<PoolName>, waiting: &Waiting) -> JobRecord {
         usage: Usage::default(),
         phases: PhaseTimes::new(),
         notes: Vec::new(),
-        queued_at: waiting.queued_at.unwrap_or(waiting.heard),
+        queued_at: waiting.since(),
         assigned_at: None,
         started_at: None,
         finished_at: None,

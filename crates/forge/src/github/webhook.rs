@@ -4,12 +4,13 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use fireactions_github::JobStatus;
-use fireactions_github::webhook::{Deliveries, Event, WorkflowJobEvent, parse, verify};
+use fireactions_github::webhook::{Deliveries, Event, WorkflowJobEvent, parse};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::board::Waiting;
+use super::webhook_secrets::Refused;
 use super::{GithubForge, lock};
 
 /// Deliveries that wait to be written down. One that finds no room is refused, and GitHub shows it as failed; the audit
@@ -63,15 +64,17 @@ pub enum Answer {
 
 impl GithubForge {
     /// Takes a delivery. What it says is on the board when this returns; what is written down of it follows.
-    pub fn deliver(&self, delivery: Delivery<'_>) -> Answer {
-        let secrets = match self.inner.settings.webhook.as_ref().map(|secrets| secrets()) {
-            Some(Ok(secrets)) => secrets,
-            Some(Err(error)) => return Answer::Unready(error),
-            None => return Answer::Unready("there is no webhook".to_owned()),
+    pub async fn deliver(&self, delivery: Delivery<'_>) -> Answer {
+        let Some(secrets) = &self.inner.webhook_secrets else {
+            return Answer::Unready("there is no webhook".to_owned());
         };
-        if verify(&secrets, delivery.body, delivery.signature).is_err() {
-            self.inner.counts.delivery("forged");
-            return Answer::Forged;
+        match secrets.verify(delivery.body, delivery.signature).await {
+            Ok(()) => {}
+            Err(Refused::Forged(_)) => {
+                self.inner.counts.delivery("forged");
+                return Answer::Forged;
+            }
+            Err(Refused::Unready(why)) => return Answer::Unready(why),
         }
         let event = match parse(delivery.event.unwrap_or_default(), delivery.body) {
             Ok(event) => event,

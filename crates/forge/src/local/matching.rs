@@ -3,7 +3,7 @@
 use fireactions_model::{ImageRef, JobSpec, Labels, Place, PoolSpec, Shape};
 
 /// What a job needs of a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Needs {
     labels: Labels,
     image: Option<ImageRef>,

@@ -22,9 +22,7 @@ mod validate;
 
 use std::sync::{Arc, Weak};
 
-use fireactions_model::{
-    Event, ForgeView, JobId, JobRecord, JobState, MachineId, Outcome, Phase, Place, Report, Usage,
-};
+use fireactions_model::{Event, ForgeView, JobId, JobRecord, JobState, Outcome, Phase, Place, Report, Usage};
 use fireactions_store::{JobFilter, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
@@ -33,13 +31,13 @@ pub use config::{Limits, LocalConfig};
 pub use error::{Problem, SubmitError};
 pub use submit::{FileSource, Submission};
 
+use crate::waiters::Waiters;
 use board::{Board, Seen};
 pub(crate) use error::forge_error;
+pub(crate) use serve::refused;
 
 /// The forge's name.
 const NAME: &str = "local";
-/// Releases that a waiting machine may be behind; one that is further behind asks the database about itself.
-const RELEASES: usize = 64;
 
 /// The local forge. Clones share it.
 #[derive(Debug, Clone)]
@@ -53,10 +51,6 @@ struct Inner {
     events: broadcast::Sender<Event>,
     config: LocalConfig,
     board: Board,
-    /// A machine that waits may find work now.
-    work: Notify,
-    /// Machines that were let go: whoever waits for one of them will wait for ever.
-    released: broadcast::Sender<MachineId>,
     /// Demand may have changed.
     demand: Notify,
     /// Somebody asked for the end of a job that has a machine.
@@ -76,8 +70,6 @@ impl LocalForge {
             events,
             config,
             board: Board::default(),
-            work: Notify::new(),
-            released: broadcast::channel(RELEASES).0,
             demand: Notify::new(),
             cancel: Notify::new(),
         });
@@ -111,9 +103,9 @@ impl LocalForge {
         }
     }
 
-    /// Machines that are let go, from now on.
-    pub(crate) fn releases(&self) -> broadcast::Receiver<MachineId> {
-        self.inner.released.subscribe()
+    /// Machines that wait for work, of every forge.
+    pub(crate) fn waiters(&self) -> &Waiters {
+        self.inner.board.waiters()
     }
 
     /// As metrics see it, now.
@@ -174,11 +166,7 @@ fn hear(inner: &Weak<Inner>, seq: u64, job: &JobRecord) {
     let Some(inner) = inner.upgrade() else { return };
     let seen = inner.board.see(seq, job, &inner.store);
     match seen {
-        Seen::Queued => {
-            inner.work.notify_waiters();
-            inner.demand.notify_one();
-        }
-        Seen::Unqueued => inner.demand.notify_one(),
+        Seen::Queued | Seen::Unqueued => inner.demand.notify_one(),
         Seen::Cancelling => inner.cancel.notify_waiters(),
         Seen::Other => {}
     }

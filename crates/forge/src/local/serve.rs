@@ -6,18 +6,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Artifact, Demand, Event, Forge, ForgeError, JobId, JobRecord, MachineId, Offer, Output, PhaseTimes,
-    PoolName, PoolSpec, Release, Report, Work, WorkFile,
+    Artifact, Demand, DemandSource, Event, Forge, ForgeError, JobId, JobRecord, MachineId, Offer, Output,
+    PhaseTimes, PoolName, PoolSpec, Release, Report, Work, WorkFile,
 };
 use fireactions_store::{Bind, Standing};
 
 use super::LocalForge;
 use super::error::forge_error;
+use crate::waiters::{Found, acquire};
 
 #[async_trait]
-impl Forge for LocalForge {
+impl DemandSource for LocalForge {
     fn name(&self) -> &'static str {
         super::NAME
+    }
+
+    fn serves(&self, pool: &PoolSpec) -> bool {
+        pool.github.is_none()
     }
 
     async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {
@@ -34,52 +39,22 @@ impl Forge for LocalForge {
         // One permit is kept for a change between two calls.
         self.inner.demand.notified().await;
     }
+}
 
+#[async_trait]
+impl Forge for LocalForge {
     async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
-        let store = &self.inner.store;
-        let machine = &offer.machine;
-        // Listen first, look then: what comes in between is not missed.
-        let mut released = self.inner.released.subscribe();
-        let mut unsure = true;
-        loop {
-            let mut more = pin!(self.inner.work.notified());
-            more.as_mut().enable();
-            // Every job wakes every machine that waits. With a thousand of them the database must not be asked about
-            // each, each time; binding asks anyway.
-            if unsure {
-                match store.standing(machine).await.map_err(forge_error)? {
-                    Standing::Free => {}
-                    standing => return self.settled(offer, standing).await,
-                }
-            }
-            let mut tried = HashSet::new();
-            while let Some(claim) = self.inner.board.claim(offer, &tried, &self.inner.work) {
-                match store.bind(&claim.job, machine, &offer.pool.name).await.map_err(forge_error)? {
-                    Bind::Bound(job) => return self.work(offer, &job).await,
-                    Bind::Taken => {
-                        tried.insert(claim.job.clone());
-                    }
-                    // Released, or bound by another call for the same machine, since it was looked at.
-                    Bind::Refused(standing) => return self.settled(offer, standing).await,
-                }
-            }
-            unsure = loop {
-                tokio::select! {
-                    () = &mut more => break false,
-                    gone = released.recv() => match gone {
-                        Ok(other) if other != *machine => {}
-                        Ok(_) | Err(_) => break true,
-                    },
-                }
-            };
+        let found = acquire(self.waiters(), &self.inner.store, offer, || self.claim(offer)).await?;
+        match found {
+            Found::Work(job) | Found::Standing(Standing::Bound(job)) => self.work(offer, &job).await,
+            Found::Standing(standing) => Err(refused(offer, &standing)),
         }
     }
 
     async fn release(&self, machine: &MachineId) -> Result<Release, ForgeError> {
         let release = self.inner.store.release_machine(machine).await.map_err(forge_error)?;
         if release == Release::Idle {
-            // A waiting `acquire` of this machine learns that it waits in vain. Nobody waiting is fine.
-            let _ = self.inner.released.send(machine.clone());
+            self.waiters().release(machine);
         }
         Ok(release)
     }
@@ -123,15 +98,21 @@ impl Forge for LocalForge {
 }
 
 impl LocalForge {
-    /// The answer to a machine that gets no new job.
-    async fn settled(&self, offer: &Offer, standing: Standing) -> Result<Work, ForgeError> {
-        let why = match standing {
-            Standing::Bound(job) => return self.work(offer, &job).await,
-            Standing::Free => "is not ready",
-            Standing::Used => "has had its job",
-            Standing::Released => "was released",
-        };
-        Err(ForgeError::Refused(format!("machine {} {why} and gets no more work", offer.machine)))
+    /// Binds the machine to the first job that fits it, if there is one.
+    async fn claim(&self, offer: &Offer) -> Result<Option<Box<JobRecord>>, ForgeError> {
+        let mut tried = HashSet::new();
+        while let Some(claim) = self.inner.board.claim(offer, &tried) {
+            let bind = self.inner.store.bind(&claim.job, &offer.machine, &offer.pool.name).await;
+            match bind.map_err(forge_error)? {
+                // Perhaps by another call for the same machine, since it was looked at.
+                Bind::Bound(job) | Bind::Refused(Standing::Bound(job)) => return Ok(Some(job)),
+                Bind::Taken => {
+                    tried.insert(claim.job.clone());
+                }
+                Bind::Refused(standing) => return Err(refused(offer, &standing)),
+            }
+        }
+        Ok(None)
     }
 
     /// What the machine is to do, or does already.
@@ -172,4 +153,15 @@ impl LocalForge {
             artifacts: artifacts.collect(),
         })
     }
+}
+
+/// What a machine is told that gets no new job.
+pub(crate) fn refused(offer: &Offer, standing: &Standing) -> ForgeError {
+    let why = match standing {
+        Standing::Bound(_) => "has a job",
+        Standing::Free => "is not ready",
+        Standing::Used => "has had its job",
+        Standing::Released => "was released",
+    };
+    ForgeError::Refused(format!("machine {} {why} and gets no more work", offer.machine))
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use crate::common::*;
 use fireactions_forge::local::LocalForge;
-use fireactions_model::{Forge, ForgeError, JobId, JobState, MachineId, Outcome, PoolSpec, Release};
+use fireactions_model::{
+    DemandSource, Forge, ForgeError, JobId, JobState, MachineId, Outcome, PoolSpec, Release,
+};
 use fireactions_store::{JobFilter, Store};
 use proptest::prelude::*;
 use tokio::time::timeout;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use fireactions_model::Secret;
 use tokio::time::Instant;
 
+use crate::single_flight::SingleFlight;
+
 /// A token that ends this soon is replaced.
 const EARLY: Duration = Duration::from_secs(5 * 60);
 /// One that ends this soon is not used any more.
@@ -19,8 +21,8 @@ pub(super) struct Installation {
     /// Whose rate limits count.
     pub(super) label: String,
     token: Mutex<Option<Token>>,
-    /// Held by whoever gets a new token.
-    pub(super) refresh: tokio::sync::Mutex<()>,
+    /// Getting a new token.
+    pub(super) refresh: SingleFlight<Secret>,
 }
 
 struct Token {
@@ -41,7 +43,7 @@ pub(super) enum Held {
 impl Installation {
     pub(super) fn new(app: usize, app_id: &str, id: u64) -> Self {
         let label = format!("app {app_id} installation {id}");
-        Self { app, id, label, token: Mutex::default(), refresh: tokio::sync::Mutex::default() }
+        Self { app, id, label, token: Mutex::default(), refresh: SingleFlight::default() }
     }
 
     pub(super) fn held(&self) -> Held {

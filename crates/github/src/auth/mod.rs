@@ -13,11 +13,12 @@ use fireactions_model::Secret;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
+use tokio::time::Instant;
 use url::Url;
 
-use crate::caller::{Call, Caller};
-use crate::rest::{path, url};
-use crate::transport::Response;
+use crate::address::{path, url};
+use crate::caller::{Call, Caller, Signed, Signer};
+use crate::response::Response;
 use crate::{Credentials, Error, Scope, SecretSource};
 use app::AppKey;
 use clock::Clock;
@@ -131,7 +132,7 @@ impl Auth {
     }
 
     /// The credential for a scope, found out when it is not known.
-    pub(crate) async fn authorize(&self, scope: &Scope) -> Result<Authorized, Error> {
+    pub(crate) async fn authorize(&self, scope: &Scope, until: Instant) -> Result<Authorized, Error> {
         let apps = match &self.who {
             Who::Token { source, kept } => {
                 let known = lock(kept).clone();
@@ -148,7 +149,7 @@ impl Auth {
         };
         let known = lock(&apps.scopes).get(scope).cloned();
         if let Some(installation) = known {
-            match self.token(apps, &installation).await {
+            match self.token(apps, &installation, until).await {
                 // It was uninstalled, and perhaps installed again: it has another number then.
                 Err(Error::NotFound { .. }) => {
                     lock(&apps.scopes).remove(scope);
@@ -157,7 +158,7 @@ impl Auth {
                 other => return other,
             }
         }
-        let (app, found) = self.find(apps, scope).await?;
+        let (app, found) = self.find(apps, scope, until).await?;
         let installation = {
             let mut all = lock(&apps.installations);
             let fresh = || Arc::new(Installation::new(app, apps.keys[app].id(), found.id));
@@ -166,7 +167,7 @@ impl Auth {
             installation
         };
         keep(&mut lock(&apps.scopes), scope.clone(), installation.clone());
-        self.token(apps, &installation).await
+        self.token(apps, &installation, until).await
     }
 
     /// This credential serves these scopes as well.
@@ -189,10 +190,15 @@ impl Auth {
     }
 
     /// The first App that is installed there, by its index, and its installation.
-    async fn find(&self, apps: &Apps, scope: &Scope) -> Result<(usize, WireInstallation), Error> {
+    async fn find(
+        &self,
+        apps: &Apps,
+        scope: &Scope,
+        until: Instant,
+    ) -> Result<(usize, WireInstallation), Error> {
         let mut trouble = None;
         for app in 0..apps.keys.len() {
-            match self.installation(apps, app, scope).await {
+            match self.installation(&apps.keys[app], &apps.clock, scope, until).await {
                 Ok(Some(found)) if found.suspended_at.is_some() => {
                     trouble.get_or_insert(Error::Forbidden {
                         doing: format!("ask for {scope}"),
@@ -220,14 +226,16 @@ impl Auth {
     /// An App's installation for a scope, if it has one.
     async fn installation(
         &self,
-        apps: &Apps,
-        app: usize,
+        key: &AppKey,
+        clock: &Clock,
         scope: &Scope,
+        until: Instant,
     ) -> Result<Option<WireInstallation>, Error> {
         let mut at = path(scope);
         at.push("installation");
-        let doing = format!("find the installation of App {} for {scope}", apps.keys[app].id());
-        let response = self.as_app(apps, app, Call::get(doing, "installation", url(&self.api, &at))).await?;
+        let doing = format!("find the installation of App {} for {scope}", key.id());
+        let call = Call::get(doing, "installation", url(&self.api, &at));
+        let response = self.caller.ask_until(AsApp { key, clock, call }, until).await?;
         match response.status {
             StatusCode::OK => Ok(Some(response.json("an installation")?)),
             StatusCode::NOT_FOUND => Ok(None),
@@ -235,25 +243,13 @@ impl Auth {
         }
     }
 
-    /// Calls as the App itself. A 401 is met by setting the clock right and reading the key again, once.
-    async fn as_app(&self, apps: &Apps, app: usize, call: Call) -> Result<Response, Error> {
-        let (key, until) = (&apps.keys[app], self.caller.deadline());
-        let label = format!("app {}", key.id());
-        let mut again = false;
-        loop {
-            let header = key.bearer(apps.clock.now()).await?;
-            let response = self.caller.send(&call, &label, &header, until).await?;
-            if response.status != StatusCode::UNAUTHORIZED || again {
-                return Ok(response);
-            }
-            again = true;
-            apps.clock.correct(response.date());
-            key.forget();
-        }
-    }
-
     /// The installation's token: the one that is there, or a new one, which one caller gets for all.
-    async fn token(&self, apps: &Apps, installation: &Arc<Installation>) -> Result<Authorized, Error> {
+    async fn token(
+        &self,
+        apps: &Apps,
+        installation: &Arc<Installation>,
+        until: Instant,
+    ) -> Result<Authorized, Error> {
         let authorized = |header| Authorized {
             label: installation.label.clone(),
             header,
@@ -264,16 +260,22 @@ impl Auth {
             Held::Ending(header) => Some(header),
             Held::None => None,
         };
-        let _refreshing = match (installation.refresh.try_lock(), &ending) {
-            (Ok(guard), _) => guard,
+        if let Some(header) = &ending
+            && installation.refresh.is_running()
+        {
             // Somebody gets another; this one is good until then.
-            (Err(_), Some(header)) => return Ok(authorized(header.clone())),
-            (Err(_), None) => installation.refresh.lock().await,
-        };
-        if let Held::Good(header) = installation.held() {
-            return Ok(authorized(header));
+            return Ok(authorized(header.clone()));
         }
-        match (self.new_token(apps, installation).await, ending) {
+        let doing = || format!("get a token for {}", installation.label);
+        let refresh = || async {
+            match installation.held() {
+                // Somebody got it just before.
+                Held::Good(header) => Ok(header),
+                _ => self.new_token(apps, installation, doing(), until).await,
+            }
+        };
+        let late = || Error::Timeout { doing: doing(), after: self.caller.timeouts.total };
+        match (installation.refresh.run(until, refresh, late).await, ending) {
             (Ok(header), _) => Ok(authorized(header)),
             (Err(error), Some(header)) if !matches!(error, Error::NotFound { .. }) => {
                 tracing::warn!(%error, "the token is not replaced yet; it is good for some minutes still");
@@ -283,19 +285,19 @@ impl Auth {
         }
     }
 
-    async fn new_token(&self, apps: &Apps, installation: &Installation) -> Result<Secret, Error> {
+    async fn new_token(
+        &self,
+        apps: &Apps,
+        installation: &Installation,
+        doing: String,
+        until: Instant,
+    ) -> Result<Secret, Error> {
         let id = installation.id.to_string();
-        let call = Call {
-            doing: format!("get a token for {}", installation.label),
-            kind: "installation-token",
-            method: Method::POST,
-            url: url(&self.api, &["app", "installations", &id, "access_tokens"]),
-            body: None,
-            // A token that nobody hears of ends by itself.
-            repeatable: true,
-            conditional: false,
-        };
-        let response = self.as_app(apps, installation.app, call).await?;
+        let url = url(&self.api, &["app", "installations", &id, "access_tokens"]);
+        // Repeatable: a token that nobody hears of ends by itself.
+        let call = Call { method: Method::POST, ..Call::get(doing, "installation-token", url) };
+        let (key, clock) = (&apps.keys[installation.app], &apps.clock);
+        let response = self.caller.ask_until(AsApp { key, clock, call }, until).await?;
         if response.status != StatusCode::CREATED {
             return Err(response.failure());
         }
@@ -310,6 +312,26 @@ impl Auth {
     }
 }
 
+/// Signs as the App itself. A 401 is met by setting the clock right and reading the key again.
+struct AsApp<'a> {
+    key: &'a AppKey,
+    clock: &'a Clock,
+    call: Call,
+}
+
+impl Signer for AsApp<'_> {
+    async fn sign(&mut self, _: Instant) -> Result<Signed, Error> {
+        let authorization = self.key.bearer(self.clock.now()).await?;
+        Ok(Signed { call: self.call.clone(), credential: format!("app {}", self.key.id()), authorization })
+    }
+
+    async fn renew(&mut self, refused: &Response, _: Instant) -> Result<(), Error> {
+        self.clock.correct(refused.date());
+        self.key.forget();
+        Ok(())
+    }
+}
+
 /// What the check of a scope looks at.
 pub(crate) enum Identity {
     Apps { app: serde_json::Value, installation: WireInstallation },
@@ -320,9 +342,10 @@ impl Auth {
     /// Who serves a scope, in full.
     pub(crate) async fn identity(&self, scope: &Scope) -> Result<Identity, Error> {
         let Who::Apps(apps) = &self.who else { return Ok(Identity::Token) };
-        let (index, installation) = self.find(apps, scope).await?;
-        let doing = format!("look at App {}", apps.keys[index].id());
-        let response = self.as_app(apps, index, Call::get(doing, "app", url(&self.api, &["app"]))).await?;
+        let (index, installation) = self.find(apps, scope, self.caller.deadline()).await?;
+        let (key, clock) = (&apps.keys[index], &apps.clock);
+        let call = Call::get(format!("look at App {}", key.id()), "app", url(&self.api, &["app"]));
+        let response = self.caller.ask(AsApp { key, clock, call }).await?;
         if response.status != StatusCode::OK {
             return Err(response.failure());
         }

@@ -4,7 +4,7 @@ use fireactions_model::RateLimit;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::url;
+use crate::address::url;
 use crate::auth::Identity;
 use crate::caller::Call;
 use crate::{Error, Github, Scope, manifest};
@@ -118,7 +118,7 @@ impl Github {
         let token_scopes = scopes
             .map(|text| text.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect());
         let runners = self.runners(scope).await.map(|runners| runners.len());
-        let label = self.auth().authorize(scope).await?.label;
+        let label = self.auth().authorize(scope, self.caller().deadline()).await?.label;
         let limits = self.limits().into_iter().filter(|limit| limit.credential == label).collect();
         Ok(Access { app, token_scopes, missing, missing_events, runners, limits })
     }

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::url;
+use crate::address::url;
 use crate::caller::Call;
 use crate::job::WireJob;
 use crate::{Error, Github, JobId, JobStatus, Repository, RunId, WorkflowJob};

@@ -8,10 +8,12 @@ mod runners;
 use reqwest::StatusCode;
 use reqwest::header::LINK;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use url::Url;
 
-use crate::caller::Call;
-use crate::transport::Response;
+use crate::auth::{Auth, Authorized};
+use crate::caller::{Call, Signed, Signer};
+use crate::response::Response;
 use crate::{Error, Github, Scope};
 
 pub use access::{Access, AppAccess, MissingPermission};
@@ -22,39 +24,14 @@ const MAX_PAGES: usize = 200;
 /// What GitHub gives on a page at most.
 const PER_PAGE: &str = "100";
 
-/// The segments under which a scope's things are.
-pub(crate) fn path(scope: &Scope) -> Vec<&str> {
-    match scope {
-        Scope::Organization(name) => vec!["orgs", name],
-        Scope::Repository { owner, name } => vec!["repos", owner, name],
-        Scope::Enterprise(name) => vec!["enterprises", name],
-    }
-}
-
-/// An address below the API's base.
-pub(crate) fn url(api: &Url, segments: &[&str]) -> Url {
-    let mut url = api.clone();
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(segments);
-    }
-    url
-}
-
 impl Github {
     /// Sends a call with the scope's credential; a 401 is met by another credential, once.
     pub(crate) async fn call(&self, scope: &Scope, call: &Call) -> Result<Response, Error> {
-        let until = self.caller().deadline();
-        let mut again = false;
-        loop {
-            let authorized = self.auth().authorize(scope).await?;
-            let sent = self.caller().send(call, &authorized.label, &authorized.header, until);
-            let response = sent.await?;
-            if response.status != StatusCode::UNAUTHORIZED || again {
-                return Ok(response);
-            }
-            again = true;
-            self.auth().refused(&authorized);
-        }
+        self.call_until(scope, call, self.caller().deadline()).await
+    }
+
+    async fn call_until(&self, scope: &Scope, call: &Call, until: Instant) -> Result<Response, Error> {
+        self.caller().ask_until(ByScope { auth: self.auth(), scope, call, used: None }, until).await
     }
 
     /// All items of a list, page by page; `items` takes them from a page.
@@ -79,6 +56,29 @@ impl Github {
         }
         let why = format!("the list has more than {MAX_PAGES} pages");
         Err(Error::Unexpected { doing: call.doing, why })
+    }
+}
+
+/// Signs with the credential that serves a scope.
+struct ByScope<'a> {
+    auth: &'a Auth,
+    scope: &'a Scope,
+    call: &'a Call,
+    used: Option<Authorized>,
+}
+
+impl Signer for ByScope<'_> {
+    async fn sign(&mut self, until: Instant) -> Result<Signed, Error> {
+        let used = self.used.insert(self.auth.authorize(self.scope, until).await?);
+        let (credential, authorization) = (used.label.clone(), used.header.clone());
+        Ok(Signed { call: self.call.clone(), credential, authorization })
+    }
+
+    async fn renew(&mut self, _: &Response, _: Instant) -> Result<(), Error> {
+        if let Some(used) = &self.used {
+            self.auth.refused(used);
+        }
+        Ok(())
     }
 }
 
@@ -110,17 +110,6 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
-
-    #[test]
-    fn addresses() {
-        let api: Url = "https://ghes/api/v3/".parse().unwrap();
-        let scope: Scope = "acme/wid.gets".parse().unwrap();
-        let mut at = path(&scope);
-        at.extend(["actions", "runners"]);
-        assert_eq!(url(&api, &at).as_str(), "https://ghes/api/v3/repos/acme/wid.gets/actions/runners");
-        let cloud: Url = "https://api.github.com/".parse().unwrap();
-        assert_eq!(url(&cloud, &["orgs", "a/../b"]).as_str(), "https://api.github.com/orgs/a%2F..%2Fb");
-    }
 
     #[test]
     fn the_next_page() {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{path, url};
+use crate::address::{path, url};
 use crate::caller::Call;
 use crate::{Error, Github, Repository, Scope};
 
@@ -58,7 +58,7 @@ impl Github {
             }
             Scope::Organization(owner) => owner,
         };
-        let authorized = self.auth().authorize(scope).await?;
+        let authorized = self.auth().authorize(scope, self.caller().deadline()).await?;
         let wire = if authorized.is_app() {
             let call = Call::get(doing, "repositories", url(self.api(), &["installation", "repositories"]));
             self.list(scope, call.conditional(), |page: Installed| page.repositories).await?

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::{path, url};
+use crate::address::{path, url};
 use crate::caller::Call;
 use crate::runner::{Deleted, Jit, JitRequest, RegistrationToken, Runner, RunnerGroup};
 use crate::{Error, Github, Repository, RunnerId, Scope};
@@ -122,19 +123,19 @@ impl Github {
     ///
     /// See [`Error`].
     pub async fn generate_jit(&self, scope: &Scope, request: &JitRequest) -> Result<Jit, Error> {
+        let doing = format!("register runner '{}' at {scope}", request.name);
+        let url = self.actions(scope, &["runners", "generate-jitconfig"]);
+        let body = json!({
+            "name": request.name,
+            "runner_group_id": request.group,
+            "labels": request.labels,
+            "work_folder": request.work_folder,
+        });
         let call = Call {
-            doing: format!("register runner '{}' at {scope}", request.name),
-            kind: "generate-jitconfig",
             method: Method::POST,
-            url: self.actions(scope, &["runners", "generate-jitconfig"]),
-            body: Some(json!({
-                "name": request.name,
-                "runner_group_id": request.group,
-                "labels": request.labels,
-                "work_folder": request.work_folder,
-            })),
+            body: Some(body),
             repeatable: false,
-            conditional: false,
+            ..Call::get(doing, "generate-jitconfig", url)
         };
         let response = self.call(scope, &call).await?;
         match response.status {
@@ -153,17 +154,19 @@ impl Github {
     ///
     /// See [`Error`].
     pub async fn registration_token(&self, scope: &Scope) -> Result<RegistrationToken, Error> {
-        let call = Call {
-            doing: format!("get a registration token for {scope}"),
-            kind: "registration-token",
-            method: Method::POST,
-            url: self.actions(scope, &["runners", "registration-token"]),
-            body: None,
-            // A token that nobody hears of ends by itself.
-            repeatable: true,
-            conditional: false,
-        };
-        let response = self.call(scope, &call).await?;
+        self.registration_token_until(scope, self.caller().deadline()).await
+    }
+
+    pub(crate) async fn registration_token_until(
+        &self,
+        scope: &Scope,
+        until: Instant,
+    ) -> Result<RegistrationToken, Error> {
+        let url = self.actions(scope, &["runners", "registration-token"]);
+        let doing = format!("get a registration token for {scope}");
+        // Repeatable: a token that nobody hears of ends by itself.
+        let call = Call { method: Method::POST, ..Call::get(doing, "registration-token", url) };
+        let response = self.call_until(scope, &call, until).await?;
         if response.status != StatusCode::CREATED {
             return Err(response.failure());
         }

@@ -2,10 +2,10 @@
 //! described anywhere, and grows.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::transport::Response;
+use crate::response::Response;
 use crate::{Error, Repository, RunId, RunnerId};
 
 /// Events in a message that are read; GitHub sends at most 50.
@@ -33,30 +33,50 @@ impl RequestId {
 }
 
 /// How a scale set stands: the truth that events are hints of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Statistics {
     /// Jobs that can be acquired.
-    #[serde(rename = "totalAvailableJobs")]
     pub available: u32,
     /// Jobs that were acquired.
-    #[serde(rename = "totalAcquiredJobs")]
     pub acquired: u32,
     /// Jobs that the set is to run, those that run among them.
-    #[serde(rename = "totalAssignedJobs")]
     pub assigned: u32,
     /// Jobs that run.
-    #[serde(rename = "totalRunningJobs")]
     pub running: u32,
     /// Runners that there are.
-    #[serde(rename = "totalRegisteredRunners")]
     pub registered: u32,
     /// Runners with a job.
-    #[serde(rename = "totalBusyRunners")]
     pub busy: u32,
     /// Runners without one.
-    #[serde(rename = "totalIdleRunners")]
     pub idle: u32,
+}
+
+impl Statistics {
+    /// What it says; for a number that is missing or none, such as `null`, what was known `before`. A message that could
+    /// not be read would come again for ever.
+    pub(super) fn read(said: &Value, before: Self) -> Self {
+        let number = |name: &str, before: u32| {
+            said[name].as_u64().map_or(before, |number| u32::try_from(number).unwrap_or(u32::MAX))
+        };
+        Self {
+            available: number("totalAvailableJobs", before.available),
+            acquired: number("totalAcquiredJobs", before.acquired),
+            assigned: number("totalAssignedJobs", before.assigned),
+            running: number("totalRunningJobs", before.running),
+            registered: number("totalRegisteredRunners", before.registered),
+            busy: number("totalBusyRunners", before.busy),
+            idle: number("totalIdleRunners", before.idle),
+        }
+    }
+}
+
+/// The default for a `null`: the service writes one for anything that it has not.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A message.
@@ -129,21 +149,22 @@ struct Wire {
     #[serde(rename = "messageId")]
     id: MessageId,
     #[serde(default, rename = "messageType")]
-    kind: String,
+    kind: Value,
     #[serde(default)]
-    body: String,
+    body: Value,
     #[serde(default)]
-    statistics: Option<Statistics>,
+    statistics: Value,
 }
 
 /// Reads a message; `before` is how the set stood, for one that does not say.
 pub(super) fn read(response: &Response, before: Statistics) -> Result<Message, Error> {
     let wire: Wire = response.json("a message")?;
-    let statistics = wire.statistics.unwrap_or(before);
+    let statistics = Statistics::read(&wire.statistics, before);
     let mut events = Vec::new();
     if wire.kind == "RunnerScaleSetJobMessages" {
         // A body that cannot be read is no reason not to acknowledge it: the statistics say what is to be done.
-        let items: Vec<Value> = serde_json::from_str(&wire.body).unwrap_or_default();
+        let items: Vec<Value> =
+            serde_json::from_str(wire.body.as_str().unwrap_or_default()).unwrap_or_default();
         events.extend(items.iter().take(MOST).filter_map(event));
     }
     Ok(Message { id: wire.id, statistics, events })
@@ -255,6 +276,15 @@ mod tests {
             before,
         );
         assert_eq!(odd.unwrap().events, []);
+        for odd in
+            ["null", "7", "[]", r#"{"totalAssignedJobs":null,"totalIdleRunners":-1,"totalBusyRunners":"x"}"#]
+        {
+            let text = format!(r#"{{"messageId":1,"messageType":null,"body":null,"statistics":{odd}}}"#);
+            assert_eq!(read(&response(&text), before).unwrap().statistics, before, "{odd}");
+        }
+        let far =
+            read(&response(r#"{"messageId":1,"statistics":{"totalAssignedJobs":99999999999}}"#), before);
+        assert_eq!(far.unwrap().statistics.assigned, u32::MAX);
         assert!(read(&response("{}"), before).is_err(), "without a number it cannot be acknowledged");
     }
 

@@ -1,34 +1,31 @@
 //! The Actions service of a scope: where it is, and the token for it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fireactions_model::Secret;
-use jiff::Timestamp;
-use reqwest::{Method, StatusCode};
+use fireactions_model::{ExponentialBackoff, Secret, is_private};
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use url::Url;
 
-use crate::settings::is_private;
-use crate::transport::{Request, Response};
-use crate::{Error, Github, Scope};
+use crate::address::url;
+use crate::caller::{ACTIONS_VERSION, Api, Call, Caller, Signed, Signer};
+use crate::response::Response;
+use crate::single_flight::SingleFlight;
+use crate::{Error, Github, Scope, said};
 
-/// The version that the protocol has had since it is used outside of GitHub.
-pub(super) const VERSION: &str = "6.0-preview";
-/// One request that is no long poll.
-const DEADLINE: Duration = Duration::from_secs(30);
 /// A token that ends within this time is made anew.
-const EARLY: i64 = 60;
+const EARLY: Duration = Duration::from_secs(60);
 /// A token that does not say when it ends is believed for so long.
 const LIFETIME: i64 = 30 * 60;
-/// A registration token is not known everywhere at once: tries of 401 and 403.
+/// No token is believed for longer, whatever it says.
+const LONGEST: i64 = 24 * 3600;
+/// A registration token is not known everywhere at once: tries of 401 and 403, with the same one.
 const TRIES: u32 = 4;
-/// Most bytes of an answer.
-pub(super) const MAX_BODY: usize = 4 << 20;
 /// Longest address that the service may name.
 pub(super) const MAX_URL: usize = 4096;
 
@@ -36,24 +33,29 @@ pub(super) const MAX_URL: usize = 4096;
 #[derive(Clone)]
 pub(super) struct Admin {
     url: Url,
-    pub(super) token: Secret,
-    ends: Timestamp,
+    token: Secret,
+    /// By our own count of the seconds from GitHub's date on: neither clock is trusted to agree with the other.
+    until: Instant,
 }
 
 /// One scope's part of the service.
 pub(super) struct Service {
     github: Github,
     pub(super) scope: Scope,
-    /// Held while a token is made, so that it is made once.
     admin: Mutex<Option<Admin>>,
+    opening: SingleFlight<Admin>,
 }
 
 impl Service {
     pub(super) fn new(github: Github, scope: Scope) -> Self {
-        Self { github, scope, admin: Mutex::new(None) }
+        Self { github, scope, admin: Mutex::default(), opening: SingleFlight::default() }
     }
 
-    /// A request to the service, by its path below the service's address; a 401 is met by a new token, once.
+    pub(super) fn caller(&self) -> &Caller {
+        self.github.caller()
+    }
+
+    /// A call to the service, by its path below the service's address; a 401 is met by a new token, once.
     pub(super) async fn call(
         &self,
         doing: String,
@@ -62,84 +64,97 @@ impl Service {
         query: &[(&str, &str)],
         body: Option<Value>,
     ) -> Result<Response, Error> {
-        let mut again = false;
-        loop {
-            let admin = self.admin().await?;
-            let mut url = joined(&admin.url, path, &doing)?;
-            url.query_pairs_mut().extend_pairs(query).append_pair("api-version", VERSION);
-            let request = request(doing.clone(), method.clone(), url, &admin.token, body.clone());
-            let response = self.send(request).await?;
-            if response.status != StatusCode::UNAUTHORIZED || again {
-                return Ok(response);
-            }
-            again = true;
-            self.forget(&admin).await;
-        }
+        self.call_until(doing, method, path, query, body, self.caller().deadline()).await
     }
 
-    /// The wait before a second try.
-    pub(super) fn pause(&self) -> Duration {
-        self.github.caller().timeouts.backoff
+    pub(super) async fn call_until(
+        &self,
+        doing: String,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<Value>,
+        until: Instant,
+    ) -> Result<Response, Error> {
+        let signer = ByAdmin { service: self, doing, method, path, query, body, used: None };
+        self.caller().ask_until(signer, until).await
     }
 
-    /// Sends a request as it is.
-    pub(super) async fn send(&self, request: Request) -> Result<Response, Error> {
-        self.github.http().send(request).await
+    /// A call to the service or its queues. What is made by POST may have been made when the answer is lost.
+    pub(super) fn to(doing: String, method: Method, url: Url, body: Option<Value>) -> Call {
+        let repeatable = method != Method::POST;
+        Call { api: Api::Actions, method, body, repeatable, ..Call::get(doing, "actions", url) }
     }
 
-    /// Where a path of the service is, for requests with another token than ours.
-    pub(super) async fn address(&self, path: &str, doing: &str) -> Result<Url, Error> {
-        let mut url = joined(&self.admin().await?.url, path, doing)?;
-        url.query_pairs_mut().append_pair("api-version", VERSION);
+    /// A signed call to the service or its queues.
+    pub(super) fn signed(&self, call: Call, token: &Secret) -> Signed {
+        let authorization = Secret::new(format!("Bearer {}", token.expose()));
+        Signed { call, credential: format!("scale sets of {}", self.scope), authorization }
+    }
+
+    /// Where a path of the service is.
+    pub(super) async fn address(&self, path: &str, doing: &str, until: Instant) -> Result<Url, Error> {
+        let mut url = joined(&self.admin(until).await?.url, path, doing)?;
+        url.query_pairs_mut().append_pair("api-version", ACTIONS_VERSION);
         Ok(url)
     }
 
-    async fn forget(&self, used: &Admin) {
-        let mut admin = self.admin.lock().await;
+    fn known(&self) -> MutexGuard<'_, Option<Admin>> {
+        self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn good(&self) -> Option<Admin> {
+        self.known().clone().filter(|admin| admin.until > Instant::now())
+    }
+
+    fn forget(&self, used: &Admin) {
+        let mut admin = self.known();
         if admin.as_ref().is_some_and(|known| known.token == used.token) {
             *admin = None;
         }
     }
 
-    async fn admin(&self) -> Result<Admin, Error> {
-        let mut admin = self.admin.lock().await;
-        if let Some(known) = admin.as_ref()
-            && known.ends.as_second() - Timestamp::now().as_second() > EARLY
-        {
-            return Ok(known.clone());
+    async fn admin(&self, until: Instant) -> Result<Admin, Error> {
+        if let Some(known) = self.good() {
+            return Ok(known);
         }
-        let made = self.register().await?;
-        *admin = Some(made.clone());
-        Ok(made)
+        let doing = || format!("open the Actions service of {}", self.scope);
+        let open = || async {
+            if let Some(known) = self.good() {
+                return Ok(known);
+            }
+            let made = self.register(doing(), until).await?;
+            *self.known() = Some(made.clone());
+            Ok(made)
+        };
+        let late = || Error::Timeout { doing: doing(), after: self.caller().timeouts.total };
+        self.opening.run(until, open, late).await
     }
 
     /// Makes a token for the service, by way of a registration token.
-    async fn register(&self) -> Result<Admin, Error> {
-        let doing = format!("open the Actions service of {}", self.scope);
-        let mut pause = self.pause();
-        let mut tries = 0;
+    async fn register(&self, doing: String, until: Instant) -> Result<Admin, Error> {
+        let registration = self.github.registration_token_until(&self.scope, until).await?;
+        let url = url(self.github.api(), &["actions", "runner-registration"]);
+        let body = json!({"url": self.page(), "runner_event": "register"});
+        // Another token is made of it each time, and one that nobody hears of ends by itself.
+        let call = Call { repeatable: true, ..Self::to(doing, Method::POST, url, Some(body)) };
+        let call = Call { kind: "runner-registration", ..call };
+        let authorization = Secret::new(format!("RemoteAuth {}", registration.token.expose()));
+        let signed = Signed { authorization, ..self.signed(call, &registration.token) };
+        let first = self.caller().timeouts.backoff;
+        let mut backoff = ExponentialBackoff::new(first, first * 8);
         loop {
-            let registration = self.github.registration_token(&self.scope).await?;
-            let mut url = self.github.api().clone();
-            if let Ok(mut path) = url.path_segments_mut() {
-                path.pop_if_empty().extend(["actions", "runner-registration"]);
+            let response = self.caller().send(&signed, until).await?;
+            if response.status.is_success() {
+                return admin(&response);
             }
-            let body = json!({"url": self.page(), "runner_event": "register"});
-            let authorization = Secret::new(format!("RemoteAuth {}", registration.token.expose()));
-            let request = Request {
-                authorization: Some(authorization),
-                ..request(doing.clone(), Method::POST, url, &registration.token, Some(body))
-            };
-            let response = self.send(request).await?;
-            tries += 1;
-            match response.status {
-                StatusCode::OK | StatusCode::CREATED => return admin(&response),
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if tries < TRIES => {
-                    sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-                    pause *= 2;
-                }
-                _ => return Err(failure(&response)),
+            let error = failure(&response);
+            let delay = backoff.failed(rand::random());
+            let known_yet = !matches!(error, Error::Unauthorized { .. } | Error::Forbidden { .. });
+            if known_yet || backoff.failures() >= TRIES || Instant::now() + delay >= until {
+                return Err(error);
             }
+            sleep(delay).await;
         }
     }
 
@@ -167,10 +182,38 @@ fn admin(response: &Response) -> Result<Admin, Error> {
     let body: Body = response.json("the address and token of the Actions service")?;
     let odd = |why: &str| Error::Unexpected { doing: response.doing.clone(), why: why.to_owned() };
     let url = address(&body.url).ok_or_else(|| odd("it names no address that credentials are sent to"))?;
-    let now = Timestamp::now().as_second();
-    let ends = expiry(&body.token).unwrap_or(now + LIFETIME);
-    let ends = Timestamp::from_second(ends).map_err(|_| odd("its token ends at no time"))?;
-    Ok(Admin { url, token: Secret::new(body.token), ends })
+    // By GitHub's own clock; ours may be off.
+    let life = expiry(&body.token).map_or(LIFETIME, |ends| ends.saturating_sub(said::now(&response.headers)));
+    let life = Duration::from_secs(u64::try_from(life.min(LONGEST)).unwrap_or(0)).saturating_sub(EARLY);
+    Ok(Admin { url, token: Secret::new(body.token), until: Instant::now() + life })
+}
+
+/// Signs with the service's token.
+struct ByAdmin<'a> {
+    service: &'a Service,
+    doing: String,
+    method: Method,
+    path: &'a str,
+    query: &'a [(&'a str, &'a str)],
+    body: Option<Value>,
+    used: Option<Admin>,
+}
+
+impl Signer for ByAdmin<'_> {
+    async fn sign(&mut self, until: Instant) -> Result<Signed, Error> {
+        let admin = self.used.insert(self.service.admin(until).await?);
+        let mut url = joined(&admin.url, self.path, &self.doing)?;
+        url.query_pairs_mut().extend_pairs(self.query).append_pair("api-version", ACTIONS_VERSION);
+        let call = Service::to(self.doing.clone(), self.method.clone(), url, self.body.clone());
+        Ok(self.service.signed(call, &admin.token))
+    }
+
+    async fn renew(&mut self, _: &Response, _: Instant) -> Result<(), Error> {
+        if let Some(used) = &self.used {
+            self.service.forget(used);
+        }
+        Ok(())
+    }
 }
 
 /// An address that the service names, if it is one that credentials may be sent to.
@@ -195,26 +238,6 @@ fn joined(base: &Url, path: &str, doing: &str) -> Result<Url, Error> {
         .pop_if_empty()
         .extend(path.split('/'));
     Ok(url)
-}
-
-/// A request with a bearer token.
-pub(super) fn request(
-    doing: String,
-    method: Method,
-    url: Url,
-    token: &Secret,
-    body: Option<Value>,
-) -> Request {
-    Request {
-        doing,
-        method,
-        url,
-        authorization: Some(Secret::new(format!("Bearer {}", token.expose()))),
-        headers: vec![("accept", format!("application/json; api-version={VERSION}"))],
-        body,
-        deadline: DEADLINE,
-        max_body: MAX_BODY,
-    }
 }
 
 /// The service's kind of refusal, such as `AgentExistsException`; it is part of a longer name.

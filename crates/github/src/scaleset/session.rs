@@ -7,21 +7,20 @@ use std::time::Duration;
 use fireactions_model::Secret;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
-use tokio::time::sleep;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 use url::Url;
 
-use super::message::{Message, MessageId, RequestId, Statistics, read};
-use super::service::{Service, address, failure, request};
+use super::message::{Message, MessageId, RequestId, Statistics, or_default, read};
+use super::service::{Service, address, failure};
 use super::set::SETS;
 use super::{ScaleSetId, ScaleSets};
 use crate::Error;
-use crate::transport::Response;
+use crate::caller::{Call, Signed, Signer};
+use crate::response::Response;
 
 /// A question stays open for some 50 seconds.
 const POLL: Duration = Duration::from_secs(75);
-/// A question that broke is asked again so often.
-const TRIES: u32 = 4;
 
 /// An open session. Dropping it leaves it open at GitHub, which misses it after some minutes; [`Session::close`] is for
 /// an end in peace.
@@ -55,7 +54,7 @@ struct Wire {
     #[serde(rename = "messageQueueAccessToken")]
     token: String,
     #[serde(default)]
-    statistics: Option<Statistics>,
+    statistics: Value,
 }
 
 impl Wire {
@@ -95,7 +94,7 @@ impl ScaleSets {
             set,
             id: wire.id,
             queue,
-            statistics: wire.statistics.unwrap_or_default(),
+            statistics: Statistics::read(&wire.statistics, Statistics::default()),
             last: None,
         })
     }
@@ -118,63 +117,17 @@ impl Session {
     ///
     /// As every call. After an error the session is of no use any more.
     pub async fn next(&mut self, capacity: u32) -> Result<Option<Message>, Error> {
-        let (mut tries, mut refreshed, mut pause) = (0, false, self.service.pause());
-        loop {
-            match self.ask(capacity).await {
-                Ok(response) if response.status == StatusCode::ACCEPTED => return Ok(None),
-                Ok(response) if response.status == StatusCode::OK => {
-                    let message = read(&response, self.statistics)?;
-                    self.statistics = message.statistics;
-                    return Ok(Some(message));
-                }
-                Ok(response) if response.status == StatusCode::UNAUTHORIZED && !refreshed => {
-                    refreshed = true;
-                    self.refresh().await?;
-                    continue;
-                }
-                Ok(response) => {
-                    let error = failure(&response);
-                    tries += 1;
-                    if !error.is_transient() || tries >= TRIES {
-                        return Err(error);
-                    }
-                    pause = pause.max(error.retry_after().unwrap_or_default());
-                }
-                Err(error) => {
-                    tries += 1;
-                    if !error.is_transient() || tries >= TRIES {
-                        return Err(error);
-                    }
-                }
+        let until = self.service.caller().deadline() + POLL;
+        let response = self.ask(Question::Next(capacity), until).await?;
+        match response.status {
+            StatusCode::ACCEPTED => Ok(None),
+            StatusCode::OK => {
+                let message = read(&response, self.statistics)?;
+                self.statistics = message.statistics;
+                Ok(Some(message))
             }
-            sleep(pause.mul_f64(rand::random_range(0.75..1.25))).await;
-            pause *= 2;
+            _ => Err(failure(&response)),
         }
-    }
-
-    async fn ask(&self, capacity: u32) -> Result<Response, Error> {
-        let mut url = self.queue.url.clone();
-        if let Some(last) = self.last {
-            url.query_pairs_mut().append_pair("lastMessageId", &last.0.to_string());
-        }
-        let doing = self.doing("wait for messages");
-        let mut question = request(doing, Method::GET, url, &self.queue.token, None);
-        question.headers.push(("X-ScaleSetMaxCapacity", capacity.to_string()));
-        question.deadline = POLL;
-        self.service.send(question).await
-    }
-
-    /// Gets another token for the queue.
-    async fn refresh(&mut self) -> Result<(), Error> {
-        let doing = self.doing("renew the session");
-        let path = format!("{SETS}/{}/sessions/{}", self.set, self.id);
-        let response = self.service.call(doing, Method::PATCH, &path, &[], None).await?;
-        if !response.status.is_success() {
-            return Err(failure(&response));
-        }
-        let wire: Wire = response.json("a session")?;
-        self.queue = wire.queue(&response)?;
-        Ok(())
     }
 
     /// The message is dealt with; it does not come again.
@@ -183,27 +136,11 @@ impl Session {
     ///
     /// As every call: [`Error`].
     pub async fn acknowledge(&mut self, id: MessageId) -> Result<(), Error> {
-        let doing = self.doing("acknowledge a message");
-        let mut again = false;
-        loop {
-            let mut url = self.queue.url.clone();
-            if let Ok(mut path) = url.path_segments_mut() {
-                path.pop_if_empty().push(&id.0.to_string());
-            }
-            let response = self
-                .service
-                .send(request(doing.clone(), Method::DELETE, url, &self.queue.token, None))
-                .await?;
-            match response.status {
-                status if status.is_success() => break,
-                // It was acknowledged before, and the answer was lost.
-                StatusCode::NOT_FOUND => break,
-                StatusCode::UNAUTHORIZED if !again => {
-                    again = true;
-                    self.refresh().await?;
-                }
-                _ => return Err(failure(&response)),
-            }
+        let until = self.service.caller().deadline();
+        let response = self.ask(Question::Acknowledge(id), until).await?;
+        // When it is not found, it was acknowledged before, and the answer was lost.
+        if !response.status.is_success() && response.status != StatusCode::NOT_FOUND {
+            return Err(failure(&response));
         }
         self.last = Some(self.last.map_or(id, |last| last.max(id)));
         Ok(())
@@ -217,29 +154,33 @@ impl Session {
     pub async fn acquire(&mut self, jobs: &[RequestId]) -> Result<Vec<RequestId>, Error> {
         #[derive(Deserialize)]
         struct Body {
-            #[serde(default)]
+            #[serde(default, deserialize_with = "or_default")]
             value: Vec<RequestId>,
         }
-        let doing = self.doing("acquire jobs");
-        let path = format!("{SETS}/{}/acquirejobs", self.set);
-        let ids: Vec<u64> = jobs.iter().map(|job| job.get()).collect();
-        let mut again = false;
-        loop {
-            let url = self.service.address(&path, &doing).await?;
-            let body = Some(json!(ids));
-            let response =
-                self.service.send(request(doing.clone(), Method::POST, url, &self.queue.token, body)).await?;
-            match response.status {
-                status if status.is_success() => {
-                    return Ok(response.json::<Body>("a list of acquired jobs")?.value);
-                }
-                StatusCode::UNAUTHORIZED if !again => {
-                    again = true;
-                    self.refresh().await?;
-                }
-                _ => return Err(failure(&response)),
-            }
+        let until = self.service.caller().deadline();
+        let response = self.ask(Question::Acquire(jobs), until).await?;
+        if !response.status.is_success() {
+            return Err(failure(&response));
         }
+        Ok(response.json::<Body>("a list of acquired jobs")?.value)
+    }
+
+    async fn ask(&mut self, question: Question<'_>, until: Instant) -> Result<Response, Error> {
+        let service = self.service.clone();
+        service.caller().ask_until(ByQueue { session: self, question }, until).await
+    }
+
+    /// Gets another token for the queue.
+    async fn refresh(&mut self, until: Instant) -> Result<(), Error> {
+        let doing = self.doing("renew the session");
+        let path = format!("{SETS}/{}/sessions/{}", self.set, self.id);
+        let response = self.service.call_until(doing, Method::PATCH, &path, &[], None, until).await?;
+        if !response.status.is_success() {
+            return Err(failure(&response));
+        }
+        let wire: Wire = response.json("a session")?;
+        self.queue = wire.queue(&response)?;
+        Ok(())
     }
 
     /// Ends the session, so that another can have one at once.
@@ -256,5 +197,55 @@ impl Session {
             StatusCode::NOT_FOUND => Ok(()),
             _ => Err(failure(&response)),
         }
+    }
+}
+
+/// What is asked with the queue's token.
+#[derive(Clone, Copy)]
+enum Question<'a> {
+    Next(u32),
+    Acknowledge(MessageId),
+    Acquire(&'a [RequestId]),
+}
+
+/// Signs with the queue's token.
+struct ByQueue<'a> {
+    session: &'a mut Session,
+    question: Question<'a>,
+}
+
+impl Signer for ByQueue<'_> {
+    async fn sign(&mut self, until: Instant) -> Result<Signed, Error> {
+        let session = &self.session;
+        let mut url = session.queue.url.clone();
+        let call = match self.question {
+            Question::Next(capacity) => {
+                if let Some(last) = session.last {
+                    url.query_pairs_mut().append_pair("lastMessageId", &last.0.to_string());
+                }
+                let call = Service::to(session.doing("wait for messages"), Method::GET, url, None);
+                let headers = vec![("X-ScaleSetMaxCapacity", capacity.to_string())];
+                Call { headers, poll: Some(POLL), ..call }
+            }
+            Question::Acknowledge(id) => {
+                if let Ok(mut path) = url.path_segments_mut() {
+                    path.pop_if_empty().push(&id.0.to_string());
+                }
+                Service::to(session.doing("acknowledge a message"), Method::DELETE, url, None)
+            }
+            // At the service, though with the queue's token.
+            Question::Acquire(jobs) => {
+                let doing = session.doing("acquire jobs");
+                let path = format!("{SETS}/{}/acquirejobs", session.set);
+                let url = session.service.address(&path, &doing, until).await?;
+                let ids: Vec<u64> = jobs.iter().map(|job| job.get()).collect();
+                Service::to(doing, Method::POST, url, Some(json!(ids)))
+            }
+        };
+        Ok(session.service.signed(call, &session.queue.token))
+    }
+
+    async fn renew(&mut self, _: &Response, until: Instant) -> Result<(), Error> {
+        self.session.refresh(until).await
     }
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use fireactions_model::Secret;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ScaleSets;
-use super::message::Statistics;
+use super::message::{Statistics, or_default};
 use super::service::{failure, is};
 use crate::{Deleted, Error, RunnerId};
 
@@ -72,14 +72,14 @@ pub struct ScaleSetJit {
 struct Wire {
     id: ScaleSetId,
     name: String,
-    #[serde(default, rename = "runnerGroupId")]
+    #[serde(default, rename = "runnerGroupId", deserialize_with = "or_default")]
     group_id: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     labels: Vec<Label>,
-    #[serde(default, rename = "RunnerSetting", alias = "runnerSetting")]
+    #[serde(default, rename = "RunnerSetting", alias = "runnerSetting", deserialize_with = "or_default")]
     setting: Setting,
     #[serde(default)]
-    statistics: Option<Statistics>,
+    statistics: Value,
 }
 
 #[derive(Deserialize)]
@@ -89,14 +89,15 @@ struct Label {
 
 #[derive(Deserialize, Default)]
 struct Setting {
-    #[serde(default, rename = "disableUpdate")]
+    #[serde(default, rename = "disableUpdate", deserialize_with = "or_default")]
     disable_update: bool,
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct List<T> {
     // A list without anything may lack it.
-    #[serde(default = "Vec::new")]
+    #[serde(default = "Vec::new", deserialize_with = "or_default")]
     value: Vec<T>,
 }
 
@@ -108,13 +109,13 @@ impl From<Wire> for ScaleSet {
             group_id: wire.group_id,
             labels: wire.labels.into_iter().map(|label| label.name).collect(),
             disable_update: wire.setting.disable_update,
-            statistics: wire.statistics.unwrap_or_default(),
+            statistics: Statistics::read(&wire.statistics, Statistics::default()),
         }
     }
 }
 
 impl ScaleSetSpec {
-    fn body(&self) -> serde_json::Value {
+    fn body(&self) -> Value {
         let labels: Vec<_> = self.labels.iter().map(|name| json!({"name": name, "type": "System"})).collect();
         json!({
             "name": self.name,
@@ -261,4 +262,20 @@ impl ScaleSets {
 struct Agent {
     id: u64,
     name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nulls_are_what_is_not_there() {
+        let text = r#"{"value":[{"id":7,"name":"fast","labels":null,"RunnerSetting":null,"runnerGroupId":null,
+            "statistics":{"totalIdleRunners":null}}]}"#;
+        let list: List<Wire> = serde_json::from_str(text).unwrap();
+        let set = ScaleSet::from(list.value.into_iter().next().unwrap());
+        assert_eq!((set.id, set.labels.len(), set.statistics), (ScaleSetId(7), 0, Statistics::default()));
+        let none: List<Wire> = serde_json::from_str(r#"{"value":null}"#).unwrap();
+        assert!(none.value.is_empty());
+    }
 }

@@ -1,10 +1,12 @@
 //! Apps, their installations and tokens; personal tokens.
 
-use fireactions_github::{App, Credentials, Error};
+use std::time::Duration;
+
+use fireactions_github::{App, Credentials, Error, Github, Timeouts};
 use fireactions_testkit::github::{FakeGithub, Fault};
 use jiff::SignedDuration;
 
-use crate::common::{Octo, Source, app, assert_clean, client, scope, token};
+use crate::common::{Octo, Source, app, assert_clean, client, scope, settings, timeouts, token};
 
 const TOKENS: &str = "POST /app/installations/{installation_id}/access_tokens";
 const FIND: &str = "GET /orgs/{org}/installation";
@@ -25,9 +27,8 @@ async fn keys_in_both_forms_and_ids_of_both_kinds() {
 #[tokio::test]
 async fn one_token_serves_many_calls_at_once_and_all_scopes_of_an_installation() {
     let octo = Octo::new();
-    octo.fake.fault(
-        Fault::on("POST", "/app/installations/*/access_tokens").latency(std::time::Duration::from_millis(50)),
-    );
+    octo.fake
+        .fault(Fault::on("POST", "/app/installations/*/access_tokens").latency(Duration::from_millis(50)));
     let organization = scope("octo");
     let calls = (0..20).map(|_| octo.github.runners(&organization));
     for result in futures::future::join_all(calls).await {
@@ -168,10 +169,7 @@ async fn personal_tokens_are_read_again_after_a_401() {
 async fn credentials_that_are_none() {
     let octo = Octo::new();
     let url = octo.fake.url();
-    assert!(matches!(
-        fireactions_github::Github::new(crate::common::settings(&url, Credentials::Apps(vec![]))),
-        Err(Error::Settings(_))
-    ));
+    assert!(matches!(Github::new(settings(&url, Credentials::Apps(vec![]))), Err(Error::Settings(_))));
     let failing: fireactions_github::SecretSource = std::sync::Arc::new(|| Err("no such file".into()));
     let github = client(&url, Credentials::Token(failing));
     let error = github.runners(&scope("octo")).await.unwrap_err();
@@ -203,5 +201,31 @@ async fn what_the_credential_may_do_is_told() {
     let pat = octo.fake.personal_token(&["admin:org"]);
     let access = client(&octo.fake.url(), token(&pat)).describe(&scope("octo")).await.unwrap();
     assert_eq!((access.app, access.runners), (None, Ok(0)));
+    assert_clean(&octo.fake);
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_had_is_asked_for_once_for_all_who_wait() {
+    let octo = Octo::new();
+    let times = Timeouts {
+        request: Duration::from_secs(1),
+        total: Duration::from_secs(3),
+        attempts: 2,
+        ..timeouts()
+    };
+    let credentials = Credentials::Apps(vec![app(&octo.key)]);
+    let github = Github::with_timeouts(settings(&octo.fake.url(), credentials), times).unwrap();
+    let organization = scope("octo");
+    octo.fake.fault(
+        Fault::on("POST", "/app/installations/*/access_tokens").times(1000).stall(Duration::from_secs(3600)),
+    );
+    let calls = (0..10).map(|_| github.runners(&organization));
+    for result in futures::future::join_all(calls).await {
+        assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+    }
+    // One after the other they would have asked twenty times.
+    assert!(octo.calls(TOKENS) < 10, "{}", octo.calls(TOKENS));
+    octo.fake.clear_faults();
+    github.runners(&organization).await.unwrap();
     assert_clean(&octo.fake);
 }

@@ -1,12 +1,13 @@
 //! Scale sets and their message queues.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fireactions_github::scaleset::{JobEvent, Message, ScaleSet, ScaleSetSpec, ScaleSets, Session};
-use fireactions_github::{Deleted, Error};
+use fireactions_github::{Credentials, Deleted, Error, Github, Timeouts};
 use fireactions_testkit::github::{Fault, JobRequest};
+use jiff::SignedDuration;
 
-use crate::common::{Octo, assert_clean, scope};
+use crate::common::{Octo, app, assert_clean, scope, settings, timeouts};
 
 const SETS: &str = "/_actions/_apis/runtime/runnerscalesets";
 const QUEUE: &str = "/_actions/_message/*";
@@ -259,5 +260,79 @@ async fn a_registration_token_that_is_not_known_everywhere_yet_is_tried_again() 
     let error = sets.ensure(&spec(&["fast", "gpu"])).await.map(|_| ()).err();
     assert_eq!(error, None, "a change is a PATCH");
     octo.fake.clear_faults();
+    assert_clean(&octo.fake);
+}
+
+const REGISTRATIONS: &str = "POST /orgs/{org}/actions/runners/registration-token";
+
+#[tokio::test]
+async fn a_service_whose_clock_is_another_keeps_its_token() {
+    // As its token says by our clock, it ended hours ago; or lives for hours more than it does.
+    for hours in [-5, 5] {
+        let octo = Octo::new();
+        octo.fake.set_clock_offset(SignedDuration::from_hours(hours));
+        let sets = ScaleSets::new(&octo.github, scope("octo"));
+        for _ in 0..3 {
+            assert_eq!(sets.find(1, "fast").await.unwrap(), None);
+        }
+        assert_eq!(octo.calls(REGISTRATIONS), 1, "{hours} h");
+        assert_clean(&octo.fake);
+    }
+}
+
+#[tokio::test]
+async fn rate_limits_of_the_service_are_respected() {
+    let octo = Octo::new();
+    let sets = ScaleSets::new(&octo.github, scope("octo"));
+    let register = Fault::on("POST", "/actions/runner-registration");
+    octo.fake.fault(register.clone().secondary_limit(Duration::from_secs(1)));
+    let began = Instant::now();
+    sets.find(1, "fast").await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1), "it waited");
+    assert_eq!(octo.calls(REGISTRATIONS), 1, "and came with the same token");
+
+    octo.fake.expire_admin_tokens();
+    octo.fake.fault(register.secondary_limit(Duration::from_secs(600)));
+    let error = sets.find(1, "fast").await.unwrap_err();
+    assert!(matches!(error, Error::RateLimited { secondary: true, .. }), "{error}");
+    assert!(error.retry_after().unwrap() > Duration::from_secs(590));
+    let before = octo.calls("POST /actions/runner-registration");
+    let error = sets.find(1, "fast").await.unwrap_err();
+    assert!(matches!(error, Error::RateLimited { .. }), "{error}");
+    assert_eq!(octo.calls("POST /actions/runner-registration"), before, "nothing is sent before its time");
+    // Nor to the queues, by the same rule.
+    let mut l = listening().await;
+    l.octo.fake.fault(Fault::on("GET", QUEUE).secondary_limit(Duration::from_secs(600)));
+    let error = l.session.next(1).await.unwrap_err();
+    assert!(matches!(error, Error::RateLimited { .. }), "{error}");
+    let sent = l.octo.github.calls();
+    assert!(l.session.next(1).await.is_err());
+    assert_eq!(l.octo.github.calls(), sent);
+    assert_clean(&octo.fake);
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_be_opened_is_asked_once_for_all_who_wait() {
+    let octo = Octo::new();
+    let times = Timeouts {
+        request: Duration::from_secs(1),
+        total: Duration::from_secs(3),
+        attempts: 2,
+        ..timeouts()
+    };
+    let credentials = Credentials::Apps(vec![app(&octo.key)]);
+    let github = Github::with_timeouts(settings(&octo.fake.url(), credentials), times).unwrap();
+    octo.fake.fault(
+        Fault::on("POST", "/actions/runner-registration").times(1000).stall(Duration::from_secs(3600)),
+    );
+    let sets = ScaleSets::new(&github, scope("octo"));
+    let calls = (0..10).map(|_| sets.find(1, "fast"));
+    for result in futures::future::join_all(calls).await {
+        assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+    }
+    let asked = octo.calls("POST /actions/runner-registration");
+    assert!(asked < 10, "{asked}");
+    octo.fake.clear_faults();
+    sets.find(1, "fast").await.unwrap();
     assert_clean(&octo.fake);
 }

@@ -13,7 +13,7 @@ use super::{Registries, Repository};
 use crate::ImageError;
 use crate::blob::{Blob, verify};
 use crate::cancel::Cancel;
-use crate::catalog::{entries, remove};
+use crate::files::{entries, remove};
 use crate::keyed::KeyedLocks;
 use crate::manifest::{Descriptor, to_digest};
 

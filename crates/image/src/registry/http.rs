@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use fireactions_model::ExponentialBackoff;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
@@ -154,29 +154,20 @@ pub(super) fn is_this_host(host: &str) -> bool {
 /// Waits between attempts: exponential with jitter, but at least what the registry asks for.
 pub(super) struct Retry {
     registry: String,
-    timeouts: Timeouts,
-    delays: backon::ExponentialBackoff,
-    attempts: u32,
-}
-
-fn delays(timeouts: &Timeouts) -> backon::ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(timeouts.backoff)
-        .with_max_delay(timeouts.backoff * 64)
-        .with_max_times(timeouts.attempts.saturating_sub(1) as usize)
-        .with_jitter()
-        .build()
+    /// Most attempts in a row.
+    most: u32,
+    delays: ExponentialBackoff,
 }
 
 impl Retry {
     pub(super) fn new(registry: &str, timeouts: Timeouts) -> Self {
-        Self { registry: registry.to_string(), timeouts, delays: delays(&timeouts), attempts: 0 }
+        let delays = ExponentialBackoff::new(timeouts.backoff, timeouts.backoff * 64);
+        Self { registry: registry.to_string(), most: timeouts.attempts, delays }
     }
 
     /// Something new arrived: the next failure is a first one.
     pub(super) fn progressed(&mut self) {
-        self.delays = delays(&self.timeouts);
-        self.attempts = 0;
+        self.delays.succeeded();
     }
 
     /// Returns when it is time for the next attempt, or the error when there is none.
@@ -185,16 +176,15 @@ impl Retry {
             Attempt::Final(error) => return Err(error),
             Attempt::Again { why, retry_after } => (why, retry_after),
         };
-        self.attempts += 1;
-        let delay = self.delays.next().filter(|_| retry_after.is_none_or(|asked| asked <= RETRY_AFTER_MAX));
-        let Some(delay) = delay else {
+        let delay = self.delays.failed(rand::random());
+        if self.delays.failures() >= self.most || retry_after.is_some_and(|asked| asked > RETRY_AFTER_MAX) {
             return Err(ImageError::Unreachable {
                 registry: self.registry.clone(),
                 why,
-                attempts: self.attempts,
+                attempts: self.delays.failures(),
                 retry_after,
             });
-        };
+        }
         let delay = delay.max(retry_after.unwrap_or_default());
         tracing::debug!(registry = self.registry, why, ?delay, "trying again");
         tokio::time::sleep(delay).await;

@@ -69,16 +69,6 @@ impl Registries {
 
     /// The document that `remote` names, verified where the reference pins a digest, and the host that has it.
     pub(crate) async fn resolve(&self, remote: &Remote) -> Result<(Repository, Vec<u8>, Digest), ImageError> {
-        let mirrors = self.config.mirrors.get(&remote.registry).map_or(&[][..], Vec::as_slice);
-        for mirror in mirrors {
-            let repository = self.repository(mirror, &remote.repository);
-            match self.document(&repository, &remote.version, remote.pinned.as_ref()).await {
-                Ok((bytes, digest)) => return Ok((repository, bytes, digest)),
-                Err(e) => {
-                    tracing::warn!(mirror, image = %remote, error = %e, "the mirror does not have the image");
-                }
-            }
-        }
         let repository = self.repository(&remote.registry, &remote.repository);
         let (bytes, digest) = self.document(&repository, &remote.version, remote.pinned.as_ref()).await?;
         Ok((repository, bytes, digest))

@@ -119,6 +119,36 @@ async fn whiteouts_hide_lower_layers_only() {
     assert_eq!(read_back(&root.path)[&b"c"[..]].data, b"again");
 }
 
+/// What `rm link && mkdir link` leaves in a layer, and what else a layer may put in place of what is below it.
+#[tokio::test]
+async fn a_mark_in_what_took_a_links_place_leaves_the_links_target_alone() {
+    let lab = Lab::new();
+    let lower = || vec![file("srv/site/index", "1"), symlink("html", "/srv/site"), symlink("way", "srv")];
+    for upper in [
+        vec![dir("html"), file("html/.wh..wh..opq", ""), file("html/new", "2")],
+        vec![file("html/.wh..wh..opq", ""), file("html/new", "2"), dir("./html/")],
+        vec![dir("html"), file("html/.wh.index", ""), file("html/new", "2")],
+        // From one above it.
+        vec![dir("way"), dir("way/site"), file("way/site/.wh..wh..opq", "")],
+        vec![file("html/.wh..wh..opq", ""), file(".wh.html", "")],
+        vec![file("way/site/.wh.index", ""), file(".wh.way", "")],
+        vec![symlink("html", "nowhere"), file("html/.wh..wh..opq", "")],
+    ] {
+        let root = lab.convert(&TestImage::new(&[lower(), upper.clone()])).await.unwrap();
+        assert!(read_back(&root.path).contains_key(&b"srv/site/index"[..]), "{upper:#?}");
+    }
+    // Where the layer says nothing of the link itself, its path goes through it, as umoci's and containerd's do.
+    for mark in ["html/.wh..wh..opq", "way/site/.wh.index"] {
+        let root = lab.convert(&TestImage::new(&[lower(), vec![file(mark, "")]])).await.unwrap();
+        assert!(!read_back(&root.path).contains_key(&b"srv/site/index"[..]), "{mark}");
+    }
+    // A layer's own link is where its marks go.
+    let upper = vec![symlink("html", "srv/site"), file("html/.wh.index", "")];
+    let root =
+        lab.convert(&TestImage::new(&[vec![file("srv/site/index", ""), dir("html")], upper])).await.unwrap();
+    assert!(!read_back(&root.path).contains_key(&b"srv/site/index"[..]));
+}
+
 #[tokio::test]
 async fn hard_links_reach_across_layers_and_outlive_their_target() {
     let lab = Lab::new();

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
+mod disk;
 mod flatten;
 mod hostile;
+mod local;
 mod model;
 mod registry;
 mod store;

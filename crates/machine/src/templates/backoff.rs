@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use fireactions_model::Digest;
+use fireactions_model::{Digest, ExponentialBackoff};
 
 const FIRST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -16,7 +16,7 @@ pub(super) struct Failures(HashMap<Digest, Failed>);
 
 #[derive(Debug, Clone, Copy)]
 struct Failed {
-    times: u32,
+    pauses: ExponentialBackoff,
     until: Instant,
 }
 
@@ -26,9 +26,8 @@ impl Failures {
         self.0.get(key).is_none_or(|failed| failed.until <= now)
     }
 
-    /// Counts a failure; `jitter` spreads the wait from half to one and a half. Many clones that fail at once count
-    /// once. True for the first failure in a row.
-    pub(super) fn add(&mut self, key: &Digest, now: Instant, jitter: u8) -> bool {
+    /// Counts a failure; `random` is from 0 to 1. Many clones that fail at once count once. True for the first failure in a row.
+    pub(super) fn add(&mut self, key: &Digest, now: Instant, random: f64) -> bool {
         if !self.over(key, now) {
             return false;
         }
@@ -36,11 +35,10 @@ impl Failures {
             let oldest = self.0.iter().min_by_key(|(_, failed)| failed.until).map(|(key, _)| key.clone());
             oldest.map(|oldest| self.0.remove(&oldest));
         }
-        let failed = self.0.entry(key.clone()).or_insert(Failed { times: 0, until: now });
-        let wait = FIRST.saturating_mul(1 << failed.times.min(16)).min(LONGEST);
-        failed.times = failed.times.saturating_add(1);
-        failed.until = now + wait.mul_f64(0.5 + f64::from(jitter) / 255.0);
-        failed.times == 1
+        let pauses = ExponentialBackoff::new(FIRST, LONGEST);
+        let failed = self.0.entry(key.clone()).or_insert(Failed { pauses, until: now });
+        failed.until = now + failed.pauses.failed(random);
+        failed.pauses.failures() == 1
     }
 
     /// It works.
@@ -63,27 +61,27 @@ mod tests {
     fn each_failure_in_a_row_waits_longer_and_many_at_once_are_one() {
         let (mut failures, mut now) = (Failures::default(), Instant::now());
         assert!(failures.over(&key(1), now));
-        assert!(failures.add(&key(1), now, 128));
+        assert!(failures.add(&key(1), now, 0.5));
         for _ in 0..10 {
-            assert!(!failures.add(&key(1), now, 128), "clones of the same bad template");
+            assert!(!failures.add(&key(1), now, 0.5), "clones of the same bad template");
         }
         assert!(!failures.over(&key(1), now + FIRST / 4) && failures.over(&key(1), now + FIRST * 2));
         assert!(failures.over(&key(2), now));
         for _ in 0..40 {
             now += LONGEST * 2;
             assert!(failures.over(&key(1), now), "never for ever");
-            assert!(!failures.add(&key(1), now, 0), "not the first in a row");
+            assert!(!failures.add(&key(1), now, 0.0), "not the first in a row");
         }
         assert!(!failures.over(&key(1), now + LONGEST / 3));
         failures.forget(&key(1));
-        assert!(failures.over(&key(1), now) && failures.add(&key(1), now, 0));
+        assert!(failures.over(&key(1), now) && failures.add(&key(1), now, 0.0));
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let (mut failures, now) = (Failures::default(), Instant::now());
         for n in 0..2000 {
-            failures.add(&key(n), now + Duration::from_millis(n.into()), 128);
+            failures.add(&key(n), now + Duration::from_millis(n.into()), 0.5);
         }
         assert_eq!(failures.0.len(), REMEMBERED);
         assert!(!failures.over(&key(1999), now + FIRST / 2) && failures.over(&key(0), now));

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use fireactions_guest_proto::GuestState;
 use fireactions_guest_proto::host::{Link, LinkOptions};
 use fireactions_image::TemplateInfo;
-use fireactions_model::{MachineId, NetworkPolicy};
+use fireactions_model::{ExponentialBackoff, MachineId, NetworkPolicy};
 use fireactions_vmm::Start;
 use tokio::time::timeout;
 
-use super::Order;
+use super::order::Order;
 use crate::parts::Parts;
 use crate::place::{HOST_DEADLINE, Place};
-use crate::teardown::undo;
-use crate::{boot, metadata};
+use crate::undo::undo;
+use crate::{guest, metadata};
 
 /// An agent that answered closes its connection at once.
 const SHUT_DEADLINE: Duration = Duration::from_secs(5);
@@ -95,7 +95,7 @@ async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::P
     fail::fail_point!("machine::template-spawned");
     // It is never given an identity, so it has nothing to prove itself with, and nothing to give away.
     let options = LinkOptions { silence: pool.deadlines.silence, ..LinkOptions::default() };
-    let link = Link::open_with(boot::endpoint(&vm), id.to_string(), options);
+    let link = Link::open_with(guest::endpoint(&vm), id.to_string(), options);
     let hello = tokio::select! {
         hello = timeout(pool.deadlines.boot, link.hello()) => hello
             .map_err(|_| format!("its agent did not speak within {:?}", pool.deadlines.boot))?
@@ -122,10 +122,9 @@ async fn in_use_by(parts: &Parts, place: &Place) -> Result<(), String> {
 
 /// Undoes the machine, again and again until it works: nobody may have its place before.
 async fn undone(parts: &Parts, id: &MachineId) {
-    let mut pause = Duration::from_millis(200);
+    let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
     while let Err(error) = undo(parts, id, None).await {
-        tracing::error!(machine = %id, "a template's machine: {error}; trying again in {pause:?}");
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tracing::error!(machine = %id, "a template's machine: {error}; trying again");
+        tokio::time::sleep(pauses.failed(rand::random())).await;
     }
 }

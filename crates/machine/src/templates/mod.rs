@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  create ─▶ template there? ─ yes ─▶ clone ─ its agent speaks ─▶ identity, as after a boot
-//!                 │                     └──── fails ─▶ template thrown away, this machine boots
+//!                 │                     └──── fails ─▶ this machine boots; well three times ─▶ template thrown away
 //!                 no: boot, and ─▶ wanted ─▶ room on the host? ─▶ build: boot, freeze, publish
 //! ```
 //!
@@ -13,78 +13,35 @@
 mod backoff;
 mod build;
 mod key;
+mod order;
 mod outdated;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fireactions_image::RootImage;
-use fireactions_model::{Digest, HugePages, InitMode, PoolSpec, Shape, Spare, StartMode};
+use fireactions_model::{Digest, Shape, Spare};
 use fireactions_net::Network;
-use fireactions_vmm::boot::BootFiles;
-use fireactions_vmm::{Capabilities, Vmm};
+use fireactions_vmm::Capabilities;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::parts::Parts;
 use backoff::Failures;
 use build::Outcome;
-pub(crate) use key::Ingredients;
+pub(crate) use order::Order;
 
 /// Templates that are wanted and not begun. A machine that boots for want of one asks again.
 const QUEUE: usize = 16;
+/// Clones that fail on a host that is well until their template is thrown away.
+const DOUBTS: u32 = 3;
 /// A template that is being made gets this long to be undone when the server goes.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(20);
-
-/// Whether machines of this pool may be clones.
-pub(crate) fn allowed(pool: &PoolSpec, capabilities: Capabilities) -> bool {
-    pool.start == StartMode::Snapshot
-        && capabilities.snapshot
-        // The image's own init has touched the scratch disk before the agent could wait for an identity.
-        && pool.init == InitMode::Agent
-        // Reserved pages are this machine's own.
-        && pool.hardware.huge_pages != HugePages::Hugetlbfs
-}
 
 /// How many slots machines have: the last of the network's is the template's that is being made.
 pub(crate) fn slots(network: &Network, capabilities: Capabilities) -> u32 {
     let capacity = network.capacity();
     if capabilities.snapshot && capacity > 1 { capacity - 1 } else { capacity }
-}
-
-/// What a template is made from.
-#[derive(Debug, Clone)]
-pub(crate) struct Order {
-    pub(crate) key: Digest,
-    pub(crate) ingredients: Ingredients,
-    pub(crate) pool: PoolSpec,
-    pub(crate) shape: Shape,
-    pub(crate) root: RootImage,
-    pub(crate) boot: BootFiles,
-}
-
-impl Order {
-    /// The template that machines of this pool and shape are cloned from, if they may be.
-    pub(crate) fn new(
-        vmm: &dyn Vmm,
-        pool: &PoolSpec,
-        shape: &Shape,
-        root: &RootImage,
-        boot: &BootFiles,
-    ) -> Option<Self> {
-        if !allowed(pool, vmm.capabilities()) {
-            return None;
-        }
-        let ingredients = Ingredients::new(pool, shape, &root.digest, boot, vmm.fingerprint());
-        Some(Self {
-            key: ingredients.key(),
-            ingredients,
-            pool: pool.clone(),
-            shape: shape.clone(),
-            root: root.clone(),
-            boot: boot.clone(),
-        })
-    }
 }
 
 /// What the making of templates depends on besides what is wanted.
@@ -117,6 +74,8 @@ struct State {
     wanted: Vec<Order>,
     making: Option<Digest>,
     failures: Failures,
+    /// Of templates that there are: clones that failed since the last one that lived. As many as templates.
+    doubts: HashMap<Digest, u32>,
 }
 
 impl Templates {
@@ -157,7 +116,22 @@ impl Templates {
 
     /// A clone of this template runs.
     pub(crate) fn succeeded(&self, key: &Digest) {
-        self.state().failures.forget(key);
+        let mut state = self.state();
+        state.failures.forget(key);
+        state.doubts.remove(key);
+    }
+
+    /// A clone of this template failed on a host that was well. True when that has been so [`DOUBTS`] times without a clone
+    /// that lived between.
+    pub(crate) fn doubt(&self, key: &Digest) -> bool {
+        let mut state = self.state();
+        let doubts = state.doubts.entry(key.clone()).or_default();
+        *doubts += 1;
+        let enough = *doubts >= DOUBTS;
+        if enough {
+            state.doubts.remove(key);
+        }
+        enough
     }
 
     /// The template, or the making of it, failed: it is not made again for a while. True the first time in a row.
@@ -237,40 +211,28 @@ impl Templates {
 
 #[cfg(test)]
 mod tests {
-    use fireactions_model::{ImageRef, PoolName};
+    use fireactions_model::ImageRef;
 
     use super::*;
 
-    fn pool() -> PoolSpec {
-        let image = ImageRef::new("debian:12").unwrap();
-        let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
-        PoolSpec::new(PoolName::new("p").unwrap(), shape)
-    }
-
-    #[test]
-    fn a_clone_needs_a_driver_that_can_a_pool_that_wants_and_a_guest_that_waits() {
-        let can = Capabilities { snapshot: true, ..Default::default() };
-        assert!(allowed(&pool(), can));
-        assert!(!allowed(&pool(), Capabilities::default()));
-        assert!(!allowed(&PoolSpec { start: StartMode::Boot, ..pool() }, can));
-        assert!(!allowed(&PoolSpec { init: InitMode::Image, ..pool() }, can));
-        for (huge_pages, yes) in
-            [(HugePages::None, true), (HugePages::Transparent, true), (HugePages::Hugetlbfs, false)]
-        {
-            let mut pool = pool();
-            pool.hardware.huge_pages = huge_pages;
-            assert_eq!(allowed(&pool, can), yes, "{huge_pages:?}");
-        }
-    }
-
     #[test]
     fn there_is_room_until_the_pools_say_otherwise() {
-        let shape = pool().shape;
+        let image = ImageRef::new("debian:12").unwrap();
+        let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
         let room = |spare| Signals { spare, closed: false }.room(&shape);
         let spare = Spare { vcpus: 1, memory_mib: 320, machine_overhead_mib: 64 };
         assert!(room(None) && room(Some(spare)));
         assert!(!room(Some(Spare { vcpus: 0, ..spare })));
         assert!(!room(Some(Spare { memory_mib: 319, ..spare })));
         assert!(!room(Some(Spare::default())));
+    }
+    #[test]
+    fn a_template_is_thrown_away_after_three_failures_with_no_success_between() {
+        let (templates, key) = (Templates::new(), Digest::from_sha256([1; 32]));
+        assert!(!templates.doubt(&key) && !templates.doubt(&key));
+        templates.succeeded(&key);
+        assert!(!templates.doubt(&key) && !templates.doubt(&key), "one that lived speaks for it");
+        assert!(templates.doubt(&key));
+        assert!(!templates.doubt(&key), "the next one of this key begins anew");
     }
 }

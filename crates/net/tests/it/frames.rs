@@ -9,9 +9,9 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::common::{HOST_LAN, INTERNET, PRIVATE, World, udp};
+use crate::common::{HOST_LAN, INTERNET, PRIVATE, World, open_tap, udp};
 use fireactions_model::{NetworkPolicy, PortRule, Protocol};
-use fireactions_net::{Network, Port, open_tap};
+use fireactions_net::{Network, Port};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, socket};
 
@@ -476,12 +476,10 @@ fn a_tap_without_an_owner_is_mute() {
     // On the bridge, up, named like ours, but never attached.
     world.host.sh("ip tuntap add famstranger0 mode tap; ip link set famstranger0 master fireactions0; \
          ip link set famstranger0 up");
-    let stranger = world.host.run(|| open_tap("famstranger0")).unwrap();
+    let stranger = world.host.run(|| open_tap("famstranger0"));
     world.await_carrier("famstranger0");
     send(&stranger, &frame("#stranger#"));
     send(&tap, &frame("#after#"));
     assert!(!sniffer.until_text("#after#").iter().any(|frame| contains(frame, "#stranger#")));
-    let missing = world.host.run(|| open_tap("fam00000000z"));
-    assert!(missing.is_err(), "opening must not create a tap without rules");
     assert_eq!(Network::tap_name(&me.machine).len(), 13);
 }

@@ -180,7 +180,7 @@ fn a_changed_policy_replaces_the_old_rules() {
         .expect("the only one");
     assert!(crate::common::dropped(&guest.ns, INTERNET, 80), "the second is one too many");
     let mut port = guest.port.clone();
-    port.policy = NetworkPolicy::default();
+    port.policy = NetworkPolicy { max_connections: 0, ..NetworkPolicy::default() };
     world.attach(&port);
     assert!(call(&guest.ns, INTERNET, 80).is_some());
     drop(held);
@@ -220,7 +220,7 @@ fn a_changed_configuration_is_taken_over() {
 }
 
 /// Policies as configuration files may have them, the extremes included.
-fn policies() -> impl Strategy<Value = NetworkPolicy> {
+pub(crate) fn policies() -> impl Strategy<Value = NetworkPolicy> {
     let net = (any::<u32>(), 0_u8..=32).prop_map(|(bits, prefix)| Ipv4Net::new_assert(bits.into(), prefix));
     let rule = (any::<bool>(), any::<u16>())
         .prop_map(|(tcp, port)| PortRule { protocol: if tcp { Protocol::Tcp } else { Protocol::Udp }, port });

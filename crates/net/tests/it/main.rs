@@ -3,8 +3,12 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bridge;
 mod common;
+mod conntrack;
 mod frames;
 mod life;
 mod limits;
 mod reach;
+mod rules;
+mod text;

@@ -9,10 +9,11 @@ use fireactions_model::{
     CreateError, Drained, ForgeError, ImageRef, MachineState, Machines, PoolName, PoolOverride, PoolSpec,
     PullPolicy, Shape,
 };
-use fireactions_pool::{Budget, Controller, NoOverrides, Overrides, PoolError, PoolHandle, Timing, Waiting};
+use fireactions_pool::{
+    Budget, Controller, Ends, NoOverrides, Overrides, PoolError, PoolHandle, Timing, Waiting,
+};
 use fireactions_testkit::{forge::FakeForge, machines::FakeMachines};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use MachineState::{Booting, Busy, Creating, Ready, Stopping};
 
@@ -58,7 +59,7 @@ struct Rig {
     machines: Arc<FakeMachines>,
     saved: Arc<Saved>,
     pools: PoolHandle,
-    shutdown: CancellationToken,
+    ends: Ends,
     task: JoinHandle<()>,
 }
 
@@ -74,17 +75,18 @@ impl Rig {
         let budget = Budget { vcpus: 100, memory_mib: 100_000, machine_overhead_mib: 64 };
         let timing = Timing {
             resync: Duration::from_millis(200),
+            demand_patience: Duration::from_millis(50),
             demand_deadline: Duration::from_millis(100),
             demand_keep: Duration::from_millis(600),
             surplus_after: Duration::from_millis(150),
             ..Timing::default()
         };
-        let controller = Controller::new(forge.clone(), machines.clone(), vec![spec], budget)
+        let controller = Controller::new(vec![forge.clone()], machines.clone(), vec![spec], budget)
             .with_overrides(before, saved.clone())
             .with_timing(timing);
-        let (pools, shutdown) = (controller.handle(), CancellationToken::new());
-        let task = tokio::spawn(controller.run(shutdown.clone()));
-        Self { forge, machines, saved, pools, shutdown, task }
+        let (pools, ends) = (controller.handle(), Ends::default());
+        let task = tokio::spawn(controller.run(ends.clone()));
+        Self { forge, machines, saved, pools, ends, task }
     }
 
     /// Waits until so many machines are in a state.
@@ -297,7 +299,7 @@ async fn shutdown_lets_idle_machines_go_and_leaves_busy_ones() {
     rig.until(Creating, 3).await;
     rig.boot();
     rig.machines.shift(&name(), Ready, Busy, 1);
-    rig.shutdown.cancel();
+    rig.ends.stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), rig.task).await.unwrap().unwrap();
     assert_eq!(rig.machines.count(&name(), Stopping) as u64, rig.machines.created() - 1);
     assert_eq!(rig.machines.count(&name(), Busy), 1);
@@ -342,4 +344,74 @@ async fn a_job_with_a_bad_image_holds_up_its_like_and_not_the_pool() {
     rig.boot();
     eventually("one more try", || rig.machines.created() >= 5 && rig.machines.count(&name(), Creating) <= 1)
         .await;
+}
+
+#[tokio::test]
+async fn machines_that_do_not_answer_keep_no_pool_from_its_jobs() {
+    let rig = Rig::start(spec(0, 60));
+    rig.forge.set_demand(&name(), &shape(), 20);
+    rig.until(Creating, 20).await;
+    rig.boot();
+    rig.machines.deafen(true);
+    // They are surplus, and are asked to go; each of them would be waited for for 15 seconds.
+    rig.forge.set_demand(&name(), &shape(), 0);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let other = Shape { vcpus: 2, ..shape() };
+    rig.forge.set_demand(&name(), &other, 3);
+    rig.until(Creating, 3).await;
+    rig.machines.deafen(false);
+}
+
+/// Two pools of two forges.
+fn two_forges() -> (Arc<FakeForge>, Arc<FakeForge>, Arc<FakeMachines>, Ends) {
+    let second = PoolName::new("b").unwrap();
+    let (hung, well) = (Arc::new(FakeForge::only(name())), Arc::new(FakeForge::only(second.clone())));
+    let machines = Arc::new(FakeMachines::default());
+    let budget = Budget { vcpus: 100, memory_mib: 100_000, machine_overhead_mib: 64 };
+    let other = PoolSpec { max_runners: 5, ..PoolSpec::new(second, shape()) };
+    let controller =
+        Controller::new(vec![hung.clone(), well.clone()], machines.clone(), vec![spec(0, 5), other], budget);
+    let ends = Ends::default();
+    tokio::spawn(controller.run(ends.clone()));
+    (hung, well, machines, ends)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forge_that_hangs_keeps_no_other_from_its_machines() {
+    let (hung, well, machines, _ends) = two_forges();
+    let second = PoolName::new("b").unwrap();
+    hung.hang(true);
+    // The times of a server: a question to the one that hangs takes ten seconds.
+    for jobs in 1..=5 {
+        let asked = tokio::time::Instant::now();
+        well.set_demand(&second, &shape(), jobs);
+        while machines.count(&second, Creating) < jobs as usize {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(2), "job {jobs} waited {took:?} by the clock of the test");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_because_the_server_closes_takes_no_warm_machine_down() {
+    let rig = Rig::start(spec(3, 9));
+    rig.until(Creating, 3).await;
+    rig.boot();
+    rig.machines.refuse_with(Some(CreateError::Closed));
+    rig.forge.set_demand(&name(), &shape(), 5);
+    eventually("the jobs are seen", || rig.pools.list()[0].queued == 5).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((rig.machines.count(&name(), Ready), rig.pools.list()[0].backoff.clone()), (3, None));
+}
+
+#[tokio::test]
+async fn frozen_it_ends_and_leaves_everything_as_it_is() {
+    let rig = Rig::start(spec(3, 9));
+    rig.until(Creating, 3).await;
+    rig.boot();
+    rig.ends.freeze.cancel();
+    tokio::time::timeout(Duration::from_secs(10), rig.task).await.unwrap().unwrap();
+    assert_eq!(rig.machines.count(&name(), Ready), 3);
 }

@@ -93,7 +93,7 @@ impl Hooks {
 }
 
 /// The value of `X-Hub-Signature-256`.
-pub(super) fn sign(secret: &str, body: &[u8]) -> String {
+pub fn sign(secret: &str, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     format!("sha256={}", crate::kept::hex(hmac::sign(&key, body).as_ref()))
 }

@@ -46,7 +46,7 @@ use std::time::Duration;
 pub use accounts::Scope;
 pub use apps::AppKey;
 pub use faults::Fault;
-pub use hooks::{Delivered, Delivery};
+pub use hooks::{Delivered, Delivery, sign};
 pub use hookshot::Hookshot;
 pub use jobs::{Assignment, Job, JobId, JobRequest, JobStatus, Outcome};
 pub use routes::Calls;

@@ -36,8 +36,35 @@ pub struct Fake {
     pub host: Mutex<HostView>,
     pub forges: Mutex<Vec<ForgeView>>,
     pub machine: Mutex<MachineView>,
+    /// How logs and consoles go on after what they have.
+    pub rest: Mutex<Rest>,
     /// Makes every call wait, to see deadlines.
     pub delay: Mutex<Duration>,
+}
+
+/// How logs and consoles go on after what they have.
+#[derive(Default, Clone, Copy)]
+pub enum Rest {
+    /// Consoles that are followed wait; everything else ends.
+    #[default]
+    Usual,
+    /// Nothing more comes, and no end.
+    Silence,
+    /// They break.
+    Fault,
+    /// They never end.
+    Flood,
+}
+
+impl Rest {
+    fn of<T: Send + 'static>(self, more: impl Fn() -> T + Send + 'static) -> EngineStream<T> {
+        match self {
+            Self::Usual => stream::empty().boxed(),
+            Self::Silence => stream::pending().boxed(),
+            Self::Fault => stream::iter([Err(Fault::internal("the disk is gone"))]).boxed(),
+            Self::Flood => stream::repeat_with(move || Ok(more())).boxed(),
+        }
+    }
 }
 
 pub fn job_id() -> JobId {
@@ -101,6 +128,7 @@ pub fn machine() -> MachineView {
         state_since: Timestamp::UNIX_EPOCH,
         held_until: None,
         started: None,
+        unrecorded: None,
     }
 }
 
@@ -143,6 +171,7 @@ impl Fake {
                 machines: BTreeMap::from([(MachineState::Busy, 1), (MachineState::Held, 1)]),
             }),
             machine: Mutex::new(machine()),
+            rest: Mutex::default(),
             delay: Mutex::default(),
         })
     }
@@ -223,7 +252,8 @@ impl Engine for Fake {
             chunk(2, Stream::Stderr, b"err\n"),
             chunk(3, Stream::Stdout, b"end\n"),
         ];
-        Ok(stream::iter(all.into_iter().filter(move |chunk| chunk.next > from).map(Ok)).boxed())
+        let rest = self.rest.lock().unwrap().of(move || chunk(4, Stream::Stdout, b"more"));
+        Ok(stream::iter(all.into_iter().filter(move |chunk| chunk.next > from).map(Ok)).chain(rest).boxed())
     }
 
     async fn artifact(&self, id: &JobId, index: usize) -> Result<Download> {
@@ -258,7 +288,11 @@ impl Engine for Fake {
     async fn console(&self, _id: &MachineId, tail: Option<u64>, follow: bool) -> Result<EngineStream<Bytes>> {
         let text = Bytes::from(format!("tail {tail:?}\n"));
         let first = stream::iter([Ok(text)]);
-        Ok(if follow { first.chain(stream::pending()).boxed() } else { first.boxed() })
+        let rest = match *self.rest.lock().unwrap() {
+            Rest::Usual if follow => Rest::Silence,
+            rest => rest,
+        };
+        Ok(first.chain(rest.of(|| Bytes::from_static(&[b'x'; 16 * 1024]))).boxed())
     }
 
     /// Repeats its input on stdout and sizes on stderr; ends with code 7 at the end of the input.
@@ -342,7 +376,11 @@ impl Engine for Fake {
         } else {
             Ok(step(PullStatus::Ready, 10, Some(digest())))
         };
-        Ok(stream::iter([Ok(step(PullStatus::Pulling, 5, None)), end]).boxed())
+        let first = stream::iter([Ok(step(PullStatus::Pulling, 5, None))]);
+        if image.as_str() == "slow:1" {
+            return Ok(first.chain(stream::pending()).boxed());
+        }
+        Ok(first.chain(stream::iter([end])).boxed())
     }
 
     async fn remove_image(&self, what: &str) -> Result<Vec<Digest>> {
@@ -396,7 +434,8 @@ pub async fn serve(limits: Limits) -> Server {
     let socket = dir.path().join("api.sock");
     let api = Api::new(fake.clone(), limits);
     let listener = listen::bind_unix(&socket, 0o660, None).await.unwrap();
-    let serving = tokio::spawn(listen::serve(listener, api.router(Auth::Socket), api.clone()));
+    let connections = limits.connections;
+    let serving = tokio::spawn(listen::serve(listener, api.router(Auth::Socket), api.clone(), connections));
     let client = Client::new(Target::Socket(socket.clone()), None).unwrap();
     Server { fake, api, client, socket, serving, _dir: dir }
 }
@@ -415,7 +454,7 @@ pub async fn serve_tcp(token: Option<&str>) -> (Api, String) {
     let token = token.map(|token| Token::new(token).unwrap());
     let (listener, auth) = listen::bind_tcp("127.0.0.1:0".parse().unwrap(), token).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(listen::serve(listener, api.router(auth), api.clone()));
+    tokio::spawn(listen::serve(listener, api.router(auth), api.clone(), 512));
     (api, url)
 }
 

@@ -54,7 +54,7 @@ async fn rounds(args: &Args, network: &Network, report: &mut Report) -> anyhow::
     Ok(())
 }
 
-fn port(network: &Network, slot: u32) -> anyhow::Result<Port> {
+pub(crate) fn port(network: &Network, slot: u32) -> anyhow::Result<Port> {
     let machine = MachineId::from_random((u64::from(slot) + 1).to_le_bytes());
     Ok(Port {
         tap: Network::tap_name(&machine),

@@ -18,6 +18,7 @@
 mod adoption;
 mod alone;
 mod attach;
+mod cni;
 mod cold;
 mod convert;
 mod cost;
@@ -121,6 +122,7 @@ fn bench(args: &Args) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Runtime::new()?;
     if args.wants(Part::Attach) {
         runtime.block_on(attach::measure(args, &mut report)).context("network")?;
+        runtime.block_on(cni::measure(args, &mut report)).context("the CNI chain")?;
     }
     if args.wants(Part::Queue) {
         runtime.block_on(queue::measure(args, work.path(), &mut report)).context("queue")?;

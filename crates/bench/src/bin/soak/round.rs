@@ -148,7 +148,7 @@ fn place(args: &Args, round: &Round, state: &Path) -> anyhow::Result<Place> {
     let vmm = round.vmm.as_ref().map(|path| format!(", qemu_binary: {}", path.display())).unwrap_or_default();
     let more = format!(
         "vmm: {{accel: tcg, cgroup_parent: {CGROUP}{vmm}}}\nhost: {{vcpus: 256, memory_mib: 262144}}\n\
-         network: {{bridge: fasoak0, subnet: 172.31.236.0/22, dns: []}}\nimages: {{}}\n\
+         network: {{bridge: fasoak0, subnet: 172.31.236.0/22, dns: []}}\nimages: {{local_dirs: [/nowhere]}}\n\
          pools:\n  - name: soak\n    min_runners: 0\n    max_runners: {at_once}\n    disk_size_mib: 64\n\
          \x20   deadlines: {{boot: 5m, image: 10m}}\n\
          \x20   runner: {{image: '{image}', labels: [soak]}}\n\

@@ -39,6 +39,11 @@ pub(super) async fn list(images: &Images, store: &Store) -> Result<Vec<ImageView
     Ok(infos.into_iter().map(view).collect())
 }
 
+/// Refuses an image that a caller may not name.
+pub(super) fn permitted(images: &Images, image: &ImageRef) -> Result<()> {
+    images.permits(image).map_err(|error| Fault::invalid(error.to_string()))
+}
+
 /// Pulls in a task of its own that ends with the stream. Progress that nobody takes in time is skipped.
 pub(super) fn pull(images: &Images, image: ImageRef, policy: PullPolicy) -> EngineStream<PullEvent> {
     let (sender, receiver) = mpsc::channel(16);

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use fireactions_api::engine::{Download, EngineStream, Result, Upload};
 use fireactions_api::{Fault, JobFilter, LogChunk};
-use fireactions_forge::github::GithubForge;
 use fireactions_forge::local::{FileSource, LocalForge, SubmitError};
 use fireactions_model::{JobId, JobRecord, JobSpec, JobState, Stream};
 use fireactions_store::{LogRecord, LogSource, Store, StoreError};
@@ -35,18 +34,6 @@ pub(super) async fn list(forge: &LocalForge, filter: JobFilter) -> Result<Vec<Jo
 /// The most jobs that a listing gives.
 pub(super) fn most(filter: &JobFilter) -> usize {
     usize::try_from(filter.limit.unwrap_or(100).clamp(1, 1000)).unwrap_or(1000)
-}
-
-/// Jobs that wait at a hosted forge, if the filter asks for waiting ones. They are not rows of ours.
-pub(super) fn at_forge(github: &GithubForge, filter: &JobFilter) -> Vec<JobRecord> {
-    match filter.state {
-        None | Some(JobState::Queued) => github.queued(),
-        Some(_) => Vec::new(),
-    }
-}
-
-pub(super) fn one_at_forge(github: &GithubForge, id: &JobId) -> Option<JobRecord> {
-    github.queued().into_iter().find(|job| job.id == *id)
 }
 
 pub(super) async fn get(forge: &LocalForge, id: &JobId) -> Result<JobRecord> {

@@ -23,7 +23,7 @@ use fireactions_image::Images;
 use fireactions_machine::Machinery;
 use fireactions_model::{
     Digest, Event, ForgeView, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId,
-    MachineView, Machines, Place, PoolName, PoolView, PullPolicy, WaitReason,
+    MachineView, Machines, Place, PoolName, PoolView, PullPolicy, Unrecorded, WaitReason,
 };
 use fireactions_pool::PoolHandle;
 use fireactions_store::Store;
@@ -54,7 +54,11 @@ pub(super) struct ServerEngine {
 impl ServerEngine {
     /// What a queued job waits for, as far as it is known: the forge says where it belongs at its next look.
     fn waiting(&self, id: &JobId) -> Option<WaitReason> {
-        let place = self.forge.place(id).or_else(|| self.github.as_ref()?.place(id))?;
+        let at_forge = || self.github.as_ref()?.queued_job(id)?.1;
+        Some(self.reason(self.forge.place(id).or_else(at_forge)?))
+    }
+
+    fn reason(&self, place: Place) -> WaitReason {
         let mut facts = Facts { place, outlook: None, machine: None, image: None, now: Timestamp::now() };
         if let Place::Pool { pool, shape, ahead } = &facts.place {
             facts.outlook = self.pools.outlook(pool, shape);
@@ -62,13 +66,27 @@ impl ServerEngine {
             facts.machine = machine.and_then(|machine| self.machines.view(machine));
             facts.image = self.progress.of(shape.image.as_str());
         }
-        Some(waiting::reason(&facts))
+        waiting::reason(&facts)
+    }
+
+    /// What keeps the result of a job that has ended from being recorded.
+    fn recording(&self, job: &JobRecord) -> Option<WaitReason> {
+        let machine = self.machines.view(job.machine.as_ref()?)?;
+        let Unrecorded { outcome, why } =
+            machine.unrecorded.filter(|_| machine.job.as_ref() == Some(&job.id))?;
+        Some(WaitReason::Recording { outcome, why })
     }
 
     /// With what is wrong with its runners at their forge.
     fn examined(&self, mut pool: PoolView) -> PoolView {
         pool.problem = self.github.as_ref().and_then(|github| github.problem(pool.name()));
         pool
+    }
+
+    /// A job that waits at its forge.
+    fn at_forge(&self, (mut job, place): (JobRecord, Option<Place>)) -> JobRecord {
+        job.waiting = place.map(|place| self.reason(place));
+        job
     }
 
     fn explained(&self, mut job: JobRecord) -> JobRecord {
@@ -87,18 +105,28 @@ impl Engine for ServerEngine {
         if self.stopping.is_cancelled() {
             return Err(Fault::unavailable("the server is stopping and takes no new jobs"));
         }
+        if let Some(image) = &spec.image {
+            images::permitted(&self.images, image)?;
+        }
         jobs::submit(&self.forge, spec, files).await.map(|job| self.explained(job))
     }
 
     fn explain(&self, job: &mut JobRecord) {
-        job.waiting = (job.state == JobState::Queued).then(|| self.waiting(&job.id)).flatten();
+        job.waiting = match job.state {
+            JobState::Queued => self.waiting(&job.id),
+            JobState::Assigned | JobState::Running => self.recording(job),
+            _ => None,
+        };
     }
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {
-        let waiting = self.github.as_ref().map(|github| jobs::at_forge(github, &filter)).unwrap_or_default();
         let most = jobs::most(&filter);
-        let rows = jobs::list(&self.forge, filter).await?;
-        Ok(waiting.into_iter().chain(rows).take(most).map(|job| self.explained(job)).collect())
+        let waiting = match (&self.github, filter.state) {
+            (Some(github), None | Some(JobState::Queued)) => github.queued(most),
+            _ => Vec::new(),
+        };
+        let rows = jobs::list(&self.forge, filter).await?.into_iter().map(|job| self.explained(job));
+        Ok(waiting.into_iter().map(|job| self.at_forge(job)).chain(rows).take(most).collect())
     }
 
     async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>> {
@@ -106,14 +134,18 @@ impl Engine for ServerEngine {
     }
 
     async fn job(&self, id: &JobId) -> Result<JobRecord> {
-        if let Some(waiting) = self.github.as_ref().and_then(|github| jobs::one_at_forge(github, id)) {
-            return Ok(self.explained(waiting));
+        let row = jobs::get(&self.forge, id).await;
+        match (row, self.github.as_ref()) {
+            (Ok(job), _) => Ok(self.explained(job)),
+            (Err(unknown), Some(github)) => {
+                github.queued_job(id).map(|job| self.at_forge(job)).ok_or(unknown)
+            }
+            (Err(unknown), None) => Err(unknown),
         }
-        jobs::get(&self.forge, id).await.map(|job| self.explained(job))
     }
 
     async fn cancel(&self, id: &JobId) -> Result<JobRecord> {
-        if let Some(waiting) = self.github.as_ref().and_then(|github| jobs::one_at_forge(github, id)) {
+        if let Some((waiting, _)) = self.github.as_ref().and_then(|github| github.queued_job(id)) {
             let page = waiting.remote.and_then(|remote| remote.url);
             let hint =
                 page.map_or_else(|| "cancel its run there".to_owned(), |url| format!("cancel it at {url}"));
@@ -194,6 +226,7 @@ impl Engine for ServerEngine {
     }
 
     async fn pull_image(&self, image: ImageRef, policy: PullPolicy) -> Result<EngineStream<PullEvent>> {
+        images::permitted(&self.images, &image)?;
         Ok(images::pull(&self.images, image, policy))
     }
 

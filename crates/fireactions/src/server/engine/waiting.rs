@@ -119,6 +119,7 @@ mod tests {
             state_since: at(0),
             held_until: None,
             started: None,
+            unrecorded: None,
         }
     }
 

@@ -17,11 +17,11 @@ use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_image::Images;
 use fireactions_machine::{Machinery, Parts, Settings};
 use fireactions_model::{
-    Deadlines, Drained, Event, Forge, ImageRef, KernelSpec, Label, OnFailure, PoolName, PoolOverride,
-    PoolSpec, Shape, ShutdownMode,
+    Deadlines, Drained, Event, ImageRef, KernelSpec, Label, OnFailure, PoolName, PoolOverride, PoolSpec,
+    Shape, ShutdownMode,
 };
 use fireactions_net::{NetConfig, Network};
-use fireactions_pool::{Budget, Controller, Overrides, PoolHandle, Timing};
+use fireactions_pool::{Budget, Controller, Ends, Overrides, PoolHandle, Timing};
 use fireactions_store::{Store, StoreError};
 use fireactions_testkit::{busybox, standin};
 use fireactions_vmm::accel::{Accel, Choice};
@@ -113,7 +113,8 @@ impl Server {
         let (parts, machines, forge, controller) = started;
         let stopping = CancellationToken::new();
         let pools = controller.handle();
-        let controlling = runtime.spawn(controller.run(stopping.clone()));
+        let ends = Ends { stop: stopping.clone(), freeze: CancellationToken::new() };
+        let controlling = runtime.spawn(controller.run(ends));
         // Rules are kept until the last machine is gone, so not only until `stopping`.
         let network_done = CancellationToken::new();
         let rules = runtime.spawn(keep_rules(parts.network.clone(), network_done.clone()));
@@ -223,7 +224,7 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
     let drained = store.drained().await.unwrap();
     let budget = Budget { vcpus: VCPUS, memory_mib: 0, machine_overhead_mib: 0 };
     let controller =
-        Controller::new(Arc::new(forge.clone()) as Arc<dyn Forge>, Arc::new(machines.clone()), specs, budget)
+        Controller::new(vec![Arc::new(forge.clone())], Arc::new(machines.clone()), specs, budget)
             .with_overrides(&saved, Arc::new(Kept(store)))
             .with_drained(drained)
             .with_timing(Timing { surplus_after: Duration::from_secs(1), ..Timing::default() });

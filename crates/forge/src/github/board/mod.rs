@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use fireactions_github::Repository;
 use fireactions_github::scaleset::Statistics;
-use fireactions_model::{JobId, PoolName, PoolSpec};
+use fireactions_model::{JobId, Place, PoolName, PoolSpec};
 use jiff::Timestamp;
 
 use crate::oldest::oldest;
@@ -155,16 +155,26 @@ impl Board {
         let placed = placed.iter().flat_map(|(pool, jobs)| {
             jobs.iter().filter_map(|job| queue.get(*job)).map(|waiting| (pool.clone(), waiting))
         });
-        let since = |waiting: &Waiting| waiting.queued_at.unwrap_or(waiting.heard);
-        oldest(assigned.chain(placed).map(|(pool, waiting)| (pool, since(waiting))))
+        oldest(assigned.chain(placed).map(|(pool, waiting)| (pool, waiting.since())))
     }
 
-    /// The pool that a waiting job is placed in, and how many are before it.
-    pub(super) fn place_of(&self, id: u64) -> Option<(&PoolSpec, u32)> {
-        self.placed().into_iter().find_map(|(pool, jobs)| {
-            let ahead = jobs.iter().position(|job| *job == id)?;
-            Some((self.pool(&pool)?, u32::try_from(ahead).unwrap_or(u32::MAX)))
-        })
+    /// Where each waiting job is to run, by whether it is a scale set's and its number.
+    pub(super) fn places(&self) -> HashMap<(bool, u64), Place> {
+        let mut places = HashMap::new();
+        let mut line = |pool: &PoolName, set: bool, jobs: &mut dyn Iterator<Item = u64>| {
+            let Some(spec) = self.pool(pool) else { return };
+            for (ahead, id) in (0..).zip(jobs) {
+                let place = Place::Pool { pool: pool.clone(), shape: spec.shape.clone(), ahead };
+                places.insert((set, id), place);
+            }
+        };
+        for pool in self.pools.iter().filter(|pool| has_set(pool)) {
+            line(&pool.name, true, &mut self.queue.assigned_to(&pool.name).map(|waiting| waiting.id));
+        }
+        for (pool, jobs) in self.placed() {
+            line(&pool, false, &mut jobs.into_iter());
+        }
+        places
     }
 
     /// Whether any pool of ours could run a job of this repository and these labels. What is for a scale set is told by the

@@ -138,6 +138,11 @@ impl Queue {
 }
 
 impl Waiting {
+    /// Since when it waits.
+    pub(in crate::github) fn since(&self) -> Timestamp {
+        self.queued_at.unwrap_or(self.heard)
+    }
+
     /// A queued job, as a webhook or the audit tells it.
     pub(in crate::github) fn of(job: &WorkflowJob, scope: &str, heard: Timestamp) -> Self {
         let mut remote = RemoteJob {

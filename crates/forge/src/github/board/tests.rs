@@ -1,4 +1,6 @@
-use fireactions_model::{GithubRunner, GithubScope, ImageRef, Label, PoolName, PoolSpec, RemoteJob, Shape};
+use fireactions_model::{
+    GithubRunner, GithubScope, ImageRef, Label, Place, PoolName, PoolSpec, RemoteJob, Shape,
+};
 
 use fireactions_github::Repository;
 
@@ -70,7 +72,8 @@ fn a_job_goes_to_the_smallest_pool_that_will_do_and_on_where_that_is_at_work() {
     // All are full: the next waits for the smallest.
     board.queue.add(waiting(5, &["debian"]));
     assert_eq!(need(&board, "small", now), 2);
-    assert_eq!(board.place_of(5).map(|(pool, ahead)| (pool.name.clone(), ahead)), Some((name("small"), 1)));
+    let Place::Pool { pool, ahead, .. } = board.places()[&(false, 5)].clone() else { panic!() };
+    assert_eq!((pool, ahead), (name("small"), 1));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A server's part of the work without VMs: pools follow demand, and each machine is a process that runs what the forge
 //! gives it, in a directory of its own with the stand-in runner.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -157,7 +157,7 @@ impl Farm {
             surplus_after: setup.surplus,
             conflict_pause: setup.conflict,
             pace: PACE,
-            webhook: Some(Arc::new(|| Ok(vec![Secret::new(SECRET)]))),
+            webhook: Some(Arc::new(|| vec![Ok(Secret::new(SECRET))])),
             ..GithubSettings::new("host")
         };
         let github = GithubForge::new(store.clone(), local.clone(), events, client, settings, &setup.pools)
@@ -317,8 +317,13 @@ async fn keep(
 ) {
     let mut of_pool: HashMap<PoolName, Vec<MachineId>> = HashMap::new();
     let waiting: Arc<Mutex<HashMap<MachineId, bool>>> = Arc::default();
+    let sources = forges.sources();
     while !stop.is_cancelled() {
-        let demand = forges.demand(&pools).await.unwrap();
+        let mut demand = BTreeMap::new();
+        for source in &sources {
+            let served: Vec<PoolSpec> = pools.iter().filter(|pool| source.serves(pool)).cloned().collect();
+            demand.extend(source.demand(&served).await.unwrap());
+        }
         for pool in &pools {
             let mine = of_pool.entry(pool.name.clone()).or_default();
             mine.retain(|id| machines.lock().unwrap().get(id).is_some_and(|machine| !machine.is_finished()));
@@ -336,7 +341,7 @@ async fn keep(
             }
         }
         tokio::select! {
-            () = forges.changed() => {}
+            _ = futures::future::select_all(sources.iter().map(|source| source.changed())) => {}
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
             () = stop.cancelled() => {}
         }
@@ -422,7 +427,7 @@ pub(crate) async fn perform(forges: &Forges, id: &MachineId, work: &Work, dir: &
         None => Outcome::Signalled { signal: 15 },
     };
     let mut notes = Vec::new();
-    let outcome = forges.judge(&work.job, told, &mut notes).await;
+    let outcome = forges.judge(&work.job, told, &mut notes).await.outcome;
     forges.finished(&work.job, id, &report(outcome, notes)).await.unwrap();
 }
 

@@ -21,13 +21,13 @@ async fn a_job_that_the_webhook_told_of_is_not_forgotten_because_no_list_has_it_
     let farm = Farm::start(&fake, &setup).await;
     fake.webhook(&door(farm.github.clone()).await, SECRET);
     let job = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
-    until("the job to be heard of", || async { (farm.github.queued().len() == 1).then_some(()) }).await;
+    until("the job to be heard of", || async { (farm.github.queued(9).len() == 1).then_some(()) }).await;
     // Two questions an audit; the second whole one has begun after the job was heard of.
     let before = fake.calls().of(RUNS);
     until("two audits", || async { (fake.calls().of(RUNS) >= before + 6).then_some(()) }).await;
-    assert_eq!(farm.github.queued().len(), 1);
+    assert_eq!(farm.github.queued(9).len(), 1);
     fake.cancel_job(job);
-    until("its end to be heard of", || async { farm.github.queued().is_empty().then_some(()) }).await;
+    until("its end to be heard of", || async { farm.github.queued(9).is_empty().then_some(()) }).await;
     farm.stop().await;
     no_violations(&fake);
 }
@@ -40,7 +40,7 @@ async fn what_was_queued_just_before_the_server_began_is_found_by_a_second_audit
     // Audits are an hour apart.
     let farm = Farm::start(&fake, &Setup::new(&app, vec![pool("p", &["debian"], 1, None)])).await;
     until("the first audit", || async { (fake.calls().of(RUNS) >= 2).then_some(()) }).await;
-    assert_eq!(farm.github.queued(), []);
+    assert_eq!(farm.github.queued(9), []);
     fake.set_lists_behind(Duration::ZERO);
     completed(&fake, &[job]).await;
     all_well(&fake, &[job]);

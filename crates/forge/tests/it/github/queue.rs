@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fireactions_forge::github::{Answer, Delivery, GithubForge};
-use fireactions_model::{Forge as _, JobState, PoolName};
+use fireactions_model::{JobState, PoolName};
 use fireactions_testkit::github::{JobRequest, Runner};
 
 use crate::github::farm::{Farm, SECRET, SOON, Setup, gate, github, open_gate, pool, until};
@@ -14,20 +14,22 @@ pub(crate) async fn door(forge: GithubForge) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let deliver = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let answer = forge.deliver(Delivery {
-            event: header("x-github-event"),
-            id: header("x-github-delivery"),
-            signature: header("x-hub-signature-256"),
-            body: &body,
-        });
-        let status = match answer {
-            Answer::Taken => axum::http::StatusCode::ACCEPTED,
-            Answer::Forged => axum::http::StatusCode::UNAUTHORIZED,
-            Answer::Malformed(_) => axum::http::StatusCode::BAD_REQUEST,
-            Answer::Busy | Answer::Unready(_) => axum::http::StatusCode::SERVICE_UNAVAILABLE,
-        };
-        async move { status }
+        let forge = forge.clone();
+        async move {
+            let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+            let delivery = Delivery {
+                event: header("x-github-event"),
+                id: header("x-github-delivery"),
+                signature: header("x-hub-signature-256"),
+                body: &body,
+            };
+            match forge.deliver(delivery).await {
+                Answer::Taken => axum::http::StatusCode::ACCEPTED,
+                Answer::Forged => axum::http::StatusCode::UNAUTHORIZED,
+                Answer::Malformed(_) => axum::http::StatusCode::BAD_REQUEST,
+                Answer::Busy | Answer::Unready(_) => axum::http::StatusCode::SERVICE_UNAVAILABLE,
+            }
+        }
     };
     let router = axum::Router::new().route("/hook", axum::routing::post(deliver));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -98,7 +100,7 @@ async fn a_queued_job_is_shown_with_what_is_known_and_then_its_runner_is() {
     fake.queue_job(JobRequest::new("acme/widgets", &["windows"], "true"));
     // A pool without room is no pool, so the job is nobody's yet.
     fake.wait_delivered(SOON);
-    assert_eq!(farm.github.queued(), []);
+    assert_eq!(farm.github.queued(9), []);
     farm.stop().await;
 
     setup.pools = vec![pool("p", &["debian"], 1, None)];
@@ -112,18 +114,20 @@ async fn a_queued_job_is_shown_with_what_is_known_and_then_its_runner_is() {
     })
     .await;
     let second = fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true").named("second"));
-    let waiting = until("the second to be seen", || async { farm.github.queued().into_iter().next() }).await;
+    let (waiting, place) =
+        until("the second to be seen", || async { farm.github.queued(9).into_iter().next() }).await;
     let remote = waiting.remote.clone().unwrap();
     assert_eq!(remote.title().as_deref(), Some("acme/widgets: CI / second"));
     assert_eq!((remote.id, waiting.state), (Some(second.0), JobState::Queued));
     assert!(remote.url.unwrap().contains("/acme/widgets/"));
     let oldest = farm.github.view().oldest;
     assert_eq!(oldest.get(&PoolName::new("p").unwrap()), Some(&waiting.queued_at));
-    assert!(farm.github.place(&waiting.id).is_some());
+    assert!(place.is_some());
+    assert_eq!(farm.github.queued_job(&waiting.id), Some((waiting, place)));
     open_gate(&farm, "over");
     completed(&fake, &[first, second]).await;
     all_well(&fake, &[first, second]);
-    assert_eq!(farm.github.queued(), []);
+    assert_eq!(farm.github.queued(9), []);
     farm.stop().await;
 }
 
@@ -178,7 +182,11 @@ async fn a_pool_that_may_have_no_machine_is_given_no_job_by_github() {
         fake.scale_sets().first().map(|(id, _)| *id).filter(|id| fake.session_owner(*id).is_some())
     })
     .await;
-    let allow = |most: u32| farm.forges().set_capacity(&[(PoolName::new("set").unwrap(), most)].into());
+    let allow = |most: u32| {
+        for source in farm.forges().sources() {
+            source.set_capacity(&[(PoolName::new("set").unwrap(), most)].into());
+        }
+    };
     until("GitHub to know of the room", || async { (fake.capacity(set) == 2).then_some(()) }).await;
     allow(0);
     until("GitHub to know", || async { (fake.capacity(set) == 0).then_some(()) }).await;

@@ -54,7 +54,7 @@ async fn deliveries_that_come_twice_or_late_make_no_second_runner() {
     completed(&fake, &[second]).await;
     all_well(&fake, &[first, second, helper]);
     // What a delivery says is on the board when it is answered.
-    assert_eq!(farm.github.queued(), [], "a word that comes late queues nothing anew");
+    assert_eq!(farm.github.queued(9), [], "a word that comes late queues nothing anew");
     until("the machines to end", || async { (farm.machines() == 0).then_some(()) }).await;
     assert_eq!(fake.all_runners().len(), 3, "one for each job: {:#?}", fake.all_runners());
     farm.stop().await;
@@ -75,7 +75,7 @@ async fn forged_deliveries_are_refused_and_repeated_ones_do_nothing() {
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(401));
     assert_eq!(farm.machines(), 0, "nobody believed them");
     let garbage = Delivered { event: Some("workflow_job"), id: Some("1"), signature: None, body: b"{}" };
-    assert_eq!(farm.github.deliver(garbage), Answer::Forged);
+    assert_eq!(farm.github.deliver(garbage).await, Answer::Forged);
     fake.deliver_raw("workflow_job", b"not json", None);
     fake.wait_delivered(SOON);
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(400));

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+mod tap;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -14,9 +16,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use fireactions_model::{MachineId, NetworkPolicy};
-use fireactions_net::{NetConfig, Network, Port, open_tap};
+use fireactions_net::{NetConfig, Network, Port};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
+pub(crate) use tap::open_tap;
 
 /// A fresh network namespace with `lo` up.
 #[derive(Clone)]
@@ -139,10 +142,15 @@ impl World {
     /// A port that is attached, and its tap's descriptor as a VMM would have it.
     pub(crate) fn raw(&self, slot: u32, policy: NetworkPolicy) -> (Port, OwnedFd) {
         let port = self.port(slot, policy);
-        self.attach(&port);
-        let fd = self.host.run(|| open_tap(&port.tap)).expect("open tap");
-        self.await_carrier(&port.tap);
+        let fd = self.opened(&port);
         (port, fd)
+    }
+
+    fn opened(&self, port: &Port) -> OwnedFd {
+        self.attach(port);
+        let fd = self.host.run(|| open_tap(&port.tap));
+        self.await_carrier(&port.tap);
+        fd
     }
 
     /// A bridge port forwards only some time after its tap was opened: the kernel tells the bridge of the
@@ -158,7 +166,11 @@ impl World {
     }
 
     pub(crate) fn guest(&self, slot: u32, policy: NetworkPolicy) -> Guest {
-        let (port, tap) = self.raw(slot, policy);
+        self.guest_of(self.port(slot, policy))
+    }
+
+    pub(crate) fn guest_of(&self, port: Port) -> Guest {
+        let tap = self.opened(&port);
         Guest::new(port, tap, self.network.gateway(), self.network.prefix())
     }
 }
@@ -181,7 +193,7 @@ impl Guest {
         let ns = NetNs::new();
         let mac = port.mac.map(|byte| format!("{byte:02x}")).join(":");
         ns.sh(&format!("ip tuntap add eth0 mode tap; ip link set eth0 address {mac}"));
-        let inner = ns.run(|| open_tap("eth0")).expect("open the guest's end");
+        let inner = ns.run(|| open_tap("eth0"));
         ns.sh(&format!(
             "ip link set eth0 up; ip address add {}/{prefix} dev eth0; ip route add default via {gateway}",
             port.address

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fireactions_model::ExponentialBackoff;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::client::conn::http1;
@@ -31,7 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Pauses between attempts to connect. Firecracker listens about 10 ms after its start.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const PAUSES: ExponentialBackoff = ExponentialBackoff::new(FIRST_PAUSE, Duration::from_millis(50));
 
 /// A way to the API socket. Its directory may belong to a hostile user, so how it is reached is the caller's choice.
 #[async_trait]
@@ -82,7 +83,7 @@ impl Client {
     }
 
     async fn until_connected(&self, until: Instant, deadline: Duration) -> Result<(), ApiError> {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = PAUSES;
         loop {
             let error = match timeout_at(until, self.connect.connect()).await {
                 Ok(Ok(_)) => return Ok(()),
@@ -90,12 +91,11 @@ impl Client {
                 Ok(Err(error)) => return Err(ApiError::Connect(error)),
                 Err(_) => return Err(ApiError::NotReady { deadline, last: io::ErrorKind::TimedOut.into() }),
             };
-            let next = pause.mul_f64(rand::random_range(0.7..1.3));
+            let next = backoff.failed(rand::random());
             if Instant::now() + next >= until {
                 return Err(ApiError::NotReady { deadline, last: error });
             }
             sleep(next).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

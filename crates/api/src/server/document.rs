@@ -1,0 +1,76 @@
+//! What the OpenAPI document says of all operations alike: who may ask, and how any of them can fail.
+
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Components, Content, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+
+use super::auth;
+
+const TOKEN: &str = "token";
+
+/// Errors by status: name and meaning.
+const ERRORS: [(&str, &str, &str); 7] = [
+    ("400", "Invalid", "The request cannot be carried out as it is written"),
+    ("401", "Unauthorized", "At a TCP address with a token: none, or a wrong one"),
+    (
+        "403",
+        "Forbidden",
+        "At a loopback address without a token: a web page's request, by `Origin` or `Host`",
+    ),
+    ("413", "TooLarge", "The body is larger than it may be"),
+    ("500", "Internal", "Something failed inside the server"),
+    (
+        "503",
+        "Unavailable",
+        "The server cannot do it now: it is full, stops, or is being replaced. Later it may",
+    ),
+    ("504", "Timeout", "The server had no answer in time, or the request's bytes ceased to come"),
+];
+
+/// Completes the document of the routes.
+pub(super) fn complete(openapi: &mut OpenApi) {
+    let components = openapi.components.get_or_insert_with(Components::default);
+    for (_, name, meaning) in ERRORS {
+        components.responses.insert(name.to_owned(), RefOr::T(error(meaning)));
+    }
+    let mut bearer = Http::new(HttpAuthScheme::Bearer);
+    bearer.description = Some(
+        "The content of `api_token_file`. It is asked for at TCP addresses, where it is configured; the Unix socket is \
+         for whoever may open it."
+            .to_owned(),
+    );
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
+    openapi.security =
+        Some(vec![SecurityRequirement::new(TOKEN, [] as [&str; 0]), SecurityRequirement::default()]);
+    for (path, item) in &mut openapi.paths.paths {
+        let open = auth::is_open(path);
+        for operation in operations(item) {
+            if open {
+                operation.security = Some(Vec::new());
+            }
+            let reads = operation.request_body.is_some();
+            let has_input = reads || operation.parameters.as_ref().is_some_and(|all| !all.is_empty());
+            for (status, name, _) in ERRORS {
+                let possible = match status {
+                    "400" => has_input,
+                    "401" => !open,
+                    "413" => reads,
+                    _ => true,
+                };
+                if possible {
+                    let response = RefOr::Ref(Ref::new(format!("#/components/responses/{name}")));
+                    operation.responses.responses.entry(status.to_owned()).or_insert(response);
+                }
+            }
+        }
+    }
+}
+
+fn error(meaning: &str) -> Response {
+    let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+    ResponseBuilder::new().description(meaning).content("application/json", body).build()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+}

@@ -1,0 +1,272 @@
+//! The JSON schema and the parser say the same: an editor marks nothing that the server takes, and marks what it can of
+//! what the server refuses.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use fireactions_config::{Host, json_schema, parse};
+use jsonschema::Validator;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn schema() -> &'static Validator {
+    static SCHEMA: LazyLock<Validator> = LazyLock::new(|| jsonschema::validator_for(json_schema()).unwrap());
+    &SCHEMA
+}
+
+/// A right file with this value at a key: JSON is YAML.
+fn with(key: &str, value: &Value) -> Value {
+    let mut file = json!({
+        "kernel": {"image": "/k"},
+        "pools": [{"name": "a", "max_runners": 2, "runner": {"image": "debian", "labels": ["x"]}}],
+    });
+    let top = key.split('/').nth(1).unwrap();
+    if top == "github" || key.contains("/runner") {
+        let pool = json!({"name": "a", "max_runners": 2, "runner": {"image": "debian", "labels": ["x"]}});
+        file["github"] = json!({"app_id": 1, "app_private_key_file": "/key", "webhook": {"listen": "127.0.0.1:1", "secret_file": "/s"}});
+        file["pools"] = json!([pool]);
+    }
+    let mut at = &mut file;
+    for part in key.split('/').skip(1) {
+        at = match part.parse::<usize>() {
+            Ok(index) => &mut at[index],
+            Err(_) => &mut at[part],
+        };
+    }
+    *at = value.clone();
+    file
+}
+
+fn is_taken(file: &Value) -> bool {
+    parse(Path::new("c"), file.to_string().as_bytes(), &Host::unknown()).is_ok()
+}
+
+/// Values that are taken, and those that are refused, at keys.
+fn cases() -> Vec<(&'static str, Value, Value)> {
+    vec![
+        ("/log_level", json!(["trace", "error", "fatal", "panic"]), json!(["loud", "", 1, "Error"])),
+        ("/log_format", json!(["text", "json"]), json!(["xml"])),
+        ("/debug", json!([true, false]), json!(["yes", 1])),
+        (
+            "/api_socket",
+            json!(["/a", "/a b/..c/c..", "/ä"]),
+            json!(["a", "", "/a/../b", "/..", format!("/{}", "x".repeat(107))]),
+        ),
+        (
+            "/api_socket_mode",
+            json!(["0660", "660", "0o600", "0700"]),
+            json!(["0666", "0661", "66", "08", "+660", "01660"]),
+        ),
+        ("/api_socket_group", json!(["ci", "a.b-c_d$", "_x"]), json!(["", "-x", "a b", "x".repeat(33)])),
+        (
+            "/api_token_file",
+            json!(["/t", "credential:a.b-c@d"]),
+            json!(["t", "credential:", "credential:.x", "credential:a/b", "/../t"]),
+        ),
+        (
+            "/bind_address",
+            json!(["127.0.0.1:80", "[::1]:0", "localhost:8080", "[::ffff:127.0.0.1]:80"]),
+            json!(["127.0.0.1", "host:80", "::1:80", "127.0.0.1:x"]),
+        ),
+        ("/state_dir", json!(["/var/lib/x"]), json!(["x", format!("/{}", "x".repeat(70))])),
+        ("/agent_path", json!(["/a"]), json!(["a"])),
+        ("/metrics", json!([{"enabled": true}, {}]), json!([{"enabeld": true}, 1, []])),
+        ("/vmm/qemu_binary", json!(["qemu", "/usr/bin/qemu"]), json!(["", "a b", "./qemu", "/a/../b"])),
+        (
+            "/vmm/cgroup_parent",
+            json!(["fireactions", "a/b.slice", "x@1:2"]),
+            json!(["", "/a", "a/", "a/../b", ".", "a b", "x".repeat(201)]),
+        ),
+        ("/vmm/uid_base", json!([65536, 2_147_000_000]), json!([65535, 2_147_000_001_u32, "x"])),
+        ("/kernel/args", json!(["quiet x=1"]), json!(["a\nb", "x".repeat(1501)])),
+        (
+            "/network/bridge",
+            json!(["fireactions0", "a-b_c"]),
+            json!(["", "fam0", "a.b", "0a", "a234567890123456"]),
+        ),
+        (
+            "/network/subnet",
+            json!(["10.0.0.0/8", "192.168.1.0/29"]),
+            json!(["10.0.0.0/30", "10.0.0.0/7", "10.0.0.0", "x"]),
+        ),
+        ("/network/dns", json!([["9.9.9.9"], []]), json!(["9.9.9.9", [1]])),
+        (
+            "/images/insecure_registries",
+            json!([["a:5000", "[::1]:5000"]]),
+            json!([["https://a"], ["a/b"], [""]]),
+        ),
+        (
+            "/images/unused_for",
+            json!(["30d", "1h 30m", "1.5h", "0", "2weeks"]),
+            json!(["30", "x", "-1s", "1 fortnight", ""]),
+        ),
+        ("/local/attempts", json!([1, 100]), json!([0, 101, 1.5])),
+        ("/pools/0/name", json!(["a", "a.b_c-d", "9"]), json!(["", "-a", "a b", "x".repeat(64)])),
+        (
+            "/pools/0/on_failure",
+            json!(["destroy", {"hold": {"for": "1h"}}]),
+            json!(["keep", {"hold": {"max": 0}}]),
+        ),
+        ("/pools/0/deadlines", json!([{"boot": "1m"}, {}]), json!([{"boot": "soon"}, {"bot": "1m"}])),
+        ("/pools/0/network/allow", json!([["10.0.0.0/8"]]), json!([["10.0.0.0/33"], ["10.0.0.0"]])),
+        (
+            "/pools/0/network/host_ports",
+            json!([["tcp/80", "udp/65535"]]),
+            json!([["tcp/0"], ["tcp"], ["icmp/1"], ["tcp/+80"]]),
+        ),
+        ("/pools/0/runner/image", json!(["debian", "r:5000/a@b"]), json!(["", "a b"])),
+        ("/pools/0/runner/labels", json!([["a b", "Ä"]]), json!([["a,b"], [" a"], [""]])),
+        ("/pools/0/runner/organization", json!(["acme", "A-1_b"]), json!(["", "-x", "a/b", "ä"])),
+        ("/pools/0/runner/repository", json!(["acme/x.y"]), json!(["acme", "acme/..", "a/b/c", "/x"])),
+        ("/github/app_id", json!([1, "Iv23abc", "7"]), json!([0, "0", "", "a b", "x".repeat(41)])),
+        ("/github/webhook/listen", json!([":8090"]), json!(["8090"])),
+        (
+            "/github/webhook/path",
+            json!(["/", "/a/b~c"]),
+            json!(["", "a", "/a?b", format!("/{}", "x".repeat(200))]),
+        ),
+        ("/github/webhook/secret_file", json!(["/s", "credential:s"]), json!(["s"])),
+        // What excludes or needs each other.
+        ("/pools/0/replicas", json!([null]), json!([2])),
+        ("/pools/0/max_runners", json!([1]), json!([null, 0])),
+        ("/github/token_file", json!([null]), json!(["/t"])),
+        ("/github/apps", json!([[]]), json!([[{"app_id": 2, "private_key_file": "/k"}]])),
+        ("/github/app_private_key_file", json!(["/k"]), json!([null])),
+        (
+            "/github/webhook",
+            json!([{"listen": ":1", "secret_files": ["/a"]}]),
+            json!([{"listen": ":1"}, {"listen": ":1", "secret_files": []}]),
+        ),
+        (
+            "/pools/0/runner",
+            json!([{"image": "i", "organization": "a", "group": "g"}, {"image": "i", "labels": ["x"], "group": "g", "group_id": 1}]),
+            json!([{"image": "i", "organization": "a", "repository": "a/b"}, {"image": "i", "organization": "a", "group": "g", "group_id": 1}, {"labels": ["x"]}]),
+        ),
+    ]
+}
+
+#[test]
+fn an_editor_and_the_server_agree() {
+    let schema = schema();
+    let mut wrong = Vec::new();
+    for (key, good, bad) in cases() {
+        for (values, taken) in [(good, true), (bad, false)] {
+            for value in values.as_array().unwrap() {
+                let file = with(key, value);
+                let said = (is_taken(&file), schema.is_valid(&file));
+                if said != (taken, taken) {
+                    wrong.push(format!(
+                        "{key}: {value}: (server, editor) take it: {said:?}, and should: {taken}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_that_are_right_are_right_by_the_schema() {
+    let schema = schema();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    for name in ["config.yaml", "minimal.yaml", "github.yaml"] {
+        let text = std::fs::read_to_string(examples.join(name)).unwrap();
+        let file: Value = serde_saphyr::from_str(&text).unwrap();
+        let errors: Vec<String> =
+            schema.iter_errors(&file).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+    }
+}
+
+/// A section that is left out is as its default, which an editor shows.
+#[test]
+fn defaults_of_sections_change_nothing() {
+    let file = with("/debug", &json!(false));
+    let config = |file: &Value| {
+        let loaded = parse(Path::new("c"), file.to_string().as_bytes(), &Host::unknown()).unwrap();
+        format!("{:?}", loaded.config)
+    };
+    let mut sections = 0;
+    for (key, field) in json_schema()["properties"].as_object().unwrap() {
+        if let Some(default) = field.get("default").filter(|default| !default.is_null()) {
+            let mut with_default = file.clone();
+            if with_default.get(key).is_none() {
+                with_default[key] = default.clone();
+                assert_eq!(config(&with_default), config(&file), "{key}");
+                sections += usize::from(default.is_object());
+            }
+        }
+    }
+    assert!(sections >= 6, "{sections}");
+}
+
+fn keys() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(cases().into_iter().map(|(key, ..)| key).collect::<Vec<_>>())
+}
+
+/// Parts of values, put together at random.
+fn text() -> impl Strategy<Value = String> {
+    let part = proptest::sample::select(vec![
+        "/",
+        "a",
+        "Z",
+        "0",
+        "7",
+        "9",
+        ".",
+        "..",
+        ":",
+        "-",
+        "_",
+        "@",
+        " ",
+        "\n",
+        "\t",
+        "\u{e4}",
+        "[",
+        "]",
+        "::1",
+        "127.0.0.1",
+        ":80",
+        "tcp/",
+        "credential:",
+        "s",
+        "m",
+        "h",
+        "d",
+        "M",
+        "ms",
+        "\u{b5}s",
+        "1.5",
+        "0o",
+        "660",
+        "10.0.0.0/",
+        "24",
+        "fam",
+        "~",
+        ",",
+        "%",
+        "+",
+        "localhost",
+        "xxxxxxxxxxxxxxxx",
+    ]);
+    proptest::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #[test]
+    fn an_editor_marks_nothing_that_the_server_takes(key in keys(), text in text(), number in any::<i64>(), kind in 0..3) {
+        let value = match kind {
+            0 => json!(text),
+            1 => json!([text]),
+            _ => json!(number),
+        };
+        let file = with(key, &value);
+        if is_taken(&file) {
+            let validator = schema();
+            let errors: Vec<String> = validator.iter_errors(&file).map(|error| error.to_string()).collect();
+            prop_assert!(errors.is_empty(), "{key}: {value}: {errors:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The end of work, once it is known: nothing that happens after changes it. It is journaled where the store takes it,
+//! and told to the forge without end.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use fireactions_model::{
+    Autopsy, ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineId, Outcome, Report,
+    Unrecorded,
+};
+use tokio::time::{sleep, timeout};
+
+use crate::asks::{Ask, Asks};
+use crate::autopsy::autopsy;
+use crate::end::End;
+use crate::life::Life;
+use crate::parts::Parts;
+use crate::record::Kept;
+use crate::release::{deregister, may_have_work};
+use crate::undo::free_disk;
+
+/// A forge answers within this, or is asked again.
+const ANSWER: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How a machine ends whose job ended like this.
+fn end_of(job: &JobId, outcome: &Outcome) -> Result<(), End> {
+    match outcome {
+        Outcome::Exited { code: 0 } | Outcome::Cancelled => Ok(()),
+        Outcome::Lost { reason } => {
+            Err(End::because(FailureKind::Guest, format!("job {job} was lost: {reason}")))
+        }
+        Outcome::Exited { code } => Err(End::JobFailed(format!("job {job} returned exit code {code}"))),
+        Outcome::Signalled { signal } => {
+            Err(End::JobFailed(format!("job {job} was ended by signal {signal}")))
+        }
+        Outcome::TimedOut => Err(End::JobFailed(format!("job {job} was killed at its deadline"))),
+        Outcome::Unstartable { reason } => {
+            Err(End::JobFailed(format!("job {job} could not be started: {reason}")))
+        }
+    }
+}
+
+impl Life {
+    /// Tells how the job ended, whatever it takes. Returns how its machine ends, which is for nothing where the runner was
+    /// `unused`.
+    pub(crate) async fn conclude(
+        &mut self,
+        job: &JobId,
+        report: &Report,
+        unused: Option<String>,
+    ) -> Result<(), End> {
+        let end = match unused {
+            Some(why) => Err(End::because(FailureKind::Runner, why)),
+            None => end_of(job, &report.outcome),
+        };
+        let failure = match &end {
+            Err(End::Failed(failure)) => Some(failure),
+            _ => None,
+        };
+        let kept = self.record.concluded(report, failure).await;
+        self.tell(job, report, failure, kept).await;
+        fail::fail_point!("machine::told");
+        end
+    }
+
+    /// Tells what an earlier server knew of the job's end, and may have told.
+    pub(crate) async fn tell_known(&mut self, report: Report) -> Result<(), End> {
+        let Some(job) = self.record.unreported() else { return Ok(()) };
+        self.tell(&job, &report, None, Kept::Journaled).await;
+        end_of(&job, &report.outcome)
+    }
+
+    /// Tells the loss of a job whose machine ended before it could tell by itself, by a failure of its own or because somebody
+    /// wanted it gone.
+    pub(crate) async fn tell_unfinished(&mut self, why: &str, failure: Option<&Failure>) {
+        let job = match self.record.unreported() {
+            Some(job) => Some(job),
+            None if may_have_work(&self.record) => deregister(&self.parts, self.record.id()).await,
+            None => None,
+        };
+        let Some(job) = job else { return };
+        let autopsy = self.last_look().await;
+        let report = Report::lost(why.to_owned(), self.record.phases(), autopsy);
+        let kept = self.record.concluded(&report, failure).await;
+        self.tell(&job, &report, failure, kept).await;
+    }
+
+    /// Looks at a machine whose job is lost, and kills it: the forge may give the job to another machine as soon as it
+    /// hears of the loss, and it must not run in both.
+    pub(crate) async fn last_look(&self) -> Autopsy {
+        let vm = self.made.vm.as_ref();
+        let autopsy = autopsy(self.record.view(), vm).await;
+        if let Some(vm) = vm {
+            vm.kill().await;
+        }
+        autopsy
+    }
+
+    /// Tells the forge how it went, again and again until it hears. What is told late costs the host no disk meanwhile, for the
+    /// machine's own may be what fills it; but while the guest alone knows the result beside this server, it stays.
+    async fn tell(&mut self, job: &JobId, report: &Report, failure: Option<&Failure>, mut kept: Kept) {
+        let machine = self.record.id().clone();
+        let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
+        let mut freed = false;
+        while let Err(why) = deaf(&mut self.asks, tell_once(&self.parts, job, &machine, report)).await {
+            if self.record.view().unrecorded.is_none() {
+                tracing::error!(%machine, %job, outcome = %report.outcome, "a job's result could not be recorded, and is told again until it is: {why}");
+            }
+            self.record.unrecorded(Unrecorded { outcome: report.outcome.clone(), why });
+            if !freed && kept != Kept::Refused {
+                freed = self.give_back().await;
+            }
+            if kept != Kept::Journaled {
+                kept = self.record.concluded(report, failure).await;
+            }
+            deaf(&mut self.asks, sleep(pauses.failed(rand::random()))).await;
+        }
+        if self.record.view().unrecorded.is_some() {
+            tracing::info!(%machine, %job, "the job's result is recorded now");
+        }
+        self.record.reported();
+    }
+
+    /// Ends the VMM and frees the disk. False when that has to be tried again.
+    async fn give_back(&mut self) -> bool {
+        let Self { parts, record, made, .. } = self;
+        if let Some(link) = &made.link {
+            link.close();
+        }
+        if let Some(vm) = &made.vm {
+            vm.kill().await;
+        }
+        let process = made.vm.as_ref().map(|vm| *vm.process());
+        match free_disk(parts, record.id(), process.as_ref()).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(machine = %record.id(), "{error}");
+                false
+            }
+        }
+    }
+}
+
+/// Waits for something that nothing stops: who asks the machine to go hears at once that it has work.
+async fn deaf<T>(asks: &mut Asks, until: impl Future<Output = T>) -> T {
+    let mut until = pin!(until);
+    loop {
+        tokio::select! {
+            done = &mut until => return done,
+            ask = asks.next() => if let Ask::Retire { answer, .. } = ask {
+                let _ = answer.send(false);
+            },
+        }
+    }
+}
+
+/// Tells the forge once. The error is why it has to be told again, for people.
+pub(crate) async fn tell_once(
+    parts: &Parts,
+    job: &JobId,
+    machine: &MachineId,
+    report: &Report,
+) -> Result<(), String> {
+    match timeout(ANSWER, parts.forge.finished(job, machine, report)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(ForgeError::Unavailable { message, .. })) => Err(message),
+        Ok(Err(error)) => {
+            tracing::error!(%machine, %job, %error, "the forge refused the job's result");
+            Ok(())
+        }
+        Err(_) => Err(format!("no answer within {ANSWER:?}")),
+    }
+}

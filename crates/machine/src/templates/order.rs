@@ -1,0 +1,82 @@
+//! What a template is made from, and who may be cloned.
+
+use fireactions_image::RootImage;
+use fireactions_model::{Digest, HugePages, InitMode, PoolSpec, Shape, StartMode};
+use fireactions_vmm::boot::BootFiles;
+use fireactions_vmm::{Capabilities, Vmm};
+
+use super::key::Ingredients;
+
+/// Whether machines of this pool may be clones.
+fn allowed(pool: &PoolSpec, capabilities: Capabilities) -> bool {
+    pool.start == StartMode::Snapshot
+        && capabilities.snapshot
+        // The image's own init has touched the scratch disk before the agent could wait for an identity.
+        && pool.init == InitMode::Agent
+        // Reserved pages are this machine's own.
+        && pool.hardware.huge_pages != HugePages::Hugetlbfs
+}
+
+/// What a template is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) key: Digest,
+    pub(crate) ingredients: Ingredients,
+    pub(crate) pool: PoolSpec,
+    pub(crate) shape: Shape,
+    pub(crate) root: RootImage,
+    pub(crate) boot: BootFiles,
+}
+
+impl Order {
+    /// The template that machines of this pool and shape are cloned from, if they may be.
+    pub(crate) fn new(
+        vmm: &dyn Vmm,
+        pool: &PoolSpec,
+        shape: &Shape,
+        root: &RootImage,
+        boot: &BootFiles,
+    ) -> Option<Self> {
+        if !allowed(pool, vmm.capabilities()) {
+            return None;
+        }
+        let ingredients = Ingredients::new(pool, shape, &root.digest, boot, vmm.fingerprint());
+        Some(Self {
+            key: ingredients.key(),
+            ingredients,
+            pool: pool.clone(),
+            shape: shape.clone(),
+            root: root.clone(),
+            boot: boot.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fireactions_model::{ImageRef, PoolName};
+
+    use super::*;
+
+    fn pool() -> PoolSpec {
+        let image = ImageRef::new("debian:12").unwrap();
+        let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
+        PoolSpec::new(PoolName::new("p").unwrap(), shape)
+    }
+
+    #[test]
+    fn a_clone_needs_a_driver_that_can_a_pool_that_wants_and_a_guest_that_waits() {
+        let can = Capabilities { snapshot: true, ..Default::default() };
+        assert!(allowed(&pool(), can));
+        assert!(!allowed(&pool(), Capabilities::default()));
+        assert!(!allowed(&PoolSpec { start: StartMode::Boot, ..pool() }, can));
+        assert!(!allowed(&PoolSpec { init: InitMode::Image, ..pool() }, can));
+        for (huge_pages, yes) in
+            [(HugePages::None, true), (HugePages::Transparent, true), (HugePages::Hugetlbfs, false)]
+        {
+            let mut pool = pool();
+            pool.hardware.huge_pages = huge_pages;
+            assert_eq!(allowed(&pool, can), yes, "{huge_pages:?}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a machine has of the host, gone: each step is idempotent, and needs no more than the machine's id.
+
+use std::path::Path;
+use std::time::Duration;
+
+use fireactions_model::MachineId;
+use fireactions_vmm::ProcessRecord;
+use tokio::time::timeout;
+
+use crate::parts::Parts;
+
+pub(crate) const STEP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Process, sockets, cgroup, tap, rules, directory: gone, whether or not they were ever there.
+pub(crate) async fn undo(
+    parts: &Parts,
+    id: &MachineId,
+    process: Option<&ProcessRecord>,
+) -> Result<(), String> {
+    let directory = parts.settings.machine_dir(id);
+    step("the VMM process", parts.vmm.sweep(&directory, id, process)).await?;
+    fail::fail_point!("machine::undo-process");
+    // The tap can only go once the process that holds it is gone; the directory likewise.
+    let (net, disk) = tokio::join!(
+        step("the network", parts.network.detach(id)),
+        step("the run directory", remove_directory(&directory)),
+    );
+    fail::fail_point!("machine::undo-rest");
+    net.and(disk)
+}
+
+/// Process and disk alone: what fills the host's disk. The rest follows with [`undo`].
+pub(crate) async fn free_disk(
+    parts: &Parts,
+    id: &MachineId,
+    process: Option<&ProcessRecord>,
+) -> Result<(), String> {
+    let directory = parts.settings.machine_dir(id);
+    step("the VMM process", parts.vmm.sweep(&directory, id, process)).await?;
+    step("the run directory", remove_directory(&directory)).await
+}
+
+async fn step<E: std::fmt::Display>(
+    what: &str,
+    effect: impl Future<Output = Result<(), E>>,
+) -> Result<(), String> {
+    match timeout(STEP_DEADLINE, effect).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("{what} could not be undone: {error}")),
+        Err(_) => Err(format!("{what} could not be undone within {STEP_DEADLINE:?}")),
+    }
+}
+
+async fn remove_directory(path: &Path) -> std::io::Result<()> {
+    match tokio::fs::remove_dir_all(path).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
