@@ -16,6 +16,9 @@ const TOP: &str = "/sys/fs/cgroup/fireactions";
 /// However small the machine, a shell and its tools can run.
 const FEWEST_PROCESSES: u64 = 64;
 
+/// Control groups below a job's that are looked at. A container engine makes a few for each container.
+const MOST_GROUPS: usize = 4096;
+
 /// A killed process is gone at once unless it waits for a disk.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -61,7 +64,8 @@ impl Cgroup {
         &self.dir
     }
 
-    /// Sends `signal` to each process of the group. One that forks at the same moment may be missed.
+    /// Sends `signal` to each process of the group and of the groups below it, which a container engine or a service
+    /// manager makes. One that forks at the same moment may be missed.
     pub(crate) fn signal(&self, signal: Signal) {
         for pid in self.pids() {
             send(pid, signal);
@@ -88,10 +92,12 @@ impl Cgroup {
         }
     }
 
-    /// Kills what is left and removes the group.
+    /// Kills what is left and removes the group, with the groups below it.
     pub(crate) fn end(self) {
         self.kill();
-        let _ = std::fs::remove_dir(&self.dir);
+        for dir in self.groups().into_iter().rev() {
+            let _ = std::fs::remove_dir(dir);
+        }
     }
 
     /// CPU time of all processes that were ever in it: user and kernel, microseconds.
@@ -109,8 +115,25 @@ impl Cgroup {
     }
 
     fn pids(&self) -> Vec<i32> {
-        let text = std::fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+        let mut pids = Vec::new();
+        for dir in self.groups() {
+            let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+        }
+        pids
+    }
+
+    /// This group and those below it, each before its own.
+    fn groups(&self) -> Vec<PathBuf> {
+        let mut found = vec![self.dir.clone()];
+        let mut looked = 0;
+        while looked < found.len() && found.len() < MOST_GROUPS {
+            let entries = std::fs::read_dir(&found[looked]).into_iter().flatten().flatten();
+            let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            found.extend(below.map(|entry| entry.path()));
+            looked += 1;
+        }
+        found
     }
 
     fn field(&self, file: &str, name: &str) -> Option<u64> {
@@ -179,6 +202,41 @@ fn flat_field(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A directory that looks like a group with one below it, in a kernel that cannot kill a group at once.
+    #[test]
+    fn the_groups_below_are_signalled_and_go_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = Cgroup { dir: dir.path().join("job") };
+        let below = group.dir.join("system.slice/docker-1.scope");
+        std::fs::create_dir_all(&below).unwrap();
+        let mut children: Vec<_> =
+            (0..2).map(|_| std::process::Command::new("sleep").arg("600").spawn().unwrap()).collect();
+        for (dir, child) in [&group.dir, &below].into_iter().zip(&children) {
+            std::fs::write(dir.join("cgroup.procs"), format!("{}\n", child.id())).unwrap();
+        }
+        group.signal(Signal::SIGTERM);
+        for child in &mut children {
+            use std::os::unix::process::ExitStatusExt;
+            assert_eq!(child.wait().unwrap().signal(), Some(15));
+        }
+
+        let mut late = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        std::fs::write(below.join("cgroup.procs"), format!("{}\n", late.id())).unwrap();
+        std::fs::write(group.dir.join("cgroup.procs"), "").unwrap();
+        // What cannot be written to.
+        std::fs::create_dir(group.dir.join("cgroup.kill")).unwrap();
+        assert!(group.kill());
+        late.wait().unwrap();
+
+        // The kernel's own files go with their directories.
+        for dir in [&group.dir, &below] {
+            std::fs::remove_file(dir.join("cgroup.procs")).unwrap();
+        }
+        let top = group.dir.clone();
+        group.end();
+        assert!(!top.exists());
+    }
 
     #[test]
     fn a_field_is_found_by_its_whole_name() {

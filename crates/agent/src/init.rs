@@ -46,6 +46,7 @@ pub(crate) fn enter_root(scratch: Option<&Path>, keep_run: bool) -> Result<Owned
     let scratch = root::assemble(scratch)?;
     root::switch()?;
     mounts::late(keep_run);
+    mounts::share();
     mounts::prevent_thrashing();
     Ok(scratch)
 }

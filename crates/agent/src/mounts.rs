@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
 use crate::console::say;
 
@@ -53,6 +53,14 @@ pub(crate) fn late(keep_run: bool) {
     }
     if make_tmp().is_err() {
         say("cannot make /tmp");
+    }
+}
+
+/// Mounts that are made later are seen in mount namespaces made before, as in any system that systemd has started:
+/// container engines rely on it.
+pub(crate) fn share() {
+    if let Err(error) = mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC) {
+        say(format_args!("cannot make the mounts shared: {error}"));
     }
 }
 

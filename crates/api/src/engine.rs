@@ -127,6 +127,8 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Changes a pool's bounds.
     async fn scale_pool(&self, name: &PoolName, to: ScaleRequest) -> Result<PoolView>;
+    /// Gives a pool its configured bounds back.
+    async fn reset_scale(&self, name: &PoolName) -> Result<PoolView>;
 
     /// Images in the store.
     async fn images(&self) -> Result<Vec<ImageView>>;

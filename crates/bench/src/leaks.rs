@@ -14,7 +14,7 @@ impl World {
     /// `cgroup` is the configured parent of the machines' cgroups.
     pub fn look(state: &Path, cgroup: &str) -> Self {
         Self(BTreeMap::from([
-            ("processes", processes()),
+            ("processes", processes(cgroup)),
             (
                 "network devices",
                 lines("ip", &["-o", "link"], |line| Some(line.split(": ").nth(1)?.to_owned())),
@@ -49,9 +49,11 @@ impl World {
     }
 }
 
-/// Whoever looks has a network namespace of its own, so every process in it is the server's or its machines'.
-fn processes() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+/// Whoever looks has a network namespace of its own, so every process in it is the server's. VMMs have namespaces of their
+/// own, and are in their machines' cgroups.
+fn processes(cgroup: &str) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> =
+        cgroups::processes(cgroup).into_iter().map(|(pid, line)| format!("{pid}: {line}")).collect();
     let namespace = fs::read_link("/proc/self/ns/net").ok();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -14,6 +14,7 @@ mod blob;
 mod budget;
 mod cancel;
 mod catalog;
+mod confined;
 mod error;
 mod files;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -195,7 +195,9 @@ impl Puller {
         }
         drop(scanned);
         let (sender, catalog) = (progress.clone(), self.catalog.clone());
-        let (dir, tar2sqfs) = (self.dir.join("tmp"), self.config.tar2sqfs.clone());
+        let dir = self.dir.join("tmp");
+        let converter =
+            squash::Converter { program: self.config.tar2sqfs.clone(), uid: self.config.converter_uid };
         let (config, cancel) = (config.clone(), cancel.clone());
         blocking(move || {
             let total = tarwrite::content_bytes(&tree);
@@ -205,7 +207,7 @@ impl Puller {
                 .tempfile_in(&dir)
                 .map_err(|e| ImageError::io("make a temporary file in", &dir, e))?
                 .into_temp_path();
-            squash::pack(&tar2sqfs, &tree, &blobs, &temp, &cancel, |done| {
+            squash::pack(&converter, &tree, &blobs, &temp, &cancel, |done| {
                 sender.send_replace(Progress::Converting { done, total });
             })?;
             cancel.check()?;

@@ -3,42 +3,51 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::ImageError;
 use crate::blob::Blob;
 use crate::cancel::Cancel;
 use crate::tarwrite;
 use crate::tree::Tree;
+use crate::{ImageError, confined};
+
+/// What packs, and under which user where the server can choose.
+pub(crate) struct Converter {
+    pub(crate) program: PathBuf,
+    pub(crate) uid: u32,
+}
 
 /// Packs `tree` into the new file `to`. On an error the caller removes the file.
 pub(crate) fn pack(
-    tar2sqfs: &Path,
+    converter: &Converter,
     tree: &Tree,
     layers: &[Blob],
     to: &Path,
     cancel: &Cancel,
     written: impl FnMut(u64),
 ) -> Result<(), ImageError> {
-    // Held open, because tar2sqfs unlinks its output when it fails, and the space tells why it did.
-    let output = File::open(to).map_err(|e| ImageError::io("open", to, e))?;
-    let mut child = Command::new(tar2sqfs)
+    let output =
+        File::options().read(true).write(true).open(to).map_err(|e| ImageError::io("open", to, e))?;
+    let lent = output.try_clone().map_err(|e| ImageError::io("open", to, e))?;
+    // It opens its output itself, by the descriptor: its user reaches no directory of the server's.
+    own(&output, converter.uid).map_err(|e| ImageError::io("give away", to, e))?;
+    let mut command = Command::new(&converter.program);
+    command
         // -s: stop at what it cannot pack instead of leaving it out.
         .args(["-q", "-s", "-f", "-c", "zstd", "-X", "level=3"])
-        .arg(to)
+        .arg("/proc/self/fd/1")
         // The same tree is the same file, byte for byte.
         .env("SOURCE_DATE_EPOCH", "0")
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| {
-            ImageError::Squashfs(format!(
-                "cannot start {} ({e}): install squashfs-tools-ng",
-                tar2sqfs.display()
-            ))
-        })?;
+        .stdout(lent)
+        .stderr(Stdio::piped());
+    let mut child = confined::spawn(&mut command, converter.uid).map_err(|e| {
+        ImageError::Squashfs(format!(
+            "cannot start {} ({e}): install squashfs-tools-ng",
+            converter.program.display()
+        ))
+    })?;
     let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
         return Err(ImageError::Internal("tar2sqfs has no pipes".into()));
     };
@@ -64,7 +73,16 @@ pub(crate) fn pack(
         Ok(()) if status.success() => {}
         other => return Err(failure(to, status, &words, other.err())),
     }
+    own(&output, 0).map_err(|e| ImageError::io("take back", to, e))?;
     output.sync_all().map_err(|e| ImageError::io("write", to, e))
+}
+
+/// Gives the file to a user, where the server can.
+fn own(file: &File, uid: u32) -> std::io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::fchown(file, Some(uid), Some(uid))?;
+    }
+    Ok(())
 }
 
 fn kill(child: &mut Child) {

@@ -185,6 +185,8 @@ pub struct ImagesConfig {
     pub timeouts: Timeouts,
     /// The `tar2sqfs` of squashfs-tools-ng, looked up in `PATH` when it has no slash.
     pub tar2sqfs: PathBuf,
+    /// User and group that it runs as where the server is root; nobody else's.
+    pub converter_uid: u32,
 }
 
 impl Default for ImagesConfig {
@@ -201,6 +203,7 @@ impl Default for ImagesConfig {
             parallel: 4,
             timeouts: Timeouts::default(),
             tar2sqfs: PathBuf::from("tar2sqfs"),
+            converter_uid: 1_899_999_999,
         }
     }
 }

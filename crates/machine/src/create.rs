@@ -53,7 +53,14 @@ impl Life {
             secret::make(&place.directory)?;
             Ok::<_, End>(began.elapsed())
         };
-        let net = async { place.attach(parts, &pool.network).await.map(|()| began.elapsed()) };
+        // A driver that makes the tap itself brings it along with the process.
+        let late = parts.vmm.capabilities().makes_taps;
+        let net = async {
+            if !late {
+                place.attach(parts, &pool.network).await?;
+            }
+            Ok::<_, End>(began.elapsed())
+        };
         let (disk, net) = timeout(HOST_DEADLINE, async { tokio::join!(disk, net) })
             .await
             .map_err(|_| too_slow("scratch disk and network"))?;
@@ -78,6 +85,15 @@ impl Life {
             made.vm = Some(vm.clone());
             record.process(&vm, StartMode::Boot).await?;
             record.phase(Phase::Spawn);
+        }
+        if late {
+            let Self { parts, pool, record, .. } = self;
+            let began = Instant::now();
+            timeout(HOST_DEADLINE, place.attach(parts, &pool.network))
+                .await
+                .map_err(|_| too_slow("the network"))??;
+            record.phase_took(Phase::Net, began.elapsed());
+            record.restart_clock();
         }
         Ok(root.config)
     }

@@ -112,7 +112,7 @@ impl Life {
         }
     }
 
-    /// Leaves directory and tap, and nothing else of the clone.
+    /// Leaves directory and tap (but for one that the driver made), and nothing else of the clone.
     async fn undo_clone(&mut self, place: &Place, shape: &Shape) -> Result<(), End> {
         let Self { parts, record, made, .. } = self;
         let failed = |why: String| End::because(FailureKind::Vmm, why);
@@ -131,6 +131,13 @@ impl Life {
             .await
             .map_err(|_| failed(format!("a clone that failed could not be undone within {UNDO_DEADLINE:?}")))?
             .map_err(|error| failed(format!("a clone that failed could not be undone: {error}")))?;
+        if parts.vmm.capabilities().makes_taps {
+            // Its own came with the clone; the next process brings another.
+            timeout(UNDO_DEADLINE, parts.network.detach(record.id()))
+                .await
+                .map_err(|_| failed(format!("a clone's tap could not be removed within {UNDO_DEADLINE:?}")))?
+                .map_err(|error| failed(format!("a clone's tap could not be removed: {error}")))?;
+        }
         place.renew_disk(parts, shape).await
     }
 }

@@ -57,7 +57,7 @@ const OPEN: &str = "open";
 /// descriptor is close-on-exec). The kernel drops it with the process, however that ends.
 pub(crate) fn lock(dir: &Path) -> Result<Lock, StoreError> {
     let path = dir.join("lock");
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -65,20 +65,27 @@ pub(crate) fn lock(dir: &Path) -> Result<Lock, StoreError> {
         .mode(0o600)
         .open(&path)
         .map_err(StoreError::io("open", &path))?;
-    let mut text = String::new();
-    // A courtesy, and a hint: without it a refusal is as firm.
-    let _ = (&mut file).take(64).read_to_string(&mut text);
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            let (holder, ended) = holder(&text);
+            // A courtesy: without it the refusal is as firm.
+            let (holder, ended) = holder(&read(&file));
             return Err(StoreError::Locked { dir: dir.to_owned(), holder, ended });
         }
         Err(errno) => return Err(StoreError::io("lock", &path)(errno.into())),
     }
-    let lock = Lock { file, path, unclean: text.lines().any(|line| line == OPEN) };
+    // Only now: a holder that was there a moment ago may have opened the database, and died since.
+    let unclean = read(&file).lines().any(|line| line == OPEN);
+    let lock = Lock { file, path, unclean };
     lock.write(lock.unclean)?;
     Ok(lock)
+}
+
+/// What the file says, as far as it can be read.
+fn read(file: &File) -> String {
+    let mut text = String::new();
+    let _ = file.take(64).read_to_string(&mut text);
+    text
 }
 
 /// Who wrote this into the lock, as people say it, and whether it has ended.

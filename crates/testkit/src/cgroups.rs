@@ -28,6 +28,22 @@ pub fn below(parent: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Processes of the machines in the cgroup `parent`, with their command lines, wherever their network is.
+pub fn processes(parent: &str) -> Vec<(i32, String)> {
+    let lists = below(parent).into_iter().map(|dir| std::fs::read_to_string(dir.join("cgroup.procs")));
+    let mut pids: Vec<i32> = lists
+        .flatten()
+        .flat_map(|list| list.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    pids.sort_unstable();
+    pids.dedup();
+    let named = pids.into_iter().filter_map(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+    });
+    named.collect()
+}
+
 /// The cgroup `parent` itself, in each hierarchy that has it.
 pub fn named(parent: &str) -> Vec<PathBuf> {
     hierarchies().into_iter().map(|root| root.join(parent)).filter(|path| path.is_dir()).collect()

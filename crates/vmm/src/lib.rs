@@ -6,6 +6,7 @@
 //! [`accel`] decides between KVM and TCG.
 
 pub mod accel;
+mod apart;
 pub mod boot;
 mod cgroup;
 mod child;
@@ -16,6 +17,7 @@ mod error;
 mod fifo;
 pub mod firecracker;
 mod log;
+mod orphans;
 mod place;
 mod process;
 pub mod qemu;
@@ -27,6 +29,7 @@ mod tsc;
 mod vm;
 mod vmm;
 
+pub use apart::Ours;
 pub use error::VmmError;
 pub use process::ProcessRecord;
 pub use vm::{ExitCause, ExitReason, Vm};

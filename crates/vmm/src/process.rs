@@ -159,8 +159,8 @@ impl NetNamespace {
         Self::at(Path::new(&format!("/proc/{pid}/ns/net")))
     }
 
-    /// The one that this file stands for, such as `/run/netns/NAME`.
-    pub(crate) fn at(path: &Path) -> Option<Self> {
+    /// The one that this file stands for.
+    fn at(path: &Path) -> Option<Self> {
         let meta = std::fs::metadata(path).ok()?;
         Some(Self(meta.dev(), meta.ino()))
     }

@@ -51,7 +51,7 @@ impl Remains {
         }
         for pid in members {
             if found.iter().all(|process| process.record().pid != pid)
-                && self.scanner.is_here(pid)
+                && self.scanner.is_ours(id, pid)
                 && let Some(process) = Process::open(pid).map_err(failed(pid))?
                 && self.cgroups.members(id).contains(&pid)
             {
@@ -76,14 +76,14 @@ impl Remains {
         self.cgroups.remove(id).await
     }
 
-    /// Machines that have a process in the scanner's network namespaces, or a cgroup without a process of another's.
+    /// Machines that have a process of this server's, or a cgroup without a process of another's.
     pub(crate) async fn strays(&self) -> Result<Vec<MachineId>, VmmError> {
         let scan = self.scanner.look().await?;
         let mut found: BTreeSet<MachineId> = scan.found().map(|(id, _)| id.clone()).collect();
         for id in self.cgroups.machines() {
             let members = self.cgroups.members(&id);
             // Servers in other network namespaces may use the same parent.
-            if members.is_empty() || members.iter().any(|pid| self.scanner.is_here(*pid)) {
+            if members.is_empty() || members.iter().any(|pid| self.scanner.is_ours(&id, *pid)) {
                 found.insert(id);
             }
         }

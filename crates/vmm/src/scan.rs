@@ -10,16 +10,17 @@ use fireactions_model::MachineId;
 use tokio::sync::Mutex;
 
 use crate::VmmError;
+use crate::apart::Ours;
 use crate::process::{self, NetNamespace};
 
 /// Reads a machine's mark from a process's arguments.
 pub(crate) type Marked = fn(&[Vec<u8>]) -> Option<MachineId>;
 
-/// Finds processes by their mark in the network namespaces that one driver uses.
+/// Finds one driver's processes by their mark: in the server's network namespace, and those apart that are the server's.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     marked: Marked,
-    namespaces: Arc<[NetNamespace]>,
+    whose: Whose,
     latest: Mutex<Option<Arc<Scan>>>,
 }
 
@@ -38,15 +39,9 @@ impl Scan {
 }
 
 impl Scanner {
-    /// For the network namespace of the calling thread, in which the driver starts its processes.
-    pub(crate) fn new(marked: Marked) -> Self {
-        Self::also_in(marked, None)
-    }
-
-    /// The same, and for another network namespace, which the processes enter by themselves.
-    pub(crate) fn also_in(marked: Marked, other: Option<NetNamespace>) -> Self {
-        let namespaces = NetNamespace::own().into_iter().chain(other).collect();
-        Self { marked, namespaces, latest: Mutex::default() }
+    /// For the network namespace of the calling thread, and for machines in namespaces of their own that are `ours`.
+    pub(crate) fn new(marked: Marked, ours: Option<Ours>) -> Self {
+        Self { marked, whose: Whose { own: NetNamespace::own(), ours }, latest: Mutex::default() }
     }
 
     /// What a look finds that begins after the call.
@@ -57,11 +52,11 @@ impl Scanner {
             return Ok(Arc::clone(scan));
         }
         let began = Instant::now();
-        let (marked, namespaces) = (self.marked, Arc::clone(&self.namespaces));
+        let (marked, whose) = (self.marked, self.whose.clone());
         let failed = |source| VmmError::Process { action: "look at", pid: 0, source };
         let look = move || -> std::io::Result<_> {
             let all = process::all()?.into_iter();
-            Ok(all.filter_map(|pid| Some((mark_of(pid, marked, &namespaces)?, pid))).collect())
+            Ok(all.filter_map(|pid| Some((mark_of(pid, marked, &whose)?, pid))).collect())
         };
         let found = tokio::task::spawn_blocking(look).await.map_err(|error| failed(error.into()))?;
         let scan = Arc::new(Scan { began, found: found.map_err(failed)? });
@@ -74,19 +69,30 @@ impl Scanner {
         (self.marked)(&process::arguments(pid)).as_ref() == Some(id)
     }
 
-    /// Whether a process is in one of this scanner's network namespaces.
-    pub(crate) fn is_here(&self, pid: u32) -> bool {
-        is_in(pid, &self.namespaces)
+    /// Whether this process of the machine's is one of this server's.
+    pub(crate) fn is_ours(&self, id: &MachineId, pid: u32) -> bool {
+        self.whose.has(id, pid)
     }
 }
 
-fn mark_of(pid: u32, marked: Marked, namespaces: &[NetNamespace]) -> Option<MachineId> {
-    marked(&process::arguments(pid)).filter(|_| is_in(pid, namespaces))
+/// Tells this server's processes from another's of the host.
+#[derive(Debug, Clone)]
+struct Whose {
+    own: Option<NetNamespace>,
+    ours: Option<Ours>,
 }
 
-/// A process whose namespace cannot be known is not ours; without `/proc` of our own, none is.
-fn is_in(pid: u32, namespaces: &[NetNamespace]) -> bool {
-    NetNamespace::of(pid).is_some_and(|namespace| namespaces.contains(&namespace))
+impl Whose {
+    /// A process whose namespace cannot be known is not ours; without `/proc` of our own, none is.
+    fn has(&self, id: &MachineId, pid: u32) -> bool {
+        NetNamespace::of(pid).is_some_and(|namespace| {
+            self.own == Some(namespace) || self.ours.as_ref().is_some_and(|ours| ours.is(id))
+        })
+    }
+}
+
+fn mark_of(pid: u32, marked: Marked, whose: &Whose) -> Option<MachineId> {
+    marked(&process::arguments(pid)).filter(|id| whose.has(id, pid))
 }
 
 #[cfg(test)]
@@ -95,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_ask_at_the_same_time_share_a_look() {
-        let scanner = Arc::new(Scanner::new(|_| None));
+        let scanner = Arc::new(Scanner::new(|_| None, None));
         let asking: Vec<_> = (0..50)
             .map(|_| Arc::clone(&scanner))
             .map(|scanner| tokio::spawn(async move { scanner.look().await.unwrap() }))

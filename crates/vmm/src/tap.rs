@@ -15,6 +15,21 @@ pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Makes the tap `name`, which stays when it is closed and which `owner` may open.
+#[allow(unsafe_code)]
+pub(crate) fn create(name: &str, owner: u32) -> io::Result<()> {
+    let file =
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    attach(&file, name)?;
+    for (request, value) in [(libc::TUNSETOWNER, libc::c_ulong::from(owner)), (libc::TUNSETPERSIST, 1)] {
+        // SAFETY: both take a plain integer and touch no memory; the descriptor is open for as long as `file` is.
+        if unsafe { libc::ioctl(file.as_raw_fd(), request, value) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// `IFF_VNET_HDR` lets the guest leave checksums and segmentation to the host; QEMU asks the descriptor for it.
 #[allow(unsafe_code)]
 fn attach(file: &File, name: &str) -> io::Result<()> {

@@ -24,7 +24,7 @@ pub struct Drive {
 /// A network card of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nic {
-    /// An existing tap of the server's network namespace, made without `multi_queue`.
+    /// A tap of the server's network namespace, made without `multi_queue`; see [`Capabilities::makes_taps`].
     pub tap: String,
     /// The guest's address on it. A restored guest wakes up with its template's and takes this one from its identity.
     pub mac: [u8; 6],
@@ -115,6 +115,9 @@ pub struct Capabilities {
     pub vsock: bool,
     /// Add and remove devices while it runs.
     pub hotplug: bool,
+    /// It makes the taps itself, each in its VMM's own network namespace. They are in the server's namespace, down and on
+    /// no bridge, when [`Vmm::spawn`] returns. Else they are there before.
+    pub makes_taps: bool,
     /// A metadata service inside the VMM (Firecracker's MMDS).
     pub metadata: bool,
     /// A memory limit per machine is enforced by a cgroup.
@@ -151,9 +154,9 @@ pub trait Vmm: Send + Sync {
         console_max: u64,
     ) -> Result<Option<Vm>, VmmError>;
 
-    /// Machines that have a process in this server's network namespace, or a cgroup below the driver's parent
-    /// without a process of another namespace's: whatever any server has left here, recorded or not. Looks at every
-    /// process of the host once.
+    /// Machines that have a process in this server's network namespace, or one apart that is the server's ([`Ours`](crate::Ours)), or
+    /// a cgroup below the driver's parent without a process of another server's: whatever any server has left here, recorded or
+    /// not. Looks at every process of the host once.
     async fn strays(&self) -> Result<Vec<MachineId>, VmmError>;
 
     /// Ends the machine's process if there is one, then removes its cgroup and this driver's files in `run_dir`.
@@ -161,7 +164,7 @@ pub trait Vmm: Send + Sync {
     ///
     /// A machine is started once at most, so with a record that process alone is looked for. Without one every
     /// process of the host is looked at, for the server may have died between the start and the note of it; sweeps
-    /// at the same time share one look. A process in another network namespace is another server's and left alone.
+    /// at the same time share one look. Another server's process is left alone.
     async fn sweep(
         &self,
         run_dir: &Path,

@@ -23,7 +23,12 @@ impl Client {
         self.json(self.post(&format!("/api/v1/pools/{name}/{verb}"))).await
     }
 
-    /// Changes a pool's bounds.
+    /// Gives a pool its configured bounds back.
+    pub async fn reset_scale(&self, name: &PoolName) -> Result<PoolView> {
+        self.json(self.request(Method::DELETE, &format!("/api/v1/pools/{name}/scale"))).await
+    }
+
+    /// Changes a pool's bounds until the next change.
     pub async fn scale_pool(&self, name: &PoolName, to: ScaleRequest) -> Result<PoolView> {
         self.json(self.request(Method::PUT, &format!("/api/v1/pools/{name}/scale")).json(&to)).await
     }

@@ -17,7 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
         .routes(routes!(show))
         .routes(routes!(pause))
         .routes(routes!(resume))
-        .routes(routes!(scale))
+        .routes(routes!(scale, reset_scale))
 }
 
 /// Every pool.
@@ -65,4 +65,11 @@ async fn scale(
         return Err(Fault::invalid(format!("min {min} is greater than max {max}")));
     }
     context.engine.scale_pool(&name, to).await.map(Answer)
+}
+
+/// Gives a pool its configured bounds back.
+#[utoipa::path(delete, path = "/api/v1/pools/{name}/scale", tag = "pools", params(("name" = String, Path)),
+    responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
+async fn reset_scale(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
+    context.engine.reset_scale(&name).await.map(Answer)
 }

@@ -148,6 +148,9 @@ async fn pools() {
     assert!(!server.client.pause_pool(&name, false).await.unwrap().paused);
     let scaled = server.client.scale_pool(&name, ScaleRequest { min: None, max: Some(9) }).await.unwrap();
     assert_eq!((scaled.min_runners, scaled.max_runners), (1, 9));
+    let reset = server.client.reset_scale(&name).await.unwrap();
+    assert_eq!((reset.min_runners, reset.max_runners), (reset.spec.min_runners, reset.spec.max_runners));
+    assert_ne!(reset.max_runners, 9);
     for bad in [ScaleRequest { min: None, max: None }, ScaleRequest { min: Some(2), max: Some(1) }] {
         let error = server.client.scale_pool(&name, bad).await.unwrap_err();
         assert!(matches!(error, ClientError::Refused(Fault { code: Code::Invalid, .. })), "{error:?}");

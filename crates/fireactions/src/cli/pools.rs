@@ -46,18 +46,21 @@ enum Action {
         #[command(flatten)]
         format: show::Format,
     },
-    /// Change how many machines a pool has, until changed again
+    /// Change how many machines a pool has, until changed again or reset
     #[command(arg_required_else_help = true)]
     Scale {
         /// Pool
         #[arg(value_name = "POOL")]
         pool: PoolName,
         /// Machines kept warm
-        #[arg(long, value_name = "N", required_unless_present = "max")]
+        #[arg(long, value_name = "N", required_unless_present_any = ["max", "reset"])]
         min: Option<u32>,
         /// Most machines at once
         #[arg(long, value_name = "N")]
         max: Option<u32>,
+        /// As the configuration has it
+        #[arg(long, conflicts_with_all = ["min", "max"])]
+        reset: bool,
         #[command(flatten)]
         format: show::Format,
     },
@@ -81,8 +84,12 @@ pub(crate) async fn run(client: &Client, args: Args) -> Ended {
             let pool = client.pause_pool(&pool, false).await?;
             show::write(format, &pool, resumed)?;
         }
-        Action::Scale { pool, min, max, format } => {
-            let pool = client.scale_pool(&pool, ScaleRequest { min, max }).await?;
+        Action::Scale { pool, min, max, reset, format } => {
+            let pool = if reset {
+                client.reset_scale(&pool).await?
+            } else {
+                client.scale_pool(&pool, ScaleRequest { min, max }).await?
+            };
             show::write(format, &pool, |pool| {
                 format!("{} has {} to {} machines now", pool.name(), pool.min_runners, pool.max_runners)
             })?;

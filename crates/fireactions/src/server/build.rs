@@ -109,6 +109,8 @@ pub(super) async fn images(config: &Config, places: &Places) -> anyhow::Result<I
         },
         insecure_registries: own.insecure_registries.clone(),
         docker_config: own.docker_config.as_ref().map(|path| path.to_path_buf()),
+        // The one before the machines'.
+        converter_uid: config.vmm.uid_base - 1,
         ..ImagesConfig::default()
     };
     let open = || Images::open(&places.images, settings.clone());

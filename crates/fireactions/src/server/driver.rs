@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use fireactions_config::{Accel as AccelSetting, Config, Driver};
 use fireactions_machine::Settings;
-use fireactions_vmm::Vmm;
+use fireactions_net::Network;
 use fireactions_vmm::accel::{self, Accel};
 use fireactions_vmm::boot::{self, BootFiles};
-use fireactions_vmm::firecracker::{Firecracker, FirecrackerConfig};
+use fireactions_vmm::firecracker::{Firecracker, FirecrackerConfig, unfit_for_jails};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
+use fireactions_vmm::{Ours, Vmm};
 
 const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -55,6 +56,7 @@ async fn qemu(config: &Config, settings: &Settings) -> anyhow::Result<Chosen> {
         binary,
         cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
         version: version.clone(),
+        apart: Some(ours(settings)),
         ..QemuConfig::new(accel)
     });
     Ok(Chosen { vmm: Arc::new(driver), version, accel: why })
@@ -68,11 +70,21 @@ async fn firecracker(config: &Config, settings: &Settings) -> anyhow::Result<Cho
             "the server is not root, so Firecracker runs without its jailer; see docs/security.md"
         );
     }
+    if jailer
+        && let Some(why) = unfit_for_jails(&settings.run_dir).with_context(|| {
+            format!("the directory of the machines, {}, cannot be looked at", settings.run_dir.display())
+        })?
+    {
+        bail!(
+            "{why}; mount it without these options, set state_dir to another one, or set 'vmm.jailer: false' \
+             (docs/security.md says what that costs)"
+        );
+    }
     let own = FirecrackerConfig {
         binary: config.firecracker_binary().as_path().to_path_buf(),
         jailer: jailer.then(|| config.vmm.jailer_binary.as_path().to_path_buf()),
         cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
-        ..FirecrackerConfig::default()
+        apart: root.then(|| ours(settings)),
     };
     let (driver, _) = tokio::try_join!(
         async {
@@ -87,6 +99,15 @@ async fn firecracker(config: &Config, settings: &Settings) -> anyhow::Result<Cho
     let version = driver.version().to_owned();
     tracing::info!(version, "Firecracker with {accel}");
     Ok(Chosen { vmm: Arc::new(driver), version, accel: accel.to_owned() })
+}
+
+/// A machine has its directory from before its process to after it; its tap speaks for it even without.
+fn ours(settings: &Settings) -> Ours {
+    let run_dir = settings.run_dir.clone();
+    Ours::new(move |id| {
+        run_dir.join(id.as_str()).is_dir()
+            || nix::net::if_::if_nametoindex(Network::tap_name(id).as_str()).is_ok()
+    })
 }
 
 /// The kernel and initramfs of the first kernel that a machine may be started with.

@@ -16,8 +16,8 @@ pub(super) fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<()> {
         LogLevel::Error => "error",
     };
     // Libraries speak only when something is wrong: their debug lines can hold what must not be logged.
-    let default =
-        format!("warn,fireactions={level},{}", OWN.map(|c| format!("fireactions_{c}={level}")).join(","));
+    // A filter takes every target that begins so: all crates of ours.
+    let default = format!("warn,fireactions={level}");
     let filter = match std::env::var("FIREACTIONS_LOG") {
         Ok(text) => EnvFilter::try_new(&text)
             .map_err(|e| anyhow!("FIREACTIONS_LOG='{text}' is no log filter: {e}"))?,
@@ -30,6 +30,3 @@ pub(super) fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<()> {
     };
     started.map_err(|e| anyhow!("logging could not be started: {e}"))
 }
-
-const OWN: [&str; 10] =
-    ["api", "config", "forge", "guest_proto", "image", "machine", "net", "pool", "store", "vmm"];

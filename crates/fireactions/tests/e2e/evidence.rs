@@ -63,7 +63,7 @@ fn kept(world: &World, dir: &Path) -> std::io::Result<()> {
 /// Each process with its state, what it waits for in the kernel, and each of its threads.
 fn processes(world: &World) -> String {
     let mut all = String::new();
-    for (pid, line) in world.namespace.processes() {
+    for (pid, line) in world.all_processes() {
         let _ = writeln!(all, "{pid} {line}");
         for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
             let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();

@@ -224,7 +224,7 @@ fn no_credential_is_in_a_log_an_argument_or_a_file_that_others_can_read() {
     world.wait(BOOT, "the job to run", || (fake.job(job).status == JobStatus::InProgress).then_some(()));
     let seen = || {
         let mut all = vec![("server.log".to_owned(), fs::read(world.path("server.log")).unwrap())];
-        for (pid, _) in world.namespace.processes() {
+        for (pid, _) in world.all_processes() {
             for part in ["cmdline", "environ"] {
                 let path = format!("/proc/{pid}/{part}");
                 all.extend(fs::read(&path).ok().map(|bytes| (path, bytes)));

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 
+use crate::driver::on_firecracker;
 use crate::world::{BOOT, Setup, World, pool, text};
 
 /// Answers every connection, for as long as the test process lives.
@@ -79,5 +81,47 @@ fn the_server_puts_its_rules_back_under_running_machines() {
     assert_eq!(world.rules(), "");
     world.wait(BOOT, "the rules to be back", || (world.rules() == rules).then_some(()));
     assert_eq!(world.wait_ready("default", 1)[0]["id"], machine["id"], "the machine is the same");
+    world.finish();
+}
+
+/// A guest that has taken its VMM over is where that is.
+#[test]
+fn a_vmm_finds_neither_the_network_nor_abstract_sockets_of_its_host() {
+    let pools = pool("default", 1, 2, "");
+    let world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    let machine = world.wait_ready("default", 1).remove(0);
+    let vmm = machine["pid"].as_i64().unwrap();
+    let seen = |pid: i64| {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap();
+        let devices =
+            read("dev").lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect();
+        let sockets = read("unix").lines().filter(|line| line.contains('@')).count();
+        let devices: Vec<String> = devices;
+        (devices, sockets)
+    };
+    let (devices, sockets) = seen(world.server_pid().into());
+    assert!(sockets > 0, "the server's claim on its namespace is one");
+    let tap = format!("fa{}", machine["id"].as_str().unwrap());
+    assert!(devices.contains(&tap) && devices.contains(&"fireactions0".to_owned()), "{devices:?}");
+    assert_eq!(seen(vmm), (vec!["lo".to_owned()], 0));
+
+    if on_firecracker() {
+        // Nor can it make files: the jail is root's once a guest runs.
+        let jail = std::fs::metadata(format!("/proc/{vmm}/cwd/.")).unwrap();
+        assert_eq!((jail.uid(), jail.mode() & 0o777), (0, 0o711));
+    }
+
+    let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    let job = world.submit(&[], "echo begun; wait; exit 4");
+    world.wait_log(&job, "begun", BOOT);
+    let other = world.wait(BOOT, "another machine", || {
+        let mut machines = world.machines();
+        machines.retain(|other| other["id"] != machine["id"] && other["pid"].is_i64());
+        machines.first().and_then(|other| other["pid"].as_i64())
+    });
+    assert_ne!(namespace(other), namespace(vmm), "machines share nothing");
+    assert!(world.cli(&["exec", &job, "--", "tell"]).status.success());
+    let job = world.wait_job(&job, &["failed"], BOOT);
+    assert_eq!(job["outcome"]["code"], 4, "{job}");
     world.finish();
 }

@@ -25,10 +25,10 @@ fn after_a_reboot_jobs_run_again_and_nothing_of_before_is_missed_or_left() {
     // Power goes: no process, network or rule is left, and no file that was not on a disk.
     world.signal_server(Signal::SIGKILL);
     world.server_ended(SOON);
-    for (pid, _) in world.namespace.processes() {
+    for (pid, _) in world.all_processes() {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
-    world.wait(SOON, "all processes to be gone", || world.namespace.processes().is_empty().then_some(()));
+    world.wait(SOON, "all processes to be gone", || world.all_processes().is_empty().then_some(()));
     let gone = "nft flush ruleset; ip link del fireactions0; for tap in $(ip -o link | grep -o 'fam[^:@]*'); do ip link del $tap; done";
     world.in_namespace(&["sh", "-c", gone]);
     assert_eq!((world.rules(), world.taps()), (String::new(), Vec::<String>::new()));

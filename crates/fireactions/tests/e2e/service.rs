@@ -106,7 +106,7 @@ fn the_service_manager_is_told_of_start_life_reload_and_end() {
 
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
     manager.hears_of("STOPPING=1", &world);
-    world.wait(SOON, "the successor to end", || world.namespace.processes().is_empty().then_some(()));
+    world.wait(SOON, "the successor to end", || world.all_processes().is_empty().then_some(()));
     world.assert_nothing_left();
 }
 

@@ -38,7 +38,7 @@ fn a_real_server_has_machines_that_cost_nothing() {
     let pid = i32::try_from(machine["pid"].as_i64().unwrap()).unwrap();
     world.signal_server(Signal::SIGKILL);
     world.server_ended(SOON);
-    assert!(world.namespace.processes().iter().any(|(running, _)| *running == pid), "it outlives its server");
+    assert!(world.all_processes().iter().any(|(running, _)| *running == pid), "it outlives its server");
 
     world.boot();
     assert!(world.cli(&["jobs", "cancel", &hanging]).status.success());

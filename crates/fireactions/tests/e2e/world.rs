@@ -189,10 +189,18 @@ impl World {
         self.dir.path().join(name)
     }
 
-    /// The processes of this world's network namespace, but for the QEMU in which the stand-in for Firecracker has its
-    /// guest.
+    /// The processes of this world's network namespace, and its VMMs, which have namespaces of their own.
+    pub(crate) fn all_processes(&self) -> Vec<(i32, String)> {
+        let mut all = self.namespace.processes();
+        all.extend(cgroups::processes(&self.cgroup));
+        all.sort();
+        all.dedup_by_key(|(pid, _)| *pid);
+        all
+    }
+
+    /// The same, but for the QEMU in which the stand-in for Firecracker has its guest.
     pub(crate) fn processes(&self) -> Vec<(i32, String)> {
-        let all = self.namespace.processes().into_iter();
+        let all = self.all_processes().into_iter();
         all.filter(|(_, command)| !(on_firecracker() && command.contains("qemu-system"))).collect()
     }
 
@@ -333,7 +341,7 @@ impl World {
     pub(crate) fn assert_no_machine_left(&self) {
         let server = self.server.as_ref().map(|_| self.server_pid());
         let processes = || -> Vec<(i32, String)> {
-            self.namespace.processes().into_iter().filter(|(pid, _)| Some(*pid) != server).collect()
+            self.all_processes().into_iter().filter(|(pid, _)| Some(*pid) != server).collect()
         };
         // A template that is being made is a machine, too; and the server's own `nft` may wait for the kernel's clean-up a
         // moment longer than the machine was there.
@@ -386,7 +394,7 @@ impl Drop for World {
             evidence::keep(self);
         }
         // A failed test must not leave microVMs running.
-        for (pid, _) in self.namespace.processes() {
+        for (pid, _) in self.all_processes() {
             let _ =
                 nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }

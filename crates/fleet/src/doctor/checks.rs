@@ -99,6 +99,7 @@ checks! {
     SPACE: Disk "disk" "free space under `state_dir`";
     INODES: Disk "inodes" "free inodes under `state_dir`";
     REFLINK: Disk "reflink" "files under `state_dir` can share blocks (tried on two files without a name)";
+    JAILS: Disk "mount_options" "the file system of `state_dir` takes the jailer's device files and programs";
     LINKS: Disk "hard_links" "images, boot files and machines are on one file system";
     TAR2SQFS: Disk "tar2sqfs" "the program that makes root images";
     MKE2FS: Disk "mke2fs" "the program that makes scratch disks";

@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use fireactions_config::Config;
+use fireactions_vmm::firecracker::unfit_for_jails;
 use rustix::fs::{StatVfs, statvfs};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::Finding;
-use super::checks::{INODES, LINKS, REFLINK, SPACE};
+use super::checks::{INODES, JAILS, LINKS, REFLINK, SPACE};
 
 const MIB: u64 = 1 << 20;
 /// Less than this is not enough for one usual image and its conversion.
@@ -34,8 +35,28 @@ pub(super) fn all(config: &Config) -> Vec<Finding> {
         Err(why) => vec![Finding::error(&SPACE, why, CHECK)],
     };
     findings.push(reflink(state, geteuid().is_root().then(|| share(state)).flatten()));
+    findings.push(jails(state, super::firecracker::jailed(config)));
     findings.push(links(&devices(state)));
     findings
+}
+
+fn jails(state: &Path, jailed: bool) -> Finding {
+    if !jailed {
+        return Finding::ok(&JAILS, "no jailer is used");
+    }
+    // Machines are in a directory below, which may be a mount of its own.
+    let run = state.join("run");
+    match run.ancestors().find(|path| path.exists()).map(unfit_for_jails) {
+        Some(Ok(Some(why))) => Finding::error(
+            &JAILS,
+            why,
+            "mount it without these options, or set state_dir to another file system",
+        ),
+        Some(Ok(None)) => Finding::ok(&JAILS, "neither nodev nor noexec"),
+        Some(Err(_)) | None => {
+            Finding::warning(&JAILS, format!("{} cannot be looked at", run.display()), CHECK)
+        }
+    }
 }
 
 fn space(state: &Path, free: u64) -> Finding {

@@ -22,8 +22,9 @@ pub enum Endpoint {
     /// A socket that the VMM dials when its guest does (Firecracker's vsock).
     ///
     /// The directory of `path` belongs to the VMM, so it is hostile: nothing in it is opened or followed. The socket is
-    /// made at `staging`, a path that only the server can write to, given to the owner of that directory, and moved to
-    /// `path`, in place of whatever is there (a dead server's socket, most often). It stays when the link ends (the
+    /// made at `staging`, a path that only the server can write to, given to the owner of the VMM's own socket (`path` without
+    /// the port), or of the directory where that is not there yet, and moved to `path`, in place of whatever is there (a dead
+    /// server's socket, most often). It stays when the link ends (the
     /// next link's may be there already) and goes with its directory.
     Listen {
         /// Where the VMM looks for it. Its length does not matter.
@@ -68,7 +69,7 @@ impl Meeting {
     }
 }
 
-/// Makes a socket that only the owner of its directory, and root, can connect to.
+/// Makes a socket that only the VMM's user, and root, can connect to.
 fn listen(path: &Path, staging: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(staging) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -78,7 +79,8 @@ fn listen(path: &Path, staging: &Path) -> io::Result<UnixListener> {
     // Once more, for a shorter queue than the runtime's.
     rustix::net::listen(&listener, BACKLOG)?;
     std::fs::set_permissions(staging, std::fs::Permissions::from_mode(0o600))?;
-    let vmm = std::fs::symlink_metadata(path.parent().unwrap_or(Path::new("/")))?;
+    let vmm = std::fs::symlink_metadata(without_port(path))
+        .or_else(|_| std::fs::symlink_metadata(path.parent().unwrap_or(Path::new("/"))))?;
     let own = std::fs::symlink_metadata(staging)?;
     if (vmm.uid(), vmm.gid()) != (own.uid(), own.gid()) {
         lchown(staging, Some(vmm.uid()), Some(vmm.gid()))?;
@@ -86,6 +88,12 @@ fn listen(path: &Path, staging: &Path) -> io::Result<UnixListener> {
     // Replaces a name without following it.
     std::fs::rename(staging, path)?;
     Ok(listener)
+}
+
+/// `v.sock` of `v.sock_1024`.
+fn without_port(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    path.with_file_name(name.rsplit_once('_').map_or(name, |(vmm, _)| vmm))
 }
 
 #[cfg(test)]
@@ -111,5 +119,12 @@ mod tests {
         let (_client, accepted) = tokio::join!(UnixStream::connect(&path), listener.accept());
         accepted.unwrap();
         assert!(!dir.path().join("agent.sock").exists());
+
+        // In a directory that has been taken from the VMM it is the VMM's socket that tells whose.
+        std::os::unix::fs::chown(&jail, Some(uid), None).unwrap();
+        std::fs::write(jail.join("v.sock"), "").unwrap();
+        std::os::unix::fs::chown(jail.join("v.sock"), Some(owner), None).unwrap();
+        let _listener = listen(&path, &dir.path().join("agent.sock")).unwrap();
+        assert_eq!(std::fs::symlink_metadata(&path).unwrap().uid(), owner);
     }
 }

@@ -114,7 +114,7 @@ async fn say_hello(
     nonce: u64,
     writer: &mut (impl AsyncWrite + Unpin),
 ) -> Result<Infallible, Cut> {
-    let oldest = shared.lock().oldest_version();
+    let oldest = shared.lock().proof.oldest_version();
     let hello = HostMsg::Hello { oldest, newest: VERSION, machine: shared.machine.clone() };
     let mut greeting = vec![0];
     frame::write_control(&mut greeting, nonce, &hello);

@@ -78,7 +78,8 @@ impl Inbound {
 
     /// Who broke this rule before a proof may be anybody in the guest, and must not end the machine of its agent.
     fn unproven(&self, rule: String) -> Refusal {
-        if self.shared.lock().must_prove() {
+        let state = self.shared.lock();
+        if state.proof.is_due(&state.job.progress) {
             Refusal::Stranger
         } else {
             Refusal::Fatal(LinkError::Protocol(rule))
@@ -92,9 +93,10 @@ impl Inbound {
             _ => return Err(self.unproven("a first frame that is no greeting".to_owned())),
         };
         let opened = self.shared.update(|state| {
-            let oldest = state.oldest_version();
-            let proven = state.is_proven(&hello);
-            if !proven && state.must_prove() {
+            let (proof, progress) = (&state.proof, &state.job.progress);
+            let oldest = proof.oldest_version();
+            let proven = proof.holds(progress, &hello);
+            if !proven && proof.is_due(progress) {
                 return Err(Refusal::Stranger);
             }
             if !(oldest..=VERSION).contains(&hello.version) {

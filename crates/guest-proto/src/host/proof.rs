@@ -1,7 +1,6 @@
 //! Whether who answers a greeting is the machine's agent. In a guest with a vsock device any process can dial the host.
 
 use super::job::Progress;
-use super::state::State;
 use crate::{AgentSecret, GuestHello, GuestState, OLDEST_VERSION, SECRET_VERSION};
 
 /// What a link knows of its agent's secret.
@@ -13,24 +12,24 @@ pub(super) struct Proof {
     pub(super) given: bool,
 }
 
-impl State {
+impl Proof {
     /// The oldest version of the protocol to be offered: one whose agents can prove themselves, where they have to.
     pub(super) fn oldest_version(&self) -> u16 {
-        if self.proof.secret.is_some() { SECRET_VERSION } else { OLDEST_VERSION }
+        if self.secret.is_some() { SECRET_VERSION } else { OLDEST_VERSION }
     }
 
-    /// The agent has the secret, so whoever does not say it is somebody else.
-    pub(super) fn must_prove(&self) -> bool {
-        self.proof.secret.is_some() && (self.proof.given || self.job.progress != Progress::Idle)
+    /// The agent has the secret, by what is known of its progress, so whoever does not say it is somebody else.
+    pub(super) fn is_due(&self, progress: &Progress) -> bool {
+        self.secret.is_some() && (self.given || *progress != Progress::Idle)
     }
 
     /// Whether to believe this answer.
-    pub(super) fn is_proven(&self, hello: &GuestHello) -> bool {
-        match (&self.proof.secret, &hello.secret) {
+    pub(super) fn holds(&self, progress: &Progress, hello: &GuestHello) -> bool {
+        match (&self.secret, &hello.secret) {
             (None, _) => true,
             (Some(own), Some(told)) => own == told,
             // A guest that has not been given its identity has no secret and runs nobody's program.
-            (Some(_), None) => !self.must_prove() && hello.state == GuestState::Idle,
+            (Some(_), None) => !self.is_due(progress) && hello.state == GuestState::Idle,
         }
     }
 }

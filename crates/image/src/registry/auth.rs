@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::Repository;
 use super::credentials::{Credentials, find};
-use super::http::{Attempt, Http, body};
+use super::http::{Attempt, Http, authority, body, is_this_host};
 use crate::ImageError;
 
 /// Tokens are replaced a little before they end.
@@ -126,13 +126,13 @@ async fn token(
     let registry = &repository.registry;
     let protocol = |why: String| ImageError::Protocol { registry: registry.clone(), why };
     let mut url = Url::parse(realm).map_err(|_| protocol("its token server is not a URL".into()))?;
-    let host = url.port().map_or_else(
-        || url.host_str().unwrap_or_default().to_string(),
-        |port| format!("{}:{port}", url.host_str().unwrap_or_default()),
-    );
+    let host = authority(&url);
     // Credentials go there: never in the clear over a network.
     if url.scheme() != "https" && !(url.scheme() == "http" && http.plain_allowed(&host)) {
         return Err(protocol(format!("its token server {host:.100} is not on https")).into());
+    }
+    if is_this_host(&host) && !is_this_host(registry) {
+        return Err(protocol(format!("its token server {host:.100} would be this host itself")).into());
     }
     let default_scope = format!("repository:{}:pull", repository.name);
     let scope = scope.unwrap_or(&default_scope);

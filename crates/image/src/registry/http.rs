@@ -71,11 +71,10 @@ impl Http {
                 if attempt.previous().len() > 10 {
                     return attempt.error("too many redirects");
                 }
-                let plain = attempt.url().scheme() != "https";
-                if plain && !plain_allowed(&allowed, &authority(attempt.url())) {
-                    return attempt.error("redirected to a host without TLS that is not listed as insecure");
+                match may_follow(&allowed, attempt.previous(), attempt.url()) {
+                    Ok(()) => attempt.follow(),
+                    Err(why) => attempt.error(why),
                 }
-                attempt.follow()
             });
             let mut builder = Client::builder()
                 .user_agent(concat!("fireactions/", env!("CARGO_PKG_VERSION")))
@@ -108,7 +107,19 @@ impl Http {
     }
 }
 
-fn authority(url: &Url) -> String {
+/// Where a server may send us: not into the clear, and not to this host's own services, unless it is on this host.
+fn may_follow(listed: &[String], previous: &[Url], to: &Url) -> Result<(), &'static str> {
+    let host = authority(to);
+    if to.scheme() != "https" && !plain_allowed(listed, &host) {
+        return Err("redirected to a host without TLS that is not listed as insecure");
+    }
+    if is_this_host(&host) && !previous.iter().all(|from| is_this_host(&authority(from))) {
+        return Err("redirected to this host itself, from elsewhere");
+    }
+    Ok(())
+}
+
+pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"))
 }
@@ -127,6 +138,17 @@ fn host_only(host: &str) -> &str {
 fn is_loopback(host: &str) -> bool {
     let name = host_only(host).trim_matches(['[', ']']);
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether a connection to this `host[:port]` ends on this host, by its name alone.
+pub(super) fn is_this_host(host: &str) -> bool {
+    let name = host_only(host).trim_matches(['[', ']']);
+    is_loopback(host)
+        || name.ends_with(".localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|ip| {
+            let ip = ip.to_canonical();
+            ip.is_loopback() || ip.is_unspecified()
+        })
 }
 
 /// Waits between attempts: exponential with jitter, but at least what the registry asks for.
@@ -229,6 +251,40 @@ pub(super) async fn refusal(repository: &Repository, response: Response) -> Atte
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_server_on_this_host_sends_us_to_this_host() {
+        let listed = vec!["registry.lan".to_string()];
+        let url = |text: &str| Url::parse(text).unwrap();
+        let allowed = |from: &[&str], to: &str| {
+            let from: Vec<Url> = from.iter().map(|text| url(text)).collect();
+            may_follow(&listed, &from, &url(to))
+        };
+        for (from, to) in [
+            (&["https://docker.io/v2/"][..], "https://cdn.example.org/blob"),
+            (&["https://docker.io/v2/"], "http://registry.lan/blob"),
+            (&["http://localhost:5000/v2/"], "http://127.0.0.1:9000/blob"),
+            (&["http://127.0.0.1:5000/v2/"], "https://cdn.example.org/blob"),
+        ] {
+            assert_eq!(allowed(from, to), Ok(()), "{from:?} to {to}");
+        }
+        for to in [
+            "http://127.0.0.1:2375/containers/create",
+            "http://localhost/",
+            "https://127.8.8.8/",
+            "http://[::1]:8080/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://0.0.0.0:9/",
+            "https://x.localhost/",
+        ] {
+            for from in
+                [&["https://docker.io/v2/"][..], &["http://127.0.0.1/v2/", "https://cdn.example.org/"]]
+            {
+                assert!(allowed(from, to).is_err(), "{from:?} to {to}");
+            }
+        }
+        assert!(allowed(&["https://docker.io/v2/"], "http://cdn.example.org/").is_err());
+    }
 
     #[test]
     fn only_loopback_and_listed_hosts_go_without_tls() {

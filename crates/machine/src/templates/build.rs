@@ -74,11 +74,13 @@ async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::P
     in_use_by(parts, &place).await?;
     // The guest has no address yet, so this opens nothing.
     let policy = NetworkPolicy::default();
-    let (disk, net) = timeout(HOST_DEADLINE, async {
-        tokio::join!(place.make_disk(parts, shape), place.attach(parts, &policy))
-    })
-    .await
-    .map_err(|_| format!("its scratch disk and network took over {HOST_DEADLINE:?}"))?;
+    let attach = async {
+        // A tap that comes with the process needs no place: the guest never uses it.
+        if parts.vmm.capabilities().makes_taps { Ok(()) } else { place.attach(parts, &policy).await }
+    };
+    let (disk, net) = timeout(HOST_DEADLINE, async { tokio::join!(place.make_disk(parts, shape), attach) })
+        .await
+        .map_err(|_| format!("its scratch disk and network took over {HOST_DEADLINE:?}"))?;
     disk.map_err(|end| end.to_string())?;
     net.map_err(|end| end.to_string())?;
     fail::fail_point!("machine::template-placed");

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::io::FdFlags;
@@ -19,9 +19,13 @@ use super::relay::Relay;
 use super::resources::Resources;
 use super::{memory, vsock};
 
-/// Sockets between this process and QEMU, in the machine's own directory.
-const AGENT_SOCKET: &str = "qemu-agent.sock";
+/// Between this process and QEMU, in the machine's own directory, before there is a guest.
 const MIGRATION_SOCKET: &str = "qemu-migration.sock";
+
+/// The agent's port of this process's QEMU: an abstract socket, for no file can be made any more when a guest starts.
+fn agent_socket() -> String {
+    format!("fireactions-standin-{}", std::process::id())
+}
 
 /// A running QEMU.
 pub(crate) struct Emulated {
@@ -97,7 +101,7 @@ impl Emulated {
         let relay = match (&resources.config.vsock, port) {
             (Some(vsock), Some(port)) => {
                 let host = vsock::host_port(&vsock.uds_path, port);
-                let relay = Relay::start(PathBuf::from(AGENT_SOCKET), host, false);
+                let relay = Relay::start(agent_socket(), host, false);
                 Some(relay.map_err(|error| format!("no thread for the agent: {error}"))?)
             }
             _ => None,
@@ -216,7 +220,7 @@ fn command_line(
         let args = boot.boot_args.as_deref().unwrap_or_default();
         add("-append", kernel_line::rewrite(args, root, kernel_line::host_tsc_khz()));
     }
-    add("-chardev", format!("socket,id=agent,path={AGENT_SOCKET},server=on,wait=off"));
+    add("-chardev", format!("socket,id=agent,path={},abstract=on,server=on,wait=off", agent_socket()));
     add("-device", "virtio-serial-device".to_owned());
     add("-device", format!("virtserialport,chardev=agent,id=agent,name={PORT}"));
     for (index, drive) in config.drives.iter().enumerate() {

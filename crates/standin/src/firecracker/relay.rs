@@ -3,7 +3,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,8 +23,8 @@ struct State {
 }
 
 impl Relay {
-    /// Relays from QEMU's socket to the host's, for ever.
-    pub(crate) fn start(qemu: PathBuf, host: PathBuf, open: bool) -> io::Result<Self> {
+    /// Relays from QEMU's abstract socket to the host's, for ever.
+    pub(crate) fn start(qemu: String, host: PathBuf, open: bool) -> io::Result<Self> {
         let state = State { open, ..State::default() };
         let relay = Self(Arc::new((Mutex::new(state), Condvar::new())));
         let own = relay.clone();
@@ -66,9 +67,9 @@ impl Relay {
         }
     }
 
-    fn connect(&self, qemu: &Path, host: &Path) -> io::Result<()> {
+    fn connect(&self, qemu: &str, host: &Path) -> io::Result<()> {
         let host = UnixStream::connect(host)?;
-        let guest = UnixStream::connect(qemu)?;
+        let guest = UnixStream::connect_addr(&SocketAddr::from_abstract_name(qemu)?)?;
         self.state().connections = vec![host.try_clone()?, guest.try_clone()?];
         let (from, to) = (guest.try_clone()?, host.try_clone()?);
         let up = std::thread::Builder::new().name("relay-up".to_owned()).spawn(move || pump(from, to))?;

@@ -18,6 +18,7 @@ const WANTED: &[&str] = &[
     "virtio_net",
     "vmw_vsock_virtio_transport",
     "virtio_balloon",
+    "virtio_rng",
 ];
 
 /// Largest module that is read, decompressed.

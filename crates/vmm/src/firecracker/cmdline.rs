@@ -54,7 +54,6 @@ pub(crate) struct Jailed<'a> {
     pub(crate) unified_parent: Option<&'a str>,
     pub(crate) largest_file: u64,
     pub(crate) open_files: u64,
-    pub(crate) netns: Option<&'a Path>,
 }
 
 impl Jailed<'_> {
@@ -79,9 +78,6 @@ impl Jailed<'_> {
         }
         add("--resource-limit", format!("fsize={}", self.largest_file).into());
         add("--resource-limit", format!("no-file={}", self.open_files).into());
-        if let Some(netns) = self.netns {
-            add("--netns", netns.into());
-        }
         line.extend(["--new-pid-ns", "--"].map(OsString::from));
         line.extend(FIRECRACKER.map(OsString::from));
         line
@@ -115,7 +111,6 @@ mod tests {
             unified_parent: None,
             largest_file: 1 << 30,
             open_files: 512,
-            netns: None,
         }
     }
 
@@ -140,10 +135,9 @@ mod tests {
                 spec.id
             )
         );
-        let other = Jailed { unified_parent: Some("f"), netns: Some(Path::new("/n")), ..jailed(&spec.id) };
+        let other = Jailed { unified_parent: Some("f"), ..jailed(&spec.id) };
         let line = line(other);
         assert!(line.contains(&format!("--cgroup-version 2 --parent-cgroup f/{} ", spec.id)), "{line}");
-        assert!(line.contains("--netns /n --new-pid-ns --"), "{line}");
     }
 
     #[test]

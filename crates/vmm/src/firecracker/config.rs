@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::api::Version;
 use crate::console::printable;
-use crate::{VmmError, elf};
+use crate::{Ours, VmmError, elf};
 
 /// How the driver runs Firecracker.
 #[derive(Debug, Clone)]
@@ -20,9 +20,9 @@ pub struct FirecrackerConfig {
     pub jailer: Option<PathBuf>,
     /// Name of the cgroup that holds one cgroup per machine; `None`: no cgroups. The default is `fireactions`.
     pub cgroup_parent: Option<String>,
-    /// Network namespace that the jailer enters, a file such as `/run/netns/NAME`. The taps must be there. `None`: the
-    /// server's own.
-    pub netns: Option<PathBuf>,
+    /// Each VMM has a network namespace of its own, where that is possible, and these are the server's. `None`: all are in the
+    /// server's.
+    pub apart: Option<Ours>,
 }
 
 impl Default for FirecrackerConfig {
@@ -32,7 +32,7 @@ impl Default for FirecrackerConfig {
             binary: PathBuf::from("firecracker"),
             jailer: Some(PathBuf::from("jailer")),
             cgroup_parent: Some("fireactions".to_owned()),
-            netns: None,
+            apart: None,
         }
     }
 }
@@ -72,9 +72,6 @@ impl Installed {
             return Err(refused(format!("it is version {build}, older than {}; {ADVICE}", Version::OLDEST)));
         }
         let Some(jailer) = &config.jailer else {
-            if config.netns.is_some() {
-                return Err(refused("only the jailer enters a network namespace; set a jailer".to_owned()));
-            }
             return Ok(Self { binary, jailer: None, version, build });
         };
         if !rustix::process::geteuid().is_root() {

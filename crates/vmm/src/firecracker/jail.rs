@@ -7,7 +7,7 @@
 //!   console.log  vmm.log          what came out of them, bounded
 //!   agent.sock                    the agent's socket on its way to `v.sock_1024`
 //!   firecracker/MACHINE/          root, 0700; the first part is the program's file name
-//!     root/                       the VM's user, 0700: the jail
+//!     root/                       the jail: the VM's user's, 0700, until a guest starts, and then root's, 0711
 //!       kernel initrd root.img    second names of the server's files, root's and read-only
 //!       memory state              a template's, likewise
 //!       scratch.img               second name of the machine's disk, the VM's user's
@@ -16,7 +16,8 @@
 //!       v.sock_1024               the server's, for the agent
 //! ```
 //!
-//! The jail belongs to the VM's user, so once Firecracker runs anything in it may be anything: the server opens
+//! The jail belongs to the VM's user while Firecracker makes its sockets there, and a template's does all the time, so
+//! anything in it may be anything: the server opens
 //! nothing there by name but the API socket, the process number that the jailer writes before Firecracker runs, and the files of
 //! a snapshot after it is dead, and follows no link on the way. The FIFOs it opens by their names outside.
 
@@ -133,6 +134,29 @@ impl Jail {
         let failed = |error| VmmError::File { action, path: source.to_owned(), source: error };
         place(source, &target).map_err(failed)?;
         give(&target, user)
+    }
+
+    /// Takes the jail's directories from the VM's user once Firecracker has made its sockets: whoever takes it over makes no
+    /// file any more, and those that are there do not grow beyond the scratch disk.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let nobody = (Some(rustix::fs::Uid::ROOT), Some(rustix::fs::Gid::ROOT));
+        let mode = Mode::RWXU | Mode::XGRP | Mode::XOTH;
+        // What the jailer made, and the root itself, last.
+        for name in ["dev/net", "dev", "run", "."] {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            match self.open(name, flags) {
+                Ok(dir) => {
+                    rustix::fs::fchown(&dir, nobody.0, nobody.1)?;
+                    rustix::fs::fchmod(&dir, mode)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The jail's directory, for a process whose user could not reach it.
@@ -304,6 +328,24 @@ mod tests {
             assert!(refused.contains("mode 0644"), "{refused}");
         }
         assert!(jail.make(Some(USER)).is_err(), "a jail is used once");
+    }
+
+    #[test]
+    fn a_closed_jail_takes_no_more_files() {
+        let (_dir, _, jail) = jail();
+        jail.make(Some(USER)).unwrap();
+        let root = jail.path("");
+        for name in ["dev", "dev/net", "run"] {
+            std::fs::create_dir(root.join(name)).unwrap();
+            give(&root.join(name), Some(USER)).unwrap();
+        }
+        std::fs::write(root.join("scratch.img"), "").unwrap();
+        give(&root.join("scratch.img"), Some(USER)).unwrap();
+        jail.close().unwrap();
+        for name in ["", "dev", "dev/net", "run"] {
+            assert_eq!(owner(&root.join(name)), (0, 0, 0o711), "{name}");
+        }
+        assert_eq!(owner(&root.join("scratch.img")).0, USER.uid, "what is its own stays so");
     }
 
     #[tokio::test]

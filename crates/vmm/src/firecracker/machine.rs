@@ -9,7 +9,7 @@ use super::api::{
     Request, SetState, SnapshotLoad, TokenBucket, Vsock,
 };
 use super::jail::{INITRD, KERNEL, MEMORY, STATE, VSOCK, image};
-use crate::VmSpec;
+use crate::{Start, VmSpec};
 
 /// The guest's address on a socket that leads to this host alone, so every guest has the same.
 const GUEST_CID: u32 = 3;
@@ -17,8 +17,8 @@ const GUEST_CID: u32 = 3;
 /// Seconds between two looks of the guest at its own memory, each of which wakes it. The balloon's size is known at any time.
 const STATISTICS_INTERVAL: u16 = 60;
 
-/// Builds the machine and boots it.
-pub(crate) async fn boot(client: &Client, spec: &VmSpec, kernel_line: String) -> Result<(), ApiError> {
+/// Builds the machine, up to its start.
+pub(crate) async fn build(client: &Client, spec: &VmSpec, kernel_line: String) -> Result<(), ApiError> {
     client.send(&machine_config(spec)?).await?;
     let source = BootSource {
         kernel_image_path: KERNEL.to_owned(),
@@ -63,12 +63,20 @@ pub(crate) async fn boot(client: &Client, spec: &VmSpec, kernel_line: String) ->
         client.send(&config).await?;
         client.send(&contents(&metadata.data)?).await?;
     }
-    client.send(&Action::InstanceStart).await
+    Ok(())
 }
 
-/// Wakes the machine up as a clone of the template whose files are in its jail. Drives and sockets have the same names
+/// Starts what was built, or lets go on what was loaded: from here on there is a guest.
+pub(crate) async fn start(client: &Client, how: &Start) -> Result<(), ApiError> {
+    match how {
+        Start::Boot | Start::Template(_) => client.send(&Action::InstanceStart).await,
+        Start::Restore(_) => client.send(&SetState::Resumed).await,
+    }
+}
+
+/// Loads the machine as a clone of the template whose files are in its jail. Drives and sockets have the same names
 /// in every jail, so only the taps are others.
-pub(crate) async fn restore(client: &Client, spec: &VmSpec) -> Result<(), ApiError> {
+pub(crate) async fn load(client: &Client, spec: &VmSpec) -> Result<(), ApiError> {
     let taps = spec.nics.iter().enumerate();
     let load = SnapshotLoad {
         network_overrides: taps
@@ -82,7 +90,7 @@ pub(crate) async fn restore(client: &Client, spec: &VmSpec) -> Result<(), ApiErr
     if let Some(metadata) = spec.metadata.as_ref().filter(|_| !spec.nics.is_empty()) {
         client.send(&contents(&metadata.data)?).await?;
     }
-    client.send(&SetState::Resumed).await
+    Ok(())
 }
 
 /// The metadata service's new content.

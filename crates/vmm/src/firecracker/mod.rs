@@ -12,6 +12,7 @@ mod config;
 mod control;
 mod jail;
 mod machine;
+mod mounted;
 mod snapshot;
 mod start;
 mod telemetry;
@@ -26,15 +27,18 @@ use rustix::process::Pid;
 use tokio::sync::OnceCell;
 
 pub use config::{FirecrackerConfig, is_static};
+pub use mounted::unfit_for_jails;
 
 use crate::accel::{self, Accel};
 use crate::cgroup::{Cgroups, DiskLimit, Limits};
 use crate::child::User;
 use crate::log::Log;
-use crate::process::{NetNamespace, Process};
+use crate::process::Process;
 use crate::remains::Remains;
 use crate::scan::Scanner;
-use crate::{Capabilities, ExitReason, ProcessRecord, Start, Vm, VmSpec, Vmm, VmmError, cpu, spec};
+use crate::{
+    Capabilities, ExitReason, ProcessRecord, Start, Vm, VmSpec, Vmm, VmmError, apart, cpu, orphans, spec,
+};
 use api::{ApiError, Client, Feature};
 use config::Installed;
 use control::{FirecrackerControl, Template};
@@ -59,13 +63,14 @@ const OTHER_TASKS: u64 = 126;
 /// The driver.
 #[derive(Debug)]
 pub struct Firecracker {
-    config: FirecrackerConfig,
     installed: Installed,
     remains: Remains,
+    /// New VMMs have a network namespace of their own.
+    apart: bool,
 }
 
 impl Firecracker {
-    /// For machines in the calling thread's network namespace, or the configured one. Asks both programs for their versions,
+    /// For machines whose taps are in the calling thread's network namespace. Asks both programs for their versions,
     /// looks at the host's cgroups and says in the log what it cannot limit.
     ///
     /// Fails when a program is missing, too old, not of the other's version, or not fit for a jail, and says what to install.
@@ -80,6 +85,7 @@ impl Firecracker {
                 why: format!("this process cannot become the parent of what it leaves: {error}"),
             };
             rustix::process::set_child_subreaper(Pid::from_raw(1)).map_err(failed)?;
+            orphans::reap_for_ever();
         }
         let cgroups = config.cgroup_parent.as_deref().map(Cgroups::detect).unwrap_or_default();
         for (name, usable) in ["memory", "cpu", "pids"].iter().zip(cgroups.usable()) {
@@ -90,15 +96,9 @@ impl Firecracker {
                 );
             }
         }
-        let namespace = config.netns.as_deref().map(|path| {
-            NetNamespace::at(path).ok_or_else(|| VmmError::File {
-                action: "open the network namespace",
-                path: path.to_owned(),
-                source: std::io::ErrorKind::NotFound.into(),
-            })
-        });
-        let scanner = Scanner::also_in(cmdline::marked, namespace.transpose()?);
-        Ok(Self { config, installed, remains: Remains { cgroups, scanner } })
+        let apart = config.apart.is_some() && apart::can();
+        let scanner = Scanner::new(cmdline::marked, config.apart);
+        Ok(Self { installed, remains: Remains { cgroups, scanner }, apart })
     }
 
     /// Firecracker's version in its own words, such as `1.16.1`.
@@ -169,10 +169,10 @@ impl Firecracker {
             user,
             cgroups,
             unified_parent: self.remains.cgroups.unified_parent(),
-            netns: self.config.netns.as_deref(),
+            apart: self.apart,
             largest_file,
         };
-        let (process, log) = start::start(&self.installed, setting).await?;
+        let (process, log, taps) = start::start(&self.installed, setting).await?;
         let template = match &spec.start {
             Start::Template(dir) => Some(Template { dir: dir.clone(), memory_mib: spec.memory_mib }),
             Start::Boot | Start::Restore(_) => None,
@@ -195,7 +195,15 @@ impl Firecracker {
             client: OnceCell::new(),
         });
         let vm = Vm::watch(process, jail.agent(), jail.console(), Arc::clone(&control) as _);
-        match Self::run(spec, kernel_line, jail, &vm).await {
+        let running = match Self::run(spec, kernel_line, jail, &vm).await {
+            // Now it has them open.
+            Ok(client) => match taps {
+                Some(taps) => taps.hand_out().await.map(|()| client),
+                None => Ok(client),
+            },
+            Err(error) => Err(error),
+        };
+        match running {
             Ok(client) => {
                 let _ = control.client.set(client);
                 Ok(vm)
@@ -210,11 +218,16 @@ impl Firecracker {
     /// From the process to the running guest.
     async fn run(spec: &VmSpec, kernel_line: String, jail: Jail, vm: &Vm) -> Result<Client, VmmError> {
         let asked = async {
-            let client = Client::ready(jail, START_DEADLINE).await?;
+            let client = Client::ready(jail.clone(), START_DEADLINE).await?;
             match &spec.start {
-                Start::Boot | Start::Template(_) => machine::boot(&client, spec, kernel_line).await?,
-                Start::Restore(_) => machine::restore(&client, spec).await?,
+                Start::Boot | Start::Template(_) => machine::build(&client, spec, kernel_line).await?,
+                Start::Restore(_) => machine::load(&client, spec).await?,
             }
+            // A template's is written into its jail, and it never has a guest of anybody's.
+            if !matches!(spec.start, Start::Template(_)) {
+                jail.close().map_err(ApiError::Jail)?;
+            }
+            machine::start(&client, &spec.start).await?;
             Ok(client)
         };
         let error = tokio::select! {
@@ -253,6 +266,7 @@ impl Vmm for Firecracker {
             balloon: true,
             vsock: true,
             hotplug: false,
+            makes_taps: self.apart,
             metadata: true,
             memory_limit,
             cpu_limit,

@@ -13,6 +13,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use super::cmdline::{self, Jailed};
 use super::config::Installed;
 use super::jail::Jail;
+use crate::apart::{self, Taps};
 use crate::child::{self, Confined, User};
 use crate::console::printable;
 use crate::log::Log;
@@ -34,12 +35,16 @@ pub(crate) struct Setting<'a> {
     /// `cgroup.procs` of the machine's cgroups.
     pub(crate) cgroups: Vec<PathBuf>,
     pub(crate) unified_parent: Option<&'a str>,
-    pub(crate) netns: Option<&'a std::path::Path>,
+    /// The process has a network namespace of its own.
+    pub(crate) apart: bool,
     pub(crate) largest_file: u64,
 }
 
-/// Starts Firecracker and gives its process and its standard error.
-pub(crate) async fn start(installed: &Installed, setting: Setting<'_>) -> Result<(Process, Log), VmmError> {
+/// Starts Firecracker and gives its process, its standard error, and the taps that are in its network namespace.
+pub(crate) async fn start(
+    installed: &Installed,
+    setting: Setting<'_>,
+) -> Result<(Process, Log, Option<Taps>), VmmError> {
     let Setting { spec, jail, user, .. } = &setting;
     let program = installed.jailer.as_ref().unwrap_or(&installed.binary);
     let failed = |source| VmmError::Program { program: program.clone(), source };
@@ -60,7 +65,6 @@ pub(crate) async fn start(installed: &Installed, setting: Setting<'_>) -> Result
             unified_parent: setting.unified_parent,
             largest_file: setting.largest_file,
             open_files: child::OPEN_FILES,
-            netns: setting.netns,
         };
         command.args(jailed.arguments()).current_dir("/");
         // As root until the jailer has dropped it: from the first instruction on, so that nothing it starts can be
@@ -85,7 +89,13 @@ pub(crate) async fn start(installed: &Installed, setting: Setting<'_>) -> Result
     }
     child::prepare(&mut command, confined);
     // Not on a thread of its own: a caller that gives up and sweeps must find the process either marked or never to come.
-    let child = command.spawn().map_err(failed)?;
+    let (child, taps) = if setting.apart {
+        let names: Vec<&str> = spec.nics.iter().map(|nic| nic.tap.as_str()).collect();
+        let (child, taps) = apart::spawn_with_taps(&mut command, &names, spec.uid)?;
+        (child, Some(taps))
+    } else {
+        (command.spawn().map_err(failed)?, None)
+    };
     drop(command);
     let process = if installed.jailer.is_some() {
         behind_jailer(installed, &setting, child, &log).await?
@@ -105,7 +115,7 @@ pub(crate) async fn start(installed: &Installed, setting: Setting<'_>) -> Result
             None => return Err(died(spec, status(child), &log)),
         }
     };
-    Ok((process, log))
+    Ok((process, log, taps))
 }
 
 /// Firecracker's standard output. It holds both ends, so the death of the server is nothing to it, and it does not wait

@@ -144,6 +144,9 @@ pub(crate) fn arguments(spec: &VmSpec, accel: Accel, kernel_line: &str) -> Vec<S
         line.push("-netdev", format!("tap,id=net{index},fd={}", Fd::nic(index)));
         line.push("-device", format!("virtio-net-device,netdev=net{index},mac={}", mac.join(":")));
     }
+    // From the host's generator: a guest that waits for randomness has no other source that fills up soon.
+    line.push("-object", "rng-builtin,id=rng");
+    line.push("-device", "virtio-rng-device,rng=rng,max-bytes=4096,period=100");
     // Not where the memory is a file: QEMU gives pages back by a hole in it, which a template's sealed memory refuses,
     // and what an idle clone has of its own is little.
     if spec.start == Start::Boot {

@@ -9,7 +9,7 @@
 //!
 //! The server binds the sockets and opens the files; QEMU inherits them, drops to the VM's user and shuts its
 //! seccomp sandbox. It opens nothing by name after that, so a guest that takes QEMU over reaches one scratch
-//! disk, one tap and a few sockets that lead back to the server.
+//! disk, one tap and a few sockets that lead back to the server. Its network namespace is empty.
 
 mod cmdline;
 mod control;
@@ -36,7 +36,8 @@ use crate::process::Process;
 use crate::remains::Remains;
 use crate::scan::Scanner;
 use crate::{
-    AgentEndpoint, Capabilities, ExitCause, ProcessRecord, Start, Vm, VmSpec, Vmm, VmmError, cpu, spec, tsc,
+    AgentEndpoint, Capabilities, ExitCause, Ours, ProcessRecord, Start, Vm, VmSpec, Vmm, VmmError, apart,
+    cpu, spec, tsc,
 };
 use control::QemuControl;
 use memory::Memories;
@@ -54,6 +55,9 @@ pub struct QemuConfig {
     pub version: String,
     /// Name of the cgroup that holds one cgroup per machine; `None`: no cgroups. The default is `fireactions`.
     pub cgroup_parent: Option<String>,
+    /// Each VMM has a network namespace of its own, where that is possible, and these are the server's. `None`: all are in the
+    /// server's.
+    pub apart: Option<Ours>,
 }
 
 impl QemuConfig {
@@ -64,6 +68,7 @@ impl QemuConfig {
             accel,
             version: "unknown".to_owned(),
             cgroup_parent: Some("fireactions".to_owned()),
+            apart: None,
         }
     }
 }
@@ -79,6 +84,8 @@ pub struct Qemu {
     remains: Remains,
     memories: Memories,
     tsc_khz: Option<u32>,
+    /// New VMMs have a network namespace of their own.
+    apart: bool,
 }
 
 impl Qemu {
@@ -99,8 +106,9 @@ impl Qemu {
                 "the host's TSC frequency is unknown: guests measure it themselves and may hang at boot on a busy host"
             );
         }
-        let remains = Remains { cgroups, scanner: Scanner::new(cmdline::marked) };
-        Self { config, remains, memories: Memories::default(), tsc_khz }
+        let apart = config.apart.is_some() && apart::can();
+        let remains = Remains { cgroups, scanner: Scanner::new(cmdline::marked, config.apart.clone()) };
+        Self { config, remains, memories: Memories::default(), tsc_khz, apart }
     }
 
     fn refuse(spec: &VmSpec, reason: String) -> VmmError {
@@ -148,7 +156,7 @@ impl Qemu {
         let console = self.open_console(files, spec.console_max).await?;
         // Not on a thread of its own, although fork and exec take a millisecond or two: a caller that gives up and sweeps
         // must find the process either marked or never to come.
-        let (mut child, log) = spawn::start(&self.config.binary, &arguments, opened, user)?;
+        let (mut child, log) = spawn::start(&self.config.binary, &arguments, opened, user, self.apart)?;
         let pid = child.id();
         let failed = |source| VmmError::Process { action: "watch", pid, source };
         let Some(process) = Process::open(pid).map_err(failed)? else {

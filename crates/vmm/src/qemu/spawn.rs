@@ -129,6 +129,7 @@ pub(crate) fn start(
     arguments: &[String],
     opened: Opened,
     user: User,
+    apart: bool,
 ) -> Result<(Child, Log), VmmError> {
     let failed = |source| VmmError::Program { program: binary.to_owned(), source };
     let log = Log::create("qemu-log").map_err(failed)?;
@@ -156,6 +157,6 @@ pub(crate) fn start(
     command
         .fd_mappings(opened.mappings)
         .map_err(|_| failed(io::Error::other("two descriptors were given the same number")))?;
-    let child = command.spawn().map_err(failed)?;
+    let child = crate::apart::spawn(&mut command, apart).map_err(failed)?;
     Ok((child, log))
 }

@@ -351,6 +351,12 @@ impl Engine for Fake {
         Ok(pool.clone())
     }
 
+    async fn reset_scale(&self, name: &PoolName) -> Result<PoolView> {
+        let mut pool = self.known_pool(name)?;
+        (pool.min_runners, pool.max_runners) = (pool.spec.min_runners, pool.spec.max_runners);
+        Ok(pool.clone())
+    }
+
     async fn images(&self) -> Result<Vec<ImageView>> {
         Ok(vec![ImageView {
             digest: digest(),

@@ -7,6 +7,7 @@ use anyhow::Context;
 use fireactions_image::{Images, ImagesConfig, RootImage};
 use fireactions_model::{ImageRef, MachineId, NetworkPolicy, PullPolicy};
 use fireactions_net::{NetConfig, Network, Port};
+use fireactions_vmm::Ours;
 use fireactions_vmm::accel::{self, Accel};
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
@@ -44,7 +45,12 @@ impl World {
         let boot = boot::prepare(&boot_dir, &kernel, Some(&modules), &args.programs.agent).await?;
         let accel = accel::choose(Accel::Auto, Path::new("qemu-system-x86_64"), &boot, &boot_dir).await;
         let why = format!("{:?}: {}", accel.accel, accel.why);
-        let config = QemuConfig { cgroup_parent: Some("fireactions-bench".into()), ..QemuConfig::new(accel) };
+        let config = QemuConfig {
+            cgroup_parent: Some("fireactions-bench".into()),
+            // As a server has it. Nobody else uses this cgroup.
+            apart: Some(Ours::new(|_| true)),
+            ..QemuConfig::new(accel)
+        };
         let network = Network::ensure(NetConfig {
             bridge: "fabench0".into(),
             subnet: "172.31.241.0/24".parse()?,

@@ -216,6 +216,11 @@ impl Engine for ServerEngine {
         self.pools.scale(name, Some((min, max))).await.map_err(|e| Fault::invalid(e.to_string()))
     }
 
+    async fn reset_scale(&self, name: &PoolName) -> Result<PoolView> {
+        self.pool(name).await?;
+        self.pools.scale(name, None).await.map_err(|e| Fault::internal(e.to_string()))
+    }
+
     async fn images(&self) -> Result<Vec<ImageView>> {
         images::list(&self.images, &self.store).await
     }

@@ -24,6 +24,9 @@ pub enum ApiError {
         /// What the last attempt said.
         last: io::Error,
     },
+    /// The jail could not be closed before the guest's start.
+    #[error("the jail could not be closed: {0}")]
+    Jail(io::Error),
     /// No complete answer in time. Whether the request took effect is unknown.
     #[error(
         "Firecracker did not answer {request} within {deadline:?}; the host may be overloaded or the process hung"

@@ -102,7 +102,7 @@ impl Lab {
             binary: self.binary.clone(),
             jailer: self.jailer.clone(),
             cgroup_parent: Some(CGROUP.clone()),
-            netns: None,
+            apart: None,
         };
         Firecracker::new(config).await.unwrap()
     }
