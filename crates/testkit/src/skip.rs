@@ -97,7 +97,7 @@ mod tests {
             "FIREACTIONS_REQUIRE has 'specs', so a test must not be left out, but: no\tsuch\nthing"
         );
         let error = told(Kind::Specs, "spec").unwrap_err();
-        assert!(error.ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm"), "{error}");
+        assert!(error.ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm, umoci"), "{error}");
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
             "specs\ta test\tno such thing\nkvm\ta test\tno such thing\nspecs\ta test\tno such thing\nspecs\ta test\tno such thing\n"

@@ -68,7 +68,7 @@ async fn scale(
 }
 
 /// Gives a pool its configured bounds back.
-#[utoipa::path(delete, path = "/api/v1/pools/{name}/scale", tag = "pools", params(("name" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/pools/{name}/scale", tag = "pools", params(("name" = PoolName, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 async fn reset_scale(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
     context.engine.reset_scale(&name).await.map(Answer)

@@ -10,9 +10,10 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 28] = [
+const ROUTES: [&str; 29] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
+    "delete /api/v1/pools/{name}/scale",
     "get /api/v1/events",
     "get /api/v1/host",
     "get /api/v1/images",

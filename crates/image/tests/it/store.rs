@@ -15,6 +15,13 @@ use fireactions_model::{ImageRef, PullPolicy};
 
 /// A `tar2sqfs` that counts its starts and takes its time.
 fn slow_packer(lab: &std::path::Path) -> ImagesConfig {
+    // It runs as a user of its own, which is nobody in the test's directory.
+    let everybody = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    std::fs::write(lab.join("started"), "").unwrap();
+    everybody(&lab.join("started"), 0o666);
+    everybody(lab, 0o711);
     let path = lab.join("slow-tar2sqfs");
     let text = format!("#!/bin/sh\necho x >> {}/started\nsleep 0.5\nexec tar2sqfs \"$@\"\n", lab.display());
     fireactions_testkit::program::write(&path, &text);
