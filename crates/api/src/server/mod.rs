@@ -25,9 +25,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use fireactions_model::Event;
 use tokio_util::sync::CancellationToken;
@@ -214,7 +214,8 @@ async fn no_route(uri: axum::http::Uri) -> Fault {
         .hint("the API is described at /openapi.json; client and server may be of different versions")
 }
 
-async fn no_method(method: axum::http::Method, uri: axum::http::Uri) -> Fault {
-    Fault::invalid(format!("{method} cannot be done on {}", uri.path()))
-        .hint("the API is described at /openapi.json")
+async fn no_method(method: axum::http::Method, uri: axum::http::Uri) -> Response {
+    let fault = Fault::invalid(format!("{method} cannot be done on {}", uri.path()))
+        .hint("the API is described at /openapi.json");
+    (StatusCode::METHOD_NOT_ALLOWED, fault).into_response()
 }

@@ -44,7 +44,7 @@ async fn nonsense_has_the_one_error_shape() {
     let plain = |method, path: &str| build(request(method, path));
     let cases = [
         (plain(Method::GET, "/nowhere"), 404, "not_found"),
-        (plain(Method::DELETE, "/api/v1/jobs"), 400, "invalid"),
+        (plain(Method::DELETE, "/api/v1/jobs"), 405, "invalid"),
         (plain(Method::GET, "/api/v1/jobs/../../etc"), 404, "not_found"),
         (plain(Method::GET, "/api/v1/jobs/J0"), 400, "invalid"),
         (plain(Method::GET, "/api/v1/jobs?limit=x"), 400, "invalid"),
