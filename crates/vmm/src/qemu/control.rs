@@ -179,9 +179,9 @@ impl Control for QemuControl {
     }
 
     async fn quit(&self) {
-        if let Some(qmp) = self.qmp()
-            && let Err(error) = qmp.execute("quit", Value::Null).await
-        {
+        // One that was just adopted may not be connected yet; whoever asks does not wait for ever.
+        let asked = async { self.connected().await?.execute("quit", Value::Null).await };
+        if let Err(error) = asked.await {
             tracing::debug!(machine = %self.id, %error, "asking QEMU to quit");
         }
     }
