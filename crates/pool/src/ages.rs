@@ -53,3 +53,53 @@ impl Ages {
         age.map(|age| (now - age.entered, now - age.born)).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fireactions_model::{ImageRef, PhaseTimes, PoolName, Shape, Step};
+
+    use super::*;
+
+    fn machine(state: MachineState, since: Timestamp) -> MachineView {
+        let image = ImageRef::new("debian").unwrap();
+        MachineView {
+            id: MachineId::from_random([1; 8]),
+            pool: PoolName::new("a").unwrap(),
+            shape: Shape { image, vcpus: 1, memory_mib: 512, disk_mib: 100 },
+            state,
+            step: Step::Ready,
+            job: None,
+            pid: None,
+            address: None,
+            failure: None,
+            phases: PhaseTimes::new(),
+            created_at: since,
+            state_since: since,
+            held_until: None,
+            started: None,
+            unrecorded: None,
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_no_machine_older_or_younger() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let (mut ages, start) = (Ages::default(), Instant::now() + 1000 * MINUTE);
+        let wall = Timestamp::from_second(1_700_000_000).unwrap();
+        // What an earlier server made is as old as its row says.
+        let old = machine(MachineState::Ready, wall - 3 * MINUTE);
+        ages.look(std::slice::from_ref(&old), start, wall);
+        assert_eq!(ages.of(&old.id, start), (3 * MINUTE, 3 * MINUTE));
+        for stepped in [wall + 120 * MINUTE, wall - 120 * MINUTE] {
+            ages.look(std::slice::from_ref(&old), start + MINUTE, stepped);
+            assert_eq!(ages.of(&old.id, start + MINUTE), (4 * MINUTE, 4 * MINUTE));
+        }
+        let busy = MachineView { state: MachineState::Busy, ..old };
+        ages.look(std::slice::from_ref(&busy), start + 2 * MINUTE, wall);
+        assert_eq!(ages.of(&busy.id, start + 3 * MINUTE), (MINUTE, 6 * MINUTE));
+        // One that this server made is new, whatever the clock was when its row was written.
+        let new = MachineView { id: MachineId::from_random([2; 8]), ..machine(MachineState::Ready, wall - 120 * MINUTE) };
+        ages.look(&[busy, new.clone()], start + 3 * MINUTE, wall);
+        assert_eq!(ages.of(&new.id, start + 3 * MINUTE), (Duration::ZERO, Duration::ZERO));
+    }
+}
