@@ -98,7 +98,10 @@ mod tests {
         ages.look(std::slice::from_ref(&busy), start + 2 * MINUTE, wall);
         assert_eq!(ages.of(&busy.id, start + 3 * MINUTE), (MINUTE, 6 * MINUTE));
         // One that this server made is new, whatever the clock was when its row was written.
-        let new = MachineView { id: MachineId::from_random([2; 8]), ..machine(MachineState::Ready, wall - 120 * MINUTE) };
+        let new = MachineView {
+            id: MachineId::from_random([2; 8]),
+            ..machine(MachineState::Ready, wall - 120 * MINUTE)
+        };
         ages.look(&[busy, new.clone()], start + 3 * MINUTE, wall);
         assert_eq!(ages.of(&new.id, start + 3 * MINUTE), (Duration::ZERO, Duration::ZERO));
     }
