@@ -18,12 +18,10 @@ pub enum Kind {
     Lab,
     /// A KVM that can be opened.
     Kvm,
-    /// umoci, which unpacks images.
-    Umoci,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm, Self::Umoci];
+    const ALL: [Self; 4] = [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm];
 }
 
 impl fmt::Display for Kind {
@@ -33,7 +31,6 @@ impl fmt::Display for Kind {
             Self::Firecracker => "firecracker",
             Self::Lab => "lab",
             Self::Kvm => "kvm",
-            Self::Umoci => "umoci",
         })
     }
 }
@@ -97,7 +94,7 @@ mod tests {
             "FIREACTIONS_REQUIRE has 'specs', so a test must not be left out, but: no\tsuch\nthing"
         );
         let error = told(Kind::Specs, "spec").unwrap_err();
-        assert!(error.ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm, umoci"), "{error}");
+        assert!(error.ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm"), "{error}");
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
             "specs\ta test\tno such thing\nkvm\ta test\tno such thing\nspecs\ta test\tno such thing\nspecs\ta test\tno such thing\n"

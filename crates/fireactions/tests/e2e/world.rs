@@ -343,11 +343,15 @@ impl World {
         let processes = || -> Vec<(i32, String)> {
             self.all_processes().into_iter().filter(|(pid, _)| Some(*pid) != server).collect()
         };
-        // A template that is being made is a machine, too; and the server's own `nft` may wait for the kernel's clean-up a
-        // moment longer than the machine was there.
+        // A template that is being made is a machine, too, and its tap and rules may go last of all.
         let directories = || fs::read_dir(self.path("state/run")).unwrap().count();
+        // The rules for all machines name a pattern.
+        let rules = || self.rules().replace("\"fam*\"", "");
+        let left = || {
+            directories() > 0 || !processes().is_empty() || !self.taps().is_empty() || rules().contains("fam")
+        };
         let end = Instant::now() + BOOT;
-        while (directories() > 0 || !processes().is_empty()) && Instant::now() < end {
+        while left() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(processes(), vec![], "processes are left\n{}", self.log());
@@ -356,8 +360,7 @@ impl World {
         assert_eq!(self.namespace.new_mounts(), Vec::<String>::new(), "mounts are left");
         assert_eq!(cgroups::below(&self.cgroup), Vec::<PathBuf>::new(), "cgroups are left\n{}", self.log());
         assert_eq!(self.taps(), Vec::<String>::new(), "taps are left\n{}", self.log());
-        // The rules for all machines name a pattern.
-        let rules = self.rules().replace("\"fam*\"", "");
+        let rules = rules();
         assert!(!rules.contains("fam"), "rules of machines are left: {rules}");
     }
 

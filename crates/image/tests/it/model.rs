@@ -4,13 +4,11 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use crate::common::{
     Item, Lab, Pack, TestImage, dir, file, finish, hardlink, read_back, run, symlink, tar_of,
 };
 use crate::disk::{Disk, Shown, split, with_first};
-use fireactions_testkit::skip;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -210,10 +208,6 @@ proptest! {
 
 #[test]
 fn umoci_unpacks_the_same() {
-    if Command::new("umoci").arg("--version").output().is_err() {
-        let why = "umoci is not in the PATH (apt-get install umoci)";
-        return skip::say(skip::Kind::Umoci, "umoci_unpacks_the_same", why);
-    }
     let mut runner = TestRunner::deterministic();
     for _ in 0..40 {
         let (items, model) = made(&layers().new_tree(&mut runner).unwrap().current());
