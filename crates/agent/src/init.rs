@@ -1,14 +1,12 @@
 //! PID 1, from the initramfs to the root.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::cmdline::{Cmdline, InitMode};
 use crate::console::insist;
 use crate::run::Root;
-use crate::{identity, modules, mounts, port, power, root, run, service, timer};
+use crate::{enter, identity, modules, mounts, port, power, root, run, service, timer};
 
 /// Never returns in a machine that works: PID 1 that ends is a kernel panic.
 pub(crate) fn main() -> ExitCode {
@@ -16,7 +14,7 @@ pub(crate) fn main() -> ExitCode {
     let failed = match prepare() {
         Ok(cmdline) => match cmdline.init {
             InitMode::Agent => stay(cmdline, boot_us),
-            InitMode::Image => enter_root(cmdline.scratch.as_deref(), false)
+            InitMode::Image => enter::root(cmdline.scratch.as_deref(), false)
                 .map_or_else(|error| error, |_| hand_over(boot_us)),
         },
         Err(error) => error,
@@ -36,19 +34,6 @@ fn prepare() -> Result<Cmdline, String> {
     modules::load();
     root::mount_lower(&cmdline)?;
     Ok(cmdline)
-}
-
-/// What this machine has alone: its scratch disk above the image, as `/`. Returns the scratch disk's directory.
-///
-/// All threads of a process have one root and working directory, so it does not matter which of them calls this.
-/// `keep_run`: see [`mounts::late`].
-pub(crate) fn enter_root(scratch: Option<&Path>, keep_run: bool) -> Result<OwnedFd, String> {
-    let scratch = root::assemble(scratch)?;
-    root::switch()?;
-    mounts::late(keep_run);
-    mounts::share();
-    mounts::prevent_thrashing();
-    Ok(scratch)
 }
 
 /// The agent is init. Returns only what went wrong.

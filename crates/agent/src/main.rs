@@ -18,6 +18,7 @@ mod archive;
 mod cgroup;
 mod cmdline;
 mod console;
+mod enter;
 mod entropy;
 mod exec;
 mod files;

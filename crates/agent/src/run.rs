@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use crate::console::say;
 use crate::job::Job;
 use crate::reaper::Reaper;
-use crate::{archive, exec, files, identity, init, power};
+use crate::{archive, enter, exec, files, identity, power};
 
 /// Only bounds one wait for the host; nothing happens when it passes.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -157,7 +157,7 @@ impl Server {
         if let Role::Init(root) = &mut self.role
             && let Root::Waiting(scratch) = root
         {
-            *root = Root::Entered(init::enter_root(scratch.as_deref(), true)?);
+            *root = Root::Entered(enter::root(scratch.as_deref(), true)?);
         }
         Ok(())
     }

@@ -16,9 +16,8 @@ use fireactions_vmm::{Vm, VmSpec};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::guest::pid;
+use crate::Arguments;
 use crate::monitor::Monitor;
-use crate::world::World;
 
 /// A debugger that has the kernel's symbols to read.
 const DEBUGGER_DEADLINE: Duration = Duration::from_secs(120);
@@ -30,8 +29,8 @@ const BETWEEN: Duration = Duration::from_millis(300);
 const DEBUG_PORT: u16 = 1234;
 
 /// Keeps it, and returns where. The machine is let go of by its driver for that, and goes on.
-pub(crate) async fn collect(world: &World, spec: &VmSpec, vm: &Vm, name: &str) -> PathBuf {
-    let dir = world.arguments.keep.join(name);
+pub(crate) async fn collect(arguments: &Arguments, spec: &VmSpec, vm: &Vm, name: &str) -> PathBuf {
+    let dir = arguments.keep.join(name);
     if let Err(error) = std::fs::create_dir_all(&dir) {
         eprintln!("boots: cannot make {}: {error}", dir.display());
         return dir;
@@ -42,7 +41,8 @@ pub(crate) async fn collect(world: &World, spec: &VmSpec, vm: &Vm, name: &str) -
             eprintln!("boots: cannot write {}: {error}", dir.join(file).display());
         }
     };
-    keep("host-threads", threads(pid(vm)));
+    let pid = vm.process().pid;
+    keep("host-threads", threads(pid));
     keep(
         "console.log",
         std::fs::read(vm.console()).map(|b| String::from_utf8_lossy(&b).into_owned()).map_err(Into::into),
@@ -53,21 +53,21 @@ pub(crate) async fn collect(world: &World, spec: &VmSpec, vm: &Vm, name: &str) -
         Ok(mut monitor) => {
             keep("monitor", Ok(registers(&mut monitor).await));
             keep("virtio", virtio(&mut monitor).await);
-            keep("host-stacks", host_stacks(pid(vm)).await);
-            keep("guest-stacks", guest_stacks(world, &mut monitor, spec, &dir).await);
+            keep("host-stacks", host_stacks(pid).await);
+            keep("guest-stacks", guest_stacks(arguments, &mut monitor, spec, &dir).await);
             keep("monitor-after", Ok(registers(&mut monitor).await));
         }
         Err(error) => {
             keep("monitor", Err(error));
-            keep("host-stacks", host_stacks(pid(vm)).await);
+            keep("host-stacks", host_stacks(pid).await);
         }
     }
     dir
 }
 
 /// Keeps the console alone, of a guest that has ended.
-pub(crate) fn console(world: &World, spec: &VmSpec, name: &str) {
-    let dir = world.arguments.keep.join(name);
+pub(crate) fn console(keep: &Path, spec: &VmSpec, name: &str) {
+    let dir = keep.join(name);
     let copy = || {
         std::fs::create_dir_all(&dir)?;
         std::fs::copy(spec.run_dir.join("console.log"), dir.join("console.log"))
@@ -151,12 +151,12 @@ async fn host_stacks(pid: u32) -> anyhow::Result<String> {
 
 /// The stacks of the guest's processors, its clocks, and what its kernel has said, quiet or not.
 async fn guest_stacks(
-    world: &World,
+    arguments: &Arguments,
     monitor: &mut Monitor,
     spec: &VmSpec,
     dir: &Path,
 ) -> anyhow::Result<String> {
-    let symbols = world.arguments.symbols.as_ref().unwrap_or(&spec.boot.kernel);
+    let symbols = arguments.symbols.as_ref().unwrap_or(&spec.boot.kernel);
     // Other guests may hang at the same time.
     let port = (DEBUG_PORT..DEBUG_PORT + 64)
         .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())

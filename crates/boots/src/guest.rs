@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fireactions_guest_proto::Identity;
 use fireactions_guest_proto::host::Link;
-use fireactions_vmm::{Vm, VmSpec, Vmm};
+use fireactions_vmm::{VmSpec, Vmm};
 use tokio::time::timeout;
 
 use crate::evidence;
@@ -58,7 +58,7 @@ pub(crate) async fn one(world: &World, number: u32) -> Outcome {
         Err(error) => Outcome::Failed(format!("{error:#}")),
     };
     if let Outcome::Failed(_) = &outcome {
-        evidence::console(world, &spec, &number.to_string());
+        evidence::console(&world.arguments.keep, &spec, &number.to_string());
     }
     match world.remove(&spec).await {
         Ok(()) => outcome,
@@ -78,7 +78,7 @@ async fn live(world: &World, spec: &VmSpec, number: u32) -> anyhow::Result<Outco
             Some(word) => word,
         },
     };
-    let kept = evidence::collect(world, spec, &vm, &number.to_string()).await;
+    let kept = evidence::collect(&world.arguments, spec, &vm, &number.to_string()).await;
     let late = timeout(LATE, link.hello()).await.is_ok_and(|hello| hello.is_ok());
     Ok(Outcome::Hung { waiting_for, kept, late: late.then(|| began.elapsed()) })
 }
@@ -110,9 +110,4 @@ fn identity() -> Identity {
         mtu: None,
         mac: None,
     }
-}
-
-/// The number of its process.
-pub(crate) fn pid(vm: &Vm) -> u32 {
-    vm.process().pid
 }

@@ -15,7 +15,7 @@ use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use fireactions_vmm::{AgentEndpoint, Drive, Nic, Start, Vm, VmSpec, Vmm};
 
-use crate::{Arguments, Mode};
+use crate::{Arguments, Mode, evidence};
 
 /// The guests' user; nothing else on a host runs as it.
 const USER: u32 = 64_124;
@@ -161,7 +161,7 @@ impl World {
         let hello = tokio::time::timeout(self.deadline(), link.hello()).await;
         link.shut().await;
         let Ok(hello) = hello else {
-            let kept = crate::evidence::collect(self, &spec, &vm, "template").await;
+            let kept = evidence::collect(&self.arguments, &spec, &vm, "template").await;
             self.remove(&spec).await?;
             bail!("the guest to be frozen hung; {}", kept.display());
         };

@@ -5,6 +5,7 @@ mod forges;
 pub mod github;
 pub mod local;
 mod oldest;
+mod refusal;
 mod waiters;
 
 pub use forges::Forges;

@@ -8,6 +8,8 @@ use fireactions_model::{ForgeError, MachineId, Offer, PoolName, PoolSpec, Shape}
 use fireactions_store::{Standing, Store};
 use tokio::sync::Notify;
 
+use crate::refusal::forge_error;
+
 /// What machines that serve the same jobs have in common.
 type Kind = (PoolName, Shape);
 
@@ -176,7 +178,7 @@ pub(crate) async fn acquire<T, C: Future<Output = Result<Option<T>, ForgeError>>
         // Listen first, look then: what comes in between is not missed.
         waiter.lie_down();
         if unsure {
-            match store.standing(&offer.machine).await.map_err(crate::local::forge_error)? {
+            match store.standing(&offer.machine).await.map_err(forge_error)? {
                 Standing::Free => {}
                 standing => return Ok(Found::Standing(standing)),
             }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
-use crate::{StoreError, db, dir, host, jobs, machines, pools, rebuild, row, schema};
+use crate::sqlite::{MAGIC, beside, configure};
+use crate::{StoreError, dir, host, jobs, machines, pools, rebuild, row, schema};
 
 /// The check at the start of a server ends after this; what was not looked at by then is taken for whole. A gigabyte
 /// takes about a second.
@@ -17,8 +18,6 @@ const START: Duration = Duration::from_secs(5);
 const ASKED: Duration = Duration::from_secs(600);
 /// Virtual machine steps of SQLite between two looks at the clock.
 const STEPS: i32 = 100_000;
-/// How an SQLite database begins.
-pub(crate) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +111,7 @@ fn look(
     .map_err(StoreError::sql("open"))?;
     // Without a log there is nothing to move, and SQLite tidies up what it makes for looking.
     set_checkpoint(&db, log == 0)?;
-    db::configure(&db)?;
+    configure(&db)?;
     let since = Instant::now();
     db.progress_handler(STEPS, Some(move || since.elapsed() > limit))
         .map_err(StoreError::sql("be configured"))?;
@@ -199,7 +198,8 @@ fn all<T>(
                 broken += 1;
                 if broken == 1 {
                     let number: i64 = row.get("row_number")?;
-                    problems.push(format!("row {number} of table {table} does not read: {}", text(&error)));
+                    problems
+                        .push(format!("row {number} of table {table} does not read: {}", row::why(&error)));
                 }
             }
         }
@@ -208,15 +208,6 @@ fn all<T>(
         problems.push(format!("{broken} rows of table {table} do not read"));
     }
     Ok(whole)
-}
-
-/// Why a row does not read, without what the error says to whom it comes unexpectedly.
-pub(crate) fn text(error: &StoreError) -> String {
-    match error {
-        StoreError::Damaged { what, why } => format!("column {what}: {why}"),
-        StoreError::Sql { source, .. } => source.to_string(),
-        other => other.to_string(),
-    }
 }
 
 /// What an error says about the database itself; none when it is about something else.
@@ -246,13 +237,6 @@ fn set_checkpoint(db: &Connection, at_close: bool) -> Result<(), StoreError> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !at_close)
         .map(drop)
         .map_err(StoreError::sql("be configured"))
-}
-
-/// `path` with something after its name.
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Length of a file; 0 where there is none.

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use fireactions_model::JobRecord;
 use rusqlite::{Connection, OpenFlags};
@@ -13,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::dir::{self, Lock};
 use crate::error::CommitFailure;
-use crate::{StoreError, check, files, schema};
+use crate::sqlite::configure;
+use crate::{StoreError, files, schema};
 
 /// Calls waiting for a thread; more wait in the callers.
 const QUEUE: usize = 256;
@@ -130,10 +130,9 @@ impl Thread {
     }
 }
 
-/// Checks the database, opens it for writing, brings its schema up to date and starts the thread. `lock` is held
-/// until the connection is closed.
-pub(crate) fn writer(path: &Path, lock: Lock, jobs: &Path) -> Result<Thread, StoreError> {
-    let mut db = check::open(path, lock.unclean)?;
+/// Brings the schema of the database up to date, which was checked and opened for writing, and starts the thread. `lock`
+/// is held until the connection is closed.
+pub(crate) fn writer(mut db: Connection, path: &Path, lock: Lock, jobs: &Path) -> Result<Thread, StoreError> {
     configure(&db)?;
     // FULL until a batch says otherwise: a commit is on the disk (fsync of the write-ahead log) before its caller
     // hears of it. What is deleted is overwritten: a page that is in no table any more holds no old row that a
@@ -187,13 +186,6 @@ pub(crate) fn reader(path: &Path) -> Result<Thread, StoreError> {
         drop(db);
         drop(inbox);
     })
-}
-
-pub(crate) fn configure(db: &Connection) -> Result<(), StoreError> {
-    // Nobody else writes, but a person with `sqlite3` may hold a lock for a moment.
-    db.busy_timeout(Duration::from_secs(5)).map_err(StoreError::sql("be configured"))?;
-    db.set_prepared_statement_cache_capacity(64);
-    Ok(())
 }
 
 fn spawn(

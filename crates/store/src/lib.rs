@@ -29,6 +29,7 @@ mod rebuild;
 mod row;
 mod runners;
 mod schema;
+mod sqlite;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -98,7 +99,8 @@ impl Store {
         let jobs = dir.join("jobs");
         dir::private_dir(&jobs)?;
         let path = dir.join("state.db");
-        let writer = db::writer(&path, lock, &jobs)?;
+        let opened = check::open(&path, lock.unclean)?;
+        let writer = db::writer(opened, &path, lock, &jobs)?;
         let reader = db::reader(&path)?;
         let shared = Shared { dir, options, writer, reader, logs: log::Logs::default() };
         Ok(Self { shared: Arc::new(shared) })

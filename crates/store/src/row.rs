@@ -92,3 +92,12 @@ pub(crate) fn collect<T>(
     }
     Ok(all)
 }
+
+/// Why a row does not read, without what the error says to whom it comes unexpectedly.
+pub(crate) fn why(error: &StoreError) -> String {
+    match error {
+        StoreError::Damaged { what, why } => format!("column {what}: {why}"),
+        StoreError::Sql { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}

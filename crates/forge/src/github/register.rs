@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::board::{IMPLIED, is_implied};
 use super::problems::Concern;
 use super::{Error, GithubForge, drift, lock};
-use crate::local::forge_error;
+use crate::refusal::forge_error;
 
 /// For all tries at one runner. Its machine is given up then; the job waits at GitHub and gets another.
 const DEADLINE: Duration = Duration::from_secs(300);

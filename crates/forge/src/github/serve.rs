@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use super::board::Runner;
 use super::signs::Sign;
 use super::{GithubForge, NAME, lock, ours, program, register};
-use crate::local::{forge_error, refused};
+use crate::local::refused;
+use crate::refusal::forge_error;
 use crate::waiters::{Found, acquire};
 
 #[async_trait]

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use fireactions_model::ForgeError;
 use fireactions_store::StoreError;
 
 /// One thing wrong with a submitted job.
@@ -56,16 +55,4 @@ pub enum SubmitError {
     /// The store refused; `StoreError::QueueFull` and `WrongSize` are the caller's to see.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// A store's refusal in the forge's words.
-pub(crate) fn forge_error(error: StoreError) -> ForgeError {
-    match error {
-        StoreError::NoJob(job) | StoreError::NotBound { job, .. } => ForgeError::NotBound(job),
-        other => ForgeError::Unavailable {
-            message: other.to_string(),
-            // A full disk or a held lock does not go away at once.
-            retry_after: Some(Duration::from_secs(1)),
-        },
-    }
 }

@@ -33,7 +33,6 @@ pub use submit::{FileSource, Submission};
 
 use crate::waiters::Waiters;
 use board::{Board, Seen};
-pub(crate) use error::forge_error;
 pub(crate) use serve::refused;
 
 /// The forge's name.

@@ -12,7 +12,7 @@ use fireactions_model::{
 use fireactions_store::{Bind, Standing};
 
 use super::LocalForge;
-use super::error::forge_error;
+use crate::refusal::forge_error;
 use crate::waiters::{Found, acquire};
 
 #[async_trait]

@@ -9,8 +9,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::channel::Wire;
+use super::dispatch::handle;
 use super::job::Phase;
-use super::session::handle;
 use super::state::{Shared, State};
 use crate::decoder::Decoder;
 use crate::frame::{Frame, Kind};
@@ -98,7 +98,7 @@ impl Io {
         while let Some(frame) = self.decoder.next(&mut rest) {
             // A piece of an earlier session's frame is nothing to worry about: the next zero ended it.
             if let Ok(frame) = frame
-                && accept(&shared, &mut state, &frame)
+                && accept(&mut state, &frame)
             {
                 // A session starts by ending what was under way, and nothing of an earlier one follows.
                 self.out = vec![0];
@@ -143,7 +143,7 @@ impl Io {
 }
 
 /// Acts on a frame; true when it started a session.
-fn accept(shared: &Arc<Shared>, state: &mut State, frame: &Frame) -> bool {
+fn accept(state: &mut State, frame: &Frame) -> bool {
     let current = state.nonce == Some(frame.nonce);
     match frame.kind {
         Kind::Control => match serde_json::from_slice::<HostMsg>(&frame.body) {
@@ -153,7 +153,7 @@ fn accept(shared: &Arc<Shared>, state: &mut State, frame: &Frame) -> bool {
                 state.say(GuestMsg::Hello(hello));
                 return true;
             }
-            Ok(message) if current => handle(shared, state, message),
+            Ok(message) if current => handle(state, message),
             Err(error) if current => {
                 // Newer hosts may say more than this agent knows.
                 state.log(crate::LogLevel::Warn, &format!("a message was not understood: {error}"));

@@ -5,14 +5,10 @@
 //!   ^-- (failed) --|                       '-- (unstartable) --^
 //! ```
 
-use std::io;
-use std::sync::Arc;
-
-use super::state::{Shared, State};
 use crate::frame::{self, Kind};
-use crate::limits::{CHUNK, JOB_WINDOW};
+use crate::limits::CHUNK;
 use crate::tail::Tail;
-use crate::{GuestMsg, GuestState, JobResult, Stream};
+use crate::{GuestMsg, GuestState, JobResult};
 
 #[derive(Debug, Clone, Default)]
 pub(super) enum Phase {
@@ -36,7 +32,7 @@ pub(super) enum Phase {
 #[derive(Debug, Default)]
 pub(super) struct Job {
     pub(super) phase: Phase,
-    tail: Tail,
+    pub(super) tail: Tail,
     /// Offset behind the last byte sent in this session.
     sent: u64,
     exit_sent: bool,
@@ -101,57 +97,5 @@ impl Job {
             frame::write_control(out, nonce, &exited);
             self.exit_sent = true;
         }
-    }
-}
-
-impl State {
-    /// The job's process runs.
-    pub(super) fn started(&mut self, pid: u32) {
-        if let Phase::Starting { run } = &self.job.phase {
-            let run = run.clone();
-            self.job.phase = Phase::Running { run: run.clone(), pid };
-            self.say(GuestMsg::Started { run, pid });
-        }
-    }
-
-    /// The job has ended.
-    pub(super) fn exited(&mut self, result: JobResult) {
-        if let Phase::Starting { run } | Phase::Running { run, .. } = &self.job.phase {
-            self.job.phase = Phase::Exited { run: run.clone(), result };
-        }
-    }
-}
-
-/// Takes one of the job's outputs. Writing waits while a window of output is unacknowledged, so that a job that
-/// writes faster than the host stores is slowed down and not cut off.
-pub struct JobOutput {
-    pub(super) shared: Arc<Shared>,
-    pub(super) stream: Stream,
-}
-
-impl io::Write for JobOutput {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if data.is_empty() {
-            return Ok(0);
-        }
-        let stream = self.stream;
-        let taken = self.shared.wait(None, |state| {
-            if matches!(state.job.phase, Phase::Exited { .. }) {
-                return Some(Err(io::ErrorKind::BrokenPipe.into()));
-            }
-            let room = usize::try_from(JOB_WINDOW.saturating_sub(state.job.tail.len())).unwrap_or(0);
-            (room > 0).then(|| {
-                let take = data.len().min(room);
-                state.job.tail.push(stream, &data[..take]);
-                Ok(take)
-            })
-        });
-        self.shared.update(|_| ());
-        taken.unwrap_or(Ok(0))
-    }
-
-    /// Output is flushed by the session itself.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -5,13 +5,18 @@
 //! the end as if the host were always there.
 
 mod channel;
+mod dispatch;
+mod flow;
 mod io;
 mod job;
+mod notice;
+mod output;
 mod session;
 mod state;
 mod stream;
 
 pub use channel::Channel;
-pub use job::JobOutput;
-pub use session::{About, Event, Exec, GetFile, PutFile, Session};
+pub use output::JobOutput;
+pub use session::{Event, Exec, GetFile, PutFile, Session};
+pub use state::About;
 pub use stream::{Done, ExecControl, ExecSignal, Incoming, Outgoing};

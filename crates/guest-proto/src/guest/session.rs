@@ -6,26 +6,13 @@ use std::time::Duration;
 
 use super::channel::{Channel, Wire};
 use super::io::Io;
-use super::job::{JobOutput, Phase};
-use super::state::{Shared, State};
-use super::stream::{Done, ExecControl, Handle, Incoming, Outgoing, StreamState};
-use crate::limits::MAX_STREAMS;
+use super::job::Phase;
+use super::notice::{Notice, StreamId};
+use super::output::JobOutput;
+use super::state::{About, Shared};
+use super::stream::{Done, ExecControl, Handle, Incoming, Outgoing};
 use crate::text::line;
-use crate::{
-    ExecRequest, Exit, GuestHello, GuestMsg, HostMsg, Identity, JobResult, LogLevel, OLDEST_VERSION,
-    RunRequest, SECRET_VERSION, Stream, VERSION,
-};
-
-/// What the guest says about itself.
-#[derive(Debug, Clone)]
-pub struct About {
-    /// The agent's version.
-    pub agent_version: String,
-    /// Kernel release.
-    pub kernel: String,
-    /// `CLOCK_MONOTONIC` when the agent started, microseconds.
-    pub boot_us: u64,
-}
+use crate::{ExecRequest, Exit, GuestMsg, Identity, JobResult, LogLevel, RunRequest, Stream};
 
 /// Something for the agent to do.
 pub enum Event {
@@ -110,7 +97,36 @@ impl Session {
 
     /// The next thing to do; `None` when there was none for `timeout`.
     pub fn next(&self, timeout: Duration) -> Option<Event> {
-        self.shared.wait(Some(timeout), |state| state.events.pop_front())
+        let notice = self.shared.wait(Some(timeout), |state| state.events.pop_front())?;
+        Some(self.event(notice))
+    }
+
+    /// Gives the agent its ends of the streams that a notice names.
+    fn event(&self, notice: Notice) -> Event {
+        let at = |id: StreamId| Handle { shared: Arc::clone(&self.shared), id };
+        match notice {
+            Notice::Connected { machine } => Event::Connected { machine },
+            Notice::Disconnected => Event::Disconnected,
+            Notice::Configure(identity) => Event::Configure(identity),
+            Notice::PutFile { id, dest, mode, size } => {
+                let (data, done) = (Incoming(at(id)), Done(at(id)));
+                Event::PutFile(PutFile { dest, mode, size, data, done })
+            }
+            Notice::GetFile { id, path } => {
+                let data = Outgoing { handle: at(id), stream: Stream::Stdout };
+                Event::GetFile(GetFile { path, data, done: Done(at(id)) })
+            }
+            Notice::Run(request) => Event::Run(request),
+            Notice::Signal(signal) => Event::Signal(signal),
+            Notice::Exec { id, request } => Event::Exec(Exec {
+                request,
+                stdin: Incoming(at(id)),
+                stdout: Outgoing { handle: at(id), stream: Stream::Stdout },
+                stderr: Outgoing { handle: at(id), stream: Stream::Stderr },
+                control: ExecControl(at(id)),
+            }),
+            Notice::PowerOff => Event::PowerOff,
+        }
     }
 
     /// Answers [`Event::Configure`].
@@ -147,126 +163,5 @@ impl Session {
     /// Waits until everything that can be sent was written to the channel. False when the time was up first.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.shared.wait(Some(timeout), |state| (!state.writing && !state.pending()).then_some(())).is_some()
-    }
-}
-
-/// A message of the host, inside its session.
-pub(super) fn handle(shared: &Arc<Shared>, state: &mut State, message: HostMsg) {
-    let session = state.session;
-    let at = |stream| Handle { shared: Arc::clone(shared), session, stream };
-    match message {
-        HostMsg::Hello { .. } => {} // the I/O thread has seen to it
-        HostMsg::Configure { identity, secret } => match state.job.phase {
-            Phase::Idle => {
-                // Kept before anything else is done: whatever cuts the connection now, the next hello proves itself.
-                state.secret = secret.or_else(|| state.secret.take());
-                state.job.phase = Phase::Configuring;
-                state.events.push_back(Event::Configure(identity));
-            }
-            Phase::Configuring => {} // the answer is on its way
-            _ => state.say(GuestMsg::Configured { error: None }),
-        },
-        HostMsg::Run { request } => run(state, request),
-        HostMsg::PutFile { stream, dest, mode, size } => {
-            if state.open(stream, Some(size)) {
-                let (data, done) = (Incoming(at(stream)), Done(at(stream)));
-                state.events.push_back(Event::PutFile(PutFile { dest, mode, size, data, done }));
-            } else {
-                state.say(GuestMsg::FileDone { stream, error: Some(too_many()) });
-            }
-        }
-        HostMsg::GetFile { stream, path } => {
-            if state.open(stream, Some(0)) {
-                let data = Outgoing { handle: at(stream), stream: Stream::Stdout };
-                state.events.push_back(Event::GetFile(GetFile { path, data, done: Done(at(stream)) }));
-            } else {
-                state.say(GuestMsg::FileDone { stream, error: Some(too_many()) });
-            }
-        }
-        HostMsg::Exec { stream, request } => {
-            if state.open(stream, None) {
-                state.events.push_back(Event::Exec(Exec {
-                    request,
-                    stdin: Incoming(at(stream)),
-                    stdout: Outgoing { handle: at(stream), stream: Stream::Stdout },
-                    stderr: Outgoing { handle: at(stream), stream: Stream::Stderr },
-                    control: ExecControl(at(stream)),
-                }));
-            } else {
-                state.say(GuestMsg::ExecExited { stream, exit: Exit::Unstartable(too_many()) });
-            }
-        }
-        HostMsg::Resize { stream, size } => {
-            if let Some(stream) = state.streams.get_mut(&stream) {
-                stream.resize(size);
-            }
-        }
-        HostMsg::Eof { stream } => {
-            if let Some(stream) = state.streams.get_mut(&stream) {
-                stream.end_input();
-            }
-        }
-        HostMsg::Reset { stream } => {
-            state.streams.remove(&stream);
-        }
-        HostMsg::Signal { signal } => state.events.push_back(Event::Signal(signal)),
-        HostMsg::Ping => state.say(GuestMsg::Pong),
-        HostMsg::PowerOff => state.events.push_back(Event::PowerOff),
-    }
-}
-
-fn too_many() -> String {
-    format!("more than {MAX_STREAMS} file copies and execs at once, or one of this number is open")
-}
-
-fn run(state: &mut State, request: RunRequest) {
-    let known = match &state.job.phase {
-        Phase::Configured => None,
-        Phase::Starting { run } | Phase::Running { run, .. } | Phase::Exited { run, .. } => Some(run.clone()),
-        Phase::Idle | Phase::Configuring => {
-            let error = "the machine is not configured yet".to_owned();
-            state.say(GuestMsg::Refused { run: request.run, error });
-            return;
-        }
-    };
-    match known {
-        None => {
-            state.job.phase = Phase::Starting { run: request.run.clone() };
-            state.events.push_back(Event::Run(request));
-        }
-        Some(run) if run == request.run => {
-            if let Phase::Running { run, pid } = &state.job.phase {
-                let started = GuestMsg::Started { run: run.clone(), pid: *pid };
-                state.say(started);
-            }
-        }
-        Some(run) => {
-            let error = format!("this machine already had its one job, {run}");
-            state.say(GuestMsg::Refused { run: request.run, error });
-        }
-    }
-}
-
-impl State {
-    /// Opens a stream; false when it is open already or there are too many.
-    fn open(&mut self, stream: u32, expect: Option<u64>) -> bool {
-        let fits = self.streams.len() < MAX_STREAMS && !self.streams.contains_key(&stream);
-        if fits {
-            self.streams.insert(stream, StreamState::new(expect));
-        }
-        fits
-    }
-
-    /// The first words of a session.
-    pub(super) fn hello(&self, oldest: u16, newest: u16) -> GuestHello {
-        let version = if oldest <= VERSION && newest >= OLDEST_VERSION { VERSION.min(newest) } else { 0 };
-        GuestHello {
-            version,
-            agent_version: self.about.agent_version.clone(),
-            boot_us: self.about.boot_us,
-            kernel: self.about.kernel.clone(),
-            state: self.job.state(),
-            secret: self.secret.clone().filter(|_| version >= SECRET_VERSION),
-        }
     }
 }

@@ -6,18 +6,31 @@ use std::os::fd::OwnedFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::job::Job;
-use super::session::{About, Event};
-use super::stream::StreamState;
+use super::flow::StreamState;
+use super::job::{Job, Phase};
+use super::notice::Notice;
 use crate::frame::{self, Kind};
-use crate::limits::{CHUNK, STREAM_WINDOW};
-use crate::{AgentSecret, GuestMsg, LogLevel};
+use crate::limits::{CHUNK, MAX_STREAMS, STREAM_WINDOW};
+use crate::{
+    AgentSecret, GuestHello, GuestMsg, JobResult, LogLevel, OLDEST_VERSION, SECRET_VERSION, VERSION,
+};
 
 /// Bytes put together before they are written.
 const BATCH: usize = 64 * 1024;
 
 /// Log lines that may wait.
 const MAX_LOG: usize = 256;
+
+/// What the guest says about itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The agent's version.
+    pub agent_version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// `CLOCK_MONOTONIC` when the agent started, microseconds.
+    pub boot_us: u64,
+}
 
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -35,7 +48,7 @@ pub(super) struct State {
     /// Counts sessions, so that a stream's handle does not reach a later session's stream of the same number.
     pub(super) session: u64,
     pub(super) control: VecDeque<GuestMsg>,
-    pub(super) events: VecDeque<Event>,
+    pub(super) events: VecDeque<Notice>,
     pub(super) job: Job,
     pub(super) streams: BTreeMap<u32, StreamState>,
     /// The stream that sent last, so that all get their turn.
@@ -139,7 +152,7 @@ impl State {
         if self.nonce.take().is_some() {
             self.streams.clear();
             self.control.clear();
-            self.events.push_back(Event::Disconnected);
+            self.events.push_back(Notice::Disconnected);
         }
     }
 
@@ -149,7 +162,45 @@ impl State {
         self.nonce = Some(nonce);
         self.session += 1;
         self.job.rewind();
-        self.events.push_back(Event::Connected { machine });
+        self.events.push_back(Notice::Connected { machine });
+    }
+
+    /// Opens a stream; false when it is open already or there are too many.
+    pub(super) fn open(&mut self, stream: u32, expect: Option<u64>) -> bool {
+        let fits = self.streams.len() < MAX_STREAMS && !self.streams.contains_key(&stream);
+        if fits {
+            self.streams.insert(stream, StreamState::new(expect));
+        }
+        fits
+    }
+
+    /// The first words of a session.
+    pub(super) fn hello(&self, oldest: u16, newest: u16) -> GuestHello {
+        let version = if oldest <= VERSION && newest >= OLDEST_VERSION { VERSION.min(newest) } else { 0 };
+        GuestHello {
+            version,
+            agent_version: self.about.agent_version.clone(),
+            boot_us: self.about.boot_us,
+            kernel: self.about.kernel.clone(),
+            state: self.job.state(),
+            secret: self.secret.clone().filter(|_| version >= SECRET_VERSION),
+        }
+    }
+
+    /// The job's process runs.
+    pub(super) fn started(&mut self, pid: u32) {
+        if let Phase::Starting { run } = &self.job.phase {
+            let run = run.clone();
+            self.job.phase = Phase::Running { run: run.clone(), pid };
+            self.say(GuestMsg::Started { run, pid });
+        }
+    }
+
+    /// The job has ended.
+    pub(super) fn exited(&mut self, result: JobResult) {
+        if let Phase::Starting { run } | Phase::Running { run, .. } = &self.job.phase {
+            self.job.phase = Phase::Exited { run: run.clone(), result };
+        }
     }
 
     /// True when [`State::fill`] has something to add.

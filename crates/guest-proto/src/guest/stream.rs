@@ -1,93 +1,25 @@
 //! File copies and execs: streams that belong to one session.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::flow::StreamState;
+use super::notice::StreamId;
 use super::state::{Shared, State};
 use crate::limits::STREAM_WINDOW;
-use crate::tail::Tail;
 use crate::text::line;
 use crate::{Exit, GuestMsg, Stream, WinSize};
 
-/// One open stream.
-#[derive(Debug, Default)]
-pub(super) struct StreamState {
-    input: VecDeque<u8>,
-    received: u64,
-    credited: u64,
-    /// The input has ended (after this many bytes, for a file).
-    input_end: bool,
-    expect: Option<u64>,
-    pub(super) output: Tail,
-    pub(super) sent: u64,
-    /// What the host has consumed.
-    pub(super) credit: u64,
-    /// Said after the last byte of output; the stream ends with it.
-    pub(super) last: Option<GuestMsg>,
-    resize: Option<WinSize>,
-}
-
-impl StreamState {
-    pub(super) fn new(expect: Option<u64>) -> Self {
-        Self { expect, ..Self::default() }
-    }
-
-    /// Bytes from the host. False when it sends more than it may.
-    pub(super) fn receive(&mut self, data: &[u8]) -> bool {
-        if self.last.is_some() {
-            return true; // over, as the host is about to hear
-        }
-        self.received += data.len() as u64;
-        self.input.extend(data);
-        self.input.len() as u64 <= STREAM_WINDOW && !self.input_end
-    }
-
-    pub(super) fn end_input(&mut self) {
-        self.input_end = true;
-    }
-
-    pub(super) fn resize(&mut self, size: WinSize) {
-        self.resize = Some(size);
-    }
-
-    fn consumed(&self) -> u64 {
-        self.received - self.input.len() as u64
-    }
-
-    /// What to tell the host about consumption, when it is worth a frame.
-    pub(super) fn due_credit(&mut self) -> Option<u64> {
-        let consumed = self.consumed();
-        self.credit_is_due().then(|| {
-            self.credited = consumed;
-            consumed
-        })
-    }
-
-    fn credit_is_due(&self) -> bool {
-        self.consumed() - self.credited >= STREAM_WINDOW / 4
-    }
-
-    /// It has something that may be sent now.
-    pub(super) fn pending(&self) -> bool {
-        let data = self.output.len() > 0;
-        self.credit_is_due()
-            || (data && self.sent < self.credit + STREAM_WINDOW)
-            || (!data && self.last.is_some())
-    }
-}
-
-/// Names one stream of one session.
+/// Reaches one stream of one session.
 #[derive(Clone)]
 pub(super) struct Handle {
     pub(super) shared: Arc<Shared>,
-    pub(super) session: u64,
-    pub(super) stream: u32,
+    pub(super) id: StreamId,
 }
 
 impl Handle {
     fn find<'a>(&self, state: &'a mut State) -> Option<&'a mut StreamState> {
-        if state.session == self.session { state.streams.get_mut(&self.stream) } else { None }
+        if state.session == self.id.session { state.streams.get_mut(&self.id.number) } else { None }
     }
 
     /// Ends the stream with this message, after its output.
@@ -165,7 +97,7 @@ impl Done {
     /// Tells the host how it went.
     pub fn finish(self, result: Result<(), String>) {
         let error = result.err().map(|text| line(&text));
-        self.0.end(GuestMsg::FileDone { stream: self.0.stream, error });
+        self.0.end(GuestMsg::FileDone { stream: self.0.id.number, error });
     }
 }
 
@@ -173,7 +105,7 @@ impl Drop for Done {
     /// A copy that nobody reported on has failed; after a report this says nothing.
     fn drop(&mut self) {
         let error = Some("the agent gave up on it".to_owned());
-        self.0.end(GuestMsg::FileDone { stream: self.0.stream, error });
+        self.0.end(GuestMsg::FileDone { stream: self.0.id.number, error });
     }
 }
 
@@ -209,6 +141,6 @@ impl ExecControl {
             Exit::Unstartable(text) => Exit::Unstartable(line(&text)),
             other => other,
         };
-        self.0.end(GuestMsg::ExecExited { stream: self.0.stream, exit });
+        self.0.end(GuestMsg::ExecExited { stream: self.0.id.number, exit });
     }
 }

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, DuplexStream};
 
 use super::error::LinkError;
+use super::flow::{End, Use};
 use super::link::Link;
 use super::state::{Connected, Shared};
-use super::stream::{End, Handle, Use, send};
+use super::stream::{Handle, send};
 use crate::limits::{CHUNK, STREAM_WINDOW};
 use crate::{ExecRequest, Exit, HostMsg, Stream, WinSize};
 

@@ -3,8 +3,9 @@
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::error::LinkError;
+use super::flow::{End, Use};
 use super::link::Link;
-use super::stream::{End, Handle, Use};
+use super::stream::Handle;
 use crate::HostMsg;
 use crate::limits::CHUNK;
 

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::error::LinkError;
 use super::link::Link;
+use super::progress::{JobIn, Progress};
 use crate::limits::CHUNK;
-use crate::tail::Tail;
-use crate::{Exit, GuestState, HostMsg, JobResult, RunRequest, Stream};
+use crate::{Exit, HostMsg, JobResult, RunRequest, Stream};
 
 /// Consumption that is acknowledged at once even while more output waits.
 const ACK_STEP: u64 = 64 * 1024;
@@ -25,66 +25,6 @@ pub enum JobEvent {
     },
     /// The job has ended and this was all of its output.
     Exited(JobResult),
-}
-
-/// How far the job is. Moves forward only.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum Progress {
-    #[default]
-    Idle,
-    Configured,
-    Running {
-        run: String,
-    },
-    Exited {
-        run: String,
-        result: JobResult,
-        end: u64,
-    },
-}
-
-impl Progress {
-    /// Rises with every step.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn rank(&self) -> u8 {
-        match self {
-            Self::Idle => 0,
-            Self::Configured => 1,
-            Self::Running { .. } => 2,
-            Self::Exited { .. } => 3,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct JobIn {
-    pub(super) progress: Progress,
-    /// A session has said where the output starts.
-    pub(super) known: bool,
-    /// Received and not returned to the caller; its start is what was returned.
-    pub(super) tail: Tail,
-    /// What may be acknowledged: returned, and the caller came back for more.
-    pub(super) done: u64,
-    /// What was acknowledged in this session.
-    pub(super) acked: u64,
-    /// Offset behind the last byte that came in this session.
-    pub(super) position: u64,
-    /// `Exited` came, after all output.
-    pub(super) ended: bool,
-    /// `Exited` came in this session.
-    pub(super) over: bool,
-    /// The run that this side asked for, and what the guest had against it.
-    pub(super) asked: Option<String>,
-    pub(super) refused: Option<String>,
-}
-
-impl JobIn {
-    pub(super) fn due_ack(&mut self) -> Option<u64> {
-        (self.done > self.acked).then(|| {
-            self.acked = self.done;
-            self.done
-        })
-    }
 }
 
 impl Link {
@@ -184,18 +124,5 @@ fn answer(job: &JobIn, run: &str) -> Option<Result<(), LinkError>> {
     match result.map(|result| &result.exit) {
         Some(Exit::Unstartable(why)) => Some(Err(LinkError::Unstartable(why.clone()))),
         _ => Some(Ok(())),
-    }
-}
-
-impl From<&GuestState> for Progress {
-    fn from(state: &GuestState) -> Self {
-        match state {
-            GuestState::Idle => Progress::Idle,
-            GuestState::Configured => Progress::Configured,
-            GuestState::Running { run, .. } => Progress::Running { run: run.clone() },
-            GuestState::Exited { run, result, end, .. } => {
-                Progress::Exited { run: run.clone(), result: result.clone(), end: *end }
-            }
-        }
     }
 }

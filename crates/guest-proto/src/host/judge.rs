@@ -1,49 +1,16 @@
 //! Judges every frame of a guest that may be hostile. A rule that is broken ends the link: an honest agent breaks
 //! none, and a machine with a dishonest one has to go.
 
-use std::time::Instant;
-
-use super::job::Progress;
+use super::flow::{End, Use};
+use super::progress::Progress;
 use super::state::State;
-use super::stream::{End, Use};
 use crate::frame::{self, Frame, Kind};
-use crate::limits::{
-    CONTROL_BURST, CONTROL_PER_SECOND, JOB_WINDOW, MAX_NAME, MAX_NOTE, MAX_NOTES, STREAM_WINDOW,
-};
+use crate::limits::{JOB_WINDOW, MAX_NAME, MAX_NOTE, MAX_NOTES, STREAM_WINDOW};
 use crate::text::{line, short_line};
 use crate::{Exit, GuestHello, GuestMsg, GuestState, JobResult, LogLevel};
 
 /// The rule that was broken, for people.
 pub(super) type Fault = String;
-
-/// A bucket of tokens for everything that no request of ours bounds.
-#[derive(Debug)]
-pub(super) struct Rate {
-    tokens: f64,
-    at: Instant,
-}
-
-impl Default for Rate {
-    fn default() -> Self {
-        Self { tokens: f64::from(CONTROL_BURST), at: Instant::now() }
-    }
-}
-
-impl Rate {
-    /// One token for a message and one more for each KiB of it.
-    fn charge(&mut self, bytes: usize) -> Result<(), Fault> {
-        let price = f64::from(u32::try_from(1 + bytes / 1024).unwrap_or(u32::MAX));
-        let now = Instant::now();
-        let earned = now.duration_since(self.at).as_secs_f64() * f64::from(CONTROL_PER_SECOND);
-        self.tokens = (self.tokens + earned).min(f64::from(CONTROL_BURST));
-        self.at = now;
-        if self.tokens < price {
-            return Err(format!("more than {CONTROL_PER_SECOND} unasked messages (of 1 KiB) a second"));
-        }
-        self.tokens -= price;
-        Ok(())
-    }
-}
 
 /// Judges the first words of a session and takes over what they say.
 pub(super) fn hello(state: &mut State, mut hello: GuestHello) -> Result<(), Fault> {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::connection;
 use super::endpoint::Endpoint;
 use super::error::LinkError;
-use super::job::Progress;
+use super::progress::Progress;
 use super::proof::Proof;
 use super::state::Shared;
 use crate::limits::SILENCE;

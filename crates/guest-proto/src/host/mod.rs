@@ -6,6 +6,7 @@ mod endpoint;
 mod error;
 mod exec;
 mod files;
+mod flow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzz;
@@ -14,7 +15,9 @@ mod inbound;
 mod job;
 mod judge;
 mod link;
+mod progress;
 mod proof;
+mod rate;
 mod state;
 mod stream;
 

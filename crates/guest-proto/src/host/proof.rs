@@ -1,6 +1,6 @@
 //! Whether who answers a greeting is the machine's agent. In a guest with a vsock device any process can dial the host.
 
-use super::job::Progress;
+use super::progress::Progress;
 use crate::{AgentSecret, GuestHello, GuestState, OLDEST_VERSION, SECRET_VERSION};
 
 /// What a link knows of its agent's secret.

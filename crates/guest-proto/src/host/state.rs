@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
 use super::error::LinkError;
-use super::job::JobIn;
-use super::judge::Rate;
+use super::flow::StreamIn;
+use super::progress::JobIn;
 use super::proof::Proof;
-use super::stream::StreamIn;
+use super::rate::Rate;
 use crate::limits::MAX_HOST_CONTROL;
 use crate::{GuestHello, HostMsg};
 

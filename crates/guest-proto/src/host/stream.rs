@@ -1,57 +1,13 @@
-//! A stream of this session as the host holds it.
+//! A stream of this session in the hands of who has opened it.
 
 use std::sync::Arc;
 
 use super::error::LinkError;
+use super::flow::{End, StreamIn, Use};
 use super::state::{Connected, Packet, Shared, State};
 use crate::limits::{CHUNK, MAX_STREAMS, STREAM_WINDOW};
 use crate::tail::Tail;
-use crate::{Exit, HostMsg, Stream};
-
-/// What a stream carries, which says what may come on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
-    Put,
-    Get,
-    Exec,
-}
-
-/// How a stream ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
-    File(Result<(), String>),
-    Exit(Exit),
-    Cut,
-}
-
-#[derive(Debug)]
-pub(super) struct StreamIn {
-    pub(super) session: u64,
-    pub(super) carries: Use,
-    /// Received and not taken.
-    pub(super) tail: Tail,
-    /// What the guest was told about consumption.
-    pub(super) credited: u64,
-    /// Sent, and of that consumed by the guest.
-    pub(super) sent: u64,
-    pub(super) credit: u64,
-    pub(super) end: Option<End>,
-}
-
-impl StreamIn {
-    pub(super) fn cut(&mut self) {
-        self.end.get_or_insert(End::Cut);
-    }
-
-    /// Consumption worth a frame.
-    pub(super) fn due_credit(&mut self) -> Option<u64> {
-        let consumed = self.tail.start();
-        (self.end.is_none() && consumed - self.credited >= STREAM_WINDOW / 4).then(|| {
-            self.credited = consumed;
-            consumed
-        })
-    }
-}
+use crate::{HostMsg, Stream};
 
 /// Owns an open stream; dropping it tells the guest that nobody is interested any more.
 pub(super) struct Handle {

@@ -7,16 +7,10 @@ use serde_json::Value;
 
 use super::config::RateLimiter;
 use super::emulated::Emulated;
+use super::kind::Kind;
 use super::played::Played;
 use super::resources::Resources;
 use super::snapshot::Header;
-
-/// Which guests this stand-in has.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Kind {
-    Played,
-    Emulated,
-}
 
 /// A guest that was started or restored.
 pub(crate) enum Guest {

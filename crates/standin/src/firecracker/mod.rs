@@ -14,6 +14,7 @@ mod guest;
 mod http;
 mod inside;
 mod kernel_line;
+mod kind;
 mod memory;
 mod mmds;
 mod monitor;
@@ -33,7 +34,7 @@ use std::process::{Command, ExitCode};
 
 use arguments::Arguments;
 use config::Level;
-use guest::Kind;
+use kind::Kind;
 use outputs::Outputs;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use vmm::Vmm;

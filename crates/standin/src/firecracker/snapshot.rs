@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::guest::Kind;
+use super::kind::Kind;
 use super::resources::Config;
 
 /// A header is a few kilobytes; a file that goes on for longer is none of ours.

@@ -11,9 +11,10 @@ use super::config::{
     BackendType, Balloon, BalloonStatsUpdate, DriveUpdate, Level, NicUpdate, RateLimiter, SnapshotCreate,
     SnapshotLoad, SnapshotType,
 };
-use super::guest::{Guest, Kind};
+use super::guest::Guest;
 use super::http::{Request, Response};
 use super::inside::host_path;
+use super::kind::Kind;
 use super::mmds::{self, Store};
 use super::outputs::Outputs;
 use super::played::Played;

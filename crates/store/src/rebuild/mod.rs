@@ -21,7 +21,7 @@ use fail::fail_point;
 use fireactions_model::JobId;
 use jiff::Timestamp;
 
-use crate::check::beside;
+use crate::sqlite::beside;
 use crate::{StoreError, dir};
 
 /// What a rebuild did.

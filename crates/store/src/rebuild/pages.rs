@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::StoreError;
-use crate::check::{MAGIC, beside};
+use crate::sqlite::{MAGIC, beside};
 
 /// What SQLite makes, and all that we ever had.
 const USUAL_SIZE: usize = 4096;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, ToSql, params_from_iter};
 use super::cells::StoredRow;
 use super::salvage::Found;
 use super::tables::Table;
-use crate::{StoreError, check, host, jobs, machines, pools, row, schema};
+use crate::{StoreError, host, jobs, machines, pools, row, schema};
 
 /// What the new database has, and has not.
 pub(super) struct Refilled {
@@ -131,7 +131,7 @@ fn remove_unreadable<T>(
                 ["machines", "jobs"].contains(&table).then(|| row.get::<_, String>("id").ok()).flatten();
             let name =
                 named.map_or_else(|| format!("row {number} of table {table}"), |id| format!("{table} {id}"));
-            lost.push(format!("{name} does not read: {}", check::text(&error)));
+            lost.push(format!("{name} does not read: {}", row::why(&error)));
         }
     }
     for number in broken {

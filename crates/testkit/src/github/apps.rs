@@ -1,75 +1,14 @@
 //! Apps, their installations, and the tokens that people and installations have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::FakeGithub;
-use super::accounts::Scope;
 use super::keys::Key;
+use super::known::accounts::{Scope, ScopeId};
+use super::known::apps::{App, AppKey, Installation, Permissions, Token};
 use super::state::{self, State};
-
-/// An app and its private key, as its owner gets them.
-#[derive(Debug, Clone)]
-pub struct AppKey {
-    /// The app's id; a JWT's issuer.
-    pub id: u64,
-    /// The app's client id; also good as a JWT's issuer.
-    pub client_id: String,
-    /// The key as GitHub hands it out (`BEGIN RSA PRIVATE KEY`).
-    pub pkcs1: String,
-    /// The same key as PKCS#8 (`BEGIN PRIVATE KEY`).
-    pub pkcs8: String,
-}
-
-/// Permissions by name: `read` or `write`.
-pub(super) type Permissions = BTreeMap<String, String>;
-
-#[derive(Debug)]
-pub(super) struct App {
-    pub(super) id: u64,
-    pub(super) client_id: String,
-    pub(super) slug: String,
-    pub(super) key: Key,
-    pub(super) events: Vec<String>,
-    pub(super) created: Timestamp,
-}
-
-#[derive(Debug)]
-pub(super) struct Installation {
-    pub(super) id: u64,
-    pub(super) app: u64,
-    pub(super) account: u64,
-    pub(super) permissions: Permissions,
-    /// All of the account's, when none is named.
-    pub(super) repositories: Option<BTreeSet<u64>>,
-    pub(super) suspended: bool,
-    pub(super) created: Timestamp,
-}
-
-#[derive(Debug)]
-pub(super) struct Token {
-    pub(super) installation: u64,
-    pub(super) permissions: Permissions,
-    pub(super) repositories: Option<BTreeSet<u64>>,
-    pub(super) expires: Timestamp,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Apps {
-    pub(super) known: Vec<App>,
-    pub(super) installations: Vec<Installation>,
-    pub(super) tokens: BTreeMap<String, Token>,
-    /// Scopes of each personal access token.
-    pub(super) personal: BTreeMap<String, Vec<String>>,
-    pub(super) lifetime: Option<SignedDuration>,
-}
-
-impl Apps {
-    pub(super) fn app(&self, id: u64) -> &App {
-        self.known.iter().find(|app| app.id == id).expect("apps stay")
-    }
-}
 
 impl State {
     /// Makes a token for an installation.
@@ -185,9 +124,7 @@ impl FakeGithub {
         self.shared.with(|state| {
             let id = |name: &&str| {
                 let found = state.accounts.find(&Scope::Repository((*name).to_owned()));
-                let Some(super::accounts::ScopeId::Repository(id)) = found else {
-                    panic!("{name} is not set up")
-                };
+                let Some(ScopeId::Repository(id)) = found else { panic!("{name} is not set up") };
                 id
             };
             let selected = Some(repositories.iter().map(id).collect());

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::jobs::{Assignment, JobId, JobStatus};
+use super::known::jobs::{Assignment, Entry, JobId, JobStatus};
 use super::state::State;
 
 impl State {
@@ -30,7 +30,7 @@ impl State {
 
     fn fitting(&self, runner: u64) -> Option<JobId> {
         let runner = &self.runners.entries[&runner];
-        let fits = |job: &&super::jobs::Entry| {
+        let fits = |job: &&Entry| {
             let waits = job.public.status == JobStatus::Queued && job.assigned.is_none();
             waits
                 && match (job.set, runner.public.scale_set) {

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::accounts::{Kind, ScopeId};
-use super::apps::Permissions;
 use super::http::{Ask, Reply};
+use super::known::accounts::{Kind, ScopeId};
+use super::known::apps::Permissions;
 use super::state::State;
 
 /// Whoever a request comes from.

@@ -69,7 +69,7 @@ impl Fault {
     /// They meet GitHub's secondary limit.
     #[must_use]
     pub fn secondary_limit(mut self, retry_after: Duration) -> Self {
-        self.effect = Effect::Answer(super::limits::secondary(retry_after.as_secs()));
+        self.effect = Effect::Answer(Reply::secondary(retry_after.as_secs()));
         self
     }
 

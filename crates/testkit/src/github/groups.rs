@@ -1,37 +1,11 @@
 //! Runner groups, and whose jobs their runners get.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::FakeGithub;
-use super::accounts::{Accounts, Scope, ScopeId};
+use super::known::accounts::{Accounts, Scope, ScopeId};
+use super::known::groups::{DEFAULT_GROUP, Group};
 use super::state::State;
-
-/// The id of every account's default runner group.
-pub(super) const DEFAULT_GROUP: u64 = 1;
-
-/// A runner group.
-#[derive(Debug, Clone)]
-pub(super) struct Group {
-    pub(super) id: u64,
-    pub(super) name: String,
-    /// The repositories that it serves; all when none are named.
-    selected: Option<BTreeSet<u64>>,
-    /// Whether it serves public ones, which GitHub does not let a new group do.
-    public: bool,
-}
-
-impl Group {
-    fn new(id: u64, name: &str) -> Self {
-        Self { id, name: name.to_owned(), selected: None, public: false }
-    }
-
-    /// The one that every account has.
-    pub(super) fn default_one() -> Self {
-        Self::new(DEFAULT_GROUP, "Default")
-    }
-}
 
 impl Accounts {
     /// The groups of a scope; of a repository, which has none, the one that its runners are in.

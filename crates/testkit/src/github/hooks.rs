@@ -1,96 +1,21 @@
 //! Webhooks: sent as GitHub does, or lost, doubled, late, forged.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::FakeGithub;
 use super::contract;
-use super::jobs::JobId;
-use super::server::Shared;
+use super::known::hooks::{Delivered, Delivery, Outgoing};
+use super::known::jobs::JobId;
+use super::shared::Shared;
 use super::state::{self, State};
 
-/// So many deliveries can be sent again.
-const KEPT: usize = 200;
 /// GitHub waits no longer for an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How deliveries are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// Once, at once, signed.
-    Normal,
-    /// Not at all.
-    Lost,
-    /// Twice at once, under the same delivery id.
-    Duplicated,
-    /// Once now and again so much later, under the same delivery id.
-    Again(Duration),
-    /// So much later.
-    Late(Duration),
-    /// With a signature by another secret.
-    WrongSignature,
-    /// With no signature.
-    Unsigned,
-    /// Padded with white space to so many bytes.
-    Huge(usize),
-}
-
-/// A delivery and the answer to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
-    /// The delivery id.
-    pub guid: String,
-    /// The event and, for jobs, the action, such as `workflow_job.queued`.
-    pub event: String,
-    /// The job that it is about.
-    pub job: Option<JobId>,
-    /// When it was sent, by the fake's clock.
-    pub sent_at: Timestamp,
-    /// How long the answer took.
-    pub took: Duration,
-    /// The answer's status, or why there was none.
-    pub answer: Result<u16, String>,
-}
-
-#[derive(Debug, Clone)]
-struct Outgoing {
-    url: String,
-    guid: String,
-    event: String,
-    action: Option<String>,
-    job: Option<JobId>,
-    body: Vec<u8>,
-    signature: Option<String>,
-    due: Instant,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Hooks {
-    /// Where to, and the secret.
-    targets: Vec<(String, String)>,
-    /// How the next ones are made; then normally.
-    scripted: VecDeque<Delivery>,
-    outbox: Vec<Outgoing>,
-    /// What was sent last, to be sent again.
-    sent: VecDeque<Outgoing>,
-    under_way: usize,
-    delivered: Vec<Delivered>,
-}
-
-impl Hooks {
-    fn keep(&mut self, one: Outgoing) {
-        self.sent.push_back(one);
-        if self.sent.len() > KEPT {
-            self.sent.pop_front();
-        }
-    }
-}
 
 /// The value of `X-Hub-Signature-256`.
 pub fn sign(secret: &str, body: &[u8]) -> String {

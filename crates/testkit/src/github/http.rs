@@ -88,6 +88,14 @@ impl Reply {
         self.body = body;
         self
     }
+
+    /// The answer to those who ask too fast.
+    pub(super) fn secondary(retry_after: u64) -> Self {
+        let message =
+            "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
+        let reply = Self::error(403, message).header("retry-after", &retry_after.to_string());
+        reply.header("x-ratelimit-remaining", "4000")
+    }
 }
 
 /// Undoes `%XX`, and `+` in queries.

@@ -1,6 +1,5 @@
 //! Rate limits, and answers that did not change.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -8,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::FakeGithub;
 use super::http::{Ask, Reply};
+use super::known::limits::Window;
 use super::state::State;
 
 /// What an installation has an hour.
@@ -16,27 +16,6 @@ const LIMIT: u64 = 5000;
 const POINTS: (u64, Duration) = (900, Duration::from_secs(60));
 /// What one client may ask at once.
 const AT_ONCE: u64 = 100;
-
-#[derive(Debug, Default)]
-pub(super) struct Limits {
-    limit: Option<u64>,
-    windows: BTreeMap<String, Window>,
-    points: Option<(u64, Duration)>,
-    /// Points of each payer's requests of the last minute.
-    minutes: BTreeMap<String, VecDeque<(Instant, u64)>>,
-    most: u64,
-    /// Requests under way, by the credential that they came with.
-    under_way: BTreeMap<String, u64>,
-    /// Requests that a secondary limit refused.
-    refused: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    used: u64,
-    /// Seconds since the epoch.
-    reset: i64,
-}
 
 impl State {
     fn window(&mut self, payer: &str) -> &mut Window {
@@ -66,7 +45,7 @@ impl State {
         if before + cost > most {
             let free = minute.front().map_or(within, |(when, _)| within.saturating_sub(now - *when));
             self.limits.refused += 1;
-            return Some(secondary(free.as_secs() + 1));
+            return Some(Reply::secondary(free.as_secs() + 1));
         }
         minute.push_back((now, cost));
         self.limits.most = self.limits.most.max(before + cost);
@@ -79,7 +58,7 @@ impl State {
         *under_way += 1;
         let over = *under_way > AT_ONCE;
         self.limits.refused += u64::from(over);
-        over.then(|| secondary(60))
+        over.then(|| Reply::secondary(60))
     }
 
     /// It has its answer, or its sender is gone.
@@ -124,13 +103,6 @@ impl State {
 /// Whose request it is, for the limit of those at once.
 pub(super) fn credential(ask: &Ask) -> String {
     ask.header("authorization").unwrap_or_default().to_owned()
-}
-
-/// The answer to those who ask too fast.
-pub(super) fn secondary(retry_after: u64) -> Reply {
-    let message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
-    let reply = Reply::error(403, message).header("retry-after", &retry_after.to_string());
-    reply.header("x-ratelimit-remaining", "4000")
 }
 
 /// Gives an answer its tag; one that the client has already becomes a 304.

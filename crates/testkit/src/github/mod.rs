@@ -27,6 +27,7 @@ mod hookshot;
 mod http;
 mod jobs;
 mod keys;
+mod known;
 mod limits;
 mod lists;
 mod objects;
@@ -37,23 +38,25 @@ pub mod runner;
 mod runners;
 mod scaleset;
 mod server;
+mod shared;
 mod state;
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use accounts::Scope;
-pub use apps::AppKey;
 pub use faults::Fault;
-pub use hooks::{Delivered, Delivery, sign};
+pub use hooks::sign;
 pub use hookshot::Hookshot;
-pub use jobs::{Assignment, Job, JobId, JobRequest, JobStatus, Outcome};
+pub use known::accounts::Scope;
+pub use known::apps::AppKey;
+pub use known::hooks::{Delivered, Delivery};
+pub use known::jobs::{Assignment, Job, JobId, JobRequest, JobStatus, Outcome};
+pub use known::runners::{Runner, RunnerFate};
+pub use known::sets::Statistics;
 pub use routes::Calls;
-pub use runners::{Runner, RunnerFate};
-pub use scaleset::Statistics;
 
-use server::Shared;
+use shared::Shared;
 
 /// The fake. Clones are handles to the same one.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::accounts::{Account, Kind, Repository};
+use super::known::accounts::{Account, Kind, Repository};
 use super::state::State;
 
 /// A repository's URLs: the field without `_url`, and what follows the repository's own URL.

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::accounts::Kind;
 use super::clock::wire;
-use super::jobs::{Entry, JobStatus, Shown};
+use super::known::accounts::Kind;
+use super::known::jobs::{Entry, JobStatus, Shown};
 use super::objects::{LONG_AGO, node};
 use super::state::State;
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crate::busybox;
 
 use super::http::{self, Ask, Reply};
-use super::jobs::{JobStatus, Outcome};
-use super::runners::RunnerFate;
-use super::server::Shared;
+use super::known::jobs::{JobStatus, Outcome};
+use super::known::runners::RunnerFate;
+use super::shared::Shared;
 use super::state::State;
 
 /// `run.sh` of a runner: takes its credential from `ACTIONS_RUNNER_INPUT_JITCONFIG`, runs one job, ends. Needs busybox,

@@ -1,16 +1,16 @@
 //! Everything the fake knows.
 
-use super::accounts::Accounts;
-use super::apps::Apps;
 use super::clock::Clock;
 use super::faults::Faults;
-use super::hooks::Hooks;
-use super::jobs::Jobs;
-use super::limits::Limits;
-use super::lists::Lists;
+use super::known::accounts::Accounts;
+use super::known::apps::Apps;
+use super::known::hooks::Hooks;
+use super::known::jobs::Jobs;
+use super::known::limits::Limits;
+use super::known::lists::Lists;
+use super::known::runners::Runners;
+use super::known::sets::Sets;
 use super::routes::Calls;
-use super::runners::Runners;
-use super::scaleset::Sets;
 
 /// The fake's state, behind one lock.
 #[derive(Debug, Default)]

@@ -5,12 +5,9 @@ use std::path::Path;
 
 use fireactions_model::MachineId;
 
-use super::jail::{API_SOCKET, LOG, METRICS};
+use super::names::{AGENT_PORT, API_SOCKET, LOG, METRICS};
 use crate::child::User;
 use crate::{VmSpec, spec};
-
-/// The host's port that the agent dials.
-pub(crate) const AGENT_PORT: u32 = 1024;
 
 /// What Firecracker adds to the kernel's line: ` virtio_mmio.device=4K@0xc0001000:5` for each device.
 const DEVICE_ROOM: usize = 40;

@@ -33,27 +33,13 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use tokio::net::UnixStream;
 
 use super::api::Connect;
-use super::cmdline::AGENT_PORT;
+use super::names::{AGENT_PORT, API_SOCKET, LOG, METRICS, VSOCK};
 use crate::child::User;
 use crate::place::place;
 use crate::{AgentEndpoint, VmmError};
 
-pub(crate) const API_SOCKET: &str = "api.sock";
-pub(crate) const VSOCK: &str = "v.sock";
-pub(crate) const LOG: &str = "log";
-pub(crate) const METRICS: &str = "metrics";
-pub(crate) const KERNEL: &str = "kernel";
-pub(crate) const INITRD: &str = "initrd";
-pub(crate) const MEMORY: &str = "memory";
-pub(crate) const STATE: &str = "state";
-
 /// Names of FIFOs in the run directory.
 const FIFOS: [&str; 3] = ["console.fifo", "log.fifo", "metrics.fifo"];
-
-/// File name of a drive's image.
-pub(crate) fn image(drive: &str) -> String {
-    format!("{drive}.img")
-}
 
 /// One machine's jail and what belongs to it in the run directory.
 #[derive(Debug, Clone)]
@@ -280,6 +266,7 @@ impl Connect for Jail {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::KERNEL;
     use super::*;
 
     const USER: User = User { uid: 64_111, gid: 64_112 };

@@ -8,7 +8,7 @@ use super::api::{
     MachineConfig, MmdsConfig, MmdsContents, NetworkInterface, NetworkOverride, PutMmds, RateLimiter,
     Request, SetState, SnapshotLoad, TokenBucket, Vsock,
 };
-use super::jail::{INITRD, KERNEL, MEMORY, STATE, VSOCK, image};
+use super::names::{INITRD, KERNEL, MEMORY, STATE, VSOCK, image};
 use crate::{Start, VmSpec};
 
 /// The guest's address on a socket that leads to this host alone, so every guest has the same.

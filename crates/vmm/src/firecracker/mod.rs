@@ -13,6 +13,7 @@ mod control;
 mod jail;
 mod machine;
 mod mounted;
+mod names;
 mod snapshot;
 mod start;
 mod telemetry;
@@ -42,7 +43,8 @@ use crate::{
 use api::{ApiError, Client, Feature};
 use config::Installed;
 use control::{FirecrackerControl, Template};
-use jail::{INITRD, Jail, KERNEL, image};
+use jail::Jail;
+use names::{INITRD, KERNEL, image};
 use start::Setting;
 use telemetry::Telemetry;
 

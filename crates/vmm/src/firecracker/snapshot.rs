@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use super::api::{ApiError, Client, SetState, SnapshotCreate, SnapshotType};
-use super::jail::{Jail, MEMORY, STATE};
+use super::jail::Jail;
+use super::names::{MEMORY, STATE};
 use crate::VmmError;
 use crate::place::shift;
 

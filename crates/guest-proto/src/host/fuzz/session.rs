@@ -9,11 +9,12 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::mpsc;
 
 use super::super::connection::due;
+use super::super::flow::Use;
 use super::super::inbound::{Inbound, Refusal};
-use super::super::job::Progress;
+use super::super::progress::Progress;
 use super::super::proof::Proof;
 use super::super::state::{Packet, Shared, State};
-use super::super::stream::{Handle, Use};
+use super::super::stream::Handle;
 use super::super::{JobEvent, Link, LinkError};
 use super::guest::Script;
 use crate::frame;

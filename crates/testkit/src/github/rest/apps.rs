@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::super::accounts::{Account, Kind, ScopeId};
-use super::super::apps::{App, Installation, Permissions};
 use super::super::auth::Who;
 use super::super::http::{Ask, Reply};
+use super::super::known::accounts::{Account, Kind, ScopeId};
+use super::super::known::apps::{App, Installation, Permissions};
 use super::super::objects::node;
 use super::super::state::State;
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::super::accounts::ScopeId;
 use super::super::http::{Ask, Reply};
+use super::super::known::accounts::ScopeId;
 use super::super::state::State;
 
 /// The longest name of a runner.

@@ -3,17 +3,20 @@
 mod apps;
 mod jit;
 mod page;
+mod paths;
 mod repositories;
 mod runners;
 mod runs;
 
-use super::accounts::{Scope, ScopeId};
 use super::auth::{Need, Who};
 use super::contract;
 use super::http::{Ask, Reply, decode};
+use super::known::accounts::{Scope, ScopeId};
 use super::limits;
-use super::server::Shared;
+use super::shared::Shared;
 use super::state::{self, State};
+
+use paths::path_by_id;
 
 /// Where a GitHub Enterprise Server has it.
 pub(super) const PREFIX: &str = "/api/v3";
@@ -176,13 +179,5 @@ impl State {
             }
             _ => Err(Reply::error(404, "Not Found")),
         }
-    }
-}
-
-/// A scope's path by its id.
-fn path_by_id(scope: ScopeId) -> String {
-    match scope {
-        ScopeId::Account(id) => format!("/organizations/{id}"),
-        ScopeId::Repository(id) => format!("/repositories/{id}"),
     }
 }

@@ -3,12 +3,12 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::super::accounts::ScopeId;
-use super::super::groups::Group;
 use super::super::http::{Ask, Reply};
-use super::super::runners::{Entry, Runner, RunnerFate};
+use super::super::known::accounts::ScopeId;
+use super::super::known::groups::Group;
+use super::super::known::runners::{Entry, Runner, RunnerFate};
 use super::super::state::{self, State};
-use super::path_by_id;
+use super::paths::path_by_id;
 
 impl State {
     pub(super) fn runner_routes(&mut self, ask: &Ask, scope: ScopeId, rest: &[&str]) -> Result<Reply, Reply> {

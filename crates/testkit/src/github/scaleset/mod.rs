@@ -1,26 +1,23 @@
 //! The Actions service: runner scale sets, their sessions and message queues, and the runners of sets.
 
 mod queue;
+mod reply;
 mod sets;
 mod stats;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::accounts::{Scope, ScopeId};
-use super::groups::{DEFAULT_GROUP, Group};
 use super::http::{Ask, Reply};
-use super::runners::RunnerFate;
-use super::server::Shared;
+use super::known::accounts::{Scope, ScopeId};
+use super::known::groups::{DEFAULT_GROUP, Group};
+use super::known::runners::{Entry, Runner, RunnerFate};
+use super::shared::Shared;
 use super::state::{self, State};
 
-pub(super) use sets::Sets;
-pub use stats::Statistics;
-
-/// Where the fake has the service; `runner-registration` tells it to clients.
-pub(super) const PREFIX: &str = "/_actions";
+pub(super) use reply::PREFIX;
+use reply::{failure, list};
 
 /// The version of the service's API.
 const VERSION: &str = "6.0-preview";
@@ -41,25 +38,6 @@ pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Reply {
         reply.body.splice(0..0, *b"\xef\xbb\xbf");
     }
     reply
-}
-
-/// The service's form of an error.
-fn failure(status: u16, kind: &str, message: &str) -> Reply {
-    let body = json!({
-        "$id": "1",
-        "innerException": null,
-        "message": message,
-        "typeName": format!("GitHub.DistributedTask.WebApi.{kind}, GitHub.DistributedTask.WebApi"),
-        "typeKey": kind,
-        "errorCode": 0,
-        "eventId": 3000,
-    });
-    Reply::json(status, &body)
-}
-
-fn list(values: impl Iterator<Item = Value>) -> Reply {
-    let value: Vec<Value> = values.collect();
-    Reply::json(200, &json!({"count": value.len(), "value": value}))
 }
 
 impl State {
@@ -140,13 +118,13 @@ impl State {
 
     /// Runners by the service's name for them.
     fn agents(&mut self, ask: &Ask, method: &str, scope: ScopeId, rest: &[&str]) -> Result<Reply, Reply> {
-        let wanted = |entry: &super::runners::Entry| match rest {
+        let wanted = |entry: &Entry| match rest {
             [id] => entry.public.id.to_string() == *id,
             _ => ask.param("agentName").is_none_or(|name| entry.public.name == name),
         };
         let found: Vec<_> =
             self.runners.of(scope).filter(|entry| wanted(entry)).map(|entry| entry.public.clone()).collect();
-        let object = |runner: &super::Runner| json!({"id": runner.id, "name": runner.name, "runnerScaleSetId": runner.scale_set.unwrap_or(0)});
+        let object = |runner: &Runner| json!({"id": runner.id, "name": runner.name, "runnerScaleSetId": runner.scale_set.unwrap_or(0)});
         if rest.is_empty() && method == "GET" {
             return Ok(list(found.iter().map(object)));
         }
@@ -165,11 +143,5 @@ impl State {
             }
             _ => Err(failure(405, "VssResourceNotFoundException", "no such method")),
         }
-    }
-}
-
-impl Sets {
-    fn lifetime(&self) -> SignedDuration {
-        self.token_lifetime.unwrap_or(SignedDuration::from_hours(1))
     }
 }

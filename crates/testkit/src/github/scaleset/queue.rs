@@ -5,21 +5,14 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::super::http::{Ask, Reply};
-use super::super::jobs::{ForSet, JobId, JobStatus};
-use super::super::server::Shared;
+use super::super::known::jobs::{ForSet, JobId, JobStatus};
+use super::super::known::sets::Message;
+use super::super::shared::Shared;
 use super::super::state::State;
-use super::sets::Set;
-use super::{PREFIX, Statistics, failure, list};
+use super::reply::{PREFIX, failure, list};
 
 /// The most events of a message.
 const EVENTS: usize = 50;
-
-/// A message: what it tells stays as it was when it was made, however late or often it is told.
-#[derive(Debug)]
-pub(super) struct Message {
-    events: Vec<Value>,
-    statistics: Statistics,
-}
 
 /// `GET` of the queue: the first message after the one that the client has had, once there is one.
 pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Reply {
@@ -55,13 +48,6 @@ pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Reply {
 
 fn expired() -> Reply {
     failure(401, "MessageQueueTokenExpiredException", "the message queue token is not valid")
-}
-
-impl Set {
-    fn put(&mut self, message: Message) {
-        self.last_message += 1;
-        self.messages.insert(self.last_message, message);
-    }
 }
 
 impl State {

@@ -7,68 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::FakeGithub;
-use super::super::accounts::ScopeId;
 use super::super::http::{Ask, Reply};
+use super::super::known::accounts::ScopeId;
+use super::super::known::sets::{Session, Set, Statistics};
 use super::super::state::{self, State};
-use super::queue::Message;
-use super::{PREFIX, Statistics, failure, list};
-
-#[derive(Debug)]
-pub(in super::super) struct Set {
-    pub(super) id: u64,
-    pub(super) scope: ScopeId,
-    name: String,
-    pub(super) group: u64,
-    pub(super) labels: Vec<String>,
-    disable_update: bool,
-    created: Timestamp,
-    pub(in super::super) session: Option<Session>,
-    /// What the last question for messages said that there is room for.
-    pub(super) capacity: u64,
-    /// What happened and is in no message yet.
-    pub(super) events: Vec<Value>,
-    /// Messages that were not acknowledged. They outlive their session, as their numbers do.
-    pub(super) messages: BTreeMap<u64, Message>,
-    pub(super) last_message: u64,
-    /// How the set stands as far as the session was told.
-    pub(super) told: Statistics,
-}
-
-#[derive(Debug)]
-pub(in super::super) struct Session {
-    pub(super) id: String,
-    owner: String,
-    pub(in super::super) token: String,
-    pub(super) expires: Timestamp,
-    pub(super) heard: Instant,
-}
-
-#[derive(Debug)]
-pub(in super::super) struct Sets {
-    pub(in super::super) known: BTreeMap<u64, Set>,
-    pub(in super::super) registrations: BTreeMap<String, (ScopeId, Timestamp)>,
-    pub(in super::super) admins: BTreeMap<String, (ScopeId, Timestamp)>,
-    pub(super) token_lifetime: Option<SignedDuration>,
-    pub(super) bom: bool,
-    pub(super) poll: Duration,
-    pub(super) offered_for: Duration,
-    session_for: Duration,
-}
-
-impl Default for Sets {
-    fn default() -> Self {
-        Self {
-            known: BTreeMap::new(),
-            registrations: BTreeMap::new(),
-            admins: BTreeMap::new(),
-            token_lifetime: None,
-            bom: false,
-            poll: Duration::from_secs(1),
-            offered_for: Duration::from_secs(10),
-            session_for: Duration::from_secs(600),
-        }
-    }
-}
+use super::reply::{PREFIX, failure, list};
 
 impl State {
     fn set_object(&self, set: &Set) -> Value {

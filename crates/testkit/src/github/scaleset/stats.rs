@@ -1,28 +1,10 @@
 //! How a scale set stands.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::super::jobs::JobStatus;
+use super::super::known::jobs::JobStatus;
+use super::super::known::sets::Statistics;
 use super::super::state::State;
-
-/// A scale set's numbers, as its messages have them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Jobs that may be acquired.
-    pub available: u64,
-    /// Jobs acquired and not yet assigned; the fake assigns at once.
-    pub acquired: u64,
-    /// Jobs assigned to the set, running ones included.
-    pub assigned: u64,
-    /// Jobs that a runner has begun.
-    pub running: u64,
-    /// Runners of the set.
-    pub registered: u64,
-    /// Those with a job.
-    pub busy: u64,
-    /// Those connected and without one.
-    pub idle: u64,
-}
 
 impl State {
     pub(super) fn statistics(&self, set: u64) -> Statistics {
@@ -49,20 +31,5 @@ impl State {
 
     pub(super) fn statistics_object(&self, set: u64) -> Value {
         self.statistics(set).object()
-    }
-}
-
-impl Statistics {
-    /// As the service writes them.
-    pub(super) fn object(&self) -> Value {
-        json!({
-            "totalAvailableJobs": self.available,
-            "totalAcquiredJobs": self.acquired,
-            "totalAssignedJobs": self.assigned,
-            "totalRunningJobs": self.running,
-            "totalRegisteredRunners": self.registered,
-            "totalBusyRunners": self.busy,
-            "totalIdleRunners": self.idle,
-        })
     }
 }

@@ -1,0 +1,26 @@
+//! What everybody who opens the database has to know of SQLite.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::StoreError;
+
+/// How an SQLite database begins.
+pub(crate) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// A file that belongs to the database: `path` with something after its name.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// What every connection is set to.
+pub(crate) fn configure(db: &Connection) -> Result<(), StoreError> {
+    // Nobody else writes, but a person with `sqlite3` may hold a lock for a moment.
+    db.busy_timeout(Duration::from_secs(5)).map_err(StoreError::sql("be configured"))?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}

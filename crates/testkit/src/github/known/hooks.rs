@@ -1,0 +1,84 @@
+//! Webhooks and what was sent to them.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::jobs::JobId;
+
+/// So many deliveries can be sent again.
+const KEPT: usize = 200;
+
+/// How deliveries are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Once, at once, signed.
+    Normal,
+    /// Not at all.
+    Lost,
+    /// Twice at once, under the same delivery id.
+    Duplicated,
+    /// Once now and again so much later, under the same delivery id.
+    Again(Duration),
+    /// So much later.
+    Late(Duration),
+    /// With a signature by another secret.
+    WrongSignature,
+    /// With no signature.
+    Unsigned,
+    /// Padded with white space to so many bytes.
+    Huge(usize),
+}
+
+/// A delivery and the answer to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The delivery id.
+    pub guid: String,
+    /// The event and, for jobs, the action, such as `workflow_job.queued`.
+    pub event: String,
+    /// The job that it is about.
+    pub job: Option<JobId>,
+    /// When it was sent, by the fake's clock.
+    pub sent_at: Timestamp,
+    /// How long the answer took.
+    pub took: Duration,
+    /// The answer's status, or why there was none.
+    pub answer: Result<u16, String>,
+}
+
+/// A delivery that is to be made.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Outgoing {
+    pub(in super::super) url: String,
+    pub(in super::super) guid: String,
+    pub(in super::super) event: String,
+    pub(in super::super) action: Option<String>,
+    pub(in super::super) job: Option<JobId>,
+    pub(in super::super) body: Vec<u8>,
+    pub(in super::super) signature: Option<String>,
+    pub(in super::super) due: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(in super::super) struct Hooks {
+    /// Where to, and the secret.
+    pub(in super::super) targets: Vec<(String, String)>,
+    /// How the next ones are made; then normally.
+    pub(in super::super) scripted: VecDeque<Delivery>,
+    pub(in super::super) outbox: Vec<Outgoing>,
+    /// What was sent last, to be sent again.
+    pub(in super::super) sent: VecDeque<Outgoing>,
+    pub(in super::super) under_way: usize,
+    pub(in super::super) delivered: Vec<Delivered>,
+}
+
+impl Hooks {
+    pub(in super::super) fn keep(&mut self, one: Outgoing) {
+        self.sent.push_back(one);
+        if self.sent.len() > KEPT {
+            self.sent.pop_front();
+        }
+    }
+}
