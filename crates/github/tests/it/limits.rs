@@ -34,10 +34,11 @@ async fn a_used_up_limit_is_told_and_nothing_more_is_sent() {
 async fn a_short_limit_is_waited_for() {
     let octo = Octo::new();
     octo.github.runners(&scope("octo")).await.unwrap();
-    octo.fake.exhaust_rate_limit(Duration::from_secs(1));
+    // Resets are whole seconds of the clock: of one second, nothing may be left.
+    octo.fake.exhaust_rate_limit(Duration::from_secs(2));
     let began = Instant::now();
     octo.github.runners(&scope("octo")).await.unwrap();
-    assert!(began.elapsed() >= Duration::from_millis(500));
+    assert!(began.elapsed() >= Duration::from_secs(1));
     octo.fake.fault(Fault::on("GET", "/orgs/octo/actions/runners").secondary_limit(Duration::from_secs(1)));
     let began = Instant::now();
     octo.github.runners(&scope("octo")).await.unwrap();
