@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::common::{TOKEN, job_id, machine_id, serve, serve_tcp};
 
 /// Requests of each operation; of `make test-all`.
-const ROUNDS: (u32, u32) = (60, 1000);
+const ROUNDS: (u32, u32) = (20, 1000);
 
 struct Document {
     root: Value,
