@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fireactions_model::{Demand, DemandSource, ExponentialBackoff, ForgeError, PoolName, PoolSpec};
@@ -81,12 +82,19 @@ fn hear(forge: Arc<dyn DemandSource>) -> BoxFuture<'static, Arc<dyn DemandSource
     .boxed()
 }
 
+/// A question without an answer.
+struct Question {
+    asked: Instant,
+    answer: JoinHandle<Answer>,
+    /// Nobody waits for it any more: it says so when it has its answer. Only then, or each look would begin the next.
+    is_late: Arc<AtomicBool>,
+}
+
 /// One source, as far as it is known.
 struct Source {
     forge: Arc<dyn DemandSource>,
     timing: Timing,
-    /// A question without an answer, and when it was asked.
-    asking: Option<(Instant, JoinHandle<Answer>)>,
+    asking: Option<Question>,
     last: BTreeMap<PoolName, Demand>,
     heard: Option<Instant>,
     pauses: ExponentialBackoff,
@@ -115,16 +123,19 @@ impl Source {
         if self.asking.is_none() && self.retry_at.is_none_or(|at| at <= now) {
             patience = self.timing.demand_patience;
             let pools: Vec<PoolSpec> = pools.iter().filter(|pool| self.forge.serves(pool)).cloned().collect();
-            let (forge, late) = (Arc::clone(&self.forge), Arc::clone(late));
-            let question = tokio::spawn(async move {
+            let is_late = Arc::new(AtomicBool::new(false));
+            let (forge, wake, told) = (Arc::clone(&self.forge), Arc::clone(late), Arc::clone(&is_late));
+            let answer = tokio::spawn(async move {
                 let answer = forge.demand(&pools).await;
-                late.notify_one();
+                if told.load(Ordering::SeqCst) {
+                    wake.notify_one();
+                }
                 answer
             });
-            self.asking = Some((now, question));
+            self.asking = Some(Question { asked: now, answer, is_late });
         }
-        if let Some((asked, question)) = &mut self.asking {
-            match timeout(patience, &mut *question).await {
+        if let Some(Question { asked, answer, is_late }) = &mut self.asking {
+            match timeout(patience, &mut *answer).await {
                 Ok(Ok(Ok(demand))) => self.answered(demand),
                 Ok(Ok(Err(error))) => self.failed(&error),
                 Ok(Err(panic)) => {
@@ -132,11 +143,16 @@ impl Source {
                     self.failed(&ForgeError::Unavailable { message, retry_after: None });
                 }
                 Err(_) if asked.elapsed() >= self.timing.demand_deadline => {
-                    question.abort();
+                    answer.abort();
                     let message = format!("no answer in {} s", self.timing.demand_deadline.as_secs_f32());
                     self.failed(&ForgeError::Unavailable { message, retry_after: None });
                 }
-                Err(_) => {}
+                Err(_) => {
+                    is_late.store(true, Ordering::SeqCst);
+                    if answer.is_finished() {
+                        late.notify_one();
+                    }
+                }
             }
         }
         if self.heard.is_some_and(|heard| heard.elapsed() > self.timing.demand_keep) && self.error.is_some() {
@@ -177,7 +193,7 @@ impl Source {
 
     fn next_time(&self) -> Option<Instant> {
         match &self.asking {
-            Some((asked, _)) => Some(*asked + self.timing.demand_deadline),
+            Some(question) => Some(question.asked + self.timing.demand_deadline),
             None => self.retry_at,
         }
     }

@@ -415,3 +415,11 @@ async fn frozen_it_ends_and_leaves_everything_as_it_is() {
     tokio::time::timeout(Duration::from_secs(10), rig.task).await.unwrap().unwrap();
     assert_eq!(rig.machines.count(&name(), Ready), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_news_the_forge_is_asked_once_in_a_while() {
+    let (first, _second, _machines, _ends) = two_forges();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    // Once every 30 seconds; a look must not be what begins the next.
+    assert!((15..=30).contains(&first.asked()), "{} questions in ten minutes", first.asked());
+}
