@@ -1,6 +1,5 @@
 //! What a machine has of the host, gone: each step is idempotent, and needs no more than the machine's id.
 
-use std::path::Path;
 use std::time::Duration;
 
 use fireactions_model::MachineId;
@@ -17,14 +16,11 @@ pub(crate) async fn undo(
     id: &MachineId,
     process: Option<&ProcessRecord>,
 ) -> Result<(), String> {
-    let directory = parts.settings.machine_dir(id);
-    step("the VMM process", parts.vmm.sweep(&directory, id, process)).await?;
+    end_process(parts, id, process).await?;
     fail::fail_point!("machine::undo-process");
     // The tap can only go once the process that holds it is gone; the directory likewise.
-    let (net, disk) = tokio::join!(
-        step("the network", parts.network.detach(id)),
-        step("the run directory", remove_directory(&directory)),
-    );
+    let (net, disk) =
+        tokio::join!(step("the network", parts.network.detach(id)), remove_directory(parts, id));
     fail::fail_point!("machine::undo-rest");
     net.and(disk)
 }
@@ -35,9 +31,12 @@ pub(crate) async fn free_disk(
     id: &MachineId,
     process: Option<&ProcessRecord>,
 ) -> Result<(), String> {
-    let directory = parts.settings.machine_dir(id);
-    step("the VMM process", parts.vmm.sweep(&directory, id, process)).await?;
-    step("the run directory", remove_directory(&directory)).await
+    end_process(parts, id, process).await?;
+    remove_directory(parts, id).await
+}
+
+async fn end_process(parts: &Parts, id: &MachineId, process: Option<&ProcessRecord>) -> Result<(), String> {
+    step("the VMM process", parts.vmm.sweep(&parts.settings.machine_dir(id), id, process)).await
 }
 
 async fn step<E: std::fmt::Display>(
@@ -51,9 +50,13 @@ async fn step<E: std::fmt::Display>(
     }
 }
 
-async fn remove_directory(path: &Path) -> std::io::Result<()> {
-    match tokio::fs::remove_dir_all(path).await {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+async fn remove_directory(parts: &Parts, id: &MachineId) -> Result<(), String> {
+    let directory = parts.settings.machine_dir(id);
+    let removed = async {
+        match tokio::fs::remove_dir_all(&directory).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    };
+    step("the run directory", removed).await
 }

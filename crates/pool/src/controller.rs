@@ -52,7 +52,6 @@ pub struct Controller {
     shared: Arc<Shared>,
     budget: Budget,
     timing: Timing,
-    forges: Vec<Arc<dyn DemandSource>>,
     sources: Sources,
     ages: Ages,
     /// Machines that were asked to go and still look idle: their views are behind.
@@ -78,8 +77,7 @@ impl Controller {
             shared: Arc::new(shared),
             budget,
             timing,
-            sources: Sources::new(forges.clone(), timing),
-            forges,
+            sources: Sources::new(forges, timing),
             ages: Ages::default(),
             leaving: HashSet::new(),
             retiring: FuturesUnordered::new(),
@@ -111,7 +109,7 @@ impl Controller {
     #[must_use]
     pub fn with_timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
-        self.sources = Sources::new(self.forges.clone(), timing);
+        self.sources.set_timing(timing);
         self
     }
 
@@ -134,10 +132,8 @@ impl Controller {
     /// Runs until one of the ends. At a stop it lets every idle machine go and returns without waiting for the busy ones; at
     /// a freeze it returns once it has done what it decided last.
     pub async fn run(mut self, ends: Ends) {
-        let (shared, ends) = (self.shared.clone(), {
-            self.ends = ends.clone();
-            ends
-        });
+        self.ends = ends.clone();
+        let shared = self.shared.clone();
         let machines = shared.machines.clone();
         let mut machines_changed = machines.changed();
         while !ends.come() {
@@ -201,20 +197,13 @@ impl Controller {
             }
         }
         let until = Instant::now() + self.timing.act_deadline;
-        let mut created = pin!(
-            stream::iter(new)
-                .map(|new| self.shared.create(new, until, &self.ends))
-                .buffered(AT_ONCE)
-                .collect::<Vec<_>>()
-        );
+        let (shared, ends) = (Arc::clone(&self.shared), self.ends.clone());
+        let begun = stream::iter(new).map(|new| shared.create(new, until, &ends)).buffered(AT_ONCE);
+        let mut created = pin!(begun.collect::<Vec<_>>());
         let refusals = loop {
             tokio::select! {
                 refusals = &mut created => break refusals,
-                Some((machine, goes)) = self.retiring.next() => {
-                    if !goes {
-                        self.leaving.remove(&machine);
-                    }
-                }
+                Some((machine, goes)) = self.retiring.next() => self.answered(&machine, goes),
             }
         };
         for refusal in refusals.into_iter().flatten() {

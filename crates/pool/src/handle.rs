@@ -130,13 +130,12 @@ impl Entry {
         now: Instant,
     ) -> BTreeMap<Shape, Pace> {
         let name = self.spec.name.clone();
-        let failed = |view: &&MachineView| view.pool == name && view.failure.is_some();
-        let before = self
-            .before
-            .get_or_insert_with(|| views.iter().filter(failed).map(|view| view.id.clone()).collect());
-        let before = before.clone();
-        let name = self.spec.name.clone();
-        let mine = views.iter().filter(move |view| view.pool == name && !before.contains(&view.id));
+        let mut of_pool: Vec<&MachineView> = views.iter().filter(|view| view.pool == name).collect();
+        let failed =
+            || of_pool.iter().filter(|view| view.failure.is_some()).map(|view| view.id.clone()).collect();
+        let before = self.before.get_or_insert_with(failed);
+        of_pool.retain(|view| !before.contains(&view.id));
+        let mine = of_pool.iter().copied();
         let own_shape = self.spec.shape.clone();
         let own = mine.clone().filter(|view| view.shape == own_shape);
         self.failures.observe(own, now, rand::random());

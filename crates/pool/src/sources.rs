@@ -34,6 +34,13 @@ impl Sources {
         Self { all: forges.into_iter().map(|forge| Source::new(forge, timing)).collect(), heard }
     }
 
+    /// Other times from now on.
+    pub(crate) fn set_timing(&mut self, timing: Timing) {
+        for source in &mut self.all {
+            source.timing = timing;
+        }
+    }
+
     /// Most machines of each pool from now on.
     pub(crate) fn set_capacity(&self, capacity: &BTreeMap<PoolName, u32>) {
         for source in &self.all {

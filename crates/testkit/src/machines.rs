@@ -24,6 +24,9 @@ struct State {
     created: u64,
     refusal: Option<CreateError>,
     deaf: bool,
+    /// Creations that were refused, and machines that were asked to go and did not answer.
+    refused: u64,
+    unanswered: u64,
 }
 
 impl FakeMachines {
@@ -39,6 +42,16 @@ impl FakeMachines {
     /// Machines that are asked to go do not answer while this is true.
     pub fn deafen(&self, deaf: bool) {
         self.state().deaf = deaf;
+    }
+
+    /// How many creations were refused so far.
+    pub fn refused(&self) -> u64 {
+        self.state().refused
+    }
+
+    /// How many machines were asked to go and did not answer.
+    pub fn unanswered(&self) -> u64 {
+        self.state().unanswered
     }
 
     /// How many machines were ever created.
@@ -88,8 +101,9 @@ impl FakeMachines {
 impl Machines for FakeMachines {
     async fn create(&self, new: NewMachine) -> Result<MachineId, CreateError> {
         let mut state = self.state();
-        if let Some(refusal) = &state.refusal {
-            return Err(refusal.clone());
+        if let Some(refusal) = state.refusal.clone() {
+            state.refused += 1;
+            return Err(refusal);
         }
         state.created += 1;
         let id = MachineId::from_random(state.created.to_le_bytes());
@@ -117,7 +131,9 @@ impl Machines for FakeMachines {
     }
 
     async fn retire(&self, id: &MachineId, _: &str) -> Result<(), RetireError> {
-        if self.state().deaf {
+        let deaf = self.state().deaf;
+        if deaf {
+            self.state().unanswered += 1;
             std::future::pending::<()>().await;
         }
         let mut state = self.state();

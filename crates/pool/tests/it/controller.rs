@@ -355,7 +355,7 @@ async fn machines_that_do_not_answer_keep_no_pool_from_its_jobs() {
     rig.machines.deafen(true);
     // They are surplus, and are asked to go; each of them would be waited for for 15 seconds.
     rig.forge.set_demand(&name(), &shape(), 0);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    eventually("all are asked", || rig.machines.unanswered() == 20).await;
     let other = Shape { vcpus: 2, ..shape() };
     rig.forge.set_demand(&name(), &other, 3);
     rig.until(Creating, 3).await;
@@ -402,7 +402,9 @@ async fn a_refusal_because_the_server_closes_takes_no_warm_machine_down() {
     rig.machines.refuse_with(Some(CreateError::Closed));
     rig.forge.set_demand(&name(), &shape(), 5);
     eventually("the jobs are seen", || rig.pools.list()[0].queued == 5).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Each look begins what is lacking anew: more than one has come after the first refusal.
+    let first = rig.machines.refused();
+    eventually("more looks", || rig.machines.refused() >= first + 6).await;
     assert_eq!((rig.machines.count(&name(), Ready), rig.pools.list()[0].backoff.clone()), (3, None));
 }
 
