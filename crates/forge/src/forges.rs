@@ -1,30 +1,37 @@
 //! All forges of a server as one: each pool is of one of them, and each job of the forge that made its row.
 
+use std::collections::BTreeMap;
 use std::iter;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    DemandSource, Forge, ForgeError, JobId, MachineId, Offer, Outcome, Output, PhaseTimes, Release, Report,
-    Verdict, Work,
+    DemandSource, Forge, ForgeError, ForgeName, JobId, JobRecord, MachineId, Offer, Outcome, Output,
+    PhaseTimes, Release, Report, Verdict, Work,
 };
 
 use fireactions_store::StoreError;
 
-use crate::github::GithubForge;
+use crate::hosted::HostedForge;
 use crate::local::LocalForge;
 
-/// The built-in queue, and the hosted forges that the configuration names.
+/// The built-in queue, and the hosted forges that the configuration declares.
 #[derive(Clone)]
 pub struct Forges {
     local: LocalForge,
-    github: Option<GithubForge>,
+    hosted: Arc<BTreeMap<ForgeName, HostedForge>>,
 }
 
 impl Forges {
     /// Joins them.
-    pub fn new(local: LocalForge, github: Option<GithubForge>) -> Self {
-        Self { local, github }
+    pub fn new(local: LocalForge, hosted: impl IntoIterator<Item = HostedForge>) -> Self {
+        let hosted = hosted.into_iter().map(|forge| (forge.name().clone(), forge)).collect();
+        Self { local, hosted: Arc::new(hosted) }
+    }
+
+    /// The hosted ones, by name.
+    pub fn hosted(&self) -> impl Iterator<Item = &HostedForge> {
+        self.hosted.values()
     }
 
     /// Ends the attempts of jobs whose machine has no row any more, as lost. For the start, after machines were reconciled.
@@ -33,23 +40,26 @@ impl Forges {
     /// When the store cannot be read or written.
     pub async fn recover(&self) -> Result<(), StoreError> {
         let recovered = self.local.recover().await?;
-        if let Some(github) = &self.github {
-            github.lost(recovered.iter().filter(|job| job.remote.is_some()).map(|job| &job.id));
+        for forge in self.hosted() {
+            let its =
+                |job: &&JobRecord| job.remote.as_ref().is_some_and(|remote| remote.forge == *forge.name());
+            forge.lost(recovered.iter().filter(its).map(|job| &job.id));
         }
         Ok(())
     }
 
     /// Each by itself: what one does not answer keeps nobody from the others.
     pub fn sources(&self) -> Vec<Arc<dyn DemandSource>> {
-        let github = self.github.clone().map(|github| Arc::new(github) as Arc<dyn DemandSource>);
-        iter::once(Arc::new(self.local.clone()) as Arc<dyn DemandSource>).chain(github).collect()
+        let hosted = self.hosted().cloned().map(|forge| Arc::new(forge) as Arc<dyn DemandSource>);
+        iter::once(Arc::new(self.local.clone()) as Arc<dyn DemandSource>).chain(hosted).collect()
     }
 
-    /// The forge whose runner this job is. The built-in queue keeps the rows of all.
+    /// The forge whose runner this job is. The built-in queue keeps the rows of all; of a forge that the configuration has no
+    /// more, it is all that is left.
     async fn of(&self, job: &JobId) -> &dyn Forge {
-        match &self.github {
-            Some(github) if self.local.is_remote(job).await => github,
-            _ => &self.local,
+        match self.local.remote_of(job).await.and_then(|name| self.hosted.get(&name)) {
+            Some(forge) => forge,
+            None => &self.local,
         }
     }
 }
@@ -57,12 +67,12 @@ impl Forges {
 #[async_trait]
 impl Forge for Forges {
     async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
-        match &self.github {
-            _ if self.local.serves(&offer.pool) => self.local.acquire(offer).await,
-            Some(github) => github.acquire(offer).await,
+        let Some(its) = &offer.pool.forge else { return self.local.acquire(offer).await };
+        match self.hosted.get(&its.name) {
+            Some(forge) => forge.acquire(offer).await,
             None => Err(ForgeError::Refused(format!(
-                "pool '{}' is GitHub's, and this server's configuration has no GitHub any more",
-                offer.pool.name
+                "pool '{}' is of forge '{}', which this server's configuration does not have any more",
+                offer.pool.name, its.name
             ))),
         }
     }

@@ -3,9 +3,11 @@
 
 mod forges;
 pub mod github;
+mod hosted;
 pub mod local;
 mod oldest;
 mod refusal;
 mod waiters;
 
 pub use forges::Forges;
+pub use hosted::{Answer, Delivery, HostedForge, HostedSettings, MAX_DELIVERY, WebhookSecrets};

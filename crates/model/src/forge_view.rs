@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::PoolName;
+use crate::{ForgeName, PoolName};
 
 /// A forge as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForgeView {
-    /// Its name, e.g. `local` or `github`.
-    pub name: &'static str,
+    /// Its name in the configuration; `local` for the built-in queue.
+    pub name: ForgeName,
     /// Since when the first of the jobs that wait for a pool does; pools that nothing waits for are absent.
     pub oldest: BTreeMap<PoolName, Timestamp>,
     /// What goes over the network; nothing of the built-in queue.

@@ -140,6 +140,20 @@ text_id!(
 );
 
 text_id!(
+    /// A forge's name, as in the configuration: it tells instances apart, also those of one kind.
+    ForgeName,
+    "forge name",
+    "use 1 to 32 of a-z 0-9 -, starting with a letter",
+    "^[a-z][a-z0-9-]{0,31}$",
+    |text| {
+        !text.is_empty()
+            && text.len() <= 32
+            && text.as_bytes()[0].is_ascii_lowercase()
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+);
+
+text_id!(
     /// Where an image comes from: `debian:12`, `registry:5000/team/image@sha256:…`, `oci:/dir[:tag]`,
     /// `oci-archive:/file.tar[:tag]`. Only its shape is checked here; the image crate parses it.
     ImageRef,
@@ -166,6 +180,18 @@ impl MachineId {
     /// Makes an id from eight random bytes.
     pub fn from_random(random: [u8; 8]) -> Self {
         Self(short_id('m', random))
+    }
+}
+
+impl ForgeName {
+    /// The built-in queue.
+    pub fn local() -> Self {
+        Self("local".to_owned())
+    }
+
+    /// The forge that the configuration's `github:` section declares.
+    pub fn github() -> Self {
+        Self("github".to_owned())
     }
 }
 
@@ -275,6 +301,7 @@ mod tests {
             prop_assert_eq!(MachineId::new(text.clone()).is_ok(), fits(MachineId::PATTERN));
             prop_assert_eq!(JobId::new(text.clone()).is_ok(), fits(JobId::PATTERN));
             prop_assert_eq!(PoolName::new(text.clone()).is_ok(), fits(PoolName::PATTERN));
+            prop_assert_eq!(ForgeName::new(text.clone()).is_ok(), fits(ForgeName::PATTERN));
             prop_assert_eq!(ImageRef::new(text.clone()).is_ok(), fits(ImageRef::PATTERN));
             prop_assert_eq!(Digest::new(text.clone()).is_ok(), fits(Digest::PATTERN));
         }

@@ -17,6 +17,7 @@ mod machines;
 pub mod network_rules;
 mod phase;
 mod pool;
+mod pool_forge;
 mod pool_view;
 mod remote;
 #[cfg(feature = "schema")]
@@ -34,7 +35,7 @@ pub use github::{GithubRunner, GithubScope, RunnerGroup};
 pub use github_url::{GithubUrlError, github_api, is_bare, is_on_this_host, is_private};
 pub use hardware::{DiskLimits, Hardware, HugePages, MmdsVersion, StartMode};
 pub use host::{Drained, HostView};
-pub use ids::{Digest, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
+pub use ids::{Digest, ForgeName, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
 pub use job::{InputFile, JobRecord, JobSpec, JobState, Program, RetryPolicy};
 pub use machine::{Failure, FailureKind, MachineState, MachineView, Step, Unrecorded};
 pub use machines::{CreateError, Machines, NewMachine, RetireError, Spare};
@@ -43,6 +44,7 @@ pub use pool::{
     Deadlines, InitMode, KernelSpec, NetworkPolicy, OnFailure, PoolSpec, PortRule, Protocol, PullPolicy,
     Shape,
 };
+pub use pool_forge::{ForgeRunner, PoolForge};
 pub use pool_view::{Backoff, PoolOverride, PoolView};
 pub use remote::RemoteJob;
 #[cfg(feature = "schema")]

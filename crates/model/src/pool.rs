@@ -6,7 +6,8 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::{GithubRunner, Hardware, ImageRef, Labels, PoolName, StartMode};
+use crate::pool_forge;
+use crate::{ForgeRunner, GithubRunner, Hardware, ImageRef, Labels, PoolForge, PoolName, StartMode};
 
 /// What makes two machines interchangeable. A warm machine serves a job only when the shapes are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -220,9 +221,9 @@ pub struct PoolSpec {
     /// `user-data` of the metadata service, as cloud-init reads it.
     #[serde(default)]
     pub user_data: Option<String>,
-    /// What it is at GitHub; nothing for a pool of the built-in queue.
-    #[serde(default)]
-    pub github: Option<GithubRunner>,
+    /// The hosted forge whose jobs it serves; none for a pool of the built-in queue.
+    #[serde(default, alias = "github", deserialize_with = "pool_forge::read")]
+    pub forge: Option<PoolForge>,
 }
 
 impl PoolSpec {
@@ -245,7 +246,18 @@ impl PoolSpec {
             hardware: Hardware::default(),
             metadata: serde_json::Value::Null,
             user_data: None,
-            github: None,
+            forge: None,
         }
+    }
+
+    /// What its machines are at GitHub, if they are.
+    pub fn github(&self) -> Option<&GithubRunner> {
+        let ForgeRunner::Github(runner) = &self.forge.as_ref()?.runner;
+        Some(runner)
+    }
+
+    /// The scale set through which its jobs come.
+    pub fn scale_set(&self) -> Option<&str> {
+        self.github()?.scale_set.as_deref()
     }
 }

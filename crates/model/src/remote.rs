@@ -3,16 +3,17 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobRecord, JobState};
+use crate::{ForgeName, JobRecord, JobState};
 
 /// What is known here of a hosted forge's job and of its runner. The forge decides which of its jobs a runner gets, so
 /// a runner begins without one, and learns late which it has.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RemoteJob {
-    /// The forge, e.g. `github`.
-    pub forge: String,
-    /// Where the runner is registered: `acme`, `acme/widgets`, `enterprises/acme`.
+    /// The forge, by its name in the configuration.
+    pub forge: ForgeName,
+    /// Where the runner is registered, as the forge's kind has it: `acme`, `acme/widgets`, `enterprises/acme` at GitHub;
+    /// `instance`, `user`, `orgs/acme`, `repos/acme/widgets` at Gitea and Forgejo.
     pub scope: String,
     /// The runner's name at the forge; none while the job waits for one.
     #[serde(default)]
@@ -29,12 +30,21 @@ pub struct RemoteJob {
     /// The job's number at the forge.
     #[serde(default)]
     pub id: Option<u64>,
+    /// What names this attempt at the job to a Forgejo: a runner can ask for it alone.
+    #[serde(default)]
+    pub handle: Option<String>,
     /// The number of the run that it is part of.
     #[serde(default)]
     pub run_id: Option<u64>,
     /// The repository, `owner/name`.
     #[serde(default)]
     pub repository: Option<String>,
+    /// The branch or tag that it runs for.
+    #[serde(default)]
+    pub git_ref: Option<String>,
+    /// Who made it run.
+    #[serde(default)]
+    pub actor: Option<String>,
     /// The workflow.
     #[serde(default)]
     pub workflow: Option<String>,
@@ -61,6 +71,31 @@ pub struct RemoteJob {
 }
 
 impl RemoteJob {
+    /// Nothing is known yet but where it is.
+    pub fn new(forge: ForgeName, scope: impl Into<String>) -> Self {
+        Self {
+            forge,
+            scope: scope.into(),
+            runner: None,
+            runner_id: None,
+            scale_set: None,
+            deregistered: false,
+            id: None,
+            handle: None,
+            run_id: None,
+            repository: None,
+            git_ref: None,
+            actor: None,
+            workflow: None,
+            name: None,
+            url: None,
+            labels: Vec::new(),
+            queued_at: None,
+            picked_up_at: None,
+            conclusion: None,
+        }
+    }
+
     /// Whether the runner has begun a job.
     pub fn is_picked_up(&self) -> bool {
         self.picked_up_at.is_some()

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fireactions_model::{ForgeView, PoolView, RateLimit, RemoteView};
+use fireactions_model::{ForgeName, ForgeView, PoolView, RateLimit, RemoteView};
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -14,18 +14,18 @@ use super::PoolLabels;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ForgeLabels {
-    forge: &'static str,
+    forge: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeliveryLabels {
-    forge: &'static str,
+    forge: String,
     result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
-    forge: &'static str,
+    forge: String,
     credential: String,
     resource: String,
 }
@@ -79,18 +79,18 @@ impl Forges {
         }
         for forge in forges {
             if let Some(remote) = &forge.remote {
-                self.remote(forge.name, remote, now);
+                self.remote(&forge.name, remote, now);
             }
         }
     }
 
-    fn remote(&self, forge: &'static str, remote: &RemoteView, now: Timestamp) {
-        let labels = ForgeLabels { forge };
+    fn remote(&self, forge: &ForgeName, remote: &RemoteView, now: Timestamp) {
+        let labels = ForgeLabels { forge: forge.to_string() };
         let count = |counter: &Counter, value: u64| counter.inner().store(value, Ordering::Relaxed);
         count(&self.requests.get_or_create(&labels), remote.requests);
         count(&self.registered.get_or_create(&labels), remote.registered);
         for (result, deliveries) in &remote.deliveries {
-            let labels = DeliveryLabels { forge, result };
+            let labels = DeliveryLabels { forge: forge.to_string(), result };
             count(&self.deliveries.get_or_create(&labels), *deliveries);
         }
         for limit in &remote.limits {
@@ -99,9 +99,12 @@ impl Forges {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "no forge allows 2^53 requests")]
-    fn one_limit(&self, forge: &'static str, limit: &RateLimit, now: Timestamp) {
-        let labels =
-            LimitLabels { forge, credential: limit.credential.clone(), resource: limit.resource.clone() };
+    fn one_limit(&self, forge: &ForgeName, limit: &RateLimit, now: Timestamp) {
+        let labels = LimitLabels {
+            forge: forge.to_string(),
+            credential: limit.credential.clone(),
+            resource: limit.resource.clone(),
+        };
         let set = |family: &Level<LimitLabels>, value: f64| {
             family.get_or_create(&labels).set(value);
         };

@@ -99,7 +99,7 @@ async fn the_model_is_described_field_by_field() {
             oom_kills: 0,
             console_tail: String::new(),
         }),
-        remote: Some(RemoteJob::default()),
+        remote: Some(RemoteJob::new(ForgeName::github(), "acme")),
         ..crate::common::job(JobState::Failed)
     };
     let job = serde_json::to_value(job).unwrap();

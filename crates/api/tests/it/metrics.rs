@@ -26,7 +26,7 @@ async fn what_forges_are_asked_and_tell_becomes_series() {
         blocked_until: blocked.then_some(now + jiff::SignedDuration::from_secs(60)),
     };
     let view = |limits| ForgeView {
-        name: "github",
+        name: ForgeName::github(),
         oldest: [(pool.clone(), now - jiff::SignedDuration::from_secs(30))].into(),
         remote: Some(RemoteView {
             registered: 3,
@@ -36,7 +36,7 @@ async fn what_forges_are_asked_and_tell_becomes_series() {
         }),
     };
     let local = ForgeView {
-        name: "local",
+        name: ForgeName::local(),
         oldest: [(pool.clone(), now - jiff::SignedDuration::from_secs(10))].into(),
         remote: None,
     };

@@ -298,7 +298,10 @@ impl PoolConfig {
             hardware: self.firecracker.hardware(self.disk_limits),
             metadata: self.firecracker.metadata(),
             user_data: self.firecracker.user_data.clone(),
-            github: self.runner.github(&self.name),
+            forge: self.runner.github(&self.name).map(|runner| model::PoolForge {
+                name: model::ForgeName::github(),
+                runner: model::ForgeRunner::Github(runner),
+            }),
         }
     }
 }

@@ -48,13 +48,13 @@ fn github_example_says_what_it_shows() {
         scale_set: Some("fireactions".to_owned()),
         ..GithubRunner::new(GithubScope::organization("example-org").unwrap())
     };
-    assert_eq!(pools[0].github, Some(by_name));
+    assert_eq!(pools[0].github(), Some(&by_name));
     let by_labels = GithubRunner {
         prefix: "large".to_owned(),
         command: Some(vec!["./run.sh".to_owned()]),
         ..GithubRunner::new(GithubScope::repository("example-org", "project").unwrap())
     };
-    assert_eq!(pools[1].github, Some(by_labels));
+    assert_eq!(pools[1].github(), Some(&by_labels));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn keys_of_github_may_be_left_out_and_have_every_documented_form() {
         let loaded = parse(Path::new("c"), text.as_bytes(), &Host::unknown());
         let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(loaded.warnings, [], "{text}");
-        let runner = loaded.config.pools().remove(0).github.unwrap();
+        let runner = loaded.config.pools().remove(0).github().unwrap().clone();
         (loaded.config.github.unwrap(), runner)
     };
     let file = |path: &str| SecretFile::try_from(path.to_owned()).unwrap();
@@ -215,11 +215,11 @@ fn file_of_the_original_is_readable() {
     assert_eq!(loaded.config.firecracker_binary().as_path(), Path::new("firecracker"));
     assert_eq!(loaded.config.log_level, LogLevel::Error);
     assert_eq!(loaded.warnings, []);
-    let runner = pools[0].github.as_ref().unwrap();
+    let runner = pools[0].github().unwrap();
     assert_eq!(runner.scope, GithubScope::organization("hostinger").unwrap());
     assert_eq!(runner.group, RunnerGroup::Id(1));
     assert_eq!(runner.prefix, "fireactions-2vcpu-2gb");
-    assert_eq!(pools[1].github, None);
+    assert_eq!(pools[1].forge, None);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use fireactions_github::{Access, Github};
 use fireactions_model::{GithubRunner, GithubScope, PoolName, RunnerGroup};
 
 use super::{Ended, show};
-use crate::server::github::client;
+use crate::server::forges::client;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -102,7 +102,7 @@ async fn check(config: &Config) -> anyhow::Result<Report> {
     let github = config.github.as_ref().context("the configuration has no 'github:' section")?;
     let mut scopes: BTreeMap<GithubScope, Vec<(PoolName, GithubRunner)>> = BTreeMap::new();
     for pool in config.pools() {
-        if let Some(runner) = pool.github {
+        if let Some(runner) = pool.github().cloned() {
             scopes.entry(runner.scope.clone()).or_default().push((pool.name, runner));
         }
     }

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::sockets::{Name, Role, Sockets};
 
-/// Most connections at once: of whoever scrapes the metrics, and of GitHub. The API has its own number.
+/// Most connections at once: of whoever scrapes the metrics, and of forges. The API has its own number.
 const METRICS: usize = 32;
 const WEBHOOK: usize = 128;
 
@@ -44,7 +44,7 @@ pub(super) fn wanted(config: &Config) -> Vec<Name> {
     names
 }
 
-/// Where GitHub delivers its webhook.
+/// Where forges deliver their webhooks.
 fn webhook(config: &Config) -> Option<SocketAddr> {
     Some(config.github.as_ref()?.webhook.as_ref()?.listen.0)
 }
@@ -100,7 +100,7 @@ fn group(config: &Config) -> Option<&str> {
 pub(super) fn serve(
     sockets: &Sockets,
     tcp: Option<&Auth>,
-    webhook: Option<Router>,
+    webhook: Router,
     api: &Api,
 ) -> anyhow::Result<Listeners> {
     let mut tasks = Vec::new();
@@ -115,8 +115,8 @@ pub(super) fn serve(
     if let Some(socket) = stream(sockets, Role::Metrics)? {
         tasks.push(tokio::spawn(listen::serve(socket, api.metrics_router(), api.clone(), METRICS)));
     }
-    if let (Some(socket), Some(router)) = (stream(sockets, Role::Webhook)?, webhook) {
-        tasks.push(tokio::spawn(listen::serve(socket, router, api.clone(), WEBHOOK)));
+    if let Some(socket) = stream(sockets, Role::Webhook)? {
+        tasks.push(tokio::spawn(listen::serve(socket, webhook, api.clone(), WEBHOOK)));
     }
     Ok(Listeners { tasks })
 }

@@ -30,7 +30,7 @@ use super::prepare::Preparation;
 use super::signals::Signals;
 use super::sockets::{Role, Sockets};
 use super::watchdog::Vitals;
-use super::{build, github, handover, housekeeping, listen, overrides, webhook};
+use super::{build, forges, handover, housekeeping, listen, overrides, webhook};
 
 /// Events that a slow listener may be behind; one that is further behind misses some and is right again after the
 /// next event of the same thing.
@@ -110,8 +110,7 @@ impl Live {
 
         let (events, _) = broadcast::channel::<Event>(EVENTS);
         let forge = LocalForge::new(store.clone(), events.clone(), build::forge_settings(config)).await?;
-        let github = github::forge(config, &store, &forge, &events).await?;
-        let forges = Forges::new(forge.clone(), github.clone());
+        let forges = Forges::new(forge.clone(), forges::hosted(config, &forge, &events).await?);
         let driver = &prepared.driver;
         let machines = Machinery::new(Parts {
             store: store.clone(),
@@ -143,8 +142,8 @@ impl Live {
                 stopping.clone(),
             )),
         ];
-        if let Some(github) = &github {
-            tasks.push(tokio::spawn(github.clone().run(config.pools(), stopping.clone())));
+        for forge in forges.hosted() {
+            tasks.push(tokio::spawn(forge.clone().run(config.pools(), stopping.clone())));
         }
         // Rules are kept until the last machine is gone, so not only until `stopping`.
         let network_done = CancellationToken::new();
@@ -152,7 +151,7 @@ impl Live {
 
         let engine = ServerEngine {
             forge,
-            github: github.clone(),
+            forges: forges.clone(),
             store: store.clone(),
             machines: machines.clone(),
             pools,
@@ -170,9 +169,10 @@ impl Live {
             stopping: stopping.clone(),
         };
         let api = Api::new(Arc::new(engine), Limits::default());
-        let webhook = github.and_then(|github| {
-            Some(webhook::router(github, &config.github.as_ref()?.webhook.as_ref()?.path))
-        });
+        let webhook = webhook::router(forges.hosted().filter_map(|forge| {
+            let webhook = config.github.as_ref()?.webhook.as_ref()?;
+            Some((forge.clone(), webhook.path.as_str()))
+        }));
         let listeners = listen::serve(&sockets, prepared.tcp.as_ref(), webhook, &api)?;
         let (sender, requests) = mpsc::channel(1);
         let door = listen::unix(&sockets, Role::Handover)?.map(|socket| {

@@ -4,7 +4,7 @@ mod activation;
 mod build;
 mod driver;
 mod engine;
-pub(crate) mod github;
+pub(crate) mod forges;
 mod handover;
 mod housekeeping;
 mod listen;

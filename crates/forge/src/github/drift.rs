@@ -1,17 +1,17 @@
 //! Whether GitHub has a pool's runners and its scale set as the configuration wants them.
 
-use fireactions_github::Runner;
 use fireactions_github::scaleset::{ScaleSet, ScaleSetSpec};
 
 /// What is wrong with a runner that is to have these labels and be in this group; which group it is in, not every GitHub
 /// says.
-pub(super) fn of_runner(labels: &[String], group: u64, runner: &Runner) -> Option<String> {
-    let found = runner.group.filter(|found| *found != group);
-    describe(
-        "GitHub's runners of this pool",
-        &missing(labels, &runner.labels),
-        found.map(|found| (found, group)),
-    )
+pub(super) fn of_runner(
+    labels: &[String],
+    group: u64,
+    its_labels: &[String],
+    its_group: Option<u64>,
+) -> Option<String> {
+    let found = its_group.filter(|found| *found != group);
+    describe("GitHub's runners of this pool", &missing(labels, its_labels), found.map(|found| (found, group)))
 }
 
 /// What is wrong with a scale set that was just set up.
@@ -44,22 +44,15 @@ fn describe(what: &str, missing: &[&str], groups: Option<(u64, u64)>) -> Option<
 mod tests {
     use super::*;
 
-    fn runner(labels: &[&str], group: Option<u64>) -> Runner {
-        let labels: Vec<_> = labels.iter().map(|name| serde_json::json!({ "name": name })).collect();
-        let all = serde_json::json!({
-            "id": 1, "name": "r", "status": "online", "busy": false, "labels": labels, "runner_group_id": group,
-        });
-        serde_json::from_value(all).unwrap()
-    }
-
     #[test]
     fn missing_labels_and_another_group_are_named_and_case_is_none() {
-        let wanted = ["debian".to_owned(), "gpu".to_owned()];
-        assert_eq!(of_runner(&wanted, 1, &runner(&["self-hosted", "GPU", "Debian"], Some(1))), None);
-        assert_eq!(of_runner(&wanted, 1, &runner(&["GPU", "Debian"], None)), None, "it does not say");
-        let text = of_runner(&wanted, 1, &runner(&["self-hosted", "Debian"], Some(1))).unwrap();
+        let list = |labels: &[&str]| labels.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let wanted = list(&["debian", "gpu"]);
+        assert_eq!(of_runner(&wanted, 1, &list(&["self-hosted", "GPU", "Debian"]), Some(1)), None);
+        assert_eq!(of_runner(&wanted, 1, &list(&["GPU", "Debian"]), None), None, "it does not say");
+        let text = of_runner(&wanted, 1, &list(&["self-hosted", "Debian"]), Some(1)).unwrap();
         assert!(text.contains("runners of this pool lack the labels gpu, so jobs"), "{text}");
-        let text = of_runner(&wanted, 7, &runner(&["self-hosted"], Some(1))).unwrap();
+        let text = of_runner(&wanted, 7, &list(&["self-hosted"]), Some(1)).unwrap();
         assert!(
             text.contains("lack the labels debian, gpu, so") && text.contains("are in runner group 1, not 7"),
             "{text}"

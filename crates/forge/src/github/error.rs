@@ -45,3 +45,16 @@ impl Error {
         }
     }
 }
+
+impl From<Error> for crate::hosted::error::Error {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Github(fireactions_github::Error::NameTaken { .. }) => Self::name_taken(error),
+            _ if error.is_transient() => {
+                let after = error.retry_after();
+                Self::transient(error, after)
+            }
+            _ => Self::lasting(error),
+        }
+    }
+}

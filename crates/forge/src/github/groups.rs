@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use fireactions_github::{ListedRepository, RunnerGroup};
 use fireactions_model::{GithubScope, PoolName, PoolSpec};
 
-use super::board::{Served, has_set};
-use super::problems::Concern;
-use super::{Error, GithubForge};
+use super::rules::Served;
+use super::{Error, GithubRemote};
+use crate::hosted::HostedForge;
+use crate::hosted::problems::Concern;
 
 /// Repositories with jobs that wait for a pool in vain, because of its group.
 pub(super) type Kept = BTreeMap<PoolName, BTreeSet<String>>;
@@ -19,7 +20,7 @@ const NAMED: usize = 5;
 /// Looks up what the groups of the scope's pools take. Those of an enterprise are not looked up, for its repositories are not
 /// known; a repository has none.
 pub(super) async fn look(
-    forge: &GithubForge,
+    remote: &GithubRemote,
     scope: &GithubScope,
     pools: &[PoolSpec],
     repositories: &[ListedRepository],
@@ -27,7 +28,7 @@ pub(super) async fn look(
     if !matches!(scope, GithubScope::Organization(_)) {
         return Ok(());
     }
-    let all = match forge.inner.github.runner_groups(scope).await {
+    let all = match remote.inner.github.runner_groups(scope).await {
         Ok(all) => all,
         Err(error) if error.is_transient() => return Err(error.into()),
         Err(error) => {
@@ -37,32 +38,32 @@ pub(super) async fn look(
     };
     let public: HashSet<_> =
         repositories.iter().filter(|listed| listed.public).map(|listed| listed.repository.clone()).collect();
-    for pool in pools.iter().filter(|pool| !has_set(pool)) {
-        let Some(runner) = &pool.github else { continue };
-        let id = match forge.group(runner).await {
+    for pool in pools.iter().filter(|pool| pool.scale_set().is_none()) {
+        let Some(runner) = pool.github() else { continue };
+        let id = match remote.group(runner).await {
             Ok(id) => id,
             Err(error) if error.is_transient() => return Err(error),
             // It is told when a runner is registered.
             Err(_) => continue,
         };
         let Some(group) = all.iter().find(|group| group.id == id) else { continue };
-        let only = if group.is_selective() { Some(selected(forge, scope, group).await?) } else { None };
+        let only = if group.is_selective() { Some(selected(remote, scope, group).await?) } else { None };
         let not = if group.takes_public() { HashSet::new() } else { public.clone() };
-        forge.board().set_served(&pool.name, Served { only, not });
+        remote.inner.rules.set_served(&pool.name, Served { only, not });
     }
     Ok(())
 }
 
 async fn selected(
-    forge: &GithubForge,
+    remote: &GithubRemote,
     scope: &GithubScope,
     group: &RunnerGroup,
 ) -> Result<HashSet<fireactions_github::Repository>, Error> {
-    Ok(forge.inner.github.group_repositories(scope, group.id).await?.into_iter().collect())
+    Ok(remote.inner.github.group_repositories(scope, group.id).await?.into_iter().collect())
 }
 
 /// Tells people at the pools which repositories wait in vain.
-pub(super) fn tell(forge: &GithubForge, pools: &[PoolSpec], kept: &Kept) {
+pub(super) fn tell(forge: &HostedForge, pools: &[PoolSpec], kept: &Kept) {
     for pool in pools {
         let problem = kept.get(&pool.name).map(|repositories| {
             let named: Vec<&str> = repositories.iter().take(NAMED).map(String::as_str).collect();

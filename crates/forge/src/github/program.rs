@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_model::{GithubRunner, JobId, PoolSpec, Program, Secret, Work};
+use fireactions_model::{JobId, PoolSpec, Program, Secret, Work};
 
 /// Where runner images have the runner, after the image's own working directory and the user's home.
 const HOMES: &str = "/home/runner /actions-runner /opt/actions-runner /opt/runner";
@@ -54,10 +54,10 @@ exit "$code"
 "#;
 
 /// The work of a machine that is to be a runner with this credential.
-pub(super) fn work(job: &JobId, pool: &PoolSpec, runner: &GithubRunner, credential: Secret) -> Work {
+pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret) -> Work {
     let script = SCRIPT.replace("@HOMES@", HOMES).replace("@HOOK@", HOOK);
     let mut argv = vec!["/bin/sh".to_owned(), "-e".to_owned(), "-c".to_owned(), script, "runner".to_owned()];
-    argv.extend(runner.command.iter().flatten().cloned());
+    argv.extend(pool.github().and_then(|runner| runner.command.clone()).into_iter().flatten());
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Work {
         job: job.clone(),

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use fireactions_github::Error as GithubError;
 use fireactions_github::scaleset::{
-    JobEvent, JobInfo, Message, MessageId, ScaleSet, ScaleSetSpec, ScaleSets, Session,
+    JobEvent, JobInfo, Message, MessageId, ScaleSet, ScaleSetSpec, ScaleSets, Session, Statistics,
 };
 use fireactions_model::{ExponentialBackoff, GithubRunner, PoolName, PoolSpec, RemoteJob};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::board::Waiting;
-use super::problems::Concern;
-use super::{Error, GithubForge, NAME, OpenSet, drift, lock};
+use super::{Error, GithubRemote, OpenSet, drift};
+use crate::hosted::HostedForge;
+use crate::hosted::board::{Assigned, Waiting};
+use crate::hosted::lock;
+use crate::hosted::problems::Concern;
 
-/// Longest pause after an error, in units of [`pace`](super::GithubSettings::pace), which is the first one; before what GitHub
+/// Longest pause after an error, in units of [`pace`](crate::hosted::HostedSettings::pace), which is the first one; before what GitHub
 /// itself asks for.
 const LONGEST: u32 = 60;
 /// GitHub is told at the end that the session is over; it is not waited for long.
@@ -30,18 +32,23 @@ struct Progress {
 }
 
 /// Listens for the pool until `stop`.
-pub(super) async fn listen(forge: GithubForge, pool: PoolSpec, stop: CancellationToken) {
-    let Some(runner) = pool.github.clone() else { return };
-    let pace = forge.inner.settings.pace;
+pub(super) async fn listen(
+    remote: GithubRemote,
+    forge: HostedForge,
+    pool: PoolSpec,
+    stop: CancellationToken,
+) {
+    let Some(runner) = pool.github().cloned() else { return };
+    let pace = forge.inner().settings.pace;
     let mut progress = Progress { pauses: ExponentialBackoff::new(pace, pace * LONGEST), applied: None };
     while !stop.is_cancelled() {
-        let error = match session(&forge, &pool, &runner, &stop, &mut progress).await {
+        let error = match session(&remote, &forge, &pool, &runner, &stop, &mut progress).await {
             Ok(()) => return,
             Err(error) => error,
         };
-        lock(&forge.inner.sets).remove(&pool.name);
+        lock(&remote.inner.sets).remove(&pool.name);
         let wait = if matches!(error, Error::Github(GithubError::SessionConflict { .. })) {
-            ExponentialBackoff::jitter(forge.inner.settings.conflict_pause, rand::random())
+            ExponentialBackoff::jitter(forge.inner().settings.conflict_pause, rand::random())
         } else {
             progress.pauses.failed(rand::random())
         };
@@ -59,16 +66,17 @@ fn set_name(runner: &GithubRunner) -> &str {
 
 /// One session, until `stop` or an error.
 async fn session(
-    forge: &GithubForge,
+    remote: &GithubRemote,
+    forge: &HostedForge,
     pool: &PoolSpec,
     runner: &GithubRunner,
     stop: &CancellationToken,
     progress: &mut Progress,
 ) -> Result<(), Error> {
     let opening = async {
-        let sets = ScaleSets::new(&forge.inner.github, runner.scope.clone());
-        let set = set_up(forge, pool, runner, &sets).await?;
-        let owner = format!("{}-{}", forge.inner.settings.owner, forge.inner.key);
+        let sets = ScaleSets::new(&remote.inner.github, runner.scope.clone());
+        let set = set_up(remote, forge, pool, runner, &sets).await?;
+        let owner = format!("{}-{}", forge.inner().settings.owner, forge.inner().key);
         let session = sets.open_session(set.id, &owner).await?;
         Ok::<_, Error>((OpenSet { sets, id: set.id }, session))
     };
@@ -76,14 +84,14 @@ async fn session(
     let (set, mut session) = opened?;
     tracing::info!(pool = %pool.name, set = set_name(runner), "listening for jobs of the scale set");
     forge.set_problem(&pool.name, Concern::Listening, None);
-    forge.board().set_statistics(&pool.name, session.statistics());
-    lock(&forge.inner.sets).insert(pool.name.clone(), set);
+    forge.board().set_assigned(&pool.name, counted(session.statistics()));
+    lock(&remote.inner.sets).insert(pool.name.clone(), set);
     forge.wake();
     let listened = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        listened = follow(forge, pool, runner, &mut session, progress) => listened,
+        listened = follow(remote, forge, pool, runner, &mut session, progress) => listened,
     };
-    lock(&forge.inner.sets).remove(&pool.name);
+    lock(&remote.inner.sets).remove(&pool.name);
     // Otherwise GitHub keeps the next server out until it has missed this one for a while.
     match tokio::time::timeout(CLOSE_DEADLINE, session.close()).await {
         Ok(Ok(())) => {}
@@ -97,14 +105,15 @@ async fn session(
 
 /// Makes the pool's scale set, or adopts it and changes what differs; what differs all the same is told at the pool.
 async fn set_up(
-    forge: &GithubForge,
+    remote: &GithubRemote,
+    forge: &HostedForge,
     pool: &PoolSpec,
     runner: &GithubRunner,
     sets: &ScaleSets,
 ) -> Result<ScaleSet, Error> {
     let spec = ScaleSetSpec {
         name: set_name(runner).to_owned(),
-        group_id: forge.group(runner).await?,
+        group_id: remote.group(runner).await?,
         labels: labels(pool, runner),
         disable_update: true,
     };
@@ -114,9 +123,9 @@ async fn set_up(
 }
 
 /// Whether the pool's scale set, while there is a session, is still as the configuration wants it.
-pub(super) async fn audit(forge: &GithubForge, pool: &PoolSpec) -> Result<(), Error> {
-    let (Ok(open), Some(runner)) = (forge.open_set(&pool.name), &pool.github) else { return Ok(()) };
-    set_up(forge, pool, runner, &open.sets).await.map(drop)
+pub(super) async fn audit(remote: &GithubRemote, forge: &HostedForge, pool: &PoolSpec) -> Result<(), Error> {
+    let (Ok(open), Some(runner)) = (remote.open_set(&pool.name), pool.github()) else { return Ok(()) };
+    set_up(remote, forge, pool, runner, &open.sets).await.map(drop)
 }
 
 /// What jobs may ask the set for: its name, and the pool's labels.
@@ -127,13 +136,14 @@ fn labels(pool: &PoolSpec, runner: &GithubRunner) -> Vec<String> {
 }
 
 async fn follow(
-    forge: &GithubForge,
+    remote: &GithubRemote,
+    forge: &HostedForge,
     pool: &PoolSpec,
     runner: &GithubRunner,
     session: &mut Session,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let mut capacity = forge.inner.capacity.subscribe();
+    let mut capacity = forge.inner().capacity.subscribe();
     loop {
         let most = capacity.borrow_and_update().get(&pool.name).copied().unwrap_or(pool.max_runners);
         let message = tokio::select! {
@@ -158,9 +168,9 @@ async fn follow(
         // First of all: a runner whose end this message tells is not to be taken for one that is lacking. A message that
         // comes again tells what was true when it was written.
         if progress.applied != Some(id) {
-            forge.board().set_statistics(&pool.name, message.statistics);
+            forge.board().set_assigned(&pool.name, counted(message.statistics));
         }
-        apply(forge, &pool.name, runner, message).await;
+        apply(remote, forge, &pool.name, runner, message).await;
         progress.applied = Some(id);
         // Not before: what was not acknowledged comes again.
         session.acknowledge(id).await?;
@@ -168,19 +178,25 @@ async fn follow(
 }
 
 /// Takes over what a message says. Doing it twice does nothing more.
-async fn apply(forge: &GithubForge, pool: &PoolName, runner: &GithubRunner, message: Message) {
+async fn apply(
+    remote: &GithubRemote,
+    forge: &HostedForge,
+    pool: &PoolName,
+    runner: &GithubRunner,
+    message: Message,
+) {
     let statistics = message.statistics;
     for event in message.events {
         match event {
             JobEvent::Available(_) => {}
             JobEvent::Assigned(job) => {
-                let waiting = waiting(forge, runner, &job);
+                let waiting = waiting(remote, forge, runner, &job);
                 forge.board().queue.assign(pool, waiting);
             }
             JobEvent::Started { job, runner_name, .. } => {
                 let known = forge.board().queue.unassign(pool, job.request_id.get());
                 if let Some(row) = row_of(forge, &runner_name) {
-                    let url = url(forge, &job);
+                    let url = url(remote, &job);
                     forge
                         .picked_up(&row, true, move |remote| {
                             describe(remote, &job, url);
@@ -193,7 +209,7 @@ async fn apply(forge: &GithubForge, pool: &PoolName, runner: &GithubRunner, mess
                 forge.board().queue.unassign(pool, job.request_id.get());
                 // A job that was cancelled before it began has none.
                 if let Some(row) = runner_name.as_deref().and_then(|name| row_of(forge, name)) {
-                    let url = url(forge, &job);
+                    let url = url(remote, &job);
                     forge
                         .over(&row, true, move |remote| {
                             describe(remote, &job, url);
@@ -210,32 +226,34 @@ async fn apply(forge: &GithubForge, pool: &PoolName, runner: &GithubRunner, mess
     forge.wake();
 }
 
-fn row_of(forge: &GithubForge, name: &str) -> Option<fireactions_model::JobId> {
+fn counted(statistics: Statistics) -> Assigned {
+    Assigned { all: statistics.assigned, running: statistics.running }
+}
+
+fn row_of(forge: &HostedForge, name: &str) -> Option<fireactions_model::JobId> {
     forge.board().runners.named(name).cloned()
 }
 
-fn waiting(forge: &GithubForge, runner: &GithubRunner, job: &JobInfo) -> Waiting {
-    let mut remote = RemoteJob {
-        forge: NAME.to_owned(),
-        scope: runner.scope.to_string(),
+fn waiting(remote: &GithubRemote, forge: &HostedForge, runner: &GithubRunner, job: &JobInfo) -> Waiting {
+    let mut remote_job = RemoteJob {
         scale_set: runner.scale_set.clone(),
-        ..RemoteJob::default()
+        ..RemoteJob::new(forge.name().clone(), runner.scope.to_string())
     };
-    describe(&mut remote, job, url(forge, job));
+    describe(&mut remote_job, job, url(remote, job));
     Waiting {
         id: job.request_id.get(),
         repository: job.repository.as_ref().map(ToString::to_string).unwrap_or_default(),
         labels: job.labels.clone(),
         queued_at: job.queued_at,
-        remote,
+        remote: remote_job,
         heard: Timestamp::now(),
     }
 }
 
 /// The page of the run; a message does not name that of the job.
-fn url(forge: &GithubForge, job: &JobInfo) -> Option<String> {
+fn url(remote: &GithubRemote, job: &JobInfo) -> Option<String> {
     let (repository, run) = (job.repository.as_ref()?, job.run_id?);
-    Some(forge.inner.github.run_page(repository, run))
+    Some(remote.inner.github.run_page(repository, run))
 }
 
 fn describe(remote: &mut RemoteJob, job: &JobInfo, url: Option<String>) {
@@ -265,12 +283,5 @@ fn conclusion(result: &str) -> String {
         "failed" | "failure" => "failure".to_owned(),
         "canceled" | "cancelled" => "cancelled".to_owned(),
         other => other.chars().filter(|c| !c.is_control()).take(40).collect(),
-    }
-}
-
-impl GithubForge {
-    /// The pool's scale set, while it has a session.
-    pub(super) fn open_set(&self, pool: &PoolName) -> Result<OpenSet, Error> {
-        lock(&self.inner.sets).get(pool).cloned().ok_or(Error::NoSession)
     }
 }

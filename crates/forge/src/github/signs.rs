@@ -1,58 +1,11 @@
-//! What a runner says on its standard output about itself. It is a program of the image: what it says counts for its own
-//! job only, and for how things are shown; GitHub's word counts where the two differ.
+//! What GitHub's runner says of itself.
 
 use super::program::HOOK;
-
-/// Longest line that is looked at; signs are short.
-const LONGEST: usize = 1024;
-
-/// Something that the runner said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Sign {
-    /// It is registered and waits for a job.
-    Online,
-    /// It has begun a job of this name, where the name was said.
-    Began(Option<String>),
-    /// Its job has ended so, where it was said: `success`, `failure`, `cancelled`.
-    Ended(Option<String>),
-}
-
-/// Finds signs in output that comes in pieces.
-#[derive(Debug, Default)]
-pub(super) struct Signs {
-    line: Vec<u8>,
-    /// The line is too long to be a sign.
-    skipping: bool,
-}
-
-impl Signs {
-    /// Takes the next piece; gives the signs of all lines that it ends.
-    pub(super) fn take(&mut self, data: &[u8]) -> Vec<Sign> {
-        let mut found = Vec::new();
-        for piece in data.split_inclusive(|byte| *byte == b'\n') {
-            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            if self.line.len() + text.len() > LONGEST {
-                self.skipping = true;
-                self.line.clear();
-            } else if !self.skipping {
-                self.line.extend_from_slice(text);
-            }
-            if ends {
-                if !self.skipping {
-                    found.extend(read(&String::from_utf8_lossy(&self.line)));
-                }
-                self.skipping = false;
-                self.line.clear();
-            }
-        }
-        found
-    }
-}
+use crate::hosted::signs::Sign;
 
 /// The runner writes `2024-01-02 03:04:05Z: Listening for Jobs`, `…: Running job: NAME`, `…: Job NAME completed with
 /// result: Succeeded` (actions/runner, `src/Runner.Listener`).
-fn read(line: &str) -> Option<Sign> {
-    let line = line.trim_end();
+pub(super) fn read(line: &str) -> Option<Sign> {
     if let Some(hook) = line.strip_prefix(HOOK) {
         return match hook.split(' ').next() {
             Some("started") => Some(Sign::Began(None)),
@@ -101,22 +54,8 @@ mod tests {
     }
 
     #[test]
-    fn signs_are_found_whatever_the_pieces() {
-        for size in [1, 3, 7, 64, LOG.len()] {
-            let mut signs = Signs::default();
-            let found: Vec<Sign> = LOG.as_bytes().chunks(size).flat_map(|piece| signs.take(piece)).collect();
-            assert_eq!(found, expected(), "in pieces of {size}");
-        }
-    }
-
-    #[test]
-    fn a_job_that_prints_without_end_costs_a_line() {
-        let mut signs = Signs::default();
-        for _ in 0..10_000 {
-            assert_eq!(signs.take(&[b'x'; 1000]), []);
-        }
-        assert!(signs.line.capacity() <= 2 * LONGEST);
-        assert_eq!(signs.take(LOG.as_bytes()).len(), 5, "the long line ends with the first of these");
+    fn what_the_runner_says_of_itself_is_read() {
+        assert_eq!(LOG.lines().filter_map(read).collect::<Vec<_>>(), expected());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fireactions_model::{
-    Demand, JobId, JobRecord, JobState, MachineId, Offer, Place, PoolName, PoolSpec, Shape,
+    Demand, ForgeName, JobId, JobRecord, JobState, MachineId, Offer, Place, PoolName, PoolSpec, Shape,
 };
 use fireactions_store::{JobLog, Store};
 use jiff::Timestamp;
@@ -65,11 +65,20 @@ struct Waiting {
     needs: Needs,
 }
 
+/// Whose a job is.
+#[derive(Debug, Clone)]
+pub(super) enum Owner {
+    /// The built-in queue's.
+    Here,
+    /// It is a runner of this hosted forge.
+    Hosted(ForgeName),
+}
+
 #[derive(Debug)]
 struct Bound {
     machine: MachineId,
     /// It is a hosted forge's runner.
-    remote: bool,
+    owner: Owner,
     cancelling: bool,
     /// Held open while output comes.
     log: Arc<JobLog>,
@@ -177,9 +186,10 @@ impl Board {
                     seen = Seen::Cancelling;
                 }
                 let log = store.log(&job.id);
-                let remote = job.remote.is_some();
+                let remote = job.remote.as_ref();
+                let owner = remote.map_or(Owner::Here, |remote| Owner::Hosted(remote.forge.clone()));
                 let cancelling = job.cancel_requested;
-                let bound = Bound { machine: machine.clone(), remote, cancelling, log };
+                let bound = Bound { machine: machine.clone(), owner, cancelling, log };
                 state.bound.insert(job.id.clone(), bound);
             }
             _ => {
@@ -191,7 +201,7 @@ impl Board {
 
     /// Wakes a machine for a job that needs this.
     fn rouse(&self, needs: &Needs) {
-        self.waiters.wake_for(|pool, shape| pool.github.is_none() && needs.fit(pool, shape));
+        self.waiters.wake_for(|pool, shape| pool.forge.is_none() && needs.fit(pool, shape));
     }
 
     /// Claims the first waiting job that the offered machine fits, except those in `tried`.
@@ -214,9 +224,9 @@ impl Board {
         state.bound.get(job).filter(|bound| bound.machine == *machine).map(|bound| Arc::clone(&bound.log))
     }
 
-    /// Whether a job that a machine has is a hosted forge's runner; nothing of one that no machine has.
-    pub(super) fn is_remote(&self, job: &JobId) -> Option<bool> {
-        self.state().bound.get(job).map(|bound| bound.remote)
+    /// Whose a job is that a machine has; nothing of a job that no machine has.
+    pub(super) fn owner(&self, job: &JobId) -> Option<Owner> {
+        self.state().bound.get(job).map(|bound| bound.owner.clone())
     }
 
     pub(super) fn is_cancelling(&self, job: &JobId) -> bool {

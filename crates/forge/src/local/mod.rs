@@ -22,7 +22,9 @@ mod validate;
 
 use std::sync::{Arc, Weak};
 
-use fireactions_model::{Event, ForgeView, JobId, JobRecord, JobState, Outcome, Phase, Place, Report, Usage};
+use fireactions_model::{
+    Event, ForgeName, ForgeView, JobId, JobRecord, JobState, Outcome, Phase, Place, Report, Usage,
+};
 use fireactions_store::{JobFilter, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
@@ -32,11 +34,8 @@ pub use error::{Problem, SubmitError};
 pub use submit::{FileSource, Submission};
 
 use crate::waiters::Waiters;
-use board::{Board, Seen};
+use board::{Board, Owner, Seen};
 pub(crate) use serve::refused;
-
-/// The forge's name.
-const NAME: &str = "local";
 
 /// The local forge. Clones share it.
 #[derive(Debug, Clone)]
@@ -94,12 +93,18 @@ impl LocalForge {
         self.inner.store.request_cancel(id, "cancelled by a user").await
     }
 
-    /// Whether the job is a hosted forge's runner, whose row is kept here.
-    pub(crate) async fn is_remote(&self, job: &JobId) -> bool {
-        match self.inner.board.is_remote(job) {
-            Some(remote) => remote,
-            None => matches!(self.get(job).await, Ok(Some(record)) if record.remote.is_some()),
+    /// The hosted forge whose runner the job is; its row is kept here.
+    pub(crate) async fn remote_of(&self, job: &JobId) -> Option<ForgeName> {
+        match self.inner.board.owner(job) {
+            Some(Owner::Here) => None,
+            Some(Owner::Hosted(forge)) => Some(forge),
+            None => self.get(job).await.ok()??.remote.map(|remote| remote.forge),
         }
+    }
+
+    /// Where the rows are.
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
     }
 
     /// Machines that wait for work, of every forge.
@@ -109,7 +114,7 @@ impl LocalForge {
 
     /// As metrics see it, now.
     pub fn view(&self) -> ForgeView {
-        ForgeView { name: NAME, oldest: self.inner.board.oldest(), remote: None }
+        ForgeView { name: ForgeName::local(), oldest: self.inner.board.oldest(), remote: None }
     }
 
     /// Where a queued job belongs, once demand was asked for. What keeps its pool from it, the forge does not know.

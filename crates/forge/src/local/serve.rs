@@ -18,11 +18,11 @@ use crate::waiters::{Found, acquire};
 #[async_trait]
 impl DemandSource for LocalForge {
     fn name(&self) -> &'static str {
-        super::NAME
+        "local"
     }
 
     fn serves(&self, pool: &PoolSpec) -> bool {
-        pool.github.is_none()
+        pool.forge.is_none()
     }
 
     async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {

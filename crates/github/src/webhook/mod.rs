@@ -1,10 +1,8 @@
 //! Webhook deliveries: whether GitHub sent them, whether they came before, and what they say.
 
-mod deliveries;
 mod event;
 mod signature;
 
-pub use deliveries::Deliveries;
 pub use event::{Event, Malformed, WorkflowJobEvent, parse};
 pub use signature::{Forged, verify};
 

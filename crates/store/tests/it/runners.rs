@@ -5,7 +5,7 @@
 
 use crate::common::*;
 use fireactions_model::{
-    JobState, Outcome, Phase, PhaseTimes, RemoteJob, Report, RetryPolicy, Secret, Usage,
+    ForgeName, JobState, Outcome, Phase, PhaseTimes, RemoteJob, Report, RetryPolicy, Secret, Usage,
 };
 use fireactions_store::{Bind, Finish, Standing, Store};
 use jiff::{SignedDuration, Timestamp};
@@ -14,11 +14,9 @@ const CREDENTIAL: &str = "a-very-recognisable-credential";
 
 fn remote(n: u64) -> RemoteJob {
     RemoteJob {
-        forge: "github".to_owned(),
-        scope: "acme".to_owned(),
         runner: Some(format!("ci-0abcde-{}", machine(n))),
         queued_at: Some(Timestamp::now() - SignedDuration::from_secs(5)),
-        ..RemoteJob::default()
+        ..RemoteJob::new(ForgeName::github(), "acme")
     }
 }
 

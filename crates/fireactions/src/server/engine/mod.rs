@@ -17,8 +17,8 @@ use fireactions_api::{
     DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent,
     Readiness, ScaleRequest, Version,
 };
-use fireactions_forge::github::GithubForge;
 use fireactions_forge::local::LocalForge;
+use fireactions_forge::{Forges, HostedForge};
 use fireactions_image::Images;
 use fireactions_machine::Machinery;
 use fireactions_model::{
@@ -39,7 +39,7 @@ pub(super) use progress::Images as FetchedImages;
 /// Joins the parts to what the API asks for. It decides nothing.
 pub(super) struct ServerEngine {
     pub(super) forge: LocalForge,
-    pub(super) github: Option<GithubForge>,
+    pub(super) forges: Forges,
     pub(super) store: Store,
     pub(super) machines: Machinery,
     pub(super) pools: PoolHandle,
@@ -54,8 +54,13 @@ pub(super) struct ServerEngine {
 impl ServerEngine {
     /// What a queued job waits for, as far as it is known: the forge says where it belongs at its next look.
     fn waiting(&self, id: &JobId) -> Option<WaitReason> {
-        let at_forge = || self.github.as_ref()?.queued_job(id)?.1;
+        let at_forge = || self.queued_job(id)?.1;
         Some(self.reason(self.forge.place(id).or_else(at_forge)?))
+    }
+
+    /// A job that waits at a hosted forge.
+    fn queued_job(&self, id: &JobId) -> Option<(JobRecord, Option<Place>)> {
+        self.forges.hosted().find_map(|forge| forge.queued_job(id))
     }
 
     fn reason(&self, place: Place) -> WaitReason {
@@ -79,7 +84,7 @@ impl ServerEngine {
 
     /// With what is wrong with its runners at their forge.
     fn examined(&self, mut pool: PoolView) -> PoolView {
-        pool.problem = self.github.as_ref().and_then(|github| github.problem(pool.name()));
+        pool.problem = self.forges.hosted().find_map(|forge| forge.problem(pool.name()));
         pool
     }
 
@@ -121,10 +126,11 @@ impl Engine for ServerEngine {
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {
         let most = jobs::most(&filter);
-        let waiting = match (&self.github, filter.state) {
-            (Some(github), None | Some(JobState::Queued)) => github.queued(most),
-            _ => Vec::new(),
-        };
+        let mut waiting = Vec::new();
+        if matches!(filter.state, None | Some(JobState::Queued)) {
+            waiting.extend(self.forges.hosted().flat_map(|forge| forge.queued(most)));
+            waiting.sort_by_key(|(job, _)| std::cmp::Reverse(job.queued_at));
+        }
         let rows = jobs::list(&self.forge, filter).await?.into_iter().map(|job| self.explained(job));
         Ok(waiting.into_iter().map(|job| self.at_forge(job)).chain(rows).take(most).collect())
     }
@@ -135,17 +141,14 @@ impl Engine for ServerEngine {
 
     async fn job(&self, id: &JobId) -> Result<JobRecord> {
         let row = jobs::get(&self.forge, id).await;
-        match (row, self.github.as_ref()) {
-            (Ok(job), _) => Ok(self.explained(job)),
-            (Err(unknown), Some(github)) => {
-                github.queued_job(id).map(|job| self.at_forge(job)).ok_or(unknown)
-            }
-            (Err(unknown), None) => Err(unknown),
+        match row {
+            Ok(job) => Ok(self.explained(job)),
+            Err(unknown) => self.queued_job(id).map(|job| self.at_forge(job)).ok_or(unknown),
         }
     }
 
     async fn cancel(&self, id: &JobId) -> Result<JobRecord> {
-        if let Some((waiting, _)) = self.github.as_ref().and_then(|github| github.queued_job(id)) {
+        if let Some((waiting, _)) = self.queued_job(id) {
             let page = waiting.remote.and_then(|remote| remote.url);
             let hint =
                 page.map_or_else(|| "cancel its run there".to_owned(), |url| format!("cancel it at {url}"));
@@ -239,8 +242,7 @@ impl Engine for ServerEngine {
     }
 
     fn forges(&self) -> Vec<ForgeView> {
-        let github = self.github.as_ref().map(GithubForge::view);
-        iter::once(self.forge.view()).chain(github).collect()
+        iter::once(self.forge.view()).chain(self.forges.hosted().map(HostedForge::view)).collect()
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {

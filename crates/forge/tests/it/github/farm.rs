@@ -8,13 +8,13 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fireactions_forge::Forges;
-use fireactions_forge::github::{GithubForge, GithubSettings};
 use fireactions_forge::local::{LocalConfig, LocalForge};
+use fireactions_forge::{Forges, HostedForge, HostedSettings, github as github_forge};
 use fireactions_github::{App, Credentials, Github, Settings, Timeouts};
 use fireactions_model::{
-    Forge, GithubRunner, GithubScope, ImageRef, JobRecord, Label, MachineId, Offer, Outcome, Output,
-    PhaseTimes, PoolName, PoolSpec, Program, Report, Secret, Shape, Stream, Usage, Work,
+    Forge, ForgeName, ForgeRunner, GithubRunner, GithubScope, ImageRef, JobRecord, Label, MachineId, Offer,
+    Outcome, Output, PhaseTimes, PoolForge, PoolName, PoolSpec, Program, Report, Secret, Shape, Stream,
+    Usage, Work,
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::github::{AppKey, FakeGithub, runner};
@@ -49,7 +49,13 @@ pub(crate) fn pool(name: &str, labels: &[&str], max: u32, set: Option<&str>) -> 
     PoolSpec {
         max_runners: max,
         labels: labels.iter().map(|label| Label::new(label).unwrap()).collect(),
-        github: Some(GithubRunner { scale_set: set.map(str::to_owned), ..GithubRunner::new(scope) }),
+        forge: Some(PoolForge {
+            name: ForgeName::github(),
+            runner: ForgeRunner::Github(GithubRunner {
+                scale_set: set.map(str::to_owned),
+                ..GithubRunner::new(scope)
+            }),
+        }),
         ..PoolSpec::new(PoolName::new(name).unwrap(), shape)
     }
 }
@@ -110,7 +116,7 @@ impl Place {
 pub(crate) struct Farm {
     pub(crate) dir: Place,
     pub(crate) store: Store,
-    pub(crate) github: GithubForge,
+    pub(crate) github: HostedForge,
     forges: Forges,
     stop: CancellationToken,
     forge_task: JoinHandle<()>,
@@ -152,18 +158,19 @@ impl Farm {
         };
         let timeouts = Timeouts { backoff: PACE / 2, ..Timeouts::default() };
         let client = Github::with_timeouts(client, timeouts).unwrap();
-        let settings = GithubSettings {
+        let settings = HostedSettings {
             audit_interval: setup.audit,
             surplus_after: setup.surplus,
             conflict_pause: setup.conflict,
             pace: PACE,
             webhook: Some(Arc::new(|| vec![Ok(Secret::new(SECRET))])),
-            ..GithubSettings::new("host")
+            ..HostedSettings::new("host")
         };
-        let github = GithubForge::new(store.clone(), local.clone(), events, client, settings, &setup.pools)
-            .await
-            .unwrap();
-        let forges = Forges::new(local, Some(github.clone()));
+        let github =
+            github_forge::forge(ForgeName::github(), local.clone(), events, client, settings, &setup.pools)
+                .await
+                .unwrap();
+        let forges = Forges::new(local, [github.clone()]);
         let stop = CancellationToken::new();
         let forge_task = tokio::spawn(github.clone().run(setup.pools.clone(), stop.clone()));
         let machines = Machines::default();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_model::{GithubRunner, PoolName, RunnerGroup};
+use fireactions_model::{ForgeRunner, PoolName, RunnerGroup};
 use fireactions_testkit::github::{JobRequest, JobStatus, Scope};
 
 use crate::github::farm::{Farm, SECRET, Setup, github, pool, until};
@@ -55,8 +55,8 @@ async fn a_job_that_the_group_does_not_take_gets_no_runner_and_people_are_told_w
     let group = fake.runner_group(&organization, "few");
     fake.select_group_repositories(&organization, group, &["acme/widgets"]);
     let mut few = pool("p", &["debian"], 2, None);
-    let runner = few.github.take().unwrap();
-    few.github = Some(GithubRunner { group: RunnerGroup::Name("few".into()), ..runner });
+    let ForgeRunner::Github(runner) = &mut few.forge.as_mut().unwrap().runner;
+    runner.group = RunnerGroup::Name("few".into());
     let mut setup = Setup::new(&app, vec![few]);
     setup.audit = Duration::from_millis(300);
     let farm = Farm::start(&fake, &setup).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_forge::github::{Answer, Delivery, GithubForge};
+use fireactions_forge::{Answer, Delivery, HostedForge};
 use fireactions_model::{JobState, PoolName};
 use fireactions_testkit::github::{JobRequest, Runner};
 
@@ -10,20 +10,14 @@ use crate::github::farm::{Farm, SECRET, SOON, Setup, gate, github, open_gate, po
 use crate::github::{all_well, completed, no_violations};
 
 /// A place for GitHub's deliveries; gives its URL.
-pub(crate) async fn door(forge: GithubForge) -> String {
+pub(crate) async fn door(forge: HostedForge) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let deliver = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
         let forge = forge.clone();
         async move {
             let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-            let delivery = Delivery {
-                event: header("x-github-event"),
-                id: header("x-github-delivery"),
-                signature: header("x-hub-signature-256"),
-                body: &body,
-            };
-            match forge.deliver(delivery).await {
+            match forge.deliver(Delivery { header: &header, body: &body }).await {
                 Answer::Taken => axum::http::StatusCode::ACCEPTED,
                 Answer::Forged => axum::http::StatusCode::UNAUTHORIZED,
                 Answer::Malformed(_) => axum::http::StatusCode::BAD_REQUEST,

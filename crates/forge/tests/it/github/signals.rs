@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_forge::github::{Answer, Delivery as Delivered};
+use fireactions_forge::{Answer, Delivery as Delivered};
 use fireactions_testkit::github::{Delivery, JobRequest};
 
 use crate::github::farm::{Farm, SECRET, SOON, Setup, github, pool, until};
@@ -74,13 +74,31 @@ async fn forged_deliveries_are_refused_and_repeated_ones_do_nothing() {
     fake.wait_delivered(SOON);
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(401));
     assert_eq!(farm.machines(), 0, "nobody believed them");
-    let garbage = Delivered { event: Some("workflow_job"), id: Some("1"), signature: None, body: b"{}" };
+    let unsigned = |name: &str| (name == "x-github-event").then_some("workflow_job");
+    let garbage = Delivered { header: &unsigned, body: b"{}" };
     assert_eq!(farm.github.deliver(garbage).await, Answer::Forged);
+    // Signed, but a proxy left out the header with the delivery's id; and what GitHub sends unless it is told otherwise.
+    let other = fake.queue_job(JobRequest::new("acme/widgets", &["elsewhere"], "true"));
+    let body = fake.payload(other, "in_progress").to_string().into_bytes();
+    let signature = fireactions_testkit::github::sign(SECRET, &body);
+    let mut answers = Vec::new();
+    for kind in ["application/x-www-form-urlencoded", "application/json; charset=utf-8"] {
+        let headers = [
+            ("x-github-event", "workflow_job"),
+            ("x-hub-signature-256", signature.as_str()),
+            ("content-type", kind),
+        ];
+        let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        answers.push(farm.github.deliver(Delivered { header: &header, body: &body }).await);
+    }
+    let [Answer::Malformed(why), Answer::Taken] = answers.as_slice() else { panic!("{answers:?}") };
+    assert!(why.contains("application/json"), "{why}");
+    fake.wait_delivered(SOON);
     fake.deliver_raw("workflow_job", b"not json", None);
     fake.wait_delivered(SOON);
     assert_eq!(fake.delivered().last().unwrap().answer, Ok(400));
     // Heard by somebody, and sent on under another id.
-    let job = fake.queue_job(JobRequest::new("acme/widgets", &["elsewhere"], "true"));
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["elsewhere"], "true").named("heard"));
     let heard = fake.payload(job, "in_progress").to_string();
     for _ in 0..2 {
         fake.deliver_raw("workflow_job", heard.as_bytes(), None);
@@ -88,7 +106,7 @@ async fn forged_deliveries_are_refused_and_repeated_ones_do_nothing() {
         assert_eq!(fake.delivered().last().unwrap().answer, Ok(202));
     }
     let counts = farm.github.view().remote.unwrap().deliveries;
-    assert_eq!((counts["forged"], counts["malformed"], counts["repeated"]), (3, 1, 1), "{counts:?}");
+    assert_eq!((counts["forged"], counts["malformed"], counts["repeated"]), (3, 2, 1), "{counts:?}");
     farm.stop().await;
 }
 

@@ -5,47 +5,47 @@ use std::time::{Duration, Instant};
 
 use fireactions_model::{JobId, PoolName};
 
-use super::{AHEAD, BEHIND};
+use super::{AHEAD, BEHIND, Counting};
 
 /// What a runner is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::github) enum Stage {
+pub(crate) enum Stage {
     /// It is to take a job and has none: it is being registered, is starting, or listens.
     Idle,
-    /// It has begun a job; `known` once GitHub has said so, and not only the runner's own log.
+    /// It has begun a job; `known` once the forge has said so, and not only the runner's own log.
     Busy {
-        /// GitHub has said which.
+        /// The forge has said which.
         known: bool,
         /// Since when.
         since: Instant,
     },
-    /// Its job or its machine has ended; GitHub may not have said so yet.
+    /// Its job or its machine has ended; the forge may not have said so yet.
     Over {
-        /// GitHub has said so.
+        /// The forge has said so.
         known: bool,
         /// Since when.
         since: Instant,
-        /// When it began a job of which GitHub has not said that it waits no more.
+        /// When it began a job of which the forge has not said that it waits no more.
         began: Option<Instant>,
     },
 }
 
 /// A runner.
 #[derive(Debug, Clone)]
-pub(in crate::github) struct Runner {
-    pub(in crate::github) pool: PoolName,
-    /// Its name at GitHub, once that is written down.
-    pub(in crate::github) name: Option<String>,
-    pub(in crate::github) stage: Stage,
+pub(crate) struct Runner {
+    pub(crate) pool: PoolName,
+    /// Its name at the forge, once that is written down.
+    pub(crate) name: Option<String>,
+    pub(crate) stage: Stage,
     since: Instant,
 }
 
 impl Runner {
-    pub(in crate::github) fn new(pool: PoolName, now: Instant) -> Self {
+    pub(crate) fn new(pool: PoolName, now: Instant) -> Self {
         Self { pool, name: None, stage: Stage::Idle, since: now }
     }
 
-    /// When it began a job that GitHub may still count as one that waits.
+    /// When it began a job that the forge may still count as one that waits.
     fn is_ahead(&self) -> Option<Instant> {
         match self.stage {
             Stage::Busy { known: false, since } => Some(since),
@@ -57,44 +57,44 @@ impl Runner {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(in crate::github) struct Runners {
+pub(crate) struct Runners {
     by_job: HashMap<JobId, Runner>,
     by_name: HashMap<String, JobId>,
 }
 
 impl Runners {
-    pub(in crate::github) fn insert(&mut self, job: JobId, runner: Runner) {
+    pub(crate) fn insert(&mut self, job: JobId, runner: Runner) {
         if let Some(name) = &runner.name {
             self.by_name.insert(name.clone(), job.clone());
         }
         self.by_job.insert(job, runner);
     }
 
-    pub(in crate::github) fn remove(&mut self, job: &JobId) {
+    pub(crate) fn remove(&mut self, job: &JobId) {
         if let Some(name) = self.by_job.remove(job).and_then(|runner| runner.name) {
             self.by_name.remove(&name);
         }
     }
 
     /// The runner's name is written down.
-    pub(in crate::github) fn name(&mut self, job: &JobId, name: &str) {
+    pub(crate) fn name(&mut self, job: &JobId, name: &str) {
         if let Some(runner) = self.by_job.get_mut(job) {
             runner.name = Some(name.to_owned());
             self.by_name.insert(name.to_owned(), job.clone());
         }
     }
 
-    pub(in crate::github) fn get(&self, job: &JobId) -> Option<&Runner> {
+    pub(crate) fn get(&self, job: &JobId) -> Option<&Runner> {
         self.by_job.get(job)
     }
 
     /// The job under which a runner of this name is kept.
-    pub(in crate::github) fn named(&self, name: &str) -> Option<&JobId> {
+    pub(crate) fn named(&self, name: &str) -> Option<&JobId> {
         self.by_name.get(name)
     }
 
-    /// The runner has begun a job. False when that is no news. `known`: by GitHub's word.
-    pub(in crate::github) fn began(&mut self, job: &JobId, known: bool, now: Instant) -> bool {
+    /// The runner has begun a job. False when that is no news. `known`: by the forge's word.
+    pub(crate) fn began(&mut self, job: &JobId, known: bool, now: Instant) -> bool {
         let Some(runner) = self.by_job.get_mut(job) else { return false };
         match &mut runner.stage {
             Stage::Over { began, .. } => return known && began.take().is_some(),
@@ -105,9 +105,9 @@ impl Runners {
         true
     }
 
-    /// GitHub has just been asked for the pool's jobs that wait, from `asked` on: what runners had begun well before is none
-    /// of them.
-    pub(in crate::github) fn audited(&mut self, pool: &PoolName, asked: Instant) {
+    /// The forge has just been asked, from `asked` on, for the pool's jobs that wait: what runners had begun well before is
+    /// not among them.
+    pub(crate) fn audited(&mut self, pool: &PoolName, asked: Instant) {
         let before = |began: Instant| began + BEHIND < asked;
         for runner in self.by_job.values_mut().filter(|runner| runner.pool == *pool) {
             match &mut runner.stage {
@@ -118,9 +118,9 @@ impl Runners {
         }
     }
 
-    /// GitHub has just said that a job of the pool's waits no more: that is the one which the first of the runners began that
-    /// are ahead of GitHub's word. False when none is.
-    pub(in crate::github) fn caught_up(&mut self, pool: &PoolName) -> bool {
+    /// The forge has just said that a job of the pool's waits no more: that is the one which the first of the runners began that
+    /// are ahead of the forge's word. False when none is.
+    pub(crate) fn caught_up(&mut self, pool: &PoolName) -> bool {
         let ahead = self.by_job.values_mut().filter(|runner| runner.pool == *pool);
         let ahead = ahead.filter_map(|runner| Some((runner.is_ahead()?, runner)));
         let Some((_, runner)) = ahead.min_by_key(|(began, _)| *began) else { return false };
@@ -133,7 +133,7 @@ impl Runners {
     }
 
     /// The runner's job has ended, or the runner has. False when that is no news.
-    pub(in crate::github) fn ended(&mut self, job: &JobId, known: bool, now: Instant) -> bool {
+    pub(crate) fn ended(&mut self, job: &JobId, known: bool, now: Instant) -> bool {
         let Some(runner) = self.by_job.get_mut(job) else { return false };
         match runner.stage {
             Stage::Over { known: before, .. } if before || !known => false,
@@ -154,30 +154,32 @@ impl Runners {
         }
     }
 
-    /// Runners of a pool that cover jobs which are still counted as wanted. A scale set counts a job until GitHub has heard
-    /// of its end; without one, a job is counted until GitHub has said that it began, by the webhook or in an audit, even if
-    /// it has ended meanwhile.
-    pub(in crate::github) fn covering(&self, pool: &PoolName, set: bool, now: Instant) -> u32 {
+    /// Runners of a pool that cover jobs which are still counted as wanted. Of jobs that the forge counts itself, until it
+    /// has heard of their end; of those that are placed, until it has said that they began, by the webhook or in an audit,
+    /// even if they have ended meanwhile. Standing runners are there for the next job each.
+    pub(crate) fn covering(&self, pool: &PoolName, counting: Counting, now: Instant) -> u32 {
         let ahead = |since: Instant| now.saturating_duration_since(since) < AHEAD;
-        self.count(pool, |stage| match stage {
-            Stage::Idle => true,
-            Stage::Busy { known, .. } => set || !known,
-            Stage::Over { known, since, began } => ahead(since) && if set { !known } else { began.is_some() },
+        self.count(pool, |stage| match (stage, counting) {
+            (Stage::Idle, _) | (Stage::Busy { .. }, Counting::Assigned) => true,
+            (Stage::Busy { known, .. }, Counting::Placed) => !known,
+            (Stage::Over { known, since, .. }, Counting::Assigned) => !known && ahead(since),
+            (Stage::Over { since, began, .. }, Counting::Placed) => began.is_some() && ahead(since),
+            (Stage::Busy { .. } | Stage::Over { .. }, Counting::Standing(_)) => false,
         })
     }
 
     /// Runners of a pool that have a job.
-    pub(in crate::github) fn busy(&self, pool: &PoolName) -> u32 {
+    pub(crate) fn busy(&self, pool: &PoolName) -> u32 {
         self.count(pool, |stage| matches!(stage, Stage::Busy { .. }))
     }
 
     /// Runners of a pool that have none yet.
-    pub(in crate::github) fn idle(&self, pool: &PoolName) -> u32 {
+    pub(crate) fn idle(&self, pool: &PoolName) -> u32 {
         self.count(pool, |stage| stage == Stage::Idle)
     }
 
     /// Of a pool's idle runners those beyond the first `jobs`, if they have been there for `longest`.
-    pub(in crate::github) fn idle_beyond(
+    pub(crate) fn idle_beyond(
         &self,
         pool: &PoolName,
         jobs: u32,
@@ -196,7 +198,7 @@ impl Runners {
     }
 
     /// Forgets runners that ended and of which nothing more is expected.
-    pub(in crate::github) fn forget(&mut self, now: Instant) {
+    pub(crate) fn forget(&mut self, now: Instant) {
         let done = |stage: Stage| match stage {
             Stage::Over { known, since, .. } => known || now.saturating_duration_since(since) >= AHEAD,
             _ => false,

@@ -1,58 +1,48 @@
-//! Deliveries that came before.
+//! Seen that came before.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// GitHub lets people send deliveries of the last three days again; this is for those that come twice by themselves, and
-/// for whoever heard one and sends it on.
+/// People can have the forge send a delivery again; this is for those that come twice by themselves, and for whoever heard one and sends it on.
 const AGE: Duration = Duration::from_secs(24 * 3600);
 /// Most that are remembered; about 6 MB.
 const COUNT: usize = 100_000;
 
-/// Remembers deliveries by what tells them apart (`X-GitHub-Delivery`, the body), bounded in number and age.
-pub struct Deliveries {
+/// Remembers deliveries by what tells them apart (the forge's id of it, the body), bounded in number and age.
+pub(super) struct Seen {
     age: Duration,
     count: usize,
     /// They come from the network: only this is kept of them.
     hasher: RandomState,
-    seen: Mutex<Seen>,
+    marks: Mutex<Marks>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Marks {
     /// When each came last.
     ids: HashMap<u64, Instant>,
     /// The oldest first.
     order: VecDeque<(Instant, u64)>,
 }
 
-impl Default for Deliveries {
+impl Default for Seen {
     fn default() -> Self {
         Self::new(COUNT, AGE)
     }
 }
 
-impl std::fmt::Debug for Deliveries {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deliveries")
-            .field("age", &self.age)
-            .field("count", &self.count)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Deliveries {
+impl Seen {
     /// Remembers so many for so long.
-    pub fn new(count: usize, age: Duration) -> Self {
-        Self { age, count, hasher: RandomState::new(), seen: Mutex::default() }
+    pub(super) fn new(count: usize, age: Duration) -> Self {
+        Self { age, count, hasher: RandomState::new(), marks: Mutex::default() }
     }
 
     /// Whether this id or body comes for the first time, as far as is remembered; remembers it.
-    pub fn first(&self, mark: &[u8], now: Instant) -> bool {
+    pub(super) fn first(&self, mark: &[u8], now: Instant) -> bool {
         let id = self.hasher.hash_one(mark);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((came, oldest)) = seen.order.front().copied() {
             let old = now.saturating_duration_since(came) >= self.age;
             if !old && seen.order.len() < self.count.max(1) {
@@ -76,7 +66,7 @@ mod tests {
 
     #[test]
     fn each_is_taken_once_within_its_age() {
-        let deliveries = Deliveries::default();
+        let deliveries = Seen::default();
         let now = Instant::now();
         assert!(deliveries.first(b"a", now) && deliveries.first(b"b", now));
         assert!(!deliveries.first(b"a", now));
@@ -88,12 +78,12 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let deliveries = Deliveries::new(3, AGE);
+        let deliveries = Seen::new(3, AGE);
         let now = Instant::now();
         for id in [b"a", b"b", b"c", b"d"] {
             assert!(deliveries.first(id, now), "{id:?}");
         }
-        let seen = deliveries.seen.lock().unwrap();
+        let seen = deliveries.marks.lock().unwrap();
         assert_eq!((seen.ids.len(), seen.order.len()), (3, 3));
         drop(seen);
         assert!(deliveries.first(b"a", now), "the oldest is forgotten");

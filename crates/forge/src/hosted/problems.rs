@@ -1,18 +1,18 @@
-//! What is wrong with the pools' runners at GitHub, for people.
+//! What is wrong with the pools' runners at the forge, for people.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use fireactions_model::PoolName;
 
-use super::{GithubForge, lock};
+use super::{HostedForge, lock};
 
 /// What a problem is with. Each is found and found mended in its own place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Concern {
-    /// Listening to the scale set's messages.
+pub(crate) enum Concern {
+    /// Listening to the forge.
     Listening,
-    /// What the scale set is, against the configuration.
+    /// What of a pool is declared at the forge (GitHub's scale set), against the configuration.
     ScaleSet,
     /// Asking for jobs and runners that no signal told of.
     Audit,
@@ -26,10 +26,10 @@ pub(super) enum Concern {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Mutex<BTreeMap<(PoolName, Concern), String>>);
+pub(crate) struct Problems(Mutex<BTreeMap<(PoolName, Concern), String>>);
 
-impl GithubForge {
-    /// What is wrong with a pool's runners at GitHub, for people.
+impl HostedForge {
+    /// What is wrong with a pool's runners at the forge, for people.
     pub fn problem(&self, pool: &PoolName) -> Option<String> {
         let problems = lock(&self.inner.problems.0);
         let mine = problems.iter().filter(|((of, _), _)| of == pool).map(|(_, text)| text.as_str());
@@ -38,7 +38,7 @@ impl GithubForge {
     }
 
     /// What is wrong; nothing when it is well again.
-    pub(super) fn set_problem(&self, pool: &PoolName, concern: Concern, problem: Option<String>) {
+    pub(crate) fn set_problem(&self, pool: &PoolName, concern: Concern, problem: Option<String>) {
         let mut problems = lock(&self.inner.problems.0);
         let key = (pool.clone(), concern);
         match problem {

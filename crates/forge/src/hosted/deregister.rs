@@ -2,25 +2,26 @@
 
 use std::time::Instant;
 
-use fireactions_github::{Deleted, RunnerId};
-use fireactions_model::{ExponentialBackoff, GithubScope, JobId, JobRecord};
+use fireactions_model::{ExponentialBackoff, JobId, JobRecord};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::board::Stage;
-use super::{Error, GithubForge, is_ours, lock};
+use super::error::Error;
+use super::remote::Deleted;
+use super::{HostedForge, is_of, lock};
 
-/// First and longest pause after an error, in units of [`pace`](super::GithubSettings::pace).
+/// First and longest pause after an error, in units of [`pace`](super::HostedSettings::pace).
 const PAUSES: (u32, u32) = (2, 120);
-/// GitHub forgets a runner with its job by itself; it is given a moment, which saves a request for each job. In the same units.
+/// Forges forget a runner for one job with that job; it is given a moment, which saves a request for each job. In the same units.
 const GRACE: u32 = 5;
 
-/// After this long GitHub has forgotten a runner by itself
+/// After this long it is given up. GitHub has forgotten a runner by itself then
 /// (<https://docs.github.com/actions/hosting-your-own-runners/managing-self-hosted-runners/removing-self-hosted-runners>).
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Deregisters what has ended until `stop`. What is left is in the store, and the next server goes on with it.
-pub(super) async fn run(forge: GithubForge, stop: CancellationToken) {
+pub(crate) async fn run(forge: HostedForge, stop: CancellationToken) {
     let pace = forge.inner.settings.pace;
     let mut pauses = ExponentialBackoff::new(pace * PAUSES.0, pace * PAUSES.1);
     // What an earlier server left.
@@ -42,8 +43,8 @@ pub(super) async fn run(forge: GithubForge, stop: CancellationToken) {
     }
 }
 
-/// Every runner that ended and that GitHub may still have.
-async fn all(forge: &GithubForge) -> Result<(), Error> {
+/// Every runner that ended and that the forge may still have.
+async fn all(forge: &HostedForge) -> Result<(), Error> {
     let ended = match forge.inner.store.registered_runners().await {
         Ok(ended) => ended,
         Err(error) => {
@@ -52,10 +53,10 @@ async fn all(forge: &GithubForge) -> Result<(), Error> {
         }
     };
     let mut failed = None;
-    for record in ended.iter().filter(|record| is_ours(record)) {
+    for record in ended.iter().filter(|record| is_of(&forge.inner.name, record)) {
         match one(forge, record).await {
             Err(error) if !error.is_transient() && is_old(record) => {
-                tracing::warn!(job = %record.id, %error, "a runner could not be deregistered for a day; GitHub has forgotten it by itself");
+                tracing::warn!(job = %record.id, %error, "a runner could not be deregistered for a day; it is left to the forge");
                 forge.note(&record.id, |remote| remote.deregistered = true).await;
             }
             Err(error) => failed = Some(error),
@@ -65,29 +66,21 @@ async fn all(forge: &GithubForge) -> Result<(), Error> {
     failed.map_or(Ok(()), Err)
 }
 
-/// GitHub removes a runner for one job that has not been there for a day.
+/// Whether it ended so long ago that nobody tries any more.
 fn is_old(record: &JobRecord) -> bool {
     record.finished_at.is_some_and(|ended| Timestamp::now().duration_since(ended) > FORGOTTEN)
 }
 
-async fn one(forge: &GithubForge, record: &JobRecord) -> Result<(), Error> {
+async fn one(forge: &HostedForge, record: &JobRecord) -> Result<(), Error> {
     let Some(remote) = &record.remote else { return Ok(()) };
-    let scope: GithubScope = match remote.scope.parse() {
-        Ok(scope) => scope,
-        Err(error) => {
-            tracing::warn!(job = %record.id, %error, "a runner's scope cannot be read; it is left to GitHub");
-            forge.note(&record.id, |remote| remote.deregistered = true).await;
-            return Ok(());
-        }
-    };
-    // Without a number GitHub never answered its registration. If it has it all the same, the audit finds it by its name.
+    // Without a number the forge never answered its registration. If it has it all the same, the audit finds it by its name.
     if let Some(id) = remote.runner_id {
-        match forge.inner.github.delete_runner(&scope, RunnerId::new(id)).await? {
+        match forge.inner.remote.delete(&remote.scope, id).await? {
             Deleted::Gone => {}
             Deleted::Busy => {
                 tracing::warn!(
                     job = %record.id, runner = remote.runner,
-                    "GitHub says that a runner has a job whose machine has ended; it gives the job up within minutes, \
+                    "the forge says that a runner has a job whose machine has ended; it gives the job up within minutes, \
                      and the audit removes the runner then"
                 );
             }
@@ -97,9 +90,9 @@ async fn one(forge: &GithubForge, record: &JobRecord) -> Result<(), Error> {
     Ok(())
 }
 
-impl GithubForge {
-    /// Lets runners go that no job is there for. GitHub decides: one that it gives a job at this moment stays.
-    pub(super) async fn end_surplus(&self, now: Instant) {
+impl HostedForge {
+    /// Lets runners go that no job is there for. The forge decides: one that it gives a job at this moment stays.
+    pub(crate) async fn end_surplus(&self, now: Instant) {
         let surplus = self.board().surplus(now, self.inner.settings.surplus_after);
         for job in surplus {
             match self.let_go(&job).await {
@@ -112,10 +105,8 @@ impl GithubForge {
     async fn let_go(&self, job: &JobId) -> Result<(), Error> {
         let record = self.inner.store.job(job).await.ok().flatten();
         let Some(remote) = record.and_then(|record| record.remote) else { return Ok(()) };
-        let (Some(id), Ok(scope)) = (remote.runner_id, remote.scope.parse::<GithubScope>()) else {
-            return Ok(());
-        };
-        match self.inner.github.delete_runner(&scope, RunnerId::new(id)).await? {
+        let Some(id) = remote.runner_id else { return Ok(()) };
+        match self.inner.remote.delete(&remote.scope, id).await? {
             Deleted::Busy => self.picked_up(job, false, |_| {}).await,
             Deleted::Gone => {
                 let idle = self.board().runners.get(job).is_some_and(|runner| runner.stage == Stage::Idle);

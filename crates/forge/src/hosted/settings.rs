@@ -1,4 +1,4 @@
-//! How the forge behaves, whatever its pools.
+//! How a hosted forge is treated, whatever its pools.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ pub type WebhookSecrets = std::sync::Arc<dyn Fn() -> Vec<Result<Secret, String>>
 
 /// Settings.
 #[derive(Clone)]
-pub struct GithubSettings {
-    /// What this server calls itself at GitHub, where people see it: the host's name.
+pub struct HostedSettings {
+    /// What this server calls itself at the forge, where people see it: the host's name.
     pub owner: String,
-    /// How often GitHub is asked for what no signal told.
+    /// How often the forge is asked for what no signal told.
     pub audit_interval: Duration,
     /// The webhook's secrets; none without a webhook.
     pub webhook: Option<WebhookSecrets>,
     /// A runner that no job is there for is let go after this. Less than the minutes after which GitHub forgets an unused
     /// runner by itself.
     pub surplus_after: Duration,
-    /// Between two tries to get a scale set's session that another server has.
+    /// Between two tries to get what another server has at the forge: a scale set's session.
     pub conflict_pause: Duration,
     /// A second: pauses after errors, and how often it is looked at what time alone changes, are counted in it. Less where
-    /// GitHub is near.
+    /// the forge is near.
     pub pace: Duration,
 }
 
-impl GithubSettings {
+impl HostedSettings {
     /// The usual times, for a server of this name.
     pub fn new(owner: impl Into<String>) -> Self {
         Self {

@@ -1,39 +1,37 @@
-//! From the configuration to the GitHub forge.
+//! From the configuration to the hosted forges.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use fireactions_config::{Config, GithubConfig, SecretFile};
-use fireactions_forge::github::{GithubForge, GithubSettings, WebhookSecrets};
 use fireactions_forge::local::LocalForge;
+use fireactions_forge::{HostedForge, HostedSettings, WebhookSecrets, github};
 use fireactions_github::{App, Credentials, Github, SecretSource, Settings};
-use fireactions_model::Event;
-use fireactions_store::Store;
+use fireactions_model::{Event, ForgeName};
 use tokio::sync::broadcast;
 
-/// The forge, if a pool is GitHub's. GitHub itself is not asked for anything yet: a server starts without it.
-pub(super) async fn forge(
+/// The hosted forges that a pool is of. None is asked for anything yet: a server starts without them.
+pub(super) async fn hosted(
     config: &Config,
-    store: &Store,
     records: &LocalForge,
     events: &broadcast::Sender<Event>,
-) -> anyhow::Result<Option<GithubForge>> {
+) -> anyhow::Result<Vec<HostedForge>> {
     let pools = config.pools();
-    let Some(github) = config.github.as_ref().filter(|_| pools.iter().any(|pool| pool.github.is_some()))
-    else {
-        return Ok(None);
-    };
-    let settings = GithubSettings {
-        audit_interval: github.audit_interval.0,
-        webhook: github.webhook.as_ref().map(|webhook| secrets(webhook.secret_files())),
-        ..GithubSettings::new(host_name())
-    };
-    let client = client(github)?;
-    let forge = GithubForge::new(store.clone(), records.clone(), events.clone(), client, settings, &pools)
-        .await
-        .context("runners of an earlier server could not be looked up")?;
-    Ok(Some(forge))
+    let mut forges = Vec::new();
+    if let Some(github) = config.github.as_ref().filter(|_| pools.iter().any(|pool| pool.forge.is_some())) {
+        let settings = HostedSettings {
+            audit_interval: github.audit_interval.0,
+            webhook: github.webhook.as_ref().map(|webhook| secrets(webhook.secret_files())),
+            ..HostedSettings::new(host_name())
+        };
+        let name = ForgeName::github();
+        let forge = github::forge(name, records.clone(), events.clone(), client(github)?, settings, &pools)
+            .await
+            .context("runners of an earlier server could not be looked up")?;
+        forges.push(forge);
+    }
+    Ok(forges)
 }
 
 /// A client of the configured GitHub. Its secrets are read when they are needed, and again when they do not work.

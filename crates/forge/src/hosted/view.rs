@@ -1,4 +1,4 @@
-//! What people and metrics see of GitHub.
+//! What people and metrics see of a hosted forge.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,43 +10,43 @@ use fireactions_model::{
 use sha2::{Digest, Sha256};
 
 use super::board::Waiting;
-use super::{GithubForge, NAME, lock};
+use super::{HostedForge, lock};
 
 /// Counters.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     registered: AtomicU64,
     deliveries: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Counts {
-    pub(super) fn registered(&self) {
+    pub(crate) fn registered(&self) {
         self.registered.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn delivery(&self, what: &'static str) {
+    pub(crate) fn delivery(&self, what: &'static str) {
         *lock(&self.deliveries).entry(what).or_default() += 1;
     }
 }
 
-impl GithubForge {
+impl HostedForge {
     /// As metrics see it, now.
     pub fn view(&self) -> ForgeView {
         let counts = &self.inner.counts;
         ForgeView {
-            name: NAME,
+            name: self.inner.name.clone(),
             oldest: self.board().oldest(),
             remote: Some(RemoteView {
                 registered: counts.registered.load(Ordering::Relaxed),
-                requests: self.inner.github.calls(),
+                requests: self.inner.remote.calls(),
                 deliveries: lock(&counts.deliveries).clone(),
-                limits: self.inner.github.limits(),
+                limits: self.inner.remote.limits(),
             }),
         }
     }
 
-    /// Jobs that wait at GitHub for one of the pools, as far as they were heard of: the newest, at most so many, each with where
-    /// it is to run. Their ids are made from GitHub's numbers and go with the wait: a runner's row has an id of its own.
+    /// Jobs that wait at the forge for one of the pools, as far as they were heard of: the newest, at most so many, each with where
+    /// it is to run. Their ids are made from the forge's numbers and go with the wait: a runner's row has an id of its own.
     pub fn queued(&self, most: usize) -> Vec<(JobRecord, Option<Place>)> {
         let board = self.board();
         let mut all: Vec<(Option<&PoolName>, &Waiting)> = board.queue.all().collect();
@@ -58,7 +58,7 @@ impl GithubForge {
         all.into_iter().map(|(pool, waiting)| (record(pool.cloned(), waiting), place(waiting))).collect()
     }
 
-    /// One of [`GithubForge::queued`].
+    /// One of [`HostedForge::queued`].
     pub fn queued_job(&self, id: &JobId) -> Option<(JobRecord, Option<Place>)> {
         let board = self.board();
         let (pool, waiting) = board.queue.all().find(|(_, waiting)| id_of(waiting) == *id)?;
@@ -69,7 +69,8 @@ impl GithubForge {
 
 fn id_of(waiting: &Waiting) -> JobId {
     let kind = if waiting.remote.scale_set.is_some() { "request" } else { "job" };
-    let hash = Sha256::digest(format!("{NAME} {} {kind} {}", waiting.remote.scope, waiting.id));
+    let hash =
+        Sha256::digest(format!("{} {} {kind} {}", waiting.remote.forge, waiting.remote.scope, waiting.id));
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&hash[..8]);
     JobId::from_random(bytes)

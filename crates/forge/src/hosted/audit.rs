@@ -1,0 +1,100 @@
+//! The audit: the forge is asked now and then for what no signal told. It finds runners that have no machine, and, as its
+//! kind has it, jobs whose webhook was lost and runners that are not what they should be.
+
+use std::collections::{BTreeMap, HashMap};
+
+use fireactions_model::{JobRecord, PoolName, PoolSpec};
+use tokio_util::sync::CancellationToken;
+
+use super::HostedForge;
+use super::error::Error;
+use super::names::machine_of;
+use super::problems::Concern;
+use super::remote::Deleted;
+
+/// The second audit comes so soon after the first, in units of [`pace`](super::HostedSettings::pace): what happened just
+/// before this server was there, the forge's lists did not have yet, and no webhook will tell.
+const SECOND: u32 = 15;
+
+/// Audits one scope until `stop`; the first time at once, for what happened while no server was there.
+pub(super) async fn run(forge: HostedForge, scope: String, pools: Vec<PoolSpec>, stop: CancellationToken) {
+    let of_scope = |pool: &&PoolSpec| forge.inner.remote.scope(pool).as_ref() == Some(&scope);
+    let pools: Vec<PoolSpec> = pools.iter().filter(of_scope).cloned().collect();
+    let settings = &forge.inner.settings;
+    let mut interval = settings.audit_interval.min(settings.pace * SECOND);
+    loop {
+        let audit = async {
+            runners(&forge, &scope, &pools).await?;
+            forge.inner.remote.audit(&forge, &scope, &pools).await
+        };
+        let Some(audited) = stop.run_until_cancelled(audit).await else { return };
+        // What passes by itself is not the pool's: its runners are.
+        let lasting = audited.as_ref().err().filter(|error| !error.is_transient());
+        let problem = lasting.map(|error| format!("{scope} cannot be audited: {error}"));
+        for pool in &pools {
+            forge.set_problem(&pool.name, Concern::Audit, problem.clone());
+        }
+        let asked = match audited {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::warn!(forge = %forge.inner.name, scope, %error, "the audit failed; it is tried again");
+                error.retry_after()
+            }
+        };
+        let pause = interval.mul_f64(rand::random_range(0.8..1.2));
+        if asked.is_none() {
+            interval = settings.audit_interval;
+        }
+        let pause = pause.max(asked.unwrap_or_default());
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Runners of this server that have no machine are removed, and those that have are looked at.
+async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result<(), Error> {
+    let all = forge.inner.remote.runners(scope).await?;
+    // Rows are written before the forge hears of a runner, and read after it was asked: a runner without one has no owner.
+    let bound = match forge.inner.store.bound_jobs().await {
+        Ok(bound) => bound,
+        Err(error) => {
+            tracing::warn!(%error, "machines could not be looked up; runners are not audited");
+            return Ok(());
+        }
+    };
+    let owned: HashMap<&str, &JobRecord> = bound
+        .iter()
+        .filter_map(|record| Some((record.remote.as_ref()?.runner.as_deref()?, record)))
+        .collect();
+    let mut drifts: BTreeMap<&PoolName, String> = BTreeMap::new();
+    for runner in all.iter().filter(|runner| machine_of(&runner.name, &forge.inner.key).is_some()) {
+        if let Some(record) = owned.get(runner.name.as_str()) {
+            if runner.busy && record.is_idle_runner() {
+                forge.picked_up(&record.id, false, |_| {}).await;
+            }
+            if let Some(pool) = pools.iter().find(|pool| Some(&pool.name) == record.pool.as_ref())
+                && let Some(drift) = forge.inner.remote.drift(pool, runner).await
+            {
+                drifts.insert(&pool.name, drift);
+            }
+            continue;
+        }
+        match forge.inner.remote.delete(scope, runner.id).await? {
+            Deleted::Gone => {
+                tracing::info!(runner = runner.name, scope, "removed a runner without a machine");
+            }
+            Deleted::Busy => {
+                tracing::warn!(
+                    runner = runner.name,
+                    scope,
+                    "a runner without a machine has a job; it goes when the forge gives up on it"
+                );
+            }
+        }
+    }
+    for pool in pools {
+        forge.set_problem(&pool.name, Concern::Runners, drifts.remove(&pool.name));
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! What waits at the forge, and what of ours is there for it. Signals put in what they know, in any order and more than
+//! once; every question is answered from all of it. Plain data, no IO, no clock of its own.
+//!
+//! A pool's runners are wanted by one of three counts, never by two ([`Counting`]): what the forge itself has assigned to
+//! it, the queued jobs that were heard of, each placed in one pool, or, where neither can be known, the runners that the
+//! configuration keeps ready.
+//!
+//! Runners that are there are taken off. The forge decides which job a runner gets, so runners and jobs are counted, not
+//! paired.
+
+mod place;
+mod queue;
+mod runners;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fireactions_model::{JobId, Place, PoolName, PoolSpec};
+use jiff::Timestamp;
+
+use crate::oldest::oldest;
+
+pub(crate) use queue::{Queue, Waiting};
+pub(crate) use runners::{Runner, Runners, Stage};
+
+/// How long a runner may be ahead of what its forge says of it: it has begun or ended a job that the forge's count, or the
+/// webhook, do not tell yet. Then the forge's word counts.
+pub(crate) const AHEAD: Duration = Duration::from_secs(60);
+
+/// How far a forge's lists may be behind what it says otherwise: what was heard of so short a time before a list was asked
+/// for may be missing there.
+pub(crate) const BEHIND: Duration = Duration::from_secs(15);
+
+/// By what a pool's runners are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counting {
+    /// By the jobs that were heard of (webhook, queue), each placed in one pool.
+    Placed,
+    /// By the forge's own count of what it has assigned to the pool: GitHub's scale sets.
+    Assigned,
+    /// By the configuration: nothing tells of jobs, so as many runners wait for them.
+    Standing(u32),
+}
+
+/// What the forge says of jobs that it has assigned to a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Assigned {
+    /// Those that wait and those that run.
+    pub(crate) all: u32,
+    /// Those that run.
+    pub(crate) running: u32,
+}
+
+/// The forge's rules, as far as the board needs them. Quick, and without IO.
+pub(crate) trait Rules: Send + Sync {
+    /// Whether a runner of the pool would be given a job of this repository (`owner/name`) with these labels. Asked of pools
+    /// whose jobs are placed.
+    fn fits(&self, pool: &PoolSpec, repository: &str, labels: &[String]) -> bool;
+
+    /// By what the pool's runners are wanted.
+    fn counting(&self, pool: &PoolSpec) -> Counting;
+}
+
+/// All of it.
+pub(crate) struct Board {
+    rules: Arc<dyn Rules>,
+    /// The pools that demand was last asked for: this forge's alone, in the configuration's order.
+    pools: Vec<PoolSpec>,
+    /// Most machines of each pool; its configured maximum, when absent.
+    capacity: BTreeMap<PoolName, u32>,
+    /// What the forge last said of pools whose jobs it counts itself.
+    assigned: HashMap<PoolName, Assigned>,
+    pub(crate) queue: Queue,
+    pub(crate) runners: Runners,
+}
+
+impl Board {
+    /// Nothing is known yet.
+    pub(crate) fn new(rules: Arc<dyn Rules>) -> Self {
+        Self {
+            rules,
+            pools: Vec::new(),
+            capacity: BTreeMap::new(),
+            assigned: HashMap::new(),
+            queue: Queue::default(),
+            runners: Runners::default(),
+        }
+    }
+
+    /// The pools as they are now.
+    pub(crate) fn set_pools(&mut self, pools: Vec<PoolSpec>) {
+        if self.pools != pools {
+            self.pools = pools;
+        }
+    }
+
+    /// Most machines that each pool may have.
+    pub(crate) fn set_capacity(&mut self, capacity: BTreeMap<PoolName, u32>) {
+        self.capacity = capacity;
+    }
+
+    /// A pool, by its name.
+    pub(crate) fn pool(&self, name: &PoolName) -> Option<&PoolSpec> {
+        self.pools.iter().find(|pool| pool.name == *name)
+    }
+
+    /// What the forge says of the jobs that it has assigned to a pool.
+    pub(crate) fn set_assigned(&mut self, pool: &PoolName, assigned: Assigned) {
+        self.assigned.insert(pool.clone(), assigned);
+    }
+
+    /// What was seen waiting when the forge was asked, from `since` on, for all jobs that `asked` is true of. Gives whether
+    /// that is news. Each job that waits no more is one that a runner began, if one is ahead of the forge's word.
+    pub(crate) fn audited(
+        &mut self,
+        asked: impl Fn(&Waiting) -> bool,
+        seen: Vec<Waiting>,
+        since: Timestamp,
+    ) -> bool {
+        let (changed, gone) = self.queue.audited(asked, seen, since);
+        for job in &gone {
+            for pool in &self.pools {
+                if self.fits(pool, job) && self.runners.caught_up(&pool.name) {
+                    break;
+                }
+            }
+        }
+        changed
+    }
+
+    fn is_placed(&self, pool: &PoolSpec) -> bool {
+        self.rules.counting(pool) == Counting::Placed
+    }
+
+    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
+        self.is_placed(pool) && self.rules.fits(pool, &job.repository, &job.labels)
+    }
+
+    /// Runners that each pool lacks now.
+    pub(crate) fn needs(&self, now: Instant) -> BTreeMap<PoolName, u32> {
+        let placed = self.placed();
+        let need = |pool: &PoolSpec| {
+            let name = &pool.name;
+            let counting = self.rules.counting(pool);
+            let wanted = match counting {
+                Counting::Assigned => self.assigned.get(name).map_or(0, |assigned| assigned.all),
+                Counting::Placed => count(placed.get(name).map_or(0, Vec::len)),
+                Counting::Standing(ready) => ready.min(self.room(pool)),
+            };
+            (name.clone(), wanted.saturating_sub(self.runners.covering(name, counting, now)))
+        };
+        self.pools.iter().map(need).collect()
+    }
+
+    /// Counts a machine of the pool as one of its runners from now on, if the pool lacks one. Gives since when the job has
+    /// waited that it is for, as far as that is known.
+    pub(crate) fn claim(&mut self, pool: &PoolName, job: &JobId, now: Instant) -> Option<Claim> {
+        if self.needs(now).get(pool).copied().unwrap_or(0) == 0 {
+            return None;
+        }
+        let counting = self.rules.counting(self.pool(pool)?);
+        let before = usize::try_from(self.runners.idle(pool)).unwrap_or(usize::MAX);
+        let waiting = match counting {
+            Counting::Assigned => self.queue.assigned_to(pool).nth(before),
+            Counting::Placed => {
+                let placed = self.placed();
+                let id = placed.get(pool).and_then(|jobs| jobs.get(before).copied());
+                id.and_then(|id| self.queue.get(id))
+            }
+            Counting::Standing(_) => None,
+        };
+        let queued_at = waiting.and_then(|waiting| waiting.queued_at);
+        self.runners.insert(job.clone(), Runner::new(pool.clone(), now));
+        Some(Claim { queued_at })
+    }
+
+    /// A machine that was claimed for the pool is no runner after all.
+    pub(crate) fn give_up(&mut self, job: &JobId) {
+        self.runners.remove(job);
+    }
+
+    /// Machines that the pool has, or may have, for jobs that wait.
+    fn room(&self, pool: &PoolSpec) -> u32 {
+        let capacity = self.capacity.get(&pool.name).copied().unwrap_or(pool.max_runners);
+        // Runners that are there wait for jobs, whatever became of the pool meanwhile.
+        capacity.saturating_sub(self.runners.busy(&pool.name)).max(self.runners.idle(&pool.name))
+    }
+
+    /// Jobs that are placed, by the pool that is to serve them, those that waited longest first.
+    fn placed(&self) -> HashMap<PoolName, Vec<u64>> {
+        let candidates = self.pools.iter().filter(|pool| self.is_placed(pool));
+        place::place(
+            candidates,
+            self.queue.waiting(),
+            |pool, job| self.fits(pool, job),
+            |pool| self.room(pool),
+        )
+    }
+
+    /// Since when the first of the jobs that wait for a pool does.
+    pub(crate) fn oldest(&self) -> BTreeMap<PoolName, Timestamp> {
+        let queue = &self.queue;
+        let assigned = queue.all().filter_map(|(pool, waiting)| Some((pool?.clone(), waiting)));
+        let placed = self.placed();
+        let placed = placed.iter().flat_map(|(pool, jobs)| {
+            jobs.iter().filter_map(|job| queue.get(*job)).map(|waiting| (pool.clone(), waiting))
+        });
+        oldest(assigned.chain(placed).map(|(pool, waiting)| (pool, waiting.since())))
+    }
+
+    /// Where each waiting job is to run, by whether the forge has assigned it and its number.
+    pub(crate) fn places(&self) -> HashMap<(bool, u64), Place> {
+        let mut places = HashMap::new();
+        let mut line = |pool: &PoolName, assigned: bool, jobs: &mut dyn Iterator<Item = u64>| {
+            let Some(spec) = self.pool(pool) else { return };
+            for (ahead, id) in (0..).zip(jobs) {
+                let place = Place::Pool { pool: pool.clone(), shape: spec.shape.clone(), ahead };
+                places.insert((assigned, id), place);
+            }
+        };
+        for pool in self.pools.iter().filter(|pool| self.rules.counting(pool) == Counting::Assigned) {
+            line(&pool.name, true, &mut self.queue.assigned_to(&pool.name).map(|waiting| waiting.id));
+        }
+        for (pool, jobs) in self.placed() {
+            line(&pool, false, &mut jobs.into_iter());
+        }
+        places
+    }
+
+    /// Whether any pool of ours could run a job of this repository and these labels. What the forge assigns to a pool, it
+    /// tells itself.
+    pub(crate) fn is_ours(&self, repository: &str, labels: &[String]) -> bool {
+        self.pools.iter().any(|pool| self.is_placed(pool) && self.rules.fits(pool, repository, labels))
+    }
+
+    /// Runners that were there for a job and are not needed any more for at least `longest`: the job was cancelled, or
+    /// another runner took it. Those that came last first.
+    pub(crate) fn surplus(&self, now: Instant, longest: Duration) -> Vec<JobId> {
+        let placed = self.placed();
+        let mut surplus = Vec::new();
+        for pool in &self.pools {
+            let jobs = match self.rules.counting(pool) {
+                Counting::Assigned => {
+                    self.assigned.get(&pool.name).map_or(0, |jobs| jobs.all.saturating_sub(jobs.running))
+                }
+                Counting::Placed => count(placed.get(&pool.name).map_or(0, Vec::len)),
+                Counting::Standing(ready) => ready,
+            };
+            surplus.extend(self.runners.idle_beyond(&pool.name, jobs, now, longest));
+        }
+        surplus
+    }
+}
+
+/// A place among a pool's runners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// Since when the job has waited.
+    pub(crate) queued_at: Option<Timestamp>,
+}
+
+fn count(jobs: usize) -> u32 {
+    u32::try_from(jobs).unwrap_or(u32::MAX)
+}

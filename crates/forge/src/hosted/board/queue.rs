@@ -1,0 +1,167 @@
+//! Jobs that wait at the forge, as far as they were heard of.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use fireactions_model::{PoolName, RemoteJob};
+use jiff::Timestamp;
+
+use super::BEHIND;
+
+/// Most jobs that are remembered; the forge is asked again for the rest when these are gone.
+const MOST: usize = 50_000;
+
+/// Jobs that began or ended are remembered, so that a delivery that comes late or again does not queue them anew.
+const GONE: usize = 20_000;
+
+/// A job that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// Its number at the forge; the number of the request for a job that GitHub assigned to a scale set.
+    pub(crate) id: u64,
+    /// `owner/name`.
+    pub(crate) repository: String,
+    pub(crate) labels: Vec<String>,
+    pub(crate) queued_at: Option<Timestamp>,
+    /// What is known of it.
+    pub(crate) remote: RemoteJob,
+    /// When it was heard of last.
+    pub(crate) heard: Timestamp,
+}
+
+/// The jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// By number, which forges give out in order.
+    waiting: BTreeMap<u64, Waiting>,
+    /// Jobs that the forge assigned to pools. They do not count (its own count does); people want to see them.
+    assigned: BTreeMap<(PoolName, u64), Waiting>,
+    gone: HashSet<u64>,
+    gone_order: VecDeque<u64>,
+}
+
+impl Queue {
+    /// A job waits. False when that is no news.
+    pub(crate) fn add(&mut self, waiting: Waiting) -> bool {
+        if self.gone.contains(&waiting.id) {
+            return false;
+        }
+        if let Some(known) = self.waiting.get_mut(&waiting.id) {
+            known.heard = waiting.heard;
+            return false;
+        }
+        if self.waiting.len() >= MOST {
+            return false;
+        }
+        self.waiting.insert(waiting.id, waiting);
+        true
+    }
+
+    /// A job waits no more: it began, ended, or was cancelled. False when it was not known to wait.
+    pub(crate) fn remove(&mut self, id: u64) -> bool {
+        if self.gone.insert(id) {
+            self.gone_order.push_back(id);
+            if self.gone_order.len() > GONE
+                && let Some(oldest) = self.gone_order.pop_front()
+            {
+                self.gone.remove(&oldest);
+            }
+        }
+        self.waiting.remove(&id).is_some()
+    }
+
+    /// What was seen when the forge was asked, from `since` on, for the jobs that `asked` is true of, is all of those that
+    /// wait, but for what was heard of meanwhile or shortly before, which the forge's list may not have yet. Gives whether
+    /// anything changed, and the jobs that wait no more.
+    pub(crate) fn audited(
+        &mut self,
+        asked: impl Fn(&Waiting) -> bool,
+        seen: Vec<Waiting>,
+        since: Timestamp,
+    ) -> (bool, Vec<Waiting>) {
+        let ids: HashSet<u64> = seen.iter().map(|job| job.id).collect();
+        let is_gone = |job: &&Waiting| {
+            let heard = job.heard.saturating_add(BEHIND).unwrap_or(Timestamp::MAX);
+            !ids.contains(&job.id) && heard < since && asked(job)
+        };
+        let gone: Vec<u64> = self.waiting.values().filter(is_gone).map(|job| job.id).collect();
+        let gone: Vec<Waiting> = gone.iter().filter_map(|id| self.waiting.remove(id)).collect();
+        let mut changed = !gone.is_empty();
+        for job in seen {
+            changed |= self.add(job);
+        }
+        (changed, gone)
+    }
+
+    /// The forge assigned a job to a pool.
+    pub(crate) fn assign(&mut self, pool: &PoolName, waiting: Waiting) {
+        if self.assigned.len() < MOST {
+            self.assigned.insert((pool.clone(), waiting.id), waiting);
+        }
+    }
+
+    /// A job that was assigned began or ended.
+    pub(crate) fn unassign(&mut self, pool: &PoolName, request: u64) -> Option<Waiting> {
+        self.assigned.remove(&(pool.clone(), request))
+    }
+
+    /// The forge says how many assigned jobs of a pool wait; more than that were forgotten on the way.
+    pub(crate) fn keep_assigned(&mut self, pool: &PoolName, most: u32) {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let all: Vec<u64> = self.assigned_to(pool).map(|waiting| waiting.id).collect();
+        for id in all.iter().take(all.len().saturating_sub(most)) {
+            self.assigned.remove(&(pool.clone(), *id));
+        }
+    }
+
+    /// Jobs assigned to a pool, the oldest first.
+    pub(crate) fn assigned_to(&self, pool: &PoolName) -> impl Iterator<Item = &Waiting> {
+        let pool = pool.clone();
+        self.assigned.iter().filter(move |((of, _), _)| *of == pool).map(|(_, waiting)| waiting)
+    }
+
+    /// Every job that waits, with its pool where the forge assigned it.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Option<&PoolName>, &Waiting)> {
+        let assigned = self.assigned.iter().map(|((pool, _), waiting)| (Some(pool), waiting));
+        self.waiting.values().map(|waiting| (None, waiting)).chain(assigned)
+    }
+
+    /// Jobs that were not assigned, the oldest first.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.values()
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Waiting> {
+        self.waiting.get(&id)
+    }
+}
+
+impl Waiting {
+    /// Since when it waits.
+    pub(crate) fn since(&self) -> Timestamp {
+        self.queued_at.unwrap_or(self.heard)
+    }
+
+    /// Adds what is known of the job to what is known of its runner.
+    pub(crate) fn describe(&self, remote: &mut RemoteJob) {
+        let job = &self.remote;
+        take(&mut remote.id, job.id.as_ref());
+        take(&mut remote.handle, job.handle.as_ref());
+        take(&mut remote.run_id, job.run_id.as_ref());
+        take(&mut remote.repository, job.repository.as_ref());
+        take(&mut remote.git_ref, job.git_ref.as_ref());
+        take(&mut remote.actor, job.actor.as_ref());
+        take(&mut remote.workflow, job.workflow.as_ref());
+        take(&mut remote.name, job.name.as_ref());
+        take(&mut remote.url, job.url.as_ref());
+        take(&mut remote.conclusion, job.conclusion.as_ref());
+        remote.labels.clone_from(&job.labels);
+        remote.queued_at = remote.queued_at.or(job.queued_at);
+    }
+}
+
+/// What was told counts over what was known.
+fn take<T: Clone>(known: &mut Option<T>, told: Option<&T>) {
+    if told.is_some() {
+        *known = told.cloned();
+    }
+}

@@ -1,0 +1,196 @@
+//! A machine becomes a runner, and what becomes known of the runner.
+
+use std::time::Instant;
+
+use fireactions_model::{
+    Event, ForgeError, JobId, JobRecord, JobSpec, JobState, Offer, PoolSpec, Program, RemoteJob, Secret, Work,
+};
+use fireactions_store::{Bind, Standing};
+use jiff::Timestamp;
+
+use super::HostedForge;
+use super::board::Runner;
+use super::names::name;
+use super::signs::Sign;
+use crate::local::refused;
+use crate::refusal::forge_error;
+
+/// A claim that is given up unless it is kept, whatever becomes of its future.
+struct Claimed<'a> {
+    forge: &'a HostedForge,
+    job: JobId,
+    kept: bool,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.forge.board().give_up(&self.job);
+            self.forge.wake();
+        }
+    }
+}
+
+impl HostedForge {
+    /// Makes the machine a runner of its pool, if the pool lacks one: durably, with the name that it will have, and before
+    /// the forge hears of it.
+    pub(super) async fn claim(&self, offer: &Offer) -> Result<Option<Box<JobRecord>>, ForgeError> {
+        let inner = &self.inner;
+        let Some(scope) = inner.remote.scope(&offer.pool) else {
+            return Err(ForgeError::Refused(format!(
+                "pool '{}' is not of forge '{}'",
+                offer.pool.name, inner.name
+            )));
+        };
+        let job = JobId::from_random(rand::random());
+        let claim = self.board().claim(&offer.pool.name, &job, Instant::now());
+        let Some(claim) = claim else { return Ok(None) };
+        let mut claimed = Claimed { forge: self, job: job.clone(), kept: false };
+        let name = name(inner.remote.prefix(&offer.pool), &inner.key, &offer.machine);
+        let remote = RemoteJob {
+            runner: Some(name.clone()),
+            scale_set: offer.pool.scale_set().map(str::to_owned),
+            queued_at: claim.queued_at,
+            ..RemoteJob::new(inner.name.clone(), scope)
+        };
+        let spec = spec(&offer.pool);
+        let bind = inner
+            .store
+            .insert_runner(&job, &spec, &remote, &offer.machine, &offer.pool.name)
+            .await
+            .map_err(forge_error)?;
+        match bind {
+            Bind::Bound(record) => {
+                claimed.kept = true;
+                self.board().runners.name(&job, &name);
+                // One job fewer waits.
+                self.inner.demand.notify_one();
+                Ok(Some(record))
+            }
+            Bind::Refused(Standing::Bound(record)) => Ok(Some(record)),
+            Bind::Refused(standing) => Err(refused(offer, &standing)),
+            Bind::Taken => Err(ForgeError::Refused("the runner was taken".to_owned())),
+        }
+    }
+
+    /// What the machine is to do, or does already.
+    pub(super) async fn work(&self, offer: &Offer, record: &JobRecord) -> Result<Work, ForgeError> {
+        let Some(remote) = &record.remote else {
+            return Err(ForgeError::Refused(format!(
+                "job {} is not of forge '{}'",
+                record.id, self.inner.name
+            )));
+        };
+        {
+            // An earlier call may have been cut off between the row and the board.
+            let mut board = self.board();
+            if board.runners.get(&record.id).is_none() {
+                let mut known = Runner::new(offer.pool.name.clone(), Instant::now());
+                known.name.clone_from(&remote.runner);
+                board.runners.insert(record.id.clone(), known);
+            }
+        }
+        let credential = match record.state {
+            JobState::Assigned => match self.inner.store.credential(&record.id).await.map_err(forge_error)? {
+                Some(credential) => credential,
+                None => self.register(offer, record).await?,
+            },
+            // It runs; nothing of this is used again.
+            _ => Secret::new(""),
+        };
+        Ok(self.inner.remote.work(record, &offer.pool, credential))
+    }
+
+    /// Takes over what a runner says of itself.
+    pub(super) async fn heed(&self, job: &JobId, sign: Sign) {
+        match sign {
+            Sign::Online => tracing::debug!(%job, "the runner listens for its job"),
+            Sign::Began(name) => {
+                self.picked_up(job, false, move |remote| {
+                    if remote.name.is_none() {
+                        remote.name = name;
+                    }
+                })
+                .await;
+            }
+            Sign::Ended(conclusion) => {
+                self.over(job, false, move |remote| {
+                    if remote.conclusion.is_none() {
+                        remote.conclusion = conclusion;
+                    }
+                })
+                .await;
+            }
+        }
+    }
+
+    /// A runner has begun its job. `known`: by the forge's word.
+    pub(crate) async fn picked_up(
+        &self,
+        job: &JobId,
+        known: bool,
+        describe: impl FnOnce(&mut RemoteJob) + Send + 'static,
+    ) {
+        let (news, pool) = {
+            let mut board = self.board();
+            let news = board.runners.began(job, known, Instant::now());
+            (news, board.runners.get(job).map(|runner| runner.pool.clone()))
+        };
+        let before = self.inner.store.job(job).await.ok().flatten();
+        let first = before.as_ref().is_some_and(JobRecord::is_idle_runner);
+        let now = Timestamp::now();
+        self.note(job, move |remote| {
+            describe(remote);
+            remote.picked_up_at.get_or_insert(now);
+        })
+        .await;
+        if first && let (Some(pool), Some(before)) = (pool, before) {
+            let queued_at = before.remote.and_then(|remote| remote.queued_at).unwrap_or(before.queued_at);
+            let micros = u64::try_from(now.as_microsecond() - queued_at.as_microsecond()).unwrap_or(0);
+            let _ = self.inner.events.send(Event::PickedUp { pool, micros });
+        }
+        if news {
+            self.wake();
+        }
+    }
+
+    /// A runner's job has ended. `known`: by the forge's word.
+    pub(crate) async fn over(
+        &self,
+        job: &JobId,
+        known: bool,
+        describe: impl FnOnce(&mut RemoteJob) + Send + 'static,
+    ) {
+        let news = self.board().runners.ended(job, known, Instant::now());
+        self.note(job, describe).await;
+        if news {
+            self.wake();
+        }
+    }
+
+    /// Writes down what became known of a runner; a failure costs what people see, no more.
+    pub(crate) async fn note(&self, job: &JobId, change: impl FnOnce(&mut RemoteJob) + Send + 'static) {
+        if let Err(error) = self.inner.store.update_remote(job, change).await {
+            tracing::warn!(%job, %error, "what became known of a runner could not be written down");
+        }
+    }
+}
+
+/// A runner's row in the words of a job.
+fn spec(pool: &PoolSpec) -> JobSpec {
+    JobSpec {
+        name: None,
+        image: Some(pool.shape.image.clone()),
+        program: Program::Image { args: vec![] },
+        env: Vec::new(),
+        labels: pool.labels.iter().cloned().collect(),
+        vcpus: Some(pool.shape.vcpus),
+        memory_mib: Some(pool.shape.memory_mib),
+        disk_mib: Some(pool.shape.disk_mib),
+        timeout_secs: None,
+        user: None,
+        workdir: None,
+        files: Vec::new(),
+        artifacts: Vec::new(),
+    }
+}

@@ -1,0 +1,138 @@
+//! What is asked of a forge. Everything else about hosted forges is the same for all of them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fireactions_model::{ForgeName, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work};
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::HostedForge;
+use super::board::{Rules, Waiting};
+use super::delivery::{Delivery, Forged};
+use super::error::Error;
+use super::signs::Sign;
+
+/// A runner that was registered.
+pub(crate) struct Registered {
+    /// Its number at the forge.
+    pub(crate) id: u64,
+    /// What lets a program be this runner, once.
+    pub(crate) credential: Secret,
+}
+
+/// A runner as the forge lists it.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) busy: bool,
+    pub(crate) labels: Vec<String>,
+    /// The number of its group, where the forge has groups and says which.
+    pub(crate) group: Option<u64>,
+}
+
+/// What became of a runner that was to be deregistered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deleted {
+    /// The forge has it no more.
+    Gone,
+    /// It has a job, and stays.
+    Busy,
+}
+
+/// What a webhook tells of a job.
+#[derive(Debug)]
+pub(crate) struct JobNews {
+    /// The job.
+    pub(crate) job: Waiting,
+    /// What happened to it.
+    pub(crate) change: Change,
+    /// The name of the runner that has it or had it.
+    pub(crate) runner: Option<String>,
+}
+
+/// What happened to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It waits for a runner.
+    Queued,
+    /// A runner has begun it.
+    Began,
+    /// It has ended.
+    Ended,
+    /// Nothing that concerns a runner.
+    Other,
+}
+
+/// How a runner's program ended, by the forge's word.
+pub(crate) struct Judged {
+    /// The outcome that counts.
+    pub(crate) outcome: Outcome,
+    /// Why, for people, where the program's exit does not say it.
+    pub(crate) note: Option<String>,
+}
+
+/// A forge of one kind, as its client.
+#[async_trait]
+pub(crate) trait Remote: Send + Sync {
+    /// Which jobs the pools' runners are given, and how they are counted.
+    fn rules(&self) -> Arc<dyn Rules>;
+
+    /// Where the pool's runners are registered, in the words of rows; none for a pool of another forge.
+    fn scope(&self, pool: &PoolSpec) -> Option<String>;
+
+    /// How the names of the pool's runners begin.
+    fn prefix<'a>(&self, pool: &'a PoolSpec) -> &'a str;
+
+    /// Registers a runner of this name for the pool, once.
+    async fn register(&self, forge: &HostedForge, offer: &Offer, name: &str) -> Result<Registered, Error>;
+
+    /// Deregisters a runner; one that the forge does not have is gone.
+    async fn delete(&self, scope: &str, id: u64) -> Result<Deleted, Error>;
+
+    /// All runners of a scope.
+    async fn runners(&self, scope: &str) -> Result<Vec<Listed>, Error>;
+
+    /// What is wrong with one of the pool's runners, as the forge lists it.
+    async fn drift(&self, pool: &PoolSpec, runner: &Listed) -> Option<String>;
+
+    /// Asks for what no signal told of this scope, beyond its runners: jobs that wait, and what the forge has otherwise than
+    /// the configuration.
+    async fn audit(&self, forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result<(), Error>;
+
+    /// What else listens to the forge until the end.
+    fn listeners(
+        &self,
+        forge: &HostedForge,
+        pools: &[PoolSpec],
+        stop: &CancellationToken,
+    ) -> Vec<BoxFuture<'static, ()>>;
+
+    /// What a machine runs to be this runner.
+    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret) -> Work;
+
+    /// What a line of the runner's own output says of it.
+    fn sign(&self, line: &str) -> Option<Sign>;
+
+    /// What an exit code of the runner means, for people.
+    fn meaning(&self, code: i32) -> Option<&'static str>;
+
+    /// How the job ended of which this is known, whose runner returned `code`.
+    async fn judge(&self, remote: &RemoteJob, code: i32) -> Judged;
+
+    /// Checks who sent a delivery.
+    fn verify(&self, secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Forged>;
+
+    /// The forge's own id of a delivery, which it keeps when it sends the delivery again.
+    fn delivery_id<'a>(&self, delivery: &Delivery<'a>) -> Option<&'a str>;
+
+    /// What a delivery says of a job; nothing where it speaks of something else. An error is for people.
+    fn parse(&self, name: &ForgeName, delivery: &Delivery<'_>) -> Result<Option<JobNews>, String>;
+
+    /// Requests sent since the start.
+    fn calls(&self) -> u64;
+
+    /// The forge's limits on requests, as it last told them.
+    fn limits(&self) -> Vec<RateLimit>;
+}

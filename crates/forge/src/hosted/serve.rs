@@ -1,0 +1,147 @@
+//! The forge as machines and pools see it.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use fireactions_model::{
+    Demand, DemandSource, Forge, ForgeError, JobId, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName,
+    PoolSpec, Release, Report, Stream, Verdict, Work,
+};
+use fireactions_store::Standing;
+
+use super::{HostedForge, lock, of};
+use crate::local::refused;
+use crate::waiters::{Found, acquire};
+
+#[async_trait]
+impl DemandSource for HostedForge {
+    fn name(&self) -> &str {
+        self.inner.name.as_str()
+    }
+
+    fn serves(&self, pool: &PoolSpec) -> bool {
+        pool.forge.as_ref().is_some_and(|forge| forge.name == self.inner.name)
+    }
+
+    fn set_capacity(&self, capacity: &BTreeMap<PoolName, u32>) {
+        let changed = self.inner.capacity.send_if_modified(|known| {
+            let changed = known != capacity;
+            if changed {
+                known.clone_from(capacity);
+            }
+            changed
+        });
+        if changed {
+            self.board().set_capacity(capacity.clone());
+        }
+    }
+
+    async fn demand(&self, pools: &[PoolSpec]) -> Result<BTreeMap<PoolName, Demand>, ForgeError> {
+        let ours = of(&self.inner.name, pools);
+        let shapes: BTreeMap<PoolName, _> =
+            ours.iter().map(|pool| (pool.name.clone(), pool.shape.clone())).collect();
+        let mut board = self.board();
+        board.set_pools(ours);
+        let needs = board.needs(Instant::now());
+        drop(board);
+        self.rouse(&needs);
+        let demand = |(name, shape)| {
+            let jobs = needs.get(&name).copied().unwrap_or(0);
+            let demand = if jobs > 0 { Demand::from([(shape, jobs)]) } else { Demand::new() };
+            (name, demand)
+        };
+        Ok(shapes.into_iter().map(demand).collect())
+    }
+
+    async fn changed(&self) {
+        self.inner.demand.notified().await;
+    }
+}
+
+#[async_trait]
+impl Forge for HostedForge {
+    async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
+        let waiters = self.inner.records.waiters();
+        let found = acquire(waiters, &self.inner.store, offer, || self.claim(offer)).await?;
+        match found {
+            Found::Work(record) | Found::Standing(Standing::Bound(record)) => self.work(offer, &record).await,
+            Found::Standing(standing) => Err(refused(offer, &standing)),
+        }
+    }
+
+    async fn release(&self, machine: &MachineId) -> Result<Release, ForgeError> {
+        self.inner.records.release(machine).await
+    }
+
+    async fn started(&self, job: &JobId, machine: &MachineId) -> Result<(), ForgeError> {
+        self.inner.records.started(job, machine).await
+    }
+
+    async fn output(&self, job: &JobId, machine: &MachineId, output: Output) -> Result<(), ForgeError> {
+        let signs = match output.stream {
+            Stream::Stdout => {
+                let read = |line: &str| self.inner.remote.sign(line);
+                lock(&self.inner.signs).entry(job.clone()).or_default().take(&output.data, read)
+            }
+            Stream::Stderr => Vec::new(),
+        };
+        self.inner.records.output(job, machine, output).await?;
+        for sign in signs {
+            self.heed(job, sign).await;
+        }
+        Ok(())
+    }
+
+    async fn cancelled(&self, job: &JobId) {
+        let surplus = async {
+            loop {
+                let mut ended = pin!(self.inner.ended.notified());
+                ended.as_mut().enable();
+                if lock(&self.inner.ending).contains(job) {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        tokio::select! {
+            () = self.inner.records.cancelled(job) => {}
+            () = surplus => {}
+        }
+    }
+
+    async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Verdict {
+        let Outcome::Exited { code } = told else { return Verdict { outcome: told, unused: None } };
+        let meaning = self.inner.remote.meaning(code);
+        notes.extend(meaning.map(str::to_owned));
+        let remote = self.inner.store.job(job).await.ok().flatten().and_then(|record| record.remote);
+        let Some(remote) = remote else { return Verdict { outcome: told, unused: None } };
+        if !remote.is_picked_up() {
+            // The runner and its image are what is wrong, most of all if it was quick; in any case nobody gained anything.
+            notes.push("no job came for this runner".to_owned());
+            let meaning = meaning.map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+            let unused = format!(
+                "the runner ended with exit code {code} before a job came{meaning}; `fireactions jobs logs {job}` has its output"
+            );
+            return Verdict { outcome: told, unused: Some(unused) };
+        }
+        let judged = self.inner.remote.judge(&remote, code).await;
+        notes.extend(judged.note);
+        Verdict { outcome: judged.outcome, unused: None }
+    }
+
+    async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError> {
+        self.inner.records.finished(job, machine, report).await?;
+        lock(&self.inner.signs).remove(job);
+        lock(&self.inner.ending).remove(job);
+        self.board().runners.ended(job, false, Instant::now());
+        self.inner.leftover.notify_one();
+        self.wake();
+        Ok(())
+    }
+
+    async fn undone(&self, job: &JobId, machine: &MachineId, phases: &PhaseTimes) -> Result<(), ForgeError> {
+        self.inner.records.undone(job, machine, phases).await
+    }
+}

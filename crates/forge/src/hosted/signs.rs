@@ -1,0 +1,84 @@
+//! What a runner says on its standard output about itself. It is a program of the image: what it says counts for its own
+//! job only, and for how things are shown; the forge's word counts where the two differ.
+
+/// Longest line that is looked at; signs are short.
+const LONGEST: usize = 1024;
+
+/// Something that the runner said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// It is registered and waits for a job.
+    Online,
+    /// It has begun a job of this name, where the name was said.
+    Began(Option<String>),
+    /// Its job has ended so, where it was said: `success`, `failure`, `cancelled`.
+    Ended(Option<String>),
+}
+
+/// Finds signs in output that comes in pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Signs {
+    line: Vec<u8>,
+    /// The line is too long to be a sign.
+    skipping: bool,
+}
+
+impl Signs {
+    /// Takes the next piece; gives the signs that `read` finds in the lines that it ends.
+    pub(crate) fn take(&mut self, data: &[u8], read: impl Fn(&str) -> Option<Sign>) -> Vec<Sign> {
+        let mut found = Vec::new();
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            if self.line.len() + text.len() > LONGEST {
+                self.skipping = true;
+                self.line.clear();
+            } else if !self.skipping {
+                self.line.extend_from_slice(text);
+            }
+            if ends {
+                if !self.skipping {
+                    found.extend(read(String::from_utf8_lossy(&self.line).trim_end()));
+                }
+                self.skipping = false;
+                self.line.clear();
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "hello\nBegan one\nwork\r\nBegan two\r\n";
+
+    fn read(line: &str) -> Option<Sign> {
+        line.strip_prefix("Began ").map(|name| Sign::Began(Some(name.to_owned())))
+    }
+
+    fn began(name: &str) -> Sign {
+        Sign::Began(Some(name.to_owned()))
+    }
+
+    #[test]
+    fn signs_are_found_whatever_the_pieces() {
+        for size in [1, 3, 7, 64] {
+            let mut signs = Signs::default();
+            let found: Vec<Sign> =
+                LOG.as_bytes().chunks(size).flat_map(|piece| signs.take(piece, read)).collect();
+            assert_eq!(found, [began("one"), began("two")], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_prints_without_end_costs_a_line() {
+        let mut signs = Signs::default();
+        for _ in 0..10_000 {
+            assert_eq!(signs.take(&[b'x'; 1000], read), []);
+        }
+        assert!(signs.line.capacity() <= 2 * LONGEST);
+        let found = signs.take(LOG.as_bytes(), read);
+        assert_eq!(found.len(), 2, "the long line ends with the first of these");
+    }
+}
