@@ -153,6 +153,31 @@ impl Hash for GiteaScope {
     }
 }
 
+/// A pool's machines as the runners of a Gitea or a Forgejo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct GiteaRunner {
+    /// Where they are registered.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub scope: GiteaScope,
+    /// How their names begin.
+    pub prefix: String,
+    /// What jobs may ask for, as the configuration has it: both forges tell upper from lower case. `NAME`, which runs jobs in
+    /// the machine itself, or `NAME:SCHEME[:…]` as the forge's own runner has it, such as `debian:docker://debian:12`.
+    pub labels: Vec<String>,
+    /// What starts the runner in the image; found by itself when absent.
+    pub command: Option<Vec<String>>,
+    /// So many runners wait for jobs, where the forge cannot be asked for its queue; none where it can.
+    pub standing: Option<u32>,
+}
+
+impl GiteaRunner {
+    /// The usual runners of this scope, without labels.
+    pub fn new(scope: GiteaScope) -> Self {
+        Self { scope, prefix: "fireactions".to_owned(), labels: Vec::new(), command: None, standing: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -32,7 +32,7 @@ pub use event::Event;
 pub use exponential_backoff::ExponentialBackoff;
 pub use forge::{Demand, DemandSource, Forge, ForgeError, Offer, Release, Verdict};
 pub use forge_view::{ForgeView, RateLimit, RemoteView};
-pub use gitea::GiteaScope;
+pub use gitea::{GiteaRunner, GiteaScope};
 pub use github::{GithubRunner, GithubScope, RunnerGroup};
 pub use github_url::{GithubUrlError, github_api, is_bare, is_on_this_host, is_private};
 pub use hardware::{DiskLimits, Hardware, HugePages, MmdsVersion, StartMode};

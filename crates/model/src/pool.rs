@@ -7,7 +7,9 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::pool_forge;
-use crate::{ForgeRunner, GithubRunner, Hardware, ImageRef, Labels, PoolForge, PoolName, StartMode};
+use crate::{
+    ForgeRunner, GiteaRunner, GithubRunner, Hardware, ImageRef, Labels, PoolForge, PoolName, StartMode,
+};
 
 /// What makes two machines interchangeable. A warm machine serves a job only when the shapes are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -252,8 +254,18 @@ impl PoolSpec {
 
     /// What its machines are at GitHub, if they are.
     pub fn github(&self) -> Option<&GithubRunner> {
-        let ForgeRunner::Github(runner) = &self.forge.as_ref()?.runner;
-        Some(runner)
+        match &self.forge.as_ref()?.runner {
+            ForgeRunner::Github(runner) => Some(runner),
+            ForgeRunner::Gitea(_) | ForgeRunner::Forgejo(_) => None,
+        }
+    }
+
+    /// What its machines are at a Gitea or a Forgejo, if they are.
+    pub fn gitea(&self) -> Option<&GiteaRunner> {
+        match &self.forge.as_ref()?.runner {
+            ForgeRunner::Gitea(runner) | ForgeRunner::Forgejo(runner) => Some(runner),
+            ForgeRunner::Github(_) => None,
+        }
     }
 
     /// The scale set through which its jobs come.

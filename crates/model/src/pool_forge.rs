@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{ForgeName, GithubRunner};
+use crate::{ForgeName, GiteaRunner, GithubRunner};
 
 /// A pool's place at a hosted forge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ pub struct PoolForge {
 pub enum ForgeRunner {
     /// GitHub's.
     Github(GithubRunner),
+    /// A Gitea's.
+    Gitea(GiteaRunner),
+    /// A Forgejo's.
+    Forgejo(GiteaRunner),
 }
 
 /// What a row's pool says of its forge: in rows of before there were several, what it was at the one GitHub.

@@ -55,7 +55,7 @@ async fn a_job_that_the_group_does_not_take_gets_no_runner_and_people_are_told_w
     let group = fake.runner_group(&organization, "few");
     fake.select_group_repositories(&organization, group, &["acme/widgets"]);
     let mut few = pool("p", &["debian"], 2, None);
-    let ForgeRunner::Github(runner) = &mut few.forge.as_mut().unwrap().runner;
+    let ForgeRunner::Github(runner) = &mut few.forge.as_mut().unwrap().runner else { panic!() };
     runner.group = RunnerGroup::Name("few".into());
     let mut setup = Setup::new(&app, vec![few]);
     setup.audit = Duration::from_millis(300);
