@@ -9,7 +9,7 @@ use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream
 use fireactions_image::ImageConfig;
 use fireactions_model::{
     ARTIFACT_NOTE, Artifact, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec,
-    Step, Stream, Usage, Work, WorkFile,
+    Step, Stream, Usage, Work, WorkFile, WorkSource,
 };
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -264,13 +264,22 @@ async fn put_in(guest: &Guest, base: Duration, file: &WorkFile) -> Result<(), Ou
     let unreadable = |e: io::Error| Outcome::Unstartable {
         reason: format!("input file for {} could not be read on the host: {e}", file.dest),
     };
-    let source = tokio::fs::File::open(&file.source).await.map_err(unreadable)?;
-    let size = source.metadata().await.map_err(unreadable)?.len();
-    let deadline = base + Duration::from_secs(size / SLOWEST_TRANSFER);
-    timeout(deadline, guest.link.put_file(&file.dest, file.mode, size, source))
-        .await
-        .map_err(|_| lost(format!("putting {} into the guest took over {deadline:?}", file.dest)))?
-        .map_err(|error| failed_in_guest(&format!("putting in {}", file.dest), error))
+    let late = |deadline| lost(format!("putting {} into the guest took over {deadline:?}", file.dest));
+    let put = match &file.source {
+        WorkSource::Host(path) => {
+            let source = tokio::fs::File::open(path).await.map_err(unreadable)?;
+            let size = source.metadata().await.map_err(unreadable)?.len();
+            let deadline = base + Duration::from_secs(size / SLOWEST_TRANSFER);
+            let put = guest.link.put_file(&file.dest, file.mode, size, source);
+            timeout(deadline, put).await.map_err(|_| late(deadline))?
+        }
+        WorkSource::Secret(text) => {
+            let bytes = text.expose().as_bytes();
+            let put = guest.link.put_file(&file.dest, file.mode, bytes.len() as u64, bytes);
+            timeout(base, put).await.map_err(|_| late(base))?
+        }
+    };
+    put.map_err(|error| failed_in_guest(&format!("putting in {}", file.dest), error))
 }
 
 /// Why the guest may not have ended the program.

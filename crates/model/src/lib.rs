@@ -53,4 +53,6 @@ pub use remote::RemoteJob;
 pub use secs_nanos::SecsNanos;
 pub use shutdown::ShutdownMode;
 pub use waiting::{Place, WaitReason};
-pub use work::{ARTIFACT_NOTE, Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile};
+pub use work::{
+    ARTIFACT_NOTE, Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile, WorkSource,
+};

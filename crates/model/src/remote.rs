@@ -33,6 +33,9 @@ pub struct RemoteJob {
     /// What names this attempt at the job to a Forgejo: a runner can ask for it alone.
     #[serde(default)]
     pub handle: Option<String>,
+    /// The number under which a runner of Gitea or Forgejo has it; its log names it.
+    #[serde(default)]
+    pub task: Option<u64>,
     /// The number of the run that it is part of.
     #[serde(default)]
     pub run_id: Option<u64>,
@@ -82,6 +85,7 @@ impl RemoteJob {
             deregistered: false,
             id: None,
             handle: None,
+            task: None,
             run_id: None,
             repository: None,
             git_ref: None,

@@ -30,11 +30,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A file on the host to put into the guest before the work starts.
+/// What a file is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkSource {
+    /// A file on the host, readable by the server.
+    Host(PathBuf),
+    /// This text. It never is on the host's disk; for the guest's, name a path in a memory file system, such as `/run`.
+    Secret(Secret),
+}
+
+/// A file to put into the guest before the work starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkFile {
-    /// Host path, readable by the server.
-    pub source: PathBuf,
+    /// What is in it.
+    pub source: WorkSource,
     /// Absolute guest path; missing parents are made.
     pub dest: String,
     /// Permission bits, e.g. 0o644.

@@ -52,7 +52,7 @@ async fn jobs(
     groups::tell(forge, pools, &kept);
     let mut board = forge.board();
     for pool in pools {
-        board.runners.audited(&pool.name, began);
+        board.asked(&pool.name, began);
     }
     drop(board);
     forge.wake();
@@ -78,8 +78,8 @@ async fn repository_jobs(
     let mut board = forge.board();
     let ours: Vec<Waiting> = queued
         .iter()
-        .filter(|job| board.is_ours(&name, &job.labels))
         .map(|job| job::waiting(forge.name(), job, scope, began))
+        .filter(|job| board.is_ours(job))
         .collect();
     let changed = board.audited(|job| job.repository.eq_ignore_ascii_case(&name), ours, began);
     drop(board);

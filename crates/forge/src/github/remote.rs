@@ -99,15 +99,19 @@ impl Remote for GithubRemote {
         program::meaning(code)
     }
 
-    async fn judge(&self, remote: &RemoteJob, code: i32) -> Judged {
-        match remote.conclusion.as_deref().filter(|_| code == 0) {
+    async fn judge(&self, remote: &RemoteJob, told: Outcome) -> Judged {
+        // The runner returns 0 whatever became of its job.
+        if told != (Outcome::Exited { code: 0 }) {
+            return Judged::as_told(told);
+        }
+        match remote.conclusion.as_deref() {
             Some(conclusion @ ("failure" | "timed_out" | "startup_failure" | "abandoned")) => Judged {
-                // The runner returns 0 whatever became of its job; a machine of a failed job may be held.
-                outcome: Outcome::Exited { code: 1 },
+                // A machine of a failed job may be held.
                 note: Some(format!("GitHub's job ended with {conclusion}")),
+                ..Judged::as_told(Outcome::Exited { code: 1 })
             },
-            Some("cancelled") => Judged { outcome: Outcome::Cancelled, note: None },
-            _ => Judged { outcome: Outcome::Exited { code }, note: None },
+            Some("cancelled") => Judged::as_told(Outcome::Cancelled),
+            _ => Judged::as_told(told),
         }
     }
 

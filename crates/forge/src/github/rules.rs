@@ -2,16 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use fireactions_github::Repository;
 use fireactions_model::{GithubScope, Label, PoolName, PoolSpec};
 
-use crate::hosted::board::{Counting, Rules};
+use crate::hosted::board::{Counting, Rules, Waiting};
 use crate::hosted::lock;
 
 /// Labels that every runner of ours has without the configuration saying so, as GitHub has them for runners by what they run
 /// on.
 pub(super) const IMPLIED: [&str; 3] = ["self-hosted", "Linux", ARCHITECTURE];
+
+/// What GitHub's lists may be behind what its webhook says.
+const BEHIND: Duration = Duration::from_secs(15);
 
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "ARM64" } else { "X64" };
 
@@ -72,8 +76,12 @@ impl GithubRules {
 }
 
 impl Rules for GithubRules {
-    fn fits(&self, pool: &PoolSpec, repository: &str, labels: &[String]) -> bool {
-        labels_fit(pool, repository, labels) && self.is_served(pool, repository)
+    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
+        labels_fit(pool, &job.repository, &job.labels) && self.is_served(pool, &job.repository)
+    }
+
+    fn behind(&self) -> Duration {
+        BEHIND
     }
 
     fn counting(&self, pool: &PoolSpec) -> Counting {
@@ -106,7 +114,8 @@ fn covers(scope: &GithubScope, repository: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use fireactions_model::{ForgeName, ForgeRunner, GithubRunner, ImageRef, PoolForge, Shape};
+    use fireactions_model::{ForgeName, ForgeRunner, GithubRunner, ImageRef, PoolForge, RemoteJob, Shape};
+    use jiff::Timestamp;
 
     use super::*;
 
@@ -122,6 +131,17 @@ mod tests {
         }
     }
 
+    fn waiting(repository: &str, labels: &[String]) -> Waiting {
+        Waiting {
+            id: 1,
+            repository: repository.to_owned(),
+            labels: labels.to_vec(),
+            queued_at: None,
+            remote: RemoteJob::new(ForgeName::github(), "acme"),
+            heard: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     fn list(labels: &[&str]) -> Vec<String> {
         labels.iter().map(ToString::to_string).collect()
     }
@@ -130,7 +150,7 @@ mod tests {
     fn labels_have_no_case_and_some_go_without_saying() {
         let rules = GithubRules::default();
         let fits = |repository, labels: &[&str]| {
-            rules.fits(&pool("p", &["debian"], None), repository, &list(labels))
+            rules.fits(&pool("p", &["debian"], None), &waiting(repository, &list(labels)))
         };
         assert!(fits("Acme/Widgets", &["self-hosted"]) && fits("acme/x", &["Linux", "DEBIAN"]));
         assert!(!fits("acme/x", &["gpu"]));
@@ -146,7 +166,7 @@ mod tests {
         let pools = [pool("p", &["debian"], None), pool("s", &["debian"], Some("s"))];
         let labels = list(&["debian"]);
         let repository = |name: &str| name.parse::<Repository>().unwrap();
-        let fits = |name: &str| rules.fits(&pools[0], name, &labels);
+        let fits = |name: &str| rules.fits(&pools[0], &waiting(name, &labels));
         let kept = |name: &str, labels: &[String]| {
             rules.kept_from(&pools, name, labels).into_iter().cloned().collect::<Vec<_>>()
         };

@@ -1,14 +1,14 @@
 //! What GitHub's runner says of itself.
 
 use super::program::HOOK;
-use crate::hosted::signs::Sign;
+use crate::hosted::signs::{Begun, Sign};
 
 /// The runner writes `2024-01-02 03:04:05Z: Listening for Jobs`, `…: Running job: NAME`, `…: Job NAME completed with
 /// result: Succeeded` (actions/runner, `src/Runner.Listener`).
 pub(super) fn read(line: &str) -> Option<Sign> {
     if let Some(hook) = line.strip_prefix(HOOK) {
         return match hook.split(' ').next() {
-            Some("started") => Some(Sign::Began(None)),
+            Some("started") => Some(Sign::Began(Begun::default())),
             Some("completed") => Some(Sign::Ended(None)),
             _ => None,
         };
@@ -21,7 +21,7 @@ pub(super) fn read(line: &str) -> Option<Sign> {
         return Some(Sign::Online);
     }
     if let Some(name) = said.strip_prefix("Running job: ") {
-        return Some(Sign::Began(Some(name.to_owned())));
+        return Some(Sign::Began(Begun { name: Some(name.to_owned()), ..Begun::default() }));
     }
     let (_, result) = said.strip_prefix("Job ")?.rsplit_once(" completed with result: ")?;
     let conclusion = match result {
@@ -46,8 +46,8 @@ mod tests {
     fn expected() -> Vec<Sign> {
         vec![
             Sign::Online,
-            Sign::Began(Some("build (1, x: y)".to_owned())),
-            Sign::Began(None),
+            Sign::Began(Begun { name: Some("build (1, x: y)".to_owned()), ..Begun::default() }),
+            Sign::Began(Begun::default()),
             Sign::Ended(None),
             Sign::Ended(Some("failure".to_owned())),
         ]

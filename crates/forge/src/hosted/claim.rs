@@ -47,12 +47,15 @@ impl HostedForge {
         let Some(claim) = claim else { return Ok(None) };
         let mut claimed = Claimed { forge: self, job: job.clone(), kept: false };
         let name = name(inner.remote.prefix(&offer.pool), &inner.key, &offer.machine);
-        let remote = RemoteJob {
+        let mut remote = RemoteJob {
             runner: Some(name.clone()),
             scale_set: offer.pool.scale_set().map(str::to_owned),
-            queued_at: claim.queued_at,
+            queued_at: claim.waiting.as_ref().and_then(|waiting| waiting.queued_at),
             ..RemoteJob::new(inner.name.clone(), scope)
         };
+        if let Some(waiting) = claim.waiting.filter(|_| inner.remote.binds()) {
+            waiting.describe(&mut remote);
+        }
         let spec = spec(&offer.pool);
         let bind = inner
             .store
@@ -105,11 +108,11 @@ impl HostedForge {
     pub(super) async fn heed(&self, job: &JobId, sign: Sign) {
         match sign {
             Sign::Online => tracing::debug!(%job, "the runner listens for its job"),
-            Sign::Began(name) => {
+            Sign::Began(begun) => {
                 self.picked_up(job, false, move |remote| {
-                    if remote.name.is_none() {
-                        remote.name = name;
-                    }
+                    remote.name = remote.name.take().or(begun.name);
+                    remote.task = remote.task.or(begun.task);
+                    remote.repository = remote.repository.take().or(begun.repository);
                 })
                 .await;
             }

@@ -65,12 +65,21 @@ pub(crate) enum Change {
     Other,
 }
 
-/// How a runner's program ended, by the forge's word.
+/// How a job ended, by the forge's word.
 pub(crate) struct Judged {
     /// The outcome that counts.
     pub(crate) outcome: Outcome,
     /// Why, for people, where the program's exit does not say it.
     pub(crate) note: Option<String>,
+    /// What became known of the job only now.
+    pub(crate) job: Option<RemoteJob>,
+}
+
+impl Judged {
+    /// It ended as its runner's program did.
+    pub(crate) fn as_told(told: Outcome) -> Self {
+        Self { outcome: told, note: None, job: None }
+    }
 }
 
 /// A forge of one kind, as its client.
@@ -84,6 +93,11 @@ pub(crate) trait Remote: Send + Sync {
 
     /// How the names of the pool's runners begin.
     fn prefix<'a>(&self, pool: &'a PoolSpec) -> &'a str;
+
+    /// Whether a runner asks for the job alone that it was made for.
+    fn binds(&self) -> bool {
+        false
+    }
 
     /// Registers a runner of this name for the pool, once.
     async fn register(&self, forge: &HostedForge, offer: &Offer, name: &str) -> Result<Registered, Error>;
@@ -118,8 +132,14 @@ pub(crate) trait Remote: Send + Sync {
     /// What an exit code of the runner means, for people.
     fn meaning(&self, code: i32) -> Option<&'static str>;
 
-    /// How the job ended of which this is known, whose runner returned `code`.
-    async fn judge(&self, remote: &RemoteJob, code: i32) -> Judged;
+    /// Whether this exit code says that there was no job for the runner (any more), which is nobody's fault.
+    fn is_no_job(&self, code: i32) -> bool {
+        let _ = code;
+        false
+    }
+
+    /// How the job ended of which this is known, whose runner's program ended as `told`.
+    async fn judge(&self, remote: &RemoteJob, told: Outcome) -> Judged;
 
     /// Checks who sent a delivery.
     fn verify(&self, secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Forged>;

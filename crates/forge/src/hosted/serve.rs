@@ -11,6 +11,7 @@ use fireactions_model::{
 };
 use fireactions_store::Standing;
 
+use super::board::describe;
 use super::{HostedForge, lock, of};
 use crate::local::refused;
 use crate::waiters::{Found, acquire};
@@ -112,23 +113,34 @@ impl Forge for HostedForge {
     }
 
     async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Verdict {
-        let Outcome::Exited { code } = told else { return Verdict { outcome: told, unused: None } };
-        let meaning = self.inner.remote.meaning(code);
+        let code = if let Outcome::Exited { code } = told { Some(code) } else { None };
+        let meaning = code.and_then(|code| self.inner.remote.meaning(code));
         notes.extend(meaning.map(str::to_owned));
         let remote = self.inner.store.job(job).await.ok().flatten().and_then(|record| record.remote);
         let Some(remote) = remote else { return Verdict { outcome: told, unused: None } };
-        if !remote.is_picked_up() {
-            // The runner and its image are what is wrong, most of all if it was quick; in any case nobody gained anything.
-            notes.push("no job came for this runner".to_owned());
-            let meaning = meaning.map(|meaning| format!(" ({meaning})")).unwrap_or_default();
-            let unused = format!(
-                "the runner ended with exit code {code} before a job came{meaning}; `fireactions jobs logs {job}` has its output"
-            );
-            return Verdict { outcome: told, unused: Some(unused) };
+        if remote.is_picked_up() {
+            let judged = self.inner.remote.judge(&remote, told).await;
+            notes.extend(judged.note);
+            if let Some(found) = judged.job {
+                self.note(job, move |remote| describe(remote, &found)).await;
+            }
+            return Verdict { outcome: judged.outcome, unused: None };
         }
-        let judged = self.inner.remote.judge(&remote, code).await;
-        notes.extend(judged.note);
-        Verdict { outcome: judged.outcome, unused: None }
+        let Some(code) = code else { return Verdict { outcome: told, unused: None } };
+        if self.inner.remote.is_no_job(code) && !self.board().is_waiting_for(job) {
+            notes.push(
+                "the job that this runner was for had gone: somebody cancelled it, or another runner took it"
+                    .to_owned(),
+            );
+            return Verdict { outcome: told, unused: None };
+        }
+        // The runner and its image are what is wrong, most of all if it was quick; in any case nobody gained anything.
+        notes.push("no job came for this runner".to_owned());
+        let meaning = meaning.map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+        let unused = format!(
+            "the runner ended with exit code {code} before a job came{meaning}; `fireactions jobs logs {job}` has its output"
+        );
+        Verdict { outcome: told, unused: Some(unused) }
     }
 
     async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError> {

@@ -9,10 +9,21 @@ const LONGEST: usize = 1024;
 pub(crate) enum Sign {
     /// It is registered and waits for a job.
     Online,
-    /// It has begun a job of this name, where the name was said.
-    Began(Option<String>),
+    /// It has begun a job.
+    Began(Begun),
     /// Its job has ended so, where it was said: `success`, `failure`, `cancelled`.
     Ended(Option<String>),
+}
+
+/// What a runner says of the job that it has begun.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// The job's name.
+    pub(crate) name: Option<String>,
+    /// The number under which the forge gave it out.
+    pub(crate) task: Option<u64>,
+    /// Its repository, `owner/name`.
+    pub(crate) repository: Option<String>,
 }
 
 /// Finds signs in output that comes in pieces.
@@ -54,11 +65,11 @@ mod tests {
     const LOG: &str = "hello\nBegan one\nwork\r\nBegan two\r\n";
 
     fn read(line: &str) -> Option<Sign> {
-        line.strip_prefix("Began ").map(|name| Sign::Began(Some(name.to_owned())))
+        line.strip_prefix("Began ").map(began)
     }
 
     fn began(name: &str) -> Sign {
-        Sign::Began(Some(name.to_owned()))
+        Sign::Began(Begun { name: Some(name.to_owned()), ..Begun::default() })
     }
 
     #[test]

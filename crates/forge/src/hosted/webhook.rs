@@ -92,7 +92,7 @@ impl HostedForge {
         let changed = {
             let mut board = self.board();
             match news.change {
-                Change::Queued => board.is_ours(&job.repository, &job.labels) && board.queue.add(job.clone()),
+                Change::Queued => board.is_ours(job) && board.queue.add(job.clone()),
                 Change::Began | Change::Ended => board.queue.remove(job.id),
                 Change::Other => false,
             }

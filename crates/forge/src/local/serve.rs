@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fireactions_model::{
     Artifact, Demand, DemandSource, Event, Forge, ForgeError, JobId, JobRecord, MachineId, Offer, Output,
-    PhaseTimes, PoolName, PoolSpec, Release, Report, Work, WorkFile,
+    PhaseTimes, PoolName, PoolSpec, Release, Report, Work, WorkFile, WorkSource,
 };
 use fireactions_store::{Bind, Standing};
 
@@ -131,7 +131,7 @@ impl LocalForge {
         }
         let longest = offer.pool.deadlines.job;
         let files = spec.files.iter().enumerate().map(|(n, file)| WorkFile {
-            source: store.input_path(&job.id, n),
+            source: WorkSource::Host(store.input_path(&job.id, n)),
             dest: file.dest.clone(),
             mode: file.mode,
         });

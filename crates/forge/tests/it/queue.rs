@@ -6,8 +6,7 @@ use crate::common::*;
 use fireactions_forge::local::{FileSource, LocalConfig};
 use fireactions_model::{
     DemandSource, Event, Forge, ForgeError, InputFile, JobState, Label, Offer, Outcome, Output, Phase, Place,
-    Release, RetryPolicy, Shape, Stream,
-};
+    Release, RetryPolicy, Shape, Stream, WorkSource};
 use fireactions_store::{JobFilter, LogSource, StoreError};
 use tokio::time::timeout;
 
@@ -27,7 +26,8 @@ async fn a_job_goes_its_way_and_everybody_hears() {
     assert_eq!(work.job, job.id);
     assert_eq!(work.timeout, Duration::from_secs(30));
     assert_eq!((work.files[0].dest.as_str(), work.files[0].mode), ("/in", 0o640));
-    assert_eq!(std::fs::read(&work.files[0].source).unwrap(), b"hello");
+    let WorkSource::Host(path) = &work.files[0].source else { panic!("{:?}", work.files) };
+    assert_eq!(std::fs::read(path).unwrap(), b"hello");
     std::fs::write(&work.artifacts[0].dest, b"tar").unwrap();
 
     let vm = machine(1);

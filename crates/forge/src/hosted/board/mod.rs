@@ -23,16 +23,12 @@ use jiff::Timestamp;
 
 use crate::oldest::oldest;
 
-pub(crate) use queue::{Queue, Waiting};
+pub(crate) use queue::{Queue, Waiting, describe};
 pub(crate) use runners::{Runner, Runners, Stage};
 
 /// How long a runner may be ahead of what its forge says of it: it has begun or ended a job that the forge's count, or the
 /// webhook, do not tell yet. Then the forge's word counts.
 pub(crate) const AHEAD: Duration = Duration::from_secs(60);
-
-/// How far a forge's lists may be behind what it says otherwise: what was heard of so short a time before a list was asked
-/// for may be missing there.
-pub(crate) const BEHIND: Duration = Duration::from_secs(15);
 
 /// By what a pool's runners are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +52,15 @@ pub(crate) struct Assigned {
 
 /// The forge's rules, as far as the board needs them. Quick, and without IO.
 pub(crate) trait Rules: Send + Sync {
-    /// Whether a runner of the pool would be given a job of this repository (`owner/name`) with these labels. Asked of pools
-    /// whose jobs are placed.
-    fn fits(&self, pool: &PoolSpec, repository: &str, labels: &[String]) -> bool;
+    /// Whether a runner of the pool would be given this job. Asked of pools whose jobs are placed.
+    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool;
 
     /// By what the pool's runners are wanted.
     fn counting(&self, pool: &PoolSpec) -> Counting;
+
+    /// How far the forge's lists may be behind what it says otherwise: what was heard of so short a time before a list was
+    /// asked for may be missing there.
+    fn behind(&self) -> Duration;
 }
 
 /// All of it.
@@ -107,6 +106,11 @@ impl Board {
         self.pools.iter().find(|pool| pool.name == *name)
     }
 
+    /// The forge has just been asked, from `asked` on, for all jobs of the pool that wait.
+    pub(crate) fn asked(&mut self, pool: &PoolName, asked: Instant) {
+        self.runners.audited(pool, asked, self.rules.behind());
+    }
+
     /// What the forge says of the jobs that it has assigned to a pool.
     pub(crate) fn set_assigned(&mut self, pool: &PoolName, assigned: Assigned) {
         self.assigned.insert(pool.clone(), assigned);
@@ -120,7 +124,8 @@ impl Board {
         seen: Vec<Waiting>,
         since: Timestamp,
     ) -> bool {
-        let (changed, gone) = self.queue.audited(asked, seen, since);
+        let sure = since.saturating_sub(self.rules.behind()).unwrap_or(Timestamp::MIN);
+        let (changed, gone) = self.queue.audited(asked, seen, sure);
         for job in &gone {
             for pool in &self.pools {
                 if self.fits(pool, job) && self.runners.caught_up(&pool.name) {
@@ -136,7 +141,7 @@ impl Board {
     }
 
     fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
-        self.is_placed(pool) && self.rules.fits(pool, &job.repository, &job.labels)
+        self.is_placed(pool) && self.rules.fits(pool, job)
     }
 
     /// Runners that each pool lacks now.
@@ -155,26 +160,29 @@ impl Board {
         self.pools.iter().map(need).collect()
     }
 
-    /// Counts a machine of the pool as one of its runners from now on, if the pool lacks one. Gives since when the job has
-    /// waited that it is for, as far as that is known.
+    /// Counts a machine of the pool as one of its runners from now on, if the pool lacks one. Gives the
+    /// job that it is for, as far as that is known.
     pub(crate) fn claim(&mut self, pool: &PoolName, job: &JobId, now: Instant) -> Option<Claim> {
         if self.needs(now).get(pool).copied().unwrap_or(0) == 0 {
             return None;
         }
-        let counting = self.rules.counting(self.pool(pool)?);
-        let before = usize::try_from(self.runners.idle(pool)).unwrap_or(usize::MAX);
-        let waiting = match counting {
-            Counting::Assigned => self.queue.assigned_to(pool).nth(before),
+        let waiting = match self.rules.counting(self.pool(pool)?) {
+            Counting::Assigned => {
+                let before = usize::try_from(self.runners.idle(pool)).unwrap_or(usize::MAX);
+                self.queue.assigned_to(pool).nth(before)
+            }
             Counting::Placed => {
                 let placed = self.placed();
-                let id = placed.get(pool).and_then(|jobs| jobs.get(before).copied());
-                id.and_then(|id| self.queue.get(id))
+                let jobs = placed.get(pool).map(Vec::as_slice).unwrap_or_default();
+                jobs.iter().find(|id| !self.runners.is_for(**id)).and_then(|id| self.queue.get(*id))
             }
             Counting::Standing(_) => None,
         };
-        let queued_at = waiting.and_then(|waiting| waiting.queued_at);
-        self.runners.insert(job.clone(), Runner::new(pool.clone(), now));
-        Some(Claim { queued_at })
+        let waiting = waiting.cloned();
+        let mut runner = Runner::new(pool.clone(), now);
+        runner.job = waiting.as_ref().map(|waiting| waiting.id);
+        self.runners.insert(job.clone(), runner);
+        Some(Claim { waiting })
     }
 
     /// A machine that was claimed for the pool is no runner after all.
@@ -230,10 +238,15 @@ impl Board {
         places
     }
 
-    /// Whether any pool of ours could run a job of this repository and these labels. What the forge assigns to a pool, it
-    /// tells itself.
-    pub(crate) fn is_ours(&self, repository: &str, labels: &[String]) -> bool {
-        self.pools.iter().any(|pool| self.is_placed(pool) && self.rules.fits(pool, repository, labels))
+    /// Whether any pool of ours could run the job. What the forge assigns to a pool, it tells itself.
+    pub(crate) fn is_ours(&self, job: &Waiting) -> bool {
+        self.pools.iter().any(|pool| self.fits(pool, job))
+    }
+
+    /// Whether the job that a runner was made for still waits.
+    pub(crate) fn is_waiting_for(&self, runner: &JobId) -> bool {
+        let job = self.runners.get(runner).and_then(|runner| runner.job);
+        job.is_some_and(|job| self.queue.get(job).is_some())
     }
 
     /// Runners that were there for a job and are not needed any more for at least `longest`: the job was cancelled, or
@@ -258,8 +271,8 @@ impl Board {
 /// A place among a pool's runners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim {
-    /// Since when the job has waited.
-    pub(crate) queued_at: Option<Timestamp>,
+    /// The job that it is for, as far as that is known. The forge may give it another.
+    pub(crate) waiting: Option<Waiting>,
 }
 
 fn count(jobs: usize) -> u32 {

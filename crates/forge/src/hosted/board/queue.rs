@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use fireactions_model::{PoolName, RemoteJob};
 use jiff::Timestamp;
 
-use super::BEHIND;
-
 /// Most jobs that are remembered; the forge is asked again for the rest when these are gone.
 const MOST: usize = 50_000;
 
@@ -69,9 +67,9 @@ impl Queue {
         self.waiting.remove(&id).is_some()
     }
 
-    /// What was seen when the forge was asked, from `since` on, for the jobs that `asked` is true of, is all of those that
-    /// wait, but for what was heard of meanwhile or shortly before, which the forge's list may not have yet. Gives whether
-    /// anything changed, and the jobs that wait no more.
+    /// What was seen when the forge was asked for the jobs that `asked` is true of, is all of those that wait, but for what was
+    /// heard of after `since`, which the forge's list may not have. Gives whether anything changed, and the jobs that wait no
+    /// more.
     pub(crate) fn audited(
         &mut self,
         asked: impl Fn(&Waiting) -> bool,
@@ -79,10 +77,7 @@ impl Queue {
         since: Timestamp,
     ) -> (bool, Vec<Waiting>) {
         let ids: HashSet<u64> = seen.iter().map(|job| job.id).collect();
-        let is_gone = |job: &&Waiting| {
-            let heard = job.heard.saturating_add(BEHIND).unwrap_or(Timestamp::MAX);
-            !ids.contains(&job.id) && heard < since && asked(job)
-        };
+        let is_gone = |job: &&Waiting| !ids.contains(&job.id) && job.heard < since && asked(job);
         let gone: Vec<u64> = self.waiting.values().filter(is_gone).map(|job| job.id).collect();
         let gone: Vec<Waiting> = gone.iter().filter_map(|id| self.waiting.remove(id)).collect();
         let mut changed = !gone.is_empty();
@@ -143,20 +138,27 @@ impl Waiting {
 
     /// Adds what is known of the job to what is known of its runner.
     pub(crate) fn describe(&self, remote: &mut RemoteJob) {
-        let job = &self.remote;
-        take(&mut remote.id, job.id.as_ref());
-        take(&mut remote.handle, job.handle.as_ref());
-        take(&mut remote.run_id, job.run_id.as_ref());
-        take(&mut remote.repository, job.repository.as_ref());
-        take(&mut remote.git_ref, job.git_ref.as_ref());
-        take(&mut remote.actor, job.actor.as_ref());
-        take(&mut remote.workflow, job.workflow.as_ref());
-        take(&mut remote.name, job.name.as_ref());
-        take(&mut remote.url, job.url.as_ref());
-        take(&mut remote.conclusion, job.conclusion.as_ref());
-        remote.labels.clone_from(&job.labels);
-        remote.queued_at = remote.queued_at.or(job.queued_at);
+        describe(remote, &self.remote);
     }
+}
+
+/// Adds what was told of a job to what is known of its runner.
+pub(crate) fn describe(remote: &mut RemoteJob, job: &RemoteJob) {
+    take(&mut remote.id, job.id.as_ref());
+    take(&mut remote.handle, job.handle.as_ref());
+    take(&mut remote.task, job.task.as_ref());
+    take(&mut remote.run_id, job.run_id.as_ref());
+    take(&mut remote.repository, job.repository.as_ref());
+    take(&mut remote.git_ref, job.git_ref.as_ref());
+    take(&mut remote.actor, job.actor.as_ref());
+    take(&mut remote.workflow, job.workflow.as_ref());
+    take(&mut remote.name, job.name.as_ref());
+    take(&mut remote.url, job.url.as_ref());
+    take(&mut remote.conclusion, job.conclusion.as_ref());
+    if !job.labels.is_empty() {
+        remote.labels.clone_from(&job.labels);
+    }
+    remote.queued_at = remote.queued_at.or(job.queued_at);
 }
 
 /// What was told counts over what was known.

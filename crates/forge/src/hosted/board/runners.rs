@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fireactions_model::{JobId, PoolName};
 
-use super::{AHEAD, BEHIND, Counting};
+use super::{AHEAD, Counting};
 
 /// What a runner is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +37,14 @@ pub(crate) struct Runner {
     /// Its name at the forge, once that is written down.
     pub(crate) name: Option<String>,
     pub(crate) stage: Stage,
+    /// The number of the waiting job that it was made for.
+    pub(crate) job: Option<u64>,
     since: Instant,
 }
 
 impl Runner {
     pub(crate) fn new(pool: PoolName, now: Instant) -> Self {
-        Self { pool, name: None, stage: Stage::Idle, since: now }
+        Self { pool, name: None, stage: Stage::Idle, job: None, since: now }
     }
 
     /// When it began a job that the forge may still count as one that waits.
@@ -107,8 +109,8 @@ impl Runners {
 
     /// The forge has just been asked, from `asked` on, for the pool's jobs that wait: what runners had begun well before is
     /// not among them.
-    pub(crate) fn audited(&mut self, pool: &PoolName, asked: Instant) {
-        let before = |began: Instant| began + BEHIND < asked;
+    pub(crate) fn audited(&mut self, pool: &PoolName, asked: Instant, behind: Duration) {
+        let before = |began: Instant| began + behind < asked;
         for runner in self.by_job.values_mut().filter(|runner| runner.pool == *pool) {
             match &mut runner.stage {
                 Stage::Busy { known, since } => *known |= before(*since),
@@ -166,6 +168,11 @@ impl Runners {
             (Stage::Over { since, began, .. }, Counting::Placed) => began.is_some() && ahead(since),
             (Stage::Busy { .. } | Stage::Over { .. }, Counting::Standing(_)) => false,
         })
+    }
+
+    /// Whether one that has no job yet was made for this waiting job.
+    pub(crate) fn is_for(&self, job: u64) -> bool {
+        self.by_job.values().any(|runner| runner.stage == Stage::Idle && runner.job == Some(job))
     }
 
     /// Runners of a pool that have a job.

@@ -8,10 +8,16 @@ use super::*;
 /// A job is for the pools of its owner that have all of its labels; scale sets count their own.
 struct Plain;
 
+const BEHIND: Duration = Duration::from_secs(15);
+
 impl Rules for Plain {
-    fn fits(&self, pool: &PoolSpec, repository: &str, labels: &[String]) -> bool {
+    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
         let has = |label: &String| Label::new(label).is_ok_and(|label| pool.labels.contains(&label));
-        repository.starts_with("acme/") && labels.iter().all(has)
+        job.repository.starts_with("acme/") && job.labels.iter().all(has)
+    }
+
+    fn behind(&self) -> Duration {
+        BEHIND
     }
 
     fn counting(&self, pool: &PoolSpec) -> Counting {
@@ -107,7 +113,7 @@ fn a_job_goes_to_the_smallest_pool_that_will_do_and_on_where_that_is_at_work() {
 fn jobs_of_others_are_not_ours() {
     let board = board(vec![pool("p", &["debian"], 1, None), pool("s", &["debian", "gpu"], 1, Some("fast"))]);
     let ours = |repository: &str, labels: &[&str]| {
-        board.is_ours(repository, &labels.iter().map(ToString::to_string).collect::<Vec<_>>())
+        board.is_ours(&Waiting { repository: repository.to_owned(), ..waiting(1, labels) })
     };
     assert!(ours("acme/x", &["DEBIAN"]));
     assert!(!ours("acme/x", &["gpu"]), "the set tells of its own");
@@ -122,12 +128,19 @@ fn each_claim_serves_one_job_whoever_gets_it() {
         board.queue.add(waiting(job, &["debian"]));
     }
     let first = board.claim(&name("p"), &id(1), now).unwrap();
-    assert_eq!(first.queued_at, Some(Timestamp::from_second(1_001).unwrap()));
+    assert_eq!(first.waiting.unwrap().id, 1);
     let second = board.claim(&name("p"), &id(2), now).unwrap();
-    assert_eq!(second.queued_at, Some(Timestamp::from_second(1_002).unwrap()), "the next in line");
+    assert_eq!(second.waiting.unwrap().id, 2, "the next in line");
     assert_eq!(board.claim(&name("p"), &id(3), now), None);
+    // The first job is cancelled, and its runner waits on: the next is for a job that nobody is there for.
+    board.queue.remove(1);
+    board.queue.add(waiting(3, &["debian"]));
+    board.queue.add(waiting(4, &["debian"]));
+    let third = board.claim(&name("p"), &id(3), now).unwrap();
+    assert_eq!(third.waiting.unwrap().id, 3);
     board.give_up(&id(2));
     assert_eq!(need(&board, "p", now), 1);
+    assert_eq!(board.claim(&name("p"), &id(4), now).unwrap().waiting.unwrap().id, 2);
     assert_eq!(board.claim(&name("unknown"), &id(3), now), None);
 }
 
@@ -140,9 +153,9 @@ fn a_runner_that_is_ahead_of_the_webhook_covers_its_job_until_an_audit() {
     // Its log says that it began; which job it was, nobody has said.
     assert!(board.runners.began(&id(1), false, now));
     assert_eq!(need(&board, "p", now), 0);
-    board.runners.audited(&name("p"), now + BEHIND);
+    board.asked(&name("p"), now + BEHIND);
     assert_eq!(need(&board, "p", now + AHEAD), 0, "GitHub's list may not have known yet");
-    board.runners.audited(&name("p"), now + AHEAD);
+    board.asked(&name("p"), now + AHEAD);
     assert_eq!(need(&board, "p", now + AHEAD), 1, "the job still waits: it was another one");
     // The webhook says so at last.
     assert!(!board.runners.began(&id(1), true, now), "the audit has said so");
@@ -168,7 +181,7 @@ fn a_runner_whose_job_ended_before_the_webhook_told_of_it_covers_it_for_a_while(
     board.queue.add(waiting(3, &["debian"]));
     assert_eq!(need(&board, "p", now), 1, "the next job needs one");
     assert_eq!(need(&board, "p", now + AHEAD), 2, "GitHub insists");
-    board.runners.audited(&name("p"), now + BEHIND + Duration::from_secs(1));
+    board.asked(&name("p"), now + BEHIND + Duration::from_secs(1));
     assert_eq!(need(&board, "p", now), 2, "by an audit, too");
 }
 
@@ -291,7 +304,7 @@ fn standing_runners_are_as_many_as_are_kept_ready_whatever_runs() {
     let mut board = board(vec![PoolSpec { min_runners: 2, ..pool("p", &["debian"], 3, None) }]);
     assert_eq!(need(&board, "p", now), 2);
     for n in 1..=2 {
-        assert_eq!(board.claim(&name("p"), &id(n), now), Some(Claim { queued_at: None }));
+        assert_eq!(board.claim(&name("p"), &id(n), now), Some(Claim { waiting: None }));
     }
     assert_eq!((board.claim(&name("p"), &id(3), now), need(&board, "p", now)), (None, 0));
     // One has a job: another waits in its place, up to the pool's maximum.
