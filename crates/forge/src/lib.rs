@@ -2,6 +2,7 @@
 //! leaves this crate.
 
 mod forges;
+pub mod gitea;
 pub mod github;
 mod hosted;
 pub mod local;

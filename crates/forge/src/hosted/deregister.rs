@@ -113,8 +113,7 @@ impl HostedForge {
                 if idle {
                     tracing::info!(%job, runner = remote.runner, "no job came for this runner; it is let go");
                     self.note(job, |remote| remote.deregistered = true).await;
-                    lock(&self.inner.ending).insert(job.clone());
-                    self.inner.ended.notify_waiters();
+                    self.end(job);
                 }
             }
         }

@@ -82,8 +82,10 @@ pub(crate) struct Inner {
     problems: Problems,
     /// What runners say, until they end.
     signs: Mutex<HashMap<JobId, Signs>>,
-    /// Runners that are to end because no job is there for them.
+    /// Runners whose machine is to end: no job is there for them, or theirs has ended.
     ending: Mutex<HashSet<JobId>>,
+    /// Runners whose job has left the forge, about which the forge is being asked.
+    settling: Mutex<HashSet<JobId>>,
     deliveries: webhook::Intake,
     counts: view::Counts,
     /// Demand may have changed.
@@ -137,6 +139,7 @@ impl HostedForge {
             problems: Problems::default(),
             signs: Mutex::default(),
             ending: Mutex::default(),
+            settling: Mutex::default(),
             deliveries: webhook::Intake::default(),
             counts: view::Counts::default(),
             demand: Notify::new(),
@@ -189,6 +192,22 @@ impl HostedForge {
 
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
         lock(&self.inner.board)
+    }
+
+    /// The machine of a runner that has one is to end.
+    pub(crate) fn end(&self, job: &JobId) {
+        lock(&self.inner.ending).insert(job.clone());
+        self.inner.ended.notify_waiters();
+    }
+
+    /// The forge is about to be asked what became of the runner's job. False when it is already, or was.
+    pub(crate) fn settle(&self, job: &JobId) -> bool {
+        lock(&self.inner.settling).insert(job.clone())
+    }
+
+    /// The job is still there: it may have to be asked for again.
+    pub(crate) fn unsettle(&self, job: &JobId) {
+        lock(&self.inner.settling).remove(job);
     }
 
     /// Something on the board changed: machines look for work, as many as lack, and the pools look again.

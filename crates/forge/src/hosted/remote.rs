@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fireactions_model::{ForgeName, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work};
+use fireactions_model::{ForgeName, JobId, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -140,6 +140,11 @@ pub(crate) trait Remote: Send + Sync {
 
     /// How the job ended of which this is known, whose runner's program ended as `told`.
     async fn judge(&self, remote: &RemoteJob, told: Outcome) -> Judged;
+
+    /// The job of the row has ended by the forge's word, while its machine may still be there.
+    fn ended(&self, forge: &HostedForge, row: &JobId, conclusion: Option<&str>) {
+        let _ = (forge, row, conclusion);
+    }
 
     /// Checks who sent a delivery.
     fn verify(&self, secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Forged>;

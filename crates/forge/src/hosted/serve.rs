@@ -147,6 +147,7 @@ impl Forge for HostedForge {
         self.inner.records.finished(job, machine, report).await?;
         lock(&self.inner.signs).remove(job);
         lock(&self.inner.ending).remove(job);
+        self.unsettle(job);
         self.board().runners.ended(job, false, Instant::now());
         self.inner.leftover.notify_one();
         self.wake();

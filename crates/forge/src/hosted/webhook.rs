@@ -115,6 +115,7 @@ pub(super) async fn apply(forge: HostedForge, stop: CancellationToken) {
         let row = news.runner.as_deref().and_then(|name| forge.board().runners.named(name).cloned());
         let Some(row) = row else { continue };
         let (job, ended) = (news.job, news.change == Change::Ended);
+        let conclusion = job.remote.conclusion.clone();
         let describe = move |remote: &mut fireactions_model::RemoteJob| {
             job.describe(remote);
             // Forges forget a runner for one job with that job.
@@ -122,6 +123,7 @@ pub(super) async fn apply(forge: HostedForge, stop: CancellationToken) {
         };
         if ended {
             forge.over(&row, true, describe).await;
+            forge.inner.remote.ended(&forge, &row, conclusion.as_deref());
         } else if news.change == Change::Began {
             forge.picked_up(&row, true, describe).await;
         }

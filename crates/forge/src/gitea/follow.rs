@@ -1,0 +1,157 @@
+//! The queue of one scope, followed: what waits, what runs, and what has ended behind its runner's back.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use fireactions_gitea::{Error as GiteaError, Job, JobStatus};
+use fireactions_model::{ExponentialBackoff, GiteaScope, JobRecord, PoolSpec, RemoteJob};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{GiteaRemote, job, settle};
+use crate::hosted::HostedForge;
+use crate::hosted::board::Waiting;
+use crate::hosted::problems::Concern;
+
+/// Longest pause after errors; before what the server itself asks for.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Asks for the scope's queue until `stop`.
+pub(super) async fn run(
+    remote: GiteaRemote,
+    forge: HostedForge,
+    scope: GiteaScope,
+    pools: Vec<PoolSpec>,
+    stop: CancellationToken,
+) {
+    let interval = remote.inner.settings.poll_interval;
+    let labels: Vec<Vec<String>> =
+        pools.iter().filter_map(|pool| pool.gitea()).map(|runner| runner.labels.clone()).collect();
+    let mut pauses = ExponentialBackoff::new(interval, LONGEST.max(interval));
+    loop {
+        let (began, asked) = (Timestamp::now(), Instant::now());
+        let Some(jobs) = stop.run_until_cancelled(remote.inner.gitea.jobs(&scope, &labels)).await else { return };
+        let pause = match jobs {
+            Ok(jobs) => {
+                pauses.succeeded();
+                set_problem(&forge, &pools, None);
+                take(&remote, &forge, &scope, &pools, jobs, (began, asked)).await;
+                ExponentialBackoff::jitter(interval, rand::random())
+            }
+            Err(GiteaError::Unsupported { why, .. }) => {
+                // It will not learn it before it is upgraded, which is looked for once in a while.
+                blind(&remote, &forge, &pools, &why);
+                LONGEST
+            }
+            Err(error) => {
+                set_problem(&forge, &pools, Some(format!("the queue of {scope} cannot be read: {error}")));
+                pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default())
+            }
+        };
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+fn set_problem(forge: &HostedForge, pools: &[PoolSpec], problem: Option<String>) {
+    for pool in pools {
+        forge.set_problem(&pool.name, Concern::Listening, problem.clone());
+    }
+}
+
+/// The server has no list of jobs. With a webhook jobs are heard of all the same.
+fn blind(remote: &GiteaRemote, forge: &HostedForge, pools: &[PoolSpec], why: &str) {
+    let hooked = forge.inner().settings.webhook.is_some();
+    if remote.inner.rules.set_blind(!hooked) {
+        forge.wake();
+    }
+    let what = if hooked {
+        "jobs are heard of by the webhook alone, and one whose delivery is lost waits for the next"
+    } else {
+        "so runners wait for jobs without knowing of any: as many as the pool's min_runners, and one at least"
+    };
+    set_problem(forge, pools, Some(format!("{why}; {what}")));
+}
+
+/// Takes over what the queue was when it was asked for.
+async fn take(
+    remote: &GiteaRemote,
+    forge: &HostedForge,
+    scope: &GiteaScope,
+    pools: &[PoolSpec],
+    jobs: Vec<Job>,
+    (began, asked): (Timestamp, Instant),
+) {
+    let mut news = remote.inner.rules.set_blind(false);
+    let (waiting, running): (Vec<Job>, Vec<Job>) = jobs
+        .into_iter()
+        .filter(|job| matches!(job.status, JobStatus::Waiting | JobStatus::Running))
+        .partition(|job| job.status == JobStatus::Waiting);
+    let listed = scope.to_string();
+    {
+        let mut board = forge.board();
+        let waiting: Vec<Waiting> = waiting
+            .iter()
+            .map(|job| job::waiting(forge.name(), job, began))
+            .filter(|job| board.is_ours(job))
+            .collect();
+        news |= board.audited(|job| job.remote.scope == listed, waiting, began);
+        for pool in pools {
+            board.asked(&pool.name, asked);
+        }
+    }
+    let rows = match forge.inner().store.bound_jobs().await {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::warn!(%error, "machines could not be looked up; jobs that run are not followed");
+            Vec::new()
+        }
+    };
+    let rows = rows.iter().filter_map(|row| Some((row, row.remote.as_ref()?)));
+    let rows: Vec<(&JobRecord, &RemoteJob)> =
+        rows.filter(|(_, row)| row.forge == *forge.name() && row.scope == listed).collect();
+    let running = Running::new(&running);
+    for (row, known) in rows {
+        match running.of(known) {
+            Some(job) => {
+                let told = job::remote(forge.name(), job);
+                if !known.is_picked_up() || known.id != told.id || known.task != told.task {
+                    forge.picked_up(&row.id, true, move |remote| crate::hosted::board::describe(remote, &told)).await;
+                }
+            }
+            // It may have begun after the list was made.
+            None if known.picked_up_at.is_some_and(|at| at < began) => settle::start(remote, forge, &row.id, known),
+            None => {}
+        }
+    }
+    if news {
+        forge.wake();
+    }
+}
+
+/// Jobs that run, by what tells whose they are.
+struct Running<'a> {
+    by_runner: HashMap<&'a str, &'a Job>,
+    by_id: HashMap<u64, &'a Job>,
+    by_task: HashMap<u64, &'a Job>,
+}
+
+impl<'a> Running<'a> {
+    fn new(jobs: &'a [Job]) -> Self {
+        Self {
+            by_runner: jobs.iter().filter_map(|job| Some((job.runner_name.as_deref()?, job))).collect(),
+            by_id: jobs.iter().map(|job| (job.id.get(), job)).collect(),
+            by_task: jobs.iter().filter_map(|job| Some((job.task?, job))).collect(),
+        }
+    }
+
+    /// The job that the row's runner has. Gitea names the runner; a Forgejo the task, which the runner's log names, too, and
+    /// a runner that is bound to a job has that one.
+    fn of(&self, row: &RemoteJob) -> Option<&'a Job> {
+        let by_name = || self.by_runner.get(row.runner.as_deref()?);
+        let by_task = || self.by_task.get(&row.task?);
+        let bound = || self.by_id.get(&row.id.filter(|_| row.handle.is_some() || row.is_picked_up())?);
+        by_name().or_else(by_task).or_else(bound).copied()
+    }
+}

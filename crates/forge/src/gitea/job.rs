@@ -1,0 +1,66 @@
+//! Jobs of Gitea and Forgejo in the words of the board and of rows, and back.
+
+use fireactions_gitea::{Job, JobId, JobStatus, RunnerId};
+use fireactions_model::{ForgeName, GiteaScope, RemoteJob};
+use jiff::Timestamp;
+
+use crate::hosted::board::Waiting;
+
+/// What is known of a job, as rows have it.
+pub(super) fn remote(forge: &ForgeName, job: &Job) -> RemoteJob {
+    RemoteJob {
+        id: Some(job.id.get()),
+        handle: job.handle.clone(),
+        task: job.task,
+        run_id: job.run_id,
+        repository: job.repository.clone(),
+        git_ref: job.git_ref.clone(),
+        actor: job.actor.clone(),
+        workflow: job.workflow.clone(),
+        name: Some(job.name.clone()).filter(|name| !name.is_empty()),
+        url: job.url.clone(),
+        labels: job.runs_on.clone(),
+        queued_at: job.created_at,
+        conclusion: job.conclusion.as_ref().map(|conclusion| conclusion.as_str().to_owned()),
+        ..RemoteJob::new(forge.clone(), job.scope.to_string())
+    }
+}
+
+/// A job that waits, heard of at this time.
+pub(super) fn waiting(forge: &ForgeName, job: &Job, heard: Timestamp) -> Waiting {
+    Waiting {
+        id: job.id.get(),
+        repository: job.repository.clone().unwrap_or_default(),
+        labels: job.runs_on.clone(),
+        queued_at: job.created_at,
+        remote: remote(forge, job),
+        heard,
+    }
+}
+
+/// The job of a row, to ask the forge for; none when its number is not known.
+pub(super) fn of_row(row: &RemoteJob, scope: &GiteaScope) -> Option<Job> {
+    Some(Job {
+        id: JobId::new(row.id?),
+        scope: scope.clone(),
+        handle: row.handle.clone(),
+        attempt: 0,
+        run_id: row.run_id,
+        name: row.name.clone().unwrap_or_default(),
+        workflow: row.workflow.clone(),
+        repository: row.repository.clone(),
+        repository_id: None,
+        git_ref: row.git_ref.clone(),
+        actor: row.actor.clone(),
+        runs_on: row.labels.clone(),
+        status: JobStatus::Running,
+        conclusion: None,
+        runner: row.runner_id.map(RunnerId::new),
+        runner_name: row.runner.clone(),
+        task: row.task,
+        url: row.url.clone(),
+        created_at: row.queued_at,
+        started_at: row.picked_up_at,
+        completed_at: None,
+    })
+}

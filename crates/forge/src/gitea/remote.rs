@@ -1,0 +1,226 @@
+//! A Gitea or a Forgejo as a hosted forge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fireactions_gitea::{Conclusion, Error as GiteaError, JobStatus, Kind, Registration, RunnerId, label_name};
+use fireactions_model::{
+    ForgeName, GiteaScope, JobId, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work,
+};
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{GiteaRemote, follow, hook, job, program, settle, signs};
+use crate::hosted::board::Rules;
+use crate::hosted::error::Error;
+use crate::hosted::remote::{Deleted, JobNews, Judged, Listed, Registered, Remote};
+use crate::hosted::signs::Sign;
+use crate::hosted::{Delivery, Forged, HostedForge};
+
+/// How long the forge may take to say how a job ended whose runner has ended. The machine waits for it.
+const VERDICT: Duration = Duration::from_secs(30);
+
+#[async_trait]
+impl Remote for GiteaRemote {
+    fn rules(&self) -> Arc<dyn Rules> {
+        self.inner.rules.clone()
+    }
+
+    fn scope(&self, pool: &PoolSpec) -> Option<String> {
+        Some(pool.gitea()?.scope.to_string())
+    }
+
+    fn prefix<'a>(&self, pool: &'a PoolSpec) -> &'a str {
+        pool.gitea().map_or("", |runner| &runner.prefix)
+    }
+
+    fn binds(&self) -> bool {
+        self.inner.gitea.kind() == Kind::Forgejo
+    }
+
+    async fn register(&self, _: &HostedForge, offer: &Offer, name: &str) -> Result<Registered, Error> {
+        let Some(runner) = offer.pool.gitea() else {
+            return Err(Error::lasting(format!("pool '{}' is not this forge's", offer.pool.name)));
+        };
+        let registration = Registration {
+            name: name.to_owned(),
+            labels: runner.labels.clone(),
+            ephemeral: true,
+            version: concat!("fireactions/", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        let registered = self.inner.gitea.register(&runner.scope, &registration).await.map_err(error)?;
+        let credential = program::Credential {
+            id: registered.id.get(),
+            uuid: registered.uuid,
+            token: registered.token.expose().to_owned(),
+            ephemeral: registered.ephemeral,
+        };
+        Ok(Registered { id: credential.id, credential: credential.to_secret() })
+    }
+
+    async fn delete(&self, scope: &str, id: u64) -> Result<Deleted, Error> {
+        if !self.inner.settings.reads_queue {
+            // A registration token deregisters nobody. A runner for one job went with its job.
+            return Ok(Deleted::Gone);
+        }
+        match self.inner.gitea.delete_runner(&parse(scope)?, RunnerId::new(id)).await {
+            Ok(()) => Ok(Deleted::Gone),
+            Err(GiteaError::Unsupported { why, .. }) => {
+                tracing::warn!(runner = id, scope, "a runner that ended cannot be deregistered: {why}; it stays listed as offline");
+                Ok(Deleted::Gone)
+            }
+            Err(error) => Err(self::error(error)),
+        }
+    }
+
+    async fn runners(&self, scope: &str) -> Result<Vec<Listed>, Error> {
+        if !self.inner.settings.reads_queue {
+            return Ok(Vec::new());
+        }
+        let all = match self.inner.gitea.runners(&parse(scope)?).await {
+            Ok(all) => all,
+            // There is no list to find anything in.
+            Err(GiteaError::Unsupported { .. }) => Vec::new(),
+            Err(error) => return Err(self::error(error)),
+        };
+        let listed = |runner: fireactions_gitea::Runner| Listed {
+            id: runner.id.get(),
+            name: runner.name,
+            busy: runner.busy,
+            labels: runner.labels,
+            group: None,
+        };
+        Ok(all.into_iter().map(listed).collect())
+    }
+
+    async fn drift(&self, pool: &PoolSpec, runner: &Listed) -> Option<String> {
+        // A Forgejo hears of labels only when the runner declares them.
+        if runner.labels.is_empty() {
+            return None;
+        }
+        let has = |label: &&str| runner.labels.iter().any(|found| found == label);
+        let wanted = pool.gitea()?.labels.iter().map(|label| label_name(label));
+        let missing: Vec<&str> = wanted.filter(|label| !has(label)).collect();
+        let kind = self.inner.gitea.kind();
+        (!missing.is_empty()).then(|| {
+            format!(
+                "{kind}'s runners of this pool lack the labels {}, so jobs that ask for them will not come: a program in the \
+                 image declares others, or another version of the configuration made them",
+                missing.join(", ")
+            )
+        })
+    }
+
+    async fn audit(&self, _: &HostedForge, _: &str, _: &[PoolSpec]) -> Result<(), Error> {
+        // The queue is followed all the time.
+        Ok(())
+    }
+
+    fn listeners(
+        &self,
+        forge: &HostedForge,
+        pools: &[PoolSpec],
+        stop: &CancellationToken,
+    ) -> Vec<BoxFuture<'static, ()>> {
+        if !self.inner.settings.reads_queue {
+            return Vec::new();
+        }
+        let mut scopes: Vec<GiteaScope> = Vec::new();
+        for runner in pools.iter().filter_map(PoolSpec::gitea) {
+            if !scopes.contains(&runner.scope) {
+                scopes.push(runner.scope.clone());
+            }
+        }
+        let follow = |scope: GiteaScope| {
+            let of_scope = |pool: &&PoolSpec| pool.gitea().is_some_and(|runner| runner.scope == scope);
+            let pools = pools.iter().filter(of_scope).cloned().collect();
+            let following = follow::run(self.clone(), forge.clone(), scope, pools, stop.clone());
+            Box::pin(following) as BoxFuture<'static, ()>
+        };
+        scopes.into_iter().map(follow).collect()
+    }
+
+    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret) -> Work {
+        let gitea = &self.inner.gitea;
+        program::work(gitea.kind(), gitea.page().as_str(), record, pool, &credential)
+    }
+
+    fn sign(&self, line: &str) -> Option<Sign> {
+        signs::read(line)
+    }
+
+    fn meaning(&self, code: i32) -> Option<&'static str> {
+        program::meaning(self.inner.gitea.kind(), code)
+    }
+
+    fn is_no_job(&self, code: i32) -> bool {
+        self.inner.gitea.kind() == Kind::Forgejo && code == program::NO_TASK
+    }
+
+    /// The forge alone knows: the runner returns 0 whatever became of its job, and is never told of a cancellation.
+    async fn judge(&self, remote: &RemoteJob, told: Outcome) -> Judged {
+        let kind = self.inner.gitea.kind();
+        if !self.inner.settings.reads_queue {
+            let note = format!("the job ended; how, {kind} alone knows: a registration token cannot ask for it");
+            return Judged { note: Some(note), ..Judged::as_told(told) };
+        }
+        let (conclusion, job) = match &remote.conclusion {
+            Some(conclusion) => (Some(conclusion.clone()), None),
+            None => {
+                let found = settle::find(self, remote, Instant::now() + VERDICT).await;
+                let done = found.filter(|job| job.status == JobStatus::Done);
+                let job = done.map(|done| job::remote(&remote.forge, &done));
+                (job.as_ref().and_then(|job| job.conclusion.clone()), job)
+            }
+        };
+        let outcome = match conclusion.as_deref() {
+            Some("success" | "skipped") => Outcome::Exited { code: 0 },
+            Some("cancelled") => Outcome::Cancelled,
+            Some(_) => Outcome::Exited { code: 1 },
+            None => {
+                let note = format!("the job ended; how, {kind} did not say");
+                return Judged { note: Some(note), ..Judged::as_told(told) };
+            }
+        };
+        let differs = conclusion.filter(|_| outcome != told);
+        let note = differs.map(|conclusion| format!("{kind}'s job ended with {conclusion}"));
+        Judged { outcome, note, job }
+    }
+
+    fn ended(&self, forge: &HostedForge, row: &JobId, conclusion: Option<&str>) {
+        let cancelled = conclusion == Some(Conclusion::Cancelled.as_str());
+        settle::close(forge.clone(), row.clone(), cancelled);
+    }
+
+    fn verify(&self, secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Forged> {
+        hook::verify(secrets, delivery)
+    }
+
+    fn delivery_id<'a>(&self, delivery: &Delivery<'a>) -> Option<&'a str> {
+        delivery.header("x-gitea-delivery")
+    }
+
+    fn parse(&self, name: &ForgeName, delivery: &Delivery<'_>) -> Result<Option<JobNews>, String> {
+        hook::parse(name, delivery)
+    }
+
+    fn calls(&self) -> u64 {
+        self.inner.gitea.calls()
+    }
+
+    fn limits(&self) -> Vec<RateLimit> {
+        Vec::new()
+    }
+}
+
+fn error(error: GiteaError) -> Error {
+    let (transient, after) = (error.is_transient(), error.retry_after());
+    if transient { Error::transient(error, after) } else { Error::lasting(error) }
+}
+
+/// A scope as it stands in a row.
+fn parse(scope: &str) -> Result<GiteaScope, Error> {
+    scope.parse().map_err(|error| Error::lasting(format!("a runner's scope cannot be read: {error}")))
+}

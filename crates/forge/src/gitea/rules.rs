@@ -1,0 +1,120 @@
+//! Which jobs a pool's runners are given, by the rules of Gitea and Forgejo.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fireactions_gitea::{Kind, matches};
+use fireactions_model::{GiteaScope, PoolSpec};
+
+use crate::hosted::board::{Counting, Rules, Waiting};
+
+/// The rules of one server.
+pub(super) struct GiteaRules {
+    kind: Kind,
+    /// Nothing tells of jobs at this server: it is too old for a list of them, and there is no webhook.
+    blind: AtomicBool,
+}
+
+impl GiteaRules {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, blind: AtomicBool::new(false) }
+    }
+
+    /// Whether anything tells of jobs. Gives whether that is news.
+    pub(super) fn set_blind(&self, blind: bool) -> bool {
+        self.blind.swap(blind, Ordering::Relaxed) != blind
+    }
+}
+
+impl Rules for GiteaRules {
+    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
+        let Some(runner) = pool.gitea() else { return false };
+        covers(&runner.scope, job) && matches(self.kind, &job.labels, &runner.labels)
+    }
+
+    fn counting(&self, pool: &PoolSpec) -> Counting {
+        match pool.gitea().and_then(|runner| runner.standing) {
+            Some(ready) => Counting::Standing(ready),
+            None if self.blind.load(Ordering::Relaxed) => Counting::Standing(pool.min_runners.max(1)),
+            None => Counting::Placed,
+        }
+    }
+
+    /// Their lists are read from the database that everything is written to.
+    fn behind(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// Whether runners of this scope are given the job: it was listed there, or its repository is of it.
+fn covers(scope: &GiteaScope, job: &Waiting) -> bool {
+    if job.remote.scope.parse::<GiteaScope>().is_ok_and(|listed| listed == *scope) {
+        return true;
+    }
+    let Some((owner, name)) = job.repository.split_once('/') else { return false };
+    match scope {
+        GiteaScope::Instance => true,
+        // Whose token it is, the list alone knows.
+        GiteaScope::User => false,
+        GiteaScope::Organization(organization) => organization.eq_ignore_ascii_case(owner),
+        GiteaScope::Repository { owner: its_owner, name: its_name } => {
+            its_owner.eq_ignore_ascii_case(owner) && its_name.eq_ignore_ascii_case(name)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fireactions_model::{
+        ForgeName, ForgeRunner, GiteaRunner, ImageRef, PoolForge, PoolName, RemoteJob, Shape,
+    };
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn pool(scope: &str, labels: &[&str]) -> PoolSpec {
+        let image = ImageRef::new("debian:12").unwrap();
+        let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
+        let labels = labels.iter().map(ToString::to_string).collect();
+        let runner = ForgeRunner::Gitea(GiteaRunner { labels, ..GiteaRunner::new(scope.parse().unwrap()) });
+        let name = ForgeName::new("work").unwrap();
+        PoolSpec {
+            forge: Some(PoolForge { name, runner }),
+            ..PoolSpec::new(PoolName::new("p").unwrap(), shape)
+        }
+    }
+
+    fn job(scope: &str, repository: &str, labels: &[&str]) -> Waiting {
+        Waiting {
+            id: 1,
+            repository: repository.to_owned(),
+            labels: labels.iter().map(ToString::to_string).collect(),
+            queued_at: None,
+            remote: RemoteJob::new(ForgeName::new("work").unwrap(), scope),
+            heard: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn case_and_scope_count_and_a_job_without_labels_is_for_all_at_gitea_alone() {
+        let (gitea, forgejo) = (GiteaRules::new(Kind::Gitea), GiteaRules::new(Kind::Forgejo));
+        let org = pool("orgs/acme", &["Debian:host", "gpu"]);
+        assert!(gitea.fits(&org, &job("orgs/acme", "", &["Debian"])), "it was listed there");
+        assert!(gitea.fits(&org, &job("instance", "Acme/app", &["gpu", "Debian"])));
+        assert!(!gitea.fits(&org, &job("orgs/acme", "acme/app", &["debian"])));
+        assert!(!gitea.fits(&org, &job("orgs/other", "other/app", &["gpu"])));
+        assert!(gitea.fits(&pool("repos/acme/App", &["gpu"]), &job("orgs/acme", "acme/app", &["gpu"])));
+        assert!(!gitea.fits(&pool("user", &["gpu"]), &job("orgs/acme", "acme/app", &["gpu"])));
+        let plain = job("orgs/acme", "acme/app", &[]);
+        assert!(gitea.fits(&org, &plain) && !forgejo.fits(&org, &plain));
+    }
+
+    #[test]
+    fn where_nothing_tells_of_jobs_runners_wait() {
+        let rules = GiteaRules::new(Kind::Gitea);
+        let pool = pool("orgs/acme", &["gpu"]);
+        assert_eq!(rules.counting(&pool), Counting::Placed);
+        assert!(rules.set_blind(true) && !rules.set_blind(true));
+        assert_eq!(rules.counting(&pool), Counting::Standing(1));
+    }
+}

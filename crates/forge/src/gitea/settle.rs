@@ -1,0 +1,98 @@
+//! A job that runs no more at its forge while its machine does: how it ended is asked for, and the machine is ended when its
+//! runner does not end by itself. A runner for one job is never told that the job was cancelled.
+
+use std::time::Duration;
+
+use fireactions_gitea::{Conclusion, Job, JobStatus};
+use fireactions_model::{ExponentialBackoff, GiteaScope, JobId, RemoteJob};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{GiteaRemote, job};
+use crate::hosted::HostedForge;
+
+/// For all tries to learn how a job ended.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// First and longest pause between two of them.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+/// How long a runner has for its last words once its job has ended: it sends the rest of the log.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Finds out how the row's job ended, and sees to its machine's end. Once for each row.
+pub(super) fn start(remote: &GiteaRemote, forge: &HostedForge, row: &JobId, known: &RemoteJob) {
+    if !forge.settle(row) {
+        return;
+    }
+    let (remote, forge, row, known) = (remote.clone(), forge.clone(), row.clone(), known.clone());
+    tokio::spawn(async move {
+        let found = find(&remote, &known, Instant::now() + DEADLINE).await;
+        if let Some(job) = &found
+            && job.status != JobStatus::Done
+        {
+            // It had only left the list for a moment.
+            forge.unsettle(&row);
+            return;
+        }
+        let cancelled = found.as_ref().is_some_and(|job| job.conclusion == Some(Conclusion::Cancelled));
+        let closing = row.clone();
+        let name = forge.name().clone();
+        forge
+            .over(&row, true, move |remote| {
+                if let Some(job) = &found {
+                    crate::hosted::board::describe(remote, &job::remote(&name, job));
+                }
+            })
+            .await;
+        close(forge, closing, cancelled);
+    });
+}
+
+/// The row's job has ended at its forge. Its machine is ended, too: at once when the job was cancelled, and otherwise when its
+/// runner has had the time for its last words.
+pub(super) fn close(forge: HostedForge, row: JobId, cancelled: bool) {
+    tokio::spawn(async move {
+        if !cancelled {
+            sleep(FAREWELL).await;
+        }
+        let there = forge.inner().store.job(&row).await.ok().flatten().is_some_and(|row| !row.state.is_final());
+        if there {
+            tracing::info!(job = %row, cancelled, "the job has ended at its forge; its machine goes");
+            forge.end(&row);
+        }
+    });
+}
+
+/// The row's job as the forge has it; nothing when the forge does not tell until `until`.
+pub(super) async fn find(remote: &GiteaRemote, known: &RemoteJob, until: Instant) -> Option<Job> {
+    let scope: GiteaScope = known.scope.parse().ok()?;
+    let gitea = &remote.inner.gitea;
+    let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
+    loop {
+        let asked = async {
+            match job::of_row(known, &scope) {
+                Some(job) => gitea.job(&job).await,
+                None => match (&known.repository, known.runner_id) {
+                    (Some(repository), Some(runner)) => {
+                        gitea.job_of_runner(&scope, repository, fireactions_gitea::RunnerId::new(runner), known.task).await
+                    }
+                    _ => Ok(None),
+                },
+            }
+        };
+        match timeout_at(until, asked).await {
+            Ok(Ok(found)) => return found,
+            Ok(Err(error)) if error.is_transient() => {
+                let pause = pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default());
+                if Instant::now() + pause >= until {
+                    tracing::debug!(%error, "how a job ended could not be asked for");
+                    return None;
+                }
+                sleep(pause).await;
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "how a job ended cannot be known");
+                return None;
+            }
+            Err(_) => return None,
+        }
+    }
+}
