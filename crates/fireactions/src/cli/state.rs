@@ -19,18 +19,18 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Look at every page and row of the state database; changes nothing. Exit code 1 when it is damaged
+    /// Check every page and row of the state database; changes nothing. Exit code 1 if it is damaged
     Check(ConfigFile),
-    /// Set a damaged state database aside and make a new one of every row that can still be read
+    /// Set a damaged state database aside and make a new one from every row that can still be read
     ///
-    /// The damaged file stays beside it as state.db.damaged-TIME. May be interrupted, and run again.
+    /// The damaged file stays beside it as state.db.damaged-TIME. You can interrupt it and run it again.
     Rebuild(ConfigFile),
 }
 
 /// Whose state.
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
-    /// Configuration file of the server, which must not be running
+    /// Configuration file of the server, which must be stopped
     #[arg(
         long,
         value_name = "FILE",
