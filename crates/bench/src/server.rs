@@ -14,19 +14,19 @@ use crate::programs::Programs;
 const START_DEADLINE: Duration = Duration::from_secs(180);
 const STOP_DEADLINE: Duration = Duration::from_secs(90);
 
-/// A server's place: its programs, directory and configuration. Several servers may run there one after another.
+/// A server's setup: its programs, directory and configuration. Several servers may run there one after another.
 #[derive(Clone)]
-pub struct Place {
+pub struct Setup {
     fireactions: PathBuf,
     state: PathBuf,
     config: PathBuf,
 }
 
-impl Place {
+impl Setup {
     /// `more` is the rest of the configuration's YAML.
     pub fn new(programs: &Programs, state: &Path, more: &str) -> anyhow::Result<Self> {
         fs::create_dir_all(state).with_context(|| state.display().to_string())?;
-        let place = Self {
+        let setup = Self {
             fireactions: programs.fireactions.clone(),
             state: state.to_owned(),
             config: state.join("config.yaml"),
@@ -34,20 +34,20 @@ impl Place {
         let text = format!(
             "state_dir: {}\napi_socket: {}\nagent_path: {}\nkernel: {{image: {}/vmlinuz, modules: {}}}\n{more}",
             state.display(),
-            place.socket().display(),
+            setup.socket().display(),
             programs.agent.display(),
             programs.kernel.display(),
             programs.modules()?.display(),
         );
-        fs::write(&place.config, text)?;
-        Ok(place)
+        fs::write(&setup.config, text)?;
+        Ok(setup)
     }
 
     pub fn socket(&self) -> PathBuf {
         self.state.join("api.sock")
     }
 
-    /// Where servers of this place log.
+    /// Where servers of this setup log.
     pub fn log(&self) -> PathBuf {
         self.state.join("server.log")
     }
@@ -73,13 +73,13 @@ impl Place {
 /// A running server; ended when it is dropped without [`Server::stop`].
 pub struct Server {
     child: Child,
-    place: Place,
+    setup: Setup,
 }
 
 impl Server {
     /// Starts one and waits until it is ready.
-    pub fn start(place: Place) -> anyhow::Result<Self> {
-        let mut server = Self::begin(place)?;
+    pub fn start(setup: Setup) -> anyhow::Result<Self> {
+        let mut server = Self::begin(setup)?;
         server.until("ready", START_DEADLINE, |server| {
             if let Some(status) = server.child.try_wait()? {
                 bail!("the server ended at its start ({status})");
@@ -90,19 +90,19 @@ impl Server {
     }
 
     /// Starts one and does not wait.
-    pub fn begin(place: Place) -> anyhow::Result<Self> {
-        Self::begin_with(place, &[])
+    pub fn begin(setup: Setup) -> anyhow::Result<Self> {
+        Self::begin_with(setup, &[])
     }
 
-    fn begin_with(place: Place, args: &[&str]) -> anyhow::Result<Self> {
-        let log = fs::File::options().create(true).append(true).open(place.log())?;
+    fn begin_with(setup: Setup, args: &[&str]) -> anyhow::Result<Self> {
+        let log = fs::File::options().create(true).append(true).open(setup.log())?;
         // Whoever is killed takes the server along; what becomes of its machines, its configuration says.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM"])
-            .arg(&place.fireactions)
+            .arg(&setup.fireactions)
             .arg("server")
             .arg("--config")
-            .arg(&place.config)
+            .arg(&setup.config)
             .args(args)
             // As the systemd unit has it.
             .env("MALLOC_ARENA_MAX", "2")
@@ -110,26 +110,26 @@ impl Server {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| place.fireactions.display().to_string())?;
-        Ok(Self { child, place })
+            .with_context(|| setup.fireactions.display().to_string())?;
+        Ok(Self { child, setup })
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     /// The command line, ready to be given arguments.
     pub fn command(&self) -> Command {
-        self.place.command()
+        self.setup.command()
     }
 
     /// What a subcommand prints.
     pub fn run(&self, args: &[&str]) -> anyhow::Result<String> {
-        let output = self.place.command().args(args).output()?;
+        let output = self.setup.command().args(args).output()?;
         let complaint = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "fireactions {}: {}", args.join(" "), complaint.trim());
         Ok(String::from_utf8(output.stdout)?)
@@ -147,8 +147,8 @@ impl Server {
         mut done: impl FnMut(&mut Self) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         let end = Instant::now() + deadline;
-        while !done(self).with_context(|| self.place.log_tail())? {
-            ensure!(Instant::now() < end, "not {what} after {deadline:?}\n{}", self.place.log_tail());
+        while !done(self).with_context(|| self.setup.log_tail())? {
+            ensure!(Instant::now() < end, "not {what} after {deadline:?}\n{}", self.setup.log_tail());
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
@@ -158,7 +158,7 @@ impl Server {
     pub fn must_live(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("the server ended ({status})\n{}", self.place.log_tail()),
+            Some(status) => bail!("the server ended ({status})\n{}", self.setup.log_tail()),
         }
     }
 
@@ -173,14 +173,14 @@ impl Server {
         ensure!(
             ended.is_some_and(|status| status.success()),
             "the server ended badly\n{}",
-            self.place.log_tail()
+            self.setup.log_tail()
         );
         Ok(())
     }
 
-    /// A new server of the same place takes over from this one.
+    /// A new server of the same setup takes over from this one.
     pub fn replace(mut self) -> anyhow::Result<Self> {
-        let mut next = Self::begin_with(self.place.clone(), &["--replace"])?;
+        let mut next = Self::begin_with(self.setup.clone(), &["--replace"])?;
         let mut ended = None;
         self.until("replaced", START_DEADLINE, |server| {
             if let Some(status) = next.child.try_wait()? {
@@ -193,11 +193,11 @@ impl Server {
         Ok(next)
     }
 
-    /// SIGKILL: what a crash is to a server. Its place is there for the next one.
-    pub fn crash(mut self) -> anyhow::Result<Place> {
+    /// SIGKILL: what a crash is to a server. Its setup is there for the next one.
+    pub fn crash(mut self) -> anyhow::Result<Setup> {
         self.child.kill()?;
         self.child.wait()?;
-        Ok(self.place.clone())
+        Ok(self.setup.clone())
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) async fn collect(arguments: &Arguments, spec: &VmSpec, vm: &Vm, name:
         std::fs::read(vm.console()).map(|b| String::from_utf8_lossy(&b).into_owned()).map_err(Into::into),
     );
     // It has the only connection to the control socket.
-    vm.release();
+    vm.detach();
     match Monitor::connect(&spec.run_dir.join("qmp.sock")).await {
         Ok(mut monitor) => {
             keep("monitor", Ok(registers(&mut monitor).await));

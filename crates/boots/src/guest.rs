@@ -15,7 +15,7 @@ use crate::world::{World, link};
 /// After everything there is to see was kept, a guest may show that it was only slow.
 const LATE: Duration = Duration::from_secs(30);
 
-pub(crate) enum Outcome {
+pub(crate) enum BootResult {
     /// Its agent spoke and took its identity.
     Ready(Duration),
     /// The deadline passed.
@@ -31,7 +31,7 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for BootResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready(took) => write!(f, "ready after {took:?}"),
@@ -48,39 +48,39 @@ impl fmt::Display for Outcome {
 }
 
 /// Starts guest `number` and sees it off.
-pub(crate) async fn one(world: &World, number: u32) -> Outcome {
+pub(crate) async fn one(world: &World, number: u32) -> BootResult {
     let spec = match world.spec() {
         Ok(spec) => spec,
-        Err(error) => return Outcome::Failed(format!("{error:#}")),
+        Err(error) => return BootResult::Failed(format!("{error:#}")),
     };
     let outcome = match live(world, &spec, number).await {
         Ok(outcome) => outcome,
-        Err(error) => Outcome::Failed(format!("{error:#}")),
+        Err(error) => BootResult::Failed(format!("{error:#}")),
     };
-    if let Outcome::Failed(_) = &outcome {
+    if let BootResult::Failed(_) = &outcome {
         evidence::console(&world.arguments.keep, &spec, &number.to_string());
     }
     match world.remove(&spec).await {
         Ok(()) => outcome,
-        Err(error) => Outcome::Failed(format!("{outcome}; something is left of it: {error:#}")),
+        Err(error) => BootResult::Failed(format!("{outcome}; something is left of it: {error:#}")),
     }
 }
 
-async fn live(world: &World, spec: &VmSpec, number: u32) -> anyhow::Result<Outcome> {
+async fn live(world: &World, spec: &VmSpec, number: u32) -> anyhow::Result<BootResult> {
     let began = Instant::now();
     let vm = world.qemu.spawn(spec).await?;
     let link = link(&vm)?;
-    let ended = |reason| Ok(Outcome::Failed(format!("its VMM process ended: {reason}")));
+    let ended = |reason| Ok(BootResult::Failed(format!("its VMM process ended: {reason}")));
     let waiting_for = tokio::select! {
         reason = vm.exited() => return ended(reason),
         said = meet(world, &link) => match said? {
-            None => return Ok(Outcome::Ready(began.elapsed())),
+            None => return Ok(BootResult::Ready(began.elapsed())),
             Some(word) => word,
         },
     };
     let kept = evidence::collect(&world.arguments, spec, &vm, &number.to_string()).await;
     let late = timeout(LATE, link.hello()).await.is_ok_and(|hello| hello.is_ok());
-    Ok(Outcome::Hung { waiting_for, kept, late: late.then(|| began.elapsed()) })
+    Ok(BootResult::Hung { waiting_for, kept, late: late.then(|| began.elapsed()) })
 }
 
 /// The words that make a machine ready; which of them did not come.

@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 
-use guest::Outcome;
+use guest::BootResult;
 use tally::Tally;
 use world::World;
 
@@ -107,7 +107,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
                         return;
                     }
                     let outcome = guest::one(&world, number).await;
-                    if let Outcome::Hung { .. } | Outcome::Failed(_) = &outcome {
+                    if let BootResult::Hung { .. } | BootResult::Failed(_) = &outcome {
                         println!("guest {number}: {outcome}");
                     }
                     tally.add(&outcome);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::guest::Outcome;
+use crate::guest::BootResult;
 
 pub(crate) struct Tally {
     wanted: u32,
@@ -24,12 +24,12 @@ impl Tally {
         Self { wanted, began: Instant::now(), seen: Mutex::default() }
     }
 
-    pub(crate) fn add(&self, outcome: &Outcome) {
+    pub(crate) fn add(&self, outcome: &BootResult) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Outcome::Ready(took) => seen.ready.push(*took),
-            Outcome::Hung { .. } => seen.hung += 1,
-            Outcome::Failed(_) => seen.failed += 1,
+            BootResult::Ready(took) => seen.ready.push(*took),
+            BootResult::Hung { .. } => seen.hung += 1,
+            BootResult::Failed(_) => seen.failed += 1,
         }
     }
 
@@ -88,9 +88,9 @@ mod tests {
     #[test]
     fn one_that_hung_is_a_failure() {
         let tally = Tally::new(2);
-        tally.add(&Outcome::Ready(Duration::from_millis(1500)));
+        tally.add(&BootResult::Ready(Duration::from_millis(1500)));
         assert!(tally.is_clean());
-        tally.add(&Outcome::Hung { waiting_for: "hello", kept: "k".into(), late: None });
+        tally.add(&BootResult::Hung { waiting_for: "hello", kept: "k".into(), late: None });
         assert!(!tally.is_clean());
         assert!(tally.summary().starts_with("2 of 2: 1 ready, 1 hung, 0 failed"), "{}", tally.summary());
         assert!(tally.summary().contains("50% 1.50"), "{}", tally.summary());

@@ -25,7 +25,7 @@ mod layer;
 mod layout;
 mod local;
 mod manifest;
-mod places;
+mod marked_dirs;
 mod pull;
 mod reference;
 mod registry;

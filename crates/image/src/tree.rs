@@ -3,7 +3,7 @@
 //! The rules are those of the OCI image-spec (layer.md) where it speaks, and containerd's where it does not:
 //!
 //! - A whiteout (`.wh.NAME`) or opaque mark (`.wh..wh..opq`) hides only what lower layers have, wherever it stands in
-//!   its layer, and only in the directory that the layer means (`places.rs`). Other `.wh..wh.` names are aufs's own
+//!   its layer, and only in the directory that the layer means (`marked_dirs.rs`). Other `.wh..wh.` names are aufs's own
 //!   and ignored.
 //! - A later entry replaces an earlier one of the same name; a directory on a directory only renews its attributes.
 //! - Paths are taken from the image's root: a leading `/` is dropped, `..` is an error. A symbolic link as parent is
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::ImageError;
 use crate::budget::Budget;
-use crate::places::{PlaceId, Places, Said, TOP};
+use crate::marked_dirs::{DirId, MarkedDirs, Said, TOP};
 use crate::tarread::{Entry, EntryKind, PATH_MAX, Xattr};
 
 /// Index of a name in the tree.
@@ -183,20 +183,20 @@ impl Tree {
         if marks.is_empty() {
             return Ok(());
         }
-        let mut places = Places::new();
+        let mut dirs = MarkedDirs::new();
         for (entry, _) in &marks {
             let names = components(&entry.path)?;
-            places.add(names.split_last().map_or(&[], |(_, parents)| parents), &self.budget)?;
+            dirs.add(names.split_last().map_or(&[], |(_, parents)| parents), &self.budget)?;
         }
         for entry in entries {
-            places.note(&components(&entry.path)?, entry);
+            dirs.note(&components(&entry.path)?, entry);
         }
         // From the top: what hides a symbolic link comes before what seems to lie behind it.
         marks.sort_by_cached_key(|(entry, _)| components(&entry.path).map_or(0, |names| names.len()));
         for (entry, mark) in &marks {
             let names = components(&entry.path)?;
             let parents = names.split_last().map_or(&[][..], |(_, parents)| parents);
-            let Some(parent) = self.directory(&entry.path, parents, Walk::Over(&places))? else { continue };
+            let Some(parent) = self.directory(&entry.path, parents, Walk::Over(&dirs))? else { continue };
             let children = &mut self.nodes[parent as usize].children;
             match mark {
                 Mark::Whiteout(name) => drop(children.remove(*name)),
@@ -365,17 +365,17 @@ enum Walk<'a> {
     /// What is not there, or is something else, gives none.
     Look,
     /// As that, and what the layer says of a place counts before what is there.
-    Over(&'a Places<'a>),
+    Over(&'a MarkedDirs<'a>),
     /// What is missing is made, and what is in the way is replaced.
     Make,
 }
 
 impl<'a> Walk<'a> {
     /// One name on along the path of the layer, and what the layer says of the place that it leads to.
-    fn said(self, place: &mut Option<PlaceId>, name: &[u8]) -> Option<Said<'a>> {
-        let Self::Over(places) = self else { return None };
-        *place = place.and_then(|here| places.below(here, name));
-        places.said((*place)?)
+    fn said(self, place: &mut Option<DirId>, name: &[u8]) -> Option<Said<'a>> {
+        let Self::Over(dirs) = self else { return None };
+        *place = place.and_then(|here| dirs.below(here, name));
+        dirs.said((*place)?)
     }
 }
 

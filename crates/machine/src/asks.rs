@@ -39,7 +39,7 @@ impl Asks {
     }
 
     /// For stages without work: any request means to go.
-    pub(crate) async fn gone(&mut self) -> End {
+    pub(crate) async fn retired(&mut self) -> End {
         match self.next().await {
             Ask::Retire { why, answer } => {
                 let _ = answer.send(true);

@@ -112,7 +112,7 @@ impl Life {
                     "the guest did not take its identity within {:?}", pool.deadlines.agent)))?
                 .map_err(|e| End::failed(FailureKind::Guest, "the guest's identity", &e))?,
             exit = guest.vm.exited() => return Err(died(&exit, "while it was configured")),
-            end = asks.gone() => return Err(end),
+            end = asks.retired() => return Err(end),
         }
         record.phase(Phase::Agent);
         Ok(())

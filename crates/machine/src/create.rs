@@ -12,7 +12,7 @@ use crate::end::End;
 use crate::life::Life;
 use crate::metadata;
 use crate::parts::Parts;
-use crate::place::{HOST_DEADLINE, Place};
+use crate::resources::{HOST_DEADLINE, Resources};
 use crate::secret;
 use crate::templates::Order;
 
@@ -32,7 +32,7 @@ impl Life {
                     "image '{}' was not ready after {:?}; if it is only large, raise the pool's deadlines.image",
                     shape.image, pool.deadlines.image)))?
                 .map_err(|e| End::failed(FailureKind::Image, &format!("image '{}'", shape.image), &e))?,
-            end = asks.gone() => return Err(end),
+            end = asks.retired() => return Err(end),
         };
         let (kernel, modules) = settings.kernel_of(pool).ok_or_else(|| {
             End::because(FailureKind::Host, "there is no guest kernel for this pool; set kernel.image")
@@ -46,18 +46,18 @@ impl Life {
 
         // Disk and network do not need each other; both are undone by name, so one intent covers them.
         record.image_then(&root.digest, Step::Net).await?;
-        let place = Place::new(parts, record.id(), record.slot())?;
+        let resources = Resources::new(parts, record.id(), record.slot())?;
         let began = Instant::now();
         let disk = async {
-            place.make_disk(parts, &shape).await?;
-            secret::make(&place.directory)?;
+            resources.make_disk(parts, &shape).await?;
+            secret::make(&resources.directory)?;
             Ok::<_, End>(began.elapsed())
         };
         // A driver that makes the tap itself brings it along with the process.
         let late = parts.vmm.capabilities().makes_taps;
         let net = async {
             if !late {
-                place.attach(parts, &pool.network).await?;
+                resources.attach(parts, &pool.network).await?;
             }
             Ok::<_, End>(began.elapsed())
         };
@@ -70,9 +70,9 @@ impl Life {
 
         record.enter(MachineState::Booting, Step::Spawn).await?;
         let order = Order::new(&*parts.vmm, pool, &shape, &root, &boot);
-        let mut spec = place.spec(parts, pool, &shape, &root, boot);
+        let mut spec = resources.spec(parts, pool, &shape, &root, boot);
         let restored = match order {
-            Some(order) => self.restore(&place, order, &spec).await?,
+            Some(order) => self.restore(&resources, order, &spec).await?,
             None => false,
         };
         if !restored {
@@ -89,7 +89,7 @@ impl Life {
         if late {
             let Self { parts, pool, record, .. } = self;
             let began = Instant::now();
-            timeout(HOST_DEADLINE, place.attach(parts, &pool.network))
+            timeout(HOST_DEADLINE, resources.attach(parts, &pool.network))
                 .await
                 .map_err(|_| too_slow("the network"))??;
             record.phase_took(Phase::Net, began.elapsed());

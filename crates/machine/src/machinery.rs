@@ -139,7 +139,7 @@ impl Machinery {
 
     /// Ends the tasks of all machines where they are and lets go of what runs: nothing is undone, and the next server
     /// takes everything over. Returns when no task does anything any more.
-    pub(crate) async fn abandon(&self) {
+    pub(crate) async fn detach_tasks(&self) {
         let tasks: Vec<Task> = lock(&self.inner.tasks).drain().map(|(_, task)| task).collect();
         for task in &tasks {
             task.handle.abort();
@@ -150,7 +150,7 @@ impl Machinery {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
-        self.inner.views.let_go();
+        self.inner.views.detach_all();
     }
 }
 

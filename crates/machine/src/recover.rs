@@ -141,11 +141,11 @@ async fn find(parts: &Parts, row: MachineRow) -> Result<Found, (MachineRow, Stri
     }
 }
 
-/// The machine's place in the network, as it was made.
+/// The machine's slot in the network, as it was made.
 fn port(parts: &Parts, Found { row, spec, .. }: &Found) -> Result<Port, String> {
     let address = parts.network.address(row.slot).ok_or_else(|| {
         format!(
-            "machine {} runs at place {} of the network, which the configured subnet does not have; use the subnet of \
+            "machine {} has slot {} of the network, which the configured subnet does not have; use the subnet of \
              before until it is gone",
             row.id, row.slot
         )

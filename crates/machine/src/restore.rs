@@ -11,7 +11,7 @@ use crate::end::End;
 use crate::guest::{Guest, link};
 use crate::life::Life;
 use crate::metadata;
-use crate::place::{HOST_DEADLINE, Place};
+use crate::resources::{HOST_DEADLINE, Resources};
 use crate::templates::{Order, Templates};
 
 /// The agent of a clone waits for a connection since before it was frozen: it answers in milliseconds.
@@ -34,7 +34,12 @@ impl Life {
     ///
     /// A clone that is late or gone says little: a busy host is late, and kills. If the machine boots well then, that speaks
     /// against the template ([`Life::spoke`]). A template that the VMM does not take at all is thrown away.
-    pub(crate) async fn restore(&mut self, place: &Place, order: Order, spec: &VmSpec) -> Result<bool, End> {
+    pub(crate) async fn restore(
+        &mut self,
+        resources: &Resources,
+        order: Order,
+        spec: &VmSpec,
+    ) -> Result<bool, End> {
         let Some(directory) = self.parts.images.template(&order.key) else {
             self.templates.want(&self.parts, order);
             return Ok(false);
@@ -63,7 +68,7 @@ impl Life {
             machine = %self.record.id(), pool = %self.pool.name, key = order.key.hex(),
             "the template could not be cloned; the machine boots instead: {why}"
         );
-        self.boot_instead(place, &order.shape, why).await
+        self.boot_instead(resources, &order.shape, why).await
     }
 
     /// The agent spoke for the first time. Where a clone failed and the same machine boots well, the host was not to blame:
@@ -80,9 +85,9 @@ impl Life {
     }
 
     /// Makes ready for a boot what the clone was to use. False, as [`Life::restore`] has it.
-    async fn boot_instead(&mut self, place: &Place, shape: &Shape, why: String) -> Result<bool, End> {
+    async fn boot_instead(&mut self, resources: &Resources, shape: &Shape, why: String) -> Result<bool, End> {
         self.record.fell_back(why);
-        self.undo_clone(place, shape).await?;
+        self.undo_clone(resources, shape).await?;
         fail::fail_point!("machine::restore-undone");
         self.record.step(Step::Spawn).await?;
         self.record.restart_clock();
@@ -113,7 +118,7 @@ impl Life {
     }
 
     /// Leaves directory and tap (but for one that the driver made), and nothing else of the clone.
-    async fn undo_clone(&mut self, place: &Place, shape: &Shape) -> Result<(), End> {
+    async fn undo_clone(&mut self, resources: &Resources, shape: &Shape) -> Result<(), End> {
         let Self { parts, record, made, .. } = self;
         let failed = |why: String| End::because(FailureKind::Vmm, why);
         if let Some(link) = made.link.take() {
@@ -127,7 +132,7 @@ impl Life {
             // It may have been cut off on the way.
             None => None,
         };
-        timeout(UNDO_DEADLINE, parts.vmm.sweep(&place.directory, record.id(), process.as_ref()))
+        timeout(UNDO_DEADLINE, parts.vmm.sweep(&resources.directory, record.id(), process.as_ref()))
             .await
             .map_err(|_| failed(format!("a clone that failed could not be undone within {UNDO_DEADLINE:?}")))?
             .map_err(|error| failed(format!("a clone that failed could not be undone: {error}")))?;
@@ -138,7 +143,7 @@ impl Life {
                 .map_err(|_| failed(format!("a clone's tap could not be removed within {UNDO_DEADLINE:?}")))?
                 .map_err(|error| failed(format!("a clone's tap could not be removed: {error}")))?;
         }
-        place.renew_disk(parts, shape).await
+        resources.renew_disk(parts, shape).await
     }
 }
 

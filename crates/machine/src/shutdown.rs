@@ -32,7 +32,7 @@ impl Machinery {
         match mode {
             ShutdownMode::Leave => {
                 let _ = timeout_at(Instant::now() + UNDO_DEADLINE, self.until_all(stays)).await;
-                self.abandon().await;
+                self.detach_tasks().await;
             }
             ShutdownMode::Wait => {
                 let until = Instant::now() + deadline;
@@ -62,7 +62,7 @@ impl Machinery {
     pub async fn detach(&self) {
         self.close();
         self.templates().close().await;
-        self.abandon().await;
+        self.detach_tasks().await;
         // A change of the rules goes on without the task that asked for it.
         self.parts().network.settled().await;
     }

@@ -87,12 +87,12 @@ impl Views {
     }
 
     /// Closes every link and lets go of every VMM: another server takes them over.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn detach_all(&self) {
         for (link, _) in lock(&self.links).values() {
             link.close();
         }
         for (_, vm) in lock(&self.vms).drain() {
-            vm.release();
+            vm.detach();
         }
     }
 }

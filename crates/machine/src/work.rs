@@ -62,7 +62,7 @@ impl From<Outcome> for Ended {
 
 /// Where the guest stands with this work when it is taken up.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum WorkState {
     /// It has not begun.
     Fresh,
     /// An earlier server started it.
@@ -86,13 +86,13 @@ impl Run<'_> {
     pub(crate) async fn perform(self, record: &mut Record, asks: &mut Asks) -> Done {
         let Self { parts, guest, work, .. } = self;
         let begun = record.view().state == MachineState::Busy;
-        let progress = match progress(guest, work, begun).await {
-            Ok(progress) => progress,
+        let state = match work_state(guest, work, begun).await {
+            Ok(state) => state,
             Err(outcome) => return Done { outcome, usage: Usage::default(), notes: vec![] },
         };
-        let before = if progress == Progress::Fresh { Duration::ZERO } else { record.in_state() };
+        let before = if state == WorkState::Fresh { Duration::ZERO } else { record.in_state() };
         let started = tokio::select! {
-            started = self.start(record, progress) => started,
+            started = self.start(record, state) => started,
             reason = doomed(guest, asks) => Err(lost(reason)),
             () = parts.forge.cancelled(&work.job) => Err(Outcome::Cancelled),
         };
@@ -102,14 +102,14 @@ impl Run<'_> {
         if !begun {
             record.phase(Phase::Runner);
         }
-        let left = match progress {
-            Progress::Fresh | Progress::Runs => work.timeout.saturating_sub(before),
-            Progress::Over => HAND_OVER,
+        let left = match state {
+            WorkState::Fresh | WorkState::Runs => work.timeout.saturating_sub(before),
+            WorkState::Over => HAND_OVER,
         };
         let Ended { outcome, usage, mut notes, ran } = self.follow(asks, left).await;
         match ran {
             // It may have been over for hours.
-            Some(ran) if progress != Progress::Fresh => {
+            Some(ran) if state != WorkState::Fresh => {
                 record.phase_took(Phase::Job, ran.min(record.in_state()));
             }
             _ => record.phase(Phase::Job),
@@ -122,11 +122,11 @@ impl Run<'_> {
     }
 
     /// Puts the files in and starts the program, as far as that is still to be done.
-    async fn start(self, record: &mut Record, progress: Progress) -> Result<(), Outcome> {
+    async fn start(self, record: &mut Record, state: WorkState) -> Result<(), Outcome> {
         let Self { parts, pool, guest, image, work } = self;
         let unwritten = |end: End| lost(end.to_string());
         let request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
-        if progress == Progress::Fresh {
+        if state == WorkState::Fresh {
             for file in &work.files {
                 put_in(guest, pool.deadlines.online, file).await?;
                 fail::fail_point!("machine::file-put");
@@ -241,20 +241,20 @@ impl Run<'_> {
 
 /// What the guest says of this work. `begun`: it was running there, so a guest that knows nothing of it is not what it
 /// was, and the work is never begun anew in the same machine.
-async fn progress(guest: &Guest, work: &Work, begun: bool) -> Result<Progress, Outcome> {
-    let (run, progress) = match guest.link.hello().await {
+async fn work_state(guest: &Guest, work: &Work, begun: bool) -> Result<WorkState, Outcome> {
+    let (run, state) = match guest.link.hello().await {
         Ok(hello) => match hello.state {
             GuestState::Idle | GuestState::Configured if begun => {
                 return Err(lost("the guest knows nothing of the job that ran in it".to_owned()));
             }
-            GuestState::Idle | GuestState::Configured => return Ok(Progress::Fresh),
-            GuestState::Running { run, .. } => (run, Progress::Runs),
-            GuestState::Exited { run, .. } => (run, Progress::Over),
+            GuestState::Idle | GuestState::Configured => return Ok(WorkState::Fresh),
+            GuestState::Running { run, .. } => (run, WorkState::Runs),
+            GuestState::Exited { run, .. } => (run, WorkState::Over),
         },
         Err(error) => return Err(lost(format!("the agent link: {error}"))),
     };
     if run == work.job.as_str() {
-        Ok(progress)
+        Ok(state)
     } else {
         Err(lost(format!("the guest says that it runs '{run}', which it was never given")))
     }

@@ -69,12 +69,12 @@ pub struct Line {
     /// Idle machines that will take them, in the order in which they will.
     pub coming: Vec<MachineId>,
     /// Why there are not more of those, where jobs want more.
-    pub obstacle: Option<Waiting>,
+    pub obstacle: Option<Obstacle>,
 }
 
 /// Why a pool has fewer machines than it wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Waiting {
+pub enum Obstacle {
     /// Jobs want a machine that is larger than the whole budget.
     TooLarge,
     /// The last machines failed.
@@ -85,7 +85,7 @@ pub enum Waiting {
     HostFull,
 }
 
-impl fmt::Display for Waiting {
+impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLarge => "a job wants a machine larger than the host's whole budget",
@@ -102,7 +102,7 @@ pub struct Plan {
     /// What to do, in order.
     pub actions: Vec<Action>,
     /// Pools that get less than they want, with the most telling reason.
-    pub waiting: BTreeMap<PoolName, Waiting>,
+    pub obstacles: BTreeMap<PoolName, Obstacle>,
     /// Waiting jobs of open pools, by what they wait for.
     pub lines: BTreeMap<PoolName, BTreeMap<Shape, Line>>,
     /// What held machines take of the host.

@@ -277,7 +277,8 @@ impl Controller {
         *self.shared.held() = plan.held;
         for entry in self.shared.entries().iter_mut() {
             entry.lines = plan.lines.remove(&entry.spec.name).unwrap_or_default();
-            entry.waiting_for = match (plan.waiting.get(&entry.spec.name), self.sources.error(&entry.spec)) {
+            entry.waiting_for = match (plan.obstacles.get(&entry.spec.name), self.sources.error(&entry.spec))
+            {
                 (Some(why), _) => Some(entry.asked_backoff(*why).unwrap_or_else(|| why.to_string())),
                 (None, error) => error.map(str::to_owned),
             };

@@ -25,8 +25,8 @@ use fireactions_model::{MachineId, MachineState, Shape};
 
 use crate::budget::Size;
 use crate::demand::match_up;
-use crate::room::{HostRoom, PoolRoom, count, first_to_go};
-use crate::{Action, Held, Machine, Observed, Pace, Plan, Waiting, Why};
+use crate::room::{HostRoom, PoolRoom, count, retire_order};
+use crate::{Action, Held, Machine, Observed, Obstacle, Pace, Plan, Why};
 
 /// What to do about what is observed.
 pub fn decide(observed: &Observed) -> Vec<Action> {
@@ -100,13 +100,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Notes why a pool waits; the first reason of the enum's order stays.
-    fn wait(&mut self, index: usize, why: Waiting) {
+    fn wait(&mut self, index: usize, why: Obstacle) {
         let name = self.pools[index].pool.name.clone();
-        self.plan.waiting.entry(name).and_modify(|known| *known = (*known).min(why)).or_insert(why);
+        self.plan.obstacles.entry(name).and_modify(|known| *known = (*known).min(why)).or_insert(why);
     }
 
     /// Notes why the waiting jobs of a shape get no more machines, and leaves them out of the rest of the plan.
-    fn stand_back(&mut self, index: usize, shape: &Shape, why: Waiting) {
+    fn stand_back(&mut self, index: usize, shape: &Shape, why: Obstacle) {
         for unmet in self.pools[index].unmet.iter_mut().filter(|unmet| unmet.shape == shape) {
             unmet.jobs = 0;
         }
@@ -114,7 +114,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Notes why a waiting job gets no machine in this plan.
-    fn hold_up(&mut self, index: usize, shape: &Shape, why: Waiting) {
+    fn hold_up(&mut self, index: usize, shape: &Shape, why: Obstacle) {
         self.wait(index, why);
         let name = self.pools[index].pool.name.clone();
         let line = self.plan.lines.entry(name).or_default().entry(shape.clone()).or_default();
@@ -146,12 +146,12 @@ impl<'a> Planner<'a> {
                 .iter()
                 .filter(|machine| machine.pool == *name && machine.state.is_idle_capacity())
                 .collect();
-            idle.sort_by_key(|machine| first_to_go(machine));
+            idle.sort_by_key(|machine| retire_order(machine));
             for machine in idle.into_iter().take(usize::try_from(excess).unwrap_or(usize::MAX)) {
                 self.retire(machine, Why::AboveMaximum);
                 let pool = self.pools[index].pool;
                 if self.observed.is_open(pool) && pool.demand.contains_key(&machine.shape) {
-                    self.hold_up(index, &machine.shape, Waiting::Maximum);
+                    self.hold_up(index, &machine.shape, Obstacle::Maximum);
                 }
             }
         }
@@ -202,21 +202,21 @@ impl<'a> Planner<'a> {
         next.waited = Duration::ZERO;
         let need = self.observed.budget.need(shape);
         if !self.observed.budget.total().holds(need) {
-            self.stand_back(index, shape, Waiting::TooLarge);
+            self.stand_back(index, shape, Obstacle::TooLarge);
             return true;
         }
         let room = &self.pools[index];
         if !room.may_start(shape) {
             // Also a shape that goes on one at a time reaches this after its one.
-            self.stand_back(index, shape, Waiting::Backoff);
+            self.stand_back(index, shape, Obstacle::Backoff);
             return true;
         }
-        if !room.below_max_soon() && !self.evict_in(index) {
-            self.stand_back(index, shape, Waiting::Maximum);
+        if !room.below_max_soon() && !self.make_room_in(index) {
+            self.stand_back(index, shape, Obstacle::Maximum);
             return true;
         }
         if !self.host.soon.holds(need) {
-            self.evict_for(need);
+            self.make_room_for(need);
         }
         if self.pools[index].below_max_now() && self.host.now.holds(need) {
             self.create(index, shape);
@@ -225,10 +225,10 @@ impl<'a> Planner<'a> {
         // Its place is kept until there is room. A pool that only waits for its own stopping machines will get
         // their place and takes nobody else's.
         if self.pools[index].below_max_now() {
-            self.hold_up(index, shape, Waiting::HostFull);
+            self.hold_up(index, shape, Obstacle::HostFull);
             self.host.take(need);
         } else {
-            self.hold_up(index, shape, Waiting::Maximum);
+            self.hold_up(index, shape, Obstacle::Maximum);
             self.host.soon = self.host.soon.minus(need);
         }
         let room = &mut self.pools[index];
@@ -238,14 +238,14 @@ impl<'a> Planner<'a> {
     }
 
     /// Makes room below a pool's maximum by a spare machine of its own (of another shape, or it would serve).
-    fn evict_in(&mut self, index: usize) -> bool {
+    fn make_room_in(&mut self, index: usize) -> bool {
         let Some(victim) = self.pools[index].spare.first().copied() else { return false };
         self.retire(victim, Why::RoomForJob);
         true
     }
 
     /// Makes room on the host with spare machines, if there are enough of them; otherwise none goes.
-    fn evict_for(&mut self, need: Size) {
+    fn make_room_for(&mut self, need: Size) {
         let budget = self.observed.budget;
         let mut victims = Vec::new();
         let mut room = self.host.soon;
@@ -278,9 +278,9 @@ impl<'a> Planner<'a> {
             let shape = &room.pool.shape;
             let need = self.observed.budget.need(shape);
             let obstacle = if !self.observed.budget.total().holds(need) {
-                Some(Waiting::TooLarge)
+                Some(Obstacle::TooLarge)
             } else if !room.may_start(shape) {
-                Some(Waiting::Backoff)
+                Some(Obstacle::Backoff)
             } else if !room.below_max_now() {
                 // At its maximum with working machines a pool has all it asked for.
                 None
@@ -289,7 +289,7 @@ impl<'a> Planner<'a> {
                 self.create(index, shape);
                 continue;
             } else {
-                Some(Waiting::HostFull)
+                Some(Obstacle::HostFull)
             };
             done[index] = true;
             if let Some(why) = obstacle {
@@ -356,7 +356,7 @@ impl<'a> Planner<'a> {
                     .filter(|machine| machine.state.is_idle_capacity() && !self.leaving.contains(&machine.id))
                     .filter(|machine| machine.pool == pool.name && machine.shape == *shape)
                     .collect();
-                coming.sort_by_cached_key(|machine| Reverse(first_to_go(machine)));
+                coming.sort_by_cached_key(|machine| Reverse(retire_order(machine)));
                 let lines = self.plan.lines.entry(pool.name.clone()).or_default();
                 lines.entry(shape.clone()).or_default().coming =
                     coming.into_iter().map(|machine| machine.id.clone()).collect();

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::backoff::Failures;
-use crate::{Held, Line, Pace, Waiting};
+use crate::{Held, Line, Obstacle, Pace};
 
 /// Longest wait for what was decided before a change: a look takes less.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -112,8 +112,8 @@ impl Entry {
     }
 
     /// Says what failed where the pool itself is well, and only what some jobs ask for is not.
-    pub(crate) fn asked_backoff(&self, why: Waiting) -> Option<String> {
-        if why != Waiting::Backoff || self.failures.backoff().is_some() {
+    pub(crate) fn asked_backoff(&self, why: Obstacle) -> Option<String> {
+        if why != Obstacle::Backoff || self.failures.backoff().is_some() {
             return None;
         }
         let mut failing =

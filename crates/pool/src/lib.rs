@@ -23,7 +23,7 @@ mod room;
 mod sources;
 mod timing;
 
-pub use action::{Action, Held, Line, Plan, Waiting, Why};
+pub use action::{Action, Held, Line, Obstacle, Plan, Why};
 pub use budget::Budget;
 pub use controller::{Controller, Ends};
 pub use decide::{decide, plan};

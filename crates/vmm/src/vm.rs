@@ -114,7 +114,7 @@ pub(crate) trait Control: fmt::Debug + Send + Sync {
     async fn finish(&self, cause: ExitCause) -> ExitReason;
 
     /// Closes every connection to the running process.
-    fn release(&self);
+    fn detach(&self);
 
     /// Pauses the guest and writes it into its template's directory; the process ends afterwards.
     async fn freeze(&self) -> Result<(), VmmError> {
@@ -270,11 +270,11 @@ impl Vm {
 
     /// Lets go of the machine without ending it: nothing is watched any more and every connection to the VMM is closed,
     /// so that another server can adopt it while this process lives. `exited` never returns after that.
-    pub fn release(&self) {
+    pub fn detach(&self) {
         if let Some(watcher) = self.0.watcher.get() {
             watcher.abort();
         }
-        self.0.control.release();
+        self.0.control.detach();
     }
 
     /// Ends the machine: asks the VMM to quit, then SIGTERM after half of `grace`, then SIGKILL at its end.

@@ -17,10 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What for; shown wherever jobs wait
+    /// Reason; shown wherever jobs wait
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Return when no machine is left but held ones; exit code 1 if that is not so at the deadline, e.g. 30m
+    /// Return when no machine is left except held ones; exit code 1 if there still are some at the deadline, e.g. 30m
     #[arg(long, value_name = "DEADLINE", num_args = 0..=1, require_equals = true,
         value_parser = humantime::parse_duration)]
     #[allow(clippy::option_option, reason = "clap's form of an option with an optional value")]

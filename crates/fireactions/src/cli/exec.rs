@@ -7,16 +7,16 @@ use super::{Ended, machine, session, terminal};
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Machine (or the beginning of its name, or its job)
+    /// Machine (or the beginning of its id, or its job)
     #[arg(value_name = "VM")]
     machine: String,
     /// Give the program a terminal
     #[arg(short, long)]
     tty: bool,
-    /// User to run as; root when absent
+    /// User to run as [default: root]
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
-    /// Environment variable; NAME alone takes its value from here
+    /// Environment variable; NAME alone takes its value from the environment
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// Program and arguments

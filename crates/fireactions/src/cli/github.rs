@@ -25,32 +25,32 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Check App, permissions, installation, runner groups and scale sets of every pool that is GitHub's
+    /// Check App, permissions, installation, runner groups and scale sets of every pool that serves GitHub
     Check {
         /// Configuration file
         #[arg(long, value_name = "FILE", default_value = "/etc/fireactions/config.yaml")]
         config: PathBuf,
     },
-    /// Print the address at which GitHub's form for a right App is filled in
+    /// Print the URL of GitHub's form for a suitable App, already filled in
     NewApp(Box<NewAppArgs>),
 }
 
 /// What the App is to be.
 #[derive(Debug, clap::Args)]
 struct NewAppArgs {
-    /// Where its runners are to be: ORGANIZATION or OWNER/REPOSITORY
+    /// Where its runners should be: ORGANIZATION or OWNER/REPOSITORY
     #[arg(value_name = "SCOPE")]
     scope: GithubScope,
-    /// Where people see GitHub
+    /// URL of GitHub's web pages
     #[arg(long, value_name = "URL", default_value = "https://github.com")]
     github_url: url::Url,
-    /// Name of the App, free in all of GitHub
+    /// Name of the App; must be unique on GitHub
     #[arg(long, default_value = "fireactions")]
     name: String,
-    /// Where the webhook is to be delivered; scale sets need none
+    /// URL for webhook deliveries; scale sets need none
     #[arg(long, value_name = "URL")]
     webhook: Option<url::Url>,
-    /// The repository is a person's, not an organization's
+    /// The repository belongs to a person, not to an organization
     #[arg(long)]
     personal: bool,
 }

@@ -31,7 +31,7 @@ enum Action {
         /// Image: `debian:12`, `oci:/dir[:tag]`, `oci-archive:/file[:tag]`, …
         #[arg(value_name = "REF")]
         image: ImageRef,
-        /// When to ask the source
+        /// When to ask the registry or other source
         #[arg(long, value_enum, default_value_t = Policy::Always)]
         policy: Policy,
         #[command(flatten)]
@@ -45,12 +45,12 @@ enum Action {
         #[command(flatten)]
         format: show::Format,
     },
-    /// Remove images that nothing uses, the longest unused first
+    /// Remove images that nothing uses, those unused for longest first
     Gc {
-        /// Until the store is no larger than this many MiB [default: the configured limit]
+        /// Remove images until the store is at most this large, in MiB [default: the configured limit]
         #[arg(long, value_name = "MIB")]
         max_size: Option<u64>,
-        /// Also what was not used for this long, e.g. 7d
+        /// Also remove images that were not used for this long, e.g. 7d
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         unused_for: Option<Duration>,
         #[command(flatten)]

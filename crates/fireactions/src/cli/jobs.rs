@@ -43,7 +43,7 @@ enum Action {
         #[command(flatten)]
         format: show::Format,
     },
-    /// End jobs
+    /// Cancel jobs
     Cancel {
         /// Jobs
         #[arg(value_name = "JOB", required = true)]
@@ -56,7 +56,7 @@ enum Action {
         /// Job
         #[arg(value_name = "JOB")]
         job: JobId,
-        /// Go on until the job ends
+        /// Follow the output until the job ends
         #[arg(short, long)]
         follow: bool,
     },

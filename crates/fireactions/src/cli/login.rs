@@ -7,10 +7,10 @@ use super::{Ended, machine, session, terminal};
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Machine (or the beginning of its name, or its job)
+    /// Machine (or the beginning of its id, or its job)
     #[arg(value_name = "VM")]
     machine: String,
-    /// User to be; root when absent
+    /// User to log in as [default: root]
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
 }

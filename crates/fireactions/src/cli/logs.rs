@@ -17,10 +17,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Machine (or the beginning of its name, or its job)
+    /// Machine (or the beginning of its id, or its job)
     #[arg(value_name = "VM")]
     machine: String,
-    /// Go on until the machine is gone
+    /// Follow the console until the machine is removed
     #[arg(short, long)]
     follow: bool,
     /// Only the last lines

@@ -16,9 +16,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Let held or idle machines go at once; one that has a job is refused
+    /// Remove held or idle machines at once; refuses a machine that has a job
     Remove {
-        /// Machines (or the beginnings of their names, or their jobs)
+        /// Machines (or the beginnings of their ids, or their jobs)
         #[arg(value_name = "VM", required = true)]
         machines: Vec<String>,
         #[command(flatten)]

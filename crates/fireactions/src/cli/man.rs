@@ -11,7 +11,7 @@ use super::{Cli, Ended, reference};
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Directory; made when absent
+    /// Directory; created if it does not exist
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// Write the one page cli.md instead

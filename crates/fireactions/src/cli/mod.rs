@@ -57,11 +57,11 @@ pub(crate) enum Command {
     Server(server::Args),
     /// Check a configuration file
     Validate(validate::Args),
-    /// Check this host and say what to do about what is missing
+    /// Check this host and say how to fix what is missing
     Doctor(doctor::Args),
     /// Run a job in a microVM, stream its output and exit with its exit code
     Run(Box<run::Args>),
-    /// Look at GitHub as the configuration needs it
+    /// Check the GitHub side of the configuration, or prepare it
     Github(github::Args),
     /// Show, cancel and read jobs
     Jobs(jobs::Args),
@@ -73,17 +73,17 @@ pub(crate) enum Command {
     Exec(exec::Args),
     /// Open a shell in a machine
     Login(login::Args),
-    /// Let machines go
+    /// Remove machines
     Machines(machines::Args),
-    /// Empty this host for maintenance: running jobs end in peace, new jobs are queued
+    /// Empty this host for maintenance: running jobs finish, new jobs are queued
     Drain(drain::Args),
-    /// Take work again on a drained host
+    /// Let a drained host take work again
     Undrain(drain::UndrainArgs),
     /// Show and change pools
     Pools(pools::Args),
     /// Show, pull and remove images
     Image(image::Args),
-    /// Check and rebuild the state database of a server that does not run
+    /// Check and rebuild the state database of a stopped server
     State(state::Args),
     /// Show the versions of this program and of the server
     Version(version::Args),

@@ -30,7 +30,7 @@ enum Action {
         #[command(flatten)]
         format: show::Format,
     },
-    /// Make no more machines and let idle ones go; running jobs go on
+    /// Make no more machines and remove idle ones; running jobs continue
     Pause {
         /// Pool
         #[arg(value_name = "POOL")]
@@ -38,7 +38,7 @@ enum Action {
         #[command(flatten)]
         format: show::Format,
     },
-    /// Make machines again
+    /// Let a paused pool make machines again
     Resume {
         /// Pool
         #[arg(value_name = "POOL")]
@@ -58,7 +58,7 @@ enum Action {
         /// Most machines at once
         #[arg(long, value_name = "N")]
         max: Option<u32>,
-        /// As the configuration has it
+        /// Back to the values of the configuration
         #[arg(long, conflicts_with_all = ["min", "max"])]
         reset: bool,
         #[command(flatten)]

@@ -11,12 +11,12 @@ const INTRODUCTION: &str = "# Command line
 
 <!-- Generated from crates/fireactions/src/cli by `make doc`. Do not edit. -->
 
-`fireactions server` is the server; every other command but `validate`, `doctor`, `state` and `completion` asks a running one.
-Tables are for people; `--json` gives the same as JSON, in the shapes of [the API](openapi.json).
+`fireactions server` is the server; every other command except `validate`, `doctor`, `state` and `completion` needs a running one.
+Tables are for people; `--json` prints the same as JSON, with the types of [the API](openapi.json).
 
-Exit codes: 0 when all is well, 1 for an error (with one line on standard error that says what to do next), 2 for a
-command line that cannot be read. `run`, `exec` and `login` end with the code of the program they ran: see
-[the life of a job](../jobs.md#exit-codes-of-fireactions-run). `doctor` ends with 1 for warnings and 2 for errors.
+Exit codes: 0 for success, 1 for an error (with one line on standard error that says what to do next), 2 for a
+command line that is not valid. `run`, `exec` and `login` exit with the code of the program they ran: see
+[the life of a job](../jobs.md#exit-codes-of-fireactions-run). `doctor` exits with 1 for warnings and 2 for errors.
 ";
 
 /// The page. `command` is the root command.

@@ -23,28 +23,28 @@ const MAX_SCRIPT: u64 = 128 * 1024 - 1;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Root image; the pool's own when absent
+    /// Root image [default: the pool's]
     #[arg(long, value_name = "REF")]
     image: Option<ImageRef>,
-    /// Virtual CPUs; the pool's own when absent
+    /// Virtual CPUs [default: the pool's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     vcpus: Option<u8>,
-    /// Memory in MiB; the pool's own when absent
+    /// Memory in MiB [default: the pool's]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
     memory: Option<u32>,
-    /// Scratch disk in MiB; the pool's own when absent
+    /// Scratch disk in MiB [default: the pool's]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
     disk: Option<u32>,
-    /// Kill the job after this time, e.g. 90s or 1h; the pool's own when absent
+    /// Kill the job after this time, e.g. 90s or 1h [default: the pool's]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Environment variable; NAME alone takes its value from here
+    /// Environment variable; NAME alone takes its value from the environment
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// Copy a file or directory to an absolute path in the guest before the start
     #[arg(long, value_name = "SRC:DST")]
     copy: Vec<String>,
-    /// Bring a guest file or directory out as a tar archive [default DEST: ./NAME.tar]
+    /// Copy a file or directory of the guest out as a tar archive [default DEST: ./NAME.tar]
     #[arg(long, value_name = "PATH[:DEST]")]
     artifact: Vec<Wanted>,
     /// A pool that has all of these labels runs the job
@@ -53,22 +53,22 @@ pub(crate) struct Args {
     /// A name for people
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// User in the guest; the image's own when absent
+    /// User in the guest [default: the image's]
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
-    /// Working directory in the guest; the image's own when absent
+    /// Working directory in the guest [default: the image's]
     #[arg(short, long, value_name = "PATH")]
     workdir: Option<String>,
     /// Run this shell script (- for standard input) instead of CMD
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     script: Option<PathBuf>,
-    /// Give CMD to the image's entrypoint instead of running it
+    /// Pass CMD to the image's entrypoint instead of running it
     #[arg(long)]
     entrypoint: bool,
-    /// Print the job's name and do not wait for its end
+    /// Print the job's id and do not wait for its end
     #[arg(short, long)]
     detach: bool,
-    /// Program and arguments; the image's own when absent
+    /// Program and arguments [default: the image's]
     #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }

@@ -14,7 +14,7 @@ pub(crate) struct Args {
         default_value = "/etc/fireactions/config.yaml"
     )]
     pub(crate) config: PathBuf,
-    /// Take over from the running server, which ends: no job ends, no client is refused
+    /// Take over from the running server, which then exits; no job ends and no client is refused
     #[arg(long)]
     pub(crate) replace: bool,
 }

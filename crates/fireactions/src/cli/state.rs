@@ -19,18 +19,18 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Look at every page and row of the state database; changes nothing. Exit code 1 when it is damaged
-    Check(Place),
-    /// Set a damaged state database aside and make a new one of every row that can still be read
+    /// Check every page and row of the state database; changes nothing. Exit code 1 if it is damaged
+    Check(ConfigFile),
+    /// Set a damaged state database aside and make a new one from every row that can still be read
     ///
-    /// The damaged file stays beside it as state.db.damaged-TIME. May be interrupted, and run again.
-    Rebuild(Place),
+    /// The damaged file stays beside it as state.db.damaged-TIME. You can interrupt it and run it again.
+    Rebuild(ConfigFile),
 }
 
 /// Whose state.
 #[derive(Debug, clap::Args)]
-struct Place {
-    /// Configuration file of the server, which must not be running
+struct ConfigFile {
+    /// Configuration file of the server, which must be stopped
     #[arg(
         long,
         value_name = "FILE",
@@ -42,7 +42,7 @@ struct Place {
 }
 
 pub(crate) fn run(args: &Args) -> Ended {
-    let (Action::Check(Place { config }) | Action::Rebuild(Place { config })) = &args.action;
+    let (Action::Check(ConfigFile { config }) | Action::Rebuild(ConfigFile { config })) = &args.action;
     // Whether this host could run it does not matter here.
     let dir = fireactions_config::load_for(config, &Host::unknown())?.config.state_dir;
     let checked = fireactions_store::check(&dir)?;

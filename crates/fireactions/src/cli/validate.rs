@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// Configuration file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Judge the file only by itself, not by the CPUs and memory of this host
+    /// Check only the file, without the CPUs and memory of this host
     #[arg(long)]
     any_host: bool,
 }

@@ -22,8 +22,8 @@ const LOCKED_PATIENCE: Duration = Duration::from_secs(10);
 const CLAIMED_PATIENCE: Duration = Duration::from_secs(1);
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
-/// The state directory's own places.
-pub(super) struct Places {
+/// The directories in the state directory.
+pub(super) struct StateDirs {
     pub(super) run: PathBuf,
     pub(super) boot: PathBuf,
     pub(super) images: PathBuf,
@@ -31,7 +31,7 @@ pub(super) struct Places {
     pub(super) uploads: PathBuf,
 }
 
-impl Places {
+impl StateDirs {
     pub(super) fn of(state: &Path) -> Self {
         Self {
             run: state.join("run"),
@@ -91,7 +91,7 @@ async fn unlocked<T, E>(
 }
 
 /// Opens the image store. The state's lock is ours, so whoever has this one is going.
-pub(super) async fn images(config: &Config, places: &Places) -> anyhow::Result<Images> {
+pub(super) async fn images(config: &Config, dirs: &StateDirs) -> anyhow::Result<Images> {
     let own = &config.images;
     let mib = |value: u64| value.saturating_mul(1 << 20);
     let settings = ImagesConfig {
@@ -113,7 +113,7 @@ pub(super) async fn images(config: &Config, places: &Places) -> anyhow::Result<I
         converter_uid: config.vmm.uid_base - 1,
         ..ImagesConfig::default()
     };
-    let open = || Images::open(&places.images, settings.clone());
+    let open = || Images::open(&dirs.images, settings.clone());
     Ok(unlocked(LOCKED_PATIENCE, open, |error| matches!(error, ImageError::Locked(_))).await?)
 }
 

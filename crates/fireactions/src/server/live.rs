@@ -101,9 +101,9 @@ impl Live {
                 Err(error) => tracing::warn!("`server --replace` will not work: {error:#}"),
             }
         }
-        let places = build::Places::of(&config.state_dir);
-        places.sweep()?;
-        let images = build::images(config, &places).await?;
+        let dirs = build::StateDirs::of(&config.state_dir);
+        dirs.sweep()?;
+        let images = build::images(config, &dirs).await?;
         // A failed preparation waits for the network, which no cancellation must leave half-made.
         let (network, prepared) = tokio::join!(build::network(config), preparation.get());
         let (network, prepared) = (network?, prepared?);
@@ -158,7 +158,7 @@ impl Live {
             images: images.clone(),
             progress,
             events,
-            uploads: places.uploads.clone(),
+            uploads: dirs.uploads.clone(),
             version: Version {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 vmm: driver.vmm.name().to_owned(),
@@ -219,7 +219,7 @@ impl Live {
 
     /// Lets go of everything for another server to take over: machines run on, jobs stay bound, clients wait. Gives
     /// the sockets, in which they wait.
-    pub(super) async fn let_go(self) -> Sockets {
+    pub(super) async fn detach(self) -> Sockets {
         end(self.door.into_iter()).await;
         // First of all: nobody decides any more, so no refusal of what follows is taken for the host's state.
         self.freeze.cancel();
@@ -250,7 +250,7 @@ impl Live {
         self.stopping.cancel();
         end(self.door.into_iter()).await;
         // At once, for a machine that waits for its turn must not take a job meanwhile.
-        let go = machines_go(&self.machines, config, signals, notifier);
+        let go = shut_down(&self.machines, config, signals, notifier);
         let (left, ()) = tokio::join!(go, join(self.tasks.into_iter().chain([self.controller])));
         self.api.close();
         self.listeners.ended().await;
@@ -279,7 +279,7 @@ impl Live {
 }
 
 /// Lets machines go as `shutdown.mode` says; a second signal ends the waiting. Returns how many are left.
-async fn machines_go(
+async fn shut_down(
     machines: &Machinery,
     config: &Config,
     signals: &mut Signals,

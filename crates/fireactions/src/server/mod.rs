@@ -160,7 +160,7 @@ async fn serve(
         };
         notifier.reloading();
         fail_point!("handover::asked");
-        let kept = live.let_go().await;
+        let kept = live.detach().await;
         fail_point!("handover::let-go");
         let given = request
             .give(&kept, notifier.manager(), async { told_to_stop = Some(signals.stop().await) })

@@ -12,7 +12,7 @@ use fireactions_machine::Settings;
 use fireactions_model::PoolSpec;
 use tokio::task::JoinHandle;
 
-use super::build::Places;
+use super::build::StateDirs;
 use super::driver::{self, Chosen};
 
 /// All that was found and made.
@@ -64,9 +64,9 @@ impl Preparation {
 }
 
 async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
-    let places = Places::of(&config.state_dir);
-    places.make()?;
-    let settings = settings(config, &places)?;
+    let dirs = StateDirs::of(&config.state_dir);
+    dirs.make()?;
+    let settings = settings(config, &dirs)?;
     let tcp = match &config.bind_address {
         Some(address) => Some(listen::authority(address.0, token(config)?)?),
         None => None,
@@ -84,7 +84,7 @@ fn token(config: &Config) -> anyhow::Result<Option<Token>> {
 
 /// The guest kernel of pools that name none, its modules, and the agent: all there, or a clear error now rather
 /// than at the first machine.
-fn settings(config: &Config, places: &Places) -> anyhow::Result<Settings> {
+fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
     let executable = std::env::current_exe().context("the server's own executable could not be found")?;
     let agent = config.agent_beside(&executable);
     if !agent.is_file() {
@@ -106,9 +106,9 @@ fn settings(config: &Config, places: &Places) -> anyhow::Result<Settings> {
         );
     }
     Ok(Settings {
-        run_dir: places.run.clone(),
-        boot_dir: places.boot.clone(),
-        scratch_dir: places.scratch.clone(),
+        run_dir: dirs.run.clone(),
+        boot_dir: dirs.boot.clone(),
+        scratch_dir: dirs.scratch.clone(),
         kernel,
         modules: config.kernel.modules.as_ref().map(|path| path.to_path_buf()),
         agent,

@@ -79,7 +79,7 @@ impl Inbound {
     /// Who broke this rule before a proof may be anybody in the guest, and must not end the machine of its agent.
     fn unproven(&self, rule: String) -> Refusal {
         let state = self.shared.lock();
-        if state.proof.is_due(&state.job.progress) {
+        if state.proof.is_due(&state.job.run) {
             Refusal::Stranger
         } else {
             Refusal::Fatal(LinkError::Protocol(rule))
@@ -93,10 +93,10 @@ impl Inbound {
             _ => return Err(self.unproven("a first frame that is no greeting".to_owned())),
         };
         let opened = self.shared.update(|state| {
-            let (proof, progress) = (&state.proof, &state.job.progress);
+            let (proof, run) = (&state.proof, &state.job.run);
             let oldest = proof.oldest_version();
-            let proven = proof.holds(progress, &hello);
-            if !proven && proof.is_due(progress) {
+            let proven = proof.holds(run, &hello);
+            if !proven && proof.is_due(run) {
                 return Err(Refusal::Stranger);
             }
             if !(oldest..=VERSION).contains(&hello.version) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::error::LinkError;
 use super::link::Link;
-use super::progress::{JobIn, Progress};
+use super::run_state::{JobIn, RunState};
 use crate::limits::CHUNK;
 use crate::{Exit, HostMsg, JobResult, RunRequest, Stream};
 
@@ -94,7 +94,7 @@ impl Link {
                 if let Some((offset, stream, data)) = state.job.tail.take(CHUNK) {
                     return Some(Ok(JobEvent::Output { stream, offset, data: Bytes::from(data) }));
                 }
-                if let (Progress::Exited { result, .. }, true) = (&state.job.progress, state.job.ended) {
+                if let (RunState::Exited { result, .. }, true) = (&state.job.run, state.job.ended) {
                     return Some(Ok(JobEvent::Exited(result.clone())));
                 }
                 state.ended.clone().map(Err)
@@ -113,10 +113,10 @@ fn answer(job: &JobIn, run: &str) -> Option<Result<(), LinkError>> {
     if let Some(error) = &job.refused {
         return Some(Err(LinkError::Guest(error.clone())));
     }
-    let (known, result) = match &job.progress {
-        Progress::Idle | Progress::Configured => return None,
-        Progress::Running { run } => (run, None),
-        Progress::Exited { run, result, .. } => (run, Some(result)),
+    let (known, result) = match &job.run {
+        RunState::Idle | RunState::Configured => return None,
+        RunState::Running { run } => (run, None),
+        RunState::Exited { run, result, .. } => (run, Some(result)),
     };
     if known != run {
         return Some(Err(LinkError::Guest(format!("this machine already had its one job, {known}"))));

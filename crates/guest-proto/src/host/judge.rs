@@ -2,7 +2,7 @@
 //! none, and a machine with a dishonest one has to go.
 
 use super::flow::{End, Use};
-use super::progress::Progress;
+use super::run_state::RunState;
 use super::state::State;
 use crate::frame::{self, Frame, Kind};
 use crate::limits::{JOB_WINDOW, MAX_NAME, MAX_NOTE, MAX_NOTES, STREAM_WINDOW};
@@ -35,8 +35,8 @@ pub(super) fn hello(state: &mut State, mut hello: GuestHello) -> Result<(), Faul
             *acked
         }
     };
-    let next = Progress::from(&hello.state);
-    if !follows(&job.progress, &next) {
+    let next = RunState::from(&hello.state);
+    if !follows(&job.run, &next) {
         return Err("it went back to an earlier state, or changed its job or result".to_owned());
     }
     if !job.known {
@@ -49,12 +49,12 @@ pub(super) fn hello(state: &mut State, mut hello: GuestHello) -> Result<(), Faul
     if acked > received {
         return Err("output is acknowledged that was never received".to_owned());
     }
-    if let Progress::Exited { end, .. } = &next
+    if let RunState::Exited { end, .. } = &next
         && *end < received
     {
         return Err("the output ends before what was received".to_owned());
     }
-    job.progress = next;
+    job.run = next;
     job.position = acked;
     job.acked = acked;
     job.over = false;
@@ -82,11 +82,11 @@ fn output(state: &mut State, frame: &Frame) -> Result<(), Fault> {
     let (Some((offset, data)), Some(stream)) = (frame.job(), frame::output(frame.channel)) else {
         return Err("malformed output".to_owned());
     };
-    let limit = match &job.progress {
-        Progress::Idle | Progress::Configured => return Err("output before the job runs".to_owned()),
-        Progress::Exited { .. } if job.over => return Err("output after the job's end".to_owned()),
-        Progress::Exited { end, .. } => *end,
-        Progress::Running { .. } => u64::MAX,
+    let limit = match &job.run {
+        RunState::Idle | RunState::Configured => return Err("output before the job runs".to_owned()),
+        RunState::Exited { .. } if job.over => return Err("output after the job's end".to_owned()),
+        RunState::Exited { end, .. } => *end,
+        RunState::Running { .. } => u64::MAX,
     };
     let received = job.tail.end();
     let end = offset.checked_add(data.len() as u64).ok_or("an absurd offset")?;
@@ -163,11 +163,11 @@ fn control(state: &mut State, message: GuestMsg, size: usize, machine: &str) -> 
         GuestMsg::Hello(_) => Err("a second hello".to_owned()),
         GuestMsg::Configured { error } => {
             state.rate.charge(size)?;
-            if state.job.progress != Progress::Idle {
+            if state.job.run != RunState::Idle {
                 return Ok(()); // the answer to a question that was asked twice
             }
             if error.is_none() {
-                state.job.progress = Progress::Configured;
+                state.job.run = RunState::Configured;
             }
             state.configured = Some(error.map_or(Ok(()), |text| Err(line(&text))));
             Ok(())
@@ -175,13 +175,13 @@ fn control(state: &mut State, message: GuestMsg, size: usize, machine: &str) -> 
         GuestMsg::Started { run, pid: _ } => {
             state.rate.charge(size)?;
             name(&run)?;
-            match &state.job.progress {
-                Progress::Configured => {
+            match &state.job.run {
+                RunState::Configured => {
                     asked(state, &run)?;
-                    state.job.progress = Progress::Running { run };
+                    state.job.run = RunState::Running { run };
                     Ok(())
                 }
-                Progress::Running { run: same } if *same == run => Ok(()),
+                RunState::Running { run: same } if *same == run => Ok(()),
                 _ => Err("a job started out of order".to_owned()),
             }
         }
@@ -196,11 +196,11 @@ fn control(state: &mut State, message: GuestMsg, size: usize, machine: &str) -> 
             name(&run)?;
             tidy(&mut result);
             let never_ran = matches!(result.exit, Exit::Unstartable(_));
-            let next = Progress::Exited { run: run.clone(), result, end };
-            let in_order = match &state.job.progress {
-                Progress::Idle => false,
-                Progress::Configured => never_ran && asked(state, &run).is_ok(),
-                Progress::Running { .. } | Progress::Exited { .. } => follows(&state.job.progress, &next),
+            let next = RunState::Exited { run: run.clone(), result, end };
+            let in_order = match &state.job.run {
+                RunState::Idle => false,
+                RunState::Configured => never_ran && asked(state, &run).is_ok(),
+                RunState::Running { .. } | RunState::Exited { .. } => follows(&state.job.run, &next),
             };
             if !in_order || end != state.job.tail.end() {
                 return Err("the job's end out of order, or not where its output ended".to_owned());
@@ -208,7 +208,7 @@ fn control(state: &mut State, message: GuestMsg, size: usize, machine: &str) -> 
             if state.job.over {
                 return Err("a second end of the job".to_owned());
             }
-            state.job.progress = next;
+            state.job.run = next;
             state.job.ended = true;
             state.job.over = true;
             Ok(())
@@ -265,14 +265,14 @@ fn name(text: &str) -> Result<(), Fault> {
 }
 
 /// A state may be followed by itself and by later ones of the same run.
-fn follows(before: &Progress, after: &Progress) -> bool {
+fn follows(before: &RunState, after: &RunState) -> bool {
     match (before, after) {
-        (Progress::Idle, _) => true,
-        (Progress::Configured, after) => *after != Progress::Idle,
-        (Progress::Running { run }, Progress::Running { run: same } | Progress::Exited { run: same, .. }) => {
+        (RunState::Idle, _) => true,
+        (RunState::Configured, after) => *after != RunState::Idle,
+        (RunState::Running { run }, RunState::Running { run: same } | RunState::Exited { run: same, .. }) => {
             run == same
         }
-        (Progress::Exited { .. }, Progress::Exited { .. }) => before == after,
+        (RunState::Exited { .. }, RunState::Exited { .. }) => before == after,
         _ => false,
     }
 }

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use super::connection;
 use super::endpoint::Endpoint;
 use super::error::LinkError;
-use super::progress::Progress;
 use super::proof::Proof;
+use super::run_state::RunState;
 use super::state::Shared;
 use crate::limits::SILENCE;
 use crate::{AgentSecret, GuestHello, HostMsg, Identity};
@@ -96,7 +96,7 @@ impl Link {
             let session = connected.session;
             let done = self.shared.update(|state| {
                 state.configured = None;
-                state.job.progress != Progress::Idle
+                state.job.run != RunState::Idle
             });
             if done {
                 return Ok(());

@@ -15,9 +15,9 @@ mod inbound;
 mod job;
 mod judge;
 mod link;
-mod progress;
 mod proof;
 mod rate;
+mod run_state;
 mod state;
 mod stream;
 

@@ -1,6 +1,6 @@
 //! Whether who answers a greeting is the machine's agent. In a guest with a vsock device any process can dial the host.
 
-use super::progress::Progress;
+use super::run_state::RunState;
 use crate::{AgentSecret, GuestHello, GuestState, OLDEST_VERSION, SECRET_VERSION};
 
 /// What a link knows of its agent's secret.
@@ -18,18 +18,18 @@ impl Proof {
         if self.secret.is_some() { SECRET_VERSION } else { OLDEST_VERSION }
     }
 
-    /// The agent has the secret, by what is known of its progress, so whoever does not say it is somebody else.
-    pub(super) fn is_due(&self, progress: &Progress) -> bool {
-        self.secret.is_some() && (self.given || *progress != Progress::Idle)
+    /// The agent has the secret, by what is known of its run, so whoever does not say it is somebody else.
+    pub(super) fn is_due(&self, run: &RunState) -> bool {
+        self.secret.is_some() && (self.given || *run != RunState::Idle)
     }
 
     /// Whether to believe this answer.
-    pub(super) fn holds(&self, progress: &Progress, hello: &GuestHello) -> bool {
+    pub(super) fn holds(&self, run: &RunState, hello: &GuestHello) -> bool {
         match (&self.secret, &hello.secret) {
             (None, _) => true,
             (Some(own), Some(told)) => own == told,
             // A guest that has not been given its identity has no secret and runs nobody's program.
-            (Some(_), None) => !self.is_due(progress) && hello.state == GuestState::Idle,
+            (Some(_), None) => !self.is_due(run) && hello.state == GuestState::Idle,
         }
     }
 }

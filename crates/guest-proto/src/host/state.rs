@@ -9,9 +9,9 @@ use tokio::sync::{Notify, mpsc};
 
 use super::error::LinkError;
 use super::flow::StreamIn;
-use super::progress::JobIn;
 use super::proof::Proof;
 use super::rate::Rate;
+use super::run_state::JobIn;
 use crate::limits::MAX_HOST_CONTROL;
 use crate::{GuestHello, HostMsg};
 

@@ -10,9 +10,9 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Keys that are remembered; there are as many as pools and shapes that jobs ask for.
 const REMEMBERED: usize = 256;
 
-/// Failures by key.
+/// FailedTemplates by key.
 #[derive(Debug, Default)]
-pub(super) struct Failures(HashMap<Digest, Failed>);
+pub(super) struct FailedTemplates(HashMap<Digest, Failed>);
 
 #[derive(Debug, Clone, Copy)]
 struct Failed {
@@ -20,7 +20,7 @@ struct Failed {
     until: Instant,
 }
 
-impl Failures {
+impl FailedTemplates {
     /// The template may be tried.
     pub(super) fn over(&self, key: &Digest, now: Instant) -> bool {
         self.0.get(key).is_none_or(|failed| failed.until <= now)
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn each_failure_in_a_row_waits_longer_and_many_at_once_are_one() {
-        let (mut failures, mut now) = (Failures::default(), Instant::now());
+        let (mut failures, mut now) = (FailedTemplates::default(), Instant::now());
         assert!(failures.over(&key(1), now));
         assert!(failures.add(&key(1), now, 0.5));
         for _ in 0..10 {
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let (mut failures, now) = (Failures::default(), Instant::now());
+        let (mut failures, now) = (FailedTemplates::default(), Instant::now());
         for n in 0..2000 {
             failures.add(&key(n), now + Duration::from_millis(n.into()), 0.5);
         }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::order::Order;
 use crate::parts::Parts;
-use crate::place::{HOST_DEADLINE, Place};
+use crate::resources::{HOST_DEADLINE, Resources};
 use crate::undo::undo;
 use crate::{guest, metadata};
 
@@ -22,7 +22,7 @@ const SLOWEST_DISK: u32 = 32;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How it went.
-pub(super) enum Outcome {
+pub(super) enum BuildResult {
     /// The template is there.
     Made(TemplateInfo),
     /// The pools need the room.
@@ -35,18 +35,18 @@ pub(super) enum Outcome {
 
 /// Makes a template, and undoes the machine that it took, whatever happens. Ends early when `stop` returns: true for
 /// the server's end.
-pub(super) async fn build(parts: &Parts, order: &Order, stop: impl Future<Output = bool>) -> Outcome {
+pub(super) async fn build(parts: &Parts, order: &Order, stop: impl Future<Output = bool>) -> BuildResult {
     let making = match parts.images.begin_template(&order.key, &order.root.digest).await {
         Ok(making) => making,
-        Err(error) => return Outcome::Failed(error.to_string()),
+        Err(error) => return BuildResult::Failed(error.to_string()),
     };
     fail::fail_point!("machine::template-begun");
     let id = MachineId::from_random(rand::random());
     tracing::debug!(machine = %id, pool = %order.pool.name, key = order.key.hex(), "a template is being made");
     let began = Instant::now();
     let frozen = tokio::select! {
-        frozen = freeze(parts, order, &id, making.dir()) => frozen.map_err(Outcome::Failed),
-        closed = stop => Err(if closed { Outcome::Closed } else { Outcome::Crowded }),
+        frozen = freeze(parts, order, &id, making.dir()) => frozen.map_err(BuildResult::Failed),
+        closed = stop => Err(if closed { BuildResult::Closed } else { BuildResult::Crowded }),
     };
     fail::fail_point!("machine::template-frozen");
     undone(parts, &id).await;
@@ -62,30 +62,31 @@ pub(super) async fn build(parts: &Parts, order: &Order, stop: impl Future<Output
         Ok(info) => {
             fail::fail_point!("machine::template-published");
             tracing::debug!(took = ?began.elapsed(), key = order.key.hex(), "template published");
-            Outcome::Made(info)
+            BuildResult::Made(info)
         }
-        Err(error) => Outcome::Failed(error.to_string()),
+        Err(error) => BuildResult::Failed(error.to_string()),
     }
 }
 
 async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::Path) -> Result<(), String> {
     let Order { pool, shape, root, boot: files, .. } = order;
-    let place = Place::new(parts, id, parts.network.capacity() - 1).map_err(|end| end.to_string())?;
-    in_use_by(parts, &place).await?;
+    let resources = Resources::new(parts, id, parts.network.capacity() - 1).map_err(|end| end.to_string())?;
+    in_use_by(parts, &resources).await?;
     // The guest has no address yet, so this opens nothing.
     let policy = NetworkPolicy::default();
     let attach = async {
-        // A tap that comes with the process needs no place: the guest never uses it.
-        if parts.vmm.capabilities().makes_taps { Ok(()) } else { place.attach(parts, &policy).await }
+        // A tap that comes with the process needs no slot: the guest never uses it.
+        if parts.vmm.capabilities().makes_taps { Ok(()) } else { resources.attach(parts, &policy).await }
     };
-    let (disk, net) = timeout(HOST_DEADLINE, async { tokio::join!(place.make_disk(parts, shape), attach) })
-        .await
-        .map_err(|_| format!("its scratch disk and network took over {HOST_DEADLINE:?}"))?;
+    let (disk, net) =
+        timeout(HOST_DEADLINE, async { tokio::join!(resources.make_disk(parts, shape), attach) })
+            .await
+            .map_err(|_| format!("its scratch disk and network took over {HOST_DEADLINE:?}"))?;
     disk.map_err(|end| end.to_string())?;
     net.map_err(|end| end.to_string())?;
     fail::fail_point!("machine::template-placed");
 
-    let mut spec = place.spec(parts, pool, shape, root, files.clone());
+    let mut spec = resources.spec(parts, pool, shape, root, files.clone());
     spec.start = Start::Template(dir.to_owned());
     spec.metadata = metadata::nobodys(parts, pool);
     let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(&spec))
@@ -111,16 +112,16 @@ async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::P
     vm.freeze(deadline).await.map_err(|error| error.to_string())
 }
 
-/// Machines of an earlier version, or of a larger subnet, may have the place that is the template's.
-async fn in_use_by(parts: &Parts, place: &Place) -> Result<(), String> {
+/// Machines of an earlier version, or of a larger subnet, may have the slot that is the template's.
+async fn in_use_by(parts: &Parts, resources: &Resources) -> Result<(), String> {
     let rows = parts.store.machines().await.map_err(|e| format!("the machines could not be read: {e}"))?;
-    match rows.iter().find(|row| row.slot == place.slot) {
-        Some(row) => Err(format!("machine {} has the network's last place", row.id)),
+    match rows.iter().find(|row| row.slot == resources.slot) {
+        Some(row) => Err(format!("machine {} has the network's last slot", row.id)),
         None => Ok(()),
     }
 }
 
-/// Undoes the machine, again and again until it works: nobody may have its place before.
+/// Undoes the machine, again and again until it works: nobody may have its slot before.
 async fn undone(parts: &Parts, id: &MachineId) {
     let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
     while let Err(error) = undo(parts, id, None).await {

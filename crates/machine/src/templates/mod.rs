@@ -27,8 +27,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::parts::Parts;
-use backoff::Failures;
-use build::Outcome;
+use backoff::FailedTemplates;
+use build::BuildResult;
 pub(crate) use order::Order;
 
 /// Templates that are wanted and not begun. A machine that boots for want of one asks again.
@@ -73,7 +73,7 @@ struct Shared {
 struct State {
     wanted: Vec<Order>,
     making: Option<Digest>,
-    failures: Failures,
+    failures: FailedTemplates,
     /// Of templates that there are: clones that failed since the last one that lived. As many as templates.
     doubts: HashMap<Digest, u32>,
 }
@@ -185,19 +185,19 @@ impl Templates {
         }
     }
 
-    async fn over(&self, parts: &Parts, order: Order, outcome: Outcome) {
+    async fn over(&self, parts: &Parts, order: Order, outcome: BuildResult) {
         let (pool, key) = (&order.pool.name, order.key.hex());
         match outcome {
-            Outcome::Made(info) => {
+            BuildResult::Made(info) => {
                 tracing::info!(%pool, key, image = %order.shape.image, bytes = info.size, "template made");
                 outdated::remove(parts).await;
             }
-            Outcome::Closed => {}
-            Outcome::Crowded => {
+            BuildResult::Closed => {}
+            BuildResult::Crowded => {
                 tracing::debug!(%pool, key, "a template gave way to the pools; it is made when there is room");
                 self.state().wanted.push(order.clone());
             }
-            Outcome::Failed(why) => {
+            BuildResult::Failed(why) => {
                 if self.failed(&order.key) {
                     tracing::warn!(%pool, key, "no template could be made, so machines boot: {why}");
                 } else {

@@ -10,7 +10,7 @@ use fireactions_model::{
     PullPolicy, Shape,
 };
 use fireactions_pool::{
-    Budget, Controller, Ends, NoOverrides, Overrides, PoolError, PoolHandle, Timing, Waiting,
+    Budget, Controller, Ends, NoOverrides, Obstacle, Overrides, PoolError, PoolHandle, Timing,
 };
 use fireactions_testkit::{forge::FakeForge, machines::FakeMachines};
 use tokio::task::JoinHandle;
@@ -259,7 +259,7 @@ async fn jobs_have_their_machines_or_what_stands_in_the_way_told() {
     rig.until(Creating, 2).await;
     let line = || rig.pools.outlook(&name(), &shape()).unwrap().line;
     eventually("both are seen", || line().coming.len() == 2).await;
-    assert_eq!(line().obstacle, Some(Waiting::Maximum));
+    assert_eq!(line().obstacle, Some(Obstacle::Maximum));
     rig.machines.shift(&name(), Creating, Booting, 1);
     eventually("the first is the first", || {
         let views = rig.machines.views();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::world::{STEP, SURPLUS_AFTER, World, budget, pool, shape};
 use fireactions_model::{MachineState, PoolName};
-use fireactions_pool::{Action, Pace, Waiting, Why};
+use fireactions_pool::{Action, Obstacle, Pace, Why};
 
 fn creates(actions: &[Action]) -> Vec<&str> {
     actions
@@ -47,7 +47,7 @@ fn pools_share_a_short_budget_evenly() {
     let made = creates(&plan.actions);
     assert_eq!(made.iter().filter(|name| **name == "a").count(), 3);
     assert_eq!(made.iter().filter(|name| **name == "b").count(), 3);
-    assert_eq!(plan.waiting[&PoolName::new("a").unwrap()], Waiting::HostFull);
+    assert_eq!(plan.obstacles[&PoolName::new("a").unwrap()], Obstacle::HostFull);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn nothing_makes_room_for_what_cannot_fit() {
     world.demand(1, &huge, 1);
     let plan = world.act();
     assert_eq!(plan.actions, []);
-    assert_eq!(plan.waiting[&PoolName::new("jobs").unwrap()], Waiting::TooLarge);
+    assert_eq!(plan.obstacles[&PoolName::new("jobs").unwrap()], Obstacle::TooLarge);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_failed_machine_is_not_capacity_but_holds_its_place() {
     world.change(0, |_| true, MachineState::Stopping);
     let plan = world.act();
     assert_eq!(plan.actions, []);
-    assert_eq!(plan.waiting[&PoolName::new("a").unwrap()], Waiting::HostFull);
+    assert_eq!(plan.obstacles[&PoolName::new("a").unwrap()], Obstacle::HostFull);
     world.advance();
     assert_eq!(creates(&world.act().actions), ["a"]);
 }
@@ -134,7 +134,7 @@ fn a_failing_pool_waits_then_tries_one() {
     let mut world = World::new(budget(64, 64_000), vec![pool("a", 4, 8, small.clone())]);
     world.seen.pools[0].pace.insert(small.clone(), Pace::Hold);
     let plan = world.act();
-    assert_eq!((plan.actions.len(), plan.waiting.values().next()), (0, Some(&Waiting::Backoff)));
+    assert_eq!((plan.actions.len(), plan.obstacles.values().next()), (0, Some(&Obstacle::Backoff)));
     world.seen.pools[0].pace.insert(small.clone(), Pace::One);
     assert_eq!(world.act().actions.len(), 1);
     assert_eq!(world.act().actions.len(), 0);

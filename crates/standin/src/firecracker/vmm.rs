@@ -49,9 +49,9 @@ struct Running {
 }
 
 /// The error is the fault message.
-type Outcome = Result<Response, String>;
+type ApiResult = Result<Response, String>;
 
-fn done<T>(result: Result<T, String>) -> Outcome {
+fn done<T>(result: Result<T, String>) -> ApiResult {
     result.map(|_| Response::empty())
 }
 
@@ -117,7 +117,7 @@ impl Vmm {
         }
     }
 
-    fn before_start(&mut self, action: Action) -> Outcome {
+    fn before_start(&mut self, action: Action) -> ApiResult {
         use Action as A;
         self.boot_path |= matches!(
             action,
@@ -183,7 +183,7 @@ impl Vmm {
         }
     }
 
-    fn after_start(&mut self, action: Action) -> Outcome {
+    fn after_start(&mut self, action: Action) -> ApiResult {
         use Action as A;
         match action {
             A::GetInstance | A::GetVersion | A::GetVmConfig | A::GetMachine => Ok(self.get(&action)),
@@ -236,7 +236,7 @@ impl Vmm {
         }
     }
 
-    fn stored(&mut self, store: impl FnOnce(&mut Store, usize) -> Result<(), mmds::Refused>) -> Outcome {
+    fn stored(&mut self, store: impl FnOnce(&mut Store, usize) -> Result<(), mmds::Refused>) -> ApiResult {
         match store(&mut self.mmds, self.mmds_limit) {
             Ok(()) => Ok(Response::empty()),
             Err(mmds::Refused::TooLarge) => {
@@ -248,7 +248,7 @@ impl Vmm {
         }
     }
 
-    fn start(&mut self) -> Outcome {
+    fn start(&mut self) -> ApiResult {
         self.resources.check_start()?;
         let guest = check_kvm().and_then(|()| Guest::boot(self.kind, &self.resources)).map_err(|error| {
             format!("Start microvm error: Internal error while starting microVM: {error}")
@@ -256,14 +256,14 @@ impl Vmm {
         self.started(guest, false)
     }
 
-    fn started(&mut self, guest: Guest, paused: bool) -> Outcome {
+    fn started(&mut self, guest: Guest, paused: bool) -> ApiResult {
         let deaf = self.kind == Kind::Played && Played::is_deaf(&self.resources.config);
         self.running = Some(Running { guest, paused, deaf });
         let metrics = self.outputs.start_metrics();
         done(metrics.map_err(|error| format!("no thread for the metrics: {error}")))
     }
 
-    fn set_paused(&mut self, paused: bool) -> Outcome {
+    fn set_paused(&mut self, paused: bool) -> ApiResult {
         let Some(running) = &mut self.running else { return Err(BEFORE_START.to_owned()) };
         let result = if paused { running.guest.pause() } else { running.guest.resume() };
         result.map_err(|error| format!("Internal VMM error: {error}"))?;
@@ -271,7 +271,7 @@ impl Vmm {
         Ok(Response::empty())
     }
 
-    fn snapshot(&mut self, create: &SnapshotCreate) -> Outcome {
+    fn snapshot(&mut self, create: &SnapshotCreate) -> ApiResult {
         let Some(running) = self.running.as_mut().filter(|running| running.paused) else {
             return Err("Create snapshot error: Cannot save the microVM state: Cannot save Vcpu state: save/restore is \
                         not allowed while the microVM is running"
@@ -291,7 +291,7 @@ impl Vmm {
         done(running.guest.save(state, &memory, size).map_err(|error| failed("a save", &error)))
     }
 
-    fn load(&mut self, load: &SnapshotLoad) -> Outcome {
+    fn load(&mut self, load: &SnapshotLoad) -> ApiResult {
         if self.boot_path {
             return Err("Load snapshot error: Loading a microVM snapshot not allowed after configuring boot-specific \
                         resources."
@@ -356,7 +356,7 @@ impl Vmm {
         Guest::restore(self.kind, &self.resources, &header, state, &memory)
     }
 
-    fn update_drive(&mut self, update: &DriveUpdate) -> Outcome {
+    fn update_drive(&mut self, update: &DriveUpdate) -> ApiResult {
         let failed = |why: &str| {
             format!(
                 "Drive config error: Unable to patch the block device: {why} Please verify the request arguments."
@@ -386,7 +386,7 @@ impl Vmm {
     }
 
     /// The limits are kept and shown; taps are not limited here.
-    fn update_nic(&mut self, update: &NicUpdate) -> Outcome {
+    fn update_nic(&mut self, update: &NicUpdate) -> ApiResult {
         let nics = &mut self.resources.config.nics;
         let Some(nic) = nics.iter_mut().find(|nic| nic.iface_id == update.iface_id) else {
             return Err("Network config error: Unable to update the net device: Failed perform action on device: Device \
@@ -403,7 +403,7 @@ impl Vmm {
         balloon.ok_or_else(|| format!("{context}: Failed perform action on device: Device not found"))
     }
 
-    fn update_balloon(&mut self, amount_mib: u32) -> Outcome {
+    fn update_balloon(&mut self, amount_mib: u32) -> ApiResult {
         let mut balloon = self.balloon("Balloon update error")?;
         let size = self.resources.config.machine.mem_size_mib as u64;
         let Some(left) = size.checked_sub(u64::from(amount_mib)) else {
@@ -419,7 +419,7 @@ impl Vmm {
         Ok(Response::empty())
     }
 
-    fn update_balloon_stats(&mut self, update: &BalloonStatsUpdate) -> Outcome {
+    fn update_balloon_stats(&mut self, update: &BalloonStatsUpdate) -> ApiResult {
         let mut balloon = self.balloon("Balloon update error")?;
         let (old, new) = (balloon.stats_polling_interval_s, update.stats_polling_interval_s);
         if old != new && (old == 0 || new == 0) {
@@ -433,7 +433,7 @@ impl Vmm {
         Ok(Response::empty())
     }
 
-    fn balloon_stats(&mut self) -> Outcome {
+    fn balloon_stats(&mut self) -> ApiResult {
         let balloon = self.balloon("Internal VMM error")?;
         if balloon.stats_polling_interval_s == 0 {
             return Err(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::FakeGithub;
 use super::known::accounts::{Scope, ScopeId};
-use super::known::jobs::{Entry, Job, JobId, JobRequest, JobStatus, Outcome};
+use super::known::jobs::{AssignmentResult, Entry, Job, JobId, JobRequest, JobStatus};
 use super::known::lists::Past;
 use super::state::State;
 
@@ -53,7 +53,7 @@ impl State {
     }
 
     /// A job is over.
-    pub(super) fn complete(&mut self, id: JobId, outcome: Outcome) {
+    pub(super) fn complete(&mut self, id: JobId, outcome: AssignmentResult) {
         let now = self.clock.now();
         let job = self.job(id);
         if job.public.status == JobStatus::Completed {
@@ -72,7 +72,7 @@ impl State {
     }
 
     /// A job's runner is gone: if it had not begun, another gets the job.
-    pub(super) fn runner_left(&mut self, id: JobId, outcome: Outcome) {
+    pub(super) fn runner_left(&mut self, id: JobId, outcome: AssignmentResult) {
         match self.job(id).public.status {
             JobStatus::InProgress => self.complete(id, outcome),
             JobStatus::Queued => self.requeue(id, outcome),
@@ -80,7 +80,7 @@ impl State {
         }
     }
 
-    fn requeue(&mut self, id: JobId, outcome: Outcome) {
+    fn requeue(&mut self, id: JobId, outcome: AssignmentResult) {
         let job = self.job(id);
         job.assigned = None;
         if let Some(assignment) = job.public.assignments.last_mut() {
@@ -99,7 +99,7 @@ impl State {
                 runner.public.job = None;
                 runner.public.online = false;
             }
-            self.requeue(id, Outcome::NotPickedUp);
+            self.requeue(id, AssignmentResult::NotPickedUp);
         }
     }
 }
@@ -157,7 +157,7 @@ impl FakeGithub {
                 {
                     runner.public.job = None;
                 }
-                state.complete(id, Outcome::Cancelled);
+                state.complete(id, AssignmentResult::Cancelled);
             } else {
                 state.job(id).cancelling = true;
                 state.touch();

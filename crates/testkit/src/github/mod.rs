@@ -51,7 +51,7 @@ pub use hookshot::Hookshot;
 pub use known::accounts::Scope;
 pub use known::apps::AppKey;
 pub use known::hooks::{Delivered, Delivery};
-pub use known::jobs::{Assignment, Job, JobId, JobRequest, JobStatus, Outcome};
+pub use known::jobs::{Assignment, AssignmentResult, Job, JobId, JobRequest, JobStatus};
 pub use known::runners::{Runner, RunnerFate};
 pub use known::sets::Statistics;
 pub use routes::Calls;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::busybox;
 
 use super::http::{self, Ask, Reply};
-use super::known::jobs::{JobStatus, Outcome};
+use super::known::jobs::{AssignmentResult, JobStatus};
 use super::known::runners::RunnerFate;
 use super::shared::Shared;
 use super::state::State;
@@ -138,9 +138,9 @@ fn completed(state: &mut State, token: &str, result: &str) -> String {
     state.touch();
     let Some(job) = job else { return "none".into() };
     let outcome = match result {
-        "Succeeded" => Outcome::Succeeded,
-        "Canceled" => Outcome::Cancelled,
-        _ => Outcome::Failed,
+        "Succeeded" => AssignmentResult::Succeeded,
+        "Canceled" => AssignmentResult::Cancelled,
+        _ => AssignmentResult::Failed,
     };
     state.complete(job, outcome);
     "ok".into()

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::FakeGithub;
 use super::known::accounts::{Scope, ScopeId};
-use super::known::jobs::Outcome;
+use super::known::jobs::AssignmentResult;
 use super::known::lists::Past;
 use super::known::runners::{Entry, READ_ONLY, Runner, RunnerFate, is_read_only};
 use super::runner;
@@ -55,7 +55,11 @@ impl State {
         if let Some(job) = job {
             self.runner_left(
                 job,
-                if fate == RunnerFate::Lost { Outcome::Lost } else { Outcome::RunnerDeleted },
+                if fate == RunnerFate::Lost {
+                    AssignmentResult::Lost
+                } else {
+                    AssignmentResult::RunnerDeleted
+                },
             );
         }
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use fireactions_testkit::github::{
-    FakeGithub, Fault, JobRequest, JobStatus, Outcome, RunnerFate, Scope, runner,
+    AssignmentResult, FakeGithub, Fault, JobRequest, JobStatus, RunnerFate, Scope, runner,
 };
 
 use crate::client::{SOON, assert_clean, decoded};
@@ -94,7 +94,7 @@ fn a_runner_runs_one_job_with_its_hooks_and_is_gone() {
     assert!(job.log.contains("said 42") && job.log.contains("_work/app/app"), "{}", job.log);
     assert!(!job.log.contains(&jit) && !job.log.contains("ACTIONS_RUNNER_INPUT_JITCONFIG"), "{}", job.log);
     assert_eq!((job.runs(), job.runner_name()), (1, Some("r1")));
-    assert_eq!(job.assignments[0].outcome, Some(Outcome::Succeeded));
+    assert_eq!(job.assignments[0].outcome, Some(AssignmentResult::Succeeded));
     let hooked = std::fs::read_to_string(home.path().join("_work/app/hooked")).unwrap();
     assert_eq!(hooked, format!("before octo/app test\nafter {} {}\n", job.run_id, fake.url()));
     assert!(fake.runners().is_empty());
@@ -145,7 +145,7 @@ fn labels_decide_and_a_job_that_is_not_taken_goes_to_another() {
     });
     let job = fake.queue_job(JobRequest::new("octo/app", &["GPU"], "true"));
     fake.wait_for("it was tried and queued again", SOON, |fake| {
-        (fake.job(job).assignments.first()?.outcome == Some(Outcome::NotPickedUp)).then_some(())
+        (fake.job(job).assignments.first()?.outcome == Some(AssignmentResult::NotPickedUp)).then_some(())
     });
     fake.set_pickup_timeout(Duration::from_secs(3600));
     let good = start(home.path(), &fake.jit_config(&octo(), "good", &["gpu"]), &[]);
@@ -253,7 +253,7 @@ fn a_runner_that_dies_with_its_job_loses_it() {
     assert!(Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
     child.wait().unwrap();
     let lost = fake.wait_completed(job, SOON);
-    assert_eq!(lost.assignments[0].outcome, Some(Outcome::Lost));
+    assert_eq!(lost.assignments[0].outcome, Some(AssignmentResult::Lost));
     assert_eq!(fake.all_runners()[0].fate, Some(RunnerFate::Lost));
     assert_clean(&fake);
 }

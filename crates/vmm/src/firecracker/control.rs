@@ -121,8 +121,8 @@ impl Control for FirecrackerControl {
         }
     }
 
-    fn release(&self) {
-        self.telemetry.release();
+    fn detach(&self) {
+        self.telemetry.detach();
     }
 
     async fn finish(&self, cause: ExitCause) -> ExitReason {

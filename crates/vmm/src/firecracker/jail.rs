@@ -35,7 +35,7 @@ use tokio::net::UnixStream;
 use super::api::Connect;
 use super::names::{AGENT_PORT, API_SOCKET, LOG, METRICS, VSOCK};
 use crate::child::User;
-use crate::place::place;
+use crate::link_or_copy::link_or_copy;
 use crate::{AgentEndpoint, VmmError};
 
 /// Names of FIFOs in the run directory.
@@ -105,7 +105,7 @@ impl Jail {
             std::fs::set_permissions(source, Permissions::from_mode(meta.mode() & 0o777 | 0o044))
                 .map_err(failed)?;
         }
-        place(source, &self.root.join(name)).map_err(failed)
+        link_or_copy(source, &self.root.join(name)).map_err(failed)
     }
 
     /// Gives Firecracker a file of this machine's own.
@@ -118,7 +118,7 @@ impl Jail {
     ) -> Result<(), VmmError> {
         let target = self.root.join(name);
         let failed = |error| VmmError::File { action, path: source.to_owned(), source: error };
-        place(source, &target).map_err(failed)?;
+        link_or_copy(source, &target).map_err(failed)?;
         give(&target, user)
     }
 

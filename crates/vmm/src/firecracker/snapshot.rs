@@ -12,7 +12,7 @@ use super::api::{ApiError, Client, SetState, SnapshotCreate, SnapshotType};
 use super::jail::Jail;
 use super::names::{MEMORY, STATE};
 use crate::VmmError;
-use crate::place::shift;
+use crate::link_or_copy::move_file;
 
 /// How long writing a guest's memory may take; whoever asks for the freeze has a deadline of its own.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -54,7 +54,7 @@ pub(crate) fn take_out(jail: &Jail, memory_mib: u32, template: &Path) -> Result<
         // Explicitly, whatever the umask is: every machine's user reads it and none writes to it.
         file.set_permissions(Permissions::from_mode(0o444)).map_err(failed)?;
         file.sync_all().map_err(failed)?;
-        shift(&path, &template.join(name)).map_err(failed)?;
+        move_file(&path, &template.join(name)).map_err(failed)?;
     }
     let failed = |source| VmmError::File { action: "keep the template", path: template.to_owned(), source };
     File::open(template).and_then(|dir| dir.sync_all()).map_err(failed)

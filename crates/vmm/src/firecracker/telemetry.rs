@@ -82,7 +82,7 @@ impl Telemetry {
     }
 
     /// Stops reading, so that another server can.
-    pub(crate) fn release(&self) {
+    pub(crate) fn detach(&self) {
         drop(self.take());
     }
 

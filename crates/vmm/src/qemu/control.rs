@@ -230,7 +230,7 @@ impl Control for QemuControl {
         }
     }
 
-    fn release(&self) {
+    fn detach(&self) {
         if let Some(connecting) = self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take() {
             connecting.abort();
         }

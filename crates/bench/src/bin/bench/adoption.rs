@@ -24,7 +24,7 @@ pub(crate) fn measure(args: &Args, work: &Path, report: &mut Report) -> anyhow::
         let name = if real { "real" } else { "stand-in" };
         let state = work.join(format!("adoption-{name}"));
         let pools = [Pool("bench", machines, machines)];
-        let server = Server::start(fleet::place(args, &state, real, &pools)?)?;
+        let server = Server::start(fleet::setup(args, &state, real, &pools)?)?;
         let (server, times) = runtime.block_on(crashes(args, server, real, machines))?;
         let goal = Goal::AtMost(1000.0);
         let measure = format!("server killed → ready again with {machines} {name} machines");
@@ -72,8 +72,8 @@ async fn crashes(
         ensure!(before.len() == machines, "{} machines instead of {machines}", before.len());
         // The dead one's end is part of it: the next has to wait for its sockets and its lock.
         let began = Instant::now();
-        let place = server.crash()?;
-        server = Server::begin(place)?;
+        let setup = server.crash()?;
+        server = Server::begin(setup)?;
         while !client.readiness().await.is_ok_and(|readiness| readiness.ready) {
             server.must_live()?;
             ensure!(began.elapsed() < DEADLINE, "not ready after {DEADLINE:?}");

@@ -9,7 +9,7 @@ use fireactions_vmm::{Start, Vm, Vmm};
 use tokio::time::{sleep, timeout};
 
 use crate::Args;
-use crate::guest::{self, Place};
+use crate::guest::{self, Resources};
 use crate::seed::{self, BOOT_LINE, FIRST_LINE};
 use crate::world::World;
 use fireactions_bench::report::{Goal, Report, median};
@@ -55,21 +55,21 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
 
 /// One start, undone whatever happens.
 async fn start(world: &World, init: InitMode) -> anyhow::Result<Times> {
-    let place = Place::new(world, 0)?;
-    let times = timeout(DEADLINE, timed(world, init, &place)).await;
-    place.undo(world, world.vmm.as_ref()).await?;
+    let resources = Resources::new(world, 0)?;
+    let times = timeout(DEADLINE, timed(world, init, &resources)).await;
+    resources.undo(world, world.vmm.as_ref()).await?;
     times.with_context(|| format!("no first line after {DEADLINE:?} with init {init:?}"))?
 }
 
-async fn timed(world: &World, init: InitMode, place: &Place) -> anyhow::Result<Times> {
-    seed::disk(&place.scratch(), &place.port, &world.network)?;
-    world.network.attach(&place.port).await?;
-    let spec = place.spec(world, &world.boot, init, Start::Boot);
+async fn timed(world: &World, init: InitMode, resources: &Resources) -> anyhow::Result<Times> {
+    seed::disk(&resources.scratch(), &resources.port, &world.network)?;
+    world.network.attach(&resources.port).await?;
+    let spec = resources.spec(world, &world.boot, init, Start::Boot);
     let began = Instant::now();
     let vm = world.vmm.spawn(&spec).await?;
     let times = tokio::select! {
         times = async { match init {
-            InitMode::Agent => by_agent(world, place, &vm, began).await,
+            InitMode::Agent => by_agent(world, resources, &vm, began).await,
             InitMode::Image => by_console(&vm, began).await,
         }} => times,
         exit = vm.exited() => bail!("the machine ended: {exit}\n{}", exit.console_tail),
@@ -79,10 +79,10 @@ async fn timed(world: &World, init: InitMode, place: &Place) -> anyhow::Result<T
 }
 
 /// The job as the server starts it.
-async fn by_agent(world: &World, place: &Place, vm: &Vm, began: Instant) -> anyhow::Result<Times> {
-    let link = place.link(vm);
+async fn by_agent(world: &World, resources: &Resources, vm: &Vm, began: Instant) -> anyhow::Result<Times> {
+    let link = resources.link(vm);
     link.hello().await?;
-    guest::configure(world, place, &link).await?;
+    guest::configure(world, resources, &link).await?;
     guest::first_line(world, &link).await?;
     let first_line = began.elapsed().as_secs_f64();
     link.close();

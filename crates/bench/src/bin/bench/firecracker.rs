@@ -71,12 +71,12 @@ async fn overhead(
 ) -> anyhow::Result<()> {
     let (mut own, mut jailer, mut wall) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.times(30, 5) {
-        let place = snapshot::place(world, 0).await?;
-        let spec = place.spec(world, boot, InitMode::Agent, Start::Boot);
+        let resources = snapshot::resources(world, 0).await?;
+        let spec = resources.spec(world, boot, InitMode::Agent, Start::Boot);
         let (before, began) = (usage::cpu_apart()?, Instant::now());
         let started = vmm.spawn(&spec).await;
         let (after, took) = (usage::cpu_apart()?, began.elapsed());
-        place.undo(world, vmm).await?;
+        resources.undo(world, vmm).await?;
         started?;
         own.push(millis(after.0.saturating_sub(before.0)));
         jailer.push(millis(after.1.saturating_sub(before.1)));

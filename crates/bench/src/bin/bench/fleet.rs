@@ -10,7 +10,7 @@ use fireactions_model::{JobId, JobRecord, JobSpec, MachineState, MachineView};
 use fireactions_testkit::{busybox, standin};
 
 use crate::Args;
-use fireactions_bench::server::{Place, Server};
+use fireactions_bench::server::{Server, Setup};
 
 /// A thousand machines are made in a minute or two.
 const DEADLINE: Duration = Duration::from_secs(900);
@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_secs(60);
 pub(crate) struct Pool(pub(crate) &'static str, pub(crate) usize, pub(crate) usize);
 
 /// Where such a server lives. With `real`, QEMU is QEMU.
-pub(crate) fn place(args: &Args, state: &Path, real: bool, pools: &[Pool]) -> anyhow::Result<Place> {
+pub(crate) fn setup(args: &Args, state: &Path, real: bool, pools: &[Pool]) -> anyhow::Result<Setup> {
     let vmm = if real { String::new() } else { format!(", qemu_binary: {}", standin::program().display()) };
     // Much of everything: what is measured is the server, not the budget. 1,021 machines fit into a /22, and 1,023 ports
     // on a bridge.
@@ -39,11 +39,11 @@ pub(crate) fn place(args: &Args, state: &Path, real: bool, pools: &[Pool]) -> an
             image = busybox::reference(),
         )?;
     }
-    Place::new(&args.programs, state, &more)
+    Setup::new(&args.programs, state, &more)
 }
 
 pub(crate) fn client(server: &Server) -> anyhow::Result<Client> {
-    Ok(Client::new(Target::Socket(server.place().socket()), None)?)
+    Ok(Client::new(Target::Socket(server.setup().socket()), None)?)
 }
 
 /// Waits until so many machines are ready and none is on its way; returns how long that took.

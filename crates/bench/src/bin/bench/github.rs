@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::Args;
 use crate::fleet;
 use fireactions_bench::report::{Goal, Load, Report, median, percentile};
-use fireactions_bench::server::{Place, Server};
+use fireactions_bench::server::{Server, Setup};
 
 /// Deliveries a second beside those that are measured: half of them of jobs that are queued, half of their ends.
 const DELIVERIES: u64 = 500;
@@ -41,12 +41,12 @@ pub(crate) fn measure(args: &Args, work: &Path, report: &mut Report) -> anyhow::
     ensure!(up.success(), "the loopback device cannot be set up");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let github = Octoworld::new(work)?;
-    let server = Server::start(github.place(args, &work.join("github-decisions"), false)?)?;
+    let server = Server::start(github.setup(args, &work.join("github-decisions"), false)?)?;
     server.run(&["pools", "pause", "full"])?;
     runtime.block_on(decisions(args, &github, &server, report))?;
     runtime.block_on(servers_part(args, &github, &server, report))?;
     server.stop()?;
-    let server = Server::start(github.place(args, &work.join("github-warm"), true)?)?;
+    let server = Server::start(github.setup(args, &work.join("github-warm"), true)?)?;
     runtime.block_on(warm(args, &github, &server, report))?;
     server.stop()?;
     let violations = github.fake.violations();
@@ -80,7 +80,7 @@ impl Octoworld {
     }
 
     /// Where a server of this organization lives, with real machines or with stand-ins.
-    fn place(&self, args: &Args, state: &Path, real: bool) -> anyhow::Result<Place> {
+    fn setup(&self, args: &Args, state: &Path, real: bool) -> anyhow::Result<Setup> {
         let files = self.files.display();
         let vmm =
             if real { String::new() } else { format!(", qemu_binary: {}", standin::program().display()) };
@@ -106,7 +106,7 @@ impl Octoworld {
                  \x20   firecracker: {{machine_config: {{vcpu_count: 1, mem_size_mib: 256}}}}",
             )?;
         }
-        Place::new(&args.programs, state, &more)
+        Setup::new(&args.programs, state, &more)
     }
 
     /// Something that sends webhooks of jobs which ask for this label. The jobs are nowhere but in what it sends.

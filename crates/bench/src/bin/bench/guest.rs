@@ -14,14 +14,14 @@ use fireactions_vmm::{AgentEndpoint, Drive, Nic, Start, Vm, VmSpec, Vmm};
 use crate::seed::FIRST_LINE;
 use crate::world::{UID_BASE, World};
 
-/// Where a machine is: its directory and its place in the network.
-pub(crate) struct Place {
+/// What one machine has of the host: directory, tap, address, user.
+pub(crate) struct Resources {
     pub(crate) port: Port,
     dir: PathBuf,
     uid: u32,
 }
 
-impl Place {
+impl Resources {
     /// Makes the directory. The tap and the scratch disk are the caller's to make.
     pub(crate) fn new(world: &World, slot: u32) -> anyhow::Result<Self> {
         let id = MachineId::from_random(rand::random());
@@ -85,11 +85,11 @@ impl Place {
 }
 
 /// Gives the guest its identity, as the server does.
-pub(crate) async fn configure(world: &World, place: &Place, link: &Link) -> anyhow::Result<()> {
+pub(crate) async fn configure(world: &World, resources: &Resources, link: &Link) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let identity = Identity {
-        hostname: place.id().to_string(),
-        address: place.port.address,
+        hostname: resources.id().to_string(),
+        address: resources.port.address,
         prefix: world.network.prefix(),
         gateway: world.network.gateway(),
         dns: vec![],
@@ -97,7 +97,7 @@ pub(crate) async fn configure(world: &World, place: &Place, link: &Link) -> anyh
         entropy: rand::random::<[u8; 64]>().to_vec(),
         unix_nanos: u64::try_from(now.as_nanos())?,
         mtu: None,
-        mac: Some(place.port.mac),
+        mac: Some(resources.port.mac),
     };
     link.configure(identity).await?;
     Ok(())

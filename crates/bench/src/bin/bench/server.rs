@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::Args;
-use fireactions_bench::server::{Place, Server};
+use fireactions_bench::server::{Server, Setup};
 
 /// One pool `bench` of at most ten machines, none of them warm.
 pub(crate) fn start(args: &Args, state: &Path) -> anyhow::Result<Server> {
@@ -16,5 +16,5 @@ pub(crate) fn start(args: &Args, state: &Path) -> anyhow::Result<Server> {
          \x20   firecracker: {{machine_config: {{vcpu_count: 1, mem_size_mib: 256}}}}\n",
         image = args.image().display(),
     );
-    Server::start(Place::new(&args.programs, state, &more)?)
+    Server::start(Setup::new(&args.programs, state, &more)?)
 }

@@ -14,7 +14,7 @@ use fireactions_vmm::{Start, Vm, VmSpec, Vmm};
 use tokio::time::{sleep, timeout};
 
 use crate::Args;
-use crate::guest::{self, Place};
+use crate::guest::{self, Resources};
 use crate::world::World;
 use fireactions_bench::report::{Goal, Report, median};
 use fireactions_bench::usage;
@@ -53,7 +53,7 @@ const POINTS: [Point; 3] = [
 
 /// A machine as a warm pool keeps it: with its identity, without a job.
 struct Machine {
-    place: Place,
+    resources: Resources,
     vm: Vm,
     link: Link,
     began: Instant,
@@ -126,18 +126,18 @@ pub(crate) async fn compare(
 /// Boots a machine up to the wait for its identity and freezes it; the seconds that took.
 async fn template(world: &World, side: &Side<'_>, dir: &Path) -> anyhow::Result<f64> {
     std::fs::create_dir(dir)?;
-    let place = place(world, 0).await?;
+    let resources = resources(world, 0).await?;
     let made = async {
         let began = Instant::now();
-        let vm = spawn(world, side, &place, Start::Template(dir.to_owned())).await?;
-        let link = place.link(&vm);
+        let vm = spawn(world, side, &resources, Start::Template(dir.to_owned())).await?;
+        let link = resources.link(&vm);
         answered(&link, &vm).await?;
         timeout(DEADLINE, link.shut()).await.context("the agent's link does not close")?;
         vm.freeze(DEADLINE).await?;
         anyhow::Ok(began.elapsed().as_secs_f64())
     };
     let made = made.await;
-    place.undo(world, side.vmm).await?;
+    resources.undo(world, side.vmm).await?;
     made
 }
 
@@ -153,7 +153,7 @@ async fn once(world: &World, side: &Side<'_>, start: Start) -> anyhow::Result<Ti
     let machine = machine(world, side, 0, start).await?;
     let done = first_line(world, &machine).await;
     let times = done.map(|first_line| Times { answer: machine.answer, ready: machine.ready, first_line });
-    machine.place.undo(world, side.vmm).await?;
+    machine.resources.undo(world, side.vmm).await?;
     times
 }
 
@@ -187,36 +187,36 @@ async fn memory(
     };
     let measured = measured.await;
     for machine in machines {
-        machine.place.undo(world, side.vmm).await?;
+        machine.resources.undo(world, side.vmm).await?;
     }
     measured
 }
 
 /// A directory, a tap and a scratch disk.
-pub(crate) async fn place(world: &World, slot: u32) -> anyhow::Result<Place> {
-    let place = Place::new(world, slot)?;
+pub(crate) async fn resources(world: &World, slot: u32) -> anyhow::Result<Resources> {
+    let resources = Resources::new(world, slot)?;
     let templates: PathBuf = world.dir.join("scratch");
-    scratch::create(&templates, &place.scratch(), SCRATCH_MIB, place.owner()).await?;
-    world.network.attach(&place.port).await?;
-    Ok(place)
+    scratch::create(&templates, &resources.scratch(), SCRATCH_MIB, resources.owner()).await?;
+    world.network.attach(&resources.port).await?;
+    Ok(resources)
 }
 
 /// Starts a machine and gives it its identity. Undoes it when that fails.
 async fn machine(world: &World, side: &Side<'_>, slot: u32, start: Start) -> anyhow::Result<Machine> {
-    let place = place(world, slot).await?;
+    let resources = resources(world, slot).await?;
     let ran = async {
         let began = Instant::now();
-        let vm = spawn(world, side, &place, start).await?;
-        let link = place.link(&vm);
+        let vm = spawn(world, side, &resources, start).await?;
+        let link = resources.link(&vm);
         answered(&link, &vm).await?;
         let answer = began.elapsed().as_secs_f64();
-        timeout(DEADLINE, guest::configure(world, &place, &link)).await.context("no identity")??;
+        timeout(DEADLINE, guest::configure(world, &resources, &link)).await.context("no identity")??;
         anyhow::Ok((vm, link, began, answer, began.elapsed().as_secs_f64()))
     };
     match ran.await {
-        Ok((vm, link, began, answer, ready)) => Ok(Machine { place, vm, link, began, answer, ready }),
+        Ok((vm, link, began, answer, ready)) => Ok(Machine { resources, vm, link, began, answer, ready }),
         Err(error) => {
-            place.undo(world, side.vmm).await?;
+            resources.undo(world, side.vmm).await?;
             Err(error)
         }
     }
@@ -228,10 +228,10 @@ async fn first_line(world: &World, machine: &Machine) -> anyhow::Result<f64> {
     Ok(machine.began.elapsed().as_secs_f64())
 }
 
-async fn spawn(world: &World, side: &Side<'_>, place: &Place, start: Start) -> anyhow::Result<Vm> {
+async fn spawn(world: &World, side: &Side<'_>, resources: &Resources, start: Start) -> anyhow::Result<Vm> {
     let spec = VmSpec {
         cmdline_extra: side.kernel_args.clone(),
-        ..place.spec(world, side.boot, InitMode::Agent, start)
+        ..resources.spec(world, side.boot, InitMode::Agent, start)
     };
     Ok(timeout(DEADLINE, side.vmm.spawn(&spec)).await.context("the VMM does not start")??)
 }

@@ -38,7 +38,7 @@ pub(crate) fn measure(args: &Args, work: &Path, report: &mut Report) -> anyhow::
     let ready = machines - OTHERS;
     // The first may hold more than it keeps ready: a busy machine is replaced.
     let pools = [Pool("warm", ready, ready + 10), Pool("cold", 0, OTHERS - 11), Pool("full", 0, 1)];
-    let server = Server::start(fleet::place(args, &work.join("thousand"), false, &pools)?)?;
+    let server = Server::start(fleet::setup(args, &work.join("thousand"), false, &pools)?)?;
     // This thread, and none that may end before, is the server's parent: see `Server::begin`.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(inside(args, server, ready, report))?.stop()

@@ -75,12 +75,12 @@ fn demo(args: &Args) -> anyhow::Result<bool> {
     );
     times.add("server: start, accelerator, boot files", begun.elapsed());
 
-    let mut watch = watch::Watch::new(args.logs, &server.place().log());
+    let mut watch = watch::Watch::new(args.logs, &server.setup().log());
     let running = Instant::now();
     let outcome = jobs::run(args, &server, &mut watch);
     times.watched(&watch, running, &outcome);
     watch.finish();
-    let log = server.place().log();
+    let log = server.setup().log();
     let stopping = Instant::now();
     let stopped = server.stop();
     let results = outcome.with_context(|| format!("the server's log is {}", log.display()))?;

@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use crate::Args;
-use fireactions_bench::server::{Place, Server};
+use fireactions_bench::server::{Server, Setup};
 
 pub(crate) fn start(args: &Args) -> anyhow::Result<Server> {
     let more = format!(
@@ -15,15 +15,15 @@ pub(crate) fn start(args: &Args) -> anyhow::Result<Server> {
          \x20   firecracker: {{machine_config: {{vcpu_count: 1, mem_size_mib: 512}}}}\n",
         inputs = args.inputs.display(),
     );
-    let place = Place::new(&args.programs, &args.state, &more)?;
+    let setup = Setup::new(&args.programs, &args.state, &more)?;
     // A run's log is its own, and the template's news are read from it.
-    match std::fs::remove_file(place.log()) {
+    match std::fs::remove_file(setup.log()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).context(place.log().display().to_string());
+            return Err(error).context(setup.log().display().to_string());
         }
         _ => {}
     }
-    let server = Server::start(place)?;
+    let server = Server::start(setup)?;
     forget_old_jobs(&server)?;
     Ok(server)
 }

@@ -57,9 +57,9 @@ impl End {
         match self {
             Self::Crash => Server::start(server.crash()?),
             Self::Stop => {
-                let place = server.place().clone();
+                let setup = server.setup().clone();
                 server.stop()?;
-                Server::start(place)
+                Server::start(setup)
             }
             Self::Replace => server.replace(),
         }

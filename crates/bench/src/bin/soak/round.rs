@@ -19,7 +19,7 @@ use crate::faults::{End, Stopped, kill_vmm};
 use crate::load::{Kind, OUTPUT};
 use crate::trend::{Sample, slope};
 use fireactions_bench::leaks::World;
-use fireactions_bench::server::{Place, Server};
+use fireactions_bench::server::{Server, Setup};
 use fireactions_bench::usage;
 
 const CGROUP: &str = "fireactions-soak";
@@ -42,7 +42,7 @@ pub(crate) struct Round {
     pub(crate) name: &'static str,
     pub(crate) machines: u64,
     pub(crate) at_once: usize,
-    /// What takes QEMU's place.
+    /// What stands in for QEMU.
     pub(crate) vmm: Option<PathBuf>,
 }
 
@@ -111,10 +111,10 @@ struct Active {
 }
 
 pub(crate) async fn run(args: &Args, round: &Round, state: &Path, seed: u64) -> anyhow::Result<Report> {
-    let server = Server::start(place(args, round, state)?)?;
+    let server = Server::start(setup(args, round, state)?)?;
     let world = World::look(state, CGROUP);
     let mut report = Report { before: at_rest(&world, &server).await?, ..Report::default() };
-    let client = Client::new(Target::Socket(server.place().socket()), None)?;
+    let client = Client::new(Target::Socket(server.setup().socket()), None)?;
     let mut course = Course {
         round,
         client,
@@ -144,7 +144,7 @@ pub(crate) async fn run(args: &Args, round: &Round, state: &Path, seed: u64) -> 
     Ok(report)
 }
 
-fn place(args: &Args, round: &Round, state: &Path) -> anyhow::Result<Place> {
+fn setup(args: &Args, round: &Round, state: &Path) -> anyhow::Result<Setup> {
     let vmm = round.vmm.as_ref().map(|path| format!(", qemu_binary: {}", path.display())).unwrap_or_default();
     let more = format!(
         "vmm: {{accel: tcg, cgroup_parent: {CGROUP}{vmm}}}\nhost: {{vcpus: 256, memory_mib: 262144}}\n\
@@ -156,7 +156,7 @@ fn place(args: &Args, round: &Round, state: &Path) -> anyhow::Result<Place> {
         at_once = round.at_once,
         image = busybox::reference(),
     );
-    Place::new(&args.programs, state, &more)
+    Setup::new(&args.programs, state, &more)
 }
 
 /// A round as far as it is.
@@ -341,5 +341,5 @@ fn of_a_servers_end(error: &ClientError) -> Option<&'static str> {
 async fn at_rest(world: &World, server: &Server) -> anyhow::Result<Counts> {
     // Not the thread: connections are closed on it.
     tokio::time::sleep(Duration::from_secs(12)).await;
-    books::counts(world, server.pid(), server.place().state())
+    books::counts(world, server.pid(), server.setup().state())
 }

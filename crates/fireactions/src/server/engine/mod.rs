@@ -1,10 +1,10 @@
 //! The server as its API sees it.
 
+mod image_progress;
 mod images;
 mod jobs;
 mod machines;
-mod progress;
-mod waiting;
+mod wait_reason;
 
 use std::collections::BTreeMap;
 use std::iter;
@@ -31,10 +31,10 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use waiting::Facts;
+use wait_reason::Facts;
 
+pub(super) use image_progress::Images as FetchedImages;
 pub(super) use images::in_use as images_in_use;
-pub(super) use progress::Images as FetchedImages;
 
 /// Joins the parts to what the API asks for. It decides nothing.
 pub(super) struct ServerEngine {
@@ -67,11 +67,12 @@ impl ServerEngine {
         let mut facts = Facts { place, outlook: None, machine: None, image: None, now: Timestamp::now() };
         if let Place::Pool { pool, shape, ahead } = &facts.place {
             facts.outlook = self.pools.outlook(pool, shape);
-            let machine = facts.outlook.as_ref().and_then(|outlook| waiting::machine_for(outlook, *ahead));
+            let machine =
+                facts.outlook.as_ref().and_then(|outlook| wait_reason::machine_for(outlook, *ahead));
             facts.machine = machine.and_then(|machine| self.machines.view(machine));
             facts.image = self.progress.of(shape.image.as_str());
         }
-        waiting::reason(&facts)
+        wait_reason::reason(&facts)
     }
 
     /// What keeps the result of a job that has ended from being recorded.

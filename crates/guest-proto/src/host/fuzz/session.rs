@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::super::connection::due;
 use super::super::flow::Use;
 use super::super::inbound::{Inbound, Refusal};
-use super::super::progress::Progress;
 use super::super::proof::Proof;
+use super::super::run_state::RunState;
 use super::super::state::{Packet, Shared, State};
 use super::super::stream::Handle;
 use super::super::{JobEvent, Link, LinkError};
@@ -247,12 +247,12 @@ impl World {
             assert!(stream.credit <= stream.sent && stream.credited <= stream.tail.start());
         }
         assert!(state.resets.len() <= STEPS && state.grace <= STEPS as u64 * STREAM_WINDOW);
-        let rank = state.job.progress.rank();
+        let rank = state.job.run.rank();
         assert!(rank >= self.rank, "the job went back from {} to {rank}", self.rank);
         self.rank = rank;
         let mut texts: Vec<&String> = state.job.refused.iter().collect();
         texts.extend(state.configured.iter().filter_map(|answer| answer.as_ref().err()));
-        if let Progress::Exited { result, .. } = &state.job.progress {
+        if let RunState::Exited { result, .. } = &state.job.run {
             assert!(result.notes.len() <= MAX_NOTES);
             texts.extend(&result.notes);
             if let Exit::Unstartable(why) = &result.exit {

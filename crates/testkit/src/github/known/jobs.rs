@@ -131,12 +131,12 @@ pub struct Assignment {
     /// When it took the job.
     pub picked_up_at: Option<Timestamp>,
     /// How that ended.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<AssignmentResult>,
 }
 
 /// How an assignment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AssignmentResult {
     /// The runner reported success.
     Succeeded,
     /// The runner reported failure.
@@ -151,7 +151,7 @@ pub enum Outcome {
     RunnerDeleted,
 }
 
-impl Outcome {
+impl AssignmentResult {
     pub(in super::super) fn conclusion(self) -> &'static str {
         match self {
             Self::Succeeded => "success",

@@ -92,7 +92,7 @@ fn a_machine_outlives_its_server_is_adopted_and_its_end_seen() {
         let (config, started) = (lab.driver().await, spec.clone());
         let record: ProcessRecord = {
             let vm = config.spawn(&started).await.unwrap();
-            vm.release();
+            vm.detach();
             *vm.process()
         };
         drop(config);

@@ -133,7 +133,7 @@ async fn the_process_is_unprivileged_sandboxed_limited_and_apart() {
 
 /// Asks QEMU on its control socket, which the server has let go of.
 async fn ask(vm: &Vm, socket: &Path, command: &str) -> serde_json::Value {
-    vm.release();
+    vm.detach();
     let qmp = UnixStream::connect(socket).await.unwrap();
     let (from, mut to) = qmp.into_split();
     let mut lines = tokio::io::BufReader::new(from).lines();

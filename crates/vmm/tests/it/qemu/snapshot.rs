@@ -213,7 +213,7 @@ async fn a_clone_outlives_its_server_and_is_adopted() {
     link.configure(identity).await.unwrap();
     link.shut().await;
     let record = *first.process();
-    first.release();
+    first.detach();
     drop(first);
 
     let another = crate::qemu::guest::qemu();
@@ -239,7 +239,7 @@ async fn a_template_whose_server_died_is_swept() {
     let clone = world.spec(Start::Restore(dir.clone()), vec![]);
     let error = world.qemu.spawn(&clone).await.unwrap_err().to_string();
     assert!(error.contains("not a whole template's"), "{error}");
-    vm.release();
+    vm.detach();
     drop(vm);
     let another = crate::qemu::guest::qemu();
     assert!(another.strays().await.unwrap().contains(&spec.id));

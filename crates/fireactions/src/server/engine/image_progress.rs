@@ -12,7 +12,7 @@ const MOST: usize = 256;
 
 /// One image on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct ImageProgress {
     /// 0 to 100, where the size is known.
     pub(super) percent: Option<u8>,
     /// "pulling", "converting", …
@@ -22,7 +22,7 @@ pub(super) struct Progress {
 /// All images on their way, by name.
 #[derive(Debug, Clone, Default)]
 pub(in crate::server) struct Images {
-    known: Arc<Mutex<BTreeMap<String, Progress>>>,
+    known: Arc<Mutex<BTreeMap<String, ImageProgress>>>,
 }
 
 impl Images {
@@ -55,12 +55,12 @@ impl Images {
                 let share = u128::from(done.min(total)) * 100 / u128::from(total);
                 u8::try_from(share).unwrap_or(100)
             });
-            known.insert(image, Progress { percent, status });
+            known.insert(image, ImageProgress { percent, status });
         }
     }
 
     /// How far an image is, if it is on its way.
-    pub(super) fn of(&self, image: &str) -> Option<Progress> {
+    pub(super) fn of(&self, image: &str) -> Option<ImageProgress> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(image).cloned()
     }
 }

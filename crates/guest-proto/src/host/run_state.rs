@@ -5,7 +5,7 @@ use crate::{GuestState, JobResult};
 
 /// How far the job is. Moves forward only.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum RunState {
     #[default]
     Idle,
     Configured,
@@ -19,7 +19,7 @@ pub(super) enum Progress {
     },
 }
 
-impl Progress {
+impl RunState {
     /// Rises with every step.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn rank(&self) -> u8 {
@@ -32,14 +32,14 @@ impl Progress {
     }
 }
 
-impl From<&GuestState> for Progress {
+impl From<&GuestState> for RunState {
     fn from(state: &GuestState) -> Self {
         match state {
-            GuestState::Idle => Progress::Idle,
-            GuestState::Configured => Progress::Configured,
-            GuestState::Running { run, .. } => Progress::Running { run: run.clone() },
+            GuestState::Idle => RunState::Idle,
+            GuestState::Configured => RunState::Configured,
+            GuestState::Running { run, .. } => RunState::Running { run: run.clone() },
             GuestState::Exited { run, result, end, .. } => {
-                Progress::Exited { run: run.clone(), result: result.clone(), end: *end }
+                RunState::Exited { run: run.clone(), result: result.clone(), end: *end }
             }
         }
     }
@@ -48,7 +48,7 @@ impl From<&GuestState> for Progress {
 /// What the host has of the job.
 #[derive(Debug, Default)]
 pub(super) struct JobIn {
-    pub(super) progress: Progress,
+    pub(super) run: RunState,
     /// A session has said where the output starts.
     pub(super) known: bool,
     /// Received and not returned to the caller; its start is what was returned.

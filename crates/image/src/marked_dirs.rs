@@ -10,10 +10,10 @@ use crate::ImageError;
 use crate::budget::Budget;
 use crate::tarread::{Entry, EntryKind};
 
-/// Index of a place.
-pub(crate) type PlaceId = u32;
+/// Index of a dir.
+pub(crate) type DirId = u32;
 
-/// The layer's last word on a place.
+/// The layer's last word on a dir.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Said<'a> {
     /// There is something other than a symbolic link.
@@ -23,22 +23,22 @@ pub(crate) enum Said<'a> {
 }
 
 #[derive(Debug, Default)]
-struct Place<'a> {
-    below: HashMap<&'a [u8], PlaceId>,
+struct Dir<'a> {
+    below: HashMap<&'a [u8], DirId>,
     said: Option<Said<'a>>,
 }
 
 /// The directories of one layer's marks and all above them, by the names that the layer gives them.
 #[derive(Debug)]
-pub(crate) struct Places<'a> {
-    places: Vec<Place<'a>>,
+pub(crate) struct MarkedDirs<'a> {
+    dirs: Vec<Dir<'a>>,
 }
 
-pub(crate) const TOP: PlaceId = 0;
+pub(crate) const TOP: DirId = 0;
 
-impl<'a> Places<'a> {
+impl<'a> MarkedDirs<'a> {
     pub(crate) fn new() -> Self {
-        Self { places: vec![Place::default()] }
+        Self { dirs: vec![Dir::default()] }
     }
 
     /// A directory in which a mark stands.
@@ -51,31 +51,31 @@ impl<'a> Places<'a> {
                 continue;
             }
             budget.name(name.len())?;
-            self.places.push(Place::default());
+            self.dirs.push(Dir::default());
             // The number of names is bounded far below 2^32.
-            let next = PlaceId::try_from(self.places.len() - 1).unwrap_or(PlaceId::MAX);
-            self.places[here as usize].below.insert(name, next);
+            let next = DirId::try_from(self.dirs.len() - 1).unwrap_or(DirId::MAX);
+            self.dirs[here as usize].below.insert(name, next);
             here = next;
         }
         Ok(())
     }
 
-    /// Notes an entry, if it is for one of the places. All of them must have been added.
+    /// Notes an entry, if it is for one of the dirs. All of them must have been added.
     pub(crate) fn note(&mut self, names: &[&[u8]], entry: &'a Entry) {
-        let place = names.iter().try_fold(TOP, |here, name| self.below(here, name));
-        if let Some(place) = place {
-            self.places[place as usize].said = Some(match entry.kind {
+        let dir = names.iter().try_fold(TOP, |here, name| self.below(here, name));
+        if let Some(dir) = dir {
+            self.dirs[dir as usize].said = Some(match entry.kind {
                 EntryKind::Symlink => Said::Link(&entry.link),
                 _ => Said::Replaced,
             });
         }
     }
 
-    pub(crate) fn below(&self, place: PlaceId, name: &[u8]) -> Option<PlaceId> {
-        self.places[place as usize].below.get(name).copied()
+    pub(crate) fn below(&self, dir: DirId, name: &[u8]) -> Option<DirId> {
+        self.dirs[dir as usize].below.get(name).copied()
     }
 
-    pub(crate) fn said(&self, place: PlaceId) -> Option<Said<'a>> {
-        self.places[place as usize].said
+    pub(crate) fn said(&self, dir: DirId) -> Option<Said<'a>> {
+        self.dirs[dir as usize].said
     }
 }

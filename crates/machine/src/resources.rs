@@ -1,4 +1,4 @@
-//! A machine's place on the host: directory, scratch disk, tap, address, user.
+//! A machine's resources on the host: directory, scratch disk, tap, address, user.
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ pub(crate) const HOST_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Everything of the host's that is one machine's alone, by its id and slot.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct Resources {
     id: MachineId,
     pub(crate) slot: u32,
     /// Sockets, console and scratch disk.
@@ -31,7 +31,7 @@ pub(crate) struct Place {
     address: Ipv4Addr,
 }
 
-impl Place {
+impl Resources {
     pub(crate) fn new(parts: &Parts, id: &MachineId, slot: u32) -> Result<Self, End> {
         let address = parts.network.address(slot).ok_or_else(|| {
             End::because(FailureKind::Host, "the subnet has no address left; make network.subnet larger")
@@ -78,7 +78,7 @@ impl Place {
         parts.network.attach(&port).await.map_err(|e| End::failed(FailureKind::Host, "network", &e))
     }
 
-    /// The machine at this place, to be booted, without metadata.
+    /// The machine with these resources, to be booted, without metadata.
     pub(crate) fn spec(
         &self,
         parts: &Parts,

@@ -1,10 +1,10 @@
 //! Why a queued job waits: from what is known to one reason. No IO, no memory: the same facts give the same words.
 
 use fireactions_model::{MachineView, Place, Step, WaitReason};
-use fireactions_pool::{Outlook, Waiting};
+use fireactions_pool::{Obstacle, Outlook};
 use jiff::Timestamp;
 
-use super::progress::Progress;
+use super::image_progress::ImageProgress;
 
 /// What is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) struct Facts {
     /// The machine that it will get, or that those before it wait for.
     pub(super) machine: Option<MachineView>,
     /// How far that machine's image is.
-    pub(super) image: Option<Progress>,
+    pub(super) image: Option<ImageProgress>,
     /// Now.
     pub(super) now: Timestamp,
 }
@@ -48,7 +48,7 @@ pub(super) fn reason(facts: &Facts) -> WaitReason {
     if let Some(machine) = facts.machine.as_ref().filter(|machine| machine.state.is_idle_capacity()) {
         // Views tell of steps within a state late: one that is just created may be at its image already.
         return match &facts.image {
-            Some(Progress { percent, status }) if machine.step <= Step::Image => WaitReason::Image {
+            Some(ImageProgress { percent, status }) if machine.step <= Step::Image => WaitReason::Image {
                 pool,
                 image: machine.shape.image.clone(),
                 percent: *percent,
@@ -58,13 +58,13 @@ pub(super) fn reason(facts: &Facts) -> WaitReason {
         };
     }
     match outlook.line.obstacle {
-        Some(Waiting::TooLarge) => WaitReason::TooLarge { pool },
-        Some(Waiting::Maximum) => WaitReason::PoolAtMaximum { pool, max: outlook.max },
-        Some(Waiting::HostFull) => {
+        Some(Obstacle::TooLarge) => WaitReason::TooLarge { pool },
+        Some(Obstacle::Maximum) => WaitReason::PoolAtMaximum { pool, max: outlook.max },
+        Some(Obstacle::HostFull) => {
             let held = outlook.held;
             WaitReason::HostFull { pool, held: held.machines, held_mib: held.memory_mib }
         }
-        Some(Waiting::Backoff) | None => match &outlook.backoff {
+        Some(Obstacle::Backoff) | None => match &outlook.backoff {
             Some(backoff) if backoff.until > facts.now => WaitReason::BackingOff {
                 pool,
                 until: backoff.until,
@@ -131,12 +131,12 @@ mod tests {
                 drained: Some(Drained { since: at(-60), why: "new disks".to_owned() }),
                 paused: true,
                 max: 3,
-                line: Line { coming: vec![id(1)], obstacle: Some(Waiting::Backoff) },
+                line: Line { coming: vec![id(1)], obstacle: Some(Obstacle::Backoff) },
                 backoff: Some(Backoff { failures: 2, until: at(9), reason: "no such image".to_owned() }),
                 held: Held { machines: 2, memory_mib: 1152 },
             }),
             machine: Some(machine(MachineState::Creating, Step::Image)),
-            image: Some(Progress { percent: Some(40), status: "pulling".to_owned() }),
+            image: Some(ImageProgress { percent: Some(40), status: "pulling".to_owned() }),
             now: at(0),
         }
     }
@@ -165,7 +165,7 @@ mod tests {
         facts.machine = None;
         facts.now = at(10);
         tell(9, &facts);
-        for (n, obstacle) in [(10, Waiting::TooLarge), (11, Waiting::Maximum), (12, Waiting::HostFull)] {
+        for (n, obstacle) in [(10, Obstacle::TooLarge), (11, Obstacle::Maximum), (12, Obstacle::HostFull)] {
             facts.outlook.as_mut().unwrap().line.obstacle = Some(obstacle);
             tell(n, &facts);
         }

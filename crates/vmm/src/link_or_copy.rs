@@ -1,4 +1,4 @@
-//! The same file in another place, without copying gigabytes where that can be had.
+//! The same file under another name, without copying gigabytes where that can be had.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 /// Makes `target` the file that `source` is: a second name of it, or, where the filesystem cannot give it one (it is
 /// another filesystem, or has too many already), a copy, which shares the blocks where that is possible. `target` must
 /// not exist; symbolic links at `source` are followed.
-pub(crate) fn place(source: &Path, target: &Path) -> io::Result<()> {
+pub(crate) fn link_or_copy(source: &Path, target: &Path) -> io::Result<()> {
     let source = std::fs::canonicalize(source)?;
     let error = match std::fs::hard_link(&source, target) {
         Ok(()) => return Ok(()),
@@ -35,10 +35,10 @@ pub(crate) fn place(source: &Path, target: &Path) -> io::Result<()> {
 }
 
 /// Moves a file that nobody else writes to any more.
-pub(crate) fn shift(source: &Path, target: &Path) -> io::Result<()> {
+pub(crate) fn move_file(source: &Path, target: &Path) -> io::Result<()> {
     match std::fs::rename(source, target) {
         Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
-            place(source, target)?;
+            link_or_copy(source, target)?;
             std::fs::remove_file(source)
         }
         done => done,
@@ -57,16 +57,16 @@ mod tests {
         std::fs::write(&file, "content").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         let other = dir.path().join("other");
-        place(&link, &other).unwrap();
+        link_or_copy(&link, &other).unwrap();
         assert_eq!(std::fs::symlink_metadata(&other).unwrap().ino(), std::fs::metadata(&file).unwrap().ino());
-        assert!(place(&file, &other).is_err(), "nothing is replaced");
+        assert!(link_or_copy(&file, &other).is_err(), "nothing is replaced");
 
         let far = tempfile::tempdir_in("/dev/shm").unwrap();
         let copy = far.path().join("copy");
-        place(&file, &copy).unwrap();
+        link_or_copy(&file, &copy).unwrap();
         assert_eq!(std::fs::read_to_string(&copy).unwrap(), "content");
         let back = dir.path().join("back");
-        shift(&copy, &back).unwrap();
+        move_file(&copy, &back).unwrap();
         assert!(!copy.exists() && std::fs::read_to_string(&back).unwrap() == "content");
     }
 }
