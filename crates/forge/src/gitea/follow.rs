@@ -30,7 +30,9 @@ pub(super) async fn run(
     let mut pauses = ExponentialBackoff::new(interval, LONGEST.max(interval));
     loop {
         let (began, asked) = (Timestamp::now(), Instant::now());
-        let Some(jobs) = stop.run_until_cancelled(remote.inner.gitea.jobs(&scope, &labels)).await else { return };
+        let Some(jobs) = stop.run_until_cancelled(remote.inner.gitea.jobs(&scope, &labels)).await else {
+            return;
+        };
         let pause = match jobs {
             Ok(jobs) => {
                 pauses.succeeded();
@@ -117,11 +119,15 @@ async fn take(
             Some(job) => {
                 let told = job::remote(forge.name(), job);
                 if !known.is_picked_up() || known.id != told.id || known.task != told.task {
-                    forge.picked_up(&row.id, true, move |remote| crate::hosted::board::describe(remote, &told)).await;
+                    forge
+                        .picked_up(&row.id, true, move |remote| crate::hosted::board::describe(remote, &told))
+                        .await;
                 }
             }
             // It may have begun after the list was made.
-            None if known.picked_up_at.is_some_and(|at| at < began) => settle::start(remote, forge, &row.id, known),
+            None if known.picked_up_at.is_some_and(|at| at < began) => {
+                settle::start(remote, forge, &row.id, known)
+            }
             None => {}
         }
     }

@@ -1,13 +1,13 @@
 //! A Gitea's webhook.
 
 use fireactions_gitea::JobStatus;
-use fireactions_gitea::webhook::{self, Event};
+use fireactions_gitea::webhook::{self, Event, Forged};
 use fireactions_model::{ForgeName, Secret};
 use jiff::Timestamp;
 
 use super::job;
+use crate::hosted::Delivery;
 use crate::hosted::remote::{Change, JobNews};
-use crate::hosted::{Delivery, Forged};
 
 pub(super) fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Forged> {
     let content = delivery.header("content-type").unwrap_or_default();

@@ -6,10 +6,13 @@ use jiff::Timestamp;
 
 use crate::hosted::board::Waiting;
 
+/// No job has this number.
+const UNKNOWN: u64 = 0;
+
 /// What is known of a job, as rows have it.
 pub(super) fn remote(forge: &ForgeName, job: &Job) -> RemoteJob {
     RemoteJob {
-        id: Some(job.id.get()),
+        id: Some(job.id.get()).filter(|id| *id != UNKNOWN),
         handle: job.handle.clone(),
         task: job.task,
         run_id: job.run_id,
@@ -38,10 +41,12 @@ pub(super) fn waiting(forge: &ForgeName, job: &Job, heard: Timestamp) -> Waiting
     }
 }
 
-/// The job of a row, to ask the forge for; none when its number is not known.
+/// The job of a row, to ask the forge for; none when nothing is known that it could be found by.
 pub(super) fn of_row(row: &RemoteJob, scope: &GiteaScope) -> Option<Job> {
+    let by_task = row.task.is_some() && row.repository.is_some();
+    let id = row.id.or(by_task.then_some(UNKNOWN))?;
     Some(Job {
-        id: JobId::new(row.id?),
+        id: JobId::new(id),
         scope: scope.clone(),
         handle: row.handle.clone(),
         attempt: 0,

@@ -230,7 +230,8 @@ mod tests {
 
     #[test]
     fn act_runner_has_one_job_and_its_credential_is_gone_once_it_knows_itself() {
-        let (text, code, left) = run("gitea", Some("echo \"msg=runner: x, declare successfully\"; echo \"$*\" >&2; exit 7"), &[]);
+        let (text, code, left) =
+            run("gitea", Some("echo \"msg=runner: x, declare successfully\"; echo \"$*\" >&2; exit 7"), &[]);
         assert_eq!((code, left.as_slice()), (Some(7), ["config.yaml".to_owned()].as_slice()), "{text}");
         assert_eq!(text, "msg=runner: x, declare successfully\ndaemon --config DIR/config.yaml --once\n");
         let (text, code, left) = run("gitea", Some("exit 1"), &[]);

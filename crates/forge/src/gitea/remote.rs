@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fireactions_gitea::{Conclusion, Error as GiteaError, JobStatus, Kind, Registration, RunnerId, label_name};
+use fireactions_gitea::{
+    Conclusion, Error as GiteaError, JobStatus, Kind, Registration, RunnerId, label_name,
+};
+use fireactions_http::webhook::Forged;
 use fireactions_model::{
     ForgeName, GiteaScope, JobId, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work,
 };
@@ -17,7 +20,7 @@ use crate::hosted::board::Rules;
 use crate::hosted::error::Error;
 use crate::hosted::remote::{Deleted, JobNews, Judged, Listed, Registered, Remote};
 use crate::hosted::signs::Sign;
-use crate::hosted::{Delivery, Forged, HostedForge};
+use crate::hosted::{Delivery, HostedForge};
 
 /// How long the forge may take to say how a job ended whose runner has ended. The machine waits for it.
 const VERDICT: Duration = Duration::from_secs(30);
@@ -68,7 +71,11 @@ impl Remote for GiteaRemote {
         match self.inner.gitea.delete_runner(&parse(scope)?, RunnerId::new(id)).await {
             Ok(()) => Ok(Deleted::Gone),
             Err(GiteaError::Unsupported { why, .. }) => {
-                tracing::warn!(runner = id, scope, "a runner that ended cannot be deregistered: {why}; it stays listed as offline");
+                tracing::warn!(
+                    runner = id,
+                    scope,
+                    "a runner that ended cannot be deregistered: {why}; it stays listed as offline"
+                );
                 Ok(Deleted::Gone)
             }
             Err(error) => Err(self::error(error)),
@@ -163,7 +170,8 @@ impl Remote for GiteaRemote {
     async fn judge(&self, remote: &RemoteJob, told: Outcome) -> Judged {
         let kind = self.inner.gitea.kind();
         if !self.inner.settings.reads_queue {
-            let note = format!("the job ended; how, {kind} alone knows: a registration token cannot ask for it");
+            let note =
+                format!("the job ended; how, {kind} alone knows: a registration token cannot ask for it");
             return Judged { note: Some(note), ..Judged::as_told(told) };
         }
         let (conclusion, job) = match &remote.conclusion {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fireactions_gitea::{Conclusion, Job, JobStatus};
+use fireactions_gitea::{Conclusion, Job, JobStatus, Kind, RunnerId};
 use fireactions_model::{ExponentialBackoff, GiteaScope, JobId, RemoteJob};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -53,7 +53,8 @@ pub(super) fn close(forge: HostedForge, row: JobId, cancelled: bool) {
         if !cancelled {
             sleep(FAREWELL).await;
         }
-        let there = forge.inner().store.job(&row).await.ok().flatten().is_some_and(|row| !row.state.is_final());
+        let there =
+            forge.inner().store.job(&row).await.ok().flatten().is_some_and(|row| !row.state.is_final());
         if there {
             tracing::info!(job = %row, cancelled, "the job has ended at its forge; its machine goes");
             forge.end(&row);
@@ -68,14 +69,13 @@ pub(super) async fn find(remote: &GiteaRemote, known: &RemoteJob, until: Instant
     let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
     loop {
         let asked = async {
-            match job::of_row(known, &scope) {
-                Some(job) => gitea.job(&job).await,
-                None => match (&known.repository, known.runner_id) {
-                    (Some(repository), Some(runner)) => {
-                        gitea.job_of_runner(&scope, repository, fireactions_gitea::RunnerId::new(runner), known.task).await
-                    }
-                    _ => Ok(None),
-                },
+            match (job::of_row(known, &scope), &known.repository, known.runner_id) {
+                // Gitea finds a job by its runner, which is there longer than the row knows the job.
+                (_, Some(repository), Some(runner)) if known.id.is_none() && gitea.kind() == Kind::Gitea => {
+                    gitea.job_of_runner(repository, RunnerId::new(runner)).await
+                }
+                (Some(job), _, _) => gitea.job(&job).await,
+                (None, _, _) => Ok(None),
             }
         };
         match timeout_at(until, asked).await {

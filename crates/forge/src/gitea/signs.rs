@@ -11,7 +11,11 @@ pub(super) fn read(line: &str) -> Option<Sign> {
         let (number, rest) = rest.split_once(" repo is ")?;
         let repository = rest.split([' ', '"']).next().filter(|repository| repository.contains('/'))?;
         let task = number.parse().ok()?;
-        return Some(Sign::Began(Begun { name: None, task: Some(task), repository: Some(repository.to_owned()) }));
+        return Some(Sign::Began(Begun {
+            name: None,
+            task: Some(task),
+            repository: Some(repository.to_owned()),
+        }));
     }
     (said.starts_with("runner: ") && said.contains("declare")).then_some(Sign::Online)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fireactions_github::webhook::{self, Event};
 use fireactions_github::{Deleted as Deletion, JobStatus, RunnerId};
+use fireactions_http::webhook::Forged;
 use fireactions_model::{
     ForgeName, GithubScope, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work,
 };
@@ -17,7 +18,7 @@ use crate::hosted::board::Rules;
 use crate::hosted::error::Error;
 use crate::hosted::remote::{Change, Deleted, JobNews, Judged, Listed, Registered, Remote};
 use crate::hosted::signs::Sign;
-use crate::hosted::{Delivery, Forged, HostedForge};
+use crate::hosted::{Delivery, HostedForge};
 
 /// What a webhook's content type must be at GitHub: the other one signs and sends a form.
 const JSON: &str = "application/json";
@@ -117,10 +118,7 @@ impl Remote for GithubRemote {
 
     fn verify(&self, secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Forged> {
         let signature = delivery.header("x-hub-signature-256");
-        webhook::verify(secrets, delivery.body, signature).map_err(|forged| match forged {
-            webhook::Forged::Wrong => Forged::Wrong,
-            webhook::Forged::NoSecret | webhook::Forged::Unsigned => Forged::Unsigned,
-        })
+        webhook::verify(secrets, delivery.body, signature)
     }
 
     fn delivery_id<'a>(&self, delivery: &Delivery<'a>) -> Option<&'a str> {

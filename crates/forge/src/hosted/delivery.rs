@@ -1,7 +1,7 @@
 //! A webhook's delivery.
 
-/// Longest body of a delivery that is read, in bytes. What tells of one job is about 20 KiB.
-pub const MAX_DELIVERY: usize = 1 << 20;
+/// Longest body of a delivery that is read, in bytes.
+pub use fireactions_http::webhook::MAX_BODY as MAX_DELIVERY;
 
 /// A delivery as it came: nothing of it is trusted yet.
 #[derive(Clone, Copy)]
@@ -16,13 +16,4 @@ impl<'a> Delivery<'a> {
     pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
         (self.header)(name)
     }
-}
-
-/// Nobody who knows a secret sent this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Forged {
-    /// There is no signature.
-    Unsigned,
-    /// It is none, or made with another secret or for another body.
-    Wrong,
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::Stage;
 use super::error::Error;
 use super::remote::Deleted;
-use super::{HostedForge, is_of, lock};
+use super::{HostedForge, is_of};
 
 /// First and longest pause after an error, in units of [`pace`](super::HostedSettings::pace).
 const PAUSES: (u32, u32) = (2, 120);

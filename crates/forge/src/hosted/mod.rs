@@ -27,7 +27,6 @@ mod names;
 pub(crate) mod problems;
 mod register;
 pub(crate) mod remote;
-mod seen;
 mod serve;
 mod settings;
 pub(crate) mod signs;
@@ -51,7 +50,6 @@ use problems::Problems;
 use remote::Remote;
 use signs::Signs;
 
-pub(crate) use delivery::Forged;
 pub use delivery::{Delivery, MAX_DELIVERY};
 pub use settings::{HostedSettings, WebhookSecrets};
 pub use webhook::Answer;

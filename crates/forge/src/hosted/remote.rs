@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fireactions_model::{ForgeName, JobId, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work};
+use fireactions_model::{
+    ForgeName, JobId, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work,
+};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::HostedForge;
 use super::board::{Rules, Waiting};
-use super::delivery::{Delivery, Forged};
+use super::delivery::Delivery;
 use super::error::Error;
 use super::signs::Sign;
+use fireactions_http::webhook::Forged;
 
 /// A runner that was registered.
 pub(crate) struct Registered {

@@ -3,12 +3,12 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
+use fireactions_http::webhook::Deliveries;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::Delivery;
 use super::remote::{Change, JobNews};
-use super::seen::Seen;
 use super::webhook_secrets::Refused;
 use super::{HostedForge, lock};
 
@@ -18,7 +18,7 @@ const BACKLOG: usize = 4096;
 
 /// Deliveries on their way.
 pub(super) struct Intake {
-    seen: Seen,
+    seen: Deliveries,
     sender: mpsc::Sender<JobNews>,
     receiver: Mutex<Option<mpsc::Receiver<JobNews>>>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Intake {
 impl Default for Intake {
     fn default() -> Self {
         let (sender, receiver) = mpsc::channel(BACKLOG);
-        Self { seen: Seen::default(), sender, receiver: Mutex::new(Some(receiver)) }
+        Self { seen: Deliveries::default(), sender, receiver: Mutex::new(Some(receiver)) }
     }
 }
 

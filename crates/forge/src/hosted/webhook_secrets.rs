@@ -7,8 +7,8 @@ use fireactions_model::Secret;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::delivery::Forged;
 use super::settings::WebhookSecrets;
+use fireactions_http::webhook::Forged;
 
 /// After this they are read again in any case: one that was taken away is not good for longer.
 const FRESH: Duration = Duration::from_secs(30);

@@ -6,7 +6,8 @@ use crate::common::*;
 use fireactions_forge::local::{FileSource, LocalConfig};
 use fireactions_model::{
     DemandSource, Event, Forge, ForgeError, InputFile, JobState, Label, Offer, Outcome, Output, Phase, Place,
-    Release, RetryPolicy, Shape, Stream, WorkSource};
+    Release, RetryPolicy, Shape, Stream, WorkSource,
+};
 use fireactions_store::{JobFilter, LogSource, StoreError};
 use tokio::time::timeout;
 
