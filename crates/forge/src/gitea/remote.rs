@@ -82,14 +82,13 @@ impl Remote for GiteaRemote {
         }
     }
 
-    async fn runners(&self, scope: &str) -> Result<Vec<Listed>, Error> {
+    async fn runners(&self, scope: &str) -> Result<Option<Vec<Listed>>, Error> {
         if !self.inner.settings.reads_queue {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let all = match self.inner.gitea.runners(&parse(scope)?).await {
             Ok(all) => all,
-            // There is no list to find anything in.
-            Err(GiteaError::Unsupported { .. }) => Vec::new(),
+            Err(GiteaError::Unsupported { .. }) => return Ok(None),
             Err(error) => return Err(self::error(error)),
         };
         let listed = |runner: fireactions_gitea::Runner| Listed {
@@ -99,7 +98,7 @@ impl Remote for GiteaRemote {
             labels: runner.labels,
             group: None,
         };
-        Ok(all.into_iter().map(listed).collect())
+        Ok(Some(all.into_iter().map(listed).collect()))
     }
 
     async fn drift(&self, pool: &PoolSpec, runner: &Listed) -> Option<String> {

@@ -51,7 +51,7 @@ impl Remote for GithubRemote {
         }
     }
 
-    async fn runners(&self, scope: &str) -> Result<Vec<Listed>, Error> {
+    async fn runners(&self, scope: &str) -> Result<Option<Vec<Listed>>, Error> {
         let all = self.inner.github.runners(&parse(scope)?).await.map_err(error)?;
         let listed = |runner: fireactions_github::Runner| Listed {
             id: runner.id.get(),
@@ -60,7 +60,7 @@ impl Remote for GithubRemote {
             labels: runner.labels,
             group: runner.group,
         };
-        Ok(all.into_iter().map(listed).collect())
+        Ok(Some(all.into_iter().map(listed).collect()))
     }
 
     async fn drift(&self, pool: &PoolSpec, runner: &Listed) -> Option<String> {

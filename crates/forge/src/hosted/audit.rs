@@ -1,16 +1,17 @@
 //! The audit: the forge is asked now and then for what no signal told. It finds runners that have no machine, and, as its
 //! kind has it, jobs whose webhook was lost and runners that are not what they should be.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use fireactions_model::{JobRecord, PoolName, PoolSpec};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::HostedForge;
 use super::error::Error;
 use super::names::machine_of;
 use super::problems::Concern;
-use super::remote::Deleted;
+use super::remote::{Deleted, Listed};
+use super::{HostedForge, is_of};
 
 /// The second audit comes so soon after the first, in units of [`pace`](super::HostedSettings::pace): what happened just
 /// before this server was there, the forge's lists did not have yet, and no webhook will tell.
@@ -54,15 +55,17 @@ pub(super) async fn run(forge: HostedForge, scope: String, pools: Vec<PoolSpec>,
 
 /// Runners of this server that have no machine are removed, and those that have are looked at.
 async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result<(), Error> {
-    let all = forge.inner.remote.runners(scope).await?;
-    // Rows are written before the forge hears of a runner, and read after it was asked: a runner without one has no owner.
-    let bound = match forge.inner.store.bound_jobs().await {
-        Ok(bound) => bound,
-        Err(error) => {
-            tracing::warn!(%error, "machines could not be looked up; runners are not audited");
-            return Ok(());
-        }
+    let rows = async || {
+        let rows = forge.inner.store.bound_jobs().await;
+        rows.inspect_err(|error| tracing::warn!(%error, "machines could not be looked up; runners are not audited")).ok()
     };
+    let Some(before) = rows().await else { return Ok(()) };
+    let Some(all) = forge.inner.remote.runners(scope).await? else { return Ok(()) };
+    // Rows are written before the forge hears of a runner, and read after it was asked: a runner without one has no owner.
+    let Some(bound) = rows().await else { return Ok(()) };
+    if forge.inner.remote.rules().behind().is_zero() {
+        end_unlisted(forge, scope, &before, &all);
+    }
     let owned: HashMap<&str, &JobRecord> = bound
         .iter()
         .filter_map(|record| Some((record.remote.as_ref()?.runner.as_deref()?, record)))
@@ -97,4 +100,20 @@ async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result
         forge.set_problem(&pool.name, Concern::Runners, drifts.remove(&pool.name));
     }
     Ok(())
+}
+
+/// Ends machines whose runner the forge does not have any more although it never had a job: somebody deleted it. It would ask
+/// for jobs for ever. `before` are the rows from before the list was asked for. A runner that is new may be gone because its
+/// job was short, which its log is about to tell.
+fn end_unlisted(forge: &HostedForge, scope: &str, before: &[JobRecord], all: &[Listed]) {
+    let settled = Timestamp::now().saturating_sub(forge.inner.settings.pace * SECOND).unwrap_or(Timestamp::MIN);
+    let listed: HashSet<u64> = all.iter().map(|runner| runner.id).collect();
+    let is_old = |row: &JobRecord| row.assigned_at.is_some_and(|at| at < settled);
+    for row in before.iter().filter(|row| row.is_idle_runner() && is_old(row) && is_of(&forge.inner.name, row)) {
+        let Some(remote) = row.remote.as_ref().filter(|remote| remote.scope == scope) else { continue };
+        if remote.runner_id.is_some_and(|id| !listed.contains(&id)) {
+            tracing::info!(job = %row.id, runner = remote.runner, "the forge has this runner no more; its machine goes");
+            forge.end(&row.id);
+        }
+    }
 }

@@ -75,7 +75,8 @@ impl HostedForge {
     /// Removes the runner of this name, if the forge lists it and it has no job. Gives whether it is gone.
     async fn delete_named(&self, scope: &str, name: &str) -> Result<bool, Error> {
         let runners = self.inner.remote.runners(scope).await?;
-        let Some(found) = runners.iter().find(|found| found.name == name) else { return Ok(false) };
+        let found = runners.iter().flatten().find(|found| found.name == name);
+        let Some(found) = found else { return Ok(false) };
         Ok(self.inner.remote.delete(scope, found.id).await? == Deleted::Gone)
     }
 }

@@ -108,8 +108,8 @@ pub(crate) trait Remote: Send + Sync {
     /// Deregisters a runner; one that the forge does not have is gone.
     async fn delete(&self, scope: &str, id: u64) -> Result<Deleted, Error>;
 
-    /// All runners of a scope.
-    async fn runners(&self, scope: &str) -> Result<Vec<Listed>, Error>;
+    /// All runners of a scope; nothing where the forge cannot list them.
+    async fn runners(&self, scope: &str) -> Result<Option<Vec<Listed>>, Error>;
 
     /// What is wrong with one of the pool's runners, as the forge lists it.
     async fn drift(&self, pool: &PoolSpec, runner: &Listed) -> Option<String>;

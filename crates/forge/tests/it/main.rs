@@ -6,6 +6,7 @@
 mod common;
 mod durability;
 mod follow;
+mod gitea;
 mod github;
 mod hundred;
 mod invalid;

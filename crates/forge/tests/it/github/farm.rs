@@ -18,6 +18,8 @@ use fireactions_model::{
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::github::{AppKey, FakeGithub, runner};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::io::AsyncReadExt;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -124,7 +126,7 @@ pub(crate) struct Farm {
     machines: Machines,
 }
 
-type Machines = Arc<Mutex<HashMap<MachineId, JoinHandle<()>>>>;
+pub(crate) type Machines = Arc<Mutex<HashMap<MachineId, JoinHandle<()>>>>;
 
 impl Farm {
     /// Starts on an empty state.
@@ -180,6 +182,7 @@ impl Farm {
             Arc::clone(&machines),
             dir.path().to_owned(),
             stop.clone(),
+            |forges, id, work, dir| async move { perform(&forges, &id, &work, &dir).await }.boxed(),
         );
         let keeper = if setup.machines { tokio::spawn(keeping) } else { tokio::spawn(async {}) };
         Self { dir, store, github, forges, stop, forge_task, keeper, machines }
@@ -314,13 +317,17 @@ fn install_runner(dir: &Path) {
     }
 }
 
+/// How a machine does its work.
+pub(crate) type Perform = fn(Forges, MachineId, Work, PathBuf) -> BoxFuture<'static, ()>;
+
 /// What pools do: machines as many as jobs want, and no more than may be.
-async fn keep(
+pub(crate) async fn keep(
     forges: Forges,
     pools: Vec<PoolSpec>,
     machines: Machines,
     dir: PathBuf,
     stop: CancellationToken,
+    perform: Perform,
 ) {
     let mut of_pool: HashMap<PoolName, Vec<MachineId>> = HashMap::new();
     let waiting: Arc<Mutex<HashMap<MachineId, bool>>> = Arc::default();
@@ -343,7 +350,7 @@ async fn keep(
                 mine.push(id.clone());
                 waiting.lock().unwrap().insert(id.clone(), true);
                 let offer = Offer { machine: id.clone(), pool: pool.clone(), shape: pool.shape.clone() };
-                let life = live(forges.clone(), offer, dir.clone(), Arc::clone(&waiting));
+                let life = live(forges.clone(), offer, dir.clone(), Arc::clone(&waiting), perform);
                 machines.lock().unwrap().insert(id, tokio::spawn(life));
             }
         }
@@ -356,7 +363,13 @@ async fn keep(
 }
 
 /// One machine: work, and the end.
-async fn live(forges: Forges, offer: Offer, dir: PathBuf, waiting: Arc<Mutex<HashMap<MachineId, bool>>>) {
+async fn live(
+    forges: Forges,
+    offer: Offer,
+    dir: PathBuf,
+    waiting: Arc<Mutex<HashMap<MachineId, bool>>>,
+    perform: Perform,
+) {
     let id = offer.machine.clone();
     let work = loop {
         match forges.acquire(&offer).await {
@@ -377,7 +390,7 @@ async fn live(forges: Forges, offer: Offer, dir: PathBuf, waiting: Arc<Mutex<Has
         }
     };
     waiting.lock().unwrap().remove(&id);
-    perform(&forges, &id, &work, &dir).await;
+    perform(forges, id, work, dir).await;
 }
 
 /// Does the work as a machine does.
