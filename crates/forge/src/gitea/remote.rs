@@ -161,8 +161,13 @@ impl Remote for GiteaRemote {
         program::meaning(self.inner.gitea.kind(), code)
     }
 
-    fn is_no_job(&self, code: i32) -> bool {
-        self.inner.gitea.kind() == Kind::Forgejo && code == program::NO_TASK
+    async fn is_no_job(&self, remote: &RemoteJob, code: i32) -> bool {
+        if self.inner.gitea.kind() != Kind::Forgejo || code != program::NO_TASK {
+            return false;
+        }
+        // A job that waits on was refused to the runner: something is wrong with its labels.
+        let found = settle::find(self, remote, Instant::now() + VERDICT).await;
+        found.is_none_or(|job| job.status != JobStatus::Waiting)
     }
 
     /// The forge alone knows: the runner returns 0 whatever became of its job, and is never told of a cancellation.

@@ -57,7 +57,10 @@ pub(super) async fn run(forge: HostedForge, scope: String, pools: Vec<PoolSpec>,
 async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result<(), Error> {
     let rows = async || {
         let rows = forge.inner.store.bound_jobs().await;
-        rows.inspect_err(|error| tracing::warn!(%error, "machines could not be looked up; runners are not audited")).ok()
+        rows.inspect_err(
+            |error| tracing::warn!(%error, "machines could not be looked up; runners are not audited"),
+        )
+        .ok()
     };
     let Some(before) = rows().await else { return Ok(()) };
     let Some(all) = forge.inner.remote.runners(scope).await? else { return Ok(()) };
@@ -106,10 +109,13 @@ async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result
 /// for jobs for ever. `before` are the rows from before the list was asked for. A runner that is new may be gone because its
 /// job was short, which its log is about to tell.
 fn end_unlisted(forge: &HostedForge, scope: &str, before: &[JobRecord], all: &[Listed]) {
-    let settled = Timestamp::now().saturating_sub(forge.inner.settings.pace * SECOND).unwrap_or(Timestamp::MIN);
+    let settled =
+        Timestamp::now().saturating_sub(forge.inner.settings.pace * SECOND).unwrap_or(Timestamp::MIN);
     let listed: HashSet<u64> = all.iter().map(|runner| runner.id).collect();
     let is_old = |row: &JobRecord| row.assigned_at.is_some_and(|at| at < settled);
-    for row in before.iter().filter(|row| row.is_idle_runner() && is_old(row) && is_of(&forge.inner.name, row)) {
+    for row in
+        before.iter().filter(|row| row.is_idle_runner() && is_old(row) && is_of(&forge.inner.name, row))
+    {
         let Some(remote) = row.remote.as_ref().filter(|remote| remote.scope == scope) else { continue };
         if remote.runner_id.is_some_and(|id| !listed.contains(&id)) {
             tracing::info!(job = %row.id, runner = remote.runner, "the forge has this runner no more; its machine goes");

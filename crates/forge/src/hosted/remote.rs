@@ -135,9 +135,9 @@ pub(crate) trait Remote: Send + Sync {
     /// What an exit code of the runner means, for people.
     fn meaning(&self, code: i32) -> Option<&'static str>;
 
-    /// Whether this exit code says that there was no job for the runner (any more), which is nobody's fault.
-    fn is_no_job(&self, code: i32) -> bool {
-        let _ = code;
+    /// Whether this exit code says that there was no job for the runner any more, which is nobody's fault.
+    async fn is_no_job(&self, remote: &RemoteJob, code: i32) -> bool {
+        let _ = (remote, code);
         false
     }
 

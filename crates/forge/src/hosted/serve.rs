@@ -127,7 +127,7 @@ impl Forge for HostedForge {
             return Verdict { outcome: judged.outcome, unused: None };
         }
         let Some(code) = code else { return Verdict { outcome: told, unused: None } };
-        if self.inner.remote.is_no_job(code) && !self.board().is_waiting_for(job) {
+        if self.inner.remote.is_no_job(&remote, code).await {
             notes.push(
                 "the job that this runner was for had gone: somebody cancelled it, or another runner took it"
                     .to_owned(),

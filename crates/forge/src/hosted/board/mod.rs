@@ -243,12 +243,6 @@ impl Board {
         self.pools.iter().any(|pool| self.fits(pool, job))
     }
 
-    /// Whether the job that a runner was made for still waits.
-    pub(crate) fn is_waiting_for(&self, runner: &JobId) -> bool {
-        let job = self.runners.get(runner).and_then(|runner| runner.job);
-        job.is_some_and(|job| self.queue.get(job).is_some())
-    }
-
     /// Runners that were there for a job and are not needed any more for at least `longest`: the job was cancelled, or
     /// another runner took it. Those that came last first.
     pub(crate) fn surplus(&self, now: Instant, longest: Duration) -> Vec<JobId> {

@@ -170,9 +170,11 @@ impl Runners {
         })
     }
 
-    /// Whether one that has no job yet was made for this waiting job.
+    /// Whether one was made for this job, which may not have been taken off the list of those that wait. One that ended without
+    /// a job is there for none.
     pub(crate) fn is_for(&self, job: u64) -> bool {
-        self.by_job.values().any(|runner| runner.stage == Stage::Idle && runner.job == Some(job))
+        let is_there = |stage: Stage| !matches!(stage, Stage::Over { began: None, .. });
+        self.by_job.values().any(|runner| runner.job == Some(job) && is_there(runner.stage))
     }
 
     /// Runners of a pool that have a job.

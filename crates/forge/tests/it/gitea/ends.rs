@@ -41,13 +41,18 @@ async fn the_cancel_that_a_runner_never_hears_of_ends_its_machine() {
         let job = push(&fake, &["debian"], "a-gate-that-nobody-opens");
         until("the job to be seen running", || async {
             let rows = farm.rows().await;
-            let known = rows.iter().any(|row| row.remote.as_ref().is_some_and(|remote| remote.id == Some(job.0)));
+            let known =
+                rows.iter().any(|row| row.remote.as_ref().is_some_and(|remote| remote.id == Some(job.0)));
             (fake.job(job).status == JobStatus::Running && known).then_some(())
         })
         .await;
         fake.cancel(job);
         let rows = settled(&farm, 1).await;
-        assert_eq!((rows[0].state, &rows[0].outcome), (JobState::Cancelled, &Some(Outcome::Cancelled)), "{release:?}");
+        assert_eq!(
+            (rows[0].state, &rows[0].outcome),
+            (JobState::Cancelled, &Some(Outcome::Cancelled)),
+            "{release:?}"
+        );
         assert_eq!(rows[0].remote.as_ref().unwrap().conclusion.as_deref(), Some("cancelled"));
         assert_eq!(fake.runners()[0].fate, Some(RunnerFate::Cancelled));
         nothing_is_left(&fake).await;
@@ -86,11 +91,17 @@ async fn a_job_that_is_over_before_anybody_looked_is_found_by_its_runner() {
         let rows = settled(&farm, 2).await;
         let mut told: Vec<_> = rows
             .iter()
-            .map(|row| (row.remote.as_ref().unwrap().id, row.remote.as_ref().unwrap().conclusion.clone().unwrap()))
+            .map(|row| {
+                (row.remote.as_ref().unwrap().id, row.remote.as_ref().unwrap().conclusion.clone().unwrap())
+            })
             .collect();
         told.sort();
         let [failed, well] = jobs.map(|job| Some(job.0));
-        assert_eq!(told, [(failed, "failure".to_owned()), (well, "success".to_owned())], "{release:?}");
+        assert_eq!(
+            told,
+            [(failed, "failure".to_owned()), (well, "success".to_owned())],
+            "{release:?} {rows:#?}"
+        );
         farm.stop().await;
     }
 }

@@ -56,8 +56,10 @@ async fn a_job_goes_to_the_scope_and_the_labels_that_it_asks_for() {
         let jobs = [push(&fake, &["gpu"], "succeed"), push(&fake, &["Debian"], "succeed")];
         ended(&fake, &jobs).await;
         let rows = settled(&farm, 2).await;
-        let scopes: BTreeSet<_> =
-            rows.iter().map(|row| (row.pool.clone().unwrap().to_string(), row.remote.clone().unwrap().scope)).collect();
+        let scopes: BTreeSet<_> = rows
+            .iter()
+            .map(|row| (row.pool.clone().unwrap().to_string(), row.remote.clone().unwrap().scope))
+            .collect();
         let expected = [("app", "repos/acme/app"), ("large", "orgs/acme")];
         assert_eq!(scopes, expected.map(|(pool, scope)| (pool.to_owned(), scope.to_owned())).into());
         farm.stop().await;
@@ -113,7 +115,8 @@ async fn one_question_for_each_scope_however_many_pools_and_jobs() {
     fake.queue_jobs("acme/app", &["a"], 100);
     let farm = Farm::start(&fake, &setup).await;
     until("all to be heard of", || async { (farm.forge.queued(200).len() == 100).then_some(()) }).await;
-    let pages = |fake: &fireactions_testkit::gitea::FakeGitea| fake.count("GET", "/api/v1/orgs/acme/actions/jobs");
+    let pages =
+        |fake: &fireactions_testkit::gitea::FakeGitea| fake.count("GET", "/api/v1/orgs/acme/actions/jobs");
     let (before, all) = (pages(&fake), fake.calls());
     until("two more looks", || async { (pages(&fake) >= before + 4).then_some(()) }).await;
     assert!(fake.calls() - all <= 8, "two pages a look, and nothing else: {:#?}", fake.requests());
@@ -139,6 +142,7 @@ async fn two_servers_of_one_organization_leave_each_other_alone() {
         let (fake, token) = server(release);
         let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 2)]);
         setup.audit = Duration::from_millis(300);
+        setup.surplus = Duration::from_millis(300);
         let farms = [Farm::start(&fake, &setup).await, Farm::start(&fake, &setup).await];
         let jobs: Vec<_> = (0..8).map(|_| push(&fake, &["debian"], "succeed")).collect();
         assert_eq!(ended(&fake, &jobs).await, [JobStatus::Success; 8], "{release:?}");
@@ -146,7 +150,10 @@ async fn two_servers_of_one_organization_leave_each_other_alone() {
         for farm in farms {
             // A runner whose job the other server's took is no failure of anybody's.
             let rows = settled(&farm, 0).await;
-            assert!(rows.iter().all(|row| !row.notes.iter().any(|note| note.starts_with("unused"))), "{rows:#?}");
+            assert!(
+                rows.iter().all(|row| !row.notes.iter().any(|note| note.starts_with("unused"))),
+                "{rows:#?}"
+            );
             farm.stop().await;
         }
     }

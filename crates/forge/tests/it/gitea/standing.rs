@@ -9,7 +9,9 @@ use crate::github::farm::until;
 
 fn standing(fake: &FakeGitea, ready: u32, max: u32) -> PoolSpec {
     let mut pool = pool(fake, "p", &["debian"], max);
-    let (ForgeRunner::Gitea(runner) | ForgeRunner::Forgejo(runner)) = &mut pool.forge.as_mut().unwrap().runner else {
+    let (ForgeRunner::Gitea(runner) | ForgeRunner::Forgejo(runner)) =
+        &mut pool.forge.as_mut().unwrap().runner
+    else {
         panic!()
     };
     runner.standing = Some(ready);
@@ -28,7 +30,8 @@ async fn online(fake: &FakeGitea, count: usize) {
 async fn a_runner_that_took_a_job_is_replaced_at_once() {
     let (fake, _) = server(Release::GITEA);
     let token = fake.registration_token(&Scope::Organization("acme".to_owned()));
-    let setup = Setup { token: None, registration: Some(token), ..Setup::new("", vec![standing(&fake, 2, 3)]) };
+    let setup =
+        Setup { token: None, registration: Some(token), ..Setup::new("", vec![standing(&fake, 2, 3)]) };
     let farm = Farm::start(&fake, &setup).await;
     online(&fake, 2).await;
     let first = push(&fake, &["debian"], "gate");
@@ -46,8 +49,15 @@ async fn a_runner_that_took_a_job_is_replaced_at_once() {
         (ended.len() == 2).then_some(ended)
     })
     .await;
-    assert!(rows.iter().all(|row| row.notes.iter().any(|note| note.contains("Gitea alone knows"))), "{rows:#?}");
-    assert_eq!(fake.count("GET", "/api/v1/**"), fake.count("GET", "/api/v1/version"), "nothing else may be asked");
+    assert!(
+        rows.iter().all(|row| row.notes.iter().any(|note| note.contains("Gitea alone knows"))),
+        "{rows:#?}"
+    );
+    assert_eq!(
+        fake.count("GET", "/api/v1/**"),
+        fake.count("GET", "/api/v1/version"),
+        "nothing else may be asked"
+    );
     farm.stop().await;
 }
 

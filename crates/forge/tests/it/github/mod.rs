@@ -2,11 +2,11 @@
 //! Machines are processes here; with real ones it runs in the end-to-end tests.
 
 mod crash;
-mod farm;
+pub(crate) mod farm;
 mod faults;
 mod kill;
 mod lists;
-mod queue;
+pub(crate) mod queue;
 mod runners;
 mod secrets;
 mod signals;
