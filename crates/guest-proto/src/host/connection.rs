@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 
+use super::beat;
 use super::endpoint::{Endpoint, Meeting};
 use super::greeting::{Cut, Greeted, RESTING, meet, turn_away};
 use super::inbound::Inbound;
@@ -74,7 +75,8 @@ async fn read(
     let silence = shared.silence / 2;
     let ping_after = PING_AFTER.min(silence / 2);
     loop {
-        let Ok(count) = timeout(ping_after, reader.read(&mut buffer)).await else {
+        let until = beat::before(ping_after).min(heard + silence);
+        let Ok(count) = timeout_at(until, reader.read(&mut buffer)).await else {
             if buffer.len() > RESTING {
                 buffer = vec![0; RESTING];
             }
@@ -151,6 +153,8 @@ mod tests {
     use super::super::greeting::greet;
     use super::super::proof::Proof;
     use super::*;
+    use tokio::time::timeout;
+
     use crate::limits::SILENCE;
     use crate::{Decoder, GuestHello, GuestMsg, GuestState};
 
