@@ -109,8 +109,10 @@ async fn write(
     mut writer: impl AsyncWrite + Unpin,
 ) -> Result<Infallible, Cut> {
     // Ends a greeting that was being repeated when the answer came.
-    let mut out = vec![0];
+    let mut begun = false;
     loop {
+        // Made anew each time: most links are silent most of the time, and there may be a thousand of them.
+        let mut out = if std::mem::replace(&mut begun, true) { Vec::new() } else { vec![0] };
         tokio::select! {
             packet = queue.recv() => match packet {
                 Some(Packet::Control(body)) => frame::write(&mut out, nonce, Kind::Control, 0, 0, &[&body]),
@@ -119,9 +121,8 @@ async fn write(
             },
             () = shared.due.notified() => due(shared, nonce, &mut out),
         }
-        if out.len() > 1 {
+        if !out.is_empty() {
             writer.write_all(&out).await?;
-            out.clear();
         }
     }
 }
