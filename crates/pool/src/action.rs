@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use fireactions_model::{MachineId, PoolName, Shape, Spare};
 
@@ -111,4 +112,6 @@ pub struct Plan {
     pub hungry: Vec<(PoolName, Shape)>,
     /// What of the host is left once all this is done; nothing while the host is drained.
     pub spare: Spare,
+    /// After this a machine that nobody needs goes, if nothing changes; absent where all are needed.
+    pub surplus_in: Option<Duration>,
 }

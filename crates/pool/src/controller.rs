@@ -180,7 +180,7 @@ impl Controller {
         self.hungry = plan.hungry.iter().map(|key| (key.clone(), *before.get(key).unwrap_or(&now))).collect();
         self.shared.machines.spare(plan.spare);
         self.act(plan.actions, &views).await;
-        self.next_look(&observed, now)
+        self.next_look(&observed, plan.surplus_in, now)
     }
 
     /// Begins machines, all at once, and asks others to go, without waiting for their answers.
@@ -286,7 +286,7 @@ impl Controller {
     }
 
     /// The next moment at which something changes by time alone.
-    fn next_look(&self, observed: &Observed, now: Instant) -> Instant {
+    fn next_look(&self, observed: &Observed, surplus_in: Option<Duration>, now: Instant) -> Instant {
         let start = Instant::now();
         let mut next = start + self.timing.resync;
         let mut at_latest = |wait: Duration| next = next.min(start + wait);
@@ -295,14 +295,17 @@ impl Controller {
                 at_latest(until - now);
             }
         }
-        for machine in observed.machines.iter().filter(|machine| machine.state == MachineState::Ready) {
-            let idle =
-                observed.pools.iter().find(|pool| pool.name == machine.pool).map(|pool| pool.idle_deadline);
-            for limit in [Some(observed.surplus_after), idle].into_iter().flatten() {
-                if let Some(left) = limit.checked_sub(machine.in_state).filter(|left| !left.is_zero()) {
-                    // A thousand machines that became ready one by one are not looked at one by one.
-                    at_latest(left.max(limit / 60));
-                }
+        // A thousand machines that became ready one by one are not looked at one by one.
+        if let Some(left) = surplus_in {
+            at_latest(left.max(observed.surplus_after / 60));
+        }
+        for pool in observed.pools.iter().filter(|pool| !pool.idle_deadline.is_zero()) {
+            let ready =
+                |machine: &&Machine| machine.state == MachineState::Ready && machine.pool == pool.name;
+            let left = observed.machines.iter().filter(ready);
+            let left = left.filter_map(|machine| pool.idle_deadline.checked_sub(machine.in_state));
+            if let Some(left) = left.filter(|left| !left.is_zero()).min() {
+                at_latest(left.max(pool.idle_deadline / 60));
             }
         }
         next.min(self.sources.retry_at().unwrap_or(next)).max(start)

@@ -146,7 +146,7 @@ impl<'a> Planner<'a> {
                 .iter()
                 .filter(|machine| machine.pool == *name && machine.state.is_idle_capacity())
                 .collect();
-            idle.sort_by_key(|machine| retire_order(machine));
+            idle.sort_by(|one, two| retire_order(one).cmp(&retire_order(two)));
             for machine in idle.into_iter().take(usize::try_from(excess).unwrap_or(usize::MAX)) {
                 self.retire(machine, Why::AboveMaximum);
                 let pool = self.pools[index].pool;
@@ -324,6 +324,7 @@ impl<'a> Planner<'a> {
 
     /// Rule 6.
     fn shrink(&mut self) {
+        let mut soonest: Option<Duration> = None;
         for index in 0..self.pools.len() {
             let room = &self.pools[index];
             let own = count(room.spare.iter().filter(|machine| machine.shape == room.pool.shape));
@@ -338,14 +339,18 @@ impl<'a> Planner<'a> {
                     }
                     surplus -= 1;
                 }
-                if machine.state == MachineState::Ready && machine.in_state >= self.observed.surplus_after {
-                    leaving.push(*machine);
+                if machine.state == MachineState::Ready {
+                    match self.observed.surplus_after.saturating_sub(machine.in_state) {
+                        left if left.is_zero() => leaving.push(*machine),
+                        left => soonest = Some(soonest.map_or(left, |known| known.min(left))),
+                    }
                 }
             }
             for machine in leaving {
                 self.retire(machine, Why::Surplus);
             }
         }
+        self.plan.surplus_in = soonest;
     }
 
     /// Says which idle machines will take which waiting jobs.
@@ -356,7 +361,7 @@ impl<'a> Planner<'a> {
                     .filter(|machine| machine.state.is_idle_capacity() && !self.leaving.contains(&machine.id))
                     .filter(|machine| machine.pool == pool.name && machine.shape == *shape)
                     .collect();
-                coming.sort_by_cached_key(|machine| Reverse(retire_order(machine)));
+                coming.sort_by(|one, two| retire_order(two).cmp(&retire_order(one)));
                 let lines = self.plan.lines.entry(pool.name.clone()).or_default();
                 lines.entry(shape.clone()).or_default().coming =
                     coming.into_iter().map(|machine| machine.id.clone()).collect();

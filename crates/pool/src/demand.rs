@@ -29,13 +29,13 @@ pub(crate) fn match_up<'a>(observed: &'a Observed, pool: &'a Pool) -> PoolRoom<'
         }
     }
     for (shape, mut machines) in idle {
-        machines.sort_by_key(|machine| retire_order(machine));
+        machines.sort_by(|one, two| retire_order(one).cmp(&retire_order(two)));
         let jobs = if open { pool.demand.get(shape).copied().unwrap_or(0) } else { 0 };
         let needed = usize::try_from(jobs).unwrap_or(usize::MAX).min(machines.len());
         machines.truncate(machines.len() - needed);
         spare.extend(machines);
     }
-    spare.sort_by_key(|machine| retire_order(machine));
+    spare.sort_by(|one, two| retire_order(one).cmp(&retire_order(two)));
     let now = count(mine.iter());
     let stopping = count(mine.iter().filter(|machine| machine.state == MachineState::Stopping));
     let starting = |shape: &Shape| {

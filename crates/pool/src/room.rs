@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fireactions_model::{MachineState, Shape};
+use fireactions_model::{MachineId, MachineState, Shape};
 
 use crate::budget::Size;
 use crate::{Machine, Observed, Pool};
@@ -104,6 +104,6 @@ pub(crate) fn count<T>(items: impl Iterator<Item = T>) -> u32 {
 }
 
 /// The order in which idle machines go: the least advanced first, of equals the newest.
-pub(crate) fn retire_order(machine: &Machine) -> (MachineState, Duration, String) {
-    (machine.state, machine.age, machine.id.to_string())
+pub(crate) fn retire_order(machine: &Machine) -> (MachineState, Duration, &MachineId) {
+    (machine.state, machine.age, &machine.id)
 }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 /// `CLOSE_RANGE_CLOEXEC` of `linux/close_range.h`, in the type of the call's argument.
 const CLOSE_RANGE_CLOEXEC: libc::c_int = 4;
@@ -29,8 +29,10 @@ pub(crate) struct Confined {
     pub(crate) largest_file: Option<u64>,
     /// Most open files; as the server's when absent.
     pub(crate) open_files: Option<u64>,
-    /// `cgroup.procs` of the cgroups it is in from its first instruction on, open for writing.
+    /// The doors ([`Cgroups::prepare`](crate::cgroup::Cgroups::prepare)) of the cgroups it is in from its first instruction on.
     pub(crate) cgroups: Vec<File>,
+    /// Whom it runs as; as the server when absent.
+    pub(crate) user: Option<User>,
     /// Its working directory, which its user need not be able to reach.
     pub(crate) directory: Option<OwnedFd>,
 }
@@ -55,13 +57,72 @@ pub(crate) fn prepare(command: &mut Command, confined: Confined) {
         set(Resource::Core, 0)?;
         // A guest that took the VMM over cannot fill the disk: no file grows beyond its scratch disk.
         confined.largest_file.map_or(Ok(()), |bytes| set(Resource::Fsize, bytes))?;
-        confined.open_files.map_or(Ok(()), |count| set(Resource::Nofile, count))
+        confined.open_files.map_or(Ok(()), |count| set(Resource::Nofile, count))?;
+        // Last: all that is above is the server's to do.
+        confined.user.map_or(Ok(()), become_user)
     };
     // SAFETY: after a fork in a program with threads only async-signal-safe calls are sound. `run` makes system calls
     // and neither allocates nor takes a lock.
     unsafe { command.pre_exec(run) };
 }
 
+/// The child has one thread, so what is a thread's is the process's.
+fn become_user(user: User) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    Ok(rustix::thread::set_thread_res_uid(uid, uid, uid)?)
+}
+
 fn set(resource: Resource, value: u64) -> io::Result<()> {
     Ok(rustix::process::setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use fireactions_model::MachineId;
+
+    use super::*;
+    use crate::cgroup::{Cgroups, Limits};
+
+    /// What a program that is confined so says of itself.
+    fn said(script: &str, confined: Confined) -> String {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null());
+        prepare(&mut command, confined);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[tokio::test]
+    async fn its_first_instruction_is_in_its_cgroups_and_its_users() {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "this test gives processes to other users: it needs root"
+        );
+        let cgroups = Cgroups::detect(&format!("fa-child-{}", std::process::id()));
+        assert!(cgroups.usable()[0], "this test needs a writable memory cgroup");
+        let id = MachineId::from_random([9; 8]);
+        let limits = Limits { memory: 64 << 20, millicores: 1000, tasks: 10, disk: None };
+        let doors = cgroups.prepare(&id, limits).unwrap();
+        let count = doors.len();
+        let user = Some(User { uid: 1_900_000_001, gid: 1_900_000_002 });
+        let text = said(
+            "cat /proc/self/cgroup /proc/self/status",
+            Confined { cgroups: doors, user, ..Confined::default() },
+        );
+        cgroups.remove(&id).await.unwrap();
+        assert_eq!(text.matches(id.as_str()).count(), count, "{text}");
+        let ids = |id: u32| vec![id.to_string(); 4].join("\t");
+        for line in [
+            format!("Uid:\t{}", ids(1_900_000_001)),
+            format!("Gid:\t{}", ids(1_900_000_002)),
+            "Groups:\t ".to_owned(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in {text}");
+        }
+    }
 }

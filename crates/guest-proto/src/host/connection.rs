@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 
+use super::beat;
 use super::endpoint::{Endpoint, Meeting};
 use super::greeting::{Cut, Greeted, RESTING, meet, turn_away};
 use super::inbound::Inbound;
@@ -74,7 +75,8 @@ async fn read(
     let silence = shared.silence / 2;
     let ping_after = PING_AFTER.min(silence / 2);
     loop {
-        let Ok(count) = timeout(ping_after, reader.read(&mut buffer)).await else {
+        let until = beat::before(ping_after).min(heard + silence);
+        let Ok(count) = timeout_at(until, reader.read(&mut buffer)).await else {
             if buffer.len() > RESTING {
                 buffer = vec![0; RESTING];
             }
@@ -107,8 +109,10 @@ async fn write(
     mut writer: impl AsyncWrite + Unpin,
 ) -> Result<Infallible, Cut> {
     // Ends a greeting that was being repeated when the answer came.
-    let mut out = vec![0];
+    let mut begun = false;
     loop {
+        // Made anew each time: most links are silent most of the time, and there may be a thousand of them.
+        let mut out = if std::mem::replace(&mut begun, true) { Vec::new() } else { vec![0] };
         tokio::select! {
             packet = queue.recv() => match packet {
                 Some(Packet::Control(body)) => frame::write(&mut out, nonce, Kind::Control, 0, 0, &[&body]),
@@ -117,9 +121,8 @@ async fn write(
             },
             () = shared.due.notified() => due(shared, nonce, &mut out),
         }
-        if out.len() > 1 {
+        if !out.is_empty() {
             writer.write_all(&out).await?;
-            out.clear();
         }
     }
 }
@@ -151,6 +154,8 @@ mod tests {
     use super::super::greeting::greet;
     use super::super::proof::Proof;
     use super::*;
+    use tokio::time::timeout;
+
     use crate::limits::SILENCE;
     use crate::{Decoder, GuestHello, GuestMsg, GuestState};
 

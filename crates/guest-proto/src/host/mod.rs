@@ -1,6 +1,7 @@
 //! The host's side. One task per machine keeps a connection to the guest's agent, judges what comes and holds a
 //! bounded part of it until somebody takes it.
 
+mod beat;
 mod connection;
 mod endpoint;
 mod error;

@@ -185,10 +185,13 @@ fn surplus_goes_after_a_while_newest_first() {
     world.act();
     world.advance();
     world.advance();
+    assert_eq!(world.act().surplus_in, None, "all are needed");
     world.seen.pools[0].demand.clear();
-    assert_eq!(world.act().actions, []);
+    let plan = world.act();
+    assert_eq!((plan.actions, plan.surplus_in), (vec![], Some(SURPLUS_AFTER)));
     world.wait(SURPLUS_AFTER);
-    assert_eq!(reasons(&world.act().actions), [Why::Surplus; 2]);
+    let plan = world.act();
+    assert_eq!((reasons(&plan.actions), plan.surplus_in), (vec![Why::Surplus; 2], None));
     let left: Vec<_> =
         world.seen.machines.iter().filter(|machine| machine.state == MachineState::Ready).collect();
     let oldest = world.seen.machines.iter().map(|machine| machine.age).max().unwrap();

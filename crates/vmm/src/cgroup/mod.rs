@@ -6,6 +6,7 @@
 //! machines alone.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +46,20 @@ impl Hierarchy {
         match self {
             Self::V1(root) | Self::V2(root) => root,
         }
+    }
+
+    /// What a process writes a 0 into to be in the cgroup `dir`.
+    ///
+    /// Before it moves a process the kernel holds up every fork and exit of the host, and waits for an RCU grace period
+    /// (some 10 ms) to begin with (`cgroup_attach_lock`, `percpu_down_write`), unless what moves is one thread that moves
+    /// itself. Version 1 can be asked for that; version 2 moves whole processes only.
+    fn door(&self, dir: &Path) -> Result<File, VmmError> {
+        let path = dir.join(match self {
+            Self::V1(_) => "tasks",
+            Self::V2(_) => "cgroup.procs",
+        });
+        let opened = File::options().write(true).open(&path);
+        opened.map_err(|source| VmmError::Cgroup { action: "enter", path, source })
     }
 }
 
@@ -95,15 +110,10 @@ impl Cgroups {
         found
     }
 
-    /// Makes the machine's cgroups with their limits and puts the process into them.
-    pub(crate) fn enter(&self, id: &MachineId, limits: Limits, pid: u32) -> Result<(), VmmError> {
-        self.prepare(id, limits)?.iter().try_for_each(|procs| write(procs, &pid.to_string()))
-    }
-
-    /// Makes the machine's cgroups with their limits. Whoever writes a 0 into all of the returned files is in them, and so
-    /// is all that it starts.
-    pub(crate) fn prepare(&self, id: &MachineId, limits: Limits) -> Result<Vec<PathBuf>, VmmError> {
-        let mut procs = Vec::new();
+    /// Makes the machine's cgroups with their limits. A process with one thread that writes a 0 into all of the returned files
+    /// is in them, and so is all that it starts.
+    pub(crate) fn prepare(&self, id: &MachineId, limits: Limits) -> Result<Vec<File>, VmmError> {
+        let mut doors = Vec::new();
         for hierarchy in self.hierarchies() {
             let dir = self.make(hierarchy, id)?;
             let write = |file: &str, value: String| write(&dir.join(file), &value);
@@ -143,9 +153,9 @@ impl Cgroups {
                     tracing::debug!(machine = %id, %error, "the host's disk is not limited by a cgroup");
                 }
             }
-            procs.push(dir.join("cgroup.procs"));
+            doors.push(hierarchy.door(&dir)?);
         }
-        Ok(procs)
+        Ok(doors)
     }
 
     fn make(&self, hierarchy: &Hierarchy, id: &MachineId) -> Result<PathBuf, VmmError> {
@@ -293,6 +303,8 @@ fn controllers(root: &Path) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -341,10 +353,12 @@ mod tests {
             ("cpu.cfs_quota_us", "150000"),
             ("pids.max", "129"),
         ];
-        for (expected, version) in
-            [(v2, Hierarchy::V2 as fn(PathBuf) -> Hierarchy), (v1, Hierarchy::V1 as fn(PathBuf) -> Hierarchy)]
-        {
+        for (expected, version, door_name) in [
+            (v2, Hierarchy::V2 as fn(PathBuf) -> Hierarchy, "cgroup.procs"),
+            (v1, Hierarchy::V1 as fn(PathBuf) -> Hierarchy, "tasks"),
+        ] {
             let (root, dir) = hierarchy(&id, &expected.map(|(file, _)| file));
+            std::fs::write(dir.join(door_name), "").unwrap();
             let at = Some(version(root.path().to_owned()));
             let cgroups = Cgroups {
                 parent: "parent".to_owned(),
@@ -353,7 +367,10 @@ mod tests {
                 pids: at.clone(),
                 io: at.clone(),
             };
-            assert_eq!(cgroups.prepare(&id, limits).unwrap(), [dir.join("cgroup.procs")]);
+            let doors = cgroups.prepare(&id, limits).unwrap();
+            let [door] = doors.as_slice() else { panic!("{doors:?}") };
+            let link = std::fs::read_link(format!("/proc/self/fd/{}", door.as_raw_fd())).unwrap();
+            assert_eq!(link, dir.join(door_name));
             for (file, value) in expected {
                 assert_eq!(std::fs::read_to_string(dir.join(file)).unwrap(), value, "{file}");
             }

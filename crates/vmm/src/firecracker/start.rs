@@ -3,8 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,8 +31,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) spec: &'a VmSpec,
     pub(crate) jail: &'a Jail,
     pub(crate) user: Option<User>,
-    /// `cgroup.procs` of the machine's cgroups.
-    pub(crate) cgroups: Vec<PathBuf>,
+    /// The doors of the machine's cgroups.
+    pub(crate) cgroups: Vec<File>,
     pub(crate) unified_parent: Option<&'a str>,
     /// The process has a network namespace of its own.
     pub(crate) apart: bool,
@@ -43,8 +42,10 @@ pub(crate) struct Setting<'a> {
 /// Starts Firecracker and gives its process, its standard error, and the taps that are in its network namespace.
 pub(crate) async fn start(
     installed: &Installed,
-    setting: Setting<'_>,
+    mut setting: Setting<'_>,
 ) -> Result<(Process, Log, Option<Taps>), VmmError> {
+    // From the first instruction on, so that nothing it starts can be outside.
+    let mut confined = Confined { cgroups: std::mem::take(&mut setting.cgroups), ..Confined::default() };
     let Setting { spec, jail, user, .. } = &setting;
     let program = installed.jailer.as_ref().unwrap_or(&installed.binary);
     let failed = |source| VmmError::Program { program: program.clone(), source };
@@ -55,7 +56,6 @@ pub(crate) async fn start(
         .stdin(Stdio::null())
         .stdout(console(jail).map_err(failed)?)
         .stderr(log.writer().map_err(failed)?);
-    let mut confined = Confined::default();
     if let (Some(_), Some(user)) = (&installed.jailer, user) {
         let jailed = Jailed {
             id: &spec.id,
@@ -67,22 +67,9 @@ pub(crate) async fn start(
             open_files: child::OPEN_FILES,
         };
         command.args(jailed.arguments()).current_dir("/");
-        // As root until the jailer has dropped it: from the first instruction on, so that nothing it starts can be
-        // outside.
-        for procs in &setting.cgroups {
-            let open = OpenOptions::new().write(true).open(procs);
-            confined.cgroups.push(open.map_err(|source| VmmError::Cgroup {
-                action: "enter",
-                path: procs.clone(),
-                source,
-            })?);
-        }
     } else {
         command.args(["--id", spec.id.as_str()]).args(cmdline::FIRECRACKER);
-        if let Some(user) = user {
-            // The standard library also drops the supplementary groups then.
-            command.uid(user.uid).gid(user.gid);
-        }
+        confined.user = *user;
         confined.directory = Some(jail.directory()?);
         confined.largest_file = Some(setting.largest_file);
         confined.open_files = Some(child::OPEN_FILES);
@@ -102,16 +89,7 @@ pub(crate) async fn start(
     } else {
         let pid = child.id();
         match Process::open(pid).map_err(|source| VmmError::Process { action: "watch", pid, source })? {
-            Some(process) => {
-                setting.cgroups.iter().try_for_each(|procs| {
-                    std::fs::write(procs, pid.to_string()).map_err(|source| VmmError::Cgroup {
-                        action: "enter",
-                        path: procs.clone(),
-                        source,
-                    })
-                })?;
-                process
-            }
+            Some(process) => process,
             None => return Err(died(spec, status(child), &log)),
         }
     };

@@ -154,9 +154,11 @@ impl Qemu {
             }
         }
         let console = self.open_console(files, spec.console_max).await?;
+        let cgroups = self.remains.cgroups.prepare(&spec.id, self.limits(spec))?;
+        let binary = &self.config.binary;
         // Not on a thread of its own, although fork and exec take a millisecond or two: a caller that gives up and sweeps
         // must find the process either marked or never to come.
-        let (mut child, log) = spawn::start(&self.config.binary, &arguments, opened, user, self.apart)?;
+        let (mut child, log) = spawn::start(binary, &arguments, opened, user, cgroups, self.apart)?;
         let pid = child.id();
         let failed = |source| VmmError::Process { action: "watch", pid, source };
         let Some(process) = Process::open(pid).map_err(failed)? else {
@@ -181,11 +183,7 @@ impl Qemu {
             files.console.clone(),
             Arc::clone(&control) as _,
         );
-        let ready = async {
-            self.remains.cgroups.enter(&spec.id, self.limits(spec), pid)?;
-            self.wait_until_running(spec, files, &vm, &control).await
-        };
-        match ready.await {
+        match self.wait_until_running(spec, files, &vm, &control).await {
             Ok(()) => Ok(vm),
             Err(error) => {
                 vm.kill().await;

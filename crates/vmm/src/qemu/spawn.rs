@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -129,6 +128,7 @@ pub(crate) fn start(
     arguments: &[String],
     opened: Opened,
     user: User,
+    cgroups: Vec<File>,
     apart: bool,
 ) -> Result<(Child, Log), VmmError> {
     let failed = |source| VmmError::Program { program: binary.to_owned(), source };
@@ -142,16 +142,14 @@ pub(crate) fn start(
         .stdin(Stdio::null())
         .stdout(log.writer().map_err(failed)?)
         .stderr(log.writer().map_err(failed)?);
-    if rustix::process::geteuid().is_root() {
-        // The standard library also drops the supplementary groups then.
-        command.uid(user.uid).gid(user.gid);
-    }
     child::prepare(
         &mut command,
         child::Confined {
             largest_file: Some(opened.largest),
             open_files: Some(child::OPEN_FILES),
-            ..Default::default()
+            cgroups,
+            user: rustix::process::geteuid().is_root().then_some(user),
+            directory: None,
         },
     );
     command
