@@ -9,7 +9,7 @@ use fireactions_testkit::github::{
     FakeGithub, Fault, JobRequest, JobStatus, Outcome, RunnerFate, Scope, runner,
 };
 
-use crate::client::{SOON, assert_clean, decoded};
+use super::client::{SOON, assert_clean, decoded};
 
 fn world() -> FakeGithub {
     let fake = FakeGithub::local();
