@@ -1,14 +1,18 @@
 //! What tests share: fakes for what cannot run in a test, and inputs that more than one crate needs.
 
 pub mod busybox;
+mod certificate;
 pub mod cgroups;
 pub mod corpus;
 pub mod forge;
+pub mod gitea;
 pub mod github;
 pub mod guest;
+mod http;
 pub mod kept;
 pub mod machines;
 pub mod program;
+pub mod recordings;
 pub mod skip;
 pub mod spec;
 pub mod standin;

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::http::random;
+
 use super::FakeGithub;
 use super::keys::Key;
 use super::known::accounts::{Scope, ScopeId};
 use super::known::apps::{App, AppKey, Installation, Permissions, Token};
-use super::state::{self, State};
+use super::state::State;
 
 impl State {
     /// Makes a token for an installation.
@@ -22,7 +24,7 @@ impl State {
         let expires = self.clock.stamp().saturating_add(lifetime).unwrap_or(Timestamp::MAX);
         // Nobody is to rely on a length.
         let length = 36 + usize::try_from(self.id() % 7).unwrap_or(0) * 60;
-        let token = format!("ghs_{}", state::random(length));
+        let token = format!("ghs_{}", random(length));
         self.apps.tokens.insert(token.clone(), Token { installation, permissions, repositories, expires });
         (token, expires)
     }
@@ -38,7 +40,7 @@ impl FakeGithub {
         let key = Key::generate();
         self.shared.with(|state| {
             let id = state.id();
-            let client_id = format!("Iv23li{}", state::random(14));
+            let client_id = format!("Iv23li{}", random(14));
             let of = AppKey { id, client_id, pkcs1: key.pkcs1.clone(), pkcs8: key.pkcs8.clone() };
             state.apps.known.push(App {
                 id,
@@ -163,7 +165,7 @@ impl FakeGithub {
     /// Sets up a personal access token with these scopes, such as `admin:org`, `repo` or
     /// `manage_runners:enterprise`.
     pub fn personal_token(&self, scopes: &[&str]) -> String {
-        let token = format!("ghp_{}", state::random(36));
+        let token = format!("ghp_{}", random(36));
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         self.shared.with(|state| state.apps.personal.insert(token.clone(), scopes));
         token

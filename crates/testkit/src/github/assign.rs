@@ -7,7 +7,7 @@ use super::state::State;
 
 impl State {
     /// Does what is due: what time has run out for, then jobs for those who can run them.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn go_on(&mut self) {
         self.expire_runners();
         self.requeue_forgotten();
         self.route_to_sets();

@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::http::{Ask, Reply};
 use super::known::accounts::{Kind, ScopeId};
 use super::known::apps::Permissions;
 use super::state::State;
+use crate::http::{Ask, Reply};
 
 /// Whoever a request comes from.
 #[derive(Debug, Clone)]

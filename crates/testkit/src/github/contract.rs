@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::http::{Ask, Reply};
 use super::routes;
+use crate::http::{Ask, Reply};
 use crate::spec::Spec;
 
 /// Descriptions and what was made of them; one for all fakes of a process.

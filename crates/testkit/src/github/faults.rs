@@ -1,155 +1,24 @@
-//! Faults by script: the next so many requests that fit meet one.
+//! Faults that tests script. Paths of the REST API are without `/api/v3`; those of the Actions service begin with
+//! `/_actions/_apis` (its queues are `/_actions/_message/*`), and those of runners with `/_runner`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::http::{Fault, Faults, Reply};
 
 use super::FakeGithub;
-use super::http::Reply;
-
-/// What happens to requests that fit, made with [`Fault::on`] and given to [`FakeGithub::fault`].
-#[derive(Debug, Clone)]
-pub struct Fault {
-    method: String,
-    path: String,
-    skip: u32,
-    times: u32,
-    effect: Effect,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Effect {
-    Answer(Reply),
-    Reset,
-    Stall(Duration),
-    Latency(Duration),
-    LostAnswer,
-}
 
 impl Fault {
-    /// For requests with this method (`*` is any) and path: `*` stands for one part of it, `**` at its end for all that
-    /// follow. Paths of the REST API are without `/api/v3`; those of the Actions service begin with `/_actions/_apis`
-    /// (its queues are `/_actions/_message/*`), and those of runners with `/_runner`. Until told otherwise: once, a 500.
-    pub fn on(method: &str, path: &str) -> Self {
-        let effect = Effect::Answer(Reply::error(500, "Server Error"));
-        Self { method: method.into(), path: path.into(), skip: 0, times: 1, effect }
-    }
-
-    /// For the next so many requests.
-    #[must_use]
-    pub fn times(mut self, times: u32) -> Self {
-        self.times = times;
-        self
-    }
-
-    /// Not for the first so many.
-    #[must_use]
-    pub fn after(mut self, skip: u32) -> Self {
-        self.skip = skip;
-        self
-    }
-
-    /// They get this answer, whatever it is.
-    #[must_use]
-    pub fn answer(mut self, status: u16, headers: &[(&str, &str)], body: &str) -> Self {
-        let mut reply = Reply::text(status, body);
-        if body.starts_with(['{', '[']) {
-            reply.headers[0].1 = "application/json".into();
-        }
-        reply.headers.extend(headers.iter().map(|(name, value)| ((*name).into(), (*value).into())));
-        self.effect = Effect::Answer(reply);
-        self
-    }
-
-    /// They get this status with GitHub's form of an error.
-    #[must_use]
-    pub fn status(mut self, status: u16, message: &str) -> Self {
-        self.effect = Effect::Answer(Reply::error(status, message));
-        self
-    }
-
     /// They meet GitHub's secondary limit.
     #[must_use]
-    pub fn secondary_limit(mut self, retry_after: Duration) -> Self {
-        self.effect = Effect::Answer(Reply::secondary(retry_after.as_secs()));
-        self
-    }
-
-    /// Their connection is reset before they are handled.
-    #[must_use]
-    pub fn reset(mut self) -> Self {
-        self.effect = Effect::Reset;
-        self
-    }
-
-    /// They are handled, and the connection is reset instead of the answer: the client cannot know.
-    #[must_use]
-    pub fn lost_answer(mut self) -> Self {
-        self.effect = Effect::LostAnswer;
-        self
-    }
-
-    /// They get no answer for so long, and then a reset.
-    #[must_use]
-    pub fn stall(mut self, time: Duration) -> Self {
-        self.effect = Effect::Stall(time);
-        self
-    }
-
-    /// They are handled so much later.
-    #[must_use]
-    pub fn latency(mut self, time: Duration) -> Self {
-        self.effect = Effect::Latency(time);
-        self
-    }
-
-    fn fits(&self, method: &str, path: &str) -> bool {
-        if self.method != "*" && !self.method.eq_ignore_ascii_case(method) {
-            return false;
-        }
-        let (mut wanted, mut given) = (self.path.split('/'), path.split('/'));
-        loop {
-            match (wanted.next(), given.next()) {
-                (Some("**"), _) | (None, None) => return true,
-                (Some("*"), Some(_)) => {}
-                (Some(wanted), Some(given)) if wanted == given => {}
-                _ => return false,
-            }
-        }
-    }
-}
-
-/// The faults that are still to happen.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    scripted: Vec<Fault>,
-    down_until: Option<Instant>,
-}
-
-impl Faults {
-    pub(super) fn is_down(&self) -> bool {
-        self.down_until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// What a request meets; the oldest fault that fits is used up first.
-    pub(super) fn meet(&mut self, method: &str, path: &str) -> Option<Effect> {
-        let at = self.scripted.iter().position(|fault| fault.fits(method, path))?;
-        let fault = &mut self.scripted[at];
-        if fault.skip > 0 {
-            fault.skip -= 1;
-            return None;
-        }
-        fault.times = fault.times.saturating_sub(1);
-        let effect = fault.effect.clone();
-        if fault.times == 0 {
-            self.scripted.remove(at);
-        }
-        Some(effect)
+    pub fn secondary_limit(self, retry_after: Duration) -> Self {
+        self.reply(Reply::secondary(retry_after.as_secs()))
     }
 }
 
 impl FakeGithub {
     /// Scripts a fault.
     pub fn fault(&self, fault: Fault) {
-        self.shared.with(|state| state.faults.scripted.push(fault));
+        self.shared.with(|state| state.faults.script(fault));
     }
 
     /// Forgets the faults that have not happened yet, [`Self::down`] included.
@@ -159,13 +28,13 @@ impl FakeGithub {
 
     /// Requests still scripted to meet a fault.
     pub fn faults_left(&self) -> u32 {
-        self.shared.with(|state| state.faults.scripted.iter().map(|fault| fault.times).sum())
+        self.shared.with(|state| state.faults.left())
     }
 
     /// For so long every connection ends in a reset: new ones, idle ones, and those with a request under way.
     pub fn down(&self, time: Duration) {
         self.shared.with(|state| {
-            state.faults.down_until = Some(Instant::now() + time);
+            state.faults.down(time);
             state.touch();
         });
     }

@@ -7,12 +7,13 @@ use aws_lc_rs::hmac;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use crate::http::{Delivery, Shared, uuid};
+
 use super::FakeGithub;
 use super::contract;
-use super::known::hooks::{Delivered, Delivery, Outgoing};
+use super::known::hooks::{Delivered, Outgoing};
 use super::known::jobs::JobId;
-use super::shared::Shared;
-use super::state::{self, State};
+use super::state::State;
 
 /// GitHub waits no longer for an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,25 +50,17 @@ impl State {
             Delivery::WrongSignature => Some(sign("another secret", &body)),
             _ => Some(sign(secret, &body)),
         };
-        let now = Instant::now();
         let one = Outgoing {
             url: url.to_owned(),
-            guid: state::uuid(),
+            guid: uuid(),
             event: "workflow_job".into(),
             action: Some(action.to_owned()),
             job: Some(id),
             body,
             signature,
-            due: now,
+            due: Instant::now(),
         };
-        let due = match how {
-            Delivery::Lost => vec![],
-            Delivery::Duplicated => vec![now, now],
-            Delivery::Again(later) => vec![now, now + later],
-            Delivery::Late(later) => vec![now + later],
-            _ => vec![now],
-        };
-        for due in due {
+        for due in how.due() {
             self.hooks.outbox.push(Outgoing { due, ..one.clone() });
         }
         self.hooks.keep(one);
@@ -83,7 +76,7 @@ impl State {
 }
 
 /// Sends what is due, for ever.
-pub(super) async fn deliver(shared: Arc<Shared>) {
+pub(super) async fn deliver(shared: Arc<Shared<State>>) {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
     let mut sending = JoinSet::new();
     loop {
@@ -118,7 +111,7 @@ pub(super) fn request(
     }
 }
 
-async fn send(shared: Arc<Shared>, client: reqwest::Client, one: Outgoing) {
+async fn send(shared: Arc<Shared<State>>, client: reqwest::Client, one: Outgoing) {
     let sent_at = shared.with(|state| state.clock.now());
     let started = Instant::now();
     let request = request(&client, &one.url, &one.event, &one.guid, one.signature.as_deref());
@@ -172,7 +165,7 @@ impl FakeGithub {
         self.shared.with(|state| {
             for (url, secret) in state.hooks.targets.clone() {
                 let signature = signature.map_or_else(|| sign(&secret, body), ToOwned::to_owned);
-                let (event, guid, body) = (event.to_owned(), state::uuid(), body.to_vec());
+                let (event, guid, body) = (event.to_owned(), uuid(), body.to_vec());
                 let (action, job, signature, due) = (None, None, Some(signature), Instant::now());
                 let one = Outgoing { url, guid, event, action, job, body, signature, due };
                 state.hooks.keep(one.clone());

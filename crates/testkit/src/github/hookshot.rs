@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::http::uuid;
+
 use super::hooks::{self, PATIENCE, sign};
-use super::{FakeGithub, JobId, state};
+use super::{FakeGithub, JobId};
 
 /// Signs deliveries and sends them to one webhook. Clones share connections.
 #[derive(Debug, Clone)]
@@ -34,8 +36,7 @@ impl Hookshot {
     pub async fn send(&self, event: &str, payload: &Value) -> Result<(u16, Duration), String> {
         let body = payload.to_string().into_bytes();
         let signature = sign(&self.secret, &body);
-        let request =
-            hooks::request(&self.client, &self.url, event, &state::uuid(), Some(&signature)).body(body);
+        let request = hooks::request(&self.client, &self.url, event, &uuid(), Some(&signature)).body(body);
         let began = Instant::now();
         let answer = request.send().await.map_err(|error| error.to_string())?;
         Ok((answer.status().as_u16(), began.elapsed()))

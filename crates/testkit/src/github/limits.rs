@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::FakeGithub;
-use super::http::{Ask, Reply};
 use super::known::limits::Window;
 use super::state::State;
+use crate::http::{Ask, Reply};
 
 /// What an installation has an hour.
 const LIMIT: u64 = 5000;

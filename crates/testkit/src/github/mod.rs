@@ -20,11 +20,11 @@ mod assign;
 mod auth;
 mod clock;
 mod contract;
+mod errors;
 mod faults;
 mod groups;
 mod hooks;
 mod hookshot;
-mod http;
 mod jobs;
 mod keys;
 mod known;
@@ -38,30 +38,30 @@ pub mod runner;
 mod runners;
 mod scaleset;
 mod server;
-mod shared;
 mod state;
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use faults::Fault;
+pub use crate::http::{Delivery, Fault};
 pub use hooks::sign;
 pub use hookshot::Hookshot;
 pub use known::accounts::Scope;
 pub use known::apps::AppKey;
-pub use known::hooks::{Delivered, Delivery};
+pub use known::hooks::Delivered;
 pub use known::jobs::{Assignment, AssignmentResult, Job, JobId, JobRequest, JobStatus};
 pub use known::runners::{Runner, RunnerFate};
 pub use known::sets::Statistics;
 pub use routes::Calls;
 
-use shared::Shared;
+use crate::http::{self, Shared};
+use state::State;
 
 /// The fake. Clones are handles to the same one.
 #[derive(Debug, Clone)]
 pub struct FakeGithub {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<State>>,
 }
 
 impl Default for FakeGithub {
@@ -73,7 +73,7 @@ impl Default for FakeGithub {
 impl FakeGithub {
     /// One with no accounts that does not listen yet.
     pub fn new() -> Self {
-        Self { shared: Arc::new(Shared::default()) }
+        Self { shared: Arc::new(Shared::new(State::default())) }
     }
 
     /// One that listens on a free port of 127.0.0.1.
@@ -105,7 +105,7 @@ impl FakeGithub {
                 state.base = format!("http://{address}");
             }
         });
-        server::serve(self.shared.clone(), listener)
+        http::serve(self.shared.clone(), listener, None)
     }
 
     /// Ends every [`Self::serve`] that there is: connections break and are refused, until it is started again.
@@ -151,14 +151,6 @@ impl FakeGithub {
     ///
     /// When it has not after `within`.
     pub fn wait_for<T>(&self, what: &str, within: Duration, mut done: impl FnMut(&Self) -> Option<T>) -> T {
-        let deadline = std::time::Instant::now() + within;
-        loop {
-            if let Some(found) = done(self) {
-                return found;
-            }
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
-            assert!(!left.is_zero(), "{what}: not within {within:?}");
-            self.shared.sleep_until_changed(left);
-        }
+        http::wait_for(&self.shared, what, within, || done(self))
     }
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::clock::wire;
 use super::known::accounts::Kind;
 use super::known::jobs::{Entry, JobStatus, Shown};
 use super::objects::{LONG_AGO, node};
 use super::state::State;
+use crate::http::wire;
 
 const COMMIT: &str = "3484a3fb816e0859fd6e1cea078d76385ff50625";
 

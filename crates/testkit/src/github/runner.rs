@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::busybox;
 
-use super::http::{self, Ask, Reply};
+use crate::http::{self, Ask, Reply, Shared};
+
 use super::known::jobs::{AssignmentResult, JobStatus};
 use super::known::runners::RunnerFate;
-use super::shared::Shared;
 use super::state::State;
 
 /// `run.sh` of a runner: takes its credential from `ACTIONS_RUNNER_INPUT_JITCONFIG`, runs one job, ends. Needs busybox,
@@ -35,7 +35,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// The most of a job's output that is kept.
 const LOG: usize = 1 << 20;
 
-pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Reply {
+pub(super) async fn answer(shared: &Shared<State>, ask: &Ask, path: &str) -> Reply {
     let mut fields = ask.query.clone();
     if path != "/log" {
         fields.extend(http::query(&String::from_utf8_lossy(&ask.body)));

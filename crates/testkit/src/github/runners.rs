@@ -6,13 +6,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use crate::http::random;
+
 use super::FakeGithub;
 use super::known::accounts::{Scope, ScopeId};
 use super::known::jobs::AssignmentResult;
 use super::known::lists::Past;
 use super::known::runners::{Entry, READ_ONLY, Runner, RunnerFate, is_read_only};
 use super::runner;
-use super::state::{self, State};
+use super::state::State;
 
 impl State {
     /// Makes a runner and the credential for it, encoded as the runner takes it.
@@ -26,11 +28,11 @@ impl State {
         work: &str,
     ) -> (u64, String) {
         let id = self.id();
-        let token = state::random(40);
+        let token = random(40);
         let base = self.runner_base.clone().unwrap_or_else(|| self.base.clone());
         let url = format!("{base}{}", runner::PREFIX);
         // The real thing is some kilobytes long.
-        let settings = state::random(3000);
+        let settings = random(3000);
         let config = json!({"url": url, "token": token, "name": name, "work": work, "settings": settings});
         let name = name.to_owned();
         let (online, job, fate) = (false, None, None);

@@ -1,7 +1,7 @@
 //! Everything the fake knows.
 
-use super::clock::Clock;
-use super::faults::Faults;
+use crate::http::{Clock, Faults};
+
 use super::known::accounts::Accounts;
 use super::known::apps::Apps;
 use super::known::hooks::Hooks;
@@ -61,22 +61,4 @@ impl State {
         self.violations.push(what);
         self.touch();
     }
-}
-
-/// So many random characters of a token.
-pub(super) fn random(length: usize) -> String {
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut bytes = vec![0; length];
-    aws_lc_rs::rand::fill(&mut bytes).expect("random bytes");
-    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
-}
-
-/// A random UUID, version 4.
-pub(super) fn uuid() -> String {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).expect("random bytes");
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = crate::kept::hex(&bytes);
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

@@ -5,31 +5,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::http::Delivery;
+
 use super::jobs::JobId;
 
 /// So many deliveries can be sent again.
 const KEPT: usize = 200;
-
-/// How deliveries are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// Once, at once, signed.
-    Normal,
-    /// Not at all.
-    Lost,
-    /// Twice at once, under the same delivery id.
-    Duplicated,
-    /// Once now and again so much later, under the same delivery id.
-    Again(Duration),
-    /// So much later.
-    Late(Duration),
-    /// With a signature by another secret.
-    WrongSignature,
-    /// With no signature.
-    Unsigned,
-    /// Padded with white space to so many bytes.
-    Huge(usize),
-}
 
 /// A delivery and the answer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::super::auth::Who;
-use super::super::http::{Ask, Reply};
 use super::super::known::accounts::{Account, Kind, ScopeId};
 use super::super::known::apps::{App, Installation, Permissions};
 use super::super::objects::node;
 use super::super::state::State;
+use crate::http::{Ask, Reply};
 
 impl State {
     pub(super) fn app_routes(&mut self, ask: &Ask, who: &Who, rest: &[&str]) -> Result<Reply, Reply> {

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::super::http::{Ask, Reply};
 use super::super::known::accounts::ScopeId;
 use super::super::state::State;
+use crate::http::{Ask, Reply};
 
 /// The longest name of a runner.
 const NAME: usize = 64;

@@ -8,13 +8,13 @@ mod repositories;
 mod runners;
 mod runs;
 
+use crate::http::{Ask, Reply, Shared, decode, uuid};
+
 use super::auth::{Need, Who};
 use super::contract;
-use super::http::{Ask, Reply, decode};
 use super::known::accounts::{Scope, ScopeId};
 use super::limits;
-use super::shared::Shared;
-use super::state::{self, State};
+use super::state::State;
 
 use paths::path_by_id;
 
@@ -25,13 +25,13 @@ pub(super) const PREFIX: &str = "/api/v3";
 const VERSIONS: [&str; 2] = ["2022-11-28", "2026-03-10"];
 
 /// Answers a request and holds both to the description.
-pub(super) fn answer(shared: &Shared, ask: &Ask, path: &str) -> Reply {
+pub(super) fn answer(shared: &Shared<State>, ask: &Ask, path: &str) -> Reply {
     let (path, reply) = shared.with(|state| {
         let path = state.canonical(path);
         let reply = state.rest(ask, &path);
         let reply = reply
             .header("date", &state.clock.date())
-            .header("x-github-request-id", &state::uuid())
+            .header("x-github-request-id", &uuid())
             .header("x-github-media-type", "github.v3; format=json");
         (path, reply)
     });

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::super::http::{Ask, Reply};
 use super::super::state::State;
+use crate::http::{Ask, Reply};
 
 impl State {
     /// The page of a list that was asked for, under this name beside its count (a bare list when there is none), and

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::super::auth::Who;
-use super::super::http::{Ask, Reply};
 use super::super::known::accounts::{Repository, ScopeId};
 use super::super::state::State;
 use super::paths::path_by_id;
+use crate::http::{Ask, Reply};
 
 impl State {
     fn repositories_of(&self, account: u64, who: &Who) -> Vec<Value> {

@@ -3,11 +3,12 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::super::http::{Ask, Reply};
+use crate::http::{Ask, Reply, random};
+
 use super::super::known::accounts::ScopeId;
 use super::super::known::groups::Group;
 use super::super::known::runners::{Entry, Runner, RunnerFate};
-use super::super::state::{self, State};
+use super::super::state::State;
 use super::paths::path_by_id;
 
 impl State {
@@ -24,7 +25,7 @@ impl State {
             ("POST", [kind @ ("registration-token" | "remove-token")]) => {
                 let expires =
                     self.clock.stamp().saturating_add(SignedDuration::from_hours(1)).unwrap_or_default();
-                let token = format!("A{}", state::random(28).to_uppercase());
+                let token = format!("A{}", random(28).to_uppercase());
                 if *kind == "registration-token" {
                     self.sets.registrations.insert(token.clone(), (scope, expires));
                 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::super::http::{Ask, Reply};
 use super::super::known::accounts::ScopeId;
 use super::super::known::jobs::{Entry, Shown};
 use super::super::state::State;
 use super::paths::path_by_id;
+use crate::http::{Ask, Reply};
 
 impl State {
     /// A repository's jobs as lists show them.

@@ -9,12 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::http::{Ask, Reply};
+use crate::http::{Ask, Reply, Shared, random, uuid};
+
 use super::known::accounts::{Scope, ScopeId};
 use super::known::groups::{DEFAULT_GROUP, Group};
 use super::known::runners::{Entry, Runner, RunnerFate};
-use super::shared::Shared;
-use super::state::{self, State};
+use super::state::State;
 
 pub(super) use reply::PREFIX;
 use reply::{failure, list};
@@ -22,7 +22,7 @@ use reply::{failure, list};
 /// The version of the service's API.
 const VERSION: &str = "6.0-preview";
 
-pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Reply {
+pub(super) async fn answer(shared: &Shared<State>, ask: &Ask, path: &str) -> Reply {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let reply = match (ask.method.as_str(), parts.as_slice()) {
         ("GET", ["_message", set]) => queue::next(shared, ask, set).await,
@@ -33,7 +33,7 @@ pub(super) async fn answer(shared: &Shared, ask: &Ask, path: &str) -> Reply {
         _ => failure(404, "VssResourceNotFoundException", "no such resource"),
     };
     let (date, bom) = shared.with(|state| (state.clock.date(), state.sets.bom));
-    let mut reply = reply.header("date", &date).header("activityid", &state::uuid());
+    let mut reply = reply.header("date", &date).header("activityid", &uuid());
     if bom && !reply.body.is_empty() {
         reply.body.splice(0..0, *b"\xef\xbb\xbf");
     }
@@ -59,10 +59,10 @@ impl State {
             return Reply::error(404, "Not Found");
         }
         let expires = now.saturating_add(self.sets.lifetime()).unwrap_or_default();
-        let claims = json!({"exp": expires.as_second(), "nonce": state::random(16)});
+        let claims = json!({"exp": expires.as_second(), "nonce": random(16)});
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let head = json!({"alg": "HS256", "typ": "JWT"});
-        let token = format!("{}.{}.{}", encode(&head), encode(&claims), state::random(43));
+        let token = format!("{}.{}.{}", encode(&head), encode(&claims), random(43));
         self.sets.admins.insert(token.clone(), (scope, expires));
         let url = format!("{}{PREFIX}/", self.base);
         Reply::json(200, &json!({"url": url, "token": token, "token_schema": "OAuthAccessToken"}))

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::super::http::{Ask, Reply};
+use crate::http::{Ask, Reply, Shared};
+
 use super::super::known::jobs::{ForSet, JobId, JobStatus};
 use super::super::known::sets::Message;
-use super::super::shared::Shared;
 use super::super::state::State;
 use super::reply::{PREFIX, failure, list};
 
@@ -15,7 +15,7 @@ use super::reply::{PREFIX, failure, list};
 const EVENTS: usize = 50;
 
 /// `GET` of the queue: the first message after the one that the client has had, once there is one.
-pub(super) async fn next(shared: &Shared, ask: &Ask, set: &str) -> Reply {
+pub(super) async fn next(shared: &Shared<State>, ask: &Ask, set: &str) -> Reply {
     let Ok(id) = set.parse::<u64>() else { return expired() };
     let after = ask.param("lastMessageId").map_or(Some(0), |id| id.parse().ok());
     let patience = shared.with(|state| {

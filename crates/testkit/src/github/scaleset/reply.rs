@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::http::Reply;
+use crate::http::Reply;
 
 /// Where the fake has the service; `runner-registration` tells it to clients.
 pub(in super::super) const PREFIX: &str = "/_actions";

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::http::{Ask, Reply, random, uuid};
+
 use super::super::FakeGithub;
-use super::super::http::{Ask, Reply};
 use super::super::known::accounts::ScopeId;
 use super::super::known::sets::{Session, Set, Statistics};
-use super::super::state::{self, State};
+use super::super::state::State;
 use super::reply::{PREFIX, failure, list};
 
 impl State {
@@ -148,8 +149,7 @@ impl State {
             }
         }
         let expires = self.queue_expiry();
-        let session =
-            Session { id: state::uuid(), owner, token: state::random(64), expires, heard: Instant::now() };
+        let session = Session { id: uuid(), owner, token: random(64), expires, heard: Instant::now() };
         let told = self.statistics(id);
         let set = self.sets.known.get_mut(&id).expect("looked up");
         (set.session, set.told) = (Some(session), told);
@@ -185,7 +185,7 @@ impl State {
         };
         match method {
             "PATCH" => {
-                session.token = state::random(64);
+                session.token = random(64);
                 session.expires = expires;
                 session.heard = Instant::now();
                 Ok(self.session_reply(id))

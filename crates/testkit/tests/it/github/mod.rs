@@ -1,8 +1,5 @@
 //! The fake GitHub over real HTTP: what it answers, what it does to clients, and its runner.
 
-// A failed setup is a failed test.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 mod actions;
 mod app;
 mod client;

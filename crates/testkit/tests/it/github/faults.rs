@@ -6,7 +6,7 @@ use fireactions_testkit::github::Fault;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
-use crate::client::{SOON, assert_clean, world};
+use super::client::{SOON, assert_clean, world};
 
 const RUNNERS: &str = "/orgs/octo/actions/runners";
 
@@ -116,7 +116,7 @@ async fn who_asks_too_fast_is_refused_until_its_minute_is_over() {
     assert_eq!(client.get(RUNNERS).await.status, 403, "the twelve are used up");
     assert_eq!((fake.runners().len(), fake.refused_as_too_fast()), (2, 2), "nothing was done");
     let token = fake.personal_token(&["admin:org"]);
-    let other = crate::client::Client::new(&fake, Some(format!("Bearer {token}")));
+    let other = super::client::Client::new(&fake, Some(format!("Bearer {token}")));
     assert_eq!(other.get(RUNNERS).await.status, 200, "everyone has a minute of his own");
     fake.set_secondary_limit(12, Duration::ZERO);
     assert_eq!(client.get(RUNNERS).await.status, 200, "the minute is over");

@@ -6,8 +6,8 @@ use fireactions_testkit::github::{FakeGithub, JobRequest, Statistics};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::actions::{Admin, Queue, events, kinds, tell};
-use crate::client::{assert_clean, world};
+use super::actions::{Admin, Queue, events, kinds, tell};
+use super::client::{assert_clean, world};
 
 #[tokio::test]
 async fn a_job_goes_its_way_through_a_scale_set() {

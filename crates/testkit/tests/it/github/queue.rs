@@ -6,8 +6,8 @@ use fireactions_testkit::github::{FakeGithub, JobId, JobRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::actions::{Admin, Queue, events, kinds};
-use crate::client::{Answer, assert_clean, world};
+use super::actions::{Admin, Queue, events, kinds};
+use super::client::{Answer, assert_clean, world};
 
 /// A set with a session whose listener has room for five.
 async fn listening() -> (FakeGithub, Admin, u64, Queue) {

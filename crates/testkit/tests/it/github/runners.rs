@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fireactions_testkit::github::{JobRequest, JobStatus, RunnerFate, Scope};
 use serde_json::json;
 
-use crate::client::{assert_clean, world};
+use super::client::{assert_clean, world};
 
 #[tokio::test]
 async fn runners_are_minted_listed_by_page_and_deleted() {

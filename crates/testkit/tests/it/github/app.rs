@@ -4,7 +4,7 @@ use fireactions_testkit::github::FakeGithub;
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::client::{Client, app, assert_clean, installation, jwt};
+use super::client::{Client, app, assert_clean, installation, jwt};
 
 #[tokio::test]
 async fn an_app_finds_its_installations_and_gets_tokens() {

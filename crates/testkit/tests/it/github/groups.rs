@@ -3,8 +3,8 @@
 use fireactions_testkit::github::{JobRequest, JobStatus, Scope};
 use serde_json::{Value, json};
 
-use crate::actions::{Admin, Queue, kinds, tell};
-use crate::client::{Answer, SOON, assert_clean, world};
+use super::actions::{Admin, Queue, kinds, tell};
+use super::client::{Answer, SOON, assert_clean, world};
 
 fn octo() -> Scope {
     Scope::Organization("octo".into())

@@ -9,7 +9,7 @@ use aws_lc_rs::hmac;
 use fireactions_testkit::github::{Delivery, FakeGithub, JobRequest, Scope};
 use serde_json::Value;
 
-use crate::client::{SOON, assert_clean};
+use super::client::{SOON, assert_clean};
 
 /// What came.
 #[derive(Debug, Clone)]

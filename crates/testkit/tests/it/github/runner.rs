@@ -9,7 +9,7 @@ use fireactions_testkit::github::{
     AssignmentResult, FakeGithub, Fault, JobRequest, JobStatus, RunnerFate, Scope, runner,
 };
 
-use crate::client::{SOON, assert_clean, decoded};
+use super::client::{SOON, assert_clean, decoded};
 
 fn world() -> FakeGithub {
     let fake = FakeGithub::local();

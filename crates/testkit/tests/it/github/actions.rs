@@ -6,7 +6,7 @@ use fireactions_testkit::github::FakeGithub;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Client, decoded};
+use super::client::{Answer, Client, decoded};
 
 /// An administrator of the Actions service.
 pub(crate) struct Admin {
