@@ -46,7 +46,7 @@ pub(super) async fn run(
                 LONGEST
             }
             Err(error) => {
-                set_problem(&forge, &pools, Some(format!("the queue of {scope} cannot be read: {error}")));
+                set_problem(&forge, &pools, Some(&format!("the queue of {scope} cannot be read: {error}")));
                 pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default())
             }
         };
@@ -56,9 +56,9 @@ pub(super) async fn run(
     }
 }
 
-fn set_problem(forge: &HostedForge, pools: &[PoolSpec], problem: Option<String>) {
+fn set_problem(forge: &HostedForge, pools: &[PoolSpec], problem: Option<&str>) {
     for pool in pools {
-        forge.set_problem(&pool.name, Concern::Listening, problem.clone());
+        forge.set_problem(&pool.name, Concern::Listening, problem.map(str::to_owned));
     }
 }
 
@@ -73,7 +73,7 @@ fn blind(remote: &GiteaRemote, forge: &HostedForge, pools: &[PoolSpec], why: &st
     } else {
         "so runners wait for jobs without knowing of any: as many as the pool's min_runners, and one at least"
     };
-    set_problem(forge, pools, Some(format!("{why}; {what}")));
+    set_problem(forge, pools, Some(&format!("{why}; {what}")));
 }
 
 /// Takes over what the queue was when it was asked for.
@@ -126,7 +126,7 @@ async fn take(
             }
             // It may have begun after the list was made.
             None if known.picked_up_at.is_some_and(|at| at < began) => {
-                settle::start(remote, forge, &row.id, known)
+                settle::start(remote, forge, &row.id, known);
             }
             None => {}
         }
@@ -138,26 +138,26 @@ async fn take(
 
 /// Jobs that run, by what tells whose they are.
 struct Running<'a> {
-    by_runner: HashMap<&'a str, &'a Job>,
-    by_id: HashMap<u64, &'a Job>,
-    by_task: HashMap<u64, &'a Job>,
+    of_runner: HashMap<&'a str, &'a Job>,
+    with_id: HashMap<u64, &'a Job>,
+    of_task: HashMap<u64, &'a Job>,
 }
 
 impl<'a> Running<'a> {
     fn new(jobs: &'a [Job]) -> Self {
         Self {
-            by_runner: jobs.iter().filter_map(|job| Some((job.runner_name.as_deref()?, job))).collect(),
-            by_id: jobs.iter().map(|job| (job.id.get(), job)).collect(),
-            by_task: jobs.iter().filter_map(|job| Some((job.task?, job))).collect(),
+            of_runner: jobs.iter().filter_map(|job| Some((job.runner_name.as_deref()?, job))).collect(),
+            with_id: jobs.iter().map(|job| (job.id.get(), job)).collect(),
+            of_task: jobs.iter().filter_map(|job| Some((job.task?, job))).collect(),
         }
     }
 
     /// The job that the row's runner has. Gitea names the runner; a Forgejo the task, which the runner's log names, too, and
     /// a runner that is bound to a job has that one.
     fn of(&self, row: &RemoteJob) -> Option<&'a Job> {
-        let by_name = || self.by_runner.get(row.runner.as_deref()?);
-        let by_task = || self.by_task.get(&row.task?);
-        let bound = || self.by_id.get(&row.id.filter(|_| row.handle.is_some() || row.is_picked_up())?);
+        let by_name = || self.of_runner.get(row.runner.as_deref()?);
+        let by_task = || self.of_task.get(&row.task?);
+        let bound = || self.with_id.get(&row.id.filter(|_| row.handle.is_some() || row.is_picked_up())?);
         by_name().or_else(by_task).or_else(bound).copied()
     }
 }

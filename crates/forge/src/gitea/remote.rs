@@ -178,15 +178,13 @@ impl Remote for GiteaRemote {
                 format!("the job ended; how, {kind} alone knows: a registration token cannot ask for it");
             return Judged { note: Some(note), ..Judged::as_told(told) };
         }
-        let (conclusion, job) = match &remote.conclusion {
-            Some(conclusion) => (Some(conclusion.clone()), None),
-            None => {
-                let found = settle::find(self, remote, Instant::now() + VERDICT).await;
-                let done = found.filter(|job| job.status == JobStatus::Done);
-                let job = done.map(|done| job::remote(&remote.forge, &done));
-                (job.as_ref().and_then(|job| job.conclusion.clone()), job)
-            }
+        let job = if remote.conclusion.is_none() {
+            let found = settle::find(self, remote, Instant::now() + VERDICT).await;
+            found.filter(|job| job.status == JobStatus::Done).map(|job| job::remote(&remote.forge, &job))
+        } else {
+            None
         };
+        let conclusion = remote.conclusion.clone().or_else(|| job.as_ref()?.conclusion.clone());
         let outcome = match conclusion.as_deref() {
             Some("success" | "skipped") => Outcome::Exited { code: 0 },
             Some("cancelled") => Outcome::Cancelled,

@@ -18,7 +18,11 @@ async fn a_job_that_failed_failed_although_its_runner_returned_0() {
         let job = push(&fake, &["debian"], "fail");
         assert_eq!(ended(&fake, &[job]).await, [JobStatus::Failure], "{release:?}");
         let rows = settled(&farm, 1).await;
-        assert_eq!((rows[0].state, &rows[0].outcome), (JobState::Failed, &exited(1)), "{release:?}");
+        assert_eq!(
+            (rows[0].state, rows[0].outcome.clone()),
+            (JobState::Failed, Some(exited(1))),
+            "{release:?}"
+        );
         assert!(rows[0].notes.iter().any(|note| note.contains("ended with failure")), "{:?}", rows[0].notes);
         nothing_is_left(&fake).await;
         farm.stop().await;

@@ -37,7 +37,7 @@ async fn a_forge_that_is_restarted_under_a_job_has_its_job_done() {
         until("it to be well", || async { farm.forge.problem(&name).is_none().then_some(()) }).await;
         std::fs::write(farm.dir.path().join("gate"), "").unwrap();
         assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success], "{release:?}");
-        assert_eq!(settled(&farm, 1).await[0].outcome, exited(0));
+        assert_eq!(settled(&farm, 1).await[0].outcome, Some(exited(0)));
         nothing_is_left(&fake).await;
         farm.stop().await;
     }
