@@ -84,7 +84,7 @@ mod tests {
         // What an empty secret would sign is not taken beside a real one.
         let with_no_key =
             Hmac::<Sha256>::new_from_slice(b"").unwrap().chain_update(BODY).finalize().into_bytes();
-        let with_no_key: String = with_no_key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let with_no_key = with_no_key.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         assert_eq!(check(&["", SECRET], Some(&with_no_key), None), Err(Forged::Wrong));
         for wrong in [&hub, &SIGNATURE[1..], &format!("{SIGNATURE}0"), &"ä".repeat(32), "x"] {
             assert_eq!(check(&[SECRET], Some(wrong), None), Err(Forged::Wrong), "{wrong}");
