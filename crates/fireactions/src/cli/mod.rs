@@ -8,6 +8,8 @@ mod drain;
 pub(crate) mod edge;
 mod exec;
 mod follow;
+mod forge;
+mod gitea;
 mod github;
 mod image;
 mod jobs;
@@ -20,6 +22,7 @@ mod pools;
 mod progress;
 mod ps;
 mod reference;
+mod report;
 mod run;
 pub(crate) mod server;
 mod session;
@@ -61,6 +64,12 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     /// Run a job in a microVM, stream its output and exit with its exit code
     Run(Box<run::Args>),
+    /// Check a forge by its name in the configuration
+    Forge(forge::Args),
+    /// Check every Gitea of the configuration
+    Gitea(forge::KindArgs),
+    /// Check every Forgejo of the configuration
+    Forgejo(forge::KindArgs),
     /// Check the GitHub side of the configuration, or prepare it
     Github(github::Args),
     /// Show, cancel and read jobs
@@ -101,6 +110,9 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Validate(args) => validate::run(&args),
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Run(args) => run::run(&connection.open()?, *args).await,
+        Command::Forge(args) => forge::run(args).await,
+        Command::Gitea(args) => forge::run_kind(args, "Gitea").await,
+        Command::Forgejo(args) => forge::run_kind(args, "Forgejo").await,
         Command::Github(args) => github::run(args).await,
         Command::Jobs(args) => jobs::run(&connection.open()?, args).await,
         Command::Ps(args) => ps::run(&connection.open()?, &args).await,

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use fireactions_config::{Config, GithubConfig, SecretFile};
+use fireactions_config::{AbsolutePath, Config, ForgeRef, GiteaConfig, GithubConfig, SecretFile};
+use fireactions_forge::gitea::GiteaSettings;
 use fireactions_forge::local::LocalForge;
-use fireactions_forge::{HostedForge, HostedSettings, WebhookSecrets, github};
+use fireactions_forge::{HostedForge, HostedSettings, WebhookSecrets, gitea, github};
+use fireactions_gitea::{Gitea, Kind, Settings as GiteaClientSettings};
 use fireactions_github::{App, Credentials, Github, SecretSource, Settings};
-use fireactions_model::{Event, ForgeName};
+use fireactions_model::{Event, ForgeName, PoolSpec};
 use tokio::sync::broadcast;
 
 /// The hosted forges that a pool is of. None is asked for anything yet: a server starts without them.
@@ -19,30 +21,62 @@ pub(super) async fn hosted(
 ) -> anyhow::Result<Vec<HostedForge>> {
     let pools = config.pools();
     let mut forges = Vec::new();
-    if let Some(github) = config.github.as_ref().filter(|_| pools.iter().any(|pool| pool.forge.is_some())) {
+    for (name, forge) in config.forges() {
+        let pools: Vec<PoolSpec> = pools.iter().filter(|pool| is_of(pool, &name)).cloned().collect();
+        if pools.is_empty() {
+            continue;
+        }
+        let key = config.forge_key(&name);
+        let (records, events) = (records.clone(), events.clone());
         let settings = HostedSettings {
-            audit_interval: github.audit_interval.0,
-            webhook: github.webhook.as_ref().map(|webhook| secrets(webhook.secret_files())),
+            audit_interval: forge.audit_interval().0,
+            webhook: forge.webhook().map(|webhook| secrets(webhook.secret_files())),
             ..HostedSettings::new(host_name())
         };
-        let name = ForgeName::github();
-        let forge = github::forge(name, records.clone(), events.clone(), client(github)?, settings, &pools)
-            .await
-            .context("runners of an earlier server could not be looked up")?;
+        let made = match forge {
+            ForgeRef::Github(github) => {
+                github::forge(name, records, events, client(github, &key)?, settings, &pools).await
+            }
+            ForgeRef::Gitea(config) | ForgeRef::Forgejo(config) => {
+                let kind = if matches!(forge, ForgeRef::Gitea(_)) { Kind::Gitea } else { Kind::Forgejo };
+                let own = GiteaSettings {
+                    poll_interval: config.poll_interval.0,
+                    reads_queue: config.api_token_file.is_some(),
+                };
+                let client = gitea_client(config, kind, &key)?;
+                gitea::forge(name, records, events, client, (settings, own), &pools).await
+            }
+        };
+        let forge = made.context("runners of an earlier server could not be looked up")?;
         forges.push(forge);
     }
     Ok(forges)
 }
 
-/// A client of the configured GitHub. Its secrets are read when they are needed, and again when they do not work.
-pub(crate) fn client(config: &GithubConfig) -> anyhow::Result<Github> {
-    let ca_pem = match &config.ca_file {
-        Some(path) => Some(
-            std::fs::read(&**path)
-                .with_context(|| format!("github.ca_file {} cannot be read", path.display()))?,
-        ),
-        None => None,
+/// Whether the pool's machines are runners of the forge.
+fn is_of(pool: &PoolSpec, forge: &ForgeName) -> bool {
+    pool.forge.as_ref().is_some_and(|of| of.name == *forge)
+}
+
+/// A client of a configured Gitea or Forgejo; `key` is where it is declared. Its secrets are read when they are needed, and again
+/// when they do not work.
+pub(crate) fn gitea_client(config: &GiteaConfig, kind: Kind, key: &str) -> anyhow::Result<Gitea> {
+    let settings = GiteaClientSettings {
+        kind,
+        url: config.url.clone(),
+        token: config.api_token_file.clone().map(secret),
+        registration_token: config.runner_token_file.clone().map(secret),
+        ca_pem: ca_pem(config.ca_file.as_ref(), key)?,
+        proxy: config.proxy.clone(),
+        insecure_http: config.insecure_http,
     };
+    Gitea::new(settings).map_err(|error| anyhow!("{key}: {error}"))
+}
+
+/// A client of a configured GitHub; `key` is where it is declared. Its secrets are read when they are needed, and again when
+/// they do not work.
+pub(crate) fn client(config: &GithubConfig, key: &str) -> anyhow::Result<Github> {
+    let ca_pem = ca_pem(config.ca_file.as_ref(), key)?;
     let credentials = if let Some(file) = &config.token_file {
         Credentials::Token(secret(file.clone()))
     } else {
@@ -50,7 +84,14 @@ pub(crate) fn client(config: &GithubConfig) -> anyhow::Result<Github> {
         Credentials::Apps(config.all_apps().into_iter().map(app).collect())
     };
     let settings = Settings { url: config.url.clone(), credentials, ca_pem, proxy: config.proxy.clone() };
-    Github::new(settings).map_err(|error| anyhow!("github: {error}"))
+    Github::new(settings).map_err(|error| anyhow!("{key}: {error}"))
+}
+
+fn ca_pem(file: Option<&AbsolutePath>, key: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    let read = |path: &AbsolutePath| {
+        std::fs::read(&**path).with_context(|| format!("{key}.ca_file {} cannot be read", path.display()))
+    };
+    file.map(read).transpose()
 }
 
 fn secret(file: SecretFile) -> SecretSource {
