@@ -20,7 +20,7 @@ setup: ## Install what is missing on Debian 12/13 or Ubuntu 24.04 and fetch the 
 agent: ## Build the static guest agent.
 	scripts/build-agent
 
-standin: # Replaces QEMU and Firecracker where a test needs no guest, or has no KVM.
+standin: # What takes QEMU's and Firecracker's place where a test needs no guest, or has no KVM.
 	scripts/build-standin
 
 build: agent ## Build the server and command line (release).

@@ -269,8 +269,8 @@ async fn put_in(guest: &Guest, base: Duration, file: &WorkFile) -> Result<(), Ou
     let deadline = base + Duration::from_secs(size / SLOWEST_TRANSFER);
     timeout(deadline, guest.link.put_file(&file.dest, file.mode, size, source))
         .await
-        .map_err(|_| lost(format!("copying {} into the guest took over {deadline:?}", file.dest)))?
-        .map_err(|error| failed_in_guest(&format!("copying {} into the guest", file.dest), error))
+        .map_err(|_| lost(format!("putting {} into the guest took over {deadline:?}", file.dest)))?
+        .map_err(|error| failed_in_guest(&format!("putting in {}", file.dest), error))
 }
 
 /// Why the guest may not have ended the program.

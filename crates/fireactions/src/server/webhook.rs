@@ -50,10 +50,10 @@ async fn deliver(State(door): State<Door>, request: Request<Body>) -> (StatusCod
         Answer::Taken => (StatusCode::ACCEPTED, ""),
         Answer::Forged => (StatusCode::UNAUTHORIZED, "the signature is not that of this webhook's secret\n"),
         Answer::Malformed(why) => {
-            tracing::warn!("a webhook delivery with a valid signature could not be read: {why}");
+            tracing::warn!("a webhook delivery with a good signature could not be read: {why}");
             (StatusCode::BAD_REQUEST, "it cannot be read; the server's log says why\n")
         }
-        Answer::Busy => (StatusCode::SERVICE_UNAVAILABLE, "there is no room for it now\n"),
+        Answer::Busy => (StatusCode::SERVICE_UNAVAILABLE, "no room for it now\n"),
         Answer::Unready(why) => {
             tracing::error!("a webhook delivery could not be checked: {why}");
             (StatusCode::INTERNAL_SERVER_ERROR, "the secret cannot be read; the server's log says why\n")
