@@ -25,7 +25,7 @@ use fireactions_model::{MachineId, MachineState, Shape};
 
 use crate::budget::Size;
 use crate::demand::match_up;
-use crate::room::{HostRoom, PoolRoom, count, first_to_go};
+use crate::room::{HostRoom, PoolRoom, count, retire_order};
 use crate::{Action, Held, Machine, Observed, Obstacle, Pace, Plan, Why};
 
 /// What to do about what is observed.
@@ -146,7 +146,7 @@ impl<'a> Planner<'a> {
                 .iter()
                 .filter(|machine| machine.pool == *name && machine.state.is_idle_capacity())
                 .collect();
-            idle.sort_by_key(|machine| first_to_go(machine));
+            idle.sort_by_key(|machine| retire_order(machine));
             for machine in idle.into_iter().take(usize::try_from(excess).unwrap_or(usize::MAX)) {
                 self.retire(machine, Why::AboveMaximum);
                 let pool = self.pools[index].pool;
@@ -356,7 +356,7 @@ impl<'a> Planner<'a> {
                     .filter(|machine| machine.state.is_idle_capacity() && !self.leaving.contains(&machine.id))
                     .filter(|machine| machine.pool == pool.name && machine.shape == *shape)
                     .collect();
-                coming.sort_by_cached_key(|machine| Reverse(first_to_go(machine)));
+                coming.sort_by_cached_key(|machine| Reverse(retire_order(machine)));
                 let lines = self.plan.lines.entry(pool.name.clone()).or_default();
                 lines.entry(shape.clone()).or_default().coming =
                     coming.into_iter().map(|machine| machine.id.clone()).collect();

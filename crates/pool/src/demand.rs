@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fireactions_model::{MachineState, Shape};
 
 use crate::budget::Size;
-use crate::room::{PoolRoom, Unmet, count, first_to_go};
+use crate::room::{PoolRoom, Unmet, count, retire_order};
 use crate::{Machine, Observed, Pace, Pool};
 
 /// Lays a pool's idle machines over its waiting jobs. The most advanced machines are meant for jobs, so that
@@ -29,13 +29,13 @@ pub(crate) fn match_up<'a>(observed: &'a Observed, pool: &'a Pool) -> PoolRoom<'
         }
     }
     for (shape, mut machines) in idle {
-        machines.sort_by_key(|machine| first_to_go(machine));
+        machines.sort_by_key(|machine| retire_order(machine));
         let jobs = if open { pool.demand.get(shape).copied().unwrap_or(0) } else { 0 };
         let needed = usize::try_from(jobs).unwrap_or(usize::MAX).min(machines.len());
         machines.truncate(machines.len() - needed);
         spare.extend(machines);
     }
-    spare.sort_by_key(|machine| first_to_go(machine));
+    spare.sort_by_key(|machine| retire_order(machine));
     let now = count(mine.iter());
     let stopping = count(mine.iter().filter(|machine| machine.state == MachineState::Stopping));
     let starting = |shape: &Shape| {

@@ -104,6 +104,6 @@ pub(crate) fn count<T>(items: impl Iterator<Item = T>) -> u32 {
 }
 
 /// The order in which idle machines go: the least advanced first, of equals the newest.
-pub(crate) fn first_to_go(machine: &Machine) -> (MachineState, Duration, String) {
+pub(crate) fn retire_order(machine: &Machine) -> (MachineState, Duration, String) {
     (machine.state, machine.age, machine.id.to_string())
 }
