@@ -29,10 +29,10 @@ build: agent ## Build the server and command line (release).
 demo: ## Run real jobs, each in its own microVM, and prove that nothing is left behind.
 	scripts/demo
 
-test: ## The test suite, real microVMs included: what CI runs.
+test: ## The test suite, with real microVMs, as CI runs it.
 	scripts/test
 
-test-all: ## All that `make test` leaves out as well; before a release.
+test-all: ## Everything, including what `make test` leaves out; for a release.
 	scripts/test --all
 
 e2e: ## Only the end-to-end tests.
@@ -45,10 +45,10 @@ lint: ## Format, clippy and dependency rules.
 bench: ## Measure; prints a table, writes target/bench.json.
 	scripts/bench
 
-soak: ## Make, use and destroy 1,100 machines under faults, and look for anything left (SOAK_N, SOAK_REAL).
+soak: ## Make, use and destroy 1,100 machines under faults, and check that nothing is left (SOAK_N, SOAK_REAL).
 	scripts/soak
 
-boots: ## Start N guests, JOBS at once (MODE=boots or clones, QEMU=path), and keep what there is to see of each that hangs.
+boots: ## Start N guests, JOBS at once (MODE=boots or clones, QEMU=path), and keep the evidence of each that hangs.
 	scripts/boots
 
 fuzz: ## Run each fuzz target for a bounded time (needs a nightly toolchain and cargo-fuzz).

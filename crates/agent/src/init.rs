@@ -57,7 +57,7 @@ fn hand_over(boot_us: u64) -> String {
         .arg(boot_us.to_string())
         .spawn();
     if let Err(error) = started {
-        return format!("cannot start the agent beside the image's init: {error}");
+        return format!("cannot start the agent next to the image's init: {error}");
     }
     let mut tried = Vec::new();
     for init in ["/sbin/init", "/etc/init", "/bin/init", "/lib/systemd/systemd"] {
@@ -65,5 +65,5 @@ fn hand_over(boot_us: u64) -> String {
         let error = Command::new(init).exec();
         tried.push(format!("{init}: {error}"));
     }
-    format!("init mode is 'image', but the image has no init that starts ({})", tried.join("; "))
+    format!("init mode is 'image', but the image has no init that can be started ({})", tried.join("; "))
 }

@@ -34,8 +34,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Starts the program and watches it in a thread of its own; everything that comes of it is told to `session`.
-    /// Nothing when it cannot start.
+    /// Starts the program and watches it in a thread of its own; everything that results is sent to `session`. Nothing
+    /// when it cannot start.
     ///
     /// `give`: files to be handed to the job's user. `own_init`: PID 1 is not ours, so what is outside the job's
     /// control group is not ours to kill.

@@ -57,7 +57,10 @@ fn main() -> ExitCode {
         // The kernel hands unknown words of its command line to /init as arguments: as PID 1 they mean nothing.
         _ if std::process::id() == 1 => init::main(),
         _ => {
-            eprintln!("fireactions-agent {VERSION}: runs as /init of a microVM; there is nothing to do here");
+            eprintln!(
+                "fireactions-agent {VERSION}: runs as /init of a microVM and does nothing outside of \
+                 one"
+            );
             ExitCode::from(64)
         }
     }

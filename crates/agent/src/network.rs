@@ -46,7 +46,10 @@ pub(crate) fn configure(identity: &Identity) -> Result<(), String> {
         &format!("set the address {}/{}", identity.address, identity.prefix),
         netlink.address(index, identity),
     )?;
-    step(&format!("set the default route by {}", identity.gateway), netlink.default_route(index, identity))
+    step(
+        &format!("set the default route through {}", identity.gateway),
+        netlink.default_route(index, identity),
+    )
 }
 
 /// The Ethernet interface with the lowest index.

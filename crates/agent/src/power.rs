@@ -34,7 +34,7 @@ pub(crate) fn off(scratch: Option<&OwnedFd>) -> ! {
         let _ = done.send(());
     });
     if writer.is_ok() && wait.recv_timeout(SYNC_DEADLINE).is_err() {
-        say("the scratch disk was not written back in time; it dies with the machine anyway");
+        say("the scratch disk was not written back in time; it is removed with the machine anyway");
     }
     loop {
         if let Err(error) = reboot(RebootCommand::Restart) {

@@ -166,7 +166,7 @@ impl Server {
     fn beside(&self, name: &str, body: impl FnOnce() + Send + 'static) {
         if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(body) {
             // Dropping the body closes its streams, which tells the host.
-            self.session.log(LogLevel::Warn, &format!("no thread for {name}: {error}"));
+            self.session.log(LogLevel::Warn, &format!("cannot start a thread for {name}: {error}"));
         }
     }
 }

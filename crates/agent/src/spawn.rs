@@ -51,7 +51,7 @@ pub(crate) fn start(
     Err(complaint)
 }
 
-/// Sends the request; returns what the stage has to complain about, nothing when it has become the program.
+/// Sends the request; returns the stage's error, or nothing if it has become the program.
 fn converse(mut socket: UnixStream, request: &Request) -> io::Result<String> {
     socket.set_read_timeout(Some(START_DEADLINE))?;
     socket.set_write_timeout(Some(START_DEADLINE))?;

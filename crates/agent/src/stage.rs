@@ -161,7 +161,7 @@ fn become_user(request: &Request, user: &User) -> io::Result<()> {
         // As login does: mode 620, group tty.
         rustix::fs::fchown(io::stdin(), Some(rustix::fs::Uid::from_raw(user.uid)), None)?;
     } else {
-        // `/dev/stdout` is opened anew by shell scripts; a pipe that belongs to root would refuse.
+        // `/dev/stdout` is opened again by shell scripts; a pipe that belongs to root would refuse.
         for fd in [io::stdout().as_fd(), io::stderr().as_fd()] {
             let _ = rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(user.uid)), None);
         }

@@ -9,7 +9,8 @@
 pub(crate) fn missing() -> Option<String> {
     let interrupts = std::fs::read_to_string("/proc/interrupts").ok()?;
     never_ticked(&interrupts).then(|| {
-        "the kernel has no timer: the host was too busy while its rate was measured, and nothing here would ever wake up"
+        "the kernel has no timer: the host was too busy while the timer's rate was measured, and nothing \
+         in this guest would ever wake up"
             .to_owned()
     })
 }

@@ -99,7 +99,7 @@ pub(crate) fn check_request(request: &ExecRequest) -> Result<(), String> {
         return Err("the program's name is empty".to_owned());
     }
     if let Some((key, _)) = request.env.iter().find(|(key, _)| key.is_empty() || key.contains('=')) {
-        return Err(format!("'{key}' is not a variable's name"));
+        return Err(format!("'{key}' is not a valid variable name"));
     }
     Ok(())
 }

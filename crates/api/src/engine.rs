@@ -84,7 +84,7 @@ pub trait Engine: Send + Sync + 'static {
     /// One job, explained.
     async fn job(&self, id: &JobId) -> Result<JobRecord>;
 
-    /// Asks for a job's end; of a final job it does nothing. Returns the job as it then stands.
+    /// Cancels a job; for a final job it does nothing. Returns the job as it then stands.
     async fn cancel(&self, id: &JobId) -> Result<JobRecord>;
 
     /// A job's output from the position `from` (0, or a chunk's `next`). With `follow` it ends when the job is
@@ -122,12 +122,12 @@ pub trait Engine: Send + Sync + 'static {
     /// One pool.
     async fn pool(&self, name: &PoolName) -> Result<PoolView>;
 
-    /// Stops (`true`) or lets go on (`false`) the making of machines. Running jobs go on either way.
+    /// Pauses (`true`) or resumes (`false`) the making of machines. Running jobs continue either way.
     async fn pause_pool(&self, name: &PoolName, paused: bool) -> Result<PoolView>;
 
     /// Changes a pool's bounds.
     async fn scale_pool(&self, name: &PoolName, to: ScaleRequest) -> Result<PoolView>;
-    /// Gives a pool its configured bounds back.
+    /// Restores a pool's configured bounds.
     async fn reset_scale(&self, name: &PoolName) -> Result<PoolView>;
 
     /// Images in the store.
@@ -148,7 +148,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Everything that happens from now on.
     fn events(&self) -> broadcast::Receiver<Event>;
 
-    /// Whether jobs are taken and can run.
+    /// Whether jobs are accepted and can run.
     async fn readiness(&self) -> Readiness;
 
     /// What runs.

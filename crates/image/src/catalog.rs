@@ -25,7 +25,7 @@ use crate::manifest::sha256;
 use crate::shelf::Shelf;
 use crate::{ImageConfig, ImageError, RootImage};
 
-/// Of the way a root image is made. Images of another version are made anew.
+/// Version of the way root images are made. Images of another version are made again.
 const FORMAT: u32 = 1;
 
 /// What is known of one root image.

@@ -1,4 +1,4 @@
-//! Why an image could not be had.
+//! Why an image could not be made available.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,7 +133,7 @@ pub enum ImageError {
     #[error("no stored image is called '{0}' (see: fireactions image list)")]
     Unknown(String),
     /// More than one stored image matches.
-    #[error("'{0}' matches more than one stored image; give more of its digest")]
+    #[error("'{0}' matches more than one stored image; give more characters of its digest")]
     Ambiguous(String),
     /// A machine uses it.
     #[error("image {0} is in use by a machine")]

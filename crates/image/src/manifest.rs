@@ -167,7 +167,7 @@ pub(crate) fn parse_config(bytes: &[u8]) -> Result<(ImageConfig, Vec<Digest>), I
         .map_err(|e| ImageError::malformed(format!("its config is not that of an image: {e}")))?;
     if raw.os != "linux" || raw.architecture != "amd64" {
         return Err(ImageError::Unsupported(format!(
-            "it is made for {:.32}/{:.32}, and machines here are linux/amd64",
+            "it is made for {:.32}/{:.32}, but machines here are linux/amd64",
             raw.os, raw.architecture
         )));
     }

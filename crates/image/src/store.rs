@@ -92,7 +92,7 @@ impl Images {
     /// going and asks nothing more of them. A pull that is under way fails or ends for nobody.
     pub fn close(&self) {
         if let Err(error) = flock(&self.inner.lock, FlockOperation::Unlock) {
-            tracing::warn!(%error, "the image store's lock could not be given back");
+            tracing::warn!(%error, "the image store's lock could not be released");
         }
     }
 

@@ -183,7 +183,7 @@ impl<R: Read> TarReader<R> {
         let fail = |why: &str| ImageError::malformed(format!("layer entry '{shown}': {why}"));
         if ext.sparse {
             return Err(ImageError::Unsupported(format!(
-                "layer entry '{shown}' is stored sparse (GNU); pack it plainly"
+                "layer entry '{shown}' is stored sparse (GNU); pack it without --sparse"
             )));
         }
         let device = || -> Result<(u32, u32), ImageError> {
@@ -207,7 +207,7 @@ impl<R: Read> TarReader<R> {
             EntryType::Fifo => EntryKind::Fifo,
             EntryType::GNUSparse => {
                 return Err(ImageError::Unsupported(format!(
-                    "layer entry '{shown}' is stored sparse (GNU); pack it plainly"
+                    "layer entry '{shown}' is stored sparse (GNU); pack it without --sparse"
                 )));
             }
             other => return Err(fail(&format!("unknown type {:?}", char::from(other.as_byte())))),

@@ -122,7 +122,7 @@ fn mark<'a>(path: &[u8], name: &'a [u8]) -> Result<Option<Mark<'a>>, ImageError>
     let Some(hidden) = name.strip_prefix(b".wh.") else { return Ok(None) };
     Ok(Some(match hidden {
         b".wh..opq" => Mark::Opaque,
-        b"" | b"." | b".." => return Err(fail(path, "it is a whiteout of no name")),
+        b"" | b"." | b".." => return Err(fail(path, "it is a whiteout without a name")),
         _ if hidden.starts_with(b".wh.") => Mark::Ignored,
         _ => Mark::Whiteout(hidden),
     }))

@@ -13,7 +13,7 @@ pub(crate) enum Ask {
         /// False when it has work and stays.
         answer: oneshot::Sender<bool>,
     },
-    /// Go away now; work that runs is told lost.
+    /// End now; running work is reported as lost.
     Kill {
         /// For people.
         why: String,

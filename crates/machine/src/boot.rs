@@ -43,7 +43,7 @@ impl Life {
         let hello = self.meet(&guest, deadline).await?;
         if hello.state == GuestState::Idle {
             if is_introduced(&self.record) {
-                let why = "the guest says that it has no identity, which it was given before";
+                let why = "the guest says that it has no identity, although it was given one";
                 return Err(End::because(FailureKind::Guest, why));
             }
             self.spoke();
@@ -70,7 +70,7 @@ impl Life {
         let hello = loop {
             let ask = tokio::select! {
                 hello = &mut hello => break hello,
-                exit = guest.vm.exited() => return Err(died(&exit, "while its agent was waited for")),
+                exit = guest.vm.exited() => return Err(died(&exit, "while the server waited for its agent")),
                 ask = asks.next() => ask,
             };
             match ask {

@@ -17,7 +17,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Returns the reason, for people, when the guest's agent is of no use any more.
+    /// Returns the reason, for people, when the guest's agent does not work any more.
     pub(crate) async fn agent_lost(&self) -> String {
         let reason = tokio::select! {
             () = self.link.closed() => match self.link.failure() {

@@ -11,7 +11,7 @@ use crate::life::Life;
 
 impl Life {
     /// Keeps the machine as its pool says, if something went wrong and its VMM still runs, or if an earlier server kept
-    /// it. Returns when it is to go: its time is over, somebody lets it go, or the VMM ends.
+    /// it. Returns when it is to go: its hold time is over, somebody lets it go, or the VMM ends.
     pub(crate) async fn hold(&mut self, wrong: Option<Failure>) {
         let Self { pool, record, asks, made, .. } = self;
         let Some(vm) = &made.vm else { return };
@@ -34,13 +34,13 @@ impl Life {
                 if let (Some(link), Some(image)) = (&made.link, &made.image) {
                     record.linked(link.clone(), image.clone());
                 }
-                tracing::info!(machine = %record.id(), %until, "machine held to be looked into: {message}");
+                tracing::info!(machine = %record.id(), %until, "machine held for inspection: {message}");
                 until
             }
         };
         let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
         let why = tokio::select! {
-            () = sleep(left) => "its time is over".to_owned(),
+            () = sleep(left) => "its hold time is over".to_owned(),
             exit = vm.exited() => format!("its VMM process ended: {exit}"),
             ask = asks.next() => match ask {
                 Ask::Kill { why } => why,
@@ -50,6 +50,6 @@ impl Life {
                 }
             },
         };
-        tracing::info!(machine = %record.id(), why, "held machine goes");
+        tracing::info!(machine = %record.id(), why, "held machine is removed");
     }
 }

@@ -20,7 +20,7 @@
 //!   [`Machinery::recover`] finds by the row, or as a stray by its name.
 //! - Only the machine's own task changes its row. Others ask (retire) and look (views).
 //! - A machine with work is never retired; the forge's own word decides the race between the two.
-//! - A job's loss is told only once its VMM is dead: no job runs in two machines.
+//! - The loss of a job is reported only once its VMM is dead: no job runs in two machines.
 //! - Once a job's end is known, nothing changes it, and its row stays until the forge has heard it.
 //! - Nothing depends on `Drop`: a task that is aborted leaves a row behind, and the row is enough.
 //!   That is also how a server hands over: it ends its tasks wherever they are.

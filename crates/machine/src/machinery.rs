@@ -137,8 +137,8 @@ impl Machinery {
         tasks.insert(id, Task { asks, handle });
     }
 
-    /// Ends the tasks of all machines where they are and lets go of what runs: nothing is undone, and the next server
-    /// takes everything over. Returns when no task does anything any more.
+    /// Ends the tasks of all machines where they are and detaches from what runs: nothing is undone, and the next
+    /// server takes everything over. Returns when no task does anything any more.
     pub(crate) async fn detach_tasks(&self) {
         let tasks: Vec<Task> = lock(&self.inner.tasks).drain().map(|(_, task)| task).collect();
         for task in &tasks {

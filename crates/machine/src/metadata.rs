@@ -63,7 +63,7 @@ pub(crate) async fn deliver(vm: &Vm, metadata: &Metadata) -> Result<(), End> {
     timeout(DEADLINE, vm.set_metadata(&metadata.data))
         .await
         .map_err(|_| {
-            End::because(FailureKind::Vmm, format!("the VMM did not take the metadata within {DEADLINE:?}"))
+            End::because(FailureKind::Vmm, format!("the VMM did not accept the metadata within {DEADLINE:?}"))
         })?
         .map_err(|error| End::failed(FailureKind::Vmm, "the machine's metadata", &error))
 }
@@ -94,8 +94,9 @@ fn tree(pool: &PoolSpec, machine: &MachineId, jit_config: Option<&Secret>) -> Re
         return Err(End::because(
             FailureKind::Host,
             format!(
-                "the metadata of pool '{}' is {size} bytes as its guests read it, and the VMM takes {LIMIT}; \
-                 everything is there twice (latest and 2009-04-04), so shorten the pool's metadata and user_data",
+                "the metadata of pool '{}' is {size} bytes as its guests read it, but the VMM takes at \
+                 most {LIMIT}; everything is there twice (latest and 2009-04-04), so shorten the pool's \
+                 metadata and user_data",
                 pool.name
             ),
         ));

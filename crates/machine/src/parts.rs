@@ -25,7 +25,7 @@ pub struct Parts {
     pub vmm: Arc<dyn Vmm>,
     /// Who has the jobs.
     pub forge: Arc<dyn Forge>,
-    /// Where every change is told.
+    /// Gets an event for every change.
     pub events: broadcast::Sender<Event>,
     /// The rest.
     pub settings: Arc<Settings>,

@@ -229,7 +229,8 @@ impl Record {
             ..Default::default()
         };
         if self.change_within(Duration::ZERO, change).await.is_err() {
-            tracing::error!(machine = %self.view.id, "teardown could not be journaled; going on without");
+            tracing::error!(machine = %self.view.id, "teardown could not be journaled; continuing without \
+                 it");
             self.view.failure = failure;
             self.view.step = Step::Teardown;
             self.view.state = MachineState::Stopping;

@@ -3,7 +3,7 @@
 //! ```text
 //!  rows ─┬─ its VMM runs, its tap is there ──▶ adopted: the machine's task goes on where the row says
 //!        ├─ it was being made or undone ─────▶ undone
-//!        └─ its VMM or tap is gone ──────────▶ undone; its job is told lost
+//!        └─ its VMM or tap is gone ──────────▶ undone; its job is lost
 //!  processes, cgroups, taps, rules, directories without a row ─▶ removed
 //! ```
 
@@ -48,9 +48,9 @@ struct Found {
 }
 
 impl Machinery {
-    /// Takes over every machine that an earlier server left and that is whole, undoes the others, and removes everything
-    /// that looks like a machine's and has no row. Jobs of machines that were undone are told lost, so that the
-    /// forge's retry policy decides. To be called once, before the first machine is made.
+    /// Takes over every machine that an earlier server left and that is whole, undoes the others, and removes
+    /// everything that looks like a machine's and has no row. Jobs of machines that were undone are reported as lost,
+    /// so that the forge's retry policy decides. To be called once, before the first machine is made.
     ///
     /// Returns before the adopted machines' agents have answered: each has its pool's boot deadline for that.
     ///
@@ -145,8 +145,8 @@ async fn find(parts: &Parts, row: MachineRow) -> Result<Found, (MachineRow, Stri
 fn port(parts: &Parts, Found { row, spec, .. }: &Found) -> Result<Port, String> {
     let address = parts.network.address(row.slot).ok_or_else(|| {
         format!(
-            "machine {} has slot {} of the network, which the configured subnet does not have; use the subnet of \
-             before until it is gone",
+            "machine {} has slot {} of the network, which the configured subnet does not have; use the \
+             former subnet until the machine is gone",
             row.id, row.slot
         )
     })?;
@@ -179,7 +179,7 @@ async fn undo_row(parts: &Parts, row: &MachineRow, why: &str) -> Result<(), Stri
     undo(parts, &row.id, process.as_ref()).await.map_err(|e| format!("machine {}: {e}", row.id))?;
     fail::fail_point!("machine::recover-undo");
     if let Some(job) = &job {
-        // Only now: it must not run in two machines. Told again, the end of a job that was told before changes nothing.
+        // Only now: it must not run in two machines. Reporting the end of a job twice changes nothing.
         let report = known.unwrap_or_else(|| lost(row, format!("machine {}: {why}", row.id), console));
         tell_once(parts, job, &row.id, &report).await.map_err(|why| {
             format!("the end of job {job} on machine {} could not be recorded: {why}", row.id)
@@ -188,7 +188,7 @@ async fn undo_row(parts: &Parts, row: &MachineRow, why: &str) -> Result<(), Stri
     parts.store.remove_machine(&row.id).await.map_err(|e| format!("machine {}'s row: {e}", row.id))
 }
 
-/// What is told of a job whose machine was undone.
+/// The report for a job whose machine was undone.
 fn lost(row: &MachineRow, reason: String, console_tail: String) -> Report {
     let autopsy =
         Autopsy { state: row.state, step: row.step, vmm: Some(reason.clone()), oom_kills: 0, console_tail };

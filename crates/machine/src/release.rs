@@ -28,7 +28,8 @@ pub(crate) async fn deregister(parts: &Parts, machine: &MachineId) -> Option<Job
         Ok(Ok(Release::Idle)) => None,
         Ok(Ok(Release::Bound(job))) => Some(job),
         Ok(Err(error)) => {
-            tracing::warn!(%machine, %error, "the forge did not take a release; its own audit will find the runner");
+            tracing::warn!(%machine, %error, "the forge did not accept a release; its own audit will find \
+                 the runner");
             None
         }
         Err(_) => {

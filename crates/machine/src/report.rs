@@ -105,7 +105,8 @@ impl Life {
         let mut freed = false;
         while let Err(why) = deaf(&mut self.asks, tell_once(&self.parts, job, &machine, report)).await {
             if self.record.view().unrecorded.is_none() {
-                tracing::error!(%machine, %job, outcome = %report.outcome, "a job's result could not be recorded, and is told again until it is: {why}");
+                tracing::error!(%machine, %job, outcome = %report.outcome, "a job's result could not be \
+                     recorded, and is reported again until it is: {why}");
             }
             self.record.unrecorded(Unrecorded { outcome: report.outcome.clone(), why });
             if !freed && kept != Kept::Refused {
@@ -122,7 +123,7 @@ impl Life {
         self.record.reported();
     }
 
-    /// Ends the VMM and frees the disk. False when that has to be tried again.
+    /// Ends the VMM and frees the disk. False if it must be tried again.
     async fn give_back(&mut self) -> bool {
         let Self { parts, record, made, .. } = self;
         if let Some(link) = &made.link {
@@ -155,7 +156,7 @@ async fn deaf<T>(asks: &mut Asks, until: impl Future<Output = T>) -> T {
     }
 }
 
-/// Tells the forge once. The error is why it has to be told again, for people.
+/// Reports to the forge once. The error says why it must be reported again, for people.
 pub(crate) async fn tell_once(
     parts: &Parts,
     job: &JobId,

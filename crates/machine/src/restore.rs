@@ -29,8 +29,8 @@ enum Unfit {
 }
 
 impl Life {
-    /// Clones the template if it is there, up to its agent's first word. False when the machine is to boot: the template is
-    /// not there and is wanted now, or was of no use.
+    /// Clones the template if it is there, up to its agent's first word. False when the machine is to boot: the
+    /// template is missing and has been requested, or does not work.
     ///
     /// A clone that is late or gone says little: a busy host is late, and kills. If the machine boots well then, that speaks
     /// against the template ([`Life::spoke`]). A template that the VMM does not take at all is thrown away.
@@ -84,7 +84,7 @@ impl Life {
         tokio::spawn(async move { throw_away(&templates, &images, &key).await });
     }
 
-    /// Makes ready for a boot what the clone was to use. False, as [`Life::restore`] has it.
+    /// Prepares the clone's resources for a boot instead. False, as in [`Life::restore`].
     async fn boot_instead(&mut self, resources: &Resources, shape: &Shape, why: String) -> Result<bool, End> {
         self.record.fell_back(why);
         self.undo_clone(resources, shape).await?;
@@ -149,9 +149,9 @@ impl Life {
 
 /// Another one is made in its place after a while.
 async fn throw_away(templates: &Templates, images: &Images, key: &Digest) {
-    tracing::warn!(key = key.hex(), "the template is of no use and is thrown away");
+    tracing::warn!(key = key.hex(), "the template does not work and is deleted");
     templates.failed(key);
     if let Err(error) = images.remove_template(key).await {
-        tracing::warn!(%error, "a template could not be thrown away");
+        tracing::warn!(%error, "a template could not be deleted");
     }
 }

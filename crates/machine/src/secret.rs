@@ -1,5 +1,5 @@
 //! What a machine's agent proves itself with, kept beside the machine's sockets: a directory that only the server can
-//! enter. The next server needs it, and it is of no use once the machine is gone.
+//! enter. The next server needs it, and nobody needs it once the machine is gone.
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;

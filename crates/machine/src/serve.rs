@@ -26,7 +26,7 @@ const TRIES: u32 = 20;
 /// The forge is being asked whether the machine may go.
 struct Leaving<'a> {
     why: String,
-    /// Who hears of it.
+    /// Gets the result.
     answers: Vec<oneshot::Sender<bool>>,
     released: Pin<Box<dyn Future<Output = bool> + Send + 'a>>,
 }
@@ -106,7 +106,7 @@ impl Life {
             tokio::select! {
                 work = &mut acquired => {
                     let Some(mut leaving) = leaving else { return work };
-                    // A machine that was let go gets a refusal at the same time.
+                    // A machine that was released gets a refusal at the same time.
                     let goes = work.is_err() && leaving.released.as_mut().await;
                     leaving.answer(goes);
                     return if goes { Err(End::Retired(leaving.why)) } else { work };
@@ -149,11 +149,15 @@ async fn acquire(parts: &Parts, offer: &Offer, record: &Record) -> Result<Work, 
             Err(error) => error,
         };
         if matches!(error, ForgeError::Refused(_)) {
-            return Err(End::failed(FailureKind::Forge, "no work could be had", &error));
+            return Err(End::failed(FailureKind::Forge, "no work could be fetched", &error));
         }
         let pause = pauses.failed(rand::random());
         if pauses.failures() > TRIES && record.unreported().is_none() {
-            return Err(End::failed(FailureKind::Forge, "no work could be had after 20 tries", &error));
+            return Err(End::failed(
+                FailureKind::Forge,
+                "no work could be fetched after 20 attempts",
+                &error,
+            ));
         }
         let wished = match error {
             ForgeError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),

@@ -92,7 +92,7 @@ impl Machinery {
     /// Returns once all machines that there are, if any, are as wanted.
     async fn until_all(&self, wanted: impl Fn(&MachineView) -> bool) {
         while !self.every(&wanted) {
-            // Somebody else may be told of the change in our place.
+            // Another waiter may get the notification for this change instead.
             let _ = timeout(LOOK_AGAIN, self.changed()).await;
         }
     }

@@ -51,7 +51,7 @@ impl Life {
         if let Some(job) = record.view().job.clone() {
             let told = timeout(STEP_DEADLINE, parts.forge.undone(&job, record.id(), &record.phases())).await;
             if !matches!(told, Ok(Ok(()))) {
-                tracing::debug!(%job, "the forge did not take the teardown's time");
+                tracing::debug!(%job, "the forge did not accept the teardown's duration");
             }
         }
     }

@@ -86,7 +86,7 @@ impl Views {
         self.changed.notify_one();
     }
 
-    /// Closes every link and lets go of every VMM: another server takes them over.
+    /// Closes every link and detaches from every VMM: another server takes them over.
     pub(crate) fn detach_all(&self) {
         for (link, _) in lock(&self.links).values() {
             link.close();

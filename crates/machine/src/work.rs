@@ -140,7 +140,7 @@ impl Run<'_> {
             }
             record.step(Step::Run).await.map_err(unwritten)?;
         }
-        // A run that the guest knows is answered by what became of it.
+        // For a run that the guest knows already, the answer is its current state.
         timeout(pool.deadlines.online, guest.link.run(request))
             .await
             .map_err(|_| {
@@ -152,14 +152,14 @@ impl Run<'_> {
             record.running().await;
         }
         if let Err(error) = parts.forge.started(&work.job, record.id()).await {
-            // Its result is told again at the end; the job itself runs.
-            tracing::warn!(job = %work.job, %error, "the forge could not be told that the job runs");
+            // Its result is reported again at the end; the job itself runs.
+            tracing::warn!(job = %work.job, %error, "the forge could not be notified that the job runs");
         }
         Ok(())
     }
 
-    /// Takes the artifacts out. The outcome is known, so nothing here changes it: what cannot be had any more is a note.
-    /// Returns the notes. `wanted`: a cancellation that comes now ends it.
+    /// Copies the artifacts out. The outcome is known, so nothing here changes it: what cannot be copied out any more
+    /// becomes a note. Returns the notes. `wanted`: a cancellation that comes now ends it.
     async fn take_all_out(self, asks: &mut Asks, wanted: bool) -> Vec<String> {
         let Self { parts, guest, work, .. } = self;
         let note = |artifact: &Artifact, why: &str| format!("{ARTIFACT_NOTE}{}: {why}", artifact.path);
@@ -175,7 +175,7 @@ impl Run<'_> {
                 }
                 why = doomed(guest, asks) => why,
                 () = parts.forge.cancelled(&work.job), if wanted => "the job was cancelled meanwhile".to_owned(),
-                () = sleep_until(until) => format!("all together took over {ARTIFACTS_DEADLINE:?}"),
+                () = sleep_until(until) => format!("all artifacts together took over {ARTIFACTS_DEADLINE:?}"),
             };
             let _ = tokio::fs::remove_file(partial(artifact)).await;
             notes.extend(work.artifacts[index..].iter().map(|artifact| note(artifact, &why)));
@@ -240,12 +240,12 @@ impl Run<'_> {
 }
 
 /// What the guest says of this work. `begun`: it was running there, so a guest that knows nothing of it is not what it
-/// was, and the work is never begun anew in the same machine.
+/// was, and the work is never started again in the same machine.
 async fn work_state(guest: &Guest, work: &Work, begun: bool) -> Result<WorkState, Outcome> {
     let (run, state) = match guest.link.hello().await {
         Ok(hello) => match hello.state {
             GuestState::Idle | GuestState::Configured if begun => {
-                return Err(lost("the guest knows nothing of the job that ran in it".to_owned()));
+                return Err(lost("the guest does not know the job that ran in it".to_owned()));
             }
             GuestState::Idle | GuestState::Configured => return Ok(WorkState::Fresh),
             GuestState::Running { run, .. } => (run, WorkState::Runs),
@@ -324,8 +324,8 @@ async fn interrupt(guest: &Guest, signal: i32) {
     // No answer is needed: the deadline that runs is the answer.
     match timeout(Duration::from_secs(1), guest.link.signal(signal)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, signal, "signal not taken by the guest"),
-        Err(_) => tracing::debug!(signal, "signal not taken by the guest in a second"),
+        Ok(Err(error)) => tracing::debug!(%error, signal, "the guest did not accept a signal"),
+        Err(_) => tracing::debug!(signal, "the guest did not accept a signal within a second"),
     }
 }
 
@@ -351,7 +351,7 @@ async fn take_out(parts: &Parts, guest: &Guest, artifact: &Artifact) -> Result<(
         let max = parts.settings.artifact_max;
         timeout(ARTIFACT_DEADLINE, guest.link.get_tar(&artifact.path, file, max))
             .await
-            .map_err(|_| format!("not out after {ARTIFACT_DEADLINE:?}"))?
+            .map_err(|_| format!("not copied out after {ARTIFACT_DEADLINE:?}"))?
             .map_err(|e| e.to_string())?;
         tokio::fs::rename(&partial, &artifact.dest).await.map_err(|e| e.to_string())
     }

@@ -4,27 +4,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{JobRecord, MachineId, MachineView, Phase, PoolName, StartMode};
 
-/// One thing that happened. Each carries the whole new state, so that a listener that missed some is right
-/// again after the next.
+/// One thing that happened. Each event carries the complete new state, so a listener that missed some is up to date
+/// again with the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
-    /// A machine came or changed.
+    /// A machine was created or changed.
     Machine {
-        /// As it stands.
+        /// Its current state.
         machine: Box<MachineView>,
     },
-    /// A machine's row is gone.
+    /// A machine's row was removed.
     MachineGone {
         /// Which.
         id: MachineId,
         /// Its pool.
         pool: PoolName,
     },
-    /// A job came or changed.
+    /// A job was created or changed.
     Job {
-        /// As it stands; of what was asked for, the long parts are left out: the first KiB of the program alone, no
+        /// Its current state. Long parts of the specification are left out: only the first KiB of the program, no
         /// environment, files or artifacts.
         job: Box<JobRecord>,
     },
@@ -37,17 +37,17 @@ pub enum Event {
         /// Microseconds.
         micros: u64,
     },
-    /// A machine's agent spoke for the first time.
+    /// A machine's agent connected for the first time.
     Started {
         /// Pool.
         pool: PoolName,
-        /// How the machine came to run.
+        /// How the machine was started.
         how: StartMode,
-        /// Why it booted although it was begun as a clone of a template, for people.
+        /// Why it booted although it was started as a clone of a template, for people.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback: Option<String>,
     },
-    /// A hosted forge's job was begun by one of the pool's runners.
+    /// One of the pool's runners began a hosted forge's job.
     PickedUp {
         /// Pool.
         pool: PoolName,
@@ -56,11 +56,11 @@ pub enum Event {
     },
     /// An image pull made progress.
     Image {
-        /// As asked for.
+        /// As requested.
         image: String,
-        /// Bytes had so far.
+        /// Bytes fetched so far.
         done: u64,
-        /// Bytes in all, where known.
+        /// Total bytes, if known.
         total: Option<u64>,
         /// "pulling", "converting", "ready", "failed: …".
         status: String,

@@ -12,12 +12,12 @@ pub enum GithubUrlError {
     )]
     More,
     /// The API's host, or a redirect's.
-    #[error("it is not where people see GitHub; leave out 'api.' or 'www.'")]
+    #[error("this is not the host of GitHub's web pages; leave out 'api.' or 'www.'")]
     Elsewhere,
     /// Credentials would be sent in the clear.
     #[error(
-        "it is not on https, so everybody on the way could read the credentials; write https://HOST (http is for a test \
-         at 127.0.0.1)"
+        "it does not use https, so others on the network could read the credentials; write https://HOST \
+         (http is only for tests at 127.0.0.1)"
     )]
     Open,
 }

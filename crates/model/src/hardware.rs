@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a machine comes to run.
+/// How a machine is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StartMode {
     /// Its kernel boots.
     Boot,
-    /// It is a clone of a template that was frozen after its boot, where the VMM and the pool allow that; else it boots.
+    /// It is a clone of a template that was frozen after its boot, where the VMM and the pool allow that; else it
+    /// boots.
     #[default]
     Snapshot,
 }
@@ -49,7 +50,7 @@ pub enum MmdsVersion {
     V2,
 }
 
-/// Most that a machine may ask of its scratch disk, reads and writes together. Absent: no limit.
+/// Limits of a machine's scratch disk, reads and writes together. Without a value there is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DiskLimits {
@@ -59,19 +60,19 @@ pub struct DiskLimits {
     pub iops: Option<u32>,
 }
 
-/// What a machine is given besides its shape.
+/// A machine's hardware settings besides its shape.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Hardware {
-    /// The guest has a serial console, which costs it time at boot. QEMU's machines always have one.
+    /// The guest has a serial console, which takes time at boot. QEMU's machines always have one.
     pub console: bool,
     /// Backing of guest memory.
     pub huge_pages: HugePages,
     /// Limits of the scratch disk.
     pub disk_limits: DiskLimits,
-    /// Protocol of the metadata service, where the VMM has one.
+    /// Protocol of the metadata service, if the VMM has one.
     pub mmds: MmdsVersion,
-    /// A CPU template by Firecracker's name for it (`T2S`, …); the host's CPU as it is when absent.
+    /// A CPU template by Firecracker's name for it (`T2S`, …); by default the host's CPU unchanged.
     pub cpu_template: Option<String>,
 }

@@ -15,7 +15,7 @@ pub struct Drained {
     /// Since when.
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub since: Timestamp,
-    /// What for, as the operator put it; may be empty.
+    /// The reason, as the operator wrote it; may be empty.
     pub why: String,
 }
 
@@ -26,13 +26,13 @@ impl fmt::Display for Drained {
     }
 }
 
-/// A host as it stands.
+/// The host's current state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HostView {
     /// Set while it is drained.
     pub drained: Option<Drained>,
-    /// Machines by state, of all pools; states without machines are absent.
+    /// Machines by state, of all pools; states without machines are left out.
     #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, u32>))]
     pub machines: BTreeMap<MachineState, u32>,
 }

@@ -15,8 +15,8 @@ use crate::{
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Program {
-    /// Arguments appended to the image's entrypoint, as `docker run IMAGE ARGS` does; the image's own command
-    /// when empty.
+    /// Arguments appended to the image's entrypoint, as `docker run IMAGE ARGS` does; if empty, the image's own
+    /// command.
     Image {
         /// Arguments.
         args: Vec<String>,
@@ -33,7 +33,7 @@ pub enum Program {
     },
 }
 
-/// A file that a job brings along. Its bytes are in the store, under the job.
+/// An input file of a job. Its bytes are in the store, under the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InputFile {
@@ -53,39 +53,39 @@ pub struct JobSpec {
     /// A name for people; need not be unique.
     #[serde(default)]
     pub name: Option<String>,
-    /// Root image; the pool's own when absent.
+    /// Root image; by default the pool's.
     #[serde(default)]
     pub image: Option<ImageRef>,
     /// What to start.
     pub program: Program,
-    /// Environment, over the image's.
+    /// Environment variables, in addition to the image's.
     #[serde(default)]
     pub env: Vec<(String, String)>,
     /// A pool that has all of these serves it.
     #[serde(default)]
     pub labels: Vec<Label>,
-    /// The pool's own when absent.
+    /// By default the pool's.
     #[serde(default)]
     pub vcpus: Option<u8>,
-    /// The pool's own when absent.
+    /// By default the pool's.
     #[serde(default)]
     pub memory_mib: Option<u32>,
-    /// The pool's own when absent.
+    /// By default the pool's.
     #[serde(default)]
     pub disk_mib: Option<u32>,
-    /// Killed after this many seconds; the pool's job deadline when absent.
+    /// The job is killed after this many seconds; by default the pool's job deadline.
     #[serde(default)]
     pub timeout_secs: Option<u64>,
-    /// The image's own when absent.
+    /// By default the image's.
     #[serde(default)]
     pub user: Option<String>,
-    /// The image's own when absent.
+    /// By default the image's.
     #[serde(default)]
     pub workdir: Option<String>,
-    /// Files to put in. Their bytes are uploaded with the job.
+    /// Files to copy in. Their bytes are uploaded with the job.
     #[serde(default)]
     pub files: Vec<InputFile>,
-    /// Absolute guest paths to bring out, each as one tar archive.
+    /// Absolute guest paths to copy out, each as one tar archive.
     #[serde(default)]
     pub artifacts: Vec<String>,
 }
@@ -94,8 +94,8 @@ pub struct JobSpec {
 const EVENT_PROGRAM: usize = 1024;
 
 impl JobSpec {
-    /// As events tell it: the first KiB of the program's text, and neither environment nor files. Events wait in memory for
-    /// whoever listens slowly, and a job may be a megabyte.
+    /// As events tell it: the first KiB of the program's text, and neither environment nor files. Events wait in memory
+    /// for whoever listens slowly, and a job may be a megabyte.
     fn brief(&self) -> Self {
         let program = match &self.program {
             Program::Script { text } if text.len() > EVENT_PROGRAM => {
@@ -136,7 +136,7 @@ fn first_of(arguments: &[String]) -> Vec<String> {
     arguments.iter().take_while(fits).cloned().collect()
 }
 
-/// Where a job stands. `Lost` is final: its machine died and its tries are used up.
+/// Where a job stands. `Lost` is final: its machine died and its attempts are used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -200,36 +200,36 @@ impl Default for RetryPolicy {
     }
 }
 
-/// A job as it stands.
+/// A job's current state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct JobRecord {
     /// Its id.
     pub id: JobId,
-    /// What was asked for.
+    /// What was requested.
     pub spec: JobSpec,
     /// Where it stands.
     pub state: JobState,
-    /// Which start this is, from 1; 0 while it never had a machine.
+    /// The number of this attempt, from 1; 0 as long as it never had a machine.
     pub attempt: u32,
-    /// The pool that took it last.
+    /// The pool that had it last.
     pub pool: Option<PoolName>,
-    /// The machine that has or had it last.
+    /// The machine that has it, or had it last.
     pub machine: Option<MachineId>,
-    /// A user asked for its end; the machine has not confirmed yet.
+    /// A user cancelled it; the machine has not confirmed that yet.
     pub cancel_requested: bool,
     /// How it ended.
     pub outcome: Option<Outcome>,
-    /// One line for people: why it ended as it did, why it was tried again.
+    /// One line for people: why it ended as it did, or why it was tried again.
     pub reason: Option<String>,
-    /// What it waits for while it is queued, or while its result is not recorded, at the moment it was asked for. Never
+    /// What it waits for while it is queued, or while its result is not recorded, at the time of the request. Never
     /// stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitReason>,
-    /// What was known of the last machine that was lost under it.
+    /// What was known about the last machine that was lost under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autopsy: Option<Autopsy>,
-    /// The hosted forge's job behind it, and its runner; nothing for a job of the built-in queue.
+    /// The hosted forge's job behind it, and its runner; absent for a job of the built-in queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteJob>,
     /// What it used.
@@ -239,16 +239,16 @@ pub struct JobRecord {
     pub phases: PhaseTimes,
     /// Notes of the machine ("artifact /x: no such file").
     pub notes: Vec<String>,
-    /// Submitted (of a retry: queued again).
+    /// When it was submitted (for a retry: queued again).
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub queued_at: Timestamp,
-    /// A machine took it.
+    /// When a machine took it.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub assigned_at: Option<Timestamp>,
-    /// Its program ran.
+    /// When its program started.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub started_at: Option<Timestamp>,
-    /// It became final.
+    /// When it became final.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub finished_at: Option<Timestamp>,
 }

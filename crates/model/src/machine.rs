@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{JobId, MachineId, Outcome, PhaseTimes, PoolName, Shape, StartMode};
 
-/// A machine's state. `Stopping` is left only by the row's removal.
+/// A machine's state. The state `Stopping` ends only with the row's removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -182,13 +182,13 @@ pub struct MachineView {
     pub id: MachineId,
     /// Its pool.
     pub pool: PoolName,
-    /// What it is made of.
+    /// Its shape.
     pub shape: Shape,
     /// State.
     pub state: MachineState,
     /// Last journaled step.
     pub step: Step,
-    /// Work bound to it.
+    /// The job bound to it.
     pub job: Option<JobId>,
     /// VMM process.
     pub pid: Option<u32>,
@@ -210,20 +210,20 @@ pub struct MachineView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub held_until: Option<Timestamp>,
-    /// How it came to run; absent before its VMM process runs.
+    /// How it was started; absent before its VMM process runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<StartMode>,
-    /// The result of its job, while that is known and its forge could not be told so far.
+    /// The result of its job, if it is known but could not be reported to the forge yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unrecorded: Option<Unrecorded>,
 }
 
-/// A job's result that is known and not recorded yet.
+/// A job's result that is known, but not recorded yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Unrecorded {
     /// How the job ended.
     pub outcome: Outcome,
-    /// Why the last try to record it failed, for people.
+    /// Why the last attempt to record it failed, for people.
     pub why: String,
 }

@@ -53,7 +53,7 @@ pub enum CreateError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RetireError {
     /// It got a job in the meantime.
-    #[error("machine {0} has a job and is not taken down")]
+    #[error("machine {0} has a job and is not removed")]
     Busy(MachineId),
     /// Gone already.
     #[error("there is no machine {0}")]

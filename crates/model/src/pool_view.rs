@@ -16,20 +16,20 @@ pub struct PoolOverride {
     pub scale: Option<(u32, u32)>,
 }
 
-/// The pool waits before it begins the next machine, because the last ones failed.
+/// The pool waits before it creates the next machine, because the last ones failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Backoff {
     /// Failures in a row.
     pub failures: u32,
-    /// No machine is begun before this.
+    /// No machine is created before this time.
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub until: Timestamp,
     /// What the last failure said.
     pub reason: String,
 }
 
-/// A pool as it stands.
+/// A pool's current state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PoolView {
@@ -40,18 +40,18 @@ pub struct PoolView {
     /// The whole host is drained: no pool makes machines.
     #[serde(default)]
     pub host_drained: bool,
-    /// Minimum that counts now.
+    /// Minimum in effect now.
     pub min_runners: u32,
-    /// Maximum that counts now.
+    /// Maximum in effect now.
     pub max_runners: u32,
-    /// Machines by state; states without machines are absent.
+    /// Machines by state; states without machines are left out.
     #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, u32>))]
     pub machines: BTreeMap<MachineState, u32>,
-    /// Jobs waiting for this pool, as last heard from the forge.
+    /// Jobs waiting for this pool, as last reported by the forge.
     pub queued: u32,
     /// Set while the pool waits after failures.
     pub backoff: Option<Backoff>,
-    /// Why wanted machines are not begun (host full, at the maximum, forge out of reach), for people.
+    /// Why wanted machines are not created (host full, at the maximum, forge out of reach), for people.
     pub waiting_for: Option<String>,
     /// What is wrong with its runners at their forge (no session, missing labels, a refused registration), for people.
     #[serde(default)]

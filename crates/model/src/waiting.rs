@@ -10,7 +10,7 @@ use crate::{Drained, ImageRef, Label, MachineId, MachineState, Outcome, PoolName
 /// Where a queued job belongs, as its forge sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A pool is to serve it.
+    /// A pool serves it.
     Pool {
         /// Which pool.
         pool: PoolName,
@@ -47,18 +47,18 @@ pub enum WaitReason {
         /// Which pool.
         pool: PoolName,
     },
-    /// A machine for it is being made and its image is on the way.
+    /// A machine for it is being made and its image is being fetched.
     Image {
         /// Which pool.
         pool: PoolName,
         /// Which image.
         image: ImageRef,
-        /// How much of it is there, 0 to 100; absent while unknown.
+        /// How much of it has been fetched, 0 to 100; absent while unknown.
         percent: Option<u8>,
         /// "pulling", "converting", …
         status: String,
     },
-    /// A machine for it is on its way.
+    /// A machine for it is starting.
     Starting {
         /// Which pool.
         pool: PoolName,
@@ -67,7 +67,7 @@ pub enum WaitReason {
         /// How far it is.
         state: MachineState,
     },
-    /// Machines like the one it needs failed, and the next is tried later.
+    /// Machines like the one it needs failed; the next attempt is later.
     BackingOff {
         /// Which pool.
         pool: PoolName,
@@ -95,21 +95,21 @@ pub enum WaitReason {
     HostFull {
         /// Which pool.
         pool: PoolName,
-        /// Machines that are held to be looked into and take a part of the budget.
+        /// Machines that are held for inspection and take a part of the budget.
         #[serde(default)]
         held: u32,
         /// Memory that the held machines take with their overhead, MiB.
         #[serde(default)]
         held_mib: u64,
     },
-    /// It has ended, and its result could not be recorded so far.
+    /// It has ended, but its result could not be recorded yet.
     Recording {
         /// How it ended.
         outcome: Outcome,
-        /// Why the last try failed.
+        /// Why the last attempt failed.
         why: String,
     },
-    /// Nothing stands in the way: it is its turn at the next look.
+    /// There is no obstacle: it gets a machine at the next look at the pools.
     Turn {
         /// Which pool.
         pool: PoolName,
@@ -133,17 +133,21 @@ impl fmt::Display for WaitReason {
                 write!(f, "pool '{pool}': image '{image}' is being fetched ({status})")
             }
             Self::Starting { pool, machine, state } => {
-                write!(f, "pool '{pool}': machine {machine} is on its way ({state})")
+                write!(f, "pool '{pool}': machine {machine} is starting ({state})")
             }
             Self::BackingOff { pool, until, failures, error } => {
-                write!(f, "pool '{pool}': next try at {until:.0} after {failures} failures in a row: {error}")
+                write!(
+                    f,
+                    "pool '{pool}': next attempt at {until:.0}, after {failures} failures in a row: \
+                     {error}"
+                )
             }
             Self::TooLarge { pool } => {
-                write!(f, "pool '{pool}': the job wants a machine larger than the host's whole budget")
+                write!(f, "pool '{pool}': the job needs a machine larger than the host's whole budget")
             }
             Self::PoolAtMaximum { pool, max: 0 } => write!(f, "pool '{pool}' may have no machines"),
             Self::PoolAtMaximum { pool, max } => {
-                write!(f, "pool '{pool}': all {max} machines that it may have are taken")
+                write!(f, "pool '{pool}': all {max} of its machines are in use")
             }
             Self::HostFull { pool, held: 0, .. } => {
                 write!(f, "pool '{pool}': the host's budget of CPUs or memory is used up")
@@ -154,9 +158,9 @@ impl fmt::Display for WaitReason {
                  {held_mib} MiB of it"
             ),
             Self::Recording { outcome, why } => {
-                write!(f, "the result is known ({outcome}), and not recorded yet: {why}")
+                write!(f, "the result is known ({outcome}), but not recorded yet: {why}")
             }
-            Self::Turn { pool } => write!(f, "pool '{pool}': a machine is about to be begun"),
+            Self::Turn { pool } => write!(f, "pool '{pool}': a machine is about to be started"),
         }
     }
 }

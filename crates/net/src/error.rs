@@ -6,7 +6,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// The configuration cannot work.
-    #[error("network configuration: '{value}' is no usable {what}: {rule}")]
+    #[error("network configuration: '{value}' is not a usable {what}: {rule}")]
     Config {
         /// Which setting.
         what: &'static str,

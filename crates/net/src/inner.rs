@@ -59,10 +59,10 @@ impl Inner {
             return wrong(format!("its tap must be named {}, not '{tap}'", tap_name(machine)));
         }
         if !subnet.contains(address) || [gateway, subnet.network(), subnet.broadcast()].contains(address) {
-            return wrong(format!("{address} is no guest address of {subnet}"));
+            return wrong(format!("{address} is not a guest address of {subnet}"));
         }
         if mac[0] & 1 == 1 || *mac == [0; 6] || *mac == self.config.bridge_mac() {
-            return wrong(format!("{mac:02x?} is no MAC that a guest can have"));
+            return wrong(format!("{mac:02x?} is not a MAC that a guest can have"));
         }
         let twin = ports.values().find(|p| p.machine != *machine && (p.address == *address || p.mac == *mac));
         twin.map_or(Ok(()), |twin| wrong(format!("its address or MAC is machine {}'s", twin.machine)))
@@ -132,7 +132,7 @@ impl Inner {
         let written = written.await;
         let Err(NetError::Nft { reason, .. }) = &written else { return written };
         // Either somebody removed our tables, or the address is still that of a machine which is gone.
-        warn!(machine = %port.machine, reason, "rules are not as they were left; putting them in order");
+        warn!(machine = %port.machine, reason, "rules are not as they were left; repairing them");
         let guests = self.guests().await?;
         self.apply("remove an old machine's rules", |changes| {
             for (address, tap) in guests.iter().filter(|(a, tap)| *a == port.address && *tap != port.tap) {
@@ -150,7 +150,7 @@ impl Inner {
         let ensure = |changes: &mut Transaction| changes::ensure(changes, &self.config, ports.values());
         let written = self.apply("add our tables", ensure).await;
         let Err(NetError::Nft { reason, .. }) = &written else { return written };
-        warn!(reason, "the tables cannot be brought in order; making them anew");
+        warn!(reason, "the tables cannot be repaired; making them again");
         self.apply("replace our tables", |changes| {
             changes::remove(changes);
             ensure(changes);

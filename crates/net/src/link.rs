@@ -111,7 +111,7 @@ impl Links {
             return Err(NetError::Link {
                 action: "find bridge",
                 name: name.into(),
-                reason: "it was made and is gone again; does another program remove it?".into(),
+                reason: "it was created, but it has disappeared; does another program remove it?".into(),
             });
         };
         let old = link.address_if_ours()?;

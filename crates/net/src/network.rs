@@ -86,7 +86,7 @@ impl Network {
         self.inner.config.capacity()
     }
 
-    /// Gives a machine its tap, up and on the bridge, and its rules. Done again, it writes the same rules anew;
+    /// Gives a machine its tap, up and on the bridge, and its rules. Done again, it writes the same rules again;
     /// connections that exist then no longer count towards the machine's limit.
     pub async fn attach(&self, port: &Port) -> Result<(), NetError> {
         let port = port.clone();
@@ -99,7 +99,7 @@ impl Network {
         .await
     }
 
-    /// Takes over ports that an earlier process made: their rules are written anew, in one transaction, and kept from
+    /// Takes over ports that an earlier process made: their rules are written again, in one transaction, and kept from
     /// now on. Returns those machines whose tap is gone or not on our bridge; they are not taken over.
     pub async fn adopt(&self, wanted: Vec<Port>) -> Result<Vec<MachineId>, NetError> {
         self.change(|inner, mut ports| async move {
@@ -172,7 +172,7 @@ impl Network {
             if inner.complete(&ports).await? {
                 return Ok(false);
             }
-            warn!(table = inner.config.table, "somebody removed nftables rules of ours; writing them again");
+            warn!(table = inner.config.table, "somebody removed our nftables rules; writing them again");
             inner.ensure(&ports).await.map(|()| true)
         })
         .await

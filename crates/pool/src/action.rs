@@ -1,4 +1,4 @@
-//! What is to be done, and what stands in the way.
+//! The actions of a plan, and the obstacles to what it could not do.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +36,7 @@ pub enum Why {
     AboveMaximum,
     /// A waiting job needs the room.
     RoomForJob,
-    /// It was not needed for a while.
+    /// It was not needed for some time.
     Surplus,
     /// It waited longer than the pool's idle deadline; a fresh one takes its place.
     IdleDeadline,
@@ -46,10 +46,10 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HostDrained => "the host is drained",
-            Self::PoolClosed => "its pool is paused or gone",
+            Self::PoolClosed => "its pool is paused or removed",
             Self::AboveMaximum => "its pool has too many machines",
             Self::RoomForJob => "a waiting job needs the room",
-            Self::Surplus => "not needed for a while",
+            Self::Surplus => "not needed for some time",
             Self::IdleDeadline => "idle deadline reached",
         })
     }
@@ -89,7 +89,7 @@ pub enum Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooLarge => "a job wants a machine larger than the host's whole budget",
+            Self::TooLarge => "a job needs a machine larger than the host's whole budget",
             Self::Backoff => "waiting after failed machines",
             Self::Maximum => "the pool has max_runners machines",
             Self::HostFull => "the host's vCPU or memory budget is used up",

@@ -122,7 +122,7 @@ impl Controller {
         self.shared.entries().iter().map(|entry| entry.spec.clone()).collect()
     }
 
-    /// Most machines of each pool, as it stands.
+    /// Maximum number of machines of each pool, as it is now.
     fn capacity(&self) -> BTreeMap<PoolName, u32> {
         let closed = self.shared.drained().is_some();
         let of = |entry: &Entry| if closed || entry.changed.paused { 0 } else { entry.scale().1 };
@@ -334,7 +334,7 @@ async fn retire(shared: Arc<Shared>, timing: Timing, machine: MachineId, why: Wh
         }
         Ok(Err(RetireError::Busy(_) | RetireError::Unknown(_))) => false,
         Err(_) => {
-            tracing::warn!(%machine, "a machine did not begin to go in time; trying again later");
+            tracing::warn!(%machine, "a machine did not begin to retire in time; trying again later");
             false
         }
     };
@@ -367,9 +367,9 @@ impl Shared {
             // The server ends, and this loop with it: no fault of the pool.
             Ok(Err(CreateError::Closed)) => return None,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("a machine was not begun within {:?}", begun.elapsed()),
+            Err(_) => format!("a machine was not created within {:?}", begun.elapsed()),
         };
-        tracing::warn!(%pool, error = %reason, "no machine begun");
+        tracing::warn!(%pool, error = %reason, "no machine created");
         Some(Refusal { pool, shape, begun, reason })
     }
 

@@ -185,7 +185,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Serves one job of a pool. False when the pool is to be left alone in this plan.
+    /// Serves one job of a pool. False if this plan can do nothing more for the pool.
     fn serve_one(&mut self, index: usize) -> bool {
         let patience = self.observed.patience;
         let unmet = &mut self.pools[index].unmet;

@@ -73,8 +73,8 @@ pub enum PoolError {
     SaveDrain(String),
     /// The host is drained, and what was decided before is still being done.
     #[error(
-        "the host is drained, but a machine that was decided on before may still be begun: the last decision is not carried \
-         out after {SETTLE:?}; `fireactions machines list` shows what there is"
+        "the host is drained, but a machine that was decided on earlier may still be created: the last \
+         decision is not carried out after {SETTLE:?}; `fireactions machines list` shows what there is"
     )]
     Unsettled,
 }
@@ -301,7 +301,7 @@ impl PoolHandle {
             .ok_or_else(|| PoolError::Unknown(pool.clone()))
     }
 
-    /// Begins no more machines for a pool and lets its idle ones go. Running jobs end in peace. Durable.
+    /// Makes no more machines for a pool and removes its idle ones. Running jobs finish. Durable.
     pub async fn pause(&self, pool: &PoolName) -> Result<PoolView, PoolError> {
         self.change(pool, |changed| changed.paused = true).await
     }
@@ -343,7 +343,7 @@ impl PoolHandle {
         HostView { drained: self.shared.drained().clone(), machines }
     }
 
-    /// Drains the host: no machines are begun, idle ones go, running jobs end in peace. With `None` it takes work
+    /// Drains the host: it makes no machines and removes idle ones; running jobs finish. With `None` it takes work
     /// again. Durable; draining a drained host changes the reason only.
     pub async fn drain(&self, why: Option<&str>) -> Result<HostView, PoolError> {
         let _one_at_a_time = self.shared.changing.lock().await;

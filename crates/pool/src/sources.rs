@@ -146,7 +146,7 @@ impl Source {
                 Ok(Ok(Ok(demand))) => self.answered(demand),
                 Ok(Ok(Err(error))) => self.failed(&error),
                 Ok(Err(panic)) => {
-                    let message = format!("the question ended early: {panic}");
+                    let message = format!("the request ended early: {panic}");
                     self.failed(&ForgeError::Unavailable { message, retry_after: None });
                 }
                 Err(_) if asked.elapsed() >= self.timing.demand_deadline => {

@@ -91,20 +91,21 @@ impl Memory {
 /// In words, what KVM did not do.
 pub fn run() -> Result<Ran, String> {
     let began = Instant::now();
-    let kvm = Kvm::new().map_err(|error| format!("/dev/kvm does not open: {error}"))?;
+    let kvm = Kvm::new().map_err(|error| format!("/dev/kvm cannot be opened: {error}"))?;
     // KVM_API_VERSION of Linux: 12 since 2007, and there is to be no other.
     let version = kvm.get_api_version();
     if version != 12 {
-        return Err(format!("/dev/kvm speaks version {version} of its interface, not 12"));
+        return Err(format!("/dev/kvm has version {version} of its interface, not 12"));
     }
-    let vm = kvm.create_vm().map_err(|error| format!("no virtual machine can be made: {error}"))?;
+    let vm = kvm.create_vm().map_err(|error| format!("no virtual machine can be created: {error}"))?;
     // Older Intel processors need three pages outside of the guest's memory to run real mode.
-    vm.set_tss_address(0xfffb_d000).map_err(|error| format!("KVM takes no task state: {error}"))?;
+    vm.set_tss_address(0xfffb_d000).map_err(|error| format!("KVM does not accept a task state: {error}"))?;
     give_memory(&vm)?;
-    let mut cpu = vm.create_vcpu(0).map_err(|error| format!("no processor can be made: {error}"))?;
+    let mut cpu =
+        vm.create_vcpu(0).map_err(|error| format!("no virtual processor can be created: {error}"))?;
     let cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-        .map_err(|error| format!("KVM does not say what its processors can do: {error}"))?;
+        .map_err(|error| format!("KVM does not report its processors' features: {error}"))?;
     cpu.set_cpuid2(&cpuid).map_err(|error| format!("the processor's features cannot be set: {error}"))?;
 
     add(&mut cpu)?;
@@ -129,7 +130,12 @@ fn give_memory(vm: &VmFd) -> Result<(), String> {
     };
     // SAFETY: the address is that of whole pages, which are never freed and which nothing but the guest uses from
     // now on; it is the guest's only region.
-    unsafe { vm.set_user_memory_region(region) }.map_err(|error| format!("KVM takes no memory: {error}"))
+    unsafe { vm.set_user_memory_region(region) }.map_err(|error| {
+        format!(
+            "KVM does not accept memory: \
+         {error}"
+        )
+    })
 }
 
 fn add(cpu: &mut VcpuFd) -> Result<(), String> {
@@ -142,7 +148,7 @@ fn add(cpu: &mut VcpuFd) -> Result<(), String> {
     }
     match go(cpu)? {
         VcpuExit::Hlt => Ok(()),
-        other => Err(format!("the guest was to halt, and ended with {other:?}")),
+        other => Err(format!("the guest should have halted, but ended with {other:?}")),
     }
 }
 
@@ -188,7 +194,7 @@ fn start(cpu: &VcpuFd, special: &kvm_sregs, at: usize) -> Result<(), String> {
 fn until_told(cpu: &mut VcpuFd) -> Result<u8, String> {
     match go(cpu)? {
         VcpuExit::IoOut(PORT, &[byte]) => Ok(byte),
-        other => Err(format!("the guest was to write to a port, and ended with {other:?}")),
+        other => Err(format!("the guest should have written to a port, but ended with {other:?}")),
     }
 }
 

@@ -48,7 +48,7 @@ pub fn check(dir: &Path) -> Result<Checked, StoreError> {
     Ok(checked)
 }
 
-/// Opens the database for writing once it was found whole, and makes it where there is none yet.
+/// Opens the database for writing once the check found no damage, and creates it if there is none yet.
 pub(crate) fn open(path: &Path, unclean: bool) -> Result<Connection, StoreError> {
     let mut checked = Checked { path: path.to_owned(), problems: Vec::new(), jobs: 0, machines: 0 };
     let found = look(path, unclean, Depth::Structure, START, &mut checked)?;
@@ -82,9 +82,7 @@ fn look(
 ) -> Result<Option<Connection>, StoreError> {
     let corrupt = |why: &str| StoreError::Corrupt { path: path.to_owned(), why: why.to_owned() };
     if rebuild::was_cut_short(path)? {
-        return Err(corrupt(
-            "a rebuild of it was cut short; run it again, it begins anew and loses nothing by it",
-        ));
+        return Err(corrupt("a rebuild of it was cut short; run it again: it starts over and loses nothing"));
     }
     let log = length(&beside(path, "-wal"))?;
     if length(path)? == 0 {
@@ -96,12 +94,13 @@ fn look(
         };
     }
     if !has_magic(path)? {
-        return Err(corrupt("it does not begin as an SQLite database does"));
+        return Err(corrupt("it does not begin like an SQLite database"));
     }
     if unclean && log == 0 {
         return Err(corrupt(
-            "its write-ahead log state.db-wal is gone: the last server did not end in order, and what it wrote last \
-             was there (unless somebody has written to the database with another program, which moves the log into it)",
+            "its write-ahead log state.db-wal is gone: the last server did not shut down cleanly, and its \
+             last writes were in that file (unless somebody has written to the database with another \
+             program, which moves the log into it)",
         ));
     }
     let mut db = Connection::open_with_flags(
@@ -119,9 +118,9 @@ fn look(
     db.progress_handler(STEPS, None::<fn() -> bool>).map_err(StoreError::sql("be configured"))?;
     match found {
         Err(error) if is_interrupted(&error) => {
-            tracing::warn!(database = %path.display(), ?limit, "too large to be checked whole in time");
+            tracing::warn!(database = %path.display(), ?limit, "too large to be checked completely in time");
             if depth == Depth::Whole {
-                checked.problems.push(format!("it could not be checked whole within {limit:?}"));
+                checked.problems.push(format!("it could not be checked completely within {limit:?}"));
             }
         }
         Err(error) => match damage(&error) {
@@ -158,7 +157,7 @@ fn inspect(db: &Connection, path: &Path, depth: Depth, checked: &mut Checked) ->
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-            checked.problems.push(format!("a row of table {table} belongs to none of table {parent}"));
+            checked.problems.push(format!("a row of table {table} refers to no row of table {parent}"));
         }
     }
     if checked.problems.is_empty() {
@@ -199,13 +198,13 @@ fn all<T>(
                 if broken == 1 {
                     let number: i64 = row.get("row_number")?;
                     problems
-                        .push(format!("row {number} of table {table} does not read: {}", row::why(&error)));
+                        .push(format!("row {number} of table {table} is not readable: {}", row::why(&error)));
                 }
             }
         }
     }
     if broken > 1 {
-        problems.push(format!("{broken} rows of table {table} do not read"));
+        problems.push(format!("{broken} rows of table {table} are not readable"));
     }
     Ok(whole)
 }

@@ -32,7 +32,7 @@ pub struct JobChange {
 /// Hears of every committed job change, in commit order, on the writer's thread: it must not block.
 pub type JobObserver = Arc<dyn Fn(&JobChange) + Send + Sync>;
 
-/// What a commit outlives before its caller hears of it.
+/// What a commit survives when its caller gets the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outlives {
     /// The server's death: the write-ahead log is written, not synced. Right for what a power loss ends anyway.
@@ -157,7 +157,7 @@ pub(crate) fn writer(mut db: Connection, path: &Path, lock: Lock, jobs: &Path) -
             }
         }
         if let Err(error) = lock.closing() {
-            tracing::warn!(%error, "the next start will take this one's end for a crash");
+            tracing::warn!(%error, "the next start will treat this server's end as a crash");
         }
         // Closed first, unlocked next, and only then told: whoever waited may open it again.
         drop(db);

@@ -43,7 +43,7 @@ pub enum StoreError {
     /// The database is damaged. Nothing was changed.
     #[error(
         "the state database {path} is damaged: {why}. Nothing was changed. With FILE, the server's configuration: \
-         'fireactions state check --config FILE' looks closer, 'fireactions state rebuild --config FILE' sets the \
+         'fireactions state check --config FILE' shows more, 'fireactions state rebuild --config FILE' sets the \
          damaged file aside and saves every row that can still be read"
     )]
     Corrupt {
@@ -80,7 +80,7 @@ pub enum StoreError {
     },
     /// A row does not read as what it must be.
     #[error(
-        "the state database holds a {what} that does not read ({why}); it was edited by hand or is damaged"
+        "the state database holds a {what} that is not readable ({why}); it was edited by hand or is damaged"
     )]
     Damaged {
         /// Column.

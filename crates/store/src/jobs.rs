@@ -34,7 +34,7 @@ pub struct JobFilter {
 /// The most jobs that one listing returns.
 const PAGE: u32 = 1000;
 
-/// What became of an attempt to bind a job.
+/// The result of an attempt to bind a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bind {
     /// The job is the machine's, durably.
@@ -70,7 +70,7 @@ pub enum Finish {
 }
 
 impl Finish {
-    /// The job as it stands.
+    /// The job's current state.
     pub fn job(&self) -> &JobRecord {
         match self {
             Self::Final(job) | Self::Requeued(job) | Self::Repeated(job) => job,

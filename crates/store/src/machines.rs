@@ -18,7 +18,7 @@ use crate::{Store, StoreError};
 pub struct NewMachineRow {
     /// Its id, never used before.
     pub id: MachineId,
-    /// Its pool as it is now; the machine keeps to this, whatever becomes of the configuration.
+    /// Its pool as it is now; the machine keeps to this, whatever happens to the configuration.
     pub spec: PoolSpec,
     /// What it is made of; may differ from the pool's own shape.
     pub shape: Shape,

@@ -1,4 +1,4 @@
-//! What everybody who opens the database has to know of SQLite.
+//! What everybody who opens the database must know about SQLite.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -106,7 +106,8 @@ async fn ask(binary: &Path, boot: &BootFiles, cache_dir: &Path, device: &Metadat
         Choice::new(Accel::Tcg, why)
     };
     if let Err(error) = remember(&file, &Remembered { of, choice: choice.clone() }) {
-        tracing::warn!(file = %file.display(), %error, "the answer is not remembered and will be sought again");
+        tracing::warn!(file = %file.display(), %error, "the answer is not saved and will be determined \
+             again");
     }
     choice
 }
@@ -217,7 +218,7 @@ async fn probe(
             Err(format!("QEMU ended with {status}: {last}"))
         }
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) if spoke => Err(format!("the guest's kernel began but did not end within {deadline:?}")),
+        Err(_) if spoke => Err(format!("the guest's kernel started but did not finish within {deadline:?}")),
         Err(_) => Err(format!("the guest did not print one line within {deadline:?}")),
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn can() -> bool {
     if let Err(error) = &tried {
         tracing::warn!(
             %error,
-            "no network namespace can be made (it takes root and CAP_SYS_ADMIN): a guest that takes its VMM over reaches \
+            "no network namespace can be made (this needs root and CAP_SYS_ADMIN): a guest that takes over its VMM can reach \
              the host's network and its abstract Unix sockets"
         );
     }

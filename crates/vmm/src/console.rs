@@ -1,11 +1,10 @@
 //! The guest's console, kept in a bounded file.
 //!
-//! QEMU writes the serial port to a Unix socket in the run directory and the server copies that to
-//! `console.log`, which only the server can write. The file holds the latest output: when it is full, its older
-//! half is dropped (written anew and renamed, so a reader sees one version or the other). While no server is
-//! connected QEMU throws console output away: nothing grows and the guest is not held up; the next server
-//! connects again and notes the gap. A guest that floods its console is slowed down to [`RATE`] by its own
-//! serial port.
+//! QEMU writes the serial port to a Unix socket in the run directory and the server copies that to `console.log`, which
+//! only the server can write. The file holds the latest output: when it is full, its older half is dropped (written
+//! again and renamed, so a reader sees one version or the other). While no server is connected QEMU throws console
+//! output away: nothing grows and the guest is not held up; the next server connects again and notes the gap. A guest
+//! that floods its console is slowed down to [`RATE`] by its own serial port.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

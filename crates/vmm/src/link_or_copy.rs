@@ -1,4 +1,4 @@
-//! The same file under another name, without copying gigabytes where that can be had.
+//! The same file under another name, without copying gigabytes if that is possible.
 
 use std::fs::File;
 use std::io;

@@ -26,7 +26,7 @@ pub(crate) fn reap_for_ever() {
             let Ok((after, reaped)) = tokio::task::spawn_blocking(look).await else { return };
             orphans = after;
             if reaped > 0 {
-                tracing::debug!(reaped, "processes that had lost their parents and ended");
+                tracing::debug!(reaped, "orphaned processes ended");
             }
         }
     });

@@ -1,4 +1,4 @@
-//! What every driver asks of a machine's specification, and what every guest's kernel is told.
+//! What every driver requires of a machine's specification, and the kernel arguments of every guest.
 
 use std::fmt::Write;
 
@@ -36,7 +36,7 @@ pub(crate) fn check(spec: &VmSpec) -> Result<(), String> {
         }
     }
     if !spec.cmdline_extra.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
-        return Err("the kernel arguments hold something else than printable ASCII".to_owned());
+        return Err("the kernel arguments contain something other than printable ASCII".to_owned());
     }
     Ok(())
 }

@@ -87,7 +87,7 @@ impl fmt::Display for ExitReason {
             return f.write_str("; the guest rebooted, which ends its machine");
         }
         if self.shutdown.as_deref() == Some("internal-error") {
-            return f.write_str("; the host's KVM could not go on with the guest's processor");
+            return f.write_str("; the host's KVM could not continue the guest's processor");
         }
         // QEMU's notes about waiting for its own sockets explain nothing.
         match self.log_tail.lines().rev().find(|line| !line.contains(": info: ")) {

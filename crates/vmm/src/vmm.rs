@@ -99,7 +99,7 @@ pub enum AgentEndpoint {
     Listen {
         /// Where the VMM looks for it, in a directory that is the VMM's own and not to be trusted.
         path: PathBuf,
-        /// Where it is to be made, in the server's own directory, before it is moved there.
+        /// Where it is made, in the server's own directory, before it is moved there.
         staging: PathBuf,
     },
 }

@@ -71,7 +71,7 @@ impl Client {
             .max_frame_size(Some(channel::MAX_MESSAGE));
         let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
         let text = serde_json::to_string(request)
-            .map_err(|error| self.protocol(format!("no JSON for this request: {error}")))?;
+            .map_err(|error| self.protocol(format!("this request cannot be written as JSON: {error}")))?;
         socket.send(Message::text(text)).await.map_err(|error| self.lost(&error))?;
         let (sink, stream) = socket.split();
         Ok(RemoteExec {

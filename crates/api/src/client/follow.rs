@@ -93,7 +93,7 @@ impl Follower {
             Some(error) => (late || !error.is_transient()).then_some(error),
             None => late.then(|| ClientError::Broken {
                 target: self.client.target().clone(),
-                message: "it closed the log again and again".to_owned(),
+                message: "it closed the log repeatedly".to_owned(),
             }),
         }
     }

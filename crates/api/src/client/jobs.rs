@@ -23,7 +23,7 @@ const UPLOAD: Duration = Duration::from_secs(2400);
 pub enum LogEvent {
     /// A piece of output.
     Output(LogChunk),
-    /// All was said; the job as it stands.
+    /// The log is complete; the job's current state.
     End(Box<JobRecord>),
 }
 
@@ -40,7 +40,7 @@ impl Client {
             return self.json(request.json(spec)).await;
         }
         let mut line = serde_json::to_vec(spec)
-            .map_err(|error| self.protocol(format!("no JSON for this job: {error}")))?;
+            .map_err(|error| self.protocol(format!("this job cannot be written as JSON: {error}")))?;
         line.push(b'\n');
         let mut length = line.len() as u64;
         let mut parts: Vec<ClientPart> = vec![stream::iter([Ok(Bytes::from(line))]).boxed()];

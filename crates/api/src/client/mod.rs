@@ -70,8 +70,13 @@ impl Client {
     pub fn new(target: Target, token: Option<&str>) -> Result<Self> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-                .map_err(|_| ClientError::setup(&target, "the token holds characters that no token has"))?;
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| {
+                ClientError::setup(
+                    &target,
+                    "the token contains characters that a token \
+                     cannot have",
+                )
+            })?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -126,7 +131,7 @@ impl Client {
             .map_err(|_| self.protocol(format!("{status} without its body")))??;
         Err(match serde_json::from_slice::<crate::ErrorBody>(&body) {
             Ok(body) => ClientError::Refused(body.error),
-            Err(_) => self.protocol(format!("{status} in a form that is not fireactions'")),
+            Err(_) => self.protocol(format!("{status} with a body that is not from fireactions")),
         })
     }
 

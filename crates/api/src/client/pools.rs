@@ -17,13 +17,13 @@ impl Client {
         self.json(self.get(&format!("/api/v1/pools/{name}"))).await
     }
 
-    /// Stops or lets go on the making of machines.
+    /// Pauses or resumes the making of machines.
     pub async fn pause_pool(&self, name: &PoolName, paused: bool) -> Result<PoolView> {
         let verb = if paused { "pause" } else { "resume" };
         self.json(self.post(&format!("/api/v1/pools/{name}/{verb}"))).await
     }
 
-    /// Gives a pool its configured bounds back.
+    /// Restores a pool's configured bounds.
     pub async fn reset_scale(&self, name: &PoolName) -> Result<PoolView> {
         self.json(self.request(Method::DELETE, &format!("/api/v1/pools/{name}/scale"))).await
     }

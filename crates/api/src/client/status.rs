@@ -9,7 +9,7 @@ impl Client {
         self.json(self.get("/api/v1/version")).await
     }
 
-    /// Whether jobs are taken and can run. Not being ready is an answer, not an error.
+    /// Whether jobs are accepted and can run. Not being ready is an answer, not an error.
     pub async fn readiness(&self) -> Result<Readiness> {
         let request = self.get("/readyz").timeout(super::CALL);
         let answer = self.exchange(request).await?;

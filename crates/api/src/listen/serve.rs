@@ -1,4 +1,4 @@
-//! Serving a listener: so many connections at once, each with a deadline for its next request's head.
+//! Serving a listener: a limited number of connections at once, each with a deadline for its next request's head.
 
 use std::io;
 use std::pin::pin;

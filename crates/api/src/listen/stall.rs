@@ -31,7 +31,7 @@ impl<I: AsyncWrite + Unpin> Stalling<I> {
         let patience = self.patience;
         let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing any more")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing any more")))
     }
 }
 

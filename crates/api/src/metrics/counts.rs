@@ -76,31 +76,27 @@ impl Counts {
             order: VecDeque::new(),
             attempts: HashMap::new(),
         };
-        registry.register(
-            "fireactions_phase_seconds",
-            "Time in each phase of a job's way",
-            counts.phases.clone(),
-        );
+        registry.register("fireactions_phase_seconds", "Time in each phase of a job", counts.phases.clone());
         registry.register(
             "fireactions_job_pickup_seconds",
-            "From a hosted forge's queueing of a job until one of our runners began it",
+            "Time from when a hosted forge queued a job until one of our runners began it",
             counts.picked_up.clone(),
         );
         registry.register("fireactions_machines_created", "Machines begun", counts.created.clone());
         registry.register("fireactions_machines_failed", "Machines that failed", counts.failed.clone());
         registry.register(
             "fireactions_machine_starts",
-            "Machines whose agent spoke, by how they came to run",
+            "Machines whose agent reported, by how they were started",
             counts.starts.clone(),
         );
         registry.register(
             "fireactions_machine_start_fallbacks",
-            "Machines that booted because their template was of no use",
+            "Machines that booted because their template did not work",
             counts.fallbacks.clone(),
         );
         registry.register(
             "fireactions_jobs_finished",
-            "Jobs that became final, by how",
+            "Jobs that became final, by result",
             counts.finished.clone(),
         );
         registry.register(

@@ -53,7 +53,7 @@ impl Forges {
         r.register("fireactions_forge_requests", "Requests sent to the forge", all.requests.clone());
         let registered = "Runners registered at the forge";
         r.register("fireactions_forge_runners_registered", registered, all.registered.clone());
-        let deliveries = "Webhook deliveries, by what became of them";
+        let deliveries = "Webhook deliveries, by result";
         r.register("fireactions_forge_webhook_deliveries", deliveries, all.deliveries.clone());
         let limit = "Requests that the forge allows in a limit's window";
         r.register("fireactions_forge_rate_limit", limit, all.limit.clone());
@@ -61,7 +61,7 @@ impl Forges {
         r.register("fireactions_forge_rate_limit_remaining", remaining, all.remaining.clone());
         let reset = "When the limit's window ends, in seconds since 1970";
         r.register("fireactions_forge_rate_limit_reset_timestamp_seconds", reset, all.reset.clone());
-        let blocked = "For how long nothing is sent any more, as the forge wants it";
+        let blocked = "How long no requests are sent, as the forge demands";
         r.register("fireactions_forge_rate_limit_blocked_seconds", blocked, all.blocked.clone());
         all
     }

@@ -94,7 +94,7 @@ impl Gauges {
         gauges.up.set(1);
         let r = registry;
         r.register("fireactions_up", "The server answers", gauges.up.clone());
-        r.register("fireactions_ready", "Jobs are taken and can run", gauges.ready.clone());
+        r.register("fireactions_ready", "Jobs are accepted and can run", gauges.ready.clone());
         r.register("fireactions_host_drained", "The host makes no machines", gauges.drained.clone());
         r.register("fireactions_build_info", "Version and VMM driver", gauges.build.clone());
         r.register("fireactions_pool_total", "Pools", gauges.pools.clone());
@@ -105,7 +105,7 @@ impl Gauges {
         r.register("fireactions_pool_backoff", "The pool waits after failures", gauges.backoff.clone());
         r.register("fireactions_pool_jobs_queued", "Jobs that wait for the pool", gauges.queued.clone());
         r.register("fireactions_machines", "Machines by state", gauges.machines.clone());
-        r.register("fireactions_jobs", "Jobs by state, as far as they are kept", gauges.jobs.clone());
+        r.register("fireactions_jobs", "Stored jobs by state", gauges.jobs.clone());
         r.register("process_resident_memory_bytes", "Resident memory of the server", gauges.rss.clone());
         r.register("process_cpu_seconds", "CPU time of the server", gauges.cpu.clone());
         r.register("process_open_fds", "Open file descriptors of the server", gauges.fds.clone());

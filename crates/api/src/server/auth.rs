@@ -91,14 +91,14 @@ fn bearer(headers: &HeaderMap, token: &Token) -> Result<(), Fault> {
     if scheme.eq_ignore_ascii_case("bearer") && token.matches(sent.trim()) {
         Ok(())
     } else {
-        Err(Fault::new(Code::Unauthorized, "the token is not the server's").hint(hint))
+        Err(Fault::new(Code::Unauthorized, "the token is not this server's token").hint(hint))
     }
 }
 
 fn local_only(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
     let refuse = |what: &str| {
         Err(Fault::new(Code::Forbidden, format!("requests with this {what} are refused without a token"))
-            .hint("set api_token_file to let others than local programs in"))
+            .hint("set api_token_file to allow more than local programs"))
     };
     if headers.contains_key(ORIGIN) {
         return refuse("Origin");

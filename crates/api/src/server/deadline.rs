@@ -15,7 +15,7 @@ use crate::{Code, Fault};
 /// the answer is still sent.
 const LAST_CALL: Duration = Duration::from_secs(4);
 
-/// What the middleware goes by.
+/// What the middleware needs.
 #[derive(Clone)]
 pub(super) struct Bounds {
     pub(super) limits: Limits,
@@ -39,11 +39,12 @@ pub(super) async fn enforce(
     };
     let mut answer = tokio::select! {
         answer = answer => answer.map_err(|_| {
-            Fault::new(Code::Timeout, format!("the server had no answer within {} s", limit.as_secs()))
+            Fault::new(Code::Timeout, format!("the server did not answer within {} s", limit.as_secs()))
                 .hint("look at the server's log; `fireactions doctor` checks the host")
         })?,
         () = last_call => {
-            return Err(Fault::unavailable("the server is stopping or being replaced, and this was not done yet")
+            return Err(Fault::unavailable("the server is stopping or being replaced, and the request was \
+                 not carried out")
                 .hint("send it again in a moment"));
         }
     };

@@ -10,21 +10,21 @@ const TOKEN: &str = "token";
 
 /// Errors by status: name and meaning.
 const ERRORS: [(&str, &str, &str); 7] = [
-    ("400", "Invalid", "The request cannot be carried out as it is written"),
-    ("401", "Unauthorized", "At a TCP address with a token: none, or a wrong one"),
+    ("400", "Invalid", "The request cannot be carried out as written"),
+    ("401", "Unauthorized", "At a TCP address that needs a token: the token is missing or wrong"),
     (
         "403",
         "Forbidden",
-        "At a loopback address without a token: a web page's request, by `Origin` or `Host`",
+        "At a loopback address without a token: the request came from a web page, by `Origin` or `Host`",
     ),
-    ("413", "TooLarge", "The body is larger than it may be"),
+    ("413", "TooLarge", "The body is too large"),
     ("500", "Internal", "Something failed inside the server"),
     (
         "503",
         "Unavailable",
-        "The server cannot do it now: it is full, stops, or is being replaced. Later it may",
+        "The server cannot do it now: it is full, is stopping, or is being replaced. Try again later",
     ),
-    ("504", "Timeout", "The server had no answer in time, or the request's bytes ceased to come"),
+    ("504", "Timeout", "The server did not answer in time, or the request's bytes stopped coming"),
 ];
 
 /// Completes the document of the routes.
@@ -35,8 +35,8 @@ pub(super) fn complete(openapi: &mut OpenApi) {
     }
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.description = Some(
-        "The content of `api_token_file`. It is asked for at TCP addresses, where it is configured; the Unix socket is \
-         for whoever may open it."
+        "The content of `api_token_file`. It is required at TCP addresses if it is configured; on the Unix \
+         socket, file permissions decide."
             .to_owned(),
     );
     components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));

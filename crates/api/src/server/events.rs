@@ -16,9 +16,9 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new().routes(routes!(events))
 }
 
-/// Everything that happens from now on: events `event`. A listener that is too slow gets `missed` with the
-/// number of events that it lost; each event carries the whole new state, so the next one makes it right again. What a
-/// queued job waits for is told as it was known at the event; ask for the job to hear how it goes on.
+/// Everything that happens from now on: events `event`. A listener that is too slow gets `missed` with the number of
+/// events that it lost; each event carries the complete new state, so the listener is up to date again with the next
+/// one. What a queued job waits for is as it was known at the event; ask for the job to get the current value.
 #[utoipa::path(get, path = "/api/v1/events", tag = "server",
     responses((status = 200, body = Event, content_type = "text/event-stream")))]
 async fn events(State(context): State<Context>) -> Result<Response> {

@@ -33,9 +33,9 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new().routes(routes!(exec))
 }
 
-/// Runs a program in a machine: a WebSocket of subprotocol `fireactions.exec.v1`. First message: an `ExecRequest`
-/// as text. Then binary messages of a channel byte and data: 0 stdin (empty = end), 1 stdout, 2 stderr,
-/// 3 terminal size (rows and columns, 16 bits each, big-endian), 4 exit (`ExecExit` as JSON).
+/// Runs a program in a machine: a WebSocket with the subprotocol `fireactions.exec.v1`. First message: an `ExecRequest`
+/// as text. Then binary messages of a channel byte and data: 0 stdin (empty = end), 1 stdout, 2 stderr, 3 terminal size
+/// (rows and columns, 16 bits each, big-endian), 4 exit (`ExecExit` as JSON).
 #[utoipa::path(get, path = "/api/v1/machines/{id}/exec", tag = "machines", params(("id" = MachineId, Path)),
     responses((status = 101, description = "WebSocket", body = ExecRequest),
         (status = 404, body = ErrorBody)))]
@@ -61,7 +61,8 @@ async fn exec(
 async fn serve(context: Context, id: MachineId, mut socket: WebSocket, permit: OwnedSemaphorePermit) {
     let ended = tokio::select! {
         ended = session(&context, &id, &mut socket) => ended,
-        () = context.pausing.cancelled() => Err("the server is being replaced by another; the machine runs on, so try again".to_owned()),
+        () = context.pausing.cancelled() => Err("another server is taking over; the machine continues to \
+             run, so try again".to_owned()),
         () = context.closing.cancelled() => Err("the server is stopping".to_owned()),
     };
     let exit = ended.unwrap_or_else(ExecExit::Failed);
@@ -149,6 +150,6 @@ async fn send(socket: &mut WebSocket, message: Message) -> std::result::Result<(
     match timeout(SEND, socket.send(message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err("the client went away".to_owned()),
-        Err(_) => Err("the client takes no output".to_owned()),
+        Err(_) => Err("the client does not read the output".to_owned()),
     }
 }

@@ -21,8 +21,8 @@ async fn show(State(context): State<Context>) -> Result<Answer<HostView>> {
     context.engine.host().await.map(Answer)
 }
 
-/// Drains the host, or lets it take work again. Doing it twice is doing it once: a drained host keeps its time and
-/// takes the new reason.
+/// Drains the host, or lets it take work again. Repeating a drain changes only the reason: a drained host keeps its
+/// time.
 #[utoipa::path(put, path = "/api/v1/host", tag = "host", request_body = DrainRequest,
     responses((status = 200, body = HostView)))]
 async fn change(State(context): State<Context>, Json(to): Json<DrainRequest>) -> Result<Answer<HostView>> {

@@ -24,7 +24,7 @@ async fn list(State(context): State<Context>) -> Result<Answer<Vec<ImageView>>> 
     context.engine.images().await.map(Answer)
 }
 
-/// Pulls an image and tells how it goes: events `progress`, then the end of the stream, or `error`.
+/// Pulls an image and reports its progress: events `progress`, then the end of the stream, or `error`.
 #[utoipa::path(post, path = "/api/v1/images/pull", tag = "images", request_body = PullRequest,
     responses((status = 200, body = PullEvent, content_type = "text/event-stream")))]
 async fn pull(State(context): State<Context>, Json(request): Json<PullRequest>) -> Result<Response> {

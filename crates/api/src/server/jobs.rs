@@ -42,8 +42,8 @@ async fn list(
     context.engine.jobs(filter).await.map(Answer)
 }
 
-/// Queues a job: its specification as JSON, or, with input files, `application/vnd.fireactions.job`: the
-/// specification as one line of JSON, then the bytes of its `files` one after the other, in their order.
+/// Queues a job: its specification as JSON, or, with input files, `application/vnd.fireactions.job`: the specification
+/// as one line of JSON, then the bytes of its `files`, in their order.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs",
     request_body(content((JobSpec = "application/json"), (String = "application/vnd.fireactions.job"))),
     responses((status = 201, body = JobRecord)))]
@@ -64,7 +64,7 @@ async fn show(State(context): State<Context>, Path(id): Path<JobId>) -> Result<A
     context.engine.job(&id).await.map(Answer)
 }
 
-/// Asks for a job's end; of a final job it does nothing.
+/// Cancels a job; for a final job it does nothing.
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = JobId, Path)),
     responses((status = 200, body = JobRecord), (status = 404, body = ErrorBody)))]
 async fn cancel(State(context): State<Context>, Path(id): Path<JobId>) -> Result<Answer<JobRecord>> {
@@ -77,12 +77,12 @@ async fn cancel(State(context): State<Context>, Path(id): Path<JobId>) -> Result
 struct Log {
     /// Only this output.
     stream: Option<Stream>,
-    /// Go on until the job is final.
+    /// Follow until the job is final.
     follow: bool,
 }
 
-/// A job's output, raw. With `follow` it ends when the job is final; a connection that breaks means that the server closed,
-/// and that there is more.
+/// A job's output, raw. With `follow` it ends when the job is final; a connection that breaks means that the server
+/// closed it, and that there is more.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log", tag = "jobs", params(("id" = JobId, Path), Log),
     responses((status = 200, body = String, content_type = "application/octet-stream"),
         (status = 404, body = ErrorBody)))]
@@ -102,14 +102,14 @@ async fn log(
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 struct LogEvents {
-    /// Position to begin at: 0, or a chunk's `next`. The header `Last-Event-ID` wins.
+    /// Position to start at: 0, or a chunk's `next`. The header `Last-Event-ID` takes precedence.
     from: u64,
-    /// Go on until the job is final.
+    /// Follow until the job is final.
     follow: bool,
 }
 
-/// A job's output as events: `output` for each piece (its id is where to go on), then `end` with the job as it
-/// stands, or `error`.
+/// A job's output as events: `output` for each piece (its id is the position to continue at), then `end` with the job's
+/// current state, or `error`.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log/events", tag = "jobs", params(("id" = JobId, Path), LogEvents),
     responses((status = 200, body = LogChunk, content_type = "text/event-stream"),
         (status = 404, body = ErrorBody)))]
@@ -132,7 +132,7 @@ async fn log_events(
 
 /// One of the job's artifacts, as a tar archive.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/artifacts/{index}", tag = "jobs",
-    params(("id" = JobId, Path), ("index" = usize, Path, description = "Place in the specification, from 0")),
+    params(("id" = JobId, Path), ("index" = usize, Path, description = "Position in the specification, from 0")),
     responses((status = 200, body = String, content_type = "application/x-tar"), (status = 404, body = ErrorBody)))]
 async fn artifact(
     State(context): State<Context>,

@@ -36,7 +36,7 @@ async fn show(State(context): State<Context>, Path(id): Path<MachineId>) -> Resu
     context.engine.machine(&id).await.map(Answer)
 }
 
-/// Lets an idle or held machine go at once. One that has a job is not touched.
+/// Removes an idle or held machine at once. A machine that has a job is not touched.
 #[utoipa::path(delete, path = "/api/v1/machines/{id}", tag = "machines", params(("id" = MachineId, Path)),
     responses((status = 200, body = MachineView), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody)))]
@@ -48,14 +48,14 @@ async fn remove(State(context): State<Context>, Path(id): Path<MachineId>) -> Re
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 struct Console {
-    /// Only the last lines; everything that was kept when absent.
+    /// Only the last lines; by default everything that was kept.
     tail: Option<u64>,
-    /// Go on until the machine is gone.
+    /// Follow until the machine is removed.
     follow: bool,
 }
 
 /// A machine's console, raw: whatever the guest wrote, control characters included. A connection that breaks means that
-/// the server closed.
+/// the server closed it.
 #[utoipa::path(get, path = "/api/v1/machines/{id}/console", tag = "machines",
     params(("id" = MachineId, Path), Console),
     responses((status = 200, body = String, content_type = "application/octet-stream"),

@@ -215,7 +215,7 @@ async fn no_route(uri: axum::http::Uri) -> Fault {
 }
 
 async fn no_method(method: axum::http::Method, uri: axum::http::Uri) -> Response {
-    let fault = Fault::invalid(format!("{method} cannot be done on {}", uri.path()))
+    let fault = Fault::invalid(format!("{method} is not supported on {}", uri.path()))
         .hint("the API is described at /openapi.json");
     (StatusCode::METHOD_NOT_ALLOWED, fault).into_response()
 }

@@ -33,14 +33,14 @@ async fn show(State(context): State<Context>, Path(name): Path<PoolName>) -> Res
     context.engine.pool(&name).await.map(Answer)
 }
 
-/// Makes no more machines; running jobs go on.
+/// Pauses a pool: it makes no more machines; running jobs continue.
 #[utoipa::path(post, path = "/api/v1/pools/{name}/pause", tag = "pools", params(("name" = PoolName, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 async fn pause(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
     context.engine.pause_pool(&name, true).await.map(Answer)
 }
 
-/// Makes machines again.
+/// Lets a paused pool make machines again.
 #[utoipa::path(post, path = "/api/v1/pools/{name}/resume", tag = "pools", params(("name" = PoolName, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 async fn resume(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {
@@ -67,7 +67,7 @@ async fn scale(
     context.engine.scale_pool(&name, to).await.map(Answer)
 }
 
-/// Gives a pool its configured bounds back.
+/// Restores a pool's configured bounds.
 #[utoipa::path(delete, path = "/api/v1/pools/{name}/scale", tag = "pools", params(("name" = PoolName, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 async fn reset_scale(State(context): State<Context>, Path(name): Path<PoolName>) -> Result<Answer<PoolView>> {

@@ -52,7 +52,7 @@ impl Room {
     /// `stream` with the place that it has while it lasts.
     pub(super) fn follow<S: Stream>(&self, stream: S) -> Result<impl Stream<Item = S::Item> + use<S>> {
         let place = self.followers.clone().try_acquire_owned().map_err(|_| {
-            Fault::unavailable("too many logs, consoles and events are followed")
+            Fault::unavailable("too many logs, consoles and events are being followed")
                 .hint("end a follower, or ask without `follow`, and try again")
         })?;
         Ok(stream.inspect(move |_| {
@@ -63,7 +63,7 @@ impl Room {
     /// For input files of so many bytes in all.
     pub(crate) fn spool(&self, bytes: u64) -> Result<Spooling> {
         let full = || {
-            Fault::unavailable("other uploads fill the room that there is for them")
+            Fault::unavailable("other uploads take all the space that there is for uploads")
                 .hint("try again in a moment; files that many jobs need belong in their image")
         };
         let upload = self.uploads.clone().try_acquire_owned().map_err(|_| full())?;

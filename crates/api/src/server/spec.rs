@@ -20,7 +20,9 @@ pub(crate) fn check(spec: &JobSpec) -> Result<()> {
     within("labels", spec.labels.len(), 64)?;
     for (key, value) in &spec.env {
         if key.is_empty() || key.contains(['=', '\0']) {
-            return Err(Fault::invalid(format!("'{key}' is not a variable's name")).hint("write NAME=VALUE"));
+            return Err(
+                Fault::invalid(format!("'{key}' is not a valid variable name")).hint("write NAME=VALUE")
+            );
         }
         no_nul("the environment", value)?;
     }
@@ -28,7 +30,7 @@ pub(crate) fn check(spec: &JobSpec) -> Result<()> {
         guest_path(path)?;
     }
     if let Some(file) = spec.files.iter().find(|file| file.mode > 0o7777) {
-        return Err(Fault::invalid(format!("{:o} is not a mode for {}", file.mode, file.dest)));
+        return Err(Fault::invalid(format!("{:o} is not a valid mode for {}", file.mode, file.dest)));
     }
     for (what, value) in [("name", &spec.name), ("user", &spec.user), ("workdir", &spec.workdir)] {
         let Some(value) = value else { continue };
@@ -37,12 +39,11 @@ pub(crate) fn check(spec: &JobSpec) -> Result<()> {
         }
     }
     if spec.vcpus == Some(0) || spec.memory_mib == Some(0) || spec.disk_mib == Some(0) {
-        return Err(
-            Fault::invalid("vcpus, memory and disk cannot be 0").hint("leave them out to take the pool's")
-        );
+        return Err(Fault::invalid("vcpus, memory and disk cannot be 0")
+            .hint("leave them out to use the pool's values"));
     }
     if spec.timeout_secs == Some(0) {
-        return Err(Fault::invalid("the timeout cannot be 0").hint("leave it out to take the pool's"));
+        return Err(Fault::invalid("the timeout cannot be 0").hint("leave it out to use the pool's value"));
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether jobs are taken and can run.
+/// Whether jobs are accepted and can run.
 #[utoipa::path(get, path = "/readyz", tag = "server",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub(super) async fn readyz(State(context): State<Context>) -> Response {

@@ -43,7 +43,7 @@ pub(crate) async fn receive(request: Request, limits: &Limits, room: &Room, dir:
         let Json(spec) = timeout(limits.request, reading).await.map_err(|_| stalled())??;
         spec::check(&spec)?;
         if !spec.files.is_empty() {
-            return Err(Fault::invalid("the specification names files, but no bytes came with it")
+            return Err(Fault::invalid("the specification names files, but there are no bytes for them")
                 .hint(format!("send `{JOB_WITH_FILES}`: the specification as one line, then the files")));
         }
         return Ok(Received { spec, files: Vec::new(), spooling: None });
@@ -57,7 +57,7 @@ pub(crate) async fn receive(request: Request, limits: &Limits, room: &Room, dir:
     if total > limits.upload {
         let most = limits.upload;
         return Err(Fault::new(Code::TooLarge, format!("the files are {total} bytes; {most} are allowed"))
-            .hint("put large and lasting inputs into the image"));
+            .hint("put large, permanent inputs into the image"));
     }
     let spooling = Some(room.spool(total)?);
     let mut files = Vec::with_capacity(spec.files.len());
@@ -65,15 +65,15 @@ pub(crate) async fn receive(request: Request, limits: &Limits, room: &Room, dir:
         files.push(spool(&mut body, file, dir).await?);
     }
     if body.next().await?.is_some() {
-        return Err(Fault::invalid("more bytes came than the specification's files have")
+        return Err(Fault::invalid("there are more bytes than the specification's files have")
             .hint("a file may have grown while it was sent; try again"));
     }
     Ok(Received { spec, files, spooling })
 }
 
 fn stalled() -> Fault {
-    Fault::new(Code::Timeout, "the upload stalled: its bytes ceased to come")
-        .hint("look at the network between client and server, and send it again")
+    Fault::new(Code::Timeout, "the upload stalled: its bytes stopped coming")
+        .hint("check the network between client and server, and send it again")
 }
 
 async fn spool(body: &mut Source, wanted: &InputFile, dir: &Path) -> Result<Upload> {
@@ -87,7 +87,7 @@ async fn spool(body: &mut Source, wanted: &InputFile, dir: &Path) -> Result<Uplo
     while missing > 0 {
         let Some(mut chunk) = body.next().await? else {
             return Err(Fault::invalid(format!(
-                "the bytes end {missing} short, in the file for {}",
+                "{missing} bytes are missing, in the file for {}",
                 wanted.dest
             ))
             .hint("a file may have shrunk while it was sent; try again"));
@@ -153,6 +153,6 @@ impl Source {
                 return Ok(line);
             }
         }
-        Err(Fault::invalid("the specification does not end with a new line"))
+        Err(Fault::invalid("the specification does not end with a newline"))
     }
 }

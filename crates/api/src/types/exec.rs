@@ -18,16 +18,16 @@ pub struct WindowSize {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExecRequest {
-    /// Program (looked up in the guest's `PATH`) and arguments; a login shell when empty.
+    /// Program (looked up in the guest's `PATH`) and arguments; if empty, a login shell.
     #[serde(default)]
     pub argv: Vec<String>,
     /// Give it a terminal of this size. Its errors then come on stdout.
     #[serde(default)]
     pub tty: Option<WindowSize>,
-    /// Environment, over the guest's.
+    /// Environment variables, in addition to the guest's.
     #[serde(default)]
     pub env: Vec<(String, String)>,
-    /// User as in an OCI config; root when absent.
+    /// User as in an OCI config; by default root.
     #[serde(default)]
     pub user: Option<String>,
 }

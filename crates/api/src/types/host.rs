@@ -6,14 +6,14 @@ use utoipa::ToSchema;
 /// Longest reason that is taken, in characters.
 pub const REASON_MAX: usize = 500;
 
-/// Whether the host is to be drained. It holds until the next change, restarts included.
+/// Whether to drain the host. It holds until the next change, across restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrainRequest {
-    /// True: no machines are begun, idle ones go, running jobs end in peace, jobs are still queued. False: work is
-    /// taken again.
+    /// True: the host makes no machines and removes idle ones, running jobs finish, jobs are still queued. False: the
+    /// host takes work again.
     pub drained: bool,
-    /// What for, on one line for people: at most 500 characters. Shown wherever jobs wait. A drained host keeps its
+    /// The reason, in one line for people: at most 500 characters. Shown wherever jobs wait. A drained host keeps its
     /// reason when this is absent.
     #[serde(default)]
     pub reason: Option<String>,
@@ -27,8 +27,8 @@ impl DrainRequest {
             return Some(format!("the reason is longer than {REASON_MAX} characters"));
         }
         if reason.chars().any(char::is_control) {
-            return Some("the reason has line ends or other control characters".to_owned());
+            return Some("the reason has line breaks or other control characters".to_owned());
         }
-        (!self.drained).then(|| "a reason is for draining only".to_owned())
+        (!self.drained).then(|| "a reason is only for draining".to_owned())
     }
 }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 pub struct ImageView {
     /// Content address.
     pub digest: Digest,
-    /// Names it was asked for by.
+    /// Names under which it was requested.
     pub names: Vec<ImageRef>,
     /// Bytes on disk.
     pub size: u64,
@@ -33,7 +33,7 @@ pub struct ImageView {
 pub struct PullRequest {
     /// Where it comes from.
     pub image: ImageRef,
-    /// When to look at the source; `Always` when absent, since a user who pulls wants the newest.
+    /// When to ask the source; by default `Always`, because a user who pulls wants the newest.
     #[serde(default = "always")]
     pub policy: PullPolicy,
 }
@@ -42,7 +42,7 @@ fn always() -> PullPolicy {
     PullPolicy::Always
 }
 
-/// Where a pull stands.
+/// The stage of a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PullStatus {
@@ -61,10 +61,10 @@ pub enum PullStatus {
 pub struct PullEvent {
     /// Where it stands.
     pub status: PullStatus,
-    /// Bytes had so far in this stage.
+    /// Bytes done so far in this stage.
     #[serde(default)]
     pub done: u64,
-    /// Bytes of this stage in all, where known.
+    /// Total bytes of this stage, if known.
     #[serde(default)]
     pub total: Option<u64>,
     /// The result, with `Ready`.
@@ -76,7 +76,7 @@ pub struct PullEvent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GcRequest {
-    /// Remove the longest unused until no more than this many bytes are left; the configured bound when absent.
+    /// Remove the longest unused until no more than this many bytes are left; by default the configured limit.
     pub max_bytes: Option<u64>,
     /// Remove what was not used for this many seconds.
     pub unused_for_secs: Option<u64>,
@@ -89,7 +89,7 @@ pub struct Removed {
     pub removed: Vec<Digest>,
 }
 
-/// What a collection did.
+/// The result of a garbage collection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GcReport {
     /// Content addresses.

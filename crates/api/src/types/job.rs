@@ -19,7 +19,7 @@ pub struct JobFilter {
     pub state: Option<JobState>,
     /// Only jobs that are not final.
     pub active: bool,
-    /// At most this many; 1 to 1000, 100 when absent.
+    /// At most this many: 1 to 1000, by default 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
@@ -27,7 +27,7 @@ pub struct JobFilter {
 /// A piece of a job's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogChunk {
-    /// Where the log goes on after this piece: give it as `from` to go on there.
+    /// The position after this piece: pass it as `from` to continue there.
     pub next: u64,
     /// When the server had it.
     #[schema(value_type = String, format = DateTime)]
@@ -43,7 +43,7 @@ pub struct LogChunk {
 /// The last event of a followed log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogEnd {
-    /// The job as it stands after its last output.
+    /// The job's state after its last output.
     pub job: Box<JobRecord>,
 }
 

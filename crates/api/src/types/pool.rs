@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// New bounds of a pool; they hold until the next change, restarts included.
+/// New bounds of a pool; they hold until the next change, across restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
-    /// Machines kept warm; as it is when absent.
+    /// Machines kept warm; by default unchanged.
     #[serde(default)]
     pub min: Option<u32>,
-    /// Most machines at once; as it is when absent.
+    /// Most machines at once; by default unchanged.
     #[serde(default)]
     pub max: Option<u32>,
 }

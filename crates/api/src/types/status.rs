@@ -10,10 +10,10 @@ pub struct Version {
     pub version: String,
     /// VMM driver, e.g. `qemu`.
     pub vmm: String,
-    /// Version of the VMM, in its own words; empty from a server that does not say it.
+    /// Version of the VMM, as it prints it; empty if the server does not report it.
     #[serde(default)]
     pub vmm_version: String,
-    /// Accelerator in use (`kvm`, `tcg`) and why it was taken.
+    /// Accelerator in use (`kvm`, `tcg`) and why it was chosen.
     pub accel: String,
     /// Process id of the server.
     pub pid: u32,
@@ -22,8 +22,8 @@ pub struct Version {
 /// Whether the server can do its work now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
-    /// True when jobs are taken and can run.
+    /// True if jobs are accepted and can run.
     pub ready: bool,
-    /// What is in the way, one line each. A drained host is ready, for jobs are queued, and says so here.
+    /// What prevents that, one line each. A drained host is ready, because jobs are queued, and says so here.
     pub reasons: Vec<String>,
 }

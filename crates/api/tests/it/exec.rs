@@ -94,7 +94,7 @@ async fn a_bad_request_never_reaches_the_machine() {
     bad.env.push(("A=B".into(), String::new()));
     let mut exec = server.client.exec(&machine_id(), &bad).await.unwrap();
     let end = next(&mut exec).await;
-    assert_eq!(end, ExecEvent::Exit(ExecExit::Failed("'A=B' is not a variable's name".into())));
+    assert_eq!(end, ExecEvent::Exit(ExecExit::Failed("'A=B' is not a valid variable name".into())));
 }
 
 #[tokio::test]

@@ -68,12 +68,12 @@ async fn specifications_are_within_bounds() {
     let server = serve(Limits::default()).await;
     let good = json!({"program": {"command": {"argv": ["true"]}}});
     let cases = [
-        (json!({"env": [["A=B", ""]]}), "is not a variable's name"),
+        (json!({"env": [["A=B", ""]]}), "is not a valid variable name"),
         (json!({"env": [["A", "\0"]]}), "NUL"),
         (json!({"artifacts": ["etc"]}), "is not a path in the guest"),
         (json!({"artifacts": ["/a/../b"]}), "is not a path in the guest"),
-        (json!({"files": [{"dest": "/a", "mode": 4096, "size": 0}]}), "is not a mode"),
-        (json!({"files": [{"dest": "/a", "mode": 420, "size": 1}]}), "no bytes came"),
+        (json!({"files": [{"dest": "/a", "mode": 4096, "size": 0}]}), "is not a valid mode"),
+        (json!({"files": [{"dest": "/a", "mode": 420, "size": 1}]}), "no bytes for them"),
         (json!({"vcpus": 0}), "cannot be 0"),
         (json!({"timeout_secs": 0}), "cannot be 0"),
         (json!({"name": "a\u{1b}[2J"}), "control characters"),

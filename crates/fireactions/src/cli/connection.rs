@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use fireactions_api::{Client, Target};
 
-/// Where a server listens unless it is told otherwise.
+/// Where a server listens by default.
 const DEFAULT_SOCKET: &str = "/run/fireactions/api.sock";
 /// A token file that is larger is something else.
 const MAX_TOKEN: u64 = 4096;

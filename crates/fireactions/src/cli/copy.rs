@@ -50,7 +50,7 @@ fn split(argument: &str) -> anyhow::Result<(&str, &str)> {
     let at = argument.rfind(":/").filter(|at| *at > 0);
     let at = at.ok_or_else(|| {
         advise(
-            format!("'{argument}' does not say where to copy what"),
+            format!("'{argument}' is not of the form SRC:DST"),
             "write SRC:DST, with DST an absolute path in the guest",
         )
     })?;

@@ -10,7 +10,7 @@ use fireactions_fleet::doctor::{Report, Severity, Subject, examine, probe_kvm};
 
 use super::{Ended, show};
 
-/// Where the server looks unless it is told otherwise.
+/// Where the server looks by default.
 const USUAL_CONFIG: &str = "/etc/fireactions/config.yaml";
 
 /// Arguments.

@@ -66,8 +66,8 @@ async fn wait(client: &Client, mut host: HostView, until: Option<Instant>) -> an
     loop {
         if host.drained.is_none() {
             return Err(advise(
-                "somebody ended the draining meanwhile (`fireactions undrain`)",
-                "drain the host again, if it is still to be emptied",
+                "somebody ended the drain meanwhile (`fireactions undrain`)",
+                "drain the host again if you still want to empty it",
             ));
         }
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));

@@ -37,7 +37,7 @@ enum Action {
     NewApp(Box<NewAppArgs>),
 }
 
-/// What the App is to be.
+/// Properties of the App.
 #[derive(Debug, clap::Args)]
 struct NewAppArgs {
     /// Where its runners should be: ORGANIZATION or OWNER/REPOSITORY
@@ -117,7 +117,7 @@ pub(super) async fn look(
     let scopes = scopes(config, name);
     anyhow::ensure!(
         !scopes.is_empty(),
-        "no pool is of the forge '{name}': add organization, repository or enterprise below 'runner:' of a pool"
+        "no pool serves '{name}': add organization, repository or enterprise below 'runner:' of a pool"
     );
     let client = client(github, &config.forge_key(name))?;
     for (scope, pools) in &scopes {
@@ -125,7 +125,7 @@ pub(super) async fn look(
         match client.describe(scope).await {
             Ok(found) => access(report, scope, &found, github.webhook.is_some()),
             Err(error) => {
-                report.problem(&error.to_string(), "mend this first; nothing more can be looked at here");
+                report.problem(&error.to_string(), "fix this first; nothing else can be checked until then");
                 continue;
             }
         }
@@ -163,17 +163,14 @@ fn access(report: &mut Report, scope: &GithubScope, access: &Access, webhook: bo
                         "the App lacks the permission {}: {} (it has {granted})",
                         missing.name, missing.wanted
                     ),
-                    &format!("give it at {}, and accept the change at {}", app.url, app.installation_url),
+                    &format!("grant it at {}, and accept the change at {}", app.url, app.installation_url),
                 );
             }
             if webhook {
                 for event in &access.missing_events {
                     report.problem(
-                        &format!("the App is not told of {event}, so its webhook says nothing of jobs"),
-                        &format!(
-                            "subscribe it at {}, unless the organization has a webhook of its own",
-                            app.url
-                        ),
+                        &format!("the App is not subscribed to {event}, so its webhook reports no jobs"),
+                        &format!("subscribe it at {}, unless the organization has its own webhook", app.url),
                     );
                 }
             }
@@ -186,7 +183,7 @@ fn access(report: &mut Report, scope: &GithubScope, access: &Access, webhook: bo
     }
     match &access.runners {
         Ok(count) => report.well(&format!("runners can be listed; there are {count}")),
-        Err(error) => report.problem(&error.to_string(), "without this no runner can be made"),
+        Err(error) => report.problem(&error.to_string(), "without this, no runner can be registered"),
     }
     for limit in &access.limits {
         if limit.remaining * 10 < limit.limit {
@@ -225,7 +222,7 @@ async fn groups(
     let groups = match client.runner_groups(scope).await {
         Ok(groups) => groups,
         Err(error) => {
-            report.problem(&error.to_string(), "the runner groups cannot be looked at");
+            report.problem(&error.to_string(), "the runner groups cannot be checked");
             return;
         }
     };
@@ -245,8 +242,11 @@ async fn groups(
             (None, GithubScope::Repository { .. }) => 1,
             (None, _) => {
                 report.problem(
-                    &format!("pool '{pool}': there is no such runner group; there are {}", known.join(", ")),
-                    "make it at GitHub, or set runner.group or runner.group_id",
+                    &format!(
+                        "pool '{pool}': there is no such runner group; the existing ones are {}",
+                        known.join(", ")
+                    ),
+                    "create it at GitHub, or set runner.group or runner.group_id",
                 );
                 continue;
             }

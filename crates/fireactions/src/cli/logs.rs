@@ -48,7 +48,10 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Ended {
         if !args.follow || is_gone(client, &id).await? {
             return Ok(ExitCode::SUCCESS);
         }
-        show::note("the server was restarted or replaced; the console goes on, maybe without some lines");
+        show::note(
+            "the server was restarted or replaced; the console continues, possibly without some \
+             lines",
+        );
         tail = Some(0);
     }
 }

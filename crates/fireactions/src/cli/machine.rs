@@ -16,8 +16,8 @@ pub(crate) async fn find(client: &Client, text: &str) -> anyhow::Result<MachineI
         [machine] => Ok(machine.id.clone()),
         [] => Err(advise(format!("there is no machine '{text}'"), "`fireactions ps` lists them")),
         many => Err(advise(
-            format!("'{text}' begins the names of {} machines", many.len()),
-            "write more of the name",
+            format!("'{text}' is the beginning of {} machines' ids", many.len()),
+            "write more of the id",
         )),
     }
 }

@@ -78,7 +78,7 @@ pub(crate) async fn run(client: &Client, args: Args) -> Ended {
         }
         Action::Pause { pool, format } => {
             let pool = client.pause_pool(&pool, true).await?;
-            show::write(format, &pool, |pool| format!("{} is paused; running jobs go on", pool.name()))?;
+            show::write(format, &pool, |pool| format!("{} is paused; running jobs continue", pool.name()))?;
         }
         Action::Resume { pool, format } => {
             let pool = client.pause_pool(&pool, false).await?;

@@ -51,7 +51,7 @@ impl Bar {
         self.sized(&format!("{verb} {}", self.what), done, total);
     }
 
-    /// So many bytes of so many.
+    /// Shows a number of bytes of a total.
     pub(crate) fn sized(&self, text: &str, done: u64, total: Option<u64>) {
         if let Some(total) = total.filter(|total| *total > 0) {
             self.bar.set_length(total.max(done));

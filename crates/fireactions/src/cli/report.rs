@@ -38,7 +38,7 @@ impl Report {
     /// The last line: whether all is well.
     pub(super) fn verdict(&mut self) {
         let verdict = match self.problems {
-            0 => "everything is as it should be".to_owned(),
+            0 => "everything is in order".to_owned(),
             1 => "1 problem".to_owned(),
             n => format!("{n} problems"),
         };

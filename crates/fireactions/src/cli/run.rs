@@ -101,7 +101,7 @@ async fn attempt(client: &Client, args: Args) -> Ended {
     let job = match watch::to_the_end(client, job).await? {
         watch::End::Final(job) => *job,
         watch::End::Detached(job) => {
-            show::note(&format!("detached; `fireactions jobs logs -f {job}` follows the job"));
+            show::note(&format!("detached; `fireactions jobs logs -f {job}` follows it"));
             return Ok(ExitCode::from(130));
         }
     };
@@ -112,7 +112,7 @@ async fn attempt(client: &Client, args: Args) -> Ended {
     let mut code = session::code(job.exit_code().unwrap_or(i32::from(NOT_THE_JOB)));
     for (index, wanted) in wanted.iter().enumerate() {
         if let Err(error) = artifact::fetch(client, &job.id, index, wanted).await {
-            super::edge::report(&error.context(format!("cannot bring out {}", wanted.path)));
+            super::edge::report(&error.context(format!("cannot copy out {}", wanted.path)));
             if job.state == JobState::Succeeded {
                 code = ExitCode::from(NOT_THE_JOB);
             }
@@ -176,7 +176,7 @@ fn script(path: &PathBuf) -> anyhow::Result<String> {
     if size as u64 > MAX_SCRIPT {
         return Err(advise(
             format!("the script {} is larger than 512 KiB", path.display()),
-            "bring it along with --copy and run that",
+            "copy it with --copy and run that",
         ));
     }
     Ok(text)
@@ -188,10 +188,13 @@ pub(super) fn environment(arguments: &[String]) -> anyhow::Result<Vec<(String, S
         .iter()
         .map(|argument| match argument.split_once('=') {
             Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            Some(_) => Err(advise(format!("'{argument}' has no variable's name"), "write NAME=VALUE")),
+            Some(_) => Err(advise(format!("'{argument}' has no variable name"), "write NAME=VALUE")),
             None => match std::env::var(argument) {
                 Ok(value) => Ok((argument.clone(), value)),
-                Err(_) => Err(advise(format!("there is no variable '{argument}' here"), "write NAME=VALUE")),
+                Err(_) => Err(advise(
+                    format!("there is no variable '{argument}' in the environment"),
+                    "write NAME=VALUE",
+                )),
             },
         })
         .collect()

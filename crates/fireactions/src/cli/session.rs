@@ -52,7 +52,7 @@ async fn receive(mut output: RemoteOutput) -> anyhow::Result<ExecExit> {
             ExecEvent::Exit(exit) => return Ok(exit),
         }
     }
-    bail!("the server hung up before the program's end")
+    bail!("the server closed the connection before the program's end")
 }
 
 /// Sends what is typed. Returns only when the user leaves or the connection breaks.

@@ -91,17 +91,17 @@ pub(crate) fn report(rebuilt: &Rebuilt, path: &Path) -> String {
     let saved = [count(rebuilt.jobs, "job"), count(rebuilt.machines, "machine")].join(" and ");
     let mut text = format!("{} is rebuilt: {saved} saved.\n", path.display());
     if !rebuilt.set_aside.is_empty() {
-        text += "Set aside, for whoever wants to look further (remove it when nobody does):\n";
+        text += "Set aside for further inspection (remove it when nobody needs it any more):\n";
         list(&mut text, rebuilt.set_aside.iter().map(|path| path.display().to_string()));
     }
     if rebuilt.lost.is_empty() {
         text += "Nothing was lost.\n";
     } else {
-        text += "Lost, as far as it can be known:\n";
+        text += "Lost, as far as is known:\n";
         list(&mut text, &rebuilt.lost);
     }
-    text += "Start the server now: it goes on with the machines that are in the database, removes those that are not, \
-             and\ntries jobs again whose machine is gone, if their retry policy allows it.\n";
+    text += "Start the server now: it continues with the machines that are in the database, removes those \
+         that are not, and\ntries jobs again whose machine is gone, if their retry policy allows it.\n";
     text
 }
 

@@ -233,7 +233,7 @@ fn a_job_says_what_it_waits_for_and_that_its_machine_is_held() {
     let id = &held.id;
     assert!(shown.contains("Reason:      exit code 3\n"), "{shown}");
     assert!(shown.contains(&format!("Held:        machine {id} is held until ")), "{shown}");
-    assert!(shown.contains(&format!("`fireactions login {id}` gets in")), "{shown}");
+    assert!(shown.contains(&format!("`fireactions login {id}` opens a shell in it")), "{shown}");
     let listed = ps::render(&[held]);
     assert!(listed.contains("held until 2") && listed.contains("Z (29m): exit code 3"), "{listed}");
 }

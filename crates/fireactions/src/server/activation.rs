@@ -65,7 +65,7 @@ impl Activation {
                 tracing::warn!(
                     name,
                     at,
-                    "the service manager passed a socket that the configuration has no use for"
+                    "the service manager passed a socket that the configuration does not use"
                 );
                 continue;
             };

@@ -139,8 +139,8 @@ pub(super) async fn claim_namespace() -> anyhow::Result<(Name, UnixListener)> {
     let bind = || UnixListener::bind_addr(&address);
     let taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
     let claim = unlocked(CLAIMED_PATIENCE, bind, taken).await.context(
-        "another fireactions server runs in this network namespace; stop it, or start this one in a namespace of \
-         its own (`unshare --net`)",
+        "another fireactions server runs in this network namespace; stop it, or start this one in its own \
+         namespace (`unshare --net`)",
     )?;
     Ok((Name::new(Role::Namespace, NAME), claim))
 }

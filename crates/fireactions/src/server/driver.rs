@@ -72,7 +72,7 @@ async fn firecracker(config: &Config, settings: &Settings) -> anyhow::Result<Cho
     }
     if jailer
         && let Some(why) = unfit_for_jails(&settings.run_dir).with_context(|| {
-            format!("the directory of the machines, {}, cannot be looked at", settings.run_dir.display())
+            format!("the directory of the machines, {}, cannot be checked", settings.run_dir.display())
         })?
     {
         bail!(
@@ -89,13 +89,13 @@ async fn firecracker(config: &Config, settings: &Settings) -> anyhow::Result<Cho
     let (driver, _) = tokio::try_join!(
         async {
             Firecracker::new(own).await.context(
-                "vmm.driver is 'firecracker', and that cannot be used (vmm.firecracker_binary and vmm.jailer_binary \
+                "vmm.driver is 'firecracker', but Firecracker cannot be used (vmm.firecracker_binary and vmm.jailer_binary \
                  name its programs; docs/firecracker.md says what to install)",
             )
         },
         boot_files(settings)
     )?;
-    let accel = if jailer { "KVM, each machine in a jail of its own" } else { "KVM, without the jailer" };
+    let accel = if jailer { "KVM, each machine in its own jail" } else { "KVM, without the jailer" };
     let version = driver.version().to_owned();
     tracing::info!(version, "Firecracker with {accel}");
     Ok(Chosen { vmm: Arc::new(driver), version, accel: accel.to_owned() })
@@ -134,7 +134,7 @@ async fn must_run(qemu: &Path) -> anyhow::Result<String> {
         .output();
     let output = tokio::time::timeout(VERSION_DEADLINE, asked)
         .await
-        .map_err(|_| anyhow!("'{} --version' gave no answer in {VERSION_DEADLINE:?}", qemu.display()))?
+        .map_err(|_| anyhow!("'{} --version' did not answer within {VERSION_DEADLINE:?}", qemu.display()))?
         .with_context(|| {
             let qemu = qemu.display();
             format!("'{qemu}' cannot be run; install it (Debian: qemu-system-x86) or set vmm.qemu_binary")

@@ -1,4 +1,4 @@
-//! What has to be done now and then: old jobs and unused images go, lost network rules come back.
+//! Regular tasks: remove old jobs and unused images, restore lost network rules.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const RULES_EVERY: Duration = Duration::from_secs(10);
 pub(super) async fn keep_rules(network: Network, stopping: CancellationToken) {
     while stopping.run_until_cancelled(tokio::time::sleep(RULES_EVERY)).await.is_some() {
         if let Err(error) = network.repair().await {
-            tracing::warn!(%error, "the machines' network rules could not be looked at");
+            tracing::warn!(%error, "the machines' network rules could not be checked");
         }
     }
 }

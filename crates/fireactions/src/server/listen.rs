@@ -26,7 +26,7 @@ impl Listeners {
     pub(super) async fn ended(self) {
         for task in self.tasks {
             if let Ok(Err(error)) = task.await {
-                tracing::warn!(%error, "an API listener ended badly");
+                tracing::warn!(%error, "an API listener failed");
             }
         }
     }

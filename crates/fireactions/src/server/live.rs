@@ -216,7 +216,7 @@ impl Live {
         }
     }
 
-    /// Lets go of everything for another server to take over: machines run on, jobs stay bound, clients wait. Gives
+    /// Detaches from everything, for another server to take over: machines run on, jobs stay bound, clients wait. Gives
     /// the sockets, in which they wait.
     pub(super) async fn detach(self) -> Sockets {
         end(self.door.into_iter()).await;
@@ -265,7 +265,7 @@ impl Live {
             (0, _) => tracing::info!("stopped"),
             (left, ShutdownMode::Leave | ShutdownMode::Wait) => tracing::info!(
                 machines = left,
-                "stopped; these machines run on, and the next start takes them over"
+                "stopped; these machines continue to run, and the next start takes them over"
             ),
             // With machines left, their taps still hang on the bridge.
             (left, ShutdownMode::Kill) => tracing::error!(
@@ -277,7 +277,7 @@ impl Live {
     }
 }
 
-/// Lets machines go as `shutdown.mode` says; a second signal ends the waiting. Returns how many are left.
+/// Ends machines as `shutdown.mode` says; a second signal ends the waiting. Returns how many are left.
 async fn shut_down(
     machines: &Machinery,
     config: &Config,
@@ -296,7 +296,7 @@ async fn shut_down(
         left = patience => left,
         signal = signals.stop() => {
             if mode == ShutdownMode::Wait {
-                tracing::info!("{signal} again: not waiting for running jobs; they run on");
+                tracing::info!("{signal} again: not waiting for running jobs; they continue");
                 machines.shutdown(ShutdownMode::Leave, Duration::ZERO).await
             } else {
                 tracing::info!("{signal} again: what is not undone yet is left to the next start");
@@ -309,10 +309,9 @@ async fn shut_down(
 
 /// Takes over what an earlier server left, first machines, then jobs.
 async fn recover(machines: &Machinery, forges: &Forges) -> anyhow::Result<()> {
-    let recovered =
-        machines.recover().await.map_err(anyhow::Error::msg).context(
-            "what an earlier server left could not be undone, and starting on top of it would leak",
-        )?;
+    let recovered = machines.recover().await.map_err(anyhow::Error::msg).context(
+        "what an earlier server left could not be undone, and a start without that would leak resources",
+    )?;
     if recovered != fireactions_machine::Recovered::default() {
         tracing::info!(
             adopted = recovered.adopted.len(),
@@ -321,7 +320,7 @@ async fn recover(machines: &Machinery, forges: &Forges) -> anyhow::Result<()> {
             "took over what an earlier server left"
         );
     }
-    forges.recover().await.context("jobs of an earlier server could not be sorted out")?;
+    forges.recover().await.context("jobs of an earlier server could not be recovered")?;
     Ok(())
 }
 
@@ -333,7 +332,7 @@ async fn controller(
     machines: Looked,
 ) -> anyhow::Result<Controller> {
     let (saved, kept) =
-        overrides::load(store).await.context("what operators changed on pools could not be read")?;
+        overrides::load(store).await.context("operators' changes to pools could not be read")?;
     let drained = store.drained().await.context("whether the host is drained could not be read")?;
     if let Some(drained) = &drained {
         tracing::warn!(since = %drained.since, why = drained.why, "the host is drained: `fireactions undrain` ends it");

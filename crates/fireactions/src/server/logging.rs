@@ -20,7 +20,7 @@ pub(super) fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<()> {
     let default = format!("warn,fireactions={level}");
     let filter = match std::env::var("FIREACTIONS_LOG") {
         Ok(text) => EnvFilter::try_new(&text)
-            .map_err(|e| anyhow!("FIREACTIONS_LOG='{text}' is no log filter: {e}"))?,
+            .map_err(|e| anyhow!("FIREACTIONS_LOG='{text}' is not a log filter: {e}"))?,
         Err(_) => EnvFilter::try_new(default)?,
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -67,7 +67,7 @@ struct Start {
     /// Sockets of the server before that this one does not want.
     obsolete: Vec<Name>,
     predecessor: Option<Predecessor>,
-    /// Another server was there just now, and may not have let go of everything yet.
+    /// Another server was there just now, and may not have released everything yet.
     taking_over: bool,
     notifier: Notifier,
 }
@@ -94,7 +94,7 @@ impl Start {
             Ok(Some(taken)) => taken,
             Ok(None) => {
                 bound.remove();
-                tracing::warn!("the running server went away instead of handing over; starting without it");
+                tracing::warn!("the running server ended instead of handing over; starting without it");
                 return Ok(Self { taking_over: true, ..alone });
             }
             Err(error) => {
@@ -174,7 +174,7 @@ async fn serve(
                 return Ok(());
             }
             Given::Back(why) => {
-                tracing::error!("the new server has not taken over ({why}); going on with the old one");
+                tracing::error!("the new server has not taken over ({why}); the old one continues");
                 (sockets, taking_over, began) = (kept, true, Instant::now());
             }
         }
@@ -200,8 +200,8 @@ async fn attend(live: &mut Live, signals: &mut Signals, launcher: &Launcher, not
             request = live.request() => return Next::HandOver(request),
             status = ended(&mut successor) => {
                 successor = None;
-                tracing::error!("the new server ended before it took over ({status}); this one goes on");
-                notifier.ready("a new server could not be started; this one goes on");
+                tracing::error!("the new server ended before it took over ({status}); this one continues");
+                notifier.ready("a new server could not be started; this one continues");
             }
         }
     }
@@ -216,7 +216,7 @@ fn launch(launcher: &Launcher, notifier: &Notifier) -> Option<Child> {
             Some(child)
         }
         Err(error) => {
-            tracing::error!(program, %error, "SIGHUP: no new server could be started; this one goes on");
+            tracing::error!(program, %error, "SIGHUP: no new server could be started; this one continues");
             None
         }
     }

@@ -1,4 +1,4 @@
-//! What the service manager is told: sd_notify(3). Without one, nothing.
+//! Notifications to the service manager: sd_notify(3). Without one, nothing is sent.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -99,14 +99,14 @@ impl Notifier {
         let Some(manager) = self.manager.clone() else { return };
         let passed = tokio::task::spawn_blocking(move || barrier(&manager)).await;
         if !matches!(passed, Ok(Ok(()))) {
-            tracing::warn!("the service manager did not say that it knows the new main process");
+            tracing::warn!("the service manager did not confirm the new main process");
         }
     }
 
     fn say(&self, lines: &str) {
         let Some(manager) = &self.manager else { return };
         if let Err(error) = connect(manager).and_then(|socket| socket.send(lines.as_bytes())) {
-            tracing::warn!(%error, socket = manager.socket, "the service manager could not be told");
+            tracing::warn!(%error, socket = manager.socket, "the service manager could not be notified");
         }
     }
 }

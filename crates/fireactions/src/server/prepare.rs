@@ -28,7 +28,7 @@ pub(super) struct Prepared {
 pub(super) enum Preparation {
     Running(JoinHandle<anyhow::Result<Prepared>>),
     Done(Arc<Prepared>),
-    /// It failed, and its error was told.
+    /// It failed, and its error was reported.
     Failed,
 }
 
@@ -42,7 +42,7 @@ impl Preparation {
     pub(super) async fn get(&mut self) -> anyhow::Result<Arc<Prepared>> {
         match std::mem::replace(self, Self::Failed) {
             Self::Running(task) => {
-                let prepared = Arc::new(task.await.context("the preparation broke off")??);
+                let prepared = Arc::new(task.await.context("the preparation was interrupted")??);
                 *self = Self::Done(Arc::clone(&prepared));
                 Ok(prepared)
             }
@@ -89,7 +89,8 @@ fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
     let agent = config.agent_beside(&executable);
     if !agent.is_file() {
         bail!(
-            "the guest agent {} is not there; build it with `make agent`, or set agent_path in the configuration",
+            "the guest agent {} does not exist; build it with `make agent`, or set agent_path in the \
+             configuration",
             agent.display()
         );
     }

@@ -88,7 +88,7 @@ impl Sockets {
         socket.map(|(_, socket)| socket.try_clone()).transpose()
     }
 
-    /// Closes every socket that is none of `wanted` and gives their names.
+    /// Closes every socket that is not in `wanted` and returns their names.
     pub(super) fn keep(&mut self, wanted: &[Name]) -> Vec<Name> {
         let is_wanted = |name: &Name| wanted.iter().any(|other| other.is_at(name));
         let (kept, closed) = std::mem::take(&mut self.all).into_iter().partition(|(name, _)| is_wanted(name));

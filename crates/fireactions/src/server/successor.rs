@@ -21,7 +21,7 @@ impl Launcher {
     pub(super) fn new() -> std::io::Result<Self> {
         let mut arguments = std::env::args_os();
         let named = arguments.next().map(PathBuf::from);
-        // By the name that we were called by where it is a path, so that a link is followed anew; one that was found
+        // By the name that we were called by where it is a path, so that a link is followed again; one that was found
         // in PATH is told by the system.
         let program = match named {
             Some(path) if path.components().count() > 1 => std::path::absolute(path)?,

@@ -66,7 +66,7 @@ impl Watchdog {
                     notifier.status(&vitals.summary());
                 }
                 Err(what) => {
-                    tracing::error!("the watchdog is not told that the server lives: {what}");
+                    tracing::error!("the watchdog is not notified that the server is alive: {what}");
                     notifier.status(&format!("hangs: {what}"));
                 }
             }
@@ -80,7 +80,7 @@ impl Vitals {
         match timeout(ANSWER, self.store.alive()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(format!("the state store fails: {error}")),
-            Err(_) => return Err(format!("the state store gave no answer within {ANSWER:?}")),
+            Err(_) => return Err(format!("the state store did not answer within {ANSWER:?}")),
         }
         let still = self.last_look.ago();
         if still > LOOKS * Timing::default().longest_look() {
@@ -90,7 +90,7 @@ impl Vitals {
         match timeout(ANSWER, client.version()).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(format!("the API fails: {error}")),
-            Err(_) => Err(format!("the API gave no answer within {ANSWER:?}")),
+            Err(_) => Err(format!("the API did not answer within {ANSWER:?}")),
         }
     }
 

@@ -228,7 +228,7 @@ fn a_new_server_that_fails_early_leaves_the_old_one_alone() {
         answer
     };
     let newer = ask(r#"{"say":"ask","protocol":99,"version":"9.9.9","more":[1]}"#);
-    assert!(newer.contains("refused") && newer.contains("speaks handover protocol 99"), "{newer}");
+    assert!(newer.contains("refused") && newer.contains("uses handover protocol 99"), "{newer}");
     let other = ask(r#"{"say":"ask","protocol":1,"version":"0.1.0","state":{"device":1,"inode":2}}"#);
     assert!(other.contains("refused") && other.contains("state directory"), "{other}");
     assert_eq!(ask("nonsense"), "");
@@ -257,7 +257,7 @@ fn the_old_server_takes_back_what_a_dead_one_left() {
         let status = new.arg("--replace").status().unwrap();
         assert!(!status.success(), "{status:?}");
         assert_eq!(world.answering(), world.server_pid(), "the old one is back\n{}", world.log());
-        assert!(world.log().contains("going on with the old one"), "{}", world.log());
+        assert!(world.log().contains("the old one continues"), "{}", world.log());
         assert_eq!(world.who(), before);
         wait_answered(&pollers, &world);
     }

@@ -62,7 +62,7 @@ fn dials_before_the_agent() {
     let told = impostor.join().unwrap();
     assert_eq!((&ended["outcome"]["code"], attempts(&ended)), (&3.into(), 1), "{ended}\n{}", world.log());
     assert!(told.is_empty(), "it heard {told:?}");
-    assert!(world.log().contains("not its agent answers in its place"), "{}", world.log());
+    assert!(world.log().contains("not its agent answers instead of the agent"), "{}", world.log());
     world.finish();
 }
 

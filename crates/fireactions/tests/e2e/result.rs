@@ -119,7 +119,7 @@ fn results_that_come_while_somebody_locks_the_database_are_recorded_afterwards()
     world.end_them(&jobs);
     world.wait_recording(&jobs);
     let shown = text(&world.cli(&["jobs", "show", &jobs[0]]).stdout);
-    assert!(shown.contains("the result is known (exit code 3), and not recorded yet"), "{shown}");
+    assert!(shown.contains("the result is known (exit code 3), but not recorded yet"), "{shown}");
     somebody.execute_batch("ROLLBACK").unwrap();
     world.assert_ended(&[jobs, vec![on_its_way]].concat());
     world.finish();

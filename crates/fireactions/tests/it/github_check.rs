@@ -93,7 +93,7 @@ fn a_right_app_is_said_to_be_right() {
         "ok       pool 'pool0': runner group 'Default'",
         "ok       pool 'pool1': runner group 'ours'",
         "note     pool 'pool2': scale set 'fast' will be made when the server starts",
-        "everything is as it should be",
+        "everything is in order",
     ] {
         assert!(said.out.contains(line), "{line} in:\n{}", said.out);
     }
@@ -111,7 +111,7 @@ fn each_missing_permission_is_told_by_its_name() {
     let lacks = |permission: &str| told.iter().any(|line| line.contains(&format!("permission {permission}")));
     assert!(lacks("organization_self_hosted_runners: write (it has nothing)"), "{said:?}");
     assert!(lacks("actions: read (it has nothing)"), "{said:?}");
-    assert!(said.out.contains("give it at http") && said.out.ends_with("problems\n"), "{said:?}");
+    assert!(said.out.contains("grant it at http") && said.out.ends_with("problems\n"), "{said:?}");
 
     fake.set_permissions(
         installation,
@@ -147,7 +147,7 @@ fn a_group_that_is_not_there_is_told_with_those_that_are() {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert_eq!(
         problems(&said),
-        ["pool 'pool0': there is no such runner group; there are Default"],
+        ["pool 'pool0': there is no such runner group; the existing ones are Default"],
         "{}",
         said.out
     );

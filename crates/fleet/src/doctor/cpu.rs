@@ -29,27 +29,27 @@ fn virtualization(need: Need, cpuinfo: &str, nested: Option<&str>) -> Finding {
     let kind = ["vmx", "svm"].into_iter().find(|kind| flags.contains(kind));
     let guest = flags.contains(&"hypervisor");
     let deeper = match nested {
-        Some("Y" | "1") => "; KVM would let guests have it in turn (nested=1)",
+        Some("Y" | "1") => "; KVM would also offer it to guests (nested=1)",
         _ => "",
     };
     match (kind, guest) {
-        (Some(kind), false) => {
-            Finding::ok(&VIRTUALIZATION, format!("{kind}, on a machine of its own{deeper}"))
-        }
+        (Some(kind), false) => Finding::ok(&VIRTUALIZATION, format!("{kind}, on bare metal{deeper}")),
         (None, _) if need == Need::No => {
             Finding::ok(&VIRTUALIZATION, "none, and none is used (vmm.accel: tcg)")
         }
         (Some(kind), true) => Finding::warning(
             &VIRTUALIZATION,
             format!(
-                "{kind}, but this host is a virtual machine itself: it works, with slower exits and one hypervisor more to trust{deeper}"
+                "{kind}, but this host is a virtual machine itself: it works, with slower exits and one \
+                 more hypervisor to trust{deeper}"
             ),
-            "for production use a host of metal (e.g. an EC2 .metal instance)",
+            "for production, use a bare-metal host (e.g. an EC2 .metal instance)",
         ),
         (None, true) => Finding::warning(
             &VIRTUALIZATION,
             "none: this host is a virtual machine whose hypervisor does not pass it on",
-            "switch on nested virtualization outside (KVM: kvm_intel.nested=1 and the processor model host), or use a host of metal",
+            "switch on nested virtualization on its host (KVM: kvm_intel.nested=1 and the processor model \
+             host), or use a bare-metal host",
         ),
         (None, false) => Finding::warning(
             &VIRTUALIZATION,
@@ -63,8 +63,9 @@ fn smt(active: Option<&str>) -> Finding {
     match active {
         Some("1") => Finding::warning(
             &SMT,
-            "on: guests that share a core can learn from each other by its caches",
-            "`echo off > /sys/devices/system/cpu/smt/control`, or boot the host with `nosmt`; leave it where all jobs trust each other",
+            "on: guests that share a core can spy on each other through its caches",
+            "`echo off > /sys/devices/system/cpu/smt/control`, or boot the host with `nosmt`; leave it on \
+             if all jobs trust each other",
         ),
         Some(_) => Finding::ok(&SMT, "off"),
         None => Finding::ok(&SMT, "the kernel shows none"),
@@ -85,7 +86,7 @@ fn vulnerabilities(all: &[(String, String)]) -> Finding {
     if all.is_empty() {
         return Finding::warning(
             &VULNERABILITIES,
-            "the kernel says nothing of them",
+            "the kernel does not report them",
             "use a kernel with /sys/devices/system/cpu/vulnerabilities (4.15 or later)",
         );
     }
@@ -93,7 +94,7 @@ fn vulnerabilities(all: &[(String, String)]) -> Finding {
     let bad = |state: &str| state.starts_with("Vulnerable") || state.contains("SMT vulnerable");
     let open: Vec<&str> = all.iter().filter(|(_, state)| bad(state)).map(|(name, _)| name.as_str()).collect();
     if open.is_empty() {
-        return Finding::ok(&VULNERABILITIES, format!("none of {} known is open", all.len()));
+        return Finding::ok(&VULNERABILITIES, format!("none of {} known ones affects this host", all.len()));
     }
     Finding::warning(
         &VULNERABILITIES,
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn metal_nested_and_none() {
-        assert_eq!(of(Need::Must, "vmx", None), (Ok, "vmx, on a machine of its own".to_owned()));
+        assert_eq!(of(Need::Must, "vmx", None), (Ok, "vmx, on bare metal".to_owned()));
         assert!(of(Need::Must, "svm", Some("1")).1.contains("nested=1"));
         let nested = of(Need::Must, "vmx hypervisor", Some("N"));
         assert!(nested.0 == Warning && nested.1.contains("virtual machine itself"), "{nested:?}");
@@ -136,7 +137,7 @@ mod tests {
         let state = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         state("meltdown", "Mitigation: PTI\n");
         state("spectre_v2", "Not affected\n");
-        assert_eq!(vulnerabilities(&read_all(dir.path())).found, "none of 2 known is open");
+        assert_eq!(vulnerabilities(&read_all(dir.path())).found, "none of 2 known ones affects this host");
         state("mds", "Mitigation: Clear CPU buffers; SMT vulnerable\n");
         state("l1tf", "Vulnerable\n");
         assert_eq!(vulnerabilities(&read_all(dir.path())).found, "open: l1tf, mds");

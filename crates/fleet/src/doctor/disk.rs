@@ -54,7 +54,7 @@ fn jails(state: &Path, jailed: bool) -> Finding {
         ),
         Some(Ok(None)) => Finding::ok(&JAILS, "neither nodev nor noexec"),
         Some(Err(_)) | None => {
-            Finding::warning(&JAILS, format!("{} cannot be looked at", run.display()), CHECK)
+            Finding::warning(&JAILS, format!("{} cannot be checked", run.display()), CHECK)
         }
     }
 }
@@ -102,9 +102,7 @@ fn reflink(state: &Path, tried: Option<Result<(), Errno>>) -> Finding {
             format!("files in {shown} cannot share blocks ({error}): each new scratch disk is a sparse copy"),
             "put state_dir on XFS (mkfs.xfs -m reflink=1) or btrfs; ext4 works, a little slower",
         ),
-        None => {
-            Finding::ok(&REFLINK, format!("not tried: {shown} is not there yet, or not ours to write to"))
-        }
+        None => Finding::ok(&REFLINK, format!("not tried: {shown} does not exist yet, or is not writable")),
     }
 }
 
@@ -123,7 +121,7 @@ fn links(devices: &[(String, u64)]) -> Finding {
     let Some((_, first)) = devices.first() else {
         return Finding::ok(
             &LINKS,
-            "state_dir is made when the server starts, with all in it on one file system",
+            "state_dir is created when the server starts, with everything in it on one file system",
         );
     };
     let other: Vec<&str> =

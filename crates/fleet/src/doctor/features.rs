@@ -46,13 +46,13 @@ const FEATURES_OF_A_GUEST: [Feature; 15] = [
         "VIRTIO_CONSOLE",
         Some("virtio_console"),
         For::Only(Driver::Qemu),
-        "virtio console, the agent's way out",
+        "virtio console, the agent's channel",
     ),
     feature(
         "VIRTIO_VSOCKETS",
         Some("vmw_vsock_virtio_transport"),
         For::Only(Driver::Firecracker),
-        "virtio vsock, the agent's way out",
+        "virtio vsock, the agent's channel",
     ),
     feature("SQUASHFS", Some("squashfs"), For::All, "squashfs, for root images"),
     feature("SQUASHFS_ZSTD", None, For::All, "squashfs with zstd"),
@@ -65,7 +65,7 @@ const FEATURES_OF_A_GUEST: [Feature; 15] = [
         "VMGENID",
         Some("vmgenid"),
         For::BetterWith(Driver::Firecracker),
-        "VM generation id, by which a clone's kernel reseeds (5.18 and later)",
+        "VM generation id, which makes a clone's kernel reseed (5.18 and later)",
     ),
 ];
 
@@ -73,11 +73,11 @@ const FEATURES_OF_A_GUEST: [Feature; 15] = [
 const FINDS_DEVICES: [&str; 2] = ["ACPI", "VIRTIO_MMIO_CMDLINE_DEVICES"];
 
 pub(super) fn judge(driver: Driver, image: &str, known: &Known) -> Finding {
-    let by_trying = "look at the console when it does not boot (`fireactions logs MACHINE`), or put the kernel's configuration beside the image as IMAGE.config; kernels carry it with CONFIG_IKCONFIG";
+    let by_trying = "look at the console if it does not boot (`fireactions logs MACHINE`), or put the \
+         kernel's configuration beside the image as IMAGE.config; kernels carry it with CONFIG_IKCONFIG";
     if known.from.is_empty() {
-        let found = format!(
-            "{image}: neither a configuration nor modules to read; what it lacks can only be found by trying"
-        );
+        let found =
+            format!("{image}: neither a configuration nor modules to read; only a boot shows what it lacks");
         return Finding::warning(&FEATURES, found, by_trying);
     }
     let (mut needed, mut better, mut unknown, mut there) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
@@ -118,23 +118,33 @@ pub(super) fn judge(driver: Driver, image: &str, known: &Known) -> Finding {
         _ => there.0 += 1,
     }
     let from = known.from.join(", ");
-    let advice = "build them in, set kernel.modules to the kernel's own module directory, or take another kernel (`scripts/fetch-kernel DIR`)";
+    let advice = "build them in, set kernel.modules to the kernel's own module directory, or use another \
+         kernel (`scripts/fetch-kernel DIR`)";
     if !needed.is_empty() {
-        return Finding::error(&FEATURES, format!("{image} lacks {} (by {from})", needed.join(", ")), advice);
+        return Finding::error(
+            &FEATURES,
+            format!("{image} lacks {} (according to {from})", needed.join(", ")),
+            advice,
+        );
     }
     if !better.is_empty() {
-        let found =
-            format!("{image} has what it needs, but would be better with {} (by {from})", better.join(", "));
+        let found = format!(
+            "{image} has what it needs, but would be better with {} (according to {from})",
+            better.join(", ")
+        );
         return Finding::warning(&FEATURES, found, advice);
     }
     let rest = if unknown.is_empty() {
         String::new()
     } else {
-        format!("; what is no module cannot be seen there: {}", unknown.join(", "))
+        format!("; what is not a module cannot be seen there: {}", unknown.join(", "))
     };
     Finding::ok(
         &FEATURES,
-        format!("{image}: {} built in, {} modules, none missing (by {from}{rest})", there.0, there.1),
+        format!(
+            "{image}: {} built in, {} modules, none missing (according to {from}{rest})",
+            there.0, there.1
+        ),
     )
 }
 
@@ -193,6 +203,6 @@ mod tests {
     #[test]
     fn nothing_to_read_is_said() {
         let finding = judge(Driver::Qemu, "vmlinux", &Known::default());
-        assert!(finding.severity == Warning && finding.found.contains("by trying"), "{finding:?}");
+        assert!(finding.severity == Warning && finding.found.contains("only a boot shows"), "{finding:?}");
     }
 }

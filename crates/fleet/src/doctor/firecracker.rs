@@ -91,7 +91,7 @@ async fn examine(name: &Path) -> Option<Program> {
 /// The second word is the version.
 fn read(line: &str) -> Result<(String, Version), String> {
     let version = line.split_whitespace().nth(1).and_then(|word| word.parse().ok());
-    version.map(|version| (line.to_owned(), version)).ok_or(format!("it says no version: {line:?}"))
+    version.map(|version| (line.to_owned(), version)).ok_or(format!("it prints no version: {line:?}"))
 }
 
 /// An error where the program is wanted; otherwise only told.
@@ -122,13 +122,13 @@ fn judge_firecracker(wish: &Wish, name: &Path, program: Option<&Program>) -> Fin
     }
     if version < Version::OLDEST {
         return unless(format!(
-            "{said} ({shown}) is older than {}, the oldest that is driven",
+            "{said} ({shown}) is older than {}, the oldest supported version",
             Version::OLDEST
         ));
     }
     if let Some(feature) = wish.must.iter().find(|feature| !version.has(**feature)) {
         return unless(format!(
-            "{said} ({shown}) has no {feature}, which a pool asks for: since {}",
+            "{said} ({shown}) has no {feature}, which a pool needs; {} and later have it",
             feature.since()
         ));
     }
@@ -137,12 +137,12 @@ fn judge_firecracker(wish: &Wish, name: &Path, program: Option<&Program>) -> Fin
         .filter(|feature| !version.has(**feature))
         .map(|feature| format!("no {feature} (since {})", feature.since()))
         .collect();
-    let linked = if is_static { "static" } else { "not static, so without its seccomp filters" };
+    let linked = if is_static { "static" } else { "not static, so it lacks its seccomp filters" };
     let found =
         format!("{said} ({shown}), {linked}{}{}", if lacks.is_empty() { "" } else { "; " }, lacks.join(", "));
     let no_clones = wish.clones && !version.has(Feature::NetworkOverrides);
     if wish.wanted && no_clones {
-        Finding::warning(&FIRECRACKER, format!("{found}; so machines boot, and none is a clone"), INSTALL)
+        Finding::warning(&FIRECRACKER, format!("{found}; so machines boot instead of being cloned"), INSTALL)
     } else if wish.wanted && !is_static {
         Finding::warning(&FIRECRACKER, found, INSTALL)
     } else {
@@ -162,7 +162,7 @@ fn judge_jailer(
         return Finding::warning(
             &JAILER,
             format!(
-                "not used: {why}; a guest that takes Firecracker over sees the host's files and processes"
+                "not used: {why}; a guest that takes over Firecracker sees the host's files and processes"
             ),
             "set vmm.jailer to true, and run the server as root",
         );
@@ -184,7 +184,7 @@ fn judge_jailer(
     }
     match &program.is_static {
         Ok(true) => Finding::ok(&JAILER, format!("{said} ({shown}), static")),
-        Ok(false) => Finding::ok(&JAILER, format!("{said} ({shown}), not static, which is enough for it")),
+        Ok(false) => Finding::ok(&JAILER, format!("{said} ({shown}), not static, which is sufficient")),
         Err(why) => unless(format!("{shown}: {why}")),
     }
 }
@@ -214,7 +214,7 @@ mod tests {
         let older = fire(&wish(), "Firecracker v1.13.1");
         assert!(older.0 == Fine && older.1.contains("clock_realtime) (since 1.16.0)"), "{older:?}");
         let old = fire(&wish(), "Firecracker v1.11.0");
-        assert!(old.0 == Warning && old.1.ends_with("none is a clone"), "{old:?}");
+        assert!(old.0 == Warning && old.1.ends_with("instead of being cloned"), "{old:?}");
         assert_eq!(fire(&Wish { clones: false, ..wish() }, "Firecracker v1.11.0").0, Fine);
         assert_eq!(fire(&wish(), "Firecracker v1.3.0").0, Error);
         assert_eq!(fire(&wish(), "hello").0, Error);

@@ -94,7 +94,7 @@ fn closes(chain: &Chain, table: &str, bridge: &str) -> bool {
 
 fn judge(bridge: &str, closed: &[(&Chain, &str)]) -> Finding {
     if closed.is_empty() {
-        return Finding::ok(&FIREWALL, "no other table drops what guests send by default");
+        return Finding::ok(&FIREWALL, "no other table drops guests' traffic by default");
     }
     let names: Vec<String> =
         closed.iter().map(|(chain, _)| format!("table {} chain {}", chain.table, chain.name)).collect();
@@ -109,13 +109,14 @@ fn judge(bridge: &str, closed: &[(&Chain, &str)]) -> Finding {
     }
     for (chain, _) in closed.iter().filter(|(chain, table)| !docker(chain, table)) {
         advice.push(format!(
-            "let packets from and to {bridge} through, e.g. `nft insert rule {} {} iifname {bridge} accept`, and the same with oifname",
+            "allow packets from and to {bridge}, e.g. `nft insert rule {} {} iifname {bridge} accept`, and \
+             the same with oifname",
             chain.table, chain.name
         ));
     }
     Finding::warning(
         &FIREWALL,
-        format!("drop by default, and do not let {bridge} through: {}", names.join(", ")),
+        format!("drop by default, and do not allow {bridge}: {}", names.join(", ")),
         advice.join("; "),
     )
 }

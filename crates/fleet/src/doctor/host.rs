@@ -24,7 +24,7 @@ fn root() -> Finding {
     Finding::warning(
         &ROOT,
         format!("running as uid {}", geteuid().as_raw()),
-        "the server needs root, and some checks here say less without: run `sudo fireactions doctor`",
+        "the server needs root, and without root some checks say less: run `sudo fireactions doctor`",
     )
 }
 
@@ -34,7 +34,7 @@ fn size(host: Host) -> Finding {
         Some(mib) if mib < 1024 => Finding::warning(
             &SIZE,
             format!("{cpus} CPUs, {mib} MiB memory"),
-            "add memory: a machine needs its own and about 64 MiB beside, so expect one or two at once",
+            "add memory: a machine needs its own memory and about 64 MiB more, so expect one or two at once",
         ),
         Some(mib) => Finding::ok(&SIZE, format!("{cpus} CPUs, {mib} MiB memory")),
         None => Finding::warning(
@@ -55,10 +55,10 @@ fn swap(swaps: Option<&str>) -> Finding {
     Finding::warning(
         &SWAP,
         format!(
-            "in use: {}; guests' memory can end on it, and a host that swaps stalls every guest",
+            "in use: {}; guests' memory can be written to it, and a host that swaps stalls every guest",
             areas.join(", ")
         ),
-        "`swapoff -a`, and take swap out of /etc/fstab; or encrypt it with a key of each boot",
+        "`swapoff -a`, and remove swap from /etc/fstab; or encrypt it with a new key at each boot",
     )
 }
 
@@ -69,7 +69,7 @@ fn ksm(run: Option<&str>) -> Finding {
         Some("0" | "2") => Finding::ok(&KSM, "off"),
         Some(_) => Finding::warning(
             &KSM,
-            "on: by how long a write takes, a guest can tell that another has the same page",
+            "on: the duration of a write tells a guest that another has the same page",
             "`echo 2 > /sys/kernel/mm/ksm/run`, and disable ksm.service and ksmtuned.service",
         ),
     }

@@ -90,7 +90,7 @@ fn look(driver: Driver, path: &Path) -> (Finding, Option<KernelFacts>) {
     let Some(facts) = kernel_facts(&image) else {
         let finding = Finding::error(
             &KERNEL,
-            format!("{shown} is no x86 kernel"),
+            format!("{shown} is not an x86 kernel"),
             "name a vmlinux or bzImage in kernel.image",
         );
         return (finding, None);
@@ -100,7 +100,7 @@ fn look(driver: Driver, path: &Path) -> (Finding, Option<KernelFacts>) {
     let finding = match (driver, facts.form) {
         (Driver::Firecracker, KernelForm::PlainBzImage) => Finding::warning(
             &KERNEL,
-            format!("{found} has no PVH entry, and so cannot be unpacked for Firecracker up to 1.16"),
+            format!("{found} has no PVH entry, so it cannot be unpacked for Firecracker up to 1.16"),
             "name a vmlinux in kernel.image (scripts/extract-vmlinux of Linux makes one), or build with CONFIG_PVH=y",
         ),
         _ => Finding::ok(&KERNEL, found),
@@ -119,9 +119,14 @@ fn judge_modules(dir: &Path, release: Option<&str>) -> Finding {
     }
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     match release {
-        Some(release) if name.starts_with(|c: char| c.is_ascii_digit()) && name != release => {
-            Finding::error(&MODULES, format!("{shown} is not of the kernel's release, {release}"), advice)
-        }
+        Some(release) if name.starts_with(|c: char| c.is_ascii_digit()) && name != release => Finding::error(
+            &MODULES,
+            format!(
+                "{shown} does not belong to the kernel's release, \
+                 {release}"
+            ),
+            advice,
+        ),
         _ => Finding::ok(&MODULES, shown.to_string()),
     }
 }

@@ -71,18 +71,23 @@ fn access(need: Need, device: &Device, jailed: bool) -> Finding {
             need,
             &KVM_DEVICE,
             format!("there is no {DEVICE}"),
-            "`modprobe kvm_intel` or `modprobe kvm_amd`; in a container, pass /dev/kvm in; in a virtual machine, switch on nested virtualization outside",
+            "`modprobe kvm_intel` or `modprobe kvm_amd`; in a container, pass /dev/kvm in; in a virtual \
+             machine, switch on nested virtualization on its host",
         ),
         Device::There { mode, others: true, .. } => {
-            Finding::ok(&KVM_DEVICE, format!("there, mode {mode:04o}, for machines' users, too"))
+            Finding::ok(&KVM_DEVICE, format!("exists, mode {mode:04o}, for machines' users too"))
         }
-        Device::There { mode, .. } if jailed => {
-            Finding::ok(&KVM_DEVICE, format!("there, mode {mode:04o}; the jailer makes each machine's own"))
-        }
+        Device::There { mode, .. } if jailed => Finding::ok(
+            &KVM_DEVICE,
+            format!(
+                "exists, mode {mode:04o}; the jailer makes one for each \
+                 machine"
+            ),
+        ),
         Device::There { mode, gid, .. } => bad(
             need,
             &KVM_DEVICE,
-            format!("there, but for root alone (mode {mode:04o}, group {gid}), and no machine runs as root"),
+            format!("exists, but only for root (mode {mode:04o}, group {gid}), and no machine runs as root"),
             "`chgrp kvm /dev/kvm && chmod 0660 /dev/kvm`, and a udev rule: KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0660\"",
         ),
     }
@@ -92,16 +97,16 @@ fn access(need: Need, device: &Device, jailed: bool) -> Finding {
 async fn try_guest(program: &Path) -> Result<Ran, String> {
     let answer = look::ask(program, &["doctor", "--probe-kvm"], DEADLINE).await.map_err(|why| {
         if why.contains("did not answer") {
-            format!("a guest of ten instructions did not end in {} s", DEADLINE.as_secs())
+            format!("a guest of ten instructions did not end within {} s", DEADLINE.as_secs())
         } else {
             why
         }
     })?;
     if answer.status.success() {
         serde_json::from_str(&answer.stdout)
-            .map_err(|error| format!("the probe said nothing sensible: {error}"))
+            .map_err(|error| format!("the probe's output is not readable: {error}"))
     } else {
-        Err(answer.stderr.lines().next().unwrap_or("the probe died without a word").to_owned())
+        Err(answer.stderr.lines().next().unwrap_or("the probe died without output").to_owned())
     }
 }
 
@@ -118,10 +123,12 @@ fn runs(need: Need, result: &Result<Ran, String>) -> Finding {
             need,
             &KVM_RUNS,
             format!(
-                "a guest ran, but KVM runs guests by interpretation here, {} thousand instructions a second: unusable for real work",
+                "a guest ran, but KVM interprets guests' instructions here, {} thousand instructions a \
+                 second: unusable for real work",
                 ran.rate() / 1000
             ),
-            "use a host of metal or one with real nested virtualization; on this one set vmm.driver to qemu and vmm.accel to tcg (or auto)",
+            "use a bare-metal host or one with real nested virtualization; on this one set vmm.driver to \
+             qemu and vmm.accel to tcg (or auto)",
         ),
         Err(why) if !geteuid().is_root() && why.contains("does not open") => {
             Finding::warning(&KVM_RUNS, format!("not tried: {why}"), "run `sudo fireactions doctor`")
@@ -171,11 +178,15 @@ mod tests {
         assert_eq!(runs(Need::Must, &ran(400)).severity, Fine);
         let slow = runs(Need::Must, &ran(610_529));
         assert!(
-            slow.severity == Error && slow.found.contains("by interpretation here, 1637 thousand"),
+            slow.severity == Error
+                && slow.found.contains(
+                    "interprets guests' instructions here, 1637 \
+                 thousand"
+                ),
             "{slow:?}"
         );
         assert_eq!(runs(Need::Should, &ran(610_529)).severity, Warning);
-        let dead = runs(Need::Must, &Err("a guest of ten instructions did not end in 5 s".to_owned()));
+        let dead = runs(Need::Must, &Err("a guest of ten instructions did not end within 5 s".to_owned()));
         assert!(
             dead.severity == Error && dead.found.starts_with("no guest runs: a guest of ten"),
             "{dead:?}"
@@ -196,8 +207,8 @@ mod tests {
         let bad = program("bad", "echo 'the guest does not run' >&2; exit 1");
         assert_eq!(try_guest(&bad).await, Err("the guest does not run".to_owned()));
         let mute = program("mute", "true");
-        assert!(try_guest(&mute).await.unwrap_err().contains("nothing sensible"));
+        assert!(try_guest(&mute).await.unwrap_err().contains("is not readable"));
         let hung = program("hung", "exec sleep 60");
-        assert_eq!(try_guest(&hung).await.unwrap_err(), "a guest of ten instructions did not end in 5 s");
+        assert_eq!(try_guest(&hung).await.unwrap_err(), "a guest of ten instructions did not end within 5 s");
     }
 }

@@ -94,7 +94,7 @@ fn maps(count: u64) -> Finding {
     Finding::warning(
         &MAPS,
         found,
-        format!("`sysctl -w vm.max_map_count={MAPS_USUAL}`: databases want as many, VMMs a few hundred"),
+        format!("`sysctl -w vm.max_map_count={MAPS_USUAL}`: databases need as many, VMMs a few hundred"),
     )
 }
 

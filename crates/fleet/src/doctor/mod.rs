@@ -98,8 +98,10 @@ impl Report {
     /// Nothing can be looked at for a configuration with mistakes in it.
     pub fn unusable(file: &Path, mistakes: usize) -> Self {
         let found = format!("{} cannot be used: {mistakes} mistake(s)", file.display());
-        let advice =
-            format!("`fireactions validate {}` says each, with what to write instead", file.display());
+        let advice = format!(
+            "`fireactions validate {}` shows each of them, with what to write instead",
+            file.display()
+        );
         Self { findings: vec![Finding::error(&CONFIG, found, advice)] }
     }
 
@@ -130,7 +132,7 @@ pub async fn examine(subject: &Subject) -> Report {
     let demand = Demand::of(config);
     let mut findings = vec![match &subject.file {
         Some(file) => Finding::ok(&CONFIG, file.display().to_string()),
-        None => Finding::ok(&CONFIG, "no file: this is for the defaults"),
+        None => Finding::ok(&CONFIG, "no file: the defaults are checked"),
     }];
     findings.extend(host::all(&demand));
     findings.extend(cpu::all(&demand));

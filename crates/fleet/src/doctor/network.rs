@@ -28,10 +28,10 @@ fn tun() -> Finding {
                 Ok(_) => Finding::ok(&TUN, "/dev/net/tun opens"),
                 Err(error) if !geteuid().is_root() => Finding::warning(
                     &TUN,
-                    format!("/dev/net/tun is there; it does not open for this user: {error}"),
+                    format!("/dev/net/tun exists, but this user cannot open it: {error}"),
                     "run `sudo fireactions doctor`",
                 ),
-                Err(error) => Finding::error(&TUN, format!("/dev/net/tun does not open: {error}"), advice),
+                Err(error) => Finding::error(&TUN, format!("/dev/net/tun cannot be opened: {error}"), advice),
             }
         }
         Ok(_) => Finding::error(&TUN, "/dev/net/tun is not a device", advice),
@@ -67,7 +67,8 @@ async fn tables(config: &Config) -> Vec<Finding> {
             let others = firewall::chains(&answer.stdout);
             let tables: std::collections::BTreeSet<_> = others.iter().map(|chain| &chain.table).collect();
             let bridge = &config.network.bridge;
-            let found = format!("works; {} tables of others, bridge {bridge} will be ours", tables.len());
+            let found =
+                format!("works; {} tables of other programs, bridge {bridge} will be ours", tables.len());
             vec![Finding::ok(&NFTABLES, found), firewall::look(config, &others).await]
         }
         Ok(answer) => {
@@ -99,7 +100,8 @@ fn conntrack(demand: &Demand, max: Option<u64>) -> Finding {
         return Finding::warning(
             &CONNTRACK,
             format!(
-                "one machine of {} can fill the host's table; then new connections fail, the host's and all other machines' too",
+                "one machine of {} can fill the host's table; then new connections fail, of the host and \
+                 of all machines",
                 demand.unbounded.join(", ")
             ),
             "give these pools `network.max_connections` other than 0",
@@ -113,7 +115,8 @@ fn conntrack(demand: &Demand, max: Option<u64>) -> Finding {
         Some(max) => Finding::warning(
             &CONNTRACK,
             format!(
-                "{max} connections, but all machines together may have {need}; when it is full, new ones fail, the host's too"
+                "{max} connections, but all machines together may have {need}; when the table is full, new \
+                 connections fail, those of the host too"
             ),
             format!(
                 "`sysctl -w net.netfilter.nf_conntrack_max={}`, or lower max_connections of the pools",

@@ -41,7 +41,7 @@ pub(super) async fn nft() -> Finding {
         return finding;
     }
     // The server itself speaks to the kernel.
-    let advice = "`apt-get install nftables`: without it, other firewalls are not looked at";
+    let advice = "`apt-get install nftables`: without it, other firewalls are not checked";
     Finding::warning(&NFT, finding.found, advice)
 }
 
@@ -76,7 +76,7 @@ fn judge_qemu(found: &str, machines: &str) -> Finding {
     match look::version(found) {
         Some(version) if version < GOOD_QEMU => Finding::warning(
             &QEMU,
-            format!("{found} is older than 7.2, the oldest that is tested"),
+            format!("{found} is older than 7.2, the oldest tested version"),
             "use a newer QEMU, or set vmm.qemu_binary to one",
         ),
         _ => Finding::ok(&QEMU, format!("{found}, with microvm")),
@@ -106,7 +106,7 @@ async fn version(program: &Program, path: &Path) -> Finding {
             format!("{shown} does not run: {}", answer.status),
             program.advice(),
         ),
-        Err(why) => Finding::error(program.check, why, "look why it hangs, or install it anew"),
+        Err(why) => Finding::error(program.check, why, "find out why it hangs, or install it again"),
     }
 }
 

@@ -11,7 +11,7 @@ use super::checks::ACCEL;
 
 pub(super) async fn accelerator(config: &Config) -> Finding {
     if config.vmm.driver == Driver::Firecracker {
-        return Finding::ok(&ACCEL, "KVM, the only one that Firecracker has");
+        return Finding::ok(&ACCEL, "KVM, the only one that Firecracker supports");
     }
     let want = match config.vmm.accel {
         Setting::Auto => Accel::Auto,
@@ -41,7 +41,7 @@ pub(super) async fn accelerator(config: &Config) -> Finding {
         Accel::Tcg => Finding::warning(
             &ACCEL,
             choice.why,
-            "for speed, use a host with hardware virtualization (or nested virtualization switched on)",
+            "for speed, use a host with hardware virtualization (or with nested virtualization switched on)",
         ),
     }
 }

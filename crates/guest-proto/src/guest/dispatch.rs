@@ -64,7 +64,7 @@ pub(super) fn handle(state: &mut State, message: HostMsg) {
 }
 
 fn too_many() -> String {
-    format!("more than {MAX_STREAMS} file copies and execs at once, or one of this number is open")
+    format!("more than {MAX_STREAMS} file copies and execs at once, or one with this number is open")
 }
 
 fn run(state: &mut State, request: RunRequest) {

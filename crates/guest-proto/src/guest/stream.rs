@@ -104,7 +104,7 @@ impl Done {
 impl Drop for Done {
     /// A copy that nobody reported on has failed; after a report this says nothing.
     fn drop(&mut self) {
-        let error = Some("the agent gave up on it".to_owned());
+        let error = Some("the agent gave it up".to_owned());
         self.0.end(GuestMsg::FileDone { stream: self.0.id.number, error });
     }
 }

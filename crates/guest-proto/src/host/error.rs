@@ -14,8 +14,8 @@ pub enum LinkError {
     Protocol(String),
     /// The agent speaks no version that this server speaks.
     #[error(
-        "the machine's agent speaks no version of the protocol between {oldest} and {newest}; it was booted by a \
-         server too old or too new: destroy the machine"
+        "the machine's agent speaks no version of the protocol between {oldest} and {newest}; it was \
+         booted by a server that is too old or too new: destroy the machine"
     )]
     Version {
         /// Oldest version of this server.

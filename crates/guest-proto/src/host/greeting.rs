@@ -59,8 +59,8 @@ impl Refusal {
                 if !shared.update(|state| std::mem::replace(&mut state.stranger, true)) {
                     tracing::warn!(
                         machine = shared.machine,
-                        "somebody in the guest who is not its agent answers in its place; this is not believed, and not \
-                         said again"
+                        "a process in the guest that is not its agent answers instead of the agent; it is \
+                         not trusted, and this is logged only once"
                     );
                 }
                 Cut::Lost

@@ -1,6 +1,6 @@
 //! What the fuzz targets call and the tests replay their seeds through. Each entry asserts its invariants itself.
 
-// A broken invariant is a finding, and is to be as loud as it can.
+// A broken invariant is a finding and must be as visible as possible.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
 mod archive;

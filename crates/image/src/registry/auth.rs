@@ -86,12 +86,12 @@ impl Auth {
             find(self.docker_config.as_deref(), &repository.registry, self.helper_deadline).await?;
         let bearer = challenges.iter().find(|c| **c != Challenge::Basic).or(challenges.first());
         let (text, life) = match bearer {
-            None => return Err(denied("it asks for a login in a way that is not known").into()),
+            None => return Err(denied("it asks for a login with an unknown scheme").into()),
             Some(Challenge::Basic) => match &credentials {
                 Some(Credentials::Password { user, password }) => {
                     (basic(user, password), u64::from(u32::MAX))
                 }
-                _ => return Err(denied("it asks for a user and a password, and none are configured").into()),
+                _ => return Err(denied("it asks for a user and a password, but none are configured").into()),
             },
             Some(Challenge::Bearer { realm, service, scope }) => {
                 let token =
@@ -129,7 +129,7 @@ async fn token(
     let host = authority(&url);
     // Credentials go there: never in the clear over a network.
     if url.scheme() != "https" && !(url.scheme() == "http" && http.plain_allowed(&host)) {
-        return Err(protocol(format!("its token server {host:.100} is not on https")).into());
+        return Err(protocol(format!("its token server {host:.100} does not use https")).into());
     }
     if is_this_host(&host) && !is_this_host(registry) {
         return Err(protocol(format!("its token server {host:.100} would be this host itself")).into());

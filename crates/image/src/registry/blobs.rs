@@ -111,7 +111,7 @@ impl BlobCache {
                 let _ = std::fs::File::open(&path).and_then(|f| f.set_modified(SystemTime::now()));
                 return Ok(Some(blob.clone()));
             }
-            tracing::warn!(path = %path.display(), "a cached layer is damaged and fetched again");
+            tracing::warn!(path = %path.display(), "a cached layer is damaged; fetching it again");
             std::fs::remove_file(&path).map_err(|e| ImageError::io("remove", &path, e))?;
             Ok(None)
         })

@@ -1,7 +1,7 @@
 //! Logins from Docker's `config.json` and its credential helpers
 //! (<https://docs.docker.com/reference/cli/docker/login/#credential-stores>).
 //!
-//! Read anew each time it is needed, so that `docker login` works without a restart. Own code rather than the
+//! Read again each time it is needed, so that `docker login` works without a restart. Own code rather than the
 //! `docker_credential` crate because a helper must have a deadline and its output must not get into an error.
 
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ struct HelperAnswer {
     secret: String,
 }
 
-/// The login for a registry, or none where there is none: public images need none.
+/// The login for a registry, or none: public images need none.
 pub(super) async fn find(
     config: Option<&Path>,
     registry: &str,

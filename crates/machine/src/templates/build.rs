@@ -106,7 +106,9 @@ async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::P
     if hello.state != GuestState::Idle {
         return Err(format!("its agent does not wait for an identity: {:?}", hello.state));
     }
-    timeout(SHUT_DEADLINE, link.shut()).await.map_err(|_| "its agent's link does not close".to_owned())?;
+    timeout(SHUT_DEADLINE, link.shut())
+        .await
+        .map_err(|_| "the link to its agent does not close".to_owned())?;
     fail::fail_point!("machine::template-idle");
     let deadline = Duration::from_secs(10 + u64::from(shape.memory_mib / SLOWEST_DISK));
     vm.freeze(deadline).await.map_err(|error| error.to_string())

@@ -47,7 +47,7 @@ pub(crate) fn slots(network: &Network, capabilities: Capabilities) -> u32 {
 /// What the making of templates depends on besides what is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Signals {
-    /// What the host has to spare; unknown before the pools' first look.
+    /// What the host has left for templates; unknown before the pools' first look.
     spare: Option<Spare>,
     closed: bool,
 }

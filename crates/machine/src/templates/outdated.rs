@@ -18,7 +18,7 @@ pub(super) async fn remove(parts: &Parts) {
         match boot_files::prepare(&settings.boot_dir, kernel, modules, &settings.agent).await {
             Ok(boot) => current.insert((name(&boot.kernel), name(&boot.initrd))),
             Err(error) => {
-                tracing::debug!(%error, "outdated templates are not looked for");
+                tracing::debug!(%error, "outdated templates cannot be searched for");
                 return;
             }
         };

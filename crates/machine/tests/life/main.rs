@@ -171,7 +171,7 @@ fn the_machine_of_a_failed_job_is_held_over_a_restart_until_its_time_is_over() {
             world.parts.store.change_machine(&id, change).await.unwrap();
         };
         assert_eq!(world.replaced(over).await.adopted, std::slice::from_ref(&id));
-        world.until("its time is over", |w| w.machines.view(&id).is_none()).await;
+        world.until("its hold time is over", |w| w.machines.view(&id).is_none()).await;
         assert!(Timestamp::now() >= soon, "not before its time");
         world.assert_nothing_left().await;
     });

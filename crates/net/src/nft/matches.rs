@@ -202,7 +202,7 @@ impl Rule {
         })
     }
 
-    /// Comes faster than so many bytes a second, and a burst beside.
+    /// Matches what is faster than this many bytes per second plus a burst.
     pub(crate) fn faster_than(self, bytes: u64, burst: u32) -> Self {
         self.with("limit", |data| {
             data.be64(1, bytes).be64(2, 1).be32(3, burst).be32(4, 1).be32(5, 1);

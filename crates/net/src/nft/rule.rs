@@ -1,4 +1,4 @@
-//! A rule: expressions that load, mask and compare, one after the other, and say what becomes of the packet.
+//! A rule: expressions that load, mask and compare, one after the other, and say what happens to the packet.
 
 use super::set::Set;
 use super::uapi::{Family, NFTA_DATA_VALUE, Verdict};

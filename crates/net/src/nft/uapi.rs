@@ -83,7 +83,7 @@ impl Family {
     }
 }
 
-/// What becomes of a packet.
+/// What happens to a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict<'a> {
     Drop,

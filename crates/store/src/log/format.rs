@@ -37,7 +37,7 @@ pub(super) enum Kind {
     Attempt = 5,
     /// A note that output never came, numbered with how many bytes.
     Missing = 6,
-    /// A note that an attempt begins, numbered with which. Counting starts anew.
+    /// A note that an attempt begins, numbered with which. Counting starts again.
     Begin = 7,
 }
 
@@ -159,7 +159,8 @@ pub(super) fn open(path: &Path) -> Result<(File, Sum), StoreError> {
     let size = file.metadata().map_err(StoreError::io("look at", path))?.len();
     let sum = add_up(&file, size).map_err(StoreError::io("read", path))?;
     if sum.length < size {
-        tracing::warn!(log = %path.display(), lost = size - sum.length, "the end of a job's log was not whole");
+        tracing::warn!(log = %path.display(), lost = size - sum.length, "the end of a job's log was \
+             incomplete");
         file.set_len(sum.length).map_err(StoreError::io("repair", path))?;
     }
     Ok((file, sum))

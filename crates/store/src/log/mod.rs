@@ -124,7 +124,8 @@ impl JobLog {
             let missing = offset.saturating_sub(totals.position());
             if missing > 0 {
                 let note = format!(
-                    "{missing} bytes of output are missing here: the log could not be written then, or lost its end"
+                    "{missing} bytes of output are missing here: the log could not be written at that \
+                     time, or lost its end"
                 );
                 end.push(&log.path, Kind::Missing, missing, note.as_bytes())?;
             }

@@ -122,7 +122,7 @@ pub(crate) fn job_dirs(dir: &Path) -> Result<Vec<(JobId, PathBuf)>, StoreError> 
 fn put_back(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join("state.db");
     for time in cut_short(dir)? {
-        tracing::warn!(%time, "a rebuild was cut short; beginning anew");
+        tracing::warn!(%time, "a rebuild was cut short; starting over");
         let damaged = dir.join(format!("state.db.damaged-{time}"));
         for log in LOGS {
             let (from, to) = (beside(&damaged, log), beside(&path, log));

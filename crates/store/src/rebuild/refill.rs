@@ -32,7 +32,7 @@ pub(super) fn refill(path: &Path, found: Found) -> Result<Refilled, StoreError> 
         newest_first(&table, &mut rows);
         let refused = insert(&tx, &table, &rows)?;
         if refused > 0 {
-            lost.push(format!("{refused} rows of table {} were there twice or break its rules", table.name));
+            lost.push(format!("{refused} rows of table {} are duplicates or break its rules", table.name));
         }
     }
     tx.commit()?;
@@ -131,7 +131,7 @@ fn remove_unreadable<T>(
                 ["machines", "jobs"].contains(&table).then(|| row.get::<_, String>("id").ok()).flatten();
             let name =
                 named.map_or_else(|| format!("row {number} of table {table}"), |id| format!("{table} {id}"));
-            lost.push(format!("{name} does not read: {}", row::why(&error)));
+            lost.push(format!("{name} is not readable: {}", row::why(&error)));
         }
     }
     for number in broken {
@@ -149,7 +149,7 @@ fn bind(db: &Connection, lost: &mut Vec<String>) -> Result<(), StoreError> {
         [],
     )?;
     if remade > 0 {
-        lost.push(format!("{remade} records of attempts at jobs (made again from the jobs)"));
+        lost.push(format!("{remade} records of job attempts (made again from the jobs)"));
     }
     // Which machine has it is not known, or that one has told its end: running it again might run it twice.
     let mut query = db.prepare(
@@ -158,7 +158,7 @@ fn bind(db: &Connection, lost: &mut Vec<String>) -> Result<(), StoreError> {
     )?;
     let unbound = row::collect(query.query([])?, jobs::read_change)?;
     for change in unbound {
-        lost.push(format!("job {}: which machine had it; it is given up as lost", change.job.id));
+        lost.push(format!("job {}: the machine that had it; the job is marked as lost", change.job.id));
         db.execute(
             "UPDATE jobs SET state = 'lost', reason = 'its record was damaged while it ran', finished_at = ?2
              WHERE id = ?1",
@@ -173,7 +173,8 @@ fn bind(db: &Connection, lost: &mut Vec<String>) -> Result<(), StoreError> {
     while let Some(row) = rows.next()? {
         let (job, machine): (String, String) = (row.get(0)?, row.get(1)?);
         lost.push(format!(
-            "machine {machine}: the next start removes it, and job {job} that it had is tried again if it may be"
+            "machine {machine}: the next start removes it, and job {job} that it had is tried again if its \
+             retry policy allows it"
         ));
     }
     Ok(())

@@ -80,17 +80,22 @@ pub(super) fn salvage(path: &Path) -> Result<Found, StoreError> {
         let listed: Vec<String> = strange.iter().take(LISTED).map(u32::to_string).collect();
         let more = if strange.len() > LISTED { ", …" } else { "" };
         lost.push(format!(
-            "{} of {} pages ({}{more}) do not read: rows of any table may have been there, also which pools are \
-             paused or scaled and whether the host is drained",
+            "{} of {} pages ({}{more}) are not readable: rows of any table may have been there, including \
+             which pools are paused or scaled and whether the host is drained",
             strange.len(),
             pages.count,
             listed.join(", "),
         ));
     }
-    lost.extend(broken.into_iter().map(|(page, rows)| format!("{rows} rows on page {page} do not read")));
+    lost.extend(broken.into_iter().map(|(page, rows)| {
+        format!(
+            "{rows} rows on page {page} are not \
+         readable"
+        )
+    }));
     if pages.untrusted_frames > 0 {
         lost.push(format!(
-            "the last {} pages in the write-ahead log do not read: if the host did not lose its power, commits were \
+            "the last {} pages in the write-ahead log are not readable: if the host did not lose its power, commits were \
              lost with them",
             pages.untrusted_frames
         ));

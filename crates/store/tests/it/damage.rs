@@ -354,7 +354,7 @@ proptest! {
 fn a_zeroed_header_costs_nothing() {
     let world = World::new(End::Clean);
     world.damage(|bytes| bytes[..100].fill(0));
-    world.assert_refused("does not begin as an SQLite database");
+    world.assert_refused("does not begin like an SQLite database");
     let (_, jobs, machines) = world.rebuild();
     assert_eq!((jobs, machines), (vec![], vec![]));
 }
@@ -432,10 +432,10 @@ fn an_empty_or_missing_database_is_refused_where_there_were_jobs() {
 fn a_wrong_file_is_refused() {
     let world = World::new(End::Clean);
     fs::write(world.db(), b"PNG or so\n".repeat(5000)).unwrap();
-    world.assert_refused("does not begin as an SQLite database");
+    world.assert_refused("does not begin like an SQLite database");
     let rebuilt = rebuild(world.dir()).unwrap();
     assert_eq!((rebuilt.jobs, rebuilt.machines), (0, 0));
-    assert!(rebuilt.lost[0].contains("do not read"), "{rebuilt:?}");
+    assert!(rebuilt.lost[0].contains("are not readable"), "{rebuilt:?}");
     assert_eq!(fs::read(&rebuilt.set_aside[0]).unwrap().len(), 50_000);
 
     // Another program's database is not ours to rebuild.
@@ -469,12 +469,12 @@ fn rows_that_do_not_read_are_refused_and_left_out() {
     db.execute("UPDATE jobs SET spec = '{' WHERE id = ?", [job(7).as_str()]).unwrap();
     db.execute("UPDATE machines SET state = 'dancing' WHERE id = ?", [machine(3).as_str()]).unwrap();
     drop(db);
-    world.assert_refused("of table machines does not read: column state");
+    world.assert_refused("of table machines is not readable: column state");
     let (rebuilt, jobs, machines) = world.rebuild();
     assert_eq!((jobs, machines), (vec![job(7)], vec![machine(3)]));
     for text in [job(7).to_string(), machine(3).to_string()] {
         assert!(
-            rebuilt.lost.iter().any(|line| line.contains(&text) && line.contains("does not read")),
+            rebuilt.lost.iter().any(|line| line.contains(&text) && line.contains("is not readable")),
             "{rebuilt:?}"
         );
     }

@@ -41,7 +41,7 @@ pub struct KernelFacts {
 /// Largest configuration that is taken, in bytes; real ones have some 300 KiB.
 const CONFIG_MAX: u64 = 8 << 20;
 
-/// Reads a kernel image; `None` when it is none. Unpacks it, which takes a second or so.
+/// Reads a kernel image; `None` if it is not one. Unpacks it, which takes a second or so.
 pub fn kernel_facts(image: &[u8]) -> Option<KernelFacts> {
     let vmlinux;
     let (form, inside) = match kernel::inspect(image) {

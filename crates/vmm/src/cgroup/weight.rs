@@ -16,7 +16,7 @@ fn most() -> u32 {
     u32::try_from(processors).unwrap_or(u32::MAX).min(100)
 }
 
-/// Gives the parent the weight of so many processes.
+/// Gives the parent the weight of this many processes.
 pub(super) fn set(hierarchy: &Hierarchy, parent: &Path, machines: u32) {
     let (file, of_one) = match hierarchy {
         Hierarchy::V1(_) => ("cpu.shares", 1024),

@@ -40,7 +40,7 @@ pub(crate) const FIRECRACKER: [&str; 9] = [
     METRICS,
 ];
 
-/// What the jailer is told.
+/// The jailer's arguments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Jailed<'a> {
     pub(crate) id: &'a MachineId,

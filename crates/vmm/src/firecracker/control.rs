@@ -45,7 +45,7 @@ pub(crate) struct FirecrackerControl {
     pub(crate) process: Process,
     pub(crate) telemetry: Telemetry,
     pub(crate) log: Option<Log>,
-    /// What the machine is to be frozen into.
+    /// Where the machine's template is written.
     pub(crate) template: Option<Template>,
     /// Made when it is first needed: an adopted Firecracker may hang, or be of another version than the installed one.
     pub(crate) client: OnceCell<Client>,
@@ -112,9 +112,11 @@ impl Control for FirecrackerControl {
             Ok(Ok(InstanceState::Running)) => {
                 telemetry::trouble(&self.telemetry.metrics()).map_or(Diagnosis::Fine, Diagnosis::Wrong)
             }
-            Ok(Ok(InstanceState::Paused)) => {
-                Diagnosis::Wrong("has paused the guest, as somebody told it on its API socket".to_owned())
-            }
+            Ok(Ok(InstanceState::Paused)) => Diagnosis::Wrong(
+                "has paused the guest, because somebody requested it on its API \
+                     socket"
+                    .to_owned(),
+            ),
             Ok(Ok(InstanceState::NotStarted)) => Diagnosis::Wrong("has not started its guest".to_owned()),
             Ok(Err(ApiError::Timeout { .. } | ApiError::NotReady { .. })) | Err(_) => Diagnosis::Silent,
             Ok(Err(error)) => Diagnosis::Wrong(format!("cannot be asked on its API socket: {error}")),

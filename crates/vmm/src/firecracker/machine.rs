@@ -66,7 +66,7 @@ pub(crate) async fn build(client: &Client, spec: &VmSpec, kernel_line: String) -
     Ok(())
 }
 
-/// Starts what was built, or lets go on what was loaded: from here on there is a guest.
+/// Starts the new machine, or resumes the loaded one: from here on there is a guest.
 pub(crate) async fn start(client: &Client, how: &Start) -> Result<(), ApiError> {
     match how {
         Start::Boot | Start::Template(_) => client.send(&Action::InstanceStart).await,
@@ -99,7 +99,7 @@ pub(crate) fn contents(data: &Value) -> Result<PutMmds, ApiError> {
         Value::Object(tree) => Ok(PutMmds(MmdsContents(tree.clone()))),
         _ => Err(ApiError::Invalid {
             request: "PUT /mmds".to_owned(),
-            reason: "the metadata is no JSON object".to_owned(),
+            reason: "the metadata is not a JSON object".to_owned(),
         }),
     }
 }
@@ -119,7 +119,7 @@ fn machine_config(spec: &VmSpec) -> Result<MachineConfig, ApiError> {
         let template: CpuTemplate =
             serde_json::from_value(Value::String(name.clone())).map_err(|_| ApiError::Invalid {
                 request: format!("{} {}", MachineConfig::METHOD.name(), config.path()),
-                reason: format!("'{name}' is no CPU template of Firecracker's; T2S or T2A is one"),
+                reason: format!("'{name}' is not a CPU template of Firecracker; examples are T2S and T2A"),
             })?;
         config.cpu_template = Some(template);
     }
@@ -153,7 +153,7 @@ mod tests {
         spec.hardware.cpu_template = Some("T9".to_owned());
         let error = machine_config(&spec).unwrap_err().to_string();
         assert!(
-            error.starts_with("PUT /machine-config cannot be asked for: 'T9' is no CPU template"),
+            error.starts_with("PUT /machine-config cannot be requested: 'T9' is not a CPU template"),
             "{error}"
         );
         assert_eq!(disk_limiter(DiskLimits::default()), None);

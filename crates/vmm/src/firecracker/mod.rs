@@ -84,7 +84,7 @@ impl Firecracker {
         if let Some(jailer) = &installed.jailer {
             let failed = |error: rustix::io::Errno| VmmError::Unusable {
                 program: jailer.clone(),
-                why: format!("this process cannot become the parent of what it leaves: {error}"),
+                why: format!("this process cannot become the parent of its orphans: {error}"),
             };
             rustix::process::set_child_subreaper(Pid::from_raw(1)).map_err(failed)?;
             orphans::reap_for_ever();
@@ -289,7 +289,7 @@ impl Vmm for Firecracker {
     async fn spawn(&self, spec: &VmSpec) -> Result<Vm, VmmError> {
         spec::check(spec).map_err(|reason| Self::refuse(spec, reason))?;
         if rustix::process::geteuid().is_root() && (spec.uid == 0 || spec.gid == 0) {
-            let why = "Firecracker is never run as root; give it a user and group of its own";
+            let why = "Firecracker never runs as root; give it a separate user and group";
             return Err(Self::refuse(spec, why));
         }
         if matches!(spec.start, Start::Restore(_) | Start::Template(_)) && !self.capabilities().snapshot {
@@ -299,7 +299,7 @@ impl Vmm for Firecracker {
         if result.is_err()
             && let Err(error) = self.sweep(&spec.run_dir, &spec.id, None).await
         {
-            tracing::warn!(machine = %spec.id, %error, "something is left of a start that failed");
+            tracing::warn!(machine = %spec.id, %error, "a failed start left something behind");
         }
         result
     }

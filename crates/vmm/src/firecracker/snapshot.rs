@@ -43,10 +43,10 @@ pub(crate) fn take_out(jail: &Jail, memory_mib: u32, template: &Path) -> Result<
         let invalid = |why: &str| failed(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()));
         // The guest was idle and nobody's yet, but its VMM's directory is not to be trusted all the same.
         if !meta.is_file() || meta.nlink() != 1 {
-            return Err(invalid("it is no file of its own"));
+            return Err(invalid("it is not a separate file"));
         }
         if name == MEMORY && meta.len() != u64::from(memory_mib) << 20 {
-            return Err(invalid("it is not as long as the guest's memory"));
+            return Err(invalid("its length is not the size of the guest's memory"));
         }
         if rustix::process::geteuid().is_root() {
             fchown(&file, Some(0), Some(0)).map_err(failed)?;

@@ -125,7 +125,7 @@ async fn behind_jailer(
     let number = setting
         .jail
         .process_number(installed.name())
-        .map_err(|error| control(format!("the jailer left no process number behind: {error}")))?;
+        .map_err(|error| control(format!("the jailer left no process id behind: {error}")))?;
     let Some(process) = Process::open(number).map_err(watch(number))? else {
         return Err(died(spec, reap(number), log));
     };
@@ -136,7 +136,10 @@ async fn behind_jailer(
             return Err(died(spec, process.ended().await, log));
         }
         if Instant::now() >= until {
-            return Err(control(format!("the jailer says that it is process {number}, which is another's")));
+            return Err(control(format!(
+                "the jailer says that it is process {number}, which belongs to \
+                 another"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -21,7 +21,7 @@ use crate::{ExitCause, ExitReason, VmmError};
 /// Bytes of console and log that an [`ExitReason`] carries.
 const TAIL: u64 = 4096;
 
-/// Connecting anew to the control socket; whoever waits for it waits no longer.
+/// Connecting again to the control socket; whoever waits for it waits no longer.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// An adopted VMM answers on its control socket in milliseconds, unless it is stopped: then it may yet go on.
@@ -93,7 +93,7 @@ impl QemuControl {
         *control.connecting.lock().unwrap_or_else(PoisonError::into_inner) = Some(connecting);
     }
 
-    /// Goes on copying after a restart of the server. A console that cannot be had is no reason not to adopt.
+    /// Goes on copying after a restart of the server. A missing console is no reason not to adopt the machine.
     pub(crate) async fn resume_console(&self, max: u64) {
         let console = async {
             let mut file = BoundedFile::open(&self.files.console, max)?;
@@ -163,8 +163,8 @@ fn paused(status: &str) -> Option<String> {
         "running" => return None,
         // By default QEMU stops the guest for a full disk alone and hands other errors to the guest.
         "io-error" => "has paused the guest: the host's disk that holds its scratch disk is full".to_owned(),
-        "internal-error" => "has stopped the guest after an error of its own (internal-error)".to_owned(),
-        "paused" => "has paused the guest, as somebody told it on its control socket".to_owned(),
+        "internal-error" => "has stopped the guest after an internal error (internal-error)".to_owned(),
+        "paused" => "has paused the guest, because somebody requested it on its control socket".to_owned(),
         other => {
             let other: String = other.chars().filter(char::is_ascii_graphic).take(32).collect();
             format!("does not run the guest; its state is '{other}'")

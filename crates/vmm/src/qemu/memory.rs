@@ -48,7 +48,7 @@ impl Memories {
         let (file, found) = open_sealed(path)?;
         if found != size {
             let text = format!(
-                "it holds {} MiB, and the machine has {}; a template serves machines like itself only",
+                "it holds {} MiB, and the machine has {}; a template serves only machines of its own size",
                 found >> 20,
                 size >> 20
             );

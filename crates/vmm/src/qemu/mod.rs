@@ -51,7 +51,7 @@ pub struct QemuConfig {
     pub binary: PathBuf,
     /// From [`crate::accel::choose`].
     pub accel: Choice,
-    /// What it calls its version; a template of one version is of no use to another.
+    /// What it calls its version; a template of one version does not work with another.
     pub version: String,
     /// Name of the cgroup that holds one cgroup per machine; `None`: no cgroups. The default is `fireactions`.
     pub cgroup_parent: Option<String>,
@@ -269,7 +269,7 @@ impl Vmm for Qemu {
         if rustix::process::geteuid().is_root() && (spec.uid == 0 || spec.gid == 0) {
             return Err(Self::refuse(
                 spec,
-                "QEMU is never run as root; give it a user and group of its own".to_owned(),
+                "QEMU never runs as root; give it a separate user and group".to_owned(),
             ));
         }
         let files = Files::of(&spec.run_dir);
@@ -277,13 +277,14 @@ impl Vmm for Qemu {
         if result.is_err()
             && let Err(error) = self.sweep(&spec.run_dir, &spec.id, None).await
         {
-            tracing::warn!(machine = %spec.id, %error, "something is left of a start that failed");
+            tracing::warn!(machine = %spec.id, %error, "a failed start left something behind");
         }
         if result.is_err()
             && let Start::Template(dir) = &spec.start
             && let Err(error) = template::Files::of(dir).discard()
         {
-            tracing::warn!(machine = %spec.id, %error, "something is left of a template that could not start");
+            tracing::warn!(machine = %spec.id, %error, "a template that could not start left something \
+                 behind");
         }
         result
     }

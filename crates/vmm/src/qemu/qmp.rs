@@ -116,7 +116,7 @@ impl Qmp {
     pub(crate) async fn lend(&self, fd: OwnedFd) -> Result<String, QmpError> {
         let answer = self.run("add-fd", Value::Null, Some(fd)).await?;
         let set = answer.get("fdset-id").and_then(Value::as_u64);
-        set.map(|set| format!("/dev/fdset/{set}")).ok_or(QmpError::Protocol("no number of a descriptor"))
+        set.map(|set| format!("/dev/fdset/{set}")).ok_or(QmpError::Protocol("not the number of a descriptor"))
     }
 
     async fn run(

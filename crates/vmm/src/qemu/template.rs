@@ -106,8 +106,8 @@ pub(crate) fn open_sealed(path: &Path) -> Result<(File, u64), VmmError> {
         let own = rustix::process::geteuid().as_raw();
         if !meta.is_file() || meta.uid() != own || meta.mode() & 0o7777 != SEALED {
             return Err(io::Error::other(
-                "it is not a whole template's: that would be the server's own file, mode 0400; remove the template, and \
-                 it is made anew",
+                "it is not part of a complete template, which would be the server's own file with mode \
+                 0400; remove the template, and it is made again",
             ));
         }
         Ok((file, meta.len()))
@@ -134,7 +134,7 @@ mod tests {
         files.create_state().unwrap();
         assert_eq!(memory.metadata().unwrap().len(), 1 << 20);
         let half = files.open_state().unwrap_err().to_string();
-        assert!(half.contains("not a whole template's"), "{half}");
+        assert!(half.contains("not part of a complete template"), "{half}");
         assert!(files.create_memory(1, user).is_err(), "nothing is written over");
         files.seal().unwrap();
         files.open_state().unwrap();

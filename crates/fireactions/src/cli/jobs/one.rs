@@ -20,7 +20,8 @@ pub(in crate::cli) async fn held_machine(client: &Client, job: &JobRecord) -> Op
 pub(in crate::cli) fn invitation(machine: &MachineView) -> String {
     let id = &machine.id;
     format!(
-        "machine {id} is held {}; `fireactions login {id}` gets in, `fireactions machines remove {id}` lets it go",
+        "machine {id} is held {}; `fireactions login {id}` opens a shell in it, `fireactions machines \
+         remove {id}` removes it",
         show::until(machine.held_until)
     )
 }
@@ -106,7 +107,7 @@ fn examined(autopsy: &Autopsy) -> String {
     };
     let rows = [
         ("  State", format!("{}, last step '{}'", autopsy.state, autopsy.step.as_str())),
-        ("  VMM", autopsy.vmm.clone().unwrap_or_else(|| "nothing was seen to be wrong with it".to_owned())),
+        ("  VMM", autopsy.vmm.clone().unwrap_or_else(|| "no fault was found in it".to_owned())),
         ("  OOM kills", kills),
     ];
     let mut text = format!("\nThe lost machine:\n{}", show::rows(&rows));

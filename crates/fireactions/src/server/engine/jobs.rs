@@ -94,7 +94,9 @@ pub(super) async fn artifact(
     };
     let absent = |why: String| Fault::not_found(format!("artifact {path} of job {id}: {why}"));
     if !job.state.is_final() {
-        return Err(absent(format!("the job is {}", job.state)).hint("artifacts come out when the job ends"));
+        return Err(
+            absent(format!("the job is {}", job.state)).hint("artifacts are copied out when the job ends")
+        );
     }
     let note = job.notes.iter().find(|note| note.contains(path.as_str())).cloned();
     let file = tokio::fs::File::open(store.artifact_path(id, index))

@@ -153,7 +153,11 @@ impl Engine for ServerEngine {
             let page = waiting.remote.and_then(|remote| remote.url);
             let hint =
                 page.map_or_else(|| "cancel its run there".to_owned(), |url| format!("cancel it at {url}"));
-            return Err(Fault::conflict(format!("job {id} waits at its forge, not here")).hint(hint));
+            return Err(Fault::conflict(format!(
+                "job {id} waits at its forge, not on this \
+                 server"
+            ))
+            .hint(hint));
         }
         jobs::cancel(&self.forge, id).await
     }

@@ -35,7 +35,7 @@ pub(in crate::server) async fn ask(state: &Path) -> anyhow::Result<Option<Offer>
         Err(error) if matches!(error.kind(), NotFound | ConnectionRefused) => return Ok(None),
         Err(error) => {
             return Err(error)
-                .with_context(|| format!("the running server cannot be asked at {}", path.display()));
+                .with_context(|| format!("the running server cannot be reached at {}", path.display()));
         }
     };
     let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
@@ -51,14 +51,14 @@ pub(in crate::server) async fn ask(state: &Path) -> anyhow::Result<Option<Offer>
         link.send(&question, &[], ANSWER).await?;
         link.receive(ANSWER).await
     };
-    match said.await.with_context(|| format!("{who} cannot be talked to"))? {
+    match said.await.with_context(|| format!("cannot communicate with {who}"))? {
         Some(Message::Offer { sockets, .. }) => Ok(Some(Offer { link, who, sockets })),
         Some(Message::Refused { version, why }) => bail!(
-            "{who}, version {version}, does not hand over: {why}; it goes on. Stop it and start this one instead: in \
-             mode 'leave' jobs run on meanwhile"
+            "{who}, version {version}, does not hand over: {why}; it continues. Stop it and start this one \
+             instead: in mode 'leave' jobs continue meanwhile"
         ),
-        Some(_) => bail!("{who} answered something else than was asked; it goes on"),
-        None => bail!("{who} hung up; its log says why"),
+        Some(_) => bail!("{who} gave an unexpected answer; it continues"),
+        None => bail!("{who} closed the connection; its log says why"),
     }
 }
 
@@ -85,10 +85,10 @@ impl Offer {
         };
         let (names, manager) = match said.await {
             Ok(Some(Message::Given { sockets, manager })) => (sockets, manager),
-            Ok(Some(_)) => bail!("{who} answered something else than was asked; its log says why"),
+            Ok(Some(_)) => bail!("{who} gave an unexpected answer; its log says why"),
             Ok(None) => return Ok(None),
             Err(error) if is_end(&error) => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("{who} did not let go")),
+            Err(error) => return Err(error).with_context(|| format!("{who} did not hand over")),
         };
         let descriptors = link.take_descriptors();
         if descriptors.len() != names.len() {
@@ -120,7 +120,8 @@ impl Predecessor {
         match said.await {
             Ok(_) => tracing::info!("took over from {}", self.who),
             // It is gone, or will go when it has read this. Were it to take back instead, it would end us first.
-            Err(error) => tracing::warn!(%error, "took over from {}, which did not say farewell", self.who),
+            Err(error) => tracing::warn!(%error, "took over from {}, which did not confirm the end of the \
+                 handover", self.who),
         }
     }
 }

@@ -46,7 +46,7 @@ pub(in crate::server) async fn answer(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "the handover socket does not accept");
+                tracing::warn!(%error, "the handover socket does not accept connections");
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             }
@@ -58,30 +58,30 @@ pub(in crate::server) async fn answer(
                 }
             }
             // It found something of its own to be missing, and has said so itself.
-            Ok(None) => tracing::info!("a new server asked to take over and left again"),
+            Ok(None) => tracing::info!("a new server asked to take over and disconnected again"),
             Err(error) => tracing::warn!("no handover: {error:#}"),
         }
     }
 }
 
 async fn hear(stream: UnixStream, state: &Path, sockets: &[Name]) -> anyhow::Result<Option<Request>> {
-    let credentials = stream.peer_cred().context("the peer cannot be known")?;
+    let credentials = stream.peer_cred().context("the peer cannot be identified")?;
     let own = geteuid().as_raw();
     if credentials.uid() != own && credentials.uid() != 0 {
-        bail!("user {} asked, and this server is user {own}'s", credentials.uid());
+        bail!("user {} asked, but this server belongs to user {own}", credentials.uid());
     }
-    let pid = credentials.pid().context("the peer's process cannot be known")?;
+    let pid = credentials.pid().context("the peer's process cannot be identified")?;
     let peer = Peer::open(pid)?;
     let mut link = Link::new(stream);
     let Some(Message::Ask { protocol, version, state: asked }) = link.receive(ANSWER).await? else {
-        bail!("process {pid} said something else than a question");
+        bail!("process {pid} did not send a handover request");
     };
     let refusal = if protocol != PROTOCOL {
         Some(format!(
-            "version {version} speaks handover protocol {protocol}, and version {VERSION} speaks {PROTOCOL}"
+            "version {version} uses handover protocol {protocol}, but version {VERSION} uses {PROTOCOL}"
         ))
     } else if asked != Some(StateId::of(state)?) {
-        Some("its state directory is another one than the new server's".to_owned())
+        Some("its state directory is not the new server's".to_owned())
     } else {
         None
     };
@@ -107,7 +107,7 @@ pub(in crate::server) enum Given {
     Served {
         /// Its process.
         pid: i32,
-        /// Dropped last: its end tells the new server that the service manager was told.
+        /// Dropped last: its end tells the new server that the service manager was notified.
         farewell: Box<dyn Send>,
     },
     /// The new server is dead, and all is ours again.
@@ -132,14 +132,14 @@ impl Request {
                 Ok(Some(Message::Ready)) => {
                     return Given::Served { pid: self.peer.pid, farewell: Box::new(self.link) };
                 }
-                Ok(Some(_)) => "it said something that makes no sense here".to_owned(),
-                Ok(None) => "it ended, or hung up".to_owned(),
+                Ok(Some(_)) => "it sent an unexpected message".to_owned(),
+                Ok(None) => "it ended, or closed the connection".to_owned(),
                 Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
                     format!("it was not ready within {READY:?}")
                 }
                 Err(error) => error.to_string(),
             },
-            () = stop => "this one was told to stop meanwhile".to_owned(),
+            () = stop => "this server was told to stop meanwhile".to_owned(),
         };
         match self.peer.end().await {
             Ok(()) => Given::Back(why),

@@ -7,7 +7,7 @@
 //!   ── ask {protocol, version, state} ──▶          same user, same state, same protocol?
 //!   ◀── offer {sockets} or refused {why} ──        goes on serving
 //!  binds the sockets that it wants and the old one has not
-//!   ── take ──▶                                    machines let go, listeners paused, store closed
+//!   ── take ──▶                                    machines detached, listeners paused, store closed
 //!   ◀── given {sockets, notify} + descriptors ──   serves nobody; connections wait in the backlog
 //!  store, machines, API
 //!   ── ready ──▶                                   tells the service manager, exits
@@ -36,7 +36,7 @@ pub(super) use door::{Given, Request, answer};
 const PROTOCOL: u32 = 1;
 /// Until a message that needs no work must be there.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Until the old server must have let go: longer than all its own deadlines on the way.
+/// Until the old server must have detached: longer than all its own deadlines together.
 const LET_GO: Duration = Duration::from_secs(90);
 /// Until the new server must serve.
 const READY: Duration = Duration::from_secs(120);

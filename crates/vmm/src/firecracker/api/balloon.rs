@@ -14,7 +14,7 @@ pub struct Balloon {
     pub amount_mib: u32,
     /// Whether a guest that runs out of memory gets it back.
     pub deflate_on_oom: bool,
-    /// Seconds between two updates of the statistics. 0: none, and then there are none for good.
+    /// Seconds between two updates of the statistics. 0: none, and they cannot be turned on later.
     #[serde(default)]
     pub stats_polling_interval_s: u16,
     /// The guest gives what it frees back by itself. Since [`Feature::FreePageReporting`], as a preview.

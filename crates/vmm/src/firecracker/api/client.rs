@@ -170,7 +170,7 @@ impl Client {
                 Err(ApiError::Refused { request: request.name(), status, fault: fault(&body) })
             }
             status => {
-                Err(ApiError::Protocol { request: request.name(), reason: format!("its status is {status}") })
+                Err(ApiError::Protocol { request: request.name(), reason: format!("the status is {status}") })
             }
         }
     }

@@ -75,7 +75,7 @@ pub enum ApiError {
     #[error("Firecracker {0} is too old; install {oldest} or later", oldest = Version::OLDEST)]
     TooOld(Version),
     /// The request itself is wrong; nothing was sent.
-    #[error("{request} cannot be asked for: {reason}")]
+    #[error("{request} cannot be requested: {reason}")]
     Invalid {
         /// Method and path.
         request: String,

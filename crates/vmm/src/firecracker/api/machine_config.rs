@@ -149,7 +149,7 @@ impl Request for MachineConfigUpdate {
 
     fn check(&self, version: Version) -> Result<(), ApiError> {
         if *self == Self::default() {
-            return Err(self.invalid("nothing is to be changed"));
+            return Err(self.invalid("there is nothing to change"));
         }
         if self.vcpu_count.is_some_and(|count| !(1..=MAX_VCPUS).contains(&count)) {
             return Err(self.invalid(format!("Firecracker gives 1 to {MAX_VCPUS} vCPUs")));

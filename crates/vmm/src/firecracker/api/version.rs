@@ -19,7 +19,7 @@ pub struct Version {
 
 /// Text that names no version of Firecracker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no version of Firecracker; one looks like 1.16.1")]
+#[error("'{0}' is not a version of Firecracker; an example is 1.16.1")]
 pub struct VersionError(String);
 
 impl Version {
@@ -157,7 +157,7 @@ impl fmt::Display for Feature {
     /// A noun that fits after "has no".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LoggerModule => "filter of log messages by module",
+            Self::LoggerModule => "filter for log messages by module",
             Self::HugePages => "huge pages for guest memory",
             Self::NetworkOverrides => "way to give a restored machine its own tap (network_overrides)",
             Self::TrackDirtyPagesOnLoad => "track_dirty_pages for a restored machine",

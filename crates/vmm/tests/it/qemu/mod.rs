@@ -339,7 +339,7 @@ async fn a_start_that_cannot_be_says_why() {
     let (qemu, mut guest) = (qemu(), Guest::new("sleep").await);
     guest.spec.uid = 0;
     let error = qemu.spawn(&guest.spec).await.unwrap_err().to_string();
-    assert!(error.contains("never run as root"), "{error}");
+    assert!(error.contains("never runs as root"), "{error}");
     guest.spec.uid = UID;
     guest.spec.boot.kernel = guest.spec.boot.initrd.clone();
     let error = qemu.spawn(&guest.spec).await.unwrap_err();

@@ -238,7 +238,7 @@ async fn a_template_whose_server_died_is_swept() {
     assert_eq!(fs::metadata(dir.join("memory")).unwrap().uid(), UID);
     let clone = world.spec(Start::Restore(dir.clone()), vec![]);
     let error = world.qemu.spawn(&clone).await.unwrap_err().to_string();
-    assert!(error.contains("not a whole template's"), "{error}");
+    assert!(error.contains("not part of a complete template"), "{error}");
     vm.detach();
     drop(vm);
     let another = crate::qemu::guest::qemu();
