@@ -9,10 +9,10 @@ export FIREACTIONS_KERNEL_DIR ?= $(FIREACTIONS_CACHE)/kernel
 # docker-registry, unpacked there by `make setup`, for the tests.
 export PATH := $(FIREACTIONS_CACHE)/tools/usr/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup build agent standin demo test test-all lint e2e bench soak boots fuzz doc clean
+.PHONY: help setup build agent standin gitea demo test test-all lint e2e e2e-gitea bench soak boots fuzz doc clean
 
 help: ## Show the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: ## Install what is missing on Debian 12/13 or Ubuntu 24.04 and fetch the guest kernel.
 	scripts/setup
@@ -20,8 +20,11 @@ setup: ## Install what is missing on Debian 12/13 or Ubuntu 24.04 and fetch the 
 agent: ## Build the static guest agent.
 	scripts/build-agent
 
-standin: # What takes QEMU's and Firecracker's place where a test needs no guest, or has no KVM.
+standin: # What takes the place of QEMU and Firecracker where a test needs no guest, or has no KVM, and of CI runners in guests.
 	scripts/build-standin
+
+gitea: ## Build a real Gitea for the tests, once, into the cache (needs Go; 15 minutes of a processor).
+	scripts/build-gitea
 
 build: agent ## Build the server and command line (release).
 	cargo build --release --locked -p fireactions
@@ -37,6 +40,9 @@ test-all: ## Everything, including what `make test` leaves out; for a release.
 
 e2e: ## Only the end-to-end tests.
 	scripts/test --e2e
+
+e2e-gitea: ## Only the tests with a real Gitea; builds it first.
+	scripts/test --gitea
 
 lint: ## Format, clippy and dependency rules.
 	scripts/setup --test

@@ -18,10 +18,14 @@ pub enum Kind {
     Lab,
     /// A KVM that can be opened.
     Kvm,
+    /// The real Gitea that `make gitea` builds.
+    Gitea,
+    /// A real Forgejo.
+    Forgejo,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm];
+    const ALL: [Self; 6] = [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm, Self::Gitea, Self::Forgejo];
 }
 
 impl fmt::Display for Kind {
@@ -31,6 +35,8 @@ impl fmt::Display for Kind {
             Self::Firecracker => "firecracker",
             Self::Lab => "lab",
             Self::Kvm => "kvm",
+            Self::Gitea => "gitea",
+            Self::Forgejo => "forgejo",
         })
     }
 }
@@ -94,7 +100,10 @@ mod tests {
             "FIREACTIONS_REQUIRE has 'specs', so a test must not be left out, but: no\tsuch\nthing"
         );
         let error = told(Kind::Specs, "spec").unwrap_err();
-        assert!(error.ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm"), "{error}");
+        assert!(
+            error.ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo"),
+            "{error}"
+        );
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
             "specs\ta test\tno such thing\nkvm\ta test\tno such thing\nspecs\ta test\tno such thing\nspecs\ta test\tno such thing\n"

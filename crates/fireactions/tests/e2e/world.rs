@@ -81,7 +81,14 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn start(Setup { pools, more, before, standin, bare }: Setup) -> Self {
+    pub(crate) fn start(setup: Setup) -> Self {
+        let mut world = Self::new(setup);
+        world.boot();
+        world
+    }
+
+    /// A world without a server yet, for what is to be there before it.
+    pub(crate) fn new(Setup { pools, more, before, standin, bare }: Setup) -> Self {
         assert_eq!(
             nix::unistd::geteuid().as_raw(),
             0,
@@ -110,9 +117,7 @@ impl World {
         let before = format!("DIR={}\n{before}", dir.path().display());
         let namespace = Namespace::new(&before);
         driver::programs(&dir.path().join("bin"));
-        let mut world = Self { server: None, namespace, cgroup, dir };
-        world.boot();
-        world
+        Self { server: None, namespace, cgroup, dir }
     }
 
     /// Starts the server (again) and waits until it is ready.

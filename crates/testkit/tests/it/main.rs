@@ -5,3 +5,4 @@
 
 mod gitea;
 mod github;
+mod real_gitea;
