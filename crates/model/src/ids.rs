@@ -189,22 +189,22 @@ impl MachineId {
 impl ForgeName {
     /// The built-in queue.
     pub fn local() -> Self {
-        Self("local".to_owned())
+        Self("local".into())
     }
 
     /// The forge that the configuration's `github:` section declares.
     pub fn github() -> Self {
-        Self("github".to_owned())
+        Self("github".into())
     }
 
     /// The forge that the configuration's `gitea:` section declares.
     pub fn gitea() -> Self {
-        Self("gitea".to_owned())
+        Self("gitea".into())
     }
 
     /// The forge that the configuration's `forgejo:` section declares.
     pub fn forgejo() -> Self {
-        Self("forgejo".to_owned())
+        Self("forgejo".into())
     }
 }
 
