@@ -1,46 +1,77 @@
-//! A real Gitea, a server, and real microVMs with a runner in them. The runner is the stand-in for act_runner and
-//! forgejo-runner, or the real ones (see `testkit::job_runner`).
+//! Jobs of a real Gitea, and of a real Forgejo where one is given, in real microVMs, from the push to the result. The runner is
+//! the stand-in for act_runner and forgejo-runner, or the real ones (see `testkit::job_runner`).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fireactions_testkit::job_runner;
-use fireactions_testkit::real_gitea::{Place, RealGitea, available};
+use fireactions_testkit::real_gitea::{Place, RealGitea, available, forgejo};
+use serde_json::Value;
 
-use crate::world::{BOOT, Setup, World, pool_of};
+use crate::world::{BOOT, Setup, World, pool_of, text};
 
 const PORT: u16 = 8097;
 /// The host, as guests reach it.
 const HOST: &str = "172.30.0.1";
 
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forge {
+    Gitea,
+    Forgejo,
+}
+
 /// What a configuration is made from.
-pub(crate) struct Given {
+struct Given {
     /// Gitea for whoever is in the server's namespace.
-    pub(crate) local: String,
+    local: String,
     /// Gitea for guests, and as it calls itself.
-    pub(crate) url: String,
+    url: String,
     /// A file with the administrator's token.
-    pub(crate) token_file: PathBuf,
+    token_file: PathBuf,
     /// An image with both runners.
-    pub(crate) image: String,
+    image: String,
     /// YAML of a pool whose guests may reach Gitea, indented by four.
-    pub(crate) network: String,
+    network: String,
+}
+
+impl Given {
+    /// One pool of the organization's, of at most so many machines, and the forge with `more` keys.
+    fn setup(&self, forge: Forge, most: u32, more: &str) -> Setup {
+        let kind = if forge == Forge::Gitea { "gitea" } else { "forgejo" };
+        let pool = pool_of("p", 0, most, &self.image, &self.network);
+        let wanted = "labels: [Debian]\n      organization: acme";
+        Setup {
+            pools: pool.replacen("labels: [p]", wanted, 1),
+            more: format!(
+                "{kind}:\n  url: {}\n  insecure_http: true\n  api_token_file: {}\n  poll_interval: 1s\n{more}",
+                self.url,
+                self.token_file.display()
+            ),
+            ..Setup::default()
+        }
+    }
 }
 
 /// A world with a real Gitea in it, with the organization `acme` and its repository `acme/app`.
-pub(crate) struct GiteaWorld {
-    pub(crate) world: World,
-    pub(crate) gitea: RealGitea,
+struct GiteaWorld {
+    world: World,
+    gitea: RealGitea,
     /// The token.
     files: tempfile::TempDir,
 }
 
 impl GiteaWorld {
-    /// Starts Gitea and then a server with what `setup` makes of it. Nothing where no Gitea is built, and `test` is said to be
+    /// Starts the forge and then a server with what `setup` makes of it. Nothing where there is none, and `test` is said to be
     /// skipped.
-    pub(crate) fn start(test: &str, setup: impl FnOnce(&Given) -> Setup) -> Option<Self> {
-        let program = available(test)?;
+    fn start(forge: Forge, test: &str, setup: impl FnOnce(&Given) -> Setup) -> Option<Self> {
+        let program = match forge {
+            Forge::Gitea => available(test)?,
+            Forge::Forgejo => forgejo(test)?,
+        };
         let files = tempfile::tempdir().unwrap();
         let given = Given {
             local: format!("http://127.0.0.1:{PORT}"),
@@ -62,7 +93,7 @@ impl GiteaWorld {
     }
 
     /// Ends Gitea and the server, and proves that nothing is left.
-    pub(crate) fn finish(self) {
+    fn finish(self) {
         let Self { world, gitea, files } = self;
         drop(gitea);
         world.finish();
@@ -70,32 +101,133 @@ impl GiteaWorld {
     }
 }
 
-/// The way from a guest to Gitea and back, without any forge: the runner is a job of the command line.
-#[test]
-fn a_runner_in_a_guest_takes_a_job_of_a_real_gitea() {
-    let started = GiteaWorld::start("a runner in a guest, of a real Gitea", |given| Setup {
-        pools: pool_of("default", 1, 1, &given.image, &given.network),
-        ..Setup::default()
-    });
+/// The rows of the forge's runners, the oldest first.
+fn rows(world: &World) -> Vec<Value> {
+    let mut rows = world.json(&["jobs", "list"]).as_array().unwrap().clone();
+    rows.retain(|row| row["remote"]["runner"].is_string());
+    rows.sort_by_key(|row| row["queued_at"].as_str().unwrap().to_owned());
+    rows
+}
+
+/// Waits until so many rows are final and no machine is left, and gives them.
+fn settled(world: &World, count: usize) -> Vec<Value> {
+    world.wait(Duration::from_secs(600), "all rows to be final", || {
+        let (rows, active) = (rows(world), world.json(&["jobs", "list", "--active"]));
+        (rows.len() >= count && active.as_array().unwrap().is_empty()).then_some(rows)
+    })
+}
+
+fn workflow(jobs: &str) -> String {
+    format!("on: push\njobs:\n{jobs}")
+}
+
+fn succeeds_fails_and_is_cancelled(forge: Forge) {
+    let test = format!("jobs of a real {forge:?} in machines");
+    let started = GiteaWorld::start(forge, &test, |given| given.setup(forge, 2, ""));
     let Some(GiteaWorld { world, gitea, .. }) = &started else { return };
-    gitea.push_workflow(
+    let job = |name: &str, run: &str| {
+        workflow(&format!("  {name}:\n    runs-on: Debian\n    steps:\n      - run: {run}\n"))
+    };
+    gitea.push_workflow("acme/app", "good", &job("good", "echo ran on $(uname -n)"));
+    let good = settled(world, 1).remove(0);
+    assert_eq!(
+        (&good["state"], &good["remote"]["conclusion"]),
+        (&"succeeded".into(), &"success".into()),
+        "{good}"
+    );
+    assert_eq!(
+        (&good["remote"]["repository"], &good["remote"]["name"]),
+        (&"acme/app".into(), &"good".into()),
+        "{good}"
+    );
+    // The runner's own log is all there, and the row says what is known of the job.
+    let id = good["id"].as_str().unwrap();
+    let log = text(&world.cli(&["jobs", "logs", id]).stdout);
+    assert!(log.contains("declare") && log.contains("repo is acme/app"), "{log}");
+    let shown = text(&world.cli(&["jobs", "show", id]).stdout);
+    for word in ["acme/app", "good", "Debian", "success"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+
+    gitea.push(
         "acme/app",
-        "ci",
-        "on: push\njobs:\n  build:\n    runs-on: debian\n    steps:\n      - run: echo ran on $(uname -n)\n",
+        &[(".gitea/workflows/good.yml", ""), (".gitea/workflows/bad.yml", &job("bad", "exit 3"))],
     );
-    let runner = gitea.register("orgs/acme", "one", &["debian"], true);
-    let script = format!(
-        "cd /tmp; cat >.runner <<'END'\n{}\nEND\necho 'cache: {{enabled: false}}' >config.yaml; HOME=/tmp act_runner \
-         daemon -c config.yaml",
-        runner.file(gitea.url())
+    let bad = settled(world, 2).remove(1);
+    assert_eq!((&bad["state"], &bad["remote"]["conclusion"]), (&"failed".into(), &"failure".into()), "{bad}");
+
+    gitea.push(
+        "acme/app",
+        &[(".gitea/workflows/bad.yml", ""), (".gitea/workflows/long.yml", &job("long", "sleep 600"))],
     );
-    let job = world.submit(&[], &script);
-    let done = &gitea.completed("orgs/acme", 1, BOOT)[0];
-    assert_eq!((&done["conclusion"], &done["runner_name"]), (&"success".into(), &"one".into()), "{done}");
-    let log = gitea.job_log("acme/app", done["id"].as_u64().unwrap());
-    assert!(log.contains("ran on "), "{log}");
-    let ended = world.wait_job(&job, &["succeeded", "failed"], BOOT);
-    assert_eq!(ended["state"], "succeeded", "{ended}");
-    assert_eq!(gitea.runners("orgs/acme"), Vec::<serde_json::Value>::new());
+    let busy = world.wait(BOOT, "the long job to run", || {
+        let row = rows(world).into_iter().nth(2)?;
+        (row["state"] == "running" && row["remote"]["id"].is_u64()).then_some(row)
+    });
+    let run = match forge {
+        Forge::Gitea => busy["remote"]["run_id"].as_u64().unwrap(),
+        // The pages count a repository's runs, and its queue names none.
+        Forge::Forgejo => 3,
+    };
+    gitea.cancel_run("acme/app", run);
+    let cancelled = settled(world, 3).remove(2);
+    assert_eq!(cancelled["state"], "cancelled", "{cancelled}");
+    assert_eq!(cancelled["remote"]["conclusion"], "cancelled", "{cancelled}");
+    world.wait(BOOT, "no runner to be left", || gitea.runners("orgs/acme").is_empty().then_some(()));
+    started.unwrap().finish();
+}
+
+#[test]
+fn a_job_of_a_real_gitea_succeeds_fails_and_is_cancelled() {
+    succeeds_fails_and_is_cancelled(Forge::Gitea);
+}
+
+#[test]
+fn a_job_of_a_real_forgejo_succeeds_fails_and_is_cancelled() {
+    succeeds_fails_and_is_cancelled(Forge::Forgejo);
+}
+
+fn many_at_once(forge: Forge) {
+    let test = format!("many jobs of a real {forge:?} at once");
+    let started = GiteaWorld::start(forge, &test, |given| given.setup(forge, 3, ""));
+    let Some(GiteaWorld { world, gitea, .. }) = &started else { return };
+    let count = if std::env::var_os("FIREACTIONS_LONG").is_some() { 20 } else { 6 };
+    let jobs: String = (0..count)
+        .map(|n| format!("  job{n}:\n    runs-on: Debian\n    steps:\n      - run: echo ran {n}\n"))
+        .collect();
+    gitea.push_workflow("acme/app", "many", &workflow(&jobs));
+    let rows = settled(world, count);
+    assert_eq!(rows.len(), count, "one machine for each job: {rows:#?}");
+    assert!(rows.iter().all(|row| row["state"] == "succeeded"), "{rows:#?}\n{}", world.log());
+    let names: BTreeSet<_> =
+        rows.iter().map(|row| row["remote"]["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(names, (0..count).map(|n| format!("job{n}")).collect());
+    world.wait(BOOT, "no runner to be left", || gitea.runners("orgs/acme").is_empty().then_some(()));
+    started.unwrap().finish();
+}
+
+#[test]
+fn many_jobs_of_a_real_gitea_at_once() {
+    many_at_once(Forge::Gitea);
+}
+
+#[test]
+fn many_jobs_of_a_real_forgejo_at_once() {
+    many_at_once(Forge::Forgejo);
+}
+
+#[test]
+fn a_look_at_a_real_gitea_says_what_is_wrong() {
+    let started =
+        GiteaWorld::start(Forge::Gitea, "a look at a real Gitea", |given| given.setup(Forge::Gitea, 1, ""));
+    let Some(GiteaWorld { world, gitea, files }) = &started else { return };
+    let look = || world.cli(&["gitea", "check", "--config", world.path("config.yaml").to_str().unwrap()]);
+    let well = look();
+    assert!(well.status.success(), "{}", text(&well.stdout));
+    assert!(text(&well.stdout).contains("Gitea 1.26.0"), "{}", text(&well.stdout));
+    fs::write(files.path().join("token"), gitea.token_of("boss", &["read:repository"])).unwrap();
+    let ill = look();
+    assert_eq!(ill.status.code(), Some(1));
+    assert!(text(&ill.stdout).contains("write:organization"), "{}", text(&ill.stdout));
     started.unwrap().finish();
 }

@@ -139,7 +139,8 @@ impl RealGitea {
         let mut all = Vec::new();
         for page in 1.. {
             let answer = self.get(&format!("{path}?limit=50&page={page}"));
-            let some = answer[field].as_array().cloned().unwrap_or_default();
+            // Forgejo's lists are bare.
+            let some = answer.as_array().or(answer[field].as_array()).cloned().unwrap_or_default();
             if some.is_empty() {
                 break;
             }
