@@ -221,7 +221,9 @@ fn a_look_at_a_real_gitea_says_what_is_wrong() {
     let started =
         GiteaWorld::start(Forge::Gitea, "a look at a real Gitea", |given| given.setup(Forge::Gitea, 1, ""));
     let Some(GiteaWorld { world, gitea, files }) = &started else { return };
-    let look = || world.cli(&["gitea", "check", "--config", world.path("config.yaml").to_str().unwrap()]);
+    let config = world.path("config.yaml");
+    let program = env!("CARGO_BIN_EXE_fireactions");
+    let look = || world.in_namespace(&[program, "gitea", "check", "--config", config.to_str().unwrap()]);
     let well = look();
     assert!(well.status.success(), "{}", text(&well.stdout));
     assert!(text(&well.stdout).contains("Gitea 1.26.0"), "{}", text(&well.stdout));

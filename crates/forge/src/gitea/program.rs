@@ -32,7 +32,8 @@ if [ "$#" -eq 0 ]; then
 fi
 if [ "$FIREACTIONS_RUNNER_KIND" = forgejo ]; then
   if "$@" one-job --help 2>&1 | grep -q -e --token-url; then
-    set -- "$@" --config "$dir/config.yaml" one-job --url "$FIREACTIONS_RUNNER_URL" --uuid "$FIREACTIONS_RUNNER_UUID" \
+    rm -f "$dir/.runner"
+    set -- "$@" --config "$dir/options.yaml" one-job --url "$FIREACTIONS_RUNNER_URL" --uuid "$FIREACTIONS_RUNNER_UUID" \
       --token-url "file://$dir/token"
     for label in $FIREACTIONS_RUNNER_LABELS; do set -- "$@" --label "$label"; done
   else
@@ -111,7 +112,11 @@ pub(super) fn work(
         dest: format!("{DIRECTORY}/{name}"),
         mode,
     };
-    let mut files = vec![file("config.yaml", 0o644, config(&labels, longest))];
+    // A forgejo-runner that is told by options who it is takes no configuration that tells it, too.
+    let mut files = vec![
+        file("config.yaml", 0o644, config(longest, Some(&labels))),
+        file("options.yaml", 0o644, config(longest, None)),
+    ];
     if let Some(Credential { id, uuid, token, ephemeral }) = &credential {
         let known = json!({
             "id": id, "uuid": uuid, "name": name, "token": token, "address": address, "labels": labels,
@@ -140,23 +145,21 @@ pub(super) fn work(
     }
 }
 
-/// The runner's configuration, as both programs read it; JSON is YAML. The cache of either listens on every address of the
-/// machine, and nothing of it outlives the machine.
-fn config(labels: &[String], longest: Duration) -> String {
-    json!({
-        "log": {"level": "info"},
-        "runner": {
-            "file": format!("{DIRECTORY}/.runner"),
-            "capacity": 1,
-            "timeout": format!("{}s", longest.as_secs()),
-            "shutdown_timeout": "0s",
-            "fetch_timeout": "5s",
-            "fetch_interval": "1s",
-            "labels": labels,
-        },
-        "cache": {"enabled": false},
-    })
-    .to_string()
+/// The runner's configuration, as both programs read it; JSON is YAML. With `labels` it is that of a runner that knows itself by its
+/// file. The cache of either listens on every address of the machine, and nothing of it outlives the machine.
+fn config(longest: Duration, labels: Option<&[String]>) -> String {
+    let mut runner = json!({
+        "capacity": 1,
+        "timeout": format!("{}s", longest.as_secs()),
+        "shutdown_timeout": "0s",
+        "fetch_timeout": "5s",
+        "fetch_interval": "1s",
+    });
+    if let Some(labels) = labels {
+        runner["file"] = format!("{DIRECTORY}/.runner").into();
+        runner["labels"] = json!(labels);
+    }
+    json!({"log": {"level": "info"}, "runner": runner, "cache": {"enabled": false}}).to_string()
 }
 
 /// What an exit code of the runner means, for people; nothing where it has no meaning of its own.
@@ -248,7 +251,7 @@ mod tests {
         assert_eq!(
             (text.as_str(), code),
             (
-                "--config DIR/config.yaml one-job --url https://git.example.org/ --uuid u-1 --token-url file://DIR/token \
+                "--config DIR/options.yaml one-job --url https://git.example.org/ --uuid u-1 --token-url file://DIR/token \
                  --label a:host --label b:docker://node:22 --handle h-1\n",
                 Some(0)
             )
