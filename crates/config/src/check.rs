@@ -1,11 +1,17 @@
 //! What must fit together, beyond each value on its own.
 
 mod driver;
+mod forges;
+mod gitea;
+mod gitea_runner;
 mod github;
+mod github_runner;
 mod listeners;
 mod runner;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::ops::Range;
 
 use fireactions_model::network_rules;
@@ -38,7 +44,8 @@ pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &
     check.cgroup_parent(config);
     check.network(config);
     check.registries(config);
-    check.github(config);
+    check.forges(config);
+    check.runners(config);
     check.pools(config);
     for (index, pool) in config.pools.iter().enumerate() {
         check.pool(config, &At::root().key("pools").index(index), pool, host);
@@ -52,7 +59,7 @@ struct At(Vec<Part>);
 
 #[derive(Clone)]
 enum Part {
-    Key(&'static str),
+    Key(Cow<'static, str>),
     Index(usize),
 }
 
@@ -61,9 +68,9 @@ impl At {
         Self(Vec::new())
     }
 
-    fn key(&self, key: &'static str) -> Self {
+    fn key(&self, key: impl Into<Cow<'static, str>>) -> Self {
         let mut parts = self.0.clone();
-        parts.push(Part::Key(key));
+        parts.push(Part::Key(key.into()));
         Self(parts)
     }
 
@@ -71,6 +78,20 @@ impl At {
         let mut parts = self.0.clone();
         parts.push(Part::Index(index));
         Self(parts)
+    }
+}
+
+/// As people write it: `github.webhook.path`.
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.iter().enumerate() {
+            match part {
+                Part::Key(key) if index == 0 => f.write_str(key)?,
+                Part::Key(key) => write!(f, ".{key}")?,
+                Part::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -380,7 +401,7 @@ impl Check<'_> {
         self.pool_network(at, pool);
         self.deadlines(at, pool);
         self.on_failure(at, pool);
-        if pool.runner.labels.is_empty() && !pool.runner.has_scope() {
+        if pool.runner.labels.is_empty() && !pool.runner.is_hosted() {
             self.warn(
                 &at.key("runner"),
                 format!("pool '{name}' has no labels, so it serves only jobs that ask for none"),

@@ -11,6 +11,11 @@ pub(crate) const REFUSED_SECRET: &str = "\u{0}refused secret";
 const REFUSED: &[(&str, &str)] = &[
     ("app_private_key", "put the key into a file and name it with 'app_private_key_file'"),
     ("api_token", "put the token into a file and name it with 'api_token_file'"),
+    ("runner_token", "put the token into a file and name it with 'runner_token_file'"),
+    (
+        "token",
+        "put an access token into a file and name it with 'api_token_file', or a registration token with 'runner_token_file'",
+    ),
     ("basic_auth_enabled", "remove it; put a bearer token into a file and name it with 'api_token_file'"),
     ("basic_auth_users", "remove it; put a bearer token into a file and name it with 'api_token_file'"),
 ];

@@ -74,8 +74,9 @@ impl Walk<'_> {
     }
 }
 
-/// A key of a section, or the variant of an enum that is written as one.
+/// A key of a section, the variant of an enum that is written as one, or a section among others that have names.
 fn property<'a>(schema: &'a Json, key: &str) -> Option<&'a Json> {
     let variants = schema.get("oneOf").and_then(Json::as_array).into_iter().flatten();
-    std::iter::once(schema).chain(variants).find_map(|one| one.get("properties")?.get(key))
+    let own = std::iter::once(schema).chain(variants).find_map(|one| one.get("properties")?.get(key));
+    own.or_else(|| schema.get("additionalProperties").filter(|named| named.is_object()))
 }

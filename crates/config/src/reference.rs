@@ -21,9 +21,13 @@ Keys of existing hostinger/fireactions files are read with the meaning they have
 `github.app_private_key`, `basic_auth_users` and other inline secrets are refused, and the message names the key
 that takes a file instead. Lengths of time are written with units: `500ms`, `30s`, `10m`, `1h 30m`, `7d`.
 
-A complete example is in [`examples/config.yaml`](../../examples/config.yaml), and one for runners of GitHub in
-[`examples/github.yaml`](../../examples/github.yaml).
+A complete example is in [`examples/config.yaml`](../../examples/config.yaml). For runners of a forge there are
+[`examples/github.yaml`](../../examples/github.yaml), [`examples/gitea.yaml`](../../examples/gitea.yaml) and
+[`examples/forgejo.yaml`](../../examples/forgejo.yaml).
 ";
+
+/// Sections with the keys of another one, which are shown there.
+const AS: &[(&str, &str)] = &[("forgejo", "gitea"), ("gitea.webhook", "github.webhook")];
 
 /// `docs/reference/config.md`, made from the doc comments of the types.
 pub fn reference_page() -> String {
@@ -59,6 +63,14 @@ impl Page {
             let need = if required.contains(&key.as_str()) { " (required)" } else { "" };
             let own = description(field);
             let intro = if own.is_empty() { description(section) } else { own };
+            if let Some((_, other)) = AS.iter().find(|(name, _)| *name == path) {
+                let anchor = other.replace('.', "");
+                let _ = write!(
+                    self.text,
+                    "\n## `{path}`{need}\n\n{intro}\n\nKeys: those of [`{other}`](#{anchor}).\n"
+                );
+                continue;
+            }
             self.section(&format!("`{path}`{need}"), &format!("{path}."), &intro, section);
         }
     }
@@ -129,6 +141,9 @@ fn kind(root: &'static Json, field: &'static Json) -> String {
     let target = resolve(root, field);
     if !choices(root, target).is_empty() {
         return "one of the values below".to_owned();
+    }
+    if target.get("additionalProperties").is_some_and(Json::is_object) {
+        return "sections, each with a name of its own".to_owned();
     }
     let names = match target.get("type") {
         Some(Json::String(name)) => vec![name.as_str()],

@@ -193,6 +193,16 @@ impl ForgeName {
     pub fn github() -> Self {
         Self("github".to_owned())
     }
+
+    /// The forge that the configuration's `gitea:` section declares.
+    pub fn gitea() -> Self {
+        Self("gitea".to_owned())
+    }
+
+    /// The forge that the configuration's `forgejo:` section declares.
+    pub fn forgejo() -> Self {
+        Self("forgejo".to_owned())
+    }
 }
 
 impl JobId {

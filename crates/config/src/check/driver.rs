@@ -176,7 +176,7 @@ impl Check<'_> {
         ];
         for (key, _) in unused.iter().filter(|(_, given)| *given) {
             self.warn(
-                &own.key(key),
+                &own.key(*key),
                 format!("firecracker.{key} of pool '{}' is not used: vmm.driver is 'qemu'", pool.name),
                 "use 'driver: firecracker', or remove it",
             );

@@ -2,37 +2,34 @@
 
 use fireactions_model::network_rules::overlap;
 
+use super::forges::section;
 use super::{At, Check};
 use crate::Config;
 
 impl Check<'_> {
     pub(super) fn listeners(&mut self, config: &Config) {
         let root = At::root();
-        let webhook = config.github.as_ref().and_then(|github| github.webhook.as_ref());
+        // Whichever has one: they are all the same, or that is an error of its own.
+        let forges = config.forges();
+        let webhook = forges.iter().find_map(|(name, forge)| Some((name, forge.webhook()?.listen)));
+        let listen =
+            webhook.map_or(At::root(), |(name, _)| section(config, name).key("webhook").key("listen"));
         let listeners = [
-            ("bind_address", root.key("bind_address"), config.bind_address),
-            (
-                "metrics.address",
-                root.key("metrics").key("address"),
-                config.metrics.enabled.then_some(config.metrics.address),
-            ),
-            (
-                "github.webhook.listen",
-                root.key("github").key("webhook").key("listen"),
-                webhook.map(|webhook| webhook.listen),
-            ),
+            (root.key("bind_address"), config.bind_address),
+            (root.key("metrics").key("address"), config.metrics.enabled.then_some(config.metrics.address)),
+            (listen, webhook.map(|(_, address)| address)),
         ];
-        for (index, (name, at, address)) in listeners.iter().enumerate() {
+        for (index, (at, address)) in listeners.iter().enumerate() {
             let Some(address) = address else { continue };
-            for (other, place, taken) in &listeners[..index] {
+            for (other, taken) in &listeners[..index] {
                 let Some(taken) = taken.filter(|taken| overlap(address.0, taken.0)) else { continue };
-                let help = if *name == "metrics.address" {
+                let help = if index == 1 {
                     "give the metrics another port, or leave them to the API, which serves /metrics too"
                 } else {
-                    "use another port: GitHub must reach the webhook, and nobody else the other"
+                    "use another port: the forge must reach the webhook, and nobody else the other"
                 };
-                let message = format!("{name} {} takes the port of {other} {}", address.0, taken.0);
-                self.error(at, &[place], message, help);
+                let message = format!("{at} {} takes the port of {other} {}", address.0, taken.0);
+                self.error(at, &[other], message, help);
             }
         }
     }

@@ -1,21 +1,20 @@
-//! What must fit together for pools whose runners belong to GitHub.
+//! What must fit together for pools whose runners belong to a forge, of whatever kind it is.
 
 use std::collections::HashMap;
 
-use fireactions_model::GithubScope;
+use fireactions_model::ForgeName;
 
-use crate::{Config, GithubConfig, PoolConfig, RunnerConfig, ScaleSetSetting};
+use crate::schema::NoForge;
+use crate::suggest;
+use crate::{Config, ForgeRef, PoolConfig, RunnerConfig, ScaleSetSetting};
 
+use super::forges::section;
 use super::{At, Check};
 
-/// GitHub's limit for a runner's name, in characters.
+/// GitHub's limit for a runner's name, in characters; the others allow for more.
 const RUNNER_NAME: usize = 64;
 /// What follows the prefix in it: the server's key and the machine's id, each after a hyphen.
 const RUNNER_SUFFIX: usize = 1 + 6 + 1 + 11;
-/// GitHub's limit for the labels of a runner is 100; `self-hosted`, `Linux` and the architecture are three of them.
-const LABELS: usize = 97;
-/// Limit for a scale set's name, in characters.
-const SET_NAME: usize = 64;
 /// Longest name of a group or a work folder, in bytes.
 const TEXT: usize = 255;
 /// Longest command, in bytes; it may be a script.
@@ -23,37 +22,87 @@ const COMMAND: usize = 65_536;
 
 impl Check<'_> {
     pub(super) fn runners(&mut self, config: &Config) {
-        let mut sets: HashMap<(GithubScope, String), &PoolConfig> = HashMap::new();
+        let mut sets = HashMap::new();
         for (index, pool) in config.pools.iter().enumerate() {
-            let at = At::root().key("pools").index(index).key("runner");
-            if !pool.runner.has_scope() {
-                self.without_scope(&at, pool);
-            }
-            let Some(scope) = self.scope(&at, pool) else { continue };
-            self.access(&at, config, pool, &scope);
-            self.group(&at, pool, &scope);
+            let pool_at = At::root().key("pools").index(index);
+            let at = pool_at.key("runner");
+            let Some((name, forge)) = self.forge(&at, config, pool) else { continue };
             self.runner_name(&at, pool);
             self.program(&at, pool);
-            self.signals(&at, config, pool);
-            let Some(set) = pool.runner.scale_set.name(&pool.name) else { continue };
-            if let Some(other) = sets.insert((scope.clone(), set.to_ascii_lowercase()), pool)
-                && other.name != pool.name
-            {
-                self.error(
-                    &at.key("scale_set"),
-                    &[],
-                    format!(
-                        "pools '{}' and '{}' both have the scale set '{set}' of {scope}",
-                        other.name, pool.name
-                    ),
-                    "give each pool a scale set of its own: scale_set: NAME",
-                );
+            if !self.has_one_scope(&at, pool, &name, forge) {
+                continue;
+            }
+            match forge {
+                ForgeRef::Github(github) => {
+                    self.github_runner(&at, pool, &name, github, &section(config, &name), &mut sets);
+                }
+                ForgeRef::Gitea(gitea) | ForgeRef::Forgejo(gitea) => {
+                    self.foreign_keys(&at, pool, &["group", "scale_set", "work_folder"], "GitHub's");
+                    self.gitea_runner(&pool_at, pool, &name, forge, gitea);
+                }
             }
         }
     }
 
-    /// Keys that only GitHub's pools have. `group_id` is not told of: it stands in existing files.
-    fn without_scope(&mut self, at: &At, pool: &PoolConfig) {
+    /// The forge that the pool is of; nothing for the built-in queue, or when it cannot be told.
+    fn forge<'a>(
+        &mut self,
+        at: &At,
+        config: &'a Config,
+        pool: &PoolConfig,
+    ) -> Option<(ForgeName, ForgeRef<'a>)> {
+        let all = self.knows_all_forges();
+        let name = &pool.name;
+        let error = match config.forge_of(&pool.runner) {
+            Ok(None) => {
+                self.foreign_keys(at, pool, &["group", "scale_set", "command", "work_folder"], "of a forge");
+                return None;
+            }
+            // Which is the only one is not known when others could not be read.
+            Ok(Some(found)) => return (all || pool.runner.forge.is_some()).then_some(found),
+            Err(error) => error,
+        };
+        if !all {
+            return None;
+        }
+        match error {
+            NoForge::Unknown(forge) if forge == ForgeName::local() => self.error(
+                &at.key("forge"),
+                &[],
+                format!("runner.forge of pool '{name}' cannot be 'local': that is the built-in queue"),
+                "remove runner.forge: pools without it, and without organization and the like, serve the built-in queue",
+            ),
+            NoForge::Unknown(forge) => {
+                let forges = config.forges();
+                let known: Vec<&str> = forges.iter().map(|(name, _)| name.as_str()).collect();
+                let help = match known.as_slice() {
+                    [] => "no forge is declared: add 'github:', 'gitea:', 'forgejo:' or 'forges:' at the top level".to_owned(),
+                    known => suggest::for_name(forge.as_str(), known, "the forges are"),
+                };
+                let message = format!("runner.forge of pool '{name}': there is no forge '{forge}'");
+                self.error(&at.key("forge"), &[], message, help);
+            }
+            NoForge::None => self.error(
+                at,
+                &[],
+                format!("the runners of pool '{name}' belong to a forge, but none is declared"),
+                "add 'github:', 'gitea:' or 'forgejo:' at the top level; examples/github.yaml and examples/gitea.yaml show it",
+            ),
+            NoForge::Several(names) => {
+                let names: Vec<&str> = names.iter().map(ForgeName::as_str).collect();
+                self.error(
+                    at,
+                    &[&at.key("forge")],
+                    format!("pool '{name}' does not say which forge its runners belong to"),
+                    format!("add 'forge: NAME' below 'runner:'; the forges are {}", names.join(", ")),
+                );
+            }
+        }
+        None
+    }
+
+    /// Keys that the pool has no use for. `group_id` is not told of: it stands in existing files.
+    fn foreign_keys(&mut self, at: &At, pool: &PoolConfig, keys: &[&'static str], whose: &str) {
         let RunnerConfig { group, scale_set, command, work_folder, .. } = &pool.runner;
         for (key, given) in [
             ("group", group.is_some()),
@@ -61,104 +110,72 @@ impl Check<'_> {
             ("command", command.is_some()),
             ("work_folder", work_folder.is_some()),
         ] {
-            if given {
-                self.warn(
-                    &at.key(key),
-                    format!("runner.{key} of pool '{}' is not used: the pool is not GitHub's", pool.name),
-                    "add organization, repository or enterprise below 'runner:', or remove it",
-                );
+            if given && keys.contains(&key) {
+                let help = if pool.runner.is_hosted() {
+                    "remove it"
+                } else {
+                    "add organization, repository, enterprise or scope below 'runner:', or remove it"
+                };
+                let message =
+                    format!("runner.{key} of pool '{}' is not used: the pool is not {whose}", pool.name);
+                self.warn(&at.key(key), message, help);
             }
         }
     }
 
-    /// Where the pool's runners belong; nothing for a pool of the built-in queue, or when it cannot be told.
-    fn scope(&mut self, at: &At, pool: &PoolConfig) -> Option<GithubScope> {
-        let runner = &pool.runner;
-        let mut given = [
-            ("organization", runner.organization.is_some()),
-            ("repository", runner.repository.is_some()),
-            ("enterprise", runner.enterprise.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(key, given)| given.then_some(key));
-        let first = given.next()?;
+    /// Whether the pool says in one way where at its forge the runners belong, and its forge has such a place.
+    fn has_one_scope(&mut self, at: &At, pool: &PoolConfig, name: &ForgeName, forge: ForgeRef<'_>) -> bool {
+        let (pool_name, kind) = (&pool.name, forge.kind());
+        if pool.runner.group.is_some() && pool.runner.group_id.is_some() {
+            self.error(
+                &at.key("group"),
+                &[&at.key("group_id")],
+                format!("pool '{pool_name}' has both runner.group and runner.group_id"),
+                "keep one of them",
+            );
+        }
+        let is_github = matches!(forge, ForgeRef::Github(_));
+        let mut given = pool.runner.scope_keys();
+        let Some(first) = given.next() else {
+            let keys = ["organization", "repository", "enterprise", "scope"].map(|key| at.key(key));
+            self.error(
+                at,
+                &keys.each_ref(),
+                format!("pool '{pool_name}' does not say whose runners at '{name}' its machines are"),
+                if is_github {
+                    "add organization, repository or enterprise below 'runner:'"
+                } else {
+                    "add organization or repository below 'runner:', or 'scope: instance' or 'scope: user'"
+                },
+            );
+            return false;
+        };
         if let Some(second) = given.next() {
             self.error(
                 &at.key(second),
                 &[&at.key(first)],
-                format!("pool '{}' has both runner.{first} and runner.{second}", pool.name),
+                format!("pool '{pool_name}' has both runner.{first} and runner.{second}"),
                 "keep one of them: a pool's runners belong to one place; make a pool for each other",
             );
-            return None;
+            return false;
         }
-        match runner.scope()? {
-            Ok(scope) => Some(scope),
-            Err(error) => {
-                self.error(
-                    &at.key(first),
-                    &[],
-                    error,
-                    "write the name as it is in the address of its page at GitHub",
-                );
-                None
-            }
-        }
-    }
-
-    fn access(&mut self, at: &At, config: &Config, pool: &PoolConfig, scope: &GithubScope) {
-        let github = At::root().key("github");
-        let name = &pool.name;
-        match &config.github {
-            None => self.error(
-                at,
-                &[&github],
-                format!("the runners of pool '{name}' belong to {scope}, but there is no section 'github:'"),
-                "add 'github:' with app_id and app_private_key_file; examples/github.yaml shows it",
+        let (message, help) = match (first, is_github) {
+            ("scope", true) => (
+                format!(
+                    "runner.scope of pool '{pool_name}' is Gitea's and Forgejo's, but '{name}' is a GitHub"
+                ),
+                "GitHub's runners belong to an organization, a repository or an enterprise: name one of them",
             ),
-            Some(settings)
-                if matches!(scope, GithubScope::Enterprise(_)) && settings.token_file.is_none() =>
-            {
-                self.error(
-                    &at.key("enterprise"),
-                    &[&github.key("token_file")],
-                    format!("the runners of pool '{name}' belong to an enterprise, where Apps can make none"),
-                    "set github.token_file, in the place of the App, to a personal access token with \
-                     manage_runners:enterprise; or name an organization",
-                );
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn group(&mut self, at: &At, pool: &PoolConfig, scope: &GithubScope) {
-        let name = &pool.name;
-        let (group, id) = (&pool.runner.group, pool.runner.group_id);
-        if group.is_some() && id.is_some() {
-            self.error(
-                &at.key("group"),
-                &[&at.key("group_id")],
-                format!("pool '{name}' has both runner.group and runner.group_id"),
-                "keep one of them",
-            );
-            return;
-        }
-        let key = if group.is_some() { "group" } else { "group_id" };
-        if (group.is_some() || id.is_some()) && matches!(scope, GithubScope::Repository { .. }) {
-            self.error(
-                &at.key(key),
-                &[&at.key("repository")],
-                format!("pool '{name}' has a runner group, and repositories have none"),
-                "remove it: groups are an organization's or an enterprise's",
-            );
-        }
-        if group.as_deref().is_some_and(|group| !is_text(group)) {
-            self.error(
-                &at.key(key),
-                &[],
-                format!("runner.group of pool '{name}' is not the name of a group"),
-                "write it as GitHub shows it, or remove it for the default group",
-            );
-        }
+            ("enterprise", false) => (
+                format!(
+                    "runner.enterprise of pool '{pool_name}' is GitHub's, but '{name}' is a {kind}, which has no enterprises"
+                ),
+                "name an organization or a repository, or write 'scope: instance' for all of it",
+            ),
+            _ => return true,
+        };
+        self.error(&at.key(first), &[], message, help);
+        false
     }
 
     fn runner_name(&mut self, at: &At, pool: &PoolConfig) {
@@ -197,55 +214,10 @@ impl Check<'_> {
             );
         }
     }
-
-    /// How GitHub tells of the pool's jobs, and what they ask for.
-    fn signals(&mut self, at: &At, config: &Config, pool: &PoolConfig) {
-        let RunnerConfig { labels, scale_set, .. } = &pool.runner;
-        let name = &pool.name;
-        if labels.len() > LABELS {
-            self.error(
-                &at.key("labels"),
-                &[],
-                format!(
-                    "pool '{name}' has {} labels, and GitHub's runners have at most {LABELS} of their own",
-                    labels.len()
-                ),
-                "remove some, or make two pools of it",
-            );
-        }
-        let has_webhook = |github: &GithubConfig| github.webhook.is_some();
-        match (scale_set.name(name), &config.github) {
-            (Some(set), _) => {
-                if set.len() > SET_NAME || !is_plain(&set) {
-                    self.error(
-                        &at.key("scale_set"),
-                        &[],
-                        format!("the scale set of pool '{name}' cannot be named '{set}'"),
-                        format!("use 1 to {SET_NAME} letters, digits and . _ -: it is what jobs write after 'runs-on:'"),
-                    );
-                }
-            }
-            (None, _) if labels.is_empty() && !self.listed(&at.key("labels")) => self.error(
-                &at.key("scale_set"),
-                &[&at.key("labels")],
-                format!("pool '{name}' has neither labels nor a scale set, so no job can ask for it"),
-                "add 'labels:' (a runner must have one at least), or remove 'scale_set: false'",
-            ),
-            (None, Some(github)) if !has_webhook(github) => self.warn(
-                &at.key("scale_set"),
-                format!(
-                    "pool '{name}' has no scale set, and there is no webhook: its jobs are found every {} only",
-                    github.audit_interval
-                ),
-                "remove 'scale_set: false', or add github.webhook",
-            ),
-            (None, _) => {}
-        }
-    }
 }
 
 /// A name of the characters that GitHub's names of runners and scale sets have.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
@@ -256,6 +228,6 @@ fn is_command(command: &[String]) -> bool {
 }
 
 /// One line that says something.
-fn is_text(text: &str) -> bool {
+pub(super) fn is_text(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= TEXT && !text.contains(char::is_control)
 }

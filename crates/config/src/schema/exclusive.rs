@@ -26,16 +26,18 @@ pub(super) fn pool() -> Value {
     json!([{"oneOf": [given("max_runners"), given("replicas")]}])
 }
 
-/// A pool's runners belong to one place, and there to one group.
+/// A pool's runners belong to one place of a forge, and there to one group.
 pub(super) fn runner() -> Value {
-    let scopes = ["organization", "repository", "enterprise"];
-    let at_github: Vec<Value> = scopes.iter().map(|scope| given(scope)).collect();
-    json!([
-        not_both("organization", "repository"),
-        not_both("organization", "enterprise"),
-        not_both("repository", "enterprise"),
-        {"if": {"anyOf": at_github}, "then": not_both("group", "group_id")},
-    ])
+    let scopes = ["organization", "repository", "enterprise", "scope"];
+    let any: Vec<Value> = scopes.iter().map(|scope| given(scope)).collect();
+    let mut rules = vec![
+        json!({"if": {"anyOf": any}, "then": not_both("group", "group_id")}),
+        json!({"if": given("forge"), "then": {"anyOf": any}}),
+    ];
+    for (index, one) in scopes.iter().enumerate() {
+        rules.extend(scopes[..index].iter().map(|other| not_both(other, one)));
+    }
+    rules.into()
 }
 
 /// GitHub is asked with one kind of credential.
@@ -45,6 +47,18 @@ pub(super) fn github() -> Value {
         needs("app_id", "app_private_key_file"),
         needs("app_private_key_file", "app_id"),
     ])
+}
+
+/// A Gitea or a Forgejo is asked with one kind of token.
+pub(super) fn gitea() -> Value {
+    json!([{"oneOf": [given("api_token_file"), given("runner_token_file")]}])
+}
+
+/// What a Forgejo's section must not be.
+pub(super) fn no_webhook() -> Value {
+    let mut rule = given("webhook");
+    rule["type"] = "object".into();
+    rule
 }
 
 /// A webhook has a secret.

@@ -2,10 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{self, Deserializer};
+use serde::de::Deserializer;
 use url::Url;
 
-use super::{AbsolutePath, AppId, Duration, ListenAddress, RefusedSecret, SecretFile, exclusive, patterns};
+use super::urls::{proxy, web_url};
+use super::{AbsolutePath, AppId, Duration, RefusedSecret, SecretFile, WebhookConfig, exclusive};
 
 /// GitHub, for pools whose runners belong to one of its organizations, repositories or enterprises. It is asked as one or
 /// several GitHub Apps, or with a personal access token.
@@ -84,45 +85,8 @@ pub struct GithubApp {
     pub private_key_file: SecretFile,
 }
 
-/// Where GitHub delivers events.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("allOf" = exclusive::webhook()))]
-pub struct WebhookConfig {
-    /// TCP address that deliveries come to. Nothing else answers there. GitHub wants `https`: put a proxy that speaks TLS
-    /// before it.
-    #[schemars(example = "127.0.0.1:8090")]
-    pub listen: ListenAddress,
-    /// Path of the webhook's URL.
-    #[serde(default = "webhook_path")]
-    #[schemars(extend("pattern" = patterns::WEBHOOK_PATH, "maxLength" = 200))]
-    pub path: String,
-    /// File with the webhook's secret: an absolute path, or `credential:NAME`.
-    #[schemars(example = "credential:github-webhook")]
-    pub secret_file: Option<SecretFile>,
-    /// Several secrets, any of which is accepted: for the time in which one replaces the other.
-    #[serde(default)]
-    pub secret_files: Vec<SecretFile>,
-}
-
-fn webhook_path() -> String {
-    "/webhook/github".to_owned()
-}
-
-/// What is read of a URL may have a password in it, so nothing of it is in a message.
-fn web_url<E: de::Error>(text: &str, help: &str) -> Result<Url, E> {
-    let url = Url::parse(text).ok();
-    url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| E::custom(format_args!("this is not a URL: write {help}")))
-}
-
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     web_url(&String::deserialize(deserializer)?, "https://HOST, such as https://github.com")
-}
-
-fn proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
-    web_url(&String::deserialize(deserializer)?, "http://HOST:PORT, such as http://proxy.example.com:3128")
-        .map(Some)
 }
 
 impl GithubConfig {
@@ -131,12 +95,5 @@ impl GithubConfig {
         let one = self.app_id.clone().zip(self.app_private_key_file.clone());
         let several = self.apps.iter().map(|app| (app.app_id.clone(), app.private_key_file.clone()));
         one.into_iter().chain(several).map(|(id, file)| (id.0, file)).collect()
-    }
-}
-
-impl WebhookConfig {
-    /// Every secret that is accepted, the single one first.
-    pub fn secret_files(&self) -> Vec<SecretFile> {
-        self.secret_file.iter().chain(&self.secret_files).cloned().collect()
     }
 }

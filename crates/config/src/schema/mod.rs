@@ -4,6 +4,8 @@
 mod app_id;
 mod exclusive;
 mod firecracker;
+mod forge;
+mod gitea;
 mod github;
 mod host;
 mod images;
@@ -12,15 +14,21 @@ mod network;
 mod on_failure;
 mod patterns;
 mod pool;
+mod runner_label;
 mod scale_set;
 mod server;
 mod start;
+mod urls;
 mod values;
 mod vmm;
+mod webhook;
 
 pub use app_id::AppId;
 pub use firecracker::{CpuTemplate, FirecrackerConfig, HugePagesSetting, MachineConfig, MmdsSetting};
-pub use github::{GithubApp, GithubConfig, WebhookConfig};
+pub(crate) use forge::NoForge;
+pub use forge::{ForgeConfig, ForgeRef};
+pub use gitea::GiteaConfig;
+pub use github::{GithubApp, GithubConfig};
 pub use host::HostConfig;
 pub use images::{ImageLimits, ImagesConfig};
 pub use local::{LocalConfig, ShutdownConfig, ShutdownMode};
@@ -28,10 +36,13 @@ pub use network::NetworkConfig;
 pub use on_failure::{HoldConfig, OnFailureSetting};
 pub use pool::{
     DeadlinesConfig, HostPort, InitSetting, PoolConfig, PoolNetworkConfig, PullSetting, RunnerConfig,
+    ScopeSetting,
 };
+pub use runner_label::RunnerLabel;
 pub use scale_set::ScaleSetSetting;
 pub use server::{Config, LogFormat, LogLevel, MetricsConfig};
 pub use start::{DiskLimitsConfig, StartSetting};
 pub(crate) use values::RefusedSecret;
 pub use values::{AbsolutePath, CommandName, Duration, GroupName, ListenAddress, Mode, SecretFile};
 pub use vmm::{Accel, Driver, KernelConfig, VmmConfig};
+pub use webhook::WebhookConfig;

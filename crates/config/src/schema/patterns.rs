@@ -34,13 +34,15 @@ pub(super) const BRIDGE: &str = "^(?!fam)[A-Za-z][A-Za-z0-9_-]{0,14}$";
 pub(super) const CGROUP: &str = r"^(?!(.*/)?\.\.?(/|$))[A-Za-z0-9._@:-]+(/[A-Za-z0-9._@:-]+)*$";
 /// A registry, `host[:port]`.
 pub(super) const REGISTRY: &str = r"^[A-Za-z0-9.:\[\]-]{1,255}$";
-/// `github.webhook.path`.
+/// [`super::WebhookConfig::path`].
 pub(super) const WEBHOOK_PATH: &str = "^/[A-Za-z0-9/._~-]*$";
 /// A line of kernel arguments.
 pub(super) const KERNEL_ARGS: &str = r"^[^\x00-\x1f\x7f]*$";
-/// An organization or an enterprise at GitHub.
+/// An organization: at GitHub it is a [`LOGIN`], at Gitea and Forgejo it may have other characters first, and points.
+pub(super) const ORGANIZATION: &str = r"^(?!\.+$)[A-Za-z0-9._-]{1,100}$";
+/// An enterprise at GitHub.
 pub(super) const LOGIN: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$";
-/// A repository at GitHub.
-pub(super) const REPOSITORY: &str = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}$";
+/// A repository, with its owner.
+pub(super) const REPOSITORY: &str = r"^(?!\.+/)[A-Za-z0-9._-]{1,100}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}$";
 /// An IPv4 address.
 pub(super) const IPV4: &str = r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$";

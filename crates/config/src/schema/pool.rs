@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use fireactions_model as model;
 use ipnet::Ipv4Net;
-use model::{ImageRef, Label, PoolName};
+use model::{ForgeName, ImageRef, PoolName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DiskLimitsConfig, Duration, FirecrackerConfig, OnFailureSetting, ScaleSetSetting, StartSetting};
+use super::{
+    DiskLimitsConfig, Duration, FirecrackerConfig, OnFailureSetting, RunnerLabel, ScaleSetSetting,
+    StartSetting,
+};
 use super::{exclusive, patterns};
 
 /// One pool of machines that are all made the same way.
@@ -79,17 +82,23 @@ pub struct RunnerConfig {
     /// When the image is looked up at its source.
     #[serde(default)]
     pub image_pull_policy: PullSetting,
-    /// A job is served when all labels it asks for are in this list. Upper and lower case are the same. The name of the
-    /// pool's scale set at GitHub is one more.
+    /// A job is served when all labels it asks for are in this list. Upper and lower case are the same, but not at Gitea and
+    /// Forgejo. The name of the pool's scale set at GitHub is one more. Gitea's and Forgejo's runners read `NAME` and
+    /// `NAME:host` as "in the machine itself" and `NAME:docker://IMAGE` as "in a container there"; jobs ask for `NAME`.
     #[serde(default)]
     #[schemars(with = "Vec<String>", inner(regex(pattern = patterns::LABEL)), example = ["self-hosted", "debian"])]
-    pub labels: Vec<Label>,
-    /// GitHub organization whose runners the machines are. With none of `organization`, `repository` and `enterprise` the
-    /// pool serves the built-in queue.
+    pub labels: Vec<RunnerLabel>,
+    /// The forge whose runners the machines are: `github`, `gitea`, `forgejo`, or a name in `forges`. When absent, the only
+    /// forge there is, or else `github`.
     #[serde(default)]
-    #[schemars(extend("pattern" = patterns::LOGIN), example = "example-org")]
+    #[schemars(with = "Option<String>", extend("pattern" = ForgeName::PATTERN), example = &"github")]
+    pub forge: Option<ForgeName>,
+    /// Organization of the forge whose runners the machines are. With none of `organization`, `repository`, `enterprise` and
+    /// `scope` the pool serves the built-in queue.
+    #[serde(default)]
+    #[schemars(extend("pattern" = patterns::ORGANIZATION), example = "example-org")]
     pub organization: Option<String>,
-    /// GitHub repository whose runners the machines are, as `OWNER/NAME`.
+    /// Repository whose runners the machines are, as `OWNER/NAME`.
     #[serde(default)]
     #[schemars(extend("pattern" = patterns::REPOSITORY), example = "example-org/project")]
     pub repository: Option<String>,
@@ -97,6 +106,9 @@ pub struct RunnerConfig {
     #[serde(default)]
     #[schemars(extend("pattern" = patterns::LOGIN), example = "example-enterprise")]
     pub enterprise: Option<String>,
+    /// Whose runners the machines are at a Gitea or a Forgejo, when they are not those of an organization or a repository.
+    #[serde(default)]
+    pub scope: Option<ScopeSetting>,
     /// Name of the runner group at GitHub; the default group when absent.
     #[serde(default)]
     #[schemars(example = &"Default")]
@@ -110,8 +122,9 @@ pub struct RunnerConfig {
     #[serde(default)]
     #[schemars(extend("default" = true))]
     pub scale_set: ScaleSetSetting,
-    /// What starts GitHub's runner in the image. When absent, `bin/Runner.Listener` or `run.sh` is looked for in the image's
-    /// working directory, the user's home, `/home/runner`, `/actions-runner`, `/opt/actions-runner` and `/opt/runner`.
+    /// What starts the forge's runner in the image. When absent, it is looked for: GitHub's as `bin/Runner.Listener` or
+    /// `run.sh` in the image's working directory, the user's home, `/home/runner`, `/actions-runner`, `/opt/actions-runner`
+    /// and `/opt/runner`, Gitea's as `act_runner`, Forgejo's as `forgejo-runner`.
     #[serde(default)]
     #[schemars(example = ["./run.sh"])]
     pub command: Option<Vec<String>>,
@@ -119,6 +132,16 @@ pub struct RunnerConfig {
     #[serde(default)]
     #[schemars(example = &"_work")]
     pub work_folder: Option<String>,
+}
+
+/// Whose runners a pool's machines are at a Gitea or a Forgejo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScopeSetting {
+    /// Everybody's. The token must be a site administrator's.
+    Instance,
+    /// Those of the user whose token it is.
+    User,
 }
 
 /// When an image is looked up at its source.
@@ -258,14 +281,20 @@ impl PoolConfig {
         self.max_runners.or(self.replicas).unwrap_or(0)
     }
 
-    /// The pool as the engine wants it.
-    pub fn spec(&self) -> model::PoolSpec {
+    /// The pool as the engine wants it, at this forge. Where so many runners always wait, the forge asks for them itself.
+    pub(super) fn spec(&self, forge: Option<model::PoolForge>) -> model::PoolSpec {
         let size = self.firecracker.machine_config;
+        let stands = forge.as_ref().is_some_and(|forge| match &forge.runner {
+            model::ForgeRunner::Github(_) => false,
+            model::ForgeRunner::Gitea(runner) | model::ForgeRunner::Forgejo(runner) => {
+                runner.standing.is_some()
+            }
+        });
         model::PoolSpec {
             name: self.name.clone(),
-            min_runners: self.min(),
+            min_runners: if stands { 0 } else { self.min() },
             max_runners: self.max(),
-            labels: self.runner.labels.iter().cloned().collect(),
+            labels: self.runner.labels.iter().map(|label| label.label().clone()).collect(),
             shape: model::Shape {
                 image: self.runner.image.clone(),
                 vcpus: size.vcpu_count,
@@ -298,31 +327,56 @@ impl PoolConfig {
             hardware: self.firecracker.hardware(self.disk_limits),
             metadata: self.firecracker.metadata(),
             user_data: self.firecracker.user_data.clone(),
-            forge: self.runner.github(&self.name).map(|runner| model::PoolForge {
-                name: model::ForgeName::github(),
-                runner: model::ForgeRunner::Github(runner),
-            }),
+            forge,
         }
     }
 }
 
 impl RunnerConfig {
-    /// Whether the runners belong to something at GitHub.
-    pub fn has_scope(&self) -> bool {
-        self.organization.is_some() || self.repository.is_some() || self.enterprise.is_some()
+    /// Whether the runners belong to a forge, and not to the built-in queue.
+    pub(crate) fn is_hosted(&self) -> bool {
+        self.forge.is_some() || self.scope_keys().next().is_some()
     }
 
-    /// Where the runners belong, or what is wrong with its name; nothing for the built-in queue.
-    pub(crate) fn scope(&self) -> Option<Result<model::GithubScope, String>> {
+    /// The keys that say where at a forge the runners belong, as far as they are given.
+    pub(crate) fn scope_keys(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("organization", self.organization.is_some()),
+            ("repository", self.repository.is_some()),
+            ("enterprise", self.enterprise.is_some()),
+            ("scope", self.scope.is_some()),
+        ];
+        keys.into_iter().filter_map(|(key, given)| given.then_some(key))
+    }
+
+    /// Where at a GitHub the runners belong, or what is wrong with its name; nothing when no key of GitHub says it.
+    pub(crate) fn github_scope(&self) -> Option<Result<model::GithubScope, String>> {
         let scope = if let Some(name) = &self.organization {
             model::GithubScope::organization(name)
         } else if let Some(name) = &self.enterprise {
             model::GithubScope::enterprise(name)
         } else {
-            let repository = self.repository.as_ref()?;
-            match repository.split_once('/') {
-                Some((owner, name)) if !name.contains('/') => model::GithubScope::repository(owner, name),
-                _ => return Some(Err(format!("'{repository}' is not a repository: write OWNER/NAME"))),
+            match owner_and_name(self.repository.as_ref()?) {
+                Ok((owner, name)) => model::GithubScope::repository(owner, name),
+                Err(error) => return Some(Err(error)),
+            }
+        };
+        Some(scope.map_err(|error| error.to_string()))
+    }
+
+    /// The same at a Gitea or a Forgejo.
+    pub(crate) fn gitea_scope(&self) -> Option<Result<model::GiteaScope, String>> {
+        let scope = if let Some(name) = &self.organization {
+            model::GiteaScope::organization(name)
+        } else if let Some(scope) = self.scope {
+            Ok(match scope {
+                ScopeSetting::Instance => model::GiteaScope::Instance,
+                ScopeSetting::User => model::GiteaScope::User,
+            })
+        } else {
+            match owner_and_name(self.repository.as_ref()?) {
+                Ok((owner, name)) => model::GiteaScope::repository(owner, name),
+                Err(error) => return Some(Err(error)),
             }
         };
         Some(scope.map_err(|error| error.to_string()))
@@ -333,9 +387,9 @@ impl RunnerConfig {
         self.name.as_deref().unwrap_or(pool.as_str())
     }
 
-    fn github(&self, pool: &PoolName) -> Option<model::GithubRunner> {
-        // A name that is wrong was told when the file was checked.
-        let usual = model::GithubRunner::new(self.scope()?.ok()?);
+    /// The pool's machines at a GitHub. A name that is wrong was told when the file was checked.
+    pub(super) fn github(&self, pool: &PoolName) -> Option<model::GithubRunner> {
+        let usual = model::GithubRunner::new(self.github_scope()?.ok()?);
         let by_name = self.group.clone().map(model::RunnerGroup::Name);
         Some(model::GithubRunner {
             group: by_name.or(self.group_id.map(model::RunnerGroup::Id)).unwrap_or_default(),
@@ -345,6 +399,13 @@ impl RunnerConfig {
             work_folder: self.work_folder.clone().unwrap_or(usual.work_folder),
             scope: usual.scope,
         })
+    }
+}
+
+fn owner_and_name(repository: &str) -> Result<(&str, &str), String> {
+    match repository.split_once('/') {
+        Some((owner, name)) if !name.contains('/') => Ok((owner, name)),
+        _ => Err(format!("'{repository}' is not a repository: write OWNER/NAME")),
     }
 }
 

@@ -1,14 +1,16 @@
 //! The top level of the file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use fireactions_model::ForgeName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbsolutePath, CommandName, GithubConfig, GroupName, HostConfig, ImagesConfig, KernelConfig,
-    ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig, RefusedSecret, SecretFile, ShutdownConfig,
-    VmmConfig, patterns,
+    AbsolutePath, CommandName, ForgeConfig, GiteaConfig, GithubConfig, GroupName, HostConfig, ImagesConfig,
+    KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig, RefusedSecret, SecretFile,
+    ShutdownConfig, VmmConfig, forge, patterns,
 };
 
 /// Everything the server is told by its configuration file. Every key may be left out.
@@ -75,6 +77,23 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// GitHub: how it is reached, and how it tells of jobs. Which pools are GitHub's is said there, below `runner`.
     pub github: Option<GithubConfig>,
+    /// A Gitea: where it is, and how it tells of jobs. Which pools are its is said there, below `runner`.
+    pub gitea: Option<GiteaConfig>,
+    /// A Forgejo: where it is. Which pools are its is said there, below `runner`. It has the keys of `gitea` but for
+    /// `webhook`: Forgejo has none that tells of single jobs.
+    #[schemars(transform = forge::forgejo)]
+    pub forgejo: Option<GiteaConfig>,
+    /// More forges, each with a name of its own, such as a second Gitea, or a GitHub Enterprise Server beside GitHub.com.
+    /// `kind` says what it is, `github`, `gitea` or `forgejo`, and the other keys are those of the section of that name.
+    /// Pools say with `runner.forge` which one they belong to. Names are of `a-z 0-9 -`.
+    #[schemars(
+        with = "BTreeMap<String, ForgeConfig>",
+        extend(
+            "propertyNames" = {"pattern": ForgeName::PATTERN, "not": {"enum": ["local"]}},
+            "examples" = [{"ghes": {"kind": "github", "url": "https://github.example.com", "token_file": "credential:ghes-token"}}]
+        )
+    )]
+    pub forges: BTreeMap<ForgeName, ForgeConfig>,
     /// The pools, in order of preference: of two pools that could serve a job equally well, the first does.
     pub pools: Vec<PoolConfig>,
 }
@@ -104,6 +123,9 @@ impl Default for Config {
             local: LocalConfig::default(),
             shutdown: ShutdownConfig::default(),
             github: None,
+            gitea: None,
+            forgejo: None,
+            forges: BTreeMap::new(),
             pools: Vec::new(),
         }
     }
@@ -114,7 +136,7 @@ impl Config {
     /// own; a pool without a kernel of its own still has none, for the default may be chosen per start.
     pub fn pools(&self) -> Vec<fireactions_model::PoolSpec> {
         let complete = |pool: &PoolConfig| {
-            let mut spec = pool.spec();
+            let mut spec = pool.spec(self.place(pool));
             let args = format!("{} {}", self.kernel.args, spec.kernel.args);
             spec.kernel.args = String::from(args.trim());
             spec

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fireactions_config::{Host, LogLevel, SecretFile, load, load_for, parse};
+use fireactions_config::{Config, ForgeRef, Host, LogLevel, SecretFile, load, load_for, parse};
 use fireactions_model::{
-    DiskLimits, GithubRunner, GithubScope, Hardware, HugePages, InitMode, MmdsVersion, PullPolicy,
-    RunnerGroup, StartMode,
+    DiskLimits, ForgeName, ForgeRunner, GiteaRunner, GiteaScope, GithubRunner, GithubScope, Hardware,
+    HugePages, InitMode, MmdsVersion, PullPolicy, RunnerGroup, StartMode,
 };
 
 fn repository() -> PathBuf {
@@ -15,7 +15,9 @@ fn repository() -> PathBuf {
 
 #[test]
 fn examples_load() {
-    for (name, pools) in [("config.yaml", 1), ("minimal.yaml", 1), ("github.yaml", 2)] {
+    for (name, pools) in
+        [("config.yaml", 1), ("minimal.yaml", 1), ("github.yaml", 2), ("gitea.yaml", 2), ("forgejo.yaml", 2)]
+    {
         let path = repository().join("examples").join(name);
         let loaded = load_for(&path, &Host { vcpus: Some(4), memory_mib: Some(8192) });
         let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
@@ -36,8 +38,8 @@ fn github_example_says_what_it_shows() {
     assert_eq!(github.audit_interval.0, Duration::from_secs(300));
     let webhook = github.webhook.as_ref().unwrap();
     assert_eq!(
-        (webhook.listen.0, webhook.path.as_str()),
-        ("127.0.0.1:8090".parse().unwrap(), "/webhook/github")
+        (config.webhook_listen(), config.webhook_path(&ForgeName::github()).as_deref()),
+        (Some("127.0.0.1:8090".parse().unwrap()), Some("/webhook/github"))
     );
     assert_eq!(webhook.secret_files(), [SecretFile::Credential("github-webhook".to_owned())]);
 
@@ -103,9 +105,176 @@ fn keys_of_github_may_be_left_out_and_have_every_documented_form() {
     assert_eq!(config.token_file, Some(file("credential:pat")));
     assert_eq!(config.proxy.unwrap().as_str(), "http://proxy:3128/");
     let webhook = config.webhook.unwrap();
-    assert_eq!((webhook.path.as_str(), webhook.secret_files()), ("/hook", vec![file("/a"), file("/b")]));
+    assert_eq!(
+        (webhook.path.as_deref(), webhook.secret_files()),
+        (Some("/hook"), vec![file("/a"), file("/b")])
+    );
     assert_eq!(runner.scope.to_string(), "enterprises/acme");
     assert_eq!((runner.group, runner.scale_set), (RunnerGroup::Id(3), None));
+}
+
+/// The forges' names with their kinds and the keys they are declared at.
+fn forges(config: &Config) -> Vec<String> {
+    let of = |(name, forge): (ForgeName, ForgeRef<'_>)| {
+        format!("{name}: {} at {}", forge.kind(), config.forge_key(&name))
+    };
+    config.forges().into_iter().map(of).collect()
+}
+
+/// Each pool's forge with what its machines are there.
+fn places(config: &Config) -> Vec<(String, ForgeRunner)> {
+    let pools = config.pools().into_iter();
+    pools.filter_map(|pool| pool.forge).map(|forge| (forge.name.to_string(), forge.runner)).collect()
+}
+
+fn read(text: &str) -> (Config, Vec<String>) {
+    let loaded = parse(Path::new("c"), text.as_bytes(), &Host::unknown());
+    let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+    (loaded.config, loaded.warnings.into_iter().map(|warning| warning.message).collect())
+}
+
+#[test]
+fn gitea_example_says_what_it_shows() {
+    let config = load(&repository().join("examples/gitea.yaml")).unwrap();
+    let gitea = config.gitea.as_ref().unwrap();
+    assert_eq!(gitea.url.as_str(), "https://git.example.com/");
+    assert_eq!(gitea.api_token_file, Some(SecretFile::Credential("gitea-token".to_owned())));
+    assert_eq!(
+        (gitea.poll_interval.0, gitea.audit_interval.0),
+        (Duration::from_secs(3), Duration::from_secs(300))
+    );
+    assert_eq!(config.webhook_listen(), Some("127.0.0.1:8090".parse().unwrap()));
+    assert_eq!(config.webhook_path(&ForgeName::gitea()).as_deref(), Some("/webhook/gitea"));
+    assert_eq!(config.webhook_path(&ForgeName::github()), None);
+    let of_organization = GiteaRunner {
+        prefix: "debian".to_owned(),
+        labels: vec!["Debian".to_owned(), "debian-12:host".to_owned()],
+        ..GiteaRunner::new(GiteaScope::organization("example-org").unwrap())
+    };
+    let of_repository = GiteaRunner {
+        prefix: "ci".to_owned(),
+        labels: vec!["large".to_owned(), "node:docker://node:22".to_owned()],
+        command: Some(vec!["/usr/local/bin/act_runner".to_owned()]),
+        ..GiteaRunner::new(GiteaScope::repository("example-org", "project").unwrap())
+    };
+    let gitea = |runner| ("gitea".to_owned(), ForgeRunner::Gitea(runner));
+    assert_eq!(places(&config), [gitea(of_organization), gitea(of_repository)]);
+    let labels: Vec<String> = config.pools()[0].labels.iter().map(ToString::to_string).collect();
+    assert_eq!(labels, ["debian", "debian-12:host"]);
+}
+
+#[test]
+fn forgejo_example_says_what_it_shows() {
+    let config = load(&repository().join("examples/forgejo.yaml")).unwrap();
+    assert_eq!(forges(&config), ["forgejo: Forgejo at forgejo"]);
+    let of_instance = GiteaRunner {
+        prefix: "debian".to_owned(),
+        labels: vec!["debian".to_owned()],
+        ..GiteaRunner::new(GiteaScope::Instance)
+    };
+    let of_user = GiteaRunner {
+        prefix: "mine".to_owned(),
+        labels: vec!["mine".to_owned()],
+        ..GiteaRunner::new(GiteaScope::User)
+    };
+    let forgejo = |runner| ("forgejo".to_owned(), ForgeRunner::Forgejo(runner));
+    assert_eq!(places(&config), [forgejo(of_instance), forgejo(of_user)]);
+    assert_eq!((config.webhook_listen(), config.pools()[0].min_runners), (None, 1));
+}
+
+#[test]
+fn forges_of_every_kind_stand_side_by_side() {
+    let (config, warnings) = read(
+        "
+github: {app_id: 1, app_private_key_file: /k, webhook: {listen: \":8090\", secret_file: /s}}
+forges:
+  ghes: {kind: github, url: \"https://git.lan\", token_file: /t, webhook: {secret_file: /s, listen: \":8090\"}}
+  tea: {url: \"https://example.com/git\", kind: gitea, api_token_file: /t, webhook: {listen: \":8090\", path: /tea, secret_file: /s}}
+  tea-2: {api_token_file: /t, url: \"http://tea.lan\", insecure_http: true, kind: gitea, poll_interval: 1s}
+  joe: {kind: forgejo, url: \"https://joe.lan\", api_token_file: /t}
+kernel: {image: /k}
+pools:
+- {name: a, max_runners: 1, runner: {image: i, organization: acme}}
+- {name: b, max_runners: 1, runner: {image: i, forge: ghes, enterprise: acme, scale_set: a}}
+- {name: c, max_runners: 1, runner: {image: i, forge: tea, repository: Acme/App, labels: [X]}}
+- {name: d, max_runners: 1, runner: {image: i, forge: tea-2, organization: _acme, labels: [X]}}
+- {name: e, max_runners: 1, runner: {image: i, forge: joe, scope: user, labels: [X]}}
+- {name: f, max_runners: 1, runner: {image: i, labels: [X]}}
+- {name: g, max_runners: 1, runner: {image: i, forge: ghes, organization: acme, scale_set: a}}
+",
+    );
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(
+        forges(&config),
+        [
+            "github: GitHub at github",
+            "ghes: GitHub at forges.ghes",
+            "joe: Forgejo at forges.joe",
+            "tea: Gitea at forges.tea",
+            "tea-2: Gitea at forges.tea-2",
+        ]
+    );
+    let of: Vec<String> = config
+        .pools()
+        .iter()
+        .map(|pool| pool.forge.as_ref().map_or("local", |forge| forge.name.as_str()).to_owned())
+        .collect();
+    assert_eq!(of, ["github", "ghes", "tea", "tea-2", "joe", "local", "ghes"]);
+    let scope = |index: usize| match config.pools().remove(index).forge.unwrap().runner {
+        ForgeRunner::Github(runner) => runner.scope.to_string(),
+        ForgeRunner::Gitea(runner) | ForgeRunner::Forgejo(runner) => runner.scope.to_string(),
+    };
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(scope),
+        ["acme", "enterprises/acme", "repos/Acme/App", "orgs/_acme", "user"]
+    );
+    let path = |name: &str| config.webhook_path(&ForgeName::new(name).unwrap()).map(String::from);
+    assert_eq!(path("github").as_deref(), Some("/webhook/github"));
+    assert_eq!(path("ghes").as_deref(), Some("/webhook/ghes"));
+    assert_eq!(path("tea").as_deref(), Some("/tea"));
+    assert_eq!((path("joe"), path("none")), (None, None));
+    let url =
+        |name: &str| match config.forges().into_iter().find(|(other, _)| other.as_str() == name).unwrap().1 {
+            ForgeRef::Github(github) => github.url.to_string(),
+            ForgeRef::Gitea(gitea) | ForgeRef::Forgejo(gitea) => gitea.url.to_string(),
+        };
+    assert_eq!((url("tea").as_str(), url("ghes").as_str()), ("https://example.com/git/", "https://git.lan/"));
+}
+
+#[test]
+fn a_pool_that_names_no_forge_is_of_the_only_one() {
+    let file = |forges: &str, runner: &str| {
+        let text = format!(
+            "{forges}\nkernel: {{image: /k}}\npools: [{{name: a, max_runners: 1, runner: {{image: i, labels: [x], {runner}}}}}]\n"
+        );
+        let (config, warnings) = read(&text);
+        (config.pools().remove(0).forge.map(|forge| forge.name.to_string()), warnings)
+    };
+    let gitea = "gitea: {url: \"https://g\", api_token_file: /t}";
+    assert_eq!(file(gitea, "scope: instance"), (Some("gitea".to_owned()), vec![]));
+    let named = "forges: {tea: {kind: gitea, url: \"https://g\", api_token_file: /t}}";
+    assert_eq!(file(named, "organization: a"), (Some("tea".to_owned()), vec![]));
+    let (forge, warnings) = file(&format!("{gitea}\ngithub: {{token_file: /t}}"), "organization: a");
+    assert_eq!(forge.as_deref(), Some("github"));
+    assert_eq!(warnings, ["no pool is of the forge 'gitea', so this section does nothing"]);
+}
+
+#[test]
+fn with_a_registration_token_runners_wait_and_the_forge_counts_them() {
+    let pool = |size: &str| {
+        let (config, warnings) = read(&format!(
+            "gitea: {{url: \"https://g\", runner_token_file: /t}}\nkernel: {{image: /k}}\npools: [{{name: a, {size}, runner: {{image: i, organization: a, labels: [x]}}}}]\n"
+        ));
+        assert!(warnings.len() == 1 && warnings[0].contains("cannot be read"), "{warnings:?}");
+        let pool = config.pools().remove(0);
+        let Some(ForgeRunner::Gitea(runner)) = pool.forge.map(|forge| forge.runner) else {
+            panic!("no Gitea")
+        };
+        (pool.min_runners, pool.max_runners, runner.standing)
+    };
+    assert_eq!(pool("max_runners: 5"), (0, 5, Some(1)));
+    assert_eq!(pool("max_runners: 5, min_runners: 3"), (0, 5, Some(3)));
+    assert_eq!(pool("replicas: 2"), (0, 2, Some(2)));
 }
 
 #[test]

@@ -26,6 +26,18 @@ fn with(key: &str, value: &Value) -> Value {
         file["github"] = json!({"app_id": 1, "app_private_key_file": "/key", "webhook": {"listen": "127.0.0.1:1", "secret_file": "/s"}});
         file["pools"] = json!([pool]);
     }
+    if matches!(top, "gitea" | "forgejo" | "forges") {
+        let mut pool = json!({"name": "a", "max_runners": 2, "runner": {"image": "debian", "labels": ["x"], "scope": "user"}});
+        let forge = json!({"url": "https://g", "api_token_file": "/t"});
+        if top == "forges" {
+            let webhook = json!({"listen": "127.0.0.1:1", "secret_file": "/s"});
+            file["forges"] = json!({"tea": {"kind": "gitea", "url": "https://g", "api_token_file": "/t", "webhook": webhook}});
+            pool["runner"]["forge"] = json!("tea");
+        } else {
+            file[top] = forge;
+        }
+        file["pools"] = json!([pool]);
+    }
     let mut at = &mut file;
     for part in key.split('/').skip(1) {
         at = match part.parse::<usize>() {
@@ -116,8 +128,62 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
         ),
         ("/pools/0/runner/image", json!(["debian", "r:5000/a@b"]), json!(["", "a b"])),
         ("/pools/0/runner/labels", json!([["a b", "Ä"]]), json!([["a,b"], [" a"], [""]])),
-        ("/pools/0/runner/organization", json!(["acme", "A-1_b"]), json!(["", "-x", "a/b", "ä"])),
+        ("/pools/0/runner/organization", json!(["acme", "A-1_b"]), json!(["", "..", "a/b", "ä"])),
         ("/pools/0/runner/repository", json!(["acme/x.y"]), json!(["acme", "acme/..", "a/b/c", "/x"])),
+        ("/pools/0/runner/forge", json!([null]), json!(["", "GitHub", "a b", "x".repeat(33)])),
+        ("/pools/0/runner/scope", json!([null]), json!(["world", 1])),
+        (
+            "/gitea",
+            json!([
+                {"url": "https://g/git/", "api_token_file": "/t", "insecure_http": false, "poll_interval": "1s"},
+                {"url": "http://g", "runner_token_file": "credential:t", "insecure_http": true, "audit_interval": "1h"},
+                {"url": "https://g", "api_token_file": "/t", "webhook": {"listen": ":1", "secret_file": "/s"}},
+            ]),
+            json!([
+                {"api_token_file": "/t"},
+                {"url": "https://g"},
+                {"url": "https://g", "api_token_file": "/t", "runner_token_file": "/r"},
+                {"url": "https://g", "token_file": "/t"},
+                {"url": "https://g", "api_token_file": "t"},
+                {"url": "https://g", "api_token_file": "/t", "webhook": {"listen": ":1"}},
+                {"url": "https://g", "api_token_file": "/t", "kind": "gitea"},
+            ]),
+        ),
+        ("/gitea/poll_interval", json!(["1s", "5m"]), json!([3, "often"])),
+        (
+            "/forgejo",
+            json!([{"url": "https://g", "api_token_file": "/t"}, {"url": "https://g", "api_token_file": "/t", "webhook": null}]),
+            json!([
+                {"url": "https://g"},
+                {"url": "https://g", "api_token_file": "/t", "webhook": {"listen": ":1", "secret_file": "/s"}},
+            ]),
+        ),
+        (
+            "/forges/tea",
+            json!([
+                {"kind": "gitea", "url": "https://g", "api_token_file": "/t"},
+                {"url": "https://g", "runner_token_file": "/t", "kind": "forgejo"},
+            ]),
+            json!([
+                {"url": "https://g", "api_token_file": "/t"},
+                {"kind": null, "url": "https://g", "api_token_file": "/t"},
+                {"kind": "gitlab", "url": "https://g", "api_token_file": "/t"},
+                {"kind": ["gitea"], "url": "https://g", "api_token_file": "/t"},
+                {"kind": "gitea", "api_token_file": "/t"},
+                {"kind": "gitea", "url": "https://g", "api_token_file": "/t", "app_id": 1},
+                {"kind": "gitea", "url": "https://g"},
+                {"kind": "forgejo", "url": "https://g", "api_token_file": "/t", "webhook": {"listen": ":1", "secret_file": "/s"}},
+                {"gitea": {"url": "https://g", "api_token_file": "/t"}},
+                "gitea",
+                null,
+            ]),
+        ),
+        (
+            "/forges",
+            json!([{"tea": {"kind": "gitea", "url": "https://g", "api_token_file": "/t"}}]),
+            json!([{"Tea": {"kind": "gitea", "url": "https://g", "api_token_file": "/t"}}, {"local": {"kind": "github", "token_file": "/t"}}, []]),
+        ),
+        ("/forges/tea/webhook/path", json!([null, "/x"]), json!(["x", "/a?b"])),
         ("/github/app_id", json!([1, "Iv23abc", "7"]), json!([0, "0", "", "a b", "x".repeat(41)])),
         ("/github/webhook/listen", json!([":8090"]), json!(["8090"])),
         (
@@ -169,7 +235,7 @@ fn an_editor_and_the_server_agree() {
 fn files_that_are_right_are_right_by_the_schema() {
     let schema = schema();
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    for name in ["config.yaml", "minimal.yaml", "github.yaml"] {
+    for name in ["config.yaml", "minimal.yaml", "github.yaml", "gitea.yaml", "forgejo.yaml"] {
         let text = std::fs::read_to_string(examples.join(name)).unwrap();
         let file: Value = serde_saphyr::from_str(&text).unwrap();
         let errors: Vec<String> =

@@ -1,18 +1,20 @@
 //! `fireactions github`: is everything at GitHub as the configuration needs it, in plain words.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Subcommand;
-use fireactions_config::{Config, Host};
+use fireactions_config::{Config, ForgeRef, GithubConfig, Host};
 use fireactions_github::manifest::{NewApp, Owner};
 use fireactions_github::scaleset::ScaleSets;
 use fireactions_github::{Access, Github};
-use fireactions_model::{GithubRunner, GithubScope, PoolName, RunnerGroup};
+use fireactions_model::{
+    ForgeName, ForgeRunner, GithubRunner, GithubScope, PoolForge, PoolName, RunnerGroup,
+};
 
+use super::report::Report;
 use super::{Ended, show};
 use crate::server::forges::client;
 
@@ -25,7 +27,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Check App, permissions, installation, runner groups and scale sets of every pool that is GitHub's
+    /// Check App, permissions, installation, runner groups and scale sets of every pool that is GitHub's, at each GitHub
     Check {
         /// Configuration file
         #[arg(long, value_name = "FILE", default_value = "/etc/fireactions/config.yaml")]
@@ -59,9 +61,7 @@ pub(crate) async fn run(args: Args) -> Ended {
     match args.action {
         Action::Check { config } => {
             let loaded = fireactions_config::load_for(&config, &Host::unknown())?;
-            let report = check(&loaded.config).await?;
-            show::line(&report.text)?;
-            Ok(if report.problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+            check(&loaded.config).await?.show()
         }
         Action::NewApp(args) => {
             let NewAppArgs { scope, github_url, name, webhook, personal } = *args;
@@ -76,60 +76,75 @@ pub(crate) async fn run(args: Args) -> Ended {
     }
 }
 
-/// What was found.
-struct Report {
-    text: String,
-    problems: u32,
-}
-
-impl Report {
-    fn well(&mut self, what: &str) {
-        // Writing into a string cannot fail.
-        let _ = writeln!(self.text, "  ok       {}", show::clean(what));
-    }
-
-    fn problem(&mut self, what: &str, todo: &str) {
-        self.problems += 1;
-        let _ = writeln!(self.text, "  PROBLEM  {}\n           {}", show::clean(what), show::clean(todo));
-    }
-
-    fn note(&mut self, what: &str) {
-        let _ = writeln!(self.text, "  note     {}", show::clean(what));
-    }
-}
-
+/// Looks at each GitHub that the configuration declares.
 async fn check(config: &Config) -> anyhow::Result<Report> {
-    let github = config.github.as_ref().context("the configuration has no 'github:' section")?;
-    let mut scopes: BTreeMap<GithubScope, Vec<(PoolName, GithubRunner)>> = BTreeMap::new();
-    for pool in config.pools() {
-        if let Some(runner) = pool.github().cloned() {
-            scopes.entry(runner.scope.clone()).or_default().push((pool.name, runner));
+    let forges = config.forges();
+    let all: Vec<(&ForgeName, &GithubConfig)> = forges
+        .iter()
+        .filter_map(|(name, forge)| match forge {
+            ForgeRef::Github(github) => Some((name, *github)),
+            ForgeRef::Gitea(_) | ForgeRef::Forgejo(_) => None,
+        })
+        .collect();
+    anyhow::ensure!(
+        !all.is_empty(),
+        "the configuration has no 'github:' section, nor another forge of that kind"
+    );
+    let used: Vec<_> = all.iter().filter(|(name, _)| !scopes(config, name).is_empty()).collect();
+    // One without pools is looked at only to say that.
+    let looked = if used.is_empty() { all.iter().collect() } else { used };
+    let mut report = Report::default();
+    for (name, github) in &looked {
+        if looked.len() > 1 {
+            report.head(&format!("forge '{name}'"));
         }
+        look(&mut report, config, name, github).await?;
     }
+    report.verdict();
+    Ok(report)
+}
+
+/// Looks at one GitHub as its pools need it.
+///
+/// # Errors
+/// When no pool is of it, or its settings cannot be used at all.
+pub(super) async fn look(
+    report: &mut Report,
+    config: &Config,
+    name: &ForgeName,
+    github: &GithubConfig,
+) -> anyhow::Result<()> {
+    let scopes = scopes(config, name);
     anyhow::ensure!(
         !scopes.is_empty(),
-        "no pool is GitHub's: add organization, repository or enterprise below 'runner:' of a pool"
+        "no pool is of the forge '{name}': add organization, repository or enterprise below 'runner:' of a pool"
     );
-    let client = client(github)?;
-    let mut report = Report { text: String::new(), problems: 0 };
+    let client = client(github, &config.forge_key(name))?;
     for (scope, pools) in &scopes {
-        let _ = writeln!(report.text, "{scope}");
+        report.head(&scope.to_string());
         match client.describe(scope).await {
-            Ok(found) => access(&mut report, scope, &found, github.webhook.is_some()),
+            Ok(found) => access(report, scope, &found, github.webhook.is_some()),
             Err(error) => {
                 report.problem(&error.to_string(), "mend this first; nothing more can be looked at here");
                 continue;
             }
         }
-        groups(&mut report, &client, scope, pools).await;
+        groups(report, &client, scope, pools).await;
     }
-    let verdict = match report.problems {
-        0 => "everything is as it should be".to_owned(),
-        1 => "1 problem".to_owned(),
-        n => format!("{n} problems"),
-    };
-    let _ = writeln!(report.text, "{verdict}");
-    Ok(report)
+    Ok(())
+}
+
+/// Where the pools of a GitHub have their runners, and the pools of each.
+fn scopes(config: &Config, name: &ForgeName) -> BTreeMap<GithubScope, Vec<(PoolName, GithubRunner)>> {
+    let mut scopes: BTreeMap<GithubScope, Vec<(PoolName, GithubRunner)>> = BTreeMap::new();
+    for pool in config.pools() {
+        if let Some(PoolForge { name: of, runner: ForgeRunner::Github(runner) }) = pool.forge
+            && of == *name
+        {
+            scopes.entry(runner.scope.clone()).or_default().push((pool.name, runner));
+        }
+    }
+    scopes
 }
 
 /// The credential, and what it may do.

@@ -8,6 +8,8 @@ mod drain;
 pub(crate) mod edge;
 mod exec;
 mod follow;
+mod forge;
+mod gitea;
 mod github;
 mod image;
 mod jobs;
@@ -20,6 +22,7 @@ mod pools;
 mod progress;
 mod ps;
 mod reference;
+mod report;
 mod run;
 pub(crate) mod server;
 mod session;
@@ -61,6 +64,8 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     /// Run a job in a microVM, stream its output and exit with its exit code
     Run(Box<run::Args>),
+    /// Look at a forge as the configuration needs it
+    Forge(forge::Args),
     /// Look at GitHub as the configuration needs it
     Github(github::Args),
     /// Show, cancel and read jobs
@@ -101,6 +106,7 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Validate(args) => validate::run(&args),
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Run(args) => run::run(&connection.open()?, *args).await,
+        Command::Forge(args) => forge::run(args).await,
         Command::Github(args) => github::run(args).await,
         Command::Jobs(args) => jobs::run(&connection.open()?, args).await,
         Command::Ps(args) => ps::run(&connection.open()?, &args).await,

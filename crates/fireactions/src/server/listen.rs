@@ -1,6 +1,5 @@
 //! The API's listeners.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -40,13 +39,8 @@ pub(super) fn wanted(config: &Config) -> Vec<Name> {
     if config.metrics.enabled {
         names.push(Name::new(Role::Metrics, config.metrics.address.0.to_string()));
     }
-    names.extend(webhook(config).map(|address| Name::new(Role::Webhook, address.to_string())));
+    names.extend(config.webhook_listen().map(|address| Name::new(Role::Webhook, address.to_string())));
     names
-}
-
-/// Where forges deliver their webhooks.
-fn webhook(config: &Config) -> Option<SocketAddr> {
-    Some(config.github.as_ref()?.webhook.as_ref()?.listen.0)
 }
 
 /// Binds those that are wanted and not among `have`.
@@ -59,7 +53,7 @@ pub(super) async fn bind_missing(config: &Config, have: &[Name]) -> anyhow::Resu
         let (key, address) = match name.role {
             Role::Tcp => ("bind_address", config.bind_address.map(|address| address.0)),
             Role::Metrics => ("metrics.address", Some(config.metrics.address.0)),
-            Role::Webhook => ("github.webhook.listen", webhook(config)),
+            Role::Webhook => ("webhook.listen", config.webhook_listen()),
             _ => ("api_socket", None),
         };
         let socket: OwnedFd = match address {

@@ -169,10 +169,9 @@ impl Live {
             stopping: stopping.clone(),
         };
         let api = Api::new(Arc::new(engine), Limits::default());
-        let webhook = webhook::router(forges.hosted().filter_map(|forge| {
-            let webhook = config.github.as_ref()?.webhook.as_ref()?;
-            Some((forge.clone(), webhook.path.as_str()))
-        }));
+        let webhook = webhook::router(
+            forges.hosted().filter_map(|forge| Some((forge.clone(), config.webhook_path(forge.name())?))),
+        );
         let listeners = listen::serve(&sockets, prepared.tcp.as_ref(), webhook, &api)?;
         let (sender, requests) = mpsc::channel(1);
         let door = listen::unix(&sockets, Role::Handover)?.map(|socket| {

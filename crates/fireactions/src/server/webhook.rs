@@ -26,11 +26,11 @@ struct Door {
 }
 
 /// Takes each forge's deliveries at its path.
-pub(super) fn router<'a>(forges: impl Iterator<Item = (HostedForge, &'a str)>) -> Router {
+pub(super) fn router<'a>(forges: impl Iterator<Item = (HostedForge, Cow<'a, str>)>) -> Router {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     forges.fold(Router::new(), |router, (forge, path)| {
         let door = Door { forge, places: places.clone() };
-        router.route(path, post(deliver).with_state(door))
+        router.route(&path, post(deliver).with_state(door))
     })
 }
 

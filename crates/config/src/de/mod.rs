@@ -4,9 +4,9 @@
 //! is noted, hidden ("pruned") and the tree is read again, until nothing is wrong. Each round hides at least
 //! one more value, so there are never more rounds than values, and [`MAX_PROBLEMS`] ends it sooner.
 
+mod error;
+
 use std::collections::HashSet;
-use std::fmt;
-use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::value::StringDeserializer;
@@ -14,10 +14,12 @@ use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use self::error::{KIND, Path, ReadError, What, plain, short};
 use crate::problem::{Problem, REFUSED_SECRET};
-use crate::suggest;
 use crate::tree::{Entry, Node, Value};
 
+/// The enum whose sections name their variant by the key [`KIND`], among the keys of the variant's own.
+const BY_KIND: &str = "ForgeConfig";
 /// After so many problems the rest is not worth reading.
 const MAX_PROBLEMS: usize = 50;
 
@@ -33,7 +35,7 @@ pub(crate) struct Reading<T> {
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(root: &Node, mut pruned: HashSet<u32>) -> Reading<T> {
     let mut problems: Vec<Problem> = Vec::new();
     loop {
-        let error = match T::deserialize(Reader { node: root, pruned: &pruned, path: &Path::Root }) {
+        let error = match T::deserialize(Reader::new(root, &pruned, &Path::Root)) {
             Ok(value) => return Reading { value: Some(value), problems, pruned },
             Err(error) => error,
         };
@@ -46,193 +48,20 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(root: &Node, mut pruned: HashSe
     }
 }
 
-/// Where in the tree the reader is, as a chain on the stack.
-enum Path<'a> {
-    Root,
-    Key(&'a Path<'a>, &'a str),
-    Index(&'a Path<'a>, usize),
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Key(Path::Root, key) => f.write_str(key),
-            Self::Key(parent, key) => write!(f, "{parent}.{key}"),
-            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
-}
-
-/// What serde complained about, and about which value.
-#[derive(Debug)]
-pub(crate) struct ReadError {
-    what: What,
-    span: Option<Range<usize>>,
-    path: Option<String>,
-    /// The value to leave out in the next round.
-    blamed: Option<u32>,
-}
-
-#[derive(Debug)]
-enum What {
-    Unknown {
-        field: String,
-        known: &'static [&'static str],
-    },
-    Variant {
-        variant: String,
-        known: &'static [&'static str],
-    },
-    Missing(&'static str),
-    /// A required value is missing because an earlier round left it out: told already.
-    Consequence,
-    Mismatch {
-        expected: String,
-    },
-    Duplicate(String),
-    /// The value is a secret; the place is its key.
-    Secret,
-    Other(String),
-}
-
-impl ReadError {
-    fn new(what: What) -> Self {
-        Self { what, span: None, path: None, blamed: None }
-    }
-
-    /// Fills in what is not known yet: the innermost place that an error passes is the right one.
-    fn at(mut self, span: &Range<usize>, path: &Path<'_>) -> Self {
-        if self.span.is_none() {
-            self.span = Some(span.clone());
-            self.path = Some(path.to_string());
-        }
-        self
-    }
-
-    fn blame(mut self, id: u32) -> Self {
-        self.blamed.get_or_insert(id);
-        self
-    }
-
-    fn into_problem(self, root: &Node) -> Option<Problem> {
-        let span = self.span.unwrap_or_else(|| root.span.clone());
-        let path = self.path.unwrap_or_default();
-        let place = |path: &str| if path.is_empty() { String::new() } else { format!(" in {path}") };
-        let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
-        Some(match self.what {
-            What::Consequence => return None,
-            What::Unknown { field, known } => {
-                let field = short(&field);
-                let known: Vec<&str> =
-                    known.iter().copied().filter(|name| !crate::problem::is_refused(name)).collect();
-                let help = suggest::for_name(&field, &known, "the keys here are");
-                Problem::new(span, format!("unknown key '{field}'{}", place(parent)))
-                    .help(help)
-                    .without_rest()
-            }
-            What::Variant { variant, known } => {
-                let help = suggest::for_name(&variant, known, "the values are");
-                Problem::new(span, format!("'{}' is not a value of {path}", short(&variant))).help(help)
-            }
-            What::Missing(field) => Problem::new(span, format!("key '{field}' is missing{}", place(&path)))
-                .help(format!("add '{field}: …' here")),
-            What::Duplicate(field) => {
-                Problem::new(span, format!("key '{field}' is given twice{}", place(parent)))
-                    .help("keep one of the two")
-            }
-            What::Mismatch { expected } if path.is_empty() => {
-                Problem::new(span, format!("the file must be {expected}"))
-            }
-            What::Mismatch { expected } => Problem::new(span, format!("{path} must be {expected}")),
-            What::Secret => crate::problem::refused(span, &path),
-            What::Other(message) => Problem::new(span, format!("{path}: {}", plain_message(&message))),
-        })
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.what)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl de::Error for ReadError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(What::Other(message.to_string()))
-    }
-
-    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(What::Mismatch { expected: plain(&expected.to_string()) })
-    }
-
-    fn invalid_value(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(What::Mismatch { expected: plain(&expected.to_string()) })
-    }
-
-    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self::new(What::Unknown { field: field.to_owned(), known })
-    }
-
-    fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        Self::new(What::Variant { variant: variant.to_owned(), known })
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(What::Missing(field))
-    }
-}
-
-/// A name out of the file, as far as a message needs it.
-fn short(name: &str) -> String {
-    const MAX: usize = 40;
-    let mut text: String = name.chars().take(MAX).collect();
-    if name.chars().nth(MAX).is_some() {
-        text.push('…');
-    }
-    text
-}
-
-/// The standard library's terse words, with what to write instead.
-fn plain_message(message: &str) -> &str {
-    match message {
-        "invalid IPv4 address syntax" => "this is not an IPv4 address: write one such as 192.0.2.1",
-        "invalid IP address syntax" => "this is not an IPv4 network: write one such as 10.0.0.0/8",
-        other => other,
-    }
-}
-
-/// serde's words for types, as people say them.
-fn plain(expected: &str) -> String {
-    match expected {
-        "a string" => "text".to_owned(),
-        "a boolean" => "true or false".to_owned(),
-        "a sequence" => "a list".to_owned(),
-        "a map" => "a section with keys".to_owned(),
-        "u8" => "a whole number from 0 to 255".to_owned(),
-        "u16" => "a whole number from 0 to 65535".to_owned(),
-        "u32" => "a whole number from 0 to 4294967295".to_owned(),
-        "u64" => "a whole number, 0 or more".to_owned(),
-        "f64" => "a number".to_owned(),
-        other if other.starts_with("struct ") => "a section with keys".to_owned(),
-        other if other.starts_with("IPv4 network") || other.contains("Ipv4Net") => {
-            "an IPv4 network such as 10.0.0.0/8".to_owned()
-        }
-        "IPv4 address" => "an IPv4 address such as 192.0.2.1".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     node: &'a Node,
     pruned: &'a HashSet<u32>,
     path: &'a Path<'a>,
+    /// The id of an entry's value that is no part of the section here, because it was read before.
+    taken: Option<u32>,
 }
 
 impl<'a> Reader<'a> {
+    const fn new(node: &'a Node, pruned: &'a HashSet<u32>, path: &'a Path<'a>) -> Self {
+        Self { node, pruned, path, taken: None }
+    }
+
     fn mismatch(&self, expected: &dyn de::Expected) -> ReadError {
         let expected = match expected.to_string().as_str() {
             "u8" | "u16" | "u32" | "u64" => "a whole number".to_owned(),
@@ -389,10 +218,14 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
+        if name == BY_KIND {
+            let kind = KindVariant::of(self, variants)?;
+            return visitor.visit_enum(kind).map_err(|error| self.located(error));
+        }
         match &self.node.value {
             Value::Text(text) => visitor.visit_enum(UnitVariant(text)).map_err(|error| self.located(error)),
             Value::Map(entries) if let [entry] = entries.as_slice() => visitor
@@ -427,7 +260,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
                 continue;
             }
             return seed
-                .deserialize(Reader { node: item, pruned: self.reader.pruned, path: &path })
+                .deserialize(Reader::new(item, self.reader.pruned, &path))
                 .map(Some)
                 .map_err(|error| error.at(&item.span, &path).blame(item.id));
         }
@@ -454,6 +287,10 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             if self.reader.pruned.contains(&entry.value.id) {
                 continue;
             }
+            if self.reader.taken == Some(entry.value.id) {
+                self.seen.insert(&entry.key);
+                continue;
+            }
             let path = Path::Key(self.reader.path, &entry.key);
             let fail = |error: ReadError| error.at(&entry.key_span, &path).blame(entry.value.id);
             if !self.seen.insert(&entry.key) {
@@ -473,17 +310,15 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             return Err(de::Error::custom("a value was read before its key"));
         };
         let path = Path::Key(self.reader.path, &entry.key);
-        seed.deserialize(Reader { node: &entry.value, pruned: self.reader.pruned, path: &path }).map_err(
-            |mut error| {
-                if matches!(&error.what, What::Other(message) if message == REFUSED_SECRET) {
-                    // Nothing may point at the secret itself.
-                    error.what = What::Secret;
-                    error.span = Some(entry.key_span.clone());
-                    error.path = Some(path.to_string());
-                }
-                error.at(&entry.value.span, &path).blame(entry.value.id)
-            },
-        )
+        seed.deserialize(Reader::new(&entry.value, self.reader.pruned, &path)).map_err(|mut error| {
+            if matches!(&error.what, What::Other(message) if message == REFUSED_SECRET) {
+                // Nothing may point at the secret itself.
+                error.what = What::Secret;
+                error.span = Some(entry.key_span.clone());
+                error.path = Some(path.to_string());
+            }
+            error.at(&entry.value.span, &path).blame(entry.value.id)
+        })
     }
 }
 
@@ -557,7 +392,7 @@ impl<'de> VariantAccess<'de> for SectionVariant<'_> {
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadError> {
         let path = Path::Key(self.reader.path, &self.entry.key);
         let value = &self.entry.value;
-        seed.deserialize(Reader { node: value, pruned: self.reader.pruned, path: &path })
+        seed.deserialize(Reader::new(value, self.reader.pruned, &path))
             .map_err(|error| error.at(&value.span, &path).blame(value.id))
     }
 
@@ -571,5 +406,75 @@ impl<'de> VariantAccess<'de> for SectionVariant<'_> {
         _: V,
     ) -> Result<V::Value, ReadError> {
         Err(de::Error::custom("this value cannot be written as a section"))
+    }
+}
+
+/// A section that says by its key [`KIND`] which variant the rest of it is.
+struct KindVariant<'a> {
+    reader: Reader<'a>,
+    entry: &'a Entry,
+    kind: &'a str,
+}
+
+impl<'a> KindVariant<'a> {
+    fn of(reader: Reader<'a>, kinds: &'static [&'static str]) -> Result<Self, ReadError> {
+        let kinds = kinds.join(", ");
+        let Value::Map(entries) = &reader.node.value else {
+            let found = reader.node.value.kind();
+            let expected =
+                format!("a section with '{KIND}: …' (one of {kinds}) and the keys of that kind, not {found}");
+            return Err(reader.located(ReadError::new(What::Mismatch { expected })));
+        };
+        let Some(entry) = entries.iter().find(|entry| entry.key == KIND) else {
+            // As for every missing key, only the first one is underlined.
+            let first = entries.first().map_or(&reader.node.span, |entry| &entry.key_span);
+            return Err(ReadError::new(What::Kindless { kinds }).at(first, reader.path));
+        };
+        let path = Path::Key(reader.path, KIND);
+        match &entry.value.value {
+            _ if reader.pruned.contains(&entry.value.id) => Err(ReadError::new(What::Consequence)),
+            Value::Text(kind) => Ok(Self { reader, entry, kind }),
+            Value::Null => Err(ReadError::new(What::Kindless { kinds }).at(&entry.key_span, reader.path)),
+            other => {
+                let expected = format!("one of {kinds}, not {}", other.kind());
+                Err(ReadError::new(What::Mismatch { expected }).at(&entry.value.span, &path))
+            }
+        }
+    }
+}
+
+impl<'de> EnumAccess<'de> for KindVariant<'_> {
+    type Error = ReadError;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), ReadError> {
+        let name = StringDeserializer::<ReadError>::new(self.kind.to_owned());
+        let path = Path::Key(self.reader.path, KIND);
+        let value = &self.entry.value;
+        Ok((seed.deserialize(name).map_err(|error| error.at(&value.span, &path))?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for KindVariant<'_> {
+    type Error = ReadError;
+
+    fn unit_variant(self) -> Result<(), ReadError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadError> {
+        seed.deserialize(Reader { taken: Some(self.entry.value.id), ..self.reader })
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, ReadError> {
+        Err(de::Error::custom("this value is not a list"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        Reader { taken: Some(self.entry.value.id), ..self.reader }.deserialize_struct("", fields, visitor)
     }
 }

@@ -1,0 +1,79 @@
+//! What must fit together for pools whose runners belong to a Gitea or a Forgejo.
+
+use fireactions_model::ForgeName;
+
+use crate::{ForgeRef, GiteaConfig, PoolConfig};
+
+use super::{At, Check};
+
+/// What the forges' own runners can do with a job, as a label says it after its name: in the machine itself, or in a
+/// container there.
+const GITEA: &[&str] = &["host", "docker"];
+const FORGEJO: &[&str] = &["host", "docker", "lxc"];
+
+impl Check<'_> {
+    /// A pool with one key for a scope. `at` is the pool.
+    pub(super) fn gitea_runner(
+        &mut self,
+        at: &At,
+        pool: &PoolConfig,
+        name: &ForgeName,
+        forge: ForgeRef<'_>,
+        gitea: &GiteaConfig,
+    ) {
+        let runner = at.key("runner");
+        if let Some(Err(error)) = pool.runner.gitea_scope() {
+            let key = pool.runner.scope_keys().next().unwrap_or_default();
+            let help = format!("write the name as it is in the address of its page at the {}", forge.kind());
+            self.error(&runner.key(key), &[], error, help);
+        }
+        self.gitea_labels(&runner, pool, forge);
+        if gitea.api_token_file.is_none() && gitea.runner_token_file.is_some() {
+            let count = pool.standing();
+            let runners =
+                if count == 1 { "1 runner waits".to_owned() } else { format!("{count} runners wait") };
+            self.warn(
+                &at.key("min_runners"),
+                format!(
+                    "the queue of '{name}' cannot be read with a registration token: {runners} for jobs of pool '{}' at all \
+                     times, and nobody knows whether a job succeeded",
+                    pool.name
+                ),
+                "set api_token_file in the place of runner_token_file, and machines are made as jobs come",
+            );
+        }
+    }
+
+    fn gitea_labels(&mut self, at: &At, pool: &PoolConfig, forge: ForgeRef<'_>) {
+        let labels = at.key("labels");
+        if pool.runner.labels.is_empty() && !self.listed(&labels) {
+            self.error(
+                at,
+                &[&labels],
+                format!("pool '{}' has no labels, so no job can ask for it", pool.name),
+                "add 'labels:' below 'runner:', such as [debian]: jobs write one of them after 'runs-on:'",
+            );
+        }
+        let schemes = if matches!(forge, ForgeRef::Forgejo(_)) { FORGEJO } else { GITEA };
+        for (index, label) in pool.runner.labels.iter().enumerate() {
+            let (name, scheme) = match label.text().split_once(':') {
+                Some((name, rest)) => (name, rest.split(':').next().unwrap_or_default()),
+                None => (label.text(), "host"),
+            };
+            let fault = if name.is_empty() {
+                "no job can ask for a label without a name".to_owned()
+            } else if schemes.contains(&scheme) {
+                continue;
+            } else {
+                format!("{}'s runner does not know the scheme '{scheme}'", forge.kind())
+            };
+            let known: Vec<String> = schemes.iter().map(|scheme| format!("NAME:{scheme}")).collect();
+            self.error(
+                &labels.index(index),
+                &[],
+                format!("runner.labels[{index}] of pool '{}': {fault}", pool.name),
+                format!("write NAME, {}; an image follows as in NAME:docker://debian:12", known.join(" or ")),
+            );
+        }
+    }
+}

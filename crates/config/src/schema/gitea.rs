@@ -1,0 +1,81 @@
+//! A Gitea or a Forgejo: where it is, and who asks it.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::Deserializer;
+use url::Url;
+
+use super::urls::{proxy, web_url};
+use super::{AbsolutePath, Duration, RefusedSecret, SecretFile, WebhookConfig, exclusive};
+
+/// A Gitea or a Forgejo, for pools whose runners belong to it, or to one of its organizations, repositories or users.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("allOf" = exclusive::gitea()))]
+pub struct GiteaConfig {
+    /// Where people see it, with the path in front of it if it has one: `https://git.example.com`,
+    /// `https://example.com/git/`. Machines reach it at the same address.
+    #[serde(deserialize_with = "url")]
+    #[schemars(with = "String", extend("format" = "uri"), example = "https://git.example.com")]
+    pub url: Url,
+    /// File with an access token: an absolute path, or `credential:NAME`. With it the server asks for waiting jobs and
+    /// registers a runner for each. It is read again when it is not accepted.
+    #[schemars(example = "credential:gitea-token")]
+    pub api_token_file: Option<SecretFile>,
+    /// File with a registration token for runners, in the place of an access token. With it alone nobody tells of waiting
+    /// jobs, so `min_runners` runners of each pool (at least one) wait for them, and how a job ended is not known.
+    #[schemars(example = "credential:gitea-registration")]
+    pub runner_token_file: Option<SecretFile>,
+    /// Inline tokens are refused; use `api_token_file`.
+    #[doc(hidden)]
+    #[schemars(skip)]
+    pub(crate) api_token: Option<RefusedSecret>,
+    /// Inline tokens are refused; use `runner_token_file`.
+    #[doc(hidden)]
+    #[schemars(skip)]
+    pub(crate) runner_token: Option<RefusedSecret>,
+    /// Inline tokens are refused; use `api_token_file` or `runner_token_file`.
+    #[doc(hidden)]
+    #[schemars(skip)]
+    pub(crate) token: Option<RefusedSecret>,
+    /// Certificates (PEM) of authorities that are trusted besides the usual ones.
+    #[schemars(example = "/etc/ssl/certs/company.pem")]
+    pub ca_file: Option<AbsolutePath>,
+    /// Proxy on the way to it. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment count; a proxy that
+    /// wants a password can only be named there.
+    #[serde(default, deserialize_with = "proxy")]
+    #[schemars(with = "Option<String>", extend("format" = "uri"), example = "http://proxy.example.com:3128")]
+    pub proxy: Option<Url>,
+    /// Allows a `url` that begins with `http://`. Everybody on the way can then read tokens and jobs; a loopback address needs
+    /// no leave.
+    #[serde(default)]
+    pub insecure_http: bool,
+    /// Webhook deliveries of Gitea 1.24 or newer, which tell of jobs sooner than the next poll. Forgejo has no webhook of this
+    /// kind.
+    pub webhook: Option<WebhookConfig>,
+    /// How often the queue is asked for. From `1s` to `5m`.
+    #[serde(default = "poll_interval")]
+    pub poll_interval: Duration,
+    /// How often runners without a machine are looked for. From `30s` to `1h`.
+    #[serde(default = "audit_interval")]
+    pub audit_interval: Duration,
+}
+
+const fn poll_interval() -> Duration {
+    Duration::secs(3)
+}
+
+const fn audit_interval() -> Duration {
+    Duration::secs(300)
+}
+
+/// Its path ends with a slash, so that others can be put behind it.
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let mut url =
+        web_url(&String::deserialize(deserializer)?, "https://HOST, such as https://git.example.com")?;
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}

@@ -1,0 +1,54 @@
+//! `fireactions forge`: is everything at a forge as the configuration needs it, in plain words.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use fireactions_config::{Config, ForgeRef, Host};
+use fireactions_model::ForgeName;
+
+use super::report::Report;
+use super::{Ended, gitea, github};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Check a forge: whether it can be reached, what the credential may do, and what each pool of it needs
+    Check {
+        /// Name of the forge: 'github', 'gitea', 'forgejo', or a name below 'forges:'
+        name: ForgeName,
+        /// Configuration file
+        #[arg(long, value_name = "FILE", default_value = "/etc/fireactions/config.yaml")]
+        config: PathBuf,
+    },
+}
+
+pub(crate) async fn run(args: Args) -> Ended {
+    let Action::Check { name, config } = args.action;
+    let loaded = fireactions_config::load_for(&config, &Host::unknown())?;
+    check(&loaded.config, &name).await
+}
+
+/// Looks at one forge, by its name.
+async fn check(config: &Config, name: &ForgeName) -> Ended {
+    let forges = config.forges();
+    let Some((name, forge)) = forges.iter().find(|(other, _)| other == name) else {
+        let known: Vec<&str> = forges.iter().map(|(name, _)| name.as_str()).collect();
+        anyhow::ensure!(!known.is_empty(), "the configuration declares no forge");
+        anyhow::bail!("the configuration has no forge '{name}'; its forges are {}", known.join(", "));
+    };
+    let mut report = Report::default();
+    match forge {
+        ForgeRef::Github(github) => github::look(&mut report, config, name, github).await?,
+        ForgeRef::Gitea(_) | ForgeRef::Forgejo(_) => {
+            gitea::look(&mut report, config, name, *forge).await?;
+        }
+    }
+    report.verdict();
+    report.show()
+}
