@@ -206,6 +206,16 @@ impl ForgeName {
     pub fn forgejo() -> Self {
         Self("forgejo".into())
     }
+
+    /// The forge that the configuration's `gitea:` section declares.
+    pub fn gitea() -> Self {
+        Self("gitea".to_owned())
+    }
+
+    /// The forge that the configuration's `forgejo:` section declares.
+    pub fn forgejo() -> Self {
+        Self("forgejo".to_owned())
+    }
 }
 
 impl JobId {

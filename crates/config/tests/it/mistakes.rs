@@ -62,6 +62,24 @@ fn only_in_github(text: &str) -> String {
     with_runner(&format!("github:\n{text}"), "organization: acme")
 }
 
+/// A right way to a Gitea.
+const GITEA: &str = "gitea: {url: \"https://git.example.com\", api_token_file: /token}\n";
+
+/// An organization's pool with labels, with these keys of the section `gitea` beside a token.
+fn in_gitea(text: &str) -> String {
+    with_runner(&format!("gitea:\n  api_token_file: /token\n{text}"), "organization: acme\nlabels: [x]")
+}
+
+/// The same with these keys of the section and nothing else in it.
+fn only_in_gitea(text: &str) -> String {
+    with_runner(&format!("gitea:\n{text}"), "organization: acme\nlabels: [x]")
+}
+
+/// A pool of the forge `tea`, with `text` below `forges:`.
+fn in_forges(text: &str) -> String {
+    with_runner(&format!("forges:\n{text}"), "forge: tea\norganization: acme\nlabels: [x]")
+}
+
 macro_rules! mistakes {
     ($($name:ident: $told:expr;)*) => {
         $(#[test]
@@ -194,6 +212,71 @@ mistakes! {
     scale_set_name_too_long: with_runner(GITHUB, &format!("organization: acme\nscale_set: {}", "x".repeat(65)));
     scale_set_wrong_type: with_runner(GITHUB, "organization: acme\nscale_set: [a]");
     scale_set_twice: told(&format!("{GITHUB}kernel: {{image: /k}}\npools:\n- name: a\n  max_runners: 1\n  runner: {{image: i, organization: acme}}\n- name: b\n  max_runners: 1\n  runner: {{image: i, organization: Acme, scale_set: A}}\n"));
+    gitea_without_url: only_in_gitea("  api_token_file: /token\n");
+    gitea_url_wrong_alone: in_gitea("  url: [https://git.example.com]\n");
+    gitea_without_token: only_in_gitea("  url: https://git.example.com\n");
+    gitea_with_both_tokens: in_gitea("  url: https://git.example.com\n  runner_token_file: /other\n");
+    gitea_with_inline_tokens: only_in_gitea("  url: https://git.example.com\n  api_token: hunter2hunter2\n  runner_token: hunter2hunter2\n  token: hunter2hunter2\n");
+    gitea_with_token_file: only_in_gitea("  url: https://git.example.com\n  token_file: /token\n");
+    gitea_with_registration_token_file: only_in_gitea("  url: https://git.example.com\n  registration_token_file: /token\n");
+    gitea_url_nonsense: in_gitea("  url: git.example.com\n");
+    gitea_url_plain: in_gitea("  url: http://git.example.com\n");
+    gitea_url_of_api: in_gitea("  url: https://git.example.com/api/v1/\n");
+    gitea_url_with_password: in_gitea("  url: https://me:hunter2hunter2@git.example.com\n");
+    gitea_url_with_query: in_gitea("  url: https://git.example.com/?a=b\n");
+    gitea_url_of_this_host: in_gitea("  url: http://localhost:3000\n");
+    gitea_polled_too_often: in_gitea("  url: https://git.example.com\n  poll_interval: 100ms\n");
+    gitea_polled_too_rarely: in_gitea("  url: https://git.example.com\n  poll_interval: 10m\n");
+    gitea_audit_too_rare: in_gitea("  url: https://git.example.com\n  audit_interval: 2h\n");
+    gitea_with_key_of_github: in_gitea("  url: https://git.example.com\n  app_id: 1\n");
+    gitea_proxy_with_password: in_gitea("  url: https://git.example.com\n  proxy: http://me:hunter2hunter2@proxy.example.com:3128\n");
+    gitea_webhook_without_secret: in_gitea("  url: https://git.example.com\n  webhook: {listen: \":8090\"}\n");
+    gitea_webhook_at_address_of_api: in_gitea("  url: https://git.example.com\n  webhook: {listen: \"127.0.0.1:8080\", secret_file: /secret}\nbind_address: 127.0.0.1:8080\n");
+    gitea_of_no_pool: with_pool(GITEA);
+    forgejo_with_webhook: with_runner("forgejo:\n  url: https://forgejo.example.com\n  api_token_file: /token\n  webhook: {listen: \":8090\", secret_file: /secret}\n", "scope: instance\nlabels: [x]");
+    forge_without_kind: in_forges("  tea:\n    url: https://git.example.com\n    api_token_file: /token\n");
+    forge_of_empty_kind: in_forges("  tea:\n    kind:\n    url: https://git.example.com\n");
+    forge_of_unknown_kind: in_forges("  tea: {kind: gitae, url: \"https://git.example.com\", api_token_file: /token}\n");
+    forge_of_kind_to_come: in_forges("  tea: {kind: gitlab, url: \"https://git.example.com\"}\n");
+    forge_of_two_kinds: in_forges("  tea: {kind: gitea, url: \"https://git.example.com\", api_token_file: /token, kind: forgejo}\n");
+    forge_of_list_of_kinds: in_forges("  tea: {kind: [gitea], url: \"https://git.example.com\"}\n");
+    forge_as_text: in_forges("  tea: https://git.example.com\n");
+    forge_of_nothing: in_forges("  tea:\n");
+    forges_as_list: in_forges("  - {kind: gitea, name: tea, url: \"https://git.example.com\"}\n");
+    forge_twice: in_forges("  tea: {kind: gitea, url: \"https://git.example.com\", api_token_file: /token}\n  tea: {kind: gitea, url: \"https://git.example.org\", api_token_file: /token}\n");
+    forge_named_local: told(&format!("forges:\n  local: {{kind: gitea, url: \"https://git.example.com\", api_token_file: /token}}\n{POOL}"));
+    forge_named_oddly: in_forges("  Tea: {kind: gitea, url: \"https://git.example.com\", api_token_file: /token}\n");
+    forge_in_section_and_list: with_runner(&format!("{GITEA}forges:\n  gitea:\n    kind: gitea\n    url: https://git.example.org\n    api_token_file: /token\n"), "organization: acme\nlabels: [x]");
+    forge_with_unknown_keys: in_forges("  tea:\n    kind: gitea\n    url: https://git.example.com\n    api_token_fil: /token\n    insecure: true\n    poll_interval: 3\n");
+    forge_with_inline_token: in_forges("  tea:\n    kind: gitea\n    url: https://git.example.com\n    token: hunter2hunter2\n");
+    forge_of_github_without_credential: with_runner("forges:\n  ghes:\n    kind: github\n    url: http://github.example.com\n    audit_interval: 1s\n", "organization: acme");
+    forge_of_github_of_audit_only: with_runner("forges: {ghes: {kind: github, token_file: /token}}\n", "organization: acme\nscale_set: false\nlabels: [x]");
+    webhooks_at_two_addresses: with_runner("github: {token_file: /token, webhook: {listen: \":8090\", secret_file: /secret}}\ngitea:\n  url: https://git.example.com\n  api_token_file: /token\n  webhook:\n    listen: :8091\n    secret_file: /secret\n", "organization: acme");
+    webhooks_at_one_path: with_runner("github: {token_file: /token, webhook: {listen: \":8090\", secret_file: /secret}}\ngitea:\n  url: https://git.example.com\n  api_token_file: /token\n  webhook:\n    listen: :8090\n    path: /webhook/github\n    secret_file: /secret\n", "organization: acme");
+    runner_of_unknown_forge: with_runner(GITEA, "forge: gitae\norganization: acme\nlabels: [x]");
+    runner_of_forge_unlike_all: with_runner(&format!("{GITEA}{GITHUB}"), "forge: codeberg\norganization: acme\nlabels: [x]");
+    runner_of_forge_of_no_section: with_runner("", "forge: gitea\norganization: acme\nlabels: [x]");
+    runner_of_local_forge: with_runner("", "forge: local\nlabels: [x]");
+    runner_of_one_of_several_forges: with_runner("gitea: {url: \"https://git.example.com\", api_token_file: /token}\nforgejo: {url: \"https://forgejo.example.com\", api_token_file: /token}\n", "organization: acme\nlabels: [x]");
+    runner_of_wrong_forge_only: with_runner("gitea: {url: \"https://git.example.com\", api_token_file: token}\ngithub: {token_file: /token}\n", "scope: instance\nlabels: [x]");
+    runner_of_forge_without_url: with_runner("gitea: {url: 7, api_token_file: /token}\n", "forge: gitea\nscope: instance\nlabels: [x]");
+    runner_of_gitea_without_scope: with_runner(GITEA, "forge: gitea\nlabels: [x]");
+    runner_of_github_without_scope: with_runner(GITHUB, "forge: github\nlabels: [x]");
+    runner_of_enterprise_at_gitea: with_runner(GITEA, "enterprise: acme\nlabels: [x]");
+    runner_of_scope_at_github: with_runner(GITHUB, "scope: user\nlabels: [x]");
+    runner_of_unknown_scope: with_runner(GITEA, "scope: instanse\nlabels: [x]");
+    runner_of_scope_and_organization: with_runner(GITEA, "scope: instance\norganization: acme\nlabels: [x]");
+    runner_of_odd_organization_at_gitea: with_runner(GITEA, "organization: acme inc\nlabels: [x]");
+    runner_of_owner_without_name_at_gitea: with_runner(GITEA, "repository: widgets\nlabels: [x]");
+    runner_of_gitea_without_labels: with_runner(GITEA, "scope: user");
+    runner_of_gitea_with_odd_labels: with_runner(GITEA, "scope: user\nlabels: [\"debian:host\", \"debian:vm\", \":host\", \"a:\", \"b:docker://debian:12\"]");
+    runner_of_forgejo_with_odd_label: with_runner("forgejo: {url: \"https://forgejo.example.com\", api_token_file: /token}\n", "scope: user\nlabels: [\"a:lxc://debian\", \"a:kvm\"]");
+    runner_of_gitea_with_keys_of_github: with_runner(GITEA, "scope: user\nlabels: [x]\ngroup: Default\nscale_set: set\nwork_folder: _work\ncommand: [act_runner]\ngroup_id: 0");
+    runner_of_gitea_with_unused_keys: with_runner(GITEA, "scope: user\nlabels: [x]\ngroup: Default\nscale_set: set\nwork_folder: _work\ncommand: [act_runner]");
+    runner_of_registration_token: with_runner("gitea: {url: \"https://git.example.com\", runner_token_file: /token}\n", "organization: acme\nlabels: [x]");
+    runners_of_registration_token: told("gitea: {url: \"https://git.example.com\", runner_token_file: /token}\nkernel: {image: /k}\npools:\n  - name: a\n    max_runners: 5\n    min_runners: 3\n    runner: {image: i, organization: acme, labels: [x]}\n");
+    more_runners_of_registration_token_than_machines: told("gitea: {url: \"https://git.example.com\", runner_token_file: /token}\nkernel: {image: /k}\npools:\n  - name: a\n    max_runners: 2\n    min_runners: 3\n    runner: {image: i, organization: acme, labels: [x]}\n");
+    scale_set_twice_at_one_forge: told("forges:\n  one: {kind: github, token_file: /token}\n  two: {kind: github, token_file: /token}\nkernel: {image: /k}\npools:\n- name: a\n  max_runners: 1\n  runner: {image: i, forge: one, organization: acme}\n- name: b\n  max_runners: 1\n  runner: {image: i, forge: two, organization: acme, scale_set: a}\n- name: c\n  max_runners: 1\n  runner: {image: i, forge: two, organization: acme, scale_set: A}\n");
     socket_mode_open: with_pool("api_socket_mode: \"0666\"\n");
     socket_mode_nonsense: with_pool("api_socket_mode: rw\n");
     socket_mode_decimal: with_pool("api_socket_mode: 660\n");
@@ -280,6 +363,13 @@ fn secrets_are_never_repeated() {
         "github: {webhook: {secret: hunter2hunter2}}\n",
         "github:\n  webhook:\n    secret_files:\n    - hunter2hunter2\n",
         "github:\n  apps:\n  - {app_id: 1, private_key: hunter2hunter2}\n",
+        "gitea: {url: \"https://g\", token: hunter2hunter2}\n",
+        "gitea: {url: \"https://hunter2hunter2@g\", api_token_file: /t}\n",
+        "gitea:\n  api_token_file: hunter2hunter2\n",
+        "forgejo: {runner_token: hunter2hunter2}\n",
+        "forges:\n  x: {kind: gitea, runner_token: hunter2hunter2}\n",
+        "forges:\n  x: {kind: gitlab, token: hunter2hunter2}\n",
+        "forges:\n  x: {token: hunter2hunter2}\n",
         // A proxy's password, however the proxy is written.
         "github: {proxy: \"me:hunter2hunter2@proxy:3128\"}\n",
         "github:\n  proxy: me:hunter2 hunter2@proxy:3128\n",

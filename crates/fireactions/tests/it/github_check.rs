@@ -196,6 +196,57 @@ fn a_configuration_without_github_is_told_so() {
 }
 
 #[test]
+fn every_github_is_looked_at_or_the_one_that_is_named() {
+    let (company, app) = github();
+    company.install_fully(app.id, "acme");
+    let cloud = FakeGithub::local();
+    cloud.organization("acme");
+    let dir = tempfile::tempdir().unwrap();
+    let key = secret_file(&dir, "key.pem", &app.pkcs8);
+    // It may not do what a pool needs.
+    let token = secret_file(&dir, "token", &cloud.personal_token(&["repo"]));
+    let config = format!(
+        "github: {{url: '{}', token_file: {token}}}
+forges:
+  ghes: {{kind: github, url: '{}', app_id: {}, app_private_key_file: {key}}}
+  spare: {{kind: github, token_file: /nowhere}}
+kernel: {{image: /vmlinuz}}
+pools:
+  - {{name: one, max_runners: 1, runner: {{image: 'oci-archive:/i.tar', organization: acme}}}}
+  - {{name: two, max_runners: 1, runner: {{image: 'oci-archive:/i.tar', forge: ghes, organization: acme, scale_set: fast}}}}
+",
+        cloud.url(),
+        company.url(),
+        app.id
+    );
+    let config = secret_file(&dir, "config.yaml", &config);
+
+    let said = fireactions(&["forge", "check", "ghes", "--config", &config]);
+    assert_eq!((said.code, said.err.as_str(), problems(&said).len()), (Some(0), "", 0), "{said:?}");
+    assert!(said.out.contains("scale set 'fast'") && !said.out.contains("pool 'one'"), "{}", said.out);
+
+    let said = fireactions(&["forge", "check", "github", "--config", &config]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(problems(&said)[0].contains("lacks the scope admin:org"), "{}", said.out);
+    assert!(!said.out.contains("scale set 'fast'"), "{}", said.out);
+
+    let said = fireactions(&["github", "check", "--config", &config]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for line in ["forge 'github'\n", "forge 'ghes'\n", "lacks the scope admin:org", "scale set 'fast'"] {
+        assert!(said.out.contains(line), "{line} in:\n{}", said.out);
+    }
+
+    for (name, why) in [
+        ("spare", "no pool is of the forge 'spare'"),
+        ("gitea", "no forge 'gitea'; its forges are github, ghes, spare"),
+        ("GitHub", "not a valid forge name"),
+    ] {
+        let said = fireactions(&["forge", "check", name, "--config", &config]);
+        assert!(said.code.is_some_and(|code| code != 0) && said.err.contains(why), "{said:?}");
+    }
+}
+
+#[test]
 fn the_address_of_a_right_app_is_printed() {
     let said =
         fireactions(&["github", "new-app", "acme", "--webhook", "https://ci.acme.example/webhook/github"]);
