@@ -172,7 +172,7 @@ fn what_is_no_kvm_is_named() {
         let (_, findings) = doctor_after(another, dir.path(), &config);
         let found = findings.iter().find(|finding| finding["check"] == "kvm_runs").unwrap();
         assert_eq!(found["severity"], expected, "{found}");
-        let words = "no guest runs: /dev/kvm speaks version -1";
+        let words = "no guest runs: /dev/kvm has version -1";
         assert!(found["found"].as_str().unwrap().starts_with(words), "{found}");
     }
 }
