@@ -159,6 +159,6 @@ mod tests {
         assert!(tree(&fits, &machine(), None).is_ok());
         let error = tree(&pool(Value::Null, Some(&"x".repeat(26_000))), &machine(), None).unwrap_err();
         let error = error.to_string();
-        assert!(error.contains("pool 'p' is 52") && error.contains("takes 51200"), "{error}");
+        assert!(error.contains("pool 'p' is 52") && error.contains("takes at most 51200"), "{error}");
     }
 }

@@ -158,7 +158,7 @@ fn what_is_no_kvm_is_named() {
     let another = "mount -t tmpfs none /mnt; cp -a /dev/null /mnt/null; cp -a /dev/null /mnt/kvm; mount --move /mnt /dev";
     for (before, expected) in [
         (absent, "/dev/kvm cannot be opened: No such file or directory (os error 2)\n"),
-        (another, "/dev/kvm speaks version -1 of its interface, not 12\n"),
+        (another, "/dev/kvm has version -1 of its interface, not 12\n"),
     ] {
         let output = probe(before);
         let why = String::from_utf8(output.stderr).unwrap();
@@ -172,7 +172,7 @@ fn what_is_no_kvm_is_named() {
         let (_, findings) = doctor_after(another, dir.path(), &config);
         let found = findings.iter().find(|finding| finding["check"] == "kvm_runs").unwrap();
         assert_eq!(found["severity"], expected, "{found}");
-        let words = "no guest runs: /dev/kvm speaks version -1";
+        let words = "no guest runs: /dev/kvm has version -1";
         assert!(found["found"].as_str().unwrap().starts_with(words), "{found}");
     }
 }

@@ -183,11 +183,11 @@ mod tests {
         4: pool 'p' is paused
         5: pool 'p': image 'debian:12' is being fetched (pulling, 40 %)
         6: pool 'p': image 'debian:12' is being fetched (pulling)
-        7: pool 'p': machine m1802g04018 is on its way (booting)
-        8: pool 'p': next try at 2023-11-14T22:13:29Z after 2 failures in a row: no such image
+        7: pool 'p': machine m1802g04018 is starting (booting)
+        8: pool 'p': next attempt at 2023-11-14T22:13:29Z, after 2 failures in a row: no such image
         9: pool 'p': a machine is about to be started
         10: pool 'p': the job needs a machine larger than the host's whole budget
-        11: pool 'p': all 3 machines that it may have are taken
+        11: pool 'p': all 3 of its machines are in use
         12: pool 'p': the host's budget of CPUs or memory is used up, and 2 held machines take 1152 MiB of it
         13: pool 'p': the host's budget of CPUs or memory is used up
         14: pool 'p': a machine is about to be started
