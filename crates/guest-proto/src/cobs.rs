@@ -9,6 +9,8 @@ pub(crate) const fn max_encoded(len: usize) -> usize {
 
 /// Appends `data`, stuffed, to `out`. The caller adds the zero.
 pub(crate) fn encode(parts: &[&[u8]], out: &mut Vec<u8>) {
+    // And the caller's zero.
+    out.reserve(max_encoded(parts.iter().map(|part| part.len()).sum()) + 1);
     let mut code_at = out.len();
     out.push(0);
     for part in parts {

@@ -20,20 +20,20 @@ pub(crate) enum Ask {
     },
 }
 
-/// The machine's ear: requests that arrive while a stage runs.
+/// The machine's ear: requests that arrive while a stage runs. Boxed, for a queue has room for 32 from its first on.
 pub(crate) struct Asks {
-    receiver: mpsc::Receiver<Ask>,
+    receiver: mpsc::Receiver<Box<Ask>>,
 }
 
 impl Asks {
-    pub(crate) fn new(receiver: mpsc::Receiver<Ask>) -> Self {
+    pub(crate) fn new(receiver: mpsc::Receiver<Box<Ask>>) -> Self {
         Self { receiver }
     }
 
     /// The next request. Pends for ever once nobody can ask any more. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Ask {
         match self.receiver.recv().await {
-            Some(ask) => ask,
+            Some(ask) => *ask,
             None => std::future::pending().await,
         }
     }
@@ -65,7 +65,7 @@ impl Asks {
     pub(crate) fn close(&mut self) {
         self.receiver.close();
         while let Ok(ask) = self.receiver.try_recv() {
-            if let Ask::Retire { answer, .. } = ask {
+            if let Ask::Retire { answer, .. } = *ask {
                 let _ = answer.send(true);
             }
         }

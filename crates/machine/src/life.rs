@@ -43,45 +43,46 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Runs it.
+    /// Runs it. Each stage is boxed, so that a task is as large as the stage that it is in, and not as the largest: most
+    /// machines wait for work most of the time, and there may be a thousand of them.
     pub(crate) async fn run(mut self, start: Start) {
-        let end = self.stages(start).await;
+        let end = Box::pin(self.stages(start)).await;
         let (id, pool) = (self.record.id().clone(), self.pool.name.clone());
         let (failure, wrong) = match end {
             Ok(()) => (None, None),
             Err(End::Retired(why)) => {
                 tracing::info!(machine = %id, %pool, why, "machine retired");
-                self.tell_unfinished(&why, None).await;
+                Box::pin(self.tell_unfinished(&why, None)).await;
                 (None, None)
             }
             Err(End::JobFailed(message)) => (None, Some(Failure { kind: FailureKind::Job, message })),
             Err(End::Failed(failure)) => {
                 tracing::warn!(machine = %id, %pool, kind = ?failure.kind, "machine failed: {}", failure.message);
-                self.tell_unfinished(&failure.message, Some(&failure)).await;
+                Box::pin(self.tell_unfinished(&failure.message, Some(&failure))).await;
                 (Some(failure.clone()), Some(failure))
             }
         };
-        self.hold(wrong).await;
-        self.teardown(failure).await;
+        Box::pin(self.hold(wrong)).await;
+        Box::pin(self.teardown(failure)).await;
         self.asks.close();
     }
 
     async fn stages(&mut self, start: Start) -> Result<(), End> {
         let image = match start {
-            Start::Fresh => self.create().await?,
+            Start::Fresh => Box::pin(self.create()).await?,
             Start::Adopted(adopted) => {
                 let Adopted { vm, image, report, .. } = *adopted;
                 self.record.adopted(&vm);
                 self.made.vm = Some(vm);
                 if let Some(report) = report {
                     self.made.image = Some(image);
-                    return self.tell_known(report).await;
+                    return Box::pin(self.tell_known(report)).await;
                 }
                 image
             }
         };
         self.made.image = Some(image.clone());
-        let guest = self.boot(&image).await?;
-        self.serve(&guest, &image).await
+        let guest = Box::pin(self.boot(&image)).await?;
+        Box::pin(self.serve(&guest, &image)).await
     }
 }

@@ -46,7 +46,7 @@ struct Inner {
 
 /// A machine's task.
 struct Task {
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::Sender<Box<Ask>>,
     handle: AbortHandle,
 }
 
@@ -100,7 +100,7 @@ impl Machinery {
     /// Asks without waiting. A full queue means that the machine has been asked already.
     pub(crate) fn ask(&self, id: &MachineId, ask: Ask) {
         if let Some(task) = lock(&self.inner.tasks).get(id) {
-            let _ = task.asks.try_send(ask);
+            let _ = task.asks.try_send(Box::new(ask));
         }
     }
 
@@ -187,7 +187,7 @@ impl Machines for Machinery {
         };
         let (answer, answered) = oneshot::channel();
         let ask = Ask::Retire { why: why.to_owned(), answer };
-        if task.try_send(ask).is_err() {
+        if task.try_send(Box::new(ask)).is_err() {
             // Closed: it is going already. Full: it has been asked, and has not answered because it works.
             return if task.is_closed() { Ok(()) } else { Err(RetireError::Busy(id.clone())) };
         }

@@ -59,7 +59,7 @@ impl Life {
             self.record.enter(MachineState::Ready, Step::Ready).await?;
         }
         let mut memory = Idle::new(&self.parts, &self.record, &guest.vm);
-        let work = match self.wait_for_work(guest, &mut memory).await {
+        let work = match Box::pin(self.wait_for_work(guest, &mut memory)).await {
             // The earlier server told the end and had no time to go on.
             Err(End::Failed(Failure { kind: FailureKind::Forge, .. }))
                 if self.record.view().step == Step::Report =>
@@ -80,15 +80,15 @@ impl Life {
         }
         memory.give_back().await;
 
-        let Done { outcome, usage, mut notes } =
-            Run { parts, pool, guest, image, work: &work }.perform(record, asks).await;
+        let run = Run { parts, pool, guest, image, work: &work };
+        let Done { outcome, usage, mut notes } = Box::pin(run.perform(record, asks)).await;
         let Verdict { outcome, unused } = parts.forge.judge(&work.job, outcome, &mut notes).await;
         let autopsy = match &outcome {
             Outcome::Lost { .. } => Some(self.last_look().await),
             _ => None,
         };
         let report = Report { outcome, usage, phases: self.record.phases(), notes, autopsy };
-        self.conclude(&work.job, &report, unused).await
+        Box::pin(self.conclude(&work.job, &report, unused)).await
     }
 
     /// Waits until the forge binds work to this machine, the guest dies, or somebody wants it gone. How long it may wait

@@ -13,7 +13,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
 /// Bytes a second that are taken from one guest's console.
@@ -83,16 +82,19 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
 }
 
 /// Copies until the other end is closed, which the death of the VMM does. A full disk loses output, nothing more.
-pub(crate) async fn pump(mut from: UnixStream, mut to: BoundedFile) {
-    let mut buffer = vec![0; 2 << 10];
+pub(crate) async fn pump(from: UnixStream, mut to: BoundedFile) {
     let mut complained = false;
     let (mut since, mut taken) = (Instant::now(), 0_u64);
     loop {
-        let count = match from.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => count,
+        if from.readable().await.is_err() {
+            return;
+        }
+        let (count, written) = match pass_on(&from, &mut to) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Ok((0, _)) | Err(_) => return,
+            Ok(passed) => passed,
         };
-        if let Err(error) = to.write(&buffer[..count])
+        if let Err(error) = written
             && !complained
         {
             tracing::warn!(file = %to.path.display(), %error, "console output is lost");
@@ -105,6 +107,14 @@ pub(crate) async fn pump(mut from: UnixStream, mut to: BoundedFile) {
             (since, taken) = (Instant::now(), 0);
         }
     }
+}
+
+/// Copies what is there: how much it was, and whether it was written. The buffer is on the stack: most consoles are silent
+/// most of the time, and there may be a thousand of them.
+fn pass_on(from: &UnixStream, to: &mut BoundedFile) -> io::Result<(usize, io::Result<()>)> {
+    let mut buffer = [0; 2 << 10];
+    let count = from.try_read(&mut buffer)?;
+    Ok((count, to.write(&buffer[..count])))
 }
 
 #[cfg(test)]

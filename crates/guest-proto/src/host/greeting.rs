@@ -33,7 +33,7 @@ const HEARD: usize = 8;
 const BREATH: Duration = Duration::from_millis(10);
 
 /// The read buffer of a guest that says little, as most do most of the time: there may be a thousand of them.
-pub(super) const RESTING: usize = 4 << 10;
+pub(super) const RESTING: usize = 512;
 
 /// Why a connection ended.
 #[derive(Debug)]

@@ -67,7 +67,8 @@ impl QmpError {
 /// A connection. Its task ends with the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Qmp {
-    commands: mpsc::Sender<Command>,
+    /// Boxed, for a queue has room for 32 from its first on.
+    commands: mpsc::Sender<Box<Command>>,
     shutdown: Arc<Mutex<Option<String>>>,
 }
 
@@ -127,7 +128,7 @@ impl Qmp {
         let (answer, answered) = oneshot::channel();
         let exchange = async {
             self.commands
-                .send(Command { name, arguments, fd, answer })
+                .send(Box::new(Command { name, arguments, fd, answer }))
                 .await
                 .map_err(|_| QmpError::Closed)?;
             answered.await.map_err(|_| QmpError::Closed)?
@@ -153,8 +154,12 @@ impl Qmp {
     }
 }
 
-async fn serve(mut lines: Lines, mut queue: mpsc::Receiver<Command>, shutdown: Arc<Mutex<Option<String>>>) {
-    let mut pending: Option<Command> = None;
+async fn serve(
+    mut lines: Lines,
+    mut queue: mpsc::Receiver<Box<Command>>,
+    shutdown: Arc<Mutex<Option<String>>>,
+) {
+    let mut pending: Option<Box<Command>> = None;
     loop {
         tokio::select! {
             line = lines.next() => {
