@@ -27,8 +27,6 @@ pub(crate) struct User {
 pub(crate) struct Confined {
     /// Bytes that no file it writes grows beyond; `None` when the program that is started sees to that.
     pub(crate) largest_file: Option<u64>,
-    /// Most open files; as the server's when absent.
-    pub(crate) open_files: Option<u64>,
     /// The doors ([`Cgroups::prepare`](crate::cgroup::Cgroups::prepare)) of the cgroups it is in from its first instruction on.
     pub(crate) cgroups: Vec<File>,
     /// Whom it runs as; as the server when absent.
@@ -57,13 +55,20 @@ pub(crate) fn prepare(command: &mut Command, confined: Confined) {
         set(Resource::Core, 0)?;
         // A guest that took the VMM over cannot fill the disk: no file grows beyond its scratch disk.
         confined.largest_file.map_or(Ok(()), |bytes| set(Resource::Fsize, bytes))?;
-        confined.open_files.map_or(Ok(()), |count| set(Resource::Nofile, count))?;
         // Last: all that is above is the server's to do.
         confined.user.map_or(Ok(()), become_user)
     };
     // SAFETY: after a fork in a program with threads only async-signal-safe calls are sound. `run` makes system calls
     // and neither allocates nor takes a lock.
     unsafe { command.pre_exec(run) };
+}
+
+/// Gives the process at most [`OPEN_FILES`]. To be called after everything that handles descriptors: what a child does with
+/// those of a server that has more needs higher numbers.
+#[allow(unsafe_code)]
+pub(crate) fn limit_open_files(command: &mut Command) {
+    // SAFETY: the closure makes one system call and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(|| set(Resource::Nofile, OPEN_FILES)) };
 }
 
 /// The child has one thread, so what is a thread's is the process's.

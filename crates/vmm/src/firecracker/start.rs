@@ -72,7 +72,7 @@ pub(crate) async fn start(
         confined.user = *user;
         confined.directory = Some(jail.directory()?);
         confined.largest_file = Some(setting.largest_file);
-        confined.open_files = Some(child::OPEN_FILES);
+        child::limit_open_files(&mut command);
     }
     child::prepare(&mut command, confined);
     // Not on a thread of its own: a caller that gives up and sweeps must find the process either marked or never to come.

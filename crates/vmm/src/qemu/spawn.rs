@@ -146,7 +146,6 @@ pub(crate) fn start(
         &mut command,
         child::Confined {
             largest_file: Some(opened.largest),
-            open_files: Some(child::OPEN_FILES),
             cgroups,
             user: rustix::process::geteuid().is_root().then_some(user),
             directory: None,
@@ -155,6 +154,40 @@ pub(crate) fn start(
     command
         .fd_mappings(opened.mappings)
         .map_err(|_| failed(io::Error::other("two descriptors were given the same number")))?;
+    child::limit_open_files(&mut command);
     let child = crate::apart::spawn(&mut command, apart).map_err(failed)?;
     Ok((child, log))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    use super::*;
+
+    #[test]
+    fn a_server_with_many_descriptors_starts_processes_that_may_have_few() {
+        let most = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| File::create(dir.path().join(name)).unwrap());
+        // Each has the other's number in the process, so one of them is put aside meanwhile, above all others.
+        let (first, second) = (one.as_raw_fd(), two.as_raw_fd());
+        let mut many: Vec<File> =
+            (0..child::OPEN_FILES + 100).map(|_| File::open("/dev/null").unwrap()).collect();
+        let mut opened = Opened { mappings: Vec::new(), largest: 1 << 20 };
+        opened.add(one, second);
+        opened.add(two, first);
+        opened.add(many.pop().unwrap(), Fd::MEMORY);
+        let script = format!("readlink /proc/$$/fd/{first} /proc/$$/fd/{second}; ulimit -n");
+        let user = User { uid: 1_900_000_001, gid: 1_900_000_001 };
+        let (mut child, log) =
+            start(Path::new("sh"), &["-c".to_owned(), script], opened, user, Vec::new(), false).unwrap();
+        assert!(child.wait().unwrap().success());
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let expected = format!("{}\n{}\n{}\n", path("two"), path("one"), child::OPEN_FILES);
+        assert_eq!(String::from_utf8(log.read()).unwrap(), expected);
+    }
 }
