@@ -4,6 +4,27 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
+
+use fireactions_model::ExponentialBackoff;
+
+/// Longest wait for a tap that is busy.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Opens the queue of the existing tap `name` once nobody else has it. That is a moment, now and then: a process that was
+/// forked for another machine has every descriptor of the server until it execs, so also that by which the tap was made.
+pub(crate) async fn open_when_free(name: &str) -> io::Result<OwnedFd> {
+    let mut pauses = ExponentialBackoff::new(Duration::from_millis(2), Duration::from_millis(100));
+    let end = Instant::now() + BUSY;
+    loop {
+        match open(name) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < end => {
+                tokio::time::sleep(pauses.failed(rand::random())).await;
+            }
+            opened => return opened,
+        }
+    }
+}
 
 /// Opens the queue of the existing tap `name`. The kernel makes an absent one, so the caller asks first.
 pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
@@ -48,4 +69,25 @@ fn attach(file: &File, name: &str) -> io::Result<()> {
     // flags, and which outlives the call; the descriptor is open for as long as `file` is borrowed.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tap_that_somebody_has_for_a_moment_is_waited_for() {
+        let run = || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            create("fabusy0", 0).unwrap();
+            let held = open("fabusy0").unwrap();
+            assert_eq!(open("fabusy0").unwrap_err().raw_os_error(), Some(libc::EBUSY));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            // The second begins when the first waits.
+            runtime
+                .block_on(async { tokio::join!(open_when_free("fabusy0"), async { drop(held) }).0 })
+                .unwrap();
+        };
+        std::thread::spawn(run).join().unwrap();
+    }
 }

@@ -139,7 +139,7 @@ impl Qemu {
             cmdline::kernel_line(spec, accel, self.tsc_khz).map_err(|r| Self::refuse(spec, r))?;
         let arguments = cmdline::arguments(spec, accel, &kernel_line);
         let user = User { uid: spec.uid, gid: accel::device_group(accel).unwrap_or(spec.gid) };
-        let mut opened = spawn::open(spec, files)?;
+        let mut opened = spawn::open(spec, files, spawn::open_taps(spec).await?)?;
         let size = u64::from(spec.memory_mib) << 20;
         let mut template = None;
         match &spec.start {

@@ -65,8 +65,18 @@ pub(crate) struct Opened {
     largest: u64,
 }
 
-/// Opens all files of a machine and makes its sockets.
-pub(crate) fn open(spec: &VmSpec, files: &Files) -> Result<Opened, VmmError> {
+/// The queues of a machine's taps.
+pub(crate) async fn open_taps(spec: &VmSpec) -> Result<Vec<OwnedFd>, VmmError> {
+    let mut queues = Vec::new();
+    for nic in &spec.nics {
+        let queue = tap::open_when_free(&nic.tap).await;
+        queues.push(queue.map_err(|source| VmmError::Tap { tap: nic.tap.clone(), source })?);
+    }
+    Ok(queues)
+}
+
+/// Opens all other files of a machine and makes its sockets.
+pub(crate) fn open(spec: &VmSpec, files: &Files, taps: Vec<OwnedFd>) -> Result<Opened, VmmError> {
     let mut opened = Opened { mappings: Vec::new(), largest: Log::SIZE as u64 };
     opened.add(open_file("open the kernel", &spec.boot.kernel, false)?, Fd::KERNEL);
     opened.add(open_file("open the initramfs", &spec.boot.initrd, false)?, Fd::INITRD);
@@ -79,8 +89,7 @@ pub(crate) fn open(spec: &VmSpec, files: &Files) -> Result<Opened, VmmError> {
         }
         opened.add(file, Fd::drive(index));
     }
-    for (index, nic) in spec.nics.iter().enumerate() {
-        let queue = tap::open(&nic.tap).map_err(|source| VmmError::Tap { tap: nic.tap.clone(), source })?;
+    for (index, queue) in taps.into_iter().enumerate() {
         opened.add(queue, Fd::nic(index));
     }
     for (path, fd) in [(&files.qmp, Fd::QMP), (&files.agent, Fd::AGENT), (&files.console_socket, Fd::CONSOLE)]
