@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use fireactions_api::{Client, Target};
-use fireactions_model::{JobId, JobRecord, JobSpec, MachineState, MachineView};
+use fireactions_model::{JobId, JobRecord, JobSpec, MachineState, MachineView, PoolName};
 use fireactions_testkit::{busybox, standin};
 
 use crate::Args;
@@ -82,6 +82,19 @@ pub(crate) async fn job_when(
             return Ok(job);
         }
         ensure!(Instant::now() < end, "job {id} is still {}: {:?}", job.state, job.reason);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until the pool has fewer machines than it may have.
+pub(crate) async fn room(client: &Client, pool: &str) -> anyhow::Result<()> {
+    let (pool, end) = (PoolName::new(pool)?, Instant::now() + SOON);
+    loop {
+        let view = client.pool(&pool).await?;
+        if view.machines.values().sum::<u32>() < view.max_runners {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "pool {pool} is full after {SOON:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
