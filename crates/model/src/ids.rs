@@ -1,8 +1,11 @@
 //! Identifiers. Each is a checked newtype: a value that exists is a valid one, whatever wire it came from.
+//!
+//! Their text is shared by all copies: a look at a thousand machines copies three of each.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +30,9 @@ macro_rules! text_id {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-        #[cfg_attr(feature = "schema", schema(pattern = $pattern))]
+        #[cfg_attr(feature = "schema", schema(value_type = String, pattern = $pattern))]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The same rule as a regular expression, for schemas.
@@ -39,7 +42,7 @@ macro_rules! text_id {
             pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
                 let text = text.into();
                 let valid: fn(&str) -> bool = $valid;
-                if valid(&text) { Ok(Self(text)) } else { Err(reject($what, &text, $rule)) }
+                if valid(&text) { Ok(Self(text.into())) } else { Err(reject($what, &text, $rule)) }
             }
 
             /// The text itself.
@@ -76,7 +79,7 @@ macro_rules! text_id {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.as_str().to_owned()
             }
         }
 
@@ -165,14 +168,14 @@ text_id!(
 impl MachineId {
     /// Makes an id from eight random bytes.
     pub fn from_random(random: [u8; 8]) -> Self {
-        Self(short_id('m', random))
+        Self(short_id('m', random).into())
     }
 }
 
 impl JobId {
     /// Makes an id from eight random bytes.
     pub fn from_random(random: [u8; 8]) -> Self {
-        Self(short_id('j', random))
+        Self(short_id('j', random).into())
     }
 }
 
@@ -185,7 +188,7 @@ impl Digest {
                 text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
             }
         }
-        Self(text)
+        Self(text.into())
     }
 
     /// The 64 hexadecimal digits, without the algorithm.
