@@ -105,7 +105,11 @@ impl Server {
             .arg(&place.config)
             .args(args)
             // As the systemd unit has it.
-            .env("MALLOC_ARENA_MAX", "2")
+            .envs([
+                ("MALLOC_ARENA_MAX", "2"),
+                ("MALLOC_MMAP_THRESHOLD_", "131072"),
+                ("MALLOC_TRIM_THRESHOLD_", "131072"),
+            ])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
