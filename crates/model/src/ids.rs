@@ -206,15 +206,6 @@ impl ForgeName {
     pub fn forgejo() -> Self {
         Self("forgejo".into())
     }
-
-    /// The forge that the configuration's `gitea:` section declares.
-    pub fn gitea() -> Self {
-        Self("gitea".to_owned())
-    }
-
-    /// The forge that the configuration's `forgejo:` section declares.
-    pub fn forgejo() -> Self {
-        Self("forgejo".to_owned())
     }
 }
 

@@ -108,11 +108,11 @@ async fn write(
     mut queue: mpsc::Receiver<Packet>,
     mut writer: impl AsyncWrite + Unpin,
 ) -> Result<Infallible, Cut> {
-    // Ends a greeting that was being repeated when the answer came.
-    let mut begun = false;
+    // Ends a greeting that was being repeated when the answer came; goes with what is said first.
+    let mut first: &[u8] = &[0];
     loop {
         // Made anew each time: most links are silent most of the time, and there may be a thousand of them.
-        let mut out = if std::mem::replace(&mut begun, true) { Vec::new() } else { vec![0] };
+        let mut out = first.to_vec();
         tokio::select! {
             packet = queue.recv() => match packet {
                 Some(Packet::Control(body)) => frame::write(&mut out, nonce, Kind::Control, 0, 0, &[&body]),
@@ -121,8 +121,9 @@ async fn write(
             },
             () = shared.due.notified() => due(shared, nonce, &mut out),
         }
-        if !out.is_empty() {
+        if out.len() > first.len() {
             writer.write_all(&out).await?;
+            first = &[];
         }
     }
 }
