@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fireactions_http::{Http, Request, Response};
 use fireactions_model::{ExponentialBackoff, Secret};
 use reqwest::{Method, StatusCode};
 use tokio::sync::Semaphore;
@@ -10,8 +11,7 @@ use url::Url;
 
 use crate::etags::Etags;
 use crate::limits::Limits;
-use crate::response::Response;
-use crate::transport::{Http, Request};
+use crate::response::Meaning as _;
 use crate::{Error, Settings, Timeouts};
 
 /// Requests on their way at once. GitHub allows a hundred to all who use the credential.
@@ -124,7 +124,7 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new(settings: &Settings, timeouts: Timeouts) -> Result<Self, Error> {
         Ok(Self {
-            http: Http::new(settings)?,
+            http: Http::new(&settings.connection())?,
             limits: Limits::default(),
             etags: Etags::default(),
             permits: Semaphore::new(AT_ONCE),
@@ -254,7 +254,7 @@ impl Caller {
         match self.etags.settle(credential, url, response) {
             Some(response) => Ok(response),
             // It was forgotten in the meantime.
-            None => self.http.send(request(None)).await,
+            None => Ok(self.http.send(request(None)).await?),
         }
     }
 }

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// Most characters of GitHub's own words that are repeated.
-const MAX_WORDS: usize = 300;
-
 /// Why a call failed. `doing` is what was being done, such as `list the runners of acme`; `message` is what GitHub said
 /// about it, bounded and without control characters. No secret is in any of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,29 +167,23 @@ impl Error {
     }
 }
 
-/// Words from the network: without control characters, and at most [`MAX_WORDS`] of them.
-pub(crate) fn plain(text: &str) -> String {
-    let mut words: String =
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_WORDS + 1).collect();
-    if words.chars().count() > MAX_WORDS {
-        words.pop();
-        words.push('…');
+impl From<fireactions_http::Error> for Error {
+    fn from(error: fireactions_http::Error) -> Self {
+        use fireactions_http::Error as Http;
+        match error {
+            Http::Unreachable { doing, why } => Self::Unreachable { doing, why },
+            Http::Interrupted { doing, why } => Self::Interrupted { doing, why },
+            Http::Timeout { doing, after } => Self::Timeout { doing, after },
+            Http::Unexpected { doing, why } => Self::Unexpected { doing, why },
+            Http::Credential(why) => Self::Credential(why),
+            Http::Settings(why) => Self::Settings(why),
+        }
     }
-    words
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_from_the_network_are_bounded_and_plain() {
-        assert_eq!(plain(" a\u{1b}[31m\nb\r\n "), "a [31m b");
-        let long = plain(&"ä".repeat(5000));
-        assert_eq!(long.chars().count(), MAX_WORDS + 1);
-        assert!(long.ends_with("ä…"));
-        assert_eq!(plain(&"x".repeat(MAX_WORDS)).len(), MAX_WORDS);
-    }
 
     #[test]
     fn what_is_transient() {

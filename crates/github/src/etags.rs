@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use fireactions_http::Response;
 use reqwest::StatusCode;
 use reqwest::header::{ETAG, LINK};
-
-use crate::response::Response;
 
 /// Most bytes of bodies that are kept.
 const MAX_BYTES: usize = 32 << 20;

@@ -22,13 +22,11 @@ mod runner;
 mod said;
 pub mod scaleset;
 mod settings;
-mod single_flight;
-mod timeouts;
-mod transport;
 pub mod webhook;
 
 pub use client::Github;
 pub use error::Error;
+pub use fireactions_http::{SecretSource, Timeouts};
 /// Where runners are registered.
 pub use fireactions_model::GithubScope as Scope;
 pub use ids::{JobId, RunId, RunnerId};
@@ -36,5 +34,4 @@ pub use job::{JobStatus, WorkflowJob};
 pub use repository::Repository;
 pub use rest::{Access, AppAccess, ListedRepository, MissingPermission};
 pub use runner::{Deleted, Jit, JitRequest, RegistrationToken, Runner, RunnerGroup};
-pub use settings::{App, Credentials, SecretSource, Settings};
-pub use timeouts::Timeouts;
+pub use settings::{App, Credentials, Settings};

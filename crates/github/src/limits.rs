@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fireactions_http::Response;
 use fireactions_model::RateLimit;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use crate::response::Response;
+use crate::response::Meaning as _;
 use crate::said::{self, CORE, SECONDARY};
 
 /// Longest such wait.

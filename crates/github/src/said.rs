@@ -1,19 +1,17 @@
-//! What GitHub says in an answer's headers: its clock, its rate limits, and when it wants to be asked again.
+//! What GitHub says of its rate limits in an answer's headers.
 
 use std::time::Duration;
 
+use fireactions_http::plain;
+use fireactions_http::times::{now, retry_after};
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-
-use crate::error::plain;
+use reqwest::header::HeaderMap;
 
 /// What to wait after a secondary limit that says no time; doubled while it goes on.
 pub(crate) const SECONDARY: Duration = Duration::from_secs(60);
 /// A limit's window is an hour; whatever the header says, nobody waits longer than this.
 pub(crate) const RESET_MAX: Duration = Duration::from_secs(2 * 3600);
-/// Longest wait by `Retry-After`.
-const RETRY_MAX: u64 = 24 * 3600;
 /// The limit that most of the API counts in.
 pub(crate) const CORE: &str = "core";
 
@@ -29,31 +27,6 @@ pub(crate) struct Quota {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// RFC 9110's date, as everybody writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn http_date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())
-}
-
-/// When GitHub says it was: its clock, not ours.
-pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    http_date(text(headers, DATE.as_str())?)
-}
-
-/// GitHub's time, in seconds; ours where it says none.
-pub(crate) fn now(headers: &HeaderMap) -> i64 {
-    date(headers).unwrap_or_else(Timestamp::now).as_second()
-}
-
-/// How long GitHub wants not to be asked, by `Retry-After`: seconds or a date. At most a day.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = text(headers, RETRY_AFTER.as_str())?.trim();
-    let seconds = text.parse::<u64>().ok().or_else(|| {
-        let until = http_date(text)?.as_second();
-        Some(u64::try_from(until - now(headers)).unwrap_or(0))
-    })?;
-    Some(Duration::from_secs(seconds.min(RETRY_MAX)))
 }
 
 /// The rate limit that the call counted in.

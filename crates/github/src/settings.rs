@@ -1,16 +1,12 @@
 //! Where GitHub is and who asks.
 
 use std::fmt;
-use std::sync::Arc;
 
-use fireactions_model::{Secret, github_api};
+use fireactions_http::{Connection, SecretSource};
+use fireactions_model::github_api;
 use url::Url;
 
 use crate::Error;
-
-/// Reads a secret as it is now. It is read again after GitHub did not accept it: keys are rotated while a server runs. An
-/// error is a sentence for people without the secret. It may block for a moment.
-pub type SecretSource = Arc<dyn Fn() -> Result<Secret, String> + Send + Sync>;
 
 /// Settings of one GitHub.
 #[derive(Clone)]
@@ -71,6 +67,12 @@ impl fmt::Debug for App {
 }
 
 impl Settings {
+    /// How it is reached.
+    pub(crate) fn connection(&self) -> Connection<'_> {
+        let (ca_pem, proxy) = (self.ca_pem.as_deref(), self.proxy.as_ref());
+        Connection { url: &self.url, ca_pem, proxy, insecure_http: false }
+    }
+
     /// The REST API's base, with a slash at the end.
     ///
     /// # Errors
@@ -83,6 +85,10 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use fireactions_model::Secret;
+
     use super::*;
 
     fn settings(url: &str) -> Settings {

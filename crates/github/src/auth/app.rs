@@ -3,12 +3,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fireactions_http::read_secret;
 use fireactions_model::Secret;
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Serialize;
 
-use super::read;
 use crate::{App, Error};
 
 /// The token is dated back by so many seconds, for clocks that are a little off.
@@ -53,7 +53,7 @@ impl AppKey {
         if let Some(key) = kept {
             return Ok(key);
         }
-        let pem = read(&self.app.key, &format!("the key of App {}", self.app.id)).await?;
+        let pem = read_secret(&self.app.key, &format!("the key of App {}", self.app.id)).await?;
         // The library's error may repeat the key.
         let key = EncodingKey::from_rsa_pem(pem.expose().as_bytes()).map_err(|_| {
             Error::Credential(format!(

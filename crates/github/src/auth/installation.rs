@@ -3,10 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use fireactions_http::SingleFlight;
 use fireactions_model::Secret;
 use tokio::time::Instant;
 
-use crate::single_flight::SingleFlight;
+use crate::Error;
 
 /// A token that ends this soon is replaced.
 const EARLY: Duration = Duration::from_secs(5 * 60);
@@ -22,7 +23,7 @@ pub(super) struct Installation {
     pub(super) label: String,
     token: Mutex<Option<Token>>,
     /// Getting a new token.
-    pub(super) refresh: SingleFlight<Secret>,
+    pub(super) refresh: SingleFlight<Secret, Error>,
 }
 
 struct Token {

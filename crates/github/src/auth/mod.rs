@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fireactions_http::{Response, SecretSource, read_secret, times};
 use fireactions_model::Secret;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -18,14 +19,12 @@ use url::Url;
 
 use crate::address::{path, url};
 use crate::caller::{Call, Caller, Signed, Signer};
-use crate::response::Response;
-use crate::{Credentials, Error, Scope, SecretSource};
+use crate::response::Meaning as _;
+use crate::{Credentials, Error, Scope};
 use app::AppKey;
 use clock::Clock;
 use installation::{Held, Installation};
 
-/// Reading a secret takes no longer.
-const READ: Duration = Duration::from_secs(10);
 /// Most scopes of which it is kept who serves them; repositories are scopes too.
 const MAX_SCOPES: usize = 20_000;
 /// What a token counts as.
@@ -94,18 +93,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads a secret, which may block.
-async fn read(source: &SecretSource, what: &str) -> Result<Secret, Error> {
-    let source = source.clone();
-    let reading = tokio::task::spawn_blocking(move || source());
-    match tokio::time::timeout(READ, reading).await {
-        Ok(Ok(Ok(secret))) => Ok(secret),
-        Ok(Ok(Err(why))) => Err(Error::Credential(format!("{what}: {why}"))),
-        Ok(Err(_)) => Err(Error::Credential(format!("{what} could not be read"))),
-        Err(_) => Err(Error::Credential(format!("{what} could not be read within {READ:?}"))),
-    }
-}
-
 /// Keeps one more, in bounds: what is forgotten is found again.
 fn keep<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, value: V) {
     if map.len() >= MAX_SCOPES && !map.contains_key(&key) {
@@ -139,7 +126,7 @@ impl Auth {
                 let header = if let Some(header) = known {
                     header
                 } else {
-                    let header = bearer(&read(source, "the token").await?);
+                    let header = bearer(&read_secret(source, "the token").await?);
                     *lock(kept) = Some(header.clone());
                     header
                 };
@@ -303,7 +290,7 @@ impl Auth {
         }
         let token: WireToken = response.json("a token")?;
         // By GitHub's clock; ours may be off.
-        let now = response.date().unwrap_or_else(|| apps.clock.now());
+        let now = times::date(&response.headers).unwrap_or_else(|| apps.clock.now());
         let life = token.expires_at.as_second().saturating_sub(now.as_second());
         let life = Duration::from_secs(u64::try_from(life).unwrap_or(0)).min(Duration::from_secs(24 * 3600));
         let header = bearer(&Secret::new(token.token));
@@ -326,7 +313,7 @@ impl Signer for AsApp<'_> {
     }
 
     async fn renew(&mut self, refused: &Response, _: Instant) -> Result<(), Error> {
-        self.clock.correct(refused.date());
+        self.clock.correct(times::date(&refused.headers));
         self.key.forget();
         Ok(())
     }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::address::url;
 use crate::auth::Identity;
 use crate::caller::Call;
+use crate::response::Meaning as _;
 use crate::{Error, Github, Scope, manifest};
 
 /// Who asks for a scope, and what is missing.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::address::url;
 use crate::caller::Call;
 use crate::job::WireJob;
+use crate::response::Meaning as _;
 use crate::{Error, Github, JobId, JobStatus, Repository, RunId, WorkflowJob};
 
 /// Runs whose jobs are asked for at once.

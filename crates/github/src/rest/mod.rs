@@ -5,6 +5,7 @@ mod jobs;
 mod repositories;
 mod runners;
 
+use fireactions_http::Response;
 use reqwest::StatusCode;
 use reqwest::header::LINK;
 use serde::de::DeserializeOwned;
@@ -13,7 +14,7 @@ use url::Url;
 
 use crate::auth::{Auth, Authorized};
 use crate::caller::{Call, Signed, Signer};
-use crate::response::Response;
+use crate::response::Meaning as _;
 use crate::{Error, Github, Scope};
 
 pub use access::{Access, AppAccess, MissingPermission};

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::address::{path, url};
 use crate::caller::Call;
+use crate::response::Meaning as _;
 use crate::runner::{Deleted, Jit, JitRequest, RegistrationToken, Runner, RunnerGroup};
 use crate::{Error, Github, Repository, RunnerId, Scope};
 

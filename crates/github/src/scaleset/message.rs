@@ -1,11 +1,11 @@
 //! What the message queue tells. Unknown kinds are passed over, and missing fields tolerated: the queue is not
 //! described anywhere, and grows.
 
+use fireactions_http::Response;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::response::Response;
 use crate::{Error, Repository, RunId, RunnerId};
 
 /// Events in a message that are read; GitHub sends at most 50.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fireactions_http::{Response, SingleFlight, times};
 use fireactions_model::{ExponentialBackoff, Secret, is_private};
 use reqwest::Method;
 use serde::Deserialize;
@@ -14,9 +15,8 @@ use url::Url;
 
 use crate::address::url;
 use crate::caller::{ACTIONS_VERSION, Api, Call, Caller, Signed, Signer};
-use crate::response::Response;
-use crate::single_flight::SingleFlight;
-use crate::{Error, Github, Scope, said};
+use crate::response::Meaning as _;
+use crate::{Error, Github, Scope};
 
 /// A token that ends within this time is made anew.
 const EARLY: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub(super) struct Service {
     github: Github,
     pub(super) scope: Scope,
     admin: Mutex<Option<Admin>>,
-    opening: SingleFlight<Admin>,
+    opening: SingleFlight<Admin, Error>,
 }
 
 impl Service {
@@ -183,7 +183,8 @@ fn admin(response: &Response) -> Result<Admin, Error> {
     let odd = |why: &str| Error::Unexpected { doing: response.doing.clone(), why: why.to_owned() };
     let url = address(&body.url).ok_or_else(|| odd("it names no address that credentials are sent to"))?;
     // By GitHub's own clock; ours may be off.
-    let life = expiry(&body.token).map_or(LIFETIME, |ends| ends.saturating_sub(said::now(&response.headers)));
+    let life =
+        expiry(&body.token).map_or(LIFETIME, |ends| ends.saturating_sub(times::now(&response.headers)));
     let life = Duration::from_secs(u64::try_from(life.min(LONGEST)).unwrap_or(0)).saturating_sub(EARLY);
     Ok(Admin { url, token: Secret::new(body.token), until: Instant::now() + life })
 }

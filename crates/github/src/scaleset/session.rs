@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fireactions_http::Response;
 use fireactions_model::Secret;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use super::set::SETS;
 use super::{ScaleSetId, ScaleSets};
 use crate::Error;
 use crate::caller::{Call, Signed, Signer};
-use crate::response::Response;
+use crate::response::Meaning as _;
 
 /// A question stays open for some 50 seconds.
 const POLL: Duration = Duration::from_secs(75);

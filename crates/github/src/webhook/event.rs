@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::MAX_BODY;
 use crate::WorkflowJob;
-use crate::error::plain;
 use crate::job::WireJob;
+use fireactions_http::plain;
 
 /// A delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]

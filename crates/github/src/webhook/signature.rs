@@ -1,26 +1,11 @@
 //! Who sent a delivery
 //! (<https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>).
 
+use fireactions_http::webhook::{Forged, digest};
 use fireactions_model::Secret;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 
 /// How the header begins.
 const PREFIX: &str = "sha256=";
-
-/// Nobody who knows a secret sent this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Forged {
-    /// There is no secret to check with.
-    #[error("no secret is set for the webhook: set one here and at GitHub")]
-    NoSecret,
-    /// There is no signature.
-    #[error("the delivery is not signed: set the webhook's secret at GitHub")]
-    Unsigned,
-    /// It is not one, or made with another secret or for another body.
-    #[error("the delivery's signature is not made with the webhook's secret")]
-    Wrong,
-}
 
 /// Checks the signature of a delivery, `X-Hub-Signature-256`, over its body as it was sent. Any of the secrets may have
 /// made it, so that they can be rotated. The time it takes tells nothing about them.
@@ -29,33 +14,11 @@ pub enum Forged {
 ///
 /// [`Forged`]; also without a secret, or with an empty one, by which anybody could sign.
 pub fn verify(secrets: &[Secret], body: &[u8], signature: Option<&str>) -> Result<(), Forged> {
-    if secrets.iter().all(|secret| secret.expose().is_empty()) {
-        return Err(Forged::NoSecret);
-    }
-    let signature = signature.map(str::trim).filter(|text| !text.is_empty()).ok_or(Forged::Unsigned)?;
-    let given = signature.strip_prefix(PREFIX).and_then(unhex).ok_or(Forged::Wrong)?;
-    let mut good = false;
-    for secret in secrets.iter().filter(|secret| !secret.expose().is_empty()) {
-        // A key of any length is one.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else { continue };
-        mac.update(body);
-        // Constant in time.
-        good |= mac.verify_slice(&given).is_ok();
-    }
-    if good { Ok(()) } else { Err(Forged::Wrong) }
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(pair[0])? << 4 | value(pair[1])?;
-    }
-    Some(bytes)
+    let given = match signature.map(str::trim) {
+        None | Some("") => Err(Forged::Unsigned),
+        Some(text) => text.strip_prefix(PREFIX).ok_or(Forged::Wrong).and_then(digest),
+    };
+    fireactions_http::webhook::verify(secrets, body, given)
 }
 
 #[cfg(test)]

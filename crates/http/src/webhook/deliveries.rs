@@ -5,13 +5,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// GitHub lets people send deliveries of the last three days again; this is for those that come twice by themselves, and
-/// for whoever heard one and sends it on.
+/// Forges let people send deliveries again, for days; this is for those that come twice by themselves, and for whoever
+/// heard one and sends it on.
 const AGE: Duration = Duration::from_secs(24 * 3600);
 /// Most that are remembered; about 6 MB.
 const COUNT: usize = 100_000;
 
-/// Remembers deliveries by what tells them apart (`X-GitHub-Delivery`, the body), bounded in number and age.
+/// Remembers deliveries by what tells them apart (`X-GitHub-Delivery`, `X-Gitea-Delivery`, the body), bounded in number and age.
 pub struct Deliveries {
     age: Duration,
     count: usize,

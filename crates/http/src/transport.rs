@@ -10,34 +10,49 @@ use fireactions_model::{Secret, is_on_this_host, is_private};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, Proxy};
-use url::Url;
+use url::{Origin, Url};
 
-use crate::error::plain;
-use crate::response::Response;
-use crate::{Error, Settings};
+use crate::{Error, Response, plain};
 
 /// A connection that does not come about in this time will not.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// The client under everything that talks to GitHub. Clones share its connections.
+/// How a server is reached.
+pub struct Connection<'a> {
+    /// The server's address.
+    pub url: &'a Url,
+    /// Certificates of further authorities, PEM.
+    pub ca_pem: Option<&'a [u8]>,
+    /// The proxy; otherwise the usual environment variables name it. It may have a user and a password.
+    pub proxy: Option<&'a Url>,
+    /// Whether requests to this server may go without TLS, where everybody on the way can read the credentials.
+    pub insecure_http: bool,
+}
+
+/// The client under everything that talks to a forge. Clones share its connections.
 #[derive(Clone)]
-pub(crate) struct Http {
+pub struct Http {
     client: Client,
+    /// Where requests may go without TLS, apart from this host itself.
+    insecure: Option<Origin>,
     /// Requests so far.
     sent: Arc<AtomicU64>,
 }
 
 /// A request.
 #[derive(Clone)]
-pub(crate) struct Request {
+pub struct Request {
     /// For errors: what is being done, such as `list the runners of acme`.
     pub doing: String,
+    /// The method.
     pub method: Method,
+    /// Where it goes.
     pub url: Url,
     /// The whole value of the header.
     pub authorization: Option<Secret>,
     /// Further headers; a value that cannot be in a header is an error.
     pub headers: Vec<(&'static str, String)>,
+    /// Sent as JSON.
     pub body: Option<serde_json::Value>,
     /// For the connection, the request and the whole answer.
     pub deadline: Duration,
@@ -53,10 +68,12 @@ impl fmt::Debug for Request {
 }
 
 impl Http {
+    /// A client for one server.
+    ///
     /// # Errors
     ///
     /// [`Error::Settings`]: certificates or a proxy that are none.
-    pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
+    pub fn new(connection: &Connection<'_>) -> Result<Self, Error> {
         let mut builder = Client::builder()
             .user_agent(concat!("fireactions/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
@@ -64,7 +81,7 @@ impl Http {
             // Credentials go where they belong and nowhere else.
             .redirect(Policy::none())
             .referer(false);
-        if let Some(pem) = &settings.ca_pem {
+        if let Some(pem) = connection.ca_pem {
             let certificates = Certificate::from_pem_bundle(pem)
                 .map_err(|e| Error::Settings(format!("the CA certificates are not PEM: {}", causes(&e))))?;
             if certificates.is_empty() {
@@ -72,22 +89,23 @@ impl Http {
             }
             builder = builder.tls_certs_merge(certificates);
         }
-        if let Some(proxy) = &settings.proxy {
+        if let Some(proxy) = connection.proxy {
             let proxy = Proxy::all(proxy.clone())
                 .map_err(|_| Error::Settings("the proxy's address is not one".into()))?;
             builder = builder.proxy(proxy);
-        } else if is_on_this_host(&settings.url) {
+        } else if is_on_this_host(connection.url) {
             // Loopback is never behind a proxy that the environment names.
             builder = builder.no_proxy();
         }
         let client = builder
             .build()
             .map_err(|e| Error::Settings(format!("cannot make an HTTP client: {}", causes(&e))))?;
-        Ok(Self { client, sent: Arc::default() })
+        let insecure = connection.insecure_http.then(|| connection.url.origin());
+        Ok(Self { client, insecure, sent: Arc::default() })
     }
 
     /// Requests so far, of all clones.
-    pub(crate) fn sent(&self) -> u64 {
+    pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
@@ -97,7 +115,7 @@ impl Http {
     ///
     /// [`Error::Unreachable`], [`Error::Interrupted`], [`Error::Timeout`], or [`Error::Unexpected`] when the answer is
     /// too long or the URL is one to which no credential is sent.
-    pub(crate) async fn send(&self, request: Request) -> Result<Response, Error> {
+    pub async fn send(&self, request: Request) -> Result<Response, Error> {
         let (doing, deadline) = (request.doing.clone(), request.deadline);
         let late = Error::Timeout { doing, after: deadline };
         tokio::time::timeout(deadline, self.exchange(request)).await.unwrap_or(Err(late))
@@ -106,8 +124,8 @@ impl Http {
     async fn exchange(&self, request: Request) -> Result<Response, Error> {
         let Request { doing, method, url, authorization, headers, body, max_body, .. } = request;
         let unexpected = |why: String| Error::Unexpected { doing: doing.clone(), why };
-        if !is_private(&url) {
-            return Err(unexpected("GitHub names an address without TLS; nothing is sent there".into()));
+        if !is_private(&url) && self.insecure.as_ref() != Some(&url.origin()) {
+            return Err(unexpected("it would go to an address without TLS; nothing is sent there".into()));
         }
         let mut sent = self.client.request(method, url);
         for (name, value) in headers {
@@ -159,4 +177,61 @@ fn causes(error: &reqwest::Error) -> String {
         cause = inner.source();
     }
     if text.is_empty() { "it cannot be said why".into() } else { plain(&text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a request to `to` by the client of the server at `url`.
+    async fn sends(url: &str, insecure_http: bool, to: &str) -> (Result<Response, Error>, u64) {
+        let url = url.parse().unwrap();
+        let http = Http::new(&Connection { url: &url, ca_pem: None, proxy: None, insecure_http }).unwrap();
+        let request = Request {
+            doing: "try".into(),
+            method: Method::GET,
+            url: to.parse().unwrap(),
+            authorization: Some(Secret::new("t0p")),
+            headers: Vec::new(),
+            body: None,
+            deadline: Duration::from_secs(30),
+            max_body: 1,
+        };
+        let outcome = http.send(request).await;
+        (outcome, http.sent())
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_without_tls_where_that_is_not_allowed() {
+        for (url, insecure_http, to) in [
+            ("https://git.example.org", false, "http://git.example.org/"),
+            ("https://git.example.org", true, "http://git.example.org/"),
+            ("http://git.example.org", false, "http://git.example.org/"),
+            ("http://git.example.org", true, "http://other.example.org/"),
+            ("http://git.example.org", true, "http://git.example.org:8080/"),
+        ] {
+            let (outcome, sent) = sends(url, insecure_http, to).await;
+            assert!(matches!(outcome, Err(Error::Unexpected { .. })), "{url} {to}: {outcome:?}");
+            assert_eq!(sent, 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_credential_that_fits_no_header_is_told_without_it() {
+        let url: Url = "http://127.0.0.1:9".parse().unwrap();
+        let http =
+            Http::new(&Connection { url: &url, ca_pem: None, proxy: None, insecure_http: false }).unwrap();
+        let request = Request {
+            doing: "try".into(),
+            method: Method::GET,
+            url,
+            authorization: Some(Secret::new("a\nb")),
+            headers: Vec::new(),
+            body: None,
+            deadline: Duration::from_secs(30),
+            max_body: 1,
+        };
+        let error = http.send(request).await.unwrap_err();
+        assert!(matches!(error, Error::Credential(_)) && !error.to_string().contains("a\nb"), "{error}");
+    }
 }

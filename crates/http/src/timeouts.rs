@@ -1,4 +1,4 @@
-//! How long a call to GitHub may take.
+//! How long a call to a forge may take.
 
 use std::time::Duration;
 

@@ -6,42 +6,39 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::Error;
-
 /// The question that is on its way, if one is.
-pub(crate) struct SingleFlight<T> {
-    running: Mutex<Option<watch::Receiver<Outcome<T>>>>,
+pub struct SingleFlight<T, E> {
+    running: Mutex<Option<watch::Receiver<Outcome<T, E>>>>,
 }
 
-type Outcome<T> = Option<Result<T, Error>>;
+type Outcome<T, E> = Option<Result<T, E>>;
 
-impl<T> Default for SingleFlight<T> {
+impl<T, E> Default for SingleFlight<T, E> {
     fn default() -> Self {
         Self { running: Mutex::new(None) }
     }
 }
 
-impl<T: Clone> SingleFlight<T> {
-    fn running(&self) -> MutexGuard<'_, Option<watch::Receiver<Outcome<T>>>> {
+impl<T: Clone, E: Clone> SingleFlight<T, E> {
+    fn running(&self) -> MutexGuard<'_, Option<watch::Receiver<Outcome<T, E>>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether somebody asks now.
-    pub(crate) fn is_running(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.running().as_ref().is_some_and(is_alive)
     }
 
     /// What becomes of the question: of the one that is on its way, or of `ask`. Whoever asks does it in its own time;
     /// when it is cancelled, one of those who wait asks instead. Nobody waits beyond `until`, for which `late` is the
     /// error.
-    pub(crate) async fn run<F>(
-        &self,
-        until: Instant,
-        ask: impl Fn() -> F,
-        late: impl FnOnce() -> Error,
-    ) -> Result<T, Error>
+    ///
+    /// # Errors
+    ///
+    /// What `ask` or `late` gives.
+    pub async fn run<F>(&self, until: Instant, ask: impl Fn() -> F, late: impl FnOnce() -> E) -> Result<T, E>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, E>>,
     {
         loop {
             let (mine, mut others) = {
@@ -88,6 +85,7 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::Error;
 
     const SLOW: Duration = Duration::from_secs(60);
 
@@ -101,7 +99,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_everybodys_and_costs_its_time_once() {
-        let (flight, asked) = (SingleFlight::<u32>::default(), AtomicU32::new(0));
+        let (flight, asked) = (SingleFlight::<u32, Error>::default(), AtomicU32::new(0));
         let began = Instant::now();
         let ask = || async {
             asked.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +117,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_goes_when_its_own_time_is_over() {
-        let flight = Arc::new(SingleFlight::<u32>::default());
+        let flight = Arc::new(SingleFlight::<u32, Error>::default());
         let (first, began) = (flight.clone(), Instant::now());
         let slow = || async {
             sleep(SLOW).await;
@@ -136,7 +134,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_waits_asks_when_the_first_is_cancelled() {
-        let flight = Arc::new(SingleFlight::<u32>::default());
+        let flight = Arc::new(SingleFlight::<u32, Error>::default());
         let (first, until) = (flight.clone(), Instant::now() + SLOW * 2);
         let first = tokio::spawn(async move { first.run(until, std::future::pending, late).await });
         tokio::task::yield_now().await;
