@@ -206,7 +206,6 @@ impl ForgeName {
     pub fn forgejo() -> Self {
         Self("forgejo".into())
     }
-    }
 }
 
 impl JobId {

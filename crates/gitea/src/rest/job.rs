@@ -163,6 +163,11 @@ pub(super) fn scope_of(repository: &str) -> Option<Scope> {
 
 /// What is not told again stays.
 fn fill(job: &mut Job, known: &Job) {
+    fn keep<T: Clone>(now: &mut Option<T>, before: Option<&T>) {
+        if now.is_none() {
+            *now = before.cloned();
+        }
+    }
     keep(&mut job.handle, known.handle.as_ref());
     keep(&mut job.run_id, known.run_id.as_ref());
     keep(&mut job.workflow, known.workflow.as_ref());
@@ -178,11 +183,5 @@ fn fill(job: &mut Job, known: &Job) {
         keep(&mut job.runner, known.runner.as_ref());
         keep(&mut job.runner_name, known.runner_name.as_ref());
         keep(&mut job.started_at, known.started_at.as_ref());
-    }
-}
-
-fn keep<T: Clone>(now: &mut Option<T>, before: Option<&T>) {
-    if now.is_none() {
-        *now = before.cloned();
     }
 }

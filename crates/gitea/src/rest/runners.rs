@@ -46,16 +46,16 @@ impl Gitea {
         }
         let call = Call { method: Method::DELETE, answered: is_gone, ..Call::get(doing, url) };
         let response = self.caller().send(&call).await?;
-        match response.status {
-            // The runner is there, and another scope's.
-            StatusCode::NOT_FOUND if message(&response).contains("No permission") => {
-                let (doing, message) = (call.doing, message(&response));
-                Err(Error::Forbidden { forge: self.kind(), doing, message, needs: Vec::new() })
-            }
-            StatusCode::NO_CONTENT | StatusCode::OK | StatusCode::NOT_FOUND => Ok(()),
-            _ if is_gone(&response) => Ok(()),
-            _ => Err(self.failure(&call, &response)),
+        let done = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::OK | StatusCode::NOT_FOUND);
+        if !done && !is_gone(&response) {
+            return Err(self.failure(&call, &response));
         }
+        if response.status == StatusCode::NOT_FOUND && message(&response).contains("No permission") {
+            // The runner is there, and another scope's.
+            let (doing, message) = (call.doing, message(&response));
+            return Err(Error::Forbidden { forge: self.kind(), doing, message, needs: Vec::new() });
+        }
+        Ok(())
     }
 }
 

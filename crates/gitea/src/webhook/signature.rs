@@ -35,9 +35,6 @@ pub fn verify(
 
 #[cfg(test)]
 mod tests {
-    use hmac::{Hmac, KeyInit as _, Mac as _};
-    use sha2::Sha256;
-
     use super::*;
 
     const JSON: &str = "application/json";
@@ -82,10 +79,8 @@ mod tests {
         let hub = format!("sha256={SIGNATURE}");
         assert_eq!(check(&["other"], Some(SIGNATURE), None), Err(Forged::Wrong));
         // What an empty secret would sign is not taken beside a real one.
-        let with_no_key =
-            Hmac::<Sha256>::new_from_slice(b"").unwrap().chain_update(BODY).finalize().into_bytes();
-        let with_no_key = with_no_key.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        assert_eq!(check(&["", SECRET], Some(&with_no_key), None), Err(Forged::Wrong));
+        let with_no_key = "2bbcfa9524f3218c7a34b30e6936f8b1a4516cb097f1a85a1c7d98b5977ec769";
+        assert_eq!(check(&["", SECRET], Some(with_no_key), None), Err(Forged::Wrong));
         for wrong in [&hub, &SIGNATURE[1..], &format!("{SIGNATURE}0"), &"ä".repeat(32), "x"] {
             assert_eq!(check(&[SECRET], Some(wrong), None), Err(Forged::Wrong), "{wrong}");
             // A wrong one is not made good by the other header.
