@@ -192,10 +192,9 @@ fn many_at_once(forge: Forge) {
     let started = GiteaWorld::start(forge, &test, |given| given.setup(forge, 3, ""));
     let Some(GiteaWorld { world, gitea, .. }) = &started else { return };
     let count = if std::env::var_os("FIREACTIONS_LONG").is_some() { 20 } else { 6 };
-    let jobs: String = (0..count)
-        .map(|n| format!("  job{n}:\n    runs-on: Debian\n    steps:\n      - run: echo ran {n}\n"))
-        .collect();
-    gitea.push_workflow("acme/app", "many", &workflow(&jobs));
+    let job = |n| format!("  job{n}:\n    runs-on: Debian\n    steps:\n      - run: echo ran {n}\n");
+    let jobs: Vec<String> = (0..count).map(job).collect();
+    gitea.push_workflow("acme/app", "many", &workflow(&jobs.concat()));
     let rows = settled(world, count);
     assert_eq!(rows.len(), count, "one machine for each job: {rows:#?}");
     assert!(rows.iter().all(|row| row["state"] == "succeeded"), "{rows:#?}\n{}", world.log());
