@@ -117,16 +117,15 @@ impl Check<'_> {
             );
         }
         match scale_set.name(name) {
-            Some(set) => {
-                if set.len() > SET_NAME || !is_plain(&set) {
-                    self.error(
-                        &at.key("scale_set"),
-                        &[],
-                        format!("the scale set of pool '{name}' cannot be named '{set}'"),
-                        format!("use 1 to {SET_NAME} letters, digits and . _ -: it is what jobs write after 'runs-on:'"),
-                    );
-                }
-            }
+            Some(set) if set.len() > SET_NAME || !is_plain(&set) => self.error(
+                &at.key("scale_set"),
+                &[],
+                format!("the scale set of pool '{name}' cannot be named '{set}'"),
+                format!(
+                    "use 1 to {SET_NAME} letters, digits and . _ -: it is what jobs write after 'runs-on:'"
+                ),
+            ),
+
             None if labels.is_empty() && !self.listed(&at.key("labels")) => self.error(
                 &at.key("scale_set"),
                 &[&at.key("labels")],
@@ -141,7 +140,7 @@ impl Check<'_> {
                 ),
                 format!("remove 'scale_set: false', or add {section}.webhook"),
             ),
-            None => {}
+            _ => {}
         }
     }
 }

@@ -164,7 +164,7 @@ impl Check<'_> {
                 format!(
                     "runner.scope of pool '{pool_name}' is Gitea's and Forgejo's, but '{name}' is a GitHub"
                 ),
-                "GitHub's runners belong to an organization, a repository or an enterprise: name one of them",
+                "name an organization, a repository or an enterprise, or with runner.forge another forge",
             ),
             ("enterprise", false) => (
                 format!(

@@ -147,8 +147,7 @@ impl Config {
         let forges = self.forges();
         let github = ForgeName::github();
         let name = match (&runner.forge, forges.as_slice()) {
-            (Some(name), _) => name,
-            (None, [(name, _)]) => name,
+            (Some(name), _) | (None, [(name, _)]) => name,
             (None, _) => &github,
         };
         if let Some(found) = forges.iter().find(|(other, _)| other == name) {

@@ -29,14 +29,17 @@ pub struct GiteaConfig {
     /// Inline tokens are refused; use `api_token_file`.
     #[doc(hidden)]
     #[schemars(skip)]
+    #[expect(dead_code, reason = "it is refused when it is read")]
     pub(crate) api_token: Option<RefusedSecret>,
     /// Inline tokens are refused; use `runner_token_file`.
     #[doc(hidden)]
     #[schemars(skip)]
+    #[expect(dead_code, reason = "it is refused when it is read")]
     pub(crate) runner_token: Option<RefusedSecret>,
     /// Inline tokens are refused; use `api_token_file` or `runner_token_file`.
     #[doc(hidden)]
     #[schemars(skip)]
+    #[expect(dead_code, reason = "it is refused when it is read")]
     pub(crate) token: Option<RefusedSecret>,
     /// Certificates (PEM) of authorities that are trusted besides the usual ones.
     #[schemars(example = "/etc/ssl/certs/company.pem")]
