@@ -60,19 +60,20 @@ impl Check<'_> {
                 Some((name, rest)) => (name, rest.split(':').next().unwrap_or_default()),
                 None => (label.text(), "host"),
             };
-            let fault = if name.is_empty() {
-                "no job can ask for a label without a name".to_owned()
-            } else if schemes.contains(&scheme) {
-                continue;
-            } else {
-                format!("{}'s runner does not know the scheme '{scheme}'", forge.kind())
+            let fault = match (name, scheme) {
+                ("", _) => "no job can ask for a label without a name".to_owned(),
+                (_, "") => "nothing follows its ':'".to_owned(),
+                (_, scheme) if schemes.contains(&scheme) => continue,
+                (_, scheme) => format!("{}'s runner does not know the scheme '{scheme}'", forge.kind()),
             };
-            let known: Vec<String> = schemes.iter().map(|scheme| format!("NAME:{scheme}")).collect();
             self.error(
                 &labels.index(index),
                 &[],
                 format!("runner.labels[{index}] of pool '{}': {fault}", pool.name),
-                format!("write NAME, {}; an image follows as in NAME:docker://debian:12", known.join(" or ")),
+                format!(
+                    "write NAME, or NAME:SCHEME with one of {}; an image follows as in NAME:docker://debian:12",
+                    schemes.join(", ")
+                ),
             );
         }
     }

@@ -418,25 +418,31 @@ struct KindVariant<'a> {
 
 impl<'a> KindVariant<'a> {
     fn of(reader: Reader<'a>, kinds: &'static [&'static str]) -> Result<Self, ReadError> {
-        let kinds = kinds.join(", ");
+        let list = kinds.join(", ");
         let Value::Map(entries) = &reader.node.value else {
             let found = reader.node.value.kind();
             let expected =
-                format!("a section with '{KIND}: …' (one of {kinds}) and the keys of that kind, not {found}");
+                format!("a section with '{KIND}: …' (one of {list}) and the keys of that kind, not {found}");
             return Err(reader.located(ReadError::new(What::Mismatch { expected })));
         };
         let Some(entry) = entries.iter().find(|entry| entry.key == KIND) else {
             // As for every missing key, only the first one is underlined.
             let first = entries.first().map_or(&reader.node.span, |entry| &entry.key_span);
-            return Err(ReadError::new(What::Kindless { kinds }).at(first, reader.path));
+            return Err(ReadError::new(What::Kindless { kinds: list }).at(first, reader.path));
         };
         let path = Path::Key(reader.path, KIND);
         match &entry.value.value {
             _ if reader.pruned.contains(&entry.value.id) => Err(ReadError::new(What::Consequence)),
-            Value::Text(kind) => Ok(Self { reader, entry, kind }),
-            Value::Null => Err(ReadError::new(What::Kindless { kinds }).at(&entry.key_span, reader.path)),
+            Value::Text(kind) if kinds.contains(&kind.as_str()) => Ok(Self { reader, entry, kind }),
+            Value::Null => {
+                Err(ReadError::new(What::Kindless { kinds: list }).at(&entry.key_span, reader.path))
+            }
             other => {
-                let expected = format!("one of {kinds}, not {}", other.kind());
+                let found = match other {
+                    Value::Text(kind) => format!("'{}'", short(kind)),
+                    other => other.kind().to_owned(),
+                };
+                let expected = format!("one of {list}, not {found}");
                 Err(ReadError::new(What::Mismatch { expected }).at(&entry.value.span, &path))
             }
         }

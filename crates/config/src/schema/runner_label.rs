@@ -2,13 +2,13 @@
 
 use fireactions_model::{IdError, Label};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::patterns;
 
 /// A label. The built-in queue and GitHub compare labels without case, Gitea and Forgejo with it, so both forms are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("pattern" = patterns::LABEL))]
 pub struct RunnerLabel {
     text: String,
@@ -32,5 +32,11 @@ impl TryFrom<String> for RunnerLabel {
 
     fn try_from(text: String) -> Result<Self, IdError> {
         Ok(Self { label: Label::new(&text)?, text })
+    }
+}
+
+impl From<RunnerLabel> for String {
+    fn from(label: RunnerLabel) -> Self {
+        label.text
     }
 }

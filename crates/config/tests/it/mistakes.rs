@@ -271,7 +271,6 @@ mistakes! {
     runner_of_gitea_without_labels: with_runner(GITEA, "scope: user");
     runner_of_gitea_with_odd_labels: with_runner(GITEA, "scope: user\nlabels: [\"debian:host\", \"debian:vm\", \":host\", \"a:\", \"b:docker://debian:12\"]");
     runner_of_forgejo_with_odd_label: with_runner("forgejo: {url: \"https://forgejo.example.com\", api_token_file: /token}\n", "scope: user\nlabels: [\"a:lxc://debian\", \"a:kvm\"]");
-    runner_of_gitea_with_keys_of_github: with_runner(GITEA, "scope: user\nlabels: [x]\ngroup: Default\nscale_set: set\nwork_folder: _work\ncommand: [act_runner]\ngroup_id: 0");
     runner_of_gitea_with_unused_keys: with_runner(GITEA, "scope: user\nlabels: [x]\ngroup: Default\nscale_set: set\nwork_folder: _work\ncommand: [act_runner]");
     runner_of_registration_token: with_runner("gitea: {url: \"https://git.example.com\", runner_token_file: /token}\n", "organization: acme\nlabels: [x]");
     runners_of_registration_token: told("gitea: {url: \"https://git.example.com\", runner_token_file: /token}\nkernel: {image: /k}\npools:\n  - name: a\n    max_runners: 5\n    min_runners: 3\n    runner: {image: i, organization: acme, labels: [x]}\n");
