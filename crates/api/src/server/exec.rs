@@ -61,7 +61,8 @@ async fn exec(
 async fn serve(context: Context, id: MachineId, mut socket: WebSocket, permit: OwnedSemaphorePermit) {
     let ended = tokio::select! {
         ended = session(&context, &id, &mut socket) => ended,
-        () = context.pausing.cancelled() => Err("the server is being replaced by another; the machine continues to run, so try again".to_owned()),
+        () = context.pausing.cancelled() => Err("the server is being replaced by another; the machine continues to run, \
+             so try again".to_owned()),
         () = context.closing.cancelled() => Err("the server is stopping".to_owned()),
     };
     let exit = ended.unwrap_or_else(ExecExit::Failed);
