@@ -121,7 +121,12 @@ async fn files_and_execs_while_a_job_runs() {
 
         let mut size = link.exec(exec(&["size"])).await.unwrap();
         size.control.resize(WinSize { rows: 24, cols: 80 }).await.unwrap();
-        assert_eq!(size.output.next().await.unwrap().1, "24x80");
+        // It is written in pieces, and may come in pieces.
+        let mut told = Vec::new();
+        while let Some((_, data)) = size.output.next().await {
+            told.extend(data);
+        }
+        assert_eq!(told, b"24x80");
         assert_eq!(size.output.exit().await, Ok(Exit::Code(0)));
 
         let mut missing = link.exec(exec(&["nope"])).await.unwrap();
