@@ -1,2 +1,5 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fireactions_github::fuzz::webhook(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fireactions_github::fuzz::webhook(data);
+    fireactions_gitea::fuzz::webhook(data);
+});
