@@ -63,7 +63,7 @@ async fn jobs_that_end_while_pages_are_read_hide_no_other() {
     let gitea = queue((1..=300).collect(), 50, end).await;
     let found = gitea.jobs(&scope("orgs/acme"), &[]).await.unwrap();
     let missing: Vec<u64> = (6..=300).filter(|id| !found.iter().any(|job| job.id.get() == *id)).collect();
-    assert_eq!(missing, [], "none that waited all the time is missing");
+    assert_eq!(missing, Vec::<u64>::new(), "none that waited all the time is missing");
 }
 
 #[tokio::test]
