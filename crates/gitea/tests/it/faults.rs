@@ -256,7 +256,10 @@ async fn a_server_whose_clock_is_wrong() {
 #[tokio::test]
 async fn no_error_has_a_secret_in_it() {
     for code in [200, 201, 400, 401, 403, 404, 409, 422, 500] {
-        let gitea = scripted(Kind::Gitea, move |_| reply(code, &json!(["s3cret", TOKEN]))).await;
+        let gitea = scripted(Kind::Gitea, move |_| {
+            reply(code, &json!({"runners": "s3cret", "jobs": TOKEN, "token": ["s3cret"]}))
+        })
+        .await;
         let place = scope("user");
         let errors = [
             gitea.register(&place, &registration()).await.map(drop),

@@ -11,4 +11,4 @@ mod old;
 mod queue;
 mod recordings;
 mod requests;
-mod tls;
+mod whole;
