@@ -168,8 +168,14 @@ fn succeeds_fails_and_is_cancelled(forge: Forge) {
     });
     let run = match forge {
         Forge::Gitea => busy["remote"]["run_id"].as_u64().unwrap(),
-        // The pages count a repository's runs, and its queue names none.
-        Forge::Forgejo => 3,
+        // Its queue names no run, and its pages count those of a repository.
+        Forge::Forgejo => {
+            let runs = gitea.get("repos/acme/app/actions/runs?limit=50");
+            let runs = runs["workflow_runs"].as_array().unwrap();
+            runs.iter().find(|run| run["workflow_id"] == "long.yml").unwrap()["index_in_repo"]
+                .as_u64()
+                .unwrap()
+        }
     };
     gitea.cancel_run("acme/app", run);
     let cancelled = settled(world, 3).remove(2);

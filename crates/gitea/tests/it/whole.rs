@@ -279,3 +279,21 @@ async fn what_a_webhook_is_told_is_what_the_list_tells() {
     assert_eq!(told.actor.take().as_deref(), Some("boss"));
     assert_eq!((event.action.as_str(), &told), ("queued", &listed));
 }
+
+/// Calls are made from tasks that move from thread to thread.
+#[tokio::test]
+async fn every_call_can_be_made_in_a_task() {
+    let fake = FakeGitea::local(Release::FORGEJO);
+    let client = client_of(people(&fake, &["all"]));
+    fake.queue_job("acme/app", &["ubuntu-24.04"]);
+    let task = tokio::spawn(async move {
+        let place = scope("orgs/acme");
+        let registered = client.register(&place, &registration()).await.unwrap();
+        let job = client.jobs(&place, &pools()).await.unwrap().remove(0);
+        assert!(client.job(&job).await.unwrap().is_some());
+        assert_eq!(client.runners(&place).await.unwrap().len(), 1);
+        client.delete_runner(&place, registered.id).await.unwrap();
+        client.access(&place).await.unwrap().is_enough()
+    });
+    assert!(task.await.unwrap());
+}

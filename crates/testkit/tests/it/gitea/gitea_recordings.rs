@@ -75,6 +75,7 @@ async fn answers_are_those_of_gitea_1_26() {
     stage.names.host(PROXY, &stage.fake.url());
     stage.names.host(RECEIVER, &inbox.url);
     stage.names.bind("<HOOK_SECRET>", "the secret");
+    stage.set_clock("17");
     for file in ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12"] {
         stage.play(file).await;
     }
@@ -108,7 +109,7 @@ async fn answers_are_those_of_gitea_1_26() {
         ("66", "what act_runner prints"),
         ("68", "what act_runner prints"),
     ]);
-    stage.end(0);
+    stage.end(215);
 }
 
 async fn with_act_runner(stage: &mut Stage) {
@@ -118,7 +119,7 @@ async fn with_act_runner(stage: &mut Stage) {
         stage.play(file).await;
     }
     plays(stage, "43", "act-fail", "ubuntu-24.04:host", true).await;
-    stage.dispatch("bad.yml", job(&[("bad", "exit 3"), ("skipped", "echo no")]));
+    stage.dispatch("fail.yml", job(&[("bad", "exit 3"), ("skipped", "echo no")]));
     stage.play("43").await;
     stage.play("44").await;
     plays(stage, "46", "act-idle", "idle-only:host", true).await;

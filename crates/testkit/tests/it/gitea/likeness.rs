@@ -21,6 +21,8 @@ pub(crate) struct Names {
     fresh: BTreeMap<String, String>,
     /// Versions of the queue count differently.
     pub(crate) any_version: bool,
+    /// So many of the objects around this one were cut in the recording, and those in them as well.
+    cut: usize,
 }
 
 impl Names {
@@ -117,6 +119,7 @@ impl Names {
         found: &mut Vec<String>,
     ) {
         let cut = there.get("(cut)");
+        self.cut += usize::from(cut.is_some());
         for (name, value) in there.iter().filter(|(name, _)| *name != "(cut)") {
             let plain = name.strip_suffix("(base64-decoded)");
             let field = plain.unwrap_or(name);
@@ -135,7 +138,9 @@ impl Names {
         }
         let is_known =
             |name: &str| there.contains_key(name) || there.contains_key(&format!("{name}(base64-decoded)"));
+        self.cut -= usize::from(cut.is_some());
         match cut {
+            None if self.cut > 0 => {}
             None => {
                 for (name, value) in here.iter().filter(|(name, _)| !is_known(name)) {
                     found.push(format!("{at}.{name}: not recorded: got {value}"));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fireactions_testkit::gitea::{FakeGitea, JobId, JobRequest, Release, Workflow};
 use fireactions_testkit::recordings;
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -54,6 +55,18 @@ impl Stage {
         Some(Self { fake, names, files, differences, compared, client, rows })
     }
 
+    /// It is the time at which something was made in a recording: runners tell times of then.
+    pub(crate) fn set_clock(&self, begin: &str) {
+        let recorded = self.look(begin);
+        let one = recorded.pointer("/exchange/0").unwrap_or(recorded);
+        self.it_is(one["response"]["body"]["created_at"].as_str().unwrap());
+    }
+
+    fn it_is(&self, then: &str) {
+        let then: Timestamp = then.parse().unwrap();
+        self.fake.set_clock_offset(then.duration_since(Timestamp::now()));
+    }
+
     /// The recording whose name begins like this; each is taken once.
     pub(crate) fn take(&mut self, begin: &str) -> (String, Value) {
         let begin = format!("{begin}-");
@@ -87,6 +100,13 @@ impl Stage {
         let exchanges = recorded["exchange"].as_array().cloned().unwrap_or_else(|| vec![recorded]);
         let mut then = Some(then);
         self.rows = 0;
+        let told = |exchange: &Value| {
+            let places = ["/request/body/rows/0/time", "/request/body/state/startedAt"];
+            places.iter().find_map(|place| exchange.pointer(place)?.as_str().map(ToOwned::to_owned))
+        };
+        if let Some(began) = exchanges.iter().find_map(told) {
+            self.it_is(&began);
+        }
         for (n, exchange) in exchanges.iter().enumerate() {
             if n == at.min(exchanges.len() - 1)
                 && let Some(then) = then.take()

@@ -102,7 +102,7 @@ async fn releases_have_the_routes_that_they_had() {
         assert_eq!(got, expected, "{release:?}");
         assert_eq!(ask(&fake, "", Method::GET, "/version").await.body["version"], release.version());
         assert_eq!(fake.calls(), routes.len() as u64 + 1);
-        assert_eq!(fake.count("GET", "/api/v1/*/acme/**"), 4);
+        assert_eq!(fake.count("GET", "/api/v1/*/acme/**"), 7);
         assert_eq!(fake.requests()[0].path, "/api/v1/orgs/acme/actions/runners/registration-token");
     }
 }
@@ -208,6 +208,8 @@ async fn faults_happen_as_they_are_scripted() {
     let refused = idle.fetch().await.unwrap_err();
     assert_eq!((refused.status, refused.code.as_str()), (500, "unknown"));
     assert!(refused.message.ends_with("pick task: database is locked"));
+    assert_eq!(fake.stands(1), (false, false));
+    assert_eq!(idle.fetch().await.unwrap(), None);
     fake.fault(Fault::on("POST", "/api/actions/runner.v1.RunnerService/Register").lost_answer());
     let registration = fake.registration_token(&acme());
     let lost = FakeRunner::register(&fake.url(), &registration, "lost", &["linux"], true).await;
