@@ -18,12 +18,7 @@ const WEBHOOK_PATH: usize = 200;
 
 /// Where a forge is declared.
 pub(super) fn section(config: &Config, name: &ForgeName) -> At {
-    let root = At::root();
-    if config.is_section(name) {
-        root.key(name.to_string())
-    } else {
-        root.key("forges").key(name.to_string())
-    }
+    config.forge_key(name).split('.').fold(At::root(), |at, key| at.key(key.to_owned()))
 }
 
 impl Check<'_> {
