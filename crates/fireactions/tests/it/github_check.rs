@@ -237,7 +237,7 @@ pools:
     }
 
     for (name, why) in [
-        ("spare", "no pool is of the forge 'spare'"),
+        ("spare", "no pool serves 'spare'"),
         ("gitea", "no forge 'gitea'; its forges are github, ghes, spare"),
         ("GitHub", "not a valid forge name"),
     ] {

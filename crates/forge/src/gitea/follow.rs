@@ -8,6 +8,7 @@ use fireactions_model::{ExponentialBackoff, GiteaScope, JobRecord, PoolSpec, Rem
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::rules::covers;
 use super::{GiteaRemote, job, settle};
 use crate::hosted::HostedForge;
 use crate::hosted::board::Waiting;
@@ -98,7 +99,7 @@ async fn take(
             .map(|job| job::waiting(forge.name(), job, began))
             .filter(|job| board.is_ours(job))
             .collect();
-        news |= board.audited(|job| job.remote.scope == listed, waiting, began);
+        news |= board.audited(|job| covers(scope, job), waiting, began);
         for pool in pools {
             board.asked(&pool.name, asked);
         }

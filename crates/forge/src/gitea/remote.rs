@@ -167,7 +167,7 @@ impl Remote for GiteaRemote {
         }
         // A job that waits on was refused to the runner: something is wrong with its labels.
         let found = settle::find(self, remote, Instant::now() + VERDICT).await;
-        found.is_none_or(|job| job.status != JobStatus::Waiting)
+        !matches!(found, Ok(Some(job)) if job.status == JobStatus::Waiting)
     }
 
     /// The forge alone knows: the runner returns 0 whatever became of its job, and is never told of a cancellation.
@@ -180,7 +180,11 @@ impl Remote for GiteaRemote {
         }
         let job = if remote.conclusion.is_none() {
             let found = settle::find(self, remote, Instant::now() + VERDICT).await;
-            found.filter(|job| job.status == JobStatus::Done).map(|job| job::remote(&remote.forge, &job))
+            found
+                .ok()
+                .flatten()
+                .filter(|job| job.status == JobStatus::Done)
+                .map(|job| job::remote(&remote.forge, &job))
         } else {
             None
         };

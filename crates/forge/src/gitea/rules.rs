@@ -47,7 +47,7 @@ impl Rules for GiteaRules {
 }
 
 /// Whether runners of this scope are given the job: it was listed there, or its repository is of it.
-fn covers(scope: &GiteaScope, job: &Waiting) -> bool {
+pub(super) fn covers(scope: &GiteaScope, job: &Waiting) -> bool {
     if job.remote.scope.parse::<GiteaScope>().is_ok_and(|listed| listed == *scope) {
         return true;
     }

@@ -24,14 +24,15 @@ pub(super) fn start(remote: &GiteaRemote, forge: &HostedForge, row: &JobId, know
     }
     let (remote, forge, row, known) = (remote.clone(), forge.clone(), row.clone(), known.clone());
     tokio::spawn(async move {
-        let found = find(&remote, &known, Instant::now() + DEADLINE).await;
-        if let Some(job) = &found
-            && job.status != JobStatus::Done
-        {
-            // It had only left the list for a moment.
-            forge.unsettle(&row);
-            return;
-        }
+        let found = match find(&remote, &known, Instant::now() + DEADLINE).await {
+            Ok(Some(job)) if job.status == JobStatus::Done => Some(job),
+            Ok(None) => None,
+            // It had only left the list for a moment, or nobody knows: the next list starts this again.
+            Ok(Some(_)) | Err(Untold) => {
+                forge.unsettle(&row);
+                return;
+            }
+        };
         let cancelled = found.as_ref().is_some_and(|job| job.conclusion == Some(Conclusion::Cancelled));
         let closing = row.clone();
         let name = forge.name().clone();
@@ -62,9 +63,17 @@ pub(super) fn close(forge: HostedForge, row: JobId, cancelled: bool) {
     });
 }
 
-/// The row's job as the forge has it; nothing when the forge does not tell until `until`.
-pub(super) async fn find(remote: &GiteaRemote, known: &RemoteJob, until: Instant) -> Option<Job> {
-    let scope: GiteaScope = known.scope.parse().ok()?;
+/// The forge could not be asked in time.
+#[derive(Debug)]
+pub(super) struct Untold;
+
+/// The row's job as the forge has it; nothing when the forge has it no more, or may not be asked. It is tried until `until`.
+pub(super) async fn find(
+    remote: &GiteaRemote,
+    known: &RemoteJob,
+    until: Instant,
+) -> Result<Option<Job>, Untold> {
+    let Ok(scope) = known.scope.parse::<GiteaScope>() else { return Ok(None) };
     let gitea = &remote.inner.gitea;
     let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
     loop {
@@ -79,20 +88,20 @@ pub(super) async fn find(remote: &GiteaRemote, known: &RemoteJob, until: Instant
             }
         };
         match timeout_at(until, asked).await {
-            Ok(Ok(found)) => return found,
+            Ok(Ok(found)) => return Ok(found),
             Ok(Err(error)) if error.is_transient() => {
                 let pause = pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default());
                 if Instant::now() + pause >= until {
                     tracing::debug!(%error, "how a job ended could not be asked for");
-                    return None;
+                    return Err(Untold);
                 }
                 sleep(pause).await;
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "how a job ended cannot be known");
-                return None;
+                return Ok(None);
             }
-            Err(_) => return None,
+            Err(_) => return Err(Untold),
         }
     }
 }

@@ -94,6 +94,21 @@ async fn a_webhook_tells_at_once_and_what_nobody_signed_is_nobodys() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_end_no_webhook_told_is_taken_off_the_queue() {
+    let (fake, token) = server(Release::GITEA);
+    let farm = Farm::start(&fake, &Setup::new(&token, vec![pool(&fake, "p", &["debian"], 0)])).await;
+    let url = door(farm.forge.clone()).await;
+    fake.webhook(&Scope::Organization("acme".to_owned()), &url, SECRET);
+    let job = push(&fake, &["debian"], "succeed");
+    fake.wait_delivered(Duration::from_secs(60));
+    until("it to be heard of", || async { (farm.forge.queued(9).len() == 1).then_some(()) }).await;
+    fake.remove_webhooks();
+    fake.cancel(job);
+    until("it to be gone", || async { farm.forge.queued(9).is_empty().then_some(()) }).await;
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn older_servers_do_what_they_can() {
     for release in [Release::Gitea(Minor::V25), Release::Forgejo(Major::V11), Release::Forgejo(Major::V14)] {
         let (fake, token) = server(release);
