@@ -18,10 +18,11 @@ fn start(test: &str) -> Option<RealGitea> {
     Some(gitea)
 }
 
-/// Pushes a workflow of one job with these steps, as YAML indented by six.
+/// Pushes a workflow of one job with these steps, as YAML indented by six. The job waits when this returns.
 fn push(gitea: &RealGitea, steps: &str) {
     let text = format!("on: push\njobs:\n  build:\n    runs-on: debian\n    steps:\n{steps}");
     gitea.push_workflow("acme/app", "ci", &text);
+    wait_for(WITHIN, "the job to wait", || (!gitea.jobs("orgs/acme").is_empty()).then_some(()));
 }
 
 fn daemon(gitea: &RealGitea, runner: &Registered, more: &[&str]) -> Program {
