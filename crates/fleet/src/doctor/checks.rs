@@ -102,6 +102,7 @@ checks! {
     JAILS: Disk "mount_options" "the file system of `state_dir` takes the jailer's device files and programs";
     LINKS: Disk "hard_links" "images, boot files and machines are on one file system";
     TAR2SQFS: Disk "tar2sqfs" "the program that makes root images";
+    ZSTD: Disk "zstd" "the program that unpacks the layers of images";
     MKE2FS: Disk "mke2fs" "the program that makes scratch disks";
     CLOCK: Time "clock" "the kernel says that its clock is kept by a time service";
     FILES: Limits "open_files" "open files: of a running server, or else of this process";
