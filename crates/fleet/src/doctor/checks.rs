@@ -96,6 +96,7 @@ checks! {
     FIREWALL: Network "firewall" "no other table drops what guests send through the host";
     BRIDGE_FILTER: Network "bridge_netfilter" "frames between the bridge's ports are not sent through iptables";
     CONNTRACK: Network "conntrack" "room for the connections of all machines";
+    FORGET: Network "conntrack_netlink" "the kernel forgets the connections of an address when it is told to";
     SPACE: Disk "disk" "free space under `state_dir`";
     INODES: Disk "inodes" "free inodes under `state_dir`";
     REFLINK: Disk "reflink" "files under `state_dir` can share blocks (tried on two files without a name)";
