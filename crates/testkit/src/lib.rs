@@ -9,6 +9,7 @@ pub mod guest;
 pub mod kept;
 pub mod machines;
 pub mod program;
+pub mod qmp;
 pub mod reach;
 pub mod skip;
 pub mod spec;
