@@ -5,8 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::cgroups;
-
 /// Everything of interest in this network namespace and on this host, by kind.
 pub struct World(BTreeMap<&'static str, BTreeSet<String>>);
 
@@ -21,7 +19,10 @@ impl World {
             ),
             ("nft chains, maps and rules", rules()),
             ("mounts", mounts(state)),
-            ("cgroups", cgroups::below(cgroup).iter().map(|path| path.display().to_string()).collect()),
+            (
+                "cgroups",
+                fireactions_leftovers::below(cgroup).iter().map(|path| path.display().to_string()).collect(),
+            ),
             ("files in run/", files(&state.join("run"))),
             ("files in uploads/", files(&state.join("uploads"))),
         ]))
@@ -52,8 +53,10 @@ impl World {
 /// Whoever looks has a network namespace of its own, so every process in it is the server's. VMMs have namespaces of their
 /// own, and are in their machines' cgroups.
 fn processes(cgroup: &str) -> BTreeSet<String> {
-    let mut found: BTreeSet<String> =
-        cgroups::processes(cgroup).into_iter().map(|(pid, line)| format!("{pid}: {line}")).collect();
+    let mut found: BTreeSet<String> = fireactions_leftovers::processes(cgroup)
+        .into_iter()
+        .map(|(pid, line)| format!("{pid}: {line}"))
+        .collect();
     let namespace = fs::read_link("/proc/self/ns/net").ok();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

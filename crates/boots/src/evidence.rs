@@ -12,12 +12,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use fireactions_testkit::qmp::Monitor;
 use fireactions_vmm::{Vm, VmSpec};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::Arguments;
-use crate::monitor::Monitor;
 
 /// A debugger that has the kernel's symbols to read.
 const DEBUGGER_DEADLINE: Duration = Duration::from_secs(120);
@@ -58,7 +58,7 @@ pub(crate) async fn collect(arguments: &Arguments, spec: &VmSpec, vm: &Vm, name:
             keep("monitor-after", Ok(registers(&mut monitor).await));
         }
         Err(error) => {
-            keep("monitor", Err(error));
+            keep("monitor", Err(error.into()));
             keep("host-stacks", host_stacks(pid).await);
         }
     }

@@ -9,7 +9,6 @@
 
 mod evidence;
 mod guest;
-mod monitor;
 mod tally;
 mod world;
 

@@ -108,6 +108,9 @@ pub enum ImageError {
     /// `tar2sqfs` failed.
     #[error("cannot make the squashfs: {}", plain(.0))]
     Squashfs(String),
+    /// A layer's decompression failed, and not for what is in the layer.
+    #[error("cannot unpack a layer: {}", plain(.0))]
+    Unpack(String),
     /// Credentials are configured but could not be read.
     #[error("cannot get credentials for {registry}: {why}")]
     Credentials {

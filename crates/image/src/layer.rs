@@ -16,16 +16,16 @@ use crate::ImageError;
 use crate::blob::{Blob, verify};
 use crate::budget::Budget;
 use crate::cancel::Cancel;
+use crate::confined::Programs;
 use crate::manifest::to_digest;
 use crate::tarread::{Entry, TarReader, unwrap_io};
+use crate::unzstd::Unzstd;
 
 /// Buffers between the decompressing thread and its reader: enough to overlap, small enough to forget.
 const BUFFER: usize = 256 << 10;
 const BUFFERS: usize = 4;
 /// Below this, no expansion is called a bomb: a layer of zeros is small and harmless.
 const BOMB_FLOOR: u64 = 1 << 30;
-/// Largest zstd window accepted, as a power of two: 128 MiB, what `zstd --ultra -22` makes.
-const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Decompressed bytes with their bounds.
 struct Bounded<R> {
@@ -130,6 +130,7 @@ impl Read for Readahead {
 /// Opens a layer's uncompressed archive. The compression is told by the first bytes, as every runtime does:
 /// media types are often wrong.
 pub(crate) fn open(
+    programs: &Programs,
     blob: &Blob,
     budget: Option<Arc<Budget>>,
     cancel: &Cancel,
@@ -141,9 +142,7 @@ pub(crate) fn open(
     let plain: Box<dyn Read + Send> = match magic.as_slice() {
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
-            let mut decoder = zstd::Decoder::with_buffer(input).map_err(failed)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(failed)?;
-            Box::new(decoder)
+            Box::new(Unzstd::start(programs, blob, cancel)?)
         }
         _ => Box::new(input),
     };
@@ -169,12 +168,13 @@ impl<R: Read> Read for Hashing<R> {
 
 /// Verifies a layer against the digest of its uncompressed archive and lists its entries.
 pub(crate) fn scan(
+    programs: &Programs,
     blob: &Blob,
     diff_id: &Digest,
     budget: &Arc<Budget>,
     cancel: &Cancel,
 ) -> Result<Vec<Entry>, ImageError> {
-    list(read_ahead(open(blob, Some(budget.clone()), cancel)?)?, diff_id, budget)
+    list(read_ahead(open(programs, blob, Some(budget.clone()), cancel)?)?, diff_id, budget)
 }
 
 /// See [`scan`].
@@ -209,12 +209,13 @@ pub(crate) fn list(stream: impl Read, diff_id: &Digest, budget: &Budget) -> Resu
 /// Copies the stretches of a layer that `wanted` (offset and length, ascending) names, calling `each` at the begin of
 /// each one with a reader of exactly that length.
 pub(crate) fn copy_contents<T>(
+    programs: &Programs,
     blob: &Blob,
     wanted: &[(u64, u64, T)],
     cancel: &Cancel,
     mut each: impl FnMut(&T, &mut dyn Read) -> Result<(), ImageError>,
 ) -> Result<(), ImageError> {
-    let mut stream = read_ahead(open(blob, None, cancel)?)?;
+    let mut stream = read_ahead(open(programs, blob, None, cancel)?)?;
     let mut pos = 0;
     for (offset, len, item) in wanted {
         let gap = offset - pos;

@@ -38,6 +38,7 @@ mod tarwrite;
 mod templates;
 mod tree;
 mod types;
+mod unzstd;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

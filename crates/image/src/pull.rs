@@ -14,6 +14,7 @@ use crate::blob::{Blob, verify};
 use crate::budget::Budget;
 use crate::cancel::Cancel;
 use crate::catalog::{Catalog, Name};
+use crate::confined::Programs;
 use crate::keyed::KeyedLocks;
 use crate::layer::scan;
 use crate::layout::Layout;
@@ -141,6 +142,11 @@ impl Puller {
         catalog.take(&digest)
     }
 
+    fn programs(&self) -> Programs {
+        let ImagesConfig { tar2sqfs, zstd, converter_uid, .. } = &*self.config;
+        Programs { tar2sqfs: tar2sqfs.clone(), zstd: zstd.clone(), user: *converter_uid }
+    }
+
     async fn make(
         &self,
         parts: &Parts,
@@ -151,12 +157,13 @@ impl Puller {
         cancel: &Cancel,
     ) -> Result<(), ImageError> {
         let digest = manifest.config.digest.clone();
+        let programs = self.programs();
         let total = manifest.total();
         let done = AtomicU64::new(0);
         let budget = Budget::new(self.config.limits.clone());
         progress.send_replace(Progress::Pulling { done: 0, total });
         let layers = manifest.layers.into_iter().zip(diff_ids).map(|(descriptor, diff_id)| {
-            let (budget, done) = (budget.clone(), &done);
+            let (budget, done, programs) = (budget.clone(), &done, programs.clone());
             async move {
                 let mine = AtomicU64::new(0);
                 let heard = |bytes: u64| {
@@ -175,7 +182,7 @@ impl Puller {
                         // Before a byte of it is interpreted.
                         verify("layer", &descriptor.digest, for_scan.digest(&for_thread)?)?;
                     }
-                    scan(&for_scan, &diff_id, &budget, &for_thread)
+                    scan(&programs, &for_scan, &diff_id, &budget, &for_thread)
                 })
                 .await?;
                 heard(blob.len);
@@ -196,8 +203,6 @@ impl Puller {
         drop(scanned);
         let (sender, catalog) = (progress.clone(), self.catalog.clone());
         let dir = self.dir.join("tmp");
-        let converter =
-            squash::Converter { program: self.config.tar2sqfs.clone(), uid: self.config.converter_uid };
         let (config, cancel) = (config.clone(), cancel.clone());
         blocking(move || {
             let total = tarwrite::content_bytes(&tree);
@@ -207,7 +212,7 @@ impl Puller {
                 .tempfile_in(&dir)
                 .map_err(|e| ImageError::io("make a temporary file in", &dir, e))?
                 .into_temp_path();
-            squash::pack(&converter, &tree, &blobs, &temp, &cancel, |done| {
+            squash::pack(&programs, &tree, &blobs, &temp, &cancel, |done| {
                 sender.send_replace(Progress::Converting { done, total });
             })?;
             cancel.check()?;

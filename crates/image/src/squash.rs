@@ -3,24 +3,19 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::ImageError;
 use crate::blob::Blob;
 use crate::cancel::Cancel;
+use crate::confined::{self, Programs};
 use crate::tarwrite;
 use crate::tree::Tree;
-use crate::{ImageError, confined};
-
-/// What packs, and under which user where the server can choose.
-pub(crate) struct Converter {
-    pub(crate) program: PathBuf,
-    pub(crate) uid: u32,
-}
 
 /// Packs `tree` into the new file `to`. On an error the caller removes the file.
 pub(crate) fn pack(
-    converter: &Converter,
+    programs: &Programs,
     tree: &Tree,
     layers: &[Blob],
     to: &Path,
@@ -31,8 +26,8 @@ pub(crate) fn pack(
         File::options().read(true).write(true).open(to).map_err(|e| ImageError::io("open", to, e))?;
     let lent = output.try_clone().map_err(|e| ImageError::io("open", to, e))?;
     // It opens its output itself, by the descriptor: its user reaches no directory of the server's.
-    own(&output, converter.uid).map_err(|e| ImageError::io("give away", to, e))?;
-    let mut command = Command::new(&converter.program);
+    own(&output, programs.user).map_err(|e| ImageError::io("give away", to, e))?;
+    let mut command = Command::new(&programs.tar2sqfs);
     command
         // -s: stop at what it cannot pack instead of leaving it out.
         .args(["-q", "-s", "-f", "-c", "zstd", "-X", "level=3"])
@@ -42,10 +37,10 @@ pub(crate) fn pack(
         .stdin(Stdio::piped())
         .stdout(lent)
         .stderr(Stdio::piped());
-    let mut child = confined::spawn(&mut command, converter.uid).map_err(|e| {
+    let mut child = confined::spawn(&mut command, programs.user).map_err(|e| {
         ImageError::Squashfs(format!(
             "cannot start {} ({e}): install squashfs-tools-ng",
-            converter.program.display()
+            programs.tar2sqfs.display()
         ))
     })?;
     let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
@@ -59,7 +54,7 @@ pub(crate) fn pack(
     // A longer pipe lets decompression run ahead while the packer compresses. Not being allowed to is fine.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdin, 1 << 20);
     let mut out = BufWriter::with_capacity(256 << 10, stdin);
-    let sent = tarwrite::write(tree, layers, &mut out, cancel, written);
+    let sent = tarwrite::write(programs, tree, layers, &mut out, cancel, written);
     // Into the pipe without flushing again: after an error the archive stays cut off, never complete.
     let (stdin, _) = out.into_parts();
     if matches!(&sent, Err(e) if !matches!(e, ImageError::Squashfs(_))) {

@@ -12,6 +12,7 @@ use tar::{EntryType, Header};
 use crate::ImageError;
 use crate::blob::Blob;
 use crate::cancel::Cancel;
+use crate::confined::Programs;
 use crate::layer::copy_contents;
 use crate::tarread::{PATH_MAX, unwrap_io};
 use crate::tree::{Inode, InodeId, Kind, NodeId, ROOT, Tree};
@@ -53,6 +54,7 @@ pub(crate) fn content_bytes(tree: &Tree) -> u64 {
 
 /// Writes the whole archive. `written` hears the bytes of content written so far.
 pub(crate) fn write(
+    programs: &Programs,
     tree: &Tree,
     layers: &[Blob],
     out: &mut dyn Write,
@@ -68,7 +70,7 @@ pub(crate) fn write(
             continue;
         }
         wanted.sort_unstable_by_key(|(offset, ..)| *offset);
-        copy_contents(blob, &wanted, cancel, |content, reader| {
+        copy_contents(programs, blob, &wanted, cancel, |content, reader| {
             let inode = tree.inode(content.inode);
             let Kind::File { size, .. } = inode.kind else { return Ok(()) };
             header(out, &content.path, inode, b"").map_err(sink_failed)?;

@@ -185,7 +185,9 @@ pub struct ImagesConfig {
     pub timeouts: Timeouts,
     /// The `tar2sqfs` of squashfs-tools-ng, looked up in `PATH` when it has no slash.
     pub tar2sqfs: PathBuf,
-    /// User and group that it runs as where the server is root; nobody else's.
+    /// The `zstd` that unpacks layers, looked up in `PATH` when it has no slash.
+    pub zstd: PathBuf,
+    /// User and group that they run as where the server is root; nobody else's.
     pub converter_uid: u32,
 }
 
@@ -203,6 +205,7 @@ impl Default for ImagesConfig {
             parallel: 4,
             timeouts: Timeouts::default(),
             tar2sqfs: PathBuf::from("tar2sqfs"),
+            zstd: PathBuf::from("zstd"),
             converter_uid: 1_899_999_999,
         }
     }

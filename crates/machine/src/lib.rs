@@ -25,6 +25,7 @@
 //! - Nothing depends on `Drop`: a task that is aborted leaves a row behind, and the row is enough.
 //!   That is also how a server hands over: it ends its tasks wherever they are.
 
+mod artifacts;
 mod asks;
 mod autopsy;
 mod boot;

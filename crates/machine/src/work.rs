@@ -1,19 +1,19 @@
 //! One piece of work on a ready machine: files in, program, output, end, artifacts out.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use fireactions_guest_proto::host::{JobEvent, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    ARTIFACT_NOTE, Artifact, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec,
-    Step, Stream, Usage, Work, WorkFile, WorkSource,
+    ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage,
+    Work, WorkFile, WorkSource,
 };
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::artifacts;
 use crate::asks::Asks;
 use crate::end::End;
 use crate::guest::Guest;
@@ -26,10 +26,6 @@ use crate::record::Record;
 const TERM_GRACE: Duration = Duration::from_secs(5);
 /// Killed, a guest has this long to say so before its machine is.
 const KILL_GRACE: Duration = Duration::from_secs(5);
-/// Taking one artifact out.
-const ARTIFACT_DEADLINE: Duration = Duration::from_secs(120);
-/// Taking all of them out.
-const ARTIFACTS_DEADLINE: Duration = Duration::from_secs(600);
 /// Slowest transfer of files that is waited for: 1 MiB/s.
 const SLOWEST_TRANSFER: u64 = 1024 * 1024;
 
@@ -116,7 +112,7 @@ impl Run<'_> {
         }
         if !matches!(outcome, Outcome::Lost { .. }) {
             let wanted = outcome != Outcome::Cancelled;
-            notes.extend(self.take_all_out(asks, wanted).await);
+            notes.extend(self.take_out(asks, wanted).await);
         }
         Done { outcome, usage, notes }
     }
@@ -158,30 +154,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Copies the artifacts out. The outcome is known, so nothing here changes it: what cannot be copied out any more
-    /// becomes a note. Returns the notes. `wanted`: a cancellation that comes now ends it.
-    async fn take_all_out(self, asks: &mut Asks, wanted: bool) -> Vec<String> {
+    /// Takes the artifacts out, as long as the guest is there. Returns the notes. `wanted`: a cancellation that comes now ends
+    /// it.
+    async fn take_out(self, asks: &mut Asks, wanted: bool) -> Vec<String> {
         let Self { parts, guest, work, .. } = self;
-        let note = |artifact: &Artifact, why: &str| format!("{ARTIFACT_NOTE}{}: {why}", artifact.path);
-        let until = Instant::now() + ARTIFACTS_DEADLINE;
-        let mut notes = Vec::new();
-        for (index, artifact) in work.artifacts.iter().enumerate() {
-            let why = tokio::select! {
-                out = take_out(parts, guest, artifact) => {
-                    if let Err(why) = out {
-                        notes.push(note(artifact, &why));
-                    }
-                    continue;
-                }
+        let over = async {
+            tokio::select! {
                 why = doomed(guest, asks) => why,
                 () = parts.forge.cancelled(&work.job), if wanted => "the job was cancelled meanwhile".to_owned(),
-                () = sleep_until(until) => format!("all artifacts together took over {ARTIFACTS_DEADLINE:?}"),
-            };
-            let _ = tokio::fs::remove_file(partial(artifact)).await;
-            notes.extend(work.artifacts[index..].iter().map(|artifact| note(artifact, &why)));
-            break;
-        }
-        notes
+            }
+        };
+        artifacts::take_out(&work.artifacts, &guest.link, parts.settings.artifact_max, over).await
     }
 
     /// Passes output on until the program ends, is asked to end, or the machine is lost.
@@ -337,29 +320,6 @@ async fn doomed(guest: &Guest, asks: &mut Asks) -> String {
         reason = guest.agent_lost() => reason,
         why = asks.killed() => why,
     }
-}
-
-/// Where an artifact is written before it is renamed to its place: a half one is never seen.
-fn partial(artifact: &Artifact) -> PathBuf {
-    artifact.dest.with_extension("partial")
-}
-
-async fn take_out(parts: &Parts, guest: &Guest, artifact: &Artifact) -> Result<(), String> {
-    let partial = partial(artifact);
-    let written = async {
-        let file = tokio::fs::File::create(&partial).await.map_err(|e| e.to_string())?;
-        let max = parts.settings.artifact_max;
-        timeout(ARTIFACT_DEADLINE, guest.link.get_tar(&artifact.path, file, max))
-            .await
-            .map_err(|_| format!("not copied out after {ARTIFACT_DEADLINE:?}"))?
-            .map_err(|e| e.to_string())?;
-        tokio::fs::rename(&partial, &artifact.dest).await.map_err(|e| e.to_string())
-    }
-    .await;
-    if written.is_err() {
-        let _ = tokio::fs::remove_file(&partial).await;
-    }
-    written
 }
 
 fn lost(reason: String) -> Outcome {

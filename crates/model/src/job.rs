@@ -94,8 +94,27 @@ pub struct JobSpec {
 const EVENT_PROGRAM: usize = 1024;
 
 impl JobSpec {
-    /// As events tell it: the first KiB of the program's text, and neither environment nor files. Events wait in memory
-    /// for whoever listens slowly, and a job may be a megabyte.
+    /// A job that runs this and asks for nothing else.
+    pub const fn new(program: Program) -> Self {
+        Self {
+            name: None,
+            image: None,
+            program,
+            env: Vec::new(),
+            labels: Vec::new(),
+            vcpus: None,
+            memory_mib: None,
+            disk_mib: None,
+            timeout_secs: None,
+            user: None,
+            workdir: None,
+            files: Vec::new(),
+            artifacts: Vec::new(),
+        }
+    }
+
+    /// As events tell it: the first KiB of the program's text, and neither environment nor files. Events wait in memory for
+    /// whoever listens slowly, and a job may be a megabyte.
     fn brief(&self) -> Self {
         let program = match &self.program {
             Program::Script { text } if text.len() > EVENT_PROGRAM => {

@@ -24,6 +24,7 @@ mod remote;
 #[cfg(feature = "schema")]
 mod secs_nanos;
 mod shutdown;
+mod spec_rules;
 mod waiting;
 mod work;
 
@@ -52,6 +53,7 @@ pub use remote::RemoteJob;
 #[cfg(feature = "schema")]
 pub use secs_nanos::SecsNanos;
 pub use shutdown::ShutdownMode;
+pub use spec_rules::{SpecLimits, SpecProblem};
 pub use waiting::{Place, WaitReason};
 pub use work::{
     ARTIFACT_NOTE, Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile, WorkSource,

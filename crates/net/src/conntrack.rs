@@ -1,6 +1,7 @@
 //! Forgetting the connections of an address. Connection tracking keeps an entry for minutes or days after its last packet,
 //! and an entry carries what comes back from outside to the address that it was made for, whoever has that now.
 
+use std::io;
 use std::net::Ipv4Addr;
 
 use crate::netfilter::{Attributes, Channel, NFPROTO_IPV4, Refusal};
@@ -16,6 +17,20 @@ const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 const CTA_FILTER_F_CTA_IP_SRC: u32 = 1;
+
+/// Of the addresses for documents (RFC 5737, TEST-NET-1): no machine's, and nobody's on a network.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// Whether this kernel can be told to forget the connections of an address, as is done for each machine: tried with an address
+/// that has none. The kernel loads what it needs for that (nf_conntrack_netlink) where it may. Blocks for as long as the
+/// kernel takes, ten seconds at most.
+///
+/// # Errors
+///
+/// The kernel's answer: permission denied without `CAP_NET_ADMIN`, most others where the module is not there.
+pub fn can_forget() -> io::Result<()> {
+    forget(&Channel::open()?, NOBODY).map_err(|refusal| refusal.source)
+}
 
 /// Removes every entry of connections that `address` began, or that lead to it. A kernel that knows no filters (before 5.8)
 /// refuses, because it misses what a single entry is found by.

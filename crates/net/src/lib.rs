@@ -23,6 +23,7 @@ mod unlink;
 mod uplink;
 
 pub use config::NetConfig;
+pub use conntrack::can_forget;
 pub use error::NetError;
 pub use network::Network;
 pub use port::Port;

@@ -37,6 +37,8 @@ pub(crate) enum Standing {
     Dies,
     /// The agent is to fall silent. The job hangs.
     Mute,
+    /// No file is to be handed out from now on. The job goes on.
+    Withholds,
 }
 
 const SIGTERM: i32 = 15;
@@ -87,6 +89,7 @@ impl Job {
                 Some(Step::Hang) => self.pause = Pause::Signal,
                 Some(Step::Stubborn) => self.stubborn = true,
                 Some(Step::Tell) => {}
+                Some(Step::Withhold) => return Standing::Withholds,
                 Some(Step::Exit(code)) => return Standing::Ended(self.result(Exit::Code(code & 0xff))),
                 Some(Step::Signal(signal)) => return Standing::Ended(self.result(Exit::Signal(signal))),
                 Some(Step::Unstartable(why)) => return Standing::Ended(self.result(Exit::Unstartable(why))),

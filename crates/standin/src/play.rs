@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::Exit;
-use fireactions_guest_proto::guest::{About, Channel, Event, Exec, Session};
+use fireactions_guest_proto::guest::{About, Channel, Event, Exec, GetFile, Session};
 
 use crate::agent::Mouth;
 use crate::faults::Faults;
@@ -55,7 +55,7 @@ pub(crate) fn play(stage: Stage) -> Result<Infallible, String> {
     let about =
         About { agent_version: env!("CARGO_PKG_VERSION").to_owned(), kernel: "stand-in".to_owned(), boot_us };
     let session = Session::start(channel, about).map_err(|error| format!("the agent's socket: {error}"))?;
-    let mut guest = Guest { console, end, gate, mouth, session, job: None };
+    let mut guest = Guest { console, end, gate, mouth, session, job: None, withheld: None };
     loop {
         guest.turn(death);
     }
@@ -68,6 +68,8 @@ struct Guest {
     mouth: Mouth,
     session: Session,
     job: Option<Job>,
+    /// Files that were asked for and are not handed out.
+    withheld: Option<Vec<GetFile>>,
 }
 
 impl Guest {
@@ -75,6 +77,10 @@ impl Guest {
     fn turn(&mut self, death: Option<Instant>) {
         (self.gate)();
         let next = match self.job.as_mut().map(|job| job.play(&self.session)) {
+            Some(Standing::Withholds) => {
+                self.withheld = Some(Vec::new());
+                return;
+            }
             None => None,
             Some(Standing::Pauses(until)) => until,
             Some(Standing::Ended(result)) => {
@@ -128,6 +134,10 @@ impl Guest {
                 });
             }
             Event::GetFile(mut get) => {
+                if let Some(withheld) = &mut self.withheld {
+                    withheld.push(get);
+                    return;
+                }
                 // Two empty blocks are an empty archive.
                 let written = get.data.write_all(&[0; 1024]);
                 get.done.finish(written.map_err(|error| error.to_string()));

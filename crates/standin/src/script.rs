@@ -8,6 +8,7 @@
 //! exit N, true, false     ends                             stubborn      from here on SIGTERM does nothing
 //! signal N                ends as if by this signal        die           the guest panics
 //! unstartable TEXT        never begins (first statement)   mute          the agent says nothing more, ever
+//! withhold                from here on the agent hands out no file: whoever asks waits
 //! ```
 
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(crate) enum Step {
     Unstartable(String),
     Die,
     Mute,
+    Withhold,
 }
 
 /// Reads a program. A statement that does not exist ends the job as a shell would: with a word on standard error and
@@ -70,6 +72,7 @@ fn step(statement: &str) -> Option<Step> {
         "unstartable" => Step::Unstartable(rest.to_owned()),
         "die" => Step::Die,
         "mute" => Step::Mute,
+        "withhold" => Step::Withhold,
         _ => return None,
     })
 }

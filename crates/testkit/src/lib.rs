@@ -13,6 +13,8 @@ pub mod job_runner;
 pub mod kept;
 pub mod machines;
 pub mod program;
+pub mod qmp;
+pub mod reach;
 pub mod real_gitea;
 pub mod recordings;
 pub mod skip;

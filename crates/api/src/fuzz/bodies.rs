@@ -51,7 +51,7 @@ fn job(body: &[u8]) {
     if let Err(fault) = spec::check(&spec) {
         return presentable(&fault);
     }
-    assert!(spec.files.len() <= 4096 && spec.artifacts.len() <= 64 && spec.env.len() <= 1024);
+    assert!(spec.files.len() <= 4096 && spec.artifacts.len() <= 64 && spec.env.len() <= 1000);
     for path in spec.files.iter().map(|file| &file.dest).chain(&spec.artifacts) {
         assert!(path.starts_with('/') && path.len() < 4096, "{path:?}");
         assert!(!path.contains('\0') && !path.split('/').any(|part| part == ".."), "{path:?}");

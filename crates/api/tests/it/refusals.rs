@@ -68,16 +68,20 @@ async fn specifications_are_within_bounds() {
     let server = serve(Limits::default()).await;
     let good = json!({"program": {"command": {"argv": ["true"]}}});
     let cases = [
-        (json!({"env": [["A=B", ""]]}), "is not a valid variable name"),
+        (json!({"env": [["A=B", ""]]}), "env[0]: 'A=B' is not a variable name"),
         (json!({"env": [["A", "\0"]]}), "NUL"),
-        (json!({"artifacts": ["etc"]}), "is not a path in the guest"),
-        (json!({"artifacts": ["/a/../b"]}), "is not a path in the guest"),
-        (json!({"files": [{"dest": "/a", "mode": 4096, "size": 0}]}), "is not a valid mode"),
-        (json!({"files": [{"dest": "/a", "mode": 420, "size": 1}]}), "no bytes for them"),
-        (json!({"vcpus": 0}), "cannot be 0"),
-        (json!({"timeout_secs": 0}), "cannot be 0"),
+        (json!({"artifacts": ["etc"]}), "artifacts[0]: 'etc' is not an absolute path"),
+        (json!({"artifacts": ["/a/../b"]}), "holds '..'"),
+        (
+            json!({"files": [{"dest": "/a", "mode": 4096, "size": 0}]}),
+            "files[0].mode: 0o10000 has more than permission bits",
+        ),
+        (json!({"files": [{"dest": "/a", "mode": 420, "size": 1}]}), "no bytes came"),
+        (json!({"vcpus": 0}), "vcpus: 0 is out of range"),
+        (json!({"timeout_secs": 0}), "timeout_secs: 0 is out of range"),
         (json!({"name": "a\u{1b}[2J"}), "control characters"),
-        (json!({"env": vec![["A", "b"]; 1025]}), "1024"),
+        (json!({"env": vec![["A", "b"]; 1001]}), "env: 1001 are too many, at most 1000 are taken"),
+        (json!({"artifacts": vec!["x"; 6]}), "; and 1 more"),
         (json!({"program": {"command": {"argv": [""]}}}), "empty"),
         (json!({"program": {"script": {"text": "\0"}}}), "NUL"),
     ];

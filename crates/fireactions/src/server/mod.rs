@@ -4,6 +4,7 @@ mod activation;
 mod build;
 mod driver;
 mod engine;
+mod files;
 pub(crate) mod forges;
 mod handover;
 mod housekeeping;
@@ -48,6 +49,7 @@ pub(crate) async fn run(args: Args, activation: Activation) -> anyhow::Result<()
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    files::raise_limit();
     let launcher = Launcher::new().context("the server's own executable could not be found")?;
     let signals = Signals::new()?;
     let preparation = Preparation::begin(Arc::clone(&config));

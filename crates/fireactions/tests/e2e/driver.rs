@@ -76,10 +76,8 @@ pub(crate) fn vmm(standin: bool) -> String {
 /// In place of `tar2sqfs` where guests run on an interpreting KVM.
 const UNCOMPRESSED: &str = r#"#!/bin/sh -e
 for to; do :; done
-tree=$(mktemp -d)
-trap 'rm -rf "$tree"' EXIT
-tar -xpf - -C "$tree"
-mksquashfs "$tree" "$to" -noappend -quiet -no-progress -comp gzip -noI -noD -noF -noX
+# As tar2sqfs: it needs no right to give files their owners, nor a directory to write to.
+exec sqfstar -force -quiet -no-progress -comp gzip -noI -noD -noF -noX "$to"
 "#;
 
 /// Puts what a server with the lab's kernel is to find first in `PATH` into this new directory.

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use fireactions_testkit::qmp::Monitor;
 
 use crate::world::{World, text};
 
@@ -100,32 +99,23 @@ fn copy_small(from: &Path, to: &Path) -> std::io::Result<()> {
 
 /// What QEMU says of its machine. It talks to one client at a time: to the server, until that was killed.
 fn monitor(socket: &Path) -> std::io::Result<String> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(5)))?;
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let mut said = String::new();
-    writeln!(stream, r#"{{"execute":"qmp_capabilities"}}"#)?;
-    for asked in ASKED {
-        let line = format!("info {asked}");
-        let arguments = serde_json::json!({ "command-line": line });
-        writeln!(
-            stream,
-            "{}",
-            serde_json::json!({ "execute": "human-monitor-command", "arguments": arguments, "id": line })
-        )?;
-        let _ = writeln!(said, "== {line}");
-        loop {
-            let answer = lines.next().ok_or(std::io::ErrorKind::UnexpectedEof)??;
-            let answer: serde_json::Value = serde_json::from_str(&answer)?;
-            if answer["id"] == *line {
-                said += &answer["return"].as_str().unwrap_or_default().replace('\r', "");
-                let _ =
-                    writeln!(said, "{}", answer.get("error").map(ToString::to_string).unwrap_or_default());
-                break;
-            }
-            let _ = writeln!(said, "{answer}");
+    let asking = async {
+        let mut monitor = Monitor::connect(socket).await?;
+        let mut said = String::new();
+        for asked in ASKED {
+            let line = format!("info {asked}");
+            let answer = monitor.ask(&line).await.unwrap_or_else(|error| error.to_string());
+            let _ = writeln!(said, "== {line}\n{answer}");
         }
-    }
-    Ok(said)
+        for event in monitor.events() {
+            let _ = writeln!(said, "{event}");
+        }
+        Ok(said)
+    };
+    // On a thread that is in no runtime, as this one may be.
+    std::thread::scope(|scope| {
+        let ask = || tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(asking);
+        let asked = scope.spawn(ask).join();
+        asked.unwrap_or_else(|_| Err(std::io::Error::other("the thread that asks panicked")))
+    })
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fireactions_testkit::github::{Delivery, FakeGithub, Fault, Job, JobId, JobRequest, JobStatus, runner};
-use fireactions_vmm::firecracker::api::{Client, GetMmds};
+use fireactions_vmm::firecracker::api::{Client, Method, Request};
 
 use crate::driver::on_firecracker;
 use crate::world::{BOOT, Setup, World, pool_of, text};
@@ -301,6 +301,18 @@ fn each_clone_finds_its_own_credential_in_the_metadata() {
     octoworld.world.finish();
 }
 
+/// The whole tree of the metadata service, which the server itself never reads.
+#[derive(serde::Serialize)]
+struct GetMmds;
+
+impl Request for GetMmds {
+    type Answer = serde_json::Value;
+    const METHOD: Method = Method::Get;
+    fn path(&self) -> String {
+        "/mmds".into()
+    }
+}
+
 /// What a machine's Firecracker has for its guest, by its API.
 fn metadata(world: &World, machine: &str) -> serde_json::Value {
     // The jailer names the directory like the program.
@@ -310,7 +322,7 @@ fn metadata(world: &World, machine: &str) -> serde_json::Value {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let api = Client::ready(socket, Duration::from_secs(10)).await.unwrap();
-        api.send(&GetMmds).await.unwrap().0.into()
+        api.send(&GetMmds).await.unwrap()
     })
 }
 

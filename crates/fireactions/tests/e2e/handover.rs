@@ -370,18 +370,80 @@ fn a_server_of_another_version_takes_over() {
     world.finish();
 }
 
+/// A new server that stands still between the old one's letting go of the state and its own opening of it.
+#[cfg(feature = "failpoints")]
+fn halfway(world: &World) -> Child {
+    let mut new = world.server_command("config.yaml", &[("FIREACTIONS_STOP_AT", "handover::taken")]);
+    let new = new.arg("--replace").spawn().unwrap();
+    let stat = format!("/proc/{}/stat", new.id());
+    world.wait(HANDOVER, "the new server to stand still", || {
+        fs::read_to_string(&stat).unwrap().contains(") T ").then_some(())
+    });
+    new
+}
+
+/// What servers of other versions make of the state is made here while none has it open.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_handover_between_schemas_keeps_every_job_and_machine() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    let pools = pool("default", 1, 2, "");
+    let mut world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    let job = world.submit(&[], "echo begun; wait; echo told");
+    world.wait_log(&job, "begun", BOOT);
+    world.wait_ready("default", 1);
+    let before = world.who();
+    let database = world.path("state/state.db");
+    let state = |sql: &str| rusqlite::Connection::open(&database).unwrap().execute_batch(sql).unwrap();
+    let version = || -> i64 {
+        let db = rusqlite::Connection::open(&database).unwrap();
+        db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    let known = version();
+    assert_eq!(known, 3, "what the newest schema added is taken away below");
+
+    // The old server's schema is one older.
+    let new = halfway(&world);
+    state(
+        "ALTER TABLE jobs DROP COLUMN remote; ALTER TABLE jobs DROP COLUMN credential;
+         ALTER TABLE host DROP COLUMN runner_key; PRAGMA user_version = 2;",
+    );
+    kill(Pid::from_raw(new.id().cast_signed()), Signal::SIGCONT).unwrap();
+    ended_well(world.serves_now(new).unwrap(), &world);
+    assert_eq!((world.answering(), world.who()), (world.server_pid(), before.clone()), "{}", world.log());
+    assert_eq!(version(), known);
+
+    // The new server's is newer, and it dies once the state has it: the old one cannot go on, and leaves all as it is.
+    let mut new = halfway(&world);
+    state("PRAGMA user_version = 99");
+    new.kill().unwrap();
+    new.wait().unwrap();
+    let status = world.server_ended(HANDOVER);
+    assert!(!status.success(), "{status:?}\n{}", world.log());
+    let log = world.log();
+    assert!(log.contains("schema version 99") && log.contains("run the newer fireactions again"), "{log}");
+    for (machine, pid) in &before {
+        assert!(fs::exists(format!("/proc/{pid}/root")).unwrap(), "the VMM of {machine} is gone\n{log}");
+    }
+    // The newer one again.
+    state(&format!("PRAGMA user_version = {known}"));
+    world.boot();
+    assert_eq!(world.who(), before);
+    assert!(world.cli(&["exec", &job, "--", "tell"]).status.success());
+    assert_eq!(attempts(&world.wait_job(&job, &["succeeded"], BOOT)), 1);
+    assert_eq!(text(&world.cli(&["jobs", "logs", &job]).stdout), "begun\ntold\n");
+    world.finish();
+}
+
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_stop_ends_a_handover_that_hangs() {
     let pools = pool("default", 1, 1, "");
     let mut world = World::start(Setup { pools, standin: true, ..Setup::default() });
     world.wait_ready("default", 1);
-    let mut new = world.server_command("config.yaml", &[("FIREACTIONS_STOP_AT", "handover::taken")]);
-    let mut new = new.arg("--replace").spawn().unwrap();
-    let stat = format!("/proc/{}/stat", new.id());
-    world.wait(HANDOVER, "the new server to hang", || {
-        fs::read_to_string(&stat).unwrap().contains(") T ").then_some(())
-    });
+    let mut new = halfway(&world);
     world.signal_server(nix::sys::signal::Signal::SIGTERM);
     let status = world.server_ended(HANDOVER);
     assert!(status.success(), "{status:?}\n{}", world.log());

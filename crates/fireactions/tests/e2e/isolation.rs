@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 
+use fireactions_testkit::reach::Doors;
+
 use crate::driver::on_firecracker;
 use crate::world::{BOOT, Setup, World, pool, text};
 
@@ -87,8 +89,8 @@ fn the_server_puts_its_rules_back_under_running_machines() {
 /// A guest that has taken its VMM over is where that is.
 #[test]
 fn a_vmm_finds_neither_the_network_nor_abstract_sockets_of_its_host() {
-    let pools = pool("default", 1, 2, "");
-    let world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    let (pools, before) = (pool("default", 1, 2, ""), "ip addr add 10.9.8.7/32 dev lo");
+    let world = World::start(Setup { pools, before: before.into(), standin: true, ..Setup::default() });
     let machine = world.wait_ready("default", 1).remove(0);
     let vmm = machine["pid"].as_i64().unwrap();
     let seen = |pid: i64| {
@@ -104,6 +106,17 @@ fn a_vmm_finds_neither_the_network_nor_abstract_sockets_of_its_host() {
     let tap = format!("fa{}", machine["id"].as_str().unwrap());
     assert!(devices.contains(&tap) && devices.contains(&"fireactions0".to_owned()), "{devices:?}");
     assert_eq!(seen(vmm), (vec!["lo".to_owned()], 0));
+
+    // What is not seen may be there: it is tried. All of it is there for whoever is in the server's namespace.
+    let name = format!("fireactions-doors-{}", std::process::id());
+    let doors = world.namespace.inside(move || Doors::open(&name));
+    let addresses = ["127.0.0.1", "10.9.8.7", "172.30.0.1"].map(|address| address.parse().unwrap());
+    let reached = doors.reached_from(world.server_pid().try_into().unwrap(), &addresses);
+    assert!(
+        reached.ends_with(&["@", "127.0.0.1", "10.9.8.7", "172.30.0.1"].map(str::to_owned)),
+        "{reached:?}"
+    );
+    assert_eq!(doors.reached_from(vmm.try_into().unwrap(), &addresses), Vec::<String>::new());
 
     if on_firecracker() {
         // Nor can it make files: the jail is root's once a guest runs.

@@ -72,6 +72,7 @@ fn key() -> String {
         found("qemu-system-x86_64"),
         found("busybox"),
         found("tar2sqfs"),
+        found("zstd"),
         guest::kernel().image,
     ] {
         let of = fs::metadata(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));

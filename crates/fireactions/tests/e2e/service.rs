@@ -61,6 +61,17 @@ fn stopped(world: &mut World) {
 }
 
 #[test]
+fn a_server_may_have_as_many_open_files_as_its_hard_limit_says() {
+    let world = World::start(Setup { pools: pool("default", 0, 1, ""), standin: true, ..Setup::default() });
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", world.server_pid())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let mut words = files.split_whitespace();
+    let (soft, hard) = (words.next().unwrap(), words.next().unwrap());
+    assert!(soft == hard && soft != "1024", "it was started with 1024: {files}");
+    world.finish();
+}
+
+#[test]
 fn the_service_manager_is_told_of_start_life_reload_and_end() {
     let mut world =
         World::start(Setup { pools: pool("default", 0, 1, ""), standin: true, ..Setup::default() });

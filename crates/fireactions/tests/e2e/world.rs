@@ -158,7 +158,10 @@ impl World {
         let mut command = self.namespace.command("setpriv");
         command
             // A test that is killed takes its server along.
-            .args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_fireactions"), "server", "--config"])
+            .args(["--pdeathsig", "TERM"])
+            // As most hosts start programs.
+            .args(["prlimit", "--nofile=1024:"])
+            .args([env!("CARGO_BIN_EXE_fireactions"), "server", "--config"])
             .arg(self.path(config))
             .env(
                 "PATH",

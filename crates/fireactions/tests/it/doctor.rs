@@ -77,9 +77,18 @@ fn a_host_that_emulates_needs_no_kvm() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("state")).unwrap();
     let (_, findings) = doctor(dir.path(), &config(dir.path(), "{accel: tcg}"));
-    for check in
-        ["config", "kvm_device", "accel", "qemu", "kernel", "modules", "tar2sqfs", "mke2fs", "firecracker"]
-    {
+    for check in [
+        "config",
+        "kvm_device",
+        "accel",
+        "qemu",
+        "kernel",
+        "modules",
+        "tar2sqfs",
+        "zstd",
+        "mke2fs",
+        "firecracker",
+    ] {
         assert_eq!(severity(&findings, check), "ok", "{check}: {findings:?}");
     }
     assert_ne!(severity(&findings, "kernel_features"), "error", "{findings:?}");

@@ -96,12 +96,14 @@ checks! {
     FIREWALL: Network "firewall" "no other table drops guests' traffic through the host";
     BRIDGE_FILTER: Network "bridge_netfilter" "frames between the bridge's ports are not sent through iptables";
     CONNTRACK: Network "conntrack" "room for the connections of all machines";
+    FORGET: Network "conntrack_netlink" "the kernel forgets the connections of an address when it is told to";
     SPACE: Disk "disk" "free space under `state_dir`";
     INODES: Disk "inodes" "free inodes under `state_dir`";
     REFLINK: Disk "reflink" "files under `state_dir` can share blocks (tried on two unnamed files)";
     JAILS: Disk "mount_options" "the file system of `state_dir` supports the jailer's device files and programs";
     LINKS: Disk "hard_links" "images, boot files and machines are on one file system";
     TAR2SQFS: Disk "tar2sqfs" "the program that makes root images";
+    ZSTD: Disk "zstd" "the program that unpacks the layers of images";
     MKE2FS: Disk "mke2fs" "the program that makes scratch disks";
     CLOCK: Time "clock" "the kernel says that a time service keeps its clock";
     FILES: Limits "open_files" "open files: of a running server, or else of this process";

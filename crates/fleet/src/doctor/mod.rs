@@ -142,7 +142,8 @@ pub async fn examine(subject: &Subject) -> Report {
     findings.extend([programs::qemu(config).await, vmm::accelerator(config).await]);
     findings.extend(kernels(subject).await);
     findings.extend(cgroup::all());
-    findings.extend([programs::nft().await, programs::tar2sqfs().await, programs::mke2fs().await]);
+    findings.extend([programs::nft().await, programs::mke2fs().await]);
+    findings.extend([programs::tar2sqfs().await, programs::zstd().await]);
     findings.extend(network::all(config, &demand).await);
     findings.extend(disk::all(config));
     findings.extend(clock::all());

@@ -1,13 +1,14 @@
 //! What the machines' network needs.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use fireactions_config::Config;
 use rustix::process::geteuid;
 
-use super::checks::{BRIDGE_FILTER, CONNTRACK, FORWARD, NFTABLES, TUN};
+use super::checks::{BRIDGE_FILTER, CONNTRACK, FORGET, FORWARD, NFTABLES, TUN};
 use super::demand::Demand;
 use super::{Finding, firewall, look};
 
@@ -16,6 +17,10 @@ pub(super) async fn all(config: &Config, demand: &Demand) -> Vec<Finding> {
     findings.extend(tables(config).await);
     findings.push(bridge_filter(look::text("/proc/sys/net/bridge/bridge-nf-call-iptables").as_deref()));
     findings.push(conntrack(demand, look::number("/proc/sys/net/netfilter/nf_conntrack_max")));
+    findings.push(match tokio::task::spawn_blocking(fireactions_net::can_forget).await {
+        Ok(answer) => forgetting(geteuid().is_root(), answer),
+        Err(error) => forgetting(true, Err(io::Error::other(error))),
+    });
     findings
 }
 
@@ -126,9 +131,34 @@ fn conntrack(demand: &Demand, max: Option<u64>) -> Finding {
     }
 }
 
+/// An address that one machine had is given to the next: its connections must not be.
+fn forgetting(root: bool, answer: io::Result<()>) -> Finding {
+    match answer {
+        Ok(()) => Finding::ok(&FORGET, "works"),
+        Err(error) if !root => Finding::warning(
+            &FORGET,
+            format!("only root can ask the kernel: {error}"),
+            "run `sudo fireactions doctor`",
+        ),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Finding::error(
+            &FORGET,
+            format!("root may not ask the kernel here: {error}"),
+            "give the container or service CAP_NET_ADMIN",
+        ),
+        Err(error) => Finding::error(
+            &FORGET,
+            format!("the kernel does not do it, and no machine would get its network: {error}"),
+            "load it: `modprobe nf_conntrack_netlink`, and `echo nf_conntrack_netlink >/etc/modules-load.d/fireactions.conf`; \
+             where there is no such module, install the rest of your kernel's (Ubuntu: linux-modules-extra), or a kernel from \
+             5.8 on",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use fireactions_config::Driver;
+    use rustix::io::Errno;
 
     use super::super::Severity::{Error, Ok as Fine, Warning};
     use super::super::demand::Need;
@@ -140,6 +170,19 @@ mod tests {
         assert_eq!([of(Some("1")), of(Some("0")), of(None)], [Fine, Warning, Error]);
         let of = |call| bridge_filter(call).severity;
         assert_eq!([of(None), of(Some("0")), of(Some("1"))], [Fine, Fine, Warning]);
+    }
+
+    #[test]
+    fn a_kernel_that_forgets_no_connections_is_named_with_its_module() {
+        let of = |root, errno: Errno| forgetting(root, Err(errno.into()));
+        let missing = of(true, Errno::INVAL);
+        assert!(
+            missing.severity == Error && missing.advice.unwrap().contains("modprobe nf_conntrack_netlink")
+        );
+        let confined = of(true, Errno::PERM);
+        assert!(confined.severity == Error && confined.advice.unwrap().contains("CAP_NET_ADMIN"));
+        assert_eq!(of(false, Errno::PERM).severity, Warning);
+        assert_eq!(forgetting(true, Ok(())).severity, Fine);
     }
 
     #[test]

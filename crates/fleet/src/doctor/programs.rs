@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fireactions_config::{Config, Driver};
 
-use super::checks::{Check, MKE2FS, NFT, QEMU, TAR2SQFS};
+use super::checks::{Check, MKE2FS, NFT, QEMU, TAR2SQFS, ZSTD};
 use super::{Finding, Severity, look};
 
 struct Program {
@@ -28,6 +28,11 @@ pub(super) async fn tar2sqfs() -> Finding {
         package: "squashfs-tools-ng",
     })
     .await
+}
+
+/// Only layers that are packed so need it, but which images do, nobody knows beforehand.
+pub(super) async fn zstd() -> Finding {
+    look(&Program { check: &ZSTD, name: "zstd".into(), ask: "--version", package: "zstd" }).await
 }
 
 pub(super) async fn mke2fs() -> Finding {

@@ -132,13 +132,13 @@ impl<'a> Script<'a> {
         }
         tar.resize(tar.len() + 2 * BLOCK, 0);
         match packing {
-            0..=149 => tar,
+            0..=149 | 200..=249 => tar,
+            // zstd is another process's affair.
             150..=199 => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 encoder.write_all(&tar).unwrap();
                 encoder.finish().unwrap()
             }
-            200..=249 => zstd::encode_all(&tar[..], 1).unwrap(),
             cut => {
                 tar.truncate(tar.len() - usize::from(cut - 249) * 300 % tar.len());
                 tar

@@ -14,6 +14,7 @@ use crate::ImageError;
 use crate::blob::Blob;
 use crate::budget::Budget;
 use crate::cancel::Cancel;
+use crate::confined::Programs;
 use crate::layer::{list, open};
 use crate::manifest::to_digest;
 use crate::tarread::PATH_MAX;
@@ -40,7 +41,7 @@ pub fn layers(data: &[u8]) -> Result<(), ImageError> {
     let (tree, blobs) = result?;
     let names = names(&tree);
     let mut written = Sink(Vec::new());
-    let result = write(&tree, &blobs, &mut written, &Cancel::default(), |_| {});
+    let result = write(&programs(), &tree, &blobs, &mut written, &Cancel::default(), |_| {});
     if let Err(error) = &result {
         presentable(error);
     }
@@ -59,13 +60,18 @@ fn flatten(packed: &[Vec<u8>]) -> Result<(Tree, Vec<Blob>), ImageError> {
         let blob = in_memory(bytes);
         let diff_id = hash(&blob)?;
         // Without the thread that reads ahead: it costs more than all the rest.
-        let stream = open(&blob, Some(budget.clone()), &Cancel::default())?;
+        let stream = open(&programs(), &blob, Some(budget.clone()), &Cancel::default())?;
         tree.apply(list(stream, &diff_id, &budget)?)?;
         assert!(tree.inode_count() as u64 <= limits().entries + 1);
         blobs.push(blob);
     }
     assert!(content_bytes(&tree) <= limits().uncompressed_bytes);
     Ok((tree, blobs))
+}
+
+/// What would be another process has no place here.
+fn programs() -> Programs {
+    Programs { tar2sqfs: "/nonexistent".into(), zstd: "/nonexistent".into(), user: 0 }
 }
 
 fn in_memory(bytes: &[u8]) -> Blob {
@@ -78,7 +84,7 @@ fn in_memory(bytes: &[u8]) -> Blob {
 /// What the config would say.
 fn hash(blob: &Blob) -> Result<fireactions_model::Digest, ImageError> {
     let mut hasher = Sha256::new();
-    let mut stream = open(blob, Some(Budget::new(limits())), &Cancel::default())?;
+    let mut stream = open(&programs(), blob, Some(Budget::new(limits())), &Cancel::default())?;
     let mut buffer = vec![0; 64 << 10];
     loop {
         match stream.read(&mut buffer).map_err(|error| crate::tarread::unwrap_io(error, "cannot read"))? {

@@ -1,6 +1,7 @@
 //! A server's parts without the server: the machines, what they are made with, and the built-in queue.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use fireactions_model::{
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
-use fireactions_testkit::{busybox, cgroups, guest};
+use fireactions_testkit::{busybox, cgroups, guest, standin};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use nix::sys::signal::Signal;
@@ -23,7 +24,7 @@ use nix::unistd::Pid;
 use tokio::sync::broadcast;
 
 /// For whatever a machine does, on a busy host.
-const DEADLINE: Duration = Duration::from_secs(240);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
 
 pub(crate) fn pool() -> PoolSpec {
     PoolSpec {
@@ -59,6 +60,15 @@ impl World {
     }
 
     pub(crate) async fn with(pool: PoolSpec) -> Self {
+        Self::on(pool, None).await
+    }
+
+    /// With played guests, for what no real one does.
+    pub(crate) async fn played() -> Self {
+        Self::on(pool(), Some(standin::program())).await
+    }
+
+    async fn on(pool: PoolSpec, qemu: Option<PathBuf>) -> Self {
         let dir = tempfile::Builder::new().prefix("fam-").tempdir().unwrap();
         let at = |name: &str| {
             let path = dir.path().join(name);
@@ -71,10 +81,9 @@ impl World {
         let network = Network::ensure(NetConfig::default()).await.unwrap();
         let forge = LocalForge::new(store.clone(), events.clone(), LocalConfig::default()).await.unwrap();
         let cgroup = cgroups::parent("life");
-        let vmm = Qemu::new(QemuConfig {
-            cgroup_parent: Some(cgroup),
-            ..QemuConfig::new(Choice { accel: Accel::Tcg, why: "a test".into() })
-        });
+        let real = QemuConfig::new(Choice { accel: Accel::Tcg, why: "a test".into() });
+        let binary = qemu.unwrap_or_else(|| real.binary.clone());
+        let vmm = Qemu::new(QemuConfig { binary, cgroup_parent: Some(cgroup), ..real });
         let kernel = guest::kernel();
         let settings = Settings {
             run_dir: at("run"),

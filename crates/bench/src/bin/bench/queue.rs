@@ -92,19 +92,5 @@ async fn at_once(forge: &LocalForge) -> anyhow::Result<f64> {
 }
 
 fn spec() -> JobSpec {
-    JobSpec {
-        name: None,
-        image: None,
-        program: Program::Command { argv: vec!["true".to_owned()] },
-        env: Vec::new(),
-        labels: Vec::new(),
-        vcpus: None,
-        memory_mib: None,
-        disk_mib: None,
-        timeout_secs: None,
-        user: None,
-        workdir: None,
-        files: Vec::new(),
-        artifacts: Vec::new(),
-    }
+    JobSpec::new(Program::Command { argv: vec!["true".to_owned()] })
 }

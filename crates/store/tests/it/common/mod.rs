@@ -29,21 +29,7 @@ pub fn new_machine(n: u64, max_slots: u32) -> NewMachineRow {
 }
 
 pub fn spec() -> JobSpec {
-    JobSpec {
-        name: None,
-        image: None,
-        program: Program::Command { argv: vec!["true".to_owned()] },
-        env: Vec::new(),
-        labels: Vec::new(),
-        vcpus: None,
-        memory_mib: None,
-        disk_mib: None,
-        timeout_secs: None,
-        user: None,
-        workdir: None,
-        files: Vec::new(),
-        artifacts: Vec::new(),
-    }
+    JobSpec::new(Program::Command { argv: vec!["true".to_owned()] })
 }
 
 pub fn no_files(store: &Store, n: u64) -> Staging {

@@ -7,21 +7,20 @@ use serde::{Deserialize, Serialize};
 use super::request::{Method, Request};
 use super::{ApiError, Feature, Version};
 
-/// `PUT /balloon`, and what `GET /balloon` answers. Before the start only.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// `PUT /balloon`. Before the start only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Balloon {
     /// Memory that the guest shall do without, in MiB; not more than it has.
     pub amount_mib: u32,
     /// Whether a guest that runs out of memory gets it back.
     pub deflate_on_oom: bool,
     /// Seconds between two updates of the statistics. 0: none, and they cannot be turned on later.
-    #[serde(default)]
     pub stats_polling_interval_s: u16,
     /// The guest gives what it frees back by itself. Since [`Feature::FreePageReporting`], as a preview.
-    #[serde(default, skip_serializing_if = "Not::not")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub free_page_reporting: bool,
     /// The host may ask for what is free. Since [`Feature::FreePageHinting`].
-    #[serde(default, skip_serializing_if = "Not::not")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub free_page_hinting: bool,
 }
 
@@ -49,18 +48,6 @@ pub struct BalloonUpdate {
 impl Request for BalloonUpdate {
     type Answer = ();
     const METHOD: Method = Method::Patch;
-    fn path(&self) -> String {
-        "/balloon".into()
-    }
-}
-
-/// `GET /balloon`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct GetBalloon;
-
-impl Request for GetBalloon {
-    type Answer = Balloon;
-    const METHOD: Method = Method::Get;
     fn path(&self) -> String {
         "/balloon".into()
     }
@@ -104,21 +91,6 @@ pub struct GetBalloonStatistics;
 impl Request for GetBalloonStatistics {
     type Answer = BalloonStatistics;
     const METHOD: Method = Method::Get;
-    fn path(&self) -> String {
-        "/balloon/statistics".into()
-    }
-}
-
-/// `PATCH /balloon/statistics`: another interval. Statistics cannot be turned on or off after the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct BalloonStatisticsUpdate {
-    /// Seconds between two updates, at least 1.
-    pub stats_polling_interval_s: u16,
-}
-
-impl Request for BalloonStatisticsUpdate {
-    type Answer = ();
-    const METHOD: Method = Method::Patch;
     fn path(&self) -> String {
         "/balloon/statistics".into()
     }

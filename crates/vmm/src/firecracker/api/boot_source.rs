@@ -1,11 +1,11 @@
 //! What the guest boots.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::request::{Method, Request};
 
 /// `PUT /boot-source`: kernel, initial root filesystem and command line. Before the start only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BootSource {
     /// The kernel: an uncompressed ELF `vmlinux`, or a bzImage where [`super::Feature::BzImage`] is.
     pub kernel_image_path: String,

@@ -1,12 +1,12 @@
 //! Disks.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::request::{Method, Request};
 use super::{ApiError, RateLimiter, Version};
 
 /// What a guest's flush does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub enum CacheType {
     /// Nothing: fast, and a crash of the host may tear the file. Right for a disk that ends with its machine.
     #[default]
@@ -16,7 +16,7 @@ pub enum CacheType {
 }
 
 /// How Firecracker reads and writes the file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub enum IoEngine {
     /// With blocking system calls.
     #[default]
@@ -27,26 +27,23 @@ pub enum IoEngine {
 
 /// `PUT /drives/{drive_id}`: a virtio block device. Before the start only. The guest sees drives in the order in which
 /// they were added, the root device first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drive {
     /// Name: letters, digits and underscores.
     pub drive_id: String,
     /// The raw image or block device.
-    #[serde(default)]
     pub path_on_host: String,
     /// Whether `root=/dev/vda` and `ro` or `rw` are put on the command line for it. Not with an initramfs.
     pub is_root_device: bool,
     /// Opened and shown to the guest read-only.
-    #[serde(default)]
     pub is_read_only: bool,
     /// What a flush does.
-    #[serde(default)]
     pub cache_type: CacheType,
     /// How the file is accessed; [`IoEngine::Sync`] when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub io_engine: Option<IoEngine>,
     /// Limits of reads and writes together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limiter: Option<RateLimiter>,
 }
 
@@ -68,32 +65,6 @@ impl Drive {
 impl Request for Drive {
     type Answer = ();
     const METHOD: Method = Method::Put;
-
-    fn path(&self) -> String {
-        format!("/drives/{}", self.drive_id)
-    }
-
-    fn check(&self, _version: Version) -> Result<(), ApiError> {
-        self.check_id(&self.drive_id)
-    }
-}
-
-/// `PATCH /drives/{drive_id}`: another file or other limits, while the machine runs. The guest is told of a new size.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DriveUpdate {
-    /// Which drive.
-    pub drive_id: String,
-    /// The new file; unchanged when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_on_host: Option<String>,
-    /// The new limits; unchanged when absent, lifted by [`super::TokenBucket::OFF`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_limiter: Option<RateLimiter>,
-}
-
-impl Request for DriveUpdate {
-    type Answer = ();
-    const METHOD: Method = Method::Patch;
 
     fn path(&self) -> String {
         format!("/drives/{}", self.drive_id)

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::request::{Method, Request};
-use super::{Balloon, BootSource, Drive, Entropy, MachineConfig, MmdsConfig, NetworkInterface, Vsock};
 
 /// Whether the guest runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -58,47 +57,5 @@ impl Request for GetVersion {
     const METHOD: Method = Method::Get;
     fn path(&self) -> String {
         "/version".into()
-    }
-}
-
-/// What `GET /vm/config` answers: what has been set so far. A restored machine has no boot source.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct VmConfig {
-    /// What it boots.
-    #[serde(default)]
-    pub boot_source: Option<BootSource>,
-    /// Processors and memory.
-    #[serde(default)]
-    pub machine_config: Option<MachineConfig>,
-    /// Disks; in no order once the guest runs.
-    #[serde(default)]
-    pub drives: Vec<Drive>,
-    /// Network cards; likewise.
-    #[serde(default)]
-    pub network_interfaces: Vec<NetworkInterface>,
-    /// The socket between host and guest.
-    #[serde(default)]
-    pub vsock: Option<Vsock>,
-    /// The metadata service.
-    #[serde(default)]
-    pub mmds_config: Option<MmdsConfig>,
-    /// The balloon.
-    #[serde(default)]
-    pub balloon: Option<Balloon>,
-    /// The source of random numbers.
-    #[serde(default)]
-    pub entropy: Option<Entropy>,
-}
-
-/// `GET /vm/config`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct GetVmConfig;
-
-impl Request for GetVmConfig {
-    type Answer = VmConfig;
-    const METHOD: Method = Method::Get;
-    fn path(&self) -> String {
-        "/vm/config".into()
     }
 }

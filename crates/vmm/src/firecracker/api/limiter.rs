@@ -1,15 +1,15 @@
 //! Rate limits of drives and network cards.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// A budget that refills at a constant rate. Firecracker ignores one whose `size` or `refill_time` is 0: in a `PUT`
 /// there is no limit then, and a `PATCH` lifts the limit there was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TokenBucket {
     /// Tokens (bytes or operations) that it holds when full, at most 2^63-1.
     pub size: u64,
     /// Tokens on top that are there once, at the start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub one_time_burst: Option<u64>,
     /// Milliseconds that it takes to refill when empty.
     pub refill_time: u64,
@@ -29,13 +29,13 @@ impl TokenBucket {
 }
 
 /// Limits of bytes and operations; what is absent is unlimited, or unchanged in an update.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct RateLimiter {
     /// Tokens are bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<TokenBucket>,
     /// Tokens are operations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ops: Option<TokenBucket>,
 }
 

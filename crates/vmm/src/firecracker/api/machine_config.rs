@@ -11,7 +11,7 @@ use super::{ApiError, Feature, Version};
 const MAX_VCPUS: u8 = 32;
 
 /// What guest memory is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum HugePages {
     /// Ordinary pages of 4 KiB.
     None,
@@ -32,7 +32,7 @@ impl HugePages {
 }
 
 /// Firecracker's built-in CPU templates, which hide features of the host's processor from the guest. Deprecated by
-/// Firecracker in favour of [`super::CpuConfig`].
+/// Firecracker in favour of custom ones (`/cpu-config`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CpuTemplate {
     /// Intel, like a C3 instance.
@@ -51,24 +51,24 @@ pub enum CpuTemplate {
     None,
 }
 
-/// `PUT /machine-config`, and what `GET /machine-config` answers. Before the start only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `PUT /machine-config`. Before the start only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MachineConfig {
     /// Virtual processors, 1 to 32; 1 or even with `smt`.
     pub vcpu_count: u8,
     /// Memory in MiB, at least 1; even when `huge_pages` is transparent or hugetlbfs.
     pub mem_size_mib: u32,
     /// Two threads of a core for every two processors.
-    #[serde(default, skip_serializing_if = "Not::not")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub smt: bool,
     /// Keep track of written pages, for diff snapshots. Costs the guest speed.
-    #[serde(default, skip_serializing_if = "Not::not")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub track_dirty_pages: bool,
     /// Built-in CPU template; none when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_template: Option<CpuTemplate>,
     /// What the memory is made of; ordinary pages when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub huge_pages: Option<HugePages>,
 }
 
@@ -116,56 +116,5 @@ impl Request for MachineConfig {
             )));
         }
         pages.check(version)
-    }
-}
-
-/// `PATCH /machine-config`: changes what is given. Before the start only; at least one field.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct MachineConfigUpdate {
-    /// As in [`MachineConfig`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vcpu_count: Option<u8>,
-    /// As in [`MachineConfig`], in MiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mem_size_mib: Option<u32>,
-    /// As in [`MachineConfig`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub smt: Option<bool>,
-    /// As in [`MachineConfig`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub track_dirty_pages: Option<bool>,
-    /// As in [`MachineConfig`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub huge_pages: Option<HugePages>,
-}
-
-impl Request for MachineConfigUpdate {
-    type Answer = ();
-    const METHOD: Method = Method::Patch;
-
-    fn path(&self) -> String {
-        "/machine-config".into()
-    }
-
-    fn check(&self, version: Version) -> Result<(), ApiError> {
-        if *self == Self::default() {
-            return Err(self.invalid("there is nothing to change"));
-        }
-        if self.vcpu_count.is_some_and(|count| !(1..=MAX_VCPUS).contains(&count)) {
-            return Err(self.invalid(format!("Firecracker gives 1 to {MAX_VCPUS} vCPUs")));
-        }
-        self.huge_pages.map_or(Ok(()), |pages| pages.check(version))
-    }
-}
-
-/// `GET /machine-config`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct GetMachineConfig;
-
-impl Request for GetMachineConfig {
-    type Answer = MachineConfig;
-    const METHOD: Method = Method::Get;
-    fn path(&self) -> String {
-        "/machine-config".into()
     }
 }

@@ -5,30 +5,25 @@ use std::net::Ipv4Addr;
 use std::ops::Not;
 
 use fireactions_model::MmdsVersion;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::request::{Method, Request};
 use super::{ApiError, Feature, Version};
 
 /// `PUT /mmds/config`: turns the service on. Before the start only, after the network interfaces.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MmdsConfig {
-    /// Protocol. Firecracker takes and means V1 when there is none.
-    #[serde(default = "without_version")]
+    /// Protocol.
     pub version: MmdsVersion,
     /// Interfaces (`iface_id`) through which the guest reaches it; at least one.
     pub network_interfaces: Vec<String>,
     /// A link-local address; 169.254.169.254 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv4_address: Option<Ipv4Addr>,
     /// Answers in the text format of EC2, whatever the request accepts. Since [`Feature::ImdsCompat`].
-    #[serde(default, skip_serializing_if = "Not::not")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub imds_compat: bool,
-}
-
-fn without_version() -> MmdsVersion {
-    MmdsVersion::V1
 }
 
 impl Request for MmdsConfig {
@@ -56,7 +51,7 @@ impl Request for MmdsConfig {
 
 /// The tree that the guest reads: objects and strings. It may hold a machine's registration, so `Debug` shows none of
 /// it.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct MmdsContents(pub Map<String, Value>);
 
@@ -74,31 +69,6 @@ pub struct PutMmds(pub MmdsContents);
 impl Request for PutMmds {
     type Answer = ();
     const METHOD: Method = Method::Put;
-    fn path(&self) -> String {
-        "/mmds".into()
-    }
-}
-
-/// `PATCH /mmds`: merges into the tree (RFC 7396: `null` removes), at any time after a [`PutMmds`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct PatchMmds(pub MmdsContents);
-
-impl Request for PatchMmds {
-    type Answer = ();
-    const METHOD: Method = Method::Patch;
-    fn path(&self) -> String {
-        "/mmds".into()
-    }
-}
-
-/// `GET /mmds`: the whole tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct GetMmds;
-
-impl Request for GetMmds {
-    type Answer = MmdsContents;
-    const METHOD: Method = Method::Get;
     fn path(&self) -> String {
         "/mmds".into()
     }

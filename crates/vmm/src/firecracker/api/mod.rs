@@ -15,50 +15,40 @@ mod action;
 mod balloon;
 mod boot_source;
 mod client;
-mod cpu_config;
 mod drive;
 mod entropy;
 mod error;
 mod info;
 mod limiter;
 pub mod log;
-mod logger;
 mod mac;
 mod machine_config;
 pub mod metrics;
 mod mmds;
 mod network;
 mod request;
-mod serial;
 mod snapshot;
 mod text;
-mod unplug;
 mod version;
 mod vsock;
 
 pub use action::{Action, SetState};
-pub use balloon::{
-    Balloon, BalloonStatistics, BalloonStatisticsUpdate, BalloonUpdate, GetBalloon, GetBalloonStatistics,
-};
+pub use balloon::{Balloon, BalloonStatistics, BalloonUpdate, GetBalloonStatistics};
 pub use boot_source::BootSource;
 pub use client::{Client, Connect};
-pub use cpu_config::{CpuConfig, CpuidLeaf, CpuidRegister, MsrModifier, Register};
-pub use drive::{CacheType, Drive, DriveUpdate, IoEngine};
+pub use drive::{CacheType, Drive, IoEngine};
 pub use entropy::Entropy;
 pub use error::ApiError;
-pub use info::{GetInstance, GetVersion, GetVmConfig, InstanceInfo, InstanceState, VersionAnswer, VmConfig};
+pub use info::{GetInstance, GetVersion, InstanceInfo, InstanceState, VersionAnswer};
 pub use limiter::{RateLimiter, TokenBucket};
-pub use logger::{LogLevel, Logger, MetricsFile};
-pub use mac::{Mac, MacError};
-pub use machine_config::{CpuTemplate, GetMachineConfig, HugePages, MachineConfig, MachineConfigUpdate};
-pub use mmds::{GetMmds, MmdsConfig, MmdsContents, PatchMmds, PutMmds};
-pub use network::{NetworkInterface, NetworkInterfaceUpdate};
+pub use mac::Mac;
+pub use machine_config::{CpuTemplate, HugePages, MachineConfig};
+pub use mmds::{MmdsConfig, MmdsContents, PutMmds};
+pub use network::NetworkInterface;
 pub use request::{MAX_BODY, Method, Request};
-pub use serial::Serial;
 pub use snapshot::{
     MemoryBackend, NetworkOverride, SnapshotCreate, SnapshotHugePages, SnapshotLoad, SnapshotType,
     VsockOverride,
 };
-pub use unplug::Unplug;
 pub use version::{Feature, Version, VersionError};
 pub use vsock::Vsock;

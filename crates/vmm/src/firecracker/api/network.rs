@@ -1,6 +1,6 @@
 //! Network cards.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::request::{Method, Request};
 use super::{ApiError, Feature, Mac, RateLimiter, Version};
@@ -9,23 +9,23 @@ use super::{ApiError, Feature, Mac, RateLimiter, Version};
 const MIN_MTU: u16 = 68;
 
 /// `PUT /network-interfaces/{iface_id}`: a virtio network card on a tap. Before the start only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NetworkInterface {
     /// Name: letters, digits and underscores.
     pub iface_id: String,
     /// The tap. Firecracker opens it by name, in its own network namespace, as the user it runs as.
     pub host_dev_name: String,
     /// The guest's hardware address; the guest makes one up when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub guest_mac: Option<Mac>,
     /// MTU that the guest is told, 68 to 65535 bytes; nothing when absent. Since [`Feature::NetworkMtu`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
     /// Limits of what the guest receives.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rx_rate_limiter: Option<RateLimiter>,
     /// Limits of what the guest sends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tx_rate_limiter: Option<RateLimiter>,
 }
 
@@ -43,31 +43,5 @@ impl Request for NetworkInterface {
             return Err(self.invalid(format!("an MTU is {MIN_MTU} to 65535 bytes")));
         }
         version.require_if(self.mtu.is_some(), Feature::NetworkMtu)
-    }
-}
-
-/// `PATCH /network-interfaces/{iface_id}`: other limits, while the machine runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NetworkInterfaceUpdate {
-    /// Which card.
-    pub iface_id: String,
-    /// New limits of what the guest receives; unchanged when absent, lifted by [`super::TokenBucket::OFF`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rx_rate_limiter: Option<RateLimiter>,
-    /// New limits of what the guest sends, likewise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tx_rate_limiter: Option<RateLimiter>,
-}
-
-impl Request for NetworkInterfaceUpdate {
-    type Answer = ();
-    const METHOD: Method = Method::Patch;
-
-    fn path(&self) -> String {
-        format!("/network-interfaces/{}", self.iface_id)
-    }
-
-    fn check(&self, _version: Version) -> Result<(), ApiError> {
-        self.check_id(&self.iface_id)
     }
 }

@@ -76,8 +76,6 @@ impl fmt::Display for Version {
 /// descriptions and request structs at each release's tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Feature {
-    /// `module` of `PUT /logger`.
-    LoggerModule,
     /// `huge_pages` of `/machine-config`: 2 MiB pages of hugetlbfs.
     HugePages,
     /// `network_overrides` of `PUT /snapshot/load`: another tap than the template's.
@@ -86,24 +84,16 @@ pub enum Feature {
     TrackDirtyPagesOnLoad,
     /// `imds_compat` of `PUT /mmds/config`.
     ImdsCompat,
-    /// `PUT /serial`.
-    Serial,
     /// `free_page_reporting` of `PUT /balloon`: the guest gives freed memory back by itself.
     FreePageReporting,
     /// `free_page_hinting` of `PUT /balloon`.
     FreePageHinting,
-    /// `/hotplug/memory`: memory that is plugged in later (virtio-mem).
-    MemoryHotplug,
     /// `vsock_override` of `PUT /snapshot/load`: another socket than the template's.
     VsockOverride,
     /// `clock_realtime` of `PUT /snapshot/load`: the guest's kvmclock wakes at the present time.
     ClockRealtime,
     /// `mtu` of `PUT /network-interfaces`.
     NetworkMtu,
-    /// `rate_limiter` of `PUT /serial`.
-    SerialRateLimiter,
-    /// `DELETE /drives/{id}` and `DELETE /network-interfaces/{id}`; a preview, and only with `--enable-pci`.
-    Unplug,
     /// A kernel in the bzImage format; earlier ones boot nothing but an uncompressed ELF `vmlinux`.
     BzImage,
     /// `Transparent` as `huge_pages` of `/machine-config`.
@@ -114,21 +104,16 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, by version.
-    pub const ALL: [Self; 17] = [
-        Self::LoggerModule,
+    pub const ALL: [Self; 12] = [
         Self::HugePages,
         Self::NetworkOverrides,
         Self::TrackDirtyPagesOnLoad,
         Self::ImdsCompat,
-        Self::Serial,
         Self::FreePageReporting,
         Self::FreePageHinting,
-        Self::MemoryHotplug,
         Self::VsockOverride,
         Self::ClockRealtime,
         Self::NetworkMtu,
-        Self::SerialRateLimiter,
-        Self::Unplug,
         Self::BzImage,
         Self::TransparentHugePages,
         Self::SnapshotHugePages,
@@ -137,16 +122,11 @@ impl Feature {
     /// The first version that has it.
     pub const fn since(self) -> Version {
         let minor = match self {
-            Self::LoggerModule => 6,
             Self::HugePages => 7,
             Self::NetworkOverrides => 12,
             Self::TrackDirtyPagesOnLoad | Self::ImdsCompat => 13,
-            Self::Serial | Self::FreePageReporting | Self::FreePageHinting | Self::MemoryHotplug => 14,
-            Self::VsockOverride
-            | Self::ClockRealtime
-            | Self::NetworkMtu
-            | Self::SerialRateLimiter
-            | Self::Unplug => 16,
+            Self::FreePageReporting | Self::FreePageHinting => 14,
+            Self::VsockOverride | Self::ClockRealtime | Self::NetworkMtu => 16,
             Self::BzImage | Self::TransparentHugePages | Self::SnapshotHugePages => 17,
         };
         Version::new(1, minor, 0)
@@ -157,20 +137,15 @@ impl fmt::Display for Feature {
     /// A noun that fits after "has no".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LoggerModule => "filter for log messages by module",
             Self::HugePages => "huge pages for guest memory",
             Self::NetworkOverrides => "way to give a restored machine its own tap (network_overrides)",
             Self::TrackDirtyPagesOnLoad => "track_dirty_pages for a restored machine",
             Self::ImdsCompat => "EC2-compatible answers of the metadata service (imds_compat)",
-            Self::Serial => "file for the serial console (/serial)",
             Self::FreePageReporting => "free page reporting in its balloon",
             Self::FreePageHinting => "free page hinting in its balloon",
-            Self::MemoryHotplug => "memory hotplug",
             Self::VsockOverride => "way to give a restored machine its own vsock socket (vsock_override)",
             Self::ClockRealtime => "way to set a restored machine's kvmclock (clock_realtime)",
             Self::NetworkMtu => "MTU setting of network interfaces",
-            Self::SerialRateLimiter => "rate limit of the serial console",
-            Self::Unplug => "hot-unplugging of devices",
             Self::BzImage => "support for bzImage kernels",
             Self::TransparentHugePages => "transparent huge pages for guest memory",
             Self::SnapshotHugePages => "choice of huge pages for a restored machine",

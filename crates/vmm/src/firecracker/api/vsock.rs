@@ -1,6 +1,6 @@
 //! The socket between host and guest.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::request::{Method, Request};
 use super::{ApiError, Version};
@@ -14,7 +14,7 @@ const MAX_PATH: usize = 101;
 /// `PUT /vsock`. Before the start only; a machine has one. Firecracker listens on `uds_path` for connections to the
 /// guest and connects to `{uds_path}_{port}` for those of the guest to the host (CID 2), so whoever takes them listens
 /// there before the start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Vsock {
     /// The guest's address, at least 3. It means nothing outside this machine.
     pub guest_cid: u32,

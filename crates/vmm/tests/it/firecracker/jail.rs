@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use fireactions_model::DiskLimits;
+use fireactions_testkit::reach::Doors;
 use fireactions_vmm::{Start, Vmm};
 
-use crate::firecracker::lab::{CGROUP, Lab, MEMORY_MIB, UID, in_namespace, is_there, nic, sweep};
+use crate::firecracker::lab::{CGROUP, Lab, MEMORY_MIB, UID, in_namespace, is_there, must, nic, sweep};
 
 /// `/proc/PID/status`.
 pub(crate) struct Status(String);
@@ -78,7 +80,6 @@ fn the_jailed_process_has_what_it_needs_and_nothing_else() {
         for namespace in ["ns/mnt", "ns/pid"] {
             assert_ne!(link(namespace), own(namespace), "{namespace}");
         }
-        assert_eq!(link("ns/net"), own("ns/net"));
         let seen: Vec<_> = fs::read_dir(format!("/proc/{pid}/root")).unwrap().collect();
         let mut seen: Vec<String> =
             seen.into_iter().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -158,6 +159,30 @@ fn the_jailed_process_has_what_it_needs_and_nothing_else() {
         }
         vm.kill().await.unwrap();
         assert!(cgroups(spec.id.as_str()).is_empty());
+        sweep(&driver, &spec, &vm).await;
+    });
+}
+
+/// As a server has it: the tap is made in the jailed process's own network namespace and handed out.
+#[test]
+fn the_jailed_process_reaches_nothing_of_its_host() {
+    if !is_there("the_jailed_process_reaches_nothing_of_its_host", true) {
+        return;
+    }
+    in_namespace(0, async || {
+        let lab = Lab::new(true).await;
+        let driver = lab.apart().await;
+        let spec = lab.spec(0, Start::Boot, vec![nic(0)]);
+        let vm = driver.spawn(&spec).await.unwrap();
+        must(Command::new("ip").args(["addr", "add", "10.8.0.1/30", "dev", &nic(0).tap]));
+        must(Command::new("ip").args(["link", "set", &nic(0).tap, "up"]));
+        let doors = Doors::open(&format!("fireactions-jail-{}", std::process::id()));
+        let addresses = ["10.8.0.1".parse().unwrap()];
+        assert_eq!(doors.reached_from(vm.process().pid, &addresses), Vec::<String>::new());
+        // Seen from where the server is, everything is there.
+        let here = doors.reached(&addresses);
+        assert_eq!(here, [&nic(0).tap, "@", "10.8.0.1"]);
+        vm.kill().await.unwrap();
         sweep(&driver, &spec, &vm).await;
     });
 }

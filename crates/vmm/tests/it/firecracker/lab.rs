@@ -12,7 +12,7 @@ use fireactions_testkit::busybox;
 use fireactions_testkit::skip::{self, Kind};
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::firecracker::{Firecracker, FirecrackerConfig};
-use fireactions_vmm::{AgentEndpoint, Drive, Nic, Start, Vm, VmSpec, Vmm};
+use fireactions_vmm::{AgentEndpoint, Drive, Nic, Ours, Start, Vm, VmSpec, Vmm};
 use rustix::process::{Pid, Signal};
 use tokio::time::timeout;
 
@@ -97,12 +97,22 @@ impl Lab {
         }
     }
 
+    /// The driver whose machines are in the test's network namespace.
     pub(crate) async fn driver(&self) -> Firecracker {
+        self.driver_with(None).await
+    }
+
+    /// The driver whose machines have network namespaces of their own.
+    pub(crate) async fn apart(&self) -> Firecracker {
+        self.driver_with(Some(Ours::new(|_| true))).await
+    }
+
+    async fn driver_with(&self, apart: Option<Ours>) -> Firecracker {
         let config = FirecrackerConfig {
             binary: self.binary.clone(),
             jailer: self.jailer.clone(),
             cgroup_parent: Some(CGROUP.clone()),
-            apart: None,
+            apart,
         };
         Firecracker::new(config).await.unwrap()
     }

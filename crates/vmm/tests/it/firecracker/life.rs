@@ -80,6 +80,39 @@ fn a_jailed_guest_boots_runs_a_job_on_its_network_and_reboots_to_its_end() {
     });
 }
 
+/// MMDS V2, the default: a process of the guest asks for a token first.
+#[test]
+fn the_metadata_service_of_a_guest_answers_whoever_has_a_token() {
+    if !is_there("the_metadata_service_of_a_guest_answers_whoever_has_a_token", false) {
+        return;
+    }
+    in_namespace(1, async || {
+        let lab = Lab::new(false).await;
+        let driver = lab.driver().await;
+        let mut spec = lab.spec(0, Start::Boot, vec![nic(0)]);
+        let user = json!({ "latest": { "meta-data": { "fireactions": { "runner_id": "r-1" } } } });
+        spec.metadata = Some(Metadata { version: MmdsVersion::V2, data: user });
+        let (vm, link) = ready(&driver, &spec).await;
+        // busybox's wget cannot PUT.
+        let said = job(
+            &link,
+            r#"ask() { printf "$1 HTTP/1.1\r\nHost: a\r\n$2\r\n" | nc -w 5 169.254.169.254 80; }
+            it=/latest/meta-data/fireactions/runner_id
+            echo "without: $(ask "GET $it" '' | head -n 1)"
+            token=$(ask 'PUT /latest/api/token' 'X-metadata-token-ttl-seconds: 60\r\n' | tail -n 1)
+            echo "with: $(ask "GET $it" "X-metadata-token: $token\r\n" | tail -n 1)"
+            echo "with another: $(ask "GET $it" "X-metadata-token: x$token\r\n" | head -n 1)""#,
+        )
+        .await;
+        let said: Vec<&str> = said.lines().map(str::trim).collect();
+        assert!(said[0].starts_with("without: ") && said[0].contains("401"), "{said:?}");
+        assert_eq!(said[1], "with: r-1", "{said:?}");
+        assert!(said[2].starts_with("with another: ") && said[2].contains("401"), "{said:?}");
+        vm.kill().await.unwrap();
+        sweep(&driver, &spec, &vm).await;
+    });
+}
+
 #[test]
 fn a_machine_outlives_its_server_is_adopted_and_its_end_seen() {
     if !is_there("a_machine_outlives_its_server_is_adopted_and_its_end_seen", true) {

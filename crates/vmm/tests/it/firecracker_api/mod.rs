@@ -1,6 +1,7 @@
 //! The client of Firecracker's API: against its published description, against odd servers, and against a real
 //! Firecracker.
 
+mod asked;
 mod contract;
 mod odd;
 mod process;

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fireactions_vmm::firecracker::api::{
-    Action, ApiError, Client, Drive, Feature, GetInstance, GetMmds, MmdsContents, PutMmds, SnapshotLoad,
-    Version, VsockOverride,
+    Action, ApiError, Client, Drive, Feature, GetInstance, MmdsContents, PutMmds, SnapshotLoad, Version,
+    VsockOverride,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+
+use crate::firecracker_api::asked::Get;
 
 const SOON: Duration = Duration::from_millis(300);
 
@@ -263,9 +265,10 @@ async fn metadata_is_shown_nowhere() {
 #[tokio::test]
 async fn requests_are_independent_of_each_other() {
     let (_dir, client) = client(Does::Say(ok("{\"a\":\"b\"}"))).await;
-    let (one, two, three) = tokio::join!(client.send(&GetMmds), client.send(&GetMmds), client.send(&GetMmds));
+    let get = Get("/mmds");
+    let (one, two, three) = tokio::join!(client.send(&get), client.send(&get), client.send(&get));
     for answer in [one, two, three] {
-        assert_eq!(answer.unwrap().0["a"], "b");
+        assert_eq!(answer.unwrap()["a"], "b");
     }
     assert!(matches!(client.send(&Action::FlushMetrics).await, Err(ApiError::Protocol { .. })));
 }

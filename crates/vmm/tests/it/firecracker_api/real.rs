@@ -10,14 +10,13 @@ use std::process::Command;
 use fireactions_model::MmdsVersion;
 use fireactions_vmm::firecracker::api::log::{Level, LogLine};
 use fireactions_vmm::firecracker::api::{
-    Action, Balloon, BalloonUpdate, BootSource, CpuConfig, CpuidLeaf, CpuidRegister, Drive, DriveUpdate,
-    Entropy, Feature, GetBalloon, GetInstance, GetMachineConfig, GetMmds, GetVmConfig, HugePages,
-    InstanceState, LogLevel, Logger, Mac, MachineConfig, MachineConfigUpdate, MetricsFile, MmdsConfig,
-    MmdsContents, NetworkInterface, PatchMmds, PutMmds, RateLimiter, Register, Serial, SetState,
-    SnapshotCreate, SnapshotLoad, SnapshotType, TokenBucket, Unplug, Vsock, VsockOverride,
+    Action, Balloon, BalloonUpdate, BootSource, Drive, Entropy, Feature, GetInstance, HugePages,
+    InstanceState, Mac, MachineConfig, MmdsConfig, MmdsContents, NetworkInterface, PutMmds, RateLimiter,
+    SetState, SnapshotCreate, SnapshotLoad, SnapshotType, TokenBucket, Vsock, VsockOverride,
 };
 use serde_json::json;
 
+use crate::firecracker_api::asked::{Get, Patch, Put};
 use crate::firecracker_api::process::Real;
 
 async fn start(program: PathBuf) -> Real {
@@ -79,9 +78,10 @@ async fn a_machine_can_be_described_to_it(real: &Real) {
         machine.huge_pages = Some(HugePages::None);
     }
     real.done(&machine).await;
-    real.done(&MachineConfigUpdate { mem_size_mib: Some(512), ..MachineConfigUpdate::default() }).await;
-    let seen = real.client.send(&GetMachineConfig).await.unwrap();
-    assert_eq!((seen.vcpu_count, seen.mem_size_mib, seen.track_dirty_pages), (2, 512, true));
+    real.done(&Patch("/machine-config", json!({"mem_size_mib": 512}))).await;
+    let seen = real.done(&Get("/machine-config")).await;
+    assert_eq!((&seen["vcpu_count"], &seen["mem_size_mib"]), (&json!(2), &json!(512)), "{seen}");
+    assert_eq!(seen["track_dirty_pages"], true, "{seen}");
 
     let mut root = Drive::new("root", real.file("root.img", 1 << 20), true);
     root.rate_limiter =
@@ -98,24 +98,30 @@ async fn a_machine_can_be_described_to_it(real: &Real) {
         ..Balloon::default()
     };
     real.done(&balloon).await;
-    assert_eq!(real.client.send(&GetBalloon).await.unwrap(), balloon);
-    let leaf = CpuidLeaf {
-        leaf: "0x1".into(),
-        subleaf: "0x0".into(),
-        flags: 0,
-        modifiers: vec![CpuidRegister { register: Register::Ecx, bitmap: format!("0b{}0", "x".repeat(31)) }],
-    };
-    real.done(&CpuConfig { cpuid_modifiers: vec![leaf], ..CpuConfig::default() }).await;
+    let seen = real.done(&Get("/balloon")).await;
+    assert_eq!(
+        (&seen["deflate_on_oom"], &seen["stats_polling_interval_s"]),
+        (&json!(true), &json!(1)),
+        "{seen}"
+    );
+    let register = json!({"register": "ecx", "bitmap": format!("0b{}0", "x".repeat(31))});
+    let leaf = json!({"leaf": "0x1", "subleaf": "0x0", "flags": 0, "modifiers": [register]});
+    real.done(&Put("/cpu-config", json!({"cpuid_modifiers": [leaf]}))).await;
 
-    let config = real.client.send(&GetVmConfig).await.unwrap();
-    assert_eq!(config.boot_source, Some(boot));
-    assert_eq!(config.drives.len(), 2);
-    assert_eq!(config.drives[0].path_on_host, "root.img");
-    let seen = config.drives[0].rate_limiter.unwrap();
-    assert_eq!(seen.bandwidth, root.rate_limiter.unwrap().bandwidth);
-    assert_eq!(seen.ops, None);
-    assert_eq!(config.vsock, Some(Vsock { guest_cid: 3, uds_path: "v.sock".into() }));
-    assert!(config.entropy.is_some() && config.balloon.is_some() && config.machine_config.is_some());
+    let config = real.done(&Get("/vm/config")).await;
+    assert_eq!(config["boot-source"], serde_json::to_value(&boot).unwrap());
+    let drives = config["drives"].as_array().unwrap();
+    assert_eq!((drives.len(), &drives[0]["path_on_host"]), (2, &json!("root.img")), "{config}");
+    let limit = serde_json::to_value(root.rate_limiter.unwrap().bandwidth.unwrap()).unwrap();
+    for field in ["size", "refill_time"] {
+        assert_eq!(drives[0]["rate_limiter"]["bandwidth"][field], limit[field], "{config}");
+    }
+    assert!(drives[0]["rate_limiter"]["ops"].is_null(), "{config}");
+    let vsock = &config["vsock"];
+    assert_eq!((&vsock["guest_cid"], &vsock["uds_path"]), (&json!(3), &json!("v.sock")), "{config}");
+    for part in ["entropy", "balloon", "machine-config"] {
+        assert!(config[part].is_object(), "{config}");
+    }
 }
 
 async fn refusals_are_its_own_words(real: &Real) {
@@ -130,10 +136,10 @@ async fn refusals_are_its_own_words(real: &Real) {
         snapshot_type: SnapshotType::Full,
     };
     assert!(real.refusal(&create).await.contains("not supported before"));
-    let update = DriveUpdate { drive_id: "root".into(), path_on_host: Some("x".into()), rate_limiter: None };
+    let update = Patch("/drives/root", json!({"drive_id": "root", "path_on_host": "x"}));
     assert!(real.refusal(&update).await.contains("not supported before"));
     assert!(real.refusal(&BalloonUpdate { amount_mib: 1 }).await.contains("not supported before"));
-    assert!(real.client.send(&GetMmds).await.unwrap().0.is_empty());
+    assert_eq!(real.done(&Get("/mmds")).await, json!({}));
     assert!(!real.refusal(&Action::InstanceStart).await.is_empty());
     let tap = NetworkInterface {
         iface_id: "eth0".into(),
@@ -151,10 +157,6 @@ async fn refusals_are_its_own_words(real: &Real) {
         imds_compat: real.client.version().has(Feature::ImdsCompat),
     };
     assert!(real.refusal(&config).await.contains("does not correspond to any existing network interface"));
-    if real.client.version().has(Feature::Unplug) {
-        assert!(!real.refusal(&Unplug::Drive("root".into())).await.is_empty());
-        assert!(!real.refusal(&Unplug::NetworkInterface("eth0".into())).await.is_empty());
-    }
 }
 
 async fn a_snapshot_load_with_every_field_is_understood(real: &Real) {
@@ -172,9 +174,10 @@ async fn a_snapshot_load_with_every_field_is_understood(real: &Real) {
 async fn the_metadata_can_be_set_changed_and_read(real: &Real) {
     let contents = |value: serde_json::Value| MmdsContents(value.as_object().unwrap().clone());
     real.done(&PutMmds(contents(json!({"latest": {"meta-data": {"hostname": "a", "gone": "b"}}})))).await;
-    real.done(&PatchMmds(contents(json!({"latest": {"meta-data": {"hostname": "c", "gone": null}}})))).await;
-    let seen = real.client.send(&GetMmds).await.unwrap();
-    assert_eq!(seen, contents(json!({"latest": {"meta-data": {"hostname": "c"}}})));
+    let change = json!({"latest": {"meta-data": {"hostname": "c", "gone": null}}});
+    real.done(&Patch("/mmds", change)).await;
+    let seen = real.done(&Get("/mmds")).await;
+    assert_eq!(seen, json!({"latest": {"meta-data": {"hostname": "c"}}}));
     // As much as it takes, to the byte.
     let full = json!({"x": "y".repeat(51_200 - r#"{"x":""}"#.len())});
     assert_eq!(full.to_string().len(), 51_200);
@@ -188,19 +191,10 @@ async fn its_log_and_metrics_are_read(real: &Real) {
         OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap()
     };
     let (mut log, mut metrics) = (pipe("log"), pipe("metrics"));
-    let logger = Logger {
-        log_path: "log".into(),
-        level: LogLevel::Warning,
-        show_level: true,
-        show_log_origin: true,
-        module: None,
-    };
-    real.done(&logger).await;
-    real.done(&MetricsFile { metrics_path: "metrics".into() }).await;
+    let logger = json!({"log_path": "log", "level": "Warning", "show_level": true, "show_log_origin": true});
+    real.done(&Put("/logger", logger)).await;
+    real.done(&Put("/metrics", json!({"metrics_path": "metrics"}))).await;
     real.refusal(&Drive::new("root", "no-such-image", true)).await;
-    if real.client.version().has(Feature::Serial) {
-        real.done(&Serial { serial_out_path: real.file("console", 0), rate_limiter: None }).await;
-    }
     let fault = real.refusal(&Action::FlushMetrics).await;
     assert!(fault.contains("not supported before"), "{fault}");
 

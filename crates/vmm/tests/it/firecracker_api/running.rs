@@ -13,14 +13,13 @@ use fireactions_model::MmdsVersion;
 use fireactions_testkit::skip;
 use fireactions_vmm::firecracker::api::metrics::Metrics;
 use fireactions_vmm::firecracker::api::{
-    Action, Balloon, BalloonStatisticsUpdate, BalloonUpdate, BootSource, Drive, DriveUpdate, Entropy,
-    Feature, GetBalloon, GetBalloonStatistics, GetInstance, GetMmds, GetVmConfig, InstanceState, Mac,
-    MachineConfig, MetricsFile, MmdsConfig, MmdsContents, NetworkInterface, NetworkInterfaceUpdate,
-    NetworkOverride, PutMmds, RateLimiter, Request, SetState, SnapshotCreate, SnapshotLoad, SnapshotType,
-    TokenBucket, Vsock, VsockOverride,
+    Action, Balloon, BalloonUpdate, BootSource, Drive, Entropy, Feature, GetBalloonStatistics, GetInstance,
+    InstanceState, Mac, MachineConfig, MmdsConfig, MmdsContents, NetworkInterface, NetworkOverride, PutMmds,
+    RateLimiter, Request, SetState, SnapshotCreate, SnapshotLoad, SnapshotType, Vsock, VsockOverride,
 };
 use serde_json::json;
 
+use crate::firecracker_api::asked::{Get, Patch, Put};
 use crate::firecracker_api::process::{Real, program};
 
 const MEMORY_MIB: u32 = 128;
@@ -89,38 +88,28 @@ async fn describe(real: &Real, kernel: &str) {
 
 /// What may be changed while a guest runs.
 async fn change(real: &Real) {
-    let off = RateLimiter { bandwidth: Some(TokenBucket::OFF), ops: Some(TokenBucket::OFF) };
-    let path_on_host = Some(real.file("other.img", 2 << 20));
-    real.done(&DriveUpdate { drive_id: "scratch".into(), path_on_host, rate_limiter: None }).await;
-    let limits = RateLimiter { bandwidth: None, ops: Some(TokenBucket::per_second(100)) };
-    real.done(&DriveUpdate { drive_id: "root".into(), path_on_host: None, rate_limiter: Some(limits) }).await;
-    real.done(&NetworkInterfaceUpdate {
-        iface_id: "eth0".into(),
-        rx_rate_limiter: Some(off),
-        tx_rate_limiter: None,
-    })
-    .await;
-    let seen = real.done(&GetVmConfig).await;
-    let drive = |id: &str| seen.drives.iter().find(|drive| drive.drive_id == id).unwrap();
-    assert_eq!(drive("scratch").path_on_host, "other.img");
-    assert_eq!(drive("root").rate_limiter, Some(limits));
-    assert_eq!(
-        (seen.network_interfaces[0].rx_rate_limiter, seen.network_interfaces[0].guest_mac),
-        (None, Some(Mac([6, 0, 0, 0, 0, 1])))
-    );
-    assert_eq!(seen.network_interfaces[0].tx_rate_limiter, Some(RateLimiter::mbit(100)));
+    let path = real.file("other.img", 2 << 20);
+    real.done(&Patch("/drives/scratch", json!({"drive_id": "scratch", "path_on_host": path}))).await;
+    let seen = real.done(&Get("/vm/config")).await;
+    let drives = seen["drives"].as_array().unwrap();
+    let scratch = drives.iter().find(|drive| drive["drive_id"] == "scratch").unwrap();
+    assert_eq!(scratch["path_on_host"], "other.img", "{seen}");
+    let card = &seen["network-interfaces"][0];
+    assert_eq!(card["guest_mac"], "06:00:00:00:00:01", "{seen}");
+    let limit = serde_json::to_value(RateLimiter::mbit(100).bandwidth.unwrap()).unwrap();
+    for direction in ["rx_rate_limiter", "tx_rate_limiter"] {
+        assert_eq!(card[direction]["bandwidth"]["size"], limit["size"], "{seen}");
+    }
 
-    real.done(&BalloonStatisticsUpdate { stats_polling_interval_s: 5 }).await;
     // The guest's driver may not be there yet; Firecracker then says so.
     let _ = real.client.send(&BalloonUpdate { amount_mib: 16 }).await;
     let statistics = real.done(&GetBalloonStatistics).await;
     assert!(statistics.target_mib <= 16, "{statistics:?}");
     assert!(real.refusal(&BalloonUpdate { amount_mib: MEMORY_MIB * 2 }).await.len() > 5);
-    assert_eq!(real.done(&GetBalloon).await.stats_polling_interval_s, 5);
 
-    let tree = MmdsContents(json!({"latest": {"meta-data": {"hostname": "a"}}}).as_object().unwrap().clone());
-    real.done(&PutMmds(tree.clone())).await;
-    assert_eq!(real.done(&GetMmds).await, tree);
+    let tree = json!({"latest": {"meta-data": {"hostname": "a"}}});
+    real.done(&PutMmds(MmdsContents(tree.as_object().unwrap().clone()))).await;
+    assert_eq!(real.done(&Get("/mmds")).await, tree);
 }
 
 #[tokio::test]
@@ -138,7 +127,7 @@ async fn a_guest_is_started_changed_frozen_and_woken_elsewhere() {
     let template = in_namespace(&program, "fa0").await;
     let version = template.client.version();
     let mut pipe = metrics_pipe(&template);
-    template.done(&MetricsFile { metrics_path: "metrics".into() }).await;
+    template.done(&Put("/metrics", json!({"metrics_path": "metrics"}))).await;
     describe(&template, &kernel).await;
     template.done(&Action::InstanceStart).await;
     assert_eq!(template.done(&GetInstance).await.state, InstanceState::Running);
@@ -169,7 +158,7 @@ async fn a_guest_is_started_changed_frozen_and_woken_elsewhere() {
         std::fs::hard_link(template.dir.path().join(name), clone.dir.path().join(name)).unwrap();
     }
     let mut pipe = metrics_pipe(&clone);
-    clone.done(&MetricsFile { metrics_path: "metrics".into() }).await;
+    clone.done(&Put("/metrics", json!({"metrics_path": "metrics"}))).await;
     let mut load = SnapshotLoad::new("state", "memory");
     load.network_overrides = vec![NetworkOverride { iface_id: "eth0".into(), host_dev_name: "fa1".into() }];
     if version.has(Feature::VsockOverride) {
@@ -178,14 +167,14 @@ async fn a_guest_is_started_changed_frozen_and_woken_elsewhere() {
     }
     clone.done(&load).await;
     assert_eq!(clone.done(&GetInstance).await.state, InstanceState::Paused);
-    let path_on_host = Some(clone.file("own.img", 2 << 20));
-    clone.done(&DriveUpdate { drive_id: "scratch".into(), path_on_host, rate_limiter: None }).await;
+    let path = clone.file("own.img", 2 << 20);
+    clone.done(&Patch("/drives/scratch", json!({"drive_id": "scratch", "path_on_host": path}))).await;
     clone.done(&SetState::Resumed).await;
     assert_eq!(clone.done(&GetInstance).await.state, InstanceState::Running);
-    let config = clone.done(&GetVmConfig).await;
-    assert_eq!(config.network_interfaces[0].host_dev_name, "fa1");
+    let config = clone.done(&Get("/vm/config")).await;
+    assert_eq!(config["network-interfaces"][0]["host_dev_name"], "fa1", "{config}");
     if version.has(Feature::VsockOverride) {
-        assert_eq!(config.vsock.unwrap().uds_path, "w.sock");
+        assert_eq!(config["vsock"]["uds_path"], "w.sock", "{config}");
     }
     clone.done(&Action::FlushMetrics).await;
     let woken = metrics(&mut pipe);

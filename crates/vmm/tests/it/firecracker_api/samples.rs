@@ -5,13 +5,11 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use fireactions_model::MmdsVersion;
 use fireactions_vmm::firecracker::api::{
-    Action, ApiError, Balloon, BalloonStatisticsUpdate, BalloonUpdate, BootSource, CacheType, Client,
-    CpuConfig, CpuTemplate, CpuidLeaf, CpuidRegister, Drive, DriveUpdate, Entropy, Feature, GetBalloon,
-    GetBalloonStatistics, GetInstance, GetMachineConfig, GetMmds, GetVersion, GetVmConfig, HugePages,
-    IoEngine, LogLevel, Logger, Mac, MachineConfig, MachineConfigUpdate, MemoryBackend, MetricsFile,
-    MmdsConfig, MmdsContents, MsrModifier, NetworkInterface, NetworkInterfaceUpdate, NetworkOverride,
-    PatchMmds, PutMmds, RateLimiter, Register, Request, Serial, SetState, SnapshotCreate, SnapshotHugePages,
-    SnapshotLoad, SnapshotType, TokenBucket, Unplug, Vsock, VsockOverride,
+    Action, ApiError, Balloon, BalloonUpdate, BootSource, CacheType, Client, CpuTemplate, Drive, Entropy,
+    Feature, GetBalloonStatistics, GetInstance, GetVersion, HugePages, IoEngine, Mac, MachineConfig,
+    MemoryBackend, MmdsConfig, MmdsContents, NetworkInterface, NetworkOverride, PutMmds, RateLimiter,
+    Request, SetState, SnapshotCreate, SnapshotHugePages, SnapshotLoad, SnapshotType, TokenBucket, Vsock,
+    VsockOverride,
 };
 use serde_json::json;
 
@@ -45,9 +43,6 @@ const TEMPLATES: [CpuTemplate; 7] = [
     CpuTemplate::None,
 ];
 
-const LEVELS: [LogLevel; 6] =
-    [LogLevel::Off, LogLevel::Error, LogLevel::Warning, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
-
 const SNAPSHOT_PAGES: [SnapshotHugePages; 4] = [
     SnapshotHugePages::Snapshot,
     SnapshotHugePages::None,
@@ -73,11 +68,7 @@ pub(crate) fn all() -> Samples {
     let mut all: Samples = vec![
         Box::new(GetInstance),
         Box::new(GetVersion),
-        Box::new(GetVmConfig),
-        Box::new(GetMachineConfig),
-        Box::new(GetBalloon),
         Box::new(GetBalloonStatistics),
-        Box::new(GetMmds),
         Box::new(Action::InstanceStart),
         Box::new(Action::FlushMetrics),
         Box::new(Action::SendCtrlAltDel),
@@ -86,7 +77,6 @@ pub(crate) fn all() -> Samples {
     ];
     machine(&mut all);
     devices(&mut all);
-    output(&mut all);
     snapshots(&mut all);
     all.extend(gated().into_iter().map(|(_, sample)| sample));
     all
@@ -109,18 +99,6 @@ fn machine(all: &mut Samples) {
         machine.huge_pages = Some(HugePages::None);
         all.push(Box::new(machine));
     }
-    let leaf = |register| CpuidLeaf {
-        leaf: "0x1".into(),
-        subleaf: "0x0".into(),
-        flags: 0,
-        modifiers: vec![CpuidRegister { register, bitmap: format!("0b{}", "x".repeat(32)) }],
-    };
-    all.push(Box::new(CpuConfig::default()));
-    all.push(Box::new(CpuConfig {
-        kvm_capabilities: vec!["!56".into()],
-        cpuid_modifiers: [Register::Eax, Register::Ebx, Register::Ecx, Register::Edx].map(leaf).into(),
-        msr_modifiers: vec![MsrModifier { addr: "0x10a".into(), bitmap: "0b1".into() }],
-    }));
     all.push(Box::new(MmdsConfig {
         version: MmdsVersion::V1,
         network_interfaces: vec!["eth0".into()],
@@ -134,7 +112,6 @@ fn machine(all: &mut Samples) {
         imds_compat: true,
     }));
     all.push(Box::new(PutMmds(contents())));
-    all.push(Box::new(PatchMmds(contents())));
 }
 
 fn devices(all: &mut Samples) {
@@ -147,12 +124,6 @@ fn devices(all: &mut Samples) {
         drive.rate_limiter = Some(limiter());
         all.push(Box::new(drive));
     }
-    all.push(Box::new(DriveUpdate { drive_id: "root".into(), path_on_host: None, rate_limiter: None }));
-    all.push(Box::new(DriveUpdate {
-        drive_id: "root".into(),
-        path_on_host: Some("other.img".into()),
-        rate_limiter: Some(limiter()),
-    }));
     all.push(Box::new(NetworkInterface {
         iface_id: "eth0".into(),
         host_dev_name: "fa1".into(),
@@ -161,31 +132,11 @@ fn devices(all: &mut Samples) {
         rx_rate_limiter: Some(RateLimiter::mbit(1000)),
         tx_rate_limiter: Some(limiter()),
     }));
-    all.push(Box::new(NetworkInterfaceUpdate {
-        iface_id: "eth0".into(),
-        rx_rate_limiter: Some(limiter()),
-        tx_rate_limiter: Some(limiter()),
-    }));
     all.push(Box::new(Vsock { guest_cid: 3, uds_path: "v.sock".into() }));
     all.push(Box::new(Entropy::default()));
     all.push(Box::new(Entropy { rate_limiter: Some(limiter()) }));
     all.push(Box::new(Balloon { deflate_on_oom: true, stats_polling_interval_s: 60, ..Balloon::default() }));
     all.push(Box::new(BalloonUpdate { amount_mib: 512 }));
-    all.push(Box::new(BalloonStatisticsUpdate { stats_polling_interval_s: 1 }));
-}
-
-fn output(all: &mut Samples) {
-    for level in LEVELS {
-        let (show_level, show_log_origin) = (true, true);
-        all.push(Box::new(Logger {
-            log_path: "log".into(),
-            level,
-            show_level,
-            show_log_origin,
-            module: None,
-        }));
-    }
-    all.push(Box::new(MetricsFile { metrics_path: "metrics".into() }));
 }
 
 fn snapshots(all: &mut Samples) {
@@ -207,8 +158,7 @@ pub(crate) fn gated() -> Vec<(Feature, Box<dyn Sample>)> {
         change(&mut load);
         Box::new(load)
     }
-    let pages =
-        |pages| Box::new(MachineConfigUpdate { huge_pages: Some(pages), ..MachineConfigUpdate::default() });
+    let pages = |pages| Box::new(MachineConfig { huge_pages: Some(pages), ..MachineConfig::new(1, 128) });
     let network = NetworkInterface {
         iface_id: "eth0".into(),
         host_dev_name: "fa1".into(),
@@ -217,18 +167,7 @@ pub(crate) fn gated() -> Vec<(Feature, Box<dyn Sample>)> {
         rx_rate_limiter: None,
         tx_rate_limiter: None,
     };
-    let serial = |rate_limiter| Serial { serial_out_path: "console".into(), rate_limiter };
     let mut gated: Vec<(Feature, Box<dyn Sample>)> = vec![
-        (
-            Feature::LoggerModule,
-            Box::new(Logger {
-                log_path: "log".into(),
-                level: LogLevel::Info,
-                show_level: false,
-                show_log_origin: false,
-                module: Some("api_server::request".into()),
-            }),
-        ),
         (Feature::HugePages, pages(HugePages::Hugetlbfs)),
         (Feature::HugePages, pages(HugePages::None)),
         (
@@ -248,7 +187,6 @@ pub(crate) fn gated() -> Vec<(Feature, Box<dyn Sample>)> {
                 imds_compat: true,
             }),
         ),
-        (Feature::Serial, Box::new(serial(None))),
         (Feature::FreePageReporting, Box::new(Balloon { free_page_reporting: true, ..Balloon::default() })),
         (Feature::FreePageHinting, Box::new(Balloon { free_page_hinting: true, ..Balloon::default() })),
         (
@@ -257,9 +195,6 @@ pub(crate) fn gated() -> Vec<(Feature, Box<dyn Sample>)> {
         ),
         (Feature::ClockRealtime, load(|load| load.clock_realtime = true)),
         (Feature::NetworkMtu, Box::new(network)),
-        (Feature::SerialRateLimiter, Box::new(serial(Some(TokenBucket::per_second(1 << 20))))),
-        (Feature::Unplug, Box::new(Unplug::Drive("root".into()))),
-        (Feature::Unplug, Box::new(Unplug::NetworkInterface("eth0".into()))),
         (Feature::TransparentHugePages, pages(HugePages::Transparent)),
     ];
     for huge_pages in SNAPSHOT_PAGES {

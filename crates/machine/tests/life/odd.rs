@@ -1,0 +1,112 @@
+//! Guests that do what no sound one does: they are played.
+
+use std::time::Duration;
+
+use fireactions_model::{
+    Event, Forge as _, JobRecord, JobSpec, JobState, MachineId, MachineState, Machines, Offer, Phase,
+    ShutdownMode, Step,
+};
+use fireactions_store::MachineChange;
+use tokio::sync::broadcast::Receiver;
+
+use crate::world::{DEADLINE, World, in_namespace, new, pool, script};
+
+/// Returns when a program has ended.
+async fn program_ended(events: &mut Receiver<Event>) {
+    let ended =
+        async { while !matches!(events.recv().await.unwrap(), Event::Phase { phase: Phase::Job, .. }) {} };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the program ends");
+}
+
+/// A job whose program has ended well, and whose guest does not hand out what is to be taken out.
+async fn withheld(world: &World) -> (JobRecord, MachineId) {
+    let artifacts = ["/one", "/two", "/three"].map(str::to_owned).to_vec();
+    let spec = JobSpec { artifacts, ..script("echo done; withhold; exit 0") };
+    let mut events = world.parts.events.subscribe();
+    let job = world.forge.submit(spec, vec![]).await.unwrap();
+    let id = world.machines.create(new()).await.unwrap();
+    program_ended(&mut events).await;
+    (job, id)
+}
+
+/// The job succeeded all the same, each artifact has this note, and its slot is free.
+async fn concluded(world: &World, job: &JobRecord, id: &MachineId, why: &str) {
+    world.until("the machine's end", |w| w.machines.view(id).is_none()).await;
+    let job = world.job(&job.id).await;
+    assert_eq!((job.state, job.exit_code(), job.attempt), (JobState::Succeeded, Some(0), 1), "{job:?}");
+    assert_eq!(world.output(&job.id).await, "done\n");
+    let of: Vec<bool> = job
+        .notes
+        .iter()
+        .zip(["/one", "/two", "/three"])
+        .map(|(note, path)| note.starts_with(&format!("artifact {path}: ")))
+        .collect();
+    assert_eq!(of, [true; 3], "{:?}", job.notes);
+    // The one that was under way may have been seen to fail before.
+    assert!(job.notes[1..].iter().all(|note| note.contains(why)), "{:?}", job.notes);
+    world.assert_nothing_left().await;
+}
+
+#[test]
+fn artifacts_that_never_come_hold_no_machine_whose_vmm_died() {
+    in_namespace(|| async {
+        let world = World::played().await;
+        let (job, id) = withheld(&world).await;
+        World::kill(world.machines.view(&id).unwrap().pid.unwrap()).await;
+        concluded(&world, &job, &id, "the VMM process ended under the job").await;
+    });
+}
+
+#[test]
+fn artifacts_that_never_come_hold_no_machine_that_is_killed() {
+    in_namespace(|| async {
+        let world = World::played().await;
+        let (job, id) = withheld(&world).await;
+        assert_eq!(world.machines.shutdown(ShutdownMode::Kill, Duration::ZERO).await, 0);
+        concluded(&world, &job, &id, "shutdown.mode 'kill'").await;
+    });
+}
+
+#[test]
+fn artifacts_that_never_come_hold_no_machine_whose_job_is_cancelled() {
+    in_namespace(|| async {
+        let world = World::played().await;
+        let (job, id) = withheld(&world).await;
+        world.forge.cancel(&job.id).await.unwrap();
+        // The program had ended by itself before: that is not made a cancellation of.
+        concluded(&world, &job, &id, "the job was cancelled meanwhile").await;
+    });
+}
+
+#[test]
+fn a_job_that_ran_is_never_begun_anew_in_a_guest_that_knows_nothing_of_it() {
+    in_namespace(|| async {
+        let mut world = World::played().await;
+        let id = world.machines.create(new()).await.unwrap();
+        world.until("ready", |w| w.state(&id) == Some(MachineState::Ready)).await;
+        // The row says that the job runs, the guest that nothing was ever begun in it: so would one that was reset, or whose
+        // place somebody took.
+        let mut job = None;
+        let away = async |world: &World| {
+            let submitted = world.forge.submit(script("echo once more"), vec![]).await.unwrap().id;
+            let offer = Offer { machine: id.clone(), pool: pool(), shape: pool().shape };
+            assert_eq!(world.forge.acquire(&offer).await.unwrap().job, submitted);
+            let change = MachineChange {
+                state: Some(MachineState::Busy),
+                step: Some((Step::Running, serde_json::Value::Null)),
+                job: Some(Some(submitted.clone())),
+                ..MachineChange::default()
+            };
+            world.parts.store.change_machine(&id, change).await.unwrap();
+            job = Some(submitted);
+        };
+        assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        let job = world.job(&job.unwrap()).await;
+        let reason = job.reason.clone().unwrap_or_default();
+        assert_eq!((job.state, job.attempt), (JobState::Queued, 1), "lost, and queued again: {job:?}");
+        assert!(reason.contains("the guest knows nothing of the job that ran in it"), "{reason}");
+        assert_eq!(world.output(&job.id).await, "", "nothing ran");
+        world.assert_nothing_left().await;
+    });
+}
