@@ -257,7 +257,8 @@ async fn by_a_server_that_dies(guest: &Guest) -> ProcessRecord {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let record = runtime.block_on(async { *booted(&*qemu(), &spec).await.process() });
-        runtime.shutdown_background();
+        // A dead server writes no more: its threads are waited for, or one may still have output in hand.
+        runtime.shutdown_timeout(DEADLINE);
         record
     };
     tokio::task::spawn_blocking(server).await.unwrap()
