@@ -76,7 +76,7 @@ async fn specifications_are_within_bounds() {
             json!({"files": [{"dest": "/a", "mode": 4096, "size": 0}]}),
             "files[0].mode: 0o10000 has more than permission bits",
         ),
-        (json!({"files": [{"dest": "/a", "mode": 420, "size": 1}]}), "no bytes came"),
+        (json!({"files": [{"dest": "/a", "mode": 420, "size": 1}]}), "no bytes for them"),
         (json!({"vcpus": 0}), "vcpus: 0 is out of range"),
         (json!({"timeout_secs": 0}), "timeout_secs: 0 is out of range"),
         (json!({"name": "a\u{1b}[2J"}), "control characters"),
