@@ -1,24 +1,9 @@
-use std::fmt;
 use std::time::Duration;
 
+use fireactions_model::SpecProblem;
 use fireactions_store::StoreError;
 
-/// One thing wrong with a submitted job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where, e.g. `files[2].dest`.
-    pub field: String,
-    /// What is wrong and what is allowed.
-    pub why: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.why)
-    }
-}
-
-fn joined(problems: &[Problem]) -> String {
+fn joined(problems: &[SpecProblem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -27,7 +12,7 @@ fn joined(problems: &[Problem]) -> String {
 pub enum SubmitError {
     /// It asks for what cannot be. All problems are listed.
     #[error("the job is not valid: {}", joined(.0))]
-    Invalid(Vec<Problem>),
+    Invalid(Vec<SpecProblem>),
     /// More or fewer files were given than the job announces.
     #[error("the job announces {announced} input files, but {given} were given")]
     FileCount {

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
 pub use config::{Limits, LocalConfig};
-pub use error::{Problem, SubmitError};
+pub use error::SubmitError;
 pub use submit::{FileSource, Submission};
 
 use crate::waiters::Waiters;

@@ -2,10 +2,10 @@
 
 use fireactions_model::{JobSpec, SpecLimits, SpecProblem};
 
-use super::{Limits, Problem};
+use super::Limits;
 
 /// All problems of a job, or none.
-pub(super) fn validate(spec: &JobSpec, limits: &Limits) -> Result<(), Vec<Problem>> {
+pub(super) fn validate(spec: &JobSpec, limits: &Limits) -> Result<(), Vec<SpecProblem>> {
     let Limits { input_bytes, files, artifacts, program_bytes, vcpus, memory_mib, disk_mib, timeout_secs } =
         *limits;
     let limits = SpecLimits {
@@ -19,8 +19,5 @@ pub(super) fn validate(spec: &JobSpec, limits: &Limits) -> Result<(), Vec<Proble
         timeout_secs,
     };
     let problems = spec.problems(&limits);
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(problems.into_iter().map(|SpecProblem { field, why }| Problem { field, why }).collect())
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
