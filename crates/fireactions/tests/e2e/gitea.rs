@@ -164,7 +164,9 @@ fn succeeds_fails_and_is_cancelled(forge: Forge) {
     );
     let busy = world.wait(BOOT, "the long job to run", || {
         let row = rows(world).into_iter().nth(2)?;
-        (row["state"] == "running" && row["remote"]["id"].is_u64()).then_some(row)
+        // Where its runner was made for this job, the row knows the job before the runner has it.
+        let begun = row["state"] == "running" && row["remote"]["picked_up_at"].is_string();
+        (begun && row["remote"]["id"].is_u64()).then_some(row)
     });
     let run = match forge {
         Forge::Gitea => busy["remote"]["run_id"].as_u64().unwrap(),
