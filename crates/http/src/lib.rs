@@ -2,6 +2,7 @@
 //! times, secrets and what is checked of a webhook's delivery. What an answer means is the forge's client's matter.
 
 mod error;
+mod number;
 mod plain;
 mod response;
 mod secret;
