@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use fireactions_model::RetryPolicy;
+use fireactions_model::{RetryPolicy, SpecLimits};
 
 /// How the local forge behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct LocalConfig {
     pub max_queued: u32,
     /// The longest that one input file may take to arrive.
     pub upload_deadline: Duration,
-    /// What one job may ask for.
-    pub limits: Limits,
+    /// What one job may ask for. Beyond it, submission is refused with the limit named.
+    pub limits: SpecLimits,
 }
 
 impl Default for LocalConfig {
@@ -27,44 +27,20 @@ impl Default for LocalConfig {
             keep_jobs: 10_000,
             max_queued: 10_000,
             upload_deadline: Duration::from_secs(600),
-            limits: Limits::default(),
+            limits: LIMITS,
         }
     }
 }
 
-/// What one job may ask for. Beyond it, submission is refused with the limit named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of all input files together.
-    pub input_bytes: u64,
-    /// Number of input files.
-    pub files: usize,
-    /// Number of artifacts.
-    pub artifacts: usize,
-    /// Bytes of program and environment together. The default fits into one message to the guest, however its
-    /// characters are escaped there.
-    pub program_bytes: usize,
-    /// Virtual CPUs.
-    pub vcpus: u8,
-    /// Guest memory in MiB.
-    pub memory_mib: u32,
-    /// Scratch disk in MiB.
-    pub disk_mib: u32,
-    /// Seconds.
-    pub timeout_secs: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            input_bytes: 4 << 30,
-            files: 4096,
-            artifacts: 64,
-            program_bytes: 160 << 10,
-            vcpus: 128,
-            memory_mib: 1 << 20,
-            disk_mib: 4 << 20,
-            timeout_secs: 7 * 24 * 3600,
-        }
-    }
-}
+/// What one job may ask for, unless it is set otherwise. Program and environment fit into one message to the guest, however
+/// their characters are escaped there.
+const LIMITS: SpecLimits = SpecLimits {
+    input_bytes: 4 << 30,
+    files: 4096,
+    artifacts: 64,
+    program_bytes: 160 << 10,
+    vcpus: 128,
+    memory_mib: 1 << 20,
+    disk_mib: 4 << 20,
+    timeout_secs: 7 * 24 * 3600,
+};

@@ -18,7 +18,6 @@ mod follow;
 mod matching;
 mod serve;
 mod submit;
-mod validate;
 
 use std::sync::{Arc, Weak};
 
@@ -29,7 +28,7 @@ use fireactions_store::{JobFilter, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
-pub use config::{Limits, LocalConfig};
+pub use config::LocalConfig;
 pub use error::SubmitError;
 pub use submit::{FileSource, Submission};
 

@@ -8,7 +8,6 @@ use fireactions_store::Staging;
 use tokio::io::AsyncRead;
 use tokio::time::timeout;
 
-use super::validate::validate;
 use super::{LocalForge, SubmitError};
 
 /// Where the bytes of an input file come from.
@@ -45,7 +44,10 @@ pub struct Submission {
 impl LocalForge {
     /// Judges the job and begins to take it in.
     pub fn begin(&self, spec: JobSpec) -> Result<Submission, SubmitError> {
-        validate(&spec, &self.inner.config.limits).map_err(SubmitError::Invalid)?;
+        let problems = spec.problems(&self.inner.config.limits);
+        if !problems.is_empty() {
+            return Err(SubmitError::Invalid(problems));
+        }
         let id = JobId::from_random(rand::random());
         let staging = self.inner.store.stage(&id);
         Ok(Submission { forge: self.clone(), id, spec, staging, put: 0 })
