@@ -27,3 +27,4 @@ pub use conntrack::can_forget;
 pub use error::NetError;
 pub use network::Network;
 pub use port::Port;
+pub use rules::is_reserved;

@@ -52,6 +52,11 @@ const fn net(a: u8, b: u8, c: u8, prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, 0), prefix)
 }
 
+/// Whether guests reach this address only where their pool allows it.
+pub fn is_reserved(address: Ipv4Addr) -> bool {
+    RESERVED.iter().any(|net| net.contains(&address))
+}
+
 /// A chain with all its rules.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Chain {

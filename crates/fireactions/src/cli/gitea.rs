@@ -119,7 +119,7 @@ async fn reach(report: &mut Report, settings: &GiteaConfig, key: &str, pools: &[
     }
     for pool in pools {
         let opened = |address: &Ipv4Addr| {
-            !is_closed(*address)
+            !fireactions_net::is_reserved(*address)
                 || pool.network.allow.iter().any(|network| network.contains(address))
                 || pool
                     .network
@@ -131,14 +131,9 @@ async fn reach(report: &mut Report, settings: &GiteaConfig, key: &str, pools: &[
             report.well(&format!("machines of pool '{}' may reach {host}", pool.name));
         } else {
             report.problem(
-                &format!("machines of pool '{}' cannot reach {host}: {} is a private address", pool.name, v4[0]),
+                &format!("machines of pool '{}' cannot reach {host}: {} is not a public address", pool.name, v4[0]),
                 &format!("add '{}/32' to network.allow of the pool, or its port to network.host_ports if it is this host", v4[0]),
             );
         }
     }
-}
-
-/// Addresses that machines do not reach unless a pool opens them.
-fn is_closed(address: Ipv4Addr) -> bool {
-    address.is_private() || address.is_link_local() || address.is_loopback()
 }
