@@ -70,9 +70,9 @@ fn blind(remote: &GiteaRemote, forge: &HostedForge, pools: &[PoolSpec], why: &st
         forge.wake();
     }
     let what = if hooked {
-        "jobs are heard of by the webhook alone, and one whose delivery is lost waits for the next"
+        "jobs are found by the webhook only, and a job whose delivery is lost waits for the next delivery"
     } else {
-        "so runners wait for jobs without knowing of any: as many as the pool's min_runners, and one at least"
+        "so runners wait for jobs at all times: as many as the pool's min_runners, and at least one"
     };
     set_problem(forge, pools, Some(&format!("{why}; {what}")));
 }
@@ -107,7 +107,7 @@ async fn take(
     let rows = match forge.inner().store.bound_jobs().await {
         Ok(rows) => rows,
         Err(error) => {
-            tracing::warn!(%error, "machines could not be looked up; jobs that run are not followed");
+            tracing::warn!(%error, "the store cannot be read, so running jobs are not followed");
             Vec::new()
         }
     };

@@ -84,7 +84,7 @@ async fn repository_jobs(
     let changed = board.audited(|job| job.repository.eq_ignore_ascii_case(&name), ours, began);
     drop(board);
     if changed {
-        tracing::info!(%repository, "the audit found jobs that no signal had told of, or that wait no more");
+        tracing::info!(%repository, "the audit found jobs that no signal reported, or that no longer wait");
         forge.wake();
     }
     Ok(())

@@ -55,7 +55,7 @@ pub(super) async fn listen(
         let wait = wait.max(error.retry_after().unwrap_or_default());
         let text = format!("scale set '{}': {error}", set_name(&runner));
         forge.set_problem(&pool.name, Concern::Listening, Some(text));
-        tracing::debug!(pool = %pool.name, retry_in = ?wait, "the scale set is tried again");
+        tracing::debug!(pool = %pool.name, retry_in = ?wait, "the scale set's session failed; trying again");
         let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
     }
 }

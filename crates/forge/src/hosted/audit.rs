@@ -38,7 +38,7 @@ pub(super) async fn run(forge: HostedForge, scope: String, pools: Vec<PoolSpec>,
         let asked = match audited {
             Ok(()) => None,
             Err(error) => {
-                tracing::warn!(forge = %forge.inner.name, scope, %error, "the audit failed; it is tried again");
+                tracing::warn!(forge = %forge.inner.name, scope, %error, "the audit failed; it is repeated");
                 error.retry_after()
             }
         };
@@ -58,7 +58,7 @@ async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result
     let rows = async || {
         let rows = forge.inner.store.bound_jobs().await;
         rows.inspect_err(
-            |error| tracing::warn!(%error, "machines could not be looked up; runners are not audited"),
+            |error| tracing::warn!(%error, "the store cannot be read, so runners are not audited"),
         )
         .ok()
     };
@@ -94,7 +94,7 @@ async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result
                 tracing::warn!(
                     runner = runner.name,
                     scope,
-                    "a runner without a machine has a job; it goes when the forge gives up on it"
+                    "a runner without a machine has a job; it is removed when the forge gives up the job"
                 );
             }
         }
@@ -118,7 +118,7 @@ fn end_unlisted(forge: &HostedForge, scope: &str, before: &[JobRecord], all: &[L
     {
         let Some(remote) = row.remote.as_ref().filter(|remote| remote.scope == scope) else { continue };
         if remote.runner_id.is_some_and(|id| !listed.contains(&id)) {
-            tracing::info!(job = %row.id, runner = remote.runner, "the forge has this runner no more; its machine goes");
+            tracing::info!(job = %row.id, runner = remote.runner, "the forge no longer has this runner; ending its machine");
             forge.end(&row.id);
         }
     }

@@ -114,7 +114,7 @@ async fn what_old_versions_lack() {
     let access = client(Kind::Gitea, &url).access(&scope("orgs/acme")).await.unwrap();
     assert_eq!(
         access.lacks,
-        ["Gitea 1.24.7 lists no waiting jobs: webhooks tell of them; Gitea 1.25 lists them"]
+        ["Gitea 1.24.7 lists no waiting jobs: webhooks report them; Gitea 1.25 lists them"]
     );
 }
 

@@ -217,7 +217,7 @@ async fn a_token_with_too_small_a_scope() {
         let place = scope("orgs/acme");
         assert_eq!(small.jobs(&place, &pools()).await, Ok(Vec::new()));
         let error = small.register(&place, &registration()).await.unwrap_err();
-        assert!(error.to_string().ends_with("make a token with the scope write:organization"), "{error}");
+        assert!(error.to_string().ends_with("create a token with the scope write:organization"), "{error}");
         let access = small.access(&place).await.unwrap();
         assert!(access.missing.contains(&"write:organization".to_owned()), "{:?}", access.missing);
         assert!(fake.runners().is_empty(), "nothing was registered");
