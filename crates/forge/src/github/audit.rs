@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use fireactions_github::Repository;
 use fireactions_model::{GithubScope, PoolSpec};
-use jiff::Timestamp;
 
 use super::{Error, GithubRemote, groups, job, scale_set};
 use crate::hosted::HostedForge;
@@ -67,7 +66,7 @@ async fn repository_jobs(
     repository: &Repository,
     kept: &mut groups::Kept,
 ) -> Result<(), Error> {
-    let began = Timestamp::now();
+    let began = Instant::now();
     let queued = remote.inner.github.queued_jobs(repository).await?;
     let name = repository.to_string();
     for job in &queued {

@@ -1,6 +1,7 @@
 //! GitHub as a hosted forge.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use fireactions_github::webhook::{self, Event};
@@ -10,7 +11,6 @@ use fireactions_model::{
     ForgeName, GithubScope, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work,
 };
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{GithubRemote, audit, drift, job, program, register, scale_set, signs};
@@ -145,7 +145,7 @@ impl Remote for GithubRemote {
             JobStatus::Waiting | JobStatus::Pending | JobStatus::Requested => Change::Other,
         };
         let runner = event.job.runner_name.clone();
-        let job = job::waiting(name, &event.job, event.job.repository.owner(), Timestamp::now());
+        let job = job::waiting(name, &event.job, event.job.repository.owner(), Instant::now());
         Ok(Some(JobNews { job, change, runner }))
     }
 

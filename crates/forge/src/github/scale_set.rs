@@ -1,7 +1,7 @@
 //! One pool's scale set: it is made or adopted, and its message queue listened to. No port of this host is reached by
 //! GitHub for it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fireactions_github::Error as GithubError;
 use fireactions_github::scaleset::{
@@ -246,7 +246,8 @@ fn waiting(remote: &GithubRemote, forge: &HostedForge, runner: &GithubRunner, jo
         labels: job.labels.clone(),
         queued_at: job.queued_at,
         remote: remote_job,
-        heard: Timestamp::now(),
+        heard: Instant::now(),
+        told: Timestamp::now(),
     }
 }
 

@@ -2,9 +2,9 @@
 //! kind has it, jobs whose webhook was lost and runners that are not what they should be.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
 
 use fireactions_model::{JobRecord, PoolName, PoolSpec};
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
@@ -109,10 +109,9 @@ async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result
 /// for jobs for ever. `before` are the rows from before the list was asked for. A runner that is new may be gone because its
 /// job was short, which its log is about to tell.
 fn end_unlisted(forge: &HostedForge, scope: &str, before: &[JobRecord], all: &[Listed]) {
-    let settled =
-        Timestamp::now().saturating_sub(forge.inner.settings.pace * SECOND).unwrap_or(Timestamp::MIN);
     let listed: HashSet<u64> = all.iter().map(|runner| runner.id).collect();
-    let is_old = |row: &JobRecord| row.assigned_at.is_some_and(|at| at < settled);
+    let (settled, now) = (forge.inner.settings.pace * SECOND, Instant::now());
+    let is_old = |row: &JobRecord| forge.board().runners.is_older(&row.id, settled, now);
     for row in
         before.iter().filter(|row| row.is_idle_runner() && is_old(row) && is_of(&forge.inner.name, row))
     {
