@@ -190,9 +190,9 @@ pub enum OnFailure {
 pub struct PoolSpec {
     /// Its name, unique on a server.
     pub name: PoolName,
-    /// Machines kept warm.
+    /// Number of machines kept warm.
     pub min_runners: u32,
-    /// Most machines at once.
+    /// Maximum number of machines at once.
     pub max_runners: u32,
     /// What jobs it serves.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::Label>))]

@@ -97,7 +97,7 @@ impl HostedForge {
             match self.let_go(&job).await {
                 Ok(()) => {}
                 Err(error) => {
-                    tracing::debug!(%job, %error, "a runner that no job needs could not be removed")
+                    tracing::debug!(%job, %error, "a runner that no job needs could not be removed");
                 }
             }
         }

@@ -248,7 +248,7 @@ async fn a_server_that_is_upgraded_can_do_more() {
     let place = scope("orgs/acme");
     let error = client.jobs(&place, &pools()).await.unwrap_err();
     assert!(
-        error.to_string().contains("Gitea 1.24.7 has no list of waiting jobs; upgrade to 1.25"),
+        error.to_string().contains("Gitea 1.24.7 has no API that lists waiting jobs; upgrade to 1.25"),
         "{error}"
     );
     assert_eq!(client.runners(&place).await, Ok(Vec::new()));
