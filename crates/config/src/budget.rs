@@ -2,14 +2,14 @@
 
 use crate::{Config, Host};
 
-/// What machines may use of the host, with overcommit already applied. Zero: not known.
+/// The share of the host that machines may use, with overcommit already applied. Zero: not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostBudget {
     /// Virtual CPUs.
     pub vcpus: u32,
     /// Memory in MiB, guests and overhead together.
     pub memory_mib: u64,
-    /// What each machine costs beside its guest memory, in MiB.
+    /// Overhead of each machine beyond its guest memory, in MiB.
     pub machine_overhead_mib: u32,
 }
 

@@ -266,26 +266,26 @@ impl Check<'_> {
     fn network(&mut self, config: &Config) {
         let network = At::root().key("network");
         if let Err(rule) = network_rules::bridge_name(&config.network.bridge) {
-            let message = "network.bridge is not a name for a network interface of ours";
+            let message = "network.bridge is not a valid name for the bridge";
             self.error(&network.key("bridge"), &[], message, rule);
         }
         for (index, server) in config.network.dns.iter().enumerate() {
             if let Err(rule) = network_rules::dns_server(*server) {
-                let message = format!("network.dns[{index}] {server} is no DNS server for guests");
+                let message = format!("network.dns[{index}] {server} cannot be a DNS server for guests");
                 self.error(&network.key("dns").index(index), &[], message, rule);
             }
         }
         let at = network.key("subnet");
         let subnet = config.network.subnet;
         if let Err(rule) = network_rules::subnet(subnet) {
-            self.error(&at, &[], format!("network.subnet {subnet} is no network for machines"), rule);
+            self.error(&at, &[], format!("network.subnet {subnet} cannot be the machines' network"), rule);
             return;
         }
         if subnet.addr() != subnet.network() {
             self.error(
                 &at,
                 &[],
-                format!("network.subnet {subnet} is an address inside a network"),
+                format!("network.subnet {subnet} is the address of a host, not of a network"),
                 format!("write {}", subnet.trunc()),
             );
         }
@@ -327,7 +327,7 @@ impl Check<'_> {
                     &pools.index(index).key("name"),
                     &[],
                     format!("there are two pools named '{}'", pool.name),
-                    "give each pool a name of its own",
+                    "give each pool its own name",
                 );
             }
         }
@@ -349,7 +349,7 @@ impl Check<'_> {
                 &at.key("replicas"),
                 &[&at.key("max_runners")],
                 format!("pool '{name}' has both replicas and max_runners"),
-                "replicas sets both min_runners and max_runners: keep either it or them",
+                "replicas sets both min_runners and max_runners: use either replicas or those two",
             ),
             _ => {}
         }
@@ -358,7 +358,7 @@ impl Check<'_> {
                 &at.key("min_runners"),
                 &[&at.key("max_runners")],
                 format!(
-                    "pool '{name}' keeps {} machines ready but may have {} at most",
+                    "pool '{name}' keeps {} machines ready, but may have at most {}",
                     pool.min(),
                     pool.max()
                 ),
@@ -383,7 +383,9 @@ impl Check<'_> {
                 self.error(
                     &place,
                     &[],
-                    format!("the kernel arguments of pool '{name}' are too long or have control characters"),
+                    format!(
+                        "the kernel arguments of pool '{name}' are too long or contain control characters"
+                    ),
                     "use one line of at most 1500 bytes",
                 );
             } else if args.split_whitespace().any(|arg| arg.starts_with("fireactions.")) {
@@ -391,7 +393,7 @@ impl Check<'_> {
                     &place,
                     &[],
                     format!("the kernel arguments of pool '{name}' contain a 'fireactions.' parameter"),
-                    "remove it: these belong to the server",
+                    "remove it: these are reserved for the server",
                 );
             }
         }
@@ -447,16 +449,16 @@ impl Check<'_> {
                     &allow.index(index),
                     &[],
                     format!(
-                        "network.allow[{index}] of pool '{}': {net} is an address inside a network",
+                        "network.allow[{index}] of pool '{}': {net} is the address of a host, not of a network",
                         pool.name
                     ),
-                    format!("write {}, or {}/32 for the one address", net.trunc(), net.addr()),
+                    format!("write {}, or {}/32 for this one address", net.trunc(), net.addr()),
                 );
             } else if net.contains(&std::net::Ipv4Addr::new(169, 254, 169, 254)) {
                 self.warn(
                     &allow.index(index),
                     format!(
-                        "network.allow[{index}] of pool '{}' opens the cloud's metadata service",
+                        "network.allow[{index}] of pool '{}' gives jobs access to the cloud's metadata service",
                         pool.name
                     ),
                     "jobs could read the host's own cloud credentials: allow a smaller network",
@@ -493,7 +495,7 @@ impl Check<'_> {
                     &place.key(key),
                     &[],
                     format!(
-                        "deadlines.{key} of pool '{}' is zero, so every machine would be late",
+                        "deadlines.{key} of pool '{}' is zero, so every machine would exceed it",
                         pool.name
                     ),
                     "use a longer time, such as 60s",
@@ -505,7 +507,7 @@ impl Check<'_> {
                 &place.key("silence"),
                 &[],
                 format!(
-                    "deadlines.silence of pool '{}' is {}, in which a busy guest may well say nothing",
+                    "deadlines.silence of pool '{}' is {}, but a busy guest may be silent for longer",
                     pool.name, set.silence
                 ),
                 "use at least 5s; 90s is usual",

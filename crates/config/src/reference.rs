@@ -17,9 +17,9 @@ The server reads one YAML file, by default `/etc/fireactions/config.yaml`. `fire
 without starting anything: unknown keys, wrong types and values that do not fit together are reported all at
 once, each with its line and a suggestion. Every key may be left out unless it says *required*.
 
-Keys of existing hostinger/fireactions files are read with the meaning they have there. Different are secrets:
+Keys of existing hostinger/fireactions files are read with the meaning they have there. Secrets are the exception:
 `github.app_private_key`, `basic_auth_users` and other inline secrets are refused, and the message names the key
-that takes a file instead. Lengths of time are written with units: `500ms`, `30s`, `10m`, `1h 30m`, `7d`.
+that takes a file instead. Durations are written with units: `500ms`, `30s`, `10m`, `1h 30m`, `7d`.
 
 A complete example is in [`examples/config.yaml`](../../examples/config.yaml). For runners of a forge there are
 [`examples/github.yaml`](../../examples/github.yaml), [`examples/gitea.yaml`](../../examples/gitea.yaml) and
@@ -32,12 +32,7 @@ const AS: &[(&str, &str)] = &[("forgejo", "gitea"), ("gitea.webhook", "github.we
 /// `docs/reference/config.md`, made from the doc comments of the types.
 pub fn reference_page() -> String {
     let mut page = Page { root: json_schema(), text: HEAD.to_owned() };
-    page.section(
-        "Top level",
-        "",
-        "The keys that stand on their own; the sections follow below.",
-        json_schema(),
-    );
+    page.section("Top level", "", "Keys outside any section; the sections follow below.", json_schema());
     page.text
 }
 
@@ -143,7 +138,7 @@ fn kind(root: &'static Json, field: &'static Json) -> String {
         return "one of the values below".to_owned();
     }
     if target.get("additionalProperties").is_some_and(Json::is_object) {
-        return "sections, each with a name of its own".to_owned();
+        return "sections by name".to_owned();
     }
     let names = match target.get("type") {
         Some(Json::String(name)) => vec![name.as_str()],

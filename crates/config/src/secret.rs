@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 pub enum SecretError {
     /// Not started by systemd with credentials.
     #[error(
-        "the configuration wants credential '{0}', but $CREDENTIALS_DIRECTORY is not set: add LoadCredential={0}:FILE to the unit, or name the file itself"
+        "the configuration refers to credential '{0}', but $CREDENTIALS_DIRECTORY is not set: add LoadCredential={0}:FILE to the unit, or name the file itself"
     )]
     NoDirectory(String),
     /// Absent or unreadable.
@@ -30,7 +30,7 @@ pub enum SecretError {
         source: io::Error,
     },
     /// Other users of the host can read it, or put another in its place.
-    #[error("everybody on this host can {what} the secret {path}: chmod 0600 it, and make a new secret", path = path.display())]
+    #[error("every user of this host can {what} the secret {path}: chmod 0600 it, and create a new secret", path = path.display())]
     Public {
         /// The file.
         path: PathBuf,

@@ -7,7 +7,7 @@ const MAX_LENGTH: usize = 64;
 pub(crate) fn for_name(wrong: &str, known: &[&str], all: &str) -> String {
     match nearest(wrong, known) {
         Some(name) => format!("did you mean '{name}'?"),
-        None if known.is_empty() => "no key is known here".to_owned(),
+        None if known.is_empty() => "there are no keys here".to_owned(),
         None => {
             let mut names = known.to_vec();
             names.sort_unstable();

@@ -71,7 +71,7 @@ impl Forge for Forges {
         match self.hosted.get(&its.name) {
             Some(forge) => forge.acquire(offer).await,
             None => Err(ForgeError::Refused(format!(
-                "pool '{}' is of forge '{}', which this server's configuration does not have any more",
+                "pool '{}' belongs to forge '{}', which is no longer in the server's configuration",
                 offer.pool.name, its.name
             ))),
         }

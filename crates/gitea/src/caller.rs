@@ -122,7 +122,7 @@ impl Caller {
     async fn token(&self, doing: &str) -> Result<Secret, Error> {
         let Some(source) = &self.source else {
             let why = format!(
-                "no API token is set for this {}, and its registration token registers runners only",
+                "no API token is set for this {}, and a registration token can only register runners",
                 self.kind
             );
             return Err(Error::Unsupported { doing: doing.to_owned(), why });
@@ -185,7 +185,7 @@ impl Caller {
             if Instant::now() + delay >= until {
                 return Err(error);
             }
-            tracing::debug!(%error, ?delay, "asking {} again", self.kind);
+            tracing::debug!(%error, ?delay, "{} failed a request; trying again", self.kind);
             sleep(delay).await;
         }
     }

@@ -42,7 +42,7 @@ pub enum Error {
     },
     /// The token is not accepted.
     #[error(
-        "cannot {doing}: {forge} does not accept the token: {message}; check whether it was revoked or copied whole"
+        "cannot {doing}: {forge} rejects the token: {message}; check whether it was revoked, or copied incompletely"
     )]
     Unauthorized {
         /// Which forge.
@@ -66,8 +66,7 @@ pub enum Error {
     },
     /// 404: it is not there, or the token may not see it.
     #[error(
-        "cannot {doing}: {forge} finds nothing there: {message}; check the name's spelling, and that the token's user may \
-         see it"
+        "cannot {doing}: {forge} does not find it: {message}; check the spelling of the name, and that the token's user has access"
     )]
     NotFound {
         /// Which forge.
@@ -91,7 +90,7 @@ pub enum Error {
     },
     /// 429, as a proxy before the server says it.
     #[error(
-        "cannot {doing}: too many requests; {forge} or a proxy before it wants the next one in {after:?}"
+        "cannot {doing}: rate limit: {forge}, or a proxy in front of it, accepts the next request in {after:?}"
     )]
     RateLimited {
         /// Which forge.
@@ -102,7 +101,7 @@ pub enum Error {
         after: Duration,
     },
     /// 5xx: the server has a trouble of its own.
-    #[error("cannot {doing}: {forge} has a trouble of its own ({status}): {message}; its log says more")]
+    #[error("cannot {doing}: {forge} reports an internal error ({status}): {message}; see its log")]
     Server {
         /// Which forge.
         forge: Kind,
@@ -134,7 +133,7 @@ pub enum Error {
         why: String,
     },
     /// The token cannot be read, or is none.
-    #[error("no token for {forge}: {why}")]
+    #[error("the token for {forge} cannot be used: {why}")]
     Credential {
         /// Which forge.
         forge: Kind,
@@ -153,7 +152,7 @@ pub enum Error {
 
 fn remedy(needs: &[String], message: &str) -> String {
     if !needs.is_empty() {
-        return format!("make a token with the scope {}", needs.join(" or "));
+        return format!("create a token with the scope {}", needs.join(" or "));
     }
     let message = message.to_ascii_lowercase();
     if message.contains("site admin") {
@@ -161,7 +160,7 @@ fn remedy(needs: &[String], message: &str) -> String {
     } else if message.contains("organization") {
         "the token's user must be an owner of the organization".into()
     } else {
-        "check what the token's user may do there".into()
+        "check the permissions of the token's user there".into()
     }
 }
 
@@ -214,7 +213,7 @@ mod tests {
         };
         assert_eq!(
             forbidden("no", &["read:admin", "write:admin"]),
-            "cannot list the runners of instance: Forgejo forbids it: no; make a token with the scope read:admin or write:admin"
+            "cannot list the runners of instance: Forgejo forbids it: no; create a token with the scope read:admin or write:admin"
         );
         assert!(forbidden("user should be the site admin", &[]).ends_with("must be a site administrator"));
         assert!(forbidden("Must be an organization owner", &[]).ends_with("an owner of the organization"));

@@ -5,7 +5,7 @@
 //! What the servers do not have, and what is done instead:
 //!
 //! - Gitea before 1.25 lists no waiting jobs: `…/actions/tasks` has those alone that a runner has taken. So
-//!   [`Jobs::None`] is what it can do; from 1.24 on its webhooks tell of them.
+//!   [`Jobs::None`] is what it can do; from 1.24 on its webhooks report them.
 //! - Forgejo's queue names the repository of a job by its number and drops a job that has ended. [`Gitea::job`] finds its
 //!   name, and the result in the list of tasks (in the job itself from 17 on).
 

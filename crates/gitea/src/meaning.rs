@@ -80,14 +80,14 @@ fn needs(message: &str) -> Vec<String> {
 fn elsewhere(response: &Response, here: &Url) -> String {
     let to = response.header(LOCATION.as_str()).and_then(|to| here.join(to).ok());
     let Some(to) = to.filter(Url::has_host) else {
-        return "it redirects without saying where; set the URL that people see in their browsers".into();
+        return "it redirects without an address; set the URL that browsers show".into();
     };
     let secure = here.scheme() == "http" && to.scheme() == "https";
     if secure && to.host_str() == here.host_str() {
         let port = to.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = to.host_str().unwrap_or_default();
         return format!(
-            "it wants https, and redirects are not followed; set the URL to https://{}{port}/…",
+            "it redirects to https, and redirects are not followed; set the URL to https://{}{port}/…",
             plain(host)
         );
     }
@@ -97,7 +97,7 @@ fn elsewhere(response: &Response, here: &Url) -> String {
     let nothing = shown.set_username("").and_then(|()| shown.set_password(None));
     let shown = if nothing.is_ok() { plain(shown.as_str()) } else { String::from("another address") };
     format!(
-        "it is at {shown} now, and redirects are not followed; set the URL, or the organization's or repository's new name"
+        "it redirects to {shown}, and redirects are not followed; configure the new URL, or the new name of the organization or repository"
     )
 }
 
@@ -161,7 +161,7 @@ mod tests {
         ] {
             assert_eq!(needs(message), ["write:organization"]);
             let error = fails(403, &[], &serde_json::json!({"message": message}).to_string()).to_string();
-            assert!(error.ends_with("make a token with the scope write:organization"), "{error}");
+            assert!(error.ends_with("create a token with the scope write:organization"), "{error}");
         }
         assert_eq!(needs("required=[read:admin,write:admin]"), ["read:admin", "write:admin"]);
         assert!(needs("Must be an organization owner").is_empty() && needs("required=[").is_empty());
@@ -171,11 +171,11 @@ mod tests {
     fn redirects_say_what_to_set() {
         let to = |location: &str| fails(301, &[("location", location)], "").to_string();
         let https = to("https://git.lan/api/v1/version");
-        assert!(https.contains("wants https") && https.contains("https://git.lan/"), "{https}");
+        assert!(https.contains("redirects to https") && https.contains("https://git.lan/"), "{https}");
         let moved = to("https://u:hunter2@other.lan/git/api/v1/version?token=hunter2");
         assert!(moved.contains("https://other.lan/git/") && !moved.contains("hunter2"), "{moved}");
         assert!(to("/login").contains("http://git.lan/login"));
-        assert!(fails(302, &[], "").to_string().contains("without saying where"));
+        assert!(fails(302, &[], "").to_string().contains("without an address"));
     }
 
     #[test]

@@ -55,20 +55,18 @@ impl Settings {
         let more = url.query().is_some() || url.fragment().is_some();
         if more || !url.username().is_empty() || url.password().is_some() {
             return wrong(
-                "there is more in its URL than the address that people see; write https://HOST or https://HOST/PATH, and \
-                 keep the token in a file",
+                "its URL has more parts than the address of the web interface; write https://HOST or https://HOST/PATH, and keep the token in a file",
             );
         }
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return wrong("its URL is none of a server; write https://HOST or https://HOST/PATH");
+            return wrong("its URL is not a server's; write https://HOST or https://HOST/PATH");
         }
         if url.path().trim_end_matches('/').ends_with("/api/v1") {
-            return wrong("its URL is the API's; write the address that people see, without 'api/v1'");
+            return wrong("its URL is the API's; write the URL of the web interface, without 'api/v1'");
         }
         if !is_private(url) && !self.insecure_http {
             return wrong(
-                "its URL is not on https, so everybody on the way could read the token; write https://, or allow http in so \
-                 many words (insecure_http)",
+                "its URL does not use https, so anybody on the network path could read the token; write https://, or allow http explicitly (insecure_http)",
             );
         }
         if self.token.is_none() && self.registration_token.is_none() {
@@ -124,11 +122,11 @@ mod tests {
             assert_eq!(settings(url).base().unwrap().as_str(), base);
         }
         for (url, words) in [
-            ("http://git.example.org", "not on https"),
-            ("https://u:hunter2@git.example.org", "more in its URL"),
-            ("https://git.example.org/?a=hunter2", "more in its URL"),
+            ("http://git.example.org", "not use https"),
+            ("https://u:hunter2@git.example.org", "its URL has more parts"),
+            ("https://git.example.org/?a=hunter2", "its URL has more parts"),
             ("https://git.example.org/api/v1/", "the API's"),
-            ("ftp://git.example.org", "none of a server"),
+            ("ftp://git.example.org", "not a server's"),
         ] {
             let error = settings(url).base().unwrap_err().to_string();
             assert!(error.contains(words) && !error.contains("hunter2"), "{url}: {error}");

@@ -48,7 +48,7 @@ impl FromStr for Version {
 
 /// The text is no version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is no version: a number, a point and a number")]
+#[error("it is not a version, such as 1.24")]
 pub struct NoVersion;
 
 /// A server, as it says of itself.
@@ -107,7 +107,7 @@ impl Server {
         let settings = |why: String| Error::Settings { forge: kind, why };
         let found = if text.contains("+gitea-") { Kind::Forgejo } else { Kind::Gitea };
         let version = text.parse::<Version>().map_err(|error| {
-            settings(format!("the server says that its version is '{text}': {error}; is it a {kind} at all?"))
+            settings(format!("the server says that its version is '{text}': {error}; is it really a {kind}?"))
         })?;
         if found != kind {
             return Err(settings(format!(
@@ -229,7 +229,7 @@ mod tests {
         let error = Server::read(Kind::Forgejo, "1.26.0").unwrap_err().to_string();
         assert!(error.contains("is a Gitea") && error.contains("'gitea'"), "{error}");
         let error = Server::read(Kind::Forgejo, "\u{1b}[31mnginx").unwrap_err().to_string();
-        assert!(error.contains("is it a Forgejo at all") && !error.contains(char::is_control), "{error}");
+        assert!(error.contains("is it really a Forgejo") && !error.contains(char::is_control), "{error}");
     }
 
     #[test]

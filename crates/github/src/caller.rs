@@ -196,7 +196,7 @@ impl Caller {
             if Instant::now() + delay >= until {
                 return Err(error);
             }
-            tracing::debug!(%error, ?delay, "asking GitHub again");
+            tracing::debug!(%error, ?delay, "a request to GitHub failed; trying again");
             sleep(delay).await;
         }
     }
@@ -207,7 +207,7 @@ impl Caller {
                 let (after, secondary) = (block.after, block.secondary);
                 return Err(Error::RateLimited { doing: call.doing.clone(), after, secondary });
             }
-            tracing::info!(credential, after = ?block.after, secondary = block.secondary, "GitHub's rate limit is waited for");
+            tracing::info!(credential, after = ?block.after, secondary = block.secondary, "waiting for GitHub's rate limit");
             // Others wait for the same moment.
             let jitter = block.after.mul_f64(rand::random_range(0.0..0.1)).min(Duration::from_secs(5));
             sleep(block.after + jitter).await;

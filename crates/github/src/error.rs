@@ -33,8 +33,7 @@ pub enum Error {
     },
     /// 401: the credential is not accepted.
     #[error(
-        "cannot {doing}: GitHub does not accept the credential: {message}; check the App's id and key, or whether the \
-         token has expired or was revoked"
+        "cannot {doing}: GitHub rejects the credential: {message}; check the App's id and key, or whether the token has expired or was revoked"
     )]
     Unauthorized {
         /// What was being done.
@@ -54,8 +53,7 @@ pub enum Error {
     },
     /// 404: it is not there, or the credential may not see it.
     #[error(
-        "cannot {doing}: GitHub finds nothing there: {message}; check the name's spelling, and that the App is installed \
-         there or the token may see it"
+        "cannot {doing}: GitHub does not find it: {message}; check the spelling of the name, and that the App is installed there or the token has access"
     )]
     NotFound {
         /// What was being done.
@@ -64,7 +62,7 @@ pub enum Error {
         message: String,
     },
     /// 409 of another kind than the two below.
-    #[error("cannot {doing}: it conflicts with what is there: {message}")]
+    #[error("cannot {doing}: it conflicts with what exists: {message}")]
     Conflict {
         /// What was being done.
         doing: String,
@@ -72,7 +70,7 @@ pub enum Error {
         message: String,
     },
     /// A runner of this name exists.
-    #[error("there is already a runner named '{name}'")]
+    #[error("a runner named '{name}' already exists")]
     NameTaken {
         /// The runner's name.
         name: String,
@@ -96,7 +94,7 @@ pub enum Error {
         message: String,
     },
     /// A rate limit; nothing may be asked with the same credential before `after`.
-    #[error("cannot {doing}: GitHub's {} rate limit is reached; next try in {after:?}", if *.secondary { "secondary" } else { "primary" })]
+    #[error("cannot {doing}: GitHub's {} rate limit is reached; next request in {after:?}", if *.secondary { "secondary" } else { "primary" })]
     RateLimited {
         /// What was being done.
         doing: String,
@@ -107,7 +105,7 @@ pub enum Error {
     },
     /// 5xx: GitHub has a trouble of its own.
     #[error(
-        "cannot {doing}: GitHub has a trouble of its own ({status}): {message}; see https://www.githubstatus.com"
+        "cannot {doing}: GitHub reports an internal error ({status}): {message}; see https://www.githubstatus.com"
     )]
     Server {
         /// What was being done.
@@ -136,7 +134,7 @@ pub enum Error {
         why: String,
     },
     /// The credential cannot be read, or is none.
-    #[error("no credential for GitHub: {0}")]
+    #[error("the credential for GitHub cannot be used: {0}")]
     Credential(String),
     /// A setting that no client can be made of.
     #[error("GitHub cannot be set up: {0}")]
@@ -193,7 +191,7 @@ mod tests {
         assert_eq!(limited.retry_after(), Some(Duration::from_secs(60)));
         assert_eq!(
             limited.to_string(),
-            "cannot list the runners of acme: GitHub's secondary rate limit is reached; next try in 60s"
+            "cannot list the runners of acme: GitHub's secondary rate limit is reached; next request in 60s"
         );
         let forbidden = Error::Forbidden { doing: doing(), message: "no".into() };
         assert!(!forbidden.is_transient() && forbidden.retry_after().is_none());

@@ -1,4 +1,4 @@
-//! Jobs of workflow runs, as the REST API and webhooks tell of them.
+//! Jobs of workflow runs, as the REST API and webhooks report them.
 
 use jiff::Timestamp;
 use serde::Deserialize;

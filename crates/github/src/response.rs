@@ -60,8 +60,7 @@ impl Meaning for Response {
         match status {
             300..=399 => Error::Unexpected {
                 doing,
-                why: "GitHub answers that it is elsewhere now, which is not followed; an organization or repository that \
-                      was renamed is set by its new name"
+                why: "GitHub redirects to another address, and redirects are not followed; if the organization or repository was renamed, configure its new name"
                     .into(),
             },
             401 => Error::Unauthorized { doing, message },

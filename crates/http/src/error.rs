@@ -39,9 +39,9 @@ pub enum Error {
         why: String,
     },
     /// The credential cannot be read, or is none.
-    #[error("no credential: {0}")]
+    #[error("the credential cannot be used: {0}")]
     Credential(String),
     /// A setting that no client can be made of.
-    #[error("no client can be set up: {0}")]
+    #[error("the HTTP client cannot be set up: {0}")]
     Settings(String),
 }

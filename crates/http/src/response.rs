@@ -48,7 +48,7 @@ impl Response {
                 serde_json::error::Category::Data => {
                     format!("it is not {what} (line {}, column {})", e.line(), e.column())
                 }
-                _ => format!("it should be {what} and is no JSON"),
+                _ => format!("it should be {what}, but is not JSON"),
             };
             Error::Unexpected { doing: self.doing.clone(), why }
         })

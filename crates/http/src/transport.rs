@@ -85,13 +85,13 @@ impl Http {
             let certificates = Certificate::from_pem_bundle(pem)
                 .map_err(|e| Error::Settings(format!("the CA certificates are not PEM: {}", causes(&e))))?;
             if certificates.is_empty() {
-                return Err(Error::Settings("the file of CA certificates has no certificate in it".into()));
+                return Err(Error::Settings("the file of CA certificates contains no certificate".into()));
             }
             builder = builder.tls_certs_merge(certificates);
         }
         if let Some(proxy) = connection.proxy {
             let proxy = Proxy::all(proxy.clone())
-                .map_err(|_| Error::Settings("the proxy's address is not one".into()))?;
+                .map_err(|_| Error::Settings("the proxy's address is not valid".into()))?;
             builder = builder.proxy(proxy);
         } else if is_on_this_host(connection.url) {
             // Loopback is never behind a proxy that the environment names.
@@ -99,7 +99,7 @@ impl Http {
         }
         let client = builder
             .build()
-            .map_err(|e| Error::Settings(format!("cannot make an HTTP client: {}", causes(&e))))?;
+            .map_err(|e| Error::Settings(format!("cannot create an HTTP client: {}", causes(&e))))?;
         let insecure = connection.insecure_http.then(|| connection.url.origin());
         Ok(Self { client, insecure, sent: Arc::default() })
     }
@@ -125,7 +125,7 @@ impl Http {
         let Request { doing, method, url, authorization, headers, body, max_body, .. } = request;
         let unexpected = |why: String| Error::Unexpected { doing: doing.clone(), why };
         if !is_private(&url) && self.insecure.as_ref() != Some(&url.origin()) {
-            return Err(unexpected("it would go to an address without TLS; nothing is sent there".into()));
+            return Err(unexpected("its address does not use TLS, so nothing was sent".into()));
         }
         let mut sent = self.client.request(method, url);
         for (name, value) in headers {
@@ -134,8 +134,9 @@ impl Http {
             sent = sent.header(name, value);
         }
         if let Some(authorization) = authorization {
-            let mut value = HeaderValue::try_from(authorization.expose())
-                .map_err(|_| Error::Credential("it has characters that no credential has".into()))?;
+            let mut value = HeaderValue::try_from(authorization.expose()).map_err(|_| {
+                Error::Credential("it contains characters that a credential cannot have".into())
+            })?;
             value.set_sensitive(true);
             sent = sent.header(AUTHORIZATION, value);
         }
@@ -147,7 +148,7 @@ impl Http {
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|e| broken(&doing, &e))? {
             if bytes.len() + chunk.len() > max_body {
-                return Err(unexpected(format!("it is longer than the {max_body} bytes that it may have")));
+                return Err(unexpected(format!("it is longer than the limit of {max_body} bytes")));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -176,7 +177,7 @@ fn causes(error: &reqwest::Error) -> String {
         text.push_str(&inner.to_string());
         cause = inner.source();
     }
-    if text.is_empty() { "it cannot be said why".into() } else { plain(&text) }
+    if text.is_empty() { "the cause is unknown".into() } else { plain(&text) }
 }
 
 #[cfg(test)]

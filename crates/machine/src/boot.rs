@@ -17,7 +17,7 @@ use crate::life::Life;
 use crate::metadata;
 use crate::parts::Parts;
 use crate::record::Record;
-use crate::release::may_go;
+use crate::release::{Leaving, may_go};
 
 impl Life {
     /// Waits for the agent's first word and gives the guest its identity, if it has none. What an earlier server began
@@ -65,23 +65,34 @@ impl Life {
     /// Waits for the agent's first word in this server's time.
     pub(crate) async fn meet(&mut self, guest: &Guest, deadline: Duration) -> Result<GuestHello, End> {
         let Self { parts, record, asks, .. } = self;
+        let (parts, record) = (&*parts, &*record);
         let has_job = record.unreported().is_some();
         let mut hello = pin!(timeout(deadline, guest.link.hello()));
+        let mut leaving: Option<Leaving<'_>> = None;
+        let mut met = None;
+        // Once the forge was asked whether the machine may go, its answer counts: it may have released it.
         let hello = loop {
-            let ask = tokio::select! {
-                hello = &mut hello => break hello,
+            if leaving.is_none()
+                && let Some(hello) = met.take()
+            {
+                break hello;
+            }
+            tokio::select! {
+                hello = &mut hello, if met.is_none() => met = Some(hello),
                 exit = guest.vm.exited() => return Err(died(&exit, "while the server waited for its agent")),
-                ask = asks.next() => ask,
-            };
-            match ask {
-                Ask::Kill { why } => return Err(End::Retired(why)),
-                Ask::Retire { why, answer } => {
-                    let goes = !has_job && may_go(parts, record).await;
-                    let _ = answer.send(goes);
+                goes = Leaving::decided(&mut leaving) => {
+                    let Some(leaving) = leaving.take() else { continue };
+                    let why = leaving.answer(goes);
                     if goes {
                         return Err(End::Retired(why));
                     }
                 }
+                ask = asks.next() => match ask {
+                    Ask::Kill { why } => return Err(End::Retired(why)),
+                    Ask::Retire { why, answer } => Leaving::ask(&mut leaving, why, answer, || async move {
+                        !has_job && may_go(parts, record).await
+                    }),
+                },
             }
         };
         match hello {

@@ -28,7 +28,11 @@ pub(crate) struct Adopted {
     pub(crate) image: ImageConfig,
     /// How the process was started, where that is known.
     pub(crate) started: Option<StartMode>,
-    /// How its job ended, where that was known already.
+    /// When its job began, by the clock that all servers of this boot of the host have in common.
+    pub(crate) busy_since: Option<u64>,
+    /// How its program ended, where that was known already; the guest may have more to give.
+    pub(crate) ended: Option<Report>,
+    /// How its job ended, where that was being told already.
     pub(crate) report: Option<Report>,
 }
 
@@ -40,6 +44,8 @@ pub(crate) struct Life {
     pub(crate) record: Record,
     pub(crate) asks: Asks,
     pub(crate) made: Made,
+    /// How the program ended, as an earlier server saw it.
+    pub(crate) ended: Option<Report>,
 }
 
 impl Life {
@@ -71,7 +77,8 @@ impl Life {
         let image = match start {
             Start::Fresh => Box::pin(self.create()).await?,
             Start::Adopted(adopted) => {
-                let Adopted { vm, image, report, .. } = *adopted;
+                let Adopted { vm, image, ended, report, .. } = *adopted;
+                self.ended = ended;
                 self.record.adopted(&vm);
                 self.made.vm = Some(vm);
                 if let Some(report) = report {

@@ -104,8 +104,14 @@ impl Machinery {
         }
     }
 
-    /// Starts the task of a machine that has a row.
-    pub(crate) fn begin(&self, row: &MachineRow, pool: PoolSpec, start: Start) {
+    /// Starts the task of a machine that has a row. False when no machine is begun any more: the next server undoes it.
+    pub(crate) fn begin(&self, row: &MachineRow, pool: PoolSpec, start: Start) -> bool {
+        // Held over the start, so that a task that ends at once does not remove its entry before it is made, and that none
+        // begins once all were ended.
+        let mut tasks = lock(&self.inner.tasks);
+        if self.inner.closed.load(Ordering::SeqCst) {
+            return false;
+        }
         let Parts { store, events, network, .. } = &self.inner.parts;
         let id = row.id.clone();
         let mut view = row.view(network.address(row.slot));
@@ -115,12 +121,13 @@ impl Machinery {
         if row.state == MachineState::Held {
             self.inner.views.holds(&id, &row.pool);
         }
-        let record = Record::new(store.clone(), events.clone(), Arc::clone(&self.inner.views), row, view);
+        let mut record = Record::new(store.clone(), events.clone(), Arc::clone(&self.inner.views), row, view);
+        if let Start::Adopted(adopted) = &start {
+            record.set_busy_since(adopted.busy_since);
+        }
         let (asks, receiver) = mpsc::channel(ASK_QUEUE);
         let inner = Arc::clone(&self.inner);
         let task_id = id.clone();
-        // Held over the start, so that a task that ends at once does not remove its entry before it is made.
-        let mut tasks = lock(&self.inner.tasks);
         let life = Life {
             parts: inner.parts.clone(),
             templates: inner.templates.clone(),
@@ -128,6 +135,7 @@ impl Machinery {
             record,
             asks: Asks::new(receiver),
             made: Made::default(),
+            ended: None,
         };
         let handle = tokio::spawn(async move {
             life.run(start).await;
@@ -135,6 +143,24 @@ impl Machinery {
         })
         .abort_handle();
         tasks.insert(id, Task { asks, handle });
+        true
+    }
+
+    /// Writes a machine's row and begins its task.
+    async fn make(&self, pool: PoolSpec, new: NewMachine) -> Result<MachineId, CreateError> {
+        let parts = &self.inner.parts;
+        let row = parts
+            .store
+            .insert_machine(NewMachineRow {
+                id: MachineId::from_random(rand::random()),
+                spec: pool.clone(),
+                shape: new.shape,
+                max_slots: slots(&parts.network, parts.vmm.capabilities()),
+            })
+            .await
+            .map_err(|e| CreateError::Store(e.to_string()))?;
+        fail::fail_point!("machine::row-made");
+        if self.begin(&row, pool, Start::Fresh) { Ok(row.id) } else { Err(CreateError::Closed) }
     }
 
     /// Ends the tasks of all machines where they are and detaches from what runs: nothing is undone, and the next
@@ -164,20 +190,11 @@ impl Machines for Machinery {
         let Some(pool) = parts.settings.pools.get(&new.pool).cloned() else {
             return Err(CreateError::NoPool(new.pool));
         };
-        let row = parts
-            .store
-            .insert_machine(NewMachineRow {
-                id: MachineId::from_random(rand::random()),
-                spec: pool.clone(),
-                shape: new.shape,
-                max_slots: slots(&parts.network, parts.vmm.capabilities()),
-            })
+        // In a task of its own: a caller that has waited long enough leaves no row behind that nobody cares for.
+        let machinery = self.clone();
+        tokio::spawn(async move { machinery.make(pool, new).await })
             .await
-            .map_err(|e| CreateError::Store(e.to_string()))?;
-        let id = row.id.clone();
-        fail::fail_point!("machine::row-made");
-        self.begin(&row, pool, Start::Fresh);
-        Ok(id)
+            .unwrap_or_else(|error| Err(CreateError::Store(format!("the machine's row: {error}"))))
     }
 
     async fn retire(&self, id: &MachineId, why: &str) -> Result<(), RetireError> {

@@ -46,6 +46,8 @@ pub(crate) struct Record {
     adopted: bool,
     /// Why it booted although it was begun as a clone.
     fallback: Option<String>,
+    /// When its work began to run, where that is known.
+    busy_since: Option<u64>,
 }
 
 impl Record {
@@ -63,8 +65,18 @@ impl Record {
         let mark = now.checked_sub(age).unwrap_or(now);
         let slot = row.slot;
         let adopted = row.pid.is_some();
-        let record =
-            Self { store, events, views, slot, view, mark, reported: false, adopted, fallback: None };
+        let record = Self {
+            store,
+            events,
+            views,
+            slot,
+            view,
+            mark,
+            reported: false,
+            adopted,
+            fallback: None,
+            busy_since: None,
+        };
         record.publish();
         record
     }
@@ -73,9 +85,19 @@ impl Record {
         &self.view.id
     }
 
-    /// How long the machine has been in its state, by the clock on the wall: it goes on while no server runs.
-    pub(crate) fn in_state(&self) -> Duration {
-        Duration::try_from(jiff::Timestamp::now().duration_since(self.view.state_since)).unwrap_or_default()
+    /// An earlier server noted when the work began.
+    pub(crate) const fn set_busy_since(&mut self, since: Option<u64>) {
+        self.busy_since = since;
+    }
+
+    /// How long the machine has been busy, also while no server ran. Rows of earlier versions know it by the clock on the wall
+    /// alone, which may have been set since.
+    pub(crate) fn busy_for(&self) -> Duration {
+        let wall = || jiff::Timestamp::now().duration_since(self.view.state_since);
+        match self.busy_since {
+            Some(since) => Duration::from_micros(uptime().saturating_sub(since)),
+            None => Duration::try_from(wall()).unwrap_or_default(),
+        }
     }
 
     /// The job that the forge has not heard the end of.
@@ -175,13 +197,26 @@ impl Record {
     /// The program was started: the work runs. A store that refuses does not change that; the next server asks the guest.
     pub(crate) async fn running(&mut self) {
         let (state, step) = (MachineState::Busy, Step::Running);
-        let change = MachineChange { step: Some(intent(step)), state: Some(state), ..Default::default() };
+        let since = *self.busy_since.insert(uptime());
+        let detail = serde_json::json!({ SINCE: since });
+        let change = MachineChange { step: Some((step, detail)), state: Some(state), ..Default::default() };
         if let Err(error) = self.change_within(Duration::ZERO, change).await {
             tracing::warn!(machine = %self.view.id, %error, "that the job runs could not be journaled");
             (self.view.state, self.view.step) = (state, step);
             self.view.state_since = jiff::Timestamp::now();
         }
         self.publish();
+    }
+
+    /// The program has ended. How, outlives the guest from here on; artifacts and the forge's verdict may take minutes. A store
+    /// that refuses changes nothing: the guest knows it too.
+    pub(crate) async fn ended(&mut self, report: &Report) {
+        let since = self.busy_since;
+        let detail = serde_json::json!({ SINCE: since, REPORT: report });
+        let change = MachineChange { step: Some((Step::Running, detail)), ..Default::default() };
+        if let Err(error) = self.write(Duration::ZERO, change).await {
+            tracing::debug!(machine = %self.view.id, %error, "the end of a program could not be journaled yet");
+        }
     }
 
     /// How the job ended is known. Journaled, it outlives this server and the guest. A store that refuses changes nothing of
@@ -329,6 +364,16 @@ impl Record {
 }
 
 const START: &str = "start";
+const SINCE: &str = "since";
+const REPORT: &str = "report";
+
+/// Microseconds of the clock that deadlines go by, which all processes of this boot of the host have in common. VMMs do not
+/// survive a boot.
+fn uptime() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (secs, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    secs.unwrap_or(0).saturating_mul(1_000_000).saturating_add(nanos.unwrap_or(0) / 1_000)
+}
 
 /// How a VMM process was started, for the next server. Undoing does not need it.
 fn started_detail(how: StartMode) -> serde_json::Value {
@@ -341,10 +386,25 @@ pub(crate) fn started(journal: &[JournalEntry]) -> Option<StartMode> {
     serde_json::from_value(spawned.detail.get(START)?.clone()).ok()
 }
 
-/// How a machine's job ended, by its journal: nothing while that was not known, and once the forge has heard it.
-pub(crate) fn concluded(journal: &[JournalEntry]) -> Option<Report> {
+/// When a machine's work began, by its journal.
+pub(crate) fn busy_since(journal: &[JournalEntry]) -> Option<u64> {
+    journal.iter().rev().find(|entry| entry.step == Step::Running)?.detail.get(SINCE)?.as_u64()
+}
+
+/// What was being told of a machine's job, by its journal: nothing before, and once the forge has heard it.
+pub(crate) fn told(journal: &[JournalEntry]) -> Option<Report> {
     let last = journal.last().filter(|entry| entry.step == Step::Report)?;
     serde_json::from_value(last.detail.clone()).ok()
+}
+
+/// How a machine's job ended, by its journal: nothing while that was not known, and once the forge has heard it. A guest that
+/// is still there has more of it to give.
+pub(crate) fn concluded(journal: &[JournalEntry]) -> Option<Report> {
+    let ended = || {
+        let last = journal.last().filter(|entry| entry.step == Step::Running)?;
+        serde_json::from_value(last.detail.get(REPORT)?.clone()).ok()
+    };
+    told(journal).or_else(ended)
 }
 
 fn intent(step: Step) -> (Step, serde_json::Value) {

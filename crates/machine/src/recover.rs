@@ -19,7 +19,7 @@ use crate::console::tail_text;
 use crate::life::{Adopted, Start};
 use crate::machinery::Machinery;
 use crate::parts::Parts;
-use crate::record::{concluded, started};
+use crate::record::{busy_since, concluded, started, told};
 use crate::release::deregister;
 use crate::report::tell_once;
 use crate::undo::undo;
@@ -44,6 +44,8 @@ struct Found {
     vm: Vm,
     spec: PoolSpec,
     started: Option<StartMode>,
+    busy_since: Option<u64>,
+    ended: Option<Report>,
     report: Option<Report>,
 }
 
@@ -80,7 +82,7 @@ impl Machinery {
         fail::fail_point!("machine::recover-rules");
 
         let mut recovered = Recovered::default();
-        for Found { row, vm, spec, started, report } in found {
+        for Found { row, vm, spec, started, busy_since, ended, report } in found {
             if gone.contains(&row.id) {
                 broken.push((row, "its tap is gone".to_owned()));
                 continue;
@@ -90,7 +92,7 @@ impl Machinery {
                 continue;
             };
             recovered.adopted.push(row.id.clone());
-            let adopted = Adopted { vm, image: root.config, started, report };
+            let adopted = Adopted { vm, image: root.config, started, busy_since, ended, report };
             self.begin(&row, spec, Start::Adopted(Box::new(adopted)));
         }
         fail::fail_point!("machine::recover-adopted");
@@ -134,7 +136,15 @@ async fn find(parts: &Parts, row: MachineRow) -> Result<Found, (MachineRow, Stri
         Ok(Some(vm)) => {
             // How it was started is only shown, and how its job ended the guest knows too.
             let journal = parts.store.journal_of(&row.id).await.unwrap_or_default();
-            Ok(Found { row, vm, spec, started: started(&journal), report: concluded(&journal) })
+            Ok(Found {
+                row,
+                vm,
+                spec,
+                started: started(&journal),
+                busy_since: busy_since(&journal),
+                ended: concluded(&journal),
+                report: told(&journal),
+            })
         }
         Ok(None) => Err((row, "its VMM process was gone when the server started".to_owned())),
         Err(error) => Err((row, format!("its VMM process could not be taken over: {error}"))),
@@ -170,7 +180,9 @@ async fn undo_row(parts: &Parts, row: &MachineRow, why: &str) -> Result<(), Stri
     // server before, its row does not tell.
     let job = match &row.job {
         Some(job) => Some(job.clone()),
-        None => deregister(parts, &row.id).await,
+        None => deregister(parts, &row.id)
+            .await
+            .map_err(|why| format!("whether machine {} has a job could not be asked: {why}", row.id))?,
     };
     // The server before may have known the end and had no time to tell it.
     let journal = parts.store.journal_of(&row.id).await;

@@ -22,6 +22,8 @@ use crate::undo::free_disk;
 /// A forge answers within this, or is asked again.
 const ANSWER: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The same while it is not known whether there is anything to tell, and the pools still count on the machine.
+const LONGEST_DOUBT: Duration = Duration::from_secs(5);
 
 /// How a machine ends whose job ended like this.
 fn end_of(job: &JobId, outcome: &Outcome) -> Result<(), End> {
@@ -76,14 +78,39 @@ impl Life {
     pub(crate) async fn tell_unfinished(&mut self, why: &str, failure: Option<&Failure>) {
         let job = match self.record.unreported() {
             Some(job) => Some(job),
-            None if may_have_work(&self.record) => deregister(&self.parts, self.record.id()).await,
+            None if may_have_work(&self.record) => self.bound_work().await,
             None => None,
         };
         let Some(job) = job else { return };
         let autopsy = self.last_look().await;
-        let report = Report::lost(why.to_owned(), self.record.phases(), autopsy);
+        let lost = || Report::lost(why.to_owned(), self.record.phases(), autopsy);
+        let report = self.ended.take().unwrap_or_else(lost);
         let kept = self.record.concluded(&report, failure).await;
         self.tell(&job, &report, failure, kept).await;
+    }
+
+    /// The work that the forge has bound to a machine that has none by its row. The forge is asked until it answers: once the
+    /// row is gone, nobody would report the loss. Meanwhile the machine costs the host neither memory nor disk; its work had
+    /// not begun.
+    async fn bound_work(&mut self) -> Option<JobId> {
+        let machine = self.record.id().clone();
+        let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_DOUBT);
+        let mut freed = false;
+        loop {
+            match deaf(&mut self.asks, deregister(&self.parts, &machine)).await {
+                Ok(job) => return job,
+                Err(why) if pauses.failures() == 0 => {
+                    tracing::error!(%machine, "whether the machine has a job is not known, and is asked again: {why}");
+                }
+                Err(why) => {
+                    tracing::debug!(%machine, why, "whether the machine has a job is still not known");
+                }
+            }
+            if !freed {
+                freed = self.give_back().await;
+            }
+            deaf(&mut self.asks, sleep(pauses.failed(rand::random()))).await;
+        }
     }
 
     /// Looks at a machine whose job is lost, and kills it: the forge may give the job to another machine as soon as it

@@ -1,6 +1,6 @@
 //! A ready machine: wait for work, do it, tell how it went.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
 use fireactions_image::ImageConfig;
@@ -8,7 +8,6 @@ use fireactions_model::{
     ExponentialBackoff, Failure, FailureKind, ForgeError, MachineState, Offer, Outcome, Report, Step,
     Verdict, Work,
 };
-use tokio::sync::oneshot;
 
 use crate::asks::Ask;
 use crate::end::End;
@@ -17,35 +16,11 @@ use crate::idle::Idle;
 use crate::life::Life;
 use crate::parts::Parts;
 use crate::record::Record;
-use crate::release::released;
+use crate::release::{Leaving, released};
 use crate::work::{Done, Run};
 
 /// Tries at a forge before a machine without work is given up.
 const TRIES: u32 = 20;
-
-/// The forge is being asked whether the machine may go.
-struct Leaving<'a> {
-    why: String,
-    /// Gets the result.
-    answers: Vec<oneshot::Sender<bool>>,
-    released: Pin<Box<dyn Future<Output = bool> + Send + 'a>>,
-}
-
-impl Leaving<'_> {
-    fn answer(&mut self, goes: bool) {
-        for answer in self.answers.drain(..) {
-            let _ = answer.send(goes);
-        }
-    }
-}
-
-/// The forge's word. Pends while it is not asked. Cancel-safe.
-async fn decided(leaving: &mut Option<Leaving<'_>>) -> bool {
-    match leaving {
-        Some(leaving) => leaving.released.as_mut().await,
-        None => std::future::pending().await,
-    }
-}
 
 impl Life {
     /// Serves one piece of work, or ends without. A machine that an earlier server gave work goes on with it: the forge
@@ -81,7 +56,15 @@ impl Life {
         memory.give_back().await;
 
         let run = Run { parts, pool, guest, image, work: &work };
-        let Done { outcome, usage, mut notes } = Box::pin(run.perform(record, asks)).await;
+        let done = Box::pin(run.perform(record, asks)).await;
+        let Done { outcome, usage, mut notes } = match self.ended.take() {
+            // What an earlier server knew stands, whatever became of the guest since.
+            Some(Report { outcome, usage, notes, .. }) if matches!(done.outcome, Outcome::Lost { .. }) => {
+                Done { outcome, usage, notes }
+            }
+            _ => done,
+        };
+        let parts = &self.parts;
         let Verdict { outcome, unused } = parts.forge.judge(&work.job, outcome, &mut notes).await;
         let autopsy = match &outcome {
             Outcome::Lost { .. } => Some(self.last_look().await),
@@ -105,17 +88,17 @@ impl Life {
         loop {
             tokio::select! {
                 work = &mut acquired => {
-                    let Some(mut leaving) = leaving else { return work };
                     // A machine that was released gets a refusal at the same time.
-                    let goes = work.is_err() && leaving.released.as_mut().await;
-                    leaving.answer(goes);
-                    return if goes { Err(End::Retired(leaving.why)) } else { work };
+                    let goes = leaving.is_some() && work.is_err() && Leaving::decided(&mut leaving).await;
+                    let Some(leaving) = leaving else { return work };
+                    let why = leaving.answer(goes);
+                    return if goes { Err(End::Retired(why)) } else { work };
                 }
-                goes = decided(&mut leaving) => {
-                    let Some(mut leaving) = leaving.take() else { continue };
-                    leaving.answer(goes);
+                goes = Leaving::decided(&mut leaving) => {
+                    let Some(leaving) = leaving.take() else { continue };
+                    let why = leaving.answer(goes);
                     if goes {
-                        return Err(End::Retired(leaving.why));
+                        return Err(End::Retired(why));
                     }
                 }
                 exit = guest.vm.exited() => return Err(died(&exit, "while it waited for work")),
@@ -124,14 +107,9 @@ impl Life {
                 }
                 ask = asks.next() => match ask {
                     Ask::Kill { why } => return Err(End::Retired(why)),
-                    Ask::Retire { why, answer } => leaving
-                        .get_or_insert_with(|| Leaving {
-                            why,
-                            answers: Vec::new(),
-                            released: Box::pin(released(parts, record.id())),
-                        })
-                        .answers
-                        .push(answer),
+                    Ask::Retire { why, answer } => {
+                        Leaving::ask(&mut leaving, why, answer, || released(parts, record.id()));
+                    }
                 },
                 () = &mut taken_back => {}
             }

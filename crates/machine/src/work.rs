@@ -7,8 +7,8 @@ use fireactions_guest_proto::host::{JobEvent, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase, PoolSpec, Step, Stream, Usage,
-    Work, WorkFile, WorkSource,
+    ARTIFACT_NOTE, Artifact, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase,
+    PhaseTimes, PoolSpec, Report, Step, Stream, Usage, Work, WorkFile, WorkSource,
 };
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -86,7 +86,7 @@ impl Run<'_> {
             Ok(state) => state,
             Err(outcome) => return Done { outcome, usage: Usage::default(), notes: vec![] },
         };
-        let before = if state == WorkState::Fresh { Duration::ZERO } else { record.in_state() };
+        let before = if state == WorkState::Fresh { Duration::ZERO } else { record.busy_for() };
         let started = tokio::select! {
             started = self.start(record, state) => started,
             reason = doomed(guest, asks) => Err(lost(reason)),
@@ -106,11 +106,13 @@ impl Run<'_> {
         match ran {
             // It may have been over for hours.
             Some(ran) if state != WorkState::Fresh => {
-                record.phase_took(Phase::Job, ran.min(record.in_state()));
+                record.phase_took(Phase::Job, ran.min(record.busy_for()));
             }
             _ => record.phase(Phase::Job),
         }
         if !matches!(outcome, Outcome::Lost { .. }) {
+            record.ended(&self.so_far(&outcome, usage, record.phases(), &notes)).await;
+            fail::fail_point!("machine::ended");
             let wanted = outcome != Outcome::Cancelled;
             notes.extend(self.take_out(asks, wanted).await);
         }
@@ -152,6 +154,18 @@ impl Run<'_> {
             tracing::warn!(job = %work.job, %error, "the forge could not be notified that the job runs");
         }
         Ok(())
+    }
+
+    /// What is told if nothing more comes of the machine.
+    fn so_far(self, outcome: &Outcome, usage: Usage, phases: PhaseTimes, notes: &[String]) -> Report {
+        let missing = |artifact: &Artifact| {
+            format!(
+                "{ARTIFACT_NOTE}{}: the machine was gone before all artifacts were copied out",
+                artifact.path
+            )
+        };
+        let notes = notes.iter().cloned().chain(self.work.artifacts.iter().map(missing)).collect();
+        Report { outcome: outcome.clone(), usage, phases, notes, autopsy: None }
     }
 
     /// Takes the artifacts out, as long as the guest is there. Returns the notes. `wanted`: a cancellation that comes now ends

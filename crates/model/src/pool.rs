@@ -25,7 +25,7 @@ pub struct Shape {
     pub disk_mib: u32,
 }
 
-/// When an image is looked up at its source.
+/// When an image's tag is looked up at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum PullPolicy {
@@ -164,7 +164,7 @@ impl Default for Deadlines {
     }
 }
 
-/// What becomes of a machine that failed, or whose job did.
+/// What happens to a machine that failed, or whose job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
@@ -190,9 +190,9 @@ pub enum OnFailure {
 pub struct PoolSpec {
     /// Its name, unique on a server.
     pub name: PoolName,
-    /// Machines kept warm.
+    /// Number of machines kept warm.
     pub min_runners: u32,
-    /// Most machines at once.
+    /// Maximum number of machines at once.
     pub max_runners: u32,
     /// What jobs it serves.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::Label>))]

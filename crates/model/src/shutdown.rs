@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ShutdownMode {
-    /// They run on, and the next server takes them over.
+    /// They continue, and the next server takes them over.
     #[default]
     Leave,
     /// The server waits for them, up to its deadline, and then kills them.

@@ -9,7 +9,7 @@ pub struct Budget {
     pub vcpus: u32,
     /// Memory of all machines with their overhead, in MiB.
     pub memory_mib: u64,
-    /// What each machine costs beside its guest memory, in MiB.
+    /// Overhead of each machine beyond its guest memory, in MiB.
     pub machine_overhead_mib: u32,
 }
 

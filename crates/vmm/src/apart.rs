@@ -167,7 +167,7 @@ fn send(name: &str, to: &File) -> io::Result<()> {
     match (kind, word(16)) {
         (Some(ERROR), Some(0)) => Ok(()),
         (Some(ERROR), Some(code)) => Err(io::Error::from_raw_os_error(-code)),
-        _ => Err(io::Error::other("the kernel's answer is none")),
+        _ => Err(io::Error::other("the kernel's answer is not valid")),
     }
 }
 

@@ -99,8 +99,8 @@ impl Gauges {
         r.register("fireactions_build_info", "Version and VMM driver", gauges.build.clone());
         r.register("fireactions_pool_total", "Pools", gauges.pools.clone());
         r.register("fireactions_pool_runners_current", "Machines of the pool", gauges.current.clone());
-        r.register("fireactions_pool_runners_min", "Machines kept warm", gauges.min.clone());
-        r.register("fireactions_pool_runners_max", "Most machines at once", gauges.max.clone());
+        r.register("fireactions_pool_runners_min", "Number of machines kept warm", gauges.min.clone());
+        r.register("fireactions_pool_runners_max", "Maximum number of machines at once", gauges.max.clone());
         r.register("fireactions_pool_paused", "The pool makes no machines", gauges.paused.clone());
         r.register("fireactions_pool_backoff", "The pool waits after failures", gauges.backoff.clone());
         r.register("fireactions_pool_jobs_queued", "Jobs that wait for the pool", gauges.queued.clone());

@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
-    /// Machines kept warm; by default unchanged.
+    /// Number of machines kept warm; by default unchanged.
     #[serde(default)]
     pub min: Option<u32>,
-    /// Most machines at once; by default unchanged.
+    /// Maximum number of machines at once; by default unchanged.
     #[serde(default)]
     pub max: Option<u32>,
 }

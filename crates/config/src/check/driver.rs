@@ -34,8 +34,8 @@ impl Check<'_> {
         if !config.vmm.jailer {
             self.warn(
                 &vmm.key("jailer"),
-                "jailer: false leaves out the layer that holds a guest which has broken out of Firecracker",
-                "remove it, but for a server that does not run as root",
+                "with jailer: false, nothing contains a guest that has broken out of Firecracker",
+                "remove it, unless the server does not run as root",
             );
         }
         self.firecracker_binary(config);
@@ -65,7 +65,7 @@ impl Check<'_> {
                 && *other != binary
             {
                 let message = format!(
-                    "pools name different Firecracker binaries ('{}' and '{}'), and a server has one for all",
+                    "pools name different Firecracker binaries ('{}' and '{}'), but a server uses one for all",
                     other.as_path().display(),
                     binary.as_path().display()
                 );
@@ -90,7 +90,7 @@ impl Check<'_> {
                 at,
                 &[],
                 format!(
-                    "the jailer takes only a binary with 'firecracker' in its file name, which '{}' has not",
+                    "the jailer accepts only a binary with 'firecracker' in its file name, and '{}' has none",
                     binary.as_path().display()
                 ),
                 "rename it, or link it as firecracker",
@@ -126,7 +126,7 @@ impl Check<'_> {
                 &own.key("machine_config").key("vcpu_count"),
                 &[&driver],
                 format!(
-                    "a machine of pool '{}' has {} vCPUs, and Firecracker gives it {FIRECRACKER_VCPUS} at most",
+                    "a machine of pool '{}' has {} vCPUs, but Firecracker supports at most {FIRECRACKER_VCPUS}",
                     pool.name, pool.firecracker.machine_config.vcpu_count
                 ),
                 format!("use {FIRECRACKER_VCPUS} or fewer, or 'driver: qemu'"),
@@ -138,7 +138,7 @@ impl Check<'_> {
                 &own.key("machine_config").key("mem_size_mib"),
                 &[&driver, &own.key("machine_config").key("huge_pages")],
                 format!(
-                    "a machine of pool '{}' has {} MiB, which pages of 2 MiB cannot make",
+                    "a machine of pool '{}' has {} MiB, which is not a multiple of 2 MiB pages",
                     pool.name, size.mem_size_mib
                 ),
                 "use an even number, or 'huge_pages: none'",
@@ -156,11 +156,10 @@ impl Check<'_> {
                 &own.key(larger),
                 &[&driver],
                 format!(
-                    "metadata and user_data of pool '{}' take {bytes} bytes of Firecracker's metadata service, which \
-                     has {METADATA_BYTES} in all, {METADATA_RESERVE} of them the server's",
+                    "metadata and user_data of pool '{}' take {bytes} bytes of Firecracker's metadata service, which has {METADATA_BYTES} in total, {METADATA_RESERVE} of them reserved for the server",
                     pool.name
                 ),
-                "each of its two trees holds them; put large files into the image, or fetch them in the job",
+                "both of its trees contain them; put large files into the image, or fetch them in the job",
             );
         }
     }
@@ -199,10 +198,10 @@ impl Check<'_> {
             self.warn(
                 &at.key("firecracker").key("machine_config").key("huge_pages"),
                 format!(
-                    "machines of pool '{}' boot in spite of start: snapshot: memory of hugetlbfs cannot be a clone's",
+                    "machines of pool '{}' boot in spite of start: snapshot: clones cannot use hugetlbfs memory",
                     pool.name
                 ),
-                "write 'start: boot' if that is meant, or use 'huge_pages: transparent'",
+                "write 'start: boot' to confirm it, or use 'huge_pages: transparent'",
             );
         }
         // Said only to those who ask for clones: with the default nobody was promised one.

@@ -93,7 +93,7 @@ impl Check<'_> {
         let which = if config.forges().len() > 1 { format!("'forge: {name}' and ") } else { String::new() };
         self.warn(
             at,
-            format!("no pool is of the forge '{name}', so this section does nothing"),
+            format!("no pool belongs to the forge '{name}', so this section has no effect"),
             format!("add {which}{scope} below 'runner:' of a pool"),
         );
     }
@@ -105,7 +105,7 @@ impl Check<'_> {
             self.error(
                 &at,
                 &[],
-                format!("{at} has a user in it, and passwords do not belong in this file"),
+                format!("{at} contains a user, and passwords do not belong in this file"),
                 format!("remove {at}, and set HTTPS_PROXY in an EnvironmentFile= of the unit"),
             );
         } else if !is_bare(url) {
@@ -124,7 +124,7 @@ impl Check<'_> {
             self.error(
                 at,
                 &[&file, &files],
-                format!("{at} has no secret, so anybody could tell this server of jobs"),
+                format!("{at} has no secret, so anybody could send this server deliveries"),
                 format!(
                     "add 'secret_file: credential:{name}-webhook' (or an absolute path), and set the same secret at {}",
                     forge.kind()
@@ -155,17 +155,17 @@ impl Check<'_> {
             {
                 let (listen, first) = (at.key("listen"), first.key("listen"));
                 let message = format!(
-                    "{listen} is {}, but {first} is {}: one listener takes the deliveries of all forges",
+                    "{listen} is {}, but {first} is {}: one listener receives the deliveries of all forges",
                     webhook.listen.0, other.listen.0
                 );
-                self.error(&listen, &[&first], message, "use one address; each forge has a path of its own");
+                self.error(&listen, &[&first], message, "use one address; each forge has its own path");
             }
             if let Some((_, other, _)) =
                 all.iter().find(|(of, _, other)| other.path(of) == webhook.path(name))
             {
                 let path = at.key("path");
                 let message = format!("{path} is {}, which is {other}.path already", webhook.path(name));
-                let help = format!("give each forge a path of its own, such as /webhook/{name}");
+                let help = format!("give each forge its own path, such as /webhook/{name}");
                 self.error(&path, &[&other.key("path")], message, help);
             }
             all.push((name, at, webhook));

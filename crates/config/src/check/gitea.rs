@@ -30,9 +30,9 @@ impl Check<'_> {
             self.error(
                 &at.key("webhook"),
                 &[],
-                format!("{at} cannot have a webhook: Forgejo has none that tells of single jobs"),
+                format!("{at} cannot have a webhook: Forgejo has none that reports single jobs"),
                 format!(
-                    "remove it: the queue is asked for every {}, which poll_interval sets",
+                    "remove it: the queue is polled every {}, as poll_interval says",
                     forgejo.poll_interval
                 ),
             );
@@ -47,30 +47,29 @@ impl Check<'_> {
                 &key,
                 &[],
                 format!("{key} is more than a host and a path"),
-                "write https://HOST, or https://HOST/PATH/; tokens are named in files",
+                "write https://HOST, or https://HOST/PATH/; tokens go into files",
             );
         } else if url.path().trim_end_matches('/').ends_with("/api/v1") {
             self.error(
                 &key,
                 &[],
-                format!("{key} is the address of the API, not the one where people see it"),
+                format!("{key} is the address of the API, not of the web interface"),
                 "leave out 'api/v1'",
             );
         } else if !is_private(url) && !insecure {
             self.error(
                 &key,
                 &[&at.key("insecure_http")],
-                format!("{key} is not on https, so everybody on the way could read the tokens"),
+                format!("{key} does not use https, so anybody on the network path could read the tokens"),
                 format!(
-                    "write https://HOST; an authority of your own goes into {at}.ca_file; where the way is safe, set \
-                     'insecure_http: true'"
+                    "write https://HOST; put your own certificate authority into {at}.ca_file; if the network path is safe, set 'insecure_http: true'"
                 ),
             );
         } else if is_on_this_host(url) {
             self.warn(
                 &key,
-                format!("{key} is this host's own, and machines take it for theirs: no runner will reach it"),
-                "use a name or an address that machines reach; a private one also belongs in network.allow of the pools",
+                format!("{key} is an address of this host itself; in a machine it means the machine, so no runner can reach the forge"),
+                "use a name or an address that machines can reach; add a private one to network.allow of the pools, too",
             );
         }
     }
@@ -82,7 +81,7 @@ impl Check<'_> {
                 &runner,
                 &[&api],
                 format!("{at} has both api_token_file and runner_token_file"),
-                "keep api_token_file: with it runners are registered as jobs come",
+                "keep api_token_file: with it, runners are registered as jobs arrive",
             ),
             (None, None) => self.error(
                 at,

@@ -24,7 +24,7 @@ impl Check<'_> {
         let runner = at.key("runner");
         if let Some(Err(error)) = pool.runner.gitea_scope() {
             let key = pool.runner.scope_keys().next().unwrap_or_default();
-            let help = format!("write the name as it is in the address of its page at the {}", forge.kind());
+            let help = format!("write the name as in the URL of its page on the {}", forge.kind());
             self.error(&runner.key(key), &[], error, help);
         }
         self.gitea_labels(&runner, pool, forge);
@@ -35,11 +35,10 @@ impl Check<'_> {
             self.warn(
                 &at.key("min_runners"),
                 format!(
-                    "the queue of '{name}' cannot be read with a registration token: {runners} for jobs of pool '{}' at all \
-                     times, and nobody knows whether a job succeeded",
+                    "the queue of '{name}' cannot be read with a registration token: in pool '{}', {runners} for jobs at all times, and results of jobs are not known",
                     pool.name
                 ),
-                "set api_token_file in the place of runner_token_file, and machines are made as jobs come",
+                "set api_token_file instead of runner_token_file; then machines are made as jobs arrive",
             );
         }
     }

@@ -26,8 +26,8 @@ impl Check<'_> {
             (None, Some(_)) => self.error(
                 &key,
                 &[&id],
-                format!("{id} is missing: a private key is an App's"),
-                "add 'app_id: N', as the App's page at GitHub shows it",
+                format!("{id} is missing: a private key belongs to an App"),
+                "add 'app_id: N', as the App's page on GitHub shows it",
             ),
             _ => {}
         }
@@ -46,7 +46,7 @@ impl Check<'_> {
                 &token,
                 &[&id, &key, &apps],
                 format!("{at} has both an App and a token"),
-                "keep the App, which may do only what it needs; a token is for runners of an enterprise",
+                "keep the App, which has only the permissions it needs; a token is for runners of an enterprise",
             );
         }
         if !one && !several && github.token_file.is_none() {
@@ -75,7 +75,7 @@ impl Check<'_> {
         let (why, help) = text.split_once("; ").unwrap_or((&text, "write https://HOST alone"));
         let message = format!("{at}.url cannot be GitHub's: {why}");
         let help = match error {
-            GithubUrlError::Open => format!("{help}; an authority of your own goes into {at}.ca_file"),
+            GithubUrlError::Open => format!("{help}; put your own certificate authority into {at}.ca_file"),
             _ => help.to_owned(),
         };
         self.error(&at.key("url"), &[], message, help);

@@ -32,7 +32,7 @@ impl Check<'_> {
             Some(Ok(scope)) => scope,
             Some(Err(error)) => {
                 let key = pool.runner.scope_keys().next().unwrap_or_default();
-                let help = "write the name as it is in the address of its page at GitHub";
+                let help = "write the name as in the URL of its page on GitHub";
                 return self.error(&at.key(key), &[], error, help);
             }
             None => return,
@@ -49,7 +49,7 @@ impl Check<'_> {
                 &at.key("scale_set"),
                 &[],
                 format!("pools '{other}' and '{}' both have the scale set '{set}' of {scope}", pool.name),
-                "give each pool a scale set of its own: scale_set: NAME",
+                "give each pool its own scale set: scale_set: NAME",
             );
         }
     }
@@ -68,11 +68,11 @@ impl Check<'_> {
                 &at.key("enterprise"),
                 &[&token],
                 format!(
-                    "the runners of pool '{}' belong to an enterprise, where Apps can make none",
+                    "the runners of pool '{}' belong to an enterprise, where Apps cannot register runners",
                     pool.name
                 ),
                 format!(
-                    "set {token}, in the place of the App, to a personal access token with manage_runners:enterprise; or \
+                    "instead of the App, set {token} to a personal access token with the scope manage_runners:enterprise; or \
                      name an organization"
                 ),
             );
@@ -87,8 +87,8 @@ impl Check<'_> {
             self.error(
                 &at.key(key),
                 &[&at.key("repository")],
-                format!("pool '{name}' has a runner group, and repositories have none"),
-                "remove it: groups are an organization's or an enterprise's",
+                format!("pool '{name}' has a runner group, but repositories have no groups"),
+                "remove it: only organizations and enterprises have groups",
             );
         }
         if group.as_deref().is_some_and(|group| !is_text(group)) {
@@ -96,7 +96,7 @@ impl Check<'_> {
                 &at.key(key),
                 &[],
                 format!("runner.group of pool '{name}' is not the name of a group"),
-                "write it as GitHub shows it, or remove it for the default group",
+                "write it as GitHub shows it, or remove it to use the default group",
             );
         }
     }
@@ -110,10 +110,10 @@ impl Check<'_> {
                 &at.key("labels"),
                 &[],
                 format!(
-                    "pool '{name}' has {} labels, and GitHub's runners have at most {LABELS} of their own",
+                    "pool '{name}' has {} labels, but a GitHub runner has at most {LABELS} labels of its own",
                     labels.len()
                 ),
-                "remove some, or make two pools of it",
+                "remove some, or split it into two pools",
             );
         }
         match scale_set.name(name) {
@@ -129,12 +129,12 @@ impl Check<'_> {
                 &at.key("scale_set"),
                 &[&at.key("labels")],
                 format!("pool '{name}' has neither labels nor a scale set, so no job can ask for it"),
-                "add 'labels:' (a runner must have one at least), or remove 'scale_set: false'",
+                "add 'labels:' (a runner needs at least one), or remove 'scale_set: false'",
             ),
             None if github.webhook.is_none() => self.warn(
                 &at.key("scale_set"),
                 format!(
-                    "pool '{name}' has no scale set, and there is no webhook: its jobs are found every {} only",
+                    "pool '{name}' has no scale set, and there is no webhook: its jobs are looked up only every {}",
                     github.audit_interval
                 ),
                 format!("remove 'scale_set: false', or add {section}.webhook"),

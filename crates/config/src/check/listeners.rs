@@ -24,11 +24,11 @@ impl Check<'_> {
             for (other, taken) in &listeners[..index] {
                 let Some(taken) = taken.filter(|taken| overlap(address.0, taken.0)) else { continue };
                 let help = if index == 1 {
-                    "give the metrics another port, or leave them to the API, which serves /metrics too"
+                    "give the metrics another port, or use the API, which serves /metrics too"
                 } else {
-                    "use another port: the forge must reach the webhook, and nobody else the other"
+                    "use another port: the forge must reach the webhook, but not the other listener"
                 };
-                let message = format!("{at} {} takes the port of {other} {}", address.0, taken.0);
+                let message = format!("{at} {} uses the port of {other} {}", address.0, taken.0);
                 self.error(at, &[other], message, help);
             }
         }

@@ -114,7 +114,7 @@ impl Check<'_> {
                 let help = if pool.runner.is_hosted() {
                     "remove it"
                 } else {
-                    "add organization, repository, enterprise or scope below 'runner:', or remove it"
+                    "add organization, repository, enterprise or scope below 'runner:', or remove this key"
                 };
                 let message =
                     format!("runner.{key} of pool '{}' is not used: the pool is not {whose}", pool.name);
@@ -141,7 +141,7 @@ impl Check<'_> {
             self.error(
                 at,
                 &keys.each_ref(),
-                format!("pool '{pool_name}' does not say whose runners at '{name}' its machines are"),
+                format!("pool '{pool_name}' does not say whose runners its machines are at '{name}'"),
                 if is_github {
                     "add organization, repository or enterprise below 'runner:'"
                 } else {
@@ -155,22 +155,22 @@ impl Check<'_> {
                 &at.key(second),
                 &[&at.key(first)],
                 format!("pool '{pool_name}' has both runner.{first} and runner.{second}"),
-                "keep one of them: a pool's runners belong to one place; make a pool for each other",
+                "keep one of them: a pool's runners belong to one place; make another pool for each other place",
             );
             return false;
         }
         let (message, help) = match (first, is_github) {
             ("scope", true) => (
                 format!(
-                    "runner.scope of pool '{pool_name}' is Gitea's and Forgejo's, but '{name}' is a GitHub"
+                    "runner.scope of pool '{pool_name}' is for Gitea and Forgejo, but '{name}' is a GitHub"
                 ),
-                "name an organization, a repository or an enterprise, or with runner.forge another forge",
+                "name an organization, a repository or an enterprise, or set runner.forge to another forge",
             ),
             ("enterprise", false) => (
                 format!(
-                    "runner.enterprise of pool '{pool_name}' is GitHub's, but '{name}' is a {kind}, which has no enterprises"
+                    "runner.enterprise of pool '{pool_name}' is for GitHub, but '{name}' is a {kind}, which has no enterprises"
                 ),
-                "name an organization or a repository, or write 'scope: instance' for all of it",
+                "name an organization or a repository, or write 'scope: instance' for the whole instance",
             ),
             _ => return true,
         };
@@ -185,8 +185,8 @@ impl Check<'_> {
             self.error(
                 &at.key("name"),
                 &[],
-                format!("runners of pool '{}' cannot have names that begin with '{prefix}-'", pool.name),
-                format!("set runner.name to 1 to {longest} letters, digits and . _ -: a runner's whole name may have {RUNNER_NAME}"),
+                format!("names of the runners of pool '{}' cannot begin with '{prefix}-'", pool.name),
+                format!("set runner.name to 1 to {longest} letters, digits and . _ -: a runner's whole name has at most {RUNNER_NAME}"),
             );
         }
     }
@@ -200,7 +200,7 @@ impl Check<'_> {
                 &at.key("command"),
                 &[],
                 format!("runner.command of pool '{name}' is not a command"),
-                "write the program and its arguments, such as [./run.sh], or remove it: the runner is looked for",
+                "write the program and its arguments, such as [./run.sh], or remove it to have the runner found in the image",
             );
         }
         if let Some(folder) = &pool.runner.work_folder

@@ -103,7 +103,7 @@ impl ReadError {
             }
             What::Variant { variant, known } => {
                 let help = suggest::for_name(&variant, known, "the values are");
-                Problem::new(span, format!("'{}' is not a value of {path}", short(&variant))).help(help)
+                Problem::new(span, format!("'{}' is not a valid value of {path}", short(&variant))).help(help)
             }
             What::Missing(field) => Problem::new(span, format!("key '{field}' is missing{}", place(&path)))
                 .help(format!("add '{field}: …' here")),

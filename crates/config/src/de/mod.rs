@@ -384,7 +384,7 @@ impl<'de> VariantAccess<'de> for SectionVariant<'_> {
 
     fn unit_variant(self) -> Result<(), ReadError> {
         Err(de::Error::custom(format_args!(
-            "'{}' has no settings: write the word alone",
+            "'{}' has no settings: write just the word",
             short(&self.entry.key)
         )))
     }

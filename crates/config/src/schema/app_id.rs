@@ -31,7 +31,7 @@ impl Visitor<'_> for AppIdVisitor {
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<AppId, E> {
         if number == 0 {
-            return Err(E::custom("no App has the number 0; its page at GitHub shows its App ID"));
+            return Err(E::custom("no App has the number 0; the App's page on GitHub shows its App ID"));
         }
         Ok(AppId(number.to_string()))
     }
@@ -46,7 +46,7 @@ impl Visitor<'_> for AppIdVisitor {
             return Ok(AppId(text.to_owned()));
         }
         Err(E::custom(
-            "this is not an App's id: write its number, or its client id (Iv…), as its page at GitHub shows it",
+            "this is not an App's id: write its number, or its client id (Iv…), as its page on GitHub shows it",
         ))
     }
 }

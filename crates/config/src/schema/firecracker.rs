@@ -9,28 +9,29 @@ use serde_json::Value;
 
 use super::{AbsolutePath, CommandName, DiskLimitsConfig, patterns};
 
-/// What the machines are made of.
+/// The hardware and kernel of the machines.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FirecrackerConfig {
-    /// Firecracker's binary, as existing files name it. One server has one: `vmm.firecracker_binary` comes first, and
-    /// without it all pools must name the same. Not used by the QEMU driver.
+    /// Firecracker's binary, as existing files name it. A server uses one for all pools: `vmm.firecracker_binary` comes
+    /// first; without it, all pools must name the same one. The QEMU driver does not use it.
     #[schemars(example = &"firecracker")]
     pub binary_path: Option<CommandName>,
-    /// Guest kernel (`vmlinux` or `bzImage`; Firecracker up to 1.16 takes only a `vmlinux`); `kernel.image` when absent.
+    /// Guest kernel (`vmlinux` or `bzImage`; Firecracker up to 1.16 accepts only a `vmlinux`). When absent,
+    /// `kernel.image`.
     #[schemars(example = "/var/lib/fireactions/vmlinux")]
     pub kernel_image_path: Option<AbsolutePath>,
-    /// Module directory that belongs to `kernel_image_path`.
+    /// Module directory of `kernel_image_path`.
     pub kernel_modules_path: Option<AbsolutePath>,
     /// Appended to the kernel command line.
     #[schemars(extend("pattern" = patterns::KERNEL_ARGS, "maxLength" = 1500))]
     pub kernel_args: String,
-    /// Size of a machine, and what its memory is made of.
+    /// Size of a machine, and the pages of its memory.
     pub machine_config: MachineConfig,
-    /// Whether the guest has a serial console under Firecracker. It costs time at every boot, and `fireactions logs`
-    /// has nothing to show of a guest without. QEMU's machines always have one.
+    /// Whether the guest has a serial console under Firecracker. It makes every boot slower, but without it
+    /// `fireactions logs` has nothing to show. QEMU's machines always have one.
     pub console: bool,
-    /// Free-form data handed to the guest; under Firecracker also in its metadata service.
+    /// Free-form data for the guest; with Firecracker also in its metadata service.
     #[schemars(example = BTreeMap::from([("team", "platform")]))]
     pub metadata: BTreeMap<String, Value>,
     /// `user-data` of Firecracker's metadata service, as cloud-init reads it. Any process in the guest can read it.
@@ -38,23 +39,23 @@ pub struct FirecrackerConfig {
     pub user_data: Option<String>,
     /// Protocol of Firecracker's metadata service.
     pub mmds_version: MmdsSetting,
-    /// Firecracker's CPU template, which hides what not all of a fleet's CPUs have; the host's CPU as it is when absent.
-    /// It must fit the host's CPU, or no machine starts.
+    /// Firecracker's CPU template, which hides features that not all CPUs of a fleet have. When absent, guests see the
+    /// host's CPU. It must fit the host's CPU, or no machine starts.
     #[schemars(example = CpuTemplate::T2S)]
     pub cpu_template: Option<CpuTemplate>,
 }
 
-/// Size of a machine, and what its memory is made of.
+/// Size of a machine, and the pages of its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MachineConfig {
     /// Guest memory in MiB.
     #[schemars(range(min = 64, max = 16_777_216))]
     pub mem_size_mib: u32,
-    /// Virtual CPUs. Firecracker gives a machine 32 at most.
+    /// Virtual CPUs. Firecracker supports at most 32.
     #[schemars(range(min = 1, max = 64))]
     pub vcpu_count: u8,
-    /// Pages that the host backs guest memory with, under Firecracker.
+    /// Size of the pages with which the host backs guest memory, for Firecracker.
     pub huge_pages: HugePagesSetting,
 }
 
@@ -64,25 +65,26 @@ impl Default for MachineConfig {
     }
 }
 
-/// Pages that the host backs guest memory with.
+/// Size of the pages with which the host backs guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HugePagesSetting {
     /// Pages of 4 KiB.
     #[default]
     None,
-    /// Pages of 2 MiB where the host's kernel has some at hand (transparent huge pages).
+    /// Pages of 2 MiB where the host's kernel has some available (transparent huge pages).
     Transparent,
-    /// Pages of 2 MiB that the operator reserved (`vm.nr_hugepages`). Machines boot then: they cannot be clones.
+    /// Pages of 2 MiB that the operator reserved (`vm.nr_hugepages`). Machines then boot: they cannot be clones.
     Hugetlbfs,
 }
 
 /// Protocol of Firecracker's metadata service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum MmdsSetting {
-    /// Any request is answered. Only for images whose cloud-init knows no session tokens.
+    /// Any request is answered. Only for images whose cloud-init does not support session tokens.
     V1,
-    /// Requests need a session token, so that a job's server that is tricked into a request gets no answer.
+    /// Requests need a session token, so a program in a job that is tricked into sending a request (SSRF) gets no
+    /// answer.
     #[default]
     V2,
 }
@@ -98,7 +100,7 @@ pub enum CpuTemplate {
     T2S,
     /// Intel Cascade Lake and Ice Lake, like AWS T2.
     T2CL,
-    /// AMD Milan, as near to T2CL as it can be.
+    /// AMD Milan, as close to T2CL as possible.
     T2A,
 }
 

@@ -36,7 +36,7 @@ pub enum ForgeRef<'a> {
 }
 
 impl<'a> ForgeRef<'a> {
-    /// The kind, as people write it.
+    /// The kind, as it is written for people.
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Github(_) => "GitHub",
@@ -61,7 +61,7 @@ impl<'a> ForgeRef<'a> {
         }
     }
 
-    /// How often it is asked for what no signal told.
+    /// How often the forge is polled for what no signal reported.
     pub const fn audit_interval(self) -> Duration {
         match self {
             Self::Github(github) => github.audit_interval,
@@ -69,7 +69,7 @@ impl<'a> ForgeRef<'a> {
         }
     }
 
-    /// What a pool's machines are there; nothing when the pool does not rightly say where.
+    /// What a pool's machines are there; none if the pool does not say correctly where.
     fn runner(self, pool: &PoolConfig) -> Option<model::ForgeRunner> {
         let gitea = |gitea: &GiteaConfig| pool.gitea(gitea.api_token_file.is_none());
         Some(match self {
@@ -80,7 +80,7 @@ impl<'a> ForgeRef<'a> {
     }
 }
 
-/// Why it cannot be told which forge a pool's runners belong to.
+/// Why it is unclear which forge a pool's runners belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoForge {
     /// It names one that is not declared.
@@ -201,7 +201,7 @@ impl JsonSchema for ForgeConfig {
         ];
         let variants = kinds.map(|(kind, schema)| {
             let mut schema = schema.to_value();
-            schema["properties"]["kind"] = json!({"const": kind, "description": "What the forge is."});
+            schema["properties"]["kind"] = json!({"const": kind, "description": "The kind of the forge."});
             let mut required = vec![json!("kind")];
             required.extend(schema["required"].as_array().into_iter().flatten().cloned());
             schema["required"] = required.into();

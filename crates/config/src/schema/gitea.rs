@@ -13,17 +13,18 @@ use super::{AbsolutePath, Duration, RefusedSecret, SecretFile, WebhookConfig, ex
 #[serde(deny_unknown_fields)]
 #[schemars(extend("allOf" = exclusive::gitea()))]
 pub struct GiteaConfig {
-    /// Where people see it, with the path in front of it if it has one: `https://git.example.com`,
+    /// URL of the web interface, with its path prefix if it has one: `https://git.example.com`,
     /// `https://example.com/git/`. Machines reach it at the same address.
     #[serde(deserialize_with = "url")]
     #[schemars(with = "String", extend("format" = "uri"), example = "https://git.example.com")]
     pub url: Url,
-    /// File with an access token: an absolute path, or `credential:NAME`. With it the server asks for waiting jobs and
-    /// registers a runner for each. It is read again when it is not accepted.
+    /// File with an access token: an absolute path, or `credential:NAME`. With it, the server polls for waiting jobs
+    /// and registers a runner for each. When the forge rejects the token, the file is read again.
     #[schemars(example = "credential:gitea-token")]
     pub api_token_file: Option<SecretFile>,
-    /// File with a registration token for runners, in the place of an access token. With it alone nobody tells of waiting
-    /// jobs, so `min_runners` runners of each pool (at least one) wait for them, and how a job ended is not known.
+    /// File with a registration token for runners, instead of an access token. With it alone, the server cannot see
+    /// waiting jobs, so `min_runners` runners of each pool (at least one) wait for them, and the results of jobs are
+    /// not known.
     #[schemars(example = "credential:gitea-registration")]
     pub runner_token_file: Option<SecretFile>,
     /// Inline tokens are refused; use `api_token_file`.
@@ -41,25 +42,25 @@ pub struct GiteaConfig {
     #[schemars(skip)]
     #[expect(dead_code, reason = "it is refused when it is read")]
     pub(crate) token: Option<RefusedSecret>,
-    /// Certificates (PEM) of authorities that are trusted besides the usual ones.
+    /// Certificates (PEM) of authorities to trust in addition to the usual ones.
     #[schemars(example = "/etc/ssl/certs/company.pem")]
     pub ca_file: Option<AbsolutePath>,
-    /// Proxy on the way to it. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment count; a proxy that
-    /// wants a password can only be named there.
+    /// Proxy for requests to it. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment apply; a proxy
+    /// that needs a password can only be set there.
     #[serde(default, deserialize_with = "proxy")]
     #[schemars(with = "Option<String>", extend("format" = "uri"), example = "http://proxy.example.com:3128")]
     pub proxy: Option<Url>,
-    /// Allows a `url` that begins with `http://`. Everybody on the way can then read tokens and jobs; a loopback address needs
-    /// no leave.
+    /// Allows a `url` that begins with `http://`. Anybody on the network path can then read tokens and jobs. Loopback
+    /// addresses are always allowed.
     #[serde(default)]
     pub insecure_http: bool,
-    /// Webhook deliveries of Gitea 1.24 or newer, which tell of jobs sooner than the next poll. Forgejo has no webhook of this
-    /// kind.
+    /// Webhook deliveries of Gitea 1.24 or newer, which report jobs sooner than the next poll. Forgejo has no such
+    /// webhook.
     pub webhook: Option<WebhookConfig>,
-    /// How often the queue is asked for. From `1s` to `5m`.
+    /// How often the queue is polled. From `1s` to `5m`.
     #[serde(default = "poll_interval")]
     pub poll_interval: Duration,
-    /// How often runners without a machine are looked for. From `30s` to `1h`.
+    /// How often the server looks for runners without a machine. From `30s` to `1h`.
     #[serde(default = "audit_interval")]
     pub audit_interval: Duration,
 }

@@ -8,46 +8,45 @@ use url::Url;
 use super::urls::{proxy, web_url};
 use super::{AbsolutePath, AppId, Duration, RefusedSecret, SecretFile, WebhookConfig, exclusive};
 
-/// GitHub, for pools whose runners belong to one of its organizations, repositories or enterprises. It is asked as one or
-/// several GitHub Apps, or with a personal access token.
+/// GitHub, for pools whose runners belong to one of its organizations, repositories or enterprises. The server
+/// authenticates as one or several GitHub Apps, or with a personal access token.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("allOf" = exclusive::github()))]
 pub struct GithubConfig {
-    /// Where people see it: `https://github.com`, `https://TENANT.ghe.com`, or a GitHub Enterprise Server. `http` only
-    /// at a loopback address.
+    /// URL of the web interface: `https://github.com`, `https://TENANT.ghe.com`, or a GitHub Enterprise Server. `http`
+    /// only with a loopback address.
     #[serde(deserialize_with = "url")]
     #[schemars(with = "String", extend("default" = "https://github.com", "format" = "uri"))]
     pub url: Url,
     /// Id of the GitHub App: its number, or its client id.
     #[schemars(example = 12345)]
     pub app_id: Option<AppId>,
-    /// File with the App's private key (PEM): an absolute path, or `credential:NAME`. It is read again when GitHub does not
-    /// accept it, so a key can be rotated by replacing the file.
+    /// File with the App's private key (PEM): an absolute path, or `credential:NAME`. When GitHub rejects the key, the
+    /// file is read again, so a key can be rotated by replacing the file.
     #[schemars(example = "credential:github-app-key")]
     pub app_private_key_file: Option<SecretFile>,
     /// Inline keys are refused; use `app_private_key_file`.
     #[doc(hidden)]
     #[schemars(skip)]
     pub(crate) app_private_key: Option<RefusedSecret>,
-    /// Several Apps, in the place of `app_id`: for each organization or repository the first one that is installed there is
-    /// used.
+    /// Several Apps, instead of `app_id`. Each organization or repository uses the first one that is installed there.
     pub apps: Vec<GithubApp>,
-    /// File with a personal access token, in the place of an App. Runners of an enterprise need one.
+    /// File with a personal access token, instead of an App. Runners of an enterprise need one.
     #[schemars(example = "credential:github-token")]
     pub token_file: Option<SecretFile>,
-    /// Certificates (PEM) of authorities that are trusted besides the usual ones.
+    /// Certificates (PEM) of authorities to trust in addition to the usual ones.
     #[schemars(example = "/etc/ssl/certs/company.pem")]
     pub ca_file: Option<AbsolutePath>,
-    /// Proxy on the way to GitHub. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment count; a proxy
-    /// that wants a password can only be named there.
+    /// Proxy for requests to GitHub. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment apply; a
+    /// proxy that needs a password can only be set there.
     #[serde(deserialize_with = "proxy")]
     #[schemars(with = "Option<String>", extend("format" = "uri"), example = "http://proxy.example.com:3128")]
     pub proxy: Option<Url>,
-    /// Webhook deliveries. Needed by no pool: scale sets and the audit come without an open port.
+    /// Webhook deliveries. Optional: scale sets and the audit need no open port.
     pub webhook: Option<WebhookConfig>,
-    /// How often GitHub is asked for what no signal told: waiting jobs of pools without a scale set, and runners without a
-    /// machine. From `30s` to `1h`.
+    /// How often GitHub is polled for what no signal reported: waiting jobs of pools without a scale set, and runners
+    /// without a machine. From `30s` to `1h`.
     pub audit_interval: Duration,
 }
 

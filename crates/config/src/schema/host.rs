@@ -1,16 +1,16 @@
-//! What of the host machines may use.
+//! The share of the host that machines may use.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The host's budget. A machine is begun only when its vCPUs and its memory (with overhead) fit.
+/// The host's budget. A machine is started only when its vCPUs and its memory (with overhead) fit.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HostConfig {
-    /// CPUs that machines may use, before overcommit; all of the host's when absent.
+    /// CPUs that machines may use, before overcommit. When absent, all CPUs of the host.
     #[schemars(range(min = 1, max = 65536), example = 8)]
     pub vcpus: Option<u32>,
-    /// Memory that machines may use, in MiB, before overcommit; the host's memory less an eighth when absent.
+    /// Memory that machines may use, in MiB, before overcommit. When absent, seven eighths of the host's memory.
     #[schemars(range(min = 64, max = 1_073_741_824), example = 16384)]
     pub memory_mib: Option<u64>,
     /// vCPUs given to machines for each CPU of the budget.
@@ -19,7 +19,7 @@ pub struct HostConfig {
     /// Memory promised to machines for each MiB of the budget. Above 1, the host may run out of memory.
     #[schemars(range(min = 0.1, max = 16.0))]
     pub memory_overcommit: f64,
-    /// Memory that a machine costs beside the guest's own, in MiB (VMM process, page tables, buffers).
+    /// Memory that a machine needs in addition to its guest memory, in MiB (VMM process, page tables, buffers).
     #[schemars(range(max = 65536))]
     pub machine_overhead_mib: u32,
 }

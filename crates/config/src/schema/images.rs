@@ -9,20 +9,21 @@ use super::{AbsolutePath, Duration, patterns};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImagesConfig {
-    /// Images that no machine uses are removed, the longest unused first, while the store is larger than this,
-    /// in MiB; no limit when absent.
+    /// Size limit of the store, in MiB. While it is larger, images that no machine uses are removed, the longest unused
+    /// first. No limit when absent.
     #[schemars(range(min = 16), example = 20480)]
     pub max_size_mib: Option<u64>,
-    /// Images that nobody used for this long are removed; never when absent.
+    /// Images that were not used for this long are removed. Never when absent.
     #[schemars(example = "30d")]
     pub unused_for: Option<Duration>,
-    /// What an image may cost.
+    /// Limits of an image.
     pub limits: ImageLimits,
-    /// Directories of this host from which jobs and `fireactions image pull` may take `oci:` and `oci-archive:` images, by
-    /// absolute paths; links that lead out of them are not followed. The images that pools name need not be in one.
+    /// Directories of this host from which jobs and `fireactions image pull` may take `oci:` and `oci-archive:` images,
+    /// by absolute paths; symbolic links that lead out of them are not followed. Images of pools need not be in one of
+    /// them.
     #[schemars(example = ["/srv/images"])]
     pub local_dirs: Vec<AbsolutePath>,
-    /// Registries (`host[:port]`) that are spoken to without TLS. Loopback registries need not be listed.
+    /// Registries (`host[:port]`) that are contacted without TLS. Loopback registries need not be listed.
     #[schemars(inner(regex(pattern = patterns::REGISTRY)), example = ["registry.lan:5000"])]
     pub insecure_registries: Vec<String>,
     /// Docker's `config.json` with registry credentials and credential helpers; anonymous when absent.
@@ -30,20 +31,20 @@ pub struct ImagesConfig {
     pub docker_config: Option<AbsolutePath>,
 }
 
-/// Limits of one image; a larger one is refused with a clear error and leaves nothing.
+/// Limits of one image. A larger one is refused with a clear error, and nothing of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageLimits {
-    /// Most layers.
+    /// Maximum number of layers.
     #[schemars(range(min = 1, max = 4096))]
     pub max_layers: u32,
-    /// Most compressed bytes of all layers, in MiB.
+    /// Maximum size of all compressed layers together, in MiB.
     #[schemars(range(min = 1))]
     pub max_compressed_mib: u64,
-    /// Most uncompressed bytes of all layers, in MiB.
+    /// Maximum size of all uncompressed layers together, in MiB.
     #[schemars(range(min = 1))]
     pub max_unpacked_mib: u64,
-    /// Most files, directories and links in all layers.
+    /// Maximum number of files, directories and links in all layers.
     #[schemars(range(min = 1))]
     pub max_entries: u64,
 }

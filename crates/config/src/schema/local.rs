@@ -9,13 +9,13 @@ use super::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocalConfig {
-    /// How often a job is started in all when its machine dies under it; 2 is one retry. A job that ends by
-    /// itself, however badly, is never run again.
+    /// Maximum number of attempts of a job whose machine dies; 2 means one retry. A job that ends by itself, whatever
+    /// its exit code, is never run again.
     #[schemars(range(min = 1, max = 100))]
     pub attempts: u32,
     /// How long results, logs and artifacts of finished jobs are kept.
     pub keep: Duration,
-    /// Most finished jobs that are kept; the oldest go first.
+    /// Maximum number of finished jobs to keep; the oldest are removed first.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub keep_jobs: u32,
 }
@@ -37,12 +37,13 @@ impl LocalConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownConfig {
-    /// What becomes of running jobs at SIGTERM; idle machines go in any case. `leave`: they run on without a server,
-    /// and the next one takes them over with their output and their end. `wait`: they may end, for at most
-    /// `deadline`; a second signal ends the waiting as `leave` would. `kill`: they end at once.
+    /// What happens to running jobs at SIGTERM; idle machines are removed in any case. `leave`: jobs continue without a
+    /// server, and the next server takes them over, with their output and their result. `wait`: the server waits for
+    /// them, for at most `deadline`; a second signal ends the waiting and leaves them running. `kill`: they are killed
+    /// at once.
     pub mode: ShutdownMode,
-    /// How long running jobs may go on in mode `wait`. Machines that are still busy then are killed; their jobs are
-    /// tried again after the next start, as far as `local.attempts` allows.
+    /// How long running jobs may continue in mode `wait`. After that, busy machines are killed; their jobs are tried
+    /// again after the next start, if `local.attempts` allows it.
     pub deadline: Duration,
 }
 
@@ -52,16 +53,16 @@ impl Default for ShutdownConfig {
     }
 }
 
-/// What becomes of running jobs when the server stops.
+/// What happens to running jobs when the server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ShutdownMode {
-    /// They run on, and the next server takes them over.
+    /// They continue, and the next server takes them over.
     #[default]
     Leave,
     /// The server waits for them, up to the deadline.
     Wait,
-    /// They are killed, and tried again after the next start as far as `local.attempts` allows.
+    /// They are killed, and tried again after the next start if `local.attempts` allows it.
     Kill,
 }
 

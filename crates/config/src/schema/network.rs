@@ -1,4 +1,4 @@
-//! The bridge that all machines are on.
+//! The network of the machines: one bridge for all.
 
 use std::net::Ipv4Addr;
 
@@ -8,19 +8,19 @@ use serde::Deserialize;
 
 use super::patterns;
 
-/// The bridge that all machines are on.
+/// The network of the machines: one bridge for all.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// Name of the bridge, up to 15 characters. The server makes and removes it.
+    /// Name of the bridge, up to 15 characters. The server creates and removes it.
     #[schemars(extend("pattern" = patterns::BRIDGE))]
     pub bridge: String,
-    /// IPv4 network of the machines, from `/8` to `/29`, of private addresses; its first address is the bridge's own.
+    /// Private IPv4 network of the machines, from `/8` to `/29`. The bridge has its first address.
     #[schemars(with = "String", extend("pattern" = patterns::SUBNET))]
     pub subnet: Ipv4Net,
-    /// Whether the machines' packets leave the host under the host's own address.
+    /// Whether the machines' packets leave the host with the host's own address (masquerading).
     pub nat: bool,
-    /// DNS servers told to the guests; they must be reachable under the pool's network rules.
+    /// DNS servers of the guests. The pool's network rules must allow them.
     #[schemars(with = "Vec<String>", inner(regex(pattern = patterns::IPV4)))]
     pub dns: Vec<Ipv4Addr>,
 }

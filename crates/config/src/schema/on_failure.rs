@@ -6,15 +6,15 @@ use serde::Deserialize;
 
 use super::Duration;
 
-/// What becomes of a machine that failed, or whose job did.
+/// What happens to a machine that failed, or whose job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailureSetting {
     /// It is destroyed at once.
     #[default]
     Destroy,
-    /// It stays for a while for `fireactions login`, `exec` and `logs`, if its VMM process still runs. It counts
-    /// against the host's budget and not against `max_runners`, and serves no other job.
+    /// It is kept for a while for `fireactions login`, `exec` and `logs`, if its VMM process still runs. It counts
+    /// against the host's budget but not against `max_runners`, and serves no other job.
     Hold(HoldConfig),
 }
 
@@ -22,10 +22,10 @@ pub enum OnFailureSetting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HoldConfig {
-    /// How long a machine stays, from 1s to 7d.
+    /// How long a machine is kept, from 1s to 7d.
     #[serde(rename = "for")]
     pub for_: Duration,
-    /// Most held machines of the pool; those that fail beside them are destroyed.
+    /// Maximum number of held machines of the pool; further machines that fail are destroyed.
     #[schemars(range(min = 1, max = 1000))]
     pub max: u32,
 }

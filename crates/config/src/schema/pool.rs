@@ -14,7 +14,7 @@ use super::{
 };
 use super::{exclusive, patterns};
 
-/// One pool of machines that are all made the same way.
+/// One pool of identical machines.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("allOf" = exclusive::pool()))]
@@ -22,42 +22,42 @@ pub struct PoolConfig {
     /// The pool's name, unique in the file.
     #[schemars(with = "String", extend("pattern" = PoolName::PATTERN), example = &"default")]
     pub name: PoolName,
-    /// Machines that are kept ready while there is no work.
+    /// Number of machines that are kept ready while there is no work.
     #[serde(default)]
     #[schemars(range(max = 65536))]
     pub min_runners: Option<u32>,
-    /// Most machines at once. Needed unless `replicas` is given.
+    /// Maximum number of machines at once. Required unless `replicas` is given.
     #[schemars(range(min = 1, max = 65536), example = 10)]
     pub max_runners: Option<u32>,
     /// Sets both `min_runners` and `max_runners`, as some existing files do.
     #[schemars(range(min = 1, max = 65536), example = 5)]
     pub replicas: Option<u32>,
-    /// What the machines are for, and their root image.
+    /// What the machines are used for, and their root image.
     pub runner: RunnerConfig,
-    /// What the machines are made of. The name is that of existing files; it holds for every `vmm.driver`, but for the
-    /// keys that say otherwise.
+    /// The hardware and kernel of the machines. The section's name comes from existing files; it applies to every
+    /// `vmm.driver`, except for keys that say otherwise.
     #[serde(default)]
     pub firecracker: FirecrackerConfig,
     /// Size of a machine's writable disk, in MiB. It is sparse: only what is written takes space on the host.
     #[serde(default = "default_disk")]
     #[schemars(range(min = 16, max = 16_777_216))]
     pub disk_size_mib: u32,
-    /// Most that a machine may ask of its writable disk, reads and writes together.
+    /// Rate limits of a machine's writable disk, reads and writes together.
     #[serde(default)]
     pub disk_limits: DiskLimitsConfig,
-    /// How machines come to run.
+    /// How machines start.
     #[serde(default)]
     pub start: StartSetting,
     /// Who is PID 1 in the guest.
     #[serde(default)]
     pub init: InitSetting,
-    /// What the machines may reach: by default the public internet by IPv4, and nothing else.
+    /// What the machines can reach: by default the public internet over IPv4, and nothing else.
     #[serde(default)]
     pub network: PoolNetworkConfig,
     /// How long each step of a machine may take.
     #[serde(default)]
     pub deadlines: DeadlinesConfig,
-    /// What becomes of a machine that failed, or whose job did: it is destroyed, or held to be looked into.
+    /// What happens to a machine that failed, or whose job failed: it is destroyed, or held for inspection.
     #[serde(default)]
     #[schemars(extend("default" = "destroy"), example = serde_json::json!({"hold": {"for": "30m", "max": 2}}))]
     pub on_failure: OnFailureSetting,
@@ -72,29 +72,30 @@ const fn default_disk() -> u32 {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("allOf" = exclusive::runner()))]
 pub struct RunnerConfig {
-    /// Prefix of the runners' names at a forge; the pool's name when absent.
+    /// Prefix of the runners' names at a forge. When absent, the pool's name.
     #[serde(default)]
     #[schemars(example = &"ci")]
     pub name: Option<String>,
     /// Root image: a registry reference, `oci:/directory[:tag]` or `oci-archive:/file[:tag]`.
     #[schemars(with = "String", extend("pattern" = ImageRef::PATTERN), example = "docker.io/library/debian:12")]
     pub image: ImageRef,
-    /// When the image is looked up at its source.
+    /// When the image's tag is looked up at its source.
     #[serde(default)]
     pub image_pull_policy: PullSetting,
-    /// A job is served when all labels it asks for are in this list. Upper and lower case are the same, but not at Gitea and
-    /// Forgejo. The name of the pool's scale set at GitHub is one more. Gitea's and Forgejo's runners read `NAME` and
-    /// `NAME:host` as "in the machine itself" and `NAME:docker://IMAGE` as "in a container there"; jobs ask for `NAME`.
+    /// The pool serves a job if all labels of the job are in this list. Case does not matter, except at Gitea and
+    /// Forgejo. The name of the pool's scale set at GitHub is an additional label. Runners of Gitea and Forgejo run
+    /// jobs for `NAME` and `NAME:host` in the machine itself, and jobs for `NAME:docker://IMAGE` in a container in it;
+    /// the job's `runs-on` is `NAME`.
     #[serde(default)]
     #[schemars(with = "Vec<String>", inner(regex(pattern = patterns::LABEL)), example = ["self-hosted", "debian"])]
     pub labels: Vec<RunnerLabel>,
-    /// The forge whose runners the machines are: `github`, `gitea`, `forgejo`, or a name in `forges`. When absent, the only
-    /// forge there is, or else `github`.
+    /// The forge whose runners the machines are: `github`, `gitea`, `forgejo`, or a name in `forges`. When absent, the
+    /// only declared forge, or else `github`.
     #[serde(default)]
     #[schemars(with = "Option<String>", extend("pattern" = ForgeName::PATTERN), example = &"github")]
     pub forge: Option<ForgeName>,
-    /// Organization of the forge whose runners the machines are. With none of `organization`, `repository`, `enterprise` and
-    /// `scope` the pool serves the built-in queue.
+    /// Organization of the forge whose runners the machines are. Without `organization`, `repository`, `enterprise` and
+    /// `scope`, the pool serves the built-in queue.
     #[serde(default)]
     #[schemars(extend("pattern" = patterns::ORGANIZATION), example = "example-org")]
     pub organization: Option<String>,
@@ -106,29 +107,30 @@ pub struct RunnerConfig {
     #[serde(default)]
     #[schemars(extend("pattern" = patterns::LOGIN), example = "example-enterprise")]
     pub enterprise: Option<String>,
-    /// Whose runners the machines are at a Gitea or a Forgejo, when they are not those of an organization or a repository.
+    /// Whose runners the machines are at a Gitea or a Forgejo, if not those of an organization or a repository.
     #[serde(default)]
     pub scope: Option<ScopeSetting>,
-    /// Name of the runner group at GitHub; the default group when absent.
+    /// Name of the runner group at GitHub. When absent, the default group.
     #[serde(default)]
     #[schemars(example = &"Default")]
     pub group: Option<String>,
-    /// Number of the runner group at GitHub, in the place of `group`.
+    /// Number of the runner group at GitHub, instead of `group`.
     #[serde(default)]
     #[schemars(range(min = 1), example = 1)]
     pub group_id: Option<u64>,
-    /// Whether jobs come through a runner scale set, which needs no open port: `true` (one named like the pool), a name, or
-    /// `false` (webhook and audit tell of jobs). Jobs ask for the set by its name: `runs-on: NAME`.
+    /// Whether jobs come through a runner scale set, which needs no open port: `true` (a set with the pool's name), a
+    /// name, or `false` (webhook and audit find the jobs). Jobs select the set by its name: `runs-on: NAME`.
     #[serde(default)]
     #[schemars(extend("default" = true))]
     pub scale_set: ScaleSetSetting,
-    /// What starts the forge's runner in the image. When absent, it is looked for: GitHub's as `bin/Runner.Listener` or
-    /// `run.sh` in the image's working directory, the user's home, `/home/runner`, `/actions-runner`, `/opt/actions-runner`
-    /// and `/opt/runner`, Gitea's as `act_runner`, Forgejo's as `forgejo-runner`.
+    /// Command that starts the forge's runner in the image. When absent, the server looks for the runner: GitHub's as
+    /// `bin/Runner.Listener` or `run.sh` in the image's working directory, the user's home, `/home/runner`,
+    /// `/actions-runner`, `/opt/actions-runner` and `/opt/runner`, Gitea's as `act_runner`, Forgejo's as
+    /// `forgejo-runner`.
     #[serde(default)]
     #[schemars(example = ["./run.sh"])]
     pub command: Option<Vec<String>>,
-    /// GitHub's directory for jobs: below the runner's own, or an absolute path. When absent, `_work`.
+    /// GitHub's directory for jobs: relative to the runner's own directory, or an absolute path. When absent, `_work`.
     #[serde(default)]
     #[schemars(example = &"_work")]
     pub work_folder: Option<String>,
@@ -138,18 +140,18 @@ pub struct RunnerConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ScopeSetting {
-    /// Everybody's. The token must be a site administrator's.
+    /// Runners of the whole instance. The token must belong to a site administrator.
     Instance,
-    /// Those of the user whose token it is.
+    /// Runners of the user to whom the token belongs.
     User,
 }
 
-/// When an image is looked up at its source.
+/// When an image's tag is looked up at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum PullSetting {
-    /// For every machine: the tag may have moved.
+    /// For every machine, because the tag may have moved.
     Always,
-    /// When it is not in the store.
+    /// Only when the image is not in the store.
     #[default]
     IfNotPresent,
     /// Never; an absent image is an error.
@@ -167,21 +169,21 @@ pub enum InitSetting {
     Image,
 }
 
-/// What the machines may reach.
+/// What the machines can reach.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoolNetworkConfig {
-    /// Private or link-local IPv4 networks that are opened.
+    /// Private or link-local IPv4 networks that machines can reach.
     #[schemars(with = "Vec<String>", inner(regex(pattern = patterns::NETWORK)), example = ["10.20.0.0/16"])]
     pub allow: Vec<Ipv4Net>,
-    /// Ports on the host's bridge address that are opened, as `tcp/PORT` or `udp/PORT`.
+    /// Ports on the host's bridge address that machines can reach, as `tcp/PORT` or `udp/PORT`.
     #[schemars(example = ["tcp/3128"])]
     pub host_ports: Vec<HostPort>,
-    /// Bandwidth limit of each machine, each way, in Mbit/s; none when absent.
+    /// Bandwidth limit of each machine in each direction, in Mbit/s. No limit when absent.
     #[schemars(range(min = 1, max = 1_000_000), example = 200)]
     pub bandwidth_mbit: Option<u32>,
-    /// Most simultaneous connections of each machine. 0 is no limit: then one machine can fill the host's table of
-    /// connections, and nobody makes a new one.
+    /// Maximum number of simultaneous connections of each machine. 0 means no limit: then one machine can fill the
+    /// host's connection tracking table, and no new connection is possible for anybody.
     pub max_connections: u32,
 }
 
@@ -230,25 +232,25 @@ impl From<HostPort> for String {
     }
 }
 
-/// How long each step of a machine may take. A machine that is late is destroyed, and the pool waits a little
+/// How long each step of a machine may take. A machine that exceeds one is destroyed, and the pool waits a little
 /// before the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadlinesConfig {
     /// Image pull and conversion.
     pub image: Duration,
-    /// Start of the VMM until the guest agent's first word.
+    /// From the start of the VMM to the guest agent's first message.
     pub boot: Duration,
-    /// The agent's first word until the machine is ready.
+    /// From the agent's first message until the machine is ready.
     pub agent: Duration,
-    /// Work delivered until its process runs.
+    /// From the delivery of the work until its process runs.
     pub online: Duration,
-    /// A ready machine without work is replaced by a fresh one after this; `0s` is never.
+    /// A ready machine without work is replaced by a fresh one after this time; `0s` means never.
     pub idle: Duration,
-    /// Silence of an agent that has spoken, until its machine is given up: it was killed, or the guest or its VMM hangs.
-    /// A guest that is only slow must not be taken for a dead one, so not below `5s`.
+    /// How long an agent that has connected may be silent before its machine is given up: it was killed, or the guest
+    /// or its VMM hangs. Not below `5s`, so that a slow guest is not mistaken for a dead one.
     pub silence: Duration,
-    /// The longest a job may run. A job's own timeout can only be shorter.
+    /// Maximum time that a job may run. A job's own timeout can only be shorter.
     pub job: Duration,
     /// From the request to power off until the machine is killed.
     pub shutdown: Duration,
@@ -276,7 +278,7 @@ impl PoolConfig {
         self.min_runners.or(self.replicas).unwrap_or(0)
     }
 
-    /// Most machines at once. Checked to be there when the file was read.
+    /// Maximum number of machines at once. Checked to be there when the file was read.
     pub fn max(&self) -> u32 {
         self.max_runners.or(self.replicas).unwrap_or(0)
     }

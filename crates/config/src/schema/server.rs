@@ -13,26 +13,26 @@ use super::{
     ShutdownConfig, VmmConfig, forge, patterns,
 };
 
-/// Everything the server is told by its configuration file. Every key may be left out.
+/// The server's configuration file. Every key is optional.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// TCP address of the API (`host:port`; `:8080` is every address). No TCP socket is opened when absent.
-    /// Any address but a loopback one needs `api_token_file`.
+    /// TCP address of the API (`host:port`; `:8080` means every address). When absent, no TCP socket is opened. Any
+    /// address except a loopback one needs `api_token_file`.
     #[schemars(example = "127.0.0.1:8080")]
     pub bind_address: Option<ListenAddress>,
     /// Unix socket of the API: a path of at most 107 bytes.
     #[schemars(extend("maxLength" = 107))]
     pub api_socket: AbsolutePath,
-    /// Permission bits of the API's Unix socket, as an octal text. Whoever can write to the socket can run
-    /// anything in a microVM.
+    /// Permission bits of the API's Unix socket, in octal. Anybody who can write to the socket can run anything in a
+    /// microVM.
     #[schemars(extend("pattern" = patterns::MODE_OF_GROUP), example = "0660")]
     pub api_socket_mode: Mode,
-    /// Group that owns the API's Unix socket; the server's own group when absent.
+    /// Group that owns the API's Unix socket. When absent, the server's own group.
     #[schemars(example = &"fireactions")]
     pub api_socket_group: Option<GroupName>,
-    /// File with the bearer token of the TCP API: an absolute path, or `credential:NAME` for a file of that
-    /// name in the directory systemd passes in `$CREDENTIALS_DIRECTORY`.
+    /// File with the bearer token of the TCP API: an absolute path, or `credential:NAME` for a file of that name in the
+    /// directory that systemd passes in `$CREDENTIALS_DIRECTORY`.
     #[schemars(example = "credential:api-token")]
     pub api_token_file: Option<SecretFile>,
     /// Inline tokens are refused; use `api_token_file`.
@@ -47,45 +47,45 @@ pub struct Config {
     #[doc(hidden)]
     #[schemars(skip)]
     pub(crate) basic_auth_users: Option<RefusedSecret>,
-    /// Least severe log messages that are written.
+    /// Minimum severity of log messages that are written.
     pub log_level: LogLevel,
-    /// Form of log messages on standard error.
+    /// Format of log messages on standard error.
     pub log_format: LogFormat,
     /// `true` is another way to write `log_level: debug`.
     pub debug: bool,
-    /// Prometheus metrics on an address of their own. The API serves `/metrics` in any case.
+    /// Prometheus metrics on a separate address. The API serves `/metrics` in any case.
     pub metrics: MetricsConfig,
-    /// Directory of all durable state, a path of at most 70 bytes. Made with mode 0700 when it does not exist.
+    /// Directory of all durable state, a path of at most 70 bytes. Created with mode 0700 if it does not exist.
     #[schemars(extend("maxLength" = 70))]
     pub state_dir: AbsolutePath,
-    /// The guest agent's static binary; `fireactions-agent` beside the server's own executable when absent.
+    /// The guest agent's static binary. When absent, `fireactions-agent` in the directory of the server's executable.
     #[schemars(example = "/usr/lib/fireactions/fireactions-agent")]
     pub agent_path: Option<AbsolutePath>,
     /// The virtual machine monitor.
     pub vmm: VmmConfig,
-    /// The guest kernel of pools that do not name their own.
+    /// The default guest kernel, for pools that do not name their own.
     pub kernel: KernelConfig,
-    /// The bridge that all machines are on.
+    /// The network of the machines: one bridge for all.
     pub network: NetworkConfig,
     /// The image store.
     pub images: ImagesConfig,
-    /// What of the host machines may use.
+    /// The share of the host that machines may use.
     pub host: HostConfig,
     /// The built-in job queue.
     pub local: LocalConfig,
     /// How the server stops.
     pub shutdown: ShutdownConfig,
-    /// GitHub: how it is reached, and how it tells of jobs. Which pools are GitHub's is said there, below `runner`.
+    /// GitHub: how to reach it, and how it reports jobs. Pools say below `runner` that they belong to it.
     pub github: Option<GithubConfig>,
-    /// A Gitea: where it is, and how it tells of jobs. Which pools are its is said there, below `runner`.
+    /// A Gitea: how to reach it, and how it reports jobs. Pools say below `runner` that they belong to it.
     pub gitea: Option<GiteaConfig>,
-    /// A Forgejo: where it is. Which pools are its is said there, below `runner`. It has the keys of `gitea` but for
-    /// `webhook`: Forgejo has none that tells of single jobs.
+    /// A Forgejo: how to reach it. Pools say below `runner` that they belong to it. It has the keys of `gitea` except
+    /// `webhook`: Forgejo has no webhook that reports single jobs.
     #[schemars(transform = forge::forgejo)]
     pub forgejo: Option<GiteaConfig>,
-    /// More forges, each with a name of its own, such as a second Gitea, or a GitHub Enterprise Server beside GitHub.com.
-    /// `kind` says what it is, `github`, `gitea` or `forgejo`, and the other keys are those of the section of that name.
-    /// Pools say with `runner.forge` which one they belong to. Names are of `a-z 0-9 -`.
+    /// More forges by name, such as a second Gitea, or a GitHub Enterprise Server in addition to GitHub.com. `kind` is
+    /// `github`, `gitea` or `forgejo`, and the other keys are those of the section with that name. Pools say with
+    /// `runner.forge` which one they belong to. Names consist of `a-z 0-9 -`.
     #[schemars(
         with = "BTreeMap<String, ForgeConfig>",
         extend(
@@ -173,13 +173,13 @@ impl Config {
 pub enum LogLevel {
     /// Every step, for developers.
     Trace,
-    /// Every decision.
+    /// Every decision that the server makes.
     Debug,
-    /// What an operator wants to see on a good day.
+    /// Normal operation.
     Info,
-    /// What may become a problem.
+    /// Possible problems.
     Warn,
-    /// What failed.
+    /// Failures.
     #[serde(alias = "fatal", alias = "panic")]
     Error,
 }
@@ -188,7 +188,7 @@ pub enum LogLevel {
 fn aliases(schema: &mut schemars::Schema) {
     let Some(serde_json::Value::Array(levels)) = schema.get_mut("oneOf") else { return };
     for name in ["fatal", "panic"] {
-        let description = "As `error`, in files of other fireactions versions.";
+        let description = "Same as `error`, for files of other fireactions versions.";
         levels.push(serde_json::json!({"const": name, "type": "string", "description": description}));
     }
 }
@@ -206,13 +206,13 @@ impl LogLevel {
     }
 }
 
-/// Form of log messages.
+/// Format of log messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Readable lines.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

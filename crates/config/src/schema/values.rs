@@ -152,12 +152,12 @@ impl Visitor<'_> for DurationVisitor {
     type Value = Duration;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a length of time with a unit, such as 30s, 10m or 1h 30m")
+        f.write_str("a duration with a unit, such as 30s, 10m or 1h 30m")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
         let parsed = humantime::parse_duration(text).map_err(|_| {
-            E::custom("this is not a length of time: write a number and a unit, such as 30s, 10m or 1h 30m")
+            E::custom("this is not a duration: write a number and a unit, such as 30s, 10m or 1h 30m")
         })?;
         if parsed > MAX_DURATION {
             return Err(E::custom("this is longer than a year"));
@@ -170,7 +170,7 @@ impl Visitor<'_> for DurationVisitor {
             return Ok(Duration(std::time::Duration::ZERO));
         }
         Err(E::custom(format_args!(
-            "a length of time needs a unit: write {number}s for seconds or {number}m for minutes"
+            "a duration needs a unit: write {number}s for seconds or {number}m for minutes"
         )))
     }
 }
@@ -259,7 +259,7 @@ impl Visitor<'_> for ModeVisitor {
     // An unquoted 0660 reads as a number, and as which one depends on the YAML version.
     fn visit_u64<E: de::Error>(self, _: u64) -> Result<Mode, E> {
         Err(E::custom(
-            "write permission bits in quotes, such as \"0660\": YAML reads them as another number otherwise",
+            "write permission bits in quotes, such as \"0660\": otherwise YAML reads them as a different number",
         ))
     }
 }
@@ -295,7 +295,7 @@ impl From<GroupName> for String {
     }
 }
 
-/// Where a secret is: never the secret itself.
+/// The location of a secret, never the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = patterns::SECRET))]

@@ -13,27 +13,27 @@ pub struct VmmConfig {
     pub driver: Driver,
     /// QEMU's x86_64 system emulator: an absolute path, or a name in `PATH`.
     pub qemu_binary: CommandName,
-    /// Firecracker: an absolute path, or a name in `PATH`. When absent, the `firecracker.binary_path` that the pools
-    /// agree on, else `firecracker`.
+    /// Firecracker: an absolute path, or a name in `PATH`. When absent, the `firecracker.binary_path` of the pools, or
+    /// else `firecracker`.
     #[schemars(example = "/usr/local/bin/firecracker")]
     pub firecracker_binary: Option<CommandName>,
     /// Firecracker's jailer, of the same version: an absolute path, or a name in `PATH`.
     pub jailer_binary: CommandName,
-    /// Whether Firecracker runs in the jailer: in a directory of its own as its root, with its own process numbers and
-    /// device files. Only a server that is root can; another one runs without. It takes the statically linked
+    /// Whether Firecracker runs in the jailer: in its own root directory, PID namespace and set of device files. This
+    /// needs a server that runs as root; otherwise Firecracker runs without the jailer. It needs the statically linked
     /// (musl) Firecracker of the project's releases.
     pub jailer: bool,
-    /// Whether the CPU's virtualization is used. Firecracker always uses it. `auto` tries whether `/dev/kvm` really runs a guest and
-    /// remembers the answer.
+    /// Whether to use hardware virtualization (KVM). Firecracker always uses it. `auto` tests whether `/dev/kvm` really
+    /// runs a guest, and remembers the result.
     pub accel: Accel,
-    /// First user and group id of the machines' processes. Each machine runs under `uid_base` plus its slot
+    /// First user and group id of the machines' processes. Each machine runs with the id `uid_base` plus its slot
     /// number; nothing else on the host may use these ids.
     #[schemars(range(min = 65536, max = 2_147_000_000))]
     pub uid_base: u32,
-    /// Most of a machine's console output that is kept, in KiB.
+    /// Maximum size of a machine's console output that is kept, in KiB.
     #[schemars(range(min = 16, max = 1_048_576))]
     pub console_max_kib: u32,
-    /// Control group below which each machine gets its own.
+    /// Parent cgroup of the machines' cgroups.
     #[schemars(extend("pattern" = patterns::CGROUP, "maxLength" = 200))]
     pub cgroup_parent: String,
 }
@@ -59,29 +59,29 @@ impl Default for VmmConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
-    /// QEMU's `microvm` machine, which runs anywhere, without KVM too.
+    /// QEMU's `microvm` machine, which runs anywhere, even without KVM.
     Qemu,
     /// Firecracker, for hosts with KVM. See docs/firecracker.md.
     Firecracker,
 }
 
-/// Whether the CPU's virtualization is used.
+/// Whether to use hardware virtualization (KVM).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Accel {
     /// KVM where it really runs a guest, emulation otherwise.
     Auto,
-    /// KVM; the server does not start without.
+    /// KVM; without it, the server does not start.
     Kvm,
     /// Emulation: slow, but runs everywhere.
     Tcg,
 }
 
-/// The guest kernel of pools that do not name their own.
+/// The default guest kernel, for pools that do not name their own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KernelConfig {
-    /// An uncompressed `vmlinux` or a `bzImage`. Needed unless every pool has a `kernel_image_path`.
+    /// An uncompressed `vmlinux` or a `bzImage`. Required unless every pool has a `kernel_image_path`.
     #[schemars(example = "/var/lib/fireactions/kernel/vmlinuz")]
     pub image: Option<AbsolutePath>,
     /// The kernel's module directory (`/lib/modules/VERSION`), for kernels that have virtio, overlay or squashfs

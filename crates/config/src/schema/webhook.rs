@@ -13,18 +13,18 @@ use super::{ListenAddress, SecretFile, exclusive, patterns};
 #[serde(deny_unknown_fields)]
 #[schemars(extend("allOf" = exclusive::webhook()))]
 pub struct WebhookConfig {
-    /// TCP address that deliveries come to, the same one for all forges. Nothing else answers there. GitHub wants `https`: put a
-    /// proxy that speaks TLS before it.
+    /// TCP address for webhook deliveries, the same for all forges. Nothing else is served there. GitHub recommends
+    /// `https`: put a TLS proxy in front of it.
     #[schemars(example = "127.0.0.1:8090")]
     pub listen: ListenAddress,
-    /// Path of the webhook's URL, of each forge's its own. When absent, `/webhook/NAME` with the forge's name.
+    /// Path of the webhook's URL, different for each forge. When absent, `/webhook/NAME` with the forge's name.
     #[serde(default)]
     #[schemars(extend("pattern" = patterns::WEBHOOK_PATH, "maxLength" = 200), example = "/webhook/github")]
     pub path: Option<String>,
     /// File with the webhook's secret: an absolute path, or `credential:NAME`.
     #[schemars(example = "credential:github-webhook")]
     pub secret_file: Option<SecretFile>,
-    /// Several secrets, any of which is accepted: for the time in which one replaces the other.
+    /// Several secrets, any of which is accepted, for rotating a secret.
     #[serde(default)]
     pub secret_files: Vec<SecretFile>,
 }

@@ -256,7 +256,7 @@ fn a_pool_that_names_no_forge_is_of_the_only_one() {
     assert_eq!(file(named, "organization: a"), (Some("tea".to_owned()), vec![]));
     let (forge, warnings) = file(&format!("{gitea}\ngithub: {{token_file: /t}}"), "organization: a");
     assert_eq!(forge.as_deref(), Some("github"));
-    assert_eq!(warnings, ["no pool is of the forge 'gitea', so this section does nothing"]);
+    assert_eq!(warnings, ["no pool belongs to the forge 'gitea', so this section has no effect"]);
 }
 
 #[test]

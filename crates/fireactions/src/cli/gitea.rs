@@ -50,7 +50,7 @@ pub(super) async fn look(
         match client.access(scope).await {
             Ok(access) => told(report, &access),
             Err(error) => {
-                report.problem(&error.to_string(), "mend this first; nothing more can be looked at here");
+                report.problem(&error.to_string(), "fix this first; nothing else can be checked until then");
                 return Ok(());
             }
         }
@@ -69,7 +69,7 @@ fn told(report: &mut Report, access: &Access) {
                 let wanted = access.needs.iter().map(|need| format!("{} ({})", need.scope, need.why));
                 let wanted: Vec<String> = wanted.collect();
                 let todo = if wanted.is_empty() {
-                    "make a new registration token on the page of runners".to_owned()
+                    "create a new registration token on the page of runners".to_owned()
                 } else {
                     format!("the token needs the scopes {}", wanted.join(", "))
                 };
@@ -81,7 +81,7 @@ fn told(report: &mut Report, access: &Access) {
         report.note(lack);
     }
     if let Some(ahead) = access.clock.filter(|ahead| ahead.as_secs().abs() > CLOCK) {
-        report.note(&format!("the server's clock is {} s off this host's", ahead.as_secs()));
+        report.note(&format!("the server's clock differs from this host's by {} s", ahead.as_secs()));
     }
 }
 
@@ -90,16 +90,16 @@ async fn reach(report: &mut Report, settings: &GiteaConfig, key: &str, pools: &[
     let url = &settings.url;
     if is_on_this_host(url) {
         report.problem(
-            &format!("{key}.url is at this host itself, and in a machine that is the machine"),
-            "use an address of this host that machines reach, such as the bridge's, and open its port with network.host_ports",
+            &format!("{key}.url is an address of this host itself; in a machine it means the machine"),
+            "use an address of this host that machines can reach, such as the bridge's, and open its port with network.host_ports",
         );
         return;
     }
     if settings.proxy.is_some() {
-        report.note("machines do not use the proxy: the runner in the image needs a way of its own");
+        report.note("machines do not use the proxy: the runner in the image needs its own route");
     }
     if settings.ca_file.is_some() {
-        report.note("the image must trust the authority of ca_file, too: the runner in it calls the server");
+        report.note("the image must also trust the authority of ca_file, because the runner in it connects to the server");
     }
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return };
     let found = timeout(LOOKUP, tokio::net::lookup_host((host.trim_matches(['[', ']']), port))).await;
@@ -112,9 +112,7 @@ async fn reach(report: &mut Report, settings: &GiteaConfig, key: &str, pools: &[
         .filter_map(|address| if let IpAddr::V4(address) = address { Some(*address) } else { None })
         .collect();
     if v4.is_empty() {
-        report.note(&format!(
-            "{host} has no IPv4 address that this host can look up; machines have IPv4 alone"
-        ));
+        report.note(&format!("this host finds no IPv4 address for {host}; machines have only IPv4"));
         return;
     }
     for pool in pools {
@@ -128,7 +126,7 @@ async fn reach(report: &mut Report, settings: &GiteaConfig, key: &str, pools: &[
                     .any(|rule| rule.protocol == Protocol::Tcp && rule.port == port)
         };
         if v4.iter().any(opened) {
-            report.well(&format!("machines of pool '{}' may reach {host}", pool.name));
+            report.well(&format!("machines of pool '{}' can reach {host}", pool.name));
         } else {
             report.problem(
                 &format!("machines of pool '{}' cannot reach {host}: {} is not a public address", pool.name, v4[0]),

@@ -52,10 +52,10 @@ enum Action {
         /// Pool
         #[arg(value_name = "POOL")]
         pool: PoolName,
-        /// Machines kept warm
+        /// Number of machines kept warm
         #[arg(long, value_name = "N", required_unless_present_any = ["max", "reset"])]
         min: Option<u32>,
-        /// Most machines at once
+        /// Maximum number of machines at once
         #[arg(long, value_name = "N")]
         max: Option<u32>,
         /// Back to the values of the configuration

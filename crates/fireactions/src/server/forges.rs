@@ -47,7 +47,7 @@ pub(super) async fn hosted(
                 gitea::forge(name, records, events, client, (settings, own), &pools).await
             }
         };
-        let forge = made.context("runners of an earlier server could not be looked up")?;
+        let forge = made.context("runners of an earlier server could not be read from the store")?;
         forges.push(forge);
     }
     Ok(forges)

@@ -84,7 +84,7 @@ impl Vitals {
         }
         let still = self.last_look.ago();
         if still > LOOKS * Timing::default().longest_look() {
-            return Err(format!("the pools were not looked at for {still:.0?}"));
+            return Err(format!("the pools were not evaluated for {still:.0?}"));
         }
         let client = Client::new(self.api.clone(), None).map_err(|error| error.to_string())?;
         match timeout(ANSWER, client.version()).await {

@@ -15,7 +15,7 @@ fn lost_twice(world: &World, script: &str, why: &str) {
     let output = world.cli(&["run", "--", "sh", "-c", script]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(125), "{said}\n{}", world.log());
-    assert!(said.contains("attempt 2 begins on machine"), "the retry is seen by who waits: {said}");
+    assert!(said.contains("attempt 2 starts on machine"), "the retry is seen by who waits: {said}");
     assert!(said.contains("lost") && said.contains(why), "{said}");
 
     let jobs = world.json(&["jobs", "list"]);

@@ -393,7 +393,7 @@ fn runners_that_end_before_a_job_came_are_not_made_again_and_again() {
     let pool = world.json(&["pools", "show", "small"]);
     let reason = pool["backoff"]["reason"].as_str().unwrap();
     assert!(
-        reason.contains("exit code 127 before a job came") && reason.contains("no GitHub runner"),
+        reason.contains("exit code 127 before it got a job") && reason.contains("no GitHub runner"),
         "{reason}"
     );
     let waiting = world.wait(BOOT, "the job to say so", || {

@@ -73,8 +73,7 @@ const FEATURES_OF_A_GUEST: [Feature; 15] = [
 const FINDS_DEVICES: [&str; 2] = ["ACPI", "VIRTIO_MMIO_CMDLINE_DEVICES"];
 
 pub(super) fn judge(driver: Driver, image: &str, known: &Known) -> Finding {
-    let by_trying = "look at the console if it does not boot (`fireactions logs MACHINE`), or put the \
-         kernel's configuration beside the image as IMAGE.config; kernels carry it with CONFIG_IKCONFIG";
+    let by_trying = "look at the console if it does not boot (`fireactions logs MACHINE`), or put the kernel's configuration next to the image as IMAGE.config; kernels carry it with CONFIG_IKCONFIG";
     if known.from.is_empty() {
         let found =
             format!("{image}: neither a configuration nor modules to read; only a boot shows what it lacks");

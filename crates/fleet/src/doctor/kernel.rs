@@ -52,7 +52,7 @@ fn agent(path: &Path) -> Finding {
         Err(error) => Finding::error(
             &AGENT,
             format!("{shown}: {error}"),
-            "build it with `make agent`, put it beside fireactions, or set agent_path",
+            "build it with `make agent`, put it into the directory of fireactions, or set agent_path",
         ),
     }
 }

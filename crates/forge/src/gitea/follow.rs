@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use fireactions_gitea::{Error as GiteaError, Job, JobStatus};
 use fireactions_model::{ExponentialBackoff, GiteaScope, JobRecord, PoolSpec, RemoteJob};
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::rules::covers;
@@ -30,7 +29,7 @@ pub(super) async fn run(
         pools.iter().filter_map(|pool| pool.gitea()).map(|runner| runner.labels.clone()).collect();
     let mut pauses = ExponentialBackoff::new(interval, LONGEST.max(interval));
     loop {
-        let (began, asked) = (Timestamp::now(), Instant::now());
+        let asked = Instant::now();
         let Some(jobs) = stop.run_until_cancelled(remote.inner.gitea.jobs(&scope, &labels)).await else {
             return;
         };
@@ -38,7 +37,7 @@ pub(super) async fn run(
             Ok(jobs) => {
                 pauses.succeeded();
                 set_problem(&forge, &pools, None);
-                take(&remote, &forge, &scope, &pools, jobs, (began, asked)).await;
+                take(&remote, &forge, &scope, &pools, jobs, asked).await;
                 ExponentialBackoff::jitter(interval, rand::random())
             }
             Err(GiteaError::Unsupported { why, .. }) => {
@@ -70,9 +69,9 @@ fn blind(remote: &GiteaRemote, forge: &HostedForge, pools: &[PoolSpec], why: &st
         forge.wake();
     }
     let what = if hooked {
-        "jobs are heard of by the webhook alone, and one whose delivery is lost waits for the next"
+        "jobs are found by the webhook only, and a job whose delivery is lost waits for the next delivery"
     } else {
-        "so runners wait for jobs without knowing of any: as many as the pool's min_runners, and one at least"
+        "so runners wait for jobs at all times: as many as the pool's min_runners, and at least one"
     };
     set_problem(forge, pools, Some(&format!("{why}; {what}")));
 }
@@ -84,7 +83,7 @@ async fn take(
     scope: &GiteaScope,
     pools: &[PoolSpec],
     jobs: Vec<Job>,
-    (began, asked): (Timestamp, Instant),
+    asked: Instant,
 ) {
     let mut news = remote.inner.rules.set_blind(false);
     let (waiting, running): (Vec<Job>, Vec<Job>) = jobs
@@ -96,10 +95,10 @@ async fn take(
         let mut board = forge.board();
         let waiting: Vec<Waiting> = waiting
             .iter()
-            .map(|job| job::waiting(forge.name(), job, began))
+            .map(|job| job::waiting(forge.name(), job, asked))
             .filter(|job| board.is_ours(job))
             .collect();
-        news |= board.audited(|job| covers(scope, job), waiting, began);
+        news |= board.audited(|job| covers(scope, job), waiting, asked);
         for pool in pools {
             board.asked(&pool.name, asked);
         }
@@ -107,7 +106,7 @@ async fn take(
     let rows = match forge.inner().store.bound_jobs().await {
         Ok(rows) => rows,
         Err(error) => {
-            tracing::warn!(%error, "machines could not be looked up; jobs that run are not followed");
+            tracing::warn!(%error, "the store cannot be read, so running jobs are not followed");
             Vec::new()
         }
     };
@@ -126,7 +125,7 @@ async fn take(
                 }
             }
             // It may have begun after the list was made.
-            None if known.picked_up_at.is_some_and(|at| at < began) => {
+            None if known.is_picked_up() && forge.board().runners.had_begun(&row.id, asked) => {
                 settle::start(remote, forge, &row.id, known);
             }
             None => {}

@@ -1,9 +1,10 @@
 //! A Gitea's webhook.
 
+use std::time::Instant;
+
 use fireactions_gitea::JobStatus;
 use fireactions_gitea::webhook::{self, Event, Forged};
 use fireactions_model::{ForgeName, Secret};
-use jiff::Timestamp;
 
 use super::job;
 use crate::hosted::Delivery;
@@ -27,5 +28,5 @@ pub(super) fn parse(name: &ForgeName, delivery: &Delivery<'_>) -> Result<Option<
         JobStatus::Blocked => Change::Other,
     };
     let runner = event.job.runner_name.clone();
-    Ok(Some(JobNews { job: job::waiting(name, &event.job, Timestamp::now()), change, runner }))
+    Ok(Some(JobNews { job: job::waiting(name, &event.job, Instant::now()), change, runner }))
 }

@@ -1,5 +1,7 @@
 //! Jobs of Gitea and Forgejo in the words of the board and of rows, and back.
 
+use std::time::Instant;
+
 use fireactions_gitea::{Job, JobId, JobStatus, RunnerId};
 use fireactions_model::{ForgeName, GiteaScope, RemoteJob};
 use jiff::Timestamp;
@@ -30,7 +32,7 @@ pub(super) fn remote(forge: &ForgeName, job: &Job) -> RemoteJob {
 }
 
 /// A job that waits, heard of at this time.
-pub(super) fn waiting(forge: &ForgeName, job: &Job, heard: Timestamp) -> Waiting {
+pub(super) fn waiting(forge: &ForgeName, job: &Job, heard: Instant) -> Waiting {
     Waiting {
         id: job.id.get(),
         repository: job.repository.clone().unwrap_or_default(),
@@ -38,6 +40,7 @@ pub(super) fn waiting(forge: &ForgeName, job: &Job, heard: Timestamp) -> Waiting
         queued_at: job.created_at,
         remote: remote(forge, job),
         heard,
+        told: Timestamp::now(),
     }
 }
 

@@ -165,9 +165,9 @@ fn config(longest: Duration, labels: Option<&[String]>) -> String {
 /// What an exit code of the runner means, for people; nothing where it has no meaning of its own.
 pub(super) fn meaning(kind: Kind, code: i32) -> Option<&'static str> {
     Some(match (kind, code) {
-        (_, 1) => "the runner could not be set up; its log has the reason",
+        (_, 1) => "the runner could not be set up; its log says why",
         (Kind::Forgejo, NO_TASK) => "Forgejo had no job for the runner",
-        (_, 127) => "the image has no runner where it was looked for",
+        (_, 127) => "no runner was found in the image",
         _ => return None,
     })
 }

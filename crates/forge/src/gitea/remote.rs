@@ -45,7 +45,7 @@ impl Remote for GiteaRemote {
 
     async fn register(&self, _: &HostedForge, offer: &Offer, name: &str) -> Result<Registered, Error> {
         let Some(runner) = offer.pool.gitea() else {
-            return Err(Error::lasting(format!("pool '{}' is not this forge's", offer.pool.name)));
+            return Err(Error::lasting(format!("pool '{}' does not belong to this forge", offer.pool.name)));
         };
         let registration = Registration {
             name: name.to_owned(),
@@ -74,7 +74,7 @@ impl Remote for GiteaRemote {
                 tracing::warn!(
                     runner = id,
                     scope,
-                    "a runner that ended cannot be deregistered: {why}; it stays listed as offline"
+                    "a runner that ended cannot be removed at the forge: {why}; it stays listed as offline"
                 );
                 Ok(Deleted::Gone)
             }
@@ -112,8 +112,7 @@ impl Remote for GiteaRemote {
         let kind = self.inner.gitea.kind();
         (!missing.is_empty()).then(|| {
             format!(
-                "{kind}'s runners of this pool lack the labels {}, so jobs that ask for them will not come: a program in the \
-                 image declares others, or another version of the configuration made them",
+                "{kind}'s runners of this pool lack the labels {}, so jobs with these labels will not arrive: a program in the image declares other labels, or the runners come from another version of the configuration",
                 missing.join(", ")
             )
         })
@@ -174,8 +173,9 @@ impl Remote for GiteaRemote {
     async fn judge(&self, remote: &RemoteJob, told: Outcome) -> Judged {
         let kind = self.inner.gitea.kind();
         if !self.inner.settings.reads_queue {
-            let note =
-                format!("the job ended; how, {kind} alone knows: a registration token cannot ask for it");
+            let note = format!(
+                "the job ended; only {kind} knows its result, because a registration token cannot ask for it"
+            );
             return Judged { note: Some(note), ..Judged::as_told(told) };
         }
         let job = if remote.conclusion.is_none() {
@@ -194,12 +194,12 @@ impl Remote for GiteaRemote {
             Some("cancelled") => Outcome::Cancelled,
             Some(_) => Outcome::Exited { code: 1 },
             None => {
-                let note = format!("the job ended; how, {kind} did not say");
+                let note = format!("the job ended; {kind} did not report its result");
                 return Judged { note: Some(note), ..Judged::as_told(told) };
             }
         };
         let differs = conclusion.filter(|_| outcome != told);
-        let note = differs.map(|conclusion| format!("{kind}'s job ended with {conclusion}"));
+        let note = differs.map(|conclusion| format!("{kind} reports that the job ended with {conclusion}"));
         Judged { outcome, note, job }
     }
 
@@ -236,5 +236,5 @@ fn error(error: GiteaError) -> Error {
 
 /// A scope as it stands in a row.
 fn parse(scope: &str) -> Result<GiteaScope, Error> {
-    scope.parse().map_err(|error| Error::lasting(format!("a runner's scope cannot be read: {error}")))
+    scope.parse().map_err(|error| Error::lasting(format!("a runner's scope is not valid: {error}")))
 }

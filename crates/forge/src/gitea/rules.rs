@@ -65,6 +65,8 @@ pub(super) fn covers(scope: &GiteaScope, job: &Waiting) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use fireactions_model::{
         ForgeName, ForgeRunner, GiteaRunner, ImageRef, PoolForge, PoolName, RemoteJob, Shape,
     };
@@ -91,7 +93,8 @@ mod tests {
             labels: labels.iter().map(ToString::to_string).collect(),
             queued_at: None,
             remote: RemoteJob::new(ForgeName::new("work").unwrap(), scope),
-            heard: Timestamp::UNIX_EPOCH,
+            heard: Instant::now(),
+            told: Timestamp::UNIX_EPOCH,
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn close(forge: HostedForge, row: JobId, cancelled: bool) {
         let there =
             forge.inner().store.job(&row).await.ok().flatten().is_some_and(|row| !row.state.is_final());
         if there {
-            tracing::info!(job = %row, cancelled, "the job has ended at its forge; its machine goes");
+            tracing::info!(job = %row, cancelled, "the job has ended at its forge; ending its machine");
             forge.end(&row);
         }
     });
@@ -92,13 +92,13 @@ pub(super) async fn find(
             Ok(Err(error)) if error.is_transient() => {
                 let pause = pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default());
                 if Instant::now() + pause >= until {
-                    tracing::debug!(%error, "how a job ended could not be asked for");
+                    tracing::debug!(%error, "the result of a job could not be requested from the forge");
                     return Err(Untold);
                 }
                 sleep(pause).await;
             }
             Ok(Err(error)) => {
-                tracing::debug!(%error, "how a job ended cannot be known");
+                tracing::debug!(%error, "the result of a job is unknown");
                 return Ok(None);
             }
             Err(_) => return Err(Untold),

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use fireactions_github::Repository;
 use fireactions_model::{GithubScope, PoolSpec};
-use jiff::Timestamp;
 
 use super::{Error, GithubRemote, groups, job, scale_set};
 use crate::hosted::HostedForge;
@@ -67,7 +66,7 @@ async fn repository_jobs(
     repository: &Repository,
     kept: &mut groups::Kept,
 ) -> Result<(), Error> {
-    let began = Timestamp::now();
+    let began = Instant::now();
     let queued = remote.inner.github.queued_jobs(repository).await?;
     let name = repository.to_string();
     for job in &queued {
@@ -84,7 +83,7 @@ async fn repository_jobs(
     let changed = board.audited(|job| job.repository.eq_ignore_ascii_case(&name), ours, began);
     drop(board);
     if changed {
-        tracing::info!(%repository, "the audit found jobs that no signal had told of, or that wait no more");
+        tracing::info!(%repository, "the audit found jobs that no signal reported, or that no longer wait");
         forge.wake();
     }
     Ok(())

@@ -26,15 +26,18 @@ fn missing<'a>(wanted: &'a [String], found: &[String]) -> Vec<&'a str> {
 }
 
 fn describe(what: &str, missing: &[&str], groups: Option<(u64, u64)>) -> Option<String> {
-    let labels = (!missing.is_empty())
-        .then(|| format!("lack the labels {}, so jobs that ask for them will not come", missing.join(", ")));
+    let labels = (!missing.is_empty()).then(|| {
+        format!("lack the labels {}, so jobs with these labels will not arrive", missing.join(", "))
+    });
     let group = groups.map(|(found, wanted)| {
-        format!("are in runner group {found}, not {wanted}, so jobs of other repositories may come, or none")
+        format!(
+            "are in runner group {found}, not {wanted}, so jobs of other repositories may arrive, or none"
+        )
     });
     let all: Vec<String> = labels.into_iter().chain(group).collect();
     (!all.is_empty()).then(|| {
         format!(
-            "{what} {}: somebody or a policy changed them at GitHub, or another version of the configuration made them",
+            "{what} {}: they were changed at GitHub by a person or a policy, or come from another version of the configuration",
             all.join(", and ")
         )
     })

@@ -11,11 +11,11 @@ pub(super) enum Error {
     #[error(transparent)]
     Github(#[from] fireactions_github::Error),
     /// The pool's scale set has no session now.
-    #[error("the pool's scale set has no session yet; `fireactions pools show` says why when that lasts")]
+    #[error("the pool's scale set has no session yet; if this lasts, `fireactions pools show` says why")]
     NoSession,
     /// There is no such runner group.
     #[error(
-        "{scope} has no runner group {name}; it has {known}. Make it at GitHub, or set runner.group or runner.group_id"
+        "{scope} has no runner group {name}; it has {known}. Create it at GitHub, or set runner.group or runner.group_id"
     )]
     NoGroup {
         /// Where.

@@ -32,7 +32,7 @@ pub(super) async fn look(
         Ok(all) => all,
         Err(error) if error.is_transient() => return Err(error.into()),
         Err(error) => {
-            tracing::debug!(%scope, %error, "what runner groups take cannot be looked up; they are taken to take everything");
+            tracing::debug!(%scope, %error, "the runner groups cannot be looked up; assuming that they accept all repositories");
             return Ok(());
         }
     };
@@ -70,8 +70,7 @@ pub(super) fn tell(forge: &HostedForge, pools: &[PoolSpec], kept: &Kept) {
             let more = repositories.len().saturating_sub(NAMED);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!(
-                "jobs of {}{more} ask for this pool's labels, but its runner group does not take them; let the group be used by \
-                 these repositories (public ones must be allowed) in the organization's settings, or give these jobs other labels",
+                "jobs of {}{more} have this pool's labels, but its runner group does not accept them; give these repositories access to the group in the organization's settings (public repositories must be allowed), or give these jobs other labels",
                 named.join(", ")
             )
         });

@@ -1,5 +1,7 @@
 //! GitHub's jobs in the words of the board.
 
+use std::time::Instant;
+
 use fireactions_github::WorkflowJob;
 use fireactions_model::{ForgeName, RemoteJob};
 use jiff::Timestamp;
@@ -7,7 +9,7 @@ use jiff::Timestamp;
 use crate::hosted::board::Waiting;
 
 /// A job, as a webhook or the audit tells it.
-pub(super) fn waiting(forge: &ForgeName, job: &WorkflowJob, scope: &str, heard: Timestamp) -> Waiting {
+pub(super) fn waiting(forge: &ForgeName, job: &WorkflowJob, scope: &str, heard: Instant) -> Waiting {
     let remote = RemoteJob {
         id: Some(job.id.get()),
         run_id: Some(job.run_id.get()),
@@ -27,5 +29,6 @@ pub(super) fn waiting(forge: &ForgeName, job: &WorkflowJob, scope: &str, heard: 
         queued_at: job.created_at,
         remote,
         heard,
+        told: Timestamp::now(),
     }
 }

@@ -80,13 +80,11 @@ pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret) -> Work {
 /// What an exit code of the runner means, for people; nothing where it has no meaning of its own.
 pub(super) fn meaning(code: i32) -> Option<&'static str> {
     Some(match code {
-        1 => "the runner ended with an error; its log has the reason",
-        2 => "the runner could not reach GitHub or was refused for now; it would have to be tried again",
+        1 => "the runner ended with an error; its log says why",
+        2 => "the runner could not reach GitHub, or GitHub refused it temporarily",
         5 => "GitHub has another session of this runner",
-        7 => {
-            "GitHub does not take this version of the runner any more: rebuild the image with a newer runner"
-        }
-        127 => "the image has no GitHub runner where it was looked for",
+        7 => "GitHub no longer accepts this version of the runner: rebuild the image with a newer runner",
+        127 => "no GitHub runner was found in the image",
         _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! GitHub as a hosted forge.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use fireactions_github::webhook::{self, Event};
@@ -10,7 +11,6 @@ use fireactions_model::{
     ForgeName, GithubScope, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work,
 };
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{GithubRemote, audit, drift, job, program, register, scale_set, signs};
@@ -39,7 +39,7 @@ impl Remote for GithubRemote {
 
     async fn register(&self, forge: &HostedForge, offer: &Offer, name: &str) -> Result<Registered, Error> {
         let Some(runner) = offer.pool.github() else {
-            return Err(Error::lasting(format!("pool '{}' is not GitHub's", offer.pool.name)));
+            return Err(Error::lasting(format!("pool '{}' does not belong to GitHub", offer.pool.name)));
         };
         Ok(self.register_runner(forge, &offer.pool, runner, name).await?)
     }
@@ -108,7 +108,7 @@ impl Remote for GithubRemote {
         match remote.conclusion.as_deref() {
             Some(conclusion @ ("failure" | "timed_out" | "startup_failure" | "abandoned")) => Judged {
                 // A machine of a failed job may be held.
-                note: Some(format!("GitHub's job ended with {conclusion}")),
+                note: Some(format!("GitHub reports that the job ended with {conclusion}")),
                 ..Judged::as_told(Outcome::Exited { code: 1 })
             },
             Some("cancelled") => Judged::as_told(Outcome::Cancelled),
@@ -145,7 +145,7 @@ impl Remote for GithubRemote {
             JobStatus::Waiting | JobStatus::Pending | JobStatus::Requested => Change::Other,
         };
         let runner = event.job.runner_name.clone();
-        let job = job::waiting(name, &event.job, event.job.repository.owner(), Timestamp::now());
+        let job = job::waiting(name, &event.job, event.job.repository.owner(), Instant::now());
         Ok(Some(JobNews { job, change, runner }))
     }
 
@@ -164,5 +164,5 @@ fn error(error: fireactions_github::Error) -> Error {
 
 /// A scope as it stands in a row.
 fn parse(scope: &str) -> Result<GithubScope, Error> {
-    scope.parse().map_err(|error| Error::lasting(format!("a runner's scope cannot be read: {error}")))
+    scope.parse().map_err(|error| Error::lasting(format!("a runner's scope is not valid: {error}")))
 }

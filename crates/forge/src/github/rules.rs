@@ -114,6 +114,8 @@ fn covers(scope: &GithubScope, repository: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use fireactions_model::{ForgeName, ForgeRunner, GithubRunner, ImageRef, PoolForge, RemoteJob, Shape};
     use jiff::Timestamp;
 
@@ -138,7 +140,8 @@ mod tests {
             labels: labels.to_vec(),
             queued_at: None,
             remote: RemoteJob::new(ForgeName::github(), "acme"),
-            heard: Timestamp::UNIX_EPOCH,
+            heard: Instant::now(),
+            told: Timestamp::UNIX_EPOCH,
         }
     }
 

@@ -1,7 +1,7 @@
 //! One pool's scale set: it is made or adopted, and its message queue listened to. No port of this host is reached by
 //! GitHub for it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fireactions_github::Error as GithubError;
 use fireactions_github::scaleset::{
@@ -55,7 +55,7 @@ pub(super) async fn listen(
         let wait = wait.max(error.retry_after().unwrap_or_default());
         let text = format!("scale set '{}': {error}", set_name(&runner));
         forge.set_problem(&pool.name, Concern::Listening, Some(text));
-        tracing::debug!(pool = %pool.name, retry_in = ?wait, "the scale set is tried again");
+        tracing::debug!(pool = %pool.name, retry_in = ?wait, "the scale set's session failed; trying again");
         let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
     }
 }
@@ -246,7 +246,8 @@ fn waiting(remote: &GithubRemote, forge: &HostedForge, runner: &GithubRunner, jo
         labels: job.labels.clone(),
         queued_at: job.queued_at,
         remote: remote_job,
-        heard: Timestamp::now(),
+        heard: Instant::now(),
+        told: Timestamp::now(),
     }
 }
 

@@ -2,9 +2,9 @@
 //! kind has it, jobs whose webhook was lost and runners that are not what they should be.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
 
 use fireactions_model::{JobRecord, PoolName, PoolSpec};
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
@@ -38,7 +38,7 @@ pub(super) async fn run(forge: HostedForge, scope: String, pools: Vec<PoolSpec>,
         let asked = match audited {
             Ok(()) => None,
             Err(error) => {
-                tracing::warn!(forge = %forge.inner.name, scope, %error, "the audit failed; it is tried again");
+                tracing::warn!(forge = %forge.inner.name, scope, %error, "the audit failed; it is repeated");
                 error.retry_after()
             }
         };
@@ -58,7 +58,7 @@ async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result
     let rows = async || {
         let rows = forge.inner.store.bound_jobs().await;
         rows.inspect_err(
-            |error| tracing::warn!(%error, "machines could not be looked up; runners are not audited"),
+            |error| tracing::warn!(%error, "the store cannot be read, so runners are not audited"),
         )
         .ok()
     };
@@ -94,7 +94,7 @@ async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result
                 tracing::warn!(
                     runner = runner.name,
                     scope,
-                    "a runner without a machine has a job; it goes when the forge gives up on it"
+                    "a runner without a machine has a job; it is removed when the forge gives up the job"
                 );
             }
         }
@@ -109,16 +109,15 @@ async fn runners(forge: &HostedForge, scope: &str, pools: &[PoolSpec]) -> Result
 /// for jobs for ever. `before` are the rows from before the list was asked for. A runner that is new may be gone because its
 /// job was short, which its log is about to tell.
 fn end_unlisted(forge: &HostedForge, scope: &str, before: &[JobRecord], all: &[Listed]) {
-    let settled =
-        Timestamp::now().saturating_sub(forge.inner.settings.pace * SECOND).unwrap_or(Timestamp::MIN);
     let listed: HashSet<u64> = all.iter().map(|runner| runner.id).collect();
-    let is_old = |row: &JobRecord| row.assigned_at.is_some_and(|at| at < settled);
+    let (settled, now) = (forge.inner.settings.pace * SECOND, Instant::now());
+    let is_old = |row: &JobRecord| forge.board().runners.is_older(&row.id, settled, now);
     for row in
         before.iter().filter(|row| row.is_idle_runner() && is_old(row) && is_of(&forge.inner.name, row))
     {
         let Some(remote) = row.remote.as_ref().filter(|remote| remote.scope == scope) else { continue };
         if remote.runner_id.is_some_and(|id| !listed.contains(&id)) {
-            tracing::info!(job = %row.id, runner = remote.runner, "the forge has this runner no more; its machine goes");
+            tracing::info!(job = %row.id, runner = remote.runner, "the forge no longer has this runner; ending its machine");
             forge.end(&row.id);
         }
     }

@@ -38,7 +38,7 @@ impl HostedForge {
         let inner = &self.inner;
         let Some(scope) = inner.remote.scope(&offer.pool) else {
             return Err(ForgeError::Refused(format!(
-                "pool '{}' is not of forge '{}'",
+                "pool '{}' does not belong to forge '{}'",
                 offer.pool.name, inner.name
             )));
         };
@@ -72,7 +72,9 @@ impl HostedForge {
             }
             Bind::Refused(Standing::Bound(record)) => Ok(Some(record)),
             Bind::Refused(standing) => Err(refused(offer, &standing)),
-            Bind::Taken => Err(ForgeError::Refused("the runner was taken".to_owned())),
+            Bind::Taken => {
+                Err(ForgeError::Refused("the runner's row is already bound to another machine".to_owned()))
+            }
         }
     }
 
@@ -80,7 +82,7 @@ impl HostedForge {
     pub(super) async fn work(&self, offer: &Offer, record: &JobRecord) -> Result<Work, ForgeError> {
         let Some(remote) = &record.remote else {
             return Err(ForgeError::Refused(format!(
-                "job {} is not of forge '{}'",
+                "job {} does not belong to forge '{}'",
                 record.id, self.inner.name
             )));
         };
@@ -174,7 +176,7 @@ impl HostedForge {
     /// Writes down what became known of a runner; a failure costs what people see, no more.
     pub(crate) async fn note(&self, job: &JobId, change: impl FnOnce(&mut RemoteJob) + Send + 'static) {
         if let Err(error) = self.inner.store.update_remote(job, change).await {
-            tracing::warn!(%job, %error, "what became known of a runner could not be written down");
+            tracing::warn!(%job, %error, "news about a runner could not be stored");
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) async fn run(forge: HostedForge, stop: CancellationToken) {
             Ok(()) => pauses.succeeded(),
             Err(error) => {
                 let wait = pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default());
-                tracing::debug!(%error, retry_in = ?wait, "a runner that ended could not be deregistered");
+                tracing::debug!(%error, retry_in = ?wait, "a runner that ended could not be removed at the forge");
                 let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
                 forge.inner.leftover.notify_one();
             }
@@ -48,7 +48,7 @@ async fn all(forge: &HostedForge) -> Result<(), Error> {
     let ended = match forge.inner.store.registered_runners().await {
         Ok(ended) => ended,
         Err(error) => {
-            tracing::warn!(%error, "runners that ended could not be looked up");
+            tracing::warn!(%error, "runners that ended could not be read from the store");
             return Ok(());
         }
     };
@@ -56,7 +56,7 @@ async fn all(forge: &HostedForge) -> Result<(), Error> {
     for record in ended.iter().filter(|record| is_of(&forge.inner.name, record)) {
         match one(forge, record).await {
             Err(error) if !error.is_transient() && is_old(record) => {
-                tracing::warn!(job = %record.id, %error, "a runner could not be deregistered for a day; it is left to the forge");
+                tracing::warn!(job = %record.id, %error, "a runner could not be removed at the forge for a day; it is left to the forge");
                 forge.note(&record.id, |remote| remote.deregistered = true).await;
             }
             Err(error) => failed = Some(error),
@@ -80,8 +80,7 @@ async fn one(forge: &HostedForge, record: &JobRecord) -> Result<(), Error> {
             Deleted::Busy => {
                 tracing::warn!(
                     job = %record.id, runner = remote.runner,
-                    "the forge says that a runner has a job whose machine has ended; it gives the job up within minutes, \
-                     and the audit removes the runner then"
+                    "the forge says that a runner whose machine has ended still has a job; the forge gives up the job within minutes, and then the audit removes the runner"
                 );
             }
         }
@@ -97,7 +96,9 @@ impl HostedForge {
         for job in surplus {
             match self.let_go(&job).await {
                 Ok(()) => {}
-                Err(error) => tracing::debug!(%job, %error, "a runner that no job needs could not be let go"),
+                Err(error) => {
+                    tracing::debug!(%job, %error, "a runner that no job needs could not be removed");
+                }
             }
         }
     }
@@ -111,7 +112,7 @@ impl HostedForge {
             Deleted::Gone => {
                 let idle = self.board().runners.get(job).is_some_and(|runner| runner.stage == Stage::Idle);
                 if idle {
-                    tracing::info!(%job, runner = remote.runner, "no job came for this runner; it is let go");
+                    tracing::info!(%job, runner = remote.runner, "no job came for this runner; it is removed");
                     self.note(job, |remote| remote.deregistered = true).await;
                     self.end(job);
                 }

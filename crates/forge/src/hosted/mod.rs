@@ -166,7 +166,7 @@ impl HostedForge {
         let all = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(FAREWELL, all).await.is_err() {
             let forge = &self.inner.name;
-            tracing::warn!(%forge, "the forge was not told within {FAREWELL:?} that this server stops; it will notice");
+            tracing::warn!(%forge, "the forge could not be informed within {FAREWELL:?} that this server stops; it will notice by itself");
         }
     }
 

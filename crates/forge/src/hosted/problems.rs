@@ -50,7 +50,7 @@ impl HostedForge {
             }
             None => {
                 if let Some(text) = problems.remove(&key) {
-                    tracing::info!(%pool, "this is mended: {text}");
+                    tracing::info!(%pool, "problem solved: {text}");
                 }
             }
         }

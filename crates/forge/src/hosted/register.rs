@@ -24,7 +24,7 @@ impl HostedForge {
     /// Registers the machine's runner, with patience, and keeps its credential until the program runs.
     pub(super) async fn register(&self, offer: &Offer, record: &JobRecord) -> Result<Secret, ForgeError> {
         let Some(remote) = record.remote.clone() else {
-            return Err(ForgeError::Refused(format!("job {} is no forge's runner", record.id)));
+            return Err(ForgeError::Refused(format!("job {} is not a forge's runner", record.id)));
         };
         let name = remote.runner.clone().unwrap_or_default();
         let pool = &offer.pool.name;
@@ -42,9 +42,9 @@ impl HostedForge {
                 taken += 1;
                 match self.delete_named(&remote.scope, &name).await {
                     Ok(true) => continue,
-                    Ok(false) => tracing::debug!(%name, "a runner that is in the way is not listed yet"),
+                    Ok(false) => tracing::debug!(%name, "an earlier runner with this name is not listed yet"),
                     Err(error) => {
-                        tracing::debug!(%name, %error, "a runner that is in the way could not be removed");
+                        tracing::debug!(%name, %error, "an earlier runner with this name could not be removed");
                     }
                 }
                 sleep(pauses.failed(rand::random())).await;

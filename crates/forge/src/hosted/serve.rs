@@ -129,16 +129,15 @@ impl Forge for HostedForge {
         let Some(code) = code else { return Verdict { outcome: told, unused: None } };
         if self.inner.remote.is_no_job(&remote, code).await {
             notes.push(
-                "the job that this runner was for had gone: somebody cancelled it, or another runner took it"
-                    .to_owned(),
+                "the job of this runner was gone: it was cancelled, or another runner took it".to_owned(),
             );
             return Verdict { outcome: told, unused: None };
         }
         // The runner and its image are what is wrong, most of all if it was quick; in any case nobody gained anything.
-        notes.push("no job came for this runner".to_owned());
+        notes.push("this runner got no job".to_owned());
         let meaning = meaning.map(|meaning| format!(" ({meaning})")).unwrap_or_default();
         let unused = format!(
-            "the runner ended with exit code {code} before a job came{meaning}; `fireactions jobs logs {job}` has its output"
+            "the runner ended with exit code {code} before it got a job{meaning}; `fireactions jobs logs {job}` shows its output"
         );
         Verdict { outcome: told, unused: Some(unused) }
     }

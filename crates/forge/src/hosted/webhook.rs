@@ -49,7 +49,7 @@ impl HostedForge {
     /// Takes a delivery. What it says is on the board when this returns; what is written down of it follows.
     pub async fn deliver(&self, delivery: Delivery<'_>) -> Answer {
         let Some(secrets) = &self.inner.webhook_secrets else {
-            return Answer::Unready("there is no webhook".to_owned());
+            return Answer::Unready("this forge has no webhook".to_owned());
         };
         let remote = &self.inner.remote;
         match secrets.verify(|secrets| remote.verify(secrets, &delivery)).await {

@@ -91,11 +91,11 @@ impl Kept {
             }
         }
         if secrets.is_empty() {
-            let none = || "there is none".to_owned();
+            let none = || "none is configured".to_owned();
             return Err(missing.into_iter().reduce(|all, why| format!("{all}; {why}")).unwrap_or_else(none));
         }
         for why in missing {
-            tracing::warn!("one of the webhook's secrets is left out: {why}");
+            tracing::warn!("one of the webhook's secrets cannot be read and is not used: {why}");
         }
         Ok(secrets.into())
     }

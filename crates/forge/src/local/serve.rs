@@ -83,7 +83,7 @@ impl Forge for LocalForge {
         let store = &self.inner.store;
         // The result matters more than the last lines of the log.
         if let Err(error) = store.sync_job_files(job).await {
-            tracing::warn!(%job, %error, "a job's log and artifacts may not survive a power loss");
+            tracing::warn!(%job, %error, "a job's log and artifacts could not be synced to the disk and may not survive a power loss");
         }
         let end =
             store.finish_job(job, machine, report, self.inner.config.retry).await.map_err(forge_error)?;
@@ -125,8 +125,8 @@ impl LocalForge {
         if job.attempt > 1 {
             // The log goes on after the lost attempt's output. It knows which attempts it has: this may be said
             // again, also to a machine that was adopted, and must be when a crash came before it.
-            let why = job.reason.as_deref().unwrap_or("the attempt before was lost");
-            let note = format!("attempt {} begins on machine {}: {why}", job.attempt, offer.machine);
+            let why = job.reason.as_deref().unwrap_or("the previous attempt was lost");
+            let note = format!("attempt {} starts on machine {}: {why}", job.attempt, offer.machine);
             store.log(&job.id).begin_attempt(job.attempt, &note).await.map_err(forge_error)?;
         }
         let longest = offer.pool.deadlines.job;
@@ -163,5 +163,5 @@ pub(crate) fn refused(offer: &Offer, standing: &Standing) -> ForgeError {
         Standing::Used => "has had its job",
         Standing::Released => "was released",
     };
-    ForgeError::Refused(format!("machine {} {why} and gets no more work", offer.machine))
+    ForgeError::Refused(format!("machine {} {why}, so it gets no more work", offer.machine))
 }

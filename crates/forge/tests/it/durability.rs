@@ -159,7 +159,7 @@ async fn an_adopted_machine_goes_on_with_its_job_and_its_output_is_kept_once() {
     assert_eq!((end.state, end.attempt), (JobState::Succeeded, 2));
     let (records, _) = store.read_log(&job.id, 0).await.unwrap();
     let text: String = records.iter().map(|record| str::from_utf8(&record.data).unwrap()).collect();
-    let note = "attempt 2 begins on machine";
+    let note = "attempt 2 starts on machine";
     assert_eq!(text.matches(note).count(), 1, "{text}");
     let (before, after) = text.split_once(note).unwrap();
     assert_eq!(before, "lost\n");

@@ -219,7 +219,7 @@ async fn a_lost_machines_job_is_retried_once_visibly_and_in_its_old_place() {
     assert_eq!(sources, [LogSource::Stdout, LogSource::Note, LogSource::Stdout]);
     let note = String::from_utf8(records[1].data.clone()).unwrap();
     assert!(
-        note.starts_with(&format!("attempt 2 begins on machine {}: attempt 1 was lost", machine(2))),
+        note.starts_with(&format!("attempt 2 starts on machine {}: attempt 1 was lost", machine(2))),
         "{note}"
     );
 }

@@ -183,14 +183,16 @@ fn lacks(server: &Server, can: Capabilities, token: bool) -> Vec<String> {
     }
     if can.jobs == Jobs::None {
         let from = later("1.25", "11");
-        let instead = if can.job_hooks { "webhooks tell of them" } else { "runners wait for them" };
-        lacks.push(format!("{kind} {version} lists no waiting jobs: {instead}; {kind} {from} lists them"));
+        let instead = if can.job_hooks { "webhooks report them" } else { "runners wait for them" };
+        lacks.push(format!("{kind} {version} cannot list waiting jobs: {instead}; {kind} {from} can"));
     } else if !token {
-        lacks.push(format!("without an API token no job of this {kind} can be seen: runners wait for them"));
+        lacks.push(format!(
+            "without an API token, the jobs of this {kind} are not visible: runners wait for them"
+        ));
     }
     if !can.runner_api {
         let from = later("1.24", "15");
-        lacks.push(format!("{kind} {version} removes no runners for programs: unused ones stay in its list; {kind} {from} does"));
+        lacks.push(format!("{kind} {version} has no API to remove runners: unused ones stay in its list; {kind} {from} has it"));
     }
     lacks
 }

@@ -35,7 +35,7 @@ impl Gitea {
         let doing = format!("look at job {} of {}", job.id, job.scope);
         let (server, can) = self.can().await?;
         if can.jobs == Jobs::None {
-            return Err(server.lacks(doing, "jobs for programs", "1.25", "11"));
+            return Err(server.lacks(doing, "API for jobs", "1.25", "11"));
         }
         let mut known = job.clone();
         if known.repository.is_none() {
@@ -43,7 +43,7 @@ impl Gitea {
         }
         let Some(repository) = known.repository.as_deref().and_then(scope_of) else {
             if self.kind() == Kind::Gitea {
-                let why = "its repository is not known".to_owned();
+                let why = "its repository is unknown".to_owned();
                 return Err(Error::Unsupported { doing, why });
             }
             return self.in_queue(doing, &known, can.jobs).await;

@@ -22,7 +22,7 @@ impl Gitea {
         let doing = format!("list the jobs of {scope}");
         let (server, can) = self.can().await?;
         match can.jobs {
-            Jobs::None => Err(server.lacks(doing, "list of waiting jobs", "1.25", "11")),
+            Jobs::None => Err(server.lacks(doing, "API that lists waiting jobs", "1.25", "11")),
             Jobs::Listed => self.listed(doing, scope).await,
             Jobs::ByLabels => self.queue(doing, scope, Some(&names(labels))).await,
             Jobs::Unpaged => self.queue(doing, scope, None).await,
@@ -36,7 +36,7 @@ impl Gitea {
         let fetch = |number| self.list_page(&call, number, GiteaJob::id);
         let all = pages::all(MAX_JOBS, fetch).await?;
         if all.len() >= MAX_JOBS {
-            tracing::warn!(%scope, "the queue has more than the {MAX_JOBS} jobs that are read; the oldest were");
+            tracing::warn!(%scope, "the queue has more than {MAX_JOBS} jobs; only the oldest {MAX_JOBS} were read");
         }
         Ok(all.into_iter().filter_map(|job| job.read(scope)).collect())
     }

@@ -137,7 +137,7 @@ impl Gitea {
         let response = self.ok(&call).await.map_err(|error| match error {
             Error::Unauthorized { forge, doing, message } => {
                 let by_hand = self.registration_token().is_some();
-                let page = if by_hand { "; take the one that its page of runners shows now" } else { "" };
+                let page = if by_hand { "; use the one that its page of runners shows now" } else { "" };
                 Error::Unauthorized {
                     forge,
                     doing,
@@ -153,7 +153,7 @@ impl Gitea {
             return Err(Error::Unexpected { forge: self.kind(), doing: call.doing, why });
         }
         if runner.ephemeral && can.ephemeral && !ephemeral && self.kind() == Kind::Gitea {
-            tracing::warn!(runner = %runner.name, "the server did not make the runner ephemeral");
+            tracing::warn!(runner = %runner.name, "the server registered the runner, but not as ephemeral");
         }
         Ok(Registered { id: RunnerId::new(id), uuid, token: Secret::new(token), ephemeral })
     }

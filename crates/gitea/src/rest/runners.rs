@@ -23,7 +23,7 @@ impl Gitea {
         let call = Call::get(format!("list the runners of {scope}"), self.actions(scope, &["runners"]));
         let (server, can) = self.can().await?;
         if !can.runner_api {
-            return Err(server.lacks(call.doing, "list of runners for programs", "1.24", "15"));
+            return Err(server.lacks(call.doing, "API that lists runners", "1.24", "15"));
         }
         let fetch = |number| self.list_page(&call, number, WireRunner::id);
         let all = pages::all(MAX_RUNNERS, fetch).await?;
@@ -42,7 +42,7 @@ impl Gitea {
         let doing = format!("remove runner {runner} of {scope}");
         let (server, can) = self.can().await?;
         if !can.runner_api {
-            return Err(server.lacks(doing, "removal of runners for programs", "1.24", "15"));
+            return Err(server.lacks(doing, "API that removes runners", "1.24", "15"));
         }
         let call = Call { method: Method::DELETE, answered: is_gone, ..Call::get(doing, url) };
         let response = self.caller().send(&call).await?;

@@ -112,10 +112,7 @@ async fn what_old_versions_lack() {
     );
     let url = serve_version("1.24.7", |_| reply(200, &json!({"token": "t", "runners": []}))).await;
     let access = client(Kind::Gitea, &url).access(&scope("orgs/acme")).await.unwrap();
-    assert_eq!(
-        access.lacks,
-        ["Gitea 1.24.7 lists no waiting jobs: webhooks tell of them; Gitea 1.25 lists them"]
-    );
+    assert_eq!(access.lacks, ["Gitea 1.24.7 cannot list waiting jobs: webhooks report them; Gitea 1.25 can"]);
 }
 
 #[tokio::test]
@@ -131,6 +128,6 @@ async fn with_a_registration_token_alone_nothing_is_tried() {
     assert!(access.checks.is_empty() && access.needs.is_empty() && log.all().is_empty());
     assert_eq!(
         access.lacks,
-        ["without an API token no job of this Gitea can be seen: runners wait for them"]
+        ["without an API token, the jobs of this Gitea are not visible: runners wait for them"]
     );
 }

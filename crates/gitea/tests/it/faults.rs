@@ -93,7 +93,7 @@ async fn a_scope_that_is_too_small_is_said() {
         let error = client.jobs(&scope("orgs/acme"), &[]).await.unwrap_err();
         let Error::Forbidden { needs, .. } = &error else { panic!("{error}") };
         assert_eq!(needs, &["read:organization"]);
-        assert!(error.to_string().ends_with("make a token with the scope read:organization"), "{error}");
+        assert!(error.to_string().ends_with("create a token with the scope read:organization"), "{error}");
         assert_eq!(client.calls(), 2, "it is not tried again");
     }
 }
@@ -154,7 +154,7 @@ async fn a_token_that_cannot_be_read_is_told() {
     let token: fireactions_gitea::SecretSource = Arc::new(|| Err("no such file".into()));
     let gitea = client_of(fireactions_gitea::Settings { token: Some(token), ..settings(Kind::Gitea, &url) });
     let error = gitea.runners(&scope("user")).await.unwrap_err();
-    assert_eq!(error.to_string(), "no token for Gitea: the API token: no such file");
+    assert_eq!(error.to_string(), "the token for Gitea cannot be used: the API token: no such file");
     let token: fireactions_gitea::SecretSource = Arc::new(|| Ok(fireactions_model::Secret::new("a\nb")));
     let gitea = client_of(fireactions_gitea::Settings { token: Some(token), ..settings(Kind::Gitea, &url) });
     let error = gitea.runners(&scope("user")).await.unwrap_err();

@@ -138,7 +138,7 @@ async fn a_proxy_that_is_set_is_used_and_http_must_be_allowed() {
     let proxy = Some(proxy.replace("http://", "http://user:hunter2@").parse().unwrap());
     let open = Settings { proxy, ..settings(Kind::Gitea, "http://git.example.org") };
     let error = Gitea::new(open.clone()).unwrap_err();
-    assert!(error.to_string().contains("not on https"), "{error}");
+    assert!(error.to_string().contains("does not use https"), "{error}");
     let gitea = Gitea::with_timeouts(Settings { insecure_http: true, ..open }, timeouts()).unwrap();
     assert_eq!(gitea.server().await.unwrap().text, "1.26.0");
 }

@@ -103,7 +103,7 @@ async fn a_server_that_was_changed_is_asked_again() {
     *version.lock().unwrap() = "1.23.0";
     assert!(matches!(gitea.jobs(&place, &[]).await, Err(Error::NotFound { .. })));
     let error = gitea.jobs(&place, &[]).await.unwrap_err().to_string();
-    assert!(error.contains("Gitea 1.23.0 has no list of waiting jobs"), "{error}");
+    assert!(error.contains("Gitea 1.23.0 has no API that lists waiting jobs"), "{error}");
 }
 
 #[tokio::test]

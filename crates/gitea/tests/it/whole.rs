@@ -217,7 +217,7 @@ async fn a_token_with_too_small_a_scope() {
         let place = scope("orgs/acme");
         assert_eq!(small.jobs(&place, &pools()).await, Ok(Vec::new()));
         let error = small.register(&place, &registration()).await.unwrap_err();
-        assert!(error.to_string().ends_with("make a token with the scope write:organization"), "{error}");
+        assert!(error.to_string().ends_with("create a token with the scope write:organization"), "{error}");
         let access = small.access(&place).await.unwrap();
         assert!(access.missing.contains(&"write:organization".to_owned()), "{:?}", access.missing);
         assert!(fake.runners().is_empty(), "nothing was registered");
@@ -248,7 +248,7 @@ async fn a_server_that_is_upgraded_can_do_more() {
     let place = scope("orgs/acme");
     let error = client.jobs(&place, &pools()).await.unwrap_err();
     assert!(
-        error.to_string().contains("Gitea 1.24.7 has no list of waiting jobs; upgrade to 1.25"),
+        error.to_string().contains("Gitea 1.24.7 has no API that lists waiting jobs; upgrade to 1.25"),
         "{error}"
     );
     assert_eq!(client.runners(&place).await, Ok(Vec::new()));

@@ -58,7 +58,7 @@ impl AppKey {
         let key = EncodingKey::from_rsa_pem(pem.expose().as_bytes()).map_err(|_| {
             Error::Credential(format!(
                 "the key of App {} is not an RSA private key in PEM (BEGIN RSA PRIVATE KEY or BEGIN PRIVATE KEY); \
-                 generate one at the App's page at GitHub",
+                 generate one on the App's page on GitHub",
                 self.app.id
             ))
         })?;

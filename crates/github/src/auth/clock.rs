@@ -32,8 +32,7 @@ impl Clock {
         } else {
             let (seconds, direction) = (offset.abs(), if offset > 0 { "behind" } else { "ahead of" });
             tracing::warn!(
-                "this host's clock is {seconds} s {direction} GitHub's; GitHub's is used for App tokens, but set the clock \
-                 right (timedatectl): certificates and logs depend on it"
+                "this host's clock is {seconds} s {direction} GitHub's; App tokens use GitHub's time, but correct the clock (timedatectl): certificates and logs depend on it"
             );
         }
         true

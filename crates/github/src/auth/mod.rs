@@ -105,7 +105,7 @@ impl Auth {
     pub(crate) fn new(caller: Arc<Caller>, api: Url, credentials: Credentials) -> Result<Self, Error> {
         let who = match credentials {
             Credentials::Apps(apps) if apps.is_empty() => {
-                return Err(Error::Settings("there is neither an App nor a token to ask with".into()));
+                return Err(Error::Settings("neither an App nor a token is configured".into()));
             }
             Credentials::Apps(apps) => Who::Apps(Apps {
                 keys: apps.into_iter().map(AppKey::new).collect(),
@@ -265,7 +265,7 @@ impl Auth {
         match (installation.refresh.run(until, refresh, late).await, ending) {
             (Ok(header), _) => Ok(authorized(header)),
             (Err(error), Some(header)) if !matches!(error, Error::NotFound { .. }) => {
-                tracing::warn!(%error, "the token is not replaced yet; it is good for some minutes still");
+                tracing::warn!(%error, "the token could not be replaced yet; it stays valid for some minutes");
                 Ok(authorized(header))
             }
             (Err(error), _) => Err(error),

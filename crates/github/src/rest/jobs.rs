@@ -86,7 +86,7 @@ impl Github {
         match response.status {
             StatusCode::OK => {
                 let wire: WireJob = response.json("a job")?;
-                let why = format!("the job's status '{:.40}' is not known", wire.status);
+                let why = format!("the job's status '{:.40}' is unknown", wire.status);
                 let unknown = || Error::Unexpected { doing: call.doing.clone(), why };
                 wire.in_repository(repository).ok_or_else(unknown).map(Some)
             }

@@ -96,9 +96,9 @@ fn next(response: &Response, here: &Url) -> Result<Option<Url>, Error> {
         is_next.then_some(target)
     });
     let Some(target) = links.into_iter().next() else { return Ok(None) };
-    let url = here.join(target).map_err(|_| unexpected("the next page's address is none"))?;
+    let url = here.join(target).map_err(|_| unexpected("the next page's address is not valid"))?;
     if url.origin() != here.origin() {
-        return Err(unexpected("the next page is on another host; nothing is sent there"));
+        return Err(unexpected("the next page is on another host, so it was not requested"));
     }
     if &url == here {
         return Err(unexpected("the next page is this page"));

@@ -181,7 +181,8 @@ fn admin(response: &Response) -> Result<Admin, Error> {
     }
     let body: Body = response.json("the address and token of the Actions service")?;
     let odd = |why: &str| Error::Unexpected { doing: response.doing.clone(), why: why.to_owned() };
-    let url = address(&body.url).ok_or_else(|| odd("it names no address that credentials are sent to"))?;
+    let url =
+        address(&body.url).ok_or_else(|| odd("it names no address to which credentials may be sent"))?;
     // By GitHub's own clock; ours may be off.
     let life =
         expiry(&body.token).map_or(LIFETIME, |ends| ends.saturating_sub(times::now(&response.headers)));

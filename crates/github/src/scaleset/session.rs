@@ -60,7 +60,7 @@ struct Wire {
 
 impl Wire {
     fn queue(&self, response: &Response) -> Result<Queue, Error> {
-        let why = "it names no address that credentials are sent to".to_owned();
+        let why = "it names no address to which credentials may be sent".to_owned();
         let url = address(&self.url).ok_or(Error::Unexpected { doing: response.doing.clone(), why })?;
         Ok(Queue { url, token: Secret::new(self.token.clone()) })
     }
@@ -88,7 +88,7 @@ impl ScaleSets {
         // It becomes part of paths.
         let plain = wire.id.len() <= 64 && wire.id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !plain || wire.id.is_empty() {
-            return Err(Error::Unexpected { doing, why: "the session's id is none".into() });
+            return Err(Error::Unexpected { doing, why: "the session's id is not valid".into() });
         }
         Ok(Session {
             service: Arc::clone(&self.service),

@@ -35,7 +35,7 @@ pub struct WorkflowJobEvent {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// More than [`MAX_BODY`].
-    #[error("the delivery has {0} bytes, more than the {MAX_BODY} that are read")]
+    #[error("the delivery has {0} bytes, but the limit is {MAX_BODY}")]
     TooLarge(usize),
     /// Not what the event's name promises.
     #[error(

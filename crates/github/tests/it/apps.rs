@@ -173,7 +173,7 @@ async fn credentials_that_are_none() {
     let failing: fireactions_github::SecretSource = std::sync::Arc::new(|| Err("no such file".into()));
     let github = client(&url, Credentials::Token(failing));
     let error = github.runners(&scope("octo")).await.unwrap_err();
-    assert_eq!(error.to_string(), "no credential for GitHub: the token: no such file");
+    assert_eq!(error.to_string(), "the credential for GitHub cannot be used: the token: no such file");
     let github = client(&url, token("two\nlines"));
     let error = github.runners(&scope("octo")).await.unwrap_err();
     assert!(matches!(error, Error::Credential(_)) && !error.to_string().contains("two"), "{error}");

@@ -14,7 +14,7 @@ pub enum Forged {
     #[error("the delivery is not signed: set the webhook's secret at the forge")]
     Unsigned,
     /// It is not one, or made with another secret or for another body.
-    #[error("the delivery's signature is not made with the webhook's secret")]
+    #[error("the delivery's signature was not made with the webhook's secret")]
     Wrong,
 }
 

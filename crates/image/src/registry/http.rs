@@ -91,7 +91,7 @@ impl Http {
             }
             builder
                 .build()
-                .map_err(|e| ImageError::Internal(format!("cannot make an HTTP client: {}", explain(&e))))
+                .map_err(|e| ImageError::Internal(format!("cannot create an HTTP client: {}", explain(&e))))
         };
         Ok(Self { proxied: build(false)?, direct: build(true)?, insecure })
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod odd;
+mod store;
 mod templates;
 mod world;
 

@@ -129,6 +129,20 @@ impl World {
         self.machines.recover().await.unwrap()
     }
 
+    /// Another connection to the database, as a person with `sqlite3` has it.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.dir.path().join("state/state.db")).unwrap()
+    }
+
+    /// Every row has its machine, and every machine its row.
+    pub(crate) async fn machines_with_rows(&self) -> Vec<MachineId> {
+        let rows: Vec<MachineId> =
+            self.store.machines().await.unwrap().into_iter().map(|row| row.id).collect();
+        let views: Vec<MachineId> = self.machines.views().into_iter().map(|view| view.id).collect();
+        assert_eq!(rows, views);
+        rows
+    }
+
     pub(crate) async fn output(&self, job: &JobId) -> String {
         let (log, _) = self.store.log(job).read(0).await.unwrap();
         String::from_utf8(log.iter().flat_map(|record| record.data.clone()).collect()).unwrap()

@@ -122,10 +122,9 @@ impl Board {
         &mut self,
         asked: impl Fn(&Waiting) -> bool,
         seen: Vec<Waiting>,
-        since: Timestamp,
+        since: Instant,
     ) -> bool {
-        let sure = since.saturating_sub(self.rules.behind()).unwrap_or(Timestamp::MIN);
-        let (changed, gone) = self.queue.audited(asked, seen, sure);
+        let (changed, gone) = self.queue.audited(asked, seen, since, self.rules.behind());
         for job in &gone {
             for pool in &self.pools {
                 if self.fits(pool, job) && self.runners.caught_up(&pool.name) {

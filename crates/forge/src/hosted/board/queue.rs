@@ -1,6 +1,7 @@
 //! Jobs that wait at the forge, as far as they were heard of.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use fireactions_model::{PoolName, RemoteJob};
 use jiff::Timestamp;
@@ -22,8 +23,10 @@ pub(crate) struct Waiting {
     pub(crate) queued_at: Option<Timestamp>,
     /// What is known of it.
     pub(crate) remote: RemoteJob,
-    /// When it was heard of last.
-    pub(crate) heard: Timestamp,
+    /// When it was heard of last, by a clock that nobody sets.
+    pub(crate) heard: Instant,
+    /// When it was heard of, for people.
+    pub(crate) told: Timestamp,
 }
 
 /// The jobs.
@@ -68,16 +71,17 @@ impl Queue {
     }
 
     /// What was seen when the forge was asked for the jobs that `asked` is true of, is all of those that wait, but for what was
-    /// heard of after `since`, which the forge's list may not have. Gives whether anything changed, and the jobs that wait no
-    /// more.
+    /// heard of later than `behind` before `since`, which the forge's list may not have. Gives whether anything changed, and the
+    /// jobs that wait no more.
     pub(crate) fn audited(
         &mut self,
         asked: impl Fn(&Waiting) -> bool,
         seen: Vec<Waiting>,
-        since: Timestamp,
+        since: Instant,
+        behind: Duration,
     ) -> (bool, Vec<Waiting>) {
         let ids: HashSet<u64> = seen.iter().map(|job| job.id).collect();
-        let is_gone = |job: &&Waiting| !ids.contains(&job.id) && job.heard < since && asked(job);
+        let is_gone = |job: &&Waiting| !ids.contains(&job.id) && job.heard + behind < since && asked(job);
         let gone: Vec<u64> = self.waiting.values().filter(is_gone).map(|job| job.id).collect();
         let gone: Vec<Waiting> = gone.iter().filter_map(|id| self.waiting.remove(id)).collect();
         let mut changed = !gone.is_empty();
@@ -133,7 +137,7 @@ impl Queue {
 impl Waiting {
     /// Since when it waits.
     pub(crate) fn since(&self) -> Timestamp {
-        self.queued_at.unwrap_or(self.heard)
+        self.queued_at.unwrap_or(self.told)
     }
 
     /// Adds what is known of the job to what is known of its runner.

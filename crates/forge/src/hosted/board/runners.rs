@@ -134,6 +134,20 @@ impl Runners {
         true
     }
 
+    /// Whether the runner had begun its job before this time. One that is not known any more had.
+    pub(crate) fn had_begun(&self, job: &JobId, before: Instant) -> bool {
+        match self.by_job.get(job).map(|runner| runner.stage) {
+            Some(Stage::Busy { since, .. } | Stage::Over { since, .. }) => since < before,
+            Some(Stage::Idle) => false,
+            None => true,
+        }
+    }
+
+    /// Whether the runner has been there for as long.
+    pub(crate) fn is_older(&self, job: &JobId, age: Duration, now: Instant) -> bool {
+        self.by_job.get(job).is_some_and(|runner| now.saturating_duration_since(runner.since) > age)
+    }
+
     /// The runner's job has ended, or the runner has. False when that is no news.
     pub(crate) fn ended(&mut self, job: &JobId, known: bool, now: Instant) -> bool {
         let Some(runner) = self.by_job.get_mut(job) else { return false };

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use fireactions_model::{
     ForgeName, ForgeRunner, GithubRunner, GithubScope, ImageRef, Label, Place, PoolForge, PoolName, PoolSpec,
     RemoteJob, Shape,
@@ -60,9 +62,13 @@ fn waiting(id: u64, labels: &[&str]) -> Waiting {
         labels: labels.iter().map(ToString::to_string).collect(),
         queued_at: Some(Timestamp::from_second(1_000 + i64::try_from(id).unwrap()).unwrap()),
         remote: RemoteJob::new(ForgeName::github(), "acme"),
-        heard: Timestamp::from_second(2_000).unwrap(),
+        heard: *START,
+        told: Timestamp::from_second(2_000).unwrap(),
     }
 }
+
+/// When jobs were heard of, where nothing else is said.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn in_widgets(job: &Waiting) -> bool {
     job.repository == "acme/widgets"
@@ -196,7 +202,7 @@ fn a_job_that_an_audit_misses_is_the_one_of_the_runner_that_began_first() {
     board.runners.began(&id(2), false, now);
     board.runners.began(&id(1), false, now + Duration::from_secs(1));
     let seen = vec![waiting(2, &["debian"]), waiting(3, &["debian"])];
-    assert!(board.audited(in_widgets, seen, Timestamp::from_second(3_000).unwrap()));
+    assert!(board.audited(in_widgets, seen, *START + Duration::from_secs(1_000)));
     let stage = |n| board.runners.get(&id(n)).unwrap().stage;
     assert_eq!(stage(2), Stage::Busy { known: true, since: now });
     assert!(matches!(stage(1), Stage::Busy { known: false, .. }) && stage(3) == Stage::Idle);
@@ -254,11 +260,11 @@ fn a_scale_sets_statistics_are_the_truth() {
 #[test]
 fn an_audit_adds_what_was_lost_and_removes_what_is_gone() {
     let mut board = board(vec![pool("p", &["debian"], 9, None)]);
-    let since = Timestamp::from_second(3_000).unwrap();
+    let since = *START + Duration::from_secs(1_000);
     board.queue.add(waiting(1, &["debian"]));
     board.queue.add(Waiting { heard: since, ..waiting(2, &["debian"]) });
     board.queue.add(Waiting { repository: "acme/other".to_owned(), ..waiting(3, &["debian"]) });
-    let just = Timestamp::from_second(3_000 - 10).unwrap();
+    let just = since - Duration::from_secs(10);
     board.queue.add(Waiting { heard: just, ..waiting(5, &["debian"]) });
     let seen = vec![waiting(4, &["debian"])];
     assert!(board.audited(in_widgets, seen.clone(), since));
@@ -269,6 +275,37 @@ fn an_audit_adds_what_was_lost_and_removes_what_is_gone() {
         "2 came while the audit looked, 3 is another repository's, 5 is not in GitHub's list yet"
     );
     assert!(!board.audited(in_widgets, seen, since));
+}
+
+#[test]
+fn a_job_that_was_heard_of_before_the_clock_was_set_back_is_gone_with_the_next_audit() {
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    let ahead = Timestamp::now() + Duration::from_secs(7_200);
+    board.queue.add(Waiting { told: ahead, queued_at: None, ..waiting(1, &["debian"]) });
+    assert_eq!(need(&board, "p", *START), 1);
+    assert!(board.audited(in_widgets, Vec::new(), *START + BEHIND + Duration::from_secs(1)));
+    assert_eq!(need(&board, "p", *START), 0, "no machine is made for it for two hours");
+}
+
+#[test]
+fn what_a_runner_is_at_is_told_by_a_clock_that_nobody_sets() {
+    let now = Instant::now();
+    let later = |secs| now + Duration::from_secs(secs);
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    for n in 1..=2 {
+        board.queue.add(waiting(u64::from(n), &["debian"]));
+        board.claim(&name("p"), &id(n), now).unwrap();
+    }
+    let runners = &mut board.runners;
+    assert!(!runners.had_begun(&id(1), later(9)), "it has not");
+    runners.began(&id(1), false, later(5));
+    assert!(!runners.had_begun(&id(1), later(5)) && runners.had_begun(&id(1), later(6)));
+    runners.ended(&id(1), true, later(7));
+    runners.forget(later(8));
+    assert!(runners.had_begun(&id(1), later(9)), "one that ended and is forgotten had");
+    let age = Duration::from_secs(15);
+    assert!(!runners.is_older(&id(2), age, later(15)) && runners.is_older(&id(2), age, later(16)));
+    assert!(!runners.is_older(&id(1), age, later(99)), "nothing is known of it");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fireactions_model::{JobState, Outcome};
 use fireactions_testkit::gitea::{JobStatus, Release, RunnerFate, Scope};
+use jiff::Timestamp;
 
 use super::farm::{Farm, SECRET, Setup, pool, server};
 use super::{NEVER, NEWEST, ended, exited, nothing_is_left, push, settled};
@@ -50,6 +51,10 @@ async fn the_cancel_that_a_runner_never_hears_of_ends_its_machine() {
             (fake.job(job).status == JobStatus::Running && known).then_some(())
         })
         .await;
+        // The host's clock was ahead when the runner began its job, and is set right now.
+        let row = farm.rows().await[0].id.clone();
+        let ahead = Timestamp::now() + Duration::from_secs(7200);
+        farm.store.update_remote(&row, move |remote| remote.picked_up_at = Some(ahead)).await.unwrap();
         fake.cancel(job);
         let rows = settled(&farm, 1).await;
         assert_eq!(

@@ -50,7 +50,7 @@ async fn a_runner_that_took_a_job_is_replaced_at_once() {
     })
     .await;
     assert!(
-        rows.iter().all(|row| row.notes.iter().any(|note| note.contains("Gitea alone knows"))),
+        rows.iter().all(|row| row.notes.iter().any(|note| note.contains("only Gitea knows"))),
         "{rows:#?}"
     );
     assert_eq!(

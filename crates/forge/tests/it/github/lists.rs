@@ -68,7 +68,7 @@ async fn a_job_that_the_group_does_not_take_gets_no_runner_and_people_are_told_w
     completed(&fake, &[well]).await;
     let name = PoolName::new("p").unwrap();
     let told = until("it to be told", || async { farm.github.problem(&name) }).await;
-    assert!(told.contains("jobs of acme/secret ask for this pool's labels"), "{told}");
+    assert!(told.contains("jobs of acme/secret have this pool's labels"), "{told}");
     assert_eq!((fake.all_runners().len(), fake.job(kept).status), (1, JobStatus::Queued));
     // Somebody lets the group be used by it.
     fake.select_group_repositories(&organization, group, &["acme/widgets", "acme/secret"]);

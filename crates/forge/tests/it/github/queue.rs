@@ -161,7 +161,10 @@ async fn a_failed_job_is_a_failed_row_although_its_runner_returns_0() {
     })
     .await;
     assert_eq!(row.state, JobState::Failed, "{row:#?}");
-    assert!(row.reason.as_ref().unwrap().contains("GitHub's job ended with failure"), "{row:#?}");
+    assert!(
+        row.reason.as_ref().unwrap().contains("GitHub reports that the job ended with failure"),
+        "{row:#?}"
+    );
     farm.stop().await;
     no_violations(&fake);
 }

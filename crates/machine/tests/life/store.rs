@@ -1,0 +1,160 @@
+//! What becomes of machines and their jobs when the state store does not answer, or the host's clock is set.
+
+use std::time::Duration;
+
+use fireactions_model::{
+    CreateError, Forge as _, JobSpec, JobState, MachineId, MachineState, Machines, Offer, ShutdownMode,
+};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::world::{DEADLINE, World, in_namespace, new, pool, script};
+
+fn signal(world: &World, id: &MachineId, signal: Signal) {
+    let pid = world.machines.view(id).unwrap().pid.unwrap();
+    nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+}
+
+/// Returns when the journal has how the machine's program ended.
+async fn end_is_journaled(world: &World, id: &MachineId) {
+    let known = async {
+        loop {
+            let journal = world.parts.store.journal_of(id).await.unwrap();
+            if journal.last().is_some_and(|entry| entry.detail.get("report").is_some()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, known).await.expect("the program's end is journaled");
+}
+
+#[test]
+fn work_that_was_bound_is_not_forgotten_because_the_store_did_not_answer() {
+    in_namespace(|| async {
+        let mut world = World::played().await;
+        let id = world.machines.create(new()).await.unwrap();
+        world.until("ready", |w| w.state(&id) == Some(MachineState::Ready)).await;
+        // The server before has bound a job, of which the machine's row does not tell.
+        let mut job = None;
+        let away = async |world: &World| {
+            signal(world, &id, Signal::SIGSTOP);
+            let submitted = world.forge.submit(script("echo hello"), vec![]).await.unwrap().id;
+            let offer = Offer { machine: id.clone(), pool: pool(), shape: pool().shape };
+            assert_eq!(world.forge.acquire(&offer).await.unwrap().job, submitted);
+            job = Some(submitted);
+        };
+        assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));
+        // Its VMM dies while somebody holds the database's lock, for longer than a statement waits.
+        let database = world.database();
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        signal(&world, &id, Signal::SIGKILL);
+        let directory = world.parts.settings.run_dir.join(id.as_str());
+        world.until("its disk to be free", |_| !directory.exists()).await;
+        database.execute_batch("ROLLBACK").unwrap();
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        let job = world.job(&job.unwrap()).await;
+        assert_eq!((job.state, job.attempt), (JobState::Queued, 1), "lost, and queued again: {job:?}");
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn a_row_that_is_written_late_has_its_machine() {
+    in_namespace(|| async {
+        let world = World::played().await;
+        let database = world.database();
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let patience = Duration::from_millis(100);
+        assert!(tokio::time::timeout(patience, world.machines.create(new())).await.is_err());
+        database.execute_batch("ROLLBACK").unwrap();
+        // Reads see what was written before them.
+        world.parts.store.alive().await.unwrap();
+        world.until("the machine", |w| !w.machines.views().is_empty()).await;
+        let ids = world.machines_with_rows().await;
+        world.until("ready", |w| w.state(&ids[0]) == Some(MachineState::Ready)).await;
+        world.machines.retire(&ids[0], "a test").await.unwrap();
+        world.until("the end", |w| w.machines.views().is_empty()).await;
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn no_machine_is_begun_once_all_were_ended() {
+    in_namespace(|| async {
+        let mut world = World::played().await;
+        let database = world.database();
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let machines = world.machines.clone();
+        let creating = tokio::spawn(async move { machines.create(new()).await });
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert_eq!(world.machines.shutdown(ShutdownMode::Leave, Duration::ZERO).await, 0);
+        database.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(creating.await.unwrap(), Err(CreateError::Closed));
+        assert_eq!(world.machines.views(), [], "its row is the next server's");
+        assert_eq!(world.replaced(async |_| {}).await.undone.len(), 1);
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn an_outcome_that_is_known_outlives_server_and_guest_although_artifacts_are_still_to_come() {
+    in_namespace(|| async {
+        let mut world = World::played().await;
+        let spec = JobSpec { artifacts: vec!["/one".to_owned()], ..script("echo done; withhold; exit 0") };
+        let job = world.forge.submit(spec, vec![]).await.unwrap().id;
+        let id = world.machines.create(new()).await.unwrap();
+        end_is_journaled(&world, &id).await;
+        // The host is rebooted in order: the server leaves its machines, which do not outlive it.
+        let pid = world.machines.view(&id).unwrap().pid.unwrap();
+        assert_eq!(world.replaced(async |_| World::kill(pid).await).await.undone, std::slice::from_ref(&id));
+        let job = world.job(&job).await;
+        assert_eq!((job.state, job.exit_code(), job.attempt), (JobState::Succeeded, Some(0), 1), "{job:?}");
+        let note = "artifact /one: the machine was gone before all artifacts were copied out";
+        assert_eq!(job.notes, [note]);
+        assert_eq!(world.output(&job.id).await, "done\n");
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn an_outcome_that_is_known_stands_although_the_guest_hangs_under_the_next_server() {
+    in_namespace(|| async {
+        let mut world = World::played().await;
+        let spec = JobSpec { artifacts: vec!["/one".to_owned()], ..script("echo done; withhold; exit 0") };
+        let job = world.forge.submit(spec, vec![]).await.unwrap().id;
+        let id = world.machines.create(new()).await.unwrap();
+        end_is_journaled(&world, &id).await;
+        // Its agent says no more to the next server, and then its VMM dies.
+        let away = async |world: &World| signal(world, &id, Signal::SIGSTOP);
+        assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));
+        signal(&world, &id, Signal::SIGKILL);
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        let job = world.job(&job).await;
+        assert_eq!((job.state, job.exit_code(), job.attempt), (JobState::Succeeded, Some(0), 1), "{job:?}");
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn a_clock_that_was_set_forward_takes_no_time_from_a_running_job() {
+    in_namespace(|| async {
+        let mut world = World::played().await;
+        let spec = JobSpec { timeout_secs: Some(600), ..script("echo one; sleep 5; echo two; exit 0") };
+        let job = world.forge.submit(spec, vec![]).await.unwrap().id;
+        let id = world.machines.create(new()).await.unwrap();
+        world.until_output(&job, "one").await;
+        // Two hours lie between the row's time and the clock on the wall.
+        let set = async |world: &World| {
+            let two_hours = 7_200_000_000_i64;
+            let changed = "UPDATE machines SET state_since = state_since - ?1";
+            assert_eq!(world.database().execute(changed, [two_hours]).unwrap(), 1);
+        };
+        assert_eq!(world.replaced(set).await.adopted, std::slice::from_ref(&id));
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        let job = world.job(&job).await;
+        assert_eq!((job.state, job.exit_code()), (JobState::Succeeded, Some(0)), "{job:?}");
+        world.assert_nothing_left().await;
+    });
+}
