@@ -83,7 +83,7 @@ impl Machinery {
     }
 
     /// The agent of a machine that is up, and how its image wants programs to be run: for `exec` and `login`.
-    pub fn link(&self, id: &MachineId) -> Option<(Link, ImageConfig)> {
+    pub fn link(&self, id: &MachineId) -> Option<(Link, Arc<ImageConfig>)> {
         self.inner.views.link(id)
     }
 
@@ -105,7 +105,7 @@ impl Machinery {
     }
 
     /// Starts the task of a machine that has a row.
-    pub(crate) fn begin(&self, row: &MachineRow, pool: PoolSpec, start: Start) {
+    pub(crate) fn begin(&self, row: &MachineRow, pool: Arc<PoolSpec>, start: Start) {
         let Parts { store, events, network, .. } = &self.inner.parts;
         let id = row.id.clone();
         let mut view = row.view(network.address(row.slot));
@@ -121,14 +121,14 @@ impl Machinery {
         let task_id = id.clone();
         // Held over the start, so that a task that ends at once does not remove its entry before it is made.
         let mut tasks = lock(&self.inner.tasks);
-        let life = Life {
+        let life = Box::new(Life {
             parts: inner.parts.clone(),
             templates: inner.templates.clone(),
             pool,
             record,
             asks: Asks::new(receiver),
             made: Made::default(),
-        };
+        });
         let handle = tokio::spawn(async move {
             life.run(start).await;
             lock(&inner.tasks).remove(&task_id);
@@ -168,7 +168,7 @@ impl Machines for Machinery {
             .store
             .insert_machine(NewMachineRow {
                 id: MachineId::from_random(rand::random()),
-                spec: pool.clone(),
+                spec: PoolSpec::clone(&pool),
                 shape: new.shape,
                 max_slots: slots(&parts.network, parts.vmm.capabilities()),
             })
@@ -198,7 +198,7 @@ impl Machines for Machinery {
         }
     }
 
-    fn views(&self) -> Vec<MachineView> {
+    fn views(&self) -> Vec<Arc<MachineView>> {
         self.inner.views.all()
     }
 
