@@ -8,7 +8,8 @@ pub struct Timing {
     /// A look is taken at least this often, whatever was heard.
     pub resync: Duration,
     /// Least and longest rest between two looks, so that a flood of changes is taken in together. In between it is twice as
-    /// long as the look took: looks have a third of a processor at most, and a job waits no longer than it must.
+    /// long as the look took: looks that are not very long have a third of a processor at most, and jobs wait no longer than
+    /// that takes.
     pub gap: (Duration, Duration),
     /// A look waits this long for a forge's answer, and goes on with what was last known.
     pub demand_patience: Duration,
@@ -48,5 +49,16 @@ impl Timing {
     /// The rest after a look that observed and planned for so long.
     pub(crate) fn gap_after(&self, busy: Duration) -> Duration {
         (busy * 2).clamp(self.gap.0, self.gap.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_is_twice_the_look_within_bounds() {
+        let rest = |micros| Timing::default().gap_after(Duration::from_micros(micros)).as_micros();
+        assert_eq!([0, 400, 1200, 2000, 9000].map(rest), [1000, 1000, 2400, 4000, 5000]);
     }
 }
