@@ -8,3 +8,4 @@ pub mod report;
 pub mod server;
 #[cfg(feature = "measure")]
 pub mod usage;
+mod weight;

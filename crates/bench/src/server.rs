@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::programs::Programs;
+use crate::weight::Weight;
 
 const START_DEADLINE: Duration = Duration::from_secs(180);
 const STOP_DEADLINE: Duration = Duration::from_secs(90);
@@ -74,6 +75,7 @@ impl Setup {
 pub struct Server {
     child: Child,
     setup: Setup,
+    weight: Option<Weight>,
 }
 
 impl Server {
@@ -115,7 +117,9 @@ impl Server {
             .stderr(log)
             .spawn()
             .with_context(|| setup.fireactions.display().to_string())?;
-        Ok(Self { child, setup })
+        let weight = Weight::make().and_then(|weight| weight.give(child.id()).map(|()| weight));
+        let told = |error: &anyhow::Error| eprintln!("the server has the weight of one process: {error:#}");
+        Ok(Self { child, setup, weight: weight.inspect_err(told).ok() })
     }
 
     pub fn pid(&self) -> u32 {
@@ -215,6 +219,9 @@ impl Drop for Server {
                 std::thread::sleep(Duration::from_millis(100));
             }
             let _ = self.child.kill();
+        }
+        if let Some(weight) = &self.weight {
+            weight.remove();
         }
     }
 }

@@ -41,7 +41,7 @@ struct Call {
 
 #[derive(Debug)]
 struct Group {
-    pool: PoolSpec,
+    pool: Arc<PoolSpec>,
     turns: BTreeSet<u64>,
 }
 
@@ -113,7 +113,7 @@ impl Waiters {
             released: false,
         };
         state.calls.insert(turn, call);
-        Waiter { all: self, turn, pool: offer.pool.clone(), woken }
+        Waiter { all: self, turn, pool: Arc::clone(&offer.pool), woken }
     }
 }
 
@@ -121,7 +121,7 @@ impl Waiters {
 struct Waiter<'a> {
     all: &'a Waiters,
     turn: u64,
-    pool: PoolSpec,
+    pool: Arc<PoolSpec>,
     woken: Arc<Notify>,
 }
 
@@ -132,7 +132,7 @@ impl Waiter<'_> {
         let Some(call) = state.calls.get_mut(&self.turn) else { return };
         call.looks = false;
         let kind = call.kind.clone();
-        let new = || Group { pool: self.pool.clone(), turns: BTreeSet::new() };
+        let new = || Group { pool: Arc::clone(&self.pool), turns: BTreeSet::new() };
         state.asleep.entry(kind).or_insert_with(new).turns.insert(self.turn);
     }
 
@@ -200,7 +200,7 @@ mod tests {
     fn offer(n: u8, pool: &str) -> Offer {
         let shape = Shape { image: ImageRef::new("a").unwrap(), vcpus: 1, memory_mib: 64, disk_mib: 64 };
         let pool = PoolSpec::new(PoolName::new(pool).unwrap(), shape.clone());
-        Offer { machine: MachineId::from_random([n; 8]), pool, shape }
+        Offer { machine: MachineId::from_random([n; 8]), pool: pool.into(), shape }
     }
 
     fn woken(waiter: &Waiter<'_>) -> bool {

@@ -149,6 +149,8 @@ pub(crate) fn spawn(command: &mut Command, user: u32) -> io::Result<Child> {
             // Before the filter, which denies it. A confined server may lack the right to; the calls for sockets are denied
             // all the same.
             let _ = unshare(CloneFlags::CLONE_NEWNET);
+            // It computes for seconds in the server's share of the processors, in which the server comes first.
+            let _ = rustix::process::nice(10);
             // Sets `no_new_privs` as well.
             seccompiler::apply_filter(&filter).map_err(io::Error::other)?;
             command.spawn()
@@ -193,6 +195,7 @@ mod tests {
     #[test]
     fn a_program_has_no_rights_no_network_and_no_way_to_more() {
         let script = "id -u; id -G; grep -E '^(NoNewPrivs|Seccomp|CapEff):' /proc/self/status; ls /proc/sys/net/ipv4/conf; \
+            read -ra stat </proc/self/stat; echo nice ${stat[18]}; \
             unshare --user true && echo unshared; exec 3<>/dev/tcp/127.0.0.1/1";
         let mut command = Command::new("bash");
         command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -201,7 +204,7 @@ mod tests {
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(
             said.split_whitespace().collect::<Vec<_>>().join(" "),
-            "1899999999 1899999999 CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 all default lo",
+            "1899999999 1899999999 CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 all default lo nice 10",
             "{failed}"
         );
         // The network is denied before it is found to be empty.

@@ -1,6 +1,7 @@
 //! From a running VMM to a guest that knows who it is.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fireactions_guest_proto::{GuestHello, GuestState, Identity};
@@ -22,7 +23,7 @@ use crate::release::{Leaving, may_go};
 impl Life {
     /// Waits for the agent's first word and gives the guest its identity, if it has none. What an earlier server began
     /// goes on.
-    pub(crate) async fn boot(&mut self, image: &ImageConfig) -> Result<Guest, End> {
+    pub(crate) async fn boot(&mut self, image: &Arc<ImageConfig>) -> Result<Guest, End> {
         let Self { parts, pool, record, made, .. } = self;
         let vm = made
             .vm
@@ -36,7 +37,7 @@ impl Life {
         let guest = Guest { machine: record.id().clone(), vm, link };
         if record.view().state == MachineState::Held {
             // A machine that is only looked into need not answer.
-            record.linked(guest.link.clone(), image.clone());
+            record.linked(guest.link.clone(), Arc::clone(image));
             return Ok(guest);
         }
         let deadline = pool.deadlines.boot;
@@ -58,7 +59,7 @@ impl Life {
         {
             metadata::deliver(&guest.vm, &metadata).await?;
         }
-        record.linked(guest.link.clone(), image.clone());
+        record.linked(guest.link.clone(), Arc::clone(image));
         Ok(guest)
     }
 

@@ -18,7 +18,7 @@ use crate::templates::Order;
 
 impl Life {
     /// Makes everything up to a running VMM process.
-    pub(crate) async fn create(&mut self) -> Result<ImageConfig, End> {
+    pub(crate) async fn create(&mut self) -> Result<Arc<ImageConfig>, End> {
         let Self { parts, pool, record, asks, .. } = self;
         let settings = &parts.settings;
         let shape = record.view().shape.clone();
@@ -95,7 +95,7 @@ impl Life {
             record.phase_took(Phase::Net, began.elapsed());
             record.restart_clock();
         }
-        Ok(root.config)
+        Ok(Arc::new(root.config))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The task of one machine: the stages in order, and teardown whatever happens. Each stage is a file of its own, with
 //! its part of [`Life`]'s methods.
 
+use std::sync::Arc;
+
 use fireactions_image::ImageConfig;
 use fireactions_model::{Failure, FailureKind, PoolSpec, Report, StartMode};
 use fireactions_vmm::Vm;
@@ -25,7 +27,7 @@ pub(crate) struct Adopted {
     /// The process.
     pub(crate) vm: Vm,
     /// How its image wants programs to be run.
-    pub(crate) image: ImageConfig,
+    pub(crate) image: Arc<ImageConfig>,
     /// How the process was started, where that is known.
     pub(crate) started: Option<StartMode>,
     /// When its job began, by the clock that all servers of this boot of the host have in common.
@@ -40,7 +42,7 @@ pub(crate) struct Adopted {
 pub(crate) struct Life {
     pub(crate) parts: Parts,
     pub(crate) templates: Templates,
-    pub(crate) pool: PoolSpec,
+    pub(crate) pool: Arc<PoolSpec>,
     pub(crate) record: Record,
     pub(crate) asks: Asks,
     pub(crate) made: Made,
@@ -49,9 +51,9 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Runs it. Each stage is boxed, so that a task is as large as the stage that it is in, and not as the largest: most
-    /// machines wait for work most of the time, and there may be a thousand of them.
-    pub(crate) async fn run(mut self, start: Start) {
+    /// Runs it. It and each of its stages are boxed, so that a task is as large as the stage that it is in, and not as the
+    /// largest: most machines wait for work most of the time, and there may be a thousand of them.
+    pub(crate) async fn run(mut self: Box<Self>, start: Start) {
         let end = Box::pin(self.stages(start)).await;
         let (id, pool) = (self.record.id().clone(), self.pool.name.clone());
         let (failure, wrong) = match end {

@@ -83,7 +83,7 @@ impl Machinery {
     }
 
     /// The agent of a machine that is up, and how its image wants programs to be run: for `exec` and `login`.
-    pub fn link(&self, id: &MachineId) -> Option<(Link, ImageConfig)> {
+    pub fn link(&self, id: &MachineId) -> Option<(Link, Arc<ImageConfig>)> {
         self.inner.views.link(id)
     }
 
@@ -105,7 +105,7 @@ impl Machinery {
     }
 
     /// Starts the task of a machine that has a row. False when no machine is begun any more: the next server undoes it.
-    pub(crate) fn begin(&self, row: &MachineRow, pool: PoolSpec, start: Start) -> bool {
+    pub(crate) fn begin(&self, row: &MachineRow, pool: Arc<PoolSpec>, start: Start) -> bool {
         // Held over the start, so that a task that ends at once does not remove its entry before it is made, and that none
         // begins once all were ended.
         let mut tasks = lock(&self.inner.tasks);
@@ -128,7 +128,7 @@ impl Machinery {
         let (asks, receiver) = mpsc::channel(ASK_QUEUE);
         let inner = Arc::clone(&self.inner);
         let task_id = id.clone();
-        let life = Life {
+        let life = Box::new(Life {
             parts: inner.parts.clone(),
             templates: inner.templates.clone(),
             pool,
@@ -136,7 +136,7 @@ impl Machinery {
             asks: Asks::new(receiver),
             made: Made::default(),
             ended: None,
-        };
+        });
         let handle = tokio::spawn(async move {
             life.run(start).await;
             lock(&inner.tasks).remove(&task_id);
@@ -147,13 +147,13 @@ impl Machinery {
     }
 
     /// Writes a machine's row and begins its task.
-    async fn make(&self, pool: PoolSpec, new: NewMachine) -> Result<MachineId, CreateError> {
+    async fn make(&self, pool: Arc<PoolSpec>, new: NewMachine) -> Result<MachineId, CreateError> {
         let parts = &self.inner.parts;
         let row = parts
             .store
             .insert_machine(NewMachineRow {
                 id: MachineId::from_random(rand::random()),
-                spec: pool.clone(),
+                spec: PoolSpec::clone(&pool),
                 shape: new.shape,
                 max_slots: slots(&parts.network, parts.vmm.capabilities()),
             })
@@ -215,7 +215,7 @@ impl Machines for Machinery {
         }
     }
 
-    fn views(&self) -> Vec<MachineView> {
+    fn views(&self) -> Vec<Arc<MachineView>> {
         self.inner.views.all()
     }
 

@@ -1,5 +1,7 @@
 //! Handles of what was made of a machine so far.
 
+use std::sync::Arc;
+
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
 use fireactions_model::Digest;
@@ -11,7 +13,7 @@ pub(crate) struct Made {
     pub(crate) vm: Option<Vm>,
     pub(crate) link: Option<Link>,
     /// How the image wants programs to be run.
-    pub(crate) image: Option<ImageConfig>,
+    pub(crate) image: Option<Arc<ImageConfig>>,
     /// The template of which a clone failed before the machine booted.
     pub(crate) doubted: Option<Digest>,
 }

@@ -51,7 +51,7 @@ pub struct Settings {
     /// Resolvers told to guests.
     pub dns: Vec<Ipv4Addr>,
     /// The pools, by name.
-    pub pools: BTreeMap<PoolName, PoolSpec>,
+    pub pools: BTreeMap<PoolName, Arc<PoolSpec>>,
     /// Largest console log of one machine, in bytes.
     pub console_max: u64,
     /// Largest artifact taken out of a guest, in bytes.

@@ -319,7 +319,7 @@ impl Record {
     }
 
     /// The guest is up: others may talk to its agent.
-    pub(crate) fn linked(&self, link: Link, image: ImageConfig) {
+    pub(crate) fn linked(&self, link: Link, image: Arc<ImageConfig>) {
         self.views.linked(&self.view.id, link, image);
     }
 
@@ -358,8 +358,9 @@ impl Record {
     }
 
     fn publish(&self) {
-        self.views.put(self.view.clone());
-        let _ = self.events.send(Event::Machine { machine: Box::new(self.view.clone()) });
+        let view = Arc::new(self.view.clone());
+        self.views.put(Arc::clone(&view));
+        let _ = self.events.send(Event::Machine { machine: view });
     }
 }
 

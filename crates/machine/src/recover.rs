@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use fireactions_model::{Autopsy, MachineId, MachineState, PoolSpec, Report, StartMode, Step};
 use fireactions_net::{Network, Port};
@@ -42,7 +43,7 @@ pub struct Recovered {
 struct Found {
     row: MachineRow,
     vm: Vm,
-    spec: PoolSpec,
+    spec: Arc<PoolSpec>,
     started: Option<StartMode>,
     busy_since: Option<u64>,
     ended: Option<Report>,
@@ -92,7 +93,8 @@ impl Machinery {
                 continue;
             };
             recovered.adopted.push(row.id.clone());
-            let adopted = Adopted { vm, image: root.config, started, busy_since, ended, report };
+            let adopted =
+                Adopted { vm, image: Arc::new(root.config), started, busy_since, ended, report };
             self.begin(&row, spec, Start::Adopted(Box::new(adopted)));
         }
         fail::fail_point!("machine::recover-adopted");
@@ -125,7 +127,11 @@ async fn find(parts: &Parts, row: MachineRow) -> Result<Found, (MachineRow, Stri
         return Err((row, "the server stopped while it was being undone".to_owned()));
     }
     // It keeps to the pool that it was made for; rows of the first schema do not say which that was.
-    let spec = row.spec.clone().or_else(|| parts.settings.pools.get(&row.pool).cloned());
+    let configured = parts.settings.pools.get(&row.pool);
+    let spec = match &row.spec {
+        Some(spec) if configured.is_none_or(|pool| **pool != *spec) => Some(Arc::new(spec.clone())),
+        _ => configured.cloned(),
+    };
     let Some(spec) = spec else {
         let why = format!("its pool '{}' is not configured any more", row.pool);
         return Err((row, why));

@@ -1,11 +1,12 @@
 //! A ready machine: wait for work, do it, tell how it went.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    ExponentialBackoff, Failure, FailureKind, ForgeError, MachineState, Offer, Outcome, Report, Step,
+    ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineState, Offer, Outcome, Report, Step,
     Verdict, Work,
 };
 
@@ -31,7 +32,7 @@ impl Life {
         }
         let adopted = self.record.unreported();
         if adopted.is_none() && self.record.view().state != MachineState::Ready {
-            self.record.enter(MachineState::Ready, Step::Ready).await?;
+            Box::pin(self.record.enter(MachineState::Ready, Step::Ready)).await?;
         }
         let mut memory = Idle::new(&self.parts, &self.record, &guest.vm);
         let work = match Box::pin(self.wait_for_work(guest, &mut memory)).await {
@@ -44,6 +45,18 @@ impl Life {
             }
             other => other?,
         };
+        Box::pin(self.work(guest, image, work, adopted, memory)).await
+    }
+
+    /// Does the work, and tells how it went. `adopted` is the job that an earlier server gave the machine.
+    async fn work(
+        &mut self,
+        guest: &Guest,
+        image: &ImageConfig,
+        work: Work,
+        adopted: Option<JobId>,
+        memory: Idle,
+    ) -> Result<(), End> {
         let Self { parts, pool, record, asks, .. } = &mut *self;
         if adopted.as_ref() != Some(&work.job) {
             record.restart_clock();
@@ -78,8 +91,11 @@ impl Life {
     /// is its pool's affair.
     async fn wait_for_work(&mut self, guest: &Guest, memory: &mut Idle) -> Result<Work, End> {
         let Self { parts, pool, record, asks, .. } = self;
-        let offer =
-            Offer { machine: record.id().clone(), pool: pool.clone(), shape: record.view().shape.clone() };
+        let offer = Offer {
+            machine: record.id().clone(),
+            pool: Arc::clone(pool),
+            shape: record.view().shape.clone(),
+        };
         // Asked once and kept: while the forge makes the work ready (GitHub registers a runner, which may take minutes), the
         // pool may ask again and again whether the machine can go.
         let mut acquired = pin!(acquire(parts, &offer, record));

@@ -1,7 +1,7 @@
 //! What others see of the machines.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
@@ -17,8 +17,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Views, and the handles that others than the machine's task use.
 #[derive(Default)]
 pub(crate) struct Views {
-    map: Mutex<BTreeMap<MachineId, MachineView>>,
-    links: Mutex<HashMap<MachineId, (Link, ImageConfig)>>,
+    map: Mutex<BTreeMap<MachineId, Arc<MachineView>>>,
+    links: Mutex<HashMap<MachineId, (Link, Arc<ImageConfig>)>>,
     vms: Mutex<HashMap<MachineId, Vm>>,
     /// Machines that are or will be held.
     held: Mutex<HashMap<MachineId, PoolName>>,
@@ -26,22 +26,22 @@ pub(crate) struct Views {
 }
 
 impl Views {
-    pub(crate) fn put(&self, view: MachineView) {
+    pub(crate) fn put(&self, view: Arc<MachineView>) {
         lock(&self.map).insert(view.id.clone(), view);
         self.changed.notify_one();
     }
 
     pub(crate) fn one(&self, id: &MachineId) -> Option<MachineView> {
-        lock(&self.map).get(id).cloned()
+        lock(&self.map).get(id).map(|view| MachineView::clone(view))
     }
 
-    pub(crate) fn all(&self) -> Vec<MachineView> {
+    pub(crate) fn all(&self) -> Vec<Arc<MachineView>> {
         lock(&self.map).values().cloned().collect()
     }
 
     /// Looks at every view without taking a copy. `look` must not call back.
     pub(crate) fn every(&self, look: impl Fn(&MachineView) -> bool) -> bool {
-        lock(&self.map).values().all(look)
+        lock(&self.map).values().all(|view| look(view))
     }
 
     /// Returns when a view changed since the last return of this call. May return early.
@@ -50,11 +50,11 @@ impl Views {
     }
 
     /// The machine's agent can be talked to.
-    pub(crate) fn linked(&self, id: &MachineId, link: Link, image: ImageConfig) {
+    pub(crate) fn linked(&self, id: &MachineId, link: Link, image: Arc<ImageConfig>) {
         lock(&self.links).insert(id.clone(), (link, image));
     }
 
-    pub(crate) fn link(&self, id: &MachineId) -> Option<(Link, ImageConfig)> {
+    pub(crate) fn link(&self, id: &MachineId) -> Option<(Link, Arc<ImageConfig>)> {
         lock(&self.links).get(id).cloned()
     }
 

@@ -1,5 +1,7 @@
 //! What happens, as the API, the metrics and the logs hear it. Nothing else feeds them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{JobRecord, MachineId, MachineView, Phase, PoolName, StartMode};
@@ -13,7 +15,8 @@ pub enum Event {
     /// A machine was created or changed.
     Machine {
         /// Its current state.
-        machine: Box<MachineView>,
+        #[cfg_attr(feature = "schema", schema(value_type = MachineView))]
+        machine: Arc<MachineView>,
     },
     /// A machine's row was removed.
     MachineGone {

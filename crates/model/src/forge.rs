@@ -1,6 +1,7 @@
 //! A forge: who has jobs, hands them out and hears how they went.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,8 +17,8 @@ pub type Demand = BTreeMap<Shape, u32>;
 pub struct Offer {
     /// The machine.
     pub machine: MachineId,
-    /// Its pool.
-    pub pool: PoolSpec,
+    /// Its pool; machines of one pool share it.
+    pub pool: Arc<PoolSpec>,
     /// What it is made of (may differ from the pool's own shape).
     pub shape: Shape,
 }

@@ -1,5 +1,7 @@
 //! Machines, as a pool sees them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::{MachineId, MachineView, PoolName, Shape};
@@ -69,8 +71,8 @@ pub trait Machines: Send + Sync {
     /// Begins to take a machine without a job down. Refuses a busy one.
     async fn retire(&self, id: &MachineId, why: &str) -> Result<(), RetireError>;
 
-    /// Every machine that has a row.
-    fn views(&self) -> Vec<MachineView>;
+    /// Every machine that has a row. Shared: a thousand of them are looked at many times a second.
+    fn views(&self) -> Vec<Arc<MachineView>>;
 
     /// Hears what is spare, as of the pools' latest look, before what that look decided is done. What is made beside the
     /// machines (templates) keeps within it, and gives way when it shrinks.

@@ -25,7 +25,12 @@ pub(crate) struct Ages {
 
 impl Ages {
     /// Takes in the machines as they are now. Of those that an earlier server made, only their rows know their age.
-    pub(crate) fn look(&mut self, views: &[MachineView], now: Instant, wall: Timestamp) {
+    pub(crate) fn look<'a>(
+        &mut self,
+        views: impl IntoIterator<Item = &'a MachineView>,
+        now: Instant,
+        wall: Timestamp,
+    ) {
         let began = std::mem::replace(&mut self.began, true);
         let ago = |then: Timestamp| {
             let ago = Duration::try_from(wall.duration_since(then)).unwrap_or_default();
@@ -33,7 +38,7 @@ impl Ages {
         };
         let mut before = std::mem::take(&mut self.seen);
         self.seen = views
-            .iter()
+            .into_iter()
             .map(|view| {
                 let age = match before.remove(&view.id) {
                     Some(age) if age.state == view.state => age,
@@ -88,21 +93,21 @@ mod tests {
         let wall = Timestamp::from_second(1_700_000_000).unwrap();
         // What an earlier server made is as old as its row says.
         let old = machine(MachineState::Ready, wall - 3 * MINUTE);
-        ages.look(std::slice::from_ref(&old), start, wall);
+        ages.look([&old], start, wall);
         assert_eq!(ages.of(&old.id, start), (3 * MINUTE, 3 * MINUTE));
         for stepped in [wall + 120 * MINUTE, wall - 120 * MINUTE] {
-            ages.look(std::slice::from_ref(&old), start + MINUTE, stepped);
+            ages.look([&old], start + MINUTE, stepped);
             assert_eq!(ages.of(&old.id, start + MINUTE), (4 * MINUTE, 4 * MINUTE));
         }
         let busy = MachineView { state: MachineState::Busy, ..old };
-        ages.look(std::slice::from_ref(&busy), start + 2 * MINUTE, wall);
+        ages.look([&busy], start + 2 * MINUTE, wall);
         assert_eq!(ages.of(&busy.id, start + 3 * MINUTE), (MINUTE, 6 * MINUTE));
         // One that this server made is new, whatever the clock was when its row was written.
         let new = MachineView {
             id: MachineId::from_random([2; 8]),
             ..machine(MachineState::Ready, wall - 120 * MINUTE)
         };
-        ages.look(&[busy, new.clone()], start + 3 * MINUTE, wall);
+        ages.look([&busy, &new], start + 3 * MINUTE, wall);
         assert_eq!(ages.of(&new.id, start + 3 * MINUTE), (Duration::ZERO, Duration::ZERO));
     }
 }

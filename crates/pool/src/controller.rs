@@ -60,6 +60,8 @@ pub struct Controller {
     retiring: FuturesUnordered<BoxFuture<'static, (MachineId, bool)>>,
     /// Since when jobs of a pool and shape get no machine.
     hungry: BTreeMap<(PoolName, Shape), Instant>,
+    /// How long the last look observed and planned.
+    busy: Duration,
     ends: Ends,
 }
 
@@ -82,6 +84,7 @@ impl Controller {
             leaving: HashSet::new(),
             retiring: FuturesUnordered::new(),
             hungry: BTreeMap::new(),
+            busy: Duration::ZERO,
             ends: Ends::default(),
         }
     }
@@ -138,7 +141,7 @@ impl Controller {
         let mut machines_changed = machines.changed();
         while !ends.come() {
             let again = self.look().await;
-            let earliest = Instant::now() + self.timing.gap;
+            let earliest = Instant::now() + self.timing.gap_after(self.busy);
             loop {
                 tokio::select! {
                     () = ends.wait() => break,
@@ -167,7 +170,9 @@ impl Controller {
         let specs = self.specs();
         // Machines first: a job that is bound in between is then counted as served by a machine that looks
         // idle, and the change wakes us again. The other way round it would get a second machine.
+        let began = Instant::now();
         let views = self.shared.machines.views();
+        self.busy = began.elapsed();
         self.sources.set_capacity(&self.capacity());
         self.sources.refresh(&specs, &self.shared.changed).await;
         let shared = Arc::clone(&self.shared);
@@ -176,6 +181,7 @@ impl Controller {
         let observed = self.observe(&views, now);
         let mut plan = plan(&observed);
         self.publish(&mut plan);
+        self.busy += now.elapsed();
         let before = std::mem::take(&mut self.hungry);
         self.hungry = plan.hungry.iter().map(|key| (key.clone(), *before.get(key).unwrap_or(&now))).collect();
         self.shared.machines.spare(plan.spare);
@@ -184,7 +190,7 @@ impl Controller {
     }
 
     /// Begins machines, all at once, and asks others to go, without waiting for their answers.
-    async fn act(&mut self, actions: Vec<Action>, views: &[MachineView]) {
+    async fn act(&mut self, actions: Vec<Action>, views: &[Arc<MachineView>]) {
         let mut new = Vec::new();
         for action in actions {
             match action {
@@ -219,8 +225,8 @@ impl Controller {
         }
     }
 
-    fn observe(&mut self, views: &[MachineView], now: Instant) -> Observed {
-        self.ages.look(views, now, Timestamp::now());
+    fn observe(&mut self, views: &[Arc<MachineView>], now: Instant) -> Observed {
+        self.ages.look(views.iter().map(AsRef::as_ref), now, Timestamp::now());
         self.leaving.retain(|id| views.iter().any(|view| view.id == *id && view.state.is_idle_capacity()));
         let aged = views.iter().map(|view| (view, self.ages.of(&view.id, now)));
         let machines = aged.map(|(view, (in_state, age))| Machine {
@@ -373,10 +379,10 @@ impl Shared {
         Some(Refusal { pool, shape, begun, reason })
     }
 
-    fn refused(&self, refusal: &Refusal, views: &[MachineView]) {
+    fn refused(&self, refusal: &Refusal, views: &[Arc<MachineView>]) {
         let Refusal { pool, shape, begun, reason } = refusal;
         if let Some(entry) = self.entries().iter_mut().find(|entry| entry.spec.name == *pool) {
-            let there = views.iter().filter(|view| view.pool == *pool);
+            let there = views.iter().map(AsRef::as_ref).filter(|view: &&MachineView| view.pool == *pool);
             entry.failures_of(shape).refused(*begun, reason, there, rand::random());
         }
     }

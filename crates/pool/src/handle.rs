@@ -125,12 +125,13 @@ impl Entry {
     /// Takes in the pool's machines as they are now, and says which shapes have to wait.
     pub(crate) fn judge(
         &mut self,
-        views: &[MachineView],
+        views: &[Arc<MachineView>],
         demand: &Demand,
         now: Instant,
     ) -> BTreeMap<Shape, Pace> {
         let name = self.spec.name.clone();
-        let mut of_pool: Vec<&MachineView> = views.iter().filter(|view| view.pool == name).collect();
+        let all = views.iter().map(AsRef::as_ref);
+        let mut of_pool: Vec<&MachineView> = all.filter(|view: &&MachineView| view.pool == name).collect();
         let failed =
             || of_pool.iter().filter(|view| view.failure.is_some()).map(|view| view.id.clone()).collect();
         let before = self.before.get_or_insert_with(failed);

@@ -97,6 +97,21 @@ struct Question {
     is_late: Arc<AtomicBool>,
 }
 
+impl Question {
+    fn wait_for(answer: BoxFuture<'static, Answer>, asked: Instant, late: &Arc<Notify>) -> Self {
+        let is_late = Arc::new(AtomicBool::new(false));
+        let (wake, told) = (Arc::clone(late), Arc::clone(&is_late));
+        let answer = tokio::spawn(async move {
+            let answer = answer.await;
+            if told.load(Ordering::SeqCst) {
+                wake.notify_one();
+            }
+            answer
+        });
+        Self { asked, answer, is_late }
+    }
+}
+
 /// One source, as far as it is known.
 struct Source {
     forge: Arc<dyn DemandSource>,
@@ -130,16 +145,14 @@ impl Source {
         if self.asking.is_none() && self.retry_at.is_none_or(|at| at <= now) {
             patience = self.timing.demand_patience;
             let pools: Vec<PoolSpec> = pools.iter().filter(|pool| self.forge.serves(pool)).cloned().collect();
-            let is_late = Arc::new(AtomicBool::new(false));
-            let (forge, wake, told) = (Arc::clone(&self.forge), Arc::clone(late), Arc::clone(&is_late));
-            let answer = tokio::spawn(async move {
-                let answer = forge.demand(&pools).await;
-                if told.load(Ordering::SeqCst) {
-                    wake.notify_one();
-                }
-                answer
-            });
-            self.asking = Some(Question { asked: now, answer, is_late });
+            let forge = Arc::clone(&self.forge);
+            let mut answer = async move { forge.demand(&pools).await }.boxed();
+            // One that knows, as the built-in queue does, answers at once, and costs no other thread.
+            match answer.as_mut().now_or_never() {
+                Some(Ok(demand)) => self.answered(demand),
+                Some(Err(error)) => self.failed(&error),
+                None => self.asking = Some(Question::wait_for(answer, now, late)),
+            }
         }
         if let Some(Question { asked, answer, is_late }) = &mut self.asking {
             match timeout(patience, &mut *answer).await {

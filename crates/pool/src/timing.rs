@@ -7,8 +7,10 @@ use std::time::Duration;
 pub struct Timing {
     /// A look is taken at least this often, whatever was heard.
     pub resync: Duration,
-    /// Least time between two looks, so that a flood of changes is taken in together.
-    pub gap: Duration,
+    /// Least and longest rest between two looks, so that a flood of changes is taken in together. In between it is twice as
+    /// long as the look took: looks that are not very long have a third of a processor at most, and jobs wait no longer than
+    /// that takes.
+    pub gap: (Duration, Duration),
     /// A look waits this long for a forge's answer, and goes on with what was last known.
     pub demand_patience: Duration,
     /// The forge must answer within this.
@@ -27,7 +29,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             resync: Duration::from_secs(30),
-            gap: Duration::from_millis(5),
+            gap: (Duration::from_millis(1), Duration::from_millis(5)),
             demand_patience: Duration::from_secs(1),
             demand_deadline: Duration::from_secs(10),
             demand_keep: Duration::from_secs(60),
@@ -41,6 +43,22 @@ impl Default for Timing {
 impl Timing {
     /// From the begin of one look to that of the next it is never longer than this while the loop is well.
     pub fn longest_look(&self) -> Duration {
-        self.demand_patience + self.act_deadline + self.resync + self.gap
+        self.demand_patience + self.act_deadline + self.resync + self.gap.1
+    }
+
+    /// The rest after a look that observed and planned for so long.
+    pub(crate) fn gap_after(&self, busy: Duration) -> Duration {
+        (busy * 2).clamp(self.gap.0, self.gap.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_is_twice_the_look_within_bounds() {
+        let rest = |micros| Timing::default().gap_after(Duration::from_micros(micros)).as_micros();
+        assert_eq!([0, 400, 1200, 2000, 9000].map(rest), [1000, 1000, 2400, 4000, 5000]);
     }
 }

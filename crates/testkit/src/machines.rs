@@ -1,7 +1,7 @@
 //! Machines in memory: they are in the state that the test puts them in.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use fireactions_model::{
@@ -149,8 +149,8 @@ impl Machines for FakeMachines {
         Ok(())
     }
 
-    fn views(&self) -> Vec<MachineView> {
-        self.state().machines.clone()
+    fn views(&self) -> Vec<Arc<MachineView>> {
+        self.state().machines.iter().cloned().map(Arc::new).collect()
     }
 
     async fn changed(&self) {

@@ -16,6 +16,7 @@ mod elf;
 mod error;
 mod fifo;
 pub mod firecracker;
+mod in_place;
 mod link_or_copy;
 mod log;
 mod orphans;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{machine, serve};
@@ -96,14 +97,14 @@ async fn views_and_events_become_series() {
     };
     server.fake.host.lock().unwrap().drained =
         Some(Drained { since: jiff::Timestamp::UNIX_EPOCH, why: String::new() });
-    send(Event::Machine { machine: Box::new(held) });
+    send(Event::Machine { machine: Arc::new(held) });
     let failed = MachineView {
         failure: Some(Failure { kind: FailureKind::Guest, message: "no".into() }),
         ..machine()
     };
     // The same thing told twice is counted once.
     for _ in 0..2 {
-        send(Event::Machine { machine: Box::new(failed.clone()) });
+        send(Event::Machine { machine: Arc::new(failed.clone()) });
         send(Event::Job { job: Box::new(JobRecord { attempt: 2, ..crate::common::job(JobState::Failed) }) });
     }
     send(Event::Started { pool: pool.clone(), how: StartMode::Snapshot, fallback: None });

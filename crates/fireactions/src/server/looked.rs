@@ -50,7 +50,7 @@ impl Machines for Looked {
         self.machines.retire(id, why).await
     }
 
-    fn views(&self) -> Vec<MachineView> {
+    fn views(&self) -> Vec<Arc<MachineView>> {
         self.last.now();
         self.machines.views()
     }

@@ -95,8 +95,8 @@ fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
         );
     }
     let kernel = config.kernel.image.as_ref().map(|path| path.to_path_buf());
-    let pools: BTreeMap<_, PoolSpec> =
-        config.pools().into_iter().map(|pool| (pool.name.clone(), pool)).collect();
+    let pools: BTreeMap<_, Arc<PoolSpec>> =
+        config.pools().into_iter().map(|pool| (pool.name.clone(), pool.into())).collect();
     if kernel.is_none()
         && let Some(pool) = pools.values().find(|pool| pool.kernel.image.is_none())
     {

@@ -340,7 +340,7 @@ async fn each_job_is_demanded_of_one_pool_and_taken_by_any_that_fits() {
     assert_eq!(ahead(forge.place(&large.id)), 0);
 
     // A machine of another matching pool takes work too, but only of its own shape.
-    let wide_offer = Offer { machine: machine(1), pool: pools[2].clone(), shape: wide };
+    let wide_offer = Offer { machine: machine(1), pool: pools[2].clone().into(), shape: wide };
     assert_eq!(forge.acquire(&wide_offer).await.unwrap().job, large.id);
     let wide_offer = Offer { machine: machine(2), ..wide_offer };
     assert!(timeout(NEVER, forge.acquire(&wide_offer)).await.is_err());

@@ -66,7 +66,7 @@ async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(shared: &Shared, gre
 async fn read(
     shared: &Shared,
     mut inbound: Inbound,
-    packets: mpsc::Sender<Packet>,
+    packets: mpsc::Sender<Box<Packet>>,
     mut reader: impl AsyncRead + Unpin,
 ) -> Result<Infallible, Cut> {
     let mut buffer = vec![0; RESTING];
@@ -81,7 +81,8 @@ async fn read(
                 buffer = vec![0; RESTING];
             }
             // A full queue means that the guest does not read either; silence will tell.
-            let _ = serde_json::to_vec(&HostMsg::Ping).map(|ping| packets.try_send(Packet::Control(ping)));
+            let _ = serde_json::to_vec(&HostMsg::Ping)
+                .map(|ping| packets.try_send(Box::new(Packet::Control(ping))));
             if heard.elapsed() >= silence {
                 return Err(Cut::Lost);
             }
@@ -105,7 +106,7 @@ async fn read(
 async fn write(
     shared: &Shared,
     nonce: u64,
-    mut queue: mpsc::Receiver<Packet>,
+    mut queue: mpsc::Receiver<Box<Packet>>,
     mut writer: impl AsyncWrite + Unpin,
 ) -> Result<Infallible, Cut> {
     // Ends a greeting that was being repeated when the answer came; goes with what is said first.
@@ -114,7 +115,7 @@ async fn write(
         // Made anew each time: most links are silent most of the time, and there may be a thousand of them.
         let mut out = first.to_vec();
         tokio::select! {
-            packet = queue.recv() => match packet {
+            packet = queue.recv() => match packet.map(|packet| *packet) {
                 Some(Packet::Control(body)) => frame::write(&mut out, nonce, Kind::Control, 0, 0, &[&body]),
                 Some(Packet::Data(stream, data)) => frame::write(&mut out, nonce, Kind::Data, 0, stream, &[&data]),
                 None => return Err(Cut::Lost),

@@ -75,8 +75,8 @@ pub(super) struct Greeted<R, W> {
     pub(super) writer: W,
     pub(super) inbound: Inbound,
     pub(super) nonce: u64,
-    pub(super) packets: mpsc::Sender<Packet>,
-    pub(super) queue: mpsc::Receiver<Packet>,
+    pub(super) packets: mpsc::Sender<Box<Packet>>,
+    pub(super) queue: mpsc::Receiver<Box<Packet>>,
 }
 
 /// Greets until there is an answer.

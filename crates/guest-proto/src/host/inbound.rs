@@ -26,14 +26,14 @@ pub(super) struct Inbound {
     shared: Arc<Shared>,
     nonce: u64,
     /// Given to the session when it opens.
-    packets: mpsc::Sender<Packet>,
+    packets: mpsc::Sender<Box<Packet>>,
     decoder: Decoder,
     stale: usize,
     greeted: bool,
 }
 
 impl Inbound {
-    pub(super) fn new(shared: Arc<Shared>, nonce: u64, packets: mpsc::Sender<Packet>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, nonce: u64, packets: mpsc::Sender<Box<Packet>>) -> Self {
         Self { shared, nonce, packets, decoder: Decoder::new(MAX_BODY), stale: 0, greeted: false }
     }
 

@@ -18,7 +18,7 @@ use crate::{GuestHello, HostMsg};
 /// Frames that may wait for the writer; each is at most a chunk or one control message.
 pub(super) const QUEUE: usize = 32;
 
-/// Something for the writer. Not `Debug`: it holds environments and files.
+/// Something for the writer; boxed on its way, for a queue has room for 32 from its first on. Not `Debug`: it holds environments and files.
 pub(super) enum Packet {
     /// An encoded control message.
     Control(Vec<u8>),
@@ -31,7 +31,7 @@ pub(super) enum Packet {
 pub(super) struct Connected {
     /// Counts sessions.
     pub(super) session: u64,
-    pub(super) packets: mpsc::Sender<Packet>,
+    pub(super) packets: mpsc::Sender<Box<Packet>>,
 }
 
 impl Connected {
@@ -42,7 +42,7 @@ impl Connected {
             let what = "the request (arguments, environment, script)".to_owned();
             return Err(LinkError::TooLarge { what, limit: MAX_HOST_CONTROL as u64 });
         }
-        self.packets.send(Packet::Control(body)).await.map_err(|_| LinkError::Disconnected)
+        self.packets.send(Box::new(Packet::Control(body))).await.map_err(|_| LinkError::Disconnected)
     }
 }
 

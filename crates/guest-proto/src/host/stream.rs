@@ -140,7 +140,7 @@ pub(super) async fn send(
             return Ok(false);
         }
         let (now, later) = data.split_at(room);
-        let packet = Packet::Data(id, now.to_vec());
+        let packet = Box::new(Packet::Data(id, now.to_vec()));
         connected.packets.send(packet).await.map_err(|_| LinkError::Disconnected)?;
         data = later;
     }

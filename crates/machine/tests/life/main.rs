@@ -186,7 +186,7 @@ fn work_that_was_bound_in_a_server_s_last_moment_is_not_forgotten() {
         // The forge has bound a job, and the server is gone before the machine's row tells of it.
         let bind = async |world: &World, id: &MachineId| {
             let job = world.forge.submit(script("echo hello"), vec![]).await.unwrap().id;
-            let offer = Offer { machine: id.clone(), pool: pool(), shape: pool().shape };
+            let offer = Offer { machine: id.clone(), pool: pool().into(), shape: pool().shape };
             assert_eq!(world.forge.acquire(&offer).await.unwrap().job, job);
             job
         };

@@ -89,7 +89,7 @@ fn a_job_that_ran_is_never_begun_anew_in_a_guest_that_knows_nothing_of_it() {
         let mut job = None;
         let away = async |world: &World| {
             let submitted = world.forge.submit(script("echo once more"), vec![]).await.unwrap().id;
-            let offer = Offer { machine: id.clone(), pool: pool(), shape: pool().shape };
+            let offer = Offer { machine: id.clone(), pool: pool().into(), shape: pool().shape };
             assert_eq!(world.forge.acquire(&offer).await.unwrap().job, submitted);
             let change = MachineChange {
                 state: Some(MachineState::Busy),

@@ -5,6 +5,7 @@
 //! guest that waits so long just while its kernel measures its timer has none (`crates/agent/src/timer.rs`). So the
 //! parent counts as much as the machines in it, up to the number of processors.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Hierarchy;
@@ -29,11 +30,10 @@ pub(super) fn set(hierarchy: &Hierarchy, parent: &Path, machines: u32) {
     }
 }
 
-/// How many machines are in it.
+/// How many machines are in it: each directory in it is a link to it (`..`), beside its name and its own `.`.
 pub(super) fn machines(parent: &Path) -> u32 {
-    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
-    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    u32::try_from(dirs.count()).unwrap_or(u32::MAX)
+    let links = std::fs::metadata(parent).map_or(0, |parent| parent.nlink());
+    u32::try_from(links.saturating_sub(2)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub use mounted::unfit_for_jails;
 use crate::accel::{self, Accel};
 use crate::cgroup::{Cgroups, DiskLimit, Limits};
 use crate::child::User;
+use crate::in_place::in_place;
 use crate::log::Log;
 use crate::process::Process;
 use crate::remains::Remains;
@@ -164,7 +165,7 @@ impl Firecracker {
         jail.make(user)?;
         let largest_file = Self::fill(spec, &jail, user)?;
         let telemetry = Telemetry::open(&jail, spec.console_max, false);
-        let cgroups = self.remains.cgroups.prepare(&spec.id, Self::limits(spec))?;
+        let cgroups = in_place(|| self.remains.cgroups.prepare(&spec.id, Self::limits(spec)))?;
         let setting = Setting {
             spec,
             jail: &jail,

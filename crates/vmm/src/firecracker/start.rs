@@ -15,6 +15,7 @@ use super::jail::Jail;
 use crate::apart::{self, Taps};
 use crate::child::{self, Confined, User};
 use crate::console::printable;
+use crate::in_place::in_place;
 use crate::log::Log;
 use crate::process::{self, Process};
 use crate::{ExitCause, VmSpec, VmmError};
@@ -75,14 +76,16 @@ pub(crate) async fn start(
         child::limit_open_files(&mut command);
     }
     child::prepare(&mut command, confined);
-    // Not on a thread of its own: a caller that gives up and sweeps must find the process either marked or never to come.
-    let (child, taps) = if setting.apart {
-        let names: Vec<&str> = spec.nics.iter().map(|nic| nic.tap.as_str()).collect();
-        let (child, taps) = apart::spawn_with_taps(&mut command, &names, spec.uid)?;
-        (child, Some(taps))
-    } else {
-        (command.spawn().map_err(failed)?, None)
-    };
+    // Not as a task of its own: a caller that gives up and sweeps must find the process either marked or never to come.
+    let (child, taps) = in_place(|| {
+        if setting.apart {
+            let names: Vec<&str> = spec.nics.iter().map(|nic| nic.tap.as_str()).collect();
+            let (child, taps) = apart::spawn_with_taps(&mut command, &names, spec.uid)?;
+            Ok((child, Some(taps)))
+        } else {
+            Ok::<_, VmmError>((command.spawn().map_err(failed)?, None))
+        }
+    })?;
     drop(command);
     let process = if installed.jailer.is_some() {
         behind_jailer(installed, &setting, child, &log).await?

@@ -31,6 +31,7 @@ use crate::accel::{self, Accel, Choice};
 use crate::cgroup::{Cgroups, DiskLimit, Limits};
 use crate::child::User;
 use crate::console::{BoundedFile, printable};
+use crate::in_place::in_place;
 use crate::log::Log;
 use crate::process::Process;
 use crate::remains::Remains;
@@ -154,11 +155,13 @@ impl Qemu {
             }
         }
         let console = self.open_console(files, spec.console_max).await?;
-        let cgroups = self.remains.cgroups.prepare(&spec.id, self.limits(spec))?;
         let binary = &self.config.binary;
-        // Not on a thread of its own, although fork and exec take a millisecond or two: a caller that gives up and sweeps
-        // must find the process either marked or never to come.
-        let (mut child, log) = spawn::start(binary, &arguments, opened, user, cgroups, self.apart)?;
+        // A network namespace, fork and exec take the kernel some milliseconds. Not as a task of its own: a caller that gives
+        // up and sweeps must find the process either marked or never to come.
+        let (mut child, log) = in_place(|| {
+            let cgroups = self.remains.cgroups.prepare(&spec.id, self.limits(spec))?;
+            spawn::start(binary, &arguments, opened, user, cgroups, self.apart)
+        })?;
         let pid = child.id();
         let failed = |source| VmmError::Process { action: "watch", pid, source };
         let Some(process) = Process::open(pid).map_err(failed)? else {

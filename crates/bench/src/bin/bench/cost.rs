@@ -125,7 +125,7 @@ async fn machinery(
             agent: args.programs.agent.clone(),
             uid_base: UID_BASE,
             dns: vec![],
-            pools: BTreeMap::from([(pool.name.clone(), pool.clone())]),
+            pools: BTreeMap::from([(pool.name.clone(), pool.clone().into())]),
             console_max: 1 << 20,
             artifact_max: 1 << 30,
         }),

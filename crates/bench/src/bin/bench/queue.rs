@@ -48,7 +48,7 @@ async fn one_by_one(args: &Args, forge: &LocalForge, report: &mut Report) -> any
     ];
     for n in 0..u64::try_from(args.times(500, 20))? {
         let machine = MachineId::from_random(n.to_le_bytes());
-        let offer = Offer { machine: machine.clone(), pool: pool.clone(), shape: pool.shape.clone() };
+        let offer = Offer { machine: machine.clone(), pool: pool.clone().into(), shape: pool.shape.clone() };
         let mut clock = Instant::now();
         let mut step = 0;
         let mut lap = || {

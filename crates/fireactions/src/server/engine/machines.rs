@@ -1,6 +1,7 @@
 //! Machines: rows, consoles, programs run inside.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -122,7 +123,7 @@ fn last_lines(bytes: &[u8], lines: u64) -> Vec<u8> {
 }
 
 /// The machine's agent. One that was just taken over from another server answers in a moment.
-async fn linked(machines: &Machinery, machine: &MachineView) -> Result<(Link, ImageConfig)> {
+async fn linked(machines: &Machinery, machine: &MachineView) -> Result<(Link, Arc<ImageConfig>)> {
     let up = matches!(
         machine.state,
         MachineState::Ready | MachineState::Starting | MachineState::Busy | MachineState::Held

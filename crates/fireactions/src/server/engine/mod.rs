@@ -9,6 +9,7 @@ mod wait_reason;
 use std::collections::BTreeMap;
 use std::iter;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -171,7 +172,7 @@ impl Engine for ServerEngine {
     }
 
     async fn machines(&self) -> Result<Vec<MachineView>> {
-        Ok(self.machines.views())
+        Ok(self.machines.views().into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
     async fn machine(&self, id: &MachineId) -> Result<MachineView> {

@@ -209,7 +209,7 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
             agent,
             uid_base: 1_900_000_000,
             dns: vec![],
-            pools: specs.iter().map(|spec| (spec.name.clone(), spec.clone())).collect(),
+            pools: specs.iter().map(|spec| (spec.name.clone(), spec.clone().into())).collect(),
             console_max: 1 << 20,
             artifact_max: 1 << 20,
         }),

@@ -199,7 +199,7 @@ impl Watch {
         }
     }
 
-    fn judge(&self, views: &[MachineView]) -> Result<(), String> {
+    fn judge(&self, views: &[Arc<MachineView>]) -> Result<(), String> {
         let mut state = self.state();
         let held = views.iter().filter(|view| view.state == MachineState::Held);
         for view in held {

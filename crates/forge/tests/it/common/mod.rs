@@ -47,7 +47,7 @@ pub fn pool(name: &str, its_labels: &str) -> PoolSpec {
 }
 
 pub fn offer(n: u64, pool: &PoolSpec) -> Offer {
-    Offer { machine: machine(n), pool: pool.clone(), shape: pool.shape.clone() }
+    Offer { machine: machine(n), pool: pool.clone().into(), shape: pool.shape.clone() }
 }
 
 pub fn spec(its_labels: &str) -> JobSpec {

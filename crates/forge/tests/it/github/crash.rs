@@ -9,7 +9,7 @@ use crate::github::{all_well, completed, no_violations};
 
 fn offer(pool: &PoolSpec) -> Offer {
     let machine = MachineId::from_random(rand::random());
-    Offer { machine, pool: pool.clone(), shape: pool.shape.clone() }
+    Offer { machine, pool: pool.clone().into(), shape: pool.shape.clone() }
 }
 
 /// A server whose machines the test plays itself.

@@ -349,7 +349,8 @@ pub(crate) async fn keep(
                 let id = MachineId::from_random(rand::random());
                 mine.push(id.clone());
                 waiting.lock().unwrap().insert(id.clone(), true);
-                let offer = Offer { machine: id.clone(), pool: pool.clone(), shape: pool.shape.clone() };
+                let offer =
+                    Offer { machine: id.clone(), pool: pool.clone().into(), shape: pool.shape.clone() };
                 let life = live(forges.clone(), offer, dir.clone(), Arc::clone(&waiting), perform);
                 machines.lock().unwrap().insert(id, tokio::spawn(life));
             }

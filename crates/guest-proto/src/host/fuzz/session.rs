@@ -41,7 +41,7 @@ struct World {
     shared: Arc<Shared>,
     link: Link,
     nonce: u64,
-    packets: (mpsc::Sender<Packet>, mpsc::Receiver<Packet>),
+    packets: (mpsc::Sender<Box<Packet>>, mpsc::Receiver<Box<Packet>>),
     open: Vec<Handle>,
     /// Where the guest's output is, as the host has accepted it.
     at: u64,
