@@ -29,6 +29,12 @@ pub(crate) struct Cmdline {
     pub(crate) root: PathBuf,
     /// `fireactions.scratch=DEVICE`: the writable layer; in memory when absent.
     pub(crate) scratch: Option<PathBuf>,
+    /// `fireactions.modules=DEVICE`: all modules of the kernel.
+    pub(crate) modules: Option<PathBuf>,
+    /// `fireactions.load=NAME`, once for each: modules to load, in this order.
+    pub(crate) load: Vec<String>,
+    /// `fireactions.data=DIRECTORY`, once for each: what lies on the scratch disk itself.
+    pub(crate) data: Vec<PathBuf>,
     /// `fireactions.port=NAME` or `fireactions.vsock=PORT`.
     pub(crate) host: HostPort,
 }
@@ -39,6 +45,9 @@ impl Default for Cmdline {
             init: InitMode::Agent,
             root: PathBuf::from("/dev/vda"),
             scratch: None,
+            modules: None,
+            load: Vec::new(),
+            data: Vec::new(),
             host: HostPort::Serial("org.fireactions.agent.0".to_owned()),
         }
     }
@@ -52,7 +61,8 @@ impl Cmdline {
         Self::parse(&text)
     }
 
-    /// Picks the agent's words out of a kernel command line; the last one of a kind counts, as with the kernel's.
+    /// Picks the agent's words out of a kernel command line; of a kind that can be there once, the last one
+    /// counts, as with the kernel's.
     fn parse(text: &str) -> Result<Self, String> {
         let mut found = Self::default();
         for word in text.split_ascii_whitespace() {
@@ -71,7 +81,12 @@ impl Cmdline {
                 }
                 "root" if value.starts_with("/dev/") => found.root = PathBuf::from(value),
                 "scratch" if value.starts_with("/dev/") => found.scratch = Some(PathBuf::from(value)),
-                "root" | "scratch" => return Err(bad("name a device under /dev/")),
+                "modules" if value.starts_with("/dev/") => found.modules = Some(PathBuf::from(value)),
+                "load" if !value.is_empty() => found.load.push(value.to_owned()),
+                "load" => return Err(bad("name a kernel module")),
+                "data" if value.starts_with('/') => found.data.push(PathBuf::from(value)),
+                "data" => return Err(bad("name an absolute directory")),
+                "root" | "scratch" | "modules" => return Err(bad("name a device under /dev/")),
                 "port" if !value.is_empty() => found.host = HostPort::Serial(value.to_owned()),
                 "port" => return Err(bad("name a virtio-serial port")),
                 "vsock" => {
@@ -95,11 +110,15 @@ mod tests {
     #[test]
     fn words_are_found_among_the_kernels_own() {
         let text = "console=ttyS0 fireactions.init=image fireactions.root=/dev/vda fireactions.scratch=/dev/vdb \
+                    fireactions.modules=/dev/vdc fireactions.load=veth fireactions.load=ip_vs fireactions.data=/srv/x \
                     fireactions.port=a.b.0 quiet panic=-1\n";
         let expected = Cmdline {
             init: InitMode::Image,
             root: "/dev/vda".into(),
             scratch: Some("/dev/vdb".into()),
+            modules: Some("/dev/vdc".into()),
+            load: vec!["veth".to_owned(), "ip_vs".to_owned()],
+            data: vec!["/srv/x".into()],
             host: HostPort::Serial("a.b.0".to_owned()),
         };
         assert_eq!(Cmdline::parse(text).unwrap(), expected);
@@ -112,9 +131,13 @@ mod tests {
 
     #[test]
     fn impossible_values_name_the_word() {
-        for word in
-            ["fireactions.init=x", "fireactions.root=vda", "fireactions.vsock=-1", "fireactions.port="]
-        {
+        for word in [
+            "fireactions.init=x",
+            "fireactions.root=vda",
+            "fireactions.vsock=-1",
+            "fireactions.port=",
+            "fireactions.data=x",
+        ] {
             let error = Cmdline::parse(word).unwrap_err();
             assert!(error.contains(word), "{error}");
         }

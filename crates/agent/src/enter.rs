@@ -1,16 +1,20 @@
 //! From the initramfs to the machine's own root. The agent that is init and the one that hands over both do it.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
-use crate::{mounts, root};
+use crate::cmdline::Cmdline;
+use crate::{data, module_tree, mounts, root};
 
 /// What this machine has alone: its scratch disk above the image, as `/`. Returns the scratch disk's directory.
 ///
 /// All threads of a process have one root and working directory, so it does not matter which of them calls this.
 /// `keep_run`: see [`mounts::late`].
-pub(crate) fn root(scratch: Option<&Path>, keep_run: bool) -> Result<OwnedFd, String> {
-    let scratch = root::assemble(scratch)?;
+pub(crate) fn root(cmdline: &Cmdline, keep_run: bool) -> Result<OwnedFd, String> {
+    let scratch = root::assemble(cmdline.scratch.as_deref())?;
+    data::place(&cmdline.data)?;
+    if cmdline.modules.is_some() {
+        module_tree::place()?;
+    }
     root::switch()?;
     mounts::late(keep_run);
     mounts::share();

@@ -127,6 +127,7 @@ mod tests {
             unix_nanos: 0,
             mtu: None,
             mac: None,
+            services: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::cmdline::{Cmdline, InitMode};
 use crate::console::insist;
 use crate::run::Root;
-use crate::{enter, identity, modules, mounts, port, power, root, run, service, timer};
+use crate::{enter, identity, module_tree, modules, mounts, port, power, root, run, service, timer};
 
 /// Never returns in a machine that works: PID 1 that ends is a kernel panic.
 pub(crate) fn main() -> ExitCode {
@@ -14,8 +14,9 @@ pub(crate) fn main() -> ExitCode {
     let failed = match prepare() {
         Ok(cmdline) => match cmdline.init {
             InitMode::Agent => stay(cmdline, boot_us),
-            InitMode::Image => enter::root(cmdline.scratch.as_deref(), false)
-                .map_or_else(|error| error, |_| hand_over(boot_us)),
+            InitMode::Image => {
+                enter::root(&cmdline, false).map_or_else(|error| error, |_| hand_over(boot_us))
+            }
         },
         Err(error) => error,
     };
@@ -33,6 +34,7 @@ fn prepare() -> Result<Cmdline, String> {
     let cmdline = Cmdline::read()?;
     modules::load();
     root::mount_lower(&cmdline)?;
+    module_tree::load(cmdline.modules.as_deref(), &cmdline.load)?;
     Ok(cmdline)
 }
 
@@ -42,7 +44,7 @@ fn prepare() -> Result<Cmdline, String> {
 /// nothing before that may read the kernel's boot id, which is made when it is first read, or keep randomness.
 fn stay(cmdline: Cmdline, boot_us: u64) -> String {
     match port::open(&cmdline.host) {
-        Ok(channel) => run::run(channel, run::Role::Init(Root::Waiting(cmdline.scratch)), boot_us),
+        Ok(channel) => run::run(channel, run::Role::Init(Root::Waiting(cmdline)), boot_us),
         Err(error) => error,
     }
 }

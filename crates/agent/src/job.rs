@@ -17,11 +17,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cgroup::{self, Cgroup};
 use crate::reaper::Reaper;
+use crate::services::Services;
 use crate::{notes, spawn, stage};
 
 /// Once everything that could write is killed, a pipe that still does not end is held by something that cannot be
 /// killed; its silence for this long ends the output.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// Whose the processes are that are not in the job's control group.
+pub(crate) enum Beside {
+    /// What is not the job's are these services, which end with it.
+    Ours(Services),
+    /// The image's init looks after them.
+    TheImages,
+}
 
 /// A started job.
 pub(crate) struct Job {
@@ -37,14 +46,14 @@ impl Job {
     /// Starts the program and watches it in a thread of its own; everything that results is sent to `session`. Nothing
     /// when it cannot start.
     ///
-    /// `give`: files to be handed to the job's user. `own_init`: PID 1 is not ours, so what is outside the job's
-    /// control group is not ours to kill.
+    /// `give`: files to be handed to the job's user. `beside`: whose everything is that is not
+    /// the job's.
     pub(crate) fn start(
         session: &Session,
         reaper: &Arc<Reaper>,
         request: RunRequest,
         give: Vec<PathBuf>,
-        own_init: bool,
+        beside: Beside,
     ) -> Option<Arc<Self>> {
         let oom_before = cgroup::system_oom_kills();
         match Self::spawn(session, reaper, request, give) {
@@ -53,7 +62,7 @@ impl Job {
                 let (watched, watcher, session_) = (Arc::clone(&job), Arc::clone(reaper), session.clone());
                 let spawned = std::thread::Builder::new()
                     .name("job".to_owned())
-                    .spawn(move || watched.watch(&session_, &watcher, outputs, oom_before, own_init));
+                    .spawn(move || watched.watch(&session_, &watcher, outputs, oom_before, &beside));
                 if let Err(error) = spawned {
                     job.signal(Signal::SIGKILL as i32);
                     session.exited(unstartable(format!("the agent cannot watch the job: {error}")));
@@ -125,7 +134,7 @@ impl Job {
         reaper: &Reaper,
         outputs: Vec<Copier>,
         oom_before: u64,
-        own_init: bool,
+        beside: &Beside,
     ) {
         let exit = reaper.wait(self.pid);
         let ran = self.since.elapsed();
@@ -136,7 +145,8 @@ impl Job {
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill();
         }
-        if !own_init {
+        if let Beside::Ours(services) = beside {
+            services.end();
             cgroup::kill_strays();
         }
         for output in outputs {

@@ -15,9 +15,12 @@ use crate::cmdline::Cmdline;
 /// Disks are there within milliseconds of their driver; a busy host under emulation may take seconds.
 const DEVICE_DEADLINE: Duration = Duration::from_secs(20);
 
-const LOWER: &str = "/.fireactions/lower";
-const SCRATCH: &str = "/.fireactions/scratch";
-const ROOT: &str = "/.fireactions/root";
+/// Where the image is.
+pub(crate) const LOWER: &str = "/.fireactions/lower";
+/// Where the scratch disk is until the root is switched.
+pub(crate) const SCRATCH: &str = "/.fireactions/scratch";
+/// Where the machine's root is until it is `/`.
+pub(crate) const ROOT: &str = "/.fireactions/root";
 
 /// Mounts the image at a place of its own and waits for the scratch disk without opening it. All of this is the same
 /// for every machine of an image, so a machine can be frozen after it and woken up with another scratch disk.
@@ -47,7 +50,7 @@ pub(crate) fn assemble(scratch: Option<&Path>) -> Result<OwnedFd, String> {
     File::open(SCRATCH).map(OwnedFd::from).map_err(|error| format!("cannot open the scratch disk: {error}"))
 }
 
-fn wait_for(device: &Path) -> Result<(), String> {
+pub(crate) fn wait_for(device: &Path) -> Result<(), String> {
     let end = Instant::now() + DEVICE_DEADLINE;
     let mut pause = Duration::from_millis(1);
     loop {

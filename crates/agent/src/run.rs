@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fireactions_guest_proto::guest::{About, Channel, Event, Session};
-use fireactions_guest_proto::{Exit, LogLevel};
+use fireactions_guest_proto::{Exit, LogLevel, Service};
 
 use nix::sys::signal::Signal;
 
+use crate::cmdline::Cmdline;
 use crate::console::say;
-use crate::job::Job;
+use crate::job::{Beside, Job};
 use crate::reaper::Reaper;
+use crate::services::Services;
 use crate::{archive, enter, exec, files, identity, power};
 
 /// Only bounds one wait for the host; nothing happens when it passes.
@@ -34,8 +36,8 @@ pub(crate) enum Role {
 
 /// How far PID 1 is with the machine's root.
 pub(crate) enum Root {
-    /// Still in the initramfs, with this scratch disk (none: memory) to be mounted once the machine has an identity.
-    Waiting(Option<PathBuf>),
+    /// Still in the initramfs; what these words say is to be mounted once the machine has an identity.
+    Waiting(Cmdline),
     /// Switched to; the root directory of the scratch disk's file system, to be closed at the end.
     Entered(OwnedFd),
 }
@@ -59,7 +61,8 @@ pub(crate) fn run(channel: Channel, role: Role, boot_us: u64) -> String {
         Ok(session) => session,
         Err(error) => return format!("cannot start the session with the host: {error}"),
     };
-    let server = Server { session, reaper, role, job: None, given: Arc::default() };
+    let server =
+        Server { session, reaper, role, job: None, services: Services::default(), given: Arc::default() };
     server.serve()
 }
 
@@ -74,6 +77,7 @@ struct Server {
     reaper: Arc<Reaper>,
     role: Role,
     job: Option<Arc<Job>>,
+    services: Services,
     /// Paths put in before the job starts: they become the job's user's.
     given: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -93,14 +97,12 @@ impl Server {
             Event::Connected { .. } | Event::Disconnected => {}
             Event::Configure(identity) => {
                 let result = identity::apply(&identity, own_init, || self.enter_root());
-                if let Err(error) = &result {
-                    say(format_args!("cannot configure the machine: {error}"));
-                }
-                self.session.configured(result);
+                self.start_services(identity.services, result);
             }
             Event::Run(request) => {
+                let beside = if own_init { Beside::TheImages } else { Beside::Ours(self.services.clone()) };
                 let given = std::mem::take(&mut *self.given.lock().unwrap_or_else(PoisonError::into_inner));
-                self.job = Job::start(&self.session, &self.reaper, request, given, own_init);
+                self.job = Job::start(&self.session, &self.reaper, request, given, beside);
             }
             Event::Signal(signal) => {
                 if let Some(job) = &self.job
@@ -148,6 +150,21 @@ impl Server {
         }
     }
 
+    /// Starts the machine's services once the rest of `identity` is applied, and tells the host how it went. They may take
+    /// their time, in which the host is heard.
+    fn start_services(&self, list: Vec<Service>, applied: Result<(), String>) {
+        let (session, reaper, services) =
+            (self.session.clone(), Arc::clone(&self.reaper), self.services.clone());
+        let rest = move || {
+            let result = applied.and_then(|()| services.start(list, &reaper, &session));
+            if let Err(error) = &result {
+                say(format_args!("cannot configure the machine: {error}"));
+            }
+            session.configured(result);
+        };
+        self.beside("services", rest);
+    }
+
     fn is_rootless(&self) -> bool {
         matches!(self.role, Role::Init(Root::Waiting(_)))
     }
@@ -155,9 +172,9 @@ impl Server {
     /// Switches PID 1 to the machine's root, unless it is there already.
     fn enter_root(&mut self) -> Result<(), String> {
         if let Role::Init(root) = &mut self.role
-            && let Root::Waiting(scratch) = root
+            && let Root::Waiting(cmdline) = root
         {
-            *root = Root::Entered(enter::root(scratch.as_deref(), true)?);
+            *root = Root::Entered(enter::root(cmdline, true)?);
         }
         Ok(())
     }

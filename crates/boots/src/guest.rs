@@ -109,5 +109,6 @@ fn identity() -> Identity {
         unix_nanos: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
         mtu: None,
         mac: None,
+        services: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use fireactions_guest_proto::host::{Endpoint, Link};
-use fireactions_model::{Hardware, InitMode, MachineId};
+use fireactions_model::{GuestSetup, Hardware, InitMode, MachineId};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
@@ -120,6 +120,7 @@ impl World {
             console_max: 256 << 10,
             init: InitMode::Agent,
             start,
+            guest: GuestSetup::default(),
             hardware: Hardware::default(),
             metadata: None,
         })

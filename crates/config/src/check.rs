@@ -6,6 +6,7 @@ mod gitea;
 mod gitea_runner;
 mod github;
 mod github_runner;
+mod guest;
 mod listeners;
 mod runner;
 
@@ -397,6 +398,7 @@ impl Check<'_> {
                 );
             }
         }
+        self.guest(config, at, pool);
         self.machine_fits(config, at, pool, host);
         self.pool_driver(config, at, pool);
         self.pool_start(at, pool);

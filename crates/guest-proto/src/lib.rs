@@ -28,6 +28,7 @@ pub mod guest;
 pub mod limits;
 mod message;
 mod secret;
+mod service;
 mod tail;
 mod text;
 
@@ -35,3 +36,4 @@ pub use decoder::Decoder;
 pub use frame::{Frame, FrameError, Kind};
 pub use message::*;
 pub use secret::AgentSecret;
+pub use service::{Ready, Service};

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::AgentSecret;
+use crate::{AgentSecret, Service};
 
 /// The newest version of the messages that this crate speaks.
 pub const VERSION: u16 = 2;
@@ -42,6 +42,9 @@ pub struct Identity {
     /// MAC address of the interface; left alone when absent. A clone of a frozen machine wakes with its template's.
     #[serde(default)]
     pub mac: Option<[u8; 6]>,
+    /// Started in this order before the machine is configured, each once the one before it is ready.
+    #[serde(default)]
+    pub services: Vec<Service>,
 }
 
 impl fmt::Debug for Identity {

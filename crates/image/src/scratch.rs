@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use fireactions_model::Hardware;
 use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek};
 
 /// Names the options a template was made with; a change of options is a new name.
-const TEMPLATE_VERSION: u32 = 1;
+const TEMPLATE_VERSION: u32 = 2;
 
 /// Why a scratch disk could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,23 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Scr
     move |source| ScratchError::Io { action, path: path.to_path_buf(), source }
 }
 
-/// Makes the disk `dest` of `size_mib` MiB for the VMM process of `owner` (uid, gid), mode 0600. The template is
+/// What a scratch disk has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// MiB of it, 8 to 16 Mi.
+    pub mib: u32,
+    /// Bytes for each inode: a disk has room for that many fewer files. A power of two from 1024 to 65536.
+    pub bytes_per_inode: u32,
+}
+
+impl Size {
+    /// So many MiB, with the usual number of inodes.
+    pub const fn of(mib: u32) -> Self {
+        Self { mib, bytes_per_inode: Hardware::BYTES_PER_INODE }
+    }
+}
+
+/// Makes the disk `dest` of this size for the VMM process of `owner` (uid, gid), mode 0600. The template is
 /// kept in `templates_dir`. What was at `dest` before is replaced; a failure leaves nothing there.
 ///
 /// # Errors
@@ -56,15 +73,15 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Scr
 pub async fn create(
     templates_dir: &Path,
     dest: &Path,
-    size_mib: u32,
+    size: Size,
     owner: (u32, u32),
 ) -> Result<(), ScratchError> {
-    if !(8..=16 << 20).contains(&size_mib) {
-        return Err(ScratchError::Size(size_mib));
+    if !(8..=16 << 20).contains(&size.mib) {
+        return Err(ScratchError::Size(size.mib));
     }
     let (templates, dest_path) = (templates_dir.to_path_buf(), dest.to_path_buf());
     tokio::task::spawn_blocking(move || {
-        let template = template(&templates, size_mib)?;
+        let template = template(&templates, size)?;
         clone(&template, &dest_path, owner)
     })
     .await
@@ -78,8 +95,8 @@ fn template_lock(path: &Path) -> Arc<Mutex<()>> {
     locks.entry(path.to_path_buf()).or_default().clone()
 }
 
-fn template(dir: &Path, size_mib: u32) -> Result<PathBuf, ScratchError> {
-    let path = dir.join(format!("scratch-v{TEMPLATE_VERSION}-{size_mib}MiB.ext4"));
+fn template(dir: &Path, size: Size) -> Result<PathBuf, ScratchError> {
+    let path = dir.join(format!("scratch-v{TEMPLATE_VERSION}-{}MiB-{}.ext4", size.mib, size.bytes_per_inode));
     let lock = template_lock(&path);
     let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
     if path.exists() {
@@ -90,9 +107,10 @@ fn template(dir: &Path, size_mib: u32) -> Result<PathBuf, ScratchError> {
         .prefix(".scratch-")
         .tempfile_in(dir)
         .map_err(at("make a temporary file in", dir))?;
-    temp.as_file().set_len(u64::from(size_mib) << 20).map_err(at("size", temp.path()))?;
+    temp.as_file().set_len(u64::from(size.mib) << 20).map_err(at("size", temp.path()))?;
     let output = Command::new("mke2fs")
-        .args(["-q", "-F", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-i", "65536"])
+        .args(["-q", "-F", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0"])
+        .args(["-i", &size.bytes_per_inode.to_string()])
         .args(["-E", "lazy_itable_init=0", "-L", "scratch"])
         .arg(temp.path())
         .stdin(Stdio::null())

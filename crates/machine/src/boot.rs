@@ -4,9 +4,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fireactions_guest_proto::{GuestHello, GuestState, Identity};
+use fireactions_guest_proto::{GuestHello, GuestState, Identity, Ready, Service};
 use fireactions_image::ImageConfig;
-use fireactions_model::{FailureKind, MachineState, Phase, StartMode, Step};
+use fireactions_model::{
+    FailureKind, MachineState, Phase, PoolSpec, ServiceReadiness, ServiceSpec, StartMode, Step,
+};
 use fireactions_net::Network;
 use rand::RngExt;
 use tokio::time::timeout;
@@ -117,11 +119,13 @@ impl Life {
         let Self { parts, pool, record, asks, .. } = self;
         record.step(Step::Agent).await?;
         record.phase(Phase::Kernel);
-        let identity = identity(parts, record);
+        let identity = identity(parts, pool, record);
+        let deadline =
+            pool.deadlines.agent + pool.services.iter().map(|service| service.timeout).sum::<Duration>();
         tokio::select! {
-            done = timeout(pool.deadlines.agent, guest.link.configure(identity)) => done
+            done = timeout(deadline, guest.link.configure(identity)) => done
                 .map_err(|_| End::because(FailureKind::Guest, format!(
-                    "the guest did not take its identity within {:?}", pool.deadlines.agent)))?
+                    "the guest did not take its identity and start its services within {deadline:?}")))?
                 .map_err(|e| End::failed(FailureKind::Guest, "the guest's identity", &e))?,
             exit = guest.vm.exited() => return Err(died(&exit, "while it was configured")),
             end = asks.retired() => return Err(end),
@@ -131,7 +135,7 @@ impl Life {
     }
 }
 
-fn identity(parts: &Parts, record: &Record) -> Identity {
+fn identity(parts: &Parts, pool: &PoolSpec, record: &Record) -> Identity {
     let mut random = rand::rng();
     let mut entropy = vec![0_u8; 64];
     random.fill(&mut entropy[..]);
@@ -148,6 +152,22 @@ fn identity(parts: &Parts, record: &Record) -> Identity {
         entropy,
         unix_nanos: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
         mtu: parts.network.mtu(),
+        services: pool.services.iter().map(service).collect(),
         mac: Some(Network::mac(record.slot())),
+    }
+}
+
+fn service(spec: &ServiceSpec) -> Service {
+    Service {
+        name: spec.name.clone(),
+        argv: spec.command.clone(),
+        user: spec.user.clone(),
+        ready: spec.ready.as_ref().map(|ready| match ready {
+            ServiceReadiness::Socket(path) => Ready::Socket(path.clone()),
+            ServiceReadiness::Port(port) => Ready::Port(*port),
+            ServiceReadiness::Command(argv) => Ready::Command(argv.clone()),
+        }),
+        restart: spec.restart,
+        timeout_ms: u64::try_from(spec.timeout.as_millis()).unwrap_or(u64::MAX),
     }
 }

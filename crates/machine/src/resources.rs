@@ -52,15 +52,16 @@ impl Resources {
     }
 
     /// Makes the directory and the scratch disk in it.
-    pub(crate) async fn make_disk(&self, parts: &Parts, shape: &Shape) -> Result<(), End> {
+    pub(crate) async fn make_disk(&self, parts: &Parts, pool: &PoolSpec, shape: &Shape) -> Result<(), End> {
         make_run_dir(&self.directory).await?;
-        self.renew_disk(parts, shape).await
+        self.renew_disk(parts, pool, shape).await
     }
 
     /// Makes the scratch disk, in place of one that a guest may have touched.
-    pub(crate) async fn renew_disk(&self, parts: &Parts, shape: &Shape) -> Result<(), End> {
+    pub(crate) async fn renew_disk(&self, parts: &Parts, pool: &PoolSpec, shape: &Shape) -> Result<(), End> {
         let owner = (self.uid, self.uid);
-        scratch::create(&parts.settings.scratch_dir, &self.scratch(), shape.disk_mib, owner)
+        let size = scratch::Size { mib: shape.disk_mib, bytes_per_inode: pool.hardware.bytes_per_inode };
+        scratch::create(&parts.settings.scratch_dir, &self.scratch(), size, owner)
             .await
             .map_err(|e| End::failed(FailureKind::Host, "scratch disk", &e))
     }
@@ -87,16 +88,18 @@ impl Resources {
         root: &RootImage,
         boot: BootFiles,
     ) -> VmSpec {
+        let mut drives = vec![
+            Drive { id: "root".into(), path: root.path.clone(), read_only: true },
+            Drive { id: "scratch".into(), path: self.scratch(), read_only: false },
+        ];
+        drives.extend(boot.modules.clone().map(|path| Drive { id: "modules".into(), path, read_only: true }));
         VmSpec {
             id: self.id.clone(),
             boot,
             cmdline_extra: pool.kernel.args.clone(),
             vcpus: shape.vcpus,
             memory_mib: shape.memory_mib,
-            drives: vec![
-                Drive { id: "root".into(), path: root.path.clone(), read_only: true },
-                Drive { id: "scratch".into(), path: self.scratch(), read_only: false },
-            ],
+            drives,
             nics: vec![Nic {
                 tap: self.tap.clone(),
                 mac: self.mac,
@@ -109,6 +112,7 @@ impl Resources {
             init: pool.init,
             start: Start::Boot,
             hardware: pool.hardware.clone(),
+            guest: pool.guest.clone(),
             metadata: None,
         }
     }

@@ -119,7 +119,7 @@ impl Life {
 
     /// Leaves directory and tap (but for one that the driver made), and nothing else of the clone.
     async fn undo_clone(&mut self, resources: &Resources, shape: &Shape) -> Result<(), End> {
-        let Self { parts, record, made, .. } = self;
+        let Self { parts, pool, record, made, .. } = self;
         let failed = |why: String| End::because(FailureKind::Vmm, why);
         if let Some(link) = made.link.take() {
             link.close();
@@ -143,7 +143,7 @@ impl Life {
                 .map_err(|_| failed(format!("a clone's tap could not be removed within {UNDO_DEADLINE:?}")))?
                 .map_err(|error| failed(format!("a clone's tap could not be removed: {error}")))?;
         }
-        resources.renew_disk(parts, shape).await
+        resources.renew_disk(parts, pool, shape).await
     }
 }
 

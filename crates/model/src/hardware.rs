@@ -61,7 +61,7 @@ pub struct DiskLimits {
 }
 
 /// A machine's hardware settings besides its shape.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Hardware {
@@ -71,8 +71,28 @@ pub struct Hardware {
     pub huge_pages: HugePages,
     /// Limits of the scratch disk.
     pub disk_limits: DiskLimits,
+    /// Bytes of the scratch disk for each inode: it has room for that many fewer files. A power of two, 1024 to 65536.
+    pub bytes_per_inode: u32,
     /// Protocol of the metadata service, if the VMM has one.
     pub mmds: MmdsVersion,
     /// A CPU template by Firecracker's name for it (`T2S`, …); by default the host's CPU unchanged.
     pub cpu_template: Option<String>,
+}
+
+impl Hardware {
+    /// A build's tree of dependencies has files of some 10 KiB; ext4's own default is the same.
+    pub const BYTES_PER_INODE: u32 = 16 * 1024;
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        Self {
+            console: false,
+            huge_pages: HugePages::default(),
+            disk_limits: DiskLimits::default(),
+            bytes_per_inode: Self::BYTES_PER_INODE,
+            mmds: MmdsVersion::default(),
+            cpu_template: None,
+        }
+    }
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pool_forge;
 use crate::{
-    ForgeRunner, GiteaRunner, GithubRunner, Hardware, ImageRef, Labels, PoolForge, PoolName, StartMode,
+    ForgeRunner, GiteaRunner, GithubRunner, GuestSetup, Hardware, ImageRef, Labels, PoolForge, PoolName,
+    ServiceSpec, StartMode,
 };
 
 /// What makes two machines interchangeable. A warm machine serves a job only when the shapes are equal.
@@ -218,6 +219,12 @@ pub struct PoolSpec {
     /// What its machines are given besides their shape.
     #[serde(default)]
     pub hardware: Hardware,
+    /// What its guests have set up besides the image.
+    #[serde(default)]
+    pub guest: GuestSetup,
+    /// Programs beside its jobs, in the order in which they start.
+    #[serde(default)]
+    pub services: Vec<ServiceSpec>,
     /// Free-form metadata handed to the guest, as existing configuration files have it.
     pub metadata: serde_json::Value,
     /// `user-data` of the metadata service, as cloud-init reads it.
@@ -246,6 +253,8 @@ impl PoolSpec {
             on_failure: OnFailure::default(),
             start: StartMode::default(),
             hardware: Hardware::default(),
+            guest: GuestSetup::default(),
+            services: Vec::new(),
             metadata: serde_json::Value::Null,
             user_data: None,
             forge: None,

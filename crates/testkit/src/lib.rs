@@ -4,6 +4,7 @@ pub mod busybox;
 mod certificate;
 pub mod cgroups;
 pub mod corpus;
+pub mod debian;
 pub mod forge;
 pub mod gitea;
 pub mod github;

@@ -229,7 +229,7 @@ mod tests {
 
     fn boot() -> BootFiles {
         let kernel = fireactions_testkit::guest::kernel().image;
-        BootFiles { initrd: kernel.clone(), kernel }
+        BootFiles { initrd: kernel.clone(), kernel, modules: None }
     }
 
     #[tokio::test]

@@ -35,6 +35,12 @@ pub(crate) fn check(spec: &VmSpec) -> Result<(), String> {
             return Err(format!("'{id}' is not a usable drive id or is used twice"));
         }
     }
+    let words = spec.guest.modules_load.iter().chain(&spec.guest.data_dirs);
+    if let Some(odd) = words.into_iter().find(|word| !word.chars().all(|c| c.is_ascii_graphic())) {
+        return Err(format!(
+            "'{odd}' cannot stand on the kernel command line: use printable ASCII without spaces"
+        ));
+    }
     if !spec.cmdline_extra.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
         return Err("the kernel arguments contain something other than printable ASCII".to_owned());
     }
@@ -53,10 +59,15 @@ pub(crate) fn finish_kernel_line(
         InitMode::Agent => " fireactions.init=agent",
         InitMode::Image => " fireactions.init=image",
     });
-    for (_, parameter) in spec.drives.iter().zip(["root=/dev/vda", "scratch=/dev/vdb"]) {
+    for (_, parameter) in spec.drives.iter().zip(["root=/dev/vda", "scratch=/dev/vdb", "modules=/dev/vdc"]) {
         let _ = write!(line, " fireactions.{parameter}");
     }
     let _ = write!(line, " fireactions.{channel}");
+    for (word, values) in [("load", &spec.guest.modules_load), ("data", &spec.guest.data_dirs)] {
+        for value in values {
+            let _ = write!(line, " fireactions.{word}={value}");
+        }
+    }
     if !spec.cmdline_extra.is_empty() {
         line.push(' ');
         line.push_str(&spec.cmdline_extra);
@@ -84,7 +95,7 @@ pub(crate) mod tests {
         let drive = |id: &str, read_only| Drive { id: id.to_owned(), path: "/secret/path".into(), read_only };
         VmSpec {
             id: MachineId::from_random([7; 8]),
-            boot: BootFiles { kernel: "/k".into(), initrd: "/i".into() },
+            boot: BootFiles { kernel: "/k".into(), initrd: "/i".into(), modules: None },
             cmdline_extra: String::new(),
             vcpus: 2,
             memory_mib: 512,
@@ -97,6 +108,7 @@ pub(crate) mod tests {
             init: InitMode::Agent,
             start: crate::Start::Boot,
             hardware: fireactions_model::Hardware::default(),
+            guest: fireactions_model::GuestSetup::default(),
             metadata: None,
         }
     }
@@ -104,12 +116,13 @@ pub(crate) mod tests {
     #[test]
     fn impossible_machines_are_refused_in_words() {
         type Spoil = fn(&mut VmSpec);
-        let cases: [(Spoil, &str); 5] = [
+        let cases: [(Spoil, &str); 6] = [
             (|spec| spec.vcpus = 0, "virtual CPU"),
             (|spec| spec.memory_mib = 8, "8 MiB"),
             (|spec| spec.drives[0].id = "root,readonly=off".to_owned(), "not a usable drive id"),
             (|spec| spec.drives[1].id = "root".to_owned(), "used twice"),
             (|spec| spec.cmdline_extra = "a\nb".to_owned(), "printable"),
+            (|spec| spec.guest.data_dirs = vec!["/srv/a b".to_owned()], "'/srv/a b' cannot stand"),
         ];
         for (spoil, word) in cases {
             let mut spec = spec();

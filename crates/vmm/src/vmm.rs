@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use fireactions_model::{Hardware, InitMode, MachineId, MmdsVersion};
+use fireactions_model::{GuestSetup, Hardware, InitMode, MachineId, MmdsVersion};
 use serde_json::Value;
 
 use crate::boot::BootFiles;
@@ -58,7 +58,7 @@ pub struct Metadata {
 pub struct VmSpec {
     /// Whose machine; part of the process's command line and of its cgroup's name.
     pub id: MachineId,
-    /// Kernel and initramfs.
+    /// Kernel, initramfs, modules.
     pub boot: BootFiles,
     /// Appended to the kernel command line; at most about 1700 printable ASCII characters.
     pub cmdline_extra: String,
@@ -66,7 +66,7 @@ pub struct VmSpec {
     pub vcpus: u8,
     /// Guest memory in MiB, at least 64.
     pub memory_mib: u32,
-    /// Disks in order: root, then scratch.
+    /// Disks in order: root, scratch, the kernel's modules.
     pub drives: Vec<Drive>,
     /// Network cards in order.
     pub nics: Vec<Nic>,
@@ -86,6 +86,8 @@ pub struct VmSpec {
     /// Console, huge pages, limits of the scratch disk, CPU template; what a driver lacks of it is in its
     /// [`Capabilities`].
     pub hardware: Hardware,
+    /// What the agent sets up before the machine is anybody's. A template has it, too.
+    pub guest: GuestSetup,
     /// Content of the metadata service; ignored by drivers without one.
     pub metadata: Option<Metadata>,
 }

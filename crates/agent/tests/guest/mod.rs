@@ -222,6 +222,7 @@ pub(crate) fn identity() -> Identity {
         unix_nanos: 2_000_000_000_000_000_000,
         mtu: Some(1400),
         mac: Some([2, 0xfa, 0, 0, 0, 9]),
+        services: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AbsolutePath, CommandName, DiskLimitsConfig, patterns};
+use super::{AbsolutePath, CommandName, DiskLimitsConfig, ModuleName, patterns};
 
 /// The hardware and kernel of the machines.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -23,6 +23,9 @@ pub struct FirecrackerConfig {
     pub kernel_image_path: Option<AbsolutePath>,
     /// Module directory of `kernel_image_path`.
     pub kernel_modules_path: Option<AbsolutePath>,
+    /// Kernel modules that are loaded in each guest, after those of `kernel.modules_load`.
+    #[schemars(length(max = 64), example = ["ip_vs"])]
+    pub kernel_modules_load: Vec<ModuleName>,
     /// Appended to the kernel command line.
     #[schemars(extend("pattern" = patterns::KERNEL_ARGS, "maxLength" = 1500))]
     pub kernel_args: String,
@@ -117,7 +120,7 @@ impl CpuTemplate {
 }
 
 impl FirecrackerConfig {
-    pub(super) fn hardware(&self, disk: DiskLimitsConfig) -> model::Hardware {
+    pub(super) fn hardware(&self, disk: DiskLimitsConfig, bytes_per_inode: u32) -> model::Hardware {
         model::Hardware {
             console: self.console,
             huge_pages: match self.machine_config.huge_pages {
@@ -126,12 +129,17 @@ impl FirecrackerConfig {
                 HugePagesSetting::Hugetlbfs => model::HugePages::Hugetlbfs,
             },
             disk_limits: disk.spec(),
+            bytes_per_inode,
             mmds: match self.mmds_version {
                 MmdsSetting::V1 => model::MmdsVersion::V1,
                 MmdsSetting::V2 => model::MmdsVersion::V2,
             },
             cpu_template: self.cpu_template.map(|template| template.as_str().to_owned()),
         }
+    }
+
+    pub(super) fn modules_load(&self) -> Vec<String> {
+        self.kernel_modules_load.iter().map(|name| name.as_str().to_owned()).collect()
     }
 
     pub(super) fn metadata(&self) -> Value {

@@ -36,6 +36,12 @@ pub(super) const CGROUP: &str = r"^(?!(.*/)?\.\.?(/|$))[A-Za-z0-9._@:-]+(/[A-Za-
 pub(super) const REGISTRY: &str = r"^[A-Za-z0-9.:\[\]-]{1,255}$";
 /// [`super::WebhookConfig::path`].
 pub(super) const WEBHOOK_PATH: &str = "^/[A-Za-z0-9/._~-]*$";
+/// [`super::GuestDir`].
+pub(super) const GUEST_DIR: &str = r"^(?!/(dev|proc|run|sys)(/|$))(?!.*/\.{1,2}(/|$))(/[!-.0-~]+)+$";
+/// The name of a [`super::ServiceConfig`].
+pub(super) const SERVICE: &str = "^[A-Za-z0-9_-]{1,64}$";
+/// [`super::ModuleName`].
+pub(super) const MODULE: &str = "^[A-Za-z0-9_-]{1,55}$";
 /// A line of kernel arguments.
 pub(super) const KERNEL_ARGS: &str = r"^[^\x00-\x1f\x7f]*$";
 /// An organization: at GitHub it is a [`LOGIN`], at Gitea and Forgejo it may have other characters first, and points.

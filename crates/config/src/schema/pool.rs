@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DiskLimitsConfig, Duration, FirecrackerConfig, OnFailureSetting, RunnerLabel, ScaleSetSetting,
-    StartSetting,
+    DiskLimitsConfig, Duration, FirecrackerConfig, GuestDir, OnFailureSetting, RunnerLabel, ScaleSetSetting,
+    ServiceConfig, StartSetting,
 };
 use super::{exclusive, patterns};
 
@@ -42,6 +42,11 @@ pub struct PoolConfig {
     #[serde(default = "default_disk")]
     #[schemars(range(min = 16, max = 16_777_216))]
     pub disk_size_mib: u32,
+    /// Bytes of a machine's writable disk for each file or directory that it has room for: a power of two from 1024 to 65536.
+    /// Builds with very many small files, as of a large `node_modules`, need fewer bytes for each.
+    #[serde(default = "default_inode")]
+    #[schemars(extend("enum" = [1024, 2048, 4096, 8192, 16384, 32768, 65536]))]
+    pub disk_bytes_per_inode: u32,
     /// Rate limits of a machine's writable disk, reads and writes together.
     #[serde(default)]
     pub disk_limits: DiskLimitsConfig,
@@ -65,6 +70,10 @@ pub struct PoolConfig {
 
 const fn default_disk() -> u32 {
     10 * 1024
+}
+
+const fn default_inode() -> u32 {
+    model::Hardware::BYTES_PER_INODE
 }
 
 /// What the machines are for.
@@ -134,6 +143,17 @@ pub struct RunnerConfig {
     #[serde(default)]
     #[schemars(example = &"_work")]
     pub work_folder: Option<String>,
+    /// Directories of the guest that lie on its disk itself, with what the image has in them, instead of in the overlay
+    /// above the image. Container engines need that for their layers: `/var/lib/docker`, `/var/lib/containerd` and
+    /// `/var/lib/containers` always lie there. What the image has in such a directory is copied when a machine starts.
+    #[serde(default)]
+    #[schemars(length(max = 16), example = ["/home/runner/_work"])]
+    pub data_dirs: Vec<GuestDir>,
+    /// Programs that are started in each machine before it is ready, in this order, and end with the job: a container
+    /// engine, say. Not for `init: image`, where the image's init starts such programs.
+    #[serde(default)]
+    #[schemars(length(max = 16), example = ["dockerd"])]
+    pub services: Vec<ServiceConfig>,
 }
 
 /// Whose runners a pool's machines are at a Gitea or a Forgejo.
@@ -326,7 +346,12 @@ impl PoolConfig {
             deadlines: self.deadlines.spec(),
             on_failure: self.on_failure.spec(),
             start: self.start.spec(),
-            hardware: self.firecracker.hardware(self.disk_limits),
+            hardware: self.firecracker.hardware(self.disk_limits, self.disk_bytes_per_inode),
+            guest: model::GuestSetup {
+                modules_load: self.firecracker.modules_load(),
+                data_dirs: self.runner.data_dirs.iter().map(|dir| dir.as_str().to_owned()).collect(),
+            },
+            services: self.runner.services.iter().map(ServiceConfig::spec).collect(),
             metadata: self.firecracker.metadata(),
             user_data: self.firecracker.user_data.clone(),
             forge,

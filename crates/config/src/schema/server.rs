@@ -132,13 +132,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The pools as the engine wants them: complete, in the file's order. `kernel.args` stand before each pool's
-    /// own; a pool without a kernel of its own still has none, for the default may be chosen per start.
+    /// The pools as the engine wants them: complete, in the file's order. `kernel.args` and `kernel.modules_load` stand before
+    /// each pool's own; a pool without a kernel of its own still has none, for the default may be chosen per start.
     pub fn pools(&self) -> Vec<fireactions_model::PoolSpec> {
         let complete = |pool: &PoolConfig| {
             let mut spec = pool.spec(self.place(pool));
             let args = format!("{} {}", self.kernel.args, spec.kernel.args);
             spec.kernel.args = String::from(args.trim());
+            let common = self.kernel.modules_load.iter().map(|name| name.as_str().to_owned());
+            spec.guest.modules_load = common.chain(spec.guest.modules_load).collect();
             spec
         };
         self.pools.iter().map(complete).collect()

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AbsolutePath, CommandName, patterns};
+use super::{AbsolutePath, CommandName, ModuleName, patterns};
 
 /// The virtual machine monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -84,10 +84,14 @@ pub struct KernelConfig {
     /// An uncompressed `vmlinux` or a `bzImage`. Required unless every pool has a `kernel_image_path`.
     #[schemars(example = "/var/lib/fireactions/kernel/vmlinuz")]
     pub image: Option<AbsolutePath>,
-    /// The kernel's module directory (`/lib/modules/VERSION`), for kernels that have virtio, overlay or squashfs
-    /// as modules.
+    /// The kernel's module directory (`/lib/modules/VERSION`), for kernels that are not monolithic. What a guest needs to
+    /// start is loaded from it; all of it is in each guest's `/lib/modules`, read-only, for `modprobe`.
     #[schemars(example = "/var/lib/fireactions/kernel/lib/modules/6.1.0-40-cloud-amd64")]
     pub modules: Option<AbsolutePath>,
+    /// Kernel modules that are loaded in every guest, with what they need. For images without `modprobe`: where there is
+    /// one, the kernel loads most of what a job needs by itself.
+    #[schemars(length(max = 64), example = ["overlay", "br_netfilter"])]
+    pub modules_load: Vec<ModuleName>,
     /// Appended to every guest's kernel command line, before a pool's own `kernel_args`.
     #[schemars(extend("pattern" = patterns::KERNEL_ARGS, "maxLength" = 1500))]
     pub args: String,

@@ -400,6 +400,7 @@ pools:
 - name: a
   max_runners: 1
   start: boot
+  disk_bytes_per_inode: 4096
   disk_limits: {mib_per_second: 100, iops: 2000}
   runner: {image: i, labels: [x]}
   firecracker:
@@ -422,6 +423,7 @@ pools:
         console: true,
         huge_pages: HugePages::Hugetlbfs,
         disk_limits: DiskLimits { mib_per_second: Some(100), iops: Some(2000) },
+        bytes_per_inode: 4096,
         mmds: MmdsVersion::V1,
         cpu_template: Some("T2CL".to_owned()),
     };

@@ -89,7 +89,25 @@ macro_rules! mistakes {
     };
 }
 
+/// A pool of the built-in queue, with these keys of its runner, one a line.
+fn in_runner(text: &str) -> String {
+    with_runner("", &format!("labels: [x]\n{text}"))
+}
+
 mistakes! {
+    data_dir_relative: in_runner("data_dirs: [srv/cache]");
+    data_dir_of_the_kernel: in_runner("data_dirs: [/proc/x]");
+    data_dir_twice: in_runner("data_dirs: [/srv/x, /srv/x]");
+    too_many_words: in_runner(&format!("data_dirs: [{}]", (0..8).map(|n| format!("/srv/a-rather-long-name-{n}")).collect::<Vec<_>>().join(", ")));
+    module_name: told("kernel: {image: /k, modules_load: [veth.ko]}\npools: []\n");
+    inode_size: in_pool("    disk_bytes_per_inode: 3000\n");
+    service_with_arguments: in_runner("services: [dockerd --debug]");
+    service_twice: in_runner("services: [dockerd, {name: dockerd, command: [x]}]");
+    service_without_name: in_runner("services: [{command: [x]}]");
+    service_without_program: in_runner("services: [{name: x, command: []}]");
+    service_not_ready: in_runner("services: [{name: x, ready: {port: http}}]");
+    service_with_long_timeout: in_runner("services: [{name: x, timeout: 1h}]");
+    service_beside_an_init: told("kernel: {image: /k}\npools:\n  - name: a\n    max_runners: 2\n    init: image\n    runner: {image: debian, labels: [x], services: [dockerd]}\n");
     unknown_key: with_pool("bind_adress: 127.0.0.1:80\n");
     unknown_key_without_neighbour: with_pool("colour: red\n");
     unknown_key_in_pool: in_pool("    min_runner: 1\n");

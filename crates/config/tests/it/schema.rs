@@ -57,6 +57,38 @@ fn is_taken(file: &Value) -> bool {
 fn cases() -> Vec<(&'static str, Value, Value)> {
     vec![
         ("/log_level", json!(["trace", "error", "fatal", "panic"]), json!(["loud", "", 1, "Error"])),
+        (
+            "/kernel/modules_load",
+            json!([["veth"], [], ["br_netfilter", "a-b"]]),
+            json!([["veth.ko"], [""], ["a b"], "veth"]),
+        ),
+        (
+            "/pools/0/runner/data_dirs",
+            json!([["/srv"], ["/var/cache/ccache", "/home/runner/_work"], ["/device"]]),
+            json!([
+                ["srv"],
+                ["/"],
+                ["/srv/"],
+                ["/srv//x"],
+                ["/a/../b"],
+                ["/a/."],
+                ["/dev/shm"],
+                ["/sys"],
+                ["/a b"]
+            ]),
+        ),
+        ("/pools/0/disk_bytes_per_inode", json!([1024, 16384, 65536]), json!([512, 3000, 131_072, "16k"])),
+        (
+            "/pools/0/runner/services",
+            json!([
+                [],
+                ["dockerd"],
+                [{"name": "x"}],
+                [{"name": "x", "command": ["y", ""], "ready": {"port": 80}, "restart": true, "timeout": "5m"}],
+                [{"name": "x", "ready": {"socket": "/s"}}, {"name": "y", "ready": {"command": ["true"]}}],
+            ]),
+            json!([["dockerd --debug"], [""], [{}], [{"name": "x", "ready": {"port": 70_000}}], [{"name": "x", "command": []}], [7]]),
+        ),
         ("/log_format", json!(["text", "json"]), json!(["xml"])),
         ("/debug", json!([true, false]), json!(["yes", 1])),
         (

@@ -315,6 +315,7 @@ fn table_of_pools() {
         console: true,
         huge_pages: HugePages::Hugetlbfs,
         disk_limits: DiskLimits { mib_per_second: Some(200), iops: Some(5000) },
+        bytes_per_inode: 4096,
         mmds: MmdsVersion::V1,
         cpu_template: Some("T2S".to_owned()),
     };

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod cancel;
+mod containers;
 mod crashes;
 mod drain;
 mod driver;

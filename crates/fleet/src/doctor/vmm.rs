@@ -32,8 +32,11 @@ pub(super) async fn accelerator(config: &Config) -> Finding {
         }
     };
     // The probe boots the kernel with nothing to mount; without a kernel it says so.
-    let boot =
-        BootFiles { kernel: kernel.unwrap_or_else(|| PathBuf::from("/nonexistent")), initrd: PathBuf::new() };
+    let boot = BootFiles {
+        kernel: kernel.unwrap_or_else(|| PathBuf::from("/nonexistent")),
+        initrd: PathBuf::new(),
+        modules: None,
+    };
     let choice = accel::choose(want, config.vmm.qemu_binary.as_path(), &boot, cache.path()).await;
     match choice.accel {
         Accel::Kvm | Accel::Auto => Finding::ok(&ACCEL, choice.why),

@@ -230,12 +230,13 @@ async fn inside_a_full_disk() {
     for name in ["first", "second"] {
         fill(&ballast);
         let before = (names(&dir), names(&templates));
-        let error = scratch::create(&templates, &dir.join(name), 64, (0, 0)).await.unwrap_err();
+        let error =
+            scratch::create(&templates, &dir.join(name), scratch::Size::of(64), (0, 0)).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains("No space left on device") || text.contains("mke2fs cannot make"), "{text}");
         assert_eq!((names(&dir), names(&templates)), before, "{text}");
         std::fs::remove_file(&ballast).unwrap();
-        scratch::create(&templates, &dir.join(name), 64, (0, 0)).await.unwrap();
+        scratch::create(&templates, &dir.join(name), scratch::Size::of(64), (0, 0)).await.unwrap();
         run("e2fsck", &["-fn", dir.join(name).to_str().unwrap()]);
     }
     assert_eq!(names(&templates).len(), 1, "{:?}", names(&templates));
@@ -286,8 +287,13 @@ async fn scratch_disks_are_sparse_owned_and_sound() {
     let made = (0..8).map(|i| {
         let failed = &failed;
         async move {
-            if let Err(e) =
-                scratch::create(templates_ref, &dir.join(format!("s{i}")), 2048, (4711, 4712)).await
+            if let Err(e) = scratch::create(
+                templates_ref,
+                &dir.join(format!("s{i}")),
+                scratch::Size::of(2048),
+                (4711, 4712),
+            )
+            .await
             {
                 failed.lock().unwrap().push(e.to_string());
             }
@@ -306,7 +312,7 @@ async fn scratch_disks_are_sparse_owned_and_sound() {
     run("e2fsck", &["-fn", disk.to_str().unwrap()]);
     let features = String::from_utf8(run("dumpe2fs", &["-h", disk.to_str().unwrap()])).unwrap();
     assert!(!features.contains("has_journal") && !features.contains("resize_inode"), "{features}");
-    let again = scratch::create(&templates, &disk, 1024, (1, 1)).await;
+    let again = scratch::create(&templates, &disk, scratch::Size::of(1024), (1, 1)).await;
     assert!(again.is_ok() && std::fs::metadata(&disk).unwrap().len() == 1 << 30);
-    assert!(scratch::create(&templates, &disk, 1, (1, 1)).await.is_err());
+    assert!(scratch::create(&templates, &disk, scratch::Size::of(1), (1, 1)).await.is_err());
 }

@@ -79,7 +79,7 @@ async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::P
         if parts.vmm.capabilities().makes_taps { Ok(()) } else { resources.attach(parts, &policy).await }
     };
     let (disk, net) =
-        timeout(HOST_DEADLINE, async { tokio::join!(resources.make_disk(parts, shape), attach) })
+        timeout(HOST_DEADLINE, async { tokio::join!(resources.make_disk(parts, pool, shape), attach) })
             .await
             .map_err(|_| format!("its scratch disk and network took over {HOST_DEADLINE:?}"))?;
     disk.map_err(|end| end.to_string())?;

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use fireactions_model::{Digest, Hardware, PoolSpec, Shape};
+use fireactions_model::{Digest, GuestSetup, Hardware, PoolSpec, Shape};
 use fireactions_vmm::boot::BootFiles;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Of the way templates are made. Those of another version are not used.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Everything that a clone must have in common with its template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub(crate) struct Ingredients {
     pub(super) kernel: String,
     /// Named after its content: agent and modules.
     pub(super) initrd: String,
+    /// Named after the tree that it was packed from.
+    pub(super) modules: Option<String>,
     args: String,
     vcpus: u8,
     memory_mib: u32,
@@ -26,6 +28,7 @@ pub(crate) struct Ingredients {
     /// The limiter of the card is a part of the frozen VMM.
     bandwidth_mbit: Option<u32>,
     hardware: Hardware,
+    guest: GuestSetup,
     /// Driver, version, accelerator, CPU.
     pub(super) vmm: String,
 }
@@ -37,12 +40,14 @@ impl Ingredients {
             image: image.clone(),
             kernel: name(&boot.kernel),
             initrd: name(&boot.initrd),
+            modules: boot.modules.as_deref().map(name),
             args: pool.kernel.args.clone(),
             vcpus: shape.vcpus,
             memory_mib: shape.memory_mib,
             disk_mib: shape.disk_mib,
             bandwidth_mbit: pool.network.bandwidth_mbit,
             hardware: pool.hardware.clone(),
+            guest: pool.guest.clone(),
             vmm,
         }
     }
@@ -78,6 +83,7 @@ mod tests {
         let boot = BootFiles {
             kernel: PathBuf::from("/boot/kernel-1"),
             initrd: PathBuf::from("/boot/initramfs-1.cpio"),
+            modules: Some(PathBuf::from("/boot/modules-1.squashfs")),
         };
         let key = |pool: &PoolSpec, shape: &Shape, image: &Digest, boot: &BootFiles, vmm: &str| {
             Ingredients::new(pool, shape, image, boot, vmm.to_owned()).key()
@@ -103,12 +109,15 @@ mod tests {
                 "qemu 7.2",
             ),
             key(&pool, &shape, &image, &BootFiles { initrd: "/boot/i-2".into(), ..boot.clone() }, "qemu 7.2"),
+            key(&pool, &shape, &image, &BootFiles { modules: None, ..boot.clone() }, "qemu 7.2"),
             key(&pool, &shape, &image, &boot, "qemu 8.0"),
             of_shape(&|shape| shape.vcpus = 2),
             of_shape(&|shape| shape.memory_mib = 512),
             of_shape(&|shape| shape.disk_mib = 1024),
             of_pool(&|pool| pool.kernel.args = "quiet".into()),
             of_pool(&|pool| pool.network.bandwidth_mbit = Some(10)),
+            of_pool(&|pool| pool.guest.modules_load = vec!["veth".into()]),
+            of_pool(&|pool| pool.guest.data_dirs = vec!["/srv".into()]),
             of_pool(&|pool| pool.hardware.console = true),
             of_pool(&|pool| pool.hardware.huge_pages = HugePages::Transparent),
             of_pool(&|pool| pool.hardware.disk_limits = DiskLimits { iops: Some(1), ..Default::default() }),
@@ -120,7 +129,11 @@ mod tests {
         assert_eq!(all.len(), count + 1);
 
         // Where the boot files lie, the pool's name, and what a tag is called do not matter.
-        let elsewhere = BootFiles { kernel: "/x/kernel-1".into(), initrd: "/x/initramfs-1.cpio".into() };
+        let elsewhere = BootFiles {
+            kernel: "/x/kernel-1".into(),
+            initrd: "/x/initramfs-1.cpio".into(),
+            modules: Some("/x/modules-1.squashfs".into()),
+        };
         assert_eq!(key(&pool, &shape, &image, &elsewhere, "qemu 7.2"), first);
         assert_eq!(of_pool(&|pool| pool.name = PoolName::new("q").unwrap()), first);
         assert_eq!(of_pool(&|pool| pool.min_runners = 3), first);

@@ -16,7 +16,9 @@ pub(super) async fn remove(parts: &Parts) {
         let Some((kernel, modules)) = settings.kernel_of(pool) else { return };
         // Made already: this only looks.
         match boot_files::prepare(&settings.boot_dir, kernel, modules, &settings.agent).await {
-            Ok(boot) => current.insert((name(&boot.kernel), name(&boot.initrd))),
+            Ok(boot) => {
+                current.insert((name(&boot.kernel), name(&boot.initrd), boot.modules.as_deref().map(name)))
+            }
             Err(error) => {
                 tracing::debug!(%error, "outdated templates cannot be searched for");
                 return;
@@ -29,7 +31,7 @@ pub(super) async fn remove(parts: &Parts) {
         let of_use = made_of.is_some_and(|made_of| {
             made_of.key() == info.key
                 && made_of.vmm == vmm
-                && current.contains(&(made_of.kernel, made_of.initrd))
+                && current.contains(&(made_of.kernel, made_of.initrd, made_of.modules))
         });
         if of_use {
             continue;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, Identity, RunRequest, Stream};
-use fireactions_model::{Hardware, InitMode, MachineId};
+use fireactions_model::{GuestSetup, Hardware, InitMode, MachineId};
 use fireactions_testkit::standin;
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::boot::BootFiles;
@@ -38,7 +38,7 @@ impl Machine {
                     .try_into()
                     .unwrap(),
             ),
-            boot: BootFiles { kernel: file("kernel"), initrd: file("initrd") },
+            boot: BootFiles { kernel: file("kernel"), initrd: file("initrd"), modules: None },
             cmdline_extra: faults.to_owned(),
             vcpus: 1,
             memory_mib: 128,
@@ -50,6 +50,7 @@ impl Machine {
             console_max: 1 << 14,
             init: InitMode::Agent,
             start: Start::Boot,
+            guest: GuestSetup::default(),
             hardware: Hardware::default(),
             metadata: None,
         };
@@ -79,6 +80,7 @@ impl Machine {
             machine_id: "0".repeat(32),
             entropy: vec![0; 64],
             unix_nanos: 0,
+            services: Vec::new(),
             mtu: None,
             mac: None,
         };

@@ -1,4 +1,5 @@
-//! What a guest boots from: the kernel, and an initramfs with the agent as `/init` and the modules it has to load.
+//! What a guest boots from: the kernel, an initramfs with the agent as `/init` and the modules it has to load, and all
+//! modules on a disk of their own.
 //!
 //! ```text
 //! /init                  the agent, static
@@ -6,7 +7,7 @@
 //! /modules/*.ko          the objects, never compressed
 //! ```
 //!
-//! Both files are named after their content and appear by rename, so that several servers, a crash or a full
+//! All are named after what they were made from and appear by rename, so that several servers, a crash or a full
 //! disk never leave half a file under a name that is used. They are uncompressed: the host's page cache is
 //! cheaper than the guest's processor.
 
@@ -15,6 +16,7 @@ mod cpio;
 mod facts;
 mod kernel;
 mod modules;
+mod tree;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -37,6 +39,17 @@ pub struct BootFiles {
     pub kernel: PathBuf,
     /// The initramfs, readable by everybody.
     pub initrd: PathBuf,
+    /// The kernel's modules, a squashfs, readable by everybody; absent for a kernel without.
+    pub modules: Option<PathBuf>,
+}
+
+impl BootFiles {
+    fn all(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.kernel), Some(&self.initrd), self.modules.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+    }
 }
 
 /// Why a guest has nothing to boot from.
@@ -62,6 +75,9 @@ pub enum BootError {
         /// Why.
         source: io::Error,
     },
+    /// The packer of squashfs-tools-ng is not there.
+    #[error("cannot run gensquashfs, which packs the kernel's modules: install squashfs-tools-ng")]
+    NoPacker,
     /// Not a kernel.
     #[error("{0} is neither a vmlinux (ELF) nor an x86 bzImage")]
     NotAKernel(PathBuf),
@@ -119,7 +135,7 @@ pub async fn prepare(
         })?);
     }
     let mut made = MADE.lock().await;
-    if let Some(files) = made.get(&key).filter(|files| files.kernel.exists() && files.initrd.exists()) {
+    if let Some(files) = made.get(&key).filter(|files| files.all().all(Path::exists)) {
         return Ok(files.clone());
     }
     let inputs = (dir.to_owned(), kernel.to_owned(), modules.map(Path::to_owned), agent.to_owned());
@@ -128,6 +144,7 @@ pub async fn prepare(
         Ok(BootFiles {
             kernel: make_kernel(&dir, &kernel)?,
             initrd: make_initrd(&dir, modules.as_deref(), &agent)?,
+            modules: modules.map(|modules| tree::make(&dir, &modules)).transpose()?,
         })
     })
     .await
@@ -207,10 +224,12 @@ fn remove_unused(dir: &Path, used: &[BootFiles]) {
     const OLD: Duration = Duration::from_secs(24 * 3600);
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
-        let ours = ["kernel-", "initramfs-", TEMPORARY].iter().any(|p| name.to_string_lossy().starts_with(p));
+        let ours = ["kernel-", "initramfs-", tree::PREFIX, TEMPORARY]
+            .iter()
+            .any(|p| name.to_string_lossy().starts_with(p));
         let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
         if ours
-            && !used.iter().any(|files| files.kernel == path || files.initrd == path)
+            && !used.iter().flat_map(BootFiles::all).any(|file| file == path)
             && age().is_some_and(|age| age > OLD)
         {
             let _ = std::fs::remove_file(path);

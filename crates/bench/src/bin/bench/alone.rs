@@ -43,7 +43,8 @@ pub(crate) async fn measure(
         world.images.ensure(&world.image, PullPolicy::IfNotPresent, None).await?;
         boot::prepare(&world.dir.join("boot"), &kernel, Some(&world.modules), &args.programs.agent).await?;
         lap(&mut clock);
-        scratch::create(&templates, &disk, pool.shape.disk_mib, (UID_BASE, UID_BASE)).await?;
+        scratch::create(&templates, &disk, scratch::Size::of(pool.shape.disk_mib), (UID_BASE, UID_BASE))
+            .await?;
         lap(&mut clock);
         world.network.attach(&world.port(&id, 0)?).await?;
         lap(&mut clock);

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::bail;
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
 use fireactions_guest_proto::{Identity, RunRequest};
-use fireactions_model::{Hardware, InitMode, MachineId};
+use fireactions_model::{GuestSetup, Hardware, InitMode, MachineId};
 use fireactions_net::Port;
 use fireactions_vmm::boot::BootFiles;
 use fireactions_vmm::{AgentEndpoint, Drive, Nic, Start, Vm, VmSpec, Vmm};
@@ -62,6 +62,7 @@ impl Resources {
             init,
             start,
             hardware: Hardware::default(),
+            guest: GuestSetup::default(),
             metadata: None,
         }
     }

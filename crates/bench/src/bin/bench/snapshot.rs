@@ -196,7 +196,8 @@ async fn memory(
 pub(crate) async fn resources(world: &World, slot: u32) -> anyhow::Result<Resources> {
     let resources = Resources::new(world, slot)?;
     let templates: PathBuf = world.dir.join("scratch");
-    scratch::create(&templates, &resources.scratch(), SCRATCH_MIB, resources.owner()).await?;
+    scratch::create(&templates, &resources.scratch(), scratch::Size::of(SCRATCH_MIB), resources.owner())
+        .await?;
     world.network.attach(&resources.port).await?;
     Ok(resources)
 }

@@ -33,6 +33,7 @@ pub fn identity() -> Identity {
         machine_id: "0".repeat(32),
         entropy: vec![7; 64],
         unix_nanos: 1,
+        services: Vec::new(),
         mtu: None,
         mac: None,
     }

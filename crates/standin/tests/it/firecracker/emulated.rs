@@ -90,6 +90,7 @@ fn identity(name: &str) -> Identity {
         machine_id: "0".repeat(32),
         entropy: vec![7; 64],
         unix_nanos: 1_800_000_000_000_000_000,
+        services: Vec::new(),
         mtu: None,
         mac: None,
     }

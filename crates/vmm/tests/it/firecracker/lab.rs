@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
 use fireactions_guest_proto::{Exit, GuestState, Identity, RunRequest};
-use fireactions_model::{Hardware, InitMode, MachineId};
+use fireactions_model::{GuestSetup, Hardware, InitMode, MachineId};
 use fireactions_testkit::busybox;
 use fireactions_testkit::skip::{self, Kind};
 use fireactions_vmm::boot::{self, BootFiles};
@@ -142,6 +142,7 @@ impl Lab {
             console_max: 64 << 10,
             init: InitMode::Agent,
             start,
+            guest: GuestSetup::default(),
             hardware: Hardware { console: true, ..Hardware::default() },
             metadata: None,
         }
@@ -213,6 +214,7 @@ pub(crate) fn identity(index: u8) -> Identity {
         machine_id: format!("{index:032x}"),
         entropy,
         unix_nanos: u64::try_from(now.as_nanos()).unwrap(),
+        services: Vec::new(),
         mtu: None,
         mac: Some(mac(index)),
     }

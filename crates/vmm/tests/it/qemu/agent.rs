@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
 use fireactions_guest_proto::{Exit, GuestState, Identity, RunRequest};
-use fireactions_model::{Hardware, InitMode, MachineId};
+use fireactions_model::{GuestSetup, Hardware, InitMode, MachineId};
 use fireactions_testkit::busybox;
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::qemu::Qemu;
@@ -96,6 +96,7 @@ impl World {
             console_max: 64 << 10,
             init: InitMode::Agent,
             start,
+            guest: GuestSetup::default(),
             hardware: Hardware::default(),
             metadata: None,
         }
@@ -150,6 +151,7 @@ pub(crate) fn identity(index: u8, mac: [u8; 6]) -> Identity {
         unix_nanos: u64::try_from(now.as_nanos()).unwrap(),
         mtu: None,
         mac: Some(mac),
+        services: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal};
 
-use fireactions_model::{Hardware, InitMode, MachineId};
+use fireactions_model::{GuestSetup, Hardware, InitMode, MachineId};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
@@ -96,6 +96,7 @@ impl Guest {
             console_max: 16 << 10,
             init: InitMode::Agent,
             start: Start::Boot,
+            guest: GuestSetup::default(),
             hardware: Hardware::default(),
             metadata: None,
         };

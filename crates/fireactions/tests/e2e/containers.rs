@@ -1,0 +1,89 @@
+//! Containers in machines: what they need of a guest, and Docker itself.
+
+use std::fs;
+use std::time::Duration;
+
+use fireactions_testkit::{busybox, debian};
+
+use crate::world::{BOOT, Setup, World, pool_of, text};
+
+/// Docker starts, and starts containers, within seconds; under emulation beside other tests it may take a while.
+const DOCKER: Duration = Duration::from_secs(300);
+
+/// An image with something in a directory that is to lie on the disk.
+fn seeded(dir: &std::path::Path) -> String {
+    let archive = dir.join("image.tar");
+    let layers = [busybox::layer(), busybox::layer_of("srv/seeded/seed", b"from the image\n")];
+    fs::write(&archive, busybox::archive(&layers)).unwrap();
+    format!("oci-archive:{}", archive.display())
+}
+
+#[test]
+fn a_container_engine_finds_its_place_and_its_modules() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = format!("{}\n      data_dirs: [/srv/seeded]", seeded(dir.path()));
+    let more = "      kernel_modules_load: [dummy]\n";
+    let world = World::start(Setup { pools: pool_of("default", 1, 1, &image, more), ..Setup::default() });
+    // The kernel asks for a module by this name.
+    let script = r"
+        set -e
+        for d in /var/lib/docker /var/lib/containerd /var/lib/containers /srv/seeded; do
+            echo $d $(awk -v d=$d '$2 == d { print $3 }' /proc/mounts)
+        done
+        cat /srv/seeded/seed
+        cd /var/lib/docker; mkdir low up work on; echo below >low/file
+        mount -t overlay overlay -o lowerdir=low,upperdir=up,workdir=work on
+        echo above >on/file; cat up/file low/file
+        grep -c ^dummy /proc/modules
+        ls /lib/modules/$(uname -r)/modules.dep
+        ! grep -q ^veth /proc/modules
+        mkdir -p /sbin; ln -s /bin/modprobe /sbin/modprobe
+        ip link add v0 type veth peer name v1; ip link add b0 type bridge; ls /sys/class/net | grep -c -E '^(v0|v1|b0)$'
+    ";
+    let ran = world.cli(&["run", "--", "sh", "-c", script]);
+    let said = text(&ran.stdout);
+    let release = said.lines().find(|line| line.starts_with("/lib/modules")).unwrap_or_default().to_owned();
+    assert_eq!(
+        said,
+        format!(
+            "/var/lib/docker ext4\n/var/lib/containerd ext4\n/var/lib/containers ext4\n/srv/seeded ext4\nfrom the image\nabove\n\
+             below\n1\n{release}\n3\n"
+        ),
+        "{}\n{}",
+        text(&ran.stderr),
+        world.log()
+    );
+    assert!(ran.status.success());
+    world.finish();
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = format!("{}\n      data_dirs: [/srv/seeded/seed]", seeded(dir.path()));
+    let world = World::start(Setup {
+        pools: pool_of("default", 0, 1, &image, ""),
+        more: "local: {attempts: 1}".into(),
+        ..Setup::default()
+    });
+    let id = world.submit(&[], "true");
+    let why = "/srv/seeded/seed cannot lie on the scratch disk: it is a file in the image, not a directory";
+    world.wait(BOOT, "the reason", || world.log().contains(why).then_some(()));
+    assert!(world.cli(&["jobs", "cancel", &id]).status.success());
+    world.wait_job(&id, &["cancelled"], BOOT);
+}
+
+#[test]
+fn docker_runs_builds_and_publishes() {
+    let image =
+        debian::image(&["docker.io", "iptables", "kmod", "iproute2", "ca-certificates", "busybox-static"]);
+    let image = format!("{image}\n      services: [dockerd]");
+    let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 1024");
+    let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
+    let world = World::start(Setup { pools, ..Setup::default() });
+    let id = world.submit(&[], include_str!("docker.sh"));
+    let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);
+    let log = world.cli(&["jobs", "logs", &id]);
+    assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&log.stdout));
+    world.finish();
+}

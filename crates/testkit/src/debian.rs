@@ -1,0 +1,23 @@
+//! Images of this system's own release, for what BusyBox is too little for.
+
+// Only tests link this crate, and there a failed setup is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::kept;
+
+/// Reference of an image with these packages, made by `scripts/debian-image` where it is not there yet: a minute's work.
+pub fn image(packages: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/debian-image");
+    let packages = packages.join(",");
+    let release = std::fs::read_to_string("/etc/os-release").unwrap();
+    let content =
+        [std::fs::read(&script).unwrap(), packages.clone().into_bytes(), release.into_bytes()].concat();
+    let path = kept::made("debian", &content, ".oci.tar", |path| {
+        let made = Command::new(&script).arg(path).arg(&packages).output().unwrap();
+        assert!(made.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&made.stderr));
+    });
+    format!("oci-archive:{}", path.display())
+}
