@@ -1,0 +1,1 @@
+{ services.fireactions = { enable = true; configFile = "/etc/mine.yaml"; }; }
