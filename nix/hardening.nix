@@ -11,7 +11,8 @@ in
   # Only the network's part of /proc/sys is written: the bridge, the taps, ip_forward.
   ProtectKernelTunables = [ "yes" ];
   ReadWritePaths = [ "/proc/sys/net" ];
-  # No priority, affinity or memory policy is ever changed. Limits of resources are set by prlimit, which is another call.
+  # No priority, affinity or memory policy is needed. Limits of resources are set by prlimit, which is another call; QEMU's libraries try
+  # a memory policy at their start and do without.
   SystemCallFilter = [ "~@resources" ];
 }
 # Credentials of registries may be in somebody's home; nothing else is looked for there.

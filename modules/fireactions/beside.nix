@@ -11,9 +11,6 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    boot.kernelModules = [ "tun" "bridge" "nf_conntrack" "nf_conntrack_netlink" "vhost_vsock" ];
-    boot.kernel.sysctl."net.ipv4.ip_forward" = lib.mkDefault 1;
-
     # NixOS's firewall drops what is not let in; what pools open on the host is.
     networking.firewall.interfaces.${bridge} = { allowedTCPPorts = ports "tcp"; allowedUDPPorts = ports "udp"; };
     networking.firewall.extraForwardRules = lib.mkIf config.networking.firewall.filterForward ''

@@ -10,5 +10,8 @@ let cfg = config.services.microvm-base; in
       (name: lib.optional (cfg.bridges.${name}.externalInterface != null)
         "services.microvm-base.bridges.${name}.externalInterface has no effect: packets leave by the host's routes")
       (lib.attrNames cfg.bridges);
+
+    boot.kernelModules = [ "tun" "bridge" "nf_conntrack" "nf_conntrack_netlink" "vhost_vsock" ];
+    boot.kernel.sysctl."net.ipv4.ip_forward" = lib.mkOverride 990 1;
   };
 }

@@ -18,8 +18,9 @@ in
     zot = files "zot" [ "bin/zot" ];
   };
 }
-  # A stand-in's kernel stays what it is when NixOS adds patches to it.
+  # A stand-in of nixpkgs: its kernel stays what it is when NixOS adds patches to it.
 // (if prev ? rustPlatform then { } else {
+  nixos-firewall-tool = files "nixos-firewall-tool" [ "bin/nixos-firewall-tool" ];
   linuxPackages = prev.linuxPackages.extend (_: before:
     let kernel = before.kernel // { override = _: kernel; overrideAttrs = _: kernel; }; in { inherit kernel; });
 })

@@ -18,7 +18,8 @@ in
         assertion = !(storage.enable && storage.secureDelete.enable && storage.secureDelete.method == "zero" && !storage.encryption.enable);
         message = "services.microvm-base.security.storage.secureDelete.method: 'zero' overwrites a whole file system, so it needs one of its own: set storage.encryption.enable, or method = \"discard\"";
       }];
-      boot.kernel.sysctl = lib.mkIf sec.hardening.sysctls.enable (lib.mapAttrs (_: lib.mkDefault) (import ../../../nix/sysctls.nix));
+      # Over NixOS's own defaults, some of which are the same settings; below whatever a host says.
+      boot.kernel.sysctl = lib.mkIf sec.hardening.sysctls.enable (lib.mapAttrs (_: lib.mkOverride 990) (import ../../../nix/sysctls.nix));
     }
     (lib.mkIf smtOff {
       boot.kernelParams = [ "nosmt=force" "l1tf=full,force" "mds=full,nosmt" "spec_store_bypass_disable=on" "tsx_async_abort=full,nosmt" ];
