@@ -5,8 +5,10 @@
 
 mod cache;
 mod config;
+mod fleet;
 mod hosts;
 mod mistakes;
+mod modules;
 mod nix;
 mod scripts;
 mod tree;
