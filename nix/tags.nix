@@ -24,6 +24,6 @@ rec {
 
   # The profiles of these tags, in the tags' alphabetical order. A tag without a profile is an error.
   getProfilesForTags = tags:
-    map (tag: allProfiles.${tag} or (throw "tags: ${mistake tag}. Add profiles/${tag}.nix, or correct the tag in hosts/registry.json"))
+    map (tag: allProfiles.${tag} or (throw "tags: ${mistake tag} (add profiles/${tag}.nix, or correct the tag in hosts/registry.json)"))
       (distinct tags);
 }

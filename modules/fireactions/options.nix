@@ -66,6 +66,7 @@ in
     group = mkOption { type = types.str; default = "root"; description = "The server's group."; };
     bindAddress = mkOption { type = types.nullOr types.str; default = instance.bindAddress; description = "Address of the API (`:8080` is every address of the host; null: no TCP at all). Whoever is not on this host needs the token of `apiTokenFile`; without one, the first start makes one in `DATADIR/api-token`."; };
     apiTokenFile = file "File with the API's bearer token.";
+    socketActivation = mkOption { type = types.bool; default = false; description = "Whether systemd opens the API's Unix socket and keeps it across restarts and crashes of the server: clients then wait instead of being refused."; };
     openFirewall = mkOption { type = types.bool; default = false; description = "Whether the firewall lets in the ports of `bindAddress` and `metricsAddress`, where these are not on loopback."; };
     logLevel = mkOption { type = types.enum [ "debug" "info" "warn" "error" ]; default = "info"; description = "Least severe log messages that are written."; };
     debug = mkOption {

@@ -40,7 +40,8 @@ let
   }) // {
     ExecStartPre = before ++ unit.service.ExecStartPre;
     ExecReload = lib.optional (values != [ ]) fillIn ++ map (line: if lib.hasPrefix "kill " line then "${pkgs.coreutils}/bin/${line}" else line) unit.service.ExecReload;
-    LoadCredential = map (entry: "${entry.name}:${toString entry.file}") (if own then [ ] else secrets.all);
+    LoadCredential = map (entry: "${entry.name}:${toString entry.file}")
+      (if own then builtins.filter (entry: lib.hasPrefix "credentials." entry.path) secrets.secret else secrets.all);
     User = [ cfg.user ];
     Group = [ cfg.group ];
   } // lib.optionalAttrs (!root) { AmbientCapabilities = unit.service.CapabilityBoundingSet; }
@@ -49,8 +50,8 @@ let
     ReadWritePaths = lib.optionals hardened hardening.ReadWritePaths ++ [ (toString cfg.dataDir) ];
   };
   # A directive with one line is a text, as NixOS's options want it.
-  plain = lib.mapAttrs (_: lines: if builtins.length lines == 1 then builtins.head lines else lines)
-    (lib.filterAttrs (_: lines: lines != [ ]) directives);
+  plain = all: lib.mapAttrs (_: lines: if builtins.length lines == 1 then builtins.head lines else lines)
+    (lib.filterAttrs (_: lines: lines != [ ]) all);
 
   ports = lib.unique (builtins.filter (port: port != null) (map networks.port (builtins.filter networks.isOpen
     (lib.optional (cfg.bindAddress != null) cfg.bindAddress ++ lib.optional cfg.metricsEnable cfg.metricsAddress))));
@@ -91,7 +92,12 @@ in
       # A changed configuration is taken over by a handover: no job ends and no client is refused. A changed unit restarts the
       # server, which ends no job either.
       reloadTriggers = [ config.environment.etc."${instance.name}/config.yaml".source ];
-      serviceConfig = plain;
+      serviceConfig = plain directives;
+    };
+    systemd.sockets.${instance.name} = lib.mkIf cfg.socketActivation {
+      description = "${instance.name}: API socket";
+      wantedBy = unit.socketWantedBy;
+      socketConfig = plain (unit.socket // { SocketGroup = [ cfg.group ]; });
     };
 
     environment.systemPackages = [ cfg.package ];

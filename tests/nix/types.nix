@@ -26,7 +26,7 @@ let
             useHostResolvConf = off;
           };
           services.logrotate.settings = any;
-          systemd = { services = any; timers = any; network.networks = any; tmpfiles.rules = list; };
+          systemd = { services = any; sockets = any; timers = any; network.networks = any; tmpfiles.rules = list; };
           users = { users = any; groups = any; };
           virtualisation.docker.enable = off;
         };

@@ -8,6 +8,7 @@
     bindAddress = "0.0.0.0:9000";
     apiTokenFile = "/run/secrets/api-token";
     openFirewall = true;
+    socketActivation = true;
     metricsAddress = "0.0.0.0:9001";
     debug = true;
     github = { appId = "Iv23abc"; appPrivateKeyFile = "/run/secrets/key"; organization = "acme"; };

@@ -174,7 +174,7 @@ fn hosts_have_base_then_tags_then_their_own_file() {
 
     let other = flake(
         &tree,
-        "let system = host { name = \"runner-2\"; host = (builtins.fromJSON (builtins.readFile ./examples/fleet/registry.json)).runner-2; }; in [ (mistakes system) system.config.nixpkgs.hostPlatform.system system.config.services.fireteact.enable ]",
+        "let system = host { name = \"runner-2\"; host = (builtins.fromJSON (builtins.readFile ./examples/fleet/registry.json)).runner-2; }; in [ (mistakes system) system.pkgs.stdenv.hostPlatform.system system.config.services.fireteact.enable ]",
     );
     assert_eq!(eval(&other), json!([[], "aarch64-linux", true]));
     let wrong = flake(&tree, "(host { host.tags = [ \"runer\" ]; }).config.networking.hostName");

@@ -132,7 +132,13 @@ fn what_is_right_evaluates_and_builds() {
             }
             "own-file" => {
                 let unit = eval(&of(&tree, &module, "unit \"fireactions\""));
-                assert!(!unit.as_str().unwrap().contains("LoadCredential"), "{unit}");
+                let credentials: Vec<&str> = unit
+                    .as_str()
+                    .unwrap()
+                    .lines()
+                    .filter(|line| line.starts_with("LoadCredential"))
+                    .collect();
+                assert_eq!(credentials, ["LoadCredential=mine:/run/secrets/mine"]);
                 assert_eq!(
                     eval(&of(&tree, &module, "config.environment.etc.\"fireactions/config.yaml\".source")),
                     "/etc/mine.yaml"
@@ -175,6 +181,12 @@ fn everything(tree: &str, module: &str) {
         "{unit}"
     );
     let has = |expression: &str| eval(&of(tree, module, expression));
+    let socket = has("config.systemd.units.\"fireactions.socket\".text");
+    let socket = socket.as_str().unwrap();
+    assert!(
+        socket.contains("ListenStream=/run/fireactions/api.sock\n") && socket.contains("SocketGroup=ci\n"),
+        "{socket}"
+    );
     assert_eq!(has("config.networking.firewall.allowedTCPPorts"), json!([9000, 9001]));
     assert_eq!(has("config.boot.kernel.sysctl.\"kernel.kptr_restrict\""), 2);
     assert!(has("config.boot.kernelParams").as_array().unwrap().contains(&json!("nosmt=force")));
