@@ -22,10 +22,13 @@ pub enum Kind {
     Gitea,
     /// A real Forgejo.
     Forgejo,
+    /// A nixpkgs, or the parts of one that evaluation needs.
+    Nixpkgs,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm, Self::Gitea, Self::Forgejo];
+    const ALL: [Self; 7] =
+        [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm, Self::Gitea, Self::Forgejo, Self::Nixpkgs];
 }
 
 impl fmt::Display for Kind {
@@ -37,6 +40,7 @@ impl fmt::Display for Kind {
             Self::Kvm => "kvm",
             Self::Gitea => "gitea",
             Self::Forgejo => "forgejo",
+            Self::Nixpkgs => "nixpkgs",
         })
     }
 }
@@ -101,7 +105,8 @@ mod tests {
         );
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
-            error.ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo"),
+            error
+                .ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, nixpkgs"),
             "{error}"
         );
         assert_eq!(

@@ -1,0 +1,188 @@
+//! The flake, its examples, profiles and hosts, with the real option types.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::nix::{eval, try_build, try_eval};
+use crate::tree::{flake, of, tree};
+
+#[test]
+fn each_profile_and_what_is_used_together() {
+    let Some(tree) = tree("each_profile_and_what_is_used_together") else { return };
+    let all: Vec<String> = serde_json::from_value(eval("(import ./profiles { }).availableProfiles")).unwrap();
+    let mut sets: Vec<Vec<&str>> = all.iter().map(|tag| vec![tag.as_str()]).collect();
+    for size in ["small", "medium", "large"] {
+        for (place, runners) in [("prod", "runners"), ("prod", "github-runners"), ("dev", "gitea-runners")] {
+            sets.push(vec![place, runners, size]);
+        }
+    }
+    sets.push(
+        all.iter()
+            .filter(|tag| !["dev", "medium", "large"].contains(&tag.as_str()))
+            .map(String::as_str)
+            .collect(),
+    );
+    for tags in sets {
+        let list = tags.iter().map(|tag| format!("\"{tag}\" ")).collect::<String>();
+        let has_runners = tags.iter().any(|tag| tag.ends_with("runners"));
+        let own = "{ services.fireactions.github.organization = \"acme\"; }";
+        let modules =
+            format!("{own} {{ imports = (import ./profiles {{ }}).getProfilesForTags [ {list} ]; }}");
+        let failed: Vec<String> = serde_json::from_value(eval(&of(&tree, &modules, "failed"))).unwrap();
+        let has_pools = tags.iter().any(|tag| ["small", "medium", "large"].contains(tag));
+        // Runners without a size's profile have no pools, which is told; a cache alone has no network.
+        let alone = (has_runners && !has_pools) || tags == ["registry-cache"];
+        assert_eq!(failed.is_empty(), !alone, "{tags:?}: {failed:#?}");
+    }
+    // The page's own: of two profiles with pools the later in the alphabet counts.
+    let pools = |list: &str, more: &str| {
+        let modules = format!(
+            "{{ services.fireactions.github.organization = \"acme\"; }} {{ imports = (import ./profiles {{ }}).getProfilesForTags [ {list} ]; }} {more}"
+        );
+        eval(&of(
+            &tree,
+            &modules,
+            "map (pool: [ pool.name pool.maxRunners ]) config.services.fireactions.pools",
+        ))
+    };
+    assert_eq!(pools("\"runners\" \"large\"", "./tests/nix/page/gpu.nix"), json!([["default", 10]]));
+    assert_eq!(pools("\"runners\"", "./tests/nix/page/gpu.nix"), json!([["gpu", 2]]));
+    assert_eq!(pools("\"runners\" \"large\" \"small\"", ""), json!([["default", 2]]));
+    assert_eq!(
+        pools("\"runners\" \"large\"", "{ services.fireactions.pools = [ { name = \"own\"; } ]; }"),
+        json!([["own", 10]])
+    );
+}
+
+#[test]
+fn examples_evaluate_as_flakes() {
+    let Some(tree) = tree("examples_evaluate_as_flakes") else { return };
+    for (example, system) in [
+        ("minimal-github", "github-runner"),
+        ("minimal-gitea", "gitea-runner"),
+        ("registry-cache", "runner"),
+        ("custom-profile", "gpu-runner"),
+    ] {
+        // What a newcomer's host would still lack: disks and a boot loader.
+        let of = |expression: &str| {
+            flake(
+                &tree,
+                &format!(
+                    "let system = ((example ./examples/{example}).nixosConfigurations.{system}).extendModules {{ modules = [ ./tests/nix/base.nix ({{ lib, ... }}: {{ system.stateVersion = lib.mkForce \"24.11\"; }}) ]; }}; in {expression}"
+                ),
+            )
+        };
+        assert_eq!(eval(&of("mistakes system")), json!([]), "{example}");
+        let service = if example == "minimal-gitea" { "fireteact" } else { "fireactions" };
+        let exec = eval(&of(&format!("system.config.systemd.services.{service}.serviceConfig.ExecStart")));
+        let program = exec.as_str().unwrap().split_whitespace().next().unwrap().to_owned();
+        try_build(&of(&format!("system.config.environment.etc.\"{service}/config.yaml\".source")))
+            .unwrap_or_else(|said| panic!("{example}: {said}"));
+        assert!(Path::new(&program).exists() && program.ends_with("/bin/fireactions"), "{program}");
+        try_build(&of("system.config.system.build.etc")).unwrap_or_else(|said| panic!("{example}: {said}"));
+    }
+}
+
+#[test]
+fn the_flake_has_the_page_s_outputs() {
+    let Some(tree) = tree("the_flake_has_the_page_s_outputs") else { return };
+    let names = |attribute: &str| eval(&flake(&tree, &format!("builtins.attrNames outputs.{attribute}")));
+    let packages = names("packages.x86_64-linux");
+    for name in [
+        "fireactions",
+        "fireteact",
+        "fireactions-agent",
+        "firecracker-kernel",
+        "firecracker-kernel-custom",
+        "tc-redirect-tap",
+        "zot",
+        "default",
+    ] {
+        assert!(packages.as_array().unwrap().contains(&json!(name)), "{name}: {packages}");
+    }
+    assert_eq!(names("packages.aarch64-linux"), packages);
+    assert_eq!(
+        names("nixosModules"),
+        json!(["default", "fireactions", "fireactions-node", "fireteact", "microvm-base", "registry-cache"])
+    );
+    assert_eq!(
+        names("nixosConfigurations"),
+        json!([
+            "fireactions-node",
+            "fireactions-node-arm",
+            "fireactions-node-arm-nvme",
+            "fireactions-node-arm-vda",
+            "fireactions-node-do",
+            "fireactions-node-nvme",
+            "fireactions-node-vda"
+        ])
+    );
+    for system in ["x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin"] {
+        assert!(names("devShells").as_array().unwrap().contains(&json!(system)));
+        assert!(names("formatter").as_array().unwrap().contains(&json!(system)));
+    }
+    assert_eq!(names("overlays"), json!(["default"]));
+    assert_eq!(names("lib"), json!(["availableProfiles", "getProfilesForTags", "mkPool", "sizes"]));
+    for system in ["x86_64-linux", "aarch64-linux"] {
+        assert_eq!(names(&format!("apps.{system}")), json!(["default", "deploy", "fireactions"]));
+        assert!(names(&format!("checks.{system}")).as_array().unwrap().contains(&json!("fireactions")));
+    }
+    // Every system that is installed evaluates, whole.
+    for name in names("nixosConfigurations").as_array().unwrap() {
+        let name = name.as_str().unwrap();
+        assert_eq!(
+            eval(&flake(&tree, &format!("mistakes outputs.nixosConfigurations.{name}"))),
+            json!([]),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn hosts_have_base_then_tags_then_their_own_file() {
+    let Some(tree) = tree("hosts_have_base_then_tags_then_their_own_file") else { return };
+    let host = |expression: &str| {
+        eval(&flake(
+            &tree,
+            &format!(
+                "let system = host {{ name = \"runner-1\"; directory = ./examples/fleet; host = (builtins.fromJSON (builtins.readFile ./examples/fleet/registry.json)).runner-1; }}; in {expression}"
+            ),
+        ))
+    };
+    assert_eq!(host("mistakes system"), json!([]));
+    // prod says warn, the host's own file says info.
+    assert_eq!(host("system.config.services.fireactions.logLevel"), "info");
+    assert_eq!(host("system.config.services.fireteact.logLevel"), "warn");
+    assert_eq!(
+        host(
+            "map (pool: [ pool.maxRunners pool.firecracker.memSizeMib ]) system.config.services.fireactions.pools"
+        ),
+        json!([[10, 4096]])
+    );
+    assert_eq!(host("system.config.networking.hostName"), "runner-1");
+    assert_eq!(host("system.config.services.registry-cache.enable"), true);
+    assert_eq!(
+        host("map (name: name) (builtins.attrNames system.config.sops.secrets)"),
+        json!(["github-app-id", "github-app-key"])
+    );
+    assert_eq!(
+        host("system.config.systemd.services.fireactions.serviceConfig.LoadCredential"),
+        json!(["github-app-key:/run/secrets/github-app-key", "github-app-id:/run/secrets/github-app-id"])
+    );
+    assert_eq!(host("system.config.services.openssh.settings.PermitRootLogin"), "prohibit-password");
+
+    let other = flake(
+        &tree,
+        "let system = host { name = \"runner-2\"; host = (builtins.fromJSON (builtins.readFile ./examples/fleet/registry.json)).runner-2; }; in [ (mistakes system) system.pkgs.stdenv.hostPlatform.system system.config.services.fireteact.enable ]",
+    );
+    assert_eq!(eval(&other), json!([[], "aarch64-linux", true]));
+    let wrong = flake(&tree, "(host { host.tags = [ \"runer\" ]; }).config.networking.hostName");
+    let said = try_eval(&wrong).unwrap_err();
+    assert!(
+        said.contains("there is no profile 'runer'") && said.contains("did you mean 'runners'?"),
+        "{said}"
+    );
+    // The project's own hive, which has no hosts yet.
+    assert_eq!(eval(&flake(&tree, "builtins.attrNames outputs.colmenaHive")), json!(["meta"]));
+}

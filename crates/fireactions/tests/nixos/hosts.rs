@@ -1,0 +1,114 @@
+//! Tags, the registry of hosts, and what is wrong with them.
+
+use serde_json::json;
+
+use crate::nix::{pure, pure_error};
+
+fn registry(text: &str) -> String {
+    format!("registry.parse {{ text = {}; }}", nix_text(text))
+}
+
+fn nix_text(text: &str) -> String {
+    serde_json::to_string(text).unwrap().replace("${", "\\${")
+}
+
+#[test]
+fn profiles_come_in_the_tags_alphabetical_order() {
+    let names = pure(
+        r#"map baseNameOf (map toString (tags.getProfilesForTags [ "runners" "prod" "large" "prod" ]))"#,
+    );
+    assert_eq!(names, json!(["large.nix", "prod.nix", "runners.nix"]));
+    let all = pure("tags.availableProfiles");
+    for page in ["prod", "dev", "runners", "small", "medium", "large"] {
+        assert!(all.as_array().unwrap().contains(&json!(page)), "{all}");
+    }
+    assert_eq!(
+        all,
+        json!([
+            "dev",
+            "gitea-runners",
+            "github-runners",
+            "large",
+            "medium",
+            "prod",
+            "registry-cache",
+            "runners",
+            "security-hardened",
+            "small"
+        ])
+    );
+}
+
+#[test]
+fn an_unknown_tag_is_told_with_the_nearest() {
+    let said = pure_error(r#"tags.getProfilesForTags [ "prod" "github-runner" ]"#);
+    assert!(
+        said.contains("there is no profile 'github-runner': known are dev, ")
+            && said.contains("did you mean 'github-runners'?"),
+        "{said}"
+    );
+    assert!(said.contains("correct the tag in hosts/registry.json"), "{said}");
+}
+
+#[test]
+fn a_registry_as_others_wrote_it_is_read() {
+    let file = r#"{ "do-1": { "hostname": "192.0.2.1", "provider": "do", "system": "x86_64-linux", "deployed": "2025-12-07T14:08:55+01:00", "tags": ["dev", "small"] },
+      "odd": { "hostname": "h.example.com", "provider": "somewhere", "note": "kept" } }"#;
+    let hosts = pure(&registry(file));
+    assert_eq!(hosts["do-1"]["platform"], json!({"disk": "/dev/vda", "cloudInit": true}));
+    assert_eq!(hosts["do-1"]["buildOnTarget"], true);
+    let odd = &hosts["odd"];
+    assert_eq!(
+        (&odd["platform"]["disk"], &odd["system"], &odd["targetUser"], &odd["tags"]),
+        (&json!("/dev/vda"), &json!("x86_64-linux"), &json!("root"), &json!([]))
+    );
+    assert_eq!(pure(&registry("{}\n")), json!({}));
+}
+
+#[test]
+fn a_registry_that_cannot_be_is_told() {
+    for (text, words) in [
+        ("", "hosts/registry.json: this is no JSON object"),
+        (r#"{ "a": { "hostname": "192.0.2.1""#, "it may have been cut off"),
+        ("[]", "this is no JSON object"),
+        (r#"{ "version": 2, "hosts": {} }"#, "a registry of another version (\"version\": 2)"),
+        (r#"{ "a b": { "hostname": "x" } }"#, "host 'a b': the name is no host name"),
+        (r#"{ "a": { } }"#, "host 'a': it has no \"hostname\""),
+        (r#"{ "a": 5 }"#, "host 'a': it is no object"),
+        (
+            r#"{ "a": { "hostname": "x", "provider": "do", "system": "aarch64-linux" } }"#,
+            "host 'a': DigitalOcean has no aarch64 hosts",
+        ),
+        (r#"{ "a": { "hostname": "x", "system": "riscv64-linux" } }"#, "its system is 'riscv64-linux'"),
+        (r#"{ "a": { "hostname": "x", "tags": "prod" } }"#, "its \"tags\" are no list"),
+    ] {
+        let said = pure_error(&registry(text));
+        assert!(said.contains(words), "{text}: {said}");
+    }
+}
+
+#[test]
+fn a_file_of_a_host_without_an_entry_is_told() {
+    let said = pure(
+        r#"registry.orphans { hosts = { runner-1 = { }; }; files = [ "default.nix" "registry.json" "runner-1.nix" "runer-1.nix" "_shared.nix" ]; }"#,
+    );
+    let said = said.as_array().unwrap();
+    assert_eq!(said.len(), 1, "{said:?}");
+    let words = said[0].as_str().unwrap();
+    assert!(
+        words.contains(
+            "hosts/runer-1.nix: hosts/registry.json has no host 'runer-1'; did you mean 'runner-1'?"
+        ),
+        "{words}"
+    );
+}
+
+/// The host's tool chooses a system by these words too.
+#[test]
+fn providers_have_their_disks() {
+    let disks = pure("builtins.mapAttrs (_: provider: provider.disk) (import ./nix/providers.nix)");
+    assert_eq!(
+        disks,
+        json!({"do": "/dev/vda", "hetzner": "/dev/sda", "generic": "/dev/vda", "nvme": "/dev/nvme0n1", "baremetal": "/dev/sda"})
+    );
+}

@@ -1,0 +1,91 @@
+//! Mistakes in options, without nixpkgs: each has one message with the option and what to do.
+
+use serde_json::json;
+
+use crate::nix::pure;
+
+const POOL: &str = r#"pools = [ { name = "p"; } ];"#;
+
+fn failing(name: &str, given: &str) -> Vec<String> {
+    serde_json::from_value(pure(&format!(r#"failing "{name}" {{ {given} }}"#))).unwrap()
+}
+
+#[test]
+fn what_is_right_has_no_mistake() {
+    assert_eq!(pure(r#"failing "fireactions" (page "github").fireactions"#), json!([]));
+    assert_eq!(pure(r#"failing "fireactions" (page "gpu").fireactions"#), json!([]));
+    assert_eq!(
+        pure(
+            r#"failing "fireteact" (util.merge (page "gitea").fireteact { gitea.runnerScope = "instance"; })"#
+        ),
+        json!([])
+    );
+    assert_eq!(failing("fireactions", r#"configFile = "/etc/mine.yaml";"#), [""; 0]);
+    assert_eq!(
+        failing("fireactions", &format!(r#"kernelSource = "nixpkgs"; kernelVersion = "9"; {POOL}"#)),
+        [""; 0]
+    );
+    assert_eq!(pure("failingBoth (page \"github\").fireactions (page \"gitea\").fireteact"), json!([]));
+}
+
+#[test]
+fn each_mistake_is_one_message() {
+    let cases = [
+        ("pools = [ { } ];", "services.fireactions.pools: the 1. pool has no name"),
+        (
+            r#"pools = [ { name = "p"; minRunners = 3; maxRunners = 2; } ];"#,
+            "pool 'p' has minRunners 3, more than its maxRunners 2",
+        ),
+        (r#"pools = [ { name = "p"; } { name = "p"; } ];"#, "two pools are called 'p'"),
+        (
+            r#"github = { appId = 1; appPrivateKeyFile = "/nix/store/x-key"; }; pools = [ { name = "p"; } ];"#,
+            "services.fireactions.github.appPrivateKeyFile: /nix/store/x-key would be in the Nix store",
+        ),
+        (r#"apiTokenFile = ./flake.nix; pools = [ { name = "p"; } ];"#, "services.fireactions.apiTokenFile"),
+        (
+            r#"kernelVersion = "6.6.1"; pools = [ { name = "p"; } ];"#,
+            "no hash is known for the upstream kernel 6.6.1; known are 6.1.141",
+        ),
+        (
+            r#"configFile = "/c"; pools = [ { name = "p"; } ];"#,
+            "services.fireactions.configFile: the file replaces all options",
+        ),
+        ("", "services.fireactions.pools: there is no pool"),
+        (
+            r#"networking.subnet = "10.0.0.0/40"; pools = [ { name = "p"; } ];"#,
+            "'10.0.0.0/40' is no IPv4 network",
+        ),
+        (
+            r#"metricsAddress = "127.0.0.1:8080"; pools = [ { name = "p"; } ];"#,
+            "the API listens at port 8080 already",
+        ),
+        (r#"pools = [ { name = "p"; runner.organization = "o"; } ];"#, "nothing says how GitHub is asked"),
+    ];
+    for (given, words) in cases {
+        let said = failing("fireactions", given);
+        assert!(said.len() == 1 && said[0].contains(words), "{given}: {said:#?}");
+    }
+}
+
+#[test]
+fn two_services_must_not_share_networks_ports_or_directories() {
+    let both = |one: &str, other: &str| -> Vec<String> {
+        serde_json::from_value(pure(&format!("failingBoth {{ {one} }} {{ {other} }}"))).unwrap()
+    };
+    assert_eq!(both("", ""), [""; 0]);
+    for (one, other, words) in [
+        (
+            r#"networking.subnet = "10.0.0.0/8";"#,
+            "",
+            "(10.0.0.0/8) and services.fireteact.networking.subnet (10.201.0.0/24) overlap",
+        ),
+        ("", r#"bindAddress = ":8080";"#, "both listen at port 8080"),
+        ("", r#"metricsAddress = "127.0.0.1:8081";"#, "both listen at port 8081"),
+        ("", r#"networking.bridgeName = "fireactions0";"#, "are both 'fireactions0'"),
+        (r#"dataDir = "/srv/f";"#, r#"dataDir = "/srv/f";"#, "are both '/srv/f'"),
+    ] {
+        let said = both(one, other);
+        assert!(said.len() == 1 && said[0].contains(words), "{one} {other}: {said:#?}");
+    }
+    assert_eq!(both("metricsEnable = false;", r#"bindAddress = ":8081";"#), [""; 0]);
+}

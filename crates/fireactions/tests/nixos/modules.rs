@@ -1,0 +1,325 @@
+//! The modules, with the real option types.
+
+use std::{env, fs};
+
+use serde_json::json;
+
+use crate::nix::{eval, repository, try_build, try_eval};
+use crate::tree::{cases, here, of, tree, whole};
+use crate::unit::{exposure, verify};
+
+#[test]
+fn the_page_s_snippets_work_as_printed() {
+    let Some(tree) = tree("the_page_s_snippets_work_as_printed") else { return };
+    let page =
+        |names: &[&str]| names.iter().map(|name| format!("./tests/nix/page/{name}.nix ")).collect::<String>();
+    for (names, services) in [
+        (&["github"][..], &["fireactions"][..]),
+        (&["github", "options"], &["fireactions"]),
+        (&["gitea"], &["fireteact"]),
+        (&["github", "registry-cache"], &["fireactions"]),
+        (&["github", "gitea", "registry-cache"], &["fireactions", "fireteact"]),
+    ] {
+        let modules = page(names);
+        assert_eq!(eval(&of(&tree, &modules, "failed")), json!([]), "{names:?}");
+        let warnings = eval(&of(&tree, &modules, "warnings"));
+        // A host's network has one server.
+        let expected = services.len() - 1;
+        assert_eq!(warnings.as_array().unwrap().len(), expected, "{names:?}: {warnings}");
+        for service in services {
+            let (config, unit) = whole(&tree, &modules, service);
+            assert_eq!(config["pools"][0]["name"], "default");
+            assert!(exposure(&unit.replace(service, "fireactions")) <= 4.0, "{unit}");
+        }
+    }
+    // The page's own profile names no organization: the option for all pools, or a warning.
+    let gpu = format!(
+        "{} {{ services.fireactions = {{ enable = true; github = {{ appId = 1; appPrivateKeyFile = \"/run/k\"; organization = \"acme\"; }}; }}; }}",
+        page(&["gpu"])
+    );
+    assert_eq!(eval(&of(&tree, &gpu, "failed ++ warnings")), json!([]));
+    assert_eq!(whole(&tree, &gpu, "fireactions").0["pools"][0]["runner"]["organization"], "acme");
+}
+
+#[test]
+fn each_mistake_is_refused_with_its_words() {
+    let Some(tree) = tree("each_mistake_is_refused_with_its_words") else { return };
+    let cases = cases("wrong");
+    assert!(cases.len() >= 25, "{cases:?}");
+    for case in cases {
+        let text = fs::read_to_string(&case).unwrap();
+        let (kind, words) = text.lines().next().unwrap().trim_start_matches("# ").split_once(": ").unwrap();
+        let module = case.display().to_string();
+        let said = match kind {
+            "says" => {
+                let failed: Vec<String> =
+                    serde_json::from_value(eval(&of(&tree, &module, "failed"))).unwrap();
+                assert_eq!(failed.len(), 1, "{module}: {failed:#?}");
+                failed[0].clone()
+            }
+            "throws" => try_eval(&of(
+                &tree,
+                &module,
+                "config.environment.etc.\"fireactions/config.yaml\".source.drvPath",
+            ))
+            .unwrap_err(),
+            "builds" => {
+                try_build(&of(&tree, &module, "config.environment.etc.\"fireactions/config.yaml\".source"))
+                    .unwrap_err()
+            }
+            other => panic!("{module}: {other}"),
+        };
+        for part in words.split(" / ") {
+            assert!(said.contains(part), "{module}: '{part}' is not in: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_is_right_evaluates_and_builds() {
+    let Some(tree) = tree("what_is_right_evaluates_and_builds") else { return };
+    for case in cases("right") {
+        let module = case.display().to_string();
+        assert_eq!(eval(&of(&tree, &module, "failed")), json!([]), "{module}");
+        // What several modules say of one setting of the kernel does not conflict.
+        try_build(&of(&tree, &module, "config.environment.etc.\"sysctl.d/60-nixos.conf\".source"))
+            .unwrap_or_else(|said| panic!("{module}: {said}"));
+        let name = case.file_stem().unwrap().to_str().unwrap();
+        match name {
+            "old-options" => {
+                let warnings = eval(&of(&tree, &module, "warnings")).to_string();
+                for old in [
+                    "networking.externalInterface",
+                    "debug.sshKeyFile",
+                    "basicAuth.users",
+                    "gitea.apiToken",
+                    "blockVmToVm",
+                    "credentials",
+                    "containerd",
+                ] {
+                    assert!(warnings.contains(old), "{old}: {warnings}");
+                }
+                whole(&tree, &module, "fireactions");
+                assert_eq!(whole(&tree, &module, "fireteact").0["log_level"], "debug");
+            }
+            "everything" => everything(&tree, &module),
+            "beside-networkd" => {
+                let (config, unit) = whole(&tree, &module, "fireteact");
+                assert_eq!(config["forgejo"]["url"], "@gitea-instance-url@");
+                assert!(unit.contains("fill-in.sh /etc/fireteact/config.yaml /run/fireteact/config.yaml gitea-instance-url gitea-runner-owner"), "{unit}");
+                assert!(!unit.contains("MemoryDenyWriteExecute"), "QEMU generates code: {unit}");
+            }
+            "beside-docker-and-nftables" => {
+                whole(&tree, &module, "fireactions");
+                let tables =
+                    eval(&of(&tree, &module, "builtins.attrNames config.networking.nftables.tables"));
+                for table in ["fireactions_limits", "registry_cache_nat"] {
+                    assert!(tables.as_array().unwrap().contains(&json!(table)), "{tables}");
+                }
+                let unmanaged = eval(&of(&tree, &module, "config.networking.networkmanager.unmanaged"));
+                assert!(
+                    unmanaged.as_array().unwrap().contains(&json!("interface-name:fireactions0")),
+                    "{unmanaged}"
+                );
+                let docker = eval(&of(&tree, &module, "unit \"fireactions-docker\""));
+                assert!(docker.as_str().unwrap().contains("PartOf=docker.service"), "{docker}");
+                let ports = eval(&of(
+                    &tree,
+                    &module,
+                    "config.networking.firewall.interfaces.fireactions0.allowedTCPPorts",
+                ));
+                assert_eq!(ports, json!([5000, 3128, 3129, 5000, 3128, 3129]));
+            }
+            "own-file" => {
+                let unit = eval(&of(&tree, &module, "unit \"fireactions\""));
+                let credentials: Vec<&str> = unit
+                    .as_str()
+                    .unwrap()
+                    .lines()
+                    .filter(|line| line.starts_with("LoadCredential"))
+                    .collect();
+                assert_eq!(credentials, ["LoadCredential=mine:/run/secrets/mine"]);
+                assert_eq!(
+                    eval(&of(&tree, &module, "config.environment.etc.\"fireactions/config.yaml\".source")),
+                    "/etc/mine.yaml"
+                );
+            }
+            other => panic!("what should hold of {other}?"),
+        }
+    }
+}
+
+fn everything(tree: &str, module: &str) {
+    let (config, unit) = whole(tree, module, "fireactions");
+    assert_eq!(config["github"]["webhook"]["secret_file"], "credential:github-webhook");
+    assert_eq!(
+        config["pools"][0]["firecracker"]["machine_config"],
+        json!({"vcpu_count": 4, "mem_size_mib": 4096})
+    );
+    assert_eq!(
+        (&config["pools"][0]["runner"]["organization"], &config["pools"][1]["runner"]["organization"]),
+        (&json!("acme"), &json!("other"))
+    );
+    assert_eq!(config["pools"][0]["network"]["host_ports"], json!(["tcp/5000", "tcp/3128", "tcp/8081"]));
+    assert_eq!(
+        (&config["network"]["dns"], &config["kernel"]["args"]),
+        (&json!(["9.9.9.9"]), &json!("panic=1"))
+    );
+    assert!(config["kernel"]["modules"].as_str().unwrap().contains("/lib/modules/"));
+    for line in [
+        "User=ci",
+        "LoadCredential=github-webhook:/run/secrets/webhook",
+        "LoadCredential=api-token:/run/secrets/api-token",
+        "ReadWritePaths=/srv/ci",
+    ] {
+        assert!(unit.lines().any(|has| has == line), "{line}\n{unit}");
+    }
+    assert!(
+        unit.contains("AmbientCapabilities=")
+            && !unit.contains("make-token.sh")
+            && !unit.contains("StateDirectory=f"),
+        "{unit}"
+    );
+    let has = |expression: &str| eval(&of(tree, module, expression));
+    let socket = has("config.systemd.units.\"fireactions.socket\".text");
+    let socket = socket.as_str().unwrap();
+    assert!(
+        socket.contains("ListenStream=/run/fireactions/api.sock\n") && socket.contains("SocketGroup=ci\n"),
+        "{socket}"
+    );
+    assert_eq!(has("config.networking.firewall.allowedTCPPorts"), json!([9000, 9001]));
+    assert_eq!(has("config.boot.kernel.sysctl.\"kernel.kptr_restrict\""), 2);
+    assert!(has("config.boot.kernelParams").as_array().unwrap().contains(&json!("nosmt=force")));
+    assert_eq!(has("config.fileSystems.\"/run/microvm-base/secrets\".fsType"), "tmpfs");
+    assert!(has("unit \"fireactions-state\"").as_str().unwrap().contains(
+        "scratch.sh start /var/lib/microvm-base/fireactions.img fireactions-state /srv/ci 10G zero"
+    ));
+    assert!(has("unit \"microvm-base-discard\"").as_str().unwrap().contains("Type=oneshot"));
+    assert!(has("unit \"microvm-base-verify-smt\"").as_str().unwrap().contains("SMT is off"));
+    assert!(has("unit \"fireactions-limits\"").as_str().unwrap().contains("nft -f"));
+    for service in [
+        "zot",
+        "registry-cache-squid",
+        "fireactions-state",
+        "microvm-base-discard",
+        "fireactions-limits",
+        "registry-cache-redirect",
+    ] {
+        let built = try_build(&of(tree, module, &format!("config.systemd.units.\"{service}.service\".unit")))
+            .unwrap();
+        let text = fs::read_to_string(built.join(format!("{service}.service"))).unwrap();
+        verify(service, &here(&text)).unwrap_or_else(|said| panic!("{said}\n{text}"));
+    }
+}
+
+#[test]
+fn both_services_have_nothing_in_common() {
+    let Some(tree) = tree("both_services_have_nothing_in_common") else { return };
+    let modules = "./tests/nix/page/github.nix ./tests/nix/page/gitea.nix";
+    let (one, one_unit) = whole(&tree, modules, "fireactions");
+    let (other, other_unit) = whole(&tree, modules, "fireteact");
+    for path in [
+        "/bind_address",
+        "/api_socket",
+        "/api_token_file",
+        "/state_dir",
+        "/metrics/address",
+        "/network/bridge",
+        "/network/subnet",
+        "/vmm/cgroup_parent",
+        "/vmm/uid_base",
+    ] {
+        assert_ne!(one.pointer(path).unwrap(), other.pointer(path).unwrap(), "{path}");
+    }
+    for (unit, name) in [(one_unit, "fireactions"), (other_unit, "fireteact")] {
+        assert!(
+            unit.contains(&format!("StateDirectory={name}\n"))
+                && unit.contains(&format!("RuntimeDirectory={name}\n")),
+            "{unit}"
+        );
+    }
+}
+
+#[test]
+fn a_newcomer_s_machine_builds_whole() {
+    let Some(tree) = tree("a_newcomer_s_machine_builds_whole") else { return };
+    let modules =
+        "./tests/nix/page/github.nix ./tests/nix/page/gitea.nix ./tests/nix/page/registry-cache.nix";
+    let built = try_build(&of(&tree, modules, "config.system.build.toplevel"))
+        .unwrap_or_else(|said| panic!("{said}"));
+    for file in [
+        "etc/systemd/system/fireactions.service",
+        "etc/systemd/system/fireteact.service",
+        "etc/systemd/system/zot.service",
+        "etc/fireactions/config.yaml",
+        "etc/fireteact/config.yaml",
+    ] {
+        assert!(built.join(file).exists(), "{file} is not in {}", built.display());
+    }
+}
+
+#[test]
+fn defaults_of_tests_are_the_module_s() {
+    let Some(tree) = tree("defaults_of_tests_are_the_module_s") else { return };
+    for service in ["fireactions", "fireteact"] {
+        let ours = eval(&format!("(import ./tests/nix/pure.nix).cfg \"{service}\" {{ pools = [ {{ }} ]; }}"));
+        let given = format!("{{ services.{service}.pools = [ {{ }} ]; }}");
+        // `settings` have every key, without a value.
+        let strip = "let strip = value: if builtins.isAttrs value then builtins.mapAttrs (name: inner: if name == \"settings\" then { } else strip inner) value else if builtins.isList value then map strip value else value;";
+        let real = eval(&of(
+            &tree,
+            &given,
+            &format!(
+                "{strip} ours = (import ./tests/nix/pure.nix).cfg \"{service}\" {{ pools = [ {{ }} ]; }}; in builtins.mapAttrs (name: like: let it = config.services.{service}.${{name}}; in strip (if name == \"security\" then {{ inherit (it) network; }} else if name == \"debug\" then {{ inherit (it) enable; }} else it)) ours"
+            ),
+        ));
+        let mut real = real;
+        // A second name of the same.
+        for pool in real["pools"].as_array_mut().unwrap() {
+            pool.as_object_mut().unwrap().remove("machine");
+        }
+        assert_eq!(real, ours, "{service}");
+    }
+}
+
+#[test]
+fn another_lib_s_types_say_the_same() {
+    let Some(tree) = tree("another_lib_s_types_say_the_same") else { return };
+    // Today's, where it is named.
+    let lib = env::var("NIXPKGS_LIB").unwrap_or_else(|_| format!("{tree}/lib"));
+    let of = |file: &str| {
+        format!(
+            "let lib = import {lib}; in import ./tests/nix/types.nix {{ inherit lib; pkgs = import {tree} {{ system = \"x86_64-linux\"; \
+             overlays = [ (import ./tests/nix/overlay.nix {{ binary = \"/binary\"; }}) ]; }}; modules = [ ./tests/nix/{file}.nix ]; }}"
+        )
+    };
+    for (file, service) in [
+        ("page/github", "fireactions"),
+        ("page/gitea", "fireteact"),
+        ("right/everything", "fireactions"),
+        ("right/beside-networkd", "fireteact"),
+    ] {
+        let said = eval(&of(file));
+        assert_eq!(said["failed"], json!([]), "{file}");
+        assert!(said["rendered"][service]["pools"][0]["name"].is_string(), "{file}: {said}");
+    }
+    let said = try_eval(&of("wrong/setting-out-of-range")).unwrap_err();
+    assert!(said.contains("services.fireactions.settings.vmm.console_max_kib"), "{said}");
+}
+
+#[test]
+fn the_options_page_is_up_to_date() {
+    let Some(tree) = tree("the_options_page_is_up_to_date") else { return };
+    let binary = env!("CARGO_BIN_EXE_fireactions");
+    let page =
+        eval(&format!("import ./tests/nix/options-doc.nix {{ tree = {tree}; binary = \"{binary}\"; }}"));
+    let file = repository().join("docs/reference/nixos.md");
+    if env::var_os("FIREACTIONS_WRITE_OPTIONS").is_some() {
+        fs::write(&file, page.as_str().unwrap()).unwrap();
+    }
+    let written = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        written == page.as_str().unwrap(),
+        "docs/reference/nixos.md is not what the options say: run scripts/doc-nixos"
+    );
+}

@@ -1,0 +1,7 @@
+# hosts/runner-1.nix: what this host alone has. It is over its profiles.
+{
+  services.fireactions = {
+    github.organization = "YOUR-ORG";
+    logLevel = "info";
+  };
+}

@@ -1,0 +1,95 @@
+# What is wrong with the options of a service, and of the two together: `{ assertion; message; }`, each with the option and what to do.
+{ kernels ? import ./kernels.nix }:
+let
+  util = import ./util.nix;
+  networks = import ./networks.nix;
+  join = builtins.concatStringsSep ", ";
+  claim = assertion: message: { inherit assertion message; };
+in
+rec {
+  # `where` adds to an option the files that define it.
+  service = { instance, cfg, where ? (_: "") }:
+    let
+      o = path: "services.${instance.name}.${path}${where path}";
+      secrets = import ./secrets.nix { inherit instance cfg; };
+      names = map (pool: pool.name) (builtins.filter (pool: pool.name != null) cfg.pools);
+      indexes = builtins.genList (n: n) (builtins.length cfg.pools);
+      own = cfg.configFile == null;
+      github = instance.forge == "github";
+      gitea = cfg.gitea or { };
+      setting = name: let value = cfg.settings.${name} or null; in if name == "forges" && value == null then { } else value;
+      pools = builtins.concatMap
+        (n:
+          let pool = builtins.elemAt cfg.pools n; at = if pool.name == null then "the ${toString (n + 1)}. pool" else "pool '${pool.name}'";
+          in [
+            (claim (pool.name != null) "${o "pools"}: the ${toString (n + 1)}. pool has no name; give it one: name = \"default\";")
+            (claim (pool.minRunners <= pool.maxRunners)
+              "${o "pools"}: ${at} has minRunners ${toString pool.minRunners}, more than its maxRunners ${toString pool.maxRunners}; lower the one or raise the other")
+          ])
+        indexes;
+      files = map
+        (entry: claim (!(secrets.inStore entry.file))
+          "${entry.option}${where entry.path}: ${toString entry.file} would be in the Nix store, which everybody on the host can read; name a file that exists on the host alone, as a string: \"/run/secrets/…\"")
+        secrets.all;
+    in
+    pools ++ files ++ [
+      (claim (util.twice names == [ ])
+        "${o "pools"}: two pools are called ${join (map (name: "'${name}'") (util.twice names))}; give each pool a name of its own")
+      (claim (own || cfg.pools == [ ])
+        "${o "configFile"}: the file replaces all options, so ${o "pools"} would have no effect; leave one of the two out")
+      (claim (!own || cfg.pools != [ ] || setting "pools" != null)
+        "${o "pools"}: there is no pool, so nothing would run; add one, or name a file of your own with ${o "configFile"}")
+      (claim (networks.parse cfg.networking.subnet != null)
+        "${o "networking.subnet"}: '${cfg.networking.subnet}' is no IPv4 network; write it as 10.200.0.0/24")
+      (claim (cfg.bindAddress == null || !cfg.metricsEnable || networks.port cfg.bindAddress != networks.port cfg.metricsAddress)
+        "${o "metricsAddress"}: the API listens at port ${toString (networks.port cfg.metricsAddress)} already (${o "bindAddress"}); choose another port")
+    ] ++ (if !own then [ ]
+    else if github then [
+      (claim ((cfg.github.appId == null && cfg.github.appIdFile == null) || cfg.github.appPrivateKeyFile != null)
+        "${o "github.appPrivateKeyFile"}: a GitHub App needs its private key; name the file with it: \"/run/secrets/github-app-key\"")
+      (claim (cfg.github.appId != null || cfg.github.appIdFile != null || cfg.github.tokenFile != null || setting "github" != null || setting "forges" != { }
+        || builtins.all (pool: pool.runner.organization == null && cfg.github.organization == null) cfg.pools)
+        "${o "github"}: pools have an organization, but nothing says how GitHub is asked; set github.appIdFile and github.appPrivateKeyFile")
+    ] else [
+      (claim (gitea.instanceUrl != null || gitea.instanceUrlFile != null)
+        "${o "gitea.instanceUrl"}: nothing says where the Gitea is; set instanceUrl or instanceUrlFile")
+      (claim (gitea.apiTokenFile != null || gitea.runnerTokenFile != null)
+        "${o "gitea.apiTokenFile"}: nothing lets the server register runners; name a file with an access token here, or one with a registration token in gitea.runnerTokenFile")
+      (claim (gitea.apiTokenFile == null || gitea.runnerTokenFile == null)
+        "${o "gitea.runnerTokenFile"}: there is gitea.apiTokenFile too; leave one of the two out")
+      (claim (builtins.elem gitea.runnerScope [ "instance" "user" ] || gitea.runnerOwner != null || gitea.runnerOwnerFile != null)
+        "${o "gitea.runnerOwner"}: runners of the scope '${gitea.runnerScope}' need an owner; set runnerOwner or runnerOwnerFile, or runnerScope = \"instance\"")
+      (claim (gitea.runnerScope != "repo" || gitea.runnerRepo != null || gitea.runnerRepoFile != null)
+        "${o "gitea.runnerRepo"}: runners of the scope 'repo' need a repository; set runnerRepo or runnerRepoFile")
+    ]) ++ kernel { option = o "kernelVersion"; source = cfg.kernelSource; version = cfg.kernelVersion; };
+
+  kernel = { option, source, version }:
+    let known = builtins.attrNames (kernels.${source} or { });
+    in [
+      (claim (source == "nixpkgs" || builtins.elem version known)
+        "${option}: no hash is known for the ${source} kernel ${version}; known are ${join known}. For another one set kernelSource = \"nixpkgs\", or its file with settings.kernel.image")
+    ];
+
+  # What two services on one host must not share.
+  together = a: b:
+    let
+      name = service: "services.${service.instance.name}";
+      addresses = service: { api = service.cfg.bindAddress; } // (if service.cfg.metricsEnable then { metrics = service.cfg.metricsAddress; } else { });
+      ports = service: builtins.filter (port: port != null) (map (address: if address == null then null else networks.port address) (builtins.attrValues (addresses service)));
+      shared = builtins.filter (port: builtins.elem port (ports b)) (ports a);
+      subnet = service: service.cfg.networking.subnet;
+      bridge = service: service.cfg.networking.bridgeName;
+    in
+    [
+      (claim (!networks.overlap (subnet a) (subnet b))
+        "${name a}.networking.subnet (${subnet a}) and ${name b}.networking.subnet (${subnet b}) overlap; choose networks that have no address in common")
+      (claim (shared == [ ])
+        "${name a} and ${name b} both listen at port ${join (map toString shared)}; choose other ports with bindAddress and metricsAddress")
+      (claim (bridge a != bridge b)
+        "${name a}.networking.bridgeName and ${name b}.networking.bridgeName are both '${bridge a}'; choose two names")
+      (claim (toString a.cfg.dataDir != toString b.cfg.dataDir)
+        "${name a}.dataDir and ${name b}.dataDir are both '${toString a.cfg.dataDir}'; choose two directories")
+    ];
+
+  failing = claims: map (claim: claim.message) (builtins.filter (claim: !claim.assertion) claims);
+}

@@ -1,0 +1,28 @@
+# The modules of a host, in their order: base → provider → profiles of its tags, alphabetically → hosts/NAME.nix → what is never to be
+# lost: the way in.
+{ disko, sops-nix, self, directory, profiles ? import ../profiles { } }:
+{ name, host }:
+[
+  ({ modulesPath, ... }: {
+    imports = [ (modulesPath + "/installer/scan/not-detected.nix") (modulesPath + "/profiles/qemu-guest.nix") ];
+  })
+  disko.nixosModules.disko
+  sops-nix.nixosModules.sops
+  self.nixosModules.fireactions
+  self.nixosModules.fireteact
+  ../deploy/disko.nix
+  ../deploy/base.nix
+  ../deploy/secrets.nix
+  { disko.devices.disk.disk1.device = host.platform.disk; }
+]
+++ (if host.platform.cloudInit then [ ../deploy/digitalocean.nix ] else [ ])
+++ profiles.getProfilesForTags host.tags
+++ (if builtins.pathExists (directory + "/${name}.nix") then [ (directory + "/${name}.nix") ] else [ ])
+++ [
+  ({ lib, ... }: {
+    services.openssh.enable = lib.mkForce true;
+    services.openssh.settings.PermitRootLogin = lib.mkDefault "prohibit-password";
+    networking.firewall.allowedTCPPorts = [ 22 ];
+    networking.hostName = lib.mkDefault name;
+  })
+]

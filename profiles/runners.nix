@@ -1,0 +1,2 @@
+# Another name of github-runners.
+{ imports = [ ./github-runners.nix ]; }

@@ -1,0 +1,9 @@
+{
+services.fireactions.registryCache = {
+  enable = true;
+  mirrors = {
+    "docker.io" = {};
+    "ghcr.io" = {};
+  };
+};
+}

@@ -1,0 +1,12 @@
+{ lib, ... }: {
+  networking.nftables.enable = true;
+  virtualisation.docker.enable = true;
+  virtualisation.libvirtd.enable = true;
+  networking.networkmanager = { enable = true; plugins = lib.mkForce [ ]; };
+  services.fireactions = {
+    enable = true;
+    security.network.enable = true;
+    registryCache.enable = true;
+    pools = [{ name = "default"; }];
+  };
+}

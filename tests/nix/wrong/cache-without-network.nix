@@ -1,0 +1,2 @@
+# says: services.registry-cache: there is no network to serve
+{ services.registry-cache.enable = true; }
