@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 
 /// Processor time of this process and of its children that have ended.
 pub fn cpu() -> anyhow::Result<Duration> {
@@ -26,14 +28,15 @@ fn cpu_of(usage: &Usage) -> Duration {
     time(usage.user_time()) + time(usage.system_time())
 }
 
-/// Processor time of another process, and of its children that have ended, to ten milliseconds.
+/// Processor time of another process, and of its children that have ended: theirs to ten milliseconds.
 pub fn cpu_of_process(pid: u32) -> anyhow::Result<Duration> {
+    let own = clock_getcpuclockid(Pid::from_raw(pid.try_into()?))?.now()?;
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in field 2 may hold spaces: fields 14 to 17 are counted from its end.
-    let fields = text.rsplit_once(')').context("no name in stat")?.1.split_whitespace().skip(11).take(4);
+    // The name in field 2 may hold spaces: fields 16 and 17 are counted from its end.
+    let fields = text.rsplit_once(')').context("no name in stat")?.1.split_whitespace().skip(13).take(2);
     let ticks: u64 = fields.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     // The unit of /proc/PID/stat is fixed at a hundredth of a second on x86-64.
-    Ok(Duration::from_millis(ticks * 10))
+    Ok(Duration::from(own) + Duration::from_millis(ticks * 10))
 }
 
 /// Most resident memory in MiB: this process's, and that of its largest child that has ended.

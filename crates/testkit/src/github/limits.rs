@@ -132,6 +132,11 @@ impl FakeGithub {
         self.shared.with(|state| state.limits.points = Some((points, within)));
     }
 
+    /// Requests that counted against somebody's limit of this hour: those whose answer had not changed do not.
+    pub fn charged(&self) -> u64 {
+        self.shared.with(|state| state.limits.windows.values().map(|window| window.used).sum())
+    }
+
     /// The most points that one client's requests of any minute came to.
     pub fn most_points_a_minute(&self) -> u64 {
         self.shared.with(|state| state.limits.most)

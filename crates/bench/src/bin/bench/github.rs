@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use fireactions_api::{Client, JobFilter};
-use fireactions_model::{JobRecord, MachineState, MachineView};
+use fireactions_model::{JobRecord, MachineState};
 use fireactions_testkit::github::{FakeGithub, Hookshot, JobRequest, runner};
 use fireactions_testkit::{busybox, standin};
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::Args;
 use crate::fleet;
+use crate::hosted::{self, loopback_up, machines_of, private, until};
 use fireactions_bench::report::{Goal, Load, Report, median, percentile};
 use fireactions_bench::server::{Server, Setup};
 
@@ -36,9 +37,7 @@ const WARM: usize = 2;
 
 pub(crate) fn measure(args: &Args, work: &Path, report: &mut Report) -> anyhow::Result<()> {
     report.load("GitHub");
-    // The fake is reached over the loopback device, which a new network namespace has down.
-    let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
-    ensure!(up.success(), "the loopback device cannot be set up");
+    loopback_up()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let github = Octoworld::new(work)?;
     let server = Server::start(github.setup(args, &work.join("github-decisions"), false)?)?;
@@ -65,18 +64,12 @@ impl Octoworld {
     fn new(work: &Path) -> anyhow::Result<Self> {
         let files = work.join("github");
         std::fs::create_dir(&files)?;
-        let fake = FakeGithub::new();
-        fake.set_url(&format!("http://127.0.0.1:{PORT}"));
+        let (fake, app) = hosted::github(&files, PORT)?;
         fake.set_runner_url(&format!("http://172.31.243.1:{PORT}"));
-        fake.start(std::net::TcpListener::bind(("0.0.0.0", PORT))?);
-        fake.repository("acme/widgets");
-        let app = fake.app("runners");
-        fake.install_fully(app.id, "acme");
-        private(&files.join("key.pem"), &app.pkcs8)?;
         private(&files.join("secret"), SECRET)?;
         let layers = [busybox::layer(), busybox::layer_of("home/runner/run.sh", runner::SCRIPT.as_bytes())];
         std::fs::write(files.join("image.tar"), busybox::archive(&layers))?;
-        Ok(Self { fake, app: app.id, files })
+        Ok(Self { fake, app, files })
     }
 
     /// Where a server of this organization lives, with real machines or with stand-ins.
@@ -117,12 +110,6 @@ impl Octoworld {
             queued: self.fake.payload(job, "queued"),
         }
     }
-}
-
-fn private(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, text)?;
-    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?)
 }
 
 #[derive(Clone)]
@@ -229,28 +216,6 @@ async fn machine_since(client: &Client, pool: &str, since: Timestamp) -> anyhow:
         Ok(machines.map(|machine| machine.created_at).find(|made| *made >= since))
     };
     until(SOON, "a machine for the job", made).await
-}
-
-/// Asks again and again until there is an answer.
-async fn until<T>(
-    within: Duration,
-    what: &str,
-    mut ask: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
-) -> anyhow::Result<T> {
-    let end = Instant::now() + within;
-    loop {
-        if let Some(answer) = ask().await? {
-            return Ok(answer);
-        }
-        ensure!(Instant::now() < end, "waited {within:?} in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn machines_of(client: &Client, pool: &str) -> anyhow::Result<Vec<MachineView>> {
-    let mut machines = client.machines().await?;
-    machines.retain(|machine| machine.pool.as_str() == pool);
-    Ok(machines)
 }
 
 /// Waits until the pool has no machine. One whose job was over before it was ready would stay for a while.

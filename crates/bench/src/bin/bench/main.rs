@@ -10,6 +10,7 @@
 //! pool.rs     jobs a minute through the real server; its memory
 //! thousand.rs a thousand machines with a stand-in VMM (fleet.rs): memory, CPU at rest, time to a decision
 //! github.rs   webhook → decision, queued → runner with a warm machine, requests a job
+//! forges.rs   four forges side by side: the server's CPU and memory at rest, requests a minute
 //! adoption.rs a killed server → the next one ready with all machines
 //! ```
 //!
@@ -24,9 +25,11 @@ mod convert;
 mod cost;
 mod firecracker;
 mod fleet;
+mod forges;
 mod github;
 mod guest;
 mod guestless;
+mod hosted;
 mod pool;
 mod queue;
 mod seed;
@@ -76,6 +79,7 @@ enum Part {
     Thousand,
     Adoption,
     Github,
+    Forges,
 }
 
 impl Args {
@@ -139,6 +143,9 @@ fn bench(args: &Args) -> anyhow::Result<bool> {
     }
     if args.wants(Part::Github) {
         github::measure(args, work.path(), &mut report).context("GitHub")?;
+    }
+    if args.wants(Part::Forges) {
+        forges::measure(args, work.path(), &mut report).context("forges")?;
     }
     report.print();
     report.write(&args.output)?;
