@@ -56,7 +56,8 @@ pub struct GiteaConfig {
     /// Webhook deliveries of Gitea 1.24 or newer, which tell of jobs sooner than the next poll. Forgejo has no webhook of this
     /// kind.
     pub webhook: Option<WebhookConfig>,
-    /// How often the queue is asked for. From `1s` to `5m`.
+    /// How often the queue is asked for. From `1s` to `5m`. A job that is cancelled at the forge runs on until the next time, unless a
+    /// webhook tells of it.
     #[serde(default = "poll_interval")]
     pub poll_interval: Duration,
     /// How often runners without a machine are looked for. From `30s` to `1h`.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use fireactions_model::{JobRecord, PoolName, PoolSpec};
+use fireactions_model::{Cancel, JobRecord, PoolName, PoolSpec};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -119,7 +119,7 @@ fn end_unlisted(forge: &HostedForge, scope: &str, before: &[JobRecord], all: &[L
         let Some(remote) = row.remote.as_ref().filter(|remote| remote.scope == scope) else { continue };
         if remote.runner_id.is_some_and(|id| !listed.contains(&id)) {
             tracing::info!(job = %row.id, runner = remote.runner, "the forge has this runner no more; its machine goes");
-            forge.end(&row.id);
+            forge.end(&row.id, Cancel::Over);
         }
     }
 }

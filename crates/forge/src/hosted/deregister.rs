@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fireactions_model::{ExponentialBackoff, JobId, JobRecord};
+use fireactions_model::{Cancel, ExponentialBackoff, JobId, JobRecord};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +113,7 @@ impl HostedForge {
                 if idle {
                     tracing::info!(%job, runner = remote.runner, "no job came for this runner; it is let go");
                     self.note(job, |remote| remote.deregistered = true).await;
-                    self.end(job);
+                    self.end(job, Cancel::Asked);
                 }
             }
         }
