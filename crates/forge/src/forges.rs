@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    DemandSource, Forge, ForgeError, ForgeName, JobId, JobRecord, MachineId, Offer, Outcome, Output,
+    Cancel, DemandSource, Forge, ForgeError, ForgeName, JobId, JobRecord, MachineId, Offer, Outcome, Output,
     PhaseTimes, Release, Report, Verdict, Work,
 };
 
@@ -90,8 +90,8 @@ impl Forge for Forges {
         self.of(job).await.output(job, machine, output).await
     }
 
-    async fn cancelled(&self, job: &JobId) {
-        self.of(job).await.cancelled(job).await;
+    async fn cancelled(&self, job: &JobId) -> Cancel {
+        self.of(job).await.cancelled(job).await
     }
 
     async fn judge(&self, job: &JobId, told: Outcome, notes: &mut Vec<String>) -> Verdict {

@@ -3,6 +3,7 @@
 // A broken invariant is a finding, and is to be as loud as it can.
 #![allow(clippy::missing_panics_doc)]
 
+use fireactions_http::assert_presentable;
 use fireactions_model::Secret;
 
 use crate::webhook::{Event, parse, verify};
@@ -17,7 +18,7 @@ pub fn webhook(data: &[u8]) {
     match parse(&first, body) {
         Ok(Event::WorkflowJob(event)) => {
             assert_eq!(first, "workflow_job");
-            presentable(&event.action);
+            assert_presentable(&event.action);
             assert!(event.job.runner_id.is_none_or(|id| id.get() != 0), "0 is no runner");
             let texts = [&event.job.runner_name, &event.job.workflow, &event.job.conclusion];
             assert!(texts.into_iter().flatten().all(|text| !text.is_empty()), "an empty name is none");
@@ -25,14 +26,9 @@ pub fn webhook(data: &[u8]) {
             assert_eq!(of_itself.ok().as_ref(), Some(&event.job.repository));
         }
         Ok(Event::Ping) => assert_eq!(first, "ping"),
-        Ok(Event::Other(name)) => presentable(&name),
-        Err(error) => presentable(&error.to_string()),
+        Ok(Event::Other(name)) => assert_presentable(&name),
+        Err(error) => assert_presentable(&error.to_string()),
     }
-}
-
-/// It can be shown on a terminal, and does not fill it.
-fn presentable(text: &str) {
-    assert!(text.chars().count() < 1_000 && !text.contains(char::is_control), "{text:?}");
 }
 
 #[cfg(test)]

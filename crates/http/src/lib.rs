@@ -13,7 +13,7 @@ mod transport;
 pub mod webhook;
 
 pub use error::Error;
-pub use plain::plain;
+pub use plain::{assert_presentable, plain};
 pub use response::Response;
 pub use secret::{SecretSource, read_secret};
 pub use single_flight::SingleFlight;

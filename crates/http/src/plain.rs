@@ -14,6 +14,15 @@ pub fn plain(text: &str) -> String {
     words
 }
 
+/// For fuzz targets: a text that can be shown on a terminal and does not fill it, as what is made of [`plain`] words.
+///
+/// # Panics
+///
+/// When it is none.
+pub fn assert_presentable(text: &str) {
+    assert!(text.chars().count() < 1_000 && !text.contains(char::is_control), "{text:?}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

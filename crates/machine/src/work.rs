@@ -7,7 +7,7 @@ use fireactions_guest_proto::host::{JobEvent, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    ARTIFACT_NOTE, Artifact, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase,
+    ARTIFACT_NOTE, Artifact, Cancel, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase,
     PhaseTimes, PoolSpec, Report, Step, Stream, Usage, Work, WorkFile, WorkSource,
 };
 use futures::FutureExt;
@@ -26,6 +26,8 @@ use crate::record::Record;
 const TERM_GRACE: Duration = Duration::from_secs(5);
 /// Killed, a guest has this long to say so before its machine is.
 const KILL_GRACE: Duration = Duration::from_secs(5);
+/// The same where nobody waits for the guest's last words.
+const OVER_GRACE: Duration = Duration::from_secs(1);
 /// Slowest transfer of files that is waited for: 1 MiB/s.
 const SLOWEST_TRANSFER: u64 = 1024 * 1024;
 
@@ -90,7 +92,7 @@ impl Run<'_> {
         let started = tokio::select! {
             started = self.start(record, state) => started,
             reason = doomed(guest, asks) => Err(lost(reason)),
-            () = parts.forge.cancelled(&work.job) => Err(Outcome::Cancelled),
+            _ = parts.forge.cancelled(&work.job) => Err(Outcome::Cancelled),
         };
         if let Err(outcome) = started {
             return Done { outcome, usage: Usage::default(), notes: vec![] };
@@ -175,7 +177,7 @@ impl Run<'_> {
         let over = async {
             tokio::select! {
                 why = doomed(guest, asks) => why,
-                () = parts.forge.cancelled(&work.job), if wanted => "the job was cancelled meanwhile".to_owned(),
+                _ = parts.forge.cancelled(&work.job), if wanted => "the job was cancelled meanwhile".to_owned(),
             }
         };
         artifacts::take_out(&work.artifacts, &guest.link, parts.settings.artifact_max, over).await
@@ -211,10 +213,12 @@ impl Run<'_> {
                 reason = doomed(guest, asks) => {
                     return ending.unwrap_or_else(|| lost(reason)).into();
                 }
-                () = parts.forge.cancelled(&work.job), if ending.is_none() => {
+                why = parts.forge.cancelled(&work.job), if ending.is_none() => {
                     ending = Some(Outcome::Cancelled);
-                    deadline = Instant::now() + TERM_GRACE;
-                    interrupt(guest, SIGTERM).await;
+                    killed = why == Cancel::Over;
+                    let (grace, signal) = if killed { (OVER_GRACE, SIGKILL) } else { (TERM_GRACE, SIGTERM) };
+                    deadline = Instant::now() + grace;
+                    interrupt(guest, signal).await;
                 }
                 () = sleep_until(deadline) => match (ending.take(), killed) {
                     (None, _) => {

@@ -61,6 +61,15 @@ pub struct Verdict {
     pub unused: Option<String>,
 }
 
+/// Why a job is to end before its program has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    /// Somebody asked for it: its program has a moment to end in order.
+    Asked,
+    /// Its forge has it as over already: whatever its program still does counts for nothing.
+    Over,
+}
+
 /// Who has jobs for pools. Webhooks and the like are hints inside an implementation; `demand` is the truth.
 #[async_trait]
 pub trait DemandSource: Send + Sync {
@@ -97,8 +106,8 @@ pub trait Forge: Send + Sync {
     /// A piece of output. Waiting here is the back-pressure on the guest.
     async fn output(&self, job: &JobId, machine: &MachineId, output: Output) -> Result<(), ForgeError>;
 
-    /// Returns when somebody wants this job to end; never otherwise.
-    async fn cancelled(&self, job: &JobId);
+    /// Returns when this job is to end, with why; never otherwise.
+    async fn cancelled(&self, job: &JobId) -> Cancel;
 
     /// What the forge knows of how this work ended, beyond what its program's exit says: a hosted forge's runner
     /// returns 0 for a job that failed. Adds what people should know to `notes`.

@@ -33,7 +33,7 @@ mod work;
 pub use autopsy::Autopsy;
 pub use event::Event;
 pub use exponential_backoff::ExponentialBackoff;
-pub use forge::{Demand, DemandSource, Forge, ForgeError, Offer, Release, Verdict};
+pub use forge::{Cancel, Demand, DemandSource, Forge, ForgeError, Offer, Release, Verdict};
 pub use forge_view::{ForgeView, RateLimit, RemoteView};
 pub use gitea::{GiteaRunner, GiteaScope};
 pub use github::{GithubRunner, GithubScope, RunnerGroup};

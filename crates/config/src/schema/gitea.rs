@@ -57,7 +57,8 @@ pub struct GiteaConfig {
     /// Webhook deliveries of Gitea 1.24 or newer, which report jobs sooner than the next poll. Forgejo has no such
     /// webhook.
     pub webhook: Option<WebhookConfig>,
-    /// How often the queue is polled. From `1s` to `5m`.
+    /// How often the queue is polled. From `1s` to `5m`. A job that is cancelled at the forge runs on until the next poll,
+    /// unless a webhook reports it.
     #[serde(default = "poll_interval")]
     pub poll_interval: Duration,
     /// How often the server looks for runners without a machine. From `30s` to `1h`.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fireactions_testkit::job_runner;
 use fireactions_testkit::real_gitea::{Place, RealGitea, available, forgejo};
@@ -19,13 +19,13 @@ const HOST: &str = "172.30.0.1";
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Forge {
+pub(crate) enum Forge {
     Gitea,
     Forgejo,
 }
 
 /// What a configuration is made from.
-struct Given {
+pub(crate) struct Given {
     /// Gitea for whoever is in the server's namespace.
     local: String,
     /// Gitea for guests, and as it calls itself.
@@ -40,14 +40,14 @@ struct Given {
 
 impl Given {
     /// One pool of the organization's, of at most so many machines, and the forge with `more` keys.
-    fn setup(&self, forge: Forge, most: u32, more: &str) -> Setup {
+    pub(crate) fn setup(&self, forge: Forge, most: u32, more: &str) -> Setup {
         let kind = if forge == Forge::Gitea { "gitea" } else { "forgejo" };
         let pool = pool_of("p", 0, most, &self.image, &self.network);
         let wanted = "labels: [Debian]\n      organization: acme";
         Setup {
             pools: pool.replacen("labels: [p]", wanted, 1),
             more: format!(
-                "{kind}:\n  url: {}\n  insecure_http: true\n  api_token_file: {}\n  poll_interval: 1s\n{more}",
+                "{kind}:\n  url: {}\n  insecure_http: true\n  api_token_file: {}\n{more}",
                 self.url,
                 self.token_file.display()
             ),
@@ -57,9 +57,9 @@ impl Given {
 }
 
 /// A world with a real Gitea in it, with the organization `acme` and its repository `acme/app`.
-struct GiteaWorld {
-    world: World,
-    gitea: RealGitea,
+pub(crate) struct GiteaWorld {
+    pub(crate) world: World,
+    pub(crate) gitea: RealGitea,
     /// The token.
     files: tempfile::TempDir,
 }
@@ -67,7 +67,7 @@ struct GiteaWorld {
 impl GiteaWorld {
     /// Starts the forge and then a server with what `setup` makes of it. Nothing where there is none, and `test` is said to be
     /// skipped.
-    fn start(forge: Forge, test: &str, setup: impl FnOnce(&Given) -> Setup) -> Option<Self> {
+    pub(crate) fn start(forge: Forge, test: &str, setup: impl FnOnce(&Given) -> Setup) -> Option<Self> {
         let program = match forge {
             Forge::Gitea => available(test)?,
             Forge::Forgejo => forgejo(test)?,
@@ -93,7 +93,7 @@ impl GiteaWorld {
     }
 
     /// Ends Gitea and the server, and proves that nothing is left.
-    fn finish(self) {
+    pub(crate) fn finish(self) {
         let Self { world, gitea, files } = self;
         drop(gitea);
         world.finish();
@@ -110,7 +110,7 @@ fn rows(world: &World) -> Vec<Value> {
 }
 
 /// Waits until so many rows are final and no machine is left, and gives them.
-fn settled(world: &World, count: usize) -> Vec<Value> {
+pub(crate) fn settled(world: &World, count: usize) -> Vec<Value> {
     world.wait(Duration::from_secs(600), "all rows to be final", || {
         let rows = rows(world);
         let is_over =
@@ -119,12 +119,13 @@ fn settled(world: &World, count: usize) -> Vec<Value> {
     })
 }
 
-fn workflow(jobs: &str) -> String {
+pub(crate) fn workflow(jobs: &str) -> String {
     format!("on: push\njobs:\n{jobs}")
 }
 
 fn succeeds_fails_and_is_cancelled(forge: Forge) {
     let test = format!("jobs of a real {forge:?} in machines");
+    // With the usual interval between two looks at the queue.
     let started = GiteaWorld::start(forge, &test, |given| given.setup(forge, 2, ""));
     let Some(GiteaWorld { world, gitea, .. }) = &started else { return };
     let job = |name: &str, run: &str| {
@@ -179,12 +180,27 @@ fn succeeds_fails_and_is_cancelled(forge: Forge) {
                 .unwrap()
         }
     };
-    gitea.cancel_run("acme/app", run);
+    let took = cancelled(world, busy["machine"].as_str().unwrap(), || gitea.cancel_run("acme/app", run));
+    println!("{forge:?}: the machine was gone {:.1} s after its job was cancelled", took.as_secs_f64());
     let cancelled = settled(world, 3).remove(2);
     assert_eq!(cancelled["state"], "cancelled", "{cancelled}");
     assert_eq!(cancelled["remote"]["conclusion"], "cancelled", "{cancelled}");
     world.wait(BOOT, "no runner to be left", || gitea.runners("orgs/acme").is_empty().then_some(()));
+    world.assert_no_machine_left();
     started.unwrap().finish();
+}
+
+/// Has a job cancelled at its forge, which tells its runner nothing, and gives how long after that its machine's VMM was there.
+fn cancelled(world: &World, machine: &str, cancel: impl FnOnce()) -> Duration {
+    let is_there = || world.all_processes().iter().any(|(_, command)| command.contains(machine));
+    assert!(is_there(), "{:?}", world.all_processes());
+    let begun = Instant::now();
+    cancel();
+    while is_there() {
+        assert!(begun.elapsed() < BOOT, "the machine goes on\n{}", world.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    begun.elapsed()
 }
 
 #[test]
@@ -199,7 +215,7 @@ fn a_job_of_a_real_forgejo_succeeds_fails_and_is_cancelled() {
 
 fn many_at_once(forge: Forge) {
     let test = format!("many jobs of a real {forge:?} at once");
-    let started = GiteaWorld::start(forge, &test, |given| given.setup(forge, 3, ""));
+    let started = GiteaWorld::start(forge, &test, |given| given.setup(forge, 3, "  poll_interval: 1s\n"));
     let Some(GiteaWorld { world, gitea, .. }) = &started else { return };
     let count = if std::env::var_os("FIREACTIONS_LONG").is_some() { 20 } else { 6 };
     let job = |n| format!("  job{n}:\n    runs-on: Debian\n    steps:\n      - run: echo ran {n}\n");
@@ -236,6 +252,20 @@ fn a_look_at_a_real_gitea_says_what_is_wrong() {
     let well = look();
     assert!(well.status.success(), "{}", text(&well.stdout));
     assert!(text(&well.stdout).contains("Gitea 1.26.0"), "{}", text(&well.stdout));
+    // What no machine reaches is said, whatever this host reaches.
+    let written = fs::read_to_string(&config).unwrap();
+    let told = |changed: String, words: &str| {
+        fs::write(&config, changed).unwrap();
+        let ill = look();
+        let said = text(&ill.stdout);
+        assert!(ill.status.code() == Some(1) && said.contains(words), "{words}: {said}");
+    };
+    told(
+        written.replace(&format!("url: http://{HOST}"), "url: http://127.0.0.1"),
+        "in a machine that is the machine",
+    );
+    told(written.replace(&format!("host_ports: [tcp/{PORT}]"), "host_ports: [tcp/1]"), "cannot reach");
+    fs::write(&config, &written).unwrap();
     fs::write(files.path().join("token"), gitea.token_of("boss", &["read:repository"])).unwrap();
     let ill = look();
     assert_eq!(ill.status.code(), Some(1));

@@ -14,7 +14,20 @@ use crate::driver::on_firecracker;
 use crate::world::{BOOT, Setup, World, pool_of, text};
 
 const PORT: u16 = 8099;
+/// Where deliveries of all forges come to.
+pub(crate) const WEBHOOK: &str = "127.0.0.1:8098";
 const SECRET: &str = "It's a Secret to Everybody";
+
+/// A GitHub, with what a configuration says of it.
+pub(crate) struct Octo {
+    pub(crate) fake: FakeGithub,
+    /// The App's key, the webhook's secret.
+    pub(crate) files: tempfile::TempDir,
+    /// YAML of its three pools.
+    pub(crate) pools: String,
+    /// YAML of the forge.
+    pub(crate) more: String,
+}
 
 /// A world with GitHub in it: three pools of one organization, one of them with a scale set.
 struct Octoworld {
@@ -35,43 +48,67 @@ fn start_at(host: &str, most: u32, before: &str) -> Octoworld {
 
 /// With stand-ins for machines there is no runner in them: its program ends at once, with 127.
 fn start_with(host: &str, most: u32, before: &str, standin: bool) -> Octoworld {
-    let files = tempfile::tempdir().unwrap();
-    let fake = FakeGithub::new();
-    fake.set_url(&format!("http://{host}:{PORT}"));
-    fake.set_runner_url(&format!("http://172.30.0.1:{PORT}"));
-    fake.set_message_poll(Duration::from_secs(1));
-    // A server that is killed leaves its session to be missed.
-    fake.set_session_timeout(Duration::from_secs(3));
-    fake.repository("acme/widgets");
-    let app = fake.app("runners");
-    fake.install_fully(app.id, "acme");
-    let secret_file = |name: &str, text: &str| {
-        let path = files.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        path.display().to_string()
-    };
-    let (key, secret) = (secret_file("key.pem", &app.pkcs1), secret_file("secret", SECRET));
-    let image = runner::image();
-    let network = format!("    network: {{host_ports: [tcp/{PORT}]}}\n");
-    let pools = [("fast", "fast", "fast"), ("small", "debian", "false"), ("large", "debian, gpu", "false")]
-        .map(|(name, labels, set)| {
-            let wanted = format!("labels: [{labels}]\n      organization: acme\n      scale_set: {set}");
-            pool_of(name, 0, most, &image, &network).replacen(&format!("labels: [{name}]"), &wanted, 1)
-        })
-        .concat();
-    let more = format!(
-        "github:\n  url: http://{host}:{PORT}\n  app_id: {}\n  app_private_key_file: {key}\n  audit_interval: 30s\n  \
-         webhook: {{listen: '127.0.0.1:8098', secret_file: {secret}}}\n",
-        app.id
-    );
+    let Octo { fake, files, pools, more } = Octo::new(host, most);
     let world = World::start(Setup { pools, more, before: before.to_owned(), standin, ..Setup::default() });
+    open(&fake, &world);
+    Octoworld { world, fake, files }
+}
+
+/// Has it answer in the world, and tell the server there of jobs.
+pub(crate) fn open(fake: &FakeGithub, world: &World) {
     let listener = world.namespace.listen(([0, 0, 0, 0], PORT));
     // Deliveries are sent from where the fake's thread is, which is where it was started from.
     let started = fake.clone();
     world.namespace.inside(move || started.start(listener));
-    fake.webhook("http://127.0.0.1:8098/webhook/github", SECRET);
-    Octoworld { world, fake, files }
+    open_to(fake, "github");
+}
+
+/// Has it tell of its jobs at the path of this forge.
+pub(crate) fn open_to(fake: &FakeGithub, forge: &str) {
+    fake.webhook(&format!("http://{WEBHOOK}/webhook/{forge}"), SECRET);
+}
+
+impl Octo {
+    /// At this name of the loopback address, with pools of at most so many machines. Nothing answers yet.
+    pub(crate) fn new(host: &str, most: u32) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let fake = FakeGithub::new();
+        fake.set_url(&format!("http://{host}:{PORT}"));
+        fake.set_runner_url(&format!("http://172.30.0.1:{PORT}"));
+        fake.set_message_poll(Duration::from_secs(1));
+        // A server that is killed leaves its session to be missed.
+        fake.set_session_timeout(Duration::from_secs(3));
+        fake.repository("acme/widgets");
+        let app = fake.app("runners");
+        fake.install_fully(app.id, "acme");
+        let secret_file = |name: &str, text: &str| {
+            let path = files.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            path.display().to_string()
+        };
+        let (key, secret) = (secret_file("key.pem", &app.pkcs1), secret_file("secret", SECRET));
+        let image = runner::image();
+        let network = format!("    network: {{host_ports: [tcp/{PORT}]}}\n");
+        let pools =
+            [("fast", "fast", "fast"), ("small", "debian", "false"), ("large", "debian, gpu", "false")]
+                .map(|(name, labels, set)| {
+                    let wanted =
+                        format!("labels: [{labels}]\n      organization: acme\n      scale_set: {set}");
+                    pool_of(name, 0, most, &image, &network).replacen(
+                        &format!("labels: [{name}]"),
+                        &wanted,
+                        1,
+                    )
+                })
+                .concat();
+        let more = format!(
+            "github:\n  url: http://{host}:{PORT}\n  app_id: {}\n  app_private_key_file: {key}\n  audit_interval: 30s\n  \
+         webhook: {{listen: '{WEBHOOK}', secret_file: {secret}}}\n",
+            app.id
+        );
+        Self { fake, files, pools, more }
+    }
 }
 
 impl Octoworld {

@@ -275,14 +275,21 @@ fn the_old_server_takes_back_what_a_dead_one_left() {
     world.finish();
 }
 
+/// A server with a played machine that has a job, which ends when it is told to, and one that waits.
 #[cfg(feature = "failpoints")]
-#[test]
-fn whichever_server_is_killed_between_two_steps_the_other_serves() {
+fn played() -> (World, String) {
     let pools = pool("default", 1, 2, "");
-    let mut world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    let world = World::start(Setup { pools, standin: true, ..Setup::default() });
     let job = world.submit(&[], "echo begun; wait; echo told");
     world.wait_log(&job, "begun", BOOT);
     world.wait_ready("default", 1);
+    (world, job)
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn whichever_server_is_killed_between_two_steps_the_other_serves() {
+    let (mut world, job) = played();
     let before = world.who();
 
     for point in ["handover::taken", "handover::serving"] {
@@ -389,11 +396,7 @@ fn a_handover_between_schemas_keeps_every_job_and_machine() {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
 
-    let pools = pool("default", 1, 2, "");
-    let mut world = World::start(Setup { pools, standin: true, ..Setup::default() });
-    let job = world.submit(&[], "echo begun; wait; echo told");
-    world.wait_log(&job, "begun", BOOT);
-    world.wait_ready("default", 1);
+    let (mut world, job) = played();
     let before = world.who();
     let database = world.path("state/state.db");
     let state = |sql: &str| rusqlite::Connection::open(&database).unwrap().execute_batch(sql).unwrap();

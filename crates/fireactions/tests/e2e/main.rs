@@ -12,6 +12,7 @@ mod drain;
 mod driver;
 mod evidence;
 mod files;
+mod forges;
 mod gitea;
 mod github;
 mod handover;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::rules::covers;
 use super::{GiteaRemote, job, settle};
 use crate::hosted::HostedForge;
-use crate::hosted::board::Waiting;
+use crate::hosted::board::{Waiting, describe};
 use crate::hosted::problems::Concern;
 
 /// Longest pause after errors; before what the server itself asks for.
@@ -119,8 +119,15 @@ async fn take(
             Some(job) => {
                 let told = job::remote(forge.name(), job);
                 if !known.is_picked_up() || known.id != told.id || known.task != told.task {
+                    let before = known.clone();
                     forge
-                        .picked_up(&row.id, true, move |remote| crate::hosted::board::describe(remote, &told))
+                        .picked_up_if(&row.id, true, move |remote| {
+                            let is_its = !job::has_missed(&before, remote);
+                            if is_its {
+                                describe(remote, &told);
+                            }
+                            is_its
+                        })
                         .await;
                 }
             }

@@ -44,6 +44,11 @@ pub(super) fn waiting(forge: &ForgeName, job: &Job, heard: Instant) -> Waiting {
     }
 }
 
+/// Whether the runner that was bound to a job turned out meanwhile not to have been given it.
+pub(super) fn has_missed(before: &RemoteJob, now: &RemoteJob) -> bool {
+    before.handle.is_some() && now.handle.is_none()
+}
+
 /// The job of a row, to ask the forge for; none when nothing is known that it could be found by.
 pub(super) fn of_row(row: &RemoteJob, scope: &GiteaScope) -> Option<Job> {
     let by_task = row.task.is_some() && row.repository.is_some();

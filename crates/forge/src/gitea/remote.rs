@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{GiteaRemote, follow, hook, job, program, settle, signs};
 use crate::hosted::board::Rules;
 use crate::hosted::error::Error;
-use crate::hosted::remote::{Deleted, JobNews, Judged, Listed, Registered, Remote};
+use crate::hosted::remote::{Deleted, JobNews, Judged, Listed, Missed, Registered, Remote};
 use crate::hosted::signs::Sign;
 use crate::hosted::{Delivery, HostedForge};
 
@@ -160,13 +160,20 @@ impl Remote for GiteaRemote {
         program::meaning(self.inner.gitea.kind(), code)
     }
 
-    async fn is_no_job(&self, remote: &RemoteJob, code: i32) -> bool {
+    async fn missed(&self, remote: &RemoteJob, code: i32) -> Option<Missed> {
         if self.inner.gitea.kind() != Kind::Forgejo || code != program::NO_TASK {
-            return false;
+            return None;
         }
-        // A job that waits on was refused to the runner: something is wrong with its labels.
-        let found = settle::find(self, remote, Instant::now() + VERDICT).await;
-        !matches!(found, Ok(Some(job)) if job.status == JobStatus::Waiting)
+        let Ok(Some(job)) = settle::find(self, remote, Instant::now() + VERDICT).await else {
+            return Some(Missed::Gone);
+        };
+        match (job.status, job.conclusion) {
+            // It was refused to the runner: something is wrong with its labels.
+            (JobStatus::Waiting, _) => None,
+            (JobStatus::Done, Some(Conclusion::Cancelled)) => Some(Missed::Cancelled),
+            (JobStatus::Running | JobStatus::Done, _) => Some(Missed::Taken),
+            (JobStatus::Blocked, _) => Some(Missed::Gone),
+        }
     }
 
     /// The forge alone knows: the runner returns 0 whatever became of its job, and is never told of a cancellation.

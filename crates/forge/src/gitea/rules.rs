@@ -67,23 +67,16 @@ pub(super) fn covers(scope: &GiteaScope, job: &Waiting) -> bool {
 mod tests {
     use std::time::Instant;
 
-    use fireactions_model::{
-        ForgeName, ForgeRunner, GiteaRunner, ImageRef, PoolForge, PoolName, RemoteJob, Shape,
-    };
+    use fireactions_model::{ForgeName, ForgeRunner, GiteaRunner, RemoteJob};
+    use fireactions_testkit::pools;
     use jiff::Timestamp;
 
     use super::*;
 
     fn pool(scope: &str, labels: &[&str]) -> PoolSpec {
-        let image = ImageRef::new("debian:12").unwrap();
-        let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
         let labels = labels.iter().map(ToString::to_string).collect();
         let runner = ForgeRunner::Gitea(GiteaRunner { labels, ..GiteaRunner::new(scope.parse().unwrap()) });
-        let name = ForgeName::new("work").unwrap();
-        PoolSpec {
-            forge: Some(PoolForge { name, runner }),
-            ..PoolSpec::new(PoolName::new("p").unwrap(), shape)
-        }
+        pools::of_forge("p", ForgeName::new("work").unwrap(), runner)
     }
 
     fn job(scope: &str, repository: &str, labels: &[&str]) -> Waiting {

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use fireactions_gitea::{Conclusion, Job, JobStatus, Kind, RunnerId};
-use fireactions_model::{ExponentialBackoff, GiteaScope, JobId, RemoteJob};
+use fireactions_gitea::{Conclusion, Error as GiteaError, Job, JobStatus, Kind, RunnerId};
+use fireactions_model::{Cancel, ExponentialBackoff, GiteaScope, JobId, RemoteJob};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{GiteaRemote, job};
 use crate::hosted::HostedForge;
+use crate::hosted::board::describe;
 
 /// For all tries to learn how a job ended.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -38,8 +39,8 @@ pub(super) fn start(remote: &GiteaRemote, forge: &HostedForge, row: &JobId, know
         let name = forge.name().clone();
         forge
             .over(&row, true, move |remote| {
-                if let Some(job) = &found {
-                    crate::hosted::board::describe(remote, &job::remote(&name, job));
+                if let Some(job) = found.filter(|_| !job::has_missed(&known, remote)) {
+                    describe(remote, &job::remote(&name, &job));
                 }
             })
             .await;
@@ -58,7 +59,7 @@ pub(super) fn close(forge: HostedForge, row: JobId, cancelled: bool) {
             forge.inner().store.job(&row).await.ok().flatten().is_some_and(|row| !row.state.is_final());
         if there {
             tracing::info!(job = %row, cancelled, "the job has ended at its forge; ending its machine");
-            forge.end(&row);
+            forge.end(&row, Cancel::Over);
         }
     });
 }
@@ -78,13 +79,18 @@ pub(super) async fn find(
     let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
     loop {
         let asked = async {
-            match (job::of_row(known, &scope), &known.repository, known.runner_id) {
-                // Gitea finds a job by its runner, which is there longer than the row knows the job.
-                (_, Some(repository), Some(runner)) if known.id.is_none() && gitea.kind() == Kind::Gitea => {
-                    gitea.job_of_runner(repository, RunnerId::new(runner)).await
+            // Gitea finds a job by its runner, which is there longer than the row knows the job; from 1.25 on.
+            if let (None, Kind::Gitea, Some(repository), Some(runner)) =
+                (known.id, gitea.kind(), &known.repository, known.runner_id)
+            {
+                match gitea.job_of_runner(repository, RunnerId::new(runner)).await {
+                    Err(GiteaError::Unsupported { .. }) => {}
+                    found => return found,
                 }
-                (Some(job), _, _) => gitea.job(&job).await,
-                (None, _, _) => Ok(None),
+            }
+            match job::of_row(known, &scope) {
+                Some(job) => gitea.job(&job).await,
+                None => Ok(None),
             }
         };
         match timeout_at(until, asked).await {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
-use fireactions_model::{JobRecord, PoolName, PoolSpec};
+use fireactions_model::{Cancel, JobRecord, PoolName, PoolSpec};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
@@ -118,7 +118,7 @@ fn end_unlisted(forge: &HostedForge, scope: &str, before: &[JobRecord], all: &[L
         let Some(remote) = row.remote.as_ref().filter(|remote| remote.scope == scope) else { continue };
         if remote.runner_id.is_some_and(|id| !listed.contains(&id)) {
             tracing::info!(job = %row.id, runner = remote.runner, "the forge no longer has this runner; ending its machine");
-            forge.end(&row.id);
+            forge.end(&row.id, Cancel::Over);
         }
     }
 }

@@ -136,6 +136,21 @@ impl HostedForge {
         known: bool,
         describe: impl FnOnce(&mut RemoteJob) + Send + 'static,
     ) {
+        let always = move |remote: &mut RemoteJob| {
+            describe(remote);
+            true
+        };
+        self.picked_up_if(job, known, always).await;
+    }
+
+    /// The same where it may have turned out meanwhile that the job is another runner's: `describe` gives whether it is this
+    /// one's.
+    pub(crate) async fn picked_up_if(
+        &self,
+        job: &JobId,
+        known: bool,
+        describe: impl FnOnce(&mut RemoteJob) -> bool + Send + 'static,
+    ) {
         let (news, pool) = {
             let mut board = self.board();
             let news = board.runners.began(job, known, Instant::now());
@@ -145,8 +160,9 @@ impl HostedForge {
         let first = before.as_ref().is_some_and(JobRecord::is_idle_runner);
         let now = Timestamp::now();
         self.note(job, move |remote| {
-            describe(remote);
-            remote.picked_up_at.get_or_insert(now);
+            if describe(remote) {
+                remote.picked_up_at.get_or_insert(now);
+            }
         })
         .await;
         if first && let (Some(pool), Some(before)) = (pool, before) {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fireactions_model::{ExponentialBackoff, JobId, JobRecord};
+use fireactions_model::{Cancel, ExponentialBackoff, JobId, JobRecord};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -114,7 +114,7 @@ impl HostedForge {
                 if idle {
                     tracing::info!(%job, runner = remote.runner, "no job came for this runner; it is removed");
                     self.note(job, |remote| remote.deregistered = true).await;
-                    self.end(job);
+                    self.end(job, Cancel::Asked);
                 }
             }
         }

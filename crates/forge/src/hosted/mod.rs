@@ -38,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fireactions_model::{Event, ForgeName, JobId, JobRecord, PoolName, PoolSpec};
+use fireactions_model::{Cancel, Event, ForgeName, JobId, JobRecord, PoolName, PoolSpec};
 use fireactions_store::{Store, StoreError};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
@@ -81,7 +81,7 @@ pub(crate) struct Inner {
     /// What runners say, until they end.
     signs: Mutex<HashMap<JobId, Signs>>,
     /// Runners whose machine is to end: no job is there for them, or theirs has ended.
-    ending: Mutex<HashSet<JobId>>,
+    ending: Mutex<HashMap<JobId, Cancel>>,
     /// Runners whose job has left the forge, about which the forge is being asked.
     settling: Mutex<HashSet<JobId>>,
     deliveries: webhook::Intake,
@@ -193,8 +193,8 @@ impl HostedForge {
     }
 
     /// The machine of a runner that has one is to end.
-    pub(crate) fn end(&self, job: &JobId) {
-        lock(&self.inner.ending).insert(job.clone());
+    pub(crate) fn end(&self, job: &JobId, why: Cancel) {
+        lock(&self.inner.ending).insert(job.clone(), why);
         self.inner.ended.notify_waiters();
     }
 

@@ -68,6 +68,34 @@ pub(crate) enum Change {
     Other,
 }
 
+/// What became of the job that a runner was for and was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// Somebody cancelled it before.
+    Cancelled,
+    /// Another runner has it, or had it.
+    Taken,
+    /// The forge has it no more, or does not say.
+    Gone,
+}
+
+impl Missed {
+    /// For people.
+    pub(crate) fn note(self) -> &'static str {
+        match self {
+            Self::Cancelled => {
+                "the job that this runner was for was cancelled before the runner asked for it"
+            }
+            Self::Taken => {
+                "the job that this runner was for was not left for it: another runner has it, or had it"
+            }
+            Self::Gone => {
+                "the job that this runner was for had gone: somebody cancelled it, or another runner took it"
+            }
+        }
+    }
+}
+
 /// How a job ended, by the forge's word.
 pub(crate) struct Judged {
     /// The outcome that counts.
@@ -135,10 +163,11 @@ pub(crate) trait Remote: Send + Sync {
     /// What an exit code of the runner means, for people.
     fn meaning(&self, code: i32) -> Option<&'static str>;
 
-    /// Whether this exit code says that there was no job for the runner any more, which is nobody's fault.
-    async fn is_no_job(&self, remote: &RemoteJob, code: i32) -> bool {
+    /// What became of the runner's job where this exit code says that the runner was given none, and where that is nobody's
+    /// fault.
+    async fn missed(&self, remote: &RemoteJob, code: i32) -> Option<Missed> {
         let _ = (remote, code);
-        false
+        None
     }
 
     /// How the job ended of which this is known, whose runner's program ended as `told`.

@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Demand, DemandSource, Forge, ForgeError, JobId, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName,
-    PoolSpec, Release, Report, Stream, Verdict, Work,
+    Cancel, Demand, DemandSource, Forge, ForgeError, JobId, MachineId, Offer, Outcome, Output, PhaseTimes,
+    PoolName, PoolSpec, Release, Report, Stream, Verdict, Work,
 };
 use fireactions_store::Standing;
 
 use super::board::describe;
+use super::remote::Missed;
+use super::signs::Signs;
 use super::{HostedForge, lock, of};
 use crate::local::refused;
 use crate::waiters::{Found, acquire};
@@ -95,20 +97,20 @@ impl Forge for HostedForge {
         Ok(())
     }
 
-    async fn cancelled(&self, job: &JobId) {
-        let surplus = async {
+    async fn cancelled(&self, job: &JobId) -> Cancel {
+        let ended = async {
             loop {
                 let mut ended = pin!(self.inner.ended.notified());
                 ended.as_mut().enable();
-                if lock(&self.inner.ending).contains(job) {
-                    return;
+                if let Some(why) = lock(&self.inner.ending).get(job) {
+                    return *why;
                 }
                 ended.await;
             }
         };
         tokio::select! {
-            () = self.inner.records.cancelled(job) => {}
-            () = surplus => {}
+            why = self.inner.records.cancelled(job) => why,
+            why = ended => why,
         }
     }
 
@@ -118,6 +120,21 @@ impl Forge for HostedForge {
         notes.extend(meaning.map(str::to_owned));
         let remote = self.inner.store.job(job).await.ok().flatten().and_then(|record| record.remote);
         let Some(remote) = remote else { return Verdict { outcome: told, unused: None } };
+        // A forge that does not say who has a job may have let it look as if this runner had it; the runner's log knows.
+        let has_begun = lock(&self.inner.signs).get(job).is_some_and(Signs::has_begun);
+        let missed = match code {
+            Some(code) if !has_begun => self.inner.remote.missed(&remote, code).await,
+            _ => None,
+        };
+        if let Some(missed) = missed {
+            notes.push(missed.note().to_owned());
+            self.note(job, move |remote| {
+                (remote.handle, remote.picked_up_at, remote.task) = (None, None, None);
+                remote.conclusion = (missed == Missed::Cancelled).then(|| "cancelled".to_owned());
+            })
+            .await;
+            return Verdict { outcome: Outcome::Cancelled, unused: None };
+        }
         if remote.is_picked_up() {
             let judged = self.inner.remote.judge(&remote, told).await;
             notes.extend(judged.note);
@@ -127,12 +144,6 @@ impl Forge for HostedForge {
             return Verdict { outcome: judged.outcome, unused: None };
         }
         let Some(code) = code else { return Verdict { outcome: told, unused: None } };
-        if self.inner.remote.is_no_job(&remote, code).await {
-            notes.push(
-                "the job of this runner was gone: it was cancelled, or another runner took it".to_owned(),
-            );
-            return Verdict { outcome: told, unused: None };
-        }
         // The runner and its image are what is wrong, most of all if it was quick; in any case nobody gained anything.
         notes.push("this runner got no job".to_owned());
         let meaning = meaning.map(|meaning| format!(" ({meaning})")).unwrap_or_default();

@@ -32,9 +32,16 @@ pub(crate) struct Signs {
     line: Vec<u8>,
     /// The line is too long to be a sign.
     skipping: bool,
+    /// A job was begun, by its runner's own word.
+    has_begun: bool,
 }
 
 impl Signs {
+    /// Whether the runner said that it began a job. What it said under an earlier server is not known.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Takes the next piece; gives the signs that `read` finds in the lines that it ends.
     pub(crate) fn take(&mut self, data: &[u8], read: impl Fn(&str) -> Option<Sign>) -> Vec<Sign> {
         let mut found = Vec::new();
@@ -54,6 +61,7 @@ impl Signs {
                 self.line.clear();
             }
         }
+        self.has_begun |= found.iter().any(|sign| matches!(sign, Sign::Began(_)));
         found
     }
 }

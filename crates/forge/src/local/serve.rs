@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Artifact, Demand, DemandSource, Event, Forge, ForgeError, JobId, JobRecord, MachineId, Offer, Output,
-    PhaseTimes, PoolName, PoolSpec, Release, Report, Work, WorkFile, WorkSource,
+    Artifact, Cancel, Demand, DemandSource, Event, Forge, ForgeError, JobId, JobRecord, MachineId, Offer,
+    Output, PhaseTimes, PoolName, PoolSpec, Release, Report, Work, WorkFile, WorkSource,
 };
 use fireactions_store::{Bind, Standing};
 
@@ -68,12 +68,12 @@ impl Forge for LocalForge {
         log.append_at(output.offset, output.stream, output.data).await.map_err(forge_error)
     }
 
-    async fn cancelled(&self, job: &JobId) {
+    async fn cancelled(&self, job: &JobId) -> Cancel {
         loop {
             let mut asked = pin!(self.inner.cancel.notified());
             asked.as_mut().enable();
             if self.inner.board.is_cancelling(job) {
-                return;
+                return Cancel::Asked;
             }
             asked.await;
         }

@@ -26,16 +26,22 @@ impl Gitea {
     /// where nothing newer is told. The first time its run is asked for as well: for its workflow, branch and user.
     ///
     /// At Forgejo before 17 a job that left the queue before a runner had it is gone; one that a runner had is found in the
-    /// list of tasks, if [`Job::task`] is known and it is among the last two hundred of its repository.
+    /// list of tasks, if [`Job::task`] is known and it is among the last two hundred of its repository. At Gitea before 1.25 this
+    /// list is all there is.
     ///
     /// # Errors
     ///
-    /// See [`Error`]; [`Error::Unsupported`] for Gitea before 1.25 and Forgejo before 11.
+    /// See [`Error`]; [`Error::Unsupported`] for Forgejo before 11, and for Gitea before 1.25 where the task is not known.
     pub async fn job(&self, job: &Job) -> Result<Option<Job>, Error> {
         let doing = format!("look at job {} of {}", job.id, job.scope);
         let (server, can) = self.can().await?;
         if can.jobs == Jobs::None {
-            return Err(server.lacks(doing, "API for jobs", "1.25", "11"));
+            let repository = job.repository.as_deref().and_then(scope_of);
+            let known = repository.filter(|_| self.kind() == Kind::Gitea && job.task.is_some());
+            let Some(repository) = known else {
+                return Err(server.lacks(doing, "API for jobs", "1.25", "11"));
+            };
+            return self.by_task(doing, &repository, job).await;
         }
         let mut known = job.clone();
         if known.repository.is_none() {

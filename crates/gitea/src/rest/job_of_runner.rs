@@ -3,7 +3,7 @@
 use super::job::scope_of;
 use crate::caller::Call;
 use crate::wire::GiteaJob;
-use crate::{Error, Gitea, Job, RunnerId};
+use crate::{Error, Gitea, Job, Jobs, RunnerId};
 
 /// Pages that are looked through, from the last one on: the list begins with the oldest job.
 const PAGES: usize = 4;
@@ -14,10 +14,15 @@ impl Gitea {
     ///
     /// # Errors
     ///
-    /// See [`Error`]
+    /// See [`Error`]; [`Error::Unsupported`] for Gitea before 1.25.
     pub async fn job_of_runner(&self, repository: &str, runner: RunnerId) -> Result<Option<Job>, Error> {
         let Some(scope) = scope_of(repository) else { return Ok(None) };
-        let call = Call::get(format!("list the jobs of {scope}"), self.actions(&scope, &["jobs"]));
+        let doing = format!("list the jobs of {scope}");
+        let (server, can) = self.can().await?;
+        if can.jobs == Jobs::None {
+            return Err(server.lacks(doing, "jobs for programs", "1.25", "11"));
+        }
+        let call = Call::get(doing, self.actions(&scope, &["jobs"]));
         let mut page = self.list_page(&call, 1, GiteaJob::id).await?;
         let (size, total) = (page.items.len(), page.total.unwrap_or(page.items.len()));
         let last = total.div_ceil(size.max(1)).max(1);

@@ -1,10 +1,8 @@
 //! What real servers were asked and said. It is kept beside the descriptions of the APIs, and read there.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use fireactions_gitea::Kind;
-use fireactions_testkit::skip;
 use serde_json::Value;
 
 /// A request and its answer.
@@ -27,40 +25,13 @@ pub(crate) fn names(query: &str) -> BTreeSet<String> {
     url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned()).collect()
 }
 
-fn directory(kind: Kind) -> (PathBuf, bool) {
-    let given = std::env::var_os("FIREACTIONS_SPECS").filter(|dir| !dir.is_empty());
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/specs");
-    let is_given = given.is_some();
-    let specs = given.map_or_else(beside, PathBuf::from);
+/// All recordings of a server by their file's name; nothing, said loudly on behalf of `test`, where there are none.
+pub(crate) fn files(test: &str, kind: Kind) -> Option<Vec<(String, Value)>> {
     let server = match kind {
         Kind::Gitea => "gitea-1.26.0",
         Kind::Forgejo => "forgejo-15.0.3",
     };
-    (specs.join("../recordings").join(server), is_given)
-}
-
-/// All recordings of a server by their file's name; nothing, said loudly on behalf of `test`, where there are none.
-pub(crate) fn files(test: &str, kind: Kind) -> Option<Vec<(String, Value)>> {
-    let (directory, is_given) = directory(kind);
-    let Ok(entries) = std::fs::read_dir(&directory) else {
-        assert!(!is_given, "FIREACTIONS_SPECS: there is no {}", directory.display());
-        skip::say(
-            skip::Kind::Specs,
-            test,
-            "no recordings; set FIREACTIONS_SPECS to the directory beside them",
-        );
-        return None;
-    };
-    let mut files: Vec<(String, Value)> = entries
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .map(|path| {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
-        })
-        .collect();
-    files.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Some(files)
+    fireactions_testkit::recordings::files(test, server)
 }
 
 /// All exchanges with a server's API.

@@ -57,6 +57,28 @@ fn a_ready_machine_retires_and_a_busy_one_does_not() {
     });
 }
 
+/// A job that somebody ends is asked to; one that its forge has as over is killed.
+#[test]
+fn a_program_whose_job_is_over_at_its_forge_is_not_asked_to_end() {
+    in_namespace(|| async {
+        let mut world = World::new().await;
+        let deaf = "trap 'echo asked' TERM; echo begun; while :; do sleep 0.1; done";
+        for is_over in [false, true] {
+            if is_over {
+                world.know_cancelled_jobs_as_over();
+            }
+            let job = world.forge.submit(script(deaf), vec![]).await.unwrap().id;
+            let id = world.machines.create(new()).await.unwrap();
+            world.until_output(&job, "begun").await;
+            world.forge.cancel(&job).await.unwrap();
+            world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+            assert_eq!(world.job(&job).await.state, JobState::Cancelled);
+            assert_eq!(world.output(&job).await.contains("asked"), !is_over, "over: {is_over}");
+        }
+        world.assert_nothing_left().await;
+    });
+}
+
 #[test]
 fn a_running_job_goes_on_under_the_next_server() {
     in_namespace(|| async {

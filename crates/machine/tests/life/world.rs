@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_guest_proto::GuestState;
 use fireactions_guest_proto::host::{Endpoint, Link};
 use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
-    Event, ImageRef, JobId, JobRecord, JobSpec, Label, MachineId, MachineState, Machines, NewMachine,
-    PoolName, PoolSpec, Shape, StartMode,
+    Cancel, Event, Forge, ForgeError, ImageRef, JobId, JobRecord, JobSpec, Label, MachineId, MachineState,
+    Machines, NewMachine, Offer, Output, PhaseTimes, PoolName, PoolSpec, Release, Report, Shape, StartMode,
+    Work,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
@@ -41,6 +43,41 @@ pub(crate) fn pool() -> PoolSpec {
                 disk_mib: 256,
             },
         )
+    }
+}
+
+/// The built-in queue, as a hosted forge that has each cancelled job as over.
+struct Over(LocalForge);
+
+#[async_trait]
+impl Forge for Over {
+    async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
+        self.0.acquire(offer).await
+    }
+
+    async fn release(&self, machine: &MachineId) -> Result<Release, ForgeError> {
+        self.0.release(machine).await
+    }
+
+    async fn started(&self, job: &JobId, machine: &MachineId) -> Result<(), ForgeError> {
+        self.0.started(job, machine).await
+    }
+
+    async fn output(&self, job: &JobId, machine: &MachineId, output: Output) -> Result<(), ForgeError> {
+        self.0.output(job, machine, output).await
+    }
+
+    async fn cancelled(&self, job: &JobId) -> Cancel {
+        self.0.cancelled(job).await;
+        Cancel::Over
+    }
+
+    async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError> {
+        self.0.finished(job, machine, report).await
+    }
+
+    async fn undone(&self, job: &JobId, machine: &MachineId, phases: &PhaseTimes) -> Result<(), ForgeError> {
+        self.0.undone(job, machine, phases).await
     }
 }
 
@@ -109,6 +146,12 @@ impl World {
         };
         let machines = Machinery::new(parts.clone());
         Self { dir, parts, machines, forge, network, store }
+    }
+
+    /// What is cancelled is a job that its forge has as over, for machines that are made from now on.
+    pub(crate) fn know_cancelled_jobs_as_over(&mut self) {
+        self.parts.forge = Arc::new(Over(self.forge.clone()));
+        self.machines = Machinery::new(self.parts.clone());
     }
 
     pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {

@@ -1,13 +1,12 @@
 //! Webhooks of `workflow_job`: sent as Gitea does, once each; or lost, doubled, late, forged.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::http::{Delivery, Shared, uuid};
+use crate::http::{Delivery, Outbox, Posts, Shared, answer, uuid};
 use crate::kept::hex;
 
 use super::FakeGitea;
@@ -15,9 +14,6 @@ use super::known::accounts::{Owner, Scope};
 use super::known::hooks::{Delivered, Hook, Of, Outgoing};
 use super::known::jobs::JobId;
 use super::state::State;
-
-/// Gitea waits no longer for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The value of `X-Gitea-Signature`: bare. Without a secret it is empty.
 pub fn sign(secret: &str, body: &[u8]) -> String {
@@ -37,7 +33,7 @@ impl State {
         let repository = self.jobs.entries[&id].repository;
         let payload = self.payload(id);
         for hook in self.hearing(repository) {
-            let delivery = self.hooks.scripted.pop_front().unwrap_or(Delivery::Normal);
+            let delivery = self.hooks.outbox.next();
             self.post(&hook, delivery, id, &payload);
         }
     }
@@ -105,26 +101,9 @@ impl State {
         };
         headers.push(("Content-Type".into(), kind.into()));
         let action = payload["action"].as_str().unwrap_or_default().to_owned();
-        let one = Outgoing {
-            guid,
-            url: hook.url.clone(),
-            action,
-            job,
-            headers,
-            body: body.into_bytes(),
-            due: Instant::now(),
-        };
-        for due in how.due() {
-            self.hooks.outbox.push(Outgoing { due, ..one.clone() });
-        }
+        let one = Outgoing { guid, url: hook.url.clone(), action, job, headers, body: body.into_bytes() };
+        self.hooks.outbox.post(how, &one);
         self.touch();
-    }
-
-    fn take_due(&mut self) -> Option<Vec<Outgoing>> {
-        let now = Instant::now();
-        let due: Vec<_> = self.hooks.outbox.extract_if(.., |one| one.due <= now).collect();
-        self.hooks.under_way += due.len();
-        (!due.is_empty()).then_some(due)
     }
 }
 
@@ -160,33 +139,27 @@ fn form(text: &str) -> String {
     text.bytes().map(write).collect()
 }
 
-/// Sends what is due, for ever.
-pub(super) async fn deliver(shared: Arc<Shared<State>>) {
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-    let mut sending = JoinSet::new();
-    loop {
-        let due = shared.poll(Duration::from_secs(3600), State::take_due).await;
-        for one in due.into_iter().flatten() {
-            sending.spawn(send(shared.clone(), client.clone(), one));
-        }
-        while sending.try_join_next().is_some() {}
-    }
-}
+impl Posts for State {
+    type Outgoing = Outgoing;
+    type Delivered = Delivered;
+    const PATIENCE: Duration = Duration::from_secs(5);
 
-async fn send(shared: Arc<Shared<State>>, client: reqwest::Client, one: Outgoing) {
-    let mut request = client.post(&one.url);
-    for (name, value) in &one.headers {
-        request = request.header(name, value);
+    fn outbox(&mut self) -> &mut Outbox<Outgoing, Delivered> {
+        &mut self.hooks.outbox
     }
-    let answer = request.body(one.body).send().await;
-    let answer = answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string());
-    let job = JobId(one.job);
-    let delivered = Delivered { guid: one.guid, url: one.url, action: one.action, job, answer };
-    shared.with(|state| {
-        state.hooks.delivered.push(delivered);
-        state.hooks.under_way -= 1;
-        state.touch();
-    });
+
+    fn changed(&mut self) {
+        self.touch();
+    }
+
+    async fn send(_: Arc<Shared<Self>>, client: reqwest::Client, one: Outgoing) -> Delivered {
+        let mut request = client.post(&one.url);
+        for (name, value) in &one.headers {
+            request = request.header(name, value);
+        }
+        let answer = answer(request.body(one.body)).await;
+        Delivered { guid: one.guid, url: one.url, action: one.action, job: JobId(one.job), answer }
+    }
 }
 
 impl FakeGitea {
@@ -231,7 +204,7 @@ impl FakeGitea {
 
     /// The next so many deliveries are made like this; those after them normally.
     pub fn deliver_next(&self, count: usize, how: Delivery) {
-        self.shared.with(|state| state.hooks.scripted.extend(std::iter::repeat_n(how, count)));
+        self.shared.deliver_next(count, how);
     }
 
     /// What a webhook would be told of a job now.
@@ -245,7 +218,7 @@ impl FakeGitea {
 
     /// Deliveries that were answered or failed, in that order.
     pub fn delivered(&self) -> Vec<Delivered> {
-        self.shared.with(|state| state.hooks.delivered.clone())
+        self.shared.delivered()
     }
 
     /// Waits until nothing is on its way or due later.
@@ -254,9 +227,6 @@ impl FakeGitea {
     ///
     /// When something is after `within`.
     pub fn wait_delivered(&self, within: Duration) {
-        self.wait_for("all webhooks are delivered", within, |fake| {
-            fake.shared
-                .with(|state| (state.hooks.outbox.is_empty() && state.hooks.under_way == 0).then_some(()))
-        });
+        self.shared.wait_delivered(within);
     }
 }

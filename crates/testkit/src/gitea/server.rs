@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::http::{Ask, Cut, Faults, Reply, Shared, Site, meet};
+use crate::http::{Ask, Cut, Faults, Reply, Shared, Site, deliver, meet};
 
 use super::state::State;
-use super::{hooks, reply, rest, rpc};
+use super::{reply, rest, rpc};
 
 impl Site for State {
     fn version(&self) -> u64 {
@@ -42,7 +42,7 @@ impl Site for State {
     }
 
     fn work(shared: Arc<Shared<Self>>) -> impl Future<Output = ()> + Send {
-        hooks::deliver(shared)
+        deliver(shared)
     }
 }
 

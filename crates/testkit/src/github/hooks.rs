@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use serde_json::Value;
-use tokio::task::JoinSet;
 
-use crate::http::{Delivery, Shared, uuid};
+use crate::http::{Delivery, Outbox, Posts, Shared, answer, uuid};
 
 use super::FakeGithub;
 use super::contract;
@@ -35,7 +34,7 @@ impl State {
             self.violation(problem);
         }
         for (url, secret) in self.hooks.targets.clone() {
-            let delivery = self.hooks.scripted.pop_front().unwrap_or(Delivery::Normal);
+            let delivery = self.hooks.outbox.next();
             self.post(&url, &secret, delivery, id, action, &payload);
         }
     }
@@ -58,33 +57,10 @@ impl State {
             job: Some(id),
             body,
             signature,
-            due: Instant::now(),
         };
-        for due in how.due() {
-            self.hooks.outbox.push(Outgoing { due, ..one.clone() });
-        }
+        self.hooks.outbox.post(how, &one);
         self.hooks.keep(one);
         self.touch();
-    }
-
-    fn take_due(&mut self) -> Option<Vec<Outgoing>> {
-        let now = Instant::now();
-        let due: Vec<_> = self.hooks.outbox.extract_if(.., |one| one.due <= now).collect();
-        self.hooks.under_way += due.len();
-        (!due.is_empty()).then_some(due)
-    }
-}
-
-/// Sends what is due, for ever.
-pub(super) async fn deliver(shared: Arc<Shared<State>>) {
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-    let mut sending = JoinSet::new();
-    loop {
-        let due = shared.poll(Duration::from_secs(3600), State::take_due).await;
-        for one in due.into_iter().flatten() {
-            sending.spawn(send(shared.clone(), client.clone(), one));
-        }
-        while sending.try_join_next().is_some() {}
     }
 }
 
@@ -111,23 +87,30 @@ pub(super) fn request(
     }
 }
 
-async fn send(shared: Arc<Shared<State>>, client: reqwest::Client, one: Outgoing) {
-    let sent_at = shared.with(|state| state.clock.now());
-    let started = Instant::now();
-    let request = request(&client, &one.url, &one.event, &one.guid, one.signature.as_deref());
-    let answer = request.body(one.body).send().await;
-    let answer = answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string());
-    let event = match &one.action {
-        Some(action) => format!("{}.{action}", one.event),
-        None => one.event,
-    };
-    let took = started.elapsed();
-    let delivered = Delivered { guid: one.guid, event, job: one.job, sent_at, took, answer };
-    shared.with(|state| {
-        state.hooks.delivered.push(delivered);
-        state.hooks.under_way -= 1;
-        state.touch();
-    });
+impl Posts for State {
+    type Outgoing = Outgoing;
+    type Delivered = Delivered;
+    const PATIENCE: Duration = PATIENCE;
+
+    fn outbox(&mut self) -> &mut Outbox<Outgoing, Delivered> {
+        &mut self.hooks.outbox
+    }
+
+    fn changed(&mut self) {
+        self.touch();
+    }
+
+    async fn send(shared: Arc<Shared<Self>>, client: reqwest::Client, one: Outgoing) -> Delivered {
+        let sent_at = shared.with(|state| state.clock.now());
+        let started = Instant::now();
+        let request = request(&client, &one.url, &one.event, &one.guid, one.signature.as_deref());
+        let answer = answer(request.body(one.body)).await;
+        let event = match &one.action {
+            Some(action) => format!("{}.{action}", one.event),
+            None => one.event,
+        };
+        Delivered { guid: one.guid, event, job: one.job, sent_at, took: started.elapsed(), answer }
+    }
 }
 
 impl FakeGithub {
@@ -143,7 +126,7 @@ impl FakeGithub {
 
     /// The next so many deliveries are made like this; those after them normally.
     pub fn deliver_next(&self, count: usize, how: Delivery) {
-        self.shared.with(|state| state.hooks.scripted.extend(std::iter::repeat_n(how, count)));
+        self.shared.deliver_next(count, how);
     }
 
     /// Sends a delivery again, as the button on the webhook's page does: under the same delivery id.
@@ -154,7 +137,7 @@ impl FakeGithub {
     pub fn redeliver(&self, guid: &str) {
         self.shared.with(|state| {
             let one = state.hooks.sent.iter().find(|one| one.guid == guid).expect("a delivery").clone();
-            state.hooks.outbox.push(Outgoing { due: Instant::now(), ..one });
+            state.hooks.outbox.post(Delivery::Normal, &one);
             state.touch();
         });
     }
@@ -166,10 +149,10 @@ impl FakeGithub {
             for (url, secret) in state.hooks.targets.clone() {
                 let signature = signature.map_or_else(|| sign(&secret, body), ToOwned::to_owned);
                 let (event, guid, body) = (event.to_owned(), uuid(), body.to_vec());
-                let (action, job, signature, due) = (None, None, Some(signature), Instant::now());
-                let one = Outgoing { url, guid, event, action, job, body, signature, due };
-                state.hooks.keep(one.clone());
-                state.hooks.outbox.push(one);
+                let (action, job, signature) = (None, None, Some(signature));
+                let one = Outgoing { url, guid, event, action, job, body, signature };
+                state.hooks.outbox.post(Delivery::Normal, &one);
+                state.hooks.keep(one);
             }
             state.touch();
         });
@@ -177,7 +160,7 @@ impl FakeGithub {
 
     /// Deliveries that were answered or failed, in that order.
     pub fn delivered(&self) -> Vec<Delivered> {
-        self.shared.with(|state| state.hooks.delivered.clone())
+        self.shared.delivered()
     }
 
     /// Waits until nothing is on its way or due later.
@@ -186,9 +169,6 @@ impl FakeGithub {
     ///
     /// When something is after `within`.
     pub fn wait_delivered(&self, within: Duration) {
-        self.wait_for("all webhooks are delivered", within, |fake| {
-            fake.shared
-                .with(|state| (state.hooks.outbox.is_empty() && state.hooks.under_way == 0).then_some(()))
-        });
+        self.shared.wait_delivered(within);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::http::{Ask, Cut, Faults, Reply, Shared, Site, meet};
+use crate::http::{Ask, Cut, Faults, Reply, Shared, Site, deliver, meet};
 
 use super::state::State;
-use super::{hooks, limits, rest, runner, scaleset};
+use super::{limits, rest, runner, scaleset};
 
 impl Site for State {
     fn version(&self) -> u64 {
@@ -25,7 +25,7 @@ impl Site for State {
     }
 
     fn work(shared: Arc<Shared<Self>>) -> impl Future<Output = ()> + Send {
-        hooks::deliver(shared)
+        deliver(shared)
     }
 }
 

@@ -1,9 +1,5 @@
-use std::sync::LazyLock;
-
-use fireactions_model::{
-    ForgeName, ForgeRunner, GithubRunner, GithubScope, ImageRef, Label, Place, PoolForge, PoolName, PoolSpec,
-    RemoteJob, Shape,
-};
+use fireactions_model::{ForgeName, Label, Place, PoolName, PoolSpec, RemoteJob};
+use fireactions_testkit::pools::of_github as pool;
 
 use super::*;
 
@@ -28,24 +24,6 @@ impl Rules for Plain {
             (None, 0) => Counting::Placed,
             (None, ready) => Counting::Standing(ready),
         }
-    }
-}
-
-fn pool(name: &str, labels: &[&str], max: u32, set: Option<&str>) -> PoolSpec {
-    let image = ImageRef::new("debian:12").unwrap();
-    let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
-    let scope = GithubScope::organization("acme").unwrap();
-    PoolSpec {
-        max_runners: max,
-        labels: labels.iter().map(|label| Label::new(label).unwrap()).collect(),
-        forge: Some(PoolForge {
-            name: ForgeName::github(),
-            runner: ForgeRunner::Github(GithubRunner {
-                scale_set: set.map(str::to_owned),
-                ..GithubRunner::new(scope)
-            }),
-        }),
-        ..PoolSpec::new(PoolName::new(name).unwrap(), shape)
     }
 }
 

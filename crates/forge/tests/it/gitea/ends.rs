@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use fireactions_model::{JobState, Outcome};
-use fireactions_testkit::gitea::{JobStatus, Release, RunnerFate, Scope};
+use fireactions_testkit::gitea::runner::{self, FakeRunner};
+use fireactions_testkit::gitea::{Fault, JobStatus, Release, RunnerFate, Scope};
 use jiff::Timestamp;
 
-use super::farm::{Farm, SECRET, Setup, pool, server};
+use super::farm::{ASK, Farm, SECRET, Setup, pool, server};
 use super::{NEVER, NEWEST, ended, exited, nothing_is_left, push, settled};
 use crate::github::farm::until;
 use crate::github::queue::door;
@@ -33,11 +34,14 @@ async fn a_job_that_failed_failed_although_its_runner_returned_0() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cancel_that_a_runner_never_hears_of_ends_its_machine() {
     for (release, hooked) in [(Release::GITEA, false), (Release::GITEA, true), (Release::FORGEJO, false)] {
+        let queue = if release.is_gitea() {
+            "/api/v1/orgs/acme/actions/jobs"
+        } else {
+            "/api/v1/orgs/acme/actions/runners/jobs"
+        };
         let (fake, token) = server(release);
         let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 2)]);
-        if hooked {
-            setup.poll = NEVER;
-        }
+        setup.poll = if hooked { NEVER } else { Duration::from_secs(1) };
         let farm = Farm::start(&fake, &setup).await;
         if hooked {
             let owner = Scope::Organization("acme".to_owned());
@@ -56,6 +60,10 @@ async fn the_cancel_that_a_runner_never_hears_of_ends_its_machine() {
         let ahead = Timestamp::now() + Duration::from_secs(7200);
         farm.store.update_remote(&row, move |remote| remote.picked_up_at = Some(ahead)).await.unwrap();
         fake.cancel(job);
+        // The first list without it is enough, so that its machine goes within one interval and no more. Forgejo is asked for
+        // the list again when it is asked for the job.
+        let enough = if release.is_gitea() { 1 } else { 2 };
+        fake.fault(Fault::on("GET", queue).after(enough).times(1_000_000).status(500, "not again"));
         let rows = settled(&farm, 1).await;
         assert_eq!(
             (rows[0].state, &rows[0].outcome),
@@ -70,22 +78,61 @@ async fn the_cancel_that_a_runner_never_hears_of_ends_its_machine() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_is_cancelled_before_a_runner_has_it_is_nobodys_failure() {
+async fn a_job_that_is_cancelled_before_its_runner_asks_for_it_is_a_cancelled_one() {
     for release in NEWEST {
         let (fake, token) = server(release);
         let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
         setup.surplus = Duration::from_millis(300);
+        setup.held = true;
         let farm = Farm::start(&fake, &setup).await;
         let job = push(&fake, &["debian"], "succeed");
-        until("a runner", || async { fake.runners().into_iter().next() }).await;
+        farm.gates.come(ASK, 1).await;
         fake.cancel(job);
+        farm.gates.open(ASK);
+        let rows = settled(&farm, 1).await;
+        assert_eq!(
+            (rows.len(), rows[0].state, rows[0].outcome.clone()),
+            (1, JobState::Cancelled, Some(Outcome::Cancelled)),
+            "{release:?} {rows:#?}"
+        );
+        assert!(!rows[0].notes.iter().any(|note| note.starts_with("unused")), "{rows:#?}");
+        // The pool goes on as if nothing had been.
         let next = push(&fake, &["debian"], "succeed");
         assert_eq!(ended(&fake, &[next]).await, [JobStatus::Success], "{release:?}");
-        let rows = settled(&farm, 1).await;
-        assert!(rows.iter().all(|row| !row.notes.iter().any(|note| note.starts_with("unused"))), "{rows:#?}");
+        assert_eq!(settled(&farm, 2).await[1].outcome, Some(exited(0)), "{release:?}");
         nothing_is_left(&fake).await;
         farm.stop().await;
     }
+}
+
+/// Two servers' runners are bound to one job, and the forge's list does not say which of them has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_anothers_runner_took_is_not_this_ones() {
+    let (fake, token) = server(Release::FORGEJO);
+    let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
+    setup.held = true;
+    let farm = Farm::start(&fake, &setup).await;
+    let job = push(&fake, &["debian"], "succeed");
+    farm.gates.come(ASK, 1).await;
+    let registration = fake.registration_token(&Scope::Organization("acme".to_owned()));
+    let other = FakeRunner::register(&fake.url(), &registration, "other", &["debian"], true).await.unwrap();
+    other.declare(&["debian"]).await.unwrap();
+    let task = other.fetch().await.unwrap().expect("the job");
+    until("the job to be seen running", || async {
+        let rows = farm.rows().await;
+        rows[0].remote.as_ref().is_some_and(fireactions_model::RemoteJob::is_picked_up).then_some(())
+    })
+    .await;
+    farm.gates.open(ASK);
+    let rows = settled(&farm, 1).await;
+    assert_eq!((rows.len(), &rows[0].outcome), (1, &Some(Outcome::Cancelled)), "{rows:#?}");
+    let remote = rows[0].remote.as_ref().unwrap();
+    assert_eq!((remote.is_picked_up(), remote.task, &remote.conclusion), (false, None, &None), "{rows:#?}");
+    assert!(rows[0].notes.iter().any(|note| note.contains("another runner has it")), "{rows:#?}");
+    other.finish(&task, runner::Outcome::Success).await.unwrap();
+    assert_eq!(fake.job(job).status, JobStatus::Success);
+    nothing_is_left(&fake).await;
+    farm.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

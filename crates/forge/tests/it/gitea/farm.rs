@@ -1,7 +1,6 @@
 //! A server's part of the work without VMs, for a Gitea or a Forgejo: each machine plays the runner whose credential it is
 //! given.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +9,20 @@ use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_forge::{Forges, HostedForge, HostedSettings, WebhookSecrets};
 use fireactions_gitea::{Gitea, Kind, Settings, Timeouts};
 use fireactions_model::{
-    Forge, ForgeName, ForgeRunner, GiteaRunner, ImageRef, JobRecord, MachineId, Outcome, Output, PoolForge,
-    PoolName, PoolSpec, Secret, Shape, Stream, Work, WorkSource,
+    Forge, ForgeName, ForgeRunner, GiteaRunner, JobRecord, MachineId, Outcome, Output, PoolSpec, Secret,
+    Stream, Work, WorkSource,
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::gitea::runner::{FakeRunner, Outcome as Result};
 use fireactions_testkit::gitea::{FakeGitea, Release};
+use fireactions_testkit::pools;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::gates::Gates;
 use crate::github::farm::{Machines, Place, keep, report};
 
 /// A server's second: this forge is near.
@@ -29,6 +30,9 @@ const PACE: Duration = Duration::from_millis(100);
 
 /// The webhook's secret.
 pub(crate) const SECRET: &str = "It's a Secret to Everybody";
+
+/// The gate before the question for work, where runners are held.
+pub(crate) const ASK: &str = "ask";
 
 /// A server with an organization, two repositories, and a token that may do all.
 pub(crate) fn server(release: Release) -> (FakeGitea, String) {
@@ -47,17 +51,11 @@ pub(crate) fn pool(fake: &FakeGitea, name: &str, labels: &[&str], max: u32) -> P
 }
 
 pub(crate) fn of_scope(fake: &FakeGitea, name: &str, scope: &str, labels: &[&str], max: u32) -> PoolSpec {
-    let image = ImageRef::new("debian:12").unwrap();
-    let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
     let labels = labels.iter().map(ToString::to_string).collect();
     let runner = GiteaRunner { labels, ..GiteaRunner::new(scope.parse().unwrap()) };
     let runner =
         if fake.release().is_gitea() { ForgeRunner::Gitea(runner) } else { ForgeRunner::Forgejo(runner) };
-    PoolSpec {
-        max_runners: max,
-        forge: Some(PoolForge { name: forge_name(), runner }),
-        ..PoolSpec::new(PoolName::new(name).unwrap(), shape)
-    }
+    PoolSpec { max_runners: max, ..pools::of_forge(name, forge_name(), runner) }
 }
 
 pub(crate) fn forge_name() -> ForgeName {
@@ -69,11 +67,12 @@ pub(crate) struct Setup {
     pub(crate) pools: Vec<PoolSpec>,
     pub(crate) token: Option<String>,
     pub(crate) registration: Option<String>,
-    pub(crate) ca_pem: Option<Vec<u8>>,
     pub(crate) poll: Duration,
     pub(crate) audit: Duration,
     pub(crate) surplus: Duration,
     pub(crate) webhook: bool,
+    /// Runners stop at the gate [`ASK`] before they ask for work.
+    pub(crate) held: bool,
 }
 
 impl Setup {
@@ -82,11 +81,11 @@ impl Setup {
             pools,
             token: Some(token.to_owned()),
             registration: None,
-            ca_pem: None,
             poll: PACE,
             audit: Duration::from_secs(3600),
             surplus: Duration::from_secs(90),
             webhook: true,
+            held: false,
         }
     }
 }
@@ -96,6 +95,8 @@ pub(crate) struct Farm {
     pub(crate) dir: Place,
     pub(crate) store: Store,
     pub(crate) forge: HostedForge,
+    /// Where its runners wait to be told.
+    pub(crate) gates: Gates,
     forges: Forges,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -121,7 +122,7 @@ impl Farm {
             url: fake.url().parse().unwrap(),
             token: secret(&setup.token),
             registration_token: secret(&setup.registration),
-            ca_pem: setup.ca_pem.clone(),
+            ca_pem: None,
             proxy: None,
             insecure_http: false,
         };
@@ -142,17 +143,17 @@ impl Farm {
         forges.recover().await.unwrap();
         let stop = CancellationToken::new();
         let machines = Machines::default();
-        let keeping = keep(
-            forges.clone(),
-            setup.pools.clone(),
-            Arc::clone(&machines),
-            dir.path().to_owned(),
-            stop.clone(),
-            play,
-        );
+        let gates = Gates::default();
+        if !setup.held {
+            gates.open(ASK);
+        }
+        let at_gates = gates.clone();
+        let perform =
+            move |forges: Forges, id: MachineId, work: Work| play(forges, id, work, at_gates.clone());
+        let keeping = keep(forges.clone(), setup.pools.clone(), Arc::clone(&machines), stop.clone(), perform);
         let tasks =
             vec![tokio::spawn(forge.clone().run(setup.pools.clone(), stop.clone())), tokio::spawn(keeping)];
-        Self { dir, store, forge, forges, stop, tasks, machines }
+        Self { dir, store, forge, gates, forges, stop, tasks, machines }
     }
 
     /// Ends it as SIGTERM does. Gives what it leaves.
@@ -199,12 +200,12 @@ fn file(work: &Work, name: &str) -> Option<String> {
     Some(text.expose().to_owned())
 }
 
-fn play(forges: Forges, id: MachineId, work: Work, dir: PathBuf) -> BoxFuture<'static, ()> {
+fn play(forges: Forges, id: MachineId, work: Work, gates: Gates) -> BoxFuture<'static, ()> {
     async move {
         forges.started(&work.job, &id).await.unwrap();
         let told = tokio::select! {
-            code = runner(&forges, &id, &work, dir) => Outcome::Exited { code },
-            () = forges.cancelled(&work.job) => Outcome::Cancelled,
+            code = runner(&forges, &id, &work, &gates) => Outcome::Exited { code },
+            _ = forges.cancelled(&work.job) => Outcome::Cancelled,
         };
         let mut notes = Vec::new();
         let verdict = forges.judge(&work.job, told, &mut notes).await;
@@ -215,8 +216,8 @@ fn play(forges: Forges, id: MachineId, work: Work, dir: PathBuf) -> BoxFuture<'s
 }
 
 /// What act_runner and `forgejo-runner one-job` do with their files; a job's step is a word: `succeed`, `fail`, or the name of
-/// a file that is waited for. Gives the exit code.
-async fn runner(forges: &Forges, id: &MachineId, work: &Work, dir: PathBuf) -> i32 {
+/// a gate. Gives the exit code.
+async fn runner(forges: &Forges, id: &MachineId, work: &Work, gates: &Gates) -> i32 {
     let known = file(work, ".runner").expect("a credential");
     let runner = FakeRunner::from_file(&known);
     let env = |name: &str| work.env.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
@@ -233,6 +234,7 @@ async fn runner(forges: &Forges, id: &MachineId, work: &Work, dir: PathBuf) -> i
         return 1;
     }
     say("runner: x, with labels: [x], declare successfully").await;
+    gates.pass(ASK).await;
     let task = loop {
         // The real ones go on when a server does not answer, or knows them no more.
         let fetched =
@@ -251,9 +253,7 @@ async fn runner(forges: &Forges, id: &MachineId, work: &Work, dir: PathBuf) -> i
         "succeed" => Result::Success,
         "fail" => Result::Failure,
         gate => {
-            while !dir.join(gate).exists() {
-                tokio::time::sleep(PACE / 4).await;
-            }
+            gates.pass(gate).await;
             Result::Success
         }
     };

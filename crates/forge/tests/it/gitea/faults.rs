@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fireactions_model::Outcome;
+use fireactions_model::{JobState, Outcome};
 use fireactions_testkit::gitea::{JobStatus, Release};
 
-use super::farm::{Farm, Setup, pool, server};
+use super::farm::{ASK, Farm, Setup, pool, server};
 use super::{NEWEST, ended, exited, nothing_is_left, push, settled};
 use crate::github::farm::until;
 
@@ -35,7 +35,7 @@ async fn a_forge_that_is_restarted_under_a_job_has_its_job_done() {
         until("it to be told", || async { farm.forge.problem(&name) }).await;
         tokio::task::block_in_place(|| fake.start_again());
         until("it to be well", || async { farm.forge.problem(&name).is_none().then_some(()) }).await;
-        std::fs::write(farm.dir.path().join("gate"), "").unwrap();
+        farm.gates.open("gate");
         assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success], "{release:?}");
         assert_eq!(settled(&farm, 1).await[0].outcome, Some(exited(0)));
         nothing_is_left(&fake).await;
@@ -64,26 +64,22 @@ async fn a_server_that_is_restarted_under_a_job_knows_how_it_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_that_is_deleted_by_hand_makes_room_for_one_that_gets_the_job() {
-    let (fake, token) = server(Release::GITEA);
-    let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
-    setup.audit = Duration::from_millis(300);
-    let farm = Farm::start(&fake, &setup).await;
-    // It is deleted before it is given the job, which it has not asked for yet.
-    fake.fault(
-        fireactions_testkit::gitea::Fault::on("POST", "/api/actions/runner.v1.RunnerService/FetchTask")
-            .times(1_000_000)
-            .status(500, "not now"),
-    );
-    let job = push(&fake, &["debian"], "succeed");
-    let first = until("a runner", || async { fake.registered().into_iter().next() }).await;
-    until("its credential to be used", || async { (!first.labels.is_empty()).then_some(()) }).await;
-    fake.delete_runner(first.id);
-    until("its machine to go", || async {
-        fake.registered().iter().any(|runner| runner.id != first.id).then_some(())
-    })
-    .await;
-    fake.clear_faults();
-    assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success]);
-    settled(&farm, 2).await;
-    farm.stop().await;
+    for release in NEWEST {
+        let (fake, token) = server(release);
+        let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
+        setup.audit = Duration::from_millis(300);
+        setup.held = true;
+        let farm = Farm::start(&fake, &setup).await;
+        let job = push(&fake, &["debian"], "succeed");
+        // It is deleted before it asks for the job.
+        farm.gates.come(ASK, 1).await;
+        fake.delete_runner(fake.registered()[0].id);
+        farm.gates.come(ASK, 2).await;
+        farm.gates.open(ASK);
+        assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success], "{release:?}");
+        let rows = settled(&farm, 2).await;
+        let states = [rows[0].state, rows[1].state];
+        assert_eq!((rows.len(), states), (2, [JobState::Cancelled, JobState::Succeeded]), "{rows:#?}");
+        farm.stop().await;
+    }
 }

@@ -3,6 +3,7 @@
 mod ends;
 mod farm;
 mod faults;
+mod gates;
 mod queue;
 mod standing;
 

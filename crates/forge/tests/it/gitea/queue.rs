@@ -109,6 +109,35 @@ async fn a_job_whose_end_no_webhook_told_is_taken_off_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_has_no_list_of_jobs_tells_of_them_by_its_webhook() {
+    let (fake, token) = server(Release::Gitea(Minor::V24));
+    let farm = Farm::start(&fake, &Setup::new(&token, vec![pool(&fake, "p", &["debian"], 3)])).await;
+    fake.webhook(&Scope::Organization("acme".to_owned()), &door(farm.forge.clone()).await, SECRET);
+    let jobs = ["succeed", "fail", "a-gate-that-nobody-opens"].map(|step| push(&fake, &["debian"], step));
+    ended(&fake, &jobs[..2]).await;
+    until("the third to be seen running", || async {
+        let rows = farm.rows().await;
+        let ids: Vec<_> = rows.iter().filter_map(|row| row.remote.as_ref()?.id).collect();
+        (fake.job(jobs[2]).status == JobStatus::Running && ids.contains(&jobs[2].0)).then_some(())
+    })
+    .await;
+    fake.cancel(jobs[2]);
+    settled(&farm, 3).await;
+    let [good, bad, long] = jobs.map(|job| Some(job.0));
+    let expected = [(good, "succeeded"), (bad, "failed"), (long, "cancelled")];
+    let expected = BTreeSet::from(expected.map(|(id, state)| (id, state.to_owned())));
+    // What the webhook tells may come after the runner's end.
+    until("each row to know its job and its end", || async {
+        let rows = farm.rows().await;
+        let found = rows.iter().map(|row| (row.remote.as_ref().unwrap().id, row.state.to_string()));
+        (found.collect::<BTreeSet<_>>() == expected).then_some(())
+    })
+    .await;
+    nothing_is_left(&fake).await;
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn older_servers_do_what_they_can() {
     for release in [Release::Gitea(Minor::V25), Release::Forgejo(Major::V11), Release::Forgejo(Major::V14)] {
         let (fake, token) = server(release);

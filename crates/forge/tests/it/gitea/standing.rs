@@ -4,7 +4,7 @@ use fireactions_model::{ForgeRunner, PoolSpec};
 use fireactions_testkit::gitea::{FakeGitea, JobStatus, Minor, Release, Scope};
 
 use super::farm::{Farm, Setup, pool, server};
-use super::{ended, push, settled};
+use super::{ended, exited, push, settled};
 use crate::github::farm::until;
 
 fn standing(fake: &FakeGitea, ready: u32, max: u32) -> PoolSpec {
@@ -42,7 +42,7 @@ async fn a_runner_that_took_a_job_is_replaced_at_once() {
     let second = push(&fake, &["debian"], "gate");
     until("it to run", || async { (fake.job(second).status == JobStatus::Running).then_some(()) }).await;
     online(&fake, 1).await;
-    std::fs::write(farm.dir.path().join("gate"), "").unwrap();
+    farm.gates.open("gate");
     assert_eq!(ended(&fake, &[first, second]).await, [JobStatus::Success; 2]);
     let rows = until("their rows to end", || async {
         let ended: Vec<_> = farm.rows().await.into_iter().filter(|row| row.state.is_final()).collect();
@@ -74,6 +74,15 @@ async fn a_server_that_is_too_old_is_told_of_and_runners_wait() {
         online(&fake, 1).await;
         let job = push(&fake, &["debian"], "succeed");
         assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success], "{release:?}");
+        let job = push(&fake, &["debian"], "fail");
+        assert_eq!(ended(&fake, &[job]).await, [JobStatus::Failure], "{release:?}");
+        let outcomes = until("the rows of both", || async {
+            let rows = farm.rows().await.into_iter().filter(|row| row.state.is_final());
+            let outcomes: Vec<_> = rows.filter_map(|row| row.outcome).collect();
+            (outcomes.len() == 2).then_some(outcomes)
+        })
+        .await;
+        assert!(outcomes.contains(&exited(0)) && outcomes.contains(&exited(1)), "{release:?} {outcomes:?}");
         // It learns it.
         fake.upgrade(Release::GITEA);
         let next = push(&fake, &["debian"], "succeed");

@@ -12,9 +12,8 @@ use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_forge::{Forges, HostedForge, HostedSettings, github as github_forge};
 use fireactions_github::{App, Credentials, Github, Settings, Timeouts};
 use fireactions_model::{
-    Forge, ForgeName, ForgeRunner, GithubRunner, GithubScope, ImageRef, JobRecord, Label, MachineId, Offer,
-    Outcome, Output, PhaseTimes, PoolForge, PoolName, PoolSpec, Program, Report, Secret, Shape, Stream,
-    Usage, Work,
+    Forge, ForgeName, JobRecord, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName, PoolSpec, Program,
+    Report, Secret, Stream, Usage, Work,
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::github::{AppKey, FakeGithub, runner};
@@ -24,6 +23,8 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use fireactions_testkit::pools::of_github as pool;
 
 /// Nothing takes longer, on the busiest host. A runner that was killed at the wrong moment covers its job for a minute.
 pub(crate) const SOON: Duration = Duration::from_secs(240);
@@ -41,25 +42,6 @@ pub(crate) fn github() -> (FakeGithub, AppKey) {
     let app = fake.app("runners");
     fake.install_fully(app.id, "acme");
     (fake, app)
-}
-
-/// A pool of the organization's.
-pub(crate) fn pool(name: &str, labels: &[&str], max: u32, set: Option<&str>) -> PoolSpec {
-    let image = ImageRef::new("debian:12").unwrap();
-    let shape = Shape { image, vcpus: 1, memory_mib: 256, disk_mib: 512 };
-    let scope = GithubScope::organization("acme").unwrap();
-    PoolSpec {
-        max_runners: max,
-        labels: labels.iter().map(|label| Label::new(label).unwrap()).collect(),
-        forge: Some(PoolForge {
-            name: ForgeName::github(),
-            runner: ForgeRunner::Github(GithubRunner {
-                scale_set: set.map(str::to_owned),
-                ..GithubRunner::new(scope)
-            }),
-        }),
-        ..PoolSpec::new(PoolName::new(name).unwrap(), shape)
-    }
 }
 
 /// The key as a client reads it, which a test may change.
@@ -176,14 +158,12 @@ impl Farm {
         let stop = CancellationToken::new();
         let forge_task = tokio::spawn(github.clone().run(setup.pools.clone(), stop.clone()));
         let machines = Machines::default();
-        let keeping = keep(
-            forges.clone(),
-            setup.pools.clone(),
-            Arc::clone(&machines),
-            dir.path().to_owned(),
-            stop.clone(),
-            |forges, id, work, dir| async move { perform(&forges, &id, &work, &dir).await }.boxed(),
-        );
+        let home = dir.path().to_owned();
+        let at_home = move |forges: Forges, id: MachineId, work: Work| {
+            let home = home.clone();
+            async move { perform(&forges, &id, &work, &home).await }.boxed()
+        };
+        let keeping = keep(forges.clone(), setup.pools.clone(), Arc::clone(&machines), stop.clone(), at_home);
         let keeper = if setup.machines { tokio::spawn(keeping) } else { tokio::spawn(async {}) };
         Self { dir, store, github, forges, stop, forge_task, keeper, machines }
     }
@@ -317,17 +297,13 @@ fn install_runner(dir: &Path) {
     }
 }
 
-/// How a machine does its work.
-pub(crate) type Perform = fn(Forges, MachineId, Work, PathBuf) -> BoxFuture<'static, ()>;
-
-/// What pools do: machines as many as jobs want, and no more than may be.
+/// What pools do: machines as many as jobs want, and no more than may be. `perform` is how a machine does its work.
 pub(crate) async fn keep(
     forges: Forges,
     pools: Vec<PoolSpec>,
     machines: Machines,
-    dir: PathBuf,
     stop: CancellationToken,
-    perform: Perform,
+    perform: impl Fn(Forges, MachineId, Work) -> BoxFuture<'static, ()> + Clone + Send + 'static,
 ) {
     let mut of_pool: HashMap<PoolName, Vec<MachineId>> = HashMap::new();
     let waiting: Arc<Mutex<HashMap<MachineId, bool>>> = Arc::default();
@@ -351,7 +327,7 @@ pub(crate) async fn keep(
                 waiting.lock().unwrap().insert(id.clone(), true);
                 let offer =
                     Offer { machine: id.clone(), pool: pool.clone().into(), shape: pool.shape.clone() };
-                let life = live(forges.clone(), offer, dir.clone(), Arc::clone(&waiting), perform);
+                let life = live(forges.clone(), offer, Arc::clone(&waiting), perform.clone());
                 machines.lock().unwrap().insert(id, tokio::spawn(life));
             }
         }
@@ -367,9 +343,8 @@ pub(crate) async fn keep(
 async fn live(
     forges: Forges,
     offer: Offer,
-    dir: PathBuf,
     waiting: Arc<Mutex<HashMap<MachineId, bool>>>,
-    perform: Perform,
+    perform: impl Fn(Forges, MachineId, Work) -> BoxFuture<'static, ()>,
 ) {
     let id = offer.machine.clone();
     let work = loop {
@@ -391,7 +366,7 @@ async fn live(
         }
     };
     waiting.lock().unwrap().remove(&id);
-    perform(forges, id, work, dir).await;
+    perform(forges, id, work).await;
 }
 
 /// Does the work as a machine does.
@@ -435,7 +410,7 @@ pub(crate) async fn perform(forges: &Forges, id: &MachineId, work: &Work, dir: &
                 forges.output(&work.job, id, Output { offset, stream: Stream::Stdout, data }).await.unwrap();
                 offset += u64::try_from(count).unwrap();
             }
-            () = forges.cancelled(&work.job), if !cancelled => {
+            _ = forges.cancelled(&work.job), if !cancelled => {
                 cancelled = true;
                 drop(Group(child.id().unwrap()));
             }

@@ -1,11 +1,8 @@
 //! Webhooks and what was sent to them.
 
-use std::collections::VecDeque;
-use std::time::Instant;
-
 use jiff::Timestamp;
 
-use crate::http::Delivery;
+use crate::http::Outbox;
 
 use super::accounts::Owner;
 use super::jobs::JobId;
@@ -58,15 +55,10 @@ pub(in super::super) struct Outgoing {
     pub(in super::super) job: u64,
     pub(in super::super) headers: Vec<(String, String)>,
     pub(in super::super) body: Vec<u8>,
-    pub(in super::super) due: Instant,
 }
 
 #[derive(Debug, Default)]
 pub(in super::super) struct Hooks {
     pub(in super::super) all: Vec<Hook>,
-    /// How the next deliveries are made; then normally.
-    pub(in super::super) scripted: VecDeque<Delivery>,
-    pub(in super::super) outbox: Vec<Outgoing>,
-    pub(in super::super) under_way: usize,
-    pub(in super::super) delivered: Vec<Delivered>,
+    pub(in super::super) outbox: Outbox<Outgoing, Delivered>,
 }

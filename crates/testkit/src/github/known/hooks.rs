@@ -1,11 +1,11 @@
 //! Webhooks and what was sent to them.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::http::Delivery;
+use crate::http::Outbox;
 
 use super::jobs::JobId;
 
@@ -39,20 +39,15 @@ pub(in super::super) struct Outgoing {
     pub(in super::super) job: Option<JobId>,
     pub(in super::super) body: Vec<u8>,
     pub(in super::super) signature: Option<String>,
-    pub(in super::super) due: Instant,
 }
 
 #[derive(Debug, Default)]
 pub(in super::super) struct Hooks {
     /// Where to, and the secret.
     pub(in super::super) targets: Vec<(String, String)>,
-    /// How the next ones are made; then normally.
-    pub(in super::super) scripted: VecDeque<Delivery>,
-    pub(in super::super) outbox: Vec<Outgoing>,
+    pub(in super::super) outbox: Outbox<Outgoing, Delivered>,
     /// What was sent last, to be sent again.
     pub(in super::super) sent: VecDeque<Outgoing>,
-    pub(in super::super) under_way: usize,
-    pub(in super::super) delivered: Vec<Delivered>,
 }
 
 impl Hooks {
