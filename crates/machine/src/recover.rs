@@ -93,8 +93,7 @@ impl Machinery {
                 continue;
             };
             recovered.adopted.push(row.id.clone());
-            let adopted =
-                Adopted { vm, image: Arc::new(root.config), started, busy_since, ended, report };
+            let adopted = Adopted { vm, image: Arc::new(root.config), started, busy_since, ended, report };
             self.begin(&row, spec, Start::Adopted(Box::new(adopted)));
         }
         fail::fail_point!("machine::recover-adopted");

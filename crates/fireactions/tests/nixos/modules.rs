@@ -11,8 +11,9 @@ use crate::unit::{exposure, verify};
 #[test]
 fn the_page_s_snippets_work_as_printed() {
     let Some(tree) = tree("the_page_s_snippets_work_as_printed") else { return };
-    let page =
-        |names: &[&str]| names.iter().map(|name| format!("./tests/nix/page/{name}.nix ")).collect::<String>();
+    let page = |names: &[&str]| {
+        names.iter().fold(String::new(), |all, name| all + &format!("./tests/nix/page/{name}.nix "))
+    };
     for (names, services) in [
         (&["github"][..], &["fireactions"][..]),
         (&["github", "options"], &["fireactions"]),

@@ -40,7 +40,7 @@ fn work_that_was_bound_is_not_forgotten_because_the_store_did_not_answer() {
         let away = async |world: &World| {
             signal(world, &id, Signal::SIGSTOP);
             let submitted = world.forge.submit(script("echo hello"), vec![]).await.unwrap().id;
-            let offer = Offer { machine: id.clone(), pool: pool(), shape: pool().shape };
+            let offer = Offer { machine: id.clone(), pool: pool().into(), shape: pool().shape };
             assert_eq!(world.forge.acquire(&offer).await.unwrap().job, submitted);
             job = Some(submitted);
         };

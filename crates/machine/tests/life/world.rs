@@ -181,7 +181,7 @@ impl World {
     pub(crate) async fn machines_with_rows(&self) -> Vec<MachineId> {
         let rows: Vec<MachineId> =
             self.store.machines().await.unwrap().into_iter().map(|row| row.id).collect();
-        let views: Vec<MachineId> = self.machines.views().into_iter().map(|view| view.id).collect();
+        let views: Vec<MachineId> = self.machines.views().into_iter().map(|view| view.id.clone()).collect();
         assert_eq!(rows, views);
         rows
     }

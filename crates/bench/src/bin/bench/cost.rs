@@ -146,7 +146,7 @@ async fn gone(
                 phases.insert(phase, millis(Duration::from_micros(micros)));
             }
             Event::Machine { machine: view } => {
-                if let Some(failure) = view.failure {
+                if let Some(failure) = &view.failure {
                     ensure!(failure.kind == FailureKind::Vmm, "the machine failed: {}", failure.message);
                 }
             }

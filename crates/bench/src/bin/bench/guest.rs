@@ -99,6 +99,7 @@ pub(crate) async fn configure(world: &World, resources: &Resources, link: &Link)
         unix_nanos: u64::try_from(now.as_nanos())?,
         mtu: None,
         mac: Some(resources.port.mac),
+        services: Vec::new(),
     };
     link.configure(identity).await?;
     Ok(())

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use fireactions_model::{ForgeName, Label, Place, PoolName, PoolSpec, RemoteJob};
 use fireactions_testkit::pools::of_github as pool;
 
@@ -242,7 +244,7 @@ fn an_audit_adds_what_was_lost_and_removes_what_is_gone() {
     board.queue.add(waiting(1, &["debian"]));
     board.queue.add(Waiting { heard: since, ..waiting(2, &["debian"]) });
     board.queue.add(Waiting { repository: "acme/other".to_owned(), ..waiting(3, &["debian"]) });
-    let just = since - Duration::from_secs(10);
+    let just = since.checked_sub(Duration::from_secs(10)).unwrap();
     board.queue.add(Waiting { heard: just, ..waiting(5, &["debian"]) });
     let seen = vec![waiting(4, &["debian"])];
     assert!(board.audited(in_widgets, seen.clone(), since));

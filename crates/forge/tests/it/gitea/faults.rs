@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fireactions_model::{JobState, Outcome};
-use fireactions_testkit::gitea::{JobStatus, Release};
+use fireactions_testkit::gitea::JobStatus;
 
 use super::farm::{ASK, Farm, Setup, pool, server};
 use super::{NEWEST, ended, exited, nothing_is_left, push, settled};

@@ -1,7 +1,6 @@
 //! Where runners stop until a test lets them go on: nothing waits by the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
