@@ -2,7 +2,7 @@
 //! waited for; looked after while the job runs; over when it is.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -23,7 +23,7 @@ use crate::{spawn, stage};
 const LOOK: Duration = Duration::from_millis(50);
 /// The same where each look starts a program.
 const LOOK_BY_COMMAND: Duration = Duration::from_millis(500);
-/// Longest for a connection on the loopback interface.
+/// Longest for a connection on the loopback interface, and for an answer.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Before a service that ended is started again; doubled each time, up to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -172,6 +172,7 @@ fn wait_until_ready(
 fn is_ready(service: &Service, ready: &Ready, reaper: &Reaper) -> bool {
     match ready {
         Ready::Socket(path) => UnixStream::connect(path).is_ok(),
+        Ready::Http { socket, path } => succeeds(socket, path).unwrap_or(false),
         Ready::Port(port) => {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
             TcpStream::connect_timeout(&address, CONNECT).is_ok()
@@ -181,9 +182,21 @@ fn is_ready(service: &Service, ready: &Ready, reaper: &Reaper) -> bool {
     }
 }
 
+/// Asks an HTTP server for a path. One that listens and is not ready yet lets the question wait.
+fn succeeds(socket: &str, path: &str) -> std::io::Result<bool> {
+    let mut connection = UnixStream::connect(socket)?;
+    connection.set_read_timeout(Some(CONNECT))?;
+    connection.set_write_timeout(Some(CONNECT))?;
+    write!(connection, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut head = [0; 10];
+    connection.read_exact(&mut head)?;
+    Ok(head.starts_with(b"HTTP/1.") && head.ends_with(b" 2"))
+}
+
 fn what_lacks(ready: &Ready) -> String {
     match ready {
         Ready::Socket(path) => format!("nothing listens at {path}"),
+        Ready::Http { socket, path } => format!("{path} at {socket} is not answered with success"),
         Ready::Port(port) => format!("nothing listens at port {port} of 127.0.0.1"),
         Ready::Command(argv) => format!("'{}' does not end with 0", argv.join(" ")),
     }

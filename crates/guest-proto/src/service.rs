@@ -25,6 +25,13 @@ pub struct Service {
 pub enum Ready {
     /// Something listens at this Unix socket.
     Socket(String),
+    /// A server at this Unix socket answers a request for this path with success.
+    Http {
+        /// The socket.
+        socket: String,
+        /// The path, `/_ping`.
+        path: String,
+    },
     /// Something listens at this TCP port of the loopback address.
     Port(u16),
     /// This command ends with 0. It is tried again and again.

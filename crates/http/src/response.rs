@@ -71,6 +71,6 @@ mod tests {
         let error = response(r#"["s3cret"]"#).json::<Vec<u8>>("numbers").unwrap_err().to_string();
         assert!(error.contains("not numbers") && !error.contains("s3cret"), "{error}");
         let error = response("<html>").json::<Vec<u8>>("numbers").unwrap_err().to_string();
-        assert!(error.contains("no JSON"), "{error}");
+        assert!(error.contains("is not JSON"), "{error}");
     }
 }

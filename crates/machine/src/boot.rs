@@ -164,6 +164,9 @@ fn service(spec: &ServiceSpec) -> Service {
         user: spec.user.clone(),
         ready: spec.ready.as_ref().map(|ready| match ready {
             ServiceReadiness::Socket(path) => Ready::Socket(path.clone()),
+            ServiceReadiness::Http { socket, path } => {
+                Ready::Http { socket: socket.clone(), path: path.clone() }
+            }
             ServiceReadiness::Port(port) => Ready::Port(*port),
             ServiceReadiness::Command(argv) => Ready::Command(argv.clone()),
         }),

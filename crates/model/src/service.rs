@@ -30,6 +30,13 @@ pub struct ServiceSpec {
 pub enum ServiceReadiness {
     /// Something listens at this Unix socket of the guest.
     Socket(String),
+    /// A server at this Unix socket of the guest answers a request for this path with success.
+    Http {
+        /// The socket.
+        socket: String,
+        /// The path.
+        path: String,
+    },
     /// Something listens at this TCP port of the guest's loopback address.
     Port(u16),
     /// This command ends with 0.

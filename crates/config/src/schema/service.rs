@@ -9,12 +9,19 @@ use serde_json::json;
 
 use super::{Duration, patterns};
 
-/// Programs whose readiness is known: their name, and the socket at which they then listen.
-const KNOWN: [(&str, &str); 3] = [
-    ("dockerd", "/run/docker.sock"),
-    ("containerd", "/run/containerd/containerd.sock"),
-    ("buildkitd", "/run/buildkit/buildkitd.sock"),
-];
+/// What tells that a program is ready, of those where it is known. Docker listens long before it answers.
+fn known(program: &str) -> Option<model::ServiceReadiness> {
+    let socket = |path: &str| Some(model::ServiceReadiness::Socket(path.to_owned()));
+    match program {
+        "dockerd" => Some(model::ServiceReadiness::Http {
+            socket: "/run/docker.sock".to_owned(),
+            path: "/_ping".to_owned(),
+        }),
+        "containerd" => socket("/run/containerd/containerd.sock"),
+        "buildkitd" => socket("/run/buildkit/buildkitd.sock"),
+        _ => None,
+    }
+}
 
 /// A program that is started in each machine before it is ready, and ends with the job.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -31,8 +38,8 @@ pub struct ServiceKeys {
     #[serde(default)]
     #[schemars(extend("default" = "root"), example = &"registry:registry")]
     pub user: Option<String>,
-    /// What tells that it is ready. When absent, it is as soon as it runs; of `dockerd`, `containerd` and `buildkitd` the
-    /// socket is known.
+    /// What tells that it is ready. When absent, it is as soon as it runs; of `dockerd`, `containerd` and `buildkitd` it
+    /// is known.
     #[serde(default)]
     pub ready: Option<ReadySetting>,
     /// Whether it is started again when it ends before the job.
@@ -53,6 +60,13 @@ const fn default_timeout() -> Duration {
 pub enum ReadySetting {
     /// Something listens at this Unix socket of the guest.
     Socket(String),
+    /// An HTTP server at this Unix socket of the guest answers this path with success.
+    Http {
+        /// The socket.
+        socket: String,
+        /// The path, which begins with `/`.
+        path: String,
+    },
     /// Something listens at this TCP port of the guest's 127.0.0.1.
     Port(u16),
     /// This command ends with exit code 0.
@@ -67,15 +81,17 @@ impl ServiceConfig {
     pub(super) fn spec(&self) -> model::ServiceSpec {
         let ServiceKeys { name, command, user, ready, restart, timeout } = &self.0;
         let command = command.clone().unwrap_or_else(|| vec![name.clone()]);
-        let program = command.first().map(|program| program.rsplit('/').next().unwrap_or(program));
-        let known = || KNOWN.iter().find(|(name, _)| Some(*name) == program);
+        let program = command.first().and_then(|program| program.rsplit('/').next());
         model::ServiceSpec {
             name: name.clone(),
             ready: match ready {
                 Some(ReadySetting::Socket(path)) => Some(model::ServiceReadiness::Socket(path.clone())),
                 Some(ReadySetting::Port(port)) => Some(model::ServiceReadiness::Port(*port)),
                 Some(ReadySetting::Command(argv)) => Some(model::ServiceReadiness::Command(argv.clone())),
-                None => known().map(|(_, socket)| model::ServiceReadiness::Socket((*socket).to_owned())),
+                Some(ReadySetting::Http { socket, path }) => {
+                    Some(model::ServiceReadiness::Http { socket: socket.clone(), path: path.clone() })
+                }
+                None => program.and_then(known),
             },
             command,
             user: user.clone().unwrap_or_default(),

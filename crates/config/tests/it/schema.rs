@@ -85,7 +85,7 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
                 ["dockerd"],
                 [{"name": "x"}],
                 [{"name": "x", "command": ["y", ""], "ready": {"port": 80}, "restart": true, "timeout": "5m"}],
-                [{"name": "x", "ready": {"socket": "/s"}}, {"name": "y", "ready": {"command": ["true"]}}],
+                [{"name": "x", "ready": {"socket": "/s"}}, {"name": "y", "ready": {"command": ["true"]}}, {"name": "z", "ready": {"http": {"socket": "/s", "path": "/"}}}],
             ]),
             json!([["dockerd --debug"], [""], [{}], [{"name": "x", "ready": {"port": 70_000}}], [{"name": "x", "command": []}], [7]]),
         ),

@@ -47,7 +47,7 @@ async fn a_follower_from_the_queue_on_hears_all_until_the_end() {
     let text = timeout(SOON, follower).await.unwrap().unwrap();
     assert!(text.starts_with(&expected));
     assert!(text.ends_with("again"));
-    assert!(text.contains("attempt 2 begins"));
+    assert!(text.contains("attempt 2 starts"));
 
     // Afterwards, from any record on, and to its end at once.
     let all: Vec<_> = timeout(SOON, forge.follow_log(&job.id, 0).try_collect()).await.unwrap().unwrap();

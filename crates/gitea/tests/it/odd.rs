@@ -51,7 +51,7 @@ async fn redirects_are_explained_and_not_followed() {
     .await;
     let error = client_of(settings(Kind::Forgejo, &url)).server().await.unwrap_err();
     assert!(
-        error.to_string().contains("wants https") && error.to_string().contains("https://127.0.0.1/"),
+        error.to_string().contains("redirects to https") && error.to_string().contains("https://127.0.0.1/"),
         "{error}"
     );
 }

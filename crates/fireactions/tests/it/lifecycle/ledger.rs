@@ -94,7 +94,7 @@ pub(crate) async fn outputs(store: &Store, job: &JobId) -> Result<Vec<Vec<u8>>, 
                 continue;
             }
             let note = String::from_utf8_lossy(&record.data).into_owned();
-            if note.starts_with(&format!("attempt {} begins", outputs.len() + 1)) {
+            if note.starts_with(&format!("attempt {} starts", outputs.len() + 1)) {
                 outputs.push(vec![]);
             } else {
                 return Err(format!("its log says: {note}"));

@@ -89,7 +89,7 @@ async fn a_public_repository_is_for_groups_that_allow_it() {
     let kept = fake.queue_job(JobRequest::new("acme/open", &["debian"], "true"));
     let name = PoolName::new("p").unwrap();
     let told = until("it to be told", || async { farm.github.problem(&name) }).await;
-    assert!(told.contains("jobs of acme/open ask"), "{told}");
+    assert!(told.contains("jobs of acme/open have this pool"), "{told}");
     assert_eq!(fake.all_runners(), []);
     fake.allow_public_repositories(&Scope::Organization("acme".into()), 1);
     completed(&fake, &[kept]).await;
