@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Of the way templates are made. Those of another version are not used.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Everything that a clone must have in common with its template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
