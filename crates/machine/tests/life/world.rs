@@ -11,12 +11,12 @@ use fireactions_guest_proto::host::{Endpoint, Link};
 use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
-    Event, ImageRef, JobId, JobRecord, JobSpec, Label, MachineId, MachineState, Machines, NewMachine,
-    PoolName, PoolSpec, Shape, StartMode,
+    Event, ImageRef, JobId, JobRecord, JobSpec, Label, MachineId, MachineState, MachineView, Machines,
+    NewMachine, PoolName, PoolSpec, Shape, StartMode,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
-use fireactions_testkit::{busybox, cgroups, guest, standin};
+use fireactions_testkit::{busybox, cgroups, guest, no_timer, standin};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use nix::sys::signal::Signal;
@@ -109,6 +109,36 @@ impl World {
         };
         let machines = Machinery::new(parts.clone());
         Self { dir, parts, machines, forge, network, store }
+    }
+
+    /// A machine whose guest has booted, as it was then: ready, or with work already. As a pool does, another one is made in the
+    /// place of one whose guest found no timer.
+    pub(crate) async fn machine(&self) -> MachineView {
+        loop {
+            let mut events = self.parts.events.subscribe();
+            let id = self.machines.create(new()).await.unwrap();
+            let booted = async {
+                let mut failed = None;
+                loop {
+                    match events.recv().await.unwrap() {
+                        Event::Machine { machine } if machine.id == id => {
+                            if let Some(failure) = &machine.failure {
+                                failed = Some(failure.message.clone());
+                            } else if matches!(machine.state, MachineState::Ready | MachineState::Busy) {
+                                return Ok(*machine);
+                            }
+                        }
+                        Event::MachineGone { id: gone, .. } if gone == id => return Err(failed),
+                        _ => {}
+                    }
+                }
+            };
+            match tokio::time::timeout(DEADLINE, booted).await.expect("the machine boots") {
+                Ok(machine) => return machine,
+                Err(Some(why)) if no_timer::gave_up(&why) => {}
+                Err(why) => panic!("{id} is gone: {why:?}"),
+            }
+        }
     }
 
     pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
