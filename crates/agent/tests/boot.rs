@@ -261,17 +261,23 @@ async fn an_images_own_init_runs_beside_the_agent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_without_its_disk_says_so_and_ends() {
-    let mut guest = Guest::start(Setup { root: false, ..Setup::default() }).await;
-    assert!(timeout(BOOT, guest.ended()).await.unwrap(), "{}", guest.console());
-    let console = guest.console();
+    let console = Guest::fail(Setup { root: false, ..Setup::default() }).await;
     assert!(console.contains("fireactions-agent: cannot boot: disk /dev/vda did not appear"), "{console}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_without_a_timer_says_so_and_ends() {
     // As a kernel that has measured a rate of nothing.
-    let mut guest = Guest::start(Setup { append: "nolapic_timer", ..Setup::default() }).await;
+    let mut guest = Guest::start(&Setup::default(), "nolapic_timer").await;
     assert!(timeout(BOOT, guest.ended()).await.unwrap(), "{}", guest.console());
     let console = guest.console();
     assert!(console.contains("fireactions-agent: cannot boot: the kernel has no timer"), "{console}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_guest_takes_the_place_of_one_without_a_timer() {
+    let guest = Guest::boot(Setup { first: "nolapic_timer", ..Setup::default() }).await;
+    let (stdout, ..) = guest.job(script("grep -c nolapic_timer /proc/cmdline; sleep 0.1; echo awake")).await;
+    assert_eq!(stdout, "0\nawake\n");
+    guest.power_off().await;
 }

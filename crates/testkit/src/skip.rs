@@ -4,8 +4,9 @@
 //! ended. `FIREACTIONS_REQUIRE` lists kinds, by commas, that must be there: such a skip is a failure.
 
 use std::ffi::OsStr;
-use std::io::Write;
-use std::{env, fmt, fs};
+use std::fmt;
+
+use crate::lines::{self, given};
 
 /// What a test lacks that does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,20 +53,14 @@ impl fmt::Display for Kind {
 ///
 /// When `FIREACTIONS_REQUIRE` has the kind, or a word that is none; when the file of `FIREACTIONS_SKIPS` cannot be written.
 pub fn say(kind: Kind, test: &str, why: &str) {
-    let given = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     let require = given("FIREACTIONS_REQUIRE").unwrap_or_default();
     tell(kind, test, why, given("FIREACTIONS_SKIPS").as_deref(), &require.to_string_lossy());
 }
 
 fn tell(kind: Kind, test: &str, why: &str, file: Option<&OsStr>, require: &str) {
-    // A closed standard error is no failure of the test.
-    let _ = writeln!(std::io::stderr(), "\nSKIPPED ({kind}) {test}: {why}");
+    lines::say(&format!("SKIPPED ({kind}) {test}: {why}"));
     if let Some(file) = file {
-        let line = [&kind.to_string(), test, why].map(|word| word.replace(['\t', '\n'], " ")).join("\t");
-        // Tests of several processes write at the same time: one write each, at the file's end.
-        let written = fs::OpenOptions::new().create(true).append(true).open(file);
-        let written = written.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
-        written.unwrap_or_else(|error| panic!("FIREACTIONS_SKIPS: {}: {error}", file.display()));
+        lines::add(file, &[&kind.to_string(), test, why]);
     }
     for word in require.split(',').map(str::trim).filter(|word| !word.is_empty()) {
         assert!(
@@ -82,6 +77,7 @@ fn tell(kind: Kind, test: &str, why: &str, file: Option<&OsStr>, require: &str) 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::panic::catch_unwind;
 
     use super::*;

@@ -63,6 +63,23 @@ pub struct ExitReason {
 /// How an agent begins its last line when it gives its machine up.
 const NO_BOOT: &str = "fireactions-agent: cannot boot: ";
 
+/// How it goes on when the guest's kernel found no timer.
+const NO_TIMER: &str = "the kernel has no timer";
+
+impl ExitReason {
+    /// What the guest's agent said could not be done, if it gave its machine up.
+    fn no_boot(&self) -> Option<&str> {
+        let (_, why) = self.console_tail.rsplit_once(NO_BOOT)?;
+        Some(why.lines().next().unwrap_or_default())
+    }
+
+    /// The guest's kernel found no timer, for the host was busy in the wrong moment of its boot: chance, and another guest that
+    /// is made alike has one.
+    pub fn no_timer(&self) -> bool {
+        self.no_boot().is_some_and(|why| why.starts_with(NO_TIMER))
+    }
+}
+
 impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.cause)?;
@@ -79,8 +96,8 @@ impl fmt::Display for ExitReason {
         if let Some(line) = self.console_tail.lines().rev().find(|line| line.contains("Kernel panic")) {
             return write!(f, "; the guest's console says: {line}");
         }
-        if let Some((_, why)) = self.console_tail.rsplit_once(NO_BOOT) {
-            return write!(f, "; the guest's agent cannot boot: {}", why.lines().next().unwrap_or_default());
+        if let Some(why) = self.no_boot() {
+            return write!(f, "; the guest's agent cannot boot: {why}");
         }
         // QEMU runs with -no-reboot, and a panic was looked for above.
         if self.shutdown.as_deref() == Some("guest-reset") {
@@ -347,6 +364,10 @@ mod tests {
             reason.to_string(),
             "exit code 0 (guest-reset); the guest's agent cannot boot: no disk; powering off"
         );
+        assert!(!reason.no_timer());
+        reason.console_tail =
+            "[    1.2] fireactions-agent: cannot boot: the kernel has no timer: busy\n".to_owned();
+        assert!(reason.no_timer());
         reason.console_tail.clear();
         assert_eq!(
             reason.to_string(),

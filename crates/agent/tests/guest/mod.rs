@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fireactions_guest_proto::host::{Endpoint, Exec, JobEvent, Link};
 use fireactions_guest_proto::{ExecRequest, Exit, Identity, JobResult, RunRequest, Stream, WinSize};
+use fireactions_testkit::no_timer;
 use fireactions_vmm::boot::{self, BootFiles};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -44,46 +45,56 @@ pub(crate) struct Setup {
     pub(crate) root: bool,
     /// MiB.
     pub(crate) memory: u32,
-    /// More for the kernel's command line.
-    pub(crate) append: &'static str,
+    /// More for the kernel's command line of the first guest, not of one that takes its place.
+    pub(crate) first: &'static str,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { init: "agent", root: true, memory: 192, append: "" }
+        Self { init: "agent", root: true, memory: 192, first: "" }
     }
 }
 
 impl Guest {
-    /// Starts QEMU; does not wait for the guest.
-    pub(crate) async fn start(setup: Setup) -> Self {
+    /// Starts QEMU, with `append` on the kernel's command line; does not wait for the guest.
+    pub(crate) async fn start(setup: &Setup, append: &str) -> Self {
         let parts = PARTS.get_or_init(prepare).await;
         let dir = TempDir::new().unwrap();
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-        let mut append = format!(
+        let mut line = format!(
             "console=ttyS0 reboot=t panic=-1 quiet mitigations=off fireactions.init={} fireactions.root=/dev/vda \
              fireactions.scratch=/dev/vdb fireactions.port=org.fireactions.agent.0 {}",
-            setup.init, setup.append
+            setup.init, append
         );
         if let Some(khz) = tsc_khz() {
-            let _ = write!(append, " tsc_early_khz={khz} tsc=reliable");
+            let _ = write!(line, " tsc_early_khz={khz} tsc=reliable");
         }
         let scratch = path("scratch.ext4");
         must(Command::new("mke2fs").args(["-q", "-t", "ext4", "-O", "^has_journal", &scratch, "256M"]));
         let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-M", "microvm", "-accel", "tcg,tb-size=64", "-cpu", "max", "-smp", "1,maxcpus=2", "-m"])
-            .arg(setup.memory.to_string())
-            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-            .arg("-kernel")
-            .arg(&parts.boot.kernel)
-            .arg("-initrd")
-            .arg(&parts.boot.initrd)
-            .args(["-append", &append])
-            .args(["-serial", &format!("file:{}", path("console"))])
-            .args(["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", path("agent.sock"))])
-            .args(["-device", "virtio-serial-device"])
-            .args(["-device", "virtserialport,chardev=agent,name=org.fireactions.agent.0"])
-            .args(["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-device,netdev=net"]);
+        qemu.args([
+            "-M",
+            "microvm,pic=off",
+            "-accel",
+            "tcg,tb-size=64",
+            "-cpu",
+            "max",
+            "-smp",
+            "1,maxcpus=2",
+            "-m",
+        ])
+        .arg(setup.memory.to_string())
+        .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+        .arg("-kernel")
+        .arg(&parts.boot.kernel)
+        .arg("-initrd")
+        .arg(&parts.boot.initrd)
+        .args(["-append", &line])
+        .args(["-serial", &format!("file:{}", path("console"))])
+        .args(["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", path("agent.sock"))])
+        .args(["-device", "virtio-serial-device"])
+        .args(["-device", "virtserialport,chardev=agent,name=org.fireactions.agent.0"])
+        .args(["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-device,netdev=net"]);
         if setup.root {
             let root = parts.dir.path().join("root.squashfs");
             qemu.args(["-drive", &format!("id=root,file={},format=raw,if=none,readonly=on", root.display())])
@@ -99,13 +110,39 @@ impl Guest {
         Self { qemu, dir, link }
     }
 
-    /// Starts a guest and configures it.
+    /// Starts a guest and configures it; another one in its place where it found no timer.
     pub(crate) async fn boot(setup: Setup) -> Self {
-        let guest = Self::start(setup).await;
-        let hello = timeout(BOOT, guest.link.hello()).await;
-        let Ok(Ok(_)) = hello else { panic!("no hello: {hello:?}; console:\n{}", guest.console()) };
-        timeout(SOON, guest.link.configure(identity())).await.unwrap().unwrap();
-        guest
+        let mut append = setup.first;
+        loop {
+            let mut guest = Self::start(&setup, append).await;
+            let Self { qemu, link, .. } = &mut guest;
+            let met = async {
+                tokio::select! {
+                    hello = link.hello() => Some(hello),
+                    () = gone(qemu) => None,
+                }
+            };
+            let met = timeout(BOOT, met).await;
+            match met {
+                Ok(Some(Ok(_))) => {
+                    timeout(SOON, guest.link.configure(identity())).await.unwrap().unwrap();
+                    return guest;
+                }
+                Ok(None) if no_timer::gave_up(&guest.console()) => append = "",
+                other => panic!("no hello: {other:?}; console:\n{}", guest.console()),
+            }
+        }
+    }
+
+    /// Starts a guest that cannot boot for another reason than that it found no timer; what its console says.
+    pub(crate) async fn fail(setup: Setup) -> String {
+        loop {
+            let mut guest = Self::start(&setup, setup.first).await;
+            assert!(timeout(BOOT, guest.ended()).await.unwrap(), "{}", guest.console());
+            if !no_timer::gave_up(&guest.console()) {
+                return guest.console();
+            }
+        }
     }
 
     pub(crate) fn console(&self) -> String {
@@ -115,14 +152,7 @@ impl Guest {
 
     /// Waits for the end of QEMU.
     pub(crate) async fn ended(&mut self) -> bool {
-        let end = Instant::now() + SOON;
-        while Instant::now() < end {
-            if self.qemu.try_wait().unwrap().is_some() {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        false
+        timeout(SOON, gone(&mut self.qemu)).await.is_ok()
     }
 
     /// Powers off as the host does and sees QEMU end.
@@ -167,6 +197,13 @@ impl Guest {
             timeout(SOON, self.link.exec(request)).await.unwrap().unwrap();
         drop(stdin);
         collect(output).await
+    }
+}
+
+/// Returns when QEMU has ended.
+async fn gone(qemu: &mut Child) {
+    while qemu.try_wait().unwrap().is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

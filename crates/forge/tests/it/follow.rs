@@ -1,5 +1,7 @@
 //! Following a log while it is written.
 
+use std::pin::pin;
+
 use crate::common::*;
 use fireactions_model::{Forge, JobId, Output, Stream};
 use futures::{StreamExt, TryStreamExt};
@@ -60,12 +62,12 @@ async fn a_follower_from_the_queue_on_hears_all_until_the_end() {
 #[tokio::test]
 async fn jobs_without_output_or_existence_end_the_stream() {
     let temp = tempfile::tempdir().unwrap();
-    let (forge, _store, _events) = forge(temp.path()).await;
+    let (forge, store, _events) = forge(temp.path()).await;
     let job = submit(&forge, "").await;
-    let follower = tokio::spawn(forge.follow_log(&job.id, 0).try_collect::<Vec<_>>());
-    tokio::time::sleep(NEVER).await;
+    let mut follower = pin!(forge.follow_log(&job.id, 0).try_collect::<Vec<_>>());
+    waits(&store, follower.as_mut()).await;
     forge.cancel(&job.id).await.unwrap();
-    assert_eq!(timeout(SOON, follower).await.unwrap().unwrap().unwrap(), []);
+    assert_eq!(timeout(SOON, follower).await.unwrap().unwrap(), []);
     let unknown = forge.follow_log(&JobId::from_random([7; 8]), 0).try_collect::<Vec<_>>();
     assert_eq!(timeout(SOON, unknown).await.unwrap().unwrap(), []);
 }

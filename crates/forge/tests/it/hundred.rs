@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use crate::common::*;
 use fireactions_model::{Forge, JobId, JobState, Release};
 use fireactions_store::JobFilter;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -15,7 +16,8 @@ async fn a_hundred_jobs_through_three_machines() {
     let (forge, _store, _events) = forge(temp.path()).await;
     let pool = pool("p", "linux");
     let runs: Arc<Mutex<HashMap<JobId, u32>>> = Arc::default();
-    let (machines, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (machines, (done, _)) = (Arc::new(AtomicU64::new(0)), watch::channel(0));
+    let done = Arc::new(done);
     let mut places = tokio::task::JoinSet::new();
     for _ in 0..3 {
         let (forge, pool, runs) = (forge.clone(), pool.clone(), Arc::clone(&runs));
@@ -24,13 +26,11 @@ async fn a_hundred_jobs_through_three_machines() {
             // A machine after the other, each used once; the last one leaves without work.
             loop {
                 let offer = offer(machines.fetch_add(1, Ordering::Relaxed), &pool);
+                let mut heard = done.subscribe();
                 let work = tokio::select! {
                     work = forge.acquire(&offer) => work.unwrap(),
-                    () = async {
-                        while done.load(Ordering::Relaxed) < 100 {
-                            tokio::time::sleep(NEVER / 10).await;
-                        }
-                    } => {
+                    all = async { heard.wait_for(|done| *done == 100).await.is_ok() } => {
+                        assert!(all);
                         assert_eq!(forge.release(&offer.machine).await.unwrap(), Release::Idle);
                         return;
                     }
@@ -38,7 +38,7 @@ async fn a_hundred_jobs_through_three_machines() {
                 *runs.lock().unwrap().entry(work.job.clone()).or_default() += 1;
                 forge.started(&work.job, &offer.machine).await.unwrap();
                 forge.finished(&work.job, &offer.machine, &exited(0)).await.unwrap();
-                done.fetch_add(1, Ordering::Relaxed);
+                done.send_modify(|done| *done += 1);
             }
         });
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::pin::pin;
 
 use crate::common::*;
 use fireactions_forge::local::LocalForge;
@@ -163,7 +164,7 @@ async fn step(system: &mut System, model: &mut Model, op: &Op) {
                 job.attempt += 1;
                 model.used.insert(*n, (first, false));
             } else {
-                assert!(timeout(NEVER / 4, forge.acquire(&offer)).await.is_err());
+                waits(&system.store, pin!(forge.acquire(&offer))).await;
             }
         }
         Op::Started { machine: n } => {

@@ -1,14 +1,16 @@
 //! The way of a job through the queue.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use crate::common::*;
 use fireactions_forge::local::{FileSource, LocalConfig};
 use fireactions_model::{
-    DemandSource, Event, Forge, ForgeError, InputFile, JobState, Label, Offer, Outcome, Output, Phase, Place,
-    Release, RetryPolicy, Shape, Stream, WorkSource,
+    DemandSource, Event, Forge, ForgeError, InputFile, JobState, Label, MachineId, Offer, Outcome, Output,
+    Phase, Place, Release, RetryPolicy, Shape, Stream, WorkSource,
 };
 use fireactions_store::{JobFilter, LogSource, StoreError};
+use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
 #[tokio::test]
@@ -78,19 +80,16 @@ async fn a_job_goes_its_way_and_everybody_hears() {
 #[tokio::test]
 async fn a_waiting_machine_gets_the_next_job_and_a_dropped_acquire_loses_nothing() {
     let temp = tempfile::tempdir().unwrap();
-    let (forge, _store, _events) = forge(temp.path()).await;
+    let (forge, store, _events) = forge(temp.path()).await;
     let pool = pool("p", "linux");
-    let waiting = tokio::spawn({
-        let (forge, offer) = (forge.clone(), offer(1, &pool));
-        async move { forge.acquire(&offer).await.unwrap() }
-    });
-    tokio::time::sleep(NEVER).await;
-    assert!(!waiting.is_finished());
+    let first = offer(1, &pool);
+    let mut waiting = pin!(forge.acquire(&first));
+    waits(&store, waiting.as_mut()).await;
     let job = submit(&forge, "linux").await;
     assert_eq!(timeout(SOON, waiting).await.unwrap().unwrap().job, job.id);
 
     // Bound, but the answer was never taken: the same machine is told again, nobody else is.
-    assert!(timeout(NEVER, forge.acquire(&offer(2, &pool))).await.is_err());
+    waits(&store, pin!(forge.acquire(&offer(2, &pool)))).await;
     let again = timeout(SOON, forge.acquire(&offer(1, &pool))).await.unwrap().unwrap();
     assert_eq!(again.job, job.id);
     assert_eq!(forge.get(&job.id).await.unwrap().unwrap().attempt, 1);
@@ -114,10 +113,20 @@ async fn a_waiting_machine_gets_the_next_job_and_a_dropped_acquire_loses_nothing
     }
 }
 
+/// Returns when the machine has a job.
+async fn assigned(events: &mut Receiver<Event>, machine: &MachineId) {
+    let it_is = |event| match event {
+        Event::Job { job } => job.machine.as_ref() == Some(machine) && job.state == JobState::Assigned,
+        _ => false,
+    };
+    let heard = async { while !it_is(events.recv().await.unwrap()) {} };
+    timeout(SOON, heard).await.unwrap();
+}
+
 #[tokio::test]
 async fn release_and_acquire_never_both_win() {
     let temp = tempfile::tempdir().unwrap();
-    let (forge, _store, _events) = forge(temp.path()).await;
+    let (forge, _store, mut events) = forge(temp.path()).await;
     let pool = pool("p", "");
     let (mut idle, mut bound) = (0, 0);
     for n in 0..150 {
@@ -134,7 +143,7 @@ async fn release_and_acquire_never_both_win() {
         let releasing = async {
             tokio::time::sleep(Duration::from_micros(n * 20)).await;
             if n == 149 {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                assigned(&mut events, &offer.machine).await;
             }
             forge.release(&offer.machine).await
         };
@@ -227,7 +236,7 @@ async fn a_lost_machines_job_is_retried_once_visibly_and_in_its_old_place() {
 #[tokio::test]
 async fn what_ended_by_itself_is_never_run_again() {
     let temp = tempfile::tempdir().unwrap();
-    let (forge, _store, _events) = forge(temp.path()).await;
+    let (forge, store, _events) = forge(temp.path()).await;
     let pool = pool("p", "");
     let unstartable = Outcome::Unstartable { reason: "no such user: bob".to_owned() };
     let ends = [
@@ -248,35 +257,31 @@ async fn what_ended_by_itself_is_never_run_again() {
         assert_eq!((end.state, end.exit_code()), (state, Some(code)));
         assert_eq!(end.reason.is_none(), state == JobState::Succeeded);
     }
-    assert!(timeout(NEVER, forge.acquire(&offer(99, &pool))).await.is_err());
+    waits(&store, pin!(forge.acquire(&offer(99, &pool)))).await;
 }
 
 #[tokio::test]
 async fn cancelling() {
     let temp = tempfile::tempdir().unwrap();
-    let (forge, _store, _events) = forge(temp.path()).await;
+    let (forge, store, _events) = forge(temp.path()).await;
     let pool = pool("p", "");
     // Queued: final at once, and nobody gets it.
     let queued = submit(&forge, "").await;
     let cancelled = forge.cancel(&queued.id).await.unwrap();
     assert_eq!((cancelled.state, cancelled.exit_code()), (JobState::Cancelled, Some(130)));
-    assert!(timeout(NEVER, forge.acquire(&offer(1, &pool))).await.is_err());
+    waits(&store, pin!(forge.acquire(&offer(1, &pool)))).await;
 
     // Assigned: its machine hears, also who asks late, and no other job's.
     let (job, other) = (submit(&forge, "").await, submit(&forge, "").await);
     forge.acquire(&offer(1, &pool)).await.unwrap();
     forge.acquire(&offer(2, &pool)).await.unwrap();
-    let hears = tokio::spawn({
-        let (forge, id) = (forge.clone(), job.id.clone());
-        async move { forge.cancelled(&id).await }
-    });
-    tokio::time::sleep(NEVER).await;
-    assert!(!hears.is_finished());
+    let mut hears = pin!(forge.cancelled(&job.id));
+    waits(&store, hears.as_mut()).await;
     let asked = forge.cancel(&job.id).await.unwrap();
     assert_eq!((asked.state, asked.cancel_requested), (JobState::Assigned, true));
-    timeout(SOON, hears).await.unwrap().unwrap();
+    timeout(SOON, hears).await.unwrap();
     timeout(SOON, forge.cancelled(&job.id)).await.unwrap();
-    assert!(timeout(NEVER, forge.cancelled(&other.id)).await.is_err());
+    waits(&store, pin!(forge.cancelled(&other.id))).await;
     forge.finished(&job.id, &machine(1), &report(Outcome::Cancelled)).await.unwrap();
     assert_eq!(forge.get(&job.id).await.unwrap().unwrap().state, JobState::Cancelled);
 
@@ -295,7 +300,7 @@ async fn cancelling() {
 #[tokio::test]
 async fn each_job_is_demanded_of_one_pool_and_taken_by_any_that_fits() {
     let temp = tempfile::tempdir().unwrap();
-    let (forge, _store, mut events) = forge(temp.path()).await;
+    let (forge, store, mut events) = forge(temp.path()).await;
     let pools = [pool("big", "linux x64 gpu"), pool("first", "linux x64"), pool("second", "linux x64")];
     for wanted in ["", "linux", "linux x64", "gpu", "GPU linux"] {
         submit(&forge, wanted).await;
@@ -343,25 +348,23 @@ async fn each_job_is_demanded_of_one_pool_and_taken_by_any_that_fits() {
     let wide_offer = Offer { machine: machine(1), pool: pools[2].clone().into(), shape: wide };
     assert_eq!(forge.acquire(&wide_offer).await.unwrap().job, large.id);
     let wide_offer = Offer { machine: machine(2), ..wide_offer };
-    assert!(timeout(NEVER, forge.acquire(&wide_offer)).await.is_err());
+    waits(&store, pin!(forge.acquire(&wide_offer))).await;
     for n in 10..13 {
         forge.acquire(&offer(n, &pools[2])).await.unwrap();
     }
-    assert!(
-        timeout(NEVER, forge.acquire(&offer(13, &pools[2]))).await.is_err(),
-        "the rest needs a gpu or arm64"
-    );
+    // The rest needs a gpu or arm64.
+    waits(&store, pin!(forge.acquire(&offer(13, &pools[2])))).await;
     assert_eq!(forge.demand(&pools).await.unwrap()[&pools[0].name], [(small, 2)].into());
 }
 
 #[tokio::test]
 async fn changed_returns_after_each_change_of_demand() {
     let temp = tempfile::tempdir().unwrap();
-    let (forge, _store, _events) = forge(temp.path()).await;
-    assert!(timeout(NEVER, forge.changed()).await.is_err());
+    let (forge, store, _events) = forge(temp.path()).await;
+    waits(&store, pin!(forge.changed())).await;
     let job = submit(&forge, "").await;
     timeout(SOON, forge.changed()).await.unwrap();
-    assert!(timeout(NEVER, forge.changed()).await.is_err());
+    waits(&store, pin!(forge.changed())).await;
     forge.cancel(&job.id).await.unwrap();
     timeout(SOON, forge.changed()).await.unwrap();
 }

@@ -29,8 +29,16 @@ pub(super) enum BuildResult {
     Crowded,
     /// The server ends.
     Closed,
+    /// Its guest found no timer, by chance; for people.
+    NoTimer(String),
     /// It could not be made; for people.
     Failed(String),
+}
+
+impl From<String> for BuildResult {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
 }
 
 /// Makes a template, and undoes the machine that it took, whatever happens. Ends early when `stop` returns: true for
@@ -45,7 +53,7 @@ pub(super) async fn build(parts: &Parts, order: &Order, stop: impl Future<Output
     tracing::debug!(machine = %id, pool = %order.pool.name, key = order.key.hex(), "a template is being made");
     let began = Instant::now();
     let frozen = tokio::select! {
-        frozen = freeze(parts, order, &id, making.dir()) => frozen.map_err(BuildResult::Failed),
+        frozen = freeze(parts, order, &id, making.dir()) => frozen,
         closed = stop => Err(if closed { BuildResult::Closed } else { BuildResult::Crowded }),
     };
     fail::fail_point!("machine::template-frozen");
@@ -68,7 +76,12 @@ pub(super) async fn build(parts: &Parts, order: &Order, stop: impl Future<Output
     }
 }
 
-async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::Path) -> Result<(), String> {
+async fn freeze(
+    parts: &Parts,
+    order: &Order,
+    id: &MachineId,
+    dir: &std::path::Path,
+) -> Result<(), BuildResult> {
     let Order { pool, shape, root, boot: files, .. } = order;
     let resources = Resources::new(parts, id, parts.network.capacity() - 1).map_err(|end| end.to_string())?;
     in_use_by(parts, &resources).await?;
@@ -101,17 +114,20 @@ async fn freeze(parts: &Parts, order: &Order, id: &MachineId, dir: &std::path::P
         hello = timeout(pool.deadlines.boot, link.hello()) => hello
             .map_err(|_| format!("its agent did not speak within {:?}", pool.deadlines.boot))?
             .map_err(|error| format!("its agent: {error}"))?,
-        exit = vm.exited() => return Err(format!("its VMM process ended: {exit}")),
+        exit = vm.exited() => {
+            let why = format!("its VMM process ended: {exit}");
+            return Err(if exit.no_timer() { BuildResult::NoTimer(why) } else { why.into() });
+        }
     };
     if hello.state != GuestState::Idle {
-        return Err(format!("its agent does not wait for an identity: {:?}", hello.state));
+        return Err(format!("its agent does not wait for an identity: {:?}", hello.state).into());
     }
     timeout(SHUT_DEADLINE, link.shut())
         .await
         .map_err(|_| "the link to its agent does not close".to_owned())?;
     fail::fail_point!("machine::template-idle");
     let deadline = Duration::from_secs(10 + u64::from(shape.memory_mib / SLOWEST_DISK));
-    vm.freeze(deadline).await.map_err(|error| error.to_string())
+    Ok(vm.freeze(deadline).await.map_err(|error| error.to_string())?)
 }
 
 /// Machines of an earlier version, or of a larger subnet, may have the slot that is the template's.

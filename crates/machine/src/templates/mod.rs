@@ -35,6 +35,8 @@ pub(crate) use order::Order;
 const QUEUE: usize = 16;
 /// Clones that fail on a host that is well until their template is thrown away.
 const DOUBTS: u32 = 3;
+/// Guests without a timer one after the other until their template has failed.
+const GUESTS: u32 = 3;
 /// A template that is being made gets this long to be undone when the server goes.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -197,7 +199,11 @@ impl Templates {
                 tracing::debug!(%pool, key, "a template gave way to the pools; it is made when there is room");
                 self.state().wanted.push(order.clone());
             }
-            BuildResult::Failed(why) => {
+            BuildResult::NoTimer(why) if order.guests + 1 < GUESTS => {
+                tracing::debug!(%pool, key, "a template's guest is replaced: {why}");
+                self.state().wanted.push(Order { guests: order.guests + 1, ..order.clone() });
+            }
+            BuildResult::Failed(why) | BuildResult::NoTimer(why) => {
                 if self.failed(&order.key) {
                     tracing::warn!(%pool, key, "no template could be made, so machines boot: {why}");
                 } else {

@@ -26,6 +26,8 @@ pub(crate) struct Order {
     pub(crate) shape: Shape,
     pub(crate) root: RootImage,
     pub(crate) boot: BootFiles,
+    /// How many guests were begun for it and found no timer.
+    pub(super) guests: u32,
 }
 
 impl Order {
@@ -48,6 +50,7 @@ impl Order {
             shape: shape.clone(),
             root: root.clone(),
             boot: boot.clone(),
+            guests: 0,
         })
     }
 }

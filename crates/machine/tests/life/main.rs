@@ -20,14 +20,14 @@ use fireactions_store::MachineChange;
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use world::{World, in_namespace, new, pool, script};
+use world::{World, in_namespace, pool, script};
 
 #[test]
 fn a_machine_runs_one_job_and_is_gone() {
     in_namespace(|| async {
         let world = World::new().await;
         let job = world.forge.submit(script("echo hello; exit 7"), vec![]).await.unwrap();
-        let id = world.machines.create(new()).await.unwrap();
+        let id = world.machine().await.id;
         world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
         let job = world.forge.get(&job.id).await.unwrap().unwrap();
         assert_eq!((job.state, job.exit_code()), (JobState::Failed, Some(7)), "{job:?}");
@@ -40,7 +40,7 @@ fn a_machine_runs_one_job_and_is_gone() {
 fn a_ready_machine_retires_and_a_busy_one_does_not() {
     in_namespace(|| async {
         let world = World::new().await;
-        let id = world.machines.create(new()).await.unwrap();
+        let id = world.machine().await.id;
         world.until("ready", |w| w.machines.view(&id).is_some_and(|m| m.state == MachineState::Ready)).await;
         let job = world.forge.submit(script("read x < /dev/zero || sleep 2"), vec![]).await.unwrap();
         world.until("busy", |w| w.machines.view(&id).is_some_and(|m| m.state == MachineState::Busy)).await;
@@ -49,7 +49,7 @@ fn a_ready_machine_retires_and_a_busy_one_does_not() {
         world.until("the end", |w| w.machines.view(&id).is_none()).await;
         assert_eq!(world.forge.get(&job.id).await.unwrap().unwrap().state, JobState::Cancelled);
 
-        let id = world.machines.create(new()).await.unwrap();
+        let id = world.machine().await.id;
         world.until("ready", |w| w.machines.view(&id).is_some_and(|m| m.state == MachineState::Ready)).await;
         world.machines.retire(&id, "a test").await.unwrap();
         world.until("the end", |w| w.machines.view(&id).is_none()).await;
@@ -85,7 +85,7 @@ fn a_running_job_goes_on_under_the_next_server() {
         let mut world = World::new().await;
         let text = "echo one; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo two; exit 7";
         let job = world.forge.submit(script(text), vec![]).await.unwrap().id;
-        let id = world.machines.create(new()).await.unwrap();
+        let id = world.machine().await.id;
         world.until_output(&job, "one").await;
         let pid = world.machines.view(&id).unwrap().pid;
 
@@ -114,7 +114,7 @@ fn a_job_that_ended_while_no_server_was_there_is_told_whole() {
         let text = "echo one; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo two; seq 1 20000; exit 3";
         let submitted = Instant::now();
         let job = world.forge.submit(script(text), vec![]).await.unwrap().id;
-        let id = world.machines.create(new()).await.unwrap();
+        let id = world.machine().await.id;
         world.until_output(&job, "one").await;
         let mut ended = None;
         let away = async |world: &World| {
@@ -144,8 +144,7 @@ fn a_job_that_ended_while_no_server_was_there_is_told_whole() {
 fn an_idle_machine_is_adopted_and_one_without_its_vmm_is_not() {
     in_namespace(|| async {
         let mut world = World::new().await;
-        let (idle, dead) =
-            (world.machines.create(new()).await.unwrap(), world.machines.create(new()).await.unwrap());
+        let (idle, dead) = (world.machine().await.id, world.machine().await.id);
         for id in [&idle, &dead] {
             world.until("ready", |w| w.state(id) == Some(MachineState::Ready)).await;
         }
@@ -165,12 +164,12 @@ fn the_machine_of_a_failed_job_is_held_over_a_restart_until_its_time_is_over() {
         let on_failure = OnFailure::Hold { for_: Duration::from_secs(3600), max: 1 };
         let mut world = World::with(PoolSpec { on_failure, ..pool() }).await;
         let job = world.forge.submit(script("echo broken; exit 1"), vec![]).await.unwrap().id;
-        let id = world.machines.create(new()).await.unwrap();
+        let id = world.machine().await.id;
         world.until("held", |w| w.state(&id) == Some(MachineState::Held)).await;
         assert_eq!(world.job(&job).await.state, JobState::Failed, "the forge does not wait for that");
         // There is room for one.
         let other = world.forge.submit(script("exit 1"), vec![]).await.unwrap().id;
-        let second = world.machines.create(new()).await.unwrap();
+        let second = world.machine().await.id;
         world.until("the second's end", |w| w.machines.view(&second).is_none()).await;
         assert_eq!(world.job(&other).await.state, JobState::Failed);
 
@@ -213,7 +212,7 @@ fn work_that_was_bound_in_a_server_s_last_moment_is_not_forgotten() {
             job
         };
         let ready = async |world: &World| {
-            let id = world.machines.create(new()).await.unwrap();
+            let id = world.machine().await.id;
             world.until("ready", |w| w.state(&id) == Some(MachineState::Ready)).await;
             id
         };
@@ -269,7 +268,7 @@ fn a_job_that_the_server_before_ended_is_told_as_what_it_was_ended_for() {
             let text = "echo one; sleep 2; while [ ! -e /tmp/go ]; do sleep 0.1; done; kill -TERM $$";
             let spec = JobSpec { timeout_secs: Some(timeout), ..script(text) };
             let job = world.forge.submit(spec, vec![]).await.unwrap().id;
-            let id = world.machines.create(new()).await.unwrap();
+            let id = world.machine().await.id;
             world.until_output(&job, "one").await;
             (job, id)
         };

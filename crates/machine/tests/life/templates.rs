@@ -1,10 +1,11 @@
 //! Machines as clones of a template: the first one boots, the others wake up; and whatever is wrong with a template
 //! costs time, never a job.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use fireactions_model::{JobState, MachineId, MachineState, Machines, PoolSpec, StartMode};
+use fireactions_model::{JobState, MachineId, MachineState, MachineView, Machines, PoolSpec, StartMode};
 
 use crate::world::{World, in_namespace, new, pool, script};
 
@@ -16,15 +17,8 @@ fn cloned() -> PoolSpec {
 async fn serves(world: &World) -> StartMode {
     let job = world.forge.submit(script("hostname; cat /proc/sys/kernel/random/boot_id"), vec![]);
     let job = job.await.unwrap().id;
-    let id = world.machines.create(new()).await.unwrap();
-    let mut started = None;
-    world
-        .until("the machine's end", |w| {
-            let view = w.machines.view(&id);
-            started = view.as_ref().and_then(|view| view.started).or(started);
-            view.is_none()
-        })
-        .await;
+    let MachineView { id, started, .. } = world.machine().await;
+    world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
     let record = world.job(&job).await;
     assert_eq!((record.state, record.attempt), (JobState::Succeeded, 1), "{record:?}");
     assert!(world.output(&job).await.starts_with(id.as_str()), "{}", world.output(&job).await);
@@ -53,7 +47,7 @@ fn the_first_machine_boots_and_the_next_ones_are_its_template_s_clones() {
         assert_eq!(serves(&world).await, StartMode::Snapshot);
 
         // A clone goes on under the next server, and so does its template.
-        let id = world.machines.create(new()).await.unwrap();
+        let id = world.machine().await.id;
         world.until("ready", |w| w.state(&id) == Some(MachineState::Ready)).await;
         assert_eq!(world.replaced(async |_| {}).await.adopted, std::slice::from_ref(&id));
         let job = world.forge.submit(script("echo hello"), vec![]).await.unwrap().id;
@@ -138,5 +132,32 @@ fn two_clones_at_once_are_two_machines() {
             assert_ne!(a, b);
         }
         world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn guests_of_a_template_that_find_no_timer_are_replaced_and_not_for_ever() {
+    in_namespace(|| async {
+        let mut pool = cloned();
+        pool.kernel.args = "nolapic_timer".to_owned();
+        let world = World::with(pool).await;
+        let id = world.machines.create(new()).await.unwrap();
+        // Each guest lives for a second at least.
+        let mut guests = BTreeSet::new();
+        world
+            .until("three guests of the template, the last one's end", |w| {
+                let run = fs::read_dir(w.dir.path().join("run")).unwrap();
+                let here: Vec<_> = run.map(|entry| entry.unwrap().file_name()).collect();
+                let ended = here.is_empty();
+                guests.extend(here.into_iter().filter(|name| name.to_str() != Some(id.as_str())));
+                guests.len() == 3 && ended
+            })
+            .await;
+        // The machine's own guest has none either; it is the next machine that asks again, and that is too early.
+        assert_eq!(world.machines.view(&id), None);
+        let again = world.machines.create(new()).await.unwrap();
+        world.until("its end", |w| w.machines.view(&again).is_none()).await;
+        world.assert_nothing_left().await;
+        assert_eq!(templates(&world), Vec::<PathBuf>::new());
     });
 }

@@ -13,12 +13,12 @@ use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
     Cancel, Event, Forge, ForgeError, ImageRef, JobId, JobRecord, JobSpec, Label, MachineId, MachineState,
-    Machines, NewMachine, Offer, Output, PhaseTimes, PoolName, PoolSpec, Release, Report, Shape, StartMode,
-    Work,
+    MachineView, Machines, NewMachine, Offer, Output, PhaseTimes, PoolName, PoolSpec, Release, Report, Shape,
+    StartMode, Work,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
-use fireactions_testkit::{busybox, cgroups, guest, standin};
+use fireactions_testkit::{busybox, cgroups, guest, no_timer, standin};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use nix::sys::signal::Signal;
@@ -152,6 +152,36 @@ impl World {
     pub(crate) fn know_cancelled_jobs_as_over(&mut self) {
         self.parts.forge = Arc::new(Over(self.forge.clone()));
         self.machines = Machinery::new(self.parts.clone());
+    }
+
+    /// A machine whose guest has booted, as it was then: ready, or with work already. As a pool does, another one is made in the
+    /// place of one whose guest found no timer.
+    pub(crate) async fn machine(&self) -> MachineView {
+        loop {
+            let mut events = self.parts.events.subscribe();
+            let id = self.machines.create(new()).await.unwrap();
+            let booted = async {
+                let mut failed = None;
+                loop {
+                    match events.recv().await.unwrap() {
+                        Event::Machine { machine } if machine.id == id => {
+                            if let Some(failure) = &machine.failure {
+                                failed = Some(failure.message.clone());
+                            } else if matches!(machine.state, MachineState::Ready | MachineState::Busy) {
+                                return Ok(MachineView::clone(&machine));
+                            }
+                        }
+                        Event::MachineGone { id: gone, .. } if gone == id => return Err(failed),
+                        _ => {}
+                    }
+                }
+            };
+            match tokio::time::timeout(DEADLINE, booted).await.expect("the machine boots") {
+                Ok(machine) => return machine,
+                Err(Some(why)) if no_timer::gave_up(&why) => {}
+                Err(why) => panic!("{id} is gone: {why:?}"),
+            }
+        }
     }
 
     pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {

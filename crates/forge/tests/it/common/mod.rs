@@ -1,7 +1,10 @@
 //! What several tests need.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+use std::fmt::Debug;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use fireactions_forge::local::{LocalConfig, LocalForge};
@@ -14,8 +17,8 @@ use tokio::sync::broadcast;
 
 /// Longer than anything here takes; a test that waits longer has found a lost wake-up.
 pub const SOON: Duration = Duration::from_secs(60);
-/// Long enough to see that nothing comes.
-pub const NEVER: Duration = Duration::from_millis(60);
+/// More than any call of a forge asks its store.
+const QUESTIONS: usize = 8;
 
 pub async fn forge_with(dir: &Path, config: LocalConfig) -> (LocalForge, Store, broadcast::Receiver<Event>) {
     let store = Store::open(dir).unwrap();
@@ -25,6 +28,17 @@ pub async fn forge_with(dir: &Path, config: LocalConfig) -> (LocalForge, Store, 
 
 pub async fn forge(dir: &Path) -> (LocalForge, Store, broadcast::Receiver<Event>) {
     forge_with(dir, LocalConfig::default()).await
+}
+
+/// Sees that a call waits for news, and that nothing there is makes it return: it is polled, and each time what it asked the
+/// store is answered, for the store answers in order. The call may be let go of then.
+pub async fn waits<T: Debug>(store: &Store, mut call: Pin<&mut impl Future<Output = T>>) {
+    for _ in 0..QUESTIONS {
+        if let Poll::Ready(answer) = futures::poll!(call.as_mut()) {
+            panic!("it does not wait: {answer:?}");
+        }
+        store.alive().await.unwrap();
+    }
 }
 
 pub fn machine(n: u64) -> MachineId {

@@ -107,6 +107,11 @@ impl Firecracker {
         String::from_utf8_lossy(&text).into_owned()
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end.
     pub(crate) fn ended(&mut self, within: Duration) -> ExitStatus {
         let end = Instant::now() + within;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
 use fireactions_guest_proto::{Exit, Identity, RunRequest};
-use fireactions_testkit::{busybox, guest, standin};
+use fireactions_testkit::{busybox, guest, no_timer, standin};
 use fireactions_vmm::boot::{self, BootFiles};
 use serde_json::json;
 use tokio::time::timeout;
@@ -96,6 +96,37 @@ fn identity(name: &str) -> Identity {
     }
 }
 
+/// A guest that knows who it is, in a machine that can be changed no more; another one in its place where it found no timer.
+async fn booted(files: &Files) -> (Firecracker, Link) {
+    loop {
+        let mut fc = Firecracker::start(&standin::firecracker(standin::Guest::Emulated));
+        configure(&fc, files);
+        let link = link(&fc);
+        let paused = json!({"state": "Paused"});
+        fc.refused("PATCH", "/vm", &paused, "not supported before starting");
+        fc.put("/actions", &json!({"action_type": "InstanceStart"}));
+        let machine = json!({"vcpu_count": 1, "mem_size_mib": 512});
+        fc.refused("PUT", "/machine-config", &machine, "not supported after starting");
+        let gone = async {
+            while !fc.has_ended() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let met = async {
+            tokio::select! {
+                configured = link.configure(identity("first")) => Some(configured),
+                () = gone => None,
+            }
+        };
+        let met = timeout(LONG, met).await;
+        match met {
+            Ok(Some(Ok(()))) => return (fc, link),
+            Ok(None) if no_timer::gave_up(&fc.console()) => link.shut().await,
+            other => panic!("no agent: {other:?}\n{}", fc.console()),
+        }
+    }
+}
+
 /// Runs a script in a configured guest; gives what it said.
 async fn run(link: &Link, script: &str) -> String {
     let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -156,16 +187,7 @@ fn limits_change(fc: &Firecracker) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_guest_boots_runs_a_job_and_ends_with_a_restart() {
     let files = Files::make().await;
-    let mut fc = Firecracker::start(&standin::firecracker(standin::Guest::Emulated));
-    configure(&fc, &files);
-    let link = link(&fc);
-    let paused = json!({"state": "Paused"});
-    fc.refused("PATCH", "/vm", &paused, "not supported before starting");
-    fc.put("/actions", &json!({"action_type": "InstanceStart"}));
-    let machine = json!({"vcpu_count": 1, "mem_size_mib": 512});
-    fc.refused("PUT", "/machine-config", &machine, "not supported after starting");
-    let configured = timeout(LONG, link.configure(identity("first"))).await;
-    configured.unwrap_or_else(|_| panic!("no agent\n{}", fc.console())).unwrap();
+    let (mut fc, link) = booted(&files).await;
     let said = run(&link, "hostname; grep -c fireactions.port /proc/cmdline").await;
     assert_eq!(said, "first\n1\n");
     fc.patch("/balloon", &json!({"amount_mib": 64}));

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link};
 use fireactions_guest_proto::{Exit, GuestState, Identity, RunRequest};
 use fireactions_model::{GuestSetup, Hardware, InitMode, MachineId};
-use fireactions_testkit::busybox;
+use fireactions_testkit::{busybox, no_timer};
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::qemu::Qemu;
 use fireactions_vmm::{AgentEndpoint, Drive, Nic, Start, Vm, VmSpec, Vmm};
@@ -111,10 +111,8 @@ impl World {
 
     /// Boots a machine to "waiting for its identity" and freezes it.
     pub(crate) async fn freeze(&self, name: &str, nics: Vec<Nic>) -> PathBuf {
-        let dir = self.template_dir(name);
-        let spec = self.spec(Start::Template(dir.clone()), nics);
-        let vm = self.qemu.spawn(&spec).await.unwrap();
-        let link = self.wait_for_agent(&vm).await;
+        let dir = self.dir.path().join(name);
+        let (spec, vm, link) = self.start(&Start::Template(dir.clone()), &nics).await;
         link.shut().await;
         vm.freeze(SOON).await.unwrap();
         let leftovers = std::fs::read_dir(&spec.run_dir).unwrap().count();
@@ -123,15 +121,40 @@ impl World {
         dir
     }
 
-    /// The link, once the agent has said that it waits for an identity.
-    pub(crate) async fn wait_for_agent(&self, vm: &Vm) -> Link {
-        let AgentEndpoint::Dial(path) = vm.agent() else { panic!("QEMU is dialled") };
-        let link = Link::open(Endpoint::Dial(path), "mtest");
-        let hello = timeout(BOOT, link.hello()).await;
-        let console = || std::fs::read_to_string(vm.console()).unwrap_or_default();
-        let hello = hello.unwrap_or_else(|_| panic!("no hello; console:\n{}", console())).unwrap();
-        assert_eq!(hello.state, GuestState::Idle);
-        link
+    /// A machine whose agent waits for an identity; another one in its place where its guest found no timer.
+    pub(crate) async fn start(&self, start: &Start, nics: &[Nic]) -> (VmSpec, Vm, Link) {
+        loop {
+            if let Start::Template(dir) = start {
+                std::fs::create_dir(dir).unwrap();
+            }
+            let spec = self.spec(start.clone(), nics.to_vec());
+            let vm = self.qemu.spawn(&spec).await.unwrap();
+            let AgentEndpoint::Dial(path) = vm.agent() else { panic!("QEMU is dialled") };
+            let link = Link::open(Endpoint::Dial(path), "mtest");
+            let met = async {
+                tokio::select! {
+                    hello = link.hello() => Ok(hello.unwrap()),
+                    reason = vm.exited() => Err(reason.to_string()),
+                }
+            };
+            match timeout(BOOT, met).await {
+                Ok(Ok(hello)) => {
+                    assert_eq!(hello.state, GuestState::Idle);
+                    return (spec, vm, link);
+                }
+                Ok(Err(reason)) if no_timer::gave_up(&reason) => {
+                    link.shut().await;
+                    self.qemu.sweep(&spec.run_dir, &spec.id, Some(vm.process())).await.unwrap();
+                    if let Start::Template(dir) = start {
+                        std::fs::remove_dir_all(dir).unwrap();
+                    }
+                }
+                other => {
+                    let console = std::fs::read_to_string(vm.console()).unwrap_or_default();
+                    panic!("no hello: {other:?}; console:\n{console}")
+                }
+            }
+        }
     }
 }
 

@@ -85,10 +85,9 @@ fn hash(path: &Path) -> Vec<u8> {
 }
 
 /// Starts one of several machines, gives it its identity and lets it say who it is.
-async fn come_to_life(world: &World, spec: &VmSpec, index: u8) -> (Vm, Who, Duration, Duration) {
+async fn come_to_life(world: &World, start: &Start, index: u8) -> (Vm, Who, Duration, Duration) {
     let started = Instant::now();
-    let vm = world.qemu.spawn(spec).await.unwrap();
-    let link = world.wait_for_agent(&vm).await;
+    let (_, vm, link) = world.start(start, &[nic(index)]).await;
     let answered = started.elapsed();
     let told = Instant::now();
     link.configure(identity(index, mac(index))).await.unwrap();
@@ -100,9 +99,8 @@ async fn come_to_life(world: &World, spec: &VmSpec, index: u8) -> (Vm, Who, Dura
 async fn ten(world: &Arc<World>, start: &Start, what: &str) -> Vec<Vm> {
     let mut starting = JoinSet::new();
     for index in 0..10 {
-        let spec = world.spec(start.clone(), vec![nic(index)]);
-        let world = Arc::clone(world);
-        starting.spawn(async move { come_to_life(&world, &spec, index).await });
+        let (world, start) = (Arc::clone(world), start.clone());
+        starting.spawn(async move { come_to_life(&world, &start, index).await });
     }
     let began = Instant::now();
     let lives = starting.join_all().await;
@@ -133,8 +131,7 @@ fn ten_clones_of_one_template_have_nothing_of_each_other() {
         println!("template: {} KiB of state", fs::metadata(&state).unwrap().size() >> 10);
         let before = (hash(&memory), hash(&state));
 
-        let spec = world.spec(Start::Restore(template.clone()), vec![nic(0)]);
-        let (vm, _, answered, done) = come_to_life(world, &spec, 0).await;
+        let (vm, _, answered, done) = come_to_life(world, &Start::Restore(template.clone()), 0).await;
         println!("one clone: agent {answered:?}, its job done {done:?}");
         cannot_write_the_template(&vm);
         vm.kill().await.unwrap();
@@ -195,9 +192,7 @@ async fn a_restore_that_cannot_be_says_why_and_leaves_nothing() {
 
     // After all that the template still serves.
     fs::write(&state, &whole).unwrap();
-    let spec = world.spec(Start::Restore(template.clone()), vec![]);
-    let vm = world.qemu.spawn(&spec).await.unwrap();
-    world.wait_for_agent(&vm).await;
+    let (_, vm, _) = world.start(&Start::Restore(template.clone()), &[]).await;
     vm.kill().await.unwrap();
 }
 
@@ -205,9 +200,7 @@ async fn a_restore_that_cannot_be_says_why_and_leaves_nothing() {
 async fn a_clone_outlives_its_server_and_is_adopted() {
     let world = World::new().await;
     let template = world.freeze("template", vec![]).await;
-    let spec = world.spec(Start::Restore(template), vec![]);
-    let first = world.qemu.spawn(&spec).await.unwrap();
-    let link = world.wait_for_agent(&first).await;
+    let (spec, first, link) = world.start(&Start::Restore(template), &[]).await;
     let mut identity = identity(3, [2, 0, 0, 0, 0, 3]);
     identity.address = std::net::Ipv4Addr::UNSPECIFIED;
     link.configure(identity).await.unwrap();
@@ -252,9 +245,7 @@ async fn a_template_whose_server_died_is_swept() {
 #[tokio::test]
 async fn a_booted_guest_gives_memory_back_and_gets_it_again() {
     let world = World::new().await;
-    let spec = world.spec(Start::Boot, vec![]);
-    let vm = world.qemu.spawn(&spec).await.unwrap();
-    world.wait_for_agent(&vm).await;
+    let (_, vm, _) = world.start(&Start::Boot, &[]).await;
     for target in [32, 0] {
         vm.balloon(target).await.unwrap();
         let end = Instant::now() + Duration::from_secs(60);
