@@ -3,39 +3,43 @@
 //! else ends a guest is a failure.
 
 use std::ffi::OsStr;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::lines;
 
 /// What such a guest's agent says last.
 const WORD: &str = "cannot boot: the kernel has no timer";
 
-/// So many in one test are no chance any more.
+/// So many one after the other are no chance any more.
 const MOST: u32 = 3;
 
-static SEEN: AtomicU32 = AtomicU32::new(0);
+/// How many have taken the place of one guest.
+#[derive(Debug, Default)]
+pub struct Replaced(u32);
 
-/// Whether that is how a guest ended, from its console or the reason of its VMM's end: then the test takes another guest in its
-/// place. Each is said, and gets a line in the file that `FIREACTIONS_NO_TIMER` names, to be counted when all tests have ended.
-///
-/// # Panics
-///
-/// When that happened three times in this test; when the file cannot be written.
-pub fn gave_up(said: &str) -> bool {
-    judge(said, &SEEN, lines::given("FIREACTIONS_NO_TIMER").as_deref())
-}
+impl Replaced {
+    /// Whether a guest ended for that reason, from its console or the reason of its VMM's end: then the test takes another one in
+    /// its place. Each is said, and gets a line in the file that `FIREACTIONS_NO_TIMER` names, to be counted when all tests have
+    /// ended.
+    ///
+    /// # Panics
+    ///
+    /// When that happened three times in a row; when the file cannot be written.
+    pub fn gave_up(&mut self, said: &str) -> bool {
+        self.judge(said, lines::given("FIREACTIONS_NO_TIMER").as_deref())
+    }
 
-fn judge(said: &str, seen: &AtomicU32, file: Option<&OsStr>) -> bool {
-    if !said.contains(WORD) {
-        return false;
+    fn judge(&mut self, said: &str, file: Option<&OsStr>) -> bool {
+        if !said.contains(WORD) {
+            return false;
+        }
+        self.0 += 1;
+        lines::say(&format!("REPLACED: a guest of {} had no timer ({} in a row)", test(), self.0));
+        if let Some(file) = file {
+            lines::add(file, &[&test()]);
+        }
+        assert!(self.0 < MOST, "{MOST} guests in a row had no timer; the last one said:\n{said}");
+        true
     }
-    let seen = seen.fetch_add(1, Ordering::Relaxed) + 1;
-    lines::say(&format!("REPLACED: guest {seen} of {} had no timer", test()));
-    if let Some(file) = file {
-        lines::add(file, &[&test()]);
-    }
-    assert!(seen < MOST, "{MOST} guests of one test had no timer; the last one said:\n{said}");
-    true
 }
 
 /// This test, as it was asked for.
@@ -50,10 +54,11 @@ mod tests {
     #[test]
     fn that_word_alone_is_forgiven_and_not_for_ever() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, seen) = (dir.path().join("no-timer"), AtomicU32::new(0));
-        let judge = |said: &str| judge(said, &seen, Some(file.as_os_str()));
+        let (file, mut replaced) = (dir.path().join("no-timer"), Replaced::default());
+        let mut judge = |said: &str| replaced.judge(said, Some(file.as_os_str()));
+        assert!(!judge(""));
         assert!(
-            !judge("") && !judge("[    0.5] Kernel panic - not syncing: Attempted to kill the idle task!")
+            !judge("[    0.5] Kernel panic - not syncing: Attempted to kill the idle task!")
         );
         assert!(!judge("fireactions-agent: cannot boot: disk /dev/vda did not appear"));
         assert!(!file.exists());

@@ -113,6 +113,7 @@ impl Guest {
     /// Starts a guest and configures it; another one in its place where it found no timer.
     pub(crate) async fn boot(setup: Setup) -> Self {
         let mut append = setup.first;
+        let mut replaced = no_timer::Replaced::default();
         loop {
             let mut guest = Self::start(&setup, append).await;
             let Self { qemu, link, .. } = &mut guest;
@@ -128,7 +129,7 @@ impl Guest {
                     timeout(SOON, guest.link.configure(identity())).await.unwrap().unwrap();
                     return guest;
                 }
-                Ok(None) if no_timer::gave_up(&guest.console()) => append = "",
+                Ok(None) if replaced.gave_up(&guest.console()) => append = "",
                 other => panic!("no hello: {other:?}; console:\n{}", guest.console()),
             }
         }
@@ -136,10 +137,11 @@ impl Guest {
 
     /// Starts a guest that cannot boot for another reason than that it found no timer; what its console says.
     pub(crate) async fn fail(setup: Setup) -> String {
+        let mut replaced = no_timer::Replaced::default();
         loop {
             let mut guest = Self::start(&setup, setup.first).await;
             assert!(timeout(BOOT, guest.ended()).await.unwrap(), "{}", guest.console());
-            if !no_timer::gave_up(&guest.console()) {
+            if !replaced.gave_up(&guest.console()) {
                 return guest.console();
             }
         }

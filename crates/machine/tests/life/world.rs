@@ -157,6 +157,7 @@ impl World {
     /// A machine whose guest has booted, as it was then: ready, or with work already. As a pool does, another one is made in the
     /// place of one whose guest found no timer.
     pub(crate) async fn machine(&self) -> MachineView {
+        let mut replaced = no_timer::Replaced::default();
         loop {
             let mut events = self.parts.events.subscribe();
             let id = self.machines.create(new()).await.unwrap();
@@ -178,7 +179,7 @@ impl World {
             };
             match tokio::time::timeout(DEADLINE, booted).await.expect("the machine boots") {
                 Ok(machine) => return machine,
-                Err(Some(why)) if no_timer::gave_up(&why) => {}
+                Err(Some(why)) if replaced.gave_up(&why) => {}
                 Err(why) => panic!("{id} is gone: {why:?}"),
             }
         }

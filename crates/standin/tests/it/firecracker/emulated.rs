@@ -98,6 +98,7 @@ fn identity(name: &str) -> Identity {
 
 /// A guest that knows who it is, in a machine that can be changed no more; another one in its place where it found no timer.
 async fn booted(files: &Files) -> (Firecracker, Link) {
+    let mut replaced = no_timer::Replaced::default();
     loop {
         let mut fc = Firecracker::start(&standin::firecracker(standin::Guest::Emulated));
         configure(&fc, files);
@@ -121,7 +122,7 @@ async fn booted(files: &Files) -> (Firecracker, Link) {
         let met = timeout(LONG, met).await;
         match met {
             Ok(Some(Ok(()))) => return (fc, link),
-            Ok(None) if no_timer::gave_up(&fc.console()) => link.shut().await,
+            Ok(None) if replaced.gave_up(&fc.console()) => link.shut().await,
             other => panic!("no agent: {other:?}\n{}", fc.console()),
         }
     }

@@ -123,6 +123,7 @@ impl World {
 
     /// A machine whose agent waits for an identity; another one in its place where its guest found no timer.
     pub(crate) async fn start(&self, start: &Start, nics: &[Nic]) -> (VmSpec, Vm, Link) {
+        let mut replaced = no_timer::Replaced::default();
         loop {
             if let Start::Template(dir) = start {
                 std::fs::create_dir(dir).unwrap();
@@ -142,7 +143,7 @@ impl World {
                     assert_eq!(hello.state, GuestState::Idle);
                     return (spec, vm, link);
                 }
-                Ok(Err(reason)) if no_timer::gave_up(&reason) => {
+                Ok(Err(reason)) if replaced.gave_up(&reason) => {
                     link.shut().await;
                     self.qemu.sweep(&spec.run_dir, &spec.id, Some(vm.process())).await.unwrap();
                     if let Start::Template(dir) = start {
