@@ -24,7 +24,7 @@ fn each_profile_and_what_is_used_together() {
             .collect(),
     );
     for tags in sets {
-        let list = tags.iter().map(|tag| format!("\"{tag}\" ")).collect::<String>();
+        let list = format!("\"{}\"", tags.join("\" \""));
         let has_runners = tags.iter().any(|tag| tag.ends_with("runners"));
         let own = "{ services.fireactions.github.organization = \"acme\"; }";
         let modules =

@@ -11,8 +11,7 @@ use crate::unit::{exposure, verify};
 #[test]
 fn the_page_s_snippets_work_as_printed() {
     let Some(tree) = tree("the_page_s_snippets_work_as_printed") else { return };
-    let page =
-        |names: &[&str]| names.iter().map(|name| format!("./tests/nix/page/{name}.nix ")).collect::<String>();
+    let page = |names: &[&str]| format!("./tests/nix/page/{}.nix", names.join(".nix ./tests/nix/page/"));
     for (names, services) in [
         (&["github"][..], &["fireactions"][..]),
         (&["github", "options"], &["fireactions"]),
