@@ -10,6 +10,7 @@ rustPlatform.buildRustPackage {
   doCheck = false;
   # aws-lc and SQLite are C.
   nativeBuildInputs = [ installShellFiles cmake pkg-config ];
+  dontUseCmakeConfigure = true;
   postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     installShellCompletion --cmd fireactions \
       --bash <($out/bin/fireactions completion bash) \

@@ -57,9 +57,7 @@ mod tests {
         let (file, mut replaced) = (dir.path().join("no-timer"), Replaced::default());
         let mut judge = |said: &str| replaced.judge(said, Some(file.as_os_str()));
         assert!(!judge(""));
-        assert!(
-            !judge("[    0.5] Kernel panic - not syncing: Attempted to kill the idle task!")
-        );
+        assert!(!judge("[    0.5] Kernel panic - not syncing: Attempted to kill the idle task!"));
         assert!(!judge("fireactions-agent: cannot boot: disk /dev/vda did not appear"));
         assert!(!file.exists());
         let said = "exit code 0 (guest-reset); the guest's agent cannot boot: the kernel has no timer: the host was too busy";

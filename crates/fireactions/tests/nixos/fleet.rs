@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::nix::{eval, try_build, try_eval};
-use crate::tree::{flake, of, tree};
+use crate::tree::{failed, flake, of, tree};
 
 #[test]
 fn each_profile_and_what_is_used_together() {
@@ -23,17 +23,18 @@ fn each_profile_and_what_is_used_together() {
             .map(String::as_str)
             .collect(),
     );
-    for tags in sets {
-        let list: Vec<String> = tags.iter().map(|tag| format!("\"{tag}\"")).collect();
-        let list = list.join(" ");
-        let has_runners = tags.iter().any(|tag| tag.ends_with("runners"));
-        let own = "{ services.fireactions.github.organization = \"acme\"; }";
-        let modules =
-            format!("{own} {{ imports = (import ./profiles {{ }}).getProfilesForTags [ {list} ]; }}");
-        let failed: Vec<String> = serde_json::from_value(eval(&of(&tree, &modules, "failed"))).unwrap();
-        let has_pools = tags.iter().any(|tag| ["small", "medium", "large"].contains(tag));
+    let modules: Vec<String> = sets
+        .iter()
+        .map(|tags| {
+            let list = format!("\"{}\"", tags.join("\" \""));
+            format!("{{ services.fireactions.github.organization = \"acme\"; imports = (import ./profiles {{ }}).getProfilesForTags [ {list} ]; }}")
+        })
+        .collect();
+    for (tags, failed) in sets.iter().zip(failed(&tree, &modules)) {
+        let has = |wanted: &[&str]| tags.iter().any(|tag| wanted.contains(tag));
+        let has_runners = has(&["runners", "github-runners", "gitea-runners"]);
         // Runners without a size's profile have no pools, which is told; a cache alone has no network.
-        let alone = (has_runners && !has_pools) || tags == ["registry-cache"];
+        let alone = (has_runners && !has(&["small", "medium", "large"])) || *tags == ["registry-cache"];
         assert_eq!(failed.is_empty(), !alone, "{tags:?}: {failed:#?}");
     }
     // The page's own: of two profiles with pools the later in the alphabet counts.
@@ -143,35 +144,38 @@ fn the_flake_has_the_page_s_outputs() {
 #[test]
 fn hosts_have_base_then_tags_then_their_own_file() {
     let Some(tree) = tree("hosts_have_base_then_tags_then_their_own_file") else { return };
-    let host = |expression: &str| {
-        eval(&flake(
-            &tree,
-            &format!(
-                "let system = host {{ name = \"runner-1\"; directory = ./examples/fleet; host = (builtins.fromJSON (builtins.readFile ./examples/fleet/registry.json)).runner-1; }}; in {expression}"
-            ),
-        ))
-    };
-    assert_eq!(host("mistakes system"), json!([]));
-    // prod says warn, the host's own file says info.
-    assert_eq!(host("system.config.services.fireactions.logLevel"), "info");
-    assert_eq!(host("system.config.services.fireteact.logLevel"), "warn");
+    let host = eval(&flake(
+        &tree,
+        "let hosts = builtins.fromJSON (builtins.readFile ./examples/fleet/registry.json);
+             system = host { name = \"runner-1\"; directory = ./examples/fleet; host = hosts.runner-1; };
+             inherit (system) config;
+         in {
+           mistakes = mistakes system;
+           name = config.networking.hostName;
+           github = config.services.fireactions.logLevel;
+           gitea = config.services.fireteact.logLevel;
+           pools = map (pool: [ pool.maxRunners pool.firecracker.memSizeMib ]) config.services.fireactions.pools;
+           cache = config.services.registry-cache.enable;
+           secrets = builtins.attrNames config.sops.secrets;
+           credentials = config.systemd.services.fireactions.serviceConfig.LoadCredential;
+           root = config.services.openssh.settings.PermitRootLogin;
+         }",
+    ));
     assert_eq!(
-        host(
-            "map (pool: [ pool.maxRunners pool.firecracker.memSizeMib ]) system.config.services.fireactions.pools"
-        ),
-        json!([[10, 4096]])
+        host,
+        json!({
+            "mistakes": [],
+            "name": "runner-1",
+            // prod says warn, the host's own file says info.
+            "github": "info",
+            "gitea": "warn",
+            "pools": [[10, 4096]],
+            "cache": true,
+            "secrets": ["github-app-id", "github-app-key"],
+            "credentials": ["github-app-key:/run/secrets/github-app-key", "github-app-id:/run/secrets/github-app-id"],
+            "root": "prohibit-password",
+        })
     );
-    assert_eq!(host("system.config.networking.hostName"), "runner-1");
-    assert_eq!(host("system.config.services.registry-cache.enable"), true);
-    assert_eq!(
-        host("map (name: name) (builtins.attrNames system.config.sops.secrets)"),
-        json!(["github-app-id", "github-app-key"])
-    );
-    assert_eq!(
-        host("system.config.systemd.services.fireactions.serviceConfig.LoadCredential"),
-        json!(["github-app-key:/run/secrets/github-app-key", "github-app-id:/run/secrets/github-app-id"])
-    );
-    assert_eq!(host("system.config.services.openssh.settings.PermitRootLogin"), "prohibit-password");
 
     let other = flake(
         &tree,

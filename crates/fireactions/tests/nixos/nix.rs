@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -20,22 +21,25 @@ pub(crate) fn said(output: &Output) -> String {
 }
 
 /// One store for all tests of a run: what one has built, the next one has.
-fn home() -> PathBuf {
-    let home = std::env::temp_dir().join("fireactions-nix");
-    fs::create_dir_all(home.join("conf")).unwrap();
-    let conf = "experimental-features = nix-command flakes\nsandbox = false\nbuild-users-group =\nsubstitute = false\n";
-    // Tests of several processes write the same.
-    let new = home.join(format!("conf/{}", std::process::id()));
-    fs::write(&new, conf).unwrap();
-    fs::rename(new, home.join("conf/nix.conf")).unwrap();
-    home
+fn home() -> &'static Path {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| {
+        let home = std::env::temp_dir().join("fireactions-nix");
+        fs::create_dir_all(home.join("conf")).unwrap();
+        let conf = "experimental-features = nix-command flakes\nsandbox = false\nbuild-users-group =\nsubstitute = false\n";
+        // Tests of several processes write the same.
+        let new = home.join(format!("conf/{}", std::process::id()));
+        fs::write(&new, conf).unwrap();
+        fs::rename(new, home.join("conf/nix.conf")).unwrap();
+        home
+    })
 }
 
 /// A program of Nix, in the repository.
 pub(crate) fn command(program: &str) -> Command {
     let home = home();
     let mut command = Command::new(program);
-    command.current_dir(repository()).env("NIX_CONF_DIR", home.join("conf")).env("HOME", &home);
+    command.current_dir(repository()).env("NIX_CONF_DIR", home.join("conf")).env("HOME", home);
     command.env_remove("NIX_PATH");
     for (variable, dir) in [
         ("NIX_STORE_DIR", "store"),

@@ -35,6 +35,15 @@ pub(crate) fn of(tree: &str, modules: &str, expression: &str) -> String {
     )
 }
 
+/// The failed assertions of a system for each of these modules. In one look: the option types are read once.
+pub(crate) fn failed(tree: &str, all: &[String]) -> Vec<Vec<String>> {
+    let systems: String = all
+        .iter()
+        .map(|modules| of(tree, modules, "failed"))
+        .fold(String::new(), |list, one| list + " (" + &one + ")");
+    serde_json::from_value(eval(&format!("[ {systems} ]"))).unwrap()
+}
+
 /// `expression` over the flake's outputs.
 pub(crate) fn flake(tree: &str, expression: &str) -> String {
     let (binary, disko, sops) =
