@@ -34,3 +34,4 @@ pub use problem::{ConfigErrors, Diagnostic};
 pub use reference::reference_page;
 pub use schema::*;
 pub use secret::SecretError;
+pub use suggest::nearest as nearest_name;

@@ -17,7 +17,7 @@ pub(crate) fn for_name(wrong: &str, known: &[&str], all: &str) -> String {
 }
 
 /// The known name that is most like `wrong`, if one is like it at all.
-fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     if wrong.len() > MAX_LENGTH {
         return None;
     }

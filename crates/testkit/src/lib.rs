@@ -24,4 +24,5 @@ pub mod real_gitea;
 pub mod recordings;
 pub mod skip;
 pub mod spec;
+pub mod sshd;
 pub mod standin;

@@ -11,6 +11,7 @@ mod follow;
 mod forge;
 mod gitea;
 mod github;
+mod host;
 mod image;
 mod jobs;
 mod login;
@@ -92,6 +93,8 @@ pub(crate) enum Command {
     Pools(pools::Args),
     /// Show, pull and remove images
     Image(image::Args),
+    /// List, deploy and change the hosts of a fleet
+    Host(host::Args),
     /// Check and rebuild the state database of a stopped server
     State(state::Args),
     /// Show the versions of this program and of the server
@@ -124,6 +127,7 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Undrain(args) => drain::undrain(&connection.open()?, &args).await,
         Command::Pools(args) => pools::run(&connection.open()?, args).await,
         Command::Image(args) => image::run(&connection.open()?, args).await,
+        Command::Host(args) => host::run(args).await,
         Command::State(args) => state::run(&args),
         Command::Version(args) => version::run(&connection, &args).await,
         Command::Completion(args) => completion::run(&args),

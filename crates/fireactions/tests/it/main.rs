@@ -5,5 +5,6 @@
 
 mod doctor;
 mod github_check;
+mod host;
 mod lifecycle;
 mod state;

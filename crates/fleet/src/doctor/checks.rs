@@ -28,6 +28,8 @@ pub enum Group {
     Time,
     /// Limits of processes.
     Limits,
+    /// Another host, by SSH ([`crate::prerequisites`]).
+    Remote,
 }
 
 impl Group {
@@ -45,6 +47,7 @@ impl Group {
             Self::Disk => "disk",
             Self::Time => "time",
             Self::Limits => "limits",
+            Self::Remote => "remote",
         }
     }
 }

@@ -1,17 +1,8 @@
-//! Looking at the host: small files, and programs that are asked something.
+//! Looking at this host: small files, programs and their versions.
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
-
-/// Until a program must have answered.
-pub(super) const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Most of an answer that is read, in bytes.
-const ANSWER_MAX: u64 = 1 << 20;
+pub(super) use crate::ask::{DEADLINE, ask};
 
 /// A file of the kernel's, trimmed; `None` when it is not there.
 pub(super) fn text(path: impl AsRef<Path>) -> Option<String> {
@@ -21,55 +12,6 @@ pub(super) fn text(path: impl AsRef<Path>) -> Option<String> {
 /// A number in a file of the kernel's.
 pub(super) fn number(path: impl AsRef<Path>) -> Option<u64> {
     text(path)?.parse().ok()
-}
-
-/// What a program said.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-}
-
-impl Answer {
-    /// The first line that says something, from either stream, without control characters.
-    pub(super) fn first_line(&self) -> String {
-        let lines = self.stdout.lines().chain(self.stderr.lines());
-        let line = lines.map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        line.chars().filter(|c| !c.is_control()).take(200).collect()
-    }
-}
-
-/// Starts a program and waits for its answer. `Err` is the reason in words.
-pub(super) async fn ask(program: &Path, args: &[&str], deadline: Duration) -> Result<Answer, String> {
-    let shown = program.display();
-    let mut child = Command::new(program)
-        .args(args)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("{shown} cannot be started: {error}"))?;
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(format!("{shown}: its output cannot be read"));
-    };
-    let run = async { (tokio::join!(read(stdout), read(stderr)), child.wait().await) };
-    let ended = tokio::time::timeout(deadline, run).await;
-    match ended {
-        Ok(((stdout, stderr), Ok(status))) => Ok(Answer { status, stdout, stderr }),
-        Ok((_, Err(error))) => Err(format!("{shown}: {error}")),
-        Err(_) => Err(format!("{shown} did not answer in {} s", deadline.as_secs())),
-    }
-}
-
-/// The beginning of what comes. Then the pipe is closed: a program that says more would wait for its reader for ever.
-async fn read(pipe: impl AsyncRead + Unpin) -> String {
-    let mut bytes = Vec::new();
-    // What came before an error is still an answer.
-    let _ = pipe.take(ANSWER_MAX).read_to_end(&mut bytes).await;
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A program's file, with the system directories that a user's `PATH` may lack.
@@ -108,15 +50,5 @@ mod tests {
         ] {
             assert_eq!(version(text), is, "{text}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_program_that_does_not_end_is_given_up() {
-        let why = ask(Path::new("sleep"), &["60"], Duration::from_millis(200)).await.unwrap_err();
-        assert!(why.contains("did not answer"), "{why}");
-        let why = ask(Path::new("/nonexistent"), &[], DEADLINE).await.unwrap_err();
-        assert!(why.contains("cannot be started"), "{why}");
-        let answer = ask(Path::new("sh"), &["-c", "yes | head -c 4000000"], DEADLINE).await.unwrap();
-        assert_eq!(answer.stdout.len() as u64, ANSWER_MAX);
     }
 }

@@ -56,7 +56,7 @@ impl Severity {
 pub struct Finding {
     /// What it is about.
     pub group: Group,
-    /// What was looked at: the name of one of the [`CHECKS`].
+    /// What was looked at: the name of one of the [`CHECKS`], or of a rule of [`crate::prerequisites`].
     pub check: &'static str,
     /// How bad it is.
     pub severity: Severity,
