@@ -68,7 +68,7 @@ fn a_program_whose_job_is_over_at_its_forge_is_not_asked_to_end() {
                 world.know_cancelled_jobs_as_over();
             }
             let job = world.forge.submit(script(deaf), vec![]).await.unwrap().id;
-            let id = world.machines.create(new()).await.unwrap();
+            let id = world.machine().await.id;
             world.until_output(&job, "begun").await;
             world.forge.cancel(&job).await.unwrap();
             world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
