@@ -44,7 +44,7 @@ pub use pool::{
 pub use runner_label::RunnerLabel;
 pub use scale_set::ScaleSetSetting;
 pub use server::{Config, LogFormat, LogLevel, MetricsConfig};
-pub use service::{ReadySetting, ServiceConfig, ServiceKeys};
+pub use service::{HttpConfig, ReadySetting, ServiceConfig, ServiceKeys};
 pub use start::{DiskLimitsConfig, StartSetting};
 pub(crate) use values::RefusedSecret;
 pub use values::{AbsolutePath, CommandName, Duration, GroupName, ListenAddress, Mode, SecretFile};

@@ -61,16 +61,21 @@ pub enum ReadySetting {
     /// Something listens at this Unix socket of the guest.
     Socket(String),
     /// An HTTP server at this Unix socket of the guest answers this path with success.
-    Http {
-        /// The socket.
-        socket: String,
-        /// The path, which begins with `/`.
-        path: String,
-    },
+    Http(HttpConfig),
     /// Something listens at this TCP port of the guest's 127.0.0.1.
     Port(u16),
     /// This command ends with exit code 0.
     Command(Vec<String>),
+}
+
+/// What an HTTP server is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Its Unix socket.
+    pub socket: String,
+    /// The path, which begins with `/`.
+    pub path: String,
 }
 
 /// A service: its name alone, which is its command, or its keys.
@@ -88,7 +93,7 @@ impl ServiceConfig {
                 Some(ReadySetting::Socket(path)) => Some(model::ServiceReadiness::Socket(path.clone())),
                 Some(ReadySetting::Port(port)) => Some(model::ServiceReadiness::Port(*port)),
                 Some(ReadySetting::Command(argv)) => Some(model::ServiceReadiness::Command(argv.clone())),
-                Some(ReadySetting::Http { socket, path }) => {
+                Some(ReadySetting::Http(HttpConfig { socket, path })) => {
                     Some(model::ServiceReadiness::Http { socket: socket.clone(), path: path.clone() })
                 }
                 None => program.and_then(known),

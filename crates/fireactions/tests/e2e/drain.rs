@@ -21,7 +21,7 @@ impl World {
     }
 
     /// An answer of the API, with its status line and headers.
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         let mut connection = UnixStream::connect(self.path("api.sock")).unwrap();
         connection.set_read_timeout(Some(SOON)).unwrap();
         write!(connection, "GET {path} HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n").unwrap();

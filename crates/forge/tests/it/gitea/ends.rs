@@ -99,7 +99,8 @@ async fn a_job_that_is_cancelled_before_its_runner_asks_for_it_is_a_cancelled_on
         // The pool goes on as if nothing had been.
         let next = push(&fake, &["debian"], "succeed");
         assert_eq!(ended(&fake, &[next]).await, [JobStatus::Success], "{release:?}");
-        assert_eq!(settled(&farm, 2).await[1].outcome, Some(exited(0)), "{release:?}");
+        let rows = settled(&farm, 2).await;
+        assert!(rows.iter().any(|row| row.outcome == Some(exited(0))), "{release:?} {rows:#?}");
         nothing_is_left(&fake).await;
         farm.stop().await;
     }
