@@ -128,6 +128,11 @@ impl Forge for HostedForge {
         };
         if let Some(missed) = missed {
             notes.push(missed.note().to_owned());
+            // Known before the next list is: no other machine is made for it.
+            let waited = remote.id.is_some_and(|id| self.board().queue.remove(id));
+            if waited {
+                self.wake();
+            }
             self.note(job, move |remote| {
                 (remote.handle, remote.picked_up_at, remote.task) = (None, None, None);
                 remote.conclusion = (missed == Missed::Cancelled).then(|| "cancelled".to_owned());
