@@ -1,21 +1,15 @@
 //! All modules of the kernel, from the host, at `/lib/modules/RELEASE` of the machine's root.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move};
 
 use crate::console::say;
-use crate::inside;
-use crate::root;
+use crate::{inside, modules, root};
 
 /// Where the tree is until the root is switched.
 const TREE: &str = "/.fireactions/modules";
-
-/// `MODULE_INIT_COMPRESSED_FILE` (Linux 5.17): the kernel unpacks the file itself.
-const COMPRESSED: i32 = 4;
 
 /// Mounts the tree on `device`, and loads `names` with what they need, in this order. Without a tree, they must be built
 /// into the kernel.
@@ -47,24 +41,12 @@ pub(crate) fn load(device: Option<&Path>, names: &[String]) -> Result<(), String
             ));
         };
         for path in order {
-            insert(&path).map_err(|error| {
+            modules::insert(&Path::new(TREE).join(&path)).map_err(|error| {
                 format!("kernel module '{name}' cannot be loaded: {}: {error}", path.display())
             })?;
         }
     }
     Ok(())
-}
-
-fn insert(path: &Path) -> std::io::Result<()> {
-    let file = File::open(Path::new(TREE).join(path))?;
-    let flags = if path.extension().is_some_and(|end| end == "ko") { 0 } else { COMPRESSED };
-    match rustix::system::finit_module(&file, c"", flags) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(Errno::NOEXEC) => {
-            Err(std::io::Error::other("the kernel refuses its format; is it a module of another kernel?"))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Moves the tree into the machine's root, over what the image has there. An image whose `/lib/modules` cannot be used

@@ -8,7 +8,7 @@ use fireactions_testkit::{busybox, debian};
 use crate::world::{BOOT, Setup, World, pool_of, text};
 
 /// Docker starts, and starts containers, within seconds; under emulation beside other tests it may take a while.
-const DOCKER: Duration = Duration::from_secs(300);
+const DOCKER: Duration = Duration::from_secs(600);
 
 /// An image with something in a directory that is to lie on the disk.
 fn seeded(dir: &std::path::Path) -> String {
@@ -77,7 +77,7 @@ fn a_data_directory_that_cannot_be_one_is_named() {
 fn docker_runs_builds_and_publishes() {
     let image =
         debian::image(&["docker.io", "iptables", "kmod", "iproute2", "ca-certificates", "busybox-static"]);
-    let image = format!("{image}\n      services: [dockerd]");
+    let image = format!("{image}\n      services: [{{name: dockerd, timeout: 5m}}]");
     let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
     let world = World::start(Setup { pools, ..Setup::default() });
@@ -87,4 +87,57 @@ fn docker_runs_builds_and_publishes() {
     let log = world.cli(&["jobs", "logs", &id]);
     assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&log.stdout));
     world.finish();
+}
+
+#[test]
+fn a_service_is_there_before_the_job_and_comes_back_when_it_ends() {
+    let image = format!(
+        "{}\n      services:\n      - {{name: web, command: [httpd, -f, -p, '127.0.0.1:8080', -h, /tmp], ready: {{port: 8080}}, restart: true}}",
+        busybox::reference()
+    );
+    let world = World::start(Setup { pools: pool_of("default", 1, 1, &image, ""), ..Setup::default() });
+    let script = r"
+        set -e
+        echo page >/tmp/page
+        wget -q -O - http://127.0.0.1:8080/page
+        first=$(pidof httpd); kill $first
+        until next=$(pidof httpd) && [ $next != $first ] && wget -q -O - http://127.0.0.1:8080/page; do sleep 0.2; done
+    ";
+    let ran = world.cli(&["run", "--", "sh", "-c", script]);
+    assert_eq!(text(&ran.stdout), "page\npage\n", "{}\n{}", text(&ran.stderr), world.log());
+    assert!(ran.status.success());
+    world.finish();
+}
+
+#[test]
+fn a_service_that_does_not_get_ready_says_why() {
+    let services = [
+        (
+            "{name: dies, command: [sh, -c, 'echo no disk; exit 3'], ready: {port: 5000}}",
+            "dies",
+            "ended before it was ready (exit code 3)",
+        ),
+        (
+            "{name: mute, command: [sleep, '600'], ready: {socket: /run/mute}, timeout: 1s}",
+            "mute",
+            "was not ready within 1 s: nothing listens at /run/mute",
+        ),
+    ];
+    for (service, name, why) in services {
+        let image = format!("{}\n      services: [{service}]", busybox::reference());
+        let world = World::start(Setup {
+            pools: pool_of("default", 0, 1, &image, ""),
+            more: "local: {attempts: 1}".into(),
+            ..Setup::default()
+        });
+        let id = world.submit(&[], "true");
+        let said = format!("service '{name}' {why}");
+        world.wait(BOOT, "the reason", || world.log().contains(&said).then_some(()));
+        if name == "dies" {
+            let last = "last lines of /var/log/fireactions/dies.log: no disk";
+            assert!(world.log().contains(last), "{}", world.log());
+        }
+        assert!(world.cli(&["jobs", "cancel", &id]).status.success());
+        world.wait_job(&id, &["cancelled"], BOOT);
+    }
 }
