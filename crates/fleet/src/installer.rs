@@ -51,7 +51,8 @@ pub async fn run(program: &str, arguments: &[String], stop: impl Future<Output =
     kill(Signal::TERM);
     if timeout(GRACE, child.wait()).await.is_err() {
         kill(Signal::KILL);
-        child.wait().await?;
+        // One that the kernel does not let go, because of a disk that hangs, is not waited for.
+        let _ = timeout(GRACE, child.wait()).await;
     }
     // The program itself may have gone before what it started.
     kill(Signal::KILL);

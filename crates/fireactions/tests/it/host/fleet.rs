@@ -55,7 +55,7 @@ impl Fleet {
         let told = "#!/bin/sh\ncd \"${0%/*}/..\"\n\
             { for word; do printf '%s\\n' \"$word\"; done; echo \"SSHPASS is ${SSHPASS:-not set}\"; } >told.$$\n\
             echo $$ >pid; mv told.$$ told\n\
-            while [ -e hold ]; do sleep 0.02; done\n\
+            n=0; while [ -e hold ]; do sleep 0.02; n=$((n + 1)); [ $n -lt 2000 ] || exit 9; done\n\
             exit \"$(cat code 2>/dev/null || echo 0)\"\n";
         program::write(&fleet.installer(), told);
         fleet
