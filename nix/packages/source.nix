@@ -8,5 +8,7 @@ lib.cleanSourceWith {
       name = lib.removePrefix (toString ../.. + "/") (toString path);
       top = builtins.head (lib.splitString "/" name);
     in
-    builtins.elem top [ "Cargo.toml" "Cargo.lock" "crates" "examples" "clippy.toml" ] || name == "docs" || lib.hasPrefix "docs/reference" name;
+    builtins.elem top [ "Cargo.toml" "Cargo.lock" "crates" "examples" "clippy.toml" ] || name == "docs" || lib.hasPrefix "docs/reference" name
+      # The command line has this script in it.
+      || name == "scripts" || name == "scripts/check-prerequisites.sh";
 }
