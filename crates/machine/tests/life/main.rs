@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::{ExecRequest, Exit};
 use fireactions_model::{
-    FailureKind, Forge as _, JobSpec, JobState, MachineId, MachineState, Machines, Offer, OnFailure, Phase,
-    PoolSpec,
+    FailureKind, JobSpec, JobState, MachineId, MachineState, Machines, OnFailure, Phase, PoolSpec,
 };
 use fireactions_store::MachineChange;
 use jiff::Timestamp;
@@ -205,12 +204,7 @@ fn work_that_was_bound_in_a_server_s_last_moment_is_not_forgotten() {
     in_namespace(|| async {
         let mut world = World::new().await;
         // The forge has bound a job, and the server is gone before the machine's row tells of it.
-        let bind = async |world: &World, id: &MachineId| {
-            let job = world.forge.submit(script("echo hello"), vec![]).await.unwrap().id;
-            let offer = Offer { machine: id.clone(), pool: pool().into(), shape: pool().shape };
-            assert_eq!(world.forge.acquire(&offer).await.unwrap().job, job);
-            job
-        };
+        let bind = async |world: &World, id: &MachineId| world.bind(id, "echo hello").await;
         let ready = async |world: &World| {
             let id = world.machine().await.id;
             world.until("ready", |w| w.state(&id) == Some(MachineState::Ready)).await;

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use fireactions_model::{
-    Event, Forge as _, JobRecord, JobSpec, JobState, MachineId, MachineState, Machines, Offer, Phase,
-    ShutdownMode, Step,
+    Event, JobRecord, JobSpec, JobState, MachineId, MachineState, Machines, Phase, ShutdownMode, Step,
 };
 use fireactions_store::MachineChange;
 use tokio::sync::broadcast::Receiver;
 
-use crate::world::{DEADLINE, World, in_namespace, new, pool, script};
+use crate::world::{DEADLINE, World, in_namespace, new, script};
 
 /// Returns when a program has ended.
 async fn program_ended(events: &mut Receiver<Event>) {
@@ -88,9 +87,7 @@ fn a_job_that_ran_is_never_begun_anew_in_a_guest_that_knows_nothing_of_it() {
         // place somebody took.
         let mut job = None;
         let away = async |world: &World| {
-            let submitted = world.forge.submit(script("echo once more"), vec![]).await.unwrap().id;
-            let offer = Offer { machine: id.clone(), pool: pool().into(), shape: pool().shape };
-            assert_eq!(world.forge.acquire(&offer).await.unwrap().job, submitted);
+            let submitted = world.bind(&id, "echo once more").await;
             let change = MachineChange {
                 state: Some(MachineState::Busy),
                 step: Some((Step::Running, serde_json::Value::Null)),

@@ -3,16 +3,25 @@
 use std::time::Duration;
 
 use fireactions_model::{
-    CreateError, Forge as _, JobSpec, JobState, MachineId, MachineState, Machines, Offer, ShutdownMode,
+    CreateError, JobId, JobSpec, JobState, MachineId, MachineState, Machines, ShutdownMode,
 };
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::world::{DEADLINE, World, in_namespace, new, pool, script};
+use crate::world::{DEADLINE, World, in_namespace, new, script};
 
 fn signal(world: &World, id: &MachineId, signal: Signal) {
     let pid = world.machines.view(id).unwrap().pid.unwrap();
     nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+}
+
+/// A job whose program has ended, as the journal has it, and whose guest does not hand out its artifact.
+async fn withheld(world: &World) -> (JobId, MachineId) {
+    let spec = JobSpec { artifacts: vec!["/one".to_owned()], ..script("echo done; withhold; exit 0") };
+    let job = world.forge.submit(spec, vec![]).await.unwrap().id;
+    let id = world.machines.create(new()).await.unwrap();
+    end_is_journaled(world, &id).await;
+    (job, id)
 }
 
 /// Returns when the journal has how the machine's program ended.
@@ -39,10 +48,7 @@ fn work_that_was_bound_is_not_forgotten_because_the_store_did_not_answer() {
         let mut job = None;
         let away = async |world: &World| {
             signal(world, &id, Signal::SIGSTOP);
-            let submitted = world.forge.submit(script("echo hello"), vec![]).await.unwrap().id;
-            let offer = Offer { machine: id.clone(), pool: pool().into(), shape: pool().shape };
-            assert_eq!(world.forge.acquire(&offer).await.unwrap().job, submitted);
-            job = Some(submitted);
+            job = Some(world.bind(&id, "echo hello").await);
         };
         assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));
         // Its VMM dies while somebody holds the database's lock, for longer than a statement waits.
@@ -102,10 +108,7 @@ fn no_machine_is_begun_once_all_were_ended() {
 fn an_outcome_that_is_known_outlives_server_and_guest_although_artifacts_are_still_to_come() {
     in_namespace(|| async {
         let mut world = World::played().await;
-        let spec = JobSpec { artifacts: vec!["/one".to_owned()], ..script("echo done; withhold; exit 0") };
-        let job = world.forge.submit(spec, vec![]).await.unwrap().id;
-        let id = world.machines.create(new()).await.unwrap();
-        end_is_journaled(&world, &id).await;
+        let (job, id) = withheld(&world).await;
         // The host is rebooted in order: the server leaves its machines, which do not outlive it.
         let pid = world.machines.view(&id).unwrap().pid.unwrap();
         assert_eq!(world.replaced(async |_| World::kill(pid).await).await.undone, std::slice::from_ref(&id));
@@ -122,10 +125,7 @@ fn an_outcome_that_is_known_outlives_server_and_guest_although_artifacts_are_sti
 fn an_outcome_that_is_known_stands_although_the_guest_hangs_under_the_next_server() {
     in_namespace(|| async {
         let mut world = World::played().await;
-        let spec = JobSpec { artifacts: vec!["/one".to_owned()], ..script("echo done; withhold; exit 0") };
-        let job = world.forge.submit(spec, vec![]).await.unwrap().id;
-        let id = world.machines.create(new()).await.unwrap();
-        end_is_journaled(&world, &id).await;
+        let (job, id) = withheld(&world).await;
         // Its agent says no more to the next server, and then its VMM dies.
         let away = async |world: &World| signal(world, &id, Signal::SIGSTOP);
         assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));

@@ -154,6 +154,14 @@ impl World {
         self.machines = Machinery::new(self.parts.clone());
     }
 
+    /// A job with this script that the forge has bound to the machine, of which no row of the machine tells yet.
+    pub(crate) async fn bind(&self, machine: &MachineId, text: &str) -> JobId {
+        let job = self.forge.submit(script(text), vec![]).await.unwrap().id;
+        let offer = Offer { machine: machine.clone(), pool: pool().into(), shape: pool().shape };
+        assert_eq!(self.forge.acquire(&offer).await.unwrap().job, job);
+        job
+    }
+
     /// A machine whose guest has booted, as it was then: ready, or with work already. As a pool does, another one is made in the
     /// place of one whose guest found no timer.
     pub(crate) async fn machine(&self) -> MachineView {
