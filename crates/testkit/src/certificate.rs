@@ -1,4 +1,4 @@
-//! A certificate authority that nobody knows, for servers with TLS at 127.0.0.1 and localhost.
+//! A certificate authority that nobody knows, for servers with TLS at 127.0.0.1, localhost, and the host as guests reach it.
 
 // Only tests link this crate, and there a failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -34,11 +34,19 @@ const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
 
+/// The bridge's address of the usual subnet.
+const GUESTS_HOST: [u8; 4] = [172, 30, 0, 1];
+
 /// An authority and the one server that it vouches for.
 pub(crate) struct Authority {
     own: Vec<u8>,
     server: Vec<u8>,
     key: Vec<u8>,
+}
+
+/// The certificate (PEM) of an authority of which nobody has anything.
+pub fn stranger() -> String {
+    Authority::new().pem()
 }
 
 impl Authority {
@@ -48,7 +56,8 @@ impl Authority {
             extension(BASIC_CONSTRAINTS, true, &tagged(SEQUENCE, &[0x01, 0x01, 0xff])),
             extension(KEY_USAGE, true, &[BIT_STRING, 2, 2, 0x04]),
         ]);
-        let names = concat(&[tagged(0x87, &[127, 0, 0, 1]), tagged(0x82, b"localhost")]);
+        let names =
+            concat(&[tagged(0x87, &[127, 0, 0, 1]), tagged(0x87, &GUESTS_HOST), tagged(0x82, b"localhost")]);
         let names = extension(ALTERNATIVE_NAMES, false, &tagged(SEQUENCE, &names));
         let pkcs8 = server.to_pkcs8v1().expect("a key has an encoding");
         Self {
@@ -61,6 +70,11 @@ impl Authority {
     /// What a client has to trust.
     pub(crate) fn pem(&self) -> String {
         pem("CERTIFICATE", &self.own)
+    }
+
+    /// What a server of another program is given: its certificate, and its key (PEM).
+    pub(crate) fn server_pem(&self) -> (String, String) {
+        (pem("CERTIFICATE", &self.server) + &self.pem(), pem("PRIVATE KEY", &self.key))
     }
 
     /// What serves with it.

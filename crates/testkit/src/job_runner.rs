@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::busybox;
+use crate::{busybox, skip};
 
 /// The programs' names in an image, and the variables that name real ones.
 const PROGRAMS: [(&str, &str); 2] =
@@ -27,6 +27,20 @@ pub fn image() -> String {
         busybox::kept(&busybox::archive(&layers))
     };
     REFERENCE.get_or_init(make).clone()
+}
+
+/// Whether the image has a real act_runner. If not, it is said that `test` does not run.
+///
+/// # Panics
+///
+/// When `FIREACTIONS_REQUIRE` has `runners` and there is none.
+pub fn is_real(test: &str) -> bool {
+    let (_, variable) = PROGRAMS[0];
+    let given = std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    if !given {
+        skip::say(skip::Kind::Runners, test, &format!("{variable} does not name an act_runner"));
+    }
+    given
 }
 
 /// The stand-in, as `make standin` built it.

@@ -1,7 +1,7 @@
 //! What tests share: fakes for what cannot run in a test, and inputs that more than one crate needs.
 
 pub mod busybox;
-mod certificate;
+pub mod certificate;
 pub mod cgroups;
 pub mod corpus;
 pub mod debian;

@@ -23,13 +23,23 @@ pub enum Kind {
     Gitea,
     /// A real Forgejo.
     Forgejo,
+    /// Real runners of theirs.
+    Runners,
     /// A nixpkgs, or the parts of one that evaluation needs.
     Nixpkgs,
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Specs, Self::Firecracker, Self::Lab, Self::Kvm, Self::Gitea, Self::Forgejo, Self::Nixpkgs];
+    const ALL: [Self; 8] = [
+        Self::Specs,
+        Self::Firecracker,
+        Self::Lab,
+        Self::Kvm,
+        Self::Gitea,
+        Self::Forgejo,
+        Self::Runners,
+        Self::Nixpkgs,
+    ];
 }
 
 impl fmt::Display for Kind {
@@ -41,6 +51,7 @@ impl fmt::Display for Kind {
             Self::Kvm => "kvm",
             Self::Gitea => "gitea",
             Self::Forgejo => "forgejo",
+            Self::Runners => "runners",
             Self::Nixpkgs => "nixpkgs",
         })
     }
@@ -101,8 +112,9 @@ mod tests {
         );
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
-            error
-                .ends_with("no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, nixpkgs"),
+            error.ends_with(
+                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs"
+            ),
             "{error}"
         );
         assert_eq!(

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Config, Duration, GiteaConfig, GithubConfig, PoolConfig, RunnerConfig, WebhookConfig, exclusive,
+    AbsolutePath, Config, Duration, GiteaConfig, GithubConfig, PoolConfig, RunnerConfig, WebhookConfig,
+    exclusive,
 };
 
 /// A forge: its `kind`, and the keys of the section of that kind.
@@ -66,6 +67,14 @@ impl<'a> ForgeRef<'a> {
         match self {
             Self::Github(github) => github.audit_interval,
             Self::Gitea(gitea) | Self::Forgejo(gitea) => gitea.audit_interval,
+        }
+    }
+
+    /// Authorities that its certificate may be of, beside the usual ones.
+    pub const fn ca_file(self) -> Option<&'a AbsolutePath> {
+        match self {
+            Self::Github(github) => github.ca_file.as_ref(),
+            Self::Gitea(gitea) | Self::Forgejo(gitea) => gitea.ca_file.as_ref(),
         }
     }
 

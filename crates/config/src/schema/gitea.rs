@@ -42,7 +42,8 @@ pub struct GiteaConfig {
     #[schemars(skip)]
     #[expect(dead_code, reason = "it is refused when it is read")]
     pub(crate) token: Option<RefusedSecret>,
-    /// Certificates (PEM) of authorities to trust in addition to the usual ones.
+    /// Certificates (PEM) of authorities to trust in addition to the usual ones. The server trusts them, and so do the runners in the
+    /// machines and the steps of their jobs; containers of a job do not.
     #[schemars(example = "/etc/ssl/certs/company.pem")]
     pub ca_file: Option<AbsolutePath>,
     /// Proxy for requests to it. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment apply; a proxy

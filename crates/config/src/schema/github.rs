@@ -35,7 +35,8 @@ pub struct GithubConfig {
     /// File with a personal access token, instead of an App. Runners of an enterprise need one.
     #[schemars(example = "credential:github-token")]
     pub token_file: Option<SecretFile>,
-    /// Certificates (PEM) of authorities to trust in addition to the usual ones.
+    /// Certificates (PEM) of authorities to trust in addition to the usual ones. The server trusts them, and so do the runners in the
+    /// machines and the steps of their jobs; containers of a job do not.
     #[schemars(example = "/etc/ssl/certs/company.pem")]
     pub ca_file: Option<AbsolutePath>,
     /// Proxy for requests to GitHub. When absent, `HTTPS_PROXY` and `NO_PROXY` of the server's environment apply; a

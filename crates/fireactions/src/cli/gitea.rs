@@ -98,9 +98,6 @@ async fn reach(report: &mut Report, settings: &GiteaConfig, key: &str, pools: &[
     if settings.proxy.is_some() {
         report.note("machines do not use the proxy: the runner in the image needs its own route");
     }
-    if settings.ca_file.is_some() {
-        report.note("the image must also trust the authority of ca_file, because the runner in it connects to the server");
-    }
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return };
     let found = timeout(LOOKUP, tokio::net::lookup_host((host.trim_matches(['[', ']']), port))).await;
     let addresses: Vec<IpAddr> = match found {

@@ -30,6 +30,7 @@ pub(super) async fn hosted(
         let (records, events) = (records.clone(), events.clone());
         let settings = HostedSettings {
             audit_interval: forge.audit_interval().0,
+            authorities: ca_pem(forge.ca_file(), &key)?,
             webhook: forge.webhook().map(|webhook| secrets(webhook.secret_files())),
             ..HostedSettings::new(host_name())
         };

@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fireactions_testkit::job_runner;
 use fireactions_testkit::real_gitea::{Place, RealGitea, available, forgejo};
+use fireactions_testkit::{certificate, job_runner};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::world::{BOOT, Setup, World, pool_of, text};
@@ -26,12 +27,12 @@ pub(crate) enum Forge {
 
 /// What a configuration is made from.
 pub(crate) struct Given {
-    /// Gitea for whoever is in the server's namespace.
-    local: String,
     /// Gitea for guests, and as it calls itself.
     url: String,
     /// A file with the administrator's token.
     token_file: PathBuf,
+    /// A file with the authority of Gitea's certificate; nothing without TLS.
+    ca_file: Option<PathBuf>,
     /// An image with both runners.
     image: String,
     /// YAML of a pool whose guests may reach Gitea, indented by four.
@@ -42,12 +43,16 @@ impl Given {
     /// One pool of the organization's, of at most so many machines, and the forge with `more` keys.
     pub(crate) fn setup(&self, forge: Forge, most: u32, more: &str) -> Setup {
         let kind = if forge == Forge::Gitea { "gitea" } else { "forgejo" };
+        let way = self
+            .ca_file
+            .as_ref()
+            .map_or_else(|| "insecure_http: true".to_owned(), |file| format!("ca_file: {}", file.display()));
         let pool = pool_of("p", 0, most, &self.image, &self.network);
         let wanted = format!("labels: [Debian]\n      organization: acme\n      forge: {kind}");
         Setup {
             pools: pool.replacen("labels: [p]", &wanted, 1),
             more: format!(
-                "{kind}:\n  url: {}\n  insecure_http: true\n  api_token_file: {}\n{more}",
+                "{kind}:\n  url: {}\n  {way}\n  api_token_file: {}\n{more}",
                 self.url,
                 self.token_file.display()
             ),
@@ -68,26 +73,35 @@ impl GiteaWorld {
     /// Starts the forge and then a server with what `setup` makes of it. Nothing where there is none, and `test` is said to be
     /// skipped.
     pub(crate) fn start(forge: Forge, test: &str, setup: impl FnOnce(&Given) -> Setup) -> Option<Self> {
+        Self::start_at(Place::default(), forge, test, setup)
+    }
+
+    /// The same for a forge that differs in `place` from others, but for where it is.
+    fn start_at(place: Place, forge: Forge, test: &str, setup: impl FnOnce(&Given) -> Setup) -> Option<Self> {
         let program = match forge {
             Forge::Gitea => available(test)?,
             Forge::Forgejo => forgejo(test)?,
         };
         let files = tempfile::tempdir().unwrap();
+        let scheme = if place.tls { "https" } else { "http" };
         let given = Given {
-            local: format!("http://127.0.0.1:{PORT}"),
-            url: format!("http://{HOST}:{PORT}"),
+            url: format!("{scheme}://{HOST}:{PORT}"),
             token_file: files.path().join("token"),
+            ca_file: place.tls.then(|| files.path().join("ca.pem")),
             image: job_runner::image(),
             network: format!("    network: {{host_ports: [tcp/{PORT}]}}\n"),
         };
         let mut world = World::new(setup(&given));
-        let place = Place { listen: ([0, 0, 0, 0], PORT).into(), host: HOST.to_owned(), ..Place::default() };
+        let place = Place { listen: ([0, 0, 0, 0], PORT).into(), host: HOST.to_owned(), ..place };
         let gitea = world.namespace.inside(move || RealGitea::start(&program, &place));
         gitea.organization("acme");
         gitea.repository("acme/app");
         fs::write(&given.token_file, gitea.token()).unwrap();
         fs::set_permissions(&given.token_file, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!((gitea.url(), gitea.local()), (given.url.as_str(), given.local.clone()));
+        if let Some(file) = &given.ca_file {
+            fs::write(file, gitea.authority().unwrap()).unwrap();
+        }
+        assert_eq!(gitea.url(), given.url);
         world.boot();
         Some(Self { world, gitea, files })
     }
@@ -238,6 +252,60 @@ fn many_jobs_of_a_real_gitea_at_once() {
 #[test]
 fn many_jobs_of_a_real_forgejo_at_once() {
     many_at_once(Forge::Forgejo);
+}
+
+/// The company's own authority is in no image.
+#[test]
+fn a_real_gitea_whose_certificate_only_ca_file_vouches_for_has_its_jobs_run() {
+    let test = "jobs of a real Gitea with a certificate of its own authority";
+    if !job_runner::is_real(test) {
+        return;
+    }
+    let place = Place { tls: true, ..Place::default() };
+    let started = GiteaWorld::start_at(place, Forge::Gitea, test, |given| given.setup(Forge::Gitea, 1, ""));
+    let Some(GiteaWorld { world, gitea, .. }) = &started else { return };
+    let job = "  tls:\n    runs-on: Debian\n    steps:\n      - run: grep -c BEGIN $GIT_SSL_CAINFO $NODE_EXTRA_CA_CERTS\n";
+    gitea.push_workflow("acme/app", "tls", &workflow(job));
+    let row = settled(world, 1).remove(0);
+    assert_eq!(row["state"], "succeeded", "{row}\n{}", world.log());
+    started.unwrap().finish();
+}
+
+/// A runner is in the middle of its job; its server is killed, and comes back.
+#[test]
+fn a_job_of_a_real_gitea_goes_on_over_a_crash_of_the_server() {
+    let test = "a job of a real Gitea over a crash of the server";
+    let files = tempfile::tempdir().unwrap();
+    let authority = files.path().join("authority.pem");
+    fs::write(&authority, certificate::stranger()).unwrap();
+    let trusted = format!("  ca_file: {}\n", authority.display());
+    let started = GiteaWorld::start(Forge::Gitea, test, |given| given.setup(Forge::Gitea, 1, &trusted));
+    let Some(GiteaWorld { mut world, gitea, files: token }) = started else { return };
+    let wait = "until [ -e /run/go ]; do sleep 0.2; done; grep -q BEGIN $GIT_SSL_CAINFO";
+    let job = format!("  long:\n    runs-on: Debian\n    steps:\n      - run: {wait:?}\n");
+    gitea.push_workflow("acme/app", "long", &workflow(&job));
+    let busy = world.wait(BOOT, "the job to run", || {
+        let row = rows(&world).into_iter().next()?;
+        (row["state"] == "running" && row["remote"]["picked_up_at"].is_string()).then_some(row)
+    });
+    world.signal_server(Signal::SIGKILL);
+    world.server_ended(Duration::from_secs(60));
+    world.boot();
+    // It ends only now, under the new server.
+    let machine = busy["machine"].as_str().unwrap();
+    world.wait(BOOT, "the machine to listen", || {
+        world.exec(machine, "touch /run/go").status.success().then_some(())
+    });
+    let done = settled(&world, 1);
+    assert_eq!(done.len(), 1, "{done:#?}");
+    assert_eq!(
+        (&done[0]["id"], &done[0]["machine"], &done[0]["state"], &done[0]["remote"]["conclusion"]),
+        (&busy["id"], &busy["machine"], &"succeeded".into(), &"success".into()),
+        "{done:#?}\n{}",
+        world.log()
+    );
+    world.wait(BOOT, "no runner to be left", || gitea.runners("orgs/acme").is_empty().then_some(()));
+    GiteaWorld { world, gitea, files: token }.finish();
 }
 
 #[test]

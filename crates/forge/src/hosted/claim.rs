@@ -9,6 +9,7 @@ use fireactions_store::{Bind, Standing};
 use jiff::Timestamp;
 
 use super::HostedForge;
+use super::authorities;
 use super::board::Runner;
 use super::names::name;
 use super::signs::Sign;
@@ -103,7 +104,11 @@ impl HostedForge {
             // It runs; nothing of this is used again.
             _ => Secret::new(""),
         };
-        Ok(self.inner.remote.work(record, &offer.pool, credential))
+        let mut work = self.inner.remote.work(record, &offer.pool, credential);
+        if let Some(pem) = &self.inner.settings.authorities {
+            authorities::trust(&mut work, pem);
+        }
+        Ok(work)
     }
 
     /// Takes over what a runner says of itself.

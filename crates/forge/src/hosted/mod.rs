@@ -18,6 +18,7 @@
 //! [`LocalForge`] keeps them.
 
 mod audit;
+mod authorities;
 pub(crate) mod board;
 mod claim;
 mod delivery;

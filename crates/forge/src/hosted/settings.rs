@@ -15,6 +15,8 @@ pub struct HostedSettings {
     pub owner: String,
     /// How often the forge is asked for what no signal told.
     pub audit_interval: Duration,
+    /// Authorities (PEM) that the forge's certificate may be of, beside the usual ones; its runners trust them, too.
+    pub authorities: Option<Vec<u8>>,
     /// The webhook's secrets; none without a webhook.
     pub webhook: Option<WebhookSecrets>,
     /// A runner that no job is there for is let go after this. Less than the minutes after which GitHub forgets an unused
@@ -33,6 +35,7 @@ impl HostedSettings {
         Self {
             owner: owner.into(),
             audit_interval: Duration::from_secs(300),
+            authorities: None,
             webhook: None,
             surplus_after: Duration::from_secs(90),
             conflict_pause: Duration::from_secs(30),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::inside::Inside;
 use super::program::Program;
 use super::settings;
+use crate::certificate::Authority;
 
 /// How long a start may take: two seconds on an idle machine.
 const START: Duration = Duration::from_secs(180);
@@ -32,6 +33,8 @@ pub struct Place {
     pub host: String,
     /// What its own address begins with behind a reverse proxy, such as `/git`; empty without.
     pub prefix: String,
+    /// Whether it speaks TLS, with a certificate of an authority of its own ([`RealGitea::authority`]).
+    pub tls: bool,
     /// More of `app.ini`. A section that is there already may be named again.
     pub more: String,
 }
@@ -42,6 +45,7 @@ impl Default for Place {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             host: Ipv4Addr::LOCALHOST.to_string(),
             prefix: String::new(),
+            tls: false,
             more: String::new(),
         }
     }
@@ -55,6 +59,8 @@ pub struct RealGitea {
     port: u16,
     /// As it calls itself, without a slash at its end.
     url: String,
+    /// Of its certificate, with TLS.
+    authority: Option<String>,
     child: Mutex<Option<Child>>,
     token: String,
 }
@@ -85,10 +91,27 @@ impl RealGitea {
                 || TcpListener::bind(asked).and_then(|listener| listener.local_addr()).expect("a free port");
             if asked.port() == 0 { free() } else { asked }
         });
-        let url = format!("http://{}:{}{}", place.host, listen.port(), place.prefix);
-        let text = settings::text(dir.path(), &program, listen, &url, &place.more);
+        let authority = place.tls.then(Authority::new);
+        let scheme = if place.tls { "https" } else { "http" };
+        let url = format!("{scheme}://{}:{}{}", place.host, listen.port(), place.prefix);
+        let mut text = settings::text(dir.path(), &program, listen, &url, &place.more);
+        if let Some(authority) = &authority {
+            let (certificate, key) = authority.server_pem();
+            fs::write(dir.path().join("tls.pem"), certificate).unwrap();
+            fs::write(dir.path().join("tls.key"), key).unwrap();
+            text += &settings::tls(dir.path());
+        }
         fs::write(dir.path().join(SETTINGS), text).unwrap();
-        Self { inside, program, dir, port: listen.port(), url, child: Mutex::new(None), token: String::new() }
+        Self {
+            inside,
+            program,
+            dir,
+            port: listen.port(),
+            url,
+            authority: authority.map(|authority| authority.pem()),
+            child: Mutex::new(None),
+            token: String::new(),
+        }
     }
 
     /// Starts the program and waits until it answers; false when another program has its port.
@@ -201,7 +224,13 @@ impl RealGitea {
 
     /// The same server for whoever is in its namespace, past any proxy.
     pub fn local(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// What a client has to trust (PEM), where it speaks TLS.
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// The administrator's token, which may do everything.

@@ -9,11 +9,11 @@ use super::program::Program;
 pub(super) fn text(dir: &Path, program: &Program, listen: SocketAddr, url: &str, more: &str) -> String {
     let (dir, files) = (dir.display(), program.files.display());
     let (address, port) = (listen.ip(), listen.port());
-    let user = user();
+    let (user, scheme) = (user(), url.split(':').next().unwrap());
     format!(
         "RUN_MODE = prod\nRUN_USER = {user}\nWORK_PATH = {dir}\nI_AM_BEING_UNSAFE_RUNNING_AS_ROOT = true\n\
          [server]\nHTTP_ADDR = {address}\nHTTP_PORT = {port}\nROOT_URL = {url}/\n\
-         LOCAL_ROOT_URL = http://127.0.0.1:{port}/\nSTATIC_ROOT_PATH = {files}\nDISABLE_SSH = true\n\
+         LOCAL_ROOT_URL = {scheme}://127.0.0.1:{port}/\nSTATIC_ROOT_PATH = {files}\nDISABLE_SSH = true\n\
          OFFLINE_MODE = true\nLFS_START_SERVER = false\n\
          [database]\nDB_TYPE = sqlite3\nPATH = {dir}/gitea.db\nSQLITE_JOURNAL_MODE = WAL\n\
          [security]\nINSTALL_LOCK = true\n\
@@ -26,6 +26,12 @@ pub(super) fn text(dir: &Path, program: &Program, listen: SocketAddr, url: &str,
          [repository]\nDEFAULT_BRANCH = main\n\
          [log]\nLEVEL = Info\n{more}"
     )
+}
+
+/// More of it, for one with TLS whose certificate and key are in `dir`.
+pub(super) fn tls(dir: &Path) -> String {
+    let dir = dir.display();
+    format!("\n[server]\nPROTOCOL = https\nCERT_FILE = {dir}/tls.pem\nKEY_FILE = {dir}/tls.key\n")
 }
 
 /// The name of whoever runs it, which Gitea insists on.

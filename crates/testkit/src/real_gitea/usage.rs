@@ -110,6 +110,7 @@ impl RealGitea {
             ("GIT_CONFIG_KEY_2", "user.email"),
             ("GIT_CONFIG_VALUE_2", "boss@example.invalid"),
             ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_SSL_NO_VERIFY", "1"),
             ("GIT_TERMINAL_PROMPT", "0"),
         ];
         command.envs(given).current_dir(tree).args(args);
