@@ -76,7 +76,6 @@ in
       ++ warn (cfg.debug.sshKeyFile != null) "debug.sshKeyFile has no effect: `fireactions login MACHINE` opens a shell without SSH"
       ++ warn (cfg.basicAuth.users or { } != { }) "basicAuth.users has no effect: the API takes the bearer token of apiTokenFile; remove the passwords, they are in the Nix store"
       ++ warn (set [ "gitea" "apiToken" ]) "gitea.apiToken has no effect: it would be in the Nix store; use gitea.apiTokenFile"
-      ++ lib.optional both "services.fireactions and services.fireteact are both on: a network namespace has one server, and the second does not start. One server can serve both forges (docs/nixos.md, \"Two forges on one host\")"
       ++ warn (!root && cfg.driver == "firecracker") "user is not root, so Firecracker runs without its jailer (docs/security.md)"
       ++ builtins.concatMap
         (pool: warn (instance.forge == "github" && !own && pool.runner.organization == null && cfg.github.organization == null

@@ -17,20 +17,22 @@ pub struct NetConfig {
     /// Guests' network: the gateway (the bridge) has its first address, slots have the rest. /8 to /29, and
     /// taken from private address space.
     pub subnet: Ipv4Net,
-    /// Name of the nftables tables (`inet` and `bridge` family) that this network owns.
-    pub table: String,
     /// Masquerade what guests send to other networks. Without it the upstream router needs a route back.
     pub nat: bool,
     /// DNS servers that guests may ask (port 53, UDP and TCP) even where the address is private.
     pub dns: Vec<Ipv4Addr>,
 }
 
+/// The bridge of a server that is told nothing else.
+pub(crate) const USUAL_BRIDGE: &str = "fireactions0";
+/// The table of that server.
+pub(crate) const USUAL_TABLE: &str = "fireactions";
+
 impl Default for NetConfig {
     fn default() -> Self {
         Self {
-            bridge: "fireactions0".into(),
+            bridge: USUAL_BRIDGE.into(),
             subnet: Ipv4Net::new_assert(Ipv4Addr::new(172, 30, 0, 0), 22),
-            table: "fireactions".into(),
             nat: true,
             dns: Vec::new(),
         }
@@ -46,13 +48,6 @@ impl NetConfig {
         let invalid = |what, value: String, rule| Err(NetError::Config { what, value, rule });
         if let Err(rule) = network_rules::bridge_name(&self.bridge) {
             return invalid("bridge name", self.bridge.clone(), rule);
-        }
-        if !is_word(&self.table) || self.table.len() > 63 {
-            return invalid(
-                "nftables table",
-                self.table.clone(),
-                "use 1 to 63 of a-z A-Z 0-9 _ -, starting with a letter",
-            );
         }
         if let Err(rule) = network_rules::subnet(self.subnet) {
             return invalid("subnet", self.subnet.to_string(), rule);
@@ -71,6 +66,21 @@ impl NetConfig {
             }
         }
         Ok(())
+    }
+
+    /// Name of the nftables tables (`inet` and `bridge` family) that this network owns: each network of a host has its own.
+    pub(crate) fn table(&self) -> String {
+        match self.bridge.as_str() {
+            USUAL_BRIDGE => USUAL_TABLE.to_owned(),
+            other => format!("{USUAL_TABLE}-{other}"),
+        }
+    }
+
+    /// The group (`ip link show group N`) of this network's taps, by which they are told from another network's of the host.
+    /// No two networks have one gateway, and none is 0, the group of all other links. Without the highest bit, which no two
+    /// private addresses differ in alone, and which programs show as a minus sign.
+    pub(crate) fn group(&self) -> u32 {
+        self.gateway().to_bits() & 0x7fff_ffff
     }
 
     /// The bridge's address.
@@ -117,11 +127,6 @@ pub(crate) fn mac(slot: u32) -> [u8; 6] {
     [0x02, 0xfa, a, b, c, d]
 }
 
-fn is_word(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -159,8 +164,6 @@ mod tests {
         assert!(refused(&|c| c.bridge = "a; flush ruleset".into()));
         assert!(refused(&|c| c.bridge = "a-name-of-16-byt".into()));
         assert!(refused(&|c| c.bridge = "famous".into()));
-        assert!(refused(&|c| c.table = "t }\n".into()));
-        assert!(refused(&|c| c.table = String::new()));
         assert!(refused(&|c| c.subnet = Ipv4Net::new_assert(Ipv4Addr::new(8, 8, 0, 0), 16)));
         assert!(refused(&|c| c.subnet = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 30)));
         assert!(refused(&|c| c.dns = vec![Ipv4Addr::LOCALHOST]));

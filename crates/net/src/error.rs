@@ -2,6 +2,8 @@
 
 use std::io;
 
+use ipnet::Ipv4Net;
+
 /// Why the network could not be changed or read.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
@@ -89,6 +91,19 @@ pub enum NetError {
         action: &'static str,
         /// Which part of it, and the kernel's answer.
         reason: String,
+    },
+    /// Another bridge has the guests' addresses.
+    #[error(
+        "the bridge '{bridge}' has the addresses {net}, so machines cannot have {subnet}: give this server another \
+         network.subnet, or, if no server uses that bridge any more, remove it: ip link delete {bridge}"
+    )]
+    SubnetTaken {
+        /// Ours.
+        subnet: Ipv4Net,
+        /// The other one.
+        bridge: String,
+        /// Its network.
+        net: Ipv4Net,
     },
     /// A table of our name holds what we did not make.
     #[error(

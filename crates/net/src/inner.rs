@@ -6,10 +6,11 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fireactions_model::MachineId;
+use ipnet::Ipv4Net;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use crate::config::TAP_PREFIX;
+use crate::config::{TAP_PREFIX, USUAL_BRIDGE, USUAL_TABLE};
 use crate::link::{Link, Links};
 use crate::netfilter::Channel;
 use crate::nft::{Family, Listing, Transaction};
@@ -41,13 +42,54 @@ impl Inner {
     pub(crate) async fn ensure(&self, ports: &Ports) -> Result<(), NetError> {
         let NetConfig { bridge, subnet, .. } = &self.config;
         let links = Links::connect()?;
+        self.check_subnet(&links).await?;
         let index = links.ensure_bridge(bridge, self.config.bridge_mac()).await?;
         let name = bridge.clone();
         blocking(move || sysctl::bridge(&name)).await?;
         // Rules first: a bridge that comes up is filtered from its first frame on.
         self.write_all(ports).await?;
+        self.remove_former_table(&links).await?;
         links.ensure_address(bridge, index, self.config.gateway(), subnet.prefix_len()).await?;
         links.up(bridge, index).await
+    }
+
+    /// Another bridge of ours with the same addresses would get half of the packets for our guests.
+    async fn check_subnet(&self, links: &Links) -> Result<(), NetError> {
+        let ours = self.config.subnet.trunc();
+        for other in links.all().await? {
+            if other.name == self.config.bridge || other.address_if_ours().is_err() {
+                continue;
+            }
+            let taken = links.addresses(&other.name, other.index).await?.into_iter();
+            let mut nets = taken.filter_map(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
+            if let Some(net) = nets.find(|net| net.contains(&ours) || ours.contains(net)) {
+                return Err(NetError::SubnetTaken { subnet: ours, bridge: other.name, net: net.trunc() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The usual table, where the server is not the usual one any more and no other is: its rules are those of a time when
+    /// there was one table for every bridge, and drop what our taps send.
+    async fn remove_former_table(&self, links: &Links) -> Result<(), NetError> {
+        if self.config.table() == USUAL_TABLE || links.find(USUAL_BRIDGE).await?.is_some() {
+            return Ok(());
+        }
+        let netfilter = Arc::clone(&self.netfilter);
+        blocking(move || {
+            let former = nft::list(&netfilter, USUAL_TABLE).map_err(unlisted)?;
+            if !rules::MAPS.iter().all(|(family, map, _)| former.sets.contains(&(*family, (*map).to_owned())))
+            {
+                return Ok(());
+            }
+            let mut changes = Transaction::new(USUAL_TABLE);
+            changes::remove(&mut changes);
+            changes.commit(&netfilter).map_err(|refused| NetError::Nft {
+                action: "remove the table of an earlier configuration",
+                reason: refused.to_string(),
+            })
+        })
+        .await
     }
 
     /// A port must be what the slot arithmetic would have given, and nobody else's.
@@ -118,7 +160,7 @@ impl Inner {
                 ),
             });
         };
-        links.enslave(&tap.name, tap.index, bridge.index).await?;
+        links.enslave(&tap.name, tap.index, bridge.index, self.config.group()).await?;
         Ok(tap.index)
     }
 
@@ -171,7 +213,7 @@ impl Inner {
         match Family::ALL.into_iter().find(foreign) {
             None => Ok(()),
             Some(family) => {
-                Err(NetError::ForeignTable { family: family.as_str(), table: self.config.table.clone() })
+                Err(NetError::ForeignTable { family: family.as_str(), table: self.config.table() })
             }
         }
     }
@@ -207,7 +249,7 @@ impl Inner {
 
     /// What there is of our tables.
     pub(crate) async fn listing(&self) -> Result<Listing, NetError> {
-        let (netfilter, table) = (Arc::clone(&self.netfilter), self.config.table.clone());
+        let (netfilter, table) = (Arc::clone(&self.netfilter), self.config.table());
         blocking(move || nft::list(&netfilter, &table).map_err(unlisted)).await
     }
 
@@ -218,7 +260,7 @@ impl Inner {
     }
 
     async fn elements(&self, family: Family, map: &'static str) -> Result<Vec<(Vec<u8>, String)>, NetError> {
-        let (netfilter, table) = (Arc::clone(&self.netfilter), self.config.table.clone());
+        let (netfilter, table) = (Arc::clone(&self.netfilter), self.config.table());
         blocking(move || nft::elements(&netfilter, &table, family, map).map_err(unlisted)).await
     }
 
@@ -228,7 +270,7 @@ impl Inner {
         action: &'static str,
         fill: impl FnOnce(&mut Transaction),
     ) -> Result<(), NetError> {
-        let mut changes = Transaction::new(&self.config.table);
+        let mut changes = Transaction::new(&self.config.table());
         fill(&mut changes);
         if changes.is_empty() {
             return Ok(());
@@ -281,14 +323,16 @@ impl Inner {
         Ok([known, found].concat())
     }
 
-    /// Taps of machines on our bridge, and those that a crash left without a bridge.
+    /// Taps of machines on our bridge. One without a bridge may be another server's that is just making it; of what a crash
+    /// left that way, the machine's row tells.
     pub(crate) async fn taps(&self, links: &Links) -> Result<Vec<Link>, NetError> {
         let mut all = links.all().await?;
         let bridge = all.iter().find(|link| link.name == self.config.bridge).map(|link| link.index);
         all.retain(|link| {
             link.is_tap()
                 && link.name.starts_with(TAP_PREFIX)
-                && (link.bridge.is_none() || link.bridge == bridge)
+                && link.bridge.is_some()
+                && link.bridge == bridge
         });
         Ok(all)
     }

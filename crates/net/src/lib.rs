@@ -1,4 +1,4 @@
-//! The machines' network: one bridge, a persistent tap per machine, addresses by slot number, NAT, and one owned
+//! The machines' network: a server's bridge, a persistent tap per machine, addresses by slot number, NAT, and one owned
 //! nftables table per family. A guest reaches the public internet by IPv4, the configured DNS servers, listed
 //! ports of the host, what its pool allows, and nothing else; no IPv6. `rules.rs` says how.
 //!
@@ -12,6 +12,7 @@ mod error;
 mod generation;
 mod inner;
 mod link;
+mod lookup;
 mod netfilter;
 mod network;
 mod nft;
@@ -25,6 +26,7 @@ mod uplink;
 pub use config::NetConfig;
 pub use conntrack::can_forget;
 pub use error::NetError;
+pub use lookup::has_tap;
 pub use network::Network;
 pub use port::Port;
 pub use rules::is_reserved;

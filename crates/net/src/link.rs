@@ -33,6 +33,7 @@ pub(crate) struct Link {
     pub(crate) name: String,
     pub(crate) bridge: Option<u32>,
     pub(crate) mtu: u32,
+    pub(crate) group: u32,
     kind: Option<InfoKind>,
     mac: Vec<u8>,
 }
@@ -44,6 +45,7 @@ impl From<LinkMessage> for Link {
             name: String::new(),
             bridge: None,
             mtu: 0,
+            group: 0,
             kind: None,
             mac: Vec::new(),
         };
@@ -53,6 +55,7 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::Controller(index) => link.bridge = Some(index),
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::Group(group) => link.group = group,
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = infos.into_iter().find_map(|info| match info {
                         LinkInfo::Kind(kind) => Some(kind),
@@ -172,9 +175,28 @@ impl Links {
         Ok(kept)
     }
 
-    /// Makes link `index` a port of `bridge` that exchanges no frames with other such ports.
-    pub(crate) async fn enslave(&self, name: &str, index: u32, bridge: u32) -> Result<(), NetError> {
-        let join = LinkUnspec::new_with_index(index).controller(bridge).build();
+    /// The IPv4 addresses of link `index`, with their prefix lengths.
+    pub(crate) async fn addresses(&self, name: &str, index: u32) -> Result<Vec<(Ipv4Addr, u8)>, NetError> {
+        self.take_address(name, index, |_, _| false).await
+    }
+
+    /// Puts link `index` into a group.
+    pub(crate) async fn group(&self, name: &str, index: u32, group: u32) -> Result<(), NetError> {
+        let join =
+            LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::Group(group)).build();
+        within("set the group of", name, self.handle.link().set(join).execute()).await
+    }
+
+    /// Makes link `index` a port of `bridge`, in this group, that exchanges no frames with other such ports.
+    pub(crate) async fn enslave(
+        &self,
+        name: &str,
+        index: u32,
+        bridge: u32,
+        group: u32,
+    ) -> Result<(), NetError> {
+        let group = LinkAttribute::Group(group);
+        let join = LinkUnspec::new_with_index(index).controller(bridge).append_extra_attribute(group).build();
         within("add to the bridge", name, self.handle.link().set(join).execute()).await?;
         let isolate = LinkBridgePort::new(index).isolated(true).build();
         within("isolate", name, self.handle.link().set_port(isolate).execute()).await

@@ -15,7 +15,7 @@ use crate::netfilter::Channel;
 use crate::port::{self, Port};
 use crate::{NetError, changes, rules, unlink, uplink};
 
-/// The one network of a host. Cheap to clone.
+/// The network of one server. A host can have several, each with its bridge, subnet and tables. Cheap to clone.
 #[derive(Clone)]
 pub struct Network {
     inner: Arc<Inner>,
@@ -108,11 +108,15 @@ impl Network {
             let mut gone = Vec::new();
             for port in wanted {
                 inner.check(&ports, &port)?;
-                if taps.iter().any(|tap| tap.name == port.tap && tap.bridge.is_some()) {
-                    ports.insert(port.machine.clone(), port);
-                } else {
+                let Some(tap) = taps.iter().find(|tap| tap.name == port.tap) else {
                     gone.push(port.machine);
+                    continue;
+                };
+                // Versions that took it for granted to be alone on the host gave it none.
+                if tap.group != inner.config.group() {
+                    links.group(&tap.name, tap.index, inner.config.group()).await?;
                 }
+                ports.insert(port.machine.clone(), port);
             }
             inner.write_all(&ports).await?;
             Ok(gone)
@@ -140,7 +144,7 @@ impl Network {
         .await
     }
 
-    /// Every machine that has a tap or rules here, whoever made them: found by looking, not from memory.
+    /// Every machine that has a tap on our bridge or rules in our tables, whoever made them: found by looking, not from memory.
     pub async fn attached(&self) -> Result<Vec<MachineId>, NetError> {
         self.change(|inner, _lock| async move {
             let links = Links::connect()?;
@@ -172,7 +176,7 @@ impl Network {
             if inner.complete(&ports).await? {
                 return Ok(false);
             }
-            warn!(table = inner.config.table, "somebody removed our nftables rules; writing them again");
+            warn!(table = inner.config.table(), "somebody removed our nftables rules; writing them again");
             inner.ensure(&ports).await.map(|()| true)
         })
         .await

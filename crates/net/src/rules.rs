@@ -14,7 +14,8 @@
 //! bridge postrouting  → to-TAP: only ARP and IP for the machine's own address; bandwidth down
 //! ```
 //!
-//! A tap that no machine owns has no entry in the maps, and its frames are dropped both ways.
+//! A tap that no machine owns has no entry in the maps, and its frames are dropped both ways. Only those of another network
+//! of ours on this host are left to its tables, which see them too: its taps have its group from before they are up.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -79,6 +80,9 @@ pub(crate) const MAPS: [(Family, &str, Key); 3] = [
     (Family::Bridge, TO_TAP, Key::Link),
     (Family::Inet, GUESTS, Key::Address),
 ];
+
+/// The group of every link that was given none.
+const NO_GROUP: u32 = 0;
 
 /// The chain that only NAT needs.
 pub(crate) const POSTROUTING: &str = "postrouting";
@@ -153,6 +157,7 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
             filter(Hook::PREROUTING, -300),
             vec![
                 Some(bridge().in_by(Not, taps).accept()),
+                Some(bridge().in_by_group(Not, NO_GROUP).in_by_group(Not, config.group()).accept()),
                 Some(link_local(bridge()).drop()),
                 Some(bridge().by_incoming_link(FROM_TAP)),
                 Some(bridge().drop()),
@@ -176,6 +181,7 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
             filter(Hook::POSTROUTING, 300),
             vec![
                 Some(bridge().out_by(Not, taps).accept()),
+                Some(bridge().out_by_group(Not, NO_GROUP).out_by_group(Not, config.group()).accept()),
                 Some(bridge().by_outgoing_link(TO_TAP)),
                 Some(bridge().drop()),
             ],

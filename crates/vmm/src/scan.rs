@@ -16,7 +16,7 @@ use crate::process::{self, NetNamespace};
 /// Reads a machine's mark from a process's arguments.
 pub(crate) type Marked = fn(&[Vec<u8>]) -> Option<MachineId>;
 
-/// Finds one driver's processes by their mark: in the server's network namespace, and those apart that are the server's.
+/// Finds one driver's processes by their mark: those that are the server's.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     marked: Marked,
@@ -39,7 +39,7 @@ impl Scan {
 }
 
 impl Scanner {
-    /// For the network namespace of the calling thread, and for machines in namespaces of their own that are `ours`.
+    /// For machines that are `ours`; without that, for those in the network namespace of the calling thread.
     pub(crate) fn new(marked: Marked, ours: Option<Ours>) -> Self {
         Self { marked, whose: Whose { own: NetNamespace::own(), ours }, latest: Mutex::default() }
     }
@@ -83,10 +83,11 @@ struct Whose {
 }
 
 impl Whose {
-    /// A process whose namespace cannot be known is not ours; without `/proc` of our own, none is.
+    /// By what the server has of the machine, where that is known: another server can be in the same namespace. A process whose
+    /// namespace cannot be known is not ours; without `/proc` of our own, none is.
     fn has(&self, id: &MachineId, pid: u32) -> bool {
         NetNamespace::of(pid).is_some_and(|namespace| {
-            self.own == Some(namespace) || self.ours.as_ref().is_some_and(|ours| ours.is(id))
+            self.ours.as_ref().map_or(self.own == Some(namespace), |ours| ours.is(id))
         })
     }
 }

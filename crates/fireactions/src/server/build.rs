@@ -119,30 +119,37 @@ pub(super) async fn images(config: &Config, dirs: &StateDirs) -> anyhow::Result<
 
 pub(super) async fn network(config: &Config) -> anyhow::Result<Network> {
     let own = &config.network;
-    let settings = NetConfig {
-        bridge: own.bridge.clone(),
-        subnet: own.subnet,
-        nat: own.nat,
-        dns: own.dns.clone(),
-        ..NetConfig::default()
-    };
+    let settings =
+        NetConfig { bridge: own.bridge.clone(), subnet: own.subnet, nat: own.nat, dns: own.dns.clone() };
     Network::ensure(settings).await.context("the machines' network could not be set up")
 }
 
-/// Claims this network namespace. Taps and rules are found by their names, so a second server in the namespace
-/// would take the first one's machines for strays. The claim is a name in the namespace's own list of abstract
-/// sockets, which the kernel frees when the process ends, however it ends.
-pub(super) async fn claim_namespace() -> anyhow::Result<(Name, UnixListener)> {
-    const NAME: &str = "fireactions/network-namespace";
-    let address = SocketAddr::from_abstract_name(NAME)?;
+/// What no other server in this network namespace may have: the bridge, by which taps and rules are found, so that a second
+/// server would take the first one's machines for strays; and the user ids of the machines, which would reach into each other.
+pub(super) fn claims(config: &Config) -> [Name; 2] {
+    [format!("{BRIDGE_CLAIM}{}", config.network.bridge), format!("{UIDS_CLAIM}{}", config.vmm.uid_base)]
+        .map(|at| Name::new(Role::Claim, at))
+}
+
+const BRIDGE_CLAIM: &str = "fireactions/bridge/";
+const UIDS_CLAIM: &str = "fireactions/uids/";
+
+/// Makes a claim: a name in the network namespace's own list of abstract sockets, which the kernel frees when the process
+/// ends, however it ends.
+pub(super) async fn claim(name: &Name) -> anyhow::Result<UnixListener> {
+    let address = SocketAddr::from_abstract_name(&name.at)?;
     // A child that a killed server was just starting has its claim for a moment longer, as it has its locks.
     let bind = || UnixListener::bind_addr(&address);
     let taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
-    let claim = unlocked(CLAIMED_PATIENCE, bind, taken).await.context(
-        "another fireactions server runs in this network namespace; stop it, or start this one in its own \
-         namespace (`unshare --net`)",
-    )?;
-    Ok((Name::new(Role::Namespace, NAME), claim))
+    unlocked(CLAIMED_PATIENCE, bind, taken).await.with_context(|| match name.at.strip_prefix(BRIDGE_CLAIM) {
+        Some(bridge) => format!(
+            "another fireactions server has the bridge '{bridge}'; stop it, or give this one a network.bridge and a \
+             network.subnet of its own"
+        ),
+        None => "another fireactions server runs its machines with the same user ids; stop it, or give this one a \
+                 vmm.uid_base of its own"
+            .to_owned(),
+    })
 }
 
 pub(super) fn forge_settings(config: &Config) -> LocalConfig {

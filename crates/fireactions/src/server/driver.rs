@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use fireactions_config::{Accel as AccelSetting, Config, Driver};
 use fireactions_machine::Settings;
-use fireactions_net::Network;
 use fireactions_vmm::accel::{self, Accel};
 use fireactions_vmm::boot::{self, BootFiles};
 use fireactions_vmm::firecracker::{Firecracker, FirecrackerConfig, unfit_for_jails};
@@ -56,7 +55,7 @@ async fn qemu(config: &Config, settings: &Settings) -> anyhow::Result<Chosen> {
         binary,
         cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
         version: version.clone(),
-        apart: Some(ours(settings)),
+        apart: Some(ours(config, settings)),
         ..QemuConfig::new(accel)
     });
     Ok(Chosen { vmm: Arc::new(driver), version, accel: why })
@@ -84,7 +83,7 @@ async fn firecracker(config: &Config, settings: &Settings) -> anyhow::Result<Cho
         binary: config.firecracker_binary().as_path().to_path_buf(),
         jailer: jailer.then(|| config.vmm.jailer_binary.as_path().to_path_buf()),
         cgroup_parent: Some(config.vmm.cgroup_parent.clone()),
-        apart: root.then(|| ours(settings)),
+        apart: root.then(|| ours(config, settings)),
     };
     let (driver, _) = tokio::try_join!(
         async {
@@ -101,13 +100,10 @@ async fn firecracker(config: &Config, settings: &Settings) -> anyhow::Result<Cho
     Ok(Chosen { vmm: Arc::new(driver), version, accel: accel.to_owned() })
 }
 
-/// A machine has its directory from before its process to after it; its tap speaks for it even without.
-fn ours(settings: &Settings) -> Ours {
-    let run_dir = settings.run_dir.clone();
-    Ours::new(move |id| {
-        run_dir.join(id.as_str()).is_dir()
-            || nix::net::if_::if_nametoindex(Network::tap_name(id).as_str()).is_ok()
-    })
+/// A machine has its directory from before its process to after it; its tap on our bridge speaks for it even without.
+fn ours(config: &Config, settings: &Settings) -> Ours {
+    let (run_dir, bridge) = (settings.run_dir.clone(), config.network.bridge.clone());
+    Ours::new(move |id| run_dir.join(id.as_str()).is_dir() || fireactions_net::has_tap(id, &bridge))
 }
 
 /// The kernel and initramfs of the first kernel that a machine may be started with.

@@ -85,9 +85,11 @@ impl Live {
         let Setup { host, config, preparation } = setup;
         // The lock first: nothing may be touched while another server runs on the same state.
         let store = build::store(config, taking_over).await?;
-        if !sockets.has(Role::Namespace) {
-            let (name, claim) = build::claim_namespace().await?;
-            sockets.add(name, claim);
+        for name in build::claims(config) {
+            if !sockets.names().iter().any(|held| held.is_at(&name)) {
+                let claim = build::claim(&name).await?;
+                sockets.add(name, claim);
+            }
         }
         // Bound long before they are served: an address that is taken is told before any machine is touched, and
         // clients that come early wait.

@@ -106,16 +106,13 @@ impl Start {
         };
         let Taken { mut sockets, manager, predecessor } = taken;
         let mut wanted = listen::wanted(config);
-        wanted.extend(sockets.names().into_iter().filter(|name| is_internal(name.role)));
+        wanted.extend(sockets.names().into_iter().filter(|name| name.role == Role::Handover));
+        wanted.extend(build::claims(config));
         let obsolete = sockets.keep(&wanted);
         sockets.extend(bound);
         let notifier = Notifier::new(manager.or_else(|| alone.notifier.manager()));
         Ok(Self { sockets, obsolete, predecessor: Some(predecessor), taking_over: true, notifier })
     }
-}
-
-fn is_internal(role: Role) -> bool {
-    matches!(role, Role::Handover | Role::Namespace)
 }
 
 /// Serves until the end, and again when a handover failed.

@@ -21,7 +21,9 @@ pub(super) enum Role {
     Webhook,
     /// Where the next server asks for all of these.
     Handover,
-    /// The claim on the network namespace; nobody connects to it.
+    /// A claim on what servers do not share; nobody connects to it.
+    Claim,
+    /// The claim of earlier versions, on the whole network namespace.
     Namespace,
 }
 

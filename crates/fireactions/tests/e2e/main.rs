@@ -36,6 +36,7 @@ mod service;
 mod shutdown;
 mod standin;
 mod stored_images;
+mod two_servers;
 mod units;
 mod waiting;
 #[cfg(feature = "failpoints")]

@@ -11,8 +11,13 @@ use fireactions_config::Config;
 use super::checks::FIREWALL;
 use super::{Finding, look};
 
-/// Our tables, of which `nft` says the family first.
+/// Our tables, of which `nft` says the family first. A bridge's name stands behind, unless it is the usual one.
 const OURS: [&str; 2] = ["bridge fireactions", "inet fireactions"];
+
+fn is_ours(table: &str) -> bool {
+    let rest = |ours: &&str| table.strip_prefix(*ours).map(str::to_owned);
+    OURS.iter().find_map(rest).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
 
 /// A base chain of a table that is not ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +40,7 @@ pub(super) fn chains(listing: &str) -> Vec<Chain> {
         } else if let Some(rest) = words.strip_prefix("chain ") {
             name = rest;
         } else if let Some((_, rest)) = line.split_once(" hook ")
-            && !OURS.contains(&table)
+            && !is_ours(table)
         {
             chains.push(Chain {
                 table: table.to_owned(),
@@ -160,7 +165,9 @@ mod tests {
         for name in ["inet not-fireactions", "inet fireactions2", "ip fireactions"] {
             assert_eq!(named(&table(name, "forward", "drop", &[]), false), [format!("{name} c")]);
         }
-        assert!(named(&table("inet fireactions", "forward", "drop", &[]), false).is_empty());
+        for name in ["inet fireactions", "bridge fireactions-fireteact0"] {
+            assert!(named(&table(name, "forward", "drop", &[]), false).is_empty(), "{name}");
+        }
     }
 
     #[test]

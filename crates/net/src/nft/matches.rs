@@ -14,6 +14,8 @@ const NFT_META_IIFNAME: u32 = 6;
 const NFT_META_OIFNAME: u32 = 7;
 const NFT_META_NFPROTO: u32 = 15;
 const NFT_META_L4PROTO: u32 = 16;
+const NFT_META_IIFGROUP: u32 = 21;
+const NFT_META_OIFGROUP: u32 = 22;
 const NFT_CT_STATE: u32 = 0;
 const NFTA_FIB_F_DADDR: u32 = 2;
 const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
@@ -65,6 +67,16 @@ impl Rule {
     /// The link that it goes out by.
     pub(crate) fn out_by(self, is: Is, name: Name<'_>) -> Self {
         self.meta(NFT_META_OIFNAME).compare(is == Is::So, &name.bytes())
+    }
+
+    /// The group of the link that the packet came in by.
+    pub(crate) fn in_by_group(self, is: Is, group: u32) -> Self {
+        self.meta(NFT_META_IIFGROUP).compare(is == Is::So, &group.to_ne_bytes())
+    }
+
+    /// The group of the link that it goes out by.
+    pub(crate) fn out_by_group(self, is: Is, group: u32) -> Self {
+        self.meta(NFT_META_OIFGROUP).compare(is == Is::So, &group.to_ne_bytes())
     }
 
     /// Goes where the map leads from the link that the packet came in by.

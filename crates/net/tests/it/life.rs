@@ -78,8 +78,10 @@ fn a_server_that_forgot_everything_finds_the_owners_and_cleans_up() {
     world.host.sh("ip tuntap add somebodys mode tap");
     let next = world.host.block_on(|| Network::ensure(config())).unwrap();
     let found: BTreeSet<MachineId> = world.host.block_on(|| next.attached()).unwrap().into_iter().collect();
-    assert_eq!(found, [0, 1, 2, 3, 7].map(machine).into());
-    for id in &found {
+    // A tap on no bridge can be another server's that is just making it: nobody is told of it, and whoever knows the machine
+    // has it removed.
+    assert_eq!(found, [0, 1, 2, 3].map(machine).into());
+    for id in found.iter().chain([&machine(7)]) {
         world.host.block_on(|| next.detach(id)).unwrap();
     }
     assert!(world.host.block_on(|| next.attached()).unwrap().is_empty());
@@ -228,8 +230,50 @@ fn a_changed_configuration_is_taken_over() {
     let rules = world.host.sh("nft list ruleset");
     assert!(!rules.contains("masquerade") && !rules.contains("172.30.0.0"), "{rules}");
     world.host.sh("ip link add taken0 type veth peer name taken1");
-    let taken = world.host.block_on(|| Network::ensure(NetConfig { bridge: "taken0".into(), ..changed }));
+    let other = NetConfig { bridge: "taken0".into(), ..config() };
+    let taken = world.host.block_on(|| Network::ensure(other));
     assert!(matches!(taken, Err(NetError::Taken { .. })), "{:?}", taken.err());
+}
+
+#[test]
+fn a_second_network_takes_nothing_from_the_first_and_outlives_what_only_one_could_have() {
+    let world = World::new();
+    let second =
+        || NetConfig { bridge: "second0".into(), subnet: "10.99.0.0/24".parse().unwrap(), ..config() };
+    world.attach(&world.port(0, full()));
+    let first = world.host.sh("nft list table bridge fireactions; nft list table inet fireactions");
+    let network = world.host.block_on(|| Network::ensure(second())).unwrap();
+    assert_eq!(world.host.sh("nft list table bridge fireactions; nft list table inet fireactions"), first);
+    assert_eq!(world.host.block_on(|| network.attached()).unwrap(), []);
+    world.host.block_on(|| network.remove()).unwrap();
+    assert_eq!(world.host.sh("nft list table bridge fireactions; nft list table inet fireactions"), first);
+
+    // Nobody has the usual bridge any more: its tables are from before, and would drop the frames of all taps.
+    world.host.sh("ip link delete fireactions0");
+    world.host.block_on(|| Network::ensure(second())).unwrap();
+    let tables = world.host.sh("nft list tables | sort");
+    assert_eq!(tables, "table bridge fireactions-second0\ntable inet fireactions-second0\n");
+    // One of that name that somebody else made stays.
+    world.host.sh("nft add table inet fireactions");
+    world.host.block_on(|| Network::ensure(second())).unwrap();
+    assert!(world.host.sh("nft list tables").contains("table inet fireactions\n"));
+}
+
+#[test]
+fn a_tap_of_before_there_were_groups_gets_its_own() {
+    let world = World::new();
+    let port = world.port(0, full());
+    world.attach(&port);
+    let group = || {
+        let link = world.host.sh(&format!("ip -o link show {}", port.tap));
+        link.split_once(" group ").unwrap().1.split(' ').next().unwrap().to_owned()
+    };
+    let given = group();
+    assert!(given.parse::<u32>().unwrap() > 0, "{given}");
+    world.host.sh(&format!("ip link set {} group 0", port.tap));
+    let next = world.host.block_on(|| Network::ensure(config())).unwrap();
+    assert_eq!(world.host.block_on(|| next.adopt(vec![port.clone()])).unwrap(), []);
+    assert_eq!(group(), given);
 }
 
 /// Policies as configuration files may have them, the extremes included.

@@ -32,6 +32,14 @@ const RESERVED: [&str; 16] = [
     "224.0.0.0/3",
 ];
 
+/// The tables' name.
+pub(crate) fn table(config: &NetConfig) -> String {
+    match config.bridge.as_str() {
+        "fireactions0" => "fireactions".to_owned(),
+        other => format!("fireactions-{other}"),
+    }
+}
+
 struct Chain {
     family: &'static str,
     name: String,
@@ -51,7 +59,7 @@ impl Chain {
 
 /// A script of all of it.
 pub(crate) fn script(config: &NetConfig, gateway: Ipv4Addr, ports: &[Port]) -> String {
-    let table = &config.table;
+    let table = &table(config);
     let mut script = format!(
         "add table bridge {table}\nadd table inet {table}\n\
          add map bridge {table} {FROM_TAP} {{ type ifname : verdict; }}\n\
@@ -86,6 +94,7 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
     let NetConfig { bridge, dns, nat, .. } = config;
     let subnet = config.subnet.trunc();
     let taps = format!("\"{TAP_PREFIX}*\"");
+    let group = gateway.to_bits() & 0x7fff_ffff;
     // Frames to 01:80:c2:00:00:0X are not bridged but handed to the host as if they came in on the tap itself.
     let link_local = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00";
 
@@ -108,6 +117,7 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
             "type filter hook prerouting priority -300",
             vec![
                 format!("iifname != {taps} accept"),
+                format!("iifgroup != 0 iifgroup != {group} accept"),
                 format!("{link_local} drop"),
                 format!("iifname vmap @{FROM_TAP}"),
                 "drop".into(),
@@ -129,7 +139,12 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
             "bridge",
             "postrouting",
             "type filter hook postrouting priority 300",
-            vec![format!("oifname != {taps} accept"), format!("oifname vmap @{TO_TAP}"), "drop".into()],
+            vec![
+                format!("oifname != {taps} accept"),
+                format!("oifgroup != 0 oifgroup != {group} accept"),
+                format!("oifname vmap @{TO_TAP}"),
+                "drop".into(),
+            ],
         ),
         Chain::base(
             "inet",
