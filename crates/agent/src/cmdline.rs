@@ -35,6 +35,8 @@ pub(crate) struct Cmdline {
     pub(crate) load: Vec<String>,
     /// `fireactions.data=DIRECTORY`, once for each: what lies on the scratch disk itself.
     pub(crate) data: Vec<PathBuf>,
+    /// `fireactions.swap=MIB`: how much of the scratch disk is swap.
+    pub(crate) swap_mib: u32,
     /// `fireactions.port=NAME` or `fireactions.vsock=PORT`.
     pub(crate) host: HostPort,
 }
@@ -48,6 +50,7 @@ impl Default for Cmdline {
             modules: None,
             load: Vec::new(),
             data: Vec::new(),
+            swap_mib: 0,
             host: HostPort::Serial("org.fireactions.agent.0".to_owned()),
         }
     }
@@ -86,6 +89,7 @@ impl Cmdline {
                 "load" => return Err(bad("name a kernel module")),
                 "data" if value.starts_with('/') => found.data.push(PathBuf::from(value)),
                 "data" => return Err(bad("name an absolute directory")),
+                "swap" => found.swap_mib = value.parse().map_err(|_| bad("use a number of MiB"))?,
                 "root" | "scratch" | "modules" => return Err(bad("name a device under /dev/")),
                 "port" if !value.is_empty() => found.host = HostPort::Serial(value.to_owned()),
                 "port" => return Err(bad("name a virtio-serial port")),
@@ -111,6 +115,7 @@ mod tests {
     fn words_are_found_among_the_kernels_own() {
         let text = "console=ttyS0 fireactions.init=image fireactions.root=/dev/vda fireactions.scratch=/dev/vdb \
                     fireactions.modules=/dev/vdc fireactions.load=veth fireactions.load=ip_vs fireactions.data=/srv/x \
+                    fireactions.swap=64 \
                     fireactions.port=a.b.0 quiet panic=-1\n";
         let expected = Cmdline {
             init: InitMode::Image,
@@ -119,6 +124,7 @@ mod tests {
             modules: Some("/dev/vdc".into()),
             load: vec!["veth".to_owned(), "ip_vs".to_owned()],
             data: vec!["/srv/x".into()],
+            swap_mib: 64,
             host: HostPort::Serial("a.b.0".to_owned()),
         };
         assert_eq!(Cmdline::parse(text).unwrap(), expected);
@@ -137,6 +143,7 @@ mod tests {
             "fireactions.vsock=-1",
             "fireactions.port=",
             "fireactions.data=x",
+            "fireactions.swap=much",
         ] {
             let error = Cmdline::parse(word).unwrap_err();
             assert!(error.contains(word), "{error}");

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::cmdline::Cmdline;
-use crate::{data, module_tree, mounts, root};
+use crate::{data, devices, module_tree, mounts, root, swap};
 
 /// What this machine has alone: its scratch disk above the image, as `/`. Returns the scratch disk's directory.
 ///
@@ -11,12 +11,16 @@ use crate::{data, module_tree, mounts, root};
 /// `keep_run`: see [`mounts::late`].
 pub(crate) fn root(cmdline: &Cmdline, keep_run: bool) -> Result<OwnedFd, String> {
     let scratch = root::assemble(cmdline.scratch.as_deref())?;
+    if cmdline.swap_mib > 0 {
+        swap::add(cmdline.swap_mib)?;
+    }
     data::place(&cmdline.data)?;
     if cmdline.modules.is_some() {
         module_tree::place()?;
     }
     root::switch()?;
     mounts::late(keep_run);
+    devices::make();
     mounts::share();
     mounts::prevent_thrashing();
     Ok(scratch)

@@ -5,9 +5,8 @@ use std::io;
 use std::path::Path;
 
 use fireactions_guest_proto::Identity;
-use rustix::time::{ClockId, Timespec, clock_settime};
 
-use crate::network;
+use crate::{clock, network};
 
 /// Applies all of it. Randomness and clock go first: everything later may use them, and a clone of a frozen machine
 /// has the same as its sisters until then. `enter_root` goes next, for the files that follow belong there.
@@ -21,7 +20,7 @@ pub(crate) fn apply(
     check(identity)?;
     crate::entropy::add(&identity.entropy)
         .map_err(|error| format!("cannot add the host's entropy: {error}"))?;
-    set_clock(identity.unix_nanos).map_err(|error| format!("cannot set the clock: {error}"))?;
+    clock::set(identity.unix_nanos).map_err(|error| format!("cannot set the clock: {error}"))?;
     enter_root()?;
     rustix::system::sethostname(identity.hostname.as_bytes())
         .map_err(|error| format!("cannot set the hostname '{}': {error}", identity.hostname))?;
@@ -66,6 +65,10 @@ fn check(identity: &Identity) -> Result<(), String> {
     if identity.mac.is_some_and(|mac| mac[0] & 1 != 0 || mac == [0; 6]) {
         return Err("the MAC address is a group's or all zeros".to_owned());
     }
+    let mut words = identity.dns_search.iter().chain(&identity.dns_options);
+    if words.any(|word| !word.bytes().all(|b| b.is_ascii_graphic())) {
+        return Err("the resolver's domains or options have something other than printable ASCII".to_owned());
+    }
     if identity.prefix > 32 {
         return Err(format!("the network prefix {} is longer than 32", identity.prefix));
     }
@@ -83,6 +86,11 @@ fn resolv_conf(identity: &Identity) -> String {
     let mut text = String::new();
     for server in &identity.dns {
         let _ = writeln!(text, "nameserver {server}");
+    }
+    for (name, words) in [("search", &identity.dns_search), ("options", &identity.dns_options)] {
+        if !words.is_empty() {
+            let _ = writeln!(text, "{name} {}", words.join(" "));
+        }
     }
     text
 }
@@ -103,14 +111,6 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     std::fs::rename(&new, path)
 }
 
-fn set_clock(unix_nanos: u64) -> io::Result<()> {
-    let time = Timespec {
-        tv_sec: i64::try_from(unix_nanos / 1_000_000_000).map_err(io::Error::other)?,
-        tv_nsec: (unix_nanos % 1_000_000_000).try_into().map_err(io::Error::other)?,
-    };
-    Ok(clock_settime(ClockId::Realtime, time)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +125,8 @@ mod tests {
             machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
             entropy: vec![0; 64],
             unix_nanos: 0,
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
             mtu: None,
             mac: None,
             services: Vec::new(),
@@ -134,6 +136,13 @@ mod tests {
     #[test]
     fn files_are_what_resolvers_read() {
         assert_eq!(resolv_conf(&identity()), "nameserver 1.1.1.1\nnameserver fd00::1\n");
+        let more = Identity {
+            dns_search: vec!["corp.example.com".to_owned(), "example.com".to_owned()],
+            dns_options: vec!["timeout:1".to_owned()],
+            dns: vec![],
+            ..identity()
+        };
+        assert_eq!(resolv_conf(&more), "search corp.example.com example.com\noptions timeout:1\n");
         assert!(hosts(&identity()).ends_with("\n172.30.0.2 m1\n"));
     }
 
@@ -144,6 +153,9 @@ mod tests {
         assert!(check(&bad).is_err());
         let mut bad = identity();
         bad.machine_id.push('0');
+        assert!(check(&bad).is_err());
+        let mut bad = identity();
+        bad.dns_search.push("a\nnameserver 10.0.0.1".to_owned());
         assert!(check(&bad).is_err());
         assert!(check(&identity()).is_ok());
     }

@@ -16,10 +16,12 @@
 
 mod archive;
 mod cgroup;
+mod clock;
 mod cmdline;
 mod console;
 mod copy;
 mod data;
+mod devices;
 mod enter;
 mod entropy;
 mod exec;
@@ -42,6 +44,7 @@ mod service;
 mod services;
 mod spawn;
 mod stage;
+mod swap;
 mod timer;
 mod users;
 

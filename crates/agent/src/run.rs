@@ -15,7 +15,7 @@ use crate::console::say;
 use crate::job::{Beside, Job};
 use crate::reaper::Reaper;
 use crate::services::Services;
-use crate::{archive, enter, exec, files, identity, power};
+use crate::{archive, clock, enter, exec, files, identity, power};
 
 /// Only bounds one wait for the host; nothing happens when it passes.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -136,6 +136,11 @@ impl Server {
             Event::Exec(exec) => {
                 let reaper = Arc::clone(&self.reaper);
                 self.beside("exec", move || exec::run(exec, &reaper));
+            }
+            Event::Clock { unix_nanos } => {
+                if let Some(said) = clock::follow(unix_nanos) {
+                    self.session.log(LogLevel::Info, &said);
+                }
             }
             Event::PowerOff => {
                 if let Some(job) = &self.job {

@@ -126,8 +126,8 @@ fn prepare(request: &Request) -> io::Result<()> {
     if request.terminal {
         rustix::process::ioctl_tiocsctty(io::stdin())?;
     }
-    // systemd's defaults: many files for those that ask, and 1024 for those that still use select(2).
-    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(524_288) })?;
+    // As GitHub's own images have it; the most that systemd gives to those that ask for more.
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(65_536), maximum: Some(524_288) })?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     Ok(())
 }

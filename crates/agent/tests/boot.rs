@@ -2,6 +2,8 @@
 
 mod guest;
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use fireactions_guest_proto::host::{Exec, LinkError};
 use fireactions_guest_proto::{Exit, GuestState, RunRequest, WinSize};
 use guest::{BOOT, Guest, SOON, Setup, collect, on_terminal, script};
@@ -46,7 +48,7 @@ async fn a_job_has_its_images_environment_and_leaves_nothing_running() {
     assert_eq!(lines[4], "4");
     assert_eq!(lines[5], "0");
     assert_eq!(lines[6], "0::/fireactions/job");
-    assert_eq!(lines[7], "1024");
+    assert_eq!(lines[7], "65536");
     // Nothing is ignored, SIGPIPE above all; but for the two that glibc keeps for itself (32 and 33).
     let ignored = u64::from_str_radix(lines[8].trim_start_matches("SigIgn:\t"), 16).unwrap();
     assert_eq!(ignored & !0x1_8000_0000, 0);
@@ -75,6 +77,20 @@ async fn a_job_has_its_images_environment_and_leaves_nothing_running() {
     assert_eq!(names, ["out", "out/file"]);
     let missing = timeout(SOON, guest.link.get_tar("/no/such", &mut Vec::new(), 1 << 20)).await.unwrap();
     assert_eq!(missing, Err(LinkError::Guest("/no/such: No such file or directory (os error 2)".to_owned())));
+    guest.power_off().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_is_put_right_while_the_machine_runs() {
+    // The host is heard more often then.
+    let guest = Guest::boot(Setup { silence: Duration::from_secs(20), ..Setup::default() }).await;
+    // A host that was suspended wakes up in the machine's future.
+    let wait = "date -s @100000 >/dev/null; until [ $(date +%Y) -ge 2026 ]; do sleep 1; done; date +%Y";
+    let (text, exit) = guest.exec("", wait).await;
+    assert_eq!(exit, Exit::Code(0), "{text}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let (text, _) = guest.exec("", "date +%s").await;
+    assert!(text.trim().parse::<u64>().unwrap().abs_diff(now) < 60, "{text}");
     guest.power_off().await;
 }
 
@@ -246,7 +262,7 @@ async fn an_images_own_init_runs_beside_the_agent() {
     // The agent may be configured before init has said its word.
     let said = async {
         while !guest.console().contains("image init is 1") {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     assert!(timeout(BOOT, said).await.is_ok(), "{}", guest.console());

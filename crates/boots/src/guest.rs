@@ -107,6 +107,8 @@ fn identity() -> Identity {
         machine_id: format!("{:032x}", rand::random::<u128>()),
         entropy: rand::random::<[u8; 32]>().to_vec(),
         unix_nanos: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+        dns_search: Vec::new(),
+        dns_options: Vec::new(),
         mtu: None,
         mac: None,
         services: Vec::new(),

@@ -276,6 +276,26 @@ impl Check<'_> {
                 self.error(&network.key("dns").index(index), &[], message, rule);
             }
         }
+        for (key, words, rule) in [
+            ("dns_search", &config.network.dns_search, network_rules::dns_search as fn(&str) -> _),
+            ("dns_options", &config.network.dns_options, network_rules::dns_option),
+        ] {
+            if words.len() > network_rules::MOST_DNS_WORDS {
+                let most = network_rules::MOST_DNS_WORDS;
+                let message = format!("network.{key} has {} entries", words.len());
+                self.error(&network.key(key), &[], message, format!("use {most} at most"));
+            }
+            for (index, word) in words.iter().enumerate() {
+                if let Err(rule) = rule(word) {
+                    let message = format!("network.{key}[{index}] cannot stand in the guests' resolv.conf");
+                    self.error(&network.key(key).index(index), &[], message, rule);
+                }
+            }
+        }
+        if let Some(mtu) = config.network.mtu.filter(|mtu| !network_rules::MTU.contains(mtu)) {
+            let message = format!("network.mtu cannot be {mtu}");
+            self.error(&network.key("mtu"), &[], message, "use 576 to 1500, or remove it");
+        }
         let at = network.key("subnet");
         let subnet = config.network.subnet;
         if let Err(rule) = network_rules::subnet(subnet) {

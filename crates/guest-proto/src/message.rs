@@ -42,6 +42,12 @@ pub struct Identity {
     /// MAC address of the interface; left alone when absent. A clone of a frozen machine wakes with its template's.
     #[serde(default)]
     pub mac: Option<[u8; 6]>,
+    /// Domains for the `search` line of `resolv.conf`.
+    #[serde(default)]
+    pub dns_search: Vec<String>,
+    /// Words for its `options` line.
+    #[serde(default)]
+    pub dns_options: Vec<String>,
     /// Started in this order before the machine is configured, each once the one before it is ready.
     #[serde(default)]
     pub services: Vec<Service>,
@@ -299,7 +305,11 @@ pub enum HostMsg {
         stream: u32,
     },
     /// Answer with `Pong`.
-    Ping,
+    Ping {
+        /// The host's clock, nanoseconds since 1970. Older hosts do not tell it, and older agents do not read it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unix_nanos: Option<u64>,
+    },
     /// End all processes, sync, power off.
     PowerOff,
 }

@@ -148,6 +148,8 @@ fn identity(parts: &Parts, pool: &PoolSpec, record: &Record) -> Identity {
         prefix: parts.network.prefix(),
         gateway: parts.network.gateway(),
         dns: parts.settings.resolvers(),
+        dns_search: parts.settings.dns_search.clone(),
+        dns_options: parts.settings.dns_options.clone(),
         machine_id: format!("{machine_id:032x}"),
         entropy,
         unix_nanos: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),

@@ -50,6 +50,10 @@ pub struct Settings {
     pub uid_base: u32,
     /// Resolvers told to guests.
     pub dns: Vec<Ipv4Addr>,
+    /// Domains that guests complete names with.
+    pub dns_search: Vec<String>,
+    /// Options of the guests' resolver.
+    pub dns_options: Vec<String>,
     /// The pools, by name.
     pub pools: BTreeMap<PoolName, Arc<PoolSpec>>,
     /// Largest console log of one machine, in bytes.

@@ -50,6 +50,43 @@ pub fn dns_server(server: Ipv4Addr) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Whether a domain can stand in the guests' `search` line.
+///
+/// # Errors
+///
+/// The rule that it breaks.
+pub fn dns_search(domain: &str) -> Result<(), &'static str> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if domain.len() <= 253 && domain.strip_suffix('.').unwrap_or(domain).split('.').all(label) {
+        return Ok(());
+    }
+    Err("use a domain, such as corp.example.com")
+}
+
+/// Whether a word can stand in the guests' `options` line (resolv.conf(5)).
+///
+/// # Errors
+///
+/// The rule that it breaks.
+pub fn dns_option(word: &str) -> Result<(), &'static str> {
+    let (name, number) = word.split_once(':').unwrap_or((word, "0"));
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let named = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(plain);
+    if named && word.len() <= 40 && number.len() <= 3 && number.parse::<u16>().is_ok() {
+        return Ok(());
+    }
+    Err("use an option of resolv.conf, such as ndots:2, timeout:1 or rotate")
+}
+
+/// Most of either.
+pub const MOST_DNS_WORDS: usize = 16;
+
+/// The largest packets that guests may be told to send: less breaks IP, and more does not fit through taps and bridge.
+pub const MTU: std::ops::RangeInclusive<u16> = 576..=1500;
+
 /// Whether only this host can reach what listens there; also where IPv6 says it of an IPv4 address.
 pub fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
@@ -82,6 +119,18 @@ mod tests {
         }
         for odd in ["10.0.0.0/30", "10.0.0.0/7", "8.8.8.0/24", "172.32.0.0/16"] {
             assert!(network(odd).is_err(), "{odd}");
+        }
+        for good in ["corp", "corp.example.com", "a_b.example.com."] {
+            assert_eq!(dns_search(good), Ok(()), "{good}");
+        }
+        for odd in ["", ".", "a b", "a\nnameserver 1.1.1.1", "a..b", &"a".repeat(64)] {
+            assert!(dns_search(odd).is_err(), "{odd}");
+        }
+        for good in ["ndots:2", "rotate", "edns0", "single-request-reopen"] {
+            assert_eq!(dns_option(good), Ok(()), "{good}");
+        }
+        for odd in ["", "ndots:", "ndots:x", "ndots 2", "a\nb", "Rotate", ":1", "ndots:1000"] {
+            assert!(dns_option(odd).is_err(), "{odd}");
         }
         assert_eq!(dns_server(Ipv4Addr::new(9, 9, 9, 9)), Ok(()));
         for odd in ["127.0.0.53", "0.0.0.0", "224.0.0.1", "255.255.255.255"] {

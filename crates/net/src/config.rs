@@ -21,6 +21,8 @@ pub struct NetConfig {
     pub nat: bool,
     /// DNS servers that guests may ask (port 53, UDP and TCP) even where the address is private.
     pub dns: Vec<Ipv4Addr>,
+    /// The largest packet that guests are told to send; by default what the host's way out takes.
+    pub mtu: Option<u16>,
 }
 
 /// The bridge of a server that is told nothing else.
@@ -35,6 +37,7 @@ impl Default for NetConfig {
             subnet: Ipv4Net::new_assert(Ipv4Addr::new(172, 30, 0, 0), 22),
             nat: true,
             dns: Vec::new(),
+            mtu: None,
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) type Ports = BTreeMap<MachineId, Port>;
 pub(crate) struct Inner {
     pub(crate) config: NetConfig,
     pub(crate) netfilter: Arc<Channel>,
-    /// Of the host's way out, where it is smaller than a guest's.
+    /// As configured, or of the host's way out, where it is smaller than a guest's.
     pub(crate) mtu: Option<u16>,
     /// Rules that a foreign `nft flush ruleset` took are written again from here; holding the lock is the
     /// right to change anything.

@@ -33,11 +33,15 @@ impl Network {
         config.check()?;
         let netfilter = Channel::open()
             .map_err(|source| NetError::Netfilter { action: "open a netlink socket to netfilter", source })?;
+        let mtu = match config.mtu {
+            Some(given) => Some(given),
+            None => uplink::mtu().await,
+        };
         let network = Self {
             inner: Arc::new(Inner {
                 config,
                 netfilter: Arc::new(netfilter),
-                mtu: uplink::mtu().await,
+                mtu,
                 ports: Arc::default(),
                 seen_whole: std::sync::Mutex::default(),
             }),
@@ -61,7 +65,7 @@ impl Network {
         &self.inner.config.dns
     }
 
-    /// The largest packet that guests may send, where the host's way out takes less than Ethernet does.
+    /// The largest packet that guests may send, where that is configured, or where the host's way out takes less than Ethernet does.
     pub fn mtu(&self) -> Option<u16> {
         self.inner.mtu
     }

@@ -105,7 +105,7 @@ impl Guest {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Connected { .. } | Event::Disconnected => {}
+            Event::Connected { .. } | Event::Disconnected | Event::Clock { .. } => {}
             Event::Configure(identity) => {
                 (self.console)(&format!("[    0.000000] {} is configured", identity.hostname));
                 self.session.configured(Ok(()));

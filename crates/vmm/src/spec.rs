@@ -68,6 +68,9 @@ pub(crate) fn finish_kernel_line(
             let _ = write!(line, " fireactions.{word}={value}");
         }
     }
+    if spec.guest.swap_mib > 0 {
+        let _ = write!(line, " fireactions.swap={}", spec.guest.swap_mib);
+    }
     if !spec.cmdline_extra.is_empty() {
         line.push(' ');
         line.push_str(&spec.cmdline_extra);

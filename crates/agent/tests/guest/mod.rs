@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use fireactions_guest_proto::host::{Endpoint, Exec, JobEvent, Link};
+use fireactions_guest_proto::host::{Endpoint, Exec, JobEvent, Link, LinkOptions};
 use fireactions_guest_proto::{ExecRequest, Exit, Identity, JobResult, RunRequest, Stream, WinSize};
 use fireactions_testkit::no_timer;
 use fireactions_vmm::boot::{self, BootFiles};
@@ -47,11 +47,13 @@ pub(crate) struct Setup {
     pub(crate) memory: u32,
     /// More for the kernel's command line of the first guest, not of one that takes its place.
     pub(crate) first: &'static str,
+    /// See `LinkOptions`.
+    pub(crate) silence: Duration,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { init: "agent", root: true, memory: 192, first: "" }
+        Self { init: "agent", root: true, memory: 192, first: "", silence: LinkOptions::default().silence }
     }
 }
 
@@ -106,7 +108,8 @@ impl Guest {
             .stdin(Stdio::null())
             .spawn()
             .expect("qemu-system-x86_64 does not start; 'make setup' installs it");
-        let link = Link::open(Endpoint::Dial(path("agent.sock").into()), "mtest");
+        let options = LinkOptions { silence: setup.silence, ..LinkOptions::default() };
+        let link = Link::open_with(Endpoint::Dial(path("agent.sock").into()), "mtest", options);
         Self { qemu, dir, link }
     }
 
@@ -259,6 +262,8 @@ pub(crate) fn identity() -> Identity {
         entropy: vec![7; 64],
         // 2033-05-18T03:33:20Z
         unix_nanos: 2_000_000_000_000_000_000,
+        dns_search: Vec::new(),
+        dns_options: Vec::new(),
         mtu: Some(1400),
         mac: Some([2, 0xfa, 0, 0, 0, 9]),
         services: Vec::new(),

@@ -80,6 +80,17 @@ impl Check<'_> {
                 "use a power of two from 1024 to 65536; 16384 is the default",
             );
         }
+        if pool.swap_mib > pool.disk_size_mib / 2 {
+            self.error(
+                &at.key("swap_mib"),
+                &[&at.key("disk_size_mib")],
+                format!(
+                    "pool '{name}' cannot have {} MiB of swap on a disk of {} MiB",
+                    pool.swap_mib, pool.disk_size_mib
+                ),
+                "use half of disk_size_mib at most, or a larger disk_size_mib",
+            );
+        }
         let dirs_at = at.key("runner").key("data_dirs");
         let dirs = &pool.runner.data_dirs;
         for (index, dir) in dirs.iter().enumerate() {

@@ -23,6 +23,15 @@ pub struct NetworkConfig {
     /// DNS servers of the guests. The pool's network rules must allow them.
     #[schemars(with = "Vec<String>", inner(regex(pattern = patterns::IPV4)))]
     pub dns: Vec<Ipv4Addr>,
+    /// Domains that the guests complete short names with, in this order: the `search` line of their `resolv.conf`.
+    #[schemars(length(max = 16), inner(regex(pattern = patterns::DOMAIN)), example = ["corp.example.com"])]
+    pub dns_search: Vec<String>,
+    /// Options of the guests' `resolv.conf`, such as `ndots:2` or `timeout:1`.
+    #[schemars(length(max = 16), inner(regex(pattern = patterns::DNS_OPTION)), example = ["timeout:1"])]
+    pub dns_options: Vec<String>,
+    /// The largest packet, in bytes, that guests send; from 576 to 1500. When absent, it is what the host's default route takes.
+    #[schemars(range(min = 576, max = 1500), example = 1400)]
+    pub mtu: Option<u16>,
 }
 
 impl Default for NetworkConfig {
@@ -33,6 +42,9 @@ impl Default for NetworkConfig {
             subnet: Ipv4Net::new_assert(first, 22),
             nat: true,
             dns: vec![Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(9, 9, 9, 9)],
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
+            mtu: None,
         }
     }
 }

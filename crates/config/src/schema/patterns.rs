@@ -50,5 +50,9 @@ pub(super) const ORGANIZATION: &str = r"^(?!\.+$)[A-Za-z0-9._-]{1,100}$";
 pub(super) const LOGIN: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$";
 /// A repository, with its owner.
 pub(super) const REPOSITORY: &str = r"^(?!\.+/)[A-Za-z0-9._-]{1,100}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}$";
+/// A domain in `network.dns_search`.
+pub(super) const DOMAIN: &str = r"^(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$";
+/// A word of `network.dns_options`.
+pub(super) const DNS_OPTION: &str = "^(?=.{1,40}$)[a-z][a-z0-9-]*(:[0-9]{1,3})?$";
 /// An IPv4 address.
 pub(super) const IPV4: &str = r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$";

@@ -47,6 +47,11 @@ pub struct PoolConfig {
     #[serde(default = "default_inode")]
     #[schemars(extend("enum" = [1024, 2048, 4096, 8192, 16384, 32768, 65536]))]
     pub disk_bytes_per_inode: u32,
+    /// How much of the writable disk is swap, in MiB: what does not fit into the machine's memory goes there instead of ending the
+    /// job. At most half of `disk_size_mib`.
+    #[serde(default)]
+    #[schemars(range(max = 8_388_608), example = 4096)]
+    pub swap_mib: u32,
     /// Rate limits of a machine's writable disk, reads and writes together.
     #[serde(default)]
     pub disk_limits: DiskLimitsConfig,
@@ -350,6 +355,7 @@ impl PoolConfig {
             guest: model::GuestSetup {
                 modules_load: self.firecracker.modules_load(),
                 data_dirs: self.runner.data_dirs.iter().map(|dir| dir.as_str().to_owned()).collect(),
+                swap_mib: self.swap_mib,
             },
             services: self.runner.services.iter().map(ServiceConfig::spec).collect(),
             metadata: self.firecracker.metadata(),

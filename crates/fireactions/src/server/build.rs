@@ -119,8 +119,13 @@ pub(super) async fn images(config: &Config, dirs: &StateDirs) -> anyhow::Result<
 
 pub(super) async fn network(config: &Config) -> anyhow::Result<Network> {
     let own = &config.network;
-    let settings =
-        NetConfig { bridge: own.bridge.clone(), subnet: own.subnet, nat: own.nat, dns: own.dns.clone() };
+    let settings = NetConfig {
+        bridge: own.bridge.clone(),
+        subnet: own.subnet,
+        nat: own.nat,
+        dns: own.dns.clone(),
+        mtu: own.mtu,
+    };
     Network::ensure(settings).await.context("the machines' network could not be set up")
 }
 

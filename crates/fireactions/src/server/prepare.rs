@@ -115,6 +115,8 @@ fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
         agent,
         uid_base: config.vmm.uid_base,
         dns: config.network.dns.clone(),
+        dns_search: config.network.dns_search.clone(),
+        dns_options: config.network.dns_options.clone(),
         pools,
         console_max: u64::from(config.vmm.console_max_kib) * 1024,
         artifact_max: 4 << 30,

@@ -22,8 +22,12 @@ fn seeded(dir: &std::path::Path) -> String {
 fn a_container_engine_finds_its_place_and_its_modules() {
     let dir = tempfile::tempdir().unwrap();
     let image = format!("{}\n      data_dirs: [/srv/seeded]", seeded(dir.path()));
-    let more = "      kernel_modules_load: [dummy]\n";
-    let world = World::start(Setup { pools: pool_of("default", 1, 1, &image, more), ..Setup::default() });
+    let more = "      kernel_modules_load: [dummy]\n    swap_mib: 64\n";
+    let world = World::start(Setup {
+        pools: pool_of("default", 1, 1, &image, more),
+        more: "network: {dns_search: [corp.example.com], dns_options: [timeout:1], mtu: 1400}".into(),
+        ..Setup::default()
+    });
     // The kernel asks for a module by this name.
     let script = r"
         set -e
@@ -39,6 +43,10 @@ fn a_container_engine_finds_its_place_and_its_modules() {
         ! grep -q ^veth /proc/modules
         mkdir -p /sbin; ln -s /bin/modprobe /sbin/modprobe
         ip link add v0 type veth; ip link add name b0 type bridge; ls -d /sys/class/net/v0 /sys/class/net/b0
+        # The kernel loads the driver of a node that is opened.
+        ls -l /dev/fuse /dev/net/tun | cut -c1-10; : <>/dev/net/tun; ls -d /sys/module/tun
+        awk '$3 > 60000 { print $2 }' /proc/swaps; ulimit -n
+        grep -v nameserver /etc/resolv.conf; cat /sys/class/net/eth0/mtu
     ";
     let ran = world.cli(&["run", "--", "sh", "-c", script]);
     let said = text(&ran.stdout);
@@ -47,7 +55,8 @@ fn a_container_engine_finds_its_place_and_its_modules() {
         said,
         format!(
             "/var/lib/docker ext4\n/var/lib/containerd ext4\n/var/lib/containers ext4\n/srv/seeded ext4\nfrom the image\nabove\n\
-             below\n1\n{release}\n/sys/class/net/b0\n/sys/class/net/v0\n"
+             below\n1\n{release}\n/sys/class/net/b0\n/sys/class/net/v0\ncrw-rw-rw-\ncrw-rw-rw-\n/sys/module/tun\nfile\n65536\n\
+             search corp.example.com\noptions timeout:1\n1400\n"
         ),
         "{}\n{}",
         text(&ran.stderr),

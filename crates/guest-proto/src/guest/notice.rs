@@ -19,5 +19,6 @@ pub(super) enum Notice {
     Run(RunRequest),
     Signal(i32),
     Exec { id: StreamId, request: ExecRequest },
+    Clock { unix_nanos: u64 },
     PowerOff,
 }

@@ -35,6 +35,11 @@ pub enum Event {
     Signal(i32),
     /// Start a program beside the job.
     Exec(Exec),
+    /// This is the host's clock, nanoseconds since 1970; some time ago, if the machine is busy.
+    Clock {
+        /// The time.
+        unix_nanos: u64,
+    },
     /// End all processes, sync, power off.
     PowerOff,
 }
@@ -125,6 +130,7 @@ impl Session {
                 stderr: Outgoing { handle: at(id), stream: Stream::Stderr },
                 control: ExecControl(at(id)),
             }),
+            Notice::Clock { unix_nanos } => Event::Clock { unix_nanos },
             Notice::PowerOff => Event::PowerOff,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -81,7 +81,9 @@ async fn read(
                 buffer = vec![0; RESTING];
             }
             // A full queue means that the guest does not read either; silence will tell.
-            let _ = serde_json::to_vec(&HostMsg::Ping)
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+            let unix_nanos = now.and_then(|now| u64::try_from(now.as_nanos()).ok());
+            let _ = serde_json::to_vec(&HostMsg::Ping { unix_nanos })
                 .map(|ping| packets.try_send(Box::new(Packet::Control(ping))));
             if heard.elapsed() >= silence {
                 return Err(Cut::Lost);

@@ -131,6 +131,8 @@ impl World {
             agent: guest::agent(),
             uid_base: 1_900_000_000,
             dns: vec![],
+            dns_search: vec![],
+            dns_options: vec![],
             pools: BTreeMap::from([(pool.name.clone(), pool.into())]),
             console_max: 1 << 20,
             artifact_max: 1 << 30,

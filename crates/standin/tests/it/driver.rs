@@ -80,6 +80,8 @@ impl Machine {
             machine_id: "0".repeat(32),
             entropy: vec![0; 64],
             unix_nanos: 0,
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
             services: Vec::new(),
             mtu: None,
             mac: None,

@@ -17,7 +17,6 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> anyhow::Result<
     let network = Network::ensure(NetConfig {
         bridge: "fabench4".into(),
         subnet: "172.31.244.0/24".parse()?,
-        table: "fabench4".into(),
         ..NetConfig::default()
     })
     .await?;

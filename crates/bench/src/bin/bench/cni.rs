@@ -34,7 +34,6 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) -> anyhow::Result<
     let network = Network::ensure(NetConfig {
         bridge: "fabench5".into(),
         subnet: "172.31.245.0/24".parse()?,
-        table: "fabench5".into(),
         ..NetConfig::default()
     })
     .await?;

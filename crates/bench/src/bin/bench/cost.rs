@@ -125,6 +125,8 @@ async fn machinery(
             agent: args.programs.agent.clone(),
             uid_base: UID_BASE,
             dns: vec![],
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
             pools: BTreeMap::from([(pool.name.clone(), pool.clone().into())]),
             console_max: 1 << 20,
             artifact_max: 1 << 30,

@@ -97,6 +97,8 @@ pub(crate) async fn configure(world: &World, resources: &Resources, link: &Link)
         machine_id: format!("{:032x}", rand::random::<u128>()),
         entropy: rand::random::<[u8; 64]>().to_vec(),
         unix_nanos: u64::try_from(now.as_nanos())?,
+        dns_search: Vec::new(),
+        dns_options: Vec::new(),
         mtu: None,
         mac: Some(resources.port.mac),
         services: Vec::new(),

@@ -54,7 +54,6 @@ impl World {
         let network = Network::ensure(NetConfig {
             bridge: "fabench0".into(),
             subnet: "172.31.241.0/24".parse()?,
-            table: "fabench0".into(),
             ..NetConfig::default()
         })
         .await?;

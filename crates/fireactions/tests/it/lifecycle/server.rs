@@ -209,6 +209,8 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
             agent,
             uid_base: 1_900_000_000,
             dns: vec![],
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
             pools: specs.iter().map(|spec| (spec.name.clone(), spec.clone().into())).collect(),
             console_max: 1 << 20,
             artifact_max: 1 << 20,

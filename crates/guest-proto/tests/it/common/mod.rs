@@ -33,6 +33,8 @@ pub fn identity() -> Identity {
         machine_id: "0".repeat(32),
         entropy: vec![7; 64],
         unix_nanos: 1,
+        dns_search: Vec::new(),
+        dns_options: Vec::new(),
         services: Vec::new(),
         mtu: None,
         mac: None,
@@ -90,6 +92,7 @@ pub fn agent(session: Session, job: Job) -> Arc<Mutex<Told>> {
                     }
                 }
                 Some(Event::Connected { .. }) => seen.lock().unwrap().connects += 1,
+                Some(Event::Clock { .. }) => {}
                 Some(Event::Configure(_)) => {
                     seen.lock().unwrap().configured += 1;
                     session.log(LogLevel::Info, "configured\x1b[31m");

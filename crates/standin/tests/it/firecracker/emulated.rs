@@ -90,6 +90,8 @@ fn identity(name: &str) -> Identity {
         machine_id: "0".repeat(32),
         entropy: vec![7; 64],
         unix_nanos: 1_800_000_000_000_000_000,
+        dns_search: Vec::new(),
+        dns_options: Vec::new(),
         services: Vec::new(),
         mtu: None,
         mac: None,

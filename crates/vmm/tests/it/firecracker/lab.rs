@@ -214,6 +214,8 @@ pub(crate) fn identity(index: u8) -> Identity {
         machine_id: format!("{index:032x}"),
         entropy,
         unix_nanos: u64::try_from(now.as_nanos()).unwrap(),
+        dns_search: Vec::new(),
+        dns_options: Vec::new(),
         services: Vec::new(),
         mtu: None,
         mac: Some(mac(index)),

@@ -173,6 +173,8 @@ pub(crate) fn identity(index: u8, mac: [u8; 6]) -> Identity {
         machine_id: format!("{index:032x}"),
         entropy,
         unix_nanos: u64::try_from(now.as_nanos()).unwrap(),
+        dns_search: Vec::new(),
+        dns_options: Vec::new(),
         mtu: None,
         mac: Some(mac),
         services: Vec::new(),

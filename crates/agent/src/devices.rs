@@ -1,0 +1,84 @@
+//! Device nodes of drivers that the kernel loads when they are opened: without the node nobody can open it. kmod makes them in
+//! other systems, by the same list (`kmod static-nodes`).
+
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, makedev, mknodat};
+
+use crate::console::say;
+
+/// Makes the nodes that the modules of the kernel want, such as `/dev/fuse` and `/dev/net/tun`. Those that are there stay.
+pub(crate) fn make() {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let list = Path::new("/lib/modules").join(release).join("modules.devname");
+    for node in std::fs::read_to_string(list).unwrap_or_default().lines().filter_map(Node::parse) {
+        if let Err(error) = node.make() {
+            say(format_args!("cannot make /dev/{}: {error}", node.name));
+        }
+    }
+}
+
+/// A line of `modules.devname`: `fuse fuse c10:229`.
+#[derive(Debug, PartialEq, Eq)]
+struct Node<'a> {
+    name: &'a str,
+    kind: FileType,
+    major: u32,
+    minor: u32,
+}
+
+impl<'a> Node<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let (_, name, number) = (words.next()?, words.next()?, words.next()?);
+        let inside = name.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        let kind = match number.get(..1)? {
+            "c" => FileType::CharacterDevice,
+            "b" => FileType::BlockDevice,
+            _ => return None,
+        };
+        let (major, minor) = number.get(1..)?.split_once(':')?;
+        let (major, minor) = (major.parse().ok()?, minor.parse().ok()?);
+        (!line.starts_with('#') && inside).then_some(Self { name, kind, major, minor })
+    }
+
+    fn make(&self) -> std::io::Result<()> {
+        let path = Path::new("/dev").join(self.name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        // As udev has them by its rules; the others are root's alone, as with kmod.
+        let mode = Mode::from_raw_mode(if matches!(self.name, "fuse" | "net/tun") { 0o666 } else { 0o600 });
+        let device = makedev(self.major, self.minor);
+        match mknodat(rustix::fs::CWD, &path, self.kind, mode, device) {
+            Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+            // The umask took some of it.
+            Ok(()) => Ok(rustix::fs::chmod(&path, mode)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_modules_devname_are_read_and_lead_nowhere_else() {
+        let node = |name, minor| Some(Node { name, kind: FileType::CharacterDevice, major: 10, minor });
+        assert_eq!(Node::parse("fuse fuse c10:229"), node("fuse", 229));
+        assert_eq!(Node::parse("tun net/tun c10:200"), node("net/tun", 200));
+        let odd = [
+            "# Device nodes to trigger on-demand module loading.",
+            "",
+            "x ../etc/passwd c1:1",
+            "x /etc c1:1",
+            "x y p1:1",
+            "x y c1",
+            "x y",
+        ];
+        for line in odd {
+            assert_eq!(Node::parse(line), None, "{line}");
+        }
+    }
+}
