@@ -1,5 +1,5 @@
-//! A network namespace of its own for each VMM process, with nothing in it: whoever takes a VMM over finds no way to a
-//! network, and none of the host's abstract Unix sockets, which are a namespace's.
+//! Namespaces of its own for each VMM process, with nothing in them: whoever takes a VMM over finds no way to a network, none
+//! of the host's abstract Unix sockets, and none of its System V shared memory and message queues.
 //!
 //! QEMU gets its tap open. Firecracker opens it by its name, so the tap is made there, and its name is moved to the
 //! server's namespace once Firecracker has it.
@@ -126,11 +126,11 @@ impl Taps {
     }
 }
 
-/// Does `work` on a thread in a new network namespace.
+/// Does `work` on a thread in a new network and a new IPC namespace.
 fn inside<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let work = || {
-            unshare(CloneFlags::CLONE_NEWNET)?;
+            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC)?;
             work()
         };
         let thread = std::thread::Builder::new().name("vmm-apart".to_owned()).spawn_scoped(scope, work)?;

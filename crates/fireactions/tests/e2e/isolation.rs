@@ -124,7 +124,10 @@ fn a_vmm_finds_neither_the_network_nor_abstract_sockets_of_its_host() {
         assert_eq!((jail.uid(), jail.mode() & 0o777), (0, 0o711));
     }
 
-    let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    let of = |kind: &str, pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+    let namespaces = |pid: i64| [of("net", pid), of("ipc", pid)];
+    let server = namespaces(i64::from(world.server_pid()));
+    assert!(namespaces(vmm).iter().zip(&server).all(|(own, host)| own != host), "{server:?}");
     let job = world.submit(&[], "echo begun; wait; exit 4");
     world.wait_log(&job, "begun", BOOT);
     let other = world.wait(BOOT, "another machine", || {
@@ -132,7 +135,8 @@ fn a_vmm_finds_neither_the_network_nor_abstract_sockets_of_its_host() {
         machines.retain(|other| other["id"] != machine["id"] && other["pid"].is_i64());
         machines.first().and_then(|other| other["pid"].as_i64())
     });
-    assert_ne!(namespace(other), namespace(vmm), "machines share nothing");
+    let (one, two) = (namespaces(other), namespaces(vmm));
+    assert!(one.iter().zip(&two).all(|(one, two)| one != two), "machines share nothing: {one:?}");
     assert!(world.cli(&["exec", &job, "--", "tell"]).status.success());
     let job = world.wait_job(&job, &["failed"], BOOT);
     assert_eq!(job["outcome"]["code"], 4, "{job}");

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Cancel, Demand, DemandSource, Forge, ForgeError, JobId, MachineId, Offer, Outcome, Output, PhaseTimes,
-    PoolName, PoolSpec, Release, Report, Stream, Verdict, Work,
+    Cancel, Demand, DemandSource, ExponentialBackoff, Forge, ForgeError, JobId, JobRecord, MachineId, Offer,
+    Outcome, Output, PhaseTimes, PoolName, PoolSpec, Release, Report, Stream, Verdict, Work,
 };
-use fireactions_store::Standing;
+use fireactions_store::{Standing, StoreError};
+use tokio::time::sleep;
 
 use super::board::describe;
 use super::remote::Missed;
@@ -17,6 +18,9 @@ use super::signs::Signs;
 use super::{HostedForge, lock, of};
 use crate::local::refused;
 use crate::waiters::{Found, acquire};
+
+/// How long a row may not be readable that says what the forge is to be asked.
+const ROW: Duration = Duration::from_secs(30);
 
 #[async_trait]
 impl DemandSource for HostedForge {
@@ -118,8 +122,18 @@ impl Forge for HostedForge {
         let code = if let Outcome::Exited { code } = told { Some(code) } else { None };
         let meaning = code.and_then(|code| self.inner.remote.meaning(code));
         notes.extend(meaning.map(str::to_owned));
-        let remote = self.inner.store.job(job).await.ok().flatten().and_then(|record| record.remote);
-        let Some(remote) = remote else { return Verdict { outcome: told, unused: None } };
+        let row = match self.row(job).await {
+            Ok(row) => row,
+            Err(error) => {
+                notes.push(format!(
+                    "this is the runner's own result; the forge was not asked, because {error}"
+                ));
+                return Verdict { outcome: told, unused: None };
+            }
+        };
+        let Some(remote) = row.and_then(|record| record.remote) else {
+            return Verdict { outcome: told, unused: None };
+        };
         // A forge that does not say who has a job may have let it look as if this runner had it; the runner's log knows.
         let has_begun = lock(&self.inner.signs).get(job).is_some_and(Signs::has_begun);
         let missed = match code {
@@ -171,5 +185,22 @@ impl Forge for HostedForge {
 
     async fn undone(&self, job: &JobId, machine: &MachineId, phases: &PhaseTimes) -> Result<(), ForgeError> {
         self.inner.records.undone(job, machine, phases).await
+    }
+}
+
+impl HostedForge {
+    /// A row whose job has ended, with some patience: without it the forge cannot be asked how the job went.
+    async fn row(&self, job: &JobId) -> Result<Option<JobRecord>, StoreError> {
+        let begun = Instant::now();
+        let mut pauses = ExponentialBackoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        loop {
+            match self.inner.store.job(job).await {
+                Err(error) if begun.elapsed() < ROW => {
+                    tracing::debug!(%job, %error, "its row cannot be read yet");
+                    sleep(pauses.failed(rand::random())).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_model::{JobState, Outcome};
+use fireactions_model::{Forge as _, JobState, Outcome};
 use fireactions_testkit::gitea::runner::{self, FakeRunner};
 use fireactions_testkit::gitea::{Fault, JobStatus, Release, RunnerFate, Scope};
 use jiff::Timestamp;
@@ -29,6 +29,29 @@ async fn a_job_that_failed_failed_although_its_runner_returned_0() {
         nothing_is_left(&fake).await;
         farm.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_row_cannot_be_read_for_a_moment_is_still_judged_by_its_forge() {
+    let (fake, token) = server(Release::GITEA);
+    let farm = Farm::start(&fake, &Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)])).await;
+    let job = push(&fake, &["debian"], "fail");
+    assert_eq!(ended(&fake, &[job]).await, [JobStatus::Failure]);
+    let row = settled(&farm, 1).await.remove(0);
+    let database = rusqlite::Connection::open(farm.dir.path().join("state/state.db")).unwrap();
+    database.execute_batch("ALTER TABLE jobs RENAME TO away").unwrap();
+    let (forge, id) = (farm.forge.clone(), row.id.clone());
+    let judging = tokio::spawn(async move {
+        let mut notes = Vec::new();
+        let verdict = forge.judge(&id, Outcome::Exited { code: 0 }, &mut notes).await;
+        (verdict.outcome, notes)
+    });
+    // However long it is: what the runner returned is not taken for the result meanwhile.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    database.execute_batch("ALTER TABLE away RENAME TO jobs").unwrap();
+    let (outcome, notes) = judging.await.unwrap();
+    assert_eq!(outcome, exited(1), "{notes:?}");
+    farm.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
