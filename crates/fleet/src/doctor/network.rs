@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
-use fireactions_config::Config;
+use fireactions_config::{Config, Driver};
 use rustix::process::geteuid;
 
 use super::checks::{BRIDGE_FILTER, CONNTRACK, FORGET, FORWARD, NFTABLES, TUN};
@@ -13,7 +13,7 @@ use super::demand::Demand;
 use super::{Finding, firewall, look};
 
 pub(super) async fn all(config: &Config, demand: &Demand) -> Vec<Finding> {
-    let mut findings = vec![tun(), forwarding(look::text("/proc/sys/net/ipv4/ip_forward").as_deref())];
+    let mut findings = vec![tun(config), forwarding(look::text("/proc/sys/net/ipv4/ip_forward").as_deref())];
     findings.extend(tables(config).await);
     findings.push(bridge_filter(look::text("/proc/sys/net/bridge/bridge-nf-call-iptables").as_deref()));
     findings.push(conntrack(demand, look::number("/proc/sys/net/netfilter/nf_conntrack_max")));
@@ -25,12 +25,12 @@ pub(super) async fn all(config: &Config, demand: &Demand) -> Vec<Finding> {
 }
 
 /// Taps are made through it.
-fn tun() -> Finding {
+fn tun(config: &Config) -> Finding {
     let advice = "load it: `modprobe tun`; in a container, pass /dev/net/tun in";
     match fs::metadata("/dev/net/tun") {
         Ok(meta) if meta.file_type().is_char_device() => {
             match fs::File::options().read(true).write(true).open("/dev/net/tun") {
-                Ok(_) => Finding::ok(&TUN, "/dev/net/tun opens"),
+                Ok(_) => opened(meta.permissions().mode(), opens_itself(config)),
                 Err(error) if !geteuid().is_root() => Finding::warning(
                     &TUN,
                     format!("/dev/net/tun exists, but this user cannot open it: {error}"),
@@ -42,6 +42,25 @@ fn tun() -> Finding {
         Ok(_) => Finding::error(&TUN, "/dev/net/tun is not a device", advice),
         Err(error) => Finding::error(&TUN, format!("/dev/net/tun: {error}"), advice),
     }
+}
+
+/// Whether the machines' own users have to open it. QEMU gets its tap open, and a jail has a node of its own.
+fn opens_itself(config: &Config) -> bool {
+    config.vmm.driver == Driver::Firecracker && !config.vmm.jailer
+}
+
+fn opened(mode: u32, by_everybody: bool) -> Finding {
+    if by_everybody && mode & 0o006 != 0o006 {
+        return Finding::error(
+            &TUN,
+            format!(
+                "/dev/net/tun has the mode {:o}: Firecracker without its jailer runs as a user of its own, and cannot open it",
+                mode & 0o777
+            ),
+            "`chmod 0666 /dev/net/tun`, as udev has it, or 'vmm.jailer: true'",
+        );
+    }
+    Finding::ok(&TUN, "/dev/net/tun opens")
 }
 
 /// The guests' packets are routed, under the host's address (`network.nat`) or their own.
@@ -157,12 +176,18 @@ fn forgetting(root: bool, answer: io::Result<()>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use fireactions_config::Driver;
     use rustix::io::Errno;
 
     use super::super::Severity::{Error, Ok as Fine, Warning};
     use super::super::demand::Need;
     use super::*;
+
+    #[test]
+    fn who_opens_the_tap_s_device_must_be_allowed_to() {
+        let of = |mode, by_everybody| opened(mode, by_everybody).severity;
+        assert_eq!([of(0o20600, false), of(0o20666, true), of(0o20600, true)], [Fine, Fine, Error]);
+        assert!(opened(0o20660, true).found.contains("660"));
+    }
 
     #[test]
     fn forwarding_and_bridge_filter() {
