@@ -48,8 +48,12 @@ impl Layout {
     pub(crate) fn archive(local: Local) -> Result<Self, ImageError> {
         let path = local.path();
         let (file, metadata) = local.open("").map_err(|e| missing(path, e))?;
-        let broken = |e: std::io::Error| {
-            ImageError::malformed(format!("{} is not an (uncompressed) OCI archive: {e}", path.display()))
+        let broken =
+            |why: String| ImageError::malformed(format!("{} is not an OCI archive: {why}", path.display()));
+        // The library's words repeat the bytes that it cannot read.
+        let unreadable = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::Other => broken("its headers are not those of a tar file".into()),
+            _ => broken(e.to_string()),
         };
         let mut magic = [0; 6];
         if let Some(program) = file.read_at(&mut magic, 0).ok().and_then(|_| compressed(magic)) {
@@ -59,23 +63,23 @@ impl Layout {
             )));
         }
         let len = metadata.len();
-        let shared = Arc::new(file.try_clone().map_err(broken)?);
+        let shared = Arc::new(file.try_clone().map_err(unreadable)?);
         let mut files = HashMap::new();
         let mut archive = tar::Archive::new(file);
         // Raw: extension headers are not interpreted, so none is read into memory. Names of layouts are short.
-        for entry in archive.entries_with_seek().map_err(broken)?.raw(true) {
-            let entry = entry.map_err(broken)?;
+        for entry in archive.entries_with_seek().map_err(unreadable)?.raw(true) {
+            let entry = entry.map_err(unreadable)?;
             if !entry.header().entry_type().is_file() {
                 continue;
             }
             let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_string();
             let start = entry.raw_file_position();
             if start.checked_add(entry.size()).is_none_or(|end| end > len) {
-                return Err(broken(std::io::Error::other(format!("'{name:.100}' is cut off"))));
+                return Err(broken(format!("'{name:.100}' is cut off")));
             }
             files.insert(name, Blob::new(shared.clone(), start, entry.size()));
             if files.len() > ARCHIVE_FILES {
-                return Err(broken(std::io::Error::other("it holds too many files")));
+                return Err(broken("it holds too many files".into()));
             }
         }
         Ok(Self { local, archive: Some(Arc::new(files)) })

@@ -143,6 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn scripts_of_the_case_are_run_by_what_they_name() {
+        let test = "scripts_of_the_case_are_run_by_what_they_name";
+        let Some(case) = fireactions_testkit::beside::case(test, "script-ignores-its-shebang") else {
+            return;
+        };
+        for (file, argv) in
+            [("bashism.sh", &["/bin/bash", SCRIPT][..]), ("py.sh", &["/usr/bin/env", "python3", SCRIPT])]
+        {
+            let text = std::fs::read_to_string(case.join(file)).unwrap();
+            let request = resolve(&work(Program::Script { text }), &image()).unwrap();
+            assert_eq!(request.argv, argv, "{file}");
+        }
+    }
+
+    #[test]
     fn nothing_to_run_is_said() {
         let error = resolve(&work(Program::Image { args: vec![] }), &ImageConfig::default()).unwrap_err();
         assert!(error.starts_with("there is nothing to run"), "{error}");

@@ -34,7 +34,7 @@ fn files_that_cannot_work_are_refused() {
         (
             "dns-loopback",
             "dns-loop.yaml",
-            "2:16: network.dns[0] 127.0.0.53 cannot be a DNS server for guests",
+            "2:17: network.dns[0] 127.0.0.53 cannot be a DNS server for guests",
         ),
         (
             "validate-takes-any-image",

@@ -207,6 +207,30 @@ mod tests {
     }
 
     #[test]
+    fn a_clone_whose_references_are_packed_is_whole() {
+        let test = "a_clone_whose_references_are_packed_is_whole";
+        let Some(case) = fireactions_testkit::beside::case(test, "copy-drops-empty-directories") else {
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("sh")
+            .arg(case.join("make-input.sh"))
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let empty = String::from_utf8(made.stdout).unwrap();
+        let copies = expand(&[format!("{}/r:/home/ci/r", dir.path().display())]).unwrap();
+        assert!(empty.contains("refs/heads"), "{empty}");
+        for path in empty.lines() {
+            let dest = format!("/home/ci/r/{path}");
+            let found =
+                copies.iter().find(|copy| copy.file.dest == dest).map(|copy| FileKind::of(copy.file.mode));
+            assert_eq!(found, Some(Some(FileKind::Directory)), "{dest}");
+        }
+    }
+
+    #[test]
     fn ways_out_and_strange_files_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("..", dir.path().join("out")).unwrap();

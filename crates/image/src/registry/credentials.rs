@@ -182,3 +182,34 @@ async fn ask(helper: &str, server: &str, deadline: Duration) -> Result<Option<Cr
         Credentials::Password { user: answer.username, password: secret }
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrower_key_comes_first() {
+        assert_eq!(namespaces("q.io", "a/b/c"), ["q.io/a/b/c", "q.io/a/b", "q.io/a"]);
+        assert_eq!(namespaces("docker.io", "library/x"), ["docker.io/library/x", "docker.io/library"]);
+    }
+
+    /// A file a line, each for the registry that is in it.
+    #[tokio::test]
+    async fn files_of_the_case_are_read() {
+        let test = "files_of_the_case_are_read";
+        let Some(case) = fireactions_testkit::beside::case(test, "docker-config-forms") else { return };
+        let lines = std::fs::read_to_string(case.join("configs.txt")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut found = Vec::new();
+        for line in lines.lines() {
+            let path = dir.path().join("config.json");
+            std::fs::write(&path, line).unwrap();
+            let login = find(Some(&path), "localhost:7300", "team/x", Duration::from_secs(30)).await;
+            found.push(match login.unwrap_or_else(|error| panic!("{line}: {error}")) {
+                Some(Credentials::Password { user, password }) => format!("{user}:{}", password.expose()),
+                other => format!("{other:?}"),
+            });
+        }
+        assert_eq!(found, ["None", "None", "ci:pa:ss", "ci:pa:ss"]);
+    }
+}
