@@ -158,7 +158,7 @@ text_id!(
 
 text_id!(
     /// Where an image comes from: `debian:12`, `registry:5000/team/image@sha256:…`, `oci:/dir[:tag]`,
-    /// `oci-archive:/file.tar[:tag]`. Only its shape is checked here; [`ImageSource`](crate::ImageSource) is what it means.
+    /// `oci-archive:/file.tar[:tag]`. Only its shape is checked here.
     ImageRef,
     "image reference",
     "use 1 to 512 printable characters, without spaces except in the path after oci: or oci-archive:",
