@@ -17,9 +17,6 @@ pub const OLDEST_VERSION: u16 = 1;
 /// The first version whose agents prove themselves by a secret.
 pub(crate) const SECRET_VERSION: u16 = 2;
 
-/// The first version whose agents make directories and symbolic links of [`HostMsg::PutFile`].
-pub(crate) const KINDS_VERSION: u16 = 3;
-
 /// Who the machine is, and fresh randomness. Sent before anything runs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

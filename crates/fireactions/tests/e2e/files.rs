@@ -34,7 +34,7 @@ fn files_in_artifacts_out_and_users() {
     let script = "set -e; cat /in/data; /in/deep/er/run; mkdir -p /tmp/out/sub; cp /home/runner/large /tmp/out/; \
                   echo result >/tmp/out/sub/result; echo more >>/in/data; stat -c '%a %u' /in/deep/er/run; \
                   stat -c '%a %u %F' /in/empty; readlink /in/deep/link; stat -c %u /in/deep/link; \
-                  ping -c 1 -W 20 127.0.0.1 | grep -o '1 packets received'; grep -c localhost /etc/hosts; exit 5";
+                  cat /proc/sys/net/ipv4/ping_group_range; grep -c localhost /etc/hosts; exit 5";
     let output = world.cli(&[
         "run",
         "--copy",
@@ -54,7 +54,7 @@ fn files_in_artifacts_out_and_users() {
     assert_eq!(
         text(&output.stdout),
         "some data\nran as 1000:1000 in /home/runner\n755 1000\n750 1000 directory\n../data\n1000\n\
-         1 packets received\n2\n",
+         0\t2147483647\n2\n",
         "{said}"
     );
     // Artifacts come out of failed jobs as well: there they are wanted most.

@@ -8,7 +8,9 @@ use super::link::Link;
 use super::stream::Handle;
 use crate::HostMsg;
 use crate::limits::CHUNK;
-use crate::message::KINDS_VERSION;
+
+/// The first version whose agents make directories and symbolic links.
+const KINDS_VERSION: u16 = 3;
 
 impl Link {
     /// Writes a file of exactly `size` bytes in the guest; missing parents are made. `mode` has permission bits, and may have
