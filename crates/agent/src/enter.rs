@@ -23,5 +23,6 @@ pub(crate) fn root(cmdline: &Cmdline, keep_run: bool) -> Result<OwnedFd, String>
     devices::make();
     mounts::share();
     mounts::prevent_thrashing();
+    mounts::open_ping();
     Ok(scratch)
 }

@@ -103,12 +103,23 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     let new = path.with_extension("fireactions-new");
     // Never through a link that somebody left here.
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove(&new)?;
     std::fs::write(&new, text)?;
+    // A bind mount of a file that was not there leaves a directory behind in an image that is made of such a container.
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+        remove(path)?;
+    }
     std::fs::rename(&new, path)
+}
+
+/// Removes whatever is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -169,5 +180,16 @@ mod tests {
         replace(&path, "x\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "x\n");
         assert!(std::fs::symlink_metadata(&path).unwrap().is_file());
+    }
+
+    #[test]
+    fn a_directory_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts");
+        std::fs::create_dir_all(path.join("left/over")).unwrap();
+        std::fs::create_dir_all(dir.path().join("hosts.fireactions-new/odd")).unwrap();
+        replace(&path, "x\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "x\n");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

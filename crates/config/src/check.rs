@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 
-use fireactions_model::network_rules;
+use fireactions_model::{ImageSource, network_rules};
 
 use crate::problem::Problem;
 use crate::schema::Duration;
@@ -417,6 +417,11 @@ impl Check<'_> {
                     "remove it: these are reserved for the server",
                 );
             }
+        }
+        if let Err(rule) = ImageSource::of(&pool.runner.image) {
+            let message =
+                format!("runner.image '{}' of pool '{name}' can never be pulled", pool.runner.image);
+            self.error(&at.key("runner").key("image"), &[], message, rule);
         }
         self.guest(config, at, pool);
         self.machine_fits(config, at, pool, host);

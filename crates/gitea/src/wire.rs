@@ -79,9 +79,9 @@ impl From<WireRunner> for Runner {
 #[derive(Deserialize)]
 pub(crate) struct GiteaJob {
     id: JobId,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     url: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     html_url: String,
     #[serde(default)]
     run_id: Option<u64>,
@@ -89,7 +89,7 @@ pub(crate) struct GiteaJob {
     name: String,
     #[serde(default, deserialize_with = "or_default")]
     labels: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     run_attempt: u64,
     #[serde(default)]
     head_branch: Option<String>,

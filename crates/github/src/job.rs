@@ -1,7 +1,7 @@
 //! Jobs of workflow runs, as the REST API and webhooks report them.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{JobId, Repository, RunId, RunnerId};
 
@@ -89,7 +89,7 @@ pub(crate) struct WireJob {
     workflow_name: Option<String>,
     #[serde(default)]
     html_url: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     labels: Vec<String>,
     pub(crate) status: String,
     #[serde(default)]
@@ -98,12 +98,23 @@ pub(crate) struct WireJob {
     runner_id: Option<u64>,
     #[serde(default)]
     runner_name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "time")]
     created_at: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "time")]
     started_at: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "time")]
     completed_at: Option<Timestamp>,
+}
+
+/// Null is what is not told.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// A time that cannot be read is one that is not told: a job is more than its times.
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text: Option<String> = Option::deserialize(from)?;
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 impl WireJob {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AgentSecret, Service};
 
 /// The newest version of the messages that this crate speaks.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The oldest version of the messages that this crate speaks: without a secret.
 pub const OLDEST_VERSION: u16 = 1;
@@ -258,7 +258,7 @@ pub enum HostMsg {
         stream: u32,
         /// Absolute path; missing parents are made.
         dest: String,
-        /// Permission bits.
+        /// Permission bits, and the type bits of stat(2) of a directory or a symbolic link, whose target is the content.
         mode: u32,
         /// Exact size in bytes.
         size: u64,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::sparse::Piece;
 use crate::tarread::Entry;
 use crate::{ImageError, Limits};
 
@@ -41,16 +42,22 @@ impl Budget {
         if before.saturating_add(amount) > limit { Err(ImageError::TooLarge { what, limit }) } else { Ok(()) }
     }
 
-    /// Bytes that came out of a decompressor.
-    pub(crate) fn uncompressed(&self, bytes: usize) -> Result<(), ImageError> {
+    /// Bytes that came out of a decompressor, or that holes of files stand for.
+    pub(crate) fn uncompressed(&self, bytes: u64) -> Result<(), ImageError> {
         let what = "its uncompressed size in bytes";
-        Self::take(&self.uncompressed, bytes as u64, self.limits.uncompressed_bytes, what)
+        Self::take(&self.uncompressed, bytes, self.limits.uncompressed_bytes, what)
     }
 
     /// An entry of an archive, to be kept.
     pub(crate) fn entry(&self, entry: &Entry) -> Result<(), ImageError> {
         let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.name(entry.path.len() + entry.link.len() + xattrs)
+        let mut map = 0;
+        if let Some(sparse) = &entry.sparse {
+            map = sparse.pieces.len() * size_of::<Piece>();
+            // Its holes take time to pack, and a few bytes say how many there are.
+            self.uncompressed(entry.size - sparse.stored)?;
+        }
+        self.name(entry.path.len() + entry.link.len() + xattrs + map)
     }
 
     /// A file or directory, to be kept, with so many bytes of text.

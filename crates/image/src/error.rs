@@ -63,6 +63,14 @@ pub enum ImageError {
         /// When the registry wishes to be asked again.
         retry_after: Option<Duration>,
     },
+    /// TLS with the registry fails, and will fail the next time.
+    #[error("cannot use TLS with registry {registry}: {}", plain(.why))]
+    Tls {
+        /// Host.
+        registry: String,
+        /// Why, and what to do.
+        why: String,
+    },
     /// The registry answered something that is against the protocol.
     #[error("registry {registry} broke the distribution protocol: {}", plain(.why))]
     Protocol {

@@ -43,7 +43,7 @@ impl<R: Read> Read for Bounded<R> {
         self.done += n as u64;
         if let Some(budget) = &self.budget {
             let limits = &budget.limits;
-            budget.uncompressed(n).map_err(io::Error::other)?;
+            budget.uncompressed(n as u64).map_err(io::Error::other)?;
             if self.done > BOMB_FLOOR && self.done / limits.expansion > self.compressed {
                 return Err(io::Error::other(ImageError::malformed(format!(
                     "a layer of {} bytes unpacks to more than {} times its size: a decompression bomb",

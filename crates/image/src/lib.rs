@@ -31,6 +31,7 @@ mod reference;
 mod registry;
 pub mod scratch;
 mod shelf;
+mod sparse;
 mod squash;
 mod store;
 mod tarread;

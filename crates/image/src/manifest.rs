@@ -26,6 +26,9 @@ pub(crate) struct Descriptor {
     pub size: u64,
     #[serde(default)]
     platform: Option<Platform>,
+    /// Set for what is no image: an attestation, a signature, a list of parts.
+    #[serde(default)]
+    artifact_type: Option<String>,
     #[serde(default)]
     annotations: Option<std::collections::BTreeMap<String, String>>,
 }
@@ -40,7 +43,29 @@ struct Platform {
     variant: Option<String>,
 }
 
+impl Platform {
+    /// Whether machines here run it. Builders write the processor's name in several ways.
+    fn is_ours(&self) -> bool {
+        let variant = self.variant.as_deref().unwrap_or_default();
+        is_ours(&self.os, &self.architecture) && !["v3", "v4"].iter().any(|v| variant.eq_ignore_ascii_case(v))
+    }
+}
+
+/// Names of platforms are compared as containerd does.
+fn is_ours(os: &str, architecture: &str) -> bool {
+    os.eq_ignore_ascii_case("linux")
+        && ["amd64", "x86_64", "x86-64"].iter().any(|name| architecture.eq_ignore_ascii_case(name))
+}
+
 impl Descriptor {
+    /// Whether what it describes is no image, as far as the descriptor itself tells.
+    fn is_artifact(&self) -> bool {
+        let annotated = |key: &str| self.annotations.as_ref().is_some_and(|all| all.contains_key(key));
+        self.artifact_type.as_ref().is_some_and(|kind| !kind.is_empty())
+            || self.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
+            || annotated("vnd.docker.reference.type")
+    }
+
     /// The tag that a layout's index gives it.
     pub(crate) fn tag(&self) -> Option<&str> {
         self.annotations.as_ref()?.get("org.opencontainers.image.ref.name").map(String::as_str)
@@ -58,6 +83,8 @@ struct RawDocument {
     config: Option<Descriptor>,
     #[serde(default)]
     layers: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    artifact_type: Option<String>,
 }
 
 /// An index, or the manifest of one image.
@@ -103,22 +130,30 @@ pub(crate) fn parse_document(bytes: &[u8]) -> Result<Document, ImageError> {
     }
 }
 
+/// Whether a document is what something else than an image is kept in: it says so, or its config is not an image's.
+pub(crate) fn is_artifact(document: &[u8]) -> bool {
+    let Ok(raw) = serde_json::from_slice::<RawDocument>(document) else { return false };
+    let of_image = |config: &Descriptor| {
+        ["application/vnd.oci.image.config.", "application/vnd.docker.container.image."]
+            .iter()
+            .any(|kind| config.media_type.starts_with(kind))
+    };
+    raw.artifact_type.is_some_and(|kind| !kind.is_empty())
+        || raw.config.is_some_and(|config| !config.media_type.is_empty() && !of_image(&config))
+}
+
 /// The image for this kind of machine, out of an index.
 pub(crate) fn choose(index: &[Descriptor]) -> Result<&Descriptor, ImageError> {
-    let fits = |d: &&Descriptor| match &d.platform {
-        Some(p) => {
-            p.os == "linux" && p.architecture == "amd64" && !matches!(p.variant.as_deref(), Some("v3" | "v4"))
-        }
-        None => false,
-    };
-    if let Some(found) = index.iter().find(fits) {
+    if let Some(found) = index.iter().find(|d| d.platform.as_ref().is_some_and(Platform::is_ours)) {
         return Ok(found);
     }
-    // An index of one image without a platform: the config will tell.
-    if let [only] = index
-        && only.platform.is_none()
+    // An index of one image without a platform: the config will tell. Several names of one image are one image.
+    let mut images = index.iter().filter(|d| !d.is_artifact());
+    if let Some(first) = images.next()
+        && first.platform.is_none()
+        && images.all(|other| other.digest == first.digest)
     {
-        return Ok(only);
+        return Ok(first);
     }
     let mut have: Vec<String> = index
         .iter()
@@ -165,7 +200,7 @@ struct RawRootfs {
 pub(crate) fn parse_config(bytes: &[u8]) -> Result<(ImageConfig, Vec<Digest>), ImageError> {
     let raw: RawConfig = serde_json::from_slice(bytes)
         .map_err(|e| ImageError::malformed(format!("its config is not that of an image: {e}")))?;
-    if raw.os != "linux" || raw.architecture != "amd64" {
+    if !is_ours(&raw.os, &raw.architecture) {
         return Err(ImageError::Unsupported(format!(
             "it is made for {:.32}/{:.32}, but machines here are linux/amd64",
             raw.os, raw.architecture

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use fireactions_model::{Digest, ImageRef, PullPolicy};
+use fireactions_model::{Digest, ImageRef, ImageSource, PullPolicy, Select};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{Semaphore, watch};
 
@@ -19,7 +19,7 @@ use crate::keyed::KeyedLocks;
 use crate::layer::scan;
 use crate::layout::Layout;
 use crate::manifest::{CONFIG_MAX, Descriptor, Document, Manifest, choose, parse_config, parse_document};
-use crate::reference::{Source, parse};
+use crate::reference::parse;
 use crate::registry::{BlobCache, Registries, Repository};
 use crate::tree::Tree;
 use crate::{ImageConfig, ImageError, ImagesConfig, Progress, RootImage, blocking, squash, tarwrite};
@@ -74,22 +74,31 @@ impl Puller {
         let cancel = Cancel::default();
         let _guard = cancel.guard();
         let source = parse(image)?;
-        let pinned = matches!(&source, Source::Registry(remote) if remote.pinned.is_some());
+        let pinned = matches!(&source, ImageSource::Registry(remote) if remote.pinned.is_some());
         let (parts, mut document, source) = match source {
-            Source::Registry(remote) => {
+            ImageSource::Registry(remote) => {
                 // What a digest names cannot have changed.
                 if pinned && let Some(root) = self.stored(image, PullPolicy::IfNotPresent)? {
                     return Ok(root);
                 }
-                let (repository, bytes, digest) = self.registries.resolve(&remote).await?;
+                let repository = self.registries.repository(&remote).await;
+                let version = &remote.version;
+                if let Some(known) = self.known(image)
+                    && self.registries.still_names(&repository, version, &known).await
+                    && let Some(root) = self.unchanged(image, &known)
+                {
+                    return Ok(root);
+                }
+                let (bytes, digest) =
+                    self.registries.document(&repository, version, remote.pinned.as_ref()).await?;
                 (Parts::Remote(repository), bytes, digest)
             }
-            Source::Layout(path, select) => {
+            ImageSource::Layout(path, select) => {
                 let text = image.to_string();
                 let local = self.config.local.permit(image, &path)?;
                 blocking(move || open_layout(Layout::directory(local), &select, &text)).await?
             }
-            Source::Archive(path, select) => {
+            ImageSource::Archive(path, select) => {
                 let text = image.to_string();
                 let local = self.config.local.permit(image, &path)?;
                 blocking(move || open_layout(Layout::archive(local)?, &select, &text)).await?
@@ -133,6 +142,13 @@ impl Puller {
             catalog.take(&digest).ok_or_else(|| ImageError::Internal("a finished image is gone".into()))
         })
         .await
+    }
+
+    /// The document that this name's source gave the last time, if its image is there.
+    fn known(&self, image: &ImageRef) -> Option<Digest> {
+        let catalog = crate::lock(&self.catalog);
+        let name = catalog.names.get(image).filter(|name| catalog.roots.contains_key(&name.digest))?;
+        Some(name.source.clone())
     }
 
     /// The image that this name had the last time its source gave the same document.
@@ -227,11 +243,7 @@ impl Puller {
     }
 }
 
-fn open_layout(
-    layout: Layout,
-    select: &crate::reference::Select,
-    image: &str,
-) -> Result<(Parts, Vec<u8>, Digest), ImageError> {
+fn open_layout(layout: Layout, select: &Select, image: &str) -> Result<(Parts, Vec<u8>, Digest), ImageError> {
     let descriptor = layout.select(select, image)?;
     let bytes = layout.verified("manifest", &descriptor)?;
     Ok((Parts::Local(layout), bytes, descriptor.digest))

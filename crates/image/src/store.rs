@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use fireactions_model::{Digest, ImageRef, PullPolicy};
+use fireactions_model::{Digest, ImageRef, ImageSource, PullPolicy};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::catalog::{Catalog, Record};
 use crate::keyed::KeyedLocks;
 use crate::pull::Puller;
-use crate::reference::{Source, parse};
+use crate::reference::parse;
 use crate::registry::{BlobCache, Registries};
 use crate::{
     GcPolicy, GcReport, ImageError, ImageInfo, ImagesConfig, Progress, ProgressFn, RootImage, TemplateLimits,
@@ -53,8 +53,8 @@ impl Images {
     /// It may not, or the reference cannot be understood.
     pub fn permits(&self, image: &ImageRef) -> Result<(), ImageError> {
         match parse(image)? {
-            Source::Registry(_) => Ok(()),
-            Source::Layout(path, _) | Source::Archive(path, _) => {
+            ImageSource::Registry(_) => Ok(()),
+            ImageSource::Layout(path, _) | ImageSource::Archive(path, _) => {
                 self.inner.puller.config.local.permit(image, &path).map(drop)
             }
         }

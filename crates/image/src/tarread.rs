@@ -1,7 +1,8 @@
 //! Reads the entries of a layer's tar archive.
 //!
 //! The `tar` crate parses the header fields; the walk is ours, because its own reads extension headers of any size
-//! into memory. Formats: v7, ustar, GNU long names, PAX (path, linkpath, size, uid, gid, mtime, SCHILY.xattr.*).
+//! into memory. Formats: v7, ustar, GNU long names, PAX (path, linkpath, size, uid, gid, mtime, SCHILY.xattr.*), sparse
+//! files (`sparse.rs`).
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -9,6 +10,7 @@ use std::io::{self, Read};
 use tar::{EntryType, Header};
 
 use crate::ImageError;
+use crate::sparse::{self, Sparse};
 
 const BLOCK: u64 = 512;
 const BLOCK_BYTES: usize = 512;
@@ -52,6 +54,8 @@ pub(crate) struct Entry {
     pub size: u64,
     /// Where the content begins in the uncompressed archive.
     pub offset: u64,
+    /// What of the content is in the archive, when it is not all.
+    pub sparse: Option<Box<Sparse>>,
 }
 
 /// Walks an archive. After an error it must not be used again.
@@ -74,7 +78,7 @@ struct Extensions {
     xattrs: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// Bytes of them, replaced ones included.
     xattr_bytes: u64,
-    sparse: bool,
+    sparse: sparse::Records,
 }
 
 /// The image error inside an IO error, where one of our readers put one.
@@ -177,15 +181,16 @@ impl<R: Read> TarReader<R> {
         Ok(bytes)
     }
 
-    fn entry(&mut self, header: &Header, ext: Extensions) -> Result<Entry, ImageError> {
-        let path = ext.path.unwrap_or_else(|| header.path_bytes().into_owned());
+    fn block(&mut self) -> Result<[u8; BLOCK_BYTES], ImageError> {
+        let bytes = self.read_extension(BLOCK, BLOCK)?;
+        bytes.try_into().map_err(|_| bad("the archive ends in the middle of a header"))
+    }
+
+    fn entry(&mut self, header: &Header, mut ext: Extensions) -> Result<Entry, ImageError> {
+        // A sparse file's other name says how it is stored.
+        let path = ext.sparse.name.take().or(ext.path).unwrap_or_else(|| header.path_bytes().into_owned());
         let shown = String::from_utf8_lossy(&path[..path.len().min(200)]).into_owned();
         let fail = |why: &str| ImageError::malformed(format!("layer entry '{shown}': {why}"));
-        if ext.sparse {
-            return Err(ImageError::Unsupported(format!(
-                "layer entry '{shown}' is stored sparse (GNU); pack it without --sparse"
-            )));
-        }
         let device = || -> Result<(u32, u32), ImageError> {
             let major = header.device_major().ok().flatten().ok_or_else(|| fail("no valid device number"))?;
             let minor = header.device_minor().ok().flatten().ok_or_else(|| fail("no valid device number"))?;
@@ -198,18 +203,13 @@ impl<R: Read> TarReader<R> {
         let kind = match header.entry_type() {
             // Archives older than ustar mark directories by a slash only.
             EntryType::Regular if path.ends_with(b"/") && header.as_bytes()[156] == 0 => EntryKind::Directory,
-            EntryType::Regular | EntryType::Continuous => EntryKind::File,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => EntryKind::File,
             EntryType::Directory => EntryKind::Directory,
             EntryType::Symlink => EntryKind::Symlink,
             EntryType::Link => EntryKind::HardLink,
             EntryType::Char => device().map(|(major, minor)| EntryKind::CharDevice { major, minor })?,
             EntryType::Block => device().map(|(major, minor)| EntryKind::BlockDevice { major, minor })?,
             EntryType::Fifo => EntryKind::Fifo,
-            EntryType::GNUSparse => {
-                return Err(ImageError::Unsupported(format!(
-                    "layer entry '{shown}' is stored sparse (GNU); pack it without --sparse"
-                )));
-            }
             other => return Err(fail(&format!("unknown type {:?}", char::from(other.as_byte())))),
         };
         let size = match ext.size {
@@ -217,8 +217,8 @@ impl<R: Read> TarReader<R> {
             None => number(&header.as_old().size, header.entry_size()).map_err(|_| fail("no valid size"))?,
         };
         // Some writers put the target's size into a link's header; nothing but a file has content.
-        let size = if kind == EntryKind::File { size } else { 0 };
-        self.next = padded_end(self.pos, size)?;
+        let stored = if kind == EntryKind::File { size } else { 0 };
+        let (size, sparse) = self.content(header, ext.sparse, kind == EntryKind::File, stored, &fail)?;
         let link = match kind {
             EntryKind::Symlink | EntryKind::HardLink => ext.link.unwrap_or_else(|| {
                 header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default()
@@ -257,8 +257,43 @@ impl<R: Read> TarReader<R> {
             xattrs: ext.xattrs.into_iter().collect(),
             size,
             offset: self.pos,
+            sparse,
             path,
         })
+    }
+
+    /// The size of a file and what of it is stored; afterwards the content comes next.
+    fn content(
+        &mut self,
+        header: &Header,
+        records: sparse::Records,
+        is_file: bool,
+        stored: u64,
+        fail: &impl Fn(&str) -> ImageError,
+    ) -> Result<(u64, Option<Box<Sparse>>), ImageError> {
+        let (pieces, size, stored) = if header.entry_type() == EntryType::GNUSparse {
+            let (pieces, size) = sparse::gnu(header, || self.block(), fail)?;
+            self.next = padded_end(self.pos, stored)?;
+            (pieces, size, stored)
+        } else {
+            self.next = padded_end(self.pos, stored)?;
+            if !records.any || !is_file {
+                return Ok((stored, None));
+            }
+            let in_content = records.in_content;
+            let (mut pieces, size) = records.done().map_err(fail)?;
+            let mut map = 0;
+            if in_content {
+                (pieces, map) = sparse::in_content(|| self.block(), fail)?;
+            }
+            let content = stored.checked_sub(map).ok_or_else(|| fail("its sparse map is cut off"))?;
+            (pieces, size, content)
+        };
+        if size >= 1 << 62 {
+            return Err(bad("an entry's size is absurd"));
+        }
+        let sparse = Sparse::new(pieces, size, stored).map_err(fail)?;
+        Ok((size, (stored < size).then(|| Box::new(sparse))))
     }
 }
 
@@ -299,20 +334,23 @@ fn parse_pax(mut bytes: &[u8], into: &mut Extensions) -> Result<(), ImageError> 
         bytes = &bytes[length..];
         let equals = record.iter().position(|b| *b == b'=').ok_or_else(broken)?;
         let (key, value) = (&record[..equals], &record[equals + 1..]);
-        let number =
-            || std::str::from_utf8(value).ok().and_then(|v| v.parse::<u64>().ok()).ok_or_else(broken);
+        // An empty value takes an earlier one back (POSIX, pax): the header's own counts.
+        let text = Some(value).filter(|value| !value.is_empty());
+        let number = || {
+            let parse =
+                |v| std::str::from_utf8(v).ok().and_then(|v| v.parse::<u64>().ok()).ok_or_else(broken);
+            text.map(parse).transpose()
+        };
         match key {
-            b"path" => into.path = Some(value.to_vec()),
-            b"linkpath" => into.link = Some(value.to_vec()),
-            b"size" => into.size = Some(number()?),
-            b"uid" => into.uid = Some(number()?),
-            b"gid" => into.gid = Some(number()?),
-            b"mtime" => {
-                let text = std::str::from_utf8(value).map_err(|_| broken())?;
-                let seconds = text.split('.').next().unwrap_or_default();
-                into.mtime = Some(seconds.parse().map_err(|_| broken())?);
+            b"path" => into.path = text.map(<[u8]>::to_vec),
+            b"linkpath" => into.link = text.map(<[u8]>::to_vec),
+            b"size" => into.size = number()?,
+            b"uid" => into.uid = number()?,
+            b"gid" => into.gid = number()?,
+            b"mtime" => into.mtime = text.map(|text| seconds(text).ok_or_else(broken)).transpose()?,
+            _ if let Some(key) = key.strip_prefix(b"GNU.sparse.") => {
+                into.sparse.take(key, value).map_err(bad)?;
             }
-            _ if key.starts_with(b"GNU.sparse.") => into.sparse = true,
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.")
                     && keeps_xattr(name)
@@ -331,6 +369,14 @@ fn parse_pax(mut bytes: &[u8], into: &mut Extensions) -> Result<(), ImageError> 
         }
     }
     Ok(())
+}
+
+/// The whole seconds of a time such as `1700000000.25`; `.5` has none.
+fn seconds(time: &[u8]) -> Option<i64> {
+    match std::str::from_utf8(time).ok()?.split('.').next()? {
+        "" | "-" => Some(0),
+        seconds => seconds.parse().ok(),
+    }
 }
 
 /// Attributes that the root filesystem carries. Squashfs knows three namespaces. SELinux labels are the building

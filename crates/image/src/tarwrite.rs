@@ -14,6 +14,7 @@ use crate::blob::Blob;
 use crate::cancel::Cancel;
 use crate::confined::Programs;
 use crate::layer::copy_contents;
+use crate::sparse::Sparse;
 use crate::tarread::{PATH_MAX, unwrap_io};
 use crate::tree::{Inode, InodeId, Kind, NodeId, ROOT, Tree};
 
@@ -28,7 +29,7 @@ struct Content {
 /// What goes where.
 #[derive(Default)]
 struct Plan {
-    /// By layer: offset, size, file.
+    /// By layer: offset, stored bytes, file.
     contents: Vec<Vec<(u64, u64, Content)>>,
     /// Further name, inode.
     links: Vec<(Arc<[u8]>, InodeId)>,
@@ -72,9 +73,12 @@ pub(crate) fn write(
         wanted.sort_unstable_by_key(|(offset, ..)| *offset);
         copy_contents(programs, blob, &wanted, cancel, |content, reader| {
             let inode = tree.inode(content.inode);
-            let Kind::File { size, .. } = inode.kind else { return Ok(()) };
+            let Kind::File { size, ref sparse, .. } = inode.kind else { return Ok(()) };
             header(out, &content.path, inode, b"").map_err(sink_failed)?;
-            copy(reader, out)?;
+            match sparse {
+                None => copy(reader, out)?,
+                Some(sparse) => expand(sparse, size, reader, out, cancel)?,
+            }
             pad(out, size).map_err(sink_failed)?;
             done += size;
             written(done);
@@ -112,11 +116,12 @@ fn write_names(
             first_names[id as usize] = Some(path.clone());
         }
         match &inode.kind {
-            Kind::File { layer, offset, size } if *size > 0 => {
+            Kind::File { layer, offset, size, sparse } if *size > 0 => {
+                let stored = sparse.as_ref().map_or(*size, |sparse| sparse.stored);
                 let content = Content { path: path.clone(), inode: id };
                 let layer = plan.contents.get_mut(*layer as usize);
                 let layer = layer.ok_or_else(|| ImageError::Internal("a file of no layer".into()))?;
-                layer.push((*offset, *size, content));
+                layer.push((*offset, stored, content));
             }
             Kind::Symlink(target) => header(out, &path, inode, target).map_err(sink_failed)?,
             _ => header(out, &path, inode, b"").map_err(sink_failed)?,
@@ -145,6 +150,34 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), ImageError> {
             n => to.write_all(&buffer[..n]).map_err(sink_failed)?,
         }
     }
+}
+
+/// Writes all of a sparse file; the packer finds the holes again.
+fn expand(
+    sparse: &Sparse,
+    size: u64,
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+    cancel: &Cancel,
+) -> Result<(), ImageError> {
+    let mut done = 0;
+    for piece in &sparse.pieces {
+        zeros(piece.at - done, to, cancel)?;
+        copy(&mut (&mut *from).take(piece.len), to)?;
+        done = piece.at + piece.len;
+    }
+    zeros(size - done, to, cancel)
+}
+
+fn zeros(mut count: u64, to: &mut dyn Write, cancel: &Cancel) -> Result<(), ImageError> {
+    const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+    while count > 0 {
+        cancel.check()?;
+        let part = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
+        to.write_all(&ZEROS[..part]).map_err(sink_failed)?;
+        count -= part as u64;
+    }
+    Ok(())
 }
 
 fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {

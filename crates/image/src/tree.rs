@@ -6,7 +6,8 @@
 //!   its layer, and only in the directory that the layer means (`marked_dirs.rs`). Other `.wh..wh.` names are aufs's own
 //!   and ignored.
 //! - A later entry replaces an earlier one of the same name; a directory on a directory only renews its attributes.
-//! - Paths are taken from the image's root: a leading `/` is dropped, `..` is an error. A symbolic link as parent is
+//! - Paths are taken from the image's root: a leading `/` is dropped, `..` takes back the
+//!   name before it, as text, and is an error where it leads out of the image. A symbolic link as parent is
 //!   followed inside the image's root. Missing parents become root-owned directories, mode 0755.
 //! - A hard link shares what its target names at that moment, from this layer or a lower one, also when the target
 //!   is replaced or hidden later. A target that does not exist, or is a directory, is an error.
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use crate::ImageError;
 use crate::budget::Budget;
 use crate::marked_dirs::{DirId, MarkedDirs, Said, TOP};
+use crate::sparse::Sparse;
 use crate::tarread::{Entry, EntryKind, PATH_MAX, Xattr};
 
 /// Index of a name in the tree.
@@ -36,11 +38,12 @@ const LINKS_MAX: u32 = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Directory,
-    /// Content is `size` bytes of layer `layer` from `offset` on.
+    /// Content is `size` bytes of layer `layer` from `offset` on; of a sparse file, only the stored ones are there.
     File {
         layer: u32,
         offset: u64,
         size: u64,
+        sparse: Option<Box<Sparse>>,
     },
     Symlink(Vec<u8>),
     CharDevice {
@@ -94,11 +97,18 @@ fn fail(path: &[u8], why: &str) -> ImageError {
     ImageError::malformed(format!("layer entry '{}': {why}", shown(path)))
 }
 
-/// Splits an archive's path into names, without `.`, and refuses `..`.
+/// Splits an archive's path into names. `.` and `..` are resolved in the text alone, as container engines do: `a/../b` is `b`,
+/// whatever `a` is. What leads out of the image is refused.
 fn components(path: &[u8]) -> Result<Vec<&[u8]>, ImageError> {
-    let names: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".").collect();
-    if names.iter().any(|c| *c == b"..") {
-        return Err(fail(path, "its path has '..' and could lead out of the image"));
+    let mut names: Vec<&[u8]> = Vec::new();
+    for name in path.split(|b| *b == b'/') {
+        match name {
+            b"" | b"." => {}
+            // Above the root is the root.
+            b".." if names.pop().is_some() || path.starts_with(b"/") => {}
+            b".." => return Err(fail(path, "its path has '..' and leads out of the image")),
+            name => names.push(name),
+        }
     }
     if names.iter().any(|c| c.len() > NAME_MAX) {
         return Err(fail(path, "a name in its path is longer than 255 bytes"));
@@ -381,7 +391,9 @@ impl<'a> Walk<'a> {
 
 fn to_inode(entry: Entry, layer: u32) -> Inode {
     let kind = match entry.kind {
-        EntryKind::File | EntryKind::HardLink => Kind::File { layer, offset: entry.offset, size: entry.size },
+        EntryKind::File | EntryKind::HardLink => {
+            Kind::File { layer, offset: entry.offset, size: entry.size, sparse: entry.sparse }
+        }
         EntryKind::Directory => Kind::Directory,
         EntryKind::Symlink => Kind::Symlink(entry.link),
         EntryKind::CharDevice { major, minor } => Kind::CharDevice { major, minor },

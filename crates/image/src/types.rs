@@ -174,8 +174,10 @@ pub struct ImagesConfig {
     pub limits: Limits,
     /// What of this host may be read as an image.
     pub local: LocalSources,
-    /// Registry hosts (`host` or `host:port`) that may be spoken to without TLS. Loopback always may.
+    /// Registry hosts (`host` or `host:port`) that may be spoken to without TLS, or with any certificate. Loopback always may.
     pub insecure_registries: Vec<String>,
+    /// Certificates of authorities for registries, besides the usual ones, in PEM.
+    pub ca_pem: Option<Vec<u8>>,
     /// Docker's `config.json` with credentials. When absent: `$DOCKER_CONFIG/config.json`, then
     /// `~/.docker/config.json`, where they exist.
     pub docker_config: Option<PathBuf>,
@@ -201,6 +203,7 @@ impl Default for ImagesConfig {
             limits: Limits::default(),
             local: LocalSources::Any,
             insecure_registries: Vec::new(),
+            ca_pem: None,
             docker_config: None,
             parallel: 4,
             timeouts: Timeouts::default(),

@@ -2,13 +2,22 @@
 
 use fireactions_guest_proto::RunRequest;
 use fireactions_image::ImageConfig;
-use fireactions_model::{Program, Work};
+use fireactions_model::{Program, Secret, Work, WorkFile, WorkSource};
+
+/// Where a script is that names its interpreter: it reads it from there.
+const SCRIPT: &str = "/run/fireactions-job/script";
 
 /// Resolves a program against the image's configuration. The error says what is missing.
 pub(crate) fn resolve(work: &Work, image: &ImageConfig) -> Result<RunRequest, String> {
     let argv = match &work.program {
         Program::Command { argv } => argv.clone(),
-        Program::Script { text } => vec!["/bin/sh".into(), "-e".into(), "-c".into(), text.clone()],
+        Program::Script { text } => match interpreter(text) {
+            Some(mut argv) => {
+                argv.push(SCRIPT.into());
+                argv
+            }
+            None => vec!["/bin/sh".into(), "-e".into(), "-c".into(), text.clone()],
+        },
         Program::Image { args } => {
             let rest = if args.is_empty() { &image.cmd } else { args };
             image.entrypoint.iter().chain(rest).cloned().collect()
@@ -30,6 +39,26 @@ pub(crate) fn resolve(work: &Work, image: &ImageConfig) -> Result<RunRequest, St
         user: work.user.clone().unwrap_or_else(|| image.user.clone()),
         workdir: work.workdir.clone().unwrap_or_else(|| image.workdir.clone()),
     })
+}
+
+/// The script's file, where it has to be one.
+pub(crate) fn script(work: &Work) -> Option<WorkFile> {
+    let Program::Script { text } = &work.program else { return None };
+    interpreter(text)?;
+    Some(WorkFile {
+        source: WorkSource::Secret(Secret::new(text.clone())),
+        dest: SCRIPT.to_owned(),
+        mode: 0o755,
+    })
+}
+
+/// What the first line of a script says that runs it: a program, and what follows as one argument, as Linux has it.
+fn interpreter(script: &str) -> Option<Vec<String>> {
+    let line = script.strip_prefix("#!")?.lines().next()?.trim();
+    let (program, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    let words = [program, argument.trim()];
+    (!program.is_empty())
+        .then(|| words.into_iter().filter(|word| !word.is_empty()).map(String::from).collect())
 }
 
 /// The image's environment with `over` over it; of two values of a name, the last counts.
@@ -95,6 +124,37 @@ mod tests {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(request.env, [pair("B", "image=2"), pair("A", "job"), pair("TOKEN", "s3cret")]);
         assert_eq!((request.user.as_str(), request.workdir.as_str()), ("runner", "/home/runner"));
+    }
+
+    #[test]
+    fn a_scripts_first_line_says_what_runs_it() {
+        let ran = |text: &str| {
+            let work = work(Program::Script { text: text.into() });
+            let argv = resolve(&work, &image()).unwrap().argv;
+            assert_eq!(script(&work).is_some(), argv.last().unwrap() == SCRIPT, "{text}");
+            argv
+        };
+        assert_eq!(ran("#!/bin/bash\nset -euo pipefail\n"), ["/bin/bash", SCRIPT]);
+        assert_eq!(ran("#!/usr/bin/env python3\nprint()"), ["/usr/bin/env", "python3", SCRIPT]);
+        assert_eq!(ran("#! /usr/bin/env  -S awk -f \r\n"), ["/usr/bin/env", "-S awk -f", SCRIPT]);
+        for plain in ["echo a", "# !/bin/bash\n", "#!\necho", " #!/bin/bash\n"] {
+            assert_eq!(ran(plain), ["/bin/sh", "-e", "-c", plain]);
+        }
+    }
+
+    #[test]
+    fn scripts_of_the_case_are_run_by_what_they_name() {
+        let test = "scripts_of_the_case_are_run_by_what_they_name";
+        let Some(case) = fireactions_testkit::beside::case(test, "script-ignores-its-shebang") else {
+            return;
+        };
+        for (file, argv) in
+            [("bashism.sh", &["/bin/bash", SCRIPT][..]), ("py.sh", &["/usr/bin/env", "python3", SCRIPT])]
+        {
+            let text = std::fs::read_to_string(case.join(file)).unwrap();
+            let request = resolve(&work(Program::Script { text }), &image()).unwrap();
+            assert_eq!(request.argv, argv, "{file}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::end::End;
 use crate::guest::Guest;
 use crate::metadata;
 use crate::parts::Parts;
-use crate::program::resolve;
+use crate::program::{self, resolve};
 use crate::record::Record;
 
 /// Asked to end, a program has this long before it is killed.
@@ -127,7 +127,7 @@ impl Run<'_> {
         let unwritten = |end: End| lost(end.to_string());
         let request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
         if state == WorkState::Fresh {
-            for file in &work.files {
+            for file in work.files.iter().chain(&program::script(work)) {
                 put_in(guest, pool.deadlines.online, file).await?;
                 fail::fail_point!("machine::file-put");
             }

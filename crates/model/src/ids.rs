@@ -158,12 +158,19 @@ text_id!(
 
 text_id!(
     /// Where an image comes from: `debian:12`, `registry:5000/team/image@sha256:…`, `oci:/dir[:tag]`,
-    /// `oci-archive:/file.tar[:tag]`. Only its shape is checked here; the image crate parses it.
+    /// `oci-archive:/file.tar[:tag]`. Only its shape is checked here.
     ImageRef,
     "image reference",
-    "use 1 to 512 printable characters without spaces",
-    "^[!-~]{1,512}$",
-    |text| !text.is_empty() && text.len() <= 512 && text.bytes().all(|b| b.is_ascii_graphic())
+    "use 1 to 512 printable characters, without spaces except in the path after oci: or oci-archive:",
+    "^([!-~]{1,512}|(oci|oci-archive):[ -~]{1,500})$",
+    |text| {
+        let path = text.strip_prefix("oci:").or_else(|| text.strip_prefix("oci-archive:"));
+        let visible = |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        visible(text, 512)
+            || path.is_some_and(|path| {
+                (1..=500).contains(&path.len()) && path.bytes().all(|b| matches!(b, b' '..=b'~'))
+            })
+    }
 );
 
 text_id!(
@@ -309,7 +316,7 @@ mod tests {
         }
 
         #[test]
-        fn patterns_say_what_the_code_does(text in "[a-zA-Z0-9._:!~ -]{0,12}|[mj][0-9a-z]{10}|sha256:[0-9a-f]{63,65}|[a-z]{62,64}") {
+        fn patterns_say_what_the_code_does(text in "[a-zA-Z0-9._:!~ -]{0,12}|oci(-archive)?:[a/ ]{0,3}|[mj][0-9a-z]{10}|sha256:[0-9a-f]{63,65}|[a-z]{62,64}") {
             let fits = |pattern: &str| regex::Regex::new(pattern).unwrap().is_match(&text);
             prop_assert_eq!(MachineId::new(text.clone()).is_ok(), fits(MachineId::PATTERN));
             prop_assert_eq!(JobId::new(text.clone()).is_ok(), fits(JobId::PATTERN));

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Autopsy, ImageRef, JobId, Label, MachineId, Outcome, PhaseTimes, PoolName, RemoteJob, Usage, WaitReason,
+    Autopsy, ImageRef, InputFile, JobId, Label, MachineId, Outcome, PhaseTimes, PoolName, RemoteJob, Usage,
+    WaitReason,
 };
 
 /// What to start in the guest.
@@ -31,18 +32,6 @@ pub enum Program {
         /// The text.
         text: String,
     },
-}
-
-/// An input file of a job. Its bytes are in the store, under the job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct InputFile {
-    /// Absolute guest path.
-    pub dest: String,
-    /// Permission bits.
-    pub mode: u32,
-    /// Size in bytes.
-    pub size: u64,
 }
 
 /// What a user asks for.

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::{JobSpec, Program};
+use crate::{FileKind, ImageSource, JobSpec, Program};
 
 /// The kernel takes no longer single argument or variable (`MAX_ARG_STRLEN`, its terminating NUL included).
 const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
@@ -77,6 +77,9 @@ impl JobSpec {
         found.range("memory_mib", self.memory_mib.map(u64::from), 64, limits.memory_mib.into(), " MiB");
         found.range("disk_mib", self.disk_mib.map(u64::from), 16, limits.disk_mib.into(), " MiB");
         found.range("timeout_secs", self.timeout_secs, 1, limits.timeout_secs, " seconds");
+        if let Some(Err(rule)) = self.image.as_ref().map(ImageSource::of) {
+            found.add("image", format!("it can never be pulled: {rule}"));
+        }
         found.most("labels", self.labels.len(), MOST_LABELS);
         program(self, limits, &mut found);
         files(self, limits, &mut found);
@@ -201,8 +204,19 @@ fn files(spec: &JobSpec, limits: &SpecLimits, found: &mut Findings) {
         if !seen.insert(file.dest.as_str()) {
             found.add(&field, format!("'{}' is there twice", shown(&file.dest)));
         }
-        if file.mode & !0o7777 != 0 {
-            found.add(format!("files[{n}].mode"), format!("{:#o} has more than permission bits", file.mode));
+        match FileKind::of(file.mode) {
+            None => found.add(
+                format!("files[{n}].mode"),
+                format!("{:#o} is not the mode of a file, a directory or a symbolic link", file.mode),
+            ),
+            Some(FileKind::Directory) if file.size > 0 => {
+                found.add(format!("files[{n}].size"), "a directory has no bytes of its own; use 0");
+            }
+            Some(FileKind::Link) if !(1..=LONGEST_PATH as u64).contains(&file.size) => found.add(
+                format!("files[{n}].size"),
+                format!("the target of a symbolic link has 1 to {LONGEST_PATH} bytes"),
+            ),
+            Some(_) => {}
         }
         bytes = bytes.saturating_add(file.size);
     }

@@ -46,7 +46,7 @@ pub struct WorkFile {
     pub source: WorkSource,
     /// Absolute guest path; missing parents are made.
     pub dest: String,
-    /// Permission bits, e.g. 0o644.
+    /// As [`InputFile::mode`](crate::InputFile::mode), e.g. 0o644.
     pub mode: u32,
 }
 

@@ -38,7 +38,7 @@ const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
 const GUESTS_HOST: [u8; 4] = [172, 30, 0, 1];
 
 /// An authority and the one server that it vouches for.
-pub(crate) struct Authority {
+pub struct Authority {
     own: Vec<u8>,
     server: Vec<u8>,
     key: Vec<u8>,
@@ -50,7 +50,9 @@ pub fn stranger() -> String {
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    /// A new one, with keys of its own.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
         let (own, server) = (key(), key());
         let is_authority = concat(&[
             extension(BASIC_CONSTRAINTS, true, &tagged(SEQUENCE, &[0x01, 0x01, 0xff])),
@@ -68,7 +70,7 @@ impl Authority {
     }
 
     /// What a client has to trust.
-    pub(crate) fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         pem("CERTIFICATE", &self.own)
     }
 
@@ -78,7 +80,7 @@ impl Authority {
     }
 
     /// What serves with it.
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    pub fn acceptor(&self) -> TlsAcceptor {
         let chain = [&self.server, &self.own].map(|der| CertificateDer::from(der.clone()));
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.clone()));
         let config = ServerConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))

@@ -3,12 +3,11 @@
 // Only tests link this crate, and there a broken recording is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::fs;
 
 use serde_json::Value;
 
-use crate::skip;
+use crate::beside;
 
 /// All recordings of a server, such as `gitea-1.26.0`, by their files' names in order; nothing, said loudly on behalf of
 /// `test`, where there are none. They are in `../recordings` of the directory that `FIREACTIONS_SPECS` names.
@@ -17,17 +16,9 @@ use crate::skip;
 ///
 /// When `FIREACTIONS_SPECS` is set and there are none, or one is no JSON.
 pub fn files(test: &str, server: &str) -> Option<Vec<(String, Value)>> {
-    let given = env::var_os("FIREACTIONS_SPECS").filter(|dir| !dir.is_empty());
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/specs");
-    let specs = given.clone().map_or_else(beside, PathBuf::from);
-    let directory = specs.join("../recordings").join(server);
-    let Ok(entries) = fs::read_dir(&directory) else {
-        assert!(given.is_none(), "FIREACTIONS_SPECS: there is no {}", directory.display());
-        let why = format!("no recordings of {server}; set FIREACTIONS_SPECS to the directory beside them");
-        skip::say(skip::Kind::Specs, test, &why);
-        return None;
-    };
-    let mut files: Vec<(String, Value)> = entries
+    let directory = beside::directory(test, &format!("recordings/{server}"))?;
+    let mut files: Vec<(String, Value)> = fs::read_dir(&directory)
+        .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .map(|path| {

@@ -12,12 +12,11 @@ mod fields;
 mod query;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::fs;
 
 use serde_json::{Map, Value, json};
 
-use crate::skip;
+use crate::{beside, skip};
 
 /// Where the answer's or request's schema is in OpenAPI 3.
 const JSON: &str = "application/json";
@@ -229,12 +228,11 @@ impl Spec {
 
 /// The text of the file of that name beside the descriptions, or nothing, said loudly on behalf of `test`.
 fn read(test: &str, file: &str) -> Option<String> {
-    let given = env::var_os("FIREACTIONS_SPECS").filter(|dir| !dir.is_empty());
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/specs");
-    let path = given.clone().map_or_else(beside, PathBuf::from).join(file);
+    let (specs, is_named) = beside::specs();
+    let path = specs.join(file);
     match fs::read_to_string(&path) {
         Ok(text) => Some(text),
-        Err(error) if given.is_some() => panic!("FIREACTIONS_SPECS: {}: {error}", path.display()),
+        Err(error) if is_named => panic!("FIREACTIONS_SPECS: {}: {error}", path.display()),
         Err(_) => {
             skip::say(
                 skip::Kind::Specs,

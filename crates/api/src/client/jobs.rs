@@ -1,10 +1,11 @@
 //! `/api/v1/jobs`.
 
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fireactions_model::{JobId, JobRecord, JobSpec};
+use fireactions_model::{FileKind, JobId, JobRecord, JobSpec};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Body;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -33,7 +34,7 @@ impl Client {
         self.json(self.get("/api/v1/jobs").query(filter)).await
     }
 
-    /// Queues a job. `files` are the local files whose bytes go with `spec.files`, in the same order.
+    /// Queues a job. `files` are the local files, directories and symbolic links that go with `spec.files`, in the same order.
     pub async fn submit(&self, spec: &JobSpec, files: &[impl AsRef<Path>]) -> Result<JobRecord> {
         let request = self.post("/api/v1/jobs");
         if files.is_empty() {
@@ -47,10 +48,19 @@ impl Client {
         for (file, wanted) in files.iter().zip(&spec.files) {
             let path = file.as_ref();
             let failed = |source| ClientError::File { path: path.to_owned(), source };
-            // Opened one after the other, while the body is sent: a job may bring thousands of files.
-            std::fs::metadata(path).map_err(failed)?;
             length = length.saturating_add(wanted.size);
-            parts.push(part(path.to_owned(), wanted.size));
+            parts.push(match FileKind::of(wanted.mode) {
+                Some(FileKind::Directory) => continue,
+                Some(FileKind::Link) => {
+                    let target = std::fs::read_link(path).map_err(failed)?.into_os_string().into_vec();
+                    stream::iter([Ok(Bytes::from(target))]).boxed()
+                }
+                // Opened one after the other, while the body is sent: a job may bring thousands of files.
+                Some(FileKind::File) | None => {
+                    std::fs::metadata(path).map_err(failed)?;
+                    part(path.to_owned(), wanted.size)
+                }
+            });
         }
         let body = Body::wrap_stream(stream::iter(parts).flatten());
         let request = request

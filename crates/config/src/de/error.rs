@@ -118,7 +118,15 @@ impl ReadError {
             What::Mismatch { expected } if path.is_empty() => {
                 Problem::new(span, format!("the file must be {expected}"))
             }
-            What::Mismatch { expected } => Problem::new(span, format!("{path} must be {expected}")),
+            What::Mismatch { expected } => {
+                let problem = Problem::new(span, format!("{path} must be {expected}"));
+                // What YAML takes for something else: a version, a number as a name, yes and no.
+                let scalar = ["a whole number", "a number with a fraction", "true or false"];
+                match expected.strip_prefix("text, not ") {
+                    Some(found) if scalar.contains(&found) => problem.help("put it in quotes"),
+                    _ => problem,
+                }
+            }
             What::Secret => crate::problem::refused(span, &path),
             What::Other(message) => Problem::new(span, format!("{path}: {}", plain_message(&message))),
         })

@@ -23,9 +23,13 @@ pub struct ImagesConfig {
     /// them.
     #[schemars(example = ["/srv/images"])]
     pub local_dirs: Vec<AbsolutePath>,
-    /// Registries (`host[:port]`) that are contacted without TLS. Loopback registries need not be listed.
+    /// Registries (`host[:port]`) that may be contacted without TLS. If one uses TLS, any certificate is accepted. Loopback
+    /// registries need not be listed.
     #[schemars(inner(regex(pattern = patterns::REGISTRY)), example = ["registry.lan:5000"])]
     pub insecure_registries: Vec<String>,
+    /// Certificates (PEM) of authorities that registries may have in addition to the usual ones.
+    #[schemars(example = "/etc/ssl/certs/company.pem")]
+    pub ca_file: Option<AbsolutePath>,
     /// Docker's `config.json` with registry credentials and credential helpers; anonymous when absent.
     #[schemars(example = "/root/.docker/config.json")]
     pub docker_config: Option<AbsolutePath>,

@@ -437,6 +437,9 @@ impl RunnerConfig {
 
 fn owner_and_name(repository: &str) -> Result<(&str, &str), String> {
     match repository.split_once('/') {
+        Some((_, name)) if name.strip_suffix(".git").is_some() => {
+            Err(format!("'{repository}' is a repository's address for git: write OWNER/NAME, without '.git'"))
+        }
         Some((owner, name)) if !name.contains('/') => Ok((owner, name)),
         _ => Err(format!("'{repository}' is not a repository: write OWNER/NAME")),
     }

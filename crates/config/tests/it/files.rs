@@ -26,6 +26,33 @@ fn examples_load() {
     }
 }
 
+/// Files that were once taken, though no machine could ever start with them.
+#[test]
+fn files_that_cannot_work_are_refused() {
+    const TEST: &str = "files_that_cannot_work_are_refused";
+    for (case, file, says) in [
+        (
+            "dns-loopback",
+            "dns-loop.yaml",
+            "2:17: network.dns[0] 127.0.0.53 cannot be a DNS server for guests",
+        ),
+        (
+            "validate-takes-any-image",
+            "image-upper.yaml",
+            "5:21: runner.image 'Ghcr.io/Acme/Img:1' of pool 'a'",
+        ),
+        (
+            "validate-takes-any-image",
+            "image-https.yaml",
+            "5:21: runner.image 'https://ghcr.io/acme/img:1' of pool 'a'",
+        ),
+    ] {
+        let Some(case) = fireactions_testkit::beside::case(TEST, case) else { return };
+        let error = load(&case.join(file)).unwrap_err().to_string();
+        assert!(error.contains(says), "{file}: {error}");
+    }
+}
+
 #[test]
 fn github_example_says_what_it_shows() {
     let config = load(&repository().join("examples/github.yaml")).unwrap();

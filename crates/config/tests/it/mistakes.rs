@@ -304,6 +304,10 @@ mistakes! {
     subnet_of_one_machine: told("network: {subnet: 10.0.0.0/30}\nkernel: {image: /k}\npools: [{name: a, max_runners: 1, runner: {image: i, labels: [x]}}]\n");
     bridge_name_of_a_tap: with_pool("network: {bridge: fam0}\n");
     bridge_name_with_dot: with_pool("network: {bridge: br.100}\n");
+    image_with_upper_case: told(&POOL.replace("debian", "Ghcr.io/Acme/Img:1"));
+    image_with_scheme: told(&POOL.replace("debian", "\"https://ghcr.io/acme/img:1\""));
+    image_of_relative_path: told(&POOL.replace("debian", "\"oci:images/ci\""));
+    runner_of_address_for_git: with_runner(GITHUB, "repository: acme/w.git");
     dns_of_this_host: with_pool("network: {dns: [127.0.0.53]}\n");
     metrics_beside_every_address: with_pool("bind_address: 127.0.0.1:8081\nmetrics: {enabled: true, address: \"[::]:8081\"}\n");
     metrics_at_the_same_address_in_ipv6: with_pool("bind_address: 127.0.0.1:8081\nmetrics: {enabled: true, address: \"[::ffff:127.0.0.1]:8081\"}\n");

@@ -158,7 +158,11 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
             json!([["tcp/80", "udp/65535"]]),
             json!([["tcp/0"], ["tcp"], ["icmp/1"], ["tcp/+80"]]),
         ),
-        ("/pools/0/runner/image", json!(["debian", "r:5000/a@b"]), json!(["", "a b"])),
+        (
+            "/pools/0/runner/image",
+            json!(["debian", format!("r:5000/a@sha256:{}", "a".repeat(64))]),
+            json!(["", "a b"]),
+        ),
         ("/pools/0/runner/labels", json!([["a b", "Ä"]]), json!([["a,b"], [" a"], [""]])),
         ("/pools/0/runner/organization", json!(["acme", "A-1_b"]), json!(["", "..", "a/b", "ä"])),
         ("/pools/0/runner/repository", json!(["acme/x.y"]), json!(["acme", "acme/..", "a/b/c", "/x"])),

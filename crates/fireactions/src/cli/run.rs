@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Copy a file or directory to an absolute path in the guest before the start
     #[arg(long, value_name = "SRC:DST")]
     copy: Vec<String>,
-    /// Copy a file or directory of the guest out as a tar archive [default DEST: ./NAME.tar]
+    /// Copy a file or directory of the guest out as a tar archive [default DEST: ./NAME.tar]; \: is a colon in PATH
     #[arg(long, value_name = "PATH[:DEST]")]
     artifact: Vec<Wanted>,
     /// A pool that has all of these labels runs the job
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     /// Working directory in the guest [default: the image's]
     #[arg(short, long, value_name = "PATH")]
     workdir: Option<String>,
-    /// Run this shell script (- for standard input) instead of CMD
+    /// Run this script (- for standard input) instead of CMD, by what its #! line names or by /bin/sh -e
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     script: Option<PathBuf>,
     /// Pass CMD to the image's entrypoint instead of running it

@@ -88,7 +88,8 @@ pub(crate) fn client(config: &GithubConfig, key: &str) -> anyhow::Result<Github>
     Github::new(settings).map_err(|error| anyhow!("{key}: {error}"))
 }
 
-fn ca_pem(file: Option<&AbsolutePath>, key: &str) -> anyhow::Result<Option<Vec<u8>>> {
+/// The certificates of a `ca_file`, below `key`.
+pub(super) fn ca_pem(file: Option<&AbsolutePath>, key: &str) -> anyhow::Result<Option<Vec<u8>>> {
     let read = |path: &AbsolutePath| {
         std::fs::read(&**path).with_context(|| format!("{key}.ca_file {} cannot be read", path.display()))
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::*;
 use fireactions_forge::local::{FileSource, LocalConfig, SubmitError};
-use fireactions_model::{InputFile, JobSpec, Program};
+use fireactions_model::{ImageRef, InputFile, JobSpec, Program};
 use fireactions_store::{JobFilter, StoreError};
 
 fn file(dest: &str, size: u64) -> InputFile {
@@ -21,7 +21,7 @@ fn argv(words: &[&str]) -> Program {
 #[tokio::test]
 async fn each_impossible_job_is_refused_by_name() {
     type Change = fn(&mut JobSpec);
-    let cases: [(Change, &str, &str); 23] = [
+    let cases: [(Change, &str, &str); 28] = [
         (|job| job.program = argv(&[]), "program.command.argv", "it is empty; name a program to run"),
         (|job| job.program = argv(&[""]), "program.command.argv", "it is empty; name a program to run"),
         (
@@ -87,6 +87,31 @@ async fn each_impossible_job_is_refused_by_name() {
             |job| job.files = vec![file("/a", u64::MAX), file("/b", u64::MAX)],
             "files",
             "they have 18446744073709551615 bytes together, at most 4294967296 are taken",
+        ),
+        (
+            |job| job.files = vec![InputFile { mode: 0o010_644, ..file("/a", 0) }],
+            "files[0].mode",
+            "0o10644 is not the mode of a file, a directory or a symbolic link",
+        ),
+        (
+            |job| job.files = vec![InputFile { mode: 0o040_755, ..file("/a", 1) }],
+            "files[0].size",
+            "a directory has no bytes of its own; use 0",
+        ),
+        (
+            |job| job.files = vec![InputFile { mode: 0o120_777, ..file("/a", 0) }],
+            "files[0].size",
+            "the target of a symbolic link has 1 to 4095 bytes",
+        ),
+        (
+            |job| job.image = Some(ImageRef::new("Ghcr.io/Acme/Img:1").unwrap()),
+            "image",
+            "it can never be pulled: a repository is lower-case letters, digits and . _ - between, parts separated by '/'",
+        ),
+        (
+            |job| job.image = Some(ImageRef::new("oci:images/ci").unwrap()),
+            "image",
+            "it can never be pulled: use an absolute path: the server's working directory is not yours",
         ),
         (|job| job.artifacts = vec!["out".to_owned()], "artifacts[0]", "'out' is not an absolute path"),
     ];

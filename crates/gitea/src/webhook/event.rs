@@ -156,6 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_told_is_null_or_empty() {
+        let mut value = sample();
+        let job = &mut value["workflow_job"];
+        for key in ["labels", "url", "html_url", "run_attempt", "started_at"] {
+            job[key] = Value::Null;
+        }
+        job["created_at"] = json!("");
+        let Event::WorkflowJob(event) = read(&value).unwrap() else { panic!() };
+        assert_eq!((event.job.runs_on.len(), event.job.created_at, event.job.started_at), (0, None, None));
+    }
+
+    #[test]
     fn a_job_in_a_form() {
         let form: String = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("payload", &sample().to_string())

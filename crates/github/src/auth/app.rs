@@ -54,13 +54,14 @@ impl AppKey {
             return Ok(key);
         }
         let pem = read_secret(&self.app.key, &format!("the key of App {}", self.app.id)).await?;
+        let bad = |why: &str| Error::Credential(format!("the key of App {} {why}", self.app.id));
+        if let Some(why) = mistake(pem.expose()) {
+            return Err(bad(why));
+        }
         // The library's error may repeat the key.
         let key = EncodingKey::from_rsa_pem(pem.expose().as_bytes()).map_err(|_| {
-            Error::Credential(format!(
-                "the key of App {} is not an RSA private key in PEM (BEGIN RSA PRIVATE KEY or BEGIN PRIVATE KEY); \
-                 generate one on the App's page on GitHub",
-                self.app.id
-            ))
+            bad("is not an RSA private key in PEM (BEGIN RSA PRIVATE KEY or BEGIN PRIVATE KEY); generate one on the App's page \
+                 on GitHub")
         })?;
         let key = Arc::new(key);
         *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
@@ -70,6 +71,28 @@ impl AppKey {
     /// GitHub did not accept it: it is read again.
     pub(super) fn forget(&self) {
         *self.key.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// What is wrong with a file that was meant to be a private key, as far as its frame tells.
+fn mistake(pem: &str) -> Option<&'static str> {
+    let has = |text: &str| pem.contains(text);
+    match () {
+        () if pem.trim().is_empty() => Some("is empty"),
+        () if has("\\n") => Some(
+            "has \\n written out in the place of line ends; write the file with real line ends (printf '%b')",
+        ),
+        () if has("ENCRYPTED") => {
+            Some("has a passphrase, and nobody is there to type it; remove it: openssl rsa -in OLD -out NEW")
+        }
+        () if has("PUBLIC KEY-----") => Some(
+            "is, or begins with, a public key; the file must have the private key alone, as GitHub gave it for download",
+        ),
+        () if has("BEGIN CERTIFICATE") => Some("is a certificate; the file must have the App's private key"),
+        () if has("BEGIN OPENSSH PRIVATE KEY") || has("BEGIN EC PRIVATE KEY") => {
+            Some("is of another kind than GitHub's; generate one on the App's page on GitHub")
+        }
+        () => None,
     }
 }
 
@@ -89,6 +112,27 @@ mod tests {
         for pem in ["", "s3cret", "-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n"] {
             let error = app(pem).bearer(Timestamp::now()).await.unwrap_err().to_string();
             assert!(error.contains("App Iv23") && !error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_mistake_with_a_key_is_told() {
+        let framed = |kind: &str| format!("-----BEGIN {kind}-----\nczNjcmV0\n-----END {kind}-----\n");
+        let both = framed("PUBLIC KEY") + &framed("PRIVATE KEY");
+        for (pem, says) in [
+            (framed("PUBLIC KEY"), "a public key"),
+            (framed("RSA PUBLIC KEY"), "a public key"),
+            (both, "a public key"),
+            (framed("ENCRYPTED PRIVATE KEY"), "openssl rsa -in"),
+            (framed("RSA PRIVATE KEY").replace("czN", "Proc-Type: 4,ENCRYPTED\n\nczN"), "openssl rsa -in"),
+            (framed("RSA PRIVATE KEY").replace('\n', "\\n"), "real line ends"),
+            (framed("CERTIFICATE"), "a certificate"),
+            (framed("OPENSSH PRIVATE KEY"), "another kind"),
+            ("\n".to_owned(), "is empty"),
+        ] {
+            let error = app(pem.clone().leak()).bearer(Timestamp::now()).await.unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("cannot sign"), "{pem}: {error}");
+            assert!(error.contains("App Iv23") && !error.contains("czNjcmV0"), "{error}");
         }
     }
 

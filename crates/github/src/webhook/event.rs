@@ -158,6 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_told_is_null_or_empty() {
+        let mut value = sample();
+        let job = &mut value["workflow_job"];
+        job["labels"] = Value::Null;
+        (job["created_at"], job["started_at"], job["completed_at"]) = (json!(""), Value::Null, json!("soon"));
+        let Event::WorkflowJob(event) = read(&value).unwrap() else { panic!() };
+        assert_eq!((event.job.labels.len(), event.job.created_at, event.job.completed_at), (0, None, None));
+    }
+
+    #[test]
     fn what_is_no_job() {
         assert_eq!(parse("ping", b"{}"), Ok(Event::Ping));
         assert_eq!(parse("push\n", b"not read"), Ok(Event::Other("push".into())));

@@ -48,7 +48,7 @@ pub enum Event {
 pub struct PutFile {
     /// Absolute path.
     pub dest: String,
-    /// Permission bits.
+    /// Permission bits, and the type bits of a directory or a symbolic link, whose target is the content.
     pub mode: u32,
     /// Exact size in bytes.
     pub size: u64,

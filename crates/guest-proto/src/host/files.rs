@@ -9,8 +9,12 @@ use super::stream::Handle;
 use crate::HostMsg;
 use crate::limits::CHUNK;
 
+/// The first version whose agents make directories and symbolic links.
+const KINDS_VERSION: u16 = 3;
+
 impl Link {
-    /// Writes a file of exactly `size` bytes in the guest; missing parents are made.
+    /// Writes a file of exactly `size` bytes in the guest; missing parents are made. `mode` has permission bits, and may have
+    /// the type bits of stat(2) of a directory, or of a symbolic link whose target comes from `src`.
     ///
     /// # Errors
     /// [`LinkError::Local`] when `src` fails or ends early, [`LinkError::Guest`] when the guest cannot write it,
@@ -22,6 +26,10 @@ impl Link {
         size: u64,
         mut src: impl AsyncRead + Unpin,
     ) -> Result<(), LinkError> {
+        if !matches!(mode & 0o170_000, 0 | 0o100_000) && self.hello().await?.version < KINDS_VERSION {
+            let why = "the machine's agent is of an older version, which makes neither directories nor links";
+            return Err(LinkError::Guest(format!("{dest}: {why}; try again on a new machine")));
+        }
         let stream = Handle::open(&self.shared, Use::Put).await?;
         stream.say(&HostMsg::PutFile { stream: stream.id, dest: dest.to_owned(), mode, size }).await?;
         let mut buffer = vec![0; CHUNK];

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::Repository;
 use super::credentials::{Credentials, find};
-use super::http::{Attempt, Http, authority, body, is_this_host};
+use super::http::{Attempt, Http, authority, body, is_this_host, no_web_page};
 use crate::ImageError;
 
 /// Tokens are replaced a little before they end.
@@ -83,7 +83,8 @@ impl Auth {
             .filter_map(parse)
             .collect();
         let credentials =
-            find(self.docker_config.as_deref(), &repository.registry, self.helper_deadline).await?;
+            find(self.docker_config.as_deref(), &repository.registry, &repository.name, self.helper_deadline)
+                .await?;
         let bearer = challenges.iter().find(|c| **c != Challenge::Basic).or(challenges.first());
         let (text, life) = match bearer {
             None => return Err(denied("it asks for a login with an unknown scheme").into()),
@@ -168,6 +169,7 @@ async fn token(
     if response.status() != StatusCode::OK {
         return Err(super::http::refusal(repository, response).await);
     }
+    no_web_page(registry, &response)?;
     let bytes = body(registry, response, TOKEN_MAX).await?;
     let token: Token = serde_json::from_slice(&bytes)
         .map_err(|_| protocol("its token server's answer is not a token".into()))?;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use reqwest::{StatusCode, header};
+use reqwest::{Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
-use super::http::{Attempt, Retry, refusal};
+use super::http::{Attempt, Retry, no_web_page, refusal};
 use super::{Registries, Repository};
 use crate::ImageError;
 use crate::blob::{Blob, verify};
@@ -229,7 +229,10 @@ impl Registries {
         {
             headers.insert(header::RANGE, range);
         }
-        let mut response = self.send(repository, &url, headers).await?;
+        let mut response = self.send(repository, Method::GET, &url, headers).await?;
+        if response.status().is_success() {
+            no_web_page(registry, &response)?;
+        }
         match response.status() {
             StatusCode::OK => partial.restart()?,
             StatusCode::PARTIAL_CONTENT if continues(&response, partial.len) => {}

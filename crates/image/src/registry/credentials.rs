@@ -10,7 +10,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use fireactions_model::Secret;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +20,13 @@ use crate::ImageError;
 
 /// Docker Hub's key in `config.json`.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
+/// What people and tools write: with padding or without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 /// Largest answer of a helper.
 const ANSWER_MAX: u64 = 64 << 10;
 
@@ -36,8 +44,9 @@ pub(super) enum Credentials {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct DockerConfig {
-    auths: HashMap<String, AuthEntry>,
-    cred_helpers: HashMap<String, String>,
+    // Docker writes null for what is not there.
+    auths: Option<HashMap<String, Option<AuthEntry>>>,
+    cred_helpers: Option<HashMap<String, String>>,
     creds_store: Option<String>,
 }
 
@@ -61,6 +70,7 @@ struct HelperAnswer {
 pub(super) async fn find(
     config: Option<&Path>,
     registry: &str,
+    repository: &str,
     deadline: Duration,
 ) -> Result<Option<Credentials>, ImageError> {
     let Some(path) = config else { return Ok(None) };
@@ -72,14 +82,26 @@ pub(super) async fn find(
         fail(format!("{} is not valid (line {}, column {})", path.display(), e.line(), e.column()))
     })?;
     let keys = keys(registry);
-    let helper = keys.iter().find_map(|key| config.cred_helpers.get(key)).or(config.creds_store.as_ref());
-    if let Some(helper) = helper
+    let of_helper = |key| config.cred_helpers.as_ref()?.get(key);
+    let helper = keys.iter().find_map(of_helper).or(config.creds_store.as_ref());
+    if let Some(helper) = helper.filter(|helper| !helper.is_empty())
         && let Some(found) = ask(helper, &keys[0], deadline).await.map_err(fail)?
     {
         return Ok(Some(found));
     }
-    let Some(entry) = keys.iter().find_map(|key| config.auths.get(key)) else { return Ok(None) };
+    let auths = config.auths.unwrap_or_default();
+    let places = namespaces(registry, repository);
+    let entry = places.iter().chain(&keys).find_map(|key| auths.get(key)?.as_ref());
+    let Some(entry) = entry else { return Ok(None) };
     decode(entry.clone()).map_err(|why| fail(format!("{}: {why}", path.display())))
+}
+
+/// The keys of logins to parts of a registry (containers-auth.json(5)), the narrowest first: `podman login REGISTRY/TEAM`.
+fn namespaces(registry: &str, repository: &str) -> Vec<String> {
+    let ends = repository.match_indices('/').map(|(end, _)| end).chain([repository.len()]);
+    let mut keys: Vec<String> = ends.map(|end| format!("{registry}/{}", &repository[..end])).collect();
+    keys.reverse();
+    keys
 }
 
 /// How a registry may be called in the file, the usual way first.
@@ -101,7 +123,8 @@ fn decode(entry: AuthEntry) -> Result<Option<Credentials>, &'static str> {
         return Ok(Some(Credentials::IdentityToken(Secret::new(token))));
     }
     if let Some(auth) = entry.auth.filter(|auth| !auth.is_empty()) {
-        let bytes = STANDARD.decode(auth.trim()).map_err(|_| "an 'auth' is not base64")?;
+        let auth: String = auth.split_ascii_whitespace().collect();
+        let bytes = BASE64.decode(auth).map_err(|_| "an 'auth' is not base64")?;
         let text = String::from_utf8(bytes).map_err(|_| "an 'auth' is not text")?;
         let (user, password) = text.split_once(':').ok_or("an 'auth' is not user:password")?;
         let password = Secret::new(password.trim_end_matches('\0'));
@@ -158,4 +181,35 @@ async fn ask(helper: &str, server: &str, deadline: Duration) -> Result<Option<Cr
     } else {
         Credentials::Password { user: answer.username, password: secret }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrower_key_comes_first() {
+        assert_eq!(namespaces("q.io", "a/b/c"), ["q.io/a/b/c", "q.io/a/b", "q.io/a"]);
+        assert_eq!(namespaces("docker.io", "library/x"), ["docker.io/library/x", "docker.io/library"]);
+    }
+
+    /// A file a line, each for the registry that is in it.
+    #[tokio::test]
+    async fn files_of_the_case_are_read() {
+        let test = "files_of_the_case_are_read";
+        let Some(case) = fireactions_testkit::beside::case(test, "docker-config-forms") else { return };
+        let lines = std::fs::read_to_string(case.join("configs.txt")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut found = Vec::new();
+        for line in lines.lines() {
+            let path = dir.path().join("config.json");
+            std::fs::write(&path, line).unwrap();
+            let login = find(Some(&path), "localhost:7300", "team/x", Duration::from_secs(30)).await;
+            found.push(match login.unwrap_or_else(|error| panic!("{line}: {error}")) {
+                Some(Credentials::Password { user, password }) => format!("{user}:{}", password.expose()),
+                other => format!("{other:?}"),
+            });
+        }
+        assert_eq!(found, ["None", "None", "ci:pa:ss", "ci:pa:ss"]);
+    }
 }

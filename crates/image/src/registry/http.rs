@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fireactions_model::ExponentialBackoff;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode, Url, header};
+use reqwest::{Certificate, Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
 
 use super::Repository;
@@ -35,8 +35,30 @@ impl Attempt {
         if error.is_redirect() || error.is_builder() {
             return Self::Final(ImageError::Protocol { registry: registry.to_string(), why });
         }
+        if let Some(why) = no_trust(&why) {
+            return Self::Final(ImageError::Tls { registry: registry.to_string(), why });
+        }
         Self::Again { why, retry_after: None }
     }
+}
+
+/// What of TLS will fail the next time, too, and what can be done about it.
+fn no_trust(why: &str) -> Option<String> {
+    // rustls's words; its types are behind those of two other libraries.
+    let (_, certificate) = why.split_once("invalid peer certificate: ").unwrap_or_default();
+    if certificate.starts_with("UnknownIssuer") {
+        return Some(
+            "no authority that is trusted here has issued its certificate; put the certificate of its authority into \
+             images.ca_file, or list the registry in images.insecure_registries to accept any certificate"
+                .into(),
+        );
+    }
+    if !certificate.is_empty() {
+        return Some(format!("its certificate is not valid: {certificate}"));
+    }
+    why.contains("InvalidContentType").then(|| {
+        "it does not use TLS; if the network path to it is safe, list it in images.insecure_registries".into()
+    })
 }
 
 /// The causes, without the URL: signed URLs of a registry's storage are secrets.
@@ -57,15 +79,27 @@ fn explain(error: &reqwest::Error) -> String {
 /// Clients and the rule about TLS.
 pub(super) struct Http {
     proxied: Client,
-    /// Loopback is never behind a proxy.
+    /// For registries that may go without TLS: with it, any certificate is as good as none. Where they send us is checked as
+    /// little; what comes from there is, by its digest.
+    lenient: Client,
+    /// The same for loopback, which is never behind a proxy.
     direct: Client,
     insecure: Vec<String>,
+    /// For a registry to say what it speaks.
+    patience: Duration,
 }
 
 impl Http {
     pub(super) fn new(config: &ImagesConfig) -> Result<Self, ImageError> {
         let insecure = config.insecure_registries.clone();
-        let build = |direct: bool| {
+        let authorities = match &config.ca_pem {
+            None => Vec::new(),
+            Some(pem) => Certificate::from_pem_bundle(pem)
+                .ok()
+                .filter(|found| !found.is_empty())
+                .ok_or_else(|| ImageError::Internal("images.ca_file has no certificate in PEM".into()))?,
+        };
+        let build = |strict: bool, direct: bool| {
             let allowed = insecure.clone();
             let policy = Policy::custom(move |attempt| {
                 if attempt.previous().len() > 10 {
@@ -85,7 +119,11 @@ impl Http {
                 .no_gzip()
                 .no_zstd()
                 .no_brotli()
-                .no_deflate();
+                .no_deflate()
+                .tls_danger_accept_invalid_certs(!strict);
+            if !authorities.is_empty() {
+                builder = builder.tls_certs_merge(authorities.iter().cloned());
+            }
             if direct {
                 builder = builder.no_proxy();
             }
@@ -93,7 +131,30 @@ impl Http {
                 .build()
                 .map_err(|e| ImageError::Internal(format!("cannot create an HTTP client: {}", explain(&e))))
         };
-        Ok(Self { proxied: build(false)?, direct: build(true)?, insecure })
+        Ok(Self {
+            proxied: build(true, false)?,
+            lenient: build(false, false)?,
+            direct: build(false, true)?,
+            insecure,
+            patience: config.timeouts.connect,
+        })
+    }
+
+    /// What the URLs of the registry at `host[:port]` begin with. One that may go without TLS is asked what it speaks: it may use
+    /// TLS all the same, as with Docker.
+    pub(super) async fn base(&self, host: &str) -> String {
+        let (plain, secure) = (format!("http://{host}"), format!("https://{host}"));
+        if !self.plain_allowed(host) {
+            return secure;
+        }
+        let ask = |base: &str| self.client(base).get(format!("{base}/v2/")).timeout(self.patience).send();
+        match ask(&plain).await {
+            // Servers with TLS call a request without it a bad one, or end the connection.
+            Ok(answer) if answer.status() != StatusCode::BAD_REQUEST => plain,
+            Err(error) if error.is_connect() || error.is_timeout() => plain,
+            _ if ask(&secure).await.is_ok() => secure,
+            _ => plain,
+        }
     }
 
     /// Whether this `host[:port]` may be spoken to without TLS.
@@ -102,8 +163,12 @@ impl Http {
     }
 
     pub(super) fn client(&self, url: &str) -> &Client {
-        let local = Url::parse(url).is_ok_and(|url| is_loopback(&authority(&url)));
-        if local { &self.direct } else { &self.proxied }
+        let host = Url::parse(url).map(|url| authority(&url)).unwrap_or_default();
+        match () {
+            () if is_loopback(&host) => &self.direct,
+            () if self.plain_allowed(&host) => &self.lenient,
+            () => &self.proxied,
+        }
     }
 }
 
@@ -205,6 +270,21 @@ pub(super) async fn body(registry: &str, mut response: Response, max: u64) -> Re
     Ok(bytes)
 }
 
+/// Whether an answer is for people: it is not the registry's.
+fn is_web_page(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
+}
+
+/// Refuses what is no answer of a registry, before it is taken for one.
+pub(super) fn no_web_page(registry: &str, response: &Response) -> Result<(), Attempt> {
+    if !is_web_page(response) {
+        return Ok(());
+    }
+    let why = "it answered with a web page (text/html); is there a proxy or a login page in between?".into();
+    Err(Attempt::Final(ImageError::Protocol { registry: registry.to_string(), why }))
+}
+
 #[derive(Deserialize)]
 struct Errors {
     errors: Vec<OneError>,
@@ -228,13 +308,15 @@ pub(super) async fn refusal(repository: &Repository, response: Response) -> Atte
         .and_then(|value| value.parse().ok())
         .map(Duration::from_secs);
     let registry = repository.registry.clone();
+    let page = is_web_page(&response);
     let text = body(&registry, response, 16 << 10).await.unwrap_or_default();
     let words = serde_json::from_slice::<Errors>(&text)
         .ok()
         .and_then(|parsed| parsed.errors.into_iter().next())
         .map(|error| format!(" ({:.40}: {:.160})", error.code, error.message).replace(char::is_control, " "))
         .unwrap_or_default();
-    let why = format!("it answered {status}{words}");
+    let page = if page { " with a web page; is there a proxy or a login page in between?" } else { "" };
+    let why = format!("it answered {status}{words}{page}");
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Attempt::Final(ImageError::Denied { registry, image: repository.name.clone(), why })

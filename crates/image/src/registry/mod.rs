@@ -12,12 +12,11 @@ mod http;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fireactions_model::Digest;
+use fireactions_model::{Digest, RemoteImage};
 use reqwest::{Method, StatusCode, header};
 
 use crate::blob::verify;
 use crate::manifest::{ACCEPT, Descriptor, MANIFEST_MAX, sha256};
-use crate::reference::Remote;
 use crate::{ImageError, ImagesConfig};
 use auth::Auth;
 pub(crate) use blobs::BlobCache;
@@ -57,21 +56,25 @@ impl Registries {
         Ok(Self { http, auth, config })
     }
 
-    fn repository(&self, registry: &str, name: &str) -> Repository {
+    /// Where `remote` is.
+    pub(crate) async fn repository(&self, remote: &RemoteImage) -> Repository {
+        let registry = &remote.registry;
         let host = if registry == HUB.0 { HUB.1 } else { registry };
-        let scheme = if self.http.plain_allowed(host) { "http" } else { "https" };
         Repository {
-            registry: registry.to_string(),
-            base: format!("{scheme}://{host}"),
-            name: name.to_string(),
+            registry: registry.clone(),
+            base: self.http.base(host).await,
+            name: remote.repository.clone(),
         }
     }
 
-    /// The document that `remote` names, verified where the reference pins a digest, and the host that has it.
-    pub(crate) async fn resolve(&self, remote: &Remote) -> Result<(Repository, Vec<u8>, Digest), ImageError> {
-        let repository = self.repository(&remote.registry, &remote.repository);
-        let (bytes, digest) = self.document(&repository, &remote.version, remote.pinned.as_ref()).await?;
-        Ok((repository, bytes, digest))
+    /// Whether a tag or digest still names this document. Nothing is fetched for that: Docker Hub counts only what is. No answer
+    /// is a no; who then fetches the document hears why.
+    pub(crate) async fn still_names(&self, repository: &Repository, version: &str, known: &Digest) -> bool {
+        let url = repository.url(&format!("manifests/{version}"));
+        let headers = accept(Some(ACCEPT));
+        let Ok(response) = self.send(repository, Method::HEAD, &url, headers).await else { return false };
+        let told = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
+        response.status() == StatusCode::OK && told == Some(known.as_str())
     }
 
     /// An index or manifest by tag or digest.
@@ -108,20 +111,17 @@ impl Registries {
         &self,
         repository: &Repository,
         url: &str,
-        accept: Option<&str>,
+        media_types: Option<&str>,
         max: u64,
     ) -> Result<Vec<u8>, ImageError> {
         let mut retry = http::Retry::new(&repository.registry, self.config.timeouts);
         loop {
             let attempt = async {
-                let mut headers = header::HeaderMap::new();
-                if let Some(accept) = accept.and_then(|a| a.parse().ok()) {
-                    headers.insert(header::ACCEPT, accept);
-                }
-                let response = self.send(repository, url, headers).await?;
+                let response = self.send(repository, Method::GET, url, accept(media_types)).await?;
                 if response.status() != StatusCode::OK {
                     return Err(http::refusal(repository, response).await);
                 }
+                http::no_web_page(&repository.registry, &response)?;
                 http::body(&repository.registry, response, max).await
             };
             match attempt.await {
@@ -135,13 +135,14 @@ impl Registries {
     async fn send(
         &self,
         repository: &Repository,
+        method: Method,
         url: &str,
         headers: header::HeaderMap,
     ) -> Result<reqwest::Response, http::Attempt> {
         let client = self.http.client(url);
         let mut authorization = self.auth.cached(repository);
         for fresh in [false, true] {
-            let mut request = client.request(Method::GET, url).headers(headers.clone());
+            let mut request = client.request(method.clone(), url).headers(headers.clone());
             if let Some(value) = authorization.clone() {
                 request = request.header(header::AUTHORIZATION, value);
             }
@@ -154,6 +155,11 @@ impl Registries {
         }
         Err(http::Attempt::Final(ImageError::Internal("no answer from a registry".into())))
     }
+}
+
+fn accept(media_types: Option<&str>) -> header::HeaderMap {
+    let value = media_types.and_then(|types| types.parse().ok());
+    value.into_iter().map(|value| (header::ACCEPT, value)).collect()
 }
 
 fn default_docker_config() -> Option<PathBuf> {

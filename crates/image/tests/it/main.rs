@@ -3,6 +3,7 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cases;
 mod common;
 mod disk;
 mod flatten;

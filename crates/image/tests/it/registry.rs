@@ -13,11 +13,13 @@ use std::time::Duration;
 use crate::common::{Lab, TestImage, file, quick, read_back, sha256};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use fireactions_image::{ImageError, ImagesConfig, RootImage};
 use fireactions_model::{ImageRef, PullPolicy};
+
+mod forms;
 
 struct Registry {
     child: Child,
@@ -193,12 +195,15 @@ struct Server {
     faults: Arc<Mutex<HashMap<String, Fault>>>,
     counts: Arc<Mutex<HashMap<String, u32>>>,
     seen: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    /// How each path was asked for.
+    methods: Arc<Mutex<Vec<(Method, String)>>>,
 }
 
-async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap) -> Response {
+async fn serve(State(server): State<Server>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().to_string();
     let range = headers.get(header::RANGE).map(|r| r.to_str().unwrap().to_string());
     server.seen.lock().unwrap().push((uri.to_string(), range.clone()));
+    server.methods.lock().unwrap().push((method, path.clone()));
     let count = {
         let mut counts = server.counts.lock().unwrap();
         let count = counts.entry(path.clone()).or_default();
@@ -227,7 +232,8 @@ async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap) -> Re
         return (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, range)], bytes[from..].to_vec())
             .into_response();
     }
-    ([(header::CONTENT_TYPE, kind)], bytes).into_response()
+    let digest = ("docker-content-digest", sha256(&bytes));
+    ([(header::CONTENT_TYPE.as_str(), kind), digest], bytes).into_response()
 }
 
 /// `sent` bytes of a longer answer, then the connection breaks, or hangs.
@@ -252,28 +258,25 @@ fn broken(bytes: &[u8], sent: usize, hang: bool) -> Response {
 impl Server {
     async fn start(image: &TestImage) -> (Self, u16) {
         let server = Self::default();
-        {
-            let mut files = server.files.lock().unwrap();
-            let index = image.index();
-            let index_kind = "application/vnd.oci.image.index.v1+json".to_string();
-            files.insert("/v2/r/manifests/t".into(), (index, index_kind));
-            let kind = "application/vnd.oci.image.manifest.v1+json".to_string();
-            files.insert(
-                format!("/v2/r/manifests/{}", image.manifest_digest()),
-                (image.manifest.clone(), kind),
-            );
-            for (digest, bytes) in &image.blobs {
-                files.insert(
-                    format!("/v2/r/blobs/{digest}"),
-                    (bytes.clone(), "application/octet-stream".into()),
-                );
-            }
-        }
+        server.add(image);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let app = axum::Router::new().fallback(serve).with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         (server, port)
+    }
+
+    /// Adds an image, to which the tag leads from now on.
+    fn add(&self, image: &TestImage) {
+        let mut files = self.files.lock().unwrap();
+        let index_kind = "application/vnd.oci.image.index.v1+json".to_string();
+        files.insert("/v2/r/manifests/t".into(), (image.index(), index_kind));
+        let kind = "application/vnd.oci.image.manifest.v1+json".to_string();
+        files.insert(format!("/v2/r/manifests/{}", image.manifest_digest()), (image.manifest.clone(), kind));
+        for (digest, bytes) in &image.blobs {
+            let kind = "application/octet-stream".into();
+            files.insert(format!("/v2/r/blobs/{digest}"), (bytes.clone(), kind));
+        }
     }
 
     fn fault(

@@ -1,4 +1,4 @@
-//! `--artifact PATH[:DEST]`: what a job leaves, as tar archives. They are not unpacked: a guest wrote them.
+//! `--artifact PATH[:DEST]`: what a job leaves, as tar archives; a colon in PATH is written `\:`. They are not unpacked: a guest wrote them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,17 +21,28 @@ impl FromStr for Wanted {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (path, dest) = match text.split_once(':') {
-            Some((path, dest)) => (path, Some(dest)),
-            None => (text, None),
-        };
+        // A backslash before a colon says that it is the path's.
+        let mut path = String::new();
+        let mut rest = text.chars();
+        let mut ended = false;
+        while let Some(c) = rest.next() {
+            match c {
+                ':' => {
+                    ended = true;
+                    break;
+                }
+                '\\' if rest.as_str().starts_with([':', '\\']) => path.extend(rest.next()),
+                c => path.push(c),
+            }
+        }
+        let dest = ended.then_some(rest.as_str());
         if !path.starts_with('/') {
             return Err("PATH is absolute, in the guest".to_owned());
         }
         if dest == Some("") {
             return Err("DEST is empty".to_owned());
         }
-        Ok(Self { path: path.to_owned(), dest: dest.map(PathBuf::from) })
+        Ok(Self { path, dest: dest.map(PathBuf::from) })
     }
 }
 
@@ -74,6 +85,10 @@ mod tests {
         assert_eq!(file("/out:x.tar"), PathBuf::from("x.tar"));
         assert_eq!(file("/out:/tmp"), PathBuf::from("/tmp/out.tar"));
         assert_eq!(file("/"), PathBuf::from("root.tar"));
+        let colon: Wanted = r"/out/a\:b:x.tar".parse().unwrap();
+        assert_eq!((colon.path.as_str(), colon.file()), ("/out/a:b", PathBuf::from("x.tar")));
+        let colon: Wanted = r"/out\d/a\:b".parse().unwrap();
+        assert_eq!((colon.path.as_str(), colon.file()), (r"/out\d/a:b", PathBuf::from("a:b.tar")));
         assert!("out".parse::<Wanted>().is_err());
         assert!("/out:".parse::<Wanted>().is_err());
     }

@@ -60,7 +60,7 @@ pub(crate) fn hardlink(path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Item {
     Item { link: to.as_ref().to_vec(), ..item(EntryType::Link, path) }
 }
 
-fn pax(key: &str, value: &[u8]) -> Vec<u8> {
+pub(crate) fn pax(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while length != rest + length.to_string().len() {
@@ -270,6 +270,15 @@ impl Lab {
         let dir = self.path("layout");
         image.write_layout(&dir, "t");
         let name = ImageRef::new(format!("oci:{}:t", dir.display())).unwrap();
+        self.images.ensure(&name, PullPolicy::Always, None).await
+    }
+
+    /// Converts the layout at `dir`.
+    pub(crate) async fn convert_layout(
+        &self,
+        dir: &Path,
+    ) -> Result<RootImage, fireactions_image::ImageError> {
+        let name = ImageRef::new(format!("oci:{}", dir.display())).unwrap();
         self.images.ensure(&name, PullPolicy::Always, None).await
     }
 
