@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  bytes ─▶ tree (YAML under limits, every value with its place)
+//!             ├─▶ foreign: keys of other programs, put into ours
 //!             ├─▶ de: the types, with every error and not only the first
 //!             ├─▶ ranges: the limits that the schema states
 //!             └─▶ check: what must fit together
@@ -12,6 +13,7 @@
 mod budget;
 mod check;
 mod de;
+mod foreign;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzz;

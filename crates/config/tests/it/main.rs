@@ -5,4 +5,5 @@
 
 mod files;
 mod mistakes;
+mod published;
 mod schema;

@@ -230,7 +230,7 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
         ("/github/webhook/secret_file", json!(["/s", "credential:s"]), json!(["s"])),
         // What excludes or needs each other.
         ("/pools/0/replicas", json!([null]), json!([2])),
-        ("/pools/0/max_runners", json!([1]), json!([null, 0])),
+        ("/pools/0/max_runners", json!([1, null]), json!([0, 65537])),
         ("/github/token_file", json!([null]), json!(["/t"])),
         ("/github/apps", json!([[]]), json!([[{"app_id": 2, "private_key_file": "/k"}]])),
         ("/github/app_private_key_file", json!(["/k"]), json!([null])),

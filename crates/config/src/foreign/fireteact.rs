@@ -1,0 +1,87 @@
+//! The keys of fireteact's files, and which of ours they are.
+
+use super::{Foreign, Ids, Means, Notes, Refused, section};
+use crate::tree::{Entry, Node, Value};
+
+const TOKEN: Refused = Refused {
+    why: "secrets do not belong in this file",
+    line: "api_token_file: /etc/fireactions/gitea-token",
+    todo: "put the access token into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+};
+
+macro_rules! renamed {
+    ($($section:expr, $from:expr => $to:expr;)*) => {
+        &[$(Foreign { section: $section, key: $from, means: |_| Means::Renamed($to) },)*
+        Foreign { section: &["gitea"], key: &["apiToken"], means: |_| Means::Refused(&TOKEN) },
+        Foreign {
+            section: &[],
+            key: &["containerd"],
+            means: |_| Means::Unused("the server gets and converts images itself, without containerd", "remove it"),
+        },
+        Foreign {
+            section: &[],
+            key: &["cni"],
+            means: |_| Means::Unused("the server makes the machines' network itself, without CNI", "remove it"),
+        }]
+    };
+}
+
+const POOL: &[&str] = &["pools", "*"];
+
+pub(super) const KEYS: &[Foreign] = renamed! {
+    &[], &["server", "address"] => &["bind_address"];
+    &[], &["server", "metricsAddress"] => &["metrics", "address"];
+    &[], &["logLevel"] => &["log_level"];
+    &["gitea"], &["instanceURL"] => &["url"];
+    &["gitea"], &["apiTokenFile"] => &["api_token_file"];
+    POOL, &["maxRunners"] => &["max_runners"];
+    POOL, &["minRunners"] => &["min_runners"];
+    POOL, &["runner", "imagePullPolicy"] => &["runner", "image_pull_policy"];
+    POOL, &["firecracker", "binaryPath"] => &["firecracker", "binary_path"];
+    POOL, &["firecracker", "kernelPath"] => &["firecracker", "kernel_image_path"];
+    POOL, &["firecracker", "kernelArgs"] => &["firecracker", "kernel_args"];
+    POOL, &["firecracker", "memSizeMib"] => &["firecracker", "machine_config", "mem_size_mib"];
+    POOL, &["firecracker", "vcpuCount"] => &["firecracker", "machine_config", "vcpu_count"];
+};
+
+/// What says once for all pools whose runners they are says it in each pool here.
+pub(super) fn scope(root: &mut Node, ids: &mut Ids, notes: &mut Notes) {
+    let mut taken = Vec::new();
+    if let Some(Node { value: Value::Map(entries), .. }) = section::at_mut(root, &["gitea"]) {
+        entries.retain_mut(|entry| {
+            let ours = matches!(entry.key.as_str(), "runnerScope" | "runnerOwner" | "runnerRepo");
+            if ours {
+                taken.push(entry.clone());
+            }
+            !ours
+        });
+    }
+    // `server:` is empty now, or has what nothing here has a use for.
+    if let Value::Map(entries) = &mut root.value {
+        entries.retain(|entry| {
+            !(entry.key == "server" && matches!(&entry.value.value, Value::Map(rest) if rest.is_empty()))
+        });
+    }
+    let Some(at) = taken.first().map(|entry| entry.key_span.clone()) else { return };
+    let text = |key: &str| -> Option<String> {
+        taken.iter().find(|entry| entry.key == key)?.value.text().map(str::to_owned)
+    };
+    let owner = text("runnerOwner").unwrap_or_else(|| "@OWNER@".to_owned());
+    let (key, value) = match text("runnerScope").as_deref() {
+        Some("org") => ("organization", owner),
+        Some("repo") => {
+            let name = text("runnerRepo").unwrap_or_else(|| "@REPOSITORY@".to_owned());
+            ("repository", format!("{owner}/{name}"))
+        }
+        _ => ("scope", "instance".to_owned()),
+    };
+    section::each(root, &["pools", "*"], "", &mut |pool, _| {
+        let mut entry: Vec<Entry> = section::lines(&format!("{key}: x"), &at, ids);
+        let Some(mut entry) = entry.pop() else { return };
+        entry.value.value = Value::Text(value.clone());
+        section::put(pool, &["runner", key], entry, ids);
+        if let Some(runner) = pool.get("runner") {
+            notes.comment(runner.id, Some(key), "Of gitea.runnerScope, runnerOwner and runnerRepo");
+        }
+    });
+}

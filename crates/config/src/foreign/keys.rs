@@ -1,0 +1,195 @@
+//! The foreign keys of files that otherwise are like ours: those of hostinger's and thpham's fireactions, and secrets.
+
+use std::ops::Range;
+
+use fireactions_model::network_rules::overlap;
+
+use super::{Foreign, Ids, Means, Note, Notes, Refused, Severity, section};
+use crate::problem::Problem;
+use crate::schema::{ListenAddress, MetricsConfig};
+use crate::tree::{Node, Value};
+
+const INLINE: &str = "secrets do not belong in this file";
+
+const APP_KEY: Refused = Refused {
+    why: INLINE,
+    line: "app_private_key_file: /etc/fireactions/github-app.pem",
+    todo: "put the App's private key into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+};
+const WEBHOOK: Refused = Refused {
+    why: INLINE,
+    line: "webhook: {listen: 127.0.0.1:8090, secret_file: /etc/fireactions/github-webhook}",
+    todo: "put the secret into that file, with mode 0600; or leave the webhook out: jobs are found without one",
+};
+const API_TOKEN: Refused = Refused {
+    why: INLINE,
+    line: "api_token_file: /etc/fireactions/api-token",
+    todo: "put the token into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+};
+const BASIC_AUTH: Refused = Refused {
+    why: "basic authentication is not supported, and passwords do not belong in this file",
+    line: "api_token_file: /etc/fireactions/api-token",
+    todo: "put a bearer token into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+};
+const FORGE_TOKEN: Refused = Refused {
+    why: INLINE,
+    line: "api_token_file: /etc/fireactions/forge-token",
+    todo: "put the access token into that file, with mode 0600 (a registration token's key is runner_token_file)",
+};
+const RUNNER_TOKEN: Refused = Refused {
+    why: INLINE,
+    line: "runner_token_file: /etc/fireactions/runner-token",
+    todo: "put the registration token into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+};
+
+/// Secrets that people write into files of any kind.
+pub(super) const SECRETS: &[Foreign] = &[
+    Foreign { section: &[], key: &["api_token"], means: |_| Means::Refused(&API_TOKEN) },
+    Foreign { section: &["forges", "*"], key: &["app_private_key"], means: |_| Means::Refused(&APP_KEY) },
+    Foreign { section: &["gitea"], key: &["api_token"], means: |_| Means::Refused(&FORGE_TOKEN) },
+    Foreign { section: &["gitea"], key: &["runner_token"], means: |_| Means::Refused(&RUNNER_TOKEN) },
+    Foreign { section: &["gitea"], key: &["token"], means: |_| Means::Refused(&FORGE_TOKEN) },
+    Foreign { section: &["forgejo"], key: &["api_token"], means: |_| Means::Refused(&FORGE_TOKEN) },
+    Foreign { section: &["forgejo"], key: &["runner_token"], means: |_| Means::Refused(&RUNNER_TOKEN) },
+    Foreign { section: &["forgejo"], key: &["token"], means: |_| Means::Refused(&FORGE_TOKEN) },
+    Foreign { section: &["forges", "*"], key: &["api_token"], means: |_| Means::Refused(&FORGE_TOKEN) },
+    Foreign { section: &["forges", "*"], key: &["runner_token"], means: |_| Means::Refused(&RUNNER_TOKEN) },
+    Foreign { section: &["forges", "*"], key: &["token"], means: |_| Means::Refused(&FORGE_TOKEN) },
+];
+
+const CNI: Means = Means::Unused(
+    "the server makes the machines' network itself, without CNI",
+    "remove it; docs/network.md tells what 'network:' can be told",
+);
+
+/// Keys that only those files have, and keys that mean something else in them.
+pub(super) const THEIRS: &[Foreign] = &[
+    Foreign { section: &["github"], key: &["app_private_key"], means: |_| Means::Refused(&APP_KEY) },
+    Foreign { section: &["github"], key: &["webhook_secret"], means: |_| Means::Refused(&WEBHOOK) },
+    Foreign {
+        section: &[],
+        key: &["basic_auth_enabled"],
+        means: |value| {
+            if value.switch() == Some(false) || !value.is_given() {
+                return Means::Anyway("there is no basic authentication");
+            }
+            Means::Refused(&BASIC_AUTH)
+        },
+    },
+    Foreign {
+        section: &[],
+        key: &["basic_auth_users"],
+        means: |value| match &value.value {
+            Value::Null => Means::Anyway("there is no basic authentication"),
+            Value::Map(users) if users.is_empty() => Means::Anyway("there is no basic authentication"),
+            _ => Means::Refused(&BASIC_AUTH),
+        },
+    },
+    Foreign {
+        section: &[],
+        key: &["containerd"],
+        means: |_| {
+            Means::Unused(
+                "the server gets and converts images itself, without containerd",
+                "remove it; 'images:' is about the server's own store",
+            )
+        },
+    },
+    Foreign {
+        section: &["pools", "*"],
+        key: &["shutdown_on_exit"],
+        means: |value| {
+            if value.switch() == Some(true) || !value.is_given() {
+                return Means::Anyway("a machine always ends with its job");
+            }
+            Means::Unused(
+                "a machine always ends with its job",
+                "remove it; 'on_failure: {hold: {for: 30m}}' keeps the machine of a job that failed",
+            )
+        },
+    },
+    Foreign { section: &["pools", "*"], key: &["image"], means: |_| Means::Moved(&["runner", "image"]) },
+    Foreign {
+        section: &["pools", "*"],
+        key: &["kernel_image_path"],
+        means: |_| Means::Moved(&["firecracker", "kernel_image_path"]),
+    },
+    Foreign { section: &["pools", "*", "firecracker"], key: &["cni_conf_dir"], means: |_| CNI },
+    Foreign { section: &["pools", "*", "firecracker"], key: &["cni_bin_dirs"], means: |_| CNI },
+    Foreign {
+        section: &["pools", "*", "firecracker"],
+        key: &["metadata", "user-data"],
+        means: |value| match value.value {
+            // Anything else is data like any other.
+            Value::Text(_) => Means::Moved(&["user_data"]),
+            _ => Means::Ours,
+        },
+    },
+    Foreign { section: &["pools", "*", "runner"], key: &["labels"], means: labels },
+];
+
+/// YAML takes `22.04` for a number, of which `1.10` would lose its last digit.
+fn labels(value: &mut Node) -> Means {
+    let Value::List(items) = &mut value.value else { return Means::Ours };
+    let mut read = None;
+    for item in items {
+        let (Value::Float(_) | Value::Unsigned(_) | Value::Signed(_), Some(plain)) =
+            (&item.value, &item.plain)
+        else {
+            continue;
+        };
+        read.get_or_insert_with(|| (item.span.clone(), plain.clone()));
+        item.value = Value::Text(plain.clone());
+    }
+    read.map_or(Means::Ours, |(at, text)| Means::Read {
+        at,
+        what: format!("the number {text} is read as the label '{text}'"),
+        help: format!("write it in quotes: \"{text}\""),
+    })
+}
+
+/// Where a key is that only those files have, none of which our own files could have for another reason.
+pub(super) fn first(root: &Node) -> Option<Range<usize>> {
+    fn key<'a>(node: &'a Node, path: &[&str]) -> Option<&'a Range<usize>> {
+        let (last, parents) = path.split_last()?;
+        let Value::Map(entries) = &node.at(parents)?.value else { return None };
+        entries.iter().find(|entry| entry.key == *last).map(|entry| &entry.key_span)
+    }
+    let top: [&[&str]; 5] = [
+        &["basic_auth_enabled"],
+        &["basic_auth_users"],
+        &["containerd"],
+        &["github", "app_private_key"],
+        &["github", "webhook_secret"],
+    ];
+    let pool: [&[&str]; 3] =
+        [&["shutdown_on_exit"], &["firecracker", "cni_conf_dir"], &["firecracker", "cni_bin_dirs"]];
+    let pools = match &root.get("pools").map(|pools| &pools.value) {
+        Some(Value::List(pools)) => pools.as_slice(),
+        _ => &[],
+    };
+    let of_pools = pools.iter().flat_map(|node| pool.iter().filter_map(|path| key(node, path)));
+    top.iter().filter_map(|path| key(root, path)).chain(of_pools).min_by_key(|span| span.start).cloned()
+}
+
+/// What such a file leaves out has their value, where ours is another and theirs does no harm.
+pub(super) fn defaults(root: &mut Node, first: Range<usize>, ids: &mut Ids, notes: &mut Notes) {
+    let metrics = MetricsConfig::USUAL;
+    let taken = root.get("bind_address").and_then(Node::text);
+    let taken = taken.and_then(|text| ListenAddress::try_from(text.to_owned()).ok());
+    if root.get("metrics").is_some_and(Node::is_given) || taken.is_some_and(|taken| overlap(taken.0, metrics))
+    {
+        return;
+    }
+    let id = root.id;
+    let Value::Map(entries) = &mut root.value else { return };
+    entries.retain(|entry| entry.key != "metrics");
+    entries.extend(section::lines("metrics: {enabled: true}", &first, ids));
+    let message =
+        format!("metrics are served at {metrics}, which is the default of the program whose file this is");
+    let help = "write 'metrics: {enabled: true}' to keep it so, or 'metrics: {enabled: false}'";
+    let problem = Problem::new(first, message).help(help).without_rest();
+    let comment = "This was the default".to_owned();
+    let before = Some("metrics".to_owned());
+    notes.all.push(Note { section: id, before, comment, severity: Severity::Warning(problem) });
+}
