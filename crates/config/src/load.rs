@@ -29,6 +29,11 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 
 /// Reads and checks a configuration file for a host.
 pub fn load_for(path: &Path, host: &Host) -> Result<Loaded, ConfigErrors> {
+    parse(path, &bytes(path)?, host)
+}
+
+/// A configuration file's bytes.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, ConfigErrors> {
     let fail = |message: &str, help: &str| ConfigErrors::one(Diagnostic::whole(path, message, Some(help)));
     let file = File::open(path).map_err(|error| {
         fail(&format!("cannot open the configuration: {error}"), "name another file with --config")
@@ -40,7 +45,7 @@ pub fn load_for(path: &Path, host: &Host) -> Result<Loaded, ConfigErrors> {
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| fail(&format!("cannot read the configuration: {error}"), "check the file system"))?;
-    parse(path, &bytes, host)
+    Ok(bytes)
 }
 
 /// The bytes of a configuration file as text and tree; `path` is only shown.

@@ -6,7 +6,7 @@ use crate::tree::{Entry, Node, Value};
 const TOKEN: Refused = Refused {
     why: "secrets do not belong in this file",
     line: "api_token_file: /etc/fireactions/gitea-token",
-    todo: "put the access token into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+    todo: "put the access token there, with mode 0600 (or name another file, or credential:NAME of systemd)",
 };
 
 macro_rules! renamed {

@@ -14,32 +14,32 @@ const INLINE: &str = "secrets do not belong in this file";
 const APP_KEY: Refused = Refused {
     why: INLINE,
     line: "app_private_key_file: /etc/fireactions/github-app.pem",
-    todo: "put the App's private key into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+    todo: "put the App's private key there, with mode 0600 (or name another file, or credential:NAME of systemd)",
 };
 const WEBHOOK: Refused = Refused {
     why: INLINE,
     line: "webhook: {listen: 127.0.0.1:8090, secret_file: /etc/fireactions/github-webhook}",
-    todo: "put the secret into that file, with mode 0600; or leave the webhook out: jobs are found without one",
+    todo: "put the secret there, with mode 0600; or leave the webhook out: jobs are found without one",
 };
 const API_TOKEN: Refused = Refused {
     why: INLINE,
     line: "api_token_file: /etc/fireactions/api-token",
-    todo: "put the token into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+    todo: "put the token there, with mode 0600 (or name another file, or credential:NAME of systemd)",
 };
 const BASIC_AUTH: Refused = Refused {
     why: "basic authentication is not supported, and passwords do not belong in this file",
     line: "api_token_file: /etc/fireactions/api-token",
-    todo: "put a bearer token into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+    todo: "put a bearer token there, with mode 0600 (or name another file, or credential:NAME of systemd)",
 };
 const FORGE_TOKEN: Refused = Refused {
     why: INLINE,
     line: "api_token_file: /etc/fireactions/forge-token",
-    todo: "put the access token into that file, with mode 0600 (a registration token's key is runner_token_file)",
+    todo: "put the access token there, with mode 0600 (a registration token's key is runner_token_file)",
 };
 const RUNNER_TOKEN: Refused = Refused {
     why: INLINE,
     line: "runner_token_file: /etc/fireactions/runner-token",
-    todo: "put the registration token into that file, with mode 0600 (or name another file, or credential:NAME of systemd)",
+    todo: "put the registration token there, with mode 0600 (or name another file, or credential:NAME of systemd)",
 };
 
 /// Secrets that people write into files of any kind.
@@ -189,7 +189,7 @@ pub(super) fn defaults(root: &mut Node, first: Range<usize>, ids: &mut Ids, note
         format!("metrics are served at {metrics}, which is the default of the program whose file this is");
     let help = "write 'metrics: {enabled: true}' to keep it so, or 'metrics: {enabled: false}'";
     let problem = Problem::new(first, message).help(help).without_rest();
-    let comment = "This was the default".to_owned();
+    let comment = "This was the default of the program whose file this was".to_owned();
     let before = Some("metrics".to_owned());
     notes.all.push(Note { section: id, before, comment, severity: Severity::Warning(problem) });
 }

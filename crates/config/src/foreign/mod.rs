@@ -18,7 +18,7 @@ use crate::problem::Problem;
 use crate::tree::{Entry, Node, Value};
 
 pub(crate) use dialect::{Dialect, of as dialect};
-pub(crate) use section::{Ids, lines, put};
+pub(crate) use section::{Ids, lines};
 
 /// A key of another program.
 struct Foreign {
@@ -190,14 +190,18 @@ fn apply_in(foreign: &Foreign, section: &mut Node, path: &str, ids: &mut Ids, no
                 let message = format!("{full}: {why}");
                 let help = format!("write '{line}' in its place, and {todo}");
                 let problem = Problem::new(at.clone(), message).help(help).without_rest();
-                let new = section::lines(line, &at, ids);
-                let before = new.first().map(|entry| entry.key.clone());
-                note(before.as_deref(), format!("In place of {key}: {todo}"), Severity::Error(problem));
-                for entry in new {
-                    if !known.contains(&entry.key) && !kept.iter().any(|other| other.key == entry.key) {
-                        kept.push(entry);
+                let new = lines(line, &at, ids);
+                let there =
+                    |new: &Entry| known.contains(&new.key) || kept.iter().any(|old| old.key == new.key);
+                let new: Vec<Entry> = new.into_iter().filter(|entry| !there(entry)).collect();
+                match new.first() {
+                    Some(entry) => {
+                        let comment = format!("In place of {key}: {todo}");
+                        note(Some(&entry.key), comment, Severity::Error(problem));
                     }
+                    None => note(None, format!("{key} is gone: {why}"), Severity::Error(problem)),
                 }
+                kept.extend(new);
             }
         }
     }

@@ -30,7 +30,7 @@ fn is_of_the_vmm(word: &str) -> bool {
 }
 
 /// What is appended to a guest's command line.
-pub(super) fn appended(args: &str) -> String {
+pub(crate) fn appended(args: &str) -> String {
     let mut words = args.split_whitespace();
     // As it was written, where it has nothing to be taken out.
     if words.by_ref().all(|word| !is_of_the_vmm(word)) {

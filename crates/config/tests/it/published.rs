@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fireactions_config::{Host, parse};
+use fireactions_config::{Host, parse, translate};
 use fireactions_testkit::published;
 
 /// A message, and the line that its help says to write.
@@ -102,4 +102,47 @@ fn each_is_told_only_what_must_not_stand_in_a_file() {
         }
     }
     assert!(verdicts.is_empty(), "there is no file of {verdicts:?}");
+}
+
+/// What is left to be told of files that are only parts: their pools have no size, and one has no labels.
+const PARTS: [&str; 2] =
+    ["has no machines until it is scaled", "has no labels, so it serves only jobs that ask for none"];
+
+#[test]
+fn each_is_migrated_to_a_file_that_is_valid() {
+    let Some(files) = published::files("each_is_migrated_to_a_file_that_is_valid") else { return };
+    for (name, bytes) in files {
+        let migrated = match translate(Path::new(&name), &bytes) {
+            Ok(migrated) => migrated,
+            Err(errors) => {
+                assert!(name.contains("fireglab"), "{name}: {errors}");
+                assert_eq!(errors.errors[0].message, FIREGLAB.0);
+                continue;
+            }
+        };
+        let text = migrated.text;
+        let loaded = parse(Path::new(&name), text.as_bytes(), &Host::unknown());
+        let loaded = loaded.unwrap_or_else(|errors| panic!("{name}: {errors}\n{text}"));
+        let warnings: Vec<&String> = loaded.warnings.iter().map(|warning| &warning.message).collect();
+        let is_part = name.contains("images_md") || name.contains("kernels_md");
+        let fine = |text: &&String| is_part && PARTS.iter().any(|part| text.contains(part));
+        assert!(warnings.iter().all(fine), "{name}: {warnings:?}\n{text}");
+        for secret in [
+            "password1",
+            "KEY-BODY",
+            "-----BEGIN",
+            "glpat",
+            "api-token\"",
+            "PRIVATE_KEY_CONTENT",
+            ": secret\n",
+        ] {
+            assert!(!text.contains(secret), "{name}\n{text}");
+        }
+        // Nothing is left to be done in files that ran somewhere.
+        let complete =
+            name.contains("injected") || name.contains("config1") || name.contains("configuration");
+        assert!(!complete || migrated.unfinished == 0, "{name}\n{text}");
+        assert_eq!(text.matches("# TODO").count(), migrated.unfinished, "{name}\n{text}");
+        assert!(!loaded.config.pools().is_empty(), "{name}");
+    }
 }
