@@ -52,10 +52,7 @@ pub(crate) fn lines(text: &str, at: &Range<usize>, ids: &mut Ids) -> Vec<Entry> 
     let Ok(mut node) = tree::parse(text) else { return Vec::new() };
     place(&mut node, at, ids);
     match node.value {
-        Value::Map(mut entries) => {
-            entries.iter_mut().for_each(|entry| entry.key_span = at.clone());
-            entries
-        }
+        Value::Map(entries) => entries,
         _ => Vec::new(),
     }
 }
