@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::PoolLabels;
+use super::compat::Counted;
 
 /// Upper bounds of the phase histogram in seconds: a tap takes a millisecond, a job hours.
 const BUCKETS: [f64; 20] = [
@@ -43,6 +44,7 @@ pub(super) struct Counts {
     picked_up: Family<PoolLabels, Histogram, fn() -> Histogram>,
     created: Family<PoolLabels, Counter>,
     failed: Family<PoolLabels, Counter>,
+    gone: Family<PoolLabels, Counter>,
     starts: Family<StartLabels, Counter>,
     fallbacks: Family<PoolLabels, Counter>,
     finished: Family<JobLabels, Counter>,
@@ -66,6 +68,7 @@ impl Counts {
             picked_up,
             created: Family::default(),
             failed: Family::default(),
+            gone: Family::default(),
             starts: Family::default(),
             fallbacks: Family::default(),
             finished: Family::default(),
@@ -84,6 +87,7 @@ impl Counts {
         );
         registry.register("fireactions_machines_created", "Machines begun", counts.created.clone());
         registry.register("fireactions_machines_failed", "Machines that failed", counts.failed.clone());
+        registry.register("fireactions_machines_gone", "Machines removed", counts.gone.clone());
         registry.register(
             "fireactions_machine_starts",
             "Machines whose agent reported, by how they were started",
@@ -116,6 +120,13 @@ impl Counts {
         self.missed.inc_by(events);
     }
 
+    /// What was counted of a pool's machines.
+    pub(super) fn of_pool(&self, pool: &str) -> Counted {
+        let labels = PoolLabels { pool: pool.to_owned() };
+        let of = |family: &Family<PoolLabels, Counter>| family.get(&labels).map_or(0, |count| count.get());
+        Counted { created: of(&self.created), failed: of(&self.failed), gone: of(&self.gone) }
+    }
+
     pub(super) fn event(&mut self, event: &Event) {
         match event {
             Event::Phase { pool, phase, micros } => {
@@ -124,8 +135,9 @@ impl Counts {
                 self.phases.get_or_create(&labels).observe(*micros as f64 / 1e6);
             }
             Event::Machine { machine } => self.machine(machine),
-            Event::MachineGone { id, .. } => {
+            Event::MachineGone { id, pool } => {
                 self.machines.remove(id);
+                self.gone.get_or_create(&PoolLabels { pool: pool.to_string() }).inc();
             }
             Event::Job { job } => self.job(job),
             Event::Started { pool, how, fallback } => {

@@ -212,6 +212,9 @@ pub struct MetricsConfig {
     /// TCP address of the listener, by default `127.0.0.1:8081`. It serves `/metrics` only, without authentication.
     #[schemars(example = "127.0.0.1:8081")]
     pub address: Option<ListenAddress>,
+    /// Whether metrics are also served under the names that hostinger's fireactions 0.4, 1.x and 2.x give them, for
+    /// existing panels and alerts. docs/switching.md lists them.
+    pub compat: bool,
 }
 
 impl MetricsConfig {
