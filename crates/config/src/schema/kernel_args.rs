@@ -6,34 +6,26 @@ const OF_THE_VMM: &[&str] = &[
     "console",
     "noapic",
     "nolapic",
-    "acpi",
     "reboot",
     "panic",
     "pci",
     "nomodule",
     "nomodules",
-    "root",
-    "rootfstype",
-    "rootflags",
-    "rootwait",
     "ro",
     "rw",
-    "init",
-    "rdinit",
     "virtio_mmio.device",
 ];
 
 /// Whether a word is about what the VMM and the server decide.
 fn is_of_the_vmm(word: &str) -> bool {
     let name = word.split_once('=').map_or(word, |(name, _)| name);
-    OF_THE_VMM.contains(&name) || name.starts_with("i8042.") || name.starts_with("8250.")
+    OF_THE_VMM.contains(&name) || name.starts_with("i8042.")
 }
 
 /// What is appended to a guest's command line.
 pub(crate) fn appended(args: &str) -> String {
-    let mut words = args.split_whitespace();
     // As it was written, where it has nothing to be taken out.
-    if words.by_ref().all(|word| !is_of_the_vmm(word)) {
+    if left_out(args).next().is_none() {
         return args.trim().to_owned();
     }
     let kept = args.split_whitespace().filter(|word| !is_of_the_vmm(word));
