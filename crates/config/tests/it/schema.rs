@@ -1,5 +1,5 @@
-//! The JSON schema and the parser say the same: an editor marks nothing that the server takes, and marks what it can of
-//! what the server refuses.
+//! The JSON schema and the parser say the same: an editor marks nothing that the server takes, but for keys of other
+//! programs, which are warnings at best, and marks what it can of what the server refuses.
 
 use std::path::Path;
 use std::sync::LazyLock;
