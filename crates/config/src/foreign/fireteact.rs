@@ -1,6 +1,6 @@
 //! The keys of fireteact's files, and which of ours they are.
 
-use super::{Foreign, Ids, Means, Notes, Refused, section};
+use super::{Foreign, Ids, Means, Notes, Refused, foreign, section};
 use crate::tree::{Entry, Node, Value};
 
 const TOKEN: Refused = Refused {
@@ -10,39 +10,35 @@ const TOKEN: Refused = Refused {
 };
 
 macro_rules! renamed {
-    ($($section:expr, $from:expr => $to:expr;)*) => {
-        &[$(Foreign { section: $section, key: $from, means: |_| Means::Renamed($to) },)*
-        Foreign { section: &["gitea"], key: &["apiToken"], means: |_| Means::Refused(&TOKEN) },
-        Foreign {
-            section: &[],
-            key: &["containerd"],
-            means: |_| Means::Unused("the server gets and converts images itself, without containerd", "remove it"),
-        },
-        Foreign {
-            section: &[],
-            key: &["cni"],
-            means: |_| Means::Unused("the server makes the machines' network itself, without CNI", "remove it"),
-        }]
+    ($section:expr, $from:expr => $to:expr) => {
+        foreign($section, $from, |_| Means::Renamed($to))
     };
 }
 
 const POOL: &[&str] = &["pools", "*"];
 
-pub(super) const KEYS: &[Foreign] = renamed! {
-    &[], &["server", "address"] => &["bind_address"];
-    &[], &["server", "metricsAddress"] => &["metrics", "address"];
-    &[], &["logLevel"] => &["log_level"];
-    &["gitea"], &["instanceURL"] => &["url"];
-    &["gitea"], &["apiTokenFile"] => &["api_token_file"];
-    POOL, &["maxRunners"] => &["max_runners"];
-    POOL, &["minRunners"] => &["min_runners"];
-    POOL, &["runner", "imagePullPolicy"] => &["runner", "image_pull_policy"];
-    POOL, &["firecracker", "binaryPath"] => &["firecracker", "binary_path"];
-    POOL, &["firecracker", "kernelPath"] => &["firecracker", "kernel_image_path"];
-    POOL, &["firecracker", "kernelArgs"] => &["firecracker", "kernel_args"];
-    POOL, &["firecracker", "memSizeMib"] => &["firecracker", "machine_config", "mem_size_mib"];
-    POOL, &["firecracker", "vcpuCount"] => &["firecracker", "machine_config", "vcpu_count"];
-};
+pub(super) const KEYS: &[Foreign] = &[
+    renamed!(&[], &["server", "address"] => &["bind_address"]),
+    renamed!(&[], &["server", "metricsAddress"] => &["metrics", "address"]),
+    renamed!(&[], &["logLevel"] => &["log_level"]),
+    renamed!(&["gitea"], &["instanceURL"] => &["url"]),
+    renamed!(&["gitea"], &["apiTokenFile"] => &["api_token_file"]),
+    foreign(&["gitea"], &["apiToken"], |_| Means::Refused(&TOKEN)),
+    foreign(&[], &["containerd"], |_| {
+        Means::Unused("the server gets and converts images itself, without containerd", "remove it")
+    }),
+    foreign(&[], &["cni"], |_| {
+        Means::Unused("the server makes the machines' network itself, without CNI", "remove it")
+    }),
+    renamed!(POOL, &["maxRunners"] => &["max_runners"]),
+    renamed!(POOL, &["minRunners"] => &["min_runners"]),
+    renamed!(POOL, &["runner", "imagePullPolicy"] => &["runner", "image_pull_policy"]),
+    renamed!(POOL, &["firecracker", "binaryPath"] => &["firecracker", "binary_path"]),
+    renamed!(POOL, &["firecracker", "kernelPath"] => &["firecracker", "kernel_image_path"]),
+    renamed!(POOL, &["firecracker", "kernelArgs"] => &["firecracker", "kernel_args"]),
+    renamed!(POOL, &["firecracker", "memSizeMib"] => &["firecracker", "machine_config", "mem_size_mib"]),
+    renamed!(POOL, &["firecracker", "vcpuCount"] => &["firecracker", "machine_config", "vcpu_count"]),
+];
 
 /// What says once for all pools whose runners they are says it in each pool here.
 pub(super) fn scope(root: &mut Node, ids: &mut Ids, notes: &mut Notes) {

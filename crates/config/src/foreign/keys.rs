@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use fireactions_model::network_rules::overlap;
 
-use super::{Foreign, Ids, Means, Note, Notes, Refused, Severity, section};
+use super::{Foreign, Ids, Means, Note, Notes, Refused, Severity, foreign, section, theirs};
 use crate::problem::Problem;
 use crate::schema::{ListenAddress, MetricsConfig};
 use crate::tree::{Node, Value};
@@ -44,17 +44,17 @@ const RUNNER_TOKEN: Refused = Refused {
 
 /// Secrets that people write into files of any kind.
 pub(super) const SECRETS: &[Foreign] = &[
-    Foreign { section: &[], key: &["api_token"], means: |_| Means::Refused(&API_TOKEN) },
-    Foreign { section: &["forges", "*"], key: &["app_private_key"], means: |_| Means::Refused(&APP_KEY) },
-    Foreign { section: &["gitea"], key: &["api_token"], means: |_| Means::Refused(&FORGE_TOKEN) },
-    Foreign { section: &["gitea"], key: &["runner_token"], means: |_| Means::Refused(&RUNNER_TOKEN) },
-    Foreign { section: &["gitea"], key: &["token"], means: |_| Means::Refused(&FORGE_TOKEN) },
-    Foreign { section: &["forgejo"], key: &["api_token"], means: |_| Means::Refused(&FORGE_TOKEN) },
-    Foreign { section: &["forgejo"], key: &["runner_token"], means: |_| Means::Refused(&RUNNER_TOKEN) },
-    Foreign { section: &["forgejo"], key: &["token"], means: |_| Means::Refused(&FORGE_TOKEN) },
-    Foreign { section: &["forges", "*"], key: &["api_token"], means: |_| Means::Refused(&FORGE_TOKEN) },
-    Foreign { section: &["forges", "*"], key: &["runner_token"], means: |_| Means::Refused(&RUNNER_TOKEN) },
-    Foreign { section: &["forges", "*"], key: &["token"], means: |_| Means::Refused(&FORGE_TOKEN) },
+    foreign(&[], &["api_token"], |_| Means::Refused(&API_TOKEN)),
+    foreign(&["forges", "*"], &["app_private_key"], |_| Means::Refused(&APP_KEY)),
+    foreign(&["gitea"], &["api_token"], |_| Means::Refused(&FORGE_TOKEN)),
+    foreign(&["gitea"], &["runner_token"], |_| Means::Refused(&RUNNER_TOKEN)),
+    foreign(&["gitea"], &["token"], |_| Means::Refused(&FORGE_TOKEN)),
+    foreign(&["forgejo"], &["api_token"], |_| Means::Refused(&FORGE_TOKEN)),
+    foreign(&["forgejo"], &["runner_token"], |_| Means::Refused(&RUNNER_TOKEN)),
+    foreign(&["forgejo"], &["token"], |_| Means::Refused(&FORGE_TOKEN)),
+    foreign(&["forges", "*"], &["api_token"], |_| Means::Refused(&FORGE_TOKEN)),
+    foreign(&["forges", "*"], &["runner_token"], |_| Means::Refused(&RUNNER_TOKEN)),
+    foreign(&["forges", "*"], &["token"], |_| Means::Refused(&FORGE_TOKEN)),
 ];
 
 const CNI: Means = Means::Unused(
@@ -64,68 +64,44 @@ const CNI: Means = Means::Unused(
 
 /// Keys that only those files have, and keys that mean something else in them.
 pub(super) const THEIRS: &[Foreign] = &[
-    Foreign { section: &["github"], key: &["app_private_key"], means: |_| Means::Refused(&APP_KEY) },
-    Foreign { section: &["github"], key: &["webhook_secret"], means: |_| Means::Refused(&WEBHOOK) },
-    Foreign {
-        section: &[],
-        key: &["basic_auth_enabled"],
-        means: |value| {
-            if value.switch() == Some(false) || !value.is_given() {
-                return Means::Anyway("there is no basic authentication");
-            }
-            Means::Refused(&BASIC_AUTH)
-        },
-    },
-    Foreign {
-        section: &[],
-        key: &["basic_auth_users"],
-        means: |value| match &value.value {
-            Value::Null => Means::Anyway("there is no basic authentication"),
-            Value::Map(users) if users.is_empty() => Means::Anyway("there is no basic authentication"),
-            _ => Means::Refused(&BASIC_AUTH),
-        },
-    },
-    Foreign {
-        section: &[],
-        key: &["containerd"],
-        means: |_| {
-            Means::Unused(
-                "the server gets and converts images itself, without containerd",
-                "remove it; 'images:' is about the server's own store",
-            )
-        },
-    },
-    Foreign {
-        section: &["pools", "*"],
-        key: &["shutdown_on_exit"],
-        means: |value| {
-            if value.switch() == Some(true) || !value.is_given() {
-                return Means::Anyway("a machine always ends with its job");
-            }
-            Means::Unused(
-                "a machine always ends with its job",
-                "remove it; 'on_failure: {hold: {for: 30m}}' keeps the machine of a job that failed",
-            )
-        },
-    },
-    Foreign { section: &["pools", "*"], key: &["image"], means: |_| Means::Moved(&["runner", "image"]) },
-    Foreign {
-        section: &["pools", "*"],
-        key: &["kernel_image_path"],
-        means: |_| Means::Moved(&["firecracker", "kernel_image_path"]),
-    },
-    Foreign { section: &["pools", "*", "firecracker"], key: &["cni_conf_dir"], means: |_| CNI },
-    Foreign { section: &["pools", "*", "firecracker"], key: &["cni_bin_dirs"], means: |_| CNI },
-    Foreign {
-        section: &["pools", "*", "firecracker"],
-        key: &["metadata", "user-data"],
-        means: |value| match value.value {
-            // Anything else is data like any other.
-            Value::Text(_) => Means::Moved(&["user_data"]),
-            _ => Means::Ours,
-        },
-    },
-    Foreign { section: &["pools", "*", "runner"], key: &["labels"], means: labels },
+    theirs(&["github"], &["app_private_key"], |_| Means::Refused(&APP_KEY)),
+    theirs(&["github"], &["webhook_secret"], |_| Means::Refused(&WEBHOOK)),
+    theirs(&[], &["basic_auth_enabled"], |value| {
+        if value.switch() == Some(false) || !value.is_given() {
+            return Means::Anyway("there is no basic authentication");
+        }
+        Means::Refused(&BASIC_AUTH)
+    }),
+    theirs(&[], &["basic_auth_users"], |value| match &value.value {
+        Value::Null => Means::Anyway("there is no basic authentication"),
+        Value::Map(users) if users.is_empty() => Means::Anyway("there is no basic authentication"),
+        _ => Means::Refused(&BASIC_AUTH),
+    }),
+    theirs(&[], &["containerd"], |_| {
+        Means::Unused(
+            "the server gets and converts images itself, without containerd",
+            "remove it; 'images:' is about the server's own store",
+        )
+    }),
+    theirs(&["pools", "*"], &["shutdown_on_exit"], |value| {
+        if value.switch() == Some(true) || !value.is_given() {
+            return Means::Anyway("a machine always ends with its job");
+        }
+        Means::Unused(
+            "a machine always ends with its job",
+            "remove it; 'on_failure: {hold: {for: 30m}}' keeps the machine of a job that failed",
+        )
+    }),
+    foreign(&["pools", "*"], &["image"], |_| Means::Moved(&["runner", "image"])),
+    foreign(&["pools", "*"], &["kernel_image_path"], |_| Means::Moved(&["firecracker", "kernel_image_path"])),
+    theirs(&["pools", "*", "firecracker"], &["cni_conf_dir"], |_| CNI),
+    theirs(&["pools", "*", "firecracker"], &["cni_bin_dirs"], |_| CNI),
+    foreign(&["pools", "*", "firecracker"], &["metadata", "user-data"], |value| match value.value {
+        // Anything else is data like any other.
+        Value::Text(_) => Means::Moved(&["user_data"]),
+        _ => Means::Ours,
+    }),
+    foreign(&["pools", "*", "runner"], &["labels"], labels),
 ];
 
 /// YAML takes `22.04` for a number, of which `1.10` would lose its last digit.
@@ -146,30 +122,6 @@ fn labels(value: &mut Node) -> Means {
         what: format!("the number {text} is read as the label '{text}'"),
         help: format!("write it in quotes: \"{text}\""),
     })
-}
-
-/// Where a key is that only those files have, none of which our own files could have for another reason.
-pub(super) fn first(root: &Node) -> Option<Range<usize>> {
-    fn key<'a>(node: &'a Node, path: &[&str]) -> Option<&'a Range<usize>> {
-        let (last, parents) = path.split_last()?;
-        let Value::Map(entries) = &node.at(parents)?.value else { return None };
-        entries.iter().find(|entry| entry.key == *last).map(|entry| &entry.key_span)
-    }
-    let top: [&[&str]; 5] = [
-        &["basic_auth_enabled"],
-        &["basic_auth_users"],
-        &["containerd"],
-        &["github", "app_private_key"],
-        &["github", "webhook_secret"],
-    ];
-    let pool: [&[&str]; 3] =
-        [&["shutdown_on_exit"], &["firecracker", "cni_conf_dir"], &["firecracker", "cni_bin_dirs"]];
-    let pools = match &root.get("pools").map(|pools| &pools.value) {
-        Some(Value::List(pools)) => pools.as_slice(),
-        _ => &[],
-    };
-    let of_pools = pools.iter().flat_map(|node| pool.iter().filter_map(|path| key(node, path)));
-    top.iter().filter_map(|path| key(root, path)).chain(of_pools).min_by_key(|span| span.start).cloned()
 }
 
 /// What such a file leaves out has their value, where ours is another and theirs does no harm.

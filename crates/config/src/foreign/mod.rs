@@ -28,6 +28,24 @@ struct Foreign {
     key: &'static [&'static str],
     /// What a value of it means.
     means: fn(&mut Node) -> Means,
+    /// Whether only files of other programs have it: who writes a file for us does not come to write it.
+    theirs: bool,
+}
+
+const fn foreign(
+    section: &'static [&'static str],
+    key: &'static [&'static str],
+    means: fn(&mut Node) -> Means,
+) -> Foreign {
+    Foreign { section, key, means, theirs: false }
+}
+
+const fn theirs(
+    section: &'static [&'static str],
+    key: &'static [&'static str],
+    means: fn(&mut Node) -> Means,
+) -> Foreign {
+    Foreign { section, key, means, theirs: true }
 }
 
 /// What a foreign key means here.
@@ -80,6 +98,8 @@ enum Severity {
 pub(crate) struct Notes {
     pub(crate) all: Vec<Note>,
     warned: HashSet<String>,
+    /// The first key that only files of other programs have.
+    theirs: Option<Range<usize>>,
 }
 
 impl Notes {
@@ -106,14 +126,10 @@ impl Notes {
 /// Puts our own keys into the place of those of hostinger's and thpham's fireactions.
 pub(crate) fn translate(root: &mut Node, ids: &mut Ids) -> Notes {
     let mut notes = Notes::default();
-    for foreign in keys::SECRETS {
+    for foreign in keys::SECRETS.iter().chain(keys::THEIRS) {
         apply(foreign, root, ids, &mut notes);
     }
-    let before = root.clone();
-    for foreign in keys::THEIRS {
-        apply(foreign, root, ids, &mut notes);
-    }
-    if let Some(first) = keys::first(&before) {
+    if let Some(first) = notes.theirs.clone() {
         keys::defaults(root, first, ids, &mut notes);
     }
     notes
@@ -161,6 +177,9 @@ fn apply_in(foreign: &Foreign, section: &mut Node, path: &str, ids: &mut Ids, no
             continue;
         }
         let at = entry.key_span.clone();
+        if foreign.theirs && notes.theirs.as_ref().is_none_or(|first| at.start < first.start) {
+            notes.theirs = Some(at.clone());
+        }
         let mut note = |before: Option<&str>, comment: String, severity| {
             let before = before.map(str::to_owned);
             notes.all.push(Note { section: holder_id, before, comment, severity });
