@@ -44,8 +44,8 @@ struct Parts {
 impl Metrics {
     /// Serves what there is under the names of other programs of this name, too.
     pub(crate) fn serve_compat(&self) {
-        let mut parts = self.lock();
-        let compat = Compat::register(&mut parts.registry);
+        let parts = &mut *self.lock();
+        let compat = Compat::register(&mut parts.registry, &parts.counts);
         parts.compat = Some(compat);
     }
 

@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::counts::Counts;
+
 /// Labels that not every pool, or every series, has.
 pub(super) type Labels = Vec<(&'static str, String)>;
 
@@ -104,11 +106,16 @@ pub(super) struct Compat {
 }
 
 impl Compat {
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    pub(super) fn register(registry: &mut Registry, counts: &Counts) -> Self {
         let compat = Self { up: Gauge::default(), pools: Gauge::default(), families: families() };
         compat.up.set(1);
         registry.register("fireactions_server_up", "The server answers", compat.up.clone());
         registry.register("fireactions_pools_total", "Pools", compat.pools.clone());
+        registry.register(
+            "fireactions_scale_duration_seconds",
+            "Time from a machine's beginning until it was ready",
+            counts.readied.clone(),
+        );
         for (index, (series, family)) in SERIES.iter().zip(&compat.families).enumerate() {
             if SERIES[..index].iter().all(|other| other.name != series.name) {
                 registry.register(series.name, series.help, family.clone());

@@ -169,11 +169,16 @@ async fn names_of_other_programs_are_there_when_asked_for() {
         failure: Some(Failure { kind: FailureKind::Guest, message: "no".into() }),
         ..machine()
     };
-    let fine = MachineView { id: MachineId::from_random([5; 8]), ..machine() };
+    let fine = MachineView {
+        id: MachineId::from_random([5; 8]),
+        state: MachineState::Ready,
+        state_since: machine().created_at + jiff::SignedDuration::from_secs(2),
+        ..machine()
+    };
+    // Ready only once, however often it is told.
+    let told = Event::Machine { machine: Arc::new(fine.clone()) };
     let gone = Event::MachineGone { id: fine.id.clone(), pool: fine.pool.clone() };
-    for event in
-        [Event::Machine { machine: Arc::new(failed) }, Event::Machine { machine: Arc::new(fine) }, gone]
-    {
+    for event in [Event::Machine { machine: Arc::new(failed) }, told.clone(), told, gone] {
         server.fake.events.send(event).unwrap();
     }
     let mut text = String::new();
@@ -208,7 +213,10 @@ async fn names_of_other_programs_are_there_when_asked_for() {
         (operations("up", "success"), 1.0),
         (operations("up", "failure"), 1.0),
         (operations("down", "success"), 1.0),
+        ("fireactions_scale_duration_seconds_sum{pool=\"default\"}".to_owned(), 2.0),
+        ("fireactions_scale_duration_seconds_count{pool=\"default\"}".to_owned(), 1.0),
         // Ours are there, too.
+        ("fireactions_machine_ready_seconds_sum{pool=\"default\"}".to_owned(), 2.0),
         ("fireactions_up".to_owned(), 1.0),
         ("fireactions_pool_paused{pool=\"default\"}".to_owned(), 1.0),
     ] {
