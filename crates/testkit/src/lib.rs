@@ -24,7 +24,6 @@ pub mod qmp;
 pub mod reach;
 pub mod real_gitea;
 pub mod recordings;
-mod shared;
 pub mod skip;
 pub mod spec;
 pub mod sshd;

@@ -5,12 +5,12 @@
 
 use std::fs;
 
-use crate::shared;
+use crate::beside;
 
 /// All of them, by their names in order; nothing, said loudly on behalf of `test`, where there are none. They are in
 /// `../compat/published` of the directory that `FIREACTIONS_SPECS` names.
 pub fn files(test: &str) -> Option<Vec<(String, Vec<u8>)>> {
-    let directory = shared::directory(test, "compat/published")?;
+    let directory = beside::directory(test, "compat/published")?;
     let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -43,6 +43,7 @@ const NO_FORGE: Told = (
     "the runners of pool 'example' belong to a forge, but none is declared",
     "'github: {app_id: N, app_private_key_file: /etc/fireactions/github-app.pem}'",
 );
+const NO_IMAGE: Told = ("runner.image '<IMAGE>:<IMAGE_TAG>' of pool 'example' can never be pulled", "");
 const NO_KERNEL: Told = ("pool 'default' has no guest kernel", "'image: /path/to/vmlinuz' below 'kernel:'");
 const NO_RUNNER: Told = ("key 'runner' is missing in pools[0]", "'runner: …'");
 const FIRETEACT: Told =
@@ -59,13 +60,13 @@ const VERDICTS: [(&str, &[Told]); 29] = [
     ("hostinger-v0.2.0-server_testdata_config1_yaml", &[ENABLED, USERS, KEY, WEBHOOK]),
     ("hostinger-v0.2.4-docs_user_guide_configuration_md_0", &[ENABLED, USERS, KEY]),
     ("hostinger-v0.2.4-server_testdata_config1_yaml", &[ENABLED, USERS, KEY]),
-    ("hostinger-v0.2.5-docs_user_guide_concepts_md_0", &[NO_FORGE]),
+    ("hostinger-v0.2.5-docs_user_guide_concepts_md_0", &[NO_FORGE, NO_IMAGE]),
     ("hostinger-v0.2.6-install_sh", &[NO_ID, KEY, NO_ORGANIZATION]),
-    ("hostinger-v1.0.0-docs_user_guide_concepts_md_0", &[NO_FORGE]),
+    ("hostinger-v1.0.0-docs_user_guide_concepts_md_0", &[NO_FORGE, NO_IMAGE]),
     ("hostinger-v1.0.0-docs_user_guide_configuration_md_0", &[ENABLED, USERS, KEY]),
     ("hostinger-v1.0.0-install_sh", &[NO_ID, KEY, NO_ORGANIZATION]),
     ("hostinger-v1.0.0-server_testdata_config1_yaml", &[ENABLED, USERS, KEY]),
-    ("hostinger-v2.0.0-docs_user_guide_concepts_md_0", &[NO_FORGE]),
+    ("hostinger-v2.0.0-docs_user_guide_concepts_md_0", &[NO_FORGE, NO_IMAGE]),
     ("hostinger-v2.0.0-docs_user_guide_configuration_md_0", &[OPEN, KEY]),
     ("hostinger-v2.0.0-docs_user_guide_installation_md_21", &[NO_ID, KEY]),
     ("hostinger-v2.0.1-docs_user_guide_images_md_1", &[NO_KERNEL]),
