@@ -1,5 +1,6 @@
 //! Prometheus metrics, fed only from the event stream and the engine's views.
 
+mod compat;
 mod counts;
 mod forges;
 mod gauges;
@@ -7,7 +8,7 @@ mod process;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fireactions_model::Event;
+use fireactions_model::{Event, MachineView, PoolView};
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -16,6 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Engine, Fault};
+use compat::{Compat, Facts};
 use counts::Counts;
 use forges::Forges;
 use gauges::Gauges;
@@ -36,9 +38,17 @@ struct Parts {
     counts: Counts,
     gauges: Gauges,
     forges: Forges,
+    compat: Option<Compat>,
 }
 
 impl Metrics {
+    /// Serves what there is under the names of other programs of this name, too.
+    pub(crate) fn serve_compat(&self) {
+        let parts = &mut *self.lock();
+        let compat = Compat::register(&mut parts.registry, &parts.counts);
+        parts.compat = Some(compat);
+    }
+
     /// Registers everything and listens to the engine's events until `closing`.
     pub(crate) fn start(engine: &dyn Engine, closing: CancellationToken) -> Self {
         let mut registry = Registry::default();
@@ -46,7 +56,8 @@ impl Metrics {
         let gauges = Gauges::register(&mut registry);
         gauges.build(&engine.version());
         let forges = Forges::register(&mut registry);
-        let metrics = Self { parts: Arc::new(Mutex::new(Parts { registry, counts, gauges, forges })) };
+        let metrics =
+            Self { parts: Arc::new(Mutex::new(Parts { registry, counts, gauges, forges, compat: None })) };
         let listener = metrics.clone();
         let mut events = engine.events();
         tokio::spawn(async move {
@@ -90,10 +101,28 @@ impl Metrics {
         let forges = engine.forges();
         let parts = self.lock();
         parts.forges.set(&pools, &forges, Timestamp::now());
-        parts.gauges.set(&pools, &machines, &jobs, ready, drained);
+        parts.gauges.set(&pools, &machines, &jobs, ready, drained, parts.compat.is_some());
+        if let Some(compat) = &parts.compat {
+            compat.set(&facts(&pools, &machines, &parts.counts));
+        }
         let mut text = String::new();
         encode(&mut text, &parts.registry)
             .map_err(|error| Fault::internal(format!("cannot write the metrics: {error}")))?;
         Ok(text)
     }
+}
+
+/// What is known of each pool.
+fn facts<'a>(pools: &'a [PoolView], machines: &[MachineView], counts: &Counts) -> Vec<Facts<'a>> {
+    let of = |view: &'a PoolView| {
+        let own = || machines.iter().filter(|machine| machine.pool == view.spec.name);
+        let pending = own().filter(|machine| compat::is_pending(machine.state)).count();
+        Facts {
+            view,
+            current: own().count() as u64,
+            pending: pending as u64,
+            counted: counts.of_pool(view.spec.name.as_str()),
+        }
+    };
+    pools.iter().map(of).collect()
 }

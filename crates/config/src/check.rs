@@ -18,7 +18,7 @@ use std::ops::Range;
 use fireactions_model::{ImageSource, network_rules};
 
 use crate::problem::Problem;
-use crate::schema::Duration;
+use crate::schema::{Duration, kernel_args};
 use crate::tree::{Node, Value};
 use crate::{Config, Host, LogLevel, OnFailureSetting, PoolConfig};
 
@@ -48,6 +48,7 @@ pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &
     check.forges(config);
     check.runners(config);
     check.pools(config);
+    check.kernel_args(config);
     for (index, pool) in config.pools.iter().enumerate() {
         check.pool(config, &At::root().key("pools").index(index), pool, host);
     }
@@ -360,11 +361,18 @@ impl Check<'_> {
     fn pool(&mut self, config: &Config, at: &At, pool: &PoolConfig, host: &Host) {
         let name = &pool.name;
         match (pool.max_runners, pool.replicas) {
-            (None, None) => self.error(
+            (None, None) if pool.min() > 0 => self.error(
                 at,
                 &[&at.key("max_runners"), &at.key("replicas")],
-                format!("pool '{name}' has no max_runners"),
+                format!("pool '{name}' has min_runners, but no max_runners"),
                 "add 'max_runners: N', the most machines it may have at once",
+            ),
+            (None, None | Some(0)) if self.place(&at.key("max_runners")).is_some() => self.warn(
+                &at.key("replicas"),
+                format!("pool '{name}' has no machines until it is scaled"),
+                format!(
+                    "add 'max_runners: N', the most machines it may have at once, or run 'fireactions pools scale {name} --max N'"
+                ),
             ),
             (Some(_), Some(_)) => self.error(
                 &at.key("replicas"),
@@ -435,6 +443,33 @@ impl Check<'_> {
                 &at.key("runner"),
                 format!("pool '{name}' has no labels, so it serves only jobs that ask for none"),
                 "add 'labels:' below 'runner:'",
+            );
+        }
+    }
+
+    /// Told once, for all pools: existing files give the same words to each.
+    fn kernel_args(&mut self, config: &Config) {
+        let pools = At::root().key("pools");
+        let of_pools = config.pools.iter().enumerate().map(|(index, pool)| {
+            (pools.index(index).key("firecracker").key("kernel_args"), &pool.firecracker.kernel_args)
+        });
+        let common = (At::root().key("kernel").key("args"), &config.kernel.args);
+        let mut words: Vec<&str> = Vec::new();
+        let mut first = None;
+        for (at, args) in std::iter::once(common).chain(of_pools) {
+            for word in kernel_args::left_out(args) {
+                first.get_or_insert_with(|| at.clone());
+                if !words.contains(&word) {
+                    words.push(word);
+                }
+            }
+        }
+        if let Some(at) = first {
+            let words = words.join(" ");
+            self.warn(
+                &at,
+                format!("these kernel arguments are not used: {words}"),
+                "remove them: the server gives guests what their VMM needs",
             );
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  bytes ─▶ tree (YAML under limits, every value with its place)
+//!             ├─▶ foreign: keys of other programs, put into ours
 //!             ├─▶ de: the types, with every error and not only the first
 //!             ├─▶ ranges: the limits that the schema states
 //!             └─▶ check: what must fit together
@@ -12,12 +13,14 @@
 mod budget;
 mod check;
 mod de;
+mod foreign;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzz;
 mod host;
 mod json_schema;
 mod load;
+mod migrate;
 mod problem;
 mod ranges;
 mod reference;
@@ -30,6 +33,7 @@ pub use budget::HostBudget;
 pub use host::Host;
 pub use json_schema::json_schema;
 pub use load::{Loaded, load, load_for, parse};
+pub use migrate::{Migrated, migrate, translate};
 pub use problem::{ConfigErrors, Diagnostic};
 pub use reference::reference_page;
 pub use schema::*;

@@ -4,41 +4,8 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Marks the error of a key whose value is a secret. Never shown itself.
-pub(crate) const REFUSED_SECRET: &str = "\u{0}refused secret";
-
-/// Keys that are refused because they hold a secret, and what to use instead.
-const REFUSED: &[(&str, &str)] = &[
-    ("app_private_key", "put the key into a file and name it with 'app_private_key_file'"),
-    ("api_token", "put the token into a file and name it with 'api_token_file'"),
-    ("runner_token", "put the token into a file and name it with 'runner_token_file'"),
-    (
-        "token",
-        "put an access token into a file and name it with 'api_token_file', or a registration token with 'runner_token_file'",
-    ),
-    ("basic_auth_enabled", "remove it; put a bearer token into a file and name it with 'api_token_file'"),
-    ("basic_auth_users", "remove it; put a bearer token into a file and name it with 'api_token_file'"),
-];
-
 /// Longest part of a line that is shown, in characters.
 const MAX_SHOWN: usize = 120;
-
-pub(crate) fn is_refused(key: &str) -> bool {
-    REFUSED.iter().any(|(name, _)| *name == key)
-}
-
-pub(crate) fn refused(span: Range<usize>, path: &str) -> Problem {
-    let key = path.rsplit('.').next().unwrap_or(path);
-    let help = REFUSED.iter().find(|(name, _)| *name == key).map_or("", |(_, help)| *help);
-    let message = if key.starts_with("basic_auth") {
-        format!("{path}: basic authentication is not supported, and passwords do not belong in this file")
-    } else {
-        format!("{path}: secrets do not belong in this file")
-    };
-    Problem::new(span, message)
-        .help(format!("{help} (an absolute path, or credential:NAME of systemd)"))
-        .without_rest()
-}
 
 /// One problem, at a place of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,44 @@ pub(crate) struct Node {
     pub(crate) id: u32,
     /// Bytes of the file.
     pub(crate) span: Range<usize>,
+    /// A scalar as it is written, where it is written without quotes: what YAML made of it may not be what was meant.
+    pub(crate) plain: Option<String>,
     pub(crate) value: Value,
+}
+
+impl Node {
+    /// The value of a key, where this is a section that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// The value at the end of a path of keys.
+    pub(crate) fn at(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// Its text, where it is one.
+    pub(crate) fn text(&self) -> Option<&str> {
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    /// Whether it is true or false. Words that were that in YAML 1.1 count, without quotes: programs still read them so.
+    pub(crate) fn switch(&self) -> Option<bool> {
+        if let Value::Bool(value) = self.value {
+            return Some(value);
+        }
+        match self.plain.as_deref()? {
+            "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+            "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether the file says anything there.
+    pub(crate) fn is_given(&self) -> bool {
+        !matches!(self.value, Value::Null)
+    }
 }
 
 /// What a node holds.
@@ -89,8 +126,8 @@ pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
         leading_zero_numbers_as_strings: true,
     };
     match serde_saphyr::from_str_with_options::<Option<Raw>>(text, options) {
-        Ok(None) => Ok(Node { id: 0, span: 0..0, value: Value::Map(Vec::new()) }),
-        Ok(Some(raw)) => Ok(build(raw.0, &mut 0)),
+        Ok(None) => Ok(Node { id: 0, span: 0..0, plain: None, value: Value::Map(Vec::new()) }),
+        Ok(Some(raw)) => Ok(build(text, raw.0, &mut 0)),
         Err(error) => Err(SyntaxError { at: place(text, &error), message: describe(&error) }),
     }
 }
@@ -133,25 +170,44 @@ fn describe(error: &serde_saphyr::Error) -> String {
 
 const TOO_MUCH: &str = "the file has too many values, levels or aliases for a configuration";
 
-fn build(raw: Spanned<RawValue>, next: &mut u32) -> Node {
+fn build(text: &str, raw: Spanned<RawValue>, next: &mut u32) -> Node {
     let span = span_of(&raw);
     let id = *next;
     *next += 1;
+    let plain = match &raw.value {
+        RawValue::Leaf(value) => plain(text.get(span.clone()), value),
+        RawValue::List(_) | RawValue::Map(_) => None,
+    };
     let value = match raw.value {
         RawValue::Leaf(value) => value,
-        RawValue::List(items) => Value::List(items.into_iter().map(|item| build(item.0, next)).collect()),
+        RawValue::List(items) => {
+            Value::List(items.into_iter().map(|item| build(text, item.0, next)).collect())
+        }
         RawValue::Map(entries) => Value::Map(
             entries
                 .into_iter()
                 .map(|(key, value)| Entry {
                     key_span: span_of(&key),
                     key: key.value.0,
-                    value: build(value.0, next),
+                    value: build(text, value.0, next),
                 })
                 .collect(),
         ),
     };
-    Node { id, span, value }
+    Node { id, span, plain, value }
+}
+
+/// What is written at a scalar's place, unless it is in quotes or an alias of what is written elsewhere.
+fn plain(written: Option<&str>, value: &Value) -> Option<String> {
+    let written = written?.trim();
+    let fine = match value {
+        Value::Text(text) => text == written,
+        Value::Signed(_) | Value::Unsigned(_) | Value::Float(_) => {
+            !written.is_empty() && !written.contains(|c: char| "*&!\"'".contains(c) || c.is_whitespace())
+        }
+        Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => false,
+    };
+    fine.then(|| written.to_owned())
 }
 
 fn span_of<T>(spanned: &Spanned<T>) -> Range<usize> {

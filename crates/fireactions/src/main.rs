@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::parse_from(cli::old::translate(std::env::args_os()));
     // Before there are other threads, since it changes the environment.
     let activation = match cli.command {
         cli::Command::Server(_) => server::Activation::from_environment(),

@@ -125,6 +125,15 @@ impl Controller {
         self.shared.entries().iter().map(|entry| entry.spec.clone()).collect()
     }
 
+    /// The same with as many machines as an operator wants now.
+    fn scaled_specs(&self) -> Vec<PoolSpec> {
+        let scaled = |entry: &Entry| {
+            let (min_runners, max_runners) = entry.scale();
+            PoolSpec { min_runners, max_runners, ..entry.spec.clone() }
+        };
+        self.shared.entries().iter().map(scaled).collect()
+    }
+
     /// Maximum number of machines of each pool, as it is now.
     fn capacity(&self) -> BTreeMap<PoolName, u32> {
         let closed = self.shared.drained().is_some();
@@ -167,7 +176,7 @@ impl Controller {
 
     /// One look and what follows from it. Returns when to look again at the latest.
     async fn look(&mut self) -> Instant {
-        let specs = self.specs();
+        let specs = self.scaled_specs();
         // Machines first: a job that is bound in between is then counted as served by a machine that looks
         // idle, and the change wakes us again. The other way round it would get a second machine.
         let began = Instant::now();

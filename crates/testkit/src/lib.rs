@@ -19,6 +19,7 @@ pub mod machines;
 pub mod no_timer;
 pub mod pools;
 pub mod program;
+pub mod published;
 pub mod qmp;
 pub mod reach;
 pub mod real_gitea;

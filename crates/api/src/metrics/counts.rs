@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use fireactions_model::{Event, FailureKind, JobId, JobRecord, MachineId, MachineView};
+use fireactions_model::{Event, FailureKind, JobId, JobRecord, MachineId, MachineState, MachineView};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::PoolLabels;
+use super::compat::Counted;
 
 /// Upper bounds of the phase histogram in seconds: a tap takes a millisecond, a job hours.
 const BUCKETS: [f64; 20] = [
@@ -37,19 +38,29 @@ struct JobLabels {
     state: &'static str,
 }
 
+/// What was counted of a machine.
+#[derive(Default)]
+struct Known {
+    failure: bool,
+    ready: bool,
+}
+
 /// Counts events.
 pub(super) struct Counts {
     phases: Family<PhaseLabels, Histogram, fn() -> Histogram>,
     picked_up: Family<PoolLabels, Histogram, fn() -> Histogram>,
     created: Family<PoolLabels, Counter>,
     failed: Family<PoolLabels, Counter>,
+    gone: Family<PoolLabels, Counter>,
     starts: Family<StartLabels, Counter>,
     fallbacks: Family<PoolLabels, Counter>,
     finished: Family<JobLabels, Counter>,
     retried: Family<PoolLabels, Counter>,
     missed: Counter,
-    /// Live machines, and whether their failure was counted.
-    machines: HashMap<MachineId, bool>,
+    /// From a machine's beginning until it was ready.
+    pub(super) readied: Family<PoolLabels, Histogram, fn() -> Histogram>,
+    /// Live machines.
+    machines: HashMap<MachineId, Known>,
     final_jobs: HashSet<JobId>,
     order: VecDeque<JobId>,
     attempts: HashMap<JobId, u32>,
@@ -61,11 +72,15 @@ impl Counts {
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let picked_up: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let readied: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let counts = Self {
             phases,
             picked_up,
+            readied,
             created: Family::default(),
             failed: Family::default(),
+            gone: Family::default(),
             starts: Family::default(),
             fallbacks: Family::default(),
             finished: Family::default(),
@@ -84,6 +99,12 @@ impl Counts {
         );
         registry.register("fireactions_machines_created", "Machines begun", counts.created.clone());
         registry.register("fireactions_machines_failed", "Machines that failed", counts.failed.clone());
+        registry.register(
+            "fireactions_machine_ready_seconds",
+            "Time from a machine's beginning until it was ready",
+            counts.readied.clone(),
+        );
+        registry.register("fireactions_machines_gone", "Machines removed", counts.gone.clone());
         registry.register(
             "fireactions_machine_starts",
             "Machines whose agent reported, by how they were started",
@@ -116,6 +137,13 @@ impl Counts {
         self.missed.inc_by(events);
     }
 
+    /// What was counted of a pool's machines.
+    pub(super) fn of_pool(&self, pool: &str) -> Counted {
+        let labels = PoolLabels { pool: pool.to_owned() };
+        let of = |family: &Family<PoolLabels, Counter>| family.get(&labels).map_or(0, |count| count.get());
+        Counted { created: of(&self.created), failed: of(&self.failed), gone: of(&self.gone) }
+    }
+
     pub(super) fn event(&mut self, event: &Event) {
         match event {
             Event::Phase { pool, phase, micros } => {
@@ -124,8 +152,9 @@ impl Counts {
                 self.phases.get_or_create(&labels).observe(*micros as f64 / 1e6);
             }
             Event::Machine { machine } => self.machine(machine),
-            Event::MachineGone { id, .. } => {
+            Event::MachineGone { id, pool } => {
                 self.machines.remove(id);
+                self.gone.get_or_create(&PoolLabels { pool: pool.to_string() }).inc();
             }
             Event::Job { job } => self.job(job),
             Event::Started { pool, how, fallback } => {
@@ -146,14 +175,19 @@ impl Counts {
 
     fn machine(&mut self, machine: &MachineView) {
         let labels = PoolLabels { pool: machine.pool.to_string() };
-        let failure_counted = self.machines.entry(machine.id.clone()).or_insert_with(|| {
+        let known = self.machines.entry(machine.id.clone()).or_insert_with(|| {
             self.created.get_or_create(&labels).inc();
-            false
+            Known::default()
         });
+        if machine.state == MachineState::Ready && !known.ready {
+            known.ready = true;
+            let took = machine.state_since.duration_since(machine.created_at).as_secs_f64();
+            self.readied.get_or_create(&labels).observe(took.max(0.0));
+        }
         // A machine that is held because its job failed did not fail itself.
         let failed = machine.failure.as_ref().is_some_and(|failure| failure.kind != FailureKind::Job);
-        if failed && !*failure_counted {
-            *failure_counted = true;
+        if failed && !known.failure {
+            known.failure = true;
             self.failed.get_or_create(&labels).inc();
         }
     }

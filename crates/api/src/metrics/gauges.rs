@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::compat::{self, Labels};
 use super::{PoolLabels, process};
 use crate::Version;
 
@@ -58,7 +59,7 @@ pub(super) struct Gauges {
     drained: Gauge<u64, AtomicU64>,
     build: Family<BuildLabels, Gauge<u64, AtomicU64>>,
     pools: Gauge<u64, AtomicU64>,
-    current: Level<PoolLabels>,
+    current: Level<Labels>,
     min: Level<PoolLabels>,
     max: Level<PoolLabels>,
     paused: Level<PoolLabels>,
@@ -117,6 +118,7 @@ impl Gauges {
         self.build.get_or_create(&labels).set(1);
     }
 
+    /// `organization`: also in the labels of the one series that other programs have under the same name.
     pub(super) fn set(
         &self,
         pools: &[PoolView],
@@ -124,6 +126,7 @@ impl Gauges {
         jobs: &BTreeMap<JobState, u64>,
         ready: bool,
         drained: bool,
+        organization: bool,
     ) {
         self.ready.set(ready.into());
         self.drained.set(drained.into());
@@ -146,7 +149,7 @@ impl Gauges {
                 let labels = MachineLabels { pool: pool.to_owned(), state: state.as_str() };
                 self.machines.get_or_create(&labels).set(count);
             }
-            set(&self.current, current);
+            self.current.get_or_create(&compat::labels(view, organization, &[])).set(current);
             set(&self.min, view.min_runners.into());
             set(&self.max, view.max_runners.into());
             set(&self.paused, view.paused.into());

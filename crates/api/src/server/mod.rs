@@ -120,6 +120,13 @@ impl Api {
         Self { context: Context { engine, metrics, limits, pausing, closing, room } }
     }
 
+    /// Serves metrics under the names of other programs of this name, too.
+    #[must_use]
+    pub fn with_compat_metrics(self) -> Self {
+        self.context.metrics.serve_compat();
+        self
+    }
+
     /// Takes no more connections: they wait for the next server of the same sockets. Those that are there are
     /// answered, and told to come by another connection the next time. To be called a moment before
     /// [`Api::close`], which ends them.
@@ -177,6 +184,7 @@ impl Api {
             .layer(middleware::from_fn_with_state(self.bounds(), deadline::enforce))
             .layer(middleware::map_response(as_declared))
             .fallback(no_route)
+            .method_not_allowed_fallback(no_method)
     }
 }
 

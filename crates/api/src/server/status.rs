@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,10 +18,16 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
         .routes(routes!(metrics))
 }
 
-/// The server answers.
+/// The server answers: `ok`, or `{"status":"OK"}` to who accepts JSON and not any type.
 #[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, body = String)))]
-pub(super) async fn healthz() -> &'static str {
-    "ok\n"
+pub(super) async fn healthz(headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds =
+        accepted.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or(kind));
+    if kinds.any(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        return Json(serde_json::json!({"status": "OK"})).into_response();
+    }
+    "ok\n".into_response()
 }
 
 /// Whether jobs are accepted and can run.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{machine, serve};
+use crate::common::{machine, serve, serve_compat};
 use fireactions_api::Limits;
 use fireactions_model::*;
 
@@ -148,4 +148,81 @@ async fn views_and_events_become_series() {
     }
     assert!(sample(&text, "process_resident_memory_bytes").unwrap() > 1e6);
     assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn names_of_other_programs_are_there_when_asked_for() {
+    let server = serve(Limits::default()).await;
+    let names = ["fireactions_server_up", "fireactions_pool_status", "fireactions_pool_runners_desired"];
+    let text = server.client.metrics().await.unwrap();
+    assert!(names.iter().all(|name| !text.contains(name)), "{text}");
+
+    let server = serve_compat().await;
+    {
+        let mut pool = server.fake.pool.lock().unwrap();
+        let runner = GithubRunner::new(GithubScope::organization("acme").unwrap());
+        pool.spec.forge = Some(PoolForge { name: ForgeName::github(), runner: ForgeRunner::Github(runner) });
+        pool.paused = true;
+        server.fake.machine.lock().unwrap().state = MachineState::Booting;
+    }
+    let failed = MachineView {
+        failure: Some(Failure { kind: FailureKind::Guest, message: "no".into() }),
+        ..machine()
+    };
+    let fine = MachineView {
+        id: MachineId::from_random([5; 8]),
+        state: MachineState::Ready,
+        state_since: machine().created_at + jiff::SignedDuration::from_secs(2),
+        ..machine()
+    };
+    // Ready only once, however often it is told.
+    let told = Event::Machine { machine: Arc::new(fine.clone()) };
+    let gone = Event::MachineGone { id: fine.id.clone(), pool: fine.pool.clone() };
+    for event in [Event::Machine { machine: Arc::new(failed) }, told.clone(), told, gone] {
+        server.fake.events.send(event).unwrap();
+    }
+    let mut text = String::new();
+    for _ in 0..100 {
+        text = server.client.metrics().await.unwrap();
+        if sample(&text, "fireactions_machines_gone_total{pool=\"default\"}").is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let own = "pool=\"default\",organization=\"acme\"";
+    let operations = |direction: &str, status: &str| {
+        format!("fireactions_scale_operations_total{{{own},direction=\"{direction}\",status=\"{status}\"}}")
+    };
+    for (series, value) in [
+        // 0.4
+        ("fireactions_server_up".to_owned(), 1.0),
+        ("fireactions_pool_total".to_owned(), 1.0),
+        ("fireactions_pool_status{pool=\"default\"}".to_owned(), 0.0),
+        ("fireactions_pool_current_runners_count{pool=\"default\"}".to_owned(), 1.0),
+        ("fireactions_pool_max_runners_count{pool=\"default\"}".to_owned(), 3.0),
+        ("fireactions_pool_min_runners_count{pool=\"default\"}".to_owned(), 1.0),
+        ("fireactions_pool_scale_requests{pool=\"default\"}".to_owned(), 2.0),
+        ("fireactions_pool_scale_successes{pool=\"default\"}".to_owned(), 1.0),
+        ("fireactions_pool_scale_failures{pool=\"default\"}".to_owned(), 1.0),
+        // 1.x and 2.x
+        ("fireactions_pools_total".to_owned(), 1.0),
+        (format!("fireactions_pool_runners_current{{{own}}}"), 1.0),
+        (format!("fireactions_pool_runners_desired{{{own}}}"), 1.0),
+        (format!("fireactions_pool_runners_pending{{{own}}}"), 1.0),
+        (format!("fireactions_pool_scale_requests_total{{{own}}}"), 3.0),
+        (operations("up", "success"), 1.0),
+        (operations("up", "failure"), 1.0),
+        (operations("down", "success"), 1.0),
+        ("fireactions_scale_duration_seconds_sum{pool=\"default\"}".to_owned(), 2.0),
+        ("fireactions_scale_duration_seconds_count{pool=\"default\"}".to_owned(), 1.0),
+        // Ours are there, too.
+        ("fireactions_machine_ready_seconds_sum{pool=\"default\"}".to_owned(), 2.0),
+        ("fireactions_up".to_owned(), 1.0),
+        ("fireactions_pool_paused{pool=\"default\"}".to_owned(), 1.0),
+    ] {
+        assert_eq!(sample(&text, &series), Some(value), "{series} in:\n{text}");
+    }
+    for line in text.lines().filter(|line| line.starts_with("# TYPE")) {
+        assert_eq!(text.matches(&format!("{line}\n")).count(), 1, "{line} stands twice");
+    }
 }

@@ -45,6 +45,8 @@ async fn nonsense_has_the_one_error_shape() {
     let cases = [
         (plain(Method::GET, "/nowhere"), 404, "not_found"),
         (plain(Method::DELETE, "/api/v1/jobs"), 405, "invalid"),
+        (plain(Method::POST, "/api/v1/pools/default/scale"), 405, "invalid"),
+        (plain(Method::POST, "/healthz"), 405, "invalid"),
         (plain(Method::GET, "/api/v1/jobs/../../etc"), 404, "not_found"),
         (plain(Method::GET, "/api/v1/jobs/J0"), 400, "invalid"),
         (plain(Method::GET, "/api/v1/jobs?limit=x"), 400, "invalid"),
@@ -179,4 +181,22 @@ async fn loopback_without_a_token_is_closed_to_web_pages() {
     assert_eq!(status("origin", "null").await, 403);
     assert_eq!(status("host", "evil.example").await, 403);
     assert_eq!(status("host", "localhost:1234").await, 200);
+}
+
+#[tokio::test]
+async fn health_is_json_to_who_asks_for_json() {
+    let server = serve(Limits::default()).await;
+    let ask = async |accept: Option<&str>| {
+        let mut ask = request(Method::GET, "/healthz");
+        if let Some(accept) = accept {
+            ask = ask.header("accept", accept);
+        }
+        raw(&server.socket, build(ask)).await
+    };
+    for accept in [None, Some("*/*"), Some("text/html, */*;q=0.1"), Some("application/jsonx")] {
+        assert_eq!(ask(accept).await, (200, "ok\n".to_owned()), "{accept:?}");
+    }
+    for accept in ["application/json", "text/html, Application/JSON;q=0.9"] {
+        assert_eq!(ask(Some(accept)).await, (200, r#"{"status":"OK"}"#.to_owned()), "{accept}");
+    }
 }

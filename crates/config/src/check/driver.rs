@@ -17,7 +17,7 @@ impl Check<'_> {
     pub(super) fn driver(&mut self, config: &Config) {
         match config.vmm.driver {
             Driver::Firecracker => self.firecracker(config),
-            Driver::Qemu => self.qemu(),
+            Driver::Qemu => self.qemu(config),
         }
     }
 
@@ -98,7 +98,7 @@ impl Check<'_> {
         }
     }
 
-    fn qemu(&mut self) {
+    fn qemu(&mut self, config: &Config) {
         let vmm = At::root().key("vmm");
         for key in ["firecracker_binary", "jailer_binary", "jailer"] {
             if self.has(&["vmm", key]) {
@@ -108,6 +108,14 @@ impl Check<'_> {
                     "use 'driver: firecracker', or remove it",
                 );
             }
+        }
+        let named = |pool: &PoolConfig| pool.firecracker.binary_path.is_some();
+        if let Some(index) = config.pools.iter().position(named) {
+            self.warn(
+                &At::root().key("pools").index(index).key("firecracker").key("binary_path"),
+                "firecracker.binary_path is not used: vmm.driver is 'qemu'",
+                "add 'vmm: {driver: firecracker}' to run machines with Firecracker, or remove it",
+            );
         }
     }
 

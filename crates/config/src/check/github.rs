@@ -19,7 +19,7 @@ impl Check<'_> {
         match (&github.app_id, &github.app_private_key_file) {
             (Some(_), None) => self.error(
                 &id,
-                &[&key, &at.key("app_private_key")],
+                &[&key],
                 format!("{key} is missing"),
                 "name the file with the App's private key: an absolute path, or credential:NAME",
             ),
@@ -52,7 +52,7 @@ impl Check<'_> {
         if !one && !several && github.token_file.is_none() {
             self.error(
                 at,
-                &[&id, &key, &at.key("app_private_key"), &apps, &token],
+                &[&id, &key, &apps, &token],
                 format!("{at} has no credential"),
                 "add app_id and app_private_key_file, or token_file; examples/github.yaml shows them",
             );

@@ -4,7 +4,7 @@ use fireactions_model::network_rules::overlap;
 
 use super::forges::section;
 use super::{At, Check};
-use crate::Config;
+use crate::{Config, ListenAddress};
 
 impl Check<'_> {
     pub(super) fn listeners(&mut self, config: &Config) {
@@ -16,7 +16,7 @@ impl Check<'_> {
             webhook.map_or(At::root(), |(name, _)| section(config, name).key("webhook").key("listen"));
         let listeners = [
             (root.key("bind_address"), config.bind_address),
-            (root.key("metrics").key("address"), config.metrics.enabled.then_some(config.metrics.address)),
+            (root.key("metrics").key("address"), config.metrics.listen().map(ListenAddress)),
             (listen, webhook.map(|(_, address)| address)),
         ];
         for (index, (at, address)) in listeners.iter().enumerate() {

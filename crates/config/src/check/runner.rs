@@ -86,7 +86,7 @@ impl Check<'_> {
                 at,
                 &[],
                 format!("the runners of pool '{name}' belong to a forge, but none is declared"),
-                "add 'github:', 'gitea:' or 'forgejo:' at the top level; examples/github.yaml and examples/gitea.yaml show it",
+                "add 'github: {app_id: N, app_private_key_file: /etc/fireactions/github-app.pem}' at the top level, or 'gitea:' or 'forgejo:' as in examples/gitea.yaml",
             ),
             NoForge::Several(names) => {
                 let names: Vec<&str> = names.iter().map(ForgeName::as_str).collect();

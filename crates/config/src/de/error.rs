@@ -61,8 +61,6 @@ pub(super) enum What {
         expected: String,
     },
     Duplicate(String),
-    /// The value is a secret; the place is its key.
-    Secret,
     Other(String),
 }
 
@@ -94,9 +92,7 @@ impl ReadError {
             What::Consequence => return None,
             What::Unknown { field, known } => {
                 let field = short(&field);
-                let known: Vec<&str> =
-                    known.iter().copied().filter(|name| !crate::problem::is_refused(name)).collect();
-                let help = suggest::for_name(&field, &known, "the keys here are");
+                let help = suggest::for_name(&field, known, "the keys here are");
                 Problem::new(span, format!("unknown key '{field}'{}", place(parent)))
                     .help(help)
                     .without_rest()
@@ -127,7 +123,6 @@ impl ReadError {
                     _ => problem,
                 }
             }
-            What::Secret => crate::problem::refused(span, &path),
             What::Other(message) => Problem::new(span, format!("{path}: {}", plain_message(&message))),
         })
     }

@@ -15,7 +15,7 @@ use serde::de::{
 };
 
 use self::error::{KIND, Path, ReadError, What, plain, short};
-use crate::problem::{Problem, REFUSED_SECRET};
+use crate::problem::Problem;
 use crate::tree::{Entry, Node, Value};
 
 /// The enum whose sections name their variant by the key [`KIND`], among the keys of the variant's own.
@@ -119,8 +119,14 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self.node.switch() {
+            Some(value) => visitor.visit_bool(value).map_err(|error: ReadError| self.located(error)),
+            None => Err(self.mismatch(&visitor)),
+        }
+    }
+
     leaf! {
-        deserialize_bool => Value::Bool(_),
         deserialize_u8 => Value::Unsigned(_) | Value::Signed(_),
         deserialize_u16 => Value::Unsigned(_) | Value::Signed(_),
         deserialize_u32 => Value::Unsigned(_) | Value::Signed(_),
@@ -310,15 +316,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             return Err(de::Error::custom("a value was read before its key"));
         };
         let path = Path::Key(self.reader.path, &entry.key);
-        seed.deserialize(Reader::new(&entry.value, self.reader.pruned, &path)).map_err(|mut error| {
-            if matches!(&error.what, What::Other(message) if message == REFUSED_SECRET) {
-                // Nothing may point at the secret itself.
-                error.what = What::Secret;
-                error.span = Some(entry.key_span.clone());
-                error.path = Some(path.to_string());
-            }
-            error.at(&entry.value.span, &path).blame(entry.value.id)
-        })
+        seed.deserialize(Reader::new(&entry.value, self.reader.pruned, &path))
+            .map_err(|error| error.at(&entry.value.span, &path).blame(entry.value.id))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::{Diagnostic, Host, parse};
+use crate::{Diagnostic, Host, parse, translate};
 
 /// A configuration file.
 pub fn config(data: &[u8]) {
@@ -17,6 +17,23 @@ pub fn config(data: &[u8]) {
             for warning in &loaded.warnings {
                 presentable(warning, data);
             }
+        }
+        Err(errors) => {
+            assert!(!errors.errors.is_empty() && errors.errors.len() <= 50);
+            for error in &errors.errors {
+                presentable(error, data);
+            }
+        }
+    }
+    migrated(data);
+}
+
+/// What is made of another program's file is a file that is read.
+fn migrated(data: &[u8]) {
+    match translate(Path::new("c"), data) {
+        Ok(migrated) => {
+            let read = parse(Path::new("c"), migrated.text.as_bytes(), &Host::unknown());
+            assert!(read.is_ok(), "{}\n{}", read.expect_err("an error"), migrated.text);
         }
         Err(errors) => {
             assert!(!errors.errors.is_empty() && errors.errors.len() <= 50);

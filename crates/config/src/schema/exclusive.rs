@@ -23,7 +23,7 @@ fn needs(one: &str, other: &str) -> Value {
 
 /// A pool has its size in one of two ways.
 pub(super) fn pool() -> Value {
-    json!([{"oneOf": [given("max_runners"), given("replicas")]}])
+    json!([not_both("max_runners", "replicas")])
 }
 
 /// A pool's runners belong to one place of a forge, and there to one group.

@@ -26,7 +26,8 @@ pub struct FirecrackerConfig {
     /// Kernel modules that are loaded in each guest, after those of `kernel.modules_load`.
     #[schemars(length(max = 64), example = ["ip_vs"])]
     pub kernel_modules_load: Vec<ModuleName>,
-    /// Appended to the kernel command line.
+    /// Appended to the kernel command line, without words that are the server's own business, such as `console=`,
+    /// `reboot=`, `panic=`, `pci=`, `noapic` and `rw`: guests get these as their VMM needs them.
     #[schemars(extend("pattern" = patterns::KERNEL_ARGS, "maxLength" = 1500))]
     pub kernel_args: String,
     /// Size of a machine, and the pages of its memory.

@@ -6,7 +6,7 @@ use serde::de::Deserializer;
 use url::Url;
 
 use super::urls::{proxy, web_url};
-use super::{AbsolutePath, Duration, RefusedSecret, SecretFile, WebhookConfig, exclusive};
+use super::{AbsolutePath, Duration, SecretFile, WebhookConfig, exclusive};
 
 /// A Gitea or a Forgejo, for pools whose runners belong to it, or to one of its organizations, repositories or users.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -27,21 +27,6 @@ pub struct GiteaConfig {
     /// not known.
     #[schemars(example = "credential:gitea-registration")]
     pub runner_token_file: Option<SecretFile>,
-    /// Inline tokens are refused; use `api_token_file`.
-    #[doc(hidden)]
-    #[schemars(skip)]
-    #[expect(dead_code, reason = "it is refused when it is read")]
-    pub(crate) api_token: Option<RefusedSecret>,
-    /// Inline tokens are refused; use `runner_token_file`.
-    #[doc(hidden)]
-    #[schemars(skip)]
-    #[expect(dead_code, reason = "it is refused when it is read")]
-    pub(crate) runner_token: Option<RefusedSecret>,
-    /// Inline tokens are refused; use `api_token_file` or `runner_token_file`.
-    #[doc(hidden)]
-    #[schemars(skip)]
-    #[expect(dead_code, reason = "it is refused when it is read")]
-    pub(crate) token: Option<RefusedSecret>,
     /// Certificates (PEM) of authorities to trust in addition to the usual ones. The server trusts them, and so do the runners in the
     /// machines and the steps of their jobs; containers of a job do not.
     #[schemars(example = "/etc/ssl/certs/company.pem")]

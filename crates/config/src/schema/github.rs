@@ -6,7 +6,7 @@ use serde::de::Deserializer;
 use url::Url;
 
 use super::urls::{proxy, web_url};
-use super::{AbsolutePath, AppId, Duration, RefusedSecret, SecretFile, WebhookConfig, exclusive};
+use super::{AbsolutePath, AppId, Duration, SecretFile, WebhookConfig, exclusive};
 
 /// GitHub, for pools whose runners belong to one of its organizations, repositories or enterprises. The server
 /// authenticates as one or several GitHub Apps, or with a personal access token.
@@ -26,10 +26,6 @@ pub struct GithubConfig {
     /// file is read again, so a key can be rotated by replacing the file.
     #[schemars(example = "credential:github-app-key")]
     pub app_private_key_file: Option<SecretFile>,
-    /// Inline keys are refused; use `app_private_key_file`.
-    #[doc(hidden)]
-    #[schemars(skip)]
-    pub(crate) app_private_key: Option<RefusedSecret>,
     /// Several Apps, instead of `app_id`. Each organization or repository uses the first one that is installed there.
     pub apps: Vec<GithubApp>,
     /// File with a personal access token, instead of an App. Runners of an enterprise need one.
@@ -57,7 +53,6 @@ impl Default for GithubConfig {
             url: github_com(),
             app_id: None,
             app_private_key_file: None,
-            app_private_key: None,
             apps: Vec::new(),
             token_file: None,
             ca_file: None,

@@ -26,11 +26,12 @@ pub struct PoolConfig {
     #[serde(default)]
     #[schemars(range(max = 65536))]
     pub min_runners: Option<u32>,
-    /// Maximum number of machines at once. Required unless `replicas` is given.
+    /// Maximum number of machines at once. A pool without `max_runners` and `replicas` has no machines until it is scaled.
     #[schemars(range(min = 1, max = 65536), example = 10)]
     pub max_runners: Option<u32>,
-    /// Sets both `min_runners` and `max_runners`, as some existing files do.
-    #[schemars(range(min = 1, max = 65536), example = 5)]
+    /// Sets both `min_runners` and `max_runners`, as some existing files do. With 0, the pool has no machines until it is
+    /// scaled: `fireactions pools scale`.
+    #[schemars(range(max = 65536), example = 5)]
     pub replicas: Option<u32>,
     /// What the machines are used for, and their root image.
     pub runner: RunnerConfig,
@@ -303,7 +304,7 @@ impl PoolConfig {
         self.min_runners.or(self.replicas).unwrap_or(0)
     }
 
-    /// Maximum number of machines at once. Checked to be there when the file was read.
+    /// Maximum number of machines at once.
     pub fn max(&self) -> u32 {
         self.max_runners.or(self.replicas).unwrap_or(0)
     }

@@ -1,6 +1,7 @@
 //! The top level of the file.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use fireactions_model::ForgeName;
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AbsolutePath, CommandName, ForgeConfig, GiteaConfig, GithubConfig, GroupName, HostConfig, ImagesConfig,
-    KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig, RefusedSecret, SecretFile,
-    ShutdownConfig, VmmConfig, forge, patterns,
+    KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig, SecretFile, ShutdownConfig,
+    VmmConfig, forge, kernel_args, patterns,
 };
 
 /// The server's configuration file. Every key is optional.
@@ -35,18 +36,6 @@ pub struct Config {
     /// directory that systemd passes in `$CREDENTIALS_DIRECTORY`.
     #[schemars(example = "credential:api-token")]
     pub api_token_file: Option<SecretFile>,
-    /// Inline tokens are refused; use `api_token_file`.
-    #[doc(hidden)]
-    #[schemars(skip)]
-    pub(crate) api_token: Option<RefusedSecret>,
-    /// Basic authentication of older configuration files is refused; use `api_token_file`.
-    #[doc(hidden)]
-    #[schemars(skip)]
-    pub(crate) basic_auth_enabled: Option<RefusedSecret>,
-    /// Basic authentication of older configuration files is refused; use `api_token_file`.
-    #[doc(hidden)]
-    #[schemars(skip)]
-    pub(crate) basic_auth_users: Option<RefusedSecret>,
     /// Minimum severity of log messages that are written.
     pub log_level: LogLevel,
     /// Format of log messages on standard error.
@@ -106,9 +95,6 @@ impl Default for Config {
             api_socket_mode: Mode(0o660),
             api_socket_group: None,
             api_token_file: None,
-            api_token: None,
-            basic_auth_enabled: None,
-            basic_auth_users: None,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             debug: false,
@@ -137,8 +123,7 @@ impl Config {
     pub fn pools(&self) -> Vec<fireactions_model::PoolSpec> {
         let complete = |pool: &PoolConfig| {
             let mut spec = pool.spec(self.place(pool));
-            let args = format!("{} {}", self.kernel.args, spec.kernel.args);
-            spec.kernel.args = String::from(args.trim());
+            spec.kernel.args = kernel_args::appended(&format!("{} {}", self.kernel.args, spec.kernel.args));
             let common = self.kernel.modules_load.iter().map(|name| name.as_str().to_owned());
             spec.guest.modules_load = common.chain(spec.guest.modules_load).collect();
             spec
@@ -219,17 +204,26 @@ pub enum LogFormat {
 }
 
 /// The metrics listener.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
-    /// Whether the listener is opened.
-    pub enabled: bool,
-    /// TCP address of the listener. It serves `/metrics` only, without authentication.
-    pub address: ListenAddress,
+    /// Whether the listener is opened. When absent, it is if `address` is given.
+    pub enabled: Option<bool>,
+    /// TCP address of the listener, by default `127.0.0.1:8081`. It serves `/metrics` only, without authentication.
+    #[schemars(example = "127.0.0.1:8081")]
+    pub address: Option<ListenAddress>,
+    /// Whether metrics are also served under the names that hostinger's fireactions 0.4, 1.x and 2.x give them, for
+    /// existing panels and alerts. docs/switching.md lists them.
+    pub compat: bool,
 }
 
-impl Default for MetricsConfig {
-    fn default() -> Self {
-        Self { enabled: false, address: ListenAddress(std::net::SocketAddr::from(([127, 0, 0, 1], 8081))) }
+impl MetricsConfig {
+    /// The address of a listener that is enabled without one.
+    pub(crate) const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+
+    /// Where there is a listener, if there is one.
+    pub fn listen(&self) -> Option<SocketAddr> {
+        let address = self.address.map(|address| address.0);
+        self.enabled.unwrap_or(address.is_some()).then(|| address.unwrap_or(Self::USUAL))
     }
 }

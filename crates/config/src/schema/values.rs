@@ -328,14 +328,3 @@ impl TryFrom<String> for SecretFile {
         })
     }
 }
-
-/// A key under which other programs keep a secret inline. Reading it always fails, with the key to use instead;
-/// the value is not even looked at.
-#[derive(Debug, Clone)]
-pub(crate) struct RefusedSecret(());
-
-impl<'de> Deserialize<'de> for RefusedSecret {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom(crate::problem::REFUSED_SECRET))
-    }
-}

@@ -92,7 +92,7 @@ pub struct KernelConfig {
     /// one, the kernel loads most of what a job needs by itself.
     #[schemars(length(max = 64), example = ["overlay", "br_netfilter"])]
     pub modules_load: Vec<ModuleName>,
-    /// Appended to every guest's kernel command line, before a pool's own `kernel_args`.
+    /// Appended to every guest's kernel command line, before a pool's own `kernel_args`, and like these.
     #[schemars(extend("pattern" = patterns::KERNEL_ARGS, "maxLength" = 1500))]
     pub args: String,
 }

@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod files;
+mod migrate;
 mod mistakes;
+mod published;
 mod schema;

@@ -417,3 +417,85 @@ fn places_are_exact() {
     assert_eq!((errors[0].line, errors[0].column), (3, 3));
     assert_eq!(errors.len(), 1);
 }
+
+/// Keys and values of other programs' files: what they mean here, and what is told of them.
+#[test]
+fn foreign_values() {
+    let theirs = "    shutdown_on_exit: false\n    firecracker:\n      cni_conf_dir: /etc/cni\n      cni_bin_dirs: [/a, /b]\n      binary_path: firecracker\n      kernel_args: console=ttyS0 quiet rw\n      metadata: {user-data: \"#cloud-config\", a: b}\n  - name: b\n    shutdown_on_exit: false\n    runner: {image: debian, labels: [22.04, x, 1.10]}\n    firecracker: {cni_conf_dir: /x, kernel_args: panic=1 rw}\n";
+    insta::assert_snapshot!("foreign_warned", in_pool(theirs));
+    insta::assert_snapshot!(
+        "foreign_containerd",
+        with_pool("containerd: {address: /run/c.sock, namespace: n}\n")
+    );
+    insta::assert_snapshot!(
+        "foreign_metrics_are_there_already",
+        with_pool("bind_address: 127.0.0.1:8081\nbasic_auth_enabled: false\n")
+    );
+    insta::assert_snapshot!(
+        "foreign_basic_auth_disabled",
+        with_pool("basic_auth_enabled: no\nmetrics: {enabled: off}\n")
+    );
+    insta::assert_snapshot!("foreign_basic_auth_quoted", with_pool("basic_auth_enabled: \"no\"\n"));
+    insta::assert_snapshot!(
+        "foreign_fireteact",
+        told("gitea: {instanceURL: null}\npools:\n- {name: a, maxRunners: 1}\n")
+    );
+    insta::assert_snapshot!(
+        "foreign_fireglab",
+        told("logLevel: info\ngitlab: {accessToken: hunter2hunter2}\n")
+    );
+    insta::assert_snapshot!(
+        "foreign_key_in_a_gitea_of_ours",
+        in_gitea("  url: https://g\n  runnerScope: org\n")
+    );
+    insta::assert_snapshot!(
+        "foreign_user_data_twice",
+        in_pool("    firecracker: {user_data: a, metadata: {user-data: b}}\n")
+    );
+    insta::assert_snapshot!(
+        "foreign_replicas",
+        told(
+            "kernel: {image: /k}\npools:\n- name: a\n  replicas: 0\n  shutdown_on_exit: true\n  runner: {image: i, labels: [x]}\n- name: b\n  min_runners: 1\n  runner: {image: i, labels: [x]}\n"
+        )
+    );
+}
+
+#[test]
+fn foreign_values_have_their_meaning() {
+    let text = "metrics: {enabled: yes}\nkernel: {image: /k}\npools:\n- name: a\n  replicas: 0\n  runner: {image: i, labels: [22.04, 22, 1.10, '3.0']}\n  firecracker: {kernel_args: rw quiet, metadata: {user-data: cloud, a: b}}\n";
+    let loaded = parse(Path::new("c"), text.as_bytes(), &HOST).unwrap();
+    let pool = &loaded.config.pools()[0];
+    let labels: Vec<&str> = pool.labels.iter().map(fireactions_model::Label::as_str).collect();
+    assert_eq!(labels, ["1.10", "22", "22.04", "3.0"]);
+    assert_eq!((pool.min_runners, pool.max_runners, pool.kernel.args.as_str()), (0, 0, "quiet"));
+    assert_eq!(pool.user_data.as_deref(), Some("cloud"));
+    assert_eq!(pool.metadata, serde_json::json!({"a": "b"}));
+    assert_eq!(loaded.config.metrics.listen(), Some("127.0.0.1:8081".parse().unwrap()));
+}
+
+#[test]
+fn metrics_are_where_the_file_says() {
+    let listen = |text: &str| {
+        parse(Path::new("c"), with_kernel(text).as_bytes(), &HOST).unwrap().config.metrics.listen()
+    };
+    let usual = Some("127.0.0.1:8081".parse().unwrap());
+    let other = Some("127.0.0.1:9".parse().unwrap());
+    for (text, expected) in [
+        ("", None),
+        ("metrics:\n", None),
+        ("metrics: {enabled: true}\n", usual),
+        ("metrics: {address: 127.0.0.1:9}\n", other),
+        ("metrics: {address: 127.0.0.1:9, enabled: false}\n", None),
+        // Files of another program, as it would read them.
+        ("containerd: {}\n", usual),
+        ("containerd: {}\nmetrics: {enabled: false}\n", None),
+        ("containerd: {}\nmetrics: {address: 127.0.0.1:9}\n", other),
+        ("basic_auth_enabled: false\nbind_address: 127.0.0.1:8081\n", None),
+    ] {
+        assert_eq!(listen(text), expected, "{text}");
+    }
+}
+
+fn with_kernel(text: &str) -> String {
+    format!("{text}{POOL}")
+}

@@ -1,5 +1,5 @@
-//! The JSON schema and the parser say the same: an editor marks nothing that the server takes, and marks what it can of
-//! what the server refuses.
+//! The JSON schema and the parser say the same: an editor marks nothing that the server takes, but for keys of other
+//! programs, which are warnings at best, and marks what it can of what the server refuses.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -230,7 +230,7 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
         ("/github/webhook/secret_file", json!(["/s", "credential:s"]), json!(["s"])),
         // What excludes or needs each other.
         ("/pools/0/replicas", json!([null]), json!([2])),
-        ("/pools/0/max_runners", json!([1]), json!([null, 0])),
+        ("/pools/0/max_runners", json!([1, null]), json!([0, 65537])),
         ("/github/token_file", json!([null]), json!(["/t"])),
         ("/github/apps", json!([[]]), json!([[{"app_id": 2, "private_key_file": "/k"}]])),
         ("/github/app_private_key_file", json!(["/k"]), json!([null])),

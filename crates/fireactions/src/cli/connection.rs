@@ -18,7 +18,14 @@ pub(crate) struct Connection {
     #[arg(long, global = true, value_name = "PATH", env = "FIREACTIONS_SOCKET", hide_env_values = true, default_value = DEFAULT_SOCKET)]
     pub(crate) socket: PathBuf,
     /// URL of the server, instead of a socket
-    #[arg(long, global = true, value_name = "URL", env = "FIREACTIONS_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        alias = "endpoint",
+        global = true,
+        value_name = "URL",
+        env = "FIREACTIONS_URL",
+        hide_env_values = true
+    )]
     pub(crate) url: Option<String>,
     /// File with the bearer token for --url
     #[arg(long, global = true, value_name = "FILE", env = "FIREACTIONS_TOKEN_FILE", hide_env_values = true)]
@@ -29,6 +36,8 @@ impl Connection {
     /// Makes the client. Nothing is sent yet.
     pub(crate) fn open(&self) -> anyhow::Result<Client> {
         let target = match &self.url {
+            // As `host:port`, it is an endpoint of other programs of this name.
+            Some(url) if !url.contains("://") => Target::Url(format!("http://{url}")),
             Some(url) => Target::Url(url.clone()),
             None => Target::Socket(self.socket.clone()),
         };

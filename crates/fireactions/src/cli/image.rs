@@ -22,6 +22,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List images
+    #[command(alias = "ls")]
     List {
         #[command(flatten)]
         format: show::Format,
@@ -38,6 +39,7 @@ enum Action {
         format: show::Format,
     },
     /// Remove an image that nothing uses
+    #[command(alias = "rm")]
     Remove {
         /// Name, or the beginning of the digest
         #[arg(value_name = "IMAGE")]

@@ -22,6 +22,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List jobs, newest first
+    #[command(alias = "ls")]
     List {
         /// Only jobs that are not final
         #[arg(long)]

@@ -17,6 +17,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Remove held or idle machines at once; refuses a machine that has a job
+    #[command(alias = "rm")]
     Remove {
         /// Machines (or the beginnings of their ids, or their jobs)
         #[arg(value_name = "VM", required = true)]

@@ -19,6 +19,8 @@ mod logs;
 mod machine;
 mod machines;
 mod man;
+mod migrate;
+pub(crate) mod old;
 mod pools;
 mod progress;
 mod ps;
@@ -49,6 +51,9 @@ pub(crate) struct Cli {
     /// How to reach the server.
     #[command(flatten)]
     pub(crate) connection: Connection,
+    /// Print version
+    #[arg(short = 'v', hide = true, action = clap::ArgAction::Version)]
+    old_version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -61,6 +66,8 @@ pub(crate) enum Command {
     Server(server::Args),
     /// Check a configuration file
     Validate(validate::Args),
+    /// Print a configuration file of another program as one of this one's
+    Migrate(migrate::Args),
     /// Check this host and say how to fix what is missing
     Doctor(doctor::Args),
     /// Run a job in a microVM, stream its output and exit with its exit code
@@ -76,6 +83,7 @@ pub(crate) enum Command {
     /// Show, cancel and read jobs
     Jobs(jobs::Args),
     /// Show machines
+    #[command(alias = "ls")]
     Ps(ps::Args),
     /// Show a machine's console
     Logs(logs::Args),
@@ -104,13 +112,43 @@ pub(crate) enum Command {
     /// Write the man pages into a directory
     #[command(hide = true)]
     Man(man::Args),
+    /// Of other programs of this name
+    #[command(hide = true)]
+    Reload(old::Args),
+    /// Of other programs of this name
+    #[command(hide = true)]
+    Microvm(old::Args),
+    /// Of other programs of this name
+    #[command(hide = true)]
+    Runner(old::Args),
+    /// Of other programs of this name
+    #[command(hide = true)]
+    Agent(old::Args),
+    /// Of other programs of this name
+    #[command(hide = true)]
+    List(old::Args),
+    /// Of other programs of this name
+    #[command(hide = true)]
+    Show(old::Args),
+    /// Of other programs of this name
+    #[command(hide = true)]
+    Pause(old::Args),
+    /// Of other programs of this name
+    #[command(hide = true)]
+    Resume(old::Args),
+    /// Of other programs of this name
+    #[command(hide = true)]
+    Scale(old::Args),
 }
+
+const OWN_AGENT: &str = "the server puts its own agent into each guest, which starts the forge's runner; an image needs nothing of ours";
 
 /// Runs everything but the server.
 pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
     match command {
         Command::Server(_) => Err(anyhow::anyhow!("the server is started by the main program")),
         Command::Validate(args) => validate::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Run(args) => run::run(&connection.open()?, *args).await,
         Command::Forge(args) => forge::run(args).await,
@@ -132,6 +170,23 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Version(args) => version::run(&connection, &args).await,
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Reload(_) => old::answer(
+            "reload",
+            "`systemctl reload fireactions` and `fireactions server --replace` take a changed configuration over",
+        ),
+        Command::Microvm(_) => old::answer(
+            "microvm",
+            "`fireactions ps` shows machines, and `fireactions login MACHINE` opens a shell in one",
+        ),
+        Command::Runner(_) => old::answer("runner", OWN_AGENT),
+        Command::Agent(_) => old::answer("agent", OWN_AGENT),
+        Command::List(_) => old::answer("list", "pools are shown by `fireactions pools list`"),
+        Command::Show(_) => old::answer("show", "a pool is shown by `fireactions pools show POOL`"),
+        Command::Pause(_) => old::answer("pause", "a pool is paused by `fireactions pools pause POOL`"),
+        Command::Resume(_) => old::answer("resume", "a pool is resumed by `fireactions pools resume POOL`"),
+        Command::Scale(_) => {
+            old::answer("scale", "a pool is scaled by `fireactions pools scale POOL --min N --max N`")
+        }
     }
 }
 

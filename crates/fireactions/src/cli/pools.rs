@@ -18,11 +18,13 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List pools
+    #[command(alias = "ls")]
     List {
         #[command(flatten)]
         format: show::Format,
     },
     /// Show a pool
+    #[command(alias = "g")]
     Show {
         /// Pool
         #[arg(value_name = "POOL")]
@@ -53,7 +55,7 @@ enum Action {
         #[arg(value_name = "POOL")]
         pool: PoolName,
         /// Number of machines kept warm
-        #[arg(long, value_name = "N", required_unless_present_any = ["max", "reset"])]
+        #[arg(long, value_name = "N", required_unless_present_any = ["max", "reset", "replicas"])]
         min: Option<u32>,
         /// Maximum number of machines at once
         #[arg(long, value_name = "N")]
@@ -61,6 +63,9 @@ enum Action {
         /// Back to the values of the configuration
         #[arg(long, conflicts_with_all = ["min", "max"])]
         reset: bool,
+        /// Both --min and --max
+        #[arg(long, value_name = "N", hide = true, conflicts_with_all = ["min", "max", "reset"])]
+        replicas: Option<u32>,
         #[command(flatten)]
         format: show::Format,
     },
@@ -84,10 +89,11 @@ pub(crate) async fn run(client: &Client, args: Args) -> Ended {
             let pool = client.pause_pool(&pool, false).await?;
             show::write(format, &pool, resumed)?;
         }
-        Action::Scale { pool, min, max, reset, format } => {
+        Action::Scale { pool, min, max, reset, replicas, format } => {
             let pool = if reset {
                 client.reset_scale(&pool).await?
             } else {
+                let (min, max) = (replicas.or(min), replicas.or(max));
                 client.scale_pool(&pool, ScaleRequest { min, max }).await?
             };
             show::write(format, &pool, |pool| {

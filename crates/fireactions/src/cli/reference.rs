@@ -11,7 +11,7 @@ const INTRODUCTION: &str = "# Command line
 
 <!-- Generated from crates/fireactions/src/cli by `make doc`. Do not edit. -->
 
-`fireactions server` is the server; every other command except `validate`, `doctor`, `host`, `state` and `completion` needs a running one.
+`fireactions server` is the server; every other command except `validate`, `migrate`, `doctor`, `host`, `state` and `completion` needs a running one.
 Tables are for people; `--json` prints the same as JSON, with the types of [the API](openapi.json).
 
 Exit codes: 0 for success, 1 for an error (with one line on standard error that says what to do next), 2 for a

@@ -8,6 +8,7 @@ pub(crate) struct Args {
     /// Configuration file
     #[arg(
         long,
+        short_alias = 'f',
         value_name = "FILE",
         env = "FIREACTIONS_CONFIG",
         hide_env_values = true,

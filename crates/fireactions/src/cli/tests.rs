@@ -80,6 +80,19 @@ fn the_lines_of_the_manual_are_taken() {
         "fireactions version --json",
         "fireactions completion bash",
         "fireactions man /tmp/man",
+        "fireactions migrate /etc/f.yaml",
+        // As hands are used to it from other programs of this name.
+        "fireactions server -f /etc/f.yaml",
+        "fireactions ls",
+        "fireactions ps --endpoint 127.0.0.1:8080",
+        "fireactions pools ls",
+        "fireactions pools g p",
+        "fireactions pools scale p --replicas 3",
+        "fireactions image ls",
+        "fireactions image rm debian:12",
+        "fireactions machines rm m0123456789",
+        "fireactions microvm login --help x",
+        "fireactions runner --log-level debug",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
@@ -95,6 +108,8 @@ fn mistakes_are_named() {
         ("fireactions jobs show 17", "is not a valid job id"),
         ("fireactions jobs list --state done", "use one of queued"),
         ("fireactions pools scale p", "--min"),
+        ("fireactions pools scale p --replicas 1 --max 2", "cannot be used with"),
+        ("fireactions -v", concat!("fireactions ", env!("CARGO_PKG_VERSION"))),
         ("fireactions pools scale p --min 1 --reset", "cannot be used with"),
         ("fireactions drain --wait=soon", "--wait"),
         ("fireactions drain kernel", "unexpected argument"),

@@ -36,9 +36,7 @@ impl Listeners {
 pub(super) fn wanted(config: &Config) -> Vec<Name> {
     let mut names = vec![Name::new(Role::Api, config.api_socket.display().to_string())];
     names.extend(config.bind_address.map(|address| Name::new(Role::Tcp, address.0.to_string())));
-    if config.metrics.enabled {
-        names.push(Name::new(Role::Metrics, config.metrics.address.0.to_string()));
-    }
+    names.extend(config.metrics.listen().map(|address| Name::new(Role::Metrics, address.to_string())));
     names.extend(config.webhook_listen().map(|address| Name::new(Role::Webhook, address.to_string())));
     names
 }
@@ -52,7 +50,7 @@ pub(super) async fn bind_missing(config: &Config, have: &[Name]) -> anyhow::Resu
         }
         let (key, address) = match name.role {
             Role::Tcp => ("bind_address", config.bind_address.map(|address| address.0)),
-            Role::Metrics => ("metrics.address", Some(config.metrics.address.0)),
+            Role::Metrics => ("metrics.address", config.metrics.listen()),
             Role::Webhook => ("webhook.listen", config.webhook_listen()),
             _ => ("api_socket", None),
         };

@@ -171,6 +171,7 @@ impl Live {
             stopping: stopping.clone(),
         };
         let api = Api::new(Arc::new(engine), Limits::default());
+        let api = if config.metrics.compat { api.with_compat_metrics() } else { api };
         let webhook = webhook::router(
             forges.hosted().filter_map(|forge| Some((forge.clone(), config.webhook_path(forge.name())?))),
         );

@@ -82,12 +82,12 @@ fn waits_for(world: &World, job: &str, wanted: &str) -> String {
 
 #[test]
 fn a_guest_that_never_dials_is_given_up_with_its_last_words() {
-    // The kernel finds nothing to start, and waits for ever instead of rebooting.
-    let more = "      kernel_args: rdinit=/nonexistent panic=0\n    deadlines: {boot: 25s}\n";
+    // The kernel finds nothing to start, and waits for ever for a disk that never comes.
+    let more = "      kernel_args: rdinit=/nonexistent root=/dev/nowhere rootwait loglevel=7\n    deadlines: {boot: 25s}\n";
     let world = World::start(Setup { pools: pool("default", 0, 1, more), ..Setup::default() });
     let id = world.submit(&[], "true");
     let why = waits_for(&world, &id, "the guest's agent did not speak within 25s");
-    assert!(why.contains("Kernel panic"), "its console is shown: {why}");
+    assert!(why.contains("Waiting for root device"), "its console is shown: {why}");
     assert!(world.cli(&["jobs", "cancel", &id]).status.success());
     world.finish();
 }

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use crate::world::{BOOT, Setup, World, attempts, text};
+use crate::world::{BOOT, Setup, World, attempts, pool, text};
+
+/// What existing configuration files give every guest. `noapic` alone keeps a guest of QEMU's from booting.
+const PUBLISHED_ARGS: &str =
+    "      kernel_args: console=ttyS0 noapic reboot=k panic=1 pci=off nomodules rw loglevel=5\n";
 
 #[test]
 fn exit_codes_and_output_come_through() {
-    let world = World::start(Setup::default());
+    let pools = pool("default", 1, 2, PUBLISHED_ARGS);
+    let world = World::start(Setup { pools, ..Setup::default() });
     let output = world.cli(&["run", "--", "sh", "-c", "echo out; echo err >&2; exit 3"]);
     assert_eq!(text(&output.stdout), "out\n");
     assert!(text(&output.stderr).contains("err\n"), "{}", text(&output.stderr));
@@ -17,6 +22,13 @@ fn exit_codes_and_output_come_through() {
     let line = text(&output.stdout);
     assert!(line.starts_with("b c yes 0 m"), "{line:?} {}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(0));
+
+    let cmdline = text(&world.cli(&["run", "--", "cat", "/proc/cmdline"]).stdout);
+    let words: Vec<&str> = cmdline.split_whitespace().collect();
+    assert!(words.contains(&"loglevel=5"), "{cmdline}");
+    for word in ["noapic", "panic=1", "nomodules", "rw"] {
+        assert!(!words.contains(&word), "{word} in {cmdline}");
+    }
     world.finish();
 }
 

@@ -69,3 +69,20 @@ fn a_job_of_another_shape_gets_a_machine_of_its_own() {
     assert!(world.cli(&["jobs", "cancel", &id, &id2]).status.success());
     world.finish();
 }
+
+/// As files of other programs have pools: without machines until somebody wants some.
+#[test]
+fn a_pool_without_a_size_serves_jobs_once_it_is_scaled() {
+    let pools = pool("default", 0, 1, "")
+        .replace("max_runners: 1", "replicas: 0")
+        .replace("    min_runners: 0\n", "");
+    let world = World::start(Setup { pools, standin: true, ..Setup::default() });
+    let id = world.submit(&[], "true");
+    let shown = text(&world.cli(&["jobs", "show", &id]).stdout);
+    let waits = shown.lines().find(|line| line.starts_with("Waits for")).expect(&shown);
+    assert!(waits.contains("may have no machines"), "{shown}");
+    let scaled = world.cli(&["pools", "scale", "default", "--replicas", "1"]);
+    assert_eq!(text(&scaled.stdout), "default has 1 to 1 machines now\n", "{}", text(&scaled.stderr));
+    world.wait_job(&id, &["succeeded"], BOOT);
+    world.finish();
+}

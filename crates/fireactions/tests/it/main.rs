@@ -7,4 +7,5 @@ mod doctor;
 mod github_check;
 mod host;
 mod lifecycle;
+mod migrate;
 mod state;

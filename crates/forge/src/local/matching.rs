@@ -39,13 +39,13 @@ impl Needs {
     }
 
     /// The pool that machines are made in for the job: of those with all its labels the one with the fewest,
-    /// the first of equals. Err: no pool will do.
+    /// the first of equals. One that may have no machines comes last: it may be scaled. Err: no pool will do.
     pub(super) fn choose<'a>(&self, pools: &'a [PoolSpec]) -> Result<&'a PoolSpec, Place> {
-        let usable = || pools.iter().filter(|pool| pool.max_runners > 0);
-        usable()
+        pools
+            .iter()
             .filter(|pool| pool.labels.is_superset(&self.labels))
-            .min_by_key(|pool| pool.labels.len())
-            .ok_or_else(|| self.missing(usable()))
+            .min_by_key(|pool| (pool.max_runners == 0, pool.labels.len()))
+            .ok_or_else(|| self.missing(pools.iter()))
     }
 
     fn missing<'a>(&self, pools: impl Iterator<Item = &'a PoolSpec>) -> Place {

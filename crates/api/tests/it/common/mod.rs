@@ -430,9 +430,20 @@ pub struct Server {
 
 pub async fn serve(limits: Limits) -> Server {
     let fake = Fake::new();
+    let api = Api::new(fake.clone(), limits);
+    serve_api(fake, api, limits).await
+}
+
+/// The same with metrics under the names of other programs, too.
+pub async fn serve_compat() -> Server {
+    let fake = Fake::new();
+    let api = Api::new(fake.clone(), Limits::default()).with_compat_metrics();
+    serve_api(fake, api, Limits::default()).await
+}
+
+async fn serve_api(fake: Arc<Fake>, api: Api, limits: Limits) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("api.sock");
-    let api = Api::new(fake.clone(), limits);
     let listener = listen::bind_unix(&socket, 0o660, None).await.unwrap();
     let connections = limits.connections;
     let serving = tokio::spawn(listen::serve(listener, api.router(Auth::Socket), api.clone(), connections));

@@ -7,7 +7,7 @@ use fireactions_model::{PoolName, PoolSpec};
 use super::queue::Waiting;
 
 /// Places each job in the smallest pool that has all its labels: of those the one with the fewest labels, the first
-/// configured among equals. A pool whose runners are all at work hands on to the next that will do; where all are, the
+/// configured among equals. One that may have no machines comes last: it may be scaled. A pool whose runners are all at work hands on to the next that will do; where all are, the
 /// job waits for the smallest. `fits` says whether a pool's runners would be given a job, `room` for how many more jobs a pool
 /// has runners or may have some.
 pub(super) fn place<'a>(
@@ -16,8 +16,8 @@ pub(super) fn place<'a>(
     fits: impl Fn(&PoolSpec, &Waiting) -> bool,
     room: impl Fn(&PoolSpec) -> u32,
 ) -> HashMap<PoolName, Vec<u64>> {
-    let mut candidates: Vec<&PoolSpec> = pools.filter(|pool| pool.max_runners > 0).collect();
-    candidates.sort_by_key(|pool| pool.labels.len());
+    let mut candidates: Vec<&PoolSpec> = pools.collect();
+    candidates.sort_by_key(|pool| (pool.max_runners == 0, pool.labels.len()));
     let mut room: HashMap<&PoolName, u32> = candidates.iter().map(|pool| (&pool.name, room(pool))).collect();
     let mut placed: HashMap<PoolName, Vec<u64>> = HashMap::new();
     for job in waiting {
