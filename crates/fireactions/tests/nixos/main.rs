@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cache;
+mod ci;
 mod config;
 mod fleet;
 mod hosts;
+mod images;
+mod machines;
 mod mistakes;
 mod modules;
 mod nix;
