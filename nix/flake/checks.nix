@@ -1,7 +1,7 @@
 # `nix flake check`: the packages build, and the tests in virtual machines pass. Those need KVM.
 { inputs, pkgs, lib }:
 let
-  own = import ../packages { inherit pkgs; };
+  own = import ../../pkgs { inherit pkgs; };
   tests = ../../tests/nixos;
   # Their machines are emulated, and QEMU's are of this processor alone.
   names = lib.optionals pkgs.stdenv.hostPlatform.isx86_64

@@ -1,7 +1,7 @@
 # Programs and kernels on Linux; images of hosts everywhere, for the processor that this is, and -cross for the other.
 { inputs, pkgs, lib }:
 let
-  own = import ../packages { inherit pkgs; };
+  own = import ../../pkgs { inherit pkgs; };
   arm = pkgs.stdenv.hostPlatform.isAarch64;
   image = format: file: suffix: system: {
     name = "image-${suffix}";

@@ -10,7 +10,11 @@ let
     };
   inputs = {
     self = outputs // { outPath = toString ../..; };
-    nixpkgs = { outPath = toString tree; lib = nixlib // { inherit nixosSystem; }; };
+    nixpkgs = {
+      # The tree, with builders where it has none.
+      outPath = builtins.toFile "nixpkgs.nix" "arguments: import ${toString tree} (arguments // { overlays = (arguments.overlays or [ ]) ++ [ (import ${toString ./builders.nix}) ]; })";
+      lib = nixlib // { inherit nixosSystem; };
+    };
     disko.nixosModules.disko = if disko == null then ./stubs/disko.nix else disko + "/module.nix";
     sops-nix.nixosModules.sops = if sops == null then ./stubs/sops.nix else sops + "/modules/sops";
     colmena = { lib.makeHive = hive: hive; packages = nixlib.genAttrs [ "x86_64-linux" "aarch64-linux" "x86_64-darwin" "aarch64-darwin" ] (_: { colmena = null; }); };
