@@ -13,6 +13,7 @@ mod machines;
 mod mistakes;
 mod modules;
 mod nix;
+mod page;
 mod scripts;
 mod tree;
 mod unit;
