@@ -13,7 +13,7 @@ if prev ? rustPlatform then { } else {
     lib.makeOverridable function (lib.mapAttrs (name: _: final.${name}) (lib.filterAttrs (_: optional: !optional) (removeAttrs (lib.functionArgs function) (lib.attrNames arguments))) // arguments);
   stdenv = prev.stdenv // {
     cc = prev.stdenv.cc // { targetPrefix = ""; };
-    mkDerivation = arguments: builtins.seq arguments.src.drvPath (prev.stdenv.mkDerivation arguments);
+    mkDerivation = arguments: builtins.seq (arguments.src.drvPath or null) (prev.stdenv.mkDerivation arguments);
   };
   rustPlatform.buildRustPackage = arguments: assert builtins.pathExists arguments.cargoLock.lockFile; named arguments;
   buildGoModule = arguments: named (if lib.isFunction arguments then lib.fix arguments else arguments);
