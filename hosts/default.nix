@@ -1,11 +1,11 @@
-# Colmena's hive: a node for each host of registry.json.
-{ nixpkgs, disko, sops-nix, self }:
+# Colmena's hive: a node for each host of registry.json, in this directory or in one of yours.
+{ nixpkgs, disko, sops-nix, self, directory ? ./. }:
 let
   inherit (nixpkgs) lib;
   registry = import ../nix/registry.nix;
-  hosts = registry.read ./registry.json;
-  orphans = registry.orphans { inherit hosts; files = builtins.attrNames (builtins.readDir ./.); };
-  node = import ../nix/node.nix { inherit disko sops-nix self; directory = ./.; };
+  hosts = registry.read (directory + "/registry.json");
+  orphans = registry.orphans { inherit hosts; files = builtins.attrNames (builtins.readDir directory); };
+  node = import ../nix/node.nix { inherit disko sops-nix self directory; };
   checked = if orphans == [ ] then hosts else throw (builtins.head orphans);
 in
 {

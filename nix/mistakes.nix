@@ -70,26 +70,28 @@ rec {
         "${option}: no hash is known for the ${source} kernel ${version}; known are ${join known}. For another one set kernelSource = \"nixpkgs\", or its file with settings.kernel.image")
     ];
 
-  # What two services on one host must not share.
+  # What two services on one host must not share. A service's `where` adds to its options the files that define them.
   together = a: b:
     let
-      name = service: "services.${service.instance.name}";
-      addresses = service: { api = service.cfg.bindAddress; } // (if service.cfg.metricsEnable then { metrics = service.cfg.metricsAddress; } else { });
-      ports = service: builtins.filter (port: port != null) (map (address: if address == null then null else networks.port address) (builtins.attrValues (addresses service)));
-      shared = builtins.filter (port: builtins.elem port (ports b)) (ports a);
+      option = service: path: "services.${service.instance.name}.${path}${(service.where or (_: "")) path}";
+      same = path: value: claim (value a != value b)
+        "${option a path} and ${option b path} are both '${value a}'; choose two";
+      # Its addresses' options by their ports.
+      ports = service: builtins.filter (entry: entry.port != null)
+        (map (path: { inherit path; port = if service.cfg.${path} == null then null else networks.port service.cfg.${path}; })
+          ([ "bindAddress" ] ++ (if service.cfg.metricsEnable then [ "metricsAddress" ] else [ ])));
+      clashes = builtins.concatMap (one: builtins.concatMap (other: if one.port == other.port then [ { inherit one other; } ] else [ ]) (ports b)) (ports a);
       subnet = service: service.cfg.networking.subnet;
-      bridge = service: service.cfg.networking.bridgeName;
     in
     [
       (claim (!networks.overlap (subnet a) (subnet b))
-        "${name a}.networking.subnet (${subnet a}) and ${name b}.networking.subnet (${subnet b}) overlap; choose networks that have no address in common")
-      (claim (shared == [ ])
-        "${name a} and ${name b} both listen at port ${join (map toString shared)}; choose other ports with bindAddress and metricsAddress")
-      (claim (bridge a != bridge b)
-        "${name a}.networking.bridgeName and ${name b}.networking.bridgeName are both '${bridge a}'; choose two names")
-      (claim (toString a.cfg.dataDir != toString b.cfg.dataDir)
-        "${name a}.dataDir and ${name b}.dataDir are both '${toString a.cfg.dataDir}'; choose two directories")
-    ];
+        "${option a "networking.subnet"} is ${subnet a} and ${option b "networking.subnet"} is ${subnet b}, which overlap; choose networks that have no address in common")
+      (same "networking.bridgeName" (service: service.cfg.networking.bridgeName))
+      (same "dataDir" (service: toString service.cfg.dataDir))
+    ] ++ map
+      (clash: claim false
+        "${option a clash.one.path} and ${option b clash.other.path} both listen at port ${toString clash.one.port}; choose another port for one of them")
+      clashes;
 
   failing = claims: map (claim: claim.message) (builtins.filter (claim: !claim.assertion) claims);
 }

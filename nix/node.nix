@@ -23,6 +23,7 @@
     services.openssh.enable = lib.mkForce true;
     services.openssh.settings.PermitRootLogin = lib.mkDefault "prohibit-password";
     networking.firewall.allowedTCPPorts = [ 22 ];
-    networking.hostName = lib.mkDefault name;
+    # Over what clouds' modules say: nothing, so that it comes from outside.
+    networking.hostName = lib.mkOverride 990 name;
   })
 ]

@@ -1,5 +1,5 @@
 # The packages, for other flakes. Firecracker stays nixpkgs' own.
 final: _: {
-  inherit (import ./packages { pkgs = final; })
+  inherit (import ../pkgs { pkgs = final; })
     fireactions fireteact fireactions-agent firecracker-kernel firecracker-kernel-custom tc-redirect-tap zot;
 }

@@ -13,7 +13,8 @@ rec {
       fail = why: throw "${file}: ${why}";
       json = if builtins.match "[[:space:]]*[{].*[}][[:space:]]*" text == null
         then fail "this is no JSON object, {\"NAME\": {\"hostname\": …}, …}; it may have been cut off. Mend it, or take the last good one: git checkout -- ${file}"
-        else builtins.fromJSON text;
+        # Nix says what is wrong, and this with it in newer versions.
+        else builtins.addErrorContext "while reading ${file}; mend it, or take the last good one: git checkout -- ${file}" (builtins.fromJSON text);
     in
     if json ? version && !builtins.isAttrs json.version
     then fail "this is a registry of another version (\"version\": ${builtins.toJSON json.version}); use the version of fireactions that wrote it"

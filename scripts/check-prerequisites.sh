@@ -26,7 +26,7 @@ local|sops|sops|set|any|%|`nix develop` has it; needed to edit secrets
 local|age|age|set|any|%|`nix develop` has it; needed to make your own key
 local|ssh-to-age|ssh_to_age|set|any|%|`nix develop` has it; `fireactions host show NAME --age-key` does the same for hosts
 local|colmena|colmena|set|any|%|`nix develop` has it; needed to apply changes to hosts
-local|fireactions|fireactions|set|any|%|`nix develop` has it; deploy.sh builds it otherwise
+local|fireactions|fireactions|set|any|%|`nix profile install .#fireactions`; deploy.sh builds it otherwise
 local|age-key|age_key|in valid|in none|age key: %|`age-keygen -o ~/.config/sops/age/keys.txt`, and put its public key into secrets/.sops.yaml
 local|flake|flake|in yes||flake.nix: %|run the script that is in your flake
 local|deploy|deploy|in yes||deploy/deploy.sh: %|take deploy/deploy.sh from the project, and make it executable

@@ -6,7 +6,7 @@ let
   cfg = config.services.${instance.name};
   base = config.services.microvm-base;
   schema = import ../../nix/schema.nix { inherit lib; };
-  packages = import ../../nix/packages { inherit pkgs; };
+  packages = import ../../pkgs { inherit pkgs; };
   github = instance.forge == "github";
 
   file = description: mkOption {

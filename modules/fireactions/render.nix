@@ -5,7 +5,7 @@ let
   cfg = config.services.${instance.name};
   base = config.services.microvm-base;
   cache = config.services.registry-cache;
-  packages = import ../../nix/packages { inherit pkgs; };
+  packages = import ../../pkgs { inherit pkgs; };
   secrets = import ../../nix/secrets.nix { inherit instance cfg; };
 
   kernels = {
@@ -37,7 +37,7 @@ let
 
   # What checks must run where the system is built.
   runs = pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform;
-  checker = if runs then cfg.package else (import ../../nix/packages { pkgs = pkgs.buildPackages; }).fireactions;
+  checker = if runs then cfg.package else (import ../../pkgs { pkgs = pkgs.buildPackages; }).fireactions;
   samples = map (entry: "-e 's|${secrets.placeholder entry.name}|${entry.sample}|g'") secrets.values;
   checked = pkgs.runCommand "${instance.name}.yaml"
     { text = (pkgs.formats.yaml { }).generate "${instance.name}-unchecked.yaml" rendered; }

@@ -56,12 +56,13 @@ let
   ports = lib.unique (builtins.filter (port: port != null) (map networks.port (builtins.filter networks.isOpen
     (lib.optional (cfg.bindAddress != null) cfg.bindAddress ++ lib.optional cfg.metricsEnable cfg.metricsAddress))));
 
-  where = path:
+  whereOf = name: path:
     let
-      option = lib.attrByPath (lib.splitString "." path) { } options.services.${instance.name};
+      option = lib.attrByPath (lib.splitString "." path) { } options.services.${name};
       # Somebody has given it a value.
       given = option.highestPrio or 1500 < 1500;
     in lib.optionalString given " (in ${lib.concatStringsSep ", " (map toString option.files)})";
+  where = whereOf instance.name;
   other = builtins.head (builtins.filter (other: other.name != instance.name) [ instances.fireactions instances.fireteact ]);
   both = instance.name == "fireactions" && config.services ? ${other.name} && config.services.${other.name}.enable;
   set = path: lib.attrByPath path null cfg != null;
@@ -70,7 +71,7 @@ in
 {
   config = lib.mkIf cfg.enable {
     assertions = mistakes.service { inherit instance cfg where; }
-      ++ lib.optionals both (mistakes.together { inherit instance cfg; } { instance = other; cfg = config.services.${other.name}; });
+      ++ lib.optionals both (mistakes.together { inherit instance cfg where; } { instance = other; cfg = config.services.${other.name}; where = whereOf other.name; });
 
     warnings = warn (set [ "networking" "externalInterface" ]) "networking.externalInterface has no effect: packets leave by the host's routes"
       ++ warn (cfg.debug.sshKeyFile != null) "debug.sshKeyFile has no effect: `fireactions login MACHINE` opens a shell without SSH"

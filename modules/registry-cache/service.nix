@@ -4,7 +4,7 @@ let
   cfg = config.services.registry-cache;
   base = config.services.microvm-base;
   cache = import ../../nix/cache.nix;
-  packages = import ../../nix/packages { inherit pkgs; };
+  packages = import ../../pkgs { inherit pkgs; };
   networks = cfg.networks ++ lib.optionals cfg.useMicrovmBaseBridges
     (lib.mapAttrsToList (name: bridge: { inherit name; inherit (bridge) bridgeName subnet; }) base.bridges);
   state = "/var/lib/registry-cache";

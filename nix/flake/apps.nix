@@ -2,7 +2,7 @@
 { inputs, pkgs, lib }:
 let
   app = program: { type = "app"; inherit program; };
-  fireactions = "${(import ../packages { inherit pkgs; }).fireactions}/bin/fireactions";
+  fireactions = "${(import ../../pkgs { inherit pkgs; }).fireactions}/bin/fireactions";
 in
 lib.optionalAttrs pkgs.stdenv.isLinux {
   default = app fireactions;

@@ -1,8 +1,10 @@
+# As sets, which every `nix flake check` takes; a module that is imported twice is still one, by its path.
+let module = path: { imports = [ path ]; }; in
 rec {
-  fireactions = ../../modules/fireactions;
-  fireteact = ../../modules/fireteact;
-  microvm-base = ../../modules/microvm-base;
-  registry-cache = ../../modules/registry-cache;
+  fireactions = module ../../modules/fireactions;
+  fireteact = module ../../modules/fireteact;
+  microvm-base = module ../../modules/microvm-base;
+  registry-cache = module ../../modules/registry-cache;
   default = fireactions;
   # The name of before.
   fireactions-node = fireactions;

@@ -130,6 +130,20 @@ fn the_flake_has_the_page_s_outputs() {
         assert_eq!(names(&format!("apps.{system}")), json!(["default", "deploy", "fireactions"]));
         assert!(names(&format!("checks.{system}")).as_array().unwrap().contains(&json!("fireactions")));
     }
+    // Each of them is something: a package with its sources, a shell, a program.
+    for system in ["x86_64-linux", "aarch64-linux"] {
+        let found = eval(&flake(
+            &tree,
+            &format!(
+                "let image = name: builtins.match \"image-.*\" name != null;
+                     packages = removeAttrs outputs.packages.{system} (builtins.filter image (builtins.attrNames outputs.packages.{system}));
+                 in [ (map (package: package.drvPath) (builtins.attrValues packages)) outputs.devShells.{system}.default.drvPath
+                      outputs.apps.{system}.deploy.program outputs.formatter.{system}.drvPath
+                      (map (file: builtins.pathExists (packages.fireactions.src + file)) [ \"/Cargo.lock\" \"/crates\" \"/scripts/check-prerequisites.sh\" \"/docs/nixos.md\" ]) ]"
+            ),
+        ));
+        assert_eq!(found[4], json!([true, true, true, false]), "{found}");
+    }
     // Every system that is installed evaluates, whole.
     for name in names("nixosConfigurations").as_array().unwrap() {
         let name = name.as_str().unwrap();

@@ -1,8 +1,11 @@
 //! Tags, the registry of hosts, and what is wrong with them.
 
+use std::fs;
+
 use serde_json::json;
 
-use crate::nix::{pure, pure_error};
+use crate::nix::{pure, pure_error, try_eval};
+use crate::tree::cases;
 
 fn registry(text: &str) -> String {
     format!("registry.parse {{ text = {}; }}", nix_text(text))
@@ -101,6 +104,29 @@ fn a_file_of_a_host_without_an_entry_is_told() {
         ),
         "{words}"
     );
+}
+
+/// A directory for each mistake, with what must be said.
+#[test]
+fn a_fleet_with_a_mistake_is_no_hive() {
+    let hive = |directory: &str| {
+        try_eval(&format!(
+            "builtins.mapAttrs (_: node: node.deployment.targetHost)
+               (removeAttrs (import ./hosts {{ nixpkgs.lib = builtins; disko = null; sops-nix = null; self = null; directory = {directory}; }}) [ \"meta\" ])"
+        ))
+    };
+    assert_eq!(
+        hive("./examples/fleet").unwrap(),
+        json!({"runner-1": "192.0.2.11", "runner-2": "192.0.2.12", "runner-3": "192.0.2.13"})
+    );
+    let cases = cases("wrong-fleet");
+    assert!(cases.len() >= 4, "{cases:?}");
+    for case in cases {
+        let said = hive(&case.display().to_string()).unwrap_err();
+        for words in fs::read_to_string(case.join("said")).unwrap().trim().split(" / ") {
+            assert!(said.contains(words), "{}: '{words}' is not in: {said}", case.display());
+        }
+    }
 }
 
 /// The host's tool chooses a system by these words too.

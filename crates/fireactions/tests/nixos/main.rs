@@ -4,12 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cache;
+mod ci;
 mod config;
 mod fleet;
 mod hosts;
+mod images;
+mod machines;
 mod mistakes;
 mod modules;
 mod nix;
+mod page;
 mod scripts;
 mod tree;
 mod unit;

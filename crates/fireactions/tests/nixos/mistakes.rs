@@ -77,10 +77,18 @@ fn two_services_must_not_share_networks_ports_or_directories() {
         (
             r#"networking.subnet = "10.0.0.0/8";"#,
             "",
-            "(10.0.0.0/8) and services.fireteact.networking.subnet (10.201.0.0/24) overlap",
+            "services.fireactions.networking.subnet is 10.0.0.0/8 and services.fireteact.networking.subnet is 10.201.0.0/24, which overlap",
         ),
-        ("", r#"bindAddress = ":8080";"#, "both listen at port 8080"),
-        ("", r#"metricsAddress = "127.0.0.1:8081";"#, "both listen at port 8081"),
+        (
+            "",
+            r#"bindAddress = ":8080";"#,
+            "services.fireactions.bindAddress and services.fireteact.bindAddress both listen at port 8080",
+        ),
+        (
+            "",
+            r#"metricsAddress = "127.0.0.1:8081";"#,
+            "services.fireactions.metricsAddress and services.fireteact.metricsAddress both listen at port 8081",
+        ),
         ("", r#"networking.bridgeName = "fireactions0";"#, "are both 'fireactions0'"),
         (r#"dataDir = "/srv/f";"#, r#"dataDir = "/srv/f";"#, "are both '/srv/f'"),
     ] {

@@ -2,9 +2,9 @@
 { lib, rustPlatform, installShellFiles, stdenv, cmake, pkg-config, callPackage }:
 rustPlatform.buildRustPackage {
   pname = "fireactions";
-  version = (lib.importTOML ../../Cargo.toml).workspace.package.version;
+  version = (lib.importTOML ../Cargo.toml).workspace.package.version;
   src = callPackage ./source.nix { };
-  cargoLock.lockFile = ../../Cargo.lock;
+  cargoLock.lockFile = ../Cargo.lock;
   cargoBuildFlags = [ "-p" "fireactions" ];
   # Tests need root, a network of their own and guests: `make test`.
   doCheck = false;

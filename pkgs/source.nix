@@ -2,10 +2,10 @@
 { lib }:
 lib.cleanSourceWith {
   name = "fireactions-source";
-  src = ../..;
+  src = ./..;
   filter = path: _:
     let
-      name = lib.removePrefix (toString ../.. + "/") (toString path);
+      name = lib.removePrefix (toString ./.. + "/") (toString path);
       top = builtins.head (lib.splitString "/" name);
     in
     builtins.elem top [ "Cargo.toml" "Cargo.lock" "crates" "examples" "clippy.toml" ] || name == "docs" || lib.hasPrefix "docs/reference" name

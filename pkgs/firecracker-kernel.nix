@@ -1,5 +1,5 @@
 # Firecracker's own guest kernel, as its CI builds it.
-{ lib, stdenvNoCC, fetchurl, version ? "6.1.141", kernels ? (import ../kernels.nix).upstream }:
+{ lib, stdenvNoCC, fetchurl, version ? "6.1.141", kernels ? (import ../nix/kernels.nix).upstream }:
 let
   known = kernels.${version} or (throw "firecracker-kernel: no hash is known for ${version}; known are ${lib.concatStringsSep ", " (lib.attrNames kernels)} (nix/kernels.nix)");
   arch = if stdenvNoCC.hostPlatform.isAarch64 then "aarch64" else "x86_64";

@@ -1,5 +1,5 @@
 # Firecracker's guest kernel with what Docker's bridges need, built here: 10 to 15 minutes.
-{ lib, stdenv, buildPackages, fetchurl, fetchFromGitHub, flex, bison, perl, bc, openssl, elfutils, version ? "6.1.141", kernels ? (import ../kernels.nix).custom }:
+{ lib, stdenv, buildPackages, fetchurl, fetchFromGitHub, flex, bison, perl, bc, openssl, elfutils, version ? "6.1.141", kernels ? (import ../nix/kernels.nix).custom }:
 let
   known = kernels.${version} or (throw "firecracker-kernel-custom: no hash is known for ${version}; known are ${lib.concatStringsSep ", " (lib.attrNames kernels)} (nix/kernels.nix)");
   arm = stdenv.hostPlatform.isAarch64;

@@ -2,9 +2,9 @@
 { lib, rustPlatform, callPackage }:
 rustPlatform.buildRustPackage {
   pname = "fireactions-agent";
-  version = (lib.importTOML ../../Cargo.toml).workspace.package.version;
+  version = (lib.importTOML ../Cargo.toml).workspace.package.version;
   src = callPackage ./source.nix { };
-  cargoLock.lockFile = ../../Cargo.lock;
+  cargoLock.lockFile = ../Cargo.lock;
   cargoBuildFlags = [ "-p" "fireactions-agent" ];
   buildType = "agent";
   doCheck = false;
