@@ -4,6 +4,7 @@ mod compat;
 mod counts;
 mod forges;
 mod gauges;
+mod labels;
 mod process;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -3,15 +3,13 @@
 
 use std::sync::atomic::AtomicU64;
 
-use fireactions_model::{ForgeRunner, GiteaScope, GithubScope, MachineState, PoolView};
+use fireactions_model::{MachineState, PoolView};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::counts::Counts;
-
-/// Labels that not every pool, or every series, has.
-pub(super) type Labels = Vec<(&'static str, String)>;
+use super::counts::{Counted, Counts};
+use super::labels::{Labels, labels};
 
 type Number = Gauge<u64, AtomicU64>;
 
@@ -24,20 +22,6 @@ pub(super) struct Facts<'a> {
     pub(super) pending: u64,
     /// Since the server's start.
     pub(super) counted: Counted,
-}
-
-/// How many of a pool's machines were begun, failed and went.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counted {
-    pub(super) created: u64,
-    pub(super) failed: u64,
-    pub(super) gone: u64,
-}
-
-impl Counted {
-    const fn succeeded(self) -> u64 {
-        self.created.saturating_sub(self.failed)
-    }
 }
 
 type Value = fn(&Facts<'_>) -> u64;
@@ -143,31 +127,6 @@ fn families() -> Vec<Family<Labels, Number>> {
         families.push(first.map_or_else(Family::default, |first| families[first].clone()));
     }
     families
-}
-
-/// The labels of a pool's series.
-pub(super) fn labels(pool: &PoolView, organization: bool, more: &[(&'static str, &'static str)]) -> Labels {
-    let mut labels = vec![("pool", pool.spec.name.to_string())];
-    if organization && let Some(owner) = owner(pool) {
-        labels.push(("organization", owner));
-    }
-    labels.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-    labels
-}
-
-/// Whose runners they are, as far as that is somebody with a name.
-fn owner(pool: &PoolView) -> Option<String> {
-    Some(match &pool.spec.forge.as_ref()?.runner {
-        ForgeRunner::Github(runner) => match &runner.scope {
-            GithubScope::Organization(name) | GithubScope::Enterprise(name) => name.clone(),
-            GithubScope::Repository { owner, .. } => owner.clone(),
-        },
-        ForgeRunner::Gitea(runner) | ForgeRunner::Forgejo(runner) => match &runner.scope {
-            GiteaScope::Organization(name) => name.clone(),
-            GiteaScope::Repository { owner, .. } => owner.clone(),
-            GiteaScope::Instance | GiteaScope::User => return None,
-        },
-    })
 }
 
 /// Whether a machine in this state will be ready.

@@ -10,7 +10,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::PoolLabels;
-use super::compat::Counted;
 
 /// Upper bounds of the phase histogram in seconds: a tap takes a millisecond, a job hours.
 const BUCKETS: [f64; 20] = [
@@ -19,6 +18,21 @@ const BUCKETS: [f64; 20] = [
 ];
 /// Final jobs that are remembered, so that a repeated event is not counted twice.
 const REMEMBERED: usize = 4096;
+
+/// How many of a pool's machines were begun, failed and went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    pub(super) created: u64,
+    pub(super) failed: u64,
+    pub(super) gone: u64,
+}
+
+impl Counted {
+    /// Of those that were begun, how many did not fail.
+    pub(super) const fn succeeded(self) -> u64 {
+        self.created.saturating_sub(self.failed)
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PhaseLabels {

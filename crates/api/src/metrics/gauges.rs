@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::compat::{self, Labels};
+use super::labels::{self, Labels};
 use super::{PoolLabels, process};
 use crate::Version;
 
@@ -149,7 +149,7 @@ impl Gauges {
                 let labels = MachineLabels { pool: pool.to_owned(), state: state.as_str() };
                 self.machines.get_or_create(&labels).set(count);
             }
-            self.current.get_or_create(&compat::labels(view, organization, &[])).set(current);
+            self.current.get_or_create(&labels::labels(view, organization, &[])).set(current);
             set(&self.min, view.min_runners.into());
             set(&self.max, view.max_runners.into());
             set(&self.paused, view.paused.into());
