@@ -76,7 +76,7 @@ async fn specifications_are_within_bounds() {
         (json!({"artifacts": ["/a/../b"]}), "holds '..'"),
         (
             json!({"files": [{"dest": "/a", "mode": 4096, "size": 0}]}),
-            "files[0].mode: 0o10000 has more than permission bits",
+            "files[0].mode: 0o10000 is not the mode of a file, a directory or a symbolic link",
         ),
         (json!({"files": [{"dest": "/a", "mode": 420, "size": 1}]}), "no bytes for them"),
         (json!({"vcpus": 0}), "vcpus: 0 is out of range"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::common::rogue::*;
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link, LinkError};
 use fireactions_guest_proto::limits::{JOB_WINDOW, MAX_BODY, MAX_STALE, STREAM_WINDOW};
-use fireactions_guest_proto::{Exit, GuestHello, GuestMsg, GuestState, HostMsg, Kind, RunRequest};
+use fireactions_guest_proto::{Exit, GuestHello, GuestMsg, GuestState, HostMsg, Kind, RunRequest, VERSION};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 
@@ -132,7 +132,7 @@ async fn an_agent_of_another_age() {
     let mut rogue = Rogue::meet(&listener).await;
     rogue.say(&GuestMsg::Hello(GuestHello { version: 0, ..hello(GuestState::Idle) })).await;
     timeout(LONG, link.closed()).await.unwrap();
-    assert_eq!(link.failure(), Some(LinkError::Version { oldest: 1, newest: 2 }));
+    assert_eq!(link.failure(), Some(LinkError::Version { oldest: 1, newest: VERSION }));
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ use crate::common::rogue::{Rogue, ended, hello, running};
 use crate::common::*;
 use fireactions_guest_proto::guest::{Channel, Session};
 use fireactions_guest_proto::host::{Endpoint, JobEvent, Link, LinkError, LinkOptions};
-use fireactions_guest_proto::{AgentSecret, Exit, GuestHello, GuestMsg, GuestState, JobResult, Kind};
+use fireactions_guest_proto::{
+    AgentSecret, Exit, GuestHello, GuestMsg, GuestState, JobResult, Kind, VERSION,
+};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
@@ -163,7 +165,7 @@ async fn agents_of_before_are_taken_where_they_were_given_no_secret() {
     let mut agent = Rogue::meet(&listener).await;
     agent.say(&GuestMsg::Hello(GuestHello { version: 1, ..hello(GuestState::Idle) })).await;
     timeout(LONG, link.closed()).await.unwrap();
-    assert_eq!(link.failure(), Some(LinkError::Version { oldest: 2, newest: 2 }));
+    assert_eq!(link.failure(), Some(LinkError::Version { oldest: 2, newest: VERSION }));
 }
 
 /// The connection may break at any byte of the identity: what the agent has, it says.
