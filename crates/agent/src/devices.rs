@@ -6,11 +6,11 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, makedev, mknodat};
 
 use crate::console::say;
+use crate::module_tree;
 
 /// Makes the nodes that the modules of the kernel want, such as `/dev/fuse` and `/dev/net/tun`. Those that are there stay.
 pub(crate) fn make() {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let list = Path::new("/lib/modules").join(release).join("modules.devname");
+    let list = module_tree::home().join("modules.devname");
     for node in std::fs::read_to_string(list).unwrap_or_default().lines().filter_map(Node::parse) {
         if let Err(error) = node.make() {
             say(format_args!("cannot make /dev/{}: {error}", node.name));

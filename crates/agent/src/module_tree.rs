@@ -49,11 +49,16 @@ pub(crate) fn load(device: Option<&Path>, names: &[String]) -> Result<(), String
     Ok(())
 }
 
+/// Where the running kernel's modules are in a machine.
+pub(crate) fn home() -> PathBuf {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    Path::new("/lib/modules").join(release)
+}
+
 /// Moves the tree into the machine's root, over what the image has there. An image whose `/lib/modules` cannot be used
 /// goes without.
 pub(crate) fn place() -> Result<(), String> {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let at = Path::new("/lib/modules").join(&release);
+    let at = home();
     match inside::directory(Path::new(root::ROOT), &at) {
         Ok(directory) => mount_move(TREE, inside::path_of(&directory))
             .map_err(|error| format!("cannot move the kernel's modules to {}: {error}", at.display())),

@@ -5,9 +5,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{machine, serve, serve_compat};
+use crate::common::{Server, machine, serve, serve_compat};
 use fireactions_api::Limits;
 use fireactions_model::*;
+
+/// The metrics once this series is among them, which the last of the events makes; or as they are after a while.
+async fn counted(server: &Server, series: &str) -> String {
+    let mut text = String::new();
+    for _ in 0..100 {
+        text = server.client.metrics().await.unwrap();
+        if sample(&text, series).is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    text
+}
 
 fn sample(text: &str, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
@@ -109,14 +122,7 @@ async fn views_and_events_become_series() {
     }
     send(Event::Started { pool: pool.clone(), how: StartMode::Snapshot, fallback: None });
     send(Event::Started { pool, how: StartMode::Boot, fallback: Some("its template is damaged".into()) });
-    let mut text = String::new();
-    for _ in 0..100 {
-        text = server.client.metrics().await.unwrap();
-        if sample(&text, "fireactions_machine_start_fallbacks_total{pool=\"default\"}").is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let text = counted(&server, "fireactions_machine_start_fallbacks_total{pool=\"default\"}").await;
     let expected = [
         ("fireactions_up", 1.0),
         ("fireactions_ready", 0.0),
@@ -181,14 +187,7 @@ async fn names_of_other_programs_are_there_when_asked_for() {
     for event in [Event::Machine { machine: Arc::new(failed) }, told.clone(), told, gone] {
         server.fake.events.send(event).unwrap();
     }
-    let mut text = String::new();
-    for _ in 0..100 {
-        text = server.client.metrics().await.unwrap();
-        if sample(&text, "fireactions_machines_gone_total{pool=\"default\"}").is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let text = counted(&server, "fireactions_machines_gone_total{pool=\"default\"}").await;
     let own = "pool=\"default\",organization=\"acme\"";
     let operations = |direction: &str, status: &str| {
         format!("fireactions_scale_operations_total{{{own},direction=\"{direction}\",status=\"{status}\"}}")

@@ -175,11 +175,9 @@ mod tests {
         {
             std::os::unix::fs::symlink(target, dir.join(link)).unwrap();
         }
-        for place in ["", "b", "b/c"] {
-            fs::set_permissions(dir.join(place), fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        for file in ["a", "../outside"] {
-            fs::set_permissions(dir.join(file), fs::Permissions::from_mode(0o644)).unwrap();
+        for (place, mode) in [("", 0o755), ("b", 0o755), ("b/c", 0o755), ("a", 0o644), ("../outside", 0o644)]
+        {
+            fs::set_permissions(dir.join(place), fs::Permissions::from_mode(mode)).unwrap();
         }
 
         let shown = dir.display();

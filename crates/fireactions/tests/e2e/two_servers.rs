@@ -4,14 +4,14 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::prepared;
-use crate::world::{BOOT, Setup, UNTIL_TOLD, World, pool, text};
+use crate::world::{BOOT, Setup, UNTIL_TOLD, World, ended, pool, text};
 
 /// The second server.
 struct Second {
@@ -66,17 +66,10 @@ impl Second {
     }
 
     /// By SIGTERM, which must end well.
-    fn finish(mut self, world: &World) {
+    fn finish(self, world: &World) {
         kill(Pid::from_raw(i32::try_from(self.server.id()).unwrap()), Signal::SIGTERM).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let status = loop {
-            if let Some(status) = self.server.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "the second server did not end\n{}", world.log());
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        assert!(status.success(), "{status:?}\n{}", world.log());
+        let status = ended(self.server, Duration::from_secs(60));
+        assert!(status.is_some_and(|status| status.success()), "{status:?}\n{}", world.log());
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 
 use fireactions_testkit::{busybox, cgroups, guest};
@@ -318,15 +320,8 @@ impl World {
 
     /// Waits for the server's end.
     pub(crate) fn server_ended(&mut self, within: Duration) -> ExitStatus {
-        let deadline = Instant::now() + within;
-        let mut child = self.server.take().unwrap();
-        loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the server did not end within {within:?}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let ended = ended(self.server.take().unwrap(), within);
+        ended.unwrap_or_else(|| panic!("the server did not end within {within:?}\n{}", self.log()))
     }
 
     /// Stops the server by SIGTERM, which must end well, and proves that nothing is left.
@@ -410,6 +405,17 @@ impl Drop for World {
                 nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
     }
+}
+
+/// Waits for a child's end; nothing if it does not come in time.
+pub(crate) fn ended(mut child: Child, within: Duration) -> Option<ExitStatus> {
+    if let Some(status) = child.try_wait().unwrap() {
+        return Some(status);
+    }
+    let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+    let within = Timespec::try_from(within).unwrap();
+    let ready = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&within)).unwrap();
+    (ready > 0).then(|| child.wait().unwrap())
 }
 
 /// Shell that says so and then waits for [`World::tell`].

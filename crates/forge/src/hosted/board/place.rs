@@ -7,9 +7,9 @@ use fireactions_model::{PoolName, PoolSpec};
 use super::queue::Waiting;
 
 /// Places each job in the smallest pool that has all its labels: of those the one with the fewest labels, the first
-/// configured among equals. One that may have no machines comes last: it may be scaled. A pool whose runners are all at work hands on to the next that will do; where all are, the
-/// job waits for the smallest. `fits` says whether a pool's runners would be given a job, `room` for how many more jobs a pool
-/// has runners or may have some.
+/// configured among equals. One that may have no machines comes last: it may be scaled. A pool whose runners are all at
+/// work hands on to the next that will do; where all are, the job waits for the smallest. `fits` says whether a pool's
+/// runners would be given a job, `room` for how many more jobs a pool has runners or may have some.
 pub(super) fn place<'a>(
     pools: impl Iterator<Item = &'a PoolSpec>,
     waiting: impl Iterator<Item = &'a Waiting>,

@@ -1,6 +1,8 @@
 //! What several tests need.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub(crate) mod log;
+
 use std::fmt::Debug;
 use std::path::Path;
 use std::pin::Pin;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::farm::{ASK, Farm, SECRET, Setup, pool, server};
 use super::{NEVER, NEWEST, ended, exited, nothing_is_left, push, settled};
+use crate::common::log::Log;
 use crate::github::farm::until;
 use crate::github::queue::door;
 
@@ -33,6 +34,7 @@ async fn a_job_that_failed_failed_although_its_runner_returned_0() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_whose_row_cannot_be_read_for_a_moment_is_still_judged_by_its_forge() {
+    let log = Log::start();
     let (fake, token) = server(Release::GITEA);
     let farm = Farm::start(&fake, &Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)])).await;
     let job = push(&fake, &["debian"], "fail");
@@ -46,8 +48,8 @@ async fn a_job_whose_row_cannot_be_read_for_a_moment_is_still_judged_by_its_forg
         let verdict = forge.judge(&id, Outcome::Exited { code: 0 }, &mut notes).await;
         (verdict.outcome, notes)
     });
-    // However long it is: what the runner returned is not taken for the result meanwhile.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // What the runner returned is not taken for the result meanwhile.
+    until("the row to be asked for", || async { log.has("its row cannot be read yet").then_some(()) }).await;
     database.execute_batch("ALTER TABLE away RENAME TO jobs").unwrap();
     let (outcome, notes) = judging.await.unwrap();
     assert_eq!(outcome, exited(1), "{notes:?}");

@@ -1,29 +1,13 @@
 //! No credential is in a log, in an argument, or in a file that stays.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use fireactions_testkit::github::{Fault, JobRequest, JobStatus};
 
+use crate::common::log::Log;
 use crate::github::farm::{Farm, SECRET, Setup, gate, github, open_gate, pool, processes, until};
 use crate::github::queue::door;
 use crate::github::{all_well, completed};
-
-/// What this process logs.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// The secrets that are in it.
 fn found<'a>(secrets: &'a [String], place: &[u8]) -> Vec<&'a str> {
@@ -53,15 +37,7 @@ fn leaks(dir: &Path, secrets: &[String]) -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_credential_is_in_a_log_an_argument_or_a_file_that_stays() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-
+    let log = Log::start();
     let (fake, app) = github();
     let mut setup =
         Setup::new(&app, vec![pool("set", &["debian"], 1, Some("fast")), pool("p", &["plain"], 1, None)]);
@@ -111,7 +87,6 @@ async fn no_credential_is_in_a_log_an_argument_or_a_file_that_stays() {
 
     secrets.extend(fake.secrets());
     assert_eq!(leaks(left.path(), &secrets), Vec::<PathBuf>::new());
-    let log = log.0.lock().unwrap().clone();
-    assert!(String::from_utf8_lossy(&log).contains("listening for jobs of the scale set"));
-    assert_eq!(found(&secrets, &log), Vec::<&str>::new());
+    assert!(log.has("listening for jobs of the scale set"));
+    assert_eq!(found(&secrets, &log.bytes()), Vec::<&str>::new());
 }
