@@ -18,6 +18,7 @@ mod lines;
 pub mod machines;
 pub mod no_timer;
 pub mod pools;
+pub mod port;
 pub mod program;
 pub mod published;
 pub mod qmp;

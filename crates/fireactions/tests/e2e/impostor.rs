@@ -42,7 +42,7 @@ fn dials_before_the_agent() {
     // The agent gets through its jail's root only once the impostor was there: the first that proves itself ends the race.
     let root = socket.parent().unwrap();
     let before = std::fs::metadata(root).unwrap().permissions();
-    std::fs::set_permissions(root, Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(root, Permissions::from_mode(0o000)).unwrap();
     let (heard, stop) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
     let (count, ends, run, place) = (Arc::clone(&heard), Arc::clone(&stop), job.clone(), socket.clone());
     let impostor = std::thread::spawn(move || {

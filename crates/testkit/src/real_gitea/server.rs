@@ -1,7 +1,7 @@
 //! The process: its settings, start, end and log.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,13 +11,12 @@ use super::inside::Inside;
 use super::program::Program;
 use super::settings;
 use crate::certificate::Authority;
+use crate::port::ReservedPort;
 
 /// How long a start may take: two seconds on an idle machine.
 const START: Duration = Duration::from_secs(180);
 /// How long an end may take that was asked for.
 const END: Duration = Duration::from_secs(60);
-/// How many ports are tried, should another take them first.
-const TRIES: u32 = 5;
 /// Its settings and its log, in its directory.
 const SETTINGS: &str = "app.ini";
 const LOG: &str = "gitea.log";
@@ -56,7 +55,8 @@ pub struct RealGitea {
     pub(super) inside: Inside,
     program: Program,
     pub(super) dir: tempfile::TempDir,
-    port: u16,
+    /// Where it listens, also between its end and its next start.
+    port: ReservedPort,
     /// As it calls itself, without a slash at its end.
     url: String,
     /// Of its certificate, with TLS.
@@ -72,25 +72,18 @@ impl RealGitea {
     ///
     /// When it does not start within three minutes, with the end of its log.
     pub fn start(program: &Program, place: &Place) -> Self {
-        for _ in 0..TRIES {
-            let mut gitea = Self::new(program.clone(), place);
-            if gitea.begin() {
-                gitea.token = gitea.make_admin();
-                return gitea;
-            }
-        }
-        panic!("other programs took {TRIES} ports before Gitea could");
+        let mut gitea = Self::new(program.clone(), place);
+        gitea.begin();
+        gitea.token = gitea.make_admin();
+        gitea
     }
 
     /// Its directory and settings.
     fn new(program: Program, place: &Place) -> Self {
         let dir = tempfile::Builder::new().prefix("gitea-").tempdir().unwrap();
         let (inside, asked) = (Inside::new(), place.listen);
-        let listen = inside.run(move |_| {
-            let free =
-                || TcpListener::bind(asked).and_then(|listener| listener.local_addr()).expect("a free port");
-            if asked.port() == 0 { free() } else { asked }
-        });
+        let port = inside.run(move |_| ReservedPort::new(asked));
+        let listen = port.address();
         let authority = place.tls.then(Authority::new);
         let scheme = if place.tls { "https" } else { "http" };
         let url = format!("{scheme}://{}:{}{}", place.host, listen.port(), place.prefix);
@@ -106,7 +99,7 @@ impl RealGitea {
             inside,
             program,
             dir,
-            port: listen.port(),
+            port,
             url,
             authority: authority.map(|authority| authority.pem()),
             child: Mutex::new(None),
@@ -114,8 +107,8 @@ impl RealGitea {
         }
     }
 
-    /// Starts the program and waits until it answers; false when another program has its port.
-    fn begin(&self) -> bool {
+    /// Starts the program and waits until it answers.
+    fn begin(&self) {
         let log = File::options().create(true).append(true).open(self.dir.path().join(LOG)).unwrap();
         let mut command = self.command("setpriv");
         // Gone with the test, however that ends.
@@ -126,12 +119,10 @@ impl RealGitea {
         loop {
             if self.answers() {
                 *self.child() = Some(child);
-                return true;
+                return;
             }
             if let Some(status) = child.try_wait().unwrap() {
-                let log = self.log();
-                assert!(log.contains("address already in use"), "Gitea ended at its start: {status}\n{log}");
-                return false;
+                panic!("Gitea ended at its start: {status}\n{}", self.log());
             }
             if Instant::now() > deadline {
                 let _ = child.kill();
@@ -210,11 +201,15 @@ impl RealGitea {
     /// When it runs already, or does not start within three minutes.
     pub fn boot(&self) {
         assert!(self.child().is_none(), "Gitea runs already");
-        assert!(self.begin(), "another program took port {}", self.port);
+        self.begin();
     }
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn port(&self) -> u16 {
+        self.port.address().port()
     }
 
     /// Its address as it gives it to others, without a slash at its end.
@@ -225,7 +220,7 @@ impl RealGitea {
     /// The same server for whoever is in its namespace, past any proxy.
     pub fn local(&self) -> String {
         let scheme = if self.authority.is_some() { "https" } else { "http" };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        format!("{scheme}://127.0.0.1:{}", self.port())
     }
 
     /// What a client has to trust (PEM), where it speaks TLS.
@@ -251,7 +246,7 @@ impl RealGitea {
         let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/failed");
         let test = std::env::var("NEXTEST_TEST_NAME").ok();
         let test = test.or_else(|| std::thread::current().name().map(str::to_owned)).unwrap_or_default();
-        let path = kept.join(format!("{}-{}.gitea.log", test.replace("::", "."), self.port));
+        let path = kept.join(format!("{}-{}.gitea.log", test.replace("::", "."), self.port()));
         match fs::create_dir_all(&kept).and_then(|()| fs::copy(self.dir.path().join(LOG), &path)) {
             Ok(_) => eprintln!("kept: Gitea's log in {}", path.display()),
             Err(error) => eprintln!("Gitea's log cannot be kept in {}: {error}", path.display()),

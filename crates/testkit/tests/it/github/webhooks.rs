@@ -1,12 +1,13 @@
 //! Deliveries, to a small server of the test's own.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use fireactions_testkit::github::{Delivery, FakeGithub, JobRequest, Scope};
+use fireactions_testkit::port::ReservedPort;
 use serde_json::Value;
 
 use super::client::{SOON, assert_clean};
@@ -166,8 +167,8 @@ fn an_endpoint_that_is_not_there_is_an_answer_too() {
     fake.enterprise("big", &["octo"]);
     fake.repository("mona/dots");
     fake.repository("octo/app");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    fake.webhook(&format!("http://{closed}/"), "x");
+    let closed = ReservedPort::new((Ipv4Addr::LOCALHOST, 0).into());
+    fake.webhook(&format!("http://{}/", closed.address()), "x");
     fake.queue_job(JobRequest::new("mona/dots", &["linux"], "true"));
     fake.queue_job(job());
     fake.jit_config(&Scope::Repository("mona/dots".into()), "r", &["linux"]);
