@@ -8,15 +8,15 @@ use anyhow::Context;
 use clap::Subcommand;
 use fireactions_config::{Config, ForgeRef, GithubConfig, Host};
 use fireactions_github::manifest::{NewApp, Owner};
-use fireactions_github::scaleset::ScaleSets;
-use fireactions_github::{Access, Github};
+use fireactions_github::scaleset::{ScaleSetId, ScaleSets};
+use fireactions_github::{Access, Error as GithubError, Github};
 use fireactions_model::{
     ForgeName, ForgeRunner, GithubRunner, GithubScope, PoolForge, PoolName, RunnerGroup,
 };
 
 use super::report::Report;
 use super::{Ended, show};
-use crate::server::forges::client;
+use crate::server::forges::{client, host_name};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -252,12 +252,35 @@ async fn groups(
             }
         };
         let Some(set) = &runner.scale_set else { continue };
-        match ScaleSets::new(client, scope.clone()).find(id, set).await {
-            Ok(Some(_)) => report.well(&format!("pool '{pool}': scale set '{set}' is there")),
+        let sets = ScaleSets::new(client, scope.clone());
+        match sets.find(id, set).await {
+            Ok(Some(found)) => listener(report, &sets, pool, set, found.id).await,
             Ok(None) => {
                 report.note(&format!("pool '{pool}': scale set '{set}' will be made when the server starts"));
             }
             Err(error) => report.problem(&error.to_string(), "the scale set cannot be used"),
         }
+    }
+}
+
+/// Whether another host listens to the pool's scale set. GitHub says it only to who wants to listen.
+async fn listener(report: &mut Report, sets: &ScaleSets, pool: &PoolName, set: &str, id: ScaleSetId) {
+    let host = host_name();
+    let is_there = format!("pool '{pool}': scale set '{set}' is there");
+    let failed = match sets.open_session(id, &format!("{host}-check")).await {
+        Ok(session) => session.close().await.err(),
+        Err(error) => Some(error),
+    };
+    match failed {
+        None => report.well(&is_there),
+        Some(GithubError::SessionConflict { message, .. }) if message.contains(&format!("{host}-")) => {
+            report.well(&format!("{is_there}, and this host listens to it"));
+        }
+        Some(GithubError::SessionConflict { message, .. }) => report.problem(
+            &format!("{is_there}, and another host listens to it: {message}"),
+            "a scale set belongs to one host: set runner.scale_set to another name on one of them; jobs that may run \
+             on both say a label that both pools have",
+        ),
+        Some(error) => report.problem(&error.to_string(), "the scale set cannot be listened to"),
     }
 }

@@ -112,8 +112,8 @@ fn credentials_directory() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
-/// What people know this host by.
-fn host_name() -> String {
+/// What people know this host by: how the names of its sessions at a forge begin.
+pub(crate) fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(63).collect();
     if plain.is_empty() { "fireactions".to_owned() } else { plain }

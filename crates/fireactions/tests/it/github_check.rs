@@ -6,7 +6,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::Arc;
 
+use fireactions_github::scaleset::{ScaleSetSpec, ScaleSets};
+use fireactions_github::{App, Credentials, Github, Settings};
+use fireactions_model::Secret;
 use fireactions_testkit::github::{AppKey, FakeGithub, Scope};
 
 /// What a run of the command line printed, and its exit code.
@@ -99,6 +103,47 @@ fn a_right_app_is_said_to_be_right() {
     }
     // A question changes nothing.
     assert_eq!(fake.runners().len(), 0);
+}
+
+#[test]
+fn a_scale_set_of_another_host_is_a_problem_and_this_hosts_is_none() {
+    let (fake, app) = github();
+    fake.install_fully(app.id, "acme");
+    let key = app.pkcs8.clone();
+    let app_key = App { id: app.id.to_string(), key: Arc::new(move || Ok(Secret::new(key.clone()))) };
+    let settings = Settings {
+        url: fake.url().parse().unwrap(),
+        credentials: Credentials::Apps(vec![app_key]),
+        ca_pem: None,
+        proxy: None,
+    };
+    let sets = ScaleSets::new(&Github::new(settings).unwrap(), "acme".parse().unwrap());
+    let spec =
+        ScaleSetSpec { name: "fast".into(), group_id: 1, labels: vec!["fast".into()], disable_update: true };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let set = runtime.block_on(sets.ensure(&spec)).unwrap();
+    let runners = ["organization: acme, scale_set: fast"];
+
+    let free = check(&fake, &app, &runners, "");
+    assert!(free.out.contains("ok       pool 'pool0': scale set 'fast' is there\n"), "{}", free.out);
+    assert_eq!(
+        (problems(&free).len(), fake.session_owner(fake.scale_sets()[0].0)),
+        (0, None),
+        "nobody is kept out"
+    );
+
+    let other = runtime.block_on(sets.open_session(set.id, "other-host-k1")).unwrap();
+    let taken = check(&fake, &app, &runners, "");
+    let told = problems(&taken);
+    assert!(told.len() == 1 && told[0].contains("another host listens to it"), "{}", taken.out);
+    assert!(told[0].contains("other-host-k1") && taken.out.contains("set runner.scale_set"), "{}", taken.out);
+    runtime.block_on(other.close()).unwrap();
+
+    let host = rustix::system::uname().nodename().to_str().unwrap().to_owned();
+    let _own = runtime.block_on(sets.open_session(set.id, &format!("{host}-k2"))).unwrap();
+    let own = check(&fake, &app, &runners, "");
+    assert!(own.out.contains("scale set 'fast' is there, and this host listens to it"), "{}", own.out);
+    assert_eq!(own.code, Some(0));
 }
 
 #[test]
