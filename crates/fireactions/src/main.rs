@@ -6,8 +6,13 @@ mod failpoints;
 mod server;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+
+/// How long a thread for work that blocks waits for more of it. Shorter than the server's regular looks at the host are
+/// apart, which would keep every thread of a busy hour for ever.
+const SPARE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse_from(cli::old::translate(std::env::args_os()));
@@ -16,7 +21,8 @@ fn main() -> ExitCode {
         cli::Command::Server(_) => server::Activation::from_environment(),
         _ => server::Activation::default(),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.enable_all().thread_keep_alive(SPARE).build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return cli::edge::report(&anyhow::Error::new(error).context("the runtime cannot be started"));

@@ -340,8 +340,8 @@ fn of_a_servers_end(error: &ClientError) -> Option<&'static str> {
     }
 }
 
-/// Counts of a server that has come to rest. What leaks stays, and what the server does now and then, as it looks at its
-/// rules, has threads that go again: so of several looks, the least counts.
+/// Counts of a server that has come to rest. What leaks stays. What the server does now and then has threads and files that
+/// go again, as its look at its rules: so of several looks, the least counts.
 async fn at_rest(world: &World, server: &Server) -> anyhow::Result<Counts> {
     let mut least = Counts::new();
     for _ in 0..REST_LOOKS {
