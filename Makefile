@@ -51,7 +51,7 @@ lint: ## Format, clippy and dependency rules.
 bench: ## Measure; prints a table, writes target/bench.json.
 	scripts/bench
 
-soak: ## Make, use and destroy 1,100 machines under faults, and check that nothing is left (SOAK_N, SOAK_REAL).
+soak: ## Make, use and destroy 4,100 machines under faults, and check that nothing is left (SOAK_N, SOAK_REAL).
 	scripts/soak
 
 boots: ## Start N guests, JOBS at once (MODE=boots or clones, QEMU=path), and keep the evidence of each that hangs.

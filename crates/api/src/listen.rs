@@ -10,7 +10,7 @@ use fireactions_model::network_rules::is_loopback;
 use nix::unistd::{Gid, Group, chown};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-use crate::{Auth, Token};
+use crate::{Auth, Key};
 
 mod serve;
 mod stall;
@@ -109,18 +109,18 @@ async fn remove_stale(path: &Path) -> Result<(), ListenError> {
     }
 }
 
-/// How callers of a TCP address are known. Without a token only loopback is served.
-pub fn authority(address: SocketAddr, token: Option<Token>) -> Result<Auth, ListenError> {
-    match token {
-        Some(token) => Ok(Auth::Token(token)),
-        None if is_loopback(address.ip()) => Ok(Auth::Loopback),
-        None => Err(ListenError::NeedsToken(address)),
+/// How callers of a TCP address are known. Without keys only loopback is served.
+pub fn authority(address: SocketAddr, keys: Vec<Key>) -> Result<Auth, ListenError> {
+    match keys.is_empty() {
+        false => Ok(Auth::Keys(keys.into())),
+        true if is_loopback(address.ip()) => Ok(Auth::Loopback),
+        true => Err(ListenError::NeedsToken(address)),
     }
 }
 
 /// Binds a TCP address and says how its callers are known.
-pub async fn bind_tcp(address: SocketAddr, token: Option<Token>) -> Result<(TcpListener, Auth), ListenError> {
-    let auth = authority(address, token)?;
+pub async fn bind_tcp(address: SocketAddr, keys: Vec<Key>) -> Result<(TcpListener, Auth), ListenError> {
+    let auth = authority(address, keys)?;
     let failed = |source| ListenError::Io { at: address.to_string(), source };
     Ok((TcpListener::bind(address).await.map_err(failed)?, auth))
 }

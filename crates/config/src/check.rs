@@ -1,5 +1,6 @@
 //! What must fit together, beyond each value on its own.
 
+mod api;
 mod driver;
 mod forges;
 mod gitea;
@@ -40,6 +41,7 @@ pub(crate) struct Found {
 pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &Host) -> Found {
     let mut check = Check { root, pruned, found: Found::default() };
     check.api(config);
+    check.server(config);
     check.listeners(config);
     check.driver(config);
     check.cgroup_parent(config);
@@ -181,42 +183,8 @@ impl Check<'_> {
         self.found.warnings.extend(problem);
     }
 
-    fn api(&mut self, config: &Config) {
+    fn server(&mut self, config: &Config) {
         let root = At::root();
-        if let Some(address) = config.bind_address
-            && !address.is_loopback()
-            && config.api_token_file.is_none()
-        {
-            self.error(
-                &root.key("bind_address"),
-                &[&root.key("api_token_file")],
-                format!(
-                    "bind_address {} can be reached from other hosts, so the API needs a token",
-                    address.0
-                ),
-                "add 'api_token_file: credential:api-token' (or an absolute path), or bind to 127.0.0.1",
-            );
-        }
-        if config.api_socket_mode.0 & 0o007 != 0 {
-            self.error(
-                &root.key("api_socket_mode"),
-                &[],
-                format!(
-                    "api_socket_mode {} lets every user of the host run jobs as root in machines",
-                    config.api_socket_mode
-                ),
-                "use \"0660\" and name the users' group with api_socket_group",
-            );
-        }
-        // A Unix socket's address has 108 bytes with its NUL (unix(7)).
-        if config.api_socket.as_os_str().len() > 107 {
-            self.error(
-                &root.key("api_socket"),
-                &[],
-                "api_socket is too long for a Unix socket",
-                "use a path of at most 107 bytes",
-            );
-        }
         // Below it come run/<machine>/agent.sock and the like: 29 bytes.
         if config.state_dir.as_os_str().len() > 70 {
             self.error(
@@ -233,15 +201,19 @@ impl Check<'_> {
 
     /// Whether the file has this key.
     fn has(&self, keys: &[&str]) -> bool {
-        let mut node = self.root;
-        for key in keys {
-            let Value::Map(entries) = &node.value else { return false };
-            match entries.iter().find(|entry| entry.key == *key) {
-                Some(entry) => node = &entry.value,
-                None => return false,
-            }
-        }
-        true
+        self.find(keys).is_some()
+    }
+
+    /// Whether the file has entries in this list, also such that are wrong.
+    fn has_entries(&self, key: &str) -> bool {
+        matches!(self.find(&[key]), Some(Node { value: Value::List(entries), .. }) if !entries.is_empty())
+    }
+
+    fn find(&self, keys: &[&str]) -> Option<&Node> {
+        keys.iter().try_fold(self.root, |node, key| {
+            let Value::Map(entries) = &node.value else { return None };
+            entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.value)
+        })
     }
 
     fn cgroup_parent(&mut self, config: &Config) {

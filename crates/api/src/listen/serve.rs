@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stall::Stalling;
-use crate::Api;
+use crate::{Api, Peer};
 
 /// How long open requests may go on after the server closes. Those that are slow are answered before
 /// (see `server::deadline`); what is left then is a peer that does not read.
@@ -28,6 +32,24 @@ const MAX_HEAD: usize = 64 << 10;
 /// Until a peer takes some of what it is sent.
 const STALLED: Duration = Duration::from_secs(60);
 
+/// A connection that can say who is at its other end.
+pub trait FromPeer {
+    /// `None` when the kernel does not know it any more.
+    fn peer(&self) -> Option<Peer>;
+}
+
+impl FromPeer for TcpStream {
+    fn peer(&self) -> Option<Peer> {
+        self.peer_addr().ok().map(Peer::Remote)
+    }
+}
+
+impl FromPeer for UnixStream {
+    fn peer(&self) -> Option<Peer> {
+        Some(Peer::Local { uid: self.peer_cred().ok().map(|process| process.uid()) })
+    }
+}
+
 /// Serves `router` until `api` is closed, then lets open requests end for a few seconds. While `api` is paused no
 /// connection is taken: those that come wait in the socket's backlog for whoever serves it next.
 ///
@@ -36,7 +58,7 @@ const STALLED: Duration = Duration::from_secs(60);
 pub async fn serve<L>(mut listener: L, router: Router, api: Api, connections: usize) -> io::Result<()>
 where
     L: Listener,
-    L::Io: Unpin,
+    L::Io: Unpin + FromPeer,
 {
     let (pausing, closing) = (api.pausing().clone(), api.closing().clone());
     let places = Arc::new(Semaphore::new(connections));
@@ -48,7 +70,8 @@ where
         // The place first: a connection that is taken is served at once.
         while let Ok(place) = places.clone().acquire_owned().await {
             let (io, _) = listener.accept().await;
-            let connection = connection(io, router.clone(), closing.clone());
+            let peer = io.peer();
+            let connection = connection(io, peer, router.clone(), closing.clone());
             let over = over.clone();
             tasks.spawn(async move {
                 let _ = over.run_until_cancelled(connection).await;
@@ -70,14 +93,20 @@ where
 }
 
 /// One connection to its end.
-async fn connection<I>(io: I, router: Router, closing: CancellationToken)
+async fn connection<I>(io: I, peer: Option<Peer>, router: Router, closing: CancellationToken)
 where
     I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
     let io = TokioIo::new(Stalling::new(io, STALLED));
-    let service = TowerToHyperService::new(router);
+    let routes = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        routes.call(request)
+    });
     let mut served = pin!(http.serve_connection(io, service).with_upgrades());
     let ended = tokio::select! {
         ended = served.as_mut() => ended,

@@ -15,7 +15,8 @@ const ERRORS: [(&str, &str, &str); 7] = [
     (
         "403",
         "Forbidden",
-        "At a loopback address without a token: the request came from a web page, by `Origin` or `Host`",
+        "At a TCP address with tokens: the token's role does not allow it. At a loopback address without: the request came \
+         from a web page, by `Origin` or `Host`",
     ),
     ("413", "TooLarge", "The body is too large"),
     ("500", "Internal", "Something failed inside the server"),
@@ -35,8 +36,8 @@ pub(super) fn complete(openapi: &mut OpenApi) {
     }
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.description = Some(
-        "The content of `api_token_file`. It is required at TCP addresses if it is configured; on the Unix \
-         socket, file permissions decide."
+        "The content of `api_token_file`, or of a file of `api_tokens`. It is required at TCP addresses if one is configured; \
+         on the Unix socket, file permissions decide."
             .to_owned(),
     );
     components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));

@@ -1,12 +1,12 @@
 //! `/api/v1/host`.
 
-use axum::Json as Answer;
 use axum::extract::State;
 use fireactions_model::HostView;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Context;
+use super::answer::Answer;
 use super::extract::Json;
 use crate::engine::Result;
 use crate::{DrainRequest, Fault};

@@ -1,6 +1,5 @@
 //! `/api/v1/images`.
 
-use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::Response;
 use futures::{StreamExt, TryStreamExt, future, stream};
@@ -9,6 +8,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::answer::Answer;
 use super::extract::{Json, Query};
 use super::{Context, sse};
 use crate::engine::Result;

@@ -1,6 +1,5 @@
 //! `/api/v1/jobs`.
 
-use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -13,6 +12,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::answer::{Answer, shown};
 use super::extract::{Path, Query};
 use super::{Context, raw, sse, upload};
 use crate::engine::Result;
@@ -124,7 +124,7 @@ async fn log_events(
     let output = chunks.map_ok(|chunk| sse::event("output", &chunk).id(chunk.next.to_string()));
     let engine = context.engine.clone();
     let end = async move {
-        Some(engine.job(&id).await.map(|job| sse::event("end", &LogEnd { job: Box::new(job) })))
+        Some(engine.job(&id).await.map(|job| sse::event("end", &shown(LogEnd { job: Box::new(job) }))))
     };
     let events = sse::until_fault(output, end).take_until(context.closing.clone().cancelled_owned());
     Ok(sse::answer(context.room.follow(events)?))

@@ -1,6 +1,5 @@
 //! `/api/v1/machines`.
 
-use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::Response;
 use fireactions_model::{MachineId, MachineView};
@@ -9,6 +8,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::answer::Answer;
 use super::extract::{Path, Query};
 use super::{Context, exec, raw};
 use crate::ErrorBody;

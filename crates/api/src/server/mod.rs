@@ -2,6 +2,7 @@
 
 #![allow(unused_qualifications, reason = "utoipa's `path` macro writes them")]
 
+mod answer;
 pub mod auth;
 mod deadline;
 mod document;

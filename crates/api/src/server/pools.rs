@@ -1,12 +1,12 @@
 //! `/api/v1/pools`.
 
-use axum::Json as Answer;
 use axum::extract::State;
 use fireactions_model::{PoolName, PoolView};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Context;
+use super::answer::Answer;
 use super::extract::{Json, Path};
 use crate::engine::Result;
 use crate::{ErrorBody, Fault, ScaleRequest};

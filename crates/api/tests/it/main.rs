@@ -13,4 +13,5 @@ mod listen;
 mod metrics;
 mod pause;
 mod refusals;
+mod roles;
 mod round_trip;

@@ -155,11 +155,13 @@ async fn tcp_wants_the_token_for_all_but_health() {
     };
     let good = format!("bearer {TOKEN}");
     let wrong = format!("Bearer {TOKEN}0");
-    for path in ["/api/v1/jobs", "/metrics", "/openapi.json", "/api/v1/events", "/nowhere"] {
-        assert_eq!(get(path, None).await, 401, "{path}");
-        assert_eq!(get(path, Some(&wrong)).await, 401, "{path}");
-        assert_eq!(get(path, Some(TOKEN)).await, 401, "{path}");
-    }
+    let refused =
+        ["/api/v1/jobs", "/metrics", "/openapi.json", "/api/v1/events", "/nowhere"].map(async |path| {
+            // At once: each wrong one waits for its answer.
+            let all = [None, Some(wrong.as_str()), Some(TOKEN)].map(|auth| get(path, auth));
+            assert_eq!(futures::future::join_all(all).await, [401; 3], "{path}");
+        });
+    futures::future::join_all(refused).await;
     assert_eq!(get("/api/v1/jobs", Some(&good)).await, 200);
     assert_eq!(get("/nowhere", Some(&good)).await, 404);
     assert_eq!(get("/healthz", None).await, 200);

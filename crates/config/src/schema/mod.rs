@@ -1,6 +1,7 @@
 //! The configuration file as types. The doc comment of a field is its reference documentation: the page
 //! `docs/reference/config.md` is generated from here.
 
+mod api_token;
 mod app_id;
 mod exclusive;
 mod firecracker;
@@ -26,6 +27,7 @@ mod values;
 mod vmm;
 mod webhook;
 
+pub use api_token::{ApiRole, ApiTokenConfig};
 pub use app_id::AppId;
 pub use firecracker::{CpuTemplate, FirecrackerConfig, HugePagesSetting, MachineConfig, MmdsSetting};
 pub(crate) use forge::NoForge;

@@ -18,6 +18,8 @@ pub(super) const GROUP: &str = "^[A-Za-z0-9._$][A-Za-z0-9._$-]{0,31}$";
 /// [`super::SecretFile`].
 pub(super) const SECRET: &str =
     r"^(/(?!([\s\S]*/)?\.\.(/|$))|credential:[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,254}$)";
+/// [`super::ApiTokenConfig::name`].
+pub(super) const TOKEN_NAME: &str = "^[A-Za-z0-9._-]{1,63}$";
 /// [`super::AppId`], where it is a text.
 pub(super) const APP_ID: &str = "^(?!0$)[A-Za-z0-9.]{1,40}$";
 /// [`super::HostPort`].

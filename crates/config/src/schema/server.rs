@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbsolutePath, CommandName, ForgeConfig, GiteaConfig, GithubConfig, GroupName, HostConfig, ImagesConfig,
-    KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig, SecretFile, ShutdownConfig,
-    VmmConfig, forge, kernel_args, patterns,
+    AbsolutePath, ApiTokenConfig, CommandName, ForgeConfig, GiteaConfig, GithubConfig, GroupName, HostConfig,
+    ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig, SecretFile,
+    ShutdownConfig, VmmConfig, forge, kernel_args, patterns,
 };
 
 /// The server's configuration file. Every key is optional.
@@ -19,7 +19,7 @@ use super::{
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// TCP address of the API (`host:port`; `:8080` means every address). When absent, no TCP socket is opened. Any
-    /// address except a loopback one needs `api_token_file`.
+    /// address except a loopback one needs `api_token_file` or `api_tokens`.
     #[schemars(example = "127.0.0.1:8080")]
     pub bind_address: Option<ListenAddress>,
     /// Unix socket of the API: a path of at most 107 bytes.
@@ -32,10 +32,13 @@ pub struct Config {
     /// Group that owns the API's Unix socket. When absent, the server's own group.
     #[schemars(example = &"fireactions")]
     pub api_socket_group: Option<GroupName>,
-    /// File with the bearer token of the TCP API: an absolute path, or `credential:NAME` for a file of that name in the
+    /// File with the bearer token of the TCP API that may do everything: an absolute path, or `credential:NAME` for a file of that name in the
     /// directory that systemd passes in `$CREDENTIALS_DIRECTORY`.
     #[schemars(example = "credential:api-token")]
     pub api_token_file: Option<SecretFile>,
+    /// More tokens of the TCP API, each with a name and a role. `api_token_file` is an administrator's. The files are read
+    /// when the server starts: after a change, reload it, which no job notices.
+    pub api_tokens: Vec<ApiTokenConfig>,
     /// Minimum severity of log messages that are written.
     pub log_level: LogLevel,
     /// Format of log messages on standard error.
@@ -95,6 +98,7 @@ impl Default for Config {
             api_socket_mode: Mode(0o660),
             api_socket_group: None,
             api_token_file: None,
+            api_tokens: Vec::new(),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             debug: false,

@@ -153,6 +153,13 @@ mistakes! {
     address_without_port: with_pool("bind_address: 127.0.0.1\n");
     address_without_token: with_pool("bind_address: 0.0.0.0:8080\n");
     address_go_style_without_token: with_pool("bind_address: :8080\n");
+    token_of_unknown_role: with_pool("bind_address: :8080\napi_tokens: [{name: ci, role: root, file: /t}]\n");
+    token_without_file: with_pool("bind_address: :8080\napi_tokens: [{name: ci, role: admin}]\n");
+    token_with_inline_secret: with_pool("bind_address: :8080\napi_tokens: [{name: ci, role: admin, token: hunter2hunter2}]\n");
+    token_with_odd_name: with_pool("bind_address: :8080\napi_tokens: [{name: \"c i\", role: viewer, file: /t}]\n");
+    tokens_of_one_name: with_pool("bind_address: :8080\napi_tokens:\n  - {name: ci, role: viewer, file: /a}\n  - {name: ci, role: admin, file: /b}\n");
+    tokens_of_one_file: with_pool("bind_address: :8080\napi_token_file: /a\napi_tokens:\n  - {name: ci, role: viewer, file: /a}\n");
+    tokens_without_address: with_pool("api_tokens: [{name: ci, role: viewer, file: /t}]\n");
     same_address_twice: with_pool("bind_address: 127.0.0.1:8081\nmetrics: {enabled: true}\n");
     inline_private_key: with_pool("github:\n  app_id: 1\n  app_private_key: |\n    -----BEGIN RSA PRIVATE KEY-----\n    c2VjcmV0IGtleSBtYXRlcmlhbA==\n");
     inline_private_key_on_line: with_pool("github: {app_id: 1, app_private_key: hunter2hunter2}\n");
@@ -369,6 +376,10 @@ fn secrets_are_never_repeated() {
         "api_token: [hunter2hunter2]\n",
         "api_token_file: hunter2hunter2\n",
         "api_tokn: hunter2hunter2\n",
+        "api_tokens: hunter2hunter2\n",
+        "api_tokens: [hunter2hunter2]\n",
+        "api_tokens: [{name: ci, role: admin, token: hunter2hunter2}]\n",
+        "api_tokens: [{name: ci, role: admin, file: hunter2hunter2}]\n",
         "basic_auth_users: {admin: hunter2hunter2}\n",
         "webhook_secret: hunter2hunter2\n",
         "github: {app_private_key: hunter2hunter2, app_idd: 1}\n",

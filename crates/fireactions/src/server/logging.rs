@@ -17,7 +17,8 @@ pub(super) fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<()> {
     };
     // Libraries speak only when something is wrong: their debug lines can hold what must not be logged.
     // A filter takes every target that begins so: all crates of ours.
-    let default = format!("warn,fireactions={level}");
+    // What people asked the API to change is said at every level.
+    let default = format!("warn,fireactions={level},audit=info");
     let filter = match std::env::var("FIREACTIONS_LOG") {
         Ok(text) => EnvFilter::try_new(&text)
             .map_err(|e| anyhow!("FIREACTIONS_LOG='{text}' is not a log filter: {e}"))?,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use fireactions_api::{Auth, Token, listen};
-use fireactions_config::Config;
+use fireactions_api::{Auth, Key, Role, Token, listen};
+use fireactions_config::{ApiRole, Config, SecretFile};
 use fireactions_machine::Settings;
 use fireactions_model::PoolSpec;
 use tokio::task::JoinHandle;
@@ -68,18 +68,42 @@ async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
     dirs.make()?;
     let settings = settings(config, &dirs)?;
     let tcp = match &config.bind_address {
-        Some(address) => Some(listen::authority(address.0, token(config)?)?),
+        Some(address) => Some(listen::authority(address.0, keys(config)?)?),
         None => None,
     };
     let driver = driver::choose(config, &settings).await?;
     Ok(Prepared { settings: Arc::new(settings), driver, tcp })
 }
 
-fn token(config: &Config) -> anyhow::Result<Option<Token>> {
-    let Some(file) = &config.api_token_file else { return Ok(None) };
+/// Who may use the API by TCP.
+fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
     let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let secret = file.read(directory.as_deref()).context("api_token_file")?;
-    Ok(Some(Token::new(secret.expose()).map_err(|e| anyhow!("api_token_file: {e}"))?))
+    let token = |file: &SecretFile, at: &str| {
+        let secret = file.read(directory.as_deref()).with_context(|| at.to_owned())?;
+        Token::new(secret.expose()).map_err(|error| anyhow!("{at}: {error}"))
+    };
+    let mut keys: Vec<Key> = Vec::new();
+    if let Some(file) = &config.api_token_file {
+        keys.push(Key {
+            name: "api_token_file".to_owned(),
+            role: Role::Admin,
+            token: token(file, "api_token_file")?,
+        });
+    }
+    for (index, config) in config.api_tokens.iter().enumerate() {
+        let (name, at) = (config.name.clone(), format!("api_tokens[{index}].file"));
+        let token = token(&config.file, &at)?;
+        if let Some(other) = keys.iter().find(|key| key.token == token) {
+            bail!("{at}: the token of '{name}' is that of '{}' as well: make one for each", other.name);
+        }
+        let role = match config.role {
+            ApiRole::Viewer => Role::Viewer,
+            ApiRole::Operator => Role::Operator,
+            ApiRole::Admin => Role::Admin,
+        };
+        keys.push(Key { name, role, token });
+    }
+    Ok(keys)
 }
 
 /// The guest kernel of pools that name none, its modules, and the agent: all there, or a clear error now rather

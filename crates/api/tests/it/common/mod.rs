@@ -87,11 +87,14 @@ pub fn spec() -> JobSpec {
     serde_json::from_str(r#"{"program":{"command":{"argv":["true"]}}}"#).unwrap()
 }
 
+/// What the engine knows, and no answer tells.
+pub const HIDDEN: &str = "hunter2hunter2";
+
 pub fn job(state: JobState) -> JobRecord {
     let now = Timestamp::UNIX_EPOCH;
     JobRecord {
         id: job_id(),
-        spec: spec(),
+        spec: JobSpec { env: vec![("TOKEN".to_owned(), HIDDEN.to_owned())], ..spec() },
         state,
         attempt: 1,
         pool: Some(PoolName::new("default").unwrap()),
@@ -137,6 +140,8 @@ fn pool() -> PoolView {
         spec: PoolSpec {
             min_runners: 1,
             max_runners: 3,
+            metadata: serde_json::json!({"key": HIDDEN}),
+            user_data: Some(HIDDEN.to_owned()),
             ..PoolSpec::new(PoolName::new("default").unwrap(), shape())
         },
         paused: false,
@@ -461,9 +466,14 @@ impl Server {
 
 /// A server on loopback TCP; gives its URL.
 pub async fn serve_tcp(token: Option<&str>) -> (Api, String) {
+    let key = |token| Key { name: "boss".into(), role: Role::Admin, token: Token::new(token).unwrap() };
+    serve_keys(token.map(key).into_iter().collect()).await
+}
+
+/// The same for whoever has one of these keys.
+pub async fn serve_keys(keys: Vec<Key>) -> (Api, String) {
     let api = Api::new(Fake::new(), Limits::default());
-    let token = token.map(|token| Token::new(token).unwrap());
-    let (listener, auth) = listen::bind_tcp("127.0.0.1:0".parse().unwrap(), token).await.unwrap();
+    let (listener, auth) = listen::bind_tcp("127.0.0.1:0".parse().unwrap(), keys).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(listen::serve(listener, api.router(auth), api.clone(), 512));
     (api, url)

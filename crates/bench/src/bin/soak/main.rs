@@ -1,4 +1,4 @@
-//! `make soak`: a thousand machines with a stand-in VMM and a hundred real ones, made, used and destroyed under mixed
+//! `make soak`: four thousand machines with a stand-in VMM and a hundred real ones, made, used and destroyed under mixed
 //! faults, the server's own death among them; and the proof that at the end everything is as it was at the beginning.
 //!
 //! ```text
@@ -32,7 +32,7 @@ struct Args {
     #[command(flatten)]
     programs: Programs,
     /// Machines with the stand-in VMM.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 4000)]
     machines: u64,
     /// Machines with real microVMs.
     #[arg(long, default_value_t = 100)]

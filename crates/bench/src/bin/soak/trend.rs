@@ -7,13 +7,14 @@ pub(crate) struct Sample {
     pub(crate) mib: f64,
 }
 
-/// KiB per thousand machines, by least squares over the later two thirds: at first every process grows into its
-/// buffers. `None` with too few samples, or too few machines, to say anything.
+/// KiB per thousand machines, by least squares over the later half: at first a process grows into its buffers, the database's
+/// cache and the events that it keeps, which takes a thousand machines. `None` with too few samples, or too few machines, to say
+/// anything.
 pub(crate) fn slope(samples: &[Sample]) -> Option<f64> {
-    let later = &samples[samples.len() / 3..];
+    let later = &samples[samples.len() / 2..];
     let first = later.first()?;
     let last = later.last()?;
-    if later.len() < 10 || last.machines - first.machines < 100.0 {
+    if later.len() < 10 || first.machines < 1000.0 || last.machines - first.machines < 500.0 {
         return None;
     }
     #[allow(clippy::cast_precision_loss, reason = "some hundred samples")]

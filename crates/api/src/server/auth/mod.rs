@@ -1,51 +1,29 @@
 //! Who may ask. A Unix socket is guarded by its permissions; TCP needs a token, except on loopback, where web
 //! pages in a local browser are kept out instead.
 
-use std::fmt;
-use std::sync::Arc;
+mod audit;
+mod caller;
+pub(crate) mod rights;
+mod token;
 
-use axum::extract::{Request, State};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use fireactions_model::network_rules;
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq;
 
+use self::audit::Deed;
+use self::caller::Caller;
+pub use self::caller::{Key, Peer, Role};
+pub use self::token::{Token, WeakToken};
 use crate::{Code, Fault};
 
-/// A bearer token. Only its hash is kept, so that comparing takes the same time whatever was sent.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token([u8; 32]);
-
-/// Why a text is no token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a token has 16 to 512 printable characters without spaces; make one with `openssl rand -hex 32`")]
-pub struct WeakToken;
-
-impl Token {
-    /// Takes a token from the text of a file; outer white space is ignored.
-    pub fn new(text: &str) -> Result<Self, WeakToken> {
-        let text = text.trim();
-        if (16..=512).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
-            Ok(Self(Sha256::digest(text).into()))
-        } else {
-            Err(WeakToken)
-        }
-    }
-
-    fn matches(&self, sent: &str) -> bool {
-        let sent: [u8; 32] = Sha256::digest(sent).into();
-        self.0.ct_eq(&sent).into()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
+/// Before the answer to a wrong token.
+const WRONG_TOKEN: Duration = Duration::from_millis(500);
 
 /// How one listener knows its callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,25 +34,54 @@ pub enum Auth {
     /// rebinding).
     Loopback,
     /// `Authorization: Bearer …`; `/healthz` and `/readyz` are open.
-    Token(Token),
+    Keys(Arc<[Key]>),
 }
 
-/// The middleware.
+/// The middleware: lets a request pass whose caller may ask it, and logs what changes something.
 pub(super) async fn require(
     State(auth): State<Arc<Auth>>,
+    route: Option<MatchedPath>,
+    peer: Option<Extension<Peer>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Fault> {
-    match auth.as_ref() {
-        Auth::Socket => {}
-        Auth::Loopback => local_only(request.headers(), request.uri())?,
-        Auth::Token(token) => {
-            if !is_open(request.uri().path()) {
-                bearer(request.headers(), token)?;
-            }
-        }
+    let path = request.uri().path();
+    if matches!(auth.as_ref(), Auth::Keys(_)) && is_open(path) {
+        return Ok(next.run(request).await);
     }
-    Ok(next.run(request).await)
+    let caller = match auth.as_ref() {
+        Auth::Socket => Caller { name: "socket".to_owned(), role: Role::Admin },
+        Auth::Loopback => {
+            local_only(request.headers(), request.uri())?;
+            Caller { name: "loopback".to_owned(), role: Role::Admin }
+        }
+        Auth::Keys(keys) => match bearer(request.headers(), keys) {
+            Ok(key) => Caller { name: key.name.clone(), role: key.role },
+            Err(fault) => {
+                // Whoever guesses has few guesses; who mistyped waits a moment.
+                tokio::time::sleep(WRONG_TOKEN).await;
+                return Err(fault);
+            }
+        },
+    };
+    let needed = rights::needed(request.method(), route.as_ref().map_or(path, MatchedPath::as_str));
+    let deed = (needed > Role::Viewer)
+        .then(|| Deed::new(&caller, request.method(), path, peer.map(|Extension(peer)| peer)));
+    let answer = if caller.role >= needed {
+        next.run(request).await
+    } else {
+        let why = format!(
+            "the token '{}' has the role {}, and this needs the role {needed}",
+            caller.name, caller.role
+        );
+        Fault::new(Code::Forbidden, why)
+            .hint("use a token with that role; the server's api_tokens say which there are")
+            .into_response()
+    };
+    if let Some(deed) = deed {
+        deed.log(answer.status());
+    }
+    Ok(answer)
 }
 
 /// Whether a path needs no token: whether the server lives is for everybody to ask.
@@ -82,17 +89,23 @@ pub(super) fn is_open(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz")
 }
 
-fn bearer(headers: &HeaderMap, token: &Token) -> Result<(), Fault> {
+/// The key whose token was sent.
+fn bearer<'a>(headers: &HeaderMap, keys: &'a [Key]) -> Result<&'a Key, Fault> {
     let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let hint = "give the token with --token-file FILE or `Authorization: Bearer TOKEN`";
     let Some((scheme, sent)) = sent.and_then(|value| value.split_once(' ')) else {
         return Err(Fault::new(Code::Unauthorized, "this address needs a token").hint(hint));
     };
-    if scheme.eq_ignore_ascii_case("bearer") && token.matches(sent.trim()) {
-        Ok(())
-    } else {
-        Err(Fault::new(Code::Unauthorized, "the token is not this server's token").hint(hint))
+    let mut known = None;
+    for key in keys {
+        // All of them, so that how long it takes does not tell which.
+        if key.token.matches(sent.trim()) {
+            known = Some(key);
+        }
     }
+    known
+        .filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+        .ok_or_else(|| Fault::new(Code::Unauthorized, "the token is not one of this server's").hint(hint))
 }
 
 fn local_only(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
@@ -116,17 +129,6 @@ fn is_loopback_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tokens_are_compared_whole_and_never_shown() {
-        let token = Token::new("0123456789abcdef\n").unwrap();
-        assert!(token.matches("0123456789abcdef"));
-        assert!(!token.matches("0123456789abcdeF"));
-        assert!(!token.matches(""));
-        assert_eq!(format!("{token:?}"), "Token(…)");
-        assert_eq!(Token::new("short"), Err(WeakToken));
-        assert_eq!(Token::new("with a space in the middle"), Err(WeakToken));
-    }
 
     #[test]
     fn loopback_names() {
