@@ -101,17 +101,7 @@ fn docker_runs_builds_and_publishes() {
 /// The same image with systemd, whose machines are clones of one in which that is up; Docker answers their job's first question.
 #[test]
 fn docker_is_up_in_clones_of_an_image_with_systemd() {
-    let image = debian::image(&[
-        "systemd-sysv",
-        "dbus",
-        "openssh-server",
-        "docker.io",
-        "iptables",
-        "kmod",
-        "iproute2",
-        "ca-certificates",
-        "busybox-static",
-    ]);
+    let image = debian::image(&debian::SYSTEMD_WITH_DOCKER);
     let pools = pool_of("default", 0, 2, &image, "    init: image\n");
     let pools = pools.replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");

@@ -17,8 +17,6 @@ use crate::snapshot::{DEADLINE, answered, mib_on_disk, resources};
 use crate::world::World;
 use fireactions_bench::report::{Goal, Report, median, millis};
 
-/// What systemd and dockerd need to be an image's init.
-const PACKAGES: [&str; 6] = ["systemd-sysv", "dbus", "docker.io", "iptables", "kmod", "ca-certificates"];
 const MEMORY_MIB: u32 = 1024;
 /// A boot's dockerd may not be there yet.
 const DOCKER: &str = "until docker ps >/dev/null 2>&1; do sleep 0.05; done";
@@ -31,7 +29,7 @@ struct Times {
 
 pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> anyhow::Result<()> {
     report.load("own init");
-    let reference = ImageRef::new(debian::image(&PACKAGES))?;
+    let reference = ImageRef::new(debian::image(&debian::SYSTEMD_WITH_DOCKER))?;
     let root = world.images.ensure(&reference, PullPolicy::IfNotPresent, None).await.context("its image")?;
     let bench = Bench { world, root: &root.path };
     let template = world.dir.join("template-own-init");
