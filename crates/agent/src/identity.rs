@@ -1,20 +1,29 @@
 //! Becoming one machine: randomness, clock, root, names, network.
 
 use std::fmt::Write as _;
-use std::io;
 use std::path::Path;
 
 use fireactions_guest_proto::Identity;
 
-use crate::{clock, network};
+use crate::replace::replace;
+use crate::{clock, network, renew};
+
+/// What of the image has run before the machine had an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing.
+    Nothing,
+    /// Its own init, which has read `/etc/machine-id` long before: that file is left alone.
+    Init,
+    /// Its own init, in the machine of which this one is a clone: what that has read was the other's.
+    FrozenInit,
+}
 
 /// Applies all of it. Randomness and clock go first: everything later may use them, and a clone of a frozen machine
 /// has the same as its sisters until then. `enter_root` goes next, for the files that follow belong there.
-///
-/// `own_init`: an image's init runs. It has read `/etc/machine-id` long before; that file is left alone then.
 pub(crate) fn apply(
     identity: &Identity,
-    own_init: bool,
+    before: Before,
     enter_root: impl FnOnce() -> Result<(), String>,
 ) -> Result<(), String> {
     check(identity)?;
@@ -25,16 +34,17 @@ pub(crate) fn apply(
     rustix::system::sethostname(identity.hostname.as_bytes())
         .map_err(|error| format!("cannot set the hostname '{}': {error}", identity.hostname))?;
 
-    let mut files = vec![
+    let files = [
         ("/etc/hostname", format!("{}\n", identity.hostname)),
         ("/etc/hosts", hosts(identity)),
         ("/etc/resolv.conf", resolv_conf(identity)),
     ];
-    if !own_init {
-        files.push(("/etc/machine-id", format!("{}\n", identity.machine_id)));
-    }
     for (path, text) in files {
         replace(Path::new(path), &text).map_err(|error| format!("cannot write {path}: {error}"))?;
+    }
+    if before != Before::Init {
+        renew::machine_id(&identity.machine_id)
+            .map_err(|error| format!("cannot write /etc/machine-id: {error}"))?;
     }
     network::configure(identity)
 }
@@ -95,33 +105,6 @@ fn resolv_conf(identity: &Identity) -> String {
     text
 }
 
-/// Puts a whole new file in the place of whatever is there. Not through it: `/etc/resolv.conf` is often a link to
-/// a place that does not exist yet.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let new = path.with_extension("fireactions-new");
-    // Never through a link that somebody left here.
-    remove(&new)?;
-    std::fs::write(&new, text)?;
-    // A bind mount of a file that was not there leaves a directory behind in an image that is made of such a container.
-    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-        remove(path)?;
-    }
-    std::fs::rename(&new, path)
-}
-
-/// Removes whatever is there.
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,27 +152,5 @@ mod tests {
         bad.dns_search.push("a\nnameserver 10.0.0.1".to_owned());
         assert!(check(&bad).is_err());
         assert!(check(&identity()).is_ok());
-    }
-
-    #[test]
-    fn a_link_is_replaced_and_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("etc/resolv.conf");
-        std::fs::create_dir(dir.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink("/nowhere/at/all", &path).unwrap();
-        replace(&path, "x\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "x\n");
-        assert!(std::fs::symlink_metadata(&path).unwrap().is_file());
-    }
-
-    #[test]
-    fn a_directory_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("hosts");
-        std::fs::create_dir_all(path.join("left/over")).unwrap();
-        std::fs::create_dir_all(dir.path().join("hosts.fireactions-new/odd")).unwrap();
-        replace(&path, "x\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "x\n");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

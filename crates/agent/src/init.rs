@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::cmdline::{Cmdline, InitMode};
 use crate::console::insist;
 use crate::run::Root;
-use crate::{enter, identity, module_tree, modules, mounts, port, power, root, run, service, timer};
+use crate::{enter, identity, module_tree, modules, mounts, port, power, renew, root, run, service, timer};
 
 /// Never returns in a machine that works: PID 1 that ends is a kernel panic.
 pub(crate) fn main() -> ExitCode {
@@ -57,6 +57,7 @@ fn hand_over(boot_us: u64) -> String {
         .arg0("@fireactions-agent")
         .arg(service::VERB)
         .arg(boot_us.to_string())
+        .args(renew::host_keys())
         .spawn();
     if let Err(error) = started {
         return format!("cannot start the agent next to the image's init: {error}");

@@ -14,6 +14,7 @@
 //! break it by accident (memory, signals, file descriptors, left-over children), and the host believes nothing that
 //! it says.
 
+mod answer;
 mod archive;
 mod cgroup;
 mod clock;
@@ -38,10 +39,13 @@ mod notes;
 mod port;
 mod power;
 mod reaper;
+mod renew;
+mod replace;
 mod root;
 mod run;
 mod service;
 mod services;
+mod settle;
 mod spawn;
 mod stage;
 mod swap;

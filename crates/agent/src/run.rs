@@ -12,10 +12,11 @@ use nix::sys::signal::Signal;
 
 use crate::cmdline::Cmdline;
 use crate::console::say;
+use crate::identity::Before;
 use crate::job::{Beside, Job};
 use crate::reaper::Reaper;
 use crate::services::Services;
-use crate::{archive, clock, enter, exec, files, identity, power};
+use crate::{archive, clock, enter, exec, files, identity, power, renew, settle};
 
 /// Only bounds one wait for the host; nothing happens when it passes.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -31,7 +32,12 @@ pub(crate) enum Role {
     /// PID 1.
     Init(Root),
     /// A service beside the image's own init.
-    Service,
+    Service {
+        /// Names of the SSH host keys that the image has.
+        image_keys: Vec<String>,
+        /// The machine was to be frozen: whatever gets an identity now is a clone.
+        is_settled: bool,
+    },
 }
 
 /// How far PID 1 is with the machine's root.
@@ -92,15 +98,23 @@ impl Server {
     }
 
     fn handle(&mut self, event: Event) {
-        let own_init = matches!(self.role, Role::Service);
         match event {
             Event::Connected { .. } | Event::Disconnected => {}
+            Event::Settle { timeout } => self.settle(timeout),
             Event::Configure(identity) => {
-                let result = identity::apply(&identity, own_init, || self.enter_root());
+                let before = match &self.role {
+                    Role::Init(_) => Before::Nothing,
+                    Role::Service { is_settled: false, .. } => Before::Init,
+                    Role::Service { is_settled: true, .. } => Before::FrozenInit,
+                };
+                let result = identity::apply(&identity, before, || self.enter_root());
                 self.start_services(identity.services, result);
             }
             Event::Run(request) => {
-                let beside = if own_init { Beside::TheImages } else { Beside::Ours(self.services.clone()) };
+                let beside = match &self.role {
+                    Role::Service { .. } => Beside::TheImages,
+                    Role::Init(_) => Beside::Ours(self.services.clone()),
+                };
                 let given = std::mem::take(&mut *self.given.lock().unwrap_or_else(PoisonError::into_inner));
                 self.job = Job::start(&self.session, &self.reaper, request, given, beside);
             }
@@ -149,10 +163,21 @@ impl Server {
                 self.session.flush(FLUSH_DEADLINE);
                 power::off(match &self.role {
                     Role::Init(Root::Entered(scratch)) => Some(scratch),
-                    Role::Init(Root::Waiting(_)) | Role::Service => None,
+                    Role::Init(Root::Waiting(_)) | Role::Service { .. } => None,
                 });
             }
         }
+    }
+
+    /// Waits until the machine can be frozen, and tells the host; that is heard meanwhile.
+    fn settle(&mut self, timeout: Duration) {
+        let Role::Service { is_settled, .. } = &mut self.role else {
+            // It is nobody yet, and nothing of the image has run.
+            return self.session.settled(Ok(()));
+        };
+        *is_settled = true;
+        let (session, reaper) = (self.session.clone(), Arc::clone(&self.reaper));
+        self.beside("settle", move || session.settled(settle::settle(&reaper, timeout)));
     }
 
     /// Starts the machine's services once the rest of `identity` is applied, and tells the host how it went. They may take
@@ -160,8 +185,18 @@ impl Server {
     fn start_services(&self, list: Vec<Service>, applied: Result<(), String>) {
         let (session, reaper, services) =
             (self.session.clone(), Arc::clone(&self.reaper), self.services.clone());
+        let image_keys = match &self.role {
+            Role::Service { image_keys, is_settled: true } => Some(image_keys.clone()),
+            _ => None,
+        };
         let rest = move || {
-            let result = applied.and_then(|()| services.start(list, &reaper, &session));
+            let result = applied.and_then(|()| {
+                let failed = image_keys.map(|keys| renew::rest(&reaper, &keys)).unwrap_or_default();
+                for why in failed {
+                    session.log(LogLevel::Warn, &why);
+                }
+                services.start(list, &reaper, &session)
+            });
             if let Err(error) = &result {
                 say(format_args!("cannot configure the machine: {error}"));
             }

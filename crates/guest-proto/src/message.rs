@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AgentSecret, Service};
 
 /// The newest version of the messages that this crate speaks.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// The oldest version of the messages that this crate speaks: without a secret.
 pub const OLDEST_VERSION: u16 = 1;
@@ -244,6 +244,12 @@ pub enum HostMsg {
         /// The machine's id, for the guest's log.
         machine: String,
     },
+    /// The machine is to be frozen, before it has an identity: wait until the image's own init has come up, and write
+    /// back what it has written. Answered by `Settled`. From version 4 on.
+    Settle {
+        /// How long that may take, in milliseconds.
+        timeout_ms: u64,
+    },
     /// Be this machine. Answered by `Configured`.
     Configure {
         /// Who.
@@ -320,6 +326,11 @@ pub enum HostMsg {
 pub enum GuestMsg {
     /// Answers `Hello`.
     Hello(GuestHello),
+    /// Answers `Settle`.
+    Settled {
+        /// Why it could not.
+        error: Option<String>,
+    },
     /// Answers `Configure`.
     Configured {
         /// Why it could not.

@@ -3,12 +3,16 @@
 //! A template is made once per size. `lazy_itable_init=0` has mke2fs mark the inode tables as zeroed (they stay
 //! holes), so that the guest's kernel does not write them in the background of every machine. Without a journal,
 //! because a machine's disk is never used again after a crash.
+//!
+//! The disk of a machine that was frozen after its image's own init had written to it is kept beside its memory
+//! ([`keep`]); each clone begins with a copy of that ([`copy`]). Either way a copy shares the blocks with its original
+//! where the filesystem can (XFS, Btrfs); elsewhere what was written is copied, and holes stay holes.
 
 use std::collections::HashMap;
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{PermissionsExt, fchown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -43,6 +47,13 @@ pub enum ScratchError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl ScratchError {
+    /// What was to be copied is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ScratchError + use<'a> {
@@ -86,6 +97,56 @@ pub async fn create(
     })
     .await
     .unwrap_or_else(|e| Err(at("make", dest)(io::Error::other(e))))
+}
+
+/// File name of the disk in the directory of a machine's template.
+const KEPT: &str = "scratch";
+
+/// Makes the disk of a machine that is frozen a part of its template: moves it to `template`, a directory of the server's
+/// own, where nobody writes to it any more. The machine's VMM must be dead.
+///
+/// # Errors
+/// It is not a plain file of this size, or the directory cannot take it.
+pub async fn keep(disk: &Path, template: &Path, size: Size) -> Result<(), ScratchError> {
+    let (disk, dest) = (disk.to_path_buf(), template.join(KEPT));
+    let path = disk.clone();
+    tokio::task::spawn_blocking(move || seal_and_move(&disk, &dest, u64::from(size.mib) << 20))
+        .await
+        .unwrap_or_else(|e| Err(at("keep", &path)(io::Error::other(e))))
+}
+
+fn seal_and_move(disk: &Path, dest: &Path, size: u64) -> Result<(), ScratchError> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let open = || File::options().read(true).custom_flags(flags).open(disk);
+    let file = open().map_err(at("open", disk))?;
+    let meta = file.metadata().map_err(at("read", disk))?;
+    if !meta.is_file() || meta.len() != size {
+        let why = format!("it is not a file of {} MiB any more", size >> 20);
+        return Err(at("keep", disk)(io::Error::other(why)));
+    }
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    fchown(&file, Some(own.0), Some(own.1)).map_err(at("take", disk))?;
+    file.set_permissions(Permissions::from_mode(0o400)).map_err(at("seal", disk))?;
+    match std::fs::rename(disk, dest) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            clone(disk, dest, own)?;
+            std::fs::set_permissions(dest, Permissions::from_mode(0o400)).map_err(at("seal", dest))?;
+            std::fs::remove_file(disk).map_err(at("remove", disk))
+        }
+        moved => moved.map_err(at("move", disk)),
+    }
+}
+
+/// Makes the disk `dest` of a clone as the one that was kept in `template` is, for the VMM process of `owner`. What was at
+/// `dest` before is replaced; a failure leaves that as it was.
+///
+/// # Errors
+/// The template has none, or a full disk.
+pub async fn copy(template: &Path, dest: &Path, owner: (u32, u32)) -> Result<(), ScratchError> {
+    let (kept, dest_path) = (template.join(KEPT), dest.to_path_buf());
+    tokio::task::spawn_blocking(move || clone(&kept, &dest_path, owner))
+        .await
+        .unwrap_or_else(|e| Err(at("make", dest)(io::Error::other(e))))
 }
 
 /// One lock per template path, so that machines starting together format once. Templates are few.
@@ -139,7 +200,7 @@ fn clone(template: &Path, dest: &Path, (uid, gid): (u32, u32)) -> Result<(), Scr
         .map_err(at("make a temporary file in", dir))?;
     let file = temp.as_file();
     if ioctl_ficlone(file, &source).is_err() {
-        copy_sparse(&source, file).map_err(at("copy the scratch template to", dest))?;
+        copy_sparse(&source, file).map_err(at("copy the scratch disk to", dest))?;
     }
     fchown(file, Some(uid), Some(gid)).map_err(at("give away", dest))?;
     // No fsync: after a power failure no machine that used it is alive.

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fireactions_image::{RootImage, scratch};
+use fireactions_image::RootImage;
+use fireactions_image::scratch::{self, ScratchError};
 use fireactions_model::{FailureKind, MachineId, NetworkPolicy, PoolSpec, Shape};
 use fireactions_net::{Network, Port};
 use fireactions_vmm::boot::BootFiles;
@@ -60,10 +61,24 @@ impl Resources {
     /// Makes the scratch disk, in place of one that a guest may have touched.
     pub(crate) async fn renew_disk(&self, parts: &Parts, pool: &PoolSpec, shape: &Shape) -> Result<(), End> {
         let owner = (self.uid, self.uid);
-        let size = scratch::Size { mib: shape.disk_mib, bytes_per_inode: pool.hardware.bytes_per_inode };
-        scratch::create(&parts.settings.scratch_dir, &self.scratch(), size, owner)
+        scratch::create(&parts.settings.scratch_dir, &self.scratch(), size(pool, shape), owner)
             .await
             .map_err(|e| End::failed(FailureKind::Host, "scratch disk", &e))
+    }
+
+    /// Makes the scratch disk a copy of the one that was frozen with this template, in place of what is there.
+    pub(crate) async fn copy_disk(&self, template: &Path) -> Result<(), ScratchError> {
+        scratch::copy(template, &self.scratch(), (self.uid, self.uid)).await
+    }
+
+    /// Makes the scratch disk of a machine that is frozen a part of its template; its VMM is dead.
+    pub(crate) async fn keep_disk(
+        &self,
+        template: &Path,
+        pool: &PoolSpec,
+        shape: &Shape,
+    ) -> Result<(), ScratchError> {
+        scratch::keep(&self.scratch(), template, size(pool, shape)).await
     }
 
     /// Makes the tap, with the address's rules.
@@ -116,6 +131,10 @@ impl Resources {
             metadata: None,
         }
     }
+}
+
+fn size(pool: &PoolSpec, shape: &Shape) -> scratch::Size {
+    scratch::Size { mib: shape.disk_mib, bytes_per_inode: pool.hardware.bytes_per_inode }
 }
 
 /// A directory that only the server can enter: the VMM gets open descriptors and listening sockets.

@@ -1,9 +1,10 @@
 //! A machine as a clone of a template; where that fails, it boots instead.
 
+use std::path::Path;
 use std::time::Duration;
 
 use fireactions_image::Images;
-use fireactions_model::{Digest, FailureKind, Phase, Shape, StartMode, Step};
+use fireactions_model::{Digest, FailureKind, InitMode, Phase, Shape, StartMode, Step};
 use fireactions_vmm::{Start, VmSpec};
 use tokio::time::timeout;
 
@@ -22,6 +23,8 @@ const UNDO_DEADLINE: Duration = Duration::from_secs(30);
 enum Unfit {
     /// The machine ends.
     Machine(End),
+    /// The host cannot make what a clone needs; for people.
+    Host(String),
     /// The clone did not come to life, by its template's fault or because the host is slow; for people.
     Clone(String),
     /// The VMM does not take the template; for people.
@@ -45,15 +48,20 @@ impl Life {
             return Ok(false);
         };
         let mut spec = spec.clone();
-        spec.start = Start::Restore(directory);
+        spec.start = Start::Restore(directory.clone());
         spec.metadata = metadata::nobodys(&self.parts, &self.pool);
-        let why = match self.clone_template(&spec).await {
+        let cloned = match self.copy_disk(resources, &directory).await {
+            Ok(()) => self.clone_template(&spec).await,
+            Err(unfit) => Err(unfit),
+        };
+        let why = match cloned {
             Ok(()) => {
                 self.templates.succeeded(&order.key);
                 fail::fail_point!("machine::restored");
                 return Ok(true);
             }
             Err(Unfit::Machine(end)) => return Err(end),
+            Err(Unfit::Host(why)) => why,
             Err(Unfit::Clone(why)) => {
                 self.made.doubted = Some(order.key.clone());
                 why
@@ -92,6 +100,24 @@ impl Life {
         self.record.step(Step::Spawn).await?;
         self.record.restart_clock();
         Ok(false)
+    }
+
+    /// Gives the clone the disk that its template was frozen with, where that had been written to.
+    async fn copy_disk(&self, resources: &Resources, template: &Path) -> Result<(), Unfit> {
+        if self.pool.init == InitMode::Agent {
+            return Ok(());
+        }
+        let copied = timeout(HOST_DEADLINE, resources.copy_disk(template))
+            .await
+            .map_err(|_| Unfit::Host(format!("the copy of its scratch disk took over {HOST_DEADLINE:?}")))?;
+        fail::fail_point!("machine::restored-own-disk");
+        copied.map_err(|error| {
+            if error.is_missing() {
+                Unfit::Template(error.to_string())
+            } else {
+                Unfit::Host(error.to_string())
+            }
+        })
     }
 
     async fn clone_template(&mut self, spec: &VmSpec) -> Result<(), Unfit> {

@@ -106,6 +106,7 @@ impl Guest {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Connected { .. } | Event::Disconnected | Event::Clock { .. } => {}
+            Event::Settle { .. } => self.session.settled(Ok(())),
             Event::Configure(identity) => {
                 (self.console)(&format!("[    0.000000] {} is configured", identity.hostname));
                 self.session.configured(Ok(()));

@@ -8,6 +8,19 @@ use std::process::Command;
 
 use crate::kept;
 
+/// Docker on systemd, and what a test or a measurement needs beside them.
+pub const SYSTEMD_WITH_DOCKER: [&str; 9] = [
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "docker.io",
+    "iptables",
+    "kmod",
+    "iproute2",
+    "ca-certificates",
+    "busybox-static",
+];
+
 /// Reference of an image with these packages, made by `scripts/debian-image` where it is not there yet: a minute's work.
 pub fn image(packages: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/debian-image");

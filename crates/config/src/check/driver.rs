@@ -39,6 +39,28 @@ impl Check<'_> {
             );
         }
         self.firecracker_binary(config);
+        let pools = At::root().key("pools");
+        for (index, pool) in config.pools.iter().enumerate() {
+            self.metadata_at_boot(&pools.index(index), pool);
+        }
+    }
+
+    /// A frozen machine has no metadata, so an image's own init that looks for some would find none in any clone.
+    fn metadata_at_boot(&mut self, at: &At, pool: &PoolConfig) {
+        let has_metadata = !pool.firecracker.metadata.is_empty() || pool.firecracker.user_data.is_some();
+        // Said only to those who ask for clones: with the default nobody was promised one.
+        let asked = pool.start == StartSetting::Snapshot && self.place(&at.key("start")) != self.place(at);
+        if pool.init == InitSetting::Image && has_metadata && asked {
+            self.warn(
+                &at.key("start"),
+                format!(
+                    "machines of pool '{}' boot in spite of start: snapshot: with init: image and metadata of its own, the \
+                     image's programs look for that when they come up, and a machine that is frozen then has none",
+                    pool.name
+                ),
+                "write 'start: boot' to confirm it, or remove 'metadata' and 'user_data'",
+            );
+        }
     }
 
     /// One server has one Firecracker; existing files name it in every pool.
@@ -210,18 +232,6 @@ impl Check<'_> {
                     pool.name
                 ),
                 "write 'start: boot' to confirm it, or use 'huge_pages: transparent'",
-            );
-        }
-        // Said only to those who ask for clones: with the default nobody was promised one.
-        if pool.init == InitSetting::Image && self.place(&at.key("start")) != self.place(at) {
-            self.warn(
-                &at.key("start"),
-                format!(
-                    "machines of pool '{}' boot in spite of start: snapshot: with init: image there is no moment \
-                     before the image's own programs run",
-                    pool.name
-                ),
-                "write 'start: boot', or use 'init: agent'",
             );
         }
     }

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 pub enum StartSetting {
     /// Each machine boots its kernel.
     Boot,
-    /// Each machine is a clone of one that was frozen after its boot, before it had an identity. It starts many times
-    /// faster, and clones share the memory that they only read. They also share the random values that the kernel chose
-    /// during boot (see docs/security.md). Machines boot while there is no such template, when a clone fails, and where
-    /// clones are not possible: `init: image`, `huge_pages: hugetlbfs`, a VMM without snapshots.
+    /// Each machine is a clone of one that was frozen after its boot, before it had an identity; with `init: image`, once
+    /// the image's init had come up. It starts many times faster, and clones share the memory that they only read. They
+    /// also share the random values that the kernel chose during boot (see docs/security.md). Machines boot while there is
+    /// no such template, when a clone fails, and where clones are not possible: `huge_pages: hugetlbfs`, a VMM without
+    /// snapshots, `init: image` with `metadata` or `user_data` under Firecracker.
     #[default]
     Snapshot,
 }

@@ -339,7 +339,7 @@ mistakes! {
     huge_pages_of_odd_memory: in_firecracker("    firecracker: {machine_config: {huge_pages: transparent, mem_size_mib: 1023}}\n");
     start_unknown: in_pool("    start: clone\n");
     start_of_huge_pages: in_firecracker("    firecracker:\n      machine_config:\n        huge_pages: hugetlbfs\n");
-    start_of_the_images_init: in_pool("    init: image\n    start: snapshot\n");
+    start_of_the_images_init: in_firecracker("    init: image\n    start: snapshot\n    firecracker: {user_data: \"#cloud-config\"}\n");
     disk_limits_of_nothing: in_pool("    disk_limits: {mib_per_second: 0, iops: 0}\n");
     kernel_args_of_the_server: in_pool("    firecracker: {kernel_args: quiet fireactions.init=image}\n");
     overcommit_out_of_range: with_pool("host: {cpu_overcommit: 0}\n");

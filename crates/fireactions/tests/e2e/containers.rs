@@ -98,6 +98,49 @@ fn docker_runs_builds_and_publishes() {
     world.finish();
 }
 
+/// The same image with systemd, whose machines are clones of one in which that is up; Docker answers their job's first question.
+#[test]
+fn docker_is_up_in_clones_of_an_image_with_systemd() {
+    let image = debian::image(&debian::SYSTEMD_WITH_DOCKER);
+    let pools = pool_of("default", 0, 2, &image, "    init: image\n");
+    let pools = pools.replace("mem_size_mib: 256", "mem_size_mib: 1024");
+    let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
+    let world = World::start(Setup { pools, ..Setup::default() });
+    let first = world.submit(&[], "cat /etc/machine-id");
+    world.wait_job(&first, &["succeeded"], DOCKER);
+    world.wait(DOCKER, "the template", || world.log().contains("template made").then_some(()));
+
+    let who = "set -e
+        docker ps -q; cat /etc/machine-id; hostname; ls /run/log/journal /var/log/journal 2>/dev/null | grep -x $(cat /etc/machine-id)
+        logger of this machine; until journalctl -q -t root | grep 'of this machine'; do sleep 0.2; done >&2
+        journalctl -q -u docker.service | grep -c Started; systemctl is-system-running
+        dbus-send --system --print-reply=literal --dest=org.freedesktop.hostname1 /org/freedesktop/hostname1 \\
+            org.freedesktop.DBus.Properties.Get string:org.freedesktop.hostname1 string:Hostname | awk '{ print $2 }'";
+    assert!(world.cli(&["pools", "scale", "default", "--min", "2"]).status.success());
+    world.wait_ready("default", 2);
+    for machine in world.machines() {
+        assert_eq!(machine["started"], "snapshot", "{machine}\n{}", world.log());
+    }
+    let jobs = [world.submit(&[], who), world.submit(&[], who)];
+    let said = jobs.map(|id| {
+        let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);
+        let log = text(&world.cli(&["jobs", "logs", &id]).stdout);
+        assert_eq!(job["state"], "succeeded", "{job}\n{log}");
+        log
+    });
+    println!("{said:?}");
+    let [one, other] = said.each_ref().map(|log| log.lines().collect::<Vec<_>>());
+    assert!(one[..2].iter().zip(&other[..2]).all(|(one, other)| one != other), "{said:?}");
+    for who in [one, other] {
+        assert_eq!(who[2], who[0], "its journal is under its own id: {said:?}");
+        assert_eq!(who[who.len() - 2..], ["running", who[1]], "{said:?}");
+    }
+    let big = world.submit(&["--env", "BIG=16"], include_str!("docker.sh"));
+    let job = world.wait_job(&big, &["succeeded", "failed", "lost"], DOCKER);
+    assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&world.cli(&["jobs", "logs", &big]).stdout));
+    world.finish();
+}
+
 #[test]
 fn a_service_is_there_before_the_job_and_comes_back_when_it_ends() {
     let image = format!(

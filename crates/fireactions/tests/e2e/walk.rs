@@ -44,6 +44,9 @@ const BEFORE_A_JOB: [&str; 3] =
 /// Where frozen machines are kept, in a world's directory.
 const TEMPLATES: &str = "state/images/templates";
 
+/// The pool whose image has an init of its own.
+const OWN_INIT: &str = "own";
+
 /// What the server does when it is killed.
 #[derive(Debug, Clone, Copy)]
 enum Scenario {
@@ -59,11 +62,19 @@ enum Scenario {
     Clone,
     /// A job's machine is to be a clone of a broken template.
     Broken,
+    /// As `Template`, with the image's own init.
+    OwnTemplate,
+    /// As `Clone`, with the image's own init.
+    OwnClone,
 }
 
 impl Scenario {
     fn of(point: &str) -> Self {
-        if point.contains("template-") {
+        if point.contains("template-own-") {
+            Self::OwnTemplate
+        } else if point.contains("restored-own-") {
+            Self::OwnClone
+        } else if point.contains("template-") {
             Self::Template
         } else if point.contains("restore-") {
             Self::Broken
@@ -75,6 +86,14 @@ impl Scenario {
             Self::Cancel
         } else {
             Self::Job
+        }
+    }
+
+    /// Whose machines are asked for.
+    fn pool(self) -> &'static str {
+        match self {
+            Self::OwnTemplate | Self::OwnClone => OWN_INIT,
+            _ => "default",
         }
     }
 }
@@ -119,7 +138,11 @@ impl Part {
             _ if !drivers => Self::Others,
             Scenario::Job | Scenario::Cancel => Self::DriversInAJob,
             Scenario::Start => Self::DriversAtAStart,
-            Scenario::Template | Scenario::Clone | Scenario::Broken => Self::DriversWithTemplates,
+            Scenario::Template
+            | Scenario::Clone
+            | Scenario::Broken
+            | Scenario::OwnTemplate
+            | Scenario::OwnClone => Self::DriversWithTemplates,
         }
     }
 
@@ -159,7 +182,7 @@ fn killed_at_each_fail_point_of_the_driver_at_a_start_the_server_loses_and_leave
 
 #[test]
 fn killed_at_each_fail_point_of_the_driver_with_templates_the_server_loses_and_leaves_nothing() {
-    Part::DriversWithTemplates.walk(10);
+    Part::DriversWithTemplates.walk(12);
 }
 
 #[test]
@@ -201,7 +224,8 @@ fn sources(directory: &Path, read: &mut impl FnMut(&str)) {
 
 fn world(guests: Guests) -> World {
     let hold = "    on_failure: {hold: {for: 1s, max: 2}}\n";
-    let pools = pool("default", 0, 3, hold) + &pool("warm", 0, 1, "");
+    let pools =
+        pool("default", 0, 3, hold) + &pool("warm", 0, 1, "") + &pool(OWN_INIT, 0, 3, "    init: image\n");
     let mut world = World::start(Setup { pools, standin: guests == Guests::Played, ..Setup::default() });
     world.signal_server(Signal::SIGTERM);
     assert!(world.server_ended(Duration::from_secs(60)).success(), "{}", world.log());
@@ -211,26 +235,32 @@ fn world(guests: Guests) -> World {
 
 /// One point: killed there, started again, looked at, and stopped.
 fn walk(world: &mut World, guests: Guests, point: &str) {
-    println!("walk: {point} ({:?})", Scenario::of(point));
-    let jobs = match Scenario::of(point) {
-        Scenario::Job => in_a_job(world, guests, point),
+    let scenario = Scenario::of(point);
+    println!("walk: {point} ({scenario:?})");
+    let jobs = match scenario {
+        Scenario::Job => in_a_job(world, guests, point, "default"),
         Scenario::Cancel => in_a_cancellation(world, guests, point),
         Scenario::Start => at_a_start(world, point),
-        Scenario::Template => {
+        Scenario::Template | Scenario::OwnTemplate => {
             // The server does not run between two points.
             let _ = std::fs::remove_dir_all(world.path(TEMPLATES));
-            in_a_job(world, guests, point)
+            in_a_job(world, guests, point, scenario.pool())
         }
         Scenario::Clone => {
-            with_a_template(world);
-            in_a_job(world, guests, point)
+            with_a_template(world, scenario.pool());
+            in_a_job(world, guests, point, scenario.pool())
+        }
+        Scenario::OwnClone => {
+            let _ = std::fs::remove_dir_all(world.path(TEMPLATES));
+            with_a_template(world, scenario.pool());
+            in_a_job(world, guests, point, scenario.pool())
         }
         Scenario::Broken => {
-            let template = with_a_template(world);
+            let template = with_a_template(world, scenario.pool());
             // Another file in its place: other worlds have this one, too.
             std::fs::remove_file(template.join("state")).unwrap();
             std::fs::write(template.join("state"), "broken").unwrap();
-            in_a_job(world, guests, point)
+            in_a_job(world, guests, point, scenario.pool())
         }
     };
     for (id, expected) in jobs {
@@ -263,10 +293,10 @@ struct Expected {
 
 const FAILED: Expected = Expected { state: "failed", attempt: 1, log: "given\nran\n" };
 
-fn in_a_job(world: &mut World, guests: Guests, point: &str) -> Vec<(String, Expected)> {
+fn in_a_job(world: &mut World, guests: Guests, point: &str, pool: &str) -> Vec<(String, Expected)> {
     world.boot_until(point);
     let input = format!("{}:/input", world.path("input").display());
-    let args = ["run", "--detach", "--name", point, "--label", "default", "--copy", &input, "--"];
+    let args = ["run", "--detach", "--name", point, "--label", pool, "--copy", &input, "--"];
     let script = ["sh", "-c", guests.job()];
     let submitted = world.cli(&[&args[..], &script].concat());
     world.server_died(point);
@@ -293,9 +323,9 @@ fn in_a_job(world: &mut World, guests: Guests, point: &str) -> Vec<(String, Expe
 }
 
 /// Sees to it that there is a template, with a server that comes and goes.
-fn with_a_template(world: &mut World) -> PathBuf {
+fn with_a_template(world: &mut World, pool: &str) -> PathBuf {
     world.boot();
-    let job = world.submit(&["--label", "default"], "true");
+    let job = world.submit(&["--label", pool], "true");
     world.wait_job(&job, &["succeeded"], BOOT);
     let directory = world.path(TEMPLATES);
     let template = world.wait(BOOT, "a template", || {

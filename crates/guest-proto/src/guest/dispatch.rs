@@ -1,5 +1,7 @@
 //! What a message of the host does: to the state at once, and to the agent by a notice.
 
+use std::time::Duration;
+
 use super::job::Phase;
 use super::notice::{Notice, StreamId};
 use super::state::State;
@@ -12,6 +14,15 @@ pub(super) fn handle(state: &mut State, message: HostMsg) {
     let id = |number| StreamId { session, number };
     match message {
         HostMsg::Hello { .. } => {} // the I/O thread has seen to it
+        HostMsg::Settle { timeout_ms } => {
+            if matches!(state.job.phase, Phase::Idle) {
+                let timeout = Duration::from_millis(timeout_ms);
+                state.events.push_back(Notice::Settle { timeout });
+            } else {
+                let error = Some("the machine has its identity already".to_owned());
+                state.say(GuestMsg::Settled { error });
+            }
+        }
         HostMsg::Configure { identity, secret } => match state.job.phase {
             Phase::Idle => {
                 // Kept before anything else is done: whatever cuts the connection now, the next hello proves itself.

@@ -1,5 +1,7 @@
 //! What waits for the agent.
 
+use std::time::Duration;
+
 use crate::{ExecRequest, Identity, RunRequest};
 
 /// Names one stream of one session.
@@ -13,6 +15,7 @@ pub(super) struct StreamId {
 pub(super) enum Notice {
     Connected { machine: String },
     Disconnected,
+    Settle { timeout: Duration },
     Configure(Identity),
     PutFile { id: StreamId, dest: String, mode: u32, size: u64 },
     GetFile { id: StreamId, path: String },

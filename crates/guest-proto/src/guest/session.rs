@@ -23,6 +23,11 @@ pub enum Event {
     },
     /// The host is gone. Files and execs of its session fail; the job goes on.
     Disconnected,
+    /// Wait until the image's own init has come up, and write back what it has written; then call [`Session::settled`].
+    Settle {
+        /// How long that may take.
+        timeout: Duration,
+    },
     /// Take this identity, then call [`Session::configured`]. Comes once, unless that reports a failure.
     Configure(Identity),
     /// Write a file.
@@ -112,6 +117,7 @@ impl Session {
         match notice {
             Notice::Connected { machine } => Event::Connected { machine },
             Notice::Disconnected => Event::Disconnected,
+            Notice::Settle { timeout } => Event::Settle { timeout },
             Notice::Configure(identity) => Event::Configure(identity),
             Notice::PutFile { id, dest, mode, size } => {
                 let (data, done) = (Incoming(at(id)), Done(at(id)));
@@ -133,6 +139,13 @@ impl Session {
             Notice::Clock { unix_nanos } => Event::Clock { unix_nanos },
             Notice::PowerOff => Event::PowerOff,
         }
+    }
+
+    /// Answers [`Event::Settle`].
+    pub fn settled(&self, result: Result<(), String>) {
+        self.shared.update(|state| {
+            state.say(GuestMsg::Settled { error: result.err().map(|text| line(&text)) });
+        });
     }
 
     /// Answers [`Event::Configure`].

@@ -161,6 +161,11 @@ fn credit(state: &mut State, frame: &Frame) -> Result<(), Fault> {
 fn control(state: &mut State, message: GuestMsg, size: usize, machine: &str) -> Result<(), Fault> {
     match message {
         GuestMsg::Hello(_) => Err("a second hello".to_owned()),
+        GuestMsg::Settled { error } => {
+            state.rate.charge(size)?;
+            state.settled = Some(error.map_or(Ok(()), |text| Err(line(&text))));
+            Ok(())
+        }
         GuestMsg::Configured { error } => {
             state.rate.charge(size)?;
             if state.job.run != RunState::Idle {

@@ -10,9 +10,15 @@ use super::endpoint::Endpoint;
 use super::error::LinkError;
 use super::proof::Proof;
 use super::run_state::RunState;
-use super::state::Shared;
+use super::state::{Shared, State};
 use crate::limits::SILENCE;
 use crate::{AgentSecret, GuestHello, HostMsg, Identity};
+
+/// The first version whose agents can be asked to settle.
+const SETTLE_VERSION: u16 = 4;
+
+/// What the guest answered, once it has.
+type Answer = Option<Result<(), String>>;
 
 /// A machine's agent, wherever the connection stands. Cheap to clone; the task behind it ends when the last clone is
 /// dropped or [`Link::close`] is called. No call has a deadline of its own: the caller knows how long is too long.
@@ -91,17 +97,39 @@ impl Link {
     pub async fn configure(&self, identity: Identity) -> Result<(), LinkError> {
         let secret = self.shared.lock().proof.secret.clone();
         let message = HostMsg::Configure { identity, secret };
+        self.ask(&message, |state| &mut state.configured).await
+    }
+
+    /// Has a machine that is to be frozen wait until its image's own init has come up, and write back its disk. Does
+    /// nothing when it has its identity.
+    ///
+    /// # Errors
+    /// [`LinkError::Guest`] when that did not come about within `timeout`, or the agent is of before it could.
+    pub async fn settle(&self, timeout: Duration) -> Result<(), LinkError> {
+        let version = self.hello().await?.version;
+        if version < SETTLE_VERSION {
+            let why = format!(
+                "its agent speaks version {version}, and only from {SETTLE_VERSION} on it can settle"
+            );
+            return Err(LinkError::Guest(why));
+        }
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self.ask(&HostMsg::Settle { timeout_ms }, |state| &mut state.settled).await
+    }
+
+    /// Asks a guest without identity, again after each loss of the connection. `answer` is where the answer is put.
+    async fn ask(&self, message: &HostMsg, answer: fn(&mut State) -> &mut Answer) -> Result<(), LinkError> {
         loop {
             let connected = self.shared.connected().await?;
             let session = connected.session;
             let done = self.shared.update(|state| {
-                state.configured = None;
+                *answer(state) = None;
                 state.job.run != RunState::Idle
             });
             if done {
                 return Ok(());
             }
-            match connected.say(&message).await {
+            match connected.say(message).await {
                 Ok(()) => {}
                 Err(LinkError::Disconnected) => {
                     self.shared.gone(session).await;
@@ -109,7 +137,7 @@ impl Link {
                 }
                 Err(error) => return Err(error),
             }
-            let answer = self
+            let answered = self
                 .shared
                 .wait(|state| {
                     if let Some(error) = &state.ended {
@@ -118,11 +146,11 @@ impl Link {
                     if state.session != session || state.connected.is_none() {
                         return Some(None);
                     }
-                    state.configured.take().map(|answer| Some(answer.map_err(LinkError::Guest)))
+                    answer(state).take().map(|answer| Some(answer.map_err(LinkError::Guest)))
                 })
                 .await;
-            if let Some(answer) = answer {
-                return answer;
+            if let Some(answered) = answered {
+                return answered;
             }
         }
     }

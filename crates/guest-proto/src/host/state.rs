@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) stranger: bool,
     /// The latest session's.
     pub(super) hello: Option<GuestHello>,
+    /// The answer to a `Settle` in this session.
+    pub(super) settled: Option<Result<(), String>>,
     /// The answer to a `Configure` in this session.
     pub(super) configured: Option<Result<(), String>>,
     pub(super) job: JobIn,
@@ -96,6 +98,7 @@ impl Shared {
                 proof,
                 stranger: false,
                 hello: None,
+                settled: None,
                 configured: None,
                 job: JobIn::default(),
                 streams: HashMap::new(),
@@ -159,6 +162,7 @@ impl State {
         if self.connected.take().is_some() {
             self.lost = Some(Instant::now());
         }
+        self.settled = None;
         self.configured = None;
         self.resets.clear();
         for stream in self.streams.values_mut() {

@@ -43,6 +43,9 @@ async fn the_way_of_a_job() {
         let hello = link.hello().await.unwrap();
         assert_eq!((hello.agent_version.as_str(), hello.boot_us, &hello.state), ("1.2.3", 42, &GuestState::Idle));
         assert!(matches!(link.run(request("j1")).await, Err(LinkError::Guest(why)) if why.contains("not configured")));
+        let late = link.settle(Duration::from_millis(1)).await.unwrap_err();
+        assert!(matches!(&late, LinkError::Guest(why) if why == "its init is not up"), "{late}");
+        link.settle(Duration::from_secs(60)).await.unwrap();
         link.configure(identity()).await.unwrap();
         link.configure(identity()).await.unwrap();
         link.run(request("j1")).await.unwrap();

@@ -240,6 +240,15 @@ async fn inside_a_full_disk() {
         run("e2fsck", &["-fn", dir.join(name).to_str().unwrap()]);
     }
     assert_eq!(names(&templates).len(), 1, "{:?}", names(&templates));
+
+    // Nor where the disk of a frozen machine is copied; what was in its place stays.
+    let frozen = outside.path().join("frozen");
+    std::fs::create_dir(&frozen).unwrap();
+    std::fs::write(frozen.join("scratch"), vec![1; 2 << 20]).unwrap();
+    let before = (names(&dir), std::fs::metadata(dir.join("first")).unwrap().ino());
+    let error = scratch::copy(&frozen, &dir.join("first"), (0, 0)).await.unwrap_err();
+    assert!(error.to_string().contains("No space left on device") && !error.is_missing(), "{error}");
+    assert_eq!((names(&dir), std::fs::metadata(dir.join("first")).unwrap().ino()), before);
 }
 
 fn names(dir: &std::path::Path) -> Vec<String> {
@@ -315,4 +324,40 @@ async fn scratch_disks_are_sparse_owned_and_sound() {
     let again = scratch::create(&templates, &disk, scratch::Size::of(1024), (1, 1)).await;
     assert!(again.is_ok() && std::fs::metadata(&disk).unwrap().len() == 1 << 30);
     assert!(scratch::create(&templates, &disk, scratch::Size::of(1), (1, 1)).await.is_err());
+}
+
+#[tokio::test]
+async fn the_disk_of_a_frozen_machine_is_kept_and_each_clone_has_a_copy() {
+    let temp = tempfile::tempdir().unwrap();
+    let (templates, template) = (temp.path().join("templates"), temp.path().join("template"));
+    let (machine, clone) = (temp.path().join("machine"), temp.path().join("clone"));
+    std::fs::create_dir(&template).unwrap();
+    let size = scratch::Size::of(64);
+    scratch::create(&templates, &machine, size, (4711, 4711)).await.unwrap();
+    let written: Vec<u8> = (0_u32..3 << 18).flat_map(u32::to_le_bytes).collect();
+    let write = |path: &std::path::Path, bytes: &[u8]| {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, bytes, 40 << 20).unwrap();
+    };
+    write(&machine, &written);
+    let whole = std::fs::read(&machine).unwrap();
+
+    // One whose VMM has made something else of it is none.
+    let odd = scratch::keep(&machine, &template, scratch::Size::of(32)).await.unwrap_err().to_string();
+    assert!(odd.contains("it is not a file of 32 MiB any more"), "{odd}");
+    std::os::unix::fs::symlink(&machine, temp.path().join("link")).unwrap();
+    assert!(scratch::keep(&temp.path().join("link"), &template, size).await.is_err());
+    assert!(scratch::copy(&template, &clone, (1, 1)).await.unwrap_err().is_missing());
+
+    scratch::keep(&machine, &template, size).await.unwrap();
+    assert!(!machine.exists(), "moved, not copied");
+    let kept = std::fs::metadata(template.join("scratch")).unwrap();
+    assert_eq!((kept.uid(), kept.mode() & 0o7777), (0, 0o400), "nobody writes to it any more");
+    scratch::copy(&template, &clone, (4712, 4713)).await.unwrap();
+    let copied = std::fs::metadata(&clone).unwrap();
+    assert_eq!((copied.uid(), copied.gid(), copied.mode() & 0o7777), (4712, 4713, 0o600));
+    assert!(std::fs::read(&clone).unwrap() == whole, "byte for byte");
+    assert!(copied.blocks() * 512 < 8 << 20, "holes stay holes: {} bytes", copied.blocks() * 512);
+    write(&clone, b"the clone's");
+    assert!(std::fs::read(template.join("scratch")).unwrap() == whole, "a clone's writes are its own");
 }

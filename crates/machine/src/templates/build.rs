@@ -1,11 +1,13 @@
-//! One template: a machine without a row is booted until its agent waits for an identity, and frozen.
+//! One template: a machine without a row is booted until its agent waits for an identity and, where the image has an init
+//! of its own, until that has come up; then it is frozen. An init of its own has written to the scratch disk: that is a part
+//! of the template then, too.
 
 use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::GuestState;
 use fireactions_guest_proto::host::{Link, LinkOptions};
 use fireactions_image::TemplateInfo;
-use fireactions_model::{ExponentialBackoff, MachineId, NetworkPolicy};
+use fireactions_model::{ExponentialBackoff, InitMode, MachineId, NetworkPolicy};
 use fireactions_vmm::Start;
 use tokio::time::timeout;
 
@@ -17,6 +19,10 @@ use crate::{guest, metadata};
 
 /// An agent that answered closes its connection at once.
 const SHUT_DEADLINE: Duration = Duration::from_secs(5);
+/// Nobody waits for a template, and an image's init may have much to do.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(300);
+/// What the guest gets beyond its own deadline to say what it waited for.
+const ANSWER: Duration = Duration::from_secs(10);
 /// A frozen guest is written at this rate at least, in MiB a second, once the first ten seconds are over.
 const SLOWEST_DISK: u32 = 32;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -83,6 +89,7 @@ async fn freeze(
     dir: &std::path::Path,
 ) -> Result<(), BuildResult> {
     let Order { pool, shape, root, boot: files, .. } = order;
+    let own_init = pool.init == InitMode::Image;
     let resources = Resources::new(parts, id, parts.network.capacity() - 1).map_err(|end| end.to_string())?;
     in_use_by(parts, &resources).await?;
     // The guest has no address yet, so this opens nothing.
@@ -122,12 +129,25 @@ async fn freeze(
     if hello.state != GuestState::Idle {
         return Err(format!("its agent does not wait for an identity: {:?}", hello.state).into());
     }
+    if own_init {
+        tokio::select! {
+            settled = timeout(SETTLE_DEADLINE + ANSWER, link.settle(SETTLE_DEADLINE)) => settled
+                .map_err(|_| format!("its agent did not say within {SETTLE_DEADLINE:?} whether the image's init is up"))?
+                .map_err(|error| format!("the image's init: {error}"))?,
+            exit = vm.exited() => return Err(format!("its VMM process ended: {exit}").into()),
+        }
+    }
     timeout(SHUT_DEADLINE, link.shut())
         .await
         .map_err(|_| "the link to its agent does not close".to_owned())?;
     fail::fail_point!("machine::template-idle");
     let deadline = Duration::from_secs(10 + u64::from(shape.memory_mib / SLOWEST_DISK));
-    Ok(vm.freeze(deadline).await.map_err(|error| error.to_string())?)
+    vm.freeze(deadline).await.map_err(|error| error.to_string())?;
+    if own_init {
+        fail::fail_point!("machine::template-own-frozen");
+        resources.keep_disk(dir, pool, shape).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// Machines of an earlier version, or of a larger subnet, may have the slot that is the template's.

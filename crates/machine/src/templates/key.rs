@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use fireactions_model::{Digest, GuestSetup, Hardware, PoolSpec, Shape};
+use fireactions_model::{Digest, GuestSetup, Hardware, InitMode, PoolSpec, Shape};
 use fireactions_vmm::boot::BootFiles;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Of the way templates are made. Those of another version are not used.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Everything that a clone must have in common with its template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub(crate) struct Ingredients {
     /// Named after the tree that it was packed from.
     pub(super) modules: Option<String>,
     args: String,
+    /// Whose programs have run.
+    init: InitMode,
     vcpus: u8,
     memory_mib: u32,
     disk_mib: u32,
@@ -42,6 +44,7 @@ impl Ingredients {
             initrd: name(&boot.initrd),
             modules: boot.modules.as_deref().map(name),
             args: pool.kernel.args.clone(),
+            init: pool.init,
             vcpus: shape.vcpus,
             memory_mib: shape.memory_mib,
             disk_mib: shape.disk_mib,
@@ -115,6 +118,7 @@ mod tests {
             of_shape(&|shape| shape.memory_mib = 512),
             of_shape(&|shape| shape.disk_mib = 1024),
             of_pool(&|pool| pool.kernel.args = "quiet".into()),
+            of_pool(&|pool| pool.init = InitMode::Image),
             of_pool(&|pool| pool.network.bandwidth_mbit = Some(10)),
             of_pool(&|pool| pool.guest.modules_load = vec!["veth".into()]),
             of_pool(&|pool| pool.guest.data_dirs = vec!["/srv".into()]),

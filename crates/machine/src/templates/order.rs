@@ -7,12 +7,18 @@ use fireactions_vmm::{Capabilities, Vmm};
 
 use super::key::Ingredients;
 
+/// Whether the image's own programs may find something of their pool's while they come up: cloud-init, say, which looks once.
+/// A template has no metadata, for it is nobody's.
+fn is_read_at_boot(pool: &PoolSpec, capabilities: Capabilities) -> bool {
+    let has_metadata = pool.metadata.as_object().is_some_and(|own| !own.is_empty());
+    capabilities.metadata && (has_metadata || pool.user_data.is_some())
+}
+
 /// Whether machines of this pool may be clones.
 fn allowed(pool: &PoolSpec, capabilities: Capabilities) -> bool {
     pool.start == StartMode::Snapshot
         && capabilities.snapshot
-        // The image's own init has touched the scratch disk before the agent could wait for an identity.
-        && pool.init == InitMode::Agent
+        && !(pool.init == InitMode::Image && is_read_at_boot(pool, capabilities))
         // Reserved pages are this machine's own.
         && pool.hardware.huge_pages != HugePages::Hugetlbfs
 }
@@ -68,12 +74,20 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_needs_a_driver_that_can_a_pool_that_wants_and_a_guest_that_waits() {
+    fn a_clone_needs_a_driver_that_can_and_a_pool_that_wants() {
         let can = Capabilities { snapshot: true, ..Default::default() };
         assert!(allowed(&pool(), can));
         assert!(!allowed(&pool(), Capabilities::default()));
         assert!(!allowed(&PoolSpec { start: StartMode::Boot, ..pool() }, can));
-        assert!(!allowed(&PoolSpec { init: InitMode::Image, ..pool() }, can));
+        let own_init = PoolSpec { init: InitMode::Image, ..pool() };
+        let with_metadata = Capabilities { metadata: true, ..can };
+        assert!(allowed(&own_init, can) && allowed(&own_init, with_metadata));
+        let user_data = PoolSpec { user_data: Some("#cloud-config".into()), ..own_init.clone() };
+        let metadata = PoolSpec { metadata: serde_json::json!({"a": "b"}), ..own_init };
+        for pool in [user_data, metadata] {
+            assert!(allowed(&pool, can) && !allowed(&pool, with_metadata), "its init may have read it");
+            assert!(allowed(&PoolSpec { init: InitMode::Agent, ..pool }, with_metadata));
+        }
         for (huge_pages, yes) in
             [(HugePages::None, true), (HugePages::Transparent, true), (HugePages::Hugetlbfs, false)]
         {

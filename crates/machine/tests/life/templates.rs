@@ -3,14 +3,22 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use fireactions_model::{JobState, MachineId, MachineState, MachineView, Machines, PoolSpec, StartMode};
+use fireactions_model::{
+    InitMode, JobState, MachineId, MachineState, MachineView, Machines, PoolSpec, StartMode,
+};
 
 use crate::world::{World, in_namespace, new, pool, script};
 
 fn cloned() -> PoolSpec {
     PoolSpec { start: StartMode::Snapshot, ..pool() }
+}
+
+/// The same with the image's own init: its template has a disk, too.
+fn with_own_init() -> PoolSpec {
+    PoolSpec { init: InitMode::Image, ..cloned() }
 }
 
 /// A machine that runs one job to its end; how it started.
@@ -159,5 +167,51 @@ fn guests_of_a_template_that_find_no_timer_are_replaced_and_not_for_ever() {
         world.until("its end", |w| w.machines.view(&again).is_none()).await;
         world.assert_nothing_left().await;
         assert_eq!(templates(&world), Vec::<PathBuf>::new());
+    });
+}
+
+fn must(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Before there are threads: each is in the mount namespace of the one that starts it.
+fn mount_apart() {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    must(Command::new("mount").args(["--make-rprivate", "/"]));
+}
+
+/// So that it can be full.
+fn mount_small(directory: &Path) {
+    must(Command::new("mount").args(["-t", "tmpfs", "-o", "size=32m", "none"]).arg(directory));
+}
+
+#[test]
+fn a_frozen_disk_that_cannot_be_copied_costs_a_boot_and_one_that_is_gone_its_template() {
+    in_namespace(|| async {
+        mount_apart();
+        let world = World::with(with_own_init()).await;
+        mount_small(&world.dir.path().join("run"));
+        assert_eq!(serves(&world).await, StartMode::Boot);
+        let made = template(&world).await;
+        assert_eq!(serves(&world).await, StartMode::Snapshot);
+
+        // More than there is room for where machines are.
+        let (disk, aside) = (made.join("scratch"), world.dir.path().join("aside"));
+        must(Command::new("cp").arg("--sparse=always").args([&disk, &aside]));
+        let file = fs::File::options().write(true).open(&disk).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![1; 64 << 20], 128 << 20).unwrap();
+        // As often as a template that is to blame is given.
+        for _ in 0..3 {
+            assert_eq!(serves(&world).await, StartMode::Boot);
+        }
+        assert_eq!(templates(&world), std::slice::from_ref(&made), "it is not to blame");
+        fs::rename(&aside, &disk).unwrap();
+        assert_eq!(serves(&world).await, StartMode::Snapshot);
+
+        fs::remove_file(&disk).unwrap();
+        assert_eq!(serves(&world).await, StartMode::Boot);
+        assert_eq!(templates(&world), Vec::<PathBuf>::new());
+        world.assert_nothing_left().await;
     });
 }

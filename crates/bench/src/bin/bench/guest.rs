@@ -109,9 +109,14 @@ pub(crate) async fn configure(world: &World, resources: &Resources, link: &Link)
 
 /// Gives the guest a job, as the server does, and returns at its first line.
 pub(crate) async fn first_line(world: &World, link: &Link) -> anyhow::Result<()> {
+    first_line_after(world, link, "true").await
+}
+
+/// The same where the line comes when this shell command has succeeded.
+pub(crate) async fn first_line_after(world: &World, link: &Link, command: &str) -> anyhow::Result<()> {
     let request = RunRequest {
         run: "bench".into(),
-        argv: ["/bin/sh", "-c", &format!("echo '{FIRST_LINE}'")].map(str::to_owned).to_vec(),
+        argv: ["/bin/sh", "-c", &format!("{command} && echo '{FIRST_LINE}'")].map(str::to_owned).to_vec(),
         env: world
             .root
             .config

@@ -6,6 +6,7 @@
 //! attach.rs   a machine in and out of the network; queue.rs: a job through the built-in queue, each durable step
 //! convert.rs  image → root: ours, skopeo + umoci + mksquashfs
 //! snapshot.rs a clone of a template against a cold boot: time and memory
+//! own_init.rs  a clone of an image with systemd and Docker against its boot
 //! firecracker.rs  what a start of Firecracker costs beside Firecracker; the real one's clones, where there is one
 //! pool.rs     jobs a minute through the real server; its memory
 //! thousand.rs a thousand machines with a stand-in VMM (fleet.rs): memory, CPU at rest, time to a decision
@@ -30,6 +31,7 @@ mod github;
 mod guest;
 mod guestless;
 mod hosted;
+mod own_init;
 mod pool;
 mod queue;
 mod seed;
@@ -73,6 +75,7 @@ enum Part {
     Attach,
     Queue,
     Snapshot,
+    OwnInit,
     Firecracker,
     Convert,
     Pool,
@@ -119,7 +122,10 @@ fn bench(args: &Args) -> anyhow::Result<bool> {
     if args.wants(Part::Convert) {
         convert::measure(args, work.path(), &mut report).context("image conversion")?;
     }
-    if [Part::Cold, Part::Cost, Part::Snapshot, Part::Firecracker].iter().any(|part| args.wants(*part)) {
+    if [Part::Cold, Part::Cost, Part::Snapshot, Part::OwnInit, Part::Firecracker]
+        .iter()
+        .any(|part| args.wants(*part))
+    {
         let runtime = tokio::runtime::Runtime::new()?;
         runtime.block_on(inside(args, work.path(), &mut report))?;
     }
@@ -164,6 +170,9 @@ async fn inside(args: &Args, work: &std::path::Path, report: &mut Report) -> any
         }
         if args.wants(Part::Snapshot) {
             snapshot::measure(args, &world, report).await.context("snapshot")?;
+        }
+        if args.wants(Part::OwnInit) {
+            own_init::measure(args, &world, report).await.context("own init")?;
         }
         if args.wants(Part::Firecracker) {
             firecracker::measure(args, &world, report).await.context("Firecracker")?;

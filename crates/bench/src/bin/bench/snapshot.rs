@@ -20,10 +20,11 @@ use fireactions_bench::report::{Goal, Report, median};
 use fireactions_bench::usage;
 
 /// A cold boot takes seconds under emulation, and a quarter of a minute where KVM itself only interprets.
-const DEADLINE: Duration = Duration::from_secs(180);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 /// After its job, a guest still writes back and frees for a moment.
 const REST: Duration = Duration::from_secs(3);
-const SCRATCH_MIB: u32 = 2048;
+/// Of the scratch disks here.
+pub(crate) const SCRATCH: scratch::Size = scratch::Size::of(2048);
 
 /// A VMM, and what it boots from.
 pub(crate) struct Side<'a> {
@@ -143,8 +144,13 @@ async fn template(world: &World, side: &Side<'_>, dir: &Path) -> anyhow::Result<
 
 /// What a template's memory takes where it is held, whoever maps it, in MiB.
 fn held(template: &Path) -> anyhow::Result<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "sizes of memory are far below 2^52")]
-    let bytes = std::fs::metadata(template.join("memory"))?.blocks() as f64 * 512.0;
+    mib_on_disk(&template.join("memory"))
+}
+
+/// What a sparse file takes, in MiB.
+pub(crate) fn mib_on_disk(file: &Path) -> anyhow::Result<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "sizes of files are far below 2^52")]
+    let bytes = std::fs::metadata(file)?.blocks() as f64 * 512.0;
     Ok(bytes / f64::from(1 << 20))
 }
 
@@ -196,8 +202,7 @@ async fn memory(
 pub(crate) async fn resources(world: &World, slot: u32) -> anyhow::Result<Resources> {
     let resources = Resources::new(world, slot)?;
     let templates: PathBuf = world.dir.join("scratch");
-    scratch::create(&templates, &resources.scratch(), scratch::Size::of(SCRATCH_MIB), resources.owner())
-        .await?;
+    scratch::create(&templates, &resources.scratch(), SCRATCH, resources.owner()).await?;
     world.network.attach(&resources.port).await?;
     Ok(resources)
 }
@@ -237,7 +242,7 @@ async fn spawn(world: &World, side: &Side<'_>, resources: &Resources, start: Sta
     Ok(timeout(DEADLINE, side.vmm.spawn(&spec)).await.context("the VMM does not start")??)
 }
 
-async fn answered(link: &Link, vm: &Vm) -> anyhow::Result<()> {
+pub(crate) async fn answered(link: &Link, vm: &Vm) -> anyhow::Result<()> {
     tokio::select! {
         hello = timeout(DEADLINE, link.hello()) => {
             let console = || std::fs::read_to_string(vm.console()).unwrap_or_default();

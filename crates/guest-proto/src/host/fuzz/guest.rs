@@ -113,7 +113,7 @@ impl<'a> Script<'a> {
     }
 
     pub(super) fn message(&mut self, at: u64) -> GuestMsg {
-        match self.byte() % 10 {
+        match self.byte() % 11 {
             0 => self.hello(at),
             1 => GuestMsg::Configured { error: self.error() },
             2 => GuestMsg::FileDone { stream: self.stream(), error: self.error() },
@@ -122,6 +122,7 @@ impl<'a> Script<'a> {
             5 | 6 => GuestMsg::Exited { run: self.run(), end: self.offset(at), result: self.result() },
             7 => GuestMsg::ExecExited { stream: self.stream(), exit: self.exit() },
             8 => GuestMsg::Pong,
+            9 => GuestMsg::Settled { error: self.error() },
             _ => GuestMsg::Log { level: LogLevel::Debug, text: self.text() },
         }
     }

@@ -93,6 +93,10 @@ pub fn agent(session: Session, job: Job) -> Arc<Mutex<Told>> {
                 }
                 Some(Event::Connected { .. }) => seen.lock().unwrap().connects += 1,
                 Some(Event::Clock { .. }) => {}
+                Some(Event::Settle { timeout }) => {
+                    let late = timeout < Duration::from_secs(1);
+                    session.settled(if late { Err("its init is not\nup".into()) } else { Ok(()) });
+                }
                 Some(Event::Configure(_)) => {
                     seen.lock().unwrap().configured += 1;
                     session.log(LogLevel::Info, "configured\x1b[31m");
