@@ -380,7 +380,9 @@ impl Cache {
         let entry = Entry { id, place, size, serial, created: label.created(), used: self.now() };
         let mut state = self.state();
         state.forget(upload);
-        state.index.add(entry);
+        if !state.index.add(entry) {
+            return Err(CacheError::Exists);
+        }
         drop(state);
         counts.saved.add(1);
         Ok(id)

@@ -53,17 +53,24 @@ impl Label {
 
     /// What a file says about itself; nothing, if it is not finished or not ours.
     pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
-        let length = file.metadata()?.len();
+        Self::find(file.metadata()?.len(), |to, at| file.read_exact_at(to, at))
+    }
+
+    /// The same of something of this length whose parts `read` gives.
+    pub(crate) fn find(
+        length: u64,
+        read: impl Fn(&mut [u8], u64) -> io::Result<()>,
+    ) -> io::Result<Option<Self>> {
         let Some(at) = length.checked_sub(TAIL as u64) else { return Ok(None) };
         let mut tail = [0; TAIL];
-        file.read_exact_at(&mut tail, at)?;
+        read(&mut tail, at)?;
         let [a, b, c, d, magic @ ..] = tail;
         let label = u64::from(u32::from_le_bytes([a, b, c, d]));
         if magic != *MAGIC || label > LONGEST || label > at {
             return Ok(None);
         }
         let mut text = vec![0; usize::try_from(label).map_err(io::Error::other)?];
-        file.read_exact_at(&mut text, at - label)?;
+        read(&mut text, at - label)?;
         let label: Option<Self> = serde_json::from_slice(&text).ok();
         Ok(label.filter(|label| label.size == at - text.len() as u64))
     }

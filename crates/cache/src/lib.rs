@@ -25,6 +25,9 @@ pub use cache::{Cache, Options};
 pub use clock::{Clock, HostClock};
 pub use error::CacheError;
 pub use grant::Grant;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use http::fuzz;
 pub use http::router;
 pub use index::Entry;
 pub use limits::{KEY, KEYS, Limits};

@@ -78,7 +78,7 @@ impl State {
             return Err(CacheError::Exists);
         }
         let earlier = self.reserved.get(place).and_then(|id| self.uploads.get(id));
-        if earlier.is_some_and(|upload| upload.machine != *machine) {
+        if earlier.is_some_and(|upload| upload.machine != *machine || upload.is_sealing()) {
             return Err(CacheError::Reserved);
         }
         let open = self.uploads.values().filter(|upload| upload.machine == *machine).count();

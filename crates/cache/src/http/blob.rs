@@ -1,6 +1,8 @@
 //! The blobs of signed addresses, as Azure's clients ask for them: Put Blob, Put Block, Put Block List, and ranges of
 //! what is there. There is nothing to copy, list or delete.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -13,7 +15,7 @@ use super::auth::{Address, peer};
 use super::fault::{Dialect, answer};
 use super::{block_list, query, range, receive};
 use crate::sign::Purpose;
-use crate::upload::Parts;
+use crate::upload::{BlockId, Parts, Upload};
 use crate::{Cache, CacheError};
 
 /// What is read of a file at a time.
@@ -34,57 +36,69 @@ pub(super) async fn put(
         let session = address.enter(&cache, Purpose::Upload, peer(request.extensions()))?;
         let upload = cache.upload(&session.machine, address.id)?;
         upload.touch(cache.now());
-        let body = request.into_body();
-        let limit = cache.largest();
         let comp = query::value(&query, "comp");
-        if comp.as_deref() == Some("blocklist") {
-            let list = receive::small(body, block_list::LONGEST).await?;
-            let list = std::str::from_utf8(&list)
-                .map_err(|_| CacheError::Invalid("the block list is no UTF-8".to_owned()))?;
-            let ids = block_list::parse(list)?;
-            return upload.blocks(|blocks| blocks.list(ids, limit));
-        }
-        let block = match comp.as_deref() {
-            None => None,
+        match comp.as_deref() {
+            Some("blocklist") => {
+                let list = receive::small(request.into_body(), block_list::LONGEST).await?;
+                let list = std::str::from_utf8(&list)
+                    .map_err(|_| CacheError::Invalid("the block list is no UTF-8".to_owned()))?;
+                let ids = block_list::parse(list)?;
+                upload.blocks(|blocks| blocks.list(ids, cache.largest()))
+            }
             Some("block") => {
                 let id = query::value(&query, "blockid");
-                Some(block_list::id(&id.unwrap_or_default())?)
+                let id = block_list::id(&id.unwrap_or_default())?;
+                store(&cache, &upload, Some(id), request.into_body()).await
             }
+            None => store(&cache, &upload, None, request.into_body()).await,
             Some(_) => {
-                return Err(CacheError::Invalid(
-                    "only blobs, blocks and block lists can be put here".to_owned(),
-                ));
+                let words = "only blobs, blocks and block lists can be put here";
+                Err(CacheError::Invalid(words.to_owned()))
             }
-        };
-        let len = receive::length(&body)?;
-        let allocate = |parts: &mut Parts| match parts {
-            Parts::Blocks(blocks) => blocks.allocate(len, limit),
-            Parts::Ranges(_) => Err(CacheError::NotFound("upload in blocks")),
-        };
-        let claim = cache.claim(&upload, allocate).await?;
-        receive::receive(&cache, &upload, &claim, body).await?;
-        let extent = claim.extent();
-        // From here on, the part is what the list of parts makes of it.
-        claim.keep();
-        upload.blocks(|blocks| {
-            if let Some(id) = block {
-                return blocks.stage(id, extent);
-            }
-            blocks.whole(extent);
-            Ok(())
-        })
+        }
     };
     match put.await {
         Ok(()) => {
-            let headers = [
-                AZURE,
-                (header::ETAG, etag(0)),
-                (HeaderName::from_static("x-ms-request-server-encrypted"), HeaderValue::from_static("false")),
-            ];
+            let unencrypted = HeaderName::from_static("x-ms-request-server-encrypted");
+            let headers = [AZURE, (header::ETAG, etag(0)), (unencrypted, HeaderValue::from_static("false"))];
             (StatusCode::CREATED, headers).into_response()
         }
         Err(error) => answer(&cache, Dialect::Azure, &error),
     }
+}
+
+/// Takes in a block, or the whole content if it has no name.
+async fn store(
+    cache: &Cache,
+    upload: &Arc<Upload>,
+    block: Option<BlockId>,
+    body: Body,
+) -> Result<(), CacheError> {
+    let len = receive::length(&body)?;
+    let limit = cache.largest();
+    let mut body = body.into_data_stream();
+    let allocate = |parts: &mut Parts| match parts {
+        Parts::Blocks(blocks) => blocks.allocate(len, limit),
+        Parts::Ranges(_) => Err(CacheError::NotFound("upload in blocks")),
+    };
+    let received = async {
+        let claim = cache.claim(upload, allocate).await?;
+        receive::receive(cache, upload, &claim, &mut body).await?;
+        // From here on, the part is what the list of parts makes of it.
+        claim.keep();
+        upload.blocks(|blocks| {
+            if let Some(id) = block {
+                return blocks.stage(id, claim.extent());
+            }
+            blocks.whole(claim.extent());
+            Ok(())
+        })
+    };
+    let received = received.await;
+    if received.is_err() {
+        receive::drain(body).await;
+    }
+    received
 }
 
 pub(super) async fn get(

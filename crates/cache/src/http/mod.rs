@@ -10,6 +10,8 @@ mod auth;
 mod blob;
 mod block_list;
 mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod query;
 mod range;
 mod receive;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, BodyDataStream, HttpBody as _};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
@@ -12,6 +12,8 @@ use crate::{Cache, CacheError};
 
 /// What is kept in memory of one body before it is written.
 const PIECE: usize = 256 << 10;
+/// Longest body that is read to its end though it is refused. GitHub's clients send no longer ones.
+const REFUSED: u64 = 128 << 20;
 /// How long a client may say nothing in the middle of a body.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -25,10 +27,9 @@ pub(super) async fn receive(
     cache: &Cache,
     upload: &Upload,
     claim: &Arc<Claim>,
-    body: Body,
+    body: &mut BodyDataStream,
 ) -> Result<(), CacheError> {
     let announced = claim.extent().len;
-    let mut body = body.into_data_stream();
     let (mut got, mut written) = (0, 0);
     let (mut pieces, mut held) = (Vec::new(), 0);
     loop {
@@ -64,6 +65,18 @@ pub(super) async fn receive(
     }
     cache.counts().received.add(got);
     Ok(())
+}
+
+/// Reads what is left of a body that is refused. A client that still sends does not listen: it would see its connection
+/// fail, try again, and never be told why.
+pub(super) async fn drain(mut body: BodyDataStream) {
+    let mut read = 0;
+    while let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, body.next()).await {
+        read += piece.len() as u64;
+        if read > REFUSED {
+            break;
+        }
+    }
 }
 
 /// A small body, whole.

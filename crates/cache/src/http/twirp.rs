@@ -24,7 +24,7 @@ const LONGEST: usize = 256 << 10;
 /// spellings that Protobuf's JSON allows.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Asked {
+pub(super) struct Asked {
     #[serde(deserialize_with = "text")]
     key: String,
     #[serde(deserialize_with = "text")]
@@ -72,7 +72,11 @@ async fn answered(cache: &Cache, method: &str, request: Request) -> Result<Optio
 
 async fn asked(body: Body) -> Result<Asked, CacheError> {
     let body = receive::small(body, LONGEST).await?;
-    serde_json::from_slice(&body)
+    parse(&body)
+}
+
+pub(super) fn parse(body: &[u8]) -> Result<Asked, CacheError> {
+    serde_json::from_slice(body)
         .map_err(|error| CacheError::Invalid(format!("the request is not as it should be: {error}")))
 }
 

@@ -1,7 +1,10 @@
 //! The first version of the service, `_apis/artifactcache`: what the runners of Gitea and Forgejo give their jobs, and
 //! what older actions speak everywhere.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +17,7 @@ use super::{query, range, receive};
 use crate::index::Entry;
 use crate::limits::KEYS;
 use crate::sign::Purpose;
-use crate::upload::{Coverage, Extent, Parts};
+use crate::upload::{Coverage, Extent, Parts, Upload};
 use crate::{Cache, CacheError, Key, Version};
 
 /// Longest request that is no part of an entry, in bytes.
@@ -141,21 +144,31 @@ pub(super) async fn upload(
     Path(named): Path<Named>,
     request: Request,
 ) -> Response {
+    let (head, body) = request.into_parts();
     let upload = async {
-        let session = enter(&cache, named.token.as_deref(), request.headers(), peer(request.extensions()))?;
+        let session = enter(&cache, named.token.as_deref(), &head.headers, peer(&head.extensions))?;
         let upload = cache.upload(&session.machine, named.id()?)?;
         upload.touch(cache.now());
-        let range = request.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
+        let range = head.headers.get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
         let (at, len) = range::incoming(range.unwrap_or_default())?;
-        // Where it is not told, the body must still be as long as the range.
-        if receive::length(request.body()).is_ok_and(|length| length != len) {
+        store(&cache, &upload, Extent { at, len }, body).await?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    };
+    answered(&cache, upload.await)
+}
+
+async fn store(cache: &Cache, upload: &Arc<Upload>, extent: Extent, body: Body) -> Result<(), CacheError> {
+    // Where its length is not told, the body must still be as long as the range.
+    let disagrees = receive::length(&body).is_ok_and(|length| length != extent.len);
+    let limit = cache.largest();
+    let mut body = body.into_data_stream();
+    let received = async {
+        if disagrees {
             return Err(CacheError::Invalid("Content-Range and Content-Length do not agree".to_owned()));
         }
-        let limit = cache.largest();
-        if at + len > limit {
+        if extent.end() > limit {
             return Err(CacheError::TooLarge { what: "the cache entry", limit });
         }
-        let extent = Extent { at, len };
         let allocate = |parts: &mut Parts| match parts {
             Parts::Ranges(coverage) => {
                 coverage.begin(extent);
@@ -163,13 +176,16 @@ pub(super) async fn upload(
             }
             Parts::Blocks(_) => Err(CacheError::NotFound("upload in ranges")),
         };
-        let claim = cache.claim(&upload, allocate).await?;
-        receive::receive(&cache, &upload, &claim, request.into_body()).await?;
+        let claim = cache.claim(upload, allocate).await?;
+        receive::receive(cache, upload, &claim, &mut body).await?;
         claim.keep();
-        upload.ranges(|coverage| coverage.add(extent))?;
-        Ok(StatusCode::NO_CONTENT.into_response())
+        upload.ranges(|coverage| coverage.add(extent))
     };
-    answered(&cache, upload.await)
+    let received = received.await;
+    if received.is_err() {
+        receive::drain(body).await;
+    }
+    received
 }
 
 /// `POST caches/ID`: the content is there, and so long.

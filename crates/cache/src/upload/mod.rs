@@ -156,6 +156,11 @@ impl Upload {
         self.stage.load(Ordering::Acquire) == OPEN
     }
 
+    /// It becomes an entry at this moment.
+    pub(crate) fn is_sealing(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == SEALING
+    }
+
     /// Nobody wants it any more: nothing is written from now on. False, if it becomes an entry already.
     pub(crate) fn end(&self) -> bool {
         let ended = self.stage.compare_exchange(OPEN, ENDED, Ordering::AcqRel, Ordering::Acquire);

@@ -216,6 +216,27 @@ async fn azures_client_uploads_blocks_and_downloads_ranges() {
     }
 }
 
+/// Clients listen only when they have sent everything, and try again when that fails.
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_an_upload_is_heard() {
+    let Some(packages) = actions_toolkit::available("toolkit::a_refusal_in_the_middle_of_an_upload_is_heard")
+    else {
+        return;
+    };
+    let world = World::with(|limits| limits.entry = 1 << 20).await;
+    let runner = Runner::new(&packages, &world, world.main_job(1, "o/r"));
+    let address = runner.job.create("k").await;
+    let whole = json!([address, 16 << 20, {}]);
+    let blocks =
+        json!([address, 16 << 20, {"maxSingleShotSize": 10, "blockSize": 8 << 20, "concurrency": 2}]);
+    let steps = [whole, blocks].map(|args| runner.step("azure", "upload", &args));
+    let said = runner.run(&steps).await;
+    for step in said.steps {
+        let error = step["error"].as_str().unwrap();
+        assert!(error.contains("larger than the limit of 1048576 bytes"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn an_upload_that_is_cut_off_leaves_nothing_and_is_made_again() {
     let Some(packages) = actions_toolkit::available("toolkit::an_upload_that_is_cut_off") else { return };

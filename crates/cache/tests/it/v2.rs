@@ -1,5 +1,7 @@
 //! The second version of the service, as GitHub's clients speak it.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use reqwest::{Method, header};
 use serde_json::json;
 
@@ -163,4 +165,72 @@ async fn of_many_jobs_that_save_the_same_at_once_one_does() {
     }
     assert_eq!(saved.len(), 1);
     assert_eq!(jobs[3].restore("k").await.unwrap(), saved[0]);
+}
+
+/// What a process has in memory now, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// Client and server are in this process; neither ever has much of it. 5 GiB in the long run.
+#[tokio::test]
+async fn a_large_entry_goes_through_in_little_memory() {
+    const BLOCK: usize = 32 << 20;
+    let blocks = if std::env::var_os("FIREACTIONS_LONG").is_some() { 160 } else { 6 };
+    let world = World::new().await;
+    let job = world.main_job(1, "o/r");
+    job.save("warm", &[0; 1000]).await;
+    let piece = bytes::Bytes::from(vec![7; 64 << 10]);
+    let idle = resident();
+    let mut most = 0;
+
+    let address = job.create("k").await;
+    let mut list = "<BlockList>".to_owned();
+    for number in 0..blocks {
+        let id = BASE64_STANDARD.encode(format!("{number:05}"));
+        let pieces = (0..BLOCK / piece.len()).map(|_| Ok::<_, std::io::Error>(piece.clone()));
+        let pieces: Vec<_> = pieces.collect();
+        let request = job.at(Method::PUT, &format!("{address}&comp=block"));
+        let request = request.query(&[("blockid", &id)]).header(header::CONTENT_LENGTH, BLOCK);
+        let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+        assert_eq!(sent(request.body(body)).await.status, 201);
+        most = most.max(resident());
+        list.extend(["<Latest>", &id, "</Latest>"]);
+    }
+    list.push_str("</BlockList>");
+    assert_eq!(job.put(&address, "&comp=blocklist", list.as_bytes()).await.status, 201);
+    assert_eq!(job.finalize("k", blocks * BLOCK).await.json()["ok"], true);
+
+    let (_, address) = job.find(&["k"]).await.unwrap();
+    let mut answer = job.at(Method::GET, &address).send().await.unwrap();
+    let mut got = 0;
+    while let Some(piece) = answer.chunk().await.unwrap() {
+        got += piece.len();
+        if got % 1024 == 0 {
+            most = most.max(resident());
+        }
+    }
+    assert_eq!(got, blocks * BLOCK);
+    let more = most.saturating_sub(idle);
+    assert!(more < 64 << 20, "{} MiB more than idle", more >> 20);
+}
+
+#[tokio::test]
+async fn five_hundred_requests_at_once_are_answered() {
+    let world = World::new().await;
+    let content = vec![5; 100_000];
+    world.main_job(1, "o/r").save("k", &content).await;
+    let tasks: Vec<_> = (1..=500)
+        .map(|number| {
+            let (job, content) = (world.main_job(number, "o/r"), content.clone());
+            tokio::spawn(async move { assert!(job.restore("k").await.unwrap() == content) })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let stats = world.cache.stats();
+    assert_eq!((stats.hits, stats.sent, stats.errors), (500, 500 * 100_000, 0));
 }
