@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fireactions_model::MachineId;
+use fireactions_model::{MachineId, Secret};
 
 use crate::disk::Disk;
 use crate::entry_file::Label;
@@ -88,15 +88,15 @@ impl Cache {
 
     /// Lets the job of a machine use the cache, until [`end`](Self::end). Gives its token: the same one each time, also
     /// after a restart. A second call changes what it may do.
-    pub fn admit(&self, machine: &MachineId, grant: Grant) -> String {
+    pub fn admit(&self, machine: &MachineId, grant: Grant) -> Secret {
         self.state().admit(machine.clone(), grant, self.0.limits.requests);
-        self.0.signer.token(machine)
+        Secret::new(self.0.signer.token(machine))
     }
 
     /// Where a job finds the first version of the service (`ACTIONS_CACHE_URL`). Its token is in it, because runners send
     /// a token of their own along.
-    pub fn url(&self, machine: &MachineId) -> String {
-        format!("{}/{}/", self.0.base, self.0.signer.token(machine))
+    pub fn url(&self, machine: &MachineId) -> Secret {
+        Secret::new(format!("{}/{}/", self.0.base, self.0.signer.token(machine)))
     }
 
     /// The job is over: its token and its addresses are worth nothing, and its uploads are gone. It blocks.

@@ -36,7 +36,7 @@ impl Runner {
         for name in ["work", "tmp"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        let url = world.cache.url(&job.machine);
+        let url = world.cache.url(&job.machine).expose().to_owned();
         Self { packages: packages.to_owned(), dir, job, url }
     }
 

@@ -52,6 +52,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) limits: Limits,
     dir: Arc<TempDir>,
+    http: reqwest::Client,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -79,7 +80,7 @@ impl World {
         let cache = Cache::open(options).unwrap();
         let service = router(cache.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
-        Self { cache, base, clock, limits, dir, server }
+        Self { cache, base, clock, limits, dir, http: reqwest::Client::new(), server }
     }
 
     /// The next server on the same files.
@@ -94,8 +95,8 @@ impl World {
 
     pub(crate) fn job(&self, number: u64, grant: Grant) -> Job {
         let machine = machine(number);
-        let token = self.cache.admit(&machine, grant);
-        Job { machine, token, base: self.base.clone(), http: reqwest::Client::new() }
+        let token = self.cache.admit(&machine, grant).expose().to_owned();
+        Job { machine, token, base: self.base.clone(), http: self.http.clone() }
     }
 
     /// A job of `main` of a repository.
