@@ -1,5 +1,6 @@
 //! What tests share: fakes for what cannot run in a test, and inputs that more than one crate needs.
 
+pub mod actions_toolkit;
 pub mod beside;
 pub mod busybox;
 pub mod certificate;

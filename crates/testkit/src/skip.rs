@@ -27,10 +27,12 @@ pub enum Kind {
     Runners,
     /// A nixpkgs, or the parts of one that evaluation needs.
     Nixpkgs,
+    /// The clients of GitHub's cache service that `scripts/cache-toolkit` fetches.
+    Toolkit,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -39,6 +41,7 @@ impl Kind {
         Self::Forgejo,
         Self::Runners,
         Self::Nixpkgs,
+        Self::Toolkit,
     ];
 }
 
@@ -53,6 +56,7 @@ impl fmt::Display for Kind {
             Self::Forgejo => "forgejo",
             Self::Runners => "runners",
             Self::Nixpkgs => "nixpkgs",
+            Self::Toolkit => "toolkit",
         })
     }
 }
@@ -113,7 +117,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit"
             ),
             "{error}"
         );

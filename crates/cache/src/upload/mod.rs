@@ -1,0 +1,269 @@
+//! One upload: a file that fills up, until it is sealed and becomes an entry.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fireactions_model::MachineId;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+
+use crate::entry_file::Label;
+use crate::{CacheError, Place};
+
+mod assemble;
+mod blocks;
+mod coverage;
+mod extent;
+
+pub(crate) use blocks::{BlockId, Blocks};
+pub(crate) use coverage::Coverage;
+pub(crate) use extent::Extent;
+
+/// How long sealing waits for writes that go on: those of requests whose client has gone.
+const LAST_WRITES: Duration = Duration::from_secs(30);
+
+/// How content comes in.
+#[derive(Debug)]
+pub(crate) enum Parts {
+    Blocks(Blocks),
+    Ranges(Coverage),
+}
+
+impl Parts {
+    /// How far the file goes.
+    pub(crate) fn end(&self) -> u64 {
+        match self {
+            Self::Blocks(blocks) => blocks.end(),
+            Self::Ranges(coverage) => coverage.end(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(crate) id: u64,
+    pub(crate) machine: MachineId,
+    pub(crate) place: Place,
+    pub(crate) path: PathBuf,
+    file: File,
+    parts: Mutex<Parts>,
+    /// Shared by those who write, taken alone by whoever seals. Writes hold it where they run, which may be longer than
+    /// the request lives that they are for.
+    writing: Arc<RwLock<()>>,
+    stage: AtomicU8,
+    /// When something came last, in milliseconds of the cache's clock.
+    touched: AtomicU64,
+}
+
+/// It takes content.
+const OPEN: u8 = 0;
+/// It becomes an entry, whatever happens to its job.
+const SEALING: u8 = 1;
+/// Nobody wants it any more.
+const ENDED: u8 = 2;
+
+/// The right to write to a part of an upload that is not sealed. It is held where bytes are written, which may be longer
+/// than the request lives that they come from.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    upload: Arc<Upload>,
+    /// A part of its own.
+    extent: Extent,
+    kept: AtomicBool,
+    _writing: OwnedRwLockReadGuard<()>,
+}
+
+impl Claim {
+    pub(crate) fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// Its bytes have come, and it is accounted for.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Claim {
+    /// What failed may be used again. If not, it only takes room.
+    fn drop(&mut self) {
+        if !self.kept.load(Ordering::Acquire)
+            && let Parts::Blocks(blocks) = &mut *self.upload.parts()
+        {
+            blocks.give_back(self.extent);
+        }
+    }
+}
+
+impl Upload {
+    pub(crate) fn new(
+        id: u64,
+        machine: MachineId,
+        place: Place,
+        (path, file): (PathBuf, File),
+        parts: Parts,
+        now: Duration,
+    ) -> Self {
+        let upload = Self {
+            id,
+            machine,
+            place,
+            path,
+            file,
+            parts: Mutex::new(parts),
+            writing: Arc::default(),
+            stage: AtomicU8::new(OPEN),
+            touched: AtomicU64::new(0),
+        };
+        upload.touch(now);
+        upload
+    }
+
+    pub(crate) fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn blocks<T>(
+        &self,
+        act: impl FnOnce(&mut Blocks) -> Result<T, CacheError>,
+    ) -> Result<T, CacheError> {
+        match &mut *self.parts() {
+            Parts::Blocks(blocks) => act(blocks),
+            Parts::Ranges(_) => Err(CacheError::NotFound("upload in blocks")),
+        }
+    }
+
+    pub(crate) fn ranges<T>(&self, act: impl FnOnce(&mut Coverage) -> T) -> Result<T, CacheError> {
+        match &mut *self.parts() {
+            Parts::Ranges(coverage) => Ok(act(coverage)),
+            Parts::Blocks(_) => Err(CacheError::NotFound("upload in ranges")),
+        }
+    }
+
+    pub(crate) fn touch(&self, now: Duration) {
+        self.touched.fetch_max(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn touched(&self) -> Duration {
+        Duration::from_millis(self.touched.load(Ordering::Relaxed))
+    }
+
+    fn is_open(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == OPEN
+    }
+
+    /// It becomes an entry at this moment.
+    pub(crate) fn is_sealing(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == SEALING
+    }
+
+    /// Nobody wants it any more: nothing is written from now on. False, if it becomes an entry already.
+    pub(crate) fn end(&self) -> bool {
+        let ended = self.stage.compare_exchange(OPEN, ENDED, Ordering::AcqRel, Ordering::Acquire);
+        ended != Err(SEALING)
+    }
+
+    /// The right to write to the part that `allocate` gives.
+    pub(crate) fn claim(
+        self: &Arc<Self>,
+        allocate: impl FnOnce(&mut Parts) -> Result<Extent, CacheError>,
+    ) -> Result<Arc<Claim>, CacheError> {
+        let closed = || CacheError::NotFound("open upload");
+        let writing = self.writing.clone().try_read_owned().map_err(|_| closed())?;
+        if !self.is_open() {
+            return Err(closed());
+        }
+        let extent = allocate(&mut self.parts())?;
+        Ok(Arc::new(Claim { upload: self.clone(), extent, kept: AtomicBool::new(false), _writing: writing }))
+    }
+
+    /// Writes some bytes, `after` so many of the claimed part. The disk is waited for elsewhere, and the write ends even
+    /// if nobody waits for it any more.
+    pub(crate) async fn write(claim: &Arc<Claim>, after: u64, bytes: Vec<Bytes>) -> Result<(), CacheError> {
+        let claim = claim.clone();
+        let write = move || {
+            let upload = &claim.upload;
+            let mut at = claim.extent.at + after;
+            for piece in bytes {
+                if !upload.is_open() {
+                    return Err(CacheError::NotFound("open upload"));
+                }
+                upload.file.write_all_at(&piece, at).map_err(CacheError::io("write", &upload.path))?;
+                at += piece.len() as u64;
+            }
+            Ok(())
+        };
+        tokio::task::spawn_blocking(write).await.unwrap_or(Err(CacheError::NotFound("open upload")))
+    }
+
+    /// Waits until nobody writes, and lets nobody begin: it becomes an entry.
+    pub(crate) async fn close(&self) -> Result<(), CacheError> {
+        let waited = tokio::time::timeout(LAST_WRITES, self.writing.write()).await;
+        let _alone = waited.map_err(|_| {
+            CacheError::Invalid("parts of the cache entry are still being uploaded".to_owned())
+        })?;
+        let closed = self.stage.compare_exchange(OPEN, SEALING, Ordering::AcqRel, Ordering::Acquire);
+        closed.map(|_| ()).map_err(|_| CacheError::NotFound("open upload"))
+    }
+
+    /// How long the content is, if it is all there.
+    pub(crate) fn size(&self, announced: u64) -> Result<(), CacheError> {
+        let wrong = |size: &str| {
+            let text = format!(
+                "the cache entry is not whole: {announced} bytes were announced, and {size} were uploaded"
+            );
+            Err(CacheError::Invalid(text))
+        };
+        match &*self.parts() {
+            Parts::Ranges(coverage) if coverage.is_whole(announced) => Ok(()),
+            Parts::Ranges(_) => wrong("other ones"),
+            Parts::Blocks(blocks) => {
+                let content = blocks.content();
+                let size = content.map(|pieces| pieces.iter().map(|piece| piece.len).sum::<u64>());
+                match size {
+                    Some(size) if size == announced => Ok(()),
+                    Some(size) => wrong(&size.to_string()),
+                    None => wrong("none"),
+                }
+            }
+        }
+    }
+
+    /// The pieces of the content, if they must be copied to be in order: as many more bytes on the disk.
+    pub(crate) fn unordered(&self) -> Option<Vec<Extent>> {
+        match &*self.parts() {
+            Parts::Ranges(_) => None,
+            Parts::Blocks(blocks) => blocks.content().filter(|pieces| !assemble::is_in_order(pieces)),
+        }
+    }
+
+    /// Puts the content in order, in a new file that becomes the upload's. It blocks. The upload is closed.
+    pub(crate) fn reorder(
+        &self,
+        pieces: &[Extent],
+        (path, aside): (&Path, File),
+    ) -> Result<File, CacheError> {
+        let reorder = || {
+            assemble::in_order(&self.file, pieces, &aside)?;
+            std::fs::rename(path, &self.path)
+        };
+        reorder().map_err(CacheError::io("finish", &self.path))?;
+        Ok(aside)
+    }
+
+    /// Makes the file (this one, if it was put in order) say what it is. It is whole on the disk when this returns. It
+    /// blocks. The upload is closed.
+    pub(crate) fn seal(&self, label: &Label, ordered: Option<&File>) -> Result<(), CacheError> {
+        let seal = || {
+            fail::fail_point!("cache::before-seal");
+            label.write(ordered.unwrap_or(&self.file))?;
+            fail::fail_point!("cache::after-seal");
+            Ok(())
+        };
+        seal().map_err(CacheError::io("finish", &self.path))
+    }
+}

@@ -1,0 +1,268 @@
+//! A cache that is served, and what a job does with it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use fireactions_cache::{Cache, Clock, Grant, HostClock, Limits, Options, Repository, Scope, router};
+use fireactions_model::MachineId;
+use reqwest::{Method, RequestBuilder, StatusCode, header};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const MAIN: &str = "refs/heads/main";
+pub(crate) const VERSION: &str = "0f5e";
+
+/// The host's clocks, and how far a test has moved them, in seconds.
+#[derive(Debug, Default)]
+pub(crate) struct TestClock {
+    boot: AtomicI64,
+    day: AtomicI64,
+}
+
+impl TestClock {
+    pub(crate) fn pass(&self, time: Duration) {
+        self.boot.fetch_add(time.as_secs().cast_signed(), Ordering::Relaxed);
+        self.step(time.as_secs().cast_signed());
+    }
+
+    /// Somebody sets the time of day.
+    pub(crate) fn step(&self, seconds: i64) {
+        self.day.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn boot(&self) -> Duration {
+        HostClock.boot() + Duration::from_secs(self.boot.load(Ordering::Relaxed).cast_unsigned())
+    }
+
+    fn day(&self) -> SystemTime {
+        let seconds = self.day.load(Ordering::Relaxed);
+        let moved = Duration::from_secs(seconds.unsigned_abs());
+        if seconds < 0 { SystemTime::now() - moved } else { SystemTime::now() + moved }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) cache: Cache,
+    pub(crate) base: String,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) limits: Limits,
+    dir: Arc<TempDir>,
+    http: reqwest::Client,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With other limits. No test shares its disk with its host's free space.
+    pub(crate) async fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits { free: 0, ..Limits::default() };
+        change(&mut limits);
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::start(dir, limits, Arc::default()).await
+    }
+
+    async fn start(dir: Arc<TempDir>, limits: Limits, clock: Arc<TestClock>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let options = Options {
+            limits: limits.clone(),
+            clock: clock.clone(),
+            ..Options::new(&dir.path().join("cache"), &base)
+        };
+        let cache = Cache::open(options).unwrap();
+        let service = router(cache.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let server = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+        Self { cache, base, clock, limits, dir, http: reqwest::Client::new(), server }
+    }
+
+    /// The next server on the same files.
+    pub(crate) async fn restart(self) -> Self {
+        self.server.abort();
+        Self::start(self.dir.clone(), self.limits.clone(), self.clock.clone()).await
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    pub(crate) fn job(&self, number: u64, grant: Grant) -> Job {
+        let machine = machine(number);
+        let token = self.cache.admit(&machine, grant).expose().to_owned();
+        Job { machine, token, base: self.base.clone(), http: self.http.clone() }
+    }
+
+    /// A job of `main` of a repository.
+    pub(crate) fn main_job(&self, number: u64, repository: &str) -> Job {
+        self.job(number, branch(repository, MAIN))
+    }
+}
+
+pub(crate) fn machine(number: u64) -> MachineId {
+    MachineId::from_random(number.to_le_bytes())
+}
+
+pub(crate) fn branch(repository: &str, reference: &str) -> Grant {
+    Grant::branch(Repository(repository.to_owned()), reference, MAIN)
+}
+
+pub(crate) fn pull(repository: &str, number: u64) -> Grant {
+    Grant::pull_request(Repository(repository.to_owned()), number, Some(MAIN), MAIN)
+}
+
+pub(crate) fn read_only(repository: &str) -> Grant {
+    Grant {
+        repository: Repository(repository.to_owned()),
+        reads: vec![Scope(MAIN.to_owned())],
+        writes: None,
+        address: None,
+    }
+}
+
+/// A job, and what it says to the cache by hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) machine: MachineId,
+    pub(crate) token: String,
+    pub(crate) base: String,
+    pub(crate) http: reqwest::Client,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: header::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The answer's status and words are these.
+    pub(crate) fn refuses(&self, status: u16, words: &str) {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert!(self.text().contains(words), "{}", self.text());
+    }
+}
+
+pub(crate) async fn sent(request: RequestBuilder) -> Answer {
+    let answer = request.send().await.unwrap();
+    Answer {
+        status: answer.status(),
+        headers: answer.headers().clone(),
+        body: answer.bytes().await.unwrap().to_vec(),
+    }
+}
+
+impl Job {
+    pub(crate) fn at(&self, method: Method, address: &str) -> RequestBuilder {
+        let address =
+            if address.starts_with("http") { address.to_owned() } else { format!("{}{address}", self.base) };
+        self.http.request(method, address)
+    }
+
+    // Version 2.
+
+    pub(crate) async fn twirp(&self, method: &str, asked: &Value) -> Answer {
+        let path = format!("/twirp/github.actions.results.api.v1.CacheService/{method}");
+        sent(self.at(Method::POST, &path).bearer_auth(&self.token).json(asked)).await
+    }
+
+    /// Begins an upload; its address.
+    pub(crate) async fn create(&self, key: &str) -> String {
+        let answer = self.twirp("CreateCacheEntry", &json!({"key": key, "version": VERSION})).await;
+        let said = answer.json();
+        assert_eq!(said["ok"], true, "{said}");
+        said["signed_upload_url"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn put(&self, address: &str, more: &str, content: &[u8]) -> Answer {
+        sent(self.at(Method::PUT, &format!("{address}{more}")).body(content.to_vec())).await
+    }
+
+    pub(crate) async fn finalize(&self, key: &str, size: usize) -> Answer {
+        let asked = json!({"key": key, "version": VERSION, "size_bytes": size.to_string()});
+        self.twirp("FinalizeCacheEntryUpload", &asked).await
+    }
+
+    /// Saves an entry whole.
+    pub(crate) async fn save(&self, key: &str, content: &[u8]) {
+        let address = self.create(key).await;
+        let put = self.put(&address, "", content).await;
+        assert_eq!(put.status, 201, "{}", put.text());
+        let said = self.finalize(key, content.len()).await;
+        assert_eq!(said.json()["ok"], true, "{}", said.text());
+    }
+
+    /// What is found by these keys: the key, and the content's address.
+    pub(crate) async fn find(&self, keys: &[&str]) -> Option<(String, String)> {
+        let asked = json!({"key": keys[0], "restore_keys": keys[1..], "version": VERSION});
+        let said = self.twirp("GetCacheEntryDownloadURL", &asked).await.json();
+        let text = |name: &str| said[name].as_str().map(ToOwned::to_owned);
+        assert!(said["ok"].is_boolean(), "{said}");
+        text("matched_key").zip(text("signed_download_url"))
+    }
+
+    pub(crate) async fn get(&self, address: &str) -> Answer {
+        sent(self.at(Method::GET, address)).await
+    }
+
+    /// The content that is found by this key.
+    pub(crate) async fn restore(&self, key: &str) -> Option<Vec<u8>> {
+        let (_, address) = self.find(&[key]).await?;
+        let got = self.get(&address).await;
+        assert_eq!(got.status, 200, "{}", got.text());
+        Some(got.body)
+    }
+
+    // Version 1.
+
+    pub(crate) fn v1(&self, method: Method, resource: &str) -> RequestBuilder {
+        self.at(method, &format!("/{}/_apis/artifactcache/{resource}", self.token))
+    }
+
+    pub(crate) async fn reserve(&self, key: &str) -> u64 {
+        let asked = json!({"key": key, "version": VERSION});
+        let answer = sent(self.v1(Method::POST, "caches").json(&asked)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["cacheId"].as_u64().unwrap()
+    }
+
+    pub(crate) async fn patch(&self, id: u64, range: &str, content: &[u8]) -> Answer {
+        let request = self.v1(Method::PATCH, &format!("caches/{id}"));
+        sent(request.header(header::CONTENT_RANGE, range).body(content.to_vec())).await
+    }
+
+    pub(crate) async fn commit(&self, id: u64, size: usize) -> Answer {
+        sent(self.v1(Method::POST, &format!("caches/{id}")).json(&json!({"size": size}))).await
+    }
+}
+
+/// All files below a directory, and their sizes.
+pub(crate) fn files(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            let size = std::fs::metadata(&path).unwrap().len();
+            all.push((path, size));
+        }
+    }
+    all
+}

@@ -1,0 +1,120 @@
+//! A process killed with -9 where an entry comes to be: afterwards it is there whole or not at all, and nothing is left.
+#![cfg(feature = "failpoints")]
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use fireactions_cache::{Cache, Options};
+
+use crate::common::*;
+
+const DIR: &str = "FIREACTIONS_TEST_CACHE_DIR";
+const POINT: &str = "FIREACTIONS_TEST_POINT";
+const CONTENT: &[u8] = b"AAAABBBB";
+
+/// Saves in a process of its own, which kills itself at `point`.
+fn killed(dir: &Path, point: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "killed::child_that_kills_itself", "--ignored", "--nocapture"])
+        .env("TMPDIR", dir)
+        .env(DIR, dir)
+        .env(POINT, point)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(9), "it does not come by {point}: {said}");
+}
+
+#[tokio::test]
+#[ignore = "run by the tests here, and kills itself"]
+async fn child_that_kills_itself() {
+    let [dir, point] = [DIR, POINT].map(|name| std::env::var(name).unwrap());
+    let world = World::new().await;
+    // Where the parent looks.
+    std::os::unix::fs::symlink(world.root(), Path::new(&dir).join("root")).unwrap();
+    let job = world.main_job(1, "o/r");
+    job.save("before", b"before").await;
+    fail::cfg_callback(point, || {
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+    })
+    .unwrap();
+    let address = job.create("k").await;
+    // Out of order, so that it is put in order.
+    for (id, content) in [("Yg%3D%3D", &CONTENT[4..]), ("YQ%3D%3D", &CONTENT[..4])] {
+        job.put(&address, &format!("&comp=block&blockid={id}"), content).await;
+    }
+    fail::fail_point!("cache::uploaded");
+    let list = b"<BlockList><Latest>YQ==</Latest><Latest>Yg==</Latest></BlockList>";
+    job.put(&address, "&comp=blocklist", list).await;
+    job.finalize("k", CONTENT.len()).await;
+}
+
+#[tokio::test]
+async fn an_entry_is_there_whole_or_not_at_all() {
+    let points = [
+        ("uploaded", false),
+        ("before-seal", false),
+        ("after-seal", false),
+        ("before-rename", false),
+        ("after-rename", true),
+    ];
+    for (point, exists) in points {
+        let temp = tempfile::tempdir().unwrap();
+        killed(temp.path(), &format!("cache::{point}"));
+        let root = fs::canonicalize(temp.path().join("root")).unwrap();
+        let cache = Cache::open(Options::new(&root, "http://x")).unwrap();
+        let mut keys: Vec<_> =
+            cache.entries().iter().map(|entry| entry.place.key.as_str().to_owned()).collect();
+        keys.sort();
+        let expected: &[&str] = if exists { &["before", "k"] } else { &["before"] };
+        assert_eq!(keys, expected, "killed at {point}");
+        assert_eq!(files(&root.join("uploads")), [], "killed at {point}");
+        for (path, _) in files(&root.join("entries")) {
+            let content = fs::read(&path).unwrap();
+            assert!(content.starts_with(CONTENT) || content.starts_with(b"before"), "killed at {point}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_whole_entry_is_removed() {
+    let world = World::new().await;
+    let job = world.main_job(1, "o/r");
+    for key in ["whole", "cut", "longer", "moved", "foreign"] {
+        job.save(key, &[7; 1000]).await;
+    }
+    let entries = world.root().join("entries");
+    let path_of = |key: &str| {
+        let entry = world.cache.entries().into_iter().find(|entry| entry.place.key.as_str() == key).unwrap();
+        let name = format!("{:016x}", entry.id);
+        files(&entries).into_iter().map(|(path, _)| path).find(|path| path.ends_with(&name)).unwrap()
+    };
+    let cut = fs::File::options().write(true).open(path_of("cut")).unwrap();
+    cut.set_len(500).unwrap();
+    let mut longer = fs::read(path_of("longer")).unwrap();
+    longer.push(0);
+    fs::write(path_of("longer"), longer).unwrap();
+    // Another repository's directory does not make it that one's.
+    world.main_job(2, "o/other").save("theirs", b"theirs").await;
+    let theirs = path_of("theirs").parent().unwrap().to_owned();
+    fs::rename(path_of("moved"), theirs.join("00000000000000aa")).unwrap();
+    fs::rename(path_of("foreign"), entries.join("foreign")).unwrap();
+    fs::write(path_of("whole").with_file_name("README"), "x").unwrap();
+    fs::create_dir(entries.join("empty")).unwrap();
+
+    let world = world.restart().await;
+    let mut keys: Vec<_> =
+        world.cache.entries().iter().map(|entry| entry.place.key.as_str().to_owned()).collect();
+    keys.sort();
+    assert_eq!(keys, ["theirs", "whole"]);
+    assert_eq!(files(&entries).len(), 2);
+    assert!(!entries.join("empty").exists());
+    let job = world.main_job(1, "o/r");
+    assert_eq!(job.restore("whole").await.unwrap(), [7; 1000]);
+    // A file that somebody removes is an entry no more.
+    fs::remove_dir_all(&entries).unwrap();
+    assert_eq!(job.find(&["whole"]).await, None);
+    assert_eq!(world.cache.entries().len(), 1);
+}
