@@ -84,7 +84,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn spec(&self, resources: &Resources, start: Start) -> VmSpec {
         let mut spec = resources.spec(self.world, &self.world.boot, InitMode::Image, start);
-        spec.drives[0].path = self.root.to_owned();
+        self.root.clone_into(&mut spec.drives[0].path);
         spec.memory_mib = MEMORY_MIB;
         spec
     }
