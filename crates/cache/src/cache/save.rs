@@ -98,10 +98,15 @@ impl Cache {
     pub(crate) async fn finish(&self, upload: Arc<Upload>, size: u64) -> Result<u64, CacheError> {
         // Asked first, so that a client that counted wrong may go on.
         upload.size(size)?;
-        upload.close().await?;
+        let closed = upload.close().await;
+        if let Err(CacheError::NotFound(_)) = closed {
+            // It is somebody else's to finish, or over.
+            return closed.map(|()| 0);
+        }
         let cache = self.clone();
         blocking(move || {
-            let sealed = upload.size(size).and_then(|()| cache.seal(&upload, size));
+            let whole = closed.and_then(|()| upload.size(size));
+            let sealed = whole.and_then(|()| cache.seal(&upload, size));
             // What the file has become stays; else it goes.
             cache.state().forget(&upload);
             if sealed.is_err() {
