@@ -84,8 +84,8 @@ impl Index {
         self.serial
     }
 
-    pub(crate) fn has(&self, place: &Place) -> bool {
-        self.entries.contains_key(place)
+    pub(crate) fn at(&self, place: &Place) -> Option<&Entry> {
+        self.entries.get(place)
     }
 
     pub(crate) fn has_id(&self, id: EntryId) -> bool {

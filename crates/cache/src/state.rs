@@ -74,7 +74,7 @@ impl State {
         if !self.jobs.contains_key(machine) {
             return Err(CacheError::Unknown("its job has ended"));
         }
-        if self.index.has(place) {
+        if self.index.at(place).is_some() {
             return Err(CacheError::Exists);
         }
         let earlier = self.reserved.get(place).and_then(|id| self.uploads.get(id));

@@ -33,7 +33,10 @@ pub(super) async fn receive(
     let (mut got, mut written) = (0, 0);
     let (mut pieces, mut held) = (Vec::new(), 0);
     loop {
-        let next = tokio::time::timeout(SILENCE, body.next()).await;
+        let next = tokio::select! {
+            next = tokio::time::timeout(SILENCE, body.next()) => next,
+            () = upload.over() => return Err(CacheError::NotFound("open upload")),
+        };
         let next = next.map_err(|_| CacheError::Stalled(SILENCE))?;
         let short = CacheError::Short { got, announced };
         let piece: Option<Bytes> = next.transpose().map_err(|error| {

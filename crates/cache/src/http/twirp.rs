@@ -93,7 +93,7 @@ async fn finalize(cache: &Cache, session: &Session, body: Body) -> Result<Value,
     let place = Cache::writable(&session.grant, Version::new(asked.version)?, Key::new(asked.key)?)?;
     let id = match cache.upload_at(&session.machine, &place) {
         Ok(upload) => cache.finish(upload, asked.size_bytes).await?,
-        Err(error) => cache.saved(None, Some(&place), asked.size_bytes).ok_or(error)?,
+        Err(error) => cache.saved_at(&place, asked.size_bytes).ok_or(error)?,
     };
     Ok(json!({"ok": true, "entry_id": id.to_string()}))
 }

@@ -199,9 +199,12 @@ pub(super) async fn commit(
         let id = named.id()?;
         let asked: Commit = asked(request).await?;
         match cache.upload(&session.machine, id) {
-            Ok(upload) => cache.finish(upload, asked.size).await?,
-            Err(error) => cache.saved(Some(id), None, asked.size).ok_or(error)?,
-        };
+            Ok(upload) => {
+                cache.finish(upload, asked.size).await?;
+            }
+            Err(error) if !cache.is_saved(&session.grant, id, asked.size) => return Err(error),
+            Err(_) => {}
+        }
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     answered(&cache, commit.await)

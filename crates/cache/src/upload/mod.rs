@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fireactions_model::MachineId;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::entry_file::Label;
 use crate::{CacheError, Place};
@@ -23,7 +24,7 @@ pub(crate) use blocks::{BlockId, Blocks};
 pub(crate) use coverage::Coverage;
 pub(crate) use extent::Extent;
 
-/// How long sealing waits for writes that go on: those of requests whose client has gone.
+/// How long sealing waits for the disk to be done with writes that go on.
 const LAST_WRITES: Duration = Duration::from_secs(30);
 
 /// How content comes in.
@@ -55,6 +56,8 @@ pub(crate) struct Upload {
     /// the request lives that they are for.
     writing: Arc<RwLock<()>>,
     stage: AtomicU8,
+    /// Cancelled when it takes no more content: whoever still receives some lets go.
+    over: CancellationToken,
     /// When something came last, in milliseconds of the cache's clock.
     touched: AtomicU64,
 }
@@ -117,6 +120,7 @@ impl Upload {
             parts: Mutex::new(parts),
             writing: Arc::default(),
             stage: AtomicU8::new(OPEN),
+            over: CancellationToken::new(),
             touched: AtomicU64::new(0),
         };
         upload.touch(now);
@@ -152,6 +156,11 @@ impl Upload {
         Duration::from_millis(self.touched.load(Ordering::Relaxed))
     }
 
+    /// Until it takes no more content.
+    pub(crate) fn over(&self) -> WaitForCancellationFuture<'_> {
+        self.over.cancelled()
+    }
+
     fn is_open(&self) -> bool {
         self.stage.load(Ordering::Acquire) == OPEN
     }
@@ -164,6 +173,7 @@ impl Upload {
     /// Nobody wants it any more: nothing is written from now on. False, if it becomes an entry already.
     pub(crate) fn end(&self) -> bool {
         let ended = self.stage.compare_exchange(OPEN, ENDED, Ordering::AcqRel, Ordering::Acquire);
+        self.over.cancel();
         ended != Err(SEALING)
     }
 
@@ -200,14 +210,14 @@ impl Upload {
         tokio::task::spawn_blocking(write).await.unwrap_or(Err(CacheError::NotFound("open upload")))
     }
 
-    /// Waits until nobody writes, and lets nobody begin: it becomes an entry.
+    /// It becomes an entry: nobody begins to write, and those who do are not waited for longer than the disk takes. What
+    /// still comes belongs to transfers that their client has given up.
     pub(crate) async fn close(&self) -> Result<(), CacheError> {
-        let waited = tokio::time::timeout(LAST_WRITES, self.writing.write()).await;
-        let _alone = waited.map_err(|_| {
-            CacheError::Invalid("parts of the cache entry are still being uploaded".to_owned())
-        })?;
         let closed = self.stage.compare_exchange(OPEN, SEALING, Ordering::AcqRel, Ordering::Acquire);
-        closed.map(|_| ()).map_err(|_| CacheError::NotFound("open upload"))
+        closed.map_err(|_| CacheError::NotFound("open upload"))?;
+        self.over.cancel();
+        let waited = tokio::time::timeout(LAST_WRITES, self.writing.write()).await;
+        waited.map(drop).map_err(|_| CacheError::Stalled(LAST_WRITES))
     }
 
     /// How long the content is, if it is all there.

@@ -111,6 +111,47 @@ async fn blocks_and_ranges_that_are_none_are_refused() {
     assert_eq!(world.cache.stats().errors, 0);
 }
 
+/// Begins to send a block of a GiB, and sends ten bytes of it.
+async fn begun(world: &World, path: &str) -> tokio::net::TcpStream {
+    let mut stream =
+        tokio::net::TcpStream::connect(world.base.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n0123456789");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// A client gives up a transfer and makes it again, and its old connection is still there.
+#[tokio::test]
+async fn a_transfer_that_was_given_up_holds_up_nothing() {
+    let world = World::new().await;
+    let job = world.main_job(1, "o/r");
+    for (key, ends) in [("k", false), ("ended", true)] {
+        let address = job.create(key).await;
+        let path = address.strip_prefix(&world.base).unwrap();
+        let mut old = begun(&world, &format!("{path}&comp=block&blockid=YQ%3D%3D")).await;
+        // Once it has its place in the file, what comes after it lies behind.
+        let mut other = Vec::new();
+        while files(&world.root().join("uploads"))[0].1 < 1 << 30 {
+            other.push(0);
+            job.put(&address, "&comp=block&blockid=Yg%3D%3D", &other).await;
+        }
+        assert_eq!(job.put(&address, "&comp=block&blockid=YQ%3D%3D", b"content").await.status, 201);
+        job.put(&address, "&comp=blocklist", b"<BlockList><Latest>YQ==</Latest></BlockList>").await;
+        if ends {
+            world.cache.end(&job.machine);
+        } else {
+            assert_eq!(job.finalize(key, 7).await.json()["ok"], true);
+            assert_eq!(job.restore(key).await.unwrap(), b"content");
+        }
+        // It is answered once its client has sent all that it will.
+        old.shutdown().await.unwrap();
+        let mut said = String::new();
+        let _ = old.read_to_string(&mut said).await;
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 404"), "{said}");
+    }
+    assert_eq!(files(&world.root().join("uploads")), []);
+}
+
 /// A client announces a GiB, sends ten bytes and goes.
 #[tokio::test]
 async fn what_was_announced_must_come() {
@@ -118,13 +159,8 @@ async fn what_was_announced_must_come() {
     let job = world.main_job(1, "o/r");
     let address = job.create("k").await;
     let path = address.strip_prefix(&world.base).unwrap();
-    for (more, after) in [("", ""), ("&comp=block&blockid=YQ%3D%3D", "")] {
-        let mut stream =
-            tokio::net::TcpStream::connect(world.base.strip_prefix("http://").unwrap()).await.unwrap();
-        let head = format!(
-            "PUT {path}{more} HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n0123456789{after}"
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
+    for more in ["", "&comp=block&blockid=YQ%3D%3D"] {
+        let mut stream = begun(&world, &format!("{path}{more}")).await;
         stream.shutdown().await.unwrap();
         let mut said = String::new();
         let _ = stream.read_to_string(&mut said).await;

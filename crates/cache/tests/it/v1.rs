@@ -23,8 +23,10 @@ async fn what_is_saved_is_found() {
     job.commit(id, 9).await.refuses(400, "9 bytes were announced");
     job.commit(id, 11).await.refuses(400, "11 bytes were announced");
     assert_eq!(job.commit(id, 10).await.status, 204);
-    // Its answer was lost.
+    // Its answer was lost. Others are not told that there is such an entry.
     assert_eq!(job.commit(id, 10).await.status, 204);
+    job.commit(id, 9).await.refuses(404, "no open upload");
+    world.main_job(2, "o/other").commit(id, 10).await.refuses(404, "no open upload");
     job.patch(id, "bytes 0-4/*", b"XXXXX").await.refuses(404, "no open upload");
     let found = find("none, deps-").await.json();
     assert_eq!(found["cacheKey"], "deps-1");

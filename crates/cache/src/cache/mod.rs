@@ -1,0 +1,186 @@
+//! The cache itself: who gets in, and what there is.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fireactions_model::{MachineId, Secret};
+
+use crate::disk::Disk;
+use crate::index::Entry;
+use crate::sign::{Purpose, Signer};
+use crate::state::{Session, State};
+use crate::stats::Counts;
+use crate::{CacheError, Clock, Grant, HostClock, Limits, Stats};
+
+mod find;
+mod room;
+mod save;
+
+/// Added to the clock since the boot, so that there are times before it, too.
+const BEFORE_THE_BOOT: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// What a cache is made with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory that is its own.
+    pub root: PathBuf,
+    /// How much there may be of everything.
+    pub limits: Limits,
+    /// Where guests reach it, without a slash at the end ("http://10.0.0.1:8090").
+    pub base: String,
+    /// The host's clock, but in tests.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// With the default limits.
+    pub fn new(root: &Path, base: &str) -> Self {
+        Self {
+            root: root.to_owned(),
+            limits: Limits::default(),
+            base: base.to_owned(),
+            clock: Arc::new(HostClock),
+        }
+    }
+}
+
+/// A host's cache. Copies are the same one.
+#[derive(Debug, Clone)]
+pub struct Cache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    disk: Disk,
+    limits: Limits,
+    base: String,
+    clock: Arc<dyn Clock>,
+    signer: Signer,
+    state: Mutex<State>,
+    counts: Counts,
+}
+
+impl Cache {
+    /// Opens the cache in a directory, or makes one. Uploads of an earlier server are gone, and so is every file that is
+    /// no whole entry. It blocks.
+    pub fn open(options: Options) -> Result<Self, CacheError> {
+        let Options { root, limits, base, clock } = options;
+        let disk = Disk::open(&root)?;
+        let signer = Signer::open(&disk.secret())?;
+        let mut found = disk.load((clock.boot() + BEFORE_THE_BOOT, clock.day()))?;
+        found.sort_by_key(|entry| entry.serial);
+        let mut state = State::default();
+        for entry in found {
+            let (repository, id) = (entry.place.repository.clone(), entry.id);
+            if !state.index.add(entry) {
+                disk.remove_entry(&repository, id);
+            }
+        }
+        let state = Mutex::new(state);
+        let cache =
+            Self(Arc::new(Inner { disk, limits, base, clock, signer, state, counts: Counts::default() }));
+        cache.sweep();
+        Ok(cache)
+    }
+
+    /// Lets the job of a machine use the cache, until [`end`](Self::end). Gives its token: the same one each time, also
+    /// after a restart. A second call changes what it may do.
+    pub fn admit(&self, machine: &MachineId, grant: Grant) -> Secret {
+        self.state().admit(machine.clone(), grant, self.0.limits.requests);
+        Secret::new(self.0.signer.token(machine))
+    }
+
+    /// Where a job finds the first version of the service (`ACTIONS_CACHE_URL`). Its token is in it, because runners send
+    /// a token of their own along.
+    pub fn url(&self, machine: &MachineId) -> Secret {
+        Secret::new(format!("{}/{}/", self.0.base, self.0.signer.token(machine)))
+    }
+
+    /// The job is over: its token and its addresses are worth nothing, and its uploads are gone. It blocks.
+    pub fn end(&self, machine: &MachineId) {
+        let left = self.state().end(machine);
+        for upload in left {
+            self.discard(&upload);
+        }
+    }
+
+    /// What there is, for people: in no order that means anything.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.state().index.all().cloned().collect()
+    }
+
+    /// Numbers.
+    pub fn stats(&self) -> Stats {
+        let counts = &self.0.counts;
+        let state = self.state();
+        Stats {
+            hits: counts.hits.get(),
+            misses: counts.misses.get(),
+            saved: counts.saved.get(),
+            evicted: counts.evicted.get(),
+            errors: counts.errors.get(),
+            received: counts.received.get(),
+            sent: counts.sent.get(),
+            entries: state.index.all().len() as u64,
+            bytes: state.index.bytes(),
+            uploads: state.uploads().len() as u64,
+            jobs: state.jobs() as u64,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// Of content. More than a repository may have is no entry.
+    pub(crate) fn largest(&self) -> u64 {
+        self.0.limits.entry.min(self.0.limits.repository).min(self.0.limits.total)
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.0.clock.boot() + BEFORE_THE_BOOT
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn enter(&self, token: &str, peer: Option<IpAddr>) -> Result<Session, CacheError> {
+        let unknown = CacheError::Unknown("its token is none of this host's");
+        let machine = self.0.signer.holder(token).ok_or(unknown)?;
+        self.state().enter(machine, peer)
+    }
+
+    /// An address for one upload or entry, for this job alone and some time.
+    pub(crate) fn address(&self, purpose: Purpose, machine: &MachineId, id: u64) -> String {
+        let until = (self.now() + self.0.limits.address).as_secs();
+        let signature = self.0.signer.signature(purpose, machine, id, until);
+        let Inner { base, .. } = &*self.0;
+        // Azure's client wants an account and a container before a name.
+        format!("{base}/blobs/{}/{machine}/{id}?until={until}&signature={signature}", purpose.as_str())
+    }
+
+    pub(crate) fn enter_address(
+        &self,
+        purpose: Purpose,
+        (machine, id): (MachineId, u64),
+        (until, signature): (u64, &str),
+        peer: Option<IpAddr>,
+    ) -> Result<Session, CacheError> {
+        if !self.0.signer.is_good(purpose, &machine, id, (until, signature), self.now()) {
+            return Err(CacheError::Unknown("this address is none of this host's, or has expired"));
+        }
+        self.state().enter(machine, peer)
+    }
+}
+
+/// Does what waits for a disk, away from what must not wait.
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, CacheError> + Send + 'static,
+) -> Result<T, CacheError> {
+    tokio::task::spawn_blocking(act).await.unwrap_or_else(|error| {
+        Err(CacheError::Io { what: "use", path: PathBuf::new(), source: io::Error::other(error) })
+    })
+}

@@ -1,0 +1,68 @@
+//! What goes: to make room, because nobody uses it, or because its job has ended.
+
+use std::sync::Arc;
+
+use super::{Cache, Inner};
+use crate::index::Entry;
+use crate::state::State;
+use crate::upload::Upload;
+use crate::{CacheError, Repository};
+
+impl Cache {
+    /// Removes what is too old, and what is above the limits. It blocks.
+    pub fn sweep(&self) {
+        let now = self.now();
+        let since = now.saturating_sub(self.0.limits.upload_idle);
+        let idle = |upload: &&Arc<Upload>| upload.touched() < since;
+        let stale: Vec<_> = self.state().uploads().filter(idle).cloned().collect();
+        for upload in stale {
+            self.discard(&upload);
+        }
+        let unused = now.saturating_sub(self.0.limits.idle);
+        while let Some(entry) = self.evict(|state| state.index.oldest(Some(unused))) {
+            self.0.disk.remove_entry(&entry.place.repository, entry.id);
+        }
+        if let Err(error) = self.make_room(None, 0) {
+            tracing::debug!(%error, "the cache is empty, and still there is little room");
+        }
+    }
+
+    pub(super) fn discard(&self, upload: &Arc<Upload>) {
+        if upload.end() {
+            self.state().forget(upload);
+            self.0.disk.remove_upload(upload.id);
+        }
+    }
+
+    /// Takes an entry out of the index; its file is the caller's to remove.
+    pub(super) fn evict(&self, which: impl FnOnce(&State) -> Option<u64>) -> Option<Entry> {
+        let mut state = self.state();
+        let id = which(&state)?;
+        let entry = state.index.remove(id);
+        self.0.counts.evicted.add(1);
+        entry
+    }
+
+    /// Removes the entries used least lately, until the limits are kept and so many bytes of a repository's uploads,
+    /// which are counted already, fit on the disk.
+    pub(super) fn make_room(&self, repository: Option<&Repository>, wanted: u64) -> Result<(), CacheError> {
+        let Inner { disk, limits, .. } = &*self.0;
+        loop {
+            let free = disk.free()?;
+            let crowded = {
+                let state = self.state();
+                let (all, own) = state.pending(repository.unwrap_or(&Repository(String::new())));
+                if own > limits.repository || all > limits.total {
+                    return Err(CacheError::NoRoom { wanted });
+                }
+                state.index.bytes().saturating_add(all) > limits.total
+            };
+            if !crowded && free >= limits.free.saturating_add(wanted) {
+                return Ok(());
+            }
+            let evicted =
+                self.evict(|state| state.index.oldest(None)).ok_or(CacheError::NoRoom { wanted })?;
+            disk.remove_entry(&evicted.place.repository, evicted.id);
+        }
+    }
+}

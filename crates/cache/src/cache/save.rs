@@ -1,0 +1,161 @@
+//! What a job saves: an upload that begins, is filled, and becomes an entry.
+
+use std::sync::Arc;
+
+use fireactions_model::MachineId;
+
+use super::{Cache, Inner, blocking};
+use crate::disk::Disk;
+use crate::entry_file::Label;
+use crate::index::Entry;
+use crate::state::Session;
+use crate::upload::{Claim, Extent, Parts, Upload};
+use crate::{CacheError, Grant, Key, Place, Version};
+
+/// Integers that JavaScript can count.
+const SAFE: u64 = (1 << 53) - 1;
+
+impl Cache {
+    /// Begins an upload where the job may save. Gives its number, which the entry will have, too.
+    pub(crate) async fn create(
+        &self,
+        session: &Session,
+        (version, key): (Version, Key),
+        parts: Parts,
+    ) -> Result<u64, CacheError> {
+        let place = Self::writable(&session.grant, version, key)?;
+        let (cache, machine) = (self.clone(), session.machine.clone());
+        blocking(move || {
+            let most = cache.0.limits.uploads;
+            let id = cache.fresh_id();
+            let path = cache.0.disk.upload(id);
+            // Asked before there is a file for each refusal, and again when it counts.
+            cache.state().may_begin(&machine, &place, most)?;
+            let file = Disk::create(&path)?;
+            let upload = Upload::new(id, machine, place, (path, file), parts, cache.now());
+            let upload = Arc::new(upload);
+            let mut state = cache.state();
+            match state.may_begin(&upload.machine, &upload.place, most) {
+                Ok(earlier) => {
+                    state.begin(upload);
+                    drop(state);
+                    if let Some(earlier) = earlier {
+                        cache.discard(&earlier);
+                    }
+                    Ok(id)
+                }
+                Err(error) => {
+                    drop(state);
+                    cache.0.disk.remove_upload(id);
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+
+    /// The place where a job saves under this name.
+    pub(crate) fn writable(grant: &Grant, version: Version, key: Key) -> Result<Place, CacheError> {
+        let scope = grant.writes.clone().ok_or(CacheError::WriteDenied)?;
+        Ok(Place { repository: grant.repository.clone(), scope, version, key })
+    }
+
+    pub(crate) fn upload(&self, machine: &MachineId, id: u64) -> Result<Arc<Upload>, CacheError> {
+        self.state().upload(machine, id)
+    }
+
+    pub(crate) fn upload_at(&self, machine: &MachineId, place: &Place) -> Result<Arc<Upload>, CacheError> {
+        self.state().upload_at(machine, place)
+    }
+
+    /// A part of an upload to write to, with room for it on the disk.
+    pub(crate) async fn claim(
+        &self,
+        upload: &Arc<Upload>,
+        allocate: impl FnOnce(&mut Parts) -> Result<Extent, CacheError>,
+    ) -> Result<Arc<Claim>, CacheError> {
+        let claim = upload.claim(allocate)?;
+        let (cache, repository, len) = (self.clone(), upload.place.repository.clone(), claim.extent().len);
+        blocking(move || cache.make_room(Some(&repository), len)).await?;
+        Ok(claim)
+    }
+
+    /// The entry of this size that is where a job wanted to save one: a client that got no answer asks again.
+    pub(crate) fn saved_at(&self, place: &Place, size: u64) -> Option<u64> {
+        let state = self.state();
+        state.index.at(place).filter(|entry| entry.size == size).map(|entry| entry.id)
+    }
+
+    /// Whether an upload of this number has become an entry of this size, where this job saves.
+    pub(crate) fn is_saved(&self, grant: &Grant, id: u64, size: u64) -> bool {
+        let own = |entry: &Entry| {
+            entry.place.repository == grant.repository && Some(&entry.place.scope) == grant.writes.as_ref()
+        };
+        self.state().index.get(id).is_some_and(|entry| entry.size == size && own(entry))
+    }
+
+    /// Makes an upload of `size` bytes an entry. It is on the disk when this returns.
+    pub(crate) async fn finish(&self, upload: Arc<Upload>, size: u64) -> Result<u64, CacheError> {
+        // Asked first, so that a client that counted wrong may go on.
+        upload.size(size)?;
+        let closed = upload.close().await;
+        if let Err(CacheError::NotFound(_)) = closed {
+            // It is somebody else's to finish, or over.
+            return closed.map(|()| 0);
+        }
+        let cache = self.clone();
+        blocking(move || {
+            let whole = closed.and_then(|()| upload.size(size));
+            let sealed = whole.and_then(|()| cache.seal(&upload, size));
+            // What the file has become stays; else it goes.
+            cache.state().forget(&upload);
+            if sealed.is_err() {
+                cache.0.disk.remove_upload(upload.id);
+                cache.0.disk.remove_entry(&upload.place.repository, upload.id);
+            }
+            sealed
+        })
+        .await
+    }
+
+    fn seal(&self, upload: &Upload, size: u64) -> Result<u64, CacheError> {
+        let Inner { disk, limits, clock, counts, .. } = &*self.0;
+        let (id, repository) = (upload.id, &upload.place.repository);
+        let ordered = match upload.unordered() {
+            Some(pieces) => {
+                self.make_room(Some(repository), size)?;
+                let aside = upload.path.with_extension("ordered");
+                let file = Disk::create(&aside)?;
+                Some(upload.reorder(&pieces, (&aside, file))?)
+            }
+            None => None,
+        };
+        let serial = self.state().index.next_serial();
+        let label = Label::new(upload.place.clone(), size, serial, clock.day());
+        upload.seal(&label, ordered.as_ref())?;
+        while let Some(entry) = self.evict(|state| state.index.above(repository, size, limits.repository)) {
+            disk.remove_entry(&entry.place.repository, entry.id);
+        }
+        disk.publish(&upload.path, repository, id)?;
+        let place = label.place.clone();
+        let entry = Entry { id, place, size, serial, created: label.created(), used: self.now() };
+        let mut state = self.state();
+        state.forget(upload);
+        if !state.index.add(entry) {
+            return Err(CacheError::Exists);
+        }
+        drop(state);
+        counts.saved.add(1);
+        Ok(id)
+    }
+
+    /// A number that nothing has.
+    fn fresh_id(&self) -> u64 {
+        loop {
+            let id = rand::random::<u64>() & SAFE;
+            if id != 0 && !self.state().has_id(id) {
+                return id;
+            }
+        }
+    }
+}
