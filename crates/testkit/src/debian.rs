@@ -9,11 +9,12 @@ use std::process::Command;
 use crate::kept;
 
 /// Docker on systemd, and what a test or a measurement needs beside them.
-pub const SYSTEMD_WITH_DOCKER: [&str; 9] = [
+pub const SYSTEMD_WITH_DOCKER: [&str; 10] = [
     "systemd-sysv",
     "dbus",
     "openssh-server",
     "docker.io",
+    "apparmor",
     "iptables",
     "kmod",
     "iproute2",

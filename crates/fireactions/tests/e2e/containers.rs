@@ -128,7 +128,6 @@ fn docker_is_up_in_clones_of_an_image_with_systemd() {
         assert_eq!(job["state"], "succeeded", "{job}\n{log}");
         log
     });
-    println!("{said:?}");
     let [one, other] = said.each_ref().map(|log| log.lines().collect::<Vec<_>>());
     assert!(one[..2].iter().zip(&other[..2]).all(|(one, other)| one != other), "{said:?}");
     for who in [one, other] {
@@ -137,7 +136,8 @@ fn docker_is_up_in_clones_of_an_image_with_systemd() {
     }
     let big = world.submit(&["--env", "BIG=16"], include_str!("docker.sh"));
     let job = world.wait_job(&big, &["succeeded", "failed", "lost"], DOCKER);
-    assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&world.cli(&["jobs", "logs", &big]).stdout));
+    let log = world.cli(&["jobs", "logs", &big]);
+    assert_eq!(job["state"], "succeeded", "{job}\n{}{}", text(&log.stdout), text(&log.stderr));
     world.finish();
 }
 

@@ -2,7 +2,7 @@
 //! until Docker answers the job. And what the copy of the frozen machine's disk costs, which each clone of such an image needs.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use fireactions_image::scratch;
@@ -13,13 +13,17 @@ use tokio::time::timeout;
 
 use crate::Args;
 use crate::guest::{self, Resources};
-use crate::snapshot::{DEADLINE, answered, mib_on_disk, resources};
+use crate::snapshot::{answered, mib_on_disk, resources};
 use crate::world::World;
 use fireactions_bench::report::{Goal, Report, median, millis};
 
 const MEMORY_MIB: u32 = 1024;
-/// A boot's dockerd may not be there yet.
-const DOCKER: &str = "until docker ps >/dev/null 2>&1; do sleep 0.05; done";
+/// In a boot, systemd has not made Docker's socket yet, and dockerd answers there once it is up. Before, the command would only
+/// take the processor from them.
+const DOCKER: &str =
+    "until [ -S /run/docker.sock ]; do sleep 0.1; done; until docker ps >/dev/null 2>&1; do sleep 0.5; done";
+/// A boot of systemd and dockerd takes minutes under emulation beside other work.
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Seconds from the start of the process.
 struct Times {

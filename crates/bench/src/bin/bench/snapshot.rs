@@ -20,7 +20,7 @@ use fireactions_bench::report::{Goal, Report, median};
 use fireactions_bench::usage;
 
 /// A cold boot takes seconds under emulation, and a quarter of a minute where KVM itself only interprets.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_secs(180);
 /// After its job, a guest still writes back and frees for a moment.
 const REST: Duration = Duration::from_secs(3);
 /// Of the scratch disks here.
