@@ -267,6 +267,7 @@ pub(crate) fn identity() -> Identity {
         mtu: Some(1400),
         mac: Some([2, 0xfa, 0, 0, 0, 9]),
         services: Vec::new(),
+        drop_ins: Vec::new(),
     }
 }
 
