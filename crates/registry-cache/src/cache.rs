@@ -78,7 +78,7 @@ impl Mirror {
     }
 
     /// What stands before an image's name: the host, and the prefix if there is one.
-    pub(crate) fn location(&self) -> String {
+    pub fn location(&self) -> String {
         match &self.prefix {
             None => self.host.clone(),
             Some(prefix) => format!("{}/{prefix}", self.host),

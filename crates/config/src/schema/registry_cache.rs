@@ -1,4 +1,4 @@
-//! The cache of registries on the host, for the guests' images and the server's own.
+//! The cache of registries on the host, for the guests' images.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use super::urls::web_url;
 use super::{AbsolutePath, CommandName, SecretFile, patterns};
 
 /// A pull-through cache of registries on this host. `fireactions cache run` runs it at the bridge's address; guests are set up to
-/// take images from it, and the server does so itself. docs/caches.md explains it.
+/// take images from it. docs/caches.md explains it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryCacheConfig {
-    /// Whether guests and this server use the cache.
+    /// Whether guests use the cache.
     pub enabled: bool,
     /// The registries that are cached, by the names that images have for them; 32 at most. `{}` is enough for each. By default
     /// `docker.io`, `ghcr.io`, `quay.io` and `gcr.io`.

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::cli::edge::advise;
 use crate::{registry_cache, server};
 
 /// Between the end of a program and its next start.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// One that ran this long had started well.
 const WELL: Duration = Duration::from_secs(60);
 /// For a program to end by itself once it was asked to.
@@ -55,7 +55,10 @@ pub(super) async fn run(config: &Config) -> Ended {
     })?;
     make_directory(&cache.storage, 0o750)?;
     // Beside the images there are only files with logins, which nobody else may read and which end with this process.
-    let files = tempfile::Builder::new().prefix("fireactions-cache-").tempdir_in(runtime_directory())?;
+    let files = tempfile::Builder::new()
+        .prefix("fireactions-cache-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(runtime_directory())?;
     let parts = parts(&cache, &binary, files.path())?;
     tracing::info!(program = cache.program.as_str(), binary = %binary.display(), "caching registries");
 
