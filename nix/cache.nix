@@ -24,7 +24,7 @@ rec {
   zot = cfg: {
     distSpecVersion = "1.1.0";
     storage = { rootDirectory = "${toString cfg.storage.cacheDir}/zot"; gc = true; gcDelay = "1h"; gcInterval = "24h"; };
-    http = { address = "0.0.0.0"; port = toString cfg.zot.port; };
+    http = { address = "0.0.0.0"; port = toString cfg.zot.port; compat = [ "docker2s2" ]; };
     log.level = "info";
     extensions.sync = {
       enable = true;
@@ -36,13 +36,26 @@ rec {
             urls = [ mirror.url ];
             inherit (mirror) onDemand;
             tlsVerify = true;
+            # Images are named by their digests, also those of Docker's own form.
+            preserveDigest = true;
             maxRetries = 3;
             retryDelay = "5m";
             # Docker Hub's images are named without the registry, so they are at the root.
-            content = [ ({ inherit (mirror) prefix; } // (if name == "docker.io" then { } else { destination = "/${name}"; })) ];
+            content = [ ({ inherit (mirror) prefix; } // (if name == "docker.io" then { } else { destination = "/${builtins.replaceStrings [ ":" ] [ "_" ] name}"; })) ];
           })
-        (builtins.attrNames cfg.zot.mirrors);
+        # Docker Hub's names have no bound, so each other registry is asked before it.
+        (builtins.filter (name: name != "docker.io") (builtins.attrNames cfg.zot.mirrors)
+          ++ util.optional (cfg.zot.mirrors ? "docker.io") "docker.io");
     };
+  };
+
+  # The same as the server's `registry_cache`: it sets guests up for Zot.
+  server = cfg: zot: if !cfg.zot.enable then null else {
+    enabled = true;
+    program = "zot";
+    zot_binary = zot;
+    inherit (cfg.zot) port;
+    mirrors = builtins.mapAttrs (name: mirror: if mirror.url == urlOf name then { } else { inherit (mirror) url; }) cfg.zot.mirrors;
   };
 
   megabytes = text:

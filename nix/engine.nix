@@ -1,7 +1,7 @@
 # Options → the server's configuration, key by key. What `settings` has is merged last, and wins.
 #   instance  one of instances.nix
 #   cfg       the service's options
-#   host      what the machine's other options say: `cache` (ports of the registry cache or null), `dns`, `kernelArgs`
+#   host      what the machine's other options say: `cache` (ports of the registry cache or null), `registries` (what the server is told of it, or null), `dns`, `kernelArgs`
 #   paths     files that the server is given: kernel, kernelModules, agent, firecracker, jailer, qemu
 { instance, cfg, paths, host ? { cache = null; dns = null; kernelArgs = ""; } }:
 let
@@ -72,6 +72,7 @@ let
       inherit (cfg.networking) subnet;
       inherit (host) dns;
     };
+    registry_cache = host.registries or null;
     kernel = {
       image = paths.kernel;
       modules = paths.kernelModules;

@@ -22,6 +22,7 @@ let
     inherit instance cfg;
     host = {
       cache = if cache.enable then cache.guestPorts else null;
+      registries = if cache.enable then (import ../../nix/cache.nix).server cache "${packages.zot}/bin/zot" else null;
       dns = base.dns.upstreamServers;
       kernelArgs = base.kernel.args;
     };

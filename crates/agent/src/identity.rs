@@ -124,6 +124,7 @@ mod tests {
             mtu: None,
             mac: None,
             services: Vec::new(),
+            drop_ins: Vec::new(),
         }
     }
 

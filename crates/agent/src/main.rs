@@ -23,6 +23,7 @@ mod console;
 mod copy;
 mod data;
 mod devices;
+mod drop_ins;
 mod enter;
 mod entropy;
 mod exec;

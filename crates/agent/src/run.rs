@@ -16,7 +16,7 @@ use crate::identity::Before;
 use crate::job::{Beside, Job};
 use crate::reaper::Reaper;
 use crate::services::Services;
-use crate::{archive, clock, enter, exec, files, identity, power, renew, settle};
+use crate::{archive, clock, drop_ins, enter, exec, files, identity, power, renew, settle};
 
 /// Only bounds one wait for the host; nothing happens when it passes.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -108,6 +108,11 @@ impl Server {
                     Role::Service { is_settled: true, .. } => Before::FrozenInit,
                 };
                 let result = identity::apply(&identity, before, || self.enter_root());
+                if result.is_ok() {
+                    for said in drop_ins::put(&identity.drop_ins, &identity.services) {
+                        self.session.log(LogLevel::Info, &said);
+                    }
+                }
                 self.start_services(identity.services, result);
             }
             Event::Run(request) => {

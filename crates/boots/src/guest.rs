@@ -112,5 +112,6 @@ fn identity() -> Identity {
         mtu: None,
         mac: None,
         services: Vec::new(),
+        drop_ins: Vec::new(),
     }
 }

@@ -9,6 +9,7 @@ mod github;
 mod github_runner;
 mod guest;
 mod listeners;
+mod registry_cache;
 mod runner;
 
 use std::borrow::Cow;
@@ -47,6 +48,7 @@ pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &
     check.cgroup_parent(config);
     check.network(config);
     check.registries(config);
+    check.registry_cache(config);
     check.forges(config);
     check.runners(config);
     check.pools(config);

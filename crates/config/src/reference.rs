@@ -49,12 +49,12 @@ impl Page {
         let mut inner = Vec::new();
         for (key, field) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
             match self.subsection(field) {
-                Some((section, list)) => inner.push((key, field, section, list)),
+                Some((section, below)) => inner.push((key, field, section, below)),
                 None => self.key(&format!("{prefix}{key}"), field, required.contains(&key.as_str())),
             }
         }
-        for (key, field, section, list) in inner {
-            let path = format!("{prefix}{key}{}", if list { "[]" } else { "" });
+        for (key, field, section, below) in inner {
+            let path = format!("{prefix}{key}{below}");
             let need = if required.contains(&key.as_str()) { " (required)" } else { "" };
             let own = description(field);
             let intro = if own.is_empty() { description(section) } else { own };
@@ -70,14 +70,15 @@ impl Page {
         }
     }
 
-    /// The section that a field holds, and whether it holds a list of them.
-    fn subsection(&self, field: &'static Json) -> Option<(&'static Json, bool)> {
+    /// The section that a field holds, and how its path goes on: a field may hold a list of them, or some by names.
+    fn subsection(&self, field: &'static Json) -> Option<(&'static Json, &'static str)> {
         let target = resolve(self.root, field);
         if target.get("properties").is_some() {
-            return Some((target, false));
+            return Some((target, ""));
         }
-        let item = resolve(self.root, target.get("items")?);
-        item.get("properties").is_some().then_some((item, true))
+        let below = |key: &str, path| Some((resolve(self.root, target.get(key)?), path));
+        let inner = below("items", "[]").or_else(|| below("additionalProperties", ".NAME"));
+        inner.filter(|(section, _)| section.get("properties").is_some())
     }
 
     fn key(&mut self, path: &str, field: &'static Json, required: bool) {

@@ -3,6 +3,7 @@
 mod cli;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod registry_cache;
 mod server;
 
 use std::process::ExitCode;

@@ -23,6 +23,7 @@ pub mod host;
 
 mod cobs;
 mod decoder;
+mod drop_in;
 mod frame;
 pub mod guest;
 pub mod limits;
@@ -33,6 +34,7 @@ mod tail;
 mod text;
 
 pub use decoder::Decoder;
+pub use drop_in::{DropIn, Meets, Said};
 pub use frame::{Frame, FrameError, Kind};
 pub use message::*;
 pub use secret::AgentSecret;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentSecret, Service};
+use crate::{AgentSecret, DropIn, Service};
 
 /// The newest version of the messages that this crate speaks.
 pub const VERSION: u16 = 4;
@@ -51,6 +51,9 @@ pub struct Identity {
     /// Started in this order before the machine is configured, each once the one before it is ready.
     #[serde(default)]
     pub services: Vec<Service>,
+    /// Put into the image before that.
+    #[serde(default)]
+    pub drop_ins: Vec<DropIn>,
 }
 
 impl fmt::Debug for Identity {

@@ -155,6 +155,7 @@ fn identity(parts: &Parts, pool: &PoolSpec, record: &Record) -> Identity {
         unix_nanos: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
         mtu: parts.network.mtu(),
         services: pool.services.iter().map(service).collect(),
+        drop_ins: parts.settings.drop_ins.clone(),
         mac: Some(Network::mac(record.slot())),
     }
 }

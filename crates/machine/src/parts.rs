@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fireactions_guest_proto::DropIn;
 use fireactions_image::Images;
 use fireactions_model::{Event, Forge, MachineId, PoolName, PoolSpec};
 use fireactions_net::Network;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub dns_search: Vec<String>,
     /// Options of the guests' resolver.
     pub dns_options: Vec<String>,
+    /// Configuration of programs in guests.
+    pub drop_ins: Vec<DropIn>,
     /// The pools, by name.
     pub pools: BTreeMap<PoolName, Arc<PoolSpec>>,
     /// Largest console log of one machine, in bytes.

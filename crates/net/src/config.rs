@@ -1,6 +1,7 @@
 //! The network as configured, and the numbers that follow from it: every address and MAC comes from a slot
 //! number, so that a restarted server computes the same ones and nothing has to be leased.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use fireactions_model::network_rules;
@@ -23,6 +24,9 @@ pub struct NetConfig {
     pub dns: Vec<Ipv4Addr>,
     /// The largest packet that guests are told to send; by default what the host's way out takes.
     pub mtu: Option<u16>,
+    /// TCP ports at the gateway's address that are the guests': all guests reach them, whatever their pool allows, and so does the
+    /// host. Nobody else does, by whichever way.
+    pub guest_ports: BTreeSet<u16>,
 }
 
 /// The bridge of a server that is told nothing else.
@@ -38,6 +42,7 @@ impl Default for NetConfig {
             nat: true,
             dns: Vec::new(),
             mtu: None,
+            guest_ports: BTreeSet::new(),
         }
     }
 }

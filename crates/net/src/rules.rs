@@ -6,9 +6,10 @@
 //!
 //! ```text
 //! bridge prerouting   tap → from-TAP: MAC, ARP and IP are the machine's own; bandwidth up; listed host ports;
-//!                     DNS; never the guests' subnet; the pool's networks; no reserved network; else out
+//!                     the guests' ports; DNS; never the guests' subnet; the pool's networks; no reserved network; else out
 //! bridge forward      tap to tap: never (the taps are isolated ports besides)
 //! inet   prerouting   an address of the host that is not the gateway's: never, before any DNAT changes it
+//! inet   input        connection limit; the guests' ports: from no other link
 //! inet   forward      in from the bridge and out to it (hairpin): never; connection limit
 //! inet   postrouting  masquerade
 //! bridge postrouting  → to-TAP: only ARP and IP for the machine's own address; bandwidth down
@@ -130,6 +131,12 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
         let servers = Set::addresses(config.dns.iter().copied());
         (!config.dns.is_empty()).then(|| rule.destination_among(servers).tcp_or_udp_to(53).accept())
     };
+    // The guests' own ports of the host.
+    let ports = &config.guest_ports;
+    let guest_ports = |rule: Rule| {
+        let all = Set::ports(ports.iter().map(|port| (libc::IPPROTO_TCP, *port)));
+        (!ports.is_empty()).then(|| rule.destination(So, gateway).ports_among(all))
+    };
     let filter = |number, priority| Some(Hook { kind: "filter", number, priority });
     let chain = |family, name: &str, hook, rules: Vec<Option<Rule>>| Chain {
         family,
@@ -143,7 +150,11 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
             Family::Bridge,
             "known",
             None,
-            vec![dns(bridge()), Some(bridge().destination(So, subnet).drop())],
+            vec![
+                guest_ports(bridge()).map(Rule::accept),
+                dns(bridge()),
+                Some(bridge().destination(So, subnet).drop()),
+            ],
         ),
         chain(
             Family::Bridge,
@@ -204,6 +215,7 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
             filter(Hook::INPUT, -10),
             vec![
                 Some(inet().in_by(So, guests).new_connection().by_source(GUESTS)),
+                guest_ports(inet().in_by(Not, guests).in_by(Not, Name::Of("lo"))).map(Rule::drop),
                 dns(inet().in_by(So, guests)),
                 Some(inet().in_by(So, guests).destination(Not, gateway).drop()),
             ],

@@ -29,10 +29,12 @@ pub enum Kind {
     Nixpkgs,
     /// The clients of GitHub's cache service that `scripts/cache-toolkit` fetches.
     Toolkit,
+    /// Zot, the registry.
+    Zot,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -42,6 +44,7 @@ impl Kind {
         Self::Runners,
         Self::Nixpkgs,
         Self::Toolkit,
+        Self::Zot,
     ];
 }
 
@@ -57,6 +60,7 @@ impl fmt::Display for Kind {
             Self::Runners => "runners",
             Self::Nixpkgs => "nixpkgs",
             Self::Toolkit => "toolkit",
+            Self::Zot => "zot",
         })
     }
 }
@@ -117,7 +121,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot"
             ),
             "{error}"
         );

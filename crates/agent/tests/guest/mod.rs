@@ -9,7 +9,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use fireactions_guest_proto::host::{Endpoint, Exec, JobEvent, Link, LinkOptions};
-use fireactions_guest_proto::{ExecRequest, Exit, Identity, JobResult, RunRequest, Stream, WinSize};
+use fireactions_guest_proto::{
+    DropIn, ExecRequest, Exit, Identity, JobResult, Meets, RunRequest, Stream, WinSize,
+};
 use fireactions_testkit::no_timer;
 use fireactions_vmm::boot::{self, BootFiles};
 use tempfile::TempDir;
@@ -267,6 +269,15 @@ pub(crate) fn identity() -> Identity {
         mtu: Some(1400),
         mac: Some([2, 0xfa, 0, 0, 0, 9]),
         services: Vec::new(),
+        drop_ins: [("/etc/told/daemon.json", "/etc"), ("/etc/untold/daemon.json", "no-such-program")]
+            .map(|(path, reader)| DropIn {
+                path: path.to_owned(),
+                text: "{\"told\": true}\n".to_owned(),
+                meets: Meets::Json,
+                readers: vec![reader.to_owned()],
+                unless: Vec::new(),
+            })
+            .into(),
     }
 }
 

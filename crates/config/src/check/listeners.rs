@@ -14,19 +14,28 @@ impl Check<'_> {
         let webhook = forges.iter().find_map(|(name, forge)| Some((name, forge.webhook()?.listen)));
         let listen =
             webhook.map_or(At::root(), |(name, _)| section(config, name).key("webhook").key("listen"));
-        let listeners = [
+        let mut listeners = vec![
             (root.key("bind_address"), config.bind_address),
             (root.key("metrics").key("address"), config.metrics.listen().map(ListenAddress)),
             (listen, webhook.map(|(_, address)| address)),
         ];
+        let cache = &config.registry_cache;
+        let mirrors = root.key("registry_cache").key("mirrors");
+        for upstream in cache.upstreams().iter().filter(|_| cache.enabled) {
+            let own = mirrors.key(upstream.name.as_str().to_owned()).key("port");
+            let address = (config.network.gateway(), upstream.port).into();
+            listeners.push((own, Some(ListenAddress(address))));
+        }
         for (index, (at, address)) in listeners.iter().enumerate() {
             let Some(address) = address else { continue };
             for (other, taken) in &listeners[..index] {
                 let Some(taken) = taken.filter(|taken| overlap(address.0, taken.0)) else { continue };
-                let help = if index == 1 {
-                    "give the metrics another port, or use the API, which serves /metrics too"
-                } else {
-                    "use another port: the forge must reach the webhook, but not the other listener"
+                let help = match index {
+                    1 => "give the metrics another port, or use the API, which serves /metrics too",
+                    2 => "use another port: the forge must reach the webhook, but not the other listener",
+                    _ => {
+                        "give the cache other ports with registry_cache.port, or this registry one of its own"
+                    }
                 };
                 let message = format!("{at} {} uses the port of {other} {}", address.0, taken.0);
                 self.error(at, &[other], message, help);

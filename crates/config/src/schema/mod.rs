@@ -17,6 +17,7 @@ mod network;
 mod on_failure;
 mod patterns;
 mod pool;
+pub(crate) mod registry_cache;
 mod runner_label;
 mod scale_set;
 mod server;
@@ -44,6 +45,7 @@ pub use pool::{
     DeadlinesConfig, HostPort, InitSetting, PoolConfig, PoolNetworkConfig, PullSetting, RunnerConfig,
     ScopeSetting,
 };
+pub use registry_cache::{CacheProgram, RegistryCacheConfig, RegistryName, Upstream, UpstreamConfig};
 pub use runner_label::RunnerLabel;
 pub use scale_set::ScaleSetSetting;
 pub use server::{Config, LogFormat, LogLevel, MetricsConfig};

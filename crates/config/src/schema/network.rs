@@ -50,6 +50,11 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// The bridge's address: the subnet's first.
+    pub fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.subnet.network().to_bits() | 1)
+    }
+
     /// How many machines the subnet has addresses for: all but the network's, the broadcast and the bridge's.
     pub fn capacity(&self) -> u32 {
         let addresses = 1_u64 << (32 - u32::from(self.subnet.prefix_len()));

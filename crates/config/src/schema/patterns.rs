@@ -36,6 +36,8 @@ pub(super) const BRIDGE: &str = "^(?!fam)[A-Za-z][A-Za-z0-9_-]{0,14}$";
 pub(super) const CGROUP: &str = r"^(?!(.*/)?\.\.?(/|$))[A-Za-z0-9._@:-]+(/[A-Za-z0-9._@:-]+)*$";
 /// A registry, `host[:port]`.
 pub(super) const REGISTRY: &str = r"^[A-Za-z0-9.:\[\]-]{1,255}$";
+/// [`super::RegistryName`].
+pub(super) const REGISTRY_NAME: &str = r"^(?=.{1,255}$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:0*[1-9][0-9]{0,4})?$";
 /// [`super::WebhookConfig::path`].
 pub(super) const WEBHOOK_PATH: &str = "^/[A-Za-z0-9/._~-]*$";
 /// [`super::GuestDir`].

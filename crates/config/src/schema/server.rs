@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AbsolutePath, ApiTokenConfig, CommandName, ForgeConfig, GiteaConfig, GithubConfig, GroupName, HostConfig,
-    ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig, SecretFile,
-    ShutdownConfig, VmmConfig, forge, kernel_args, patterns,
+    ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig,
+    RegistryCacheConfig, SecretFile, ShutdownConfig, VmmConfig, forge, kernel_args, patterns,
 };
 
 /// The server's configuration file. Every key is optional.
@@ -61,6 +61,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// The image store.
     pub images: ImagesConfig,
+    /// The cache of registries on this host.
+    pub registry_cache: RegistryCacheConfig,
     /// The share of the host that machines may use.
     pub host: HostConfig,
     /// The built-in job queue.
@@ -109,6 +111,7 @@ impl Default for Config {
             kernel: KernelConfig::default(),
             network: NetworkConfig::default(),
             images: ImagesConfig::default(),
+            registry_cache: RegistryCacheConfig::default(),
             host: HostConfig::default(),
             local: LocalConfig::default(),
             shutdown: ShutdownConfig::default(),

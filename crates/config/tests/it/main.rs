@@ -7,4 +7,5 @@ mod files;
 mod migrate;
 mod mistakes;
 mod published;
+mod registry_cache;
 mod schema;

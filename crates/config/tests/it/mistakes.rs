@@ -324,6 +324,15 @@ mistakes! {
     host_port_protocol: in_pool("    network: {host_ports: [sctp/5]}\n");
     allow_with_host_bits: in_pool("    network: {allow: [10.1.2.3/8]}\n");
     allow_metadata_service: in_pool("    network: {allow: [169.254.0.0/16]}\n");
+    registry_cache_of_nothing: with_pool("registry_cache: {enabled: true, mirrors: {}}\n");
+    registry_cache_of_odd_names: with_pool("registry_cache:\n  enabled: true\n  mirrors:\n    registry-1.docker.io: {}\n    https://ghcr.io: {}\n    Quay.io: {}\n");
+    registry_cache_with_login_in_url: with_pool("registry_cache: {mirrors: {r.lan: {url: \"https://me:secret@r.lan\"}}}\n");
+    registry_cache_with_path: with_pool("registry_cache: {mirrors: {r.lan: {url: \"https://r.lan/v2/\"}}}\n");
+    registry_cache_without_tls: with_pool("registry_cache: {mirrors: {r.lan: {url: \"http://r.lan:5000\"}, here: {url: \"http://127.0.0.1:5001\"}}}\n");
+    registry_cache_at_one_port: with_pool("registry_cache: {enabled: true, mirrors: {docker.io: {}, ghcr.io: {port: 5000}}}\n");
+    registry_cache_at_the_port_of_the_api: with_pool("bind_address: \":5001\"\napi_token_file: /t\nregistry_cache: {enabled: true}\n");
+    registry_cache_of_zot_with_limit: with_pool("registry_cache: {program: zot, max_size_mib: 1024}\n");
+    registry_cache_with_password: with_pool("registry_cache: {mirrors: {ghcr.io: {password: hunter2}}}\n");
     registry_with_scheme: with_pool("images: {insecure_registries: [\"https://r:5000/x\"]}\n");
     firecracker_emulated: with_pool("vmm: {driver: firecracker, accel: tcg}\n");
     firecracker_without_jailer: with_pool("vmm: {driver: firecracker, jailer: false}\n");

@@ -140,6 +140,30 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
             json!([["https://a"], ["a/b"], [""]]),
         ),
         (
+            "/registry_cache",
+            json!([
+                {"enabled": true},
+                {"enabled": true, "mirrors": {"docker.io": {}, "r.example.com:5000": {"port": 5010}}, "port": 5005},
+                {"program": "docker-registry", "max_size_mib": 64, "storage_dir": "/srv/cache"},
+                {"program": "zot", "zot_binary": "/opt/zot"},
+            ]),
+            json!([
+                {"mirrors": ["docker.io"]},
+                {"mirrors": {"https://ghcr.io": {}}},
+                {"mirrors": {"Docker.io": {}}},
+                {"mirrors": {"ghcr.io:0": {}}},
+                {"mirrors": {"ghcr.io": {"ttl": "1h"}}},
+                {"program": "squid"},
+                {"port": 0},
+                {"max_size_mib": 1},
+            ]),
+        ),
+        (
+            "/registry_cache/mirrors/docker.io",
+            json!([{"url": "https://mirror.example.com", "credentials_file": "credential:hub"}, {"url": null}]),
+            json!([{"url": 7}, {"credentials_file": "hub"}, {"port": 70_000}]),
+        ),
+        (
             "/images/unused_for",
             json!(["30d", "1h 30m", "1.5h", "0", "2weeks"]),
             json!(["30", "x", "-1s", "1 fortnight", ""]),

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, each with its arguments and what it does.
 
+mod cache;
 mod completion;
 mod connection;
 mod copy;
@@ -99,6 +100,8 @@ pub(crate) enum Command {
     Undrain(drain::UndrainArgs),
     /// Show and change pools
     Pools(pools::Args),
+    /// Run the cache of registries, or print what its parts are told
+    Cache(cache::Args),
     /// Show, pull and remove images
     Image(image::Args),
     /// List, deploy and change the hosts of a fleet
@@ -164,6 +167,7 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Drain(args) => drain::run(&connection.open()?, args).await,
         Command::Undrain(args) => drain::undrain(&connection.open()?, &args).await,
         Command::Pools(args) => pools::run(&connection.open()?, args).await,
+        Command::Cache(args) => cache::run(args).await,
         Command::Image(args) => image::run(&connection.open()?, args).await,
         Command::Host(args) => host::run(args).await,
         Command::State(args) => state::run(&args),

@@ -126,6 +126,7 @@ pub(super) async fn network(config: &Config) -> anyhow::Result<Network> {
         nat: own.nat,
         dns: own.dns.clone(),
         mtu: own.mtu,
+        guest_ports: crate::registry_cache::of(config).map(|cache| cache.ports()).unwrap_or_default(),
     };
     Network::ensure(settings).await.context("the machines' network could not be set up")
 }

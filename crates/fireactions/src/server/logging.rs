@@ -7,7 +7,7 @@ use fireactions_config::{LogFormat, LogLevel};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. `FIREACTIONS_LOG` (in tracing's filter language) wins over the configured level.
-pub(super) fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<()> {
+pub(crate) fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<()> {
     let level = match level {
         LogLevel::Trace => "trace",
         LogLevel::Debug => "debug",

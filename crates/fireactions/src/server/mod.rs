@@ -10,7 +10,7 @@ mod handover;
 mod housekeeping;
 mod listen;
 mod live;
-mod logging;
+pub(crate) mod logging;
 mod looked;
 mod notify;
 mod overrides;

@@ -141,6 +141,9 @@ fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
         dns: config.network.dns.clone(),
         dns_search: config.network.dns_search.clone(),
         dns_options: config.network.dns_options.clone(),
+        drop_ins: crate::registry_cache::of(config)
+            .map(|cache| fireactions_registry_cache::drop_ins(&cache))
+            .unwrap_or_default(),
         pools,
         console_max: u64::from(config.vmm.console_max_kib) * 1024,
         artifact_max: 4 << 30,

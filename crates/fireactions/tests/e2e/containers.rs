@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fireactions_testkit::{busybox, debian};
 
+use crate::registry_cache;
 use crate::world::{BOOT, Setup, World, pool_of, text};
 
 /// Docker starts, and starts containers, within seconds; under emulation beside other tests it may take a while.
@@ -89,7 +90,9 @@ fn docker_runs_builds_and_publishes() {
     let image = format!("{image}\n      services: [{{name: dockerd, timeout: 5m}}]");
     let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
-    let world = World::start(Setup { pools, ..Setup::default() });
+    let before = registry_cache::before("library/busybox:latest");
+    let more = registry_cache::SECTION.to_owned();
+    let world = World::start(Setup { pools, more, before, ..Setup::default() });
     let big = if std::env::var_os("FIREACTIONS_LONG").is_some() { 2048 } else { 128 };
     let id = world.submit(&["--env", &format!("BIG={big}")], include_str!("docker.sh"));
     let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);

@@ -9,6 +9,11 @@ check() { # WHAT GOT WANTED
 check driver "$(docker info --format '{{.Driver}}')" overlay2
 check cgroups "$(docker info --format '{{.CgroupVersion}}')" 2
 
+# There is no internet: it comes through the host's cache.
+check mirror "$(docker info --format '{{range .RegistryConfig.Mirrors}}{{.}}{{end}}')" http://172.30.0.1:5000/
+docker pull -q busybox >/dev/null || { tail -n 40 /var/log/fireactions/dockerd.log; exit 1; }
+check pull "$(docker run --rm busybox echo cached)" cached
+
 mkdir -p /tmp/root/bin
 cp /bin/busybox /tmp/root/bin/
 for applet in sh cat echo dd stat nc sleep mkdir httpd wget; do ln -s busybox "/tmp/root/bin/$applet"; done

@@ -44,7 +44,7 @@ fn tar_out(archive: &[u8], dir: &Path) {
 }
 
 /// `docker-registry` from the path or from where `make setup` unpacks it.
-fn registry() -> String {
+pub(crate) fn registry() -> String {
     let cache = std::env::var("FIREACTIONS_CACHE").unwrap_or_else(|_| "/var/cache/fireactions".to_owned());
     let unpacked = format!("{cache}/tools/usr/bin/docker-registry");
     if Path::new(&unpacked).exists() { unpacked } else { "docker-registry".to_owned() }

@@ -30,8 +30,11 @@ fn calls(targets: &[(&str, &str, u16)]) -> String {
 fn a_job_reaches_neither_neighbours_nor_host_nor_metadata() {
     let before = "ip addr add 169.254.169.254/32 dev lo\nip addr add 10.9.8.7/32 dev lo";
     let pools = pool("default", 2, 2, "    network: {host_ports: [tcp/9000]}\n");
-    let world = World::start(Setup { pools, before: before.into(), ..Setup::default() });
+    let more =
+        "registry_cache: {enabled: true, program: docker-registry, port: 9100, mirrors: {docker.io: {}}}";
+    let world = World::start(Setup { pools, before: before.into(), more: more.into(), ..Setup::default() });
     answer(world.namespace.listen(([0, 0, 0, 0], 9000)), "open door\n");
+    answer(world.namespace.listen(([0, 0, 0, 0], 9100)), "cached images\n");
     answer(world.namespace.listen(([0, 0, 0, 0], 9001)), "closed door\n");
     answer(world.namespace.listen(([169, 254, 169, 254], 80)), "credentials\n");
 
@@ -44,27 +47,29 @@ fn a_job_reaches_neither_neighbours_nor_host_nor_metadata() {
 
     let targets = [
         ("allowed", gateway, 9000),
+        ("cache", gateway, 9100),
         ("neighbour", address, 8080),
         ("host", gateway, 9001),
         ("host's other address", "10.9.8.7", 9000),
+        ("cache elsewhere", "10.9.8.7", 9100),
         ("metadata", "169.254.169.254", 80),
     ];
     let output = world.cli(&["run", "--", "sh", "-c", &calls(&targets)]);
     assert_eq!(output.status.code(), Some(0), "{}\n{}", text(&output.stderr), world.log());
     assert_eq!(
         text(&output.stdout),
-        "allowed: open door\nneighbour: \nhost: \nhost's other address: \nmetadata: \n",
+        "allowed: open door\ncache: cached images\nneighbour: \nhost: \nhost's other address: \ncache elsewhere: \nmetadata: \n",
         "{}",
         world.rules()
     );
 
     // All of it was there: seen from where it may be seen.
-    let output = world.exec(&neighbour, &calls(&[targets[1]]));
+    let output = world.exec(&neighbour, &calls(&[targets[2]]));
     assert_eq!(text(&output.stdout), "neighbour: neighbour\n", "{}", text(&output.stderr));
-    let output = world.in_namespace(&["busybox", "sh", "-c", &calls(&targets[2..])]);
+    let output = world.in_namespace(&["busybox", "sh", "-c", &calls(&targets[3..])]);
     assert_eq!(
         text(&output.stdout),
-        "host: closed door\nhost's other address: open door\nmetadata: credentials\n",
+        "host: closed door\nhost's other address: open door\ncache elsewhere: cached images\nmetadata: credentials\n",
         "{}",
         text(&output.stderr)
     );

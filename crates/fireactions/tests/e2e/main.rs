@@ -30,6 +30,7 @@ mod pools;
 mod prepared;
 mod reboot;
 mod rebuilt;
+mod registry_cache;
 mod restart;
 mod result;
 mod service;

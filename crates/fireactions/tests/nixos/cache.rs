@@ -56,13 +56,27 @@ fn nftables_takes_the_redirect_and_the_limits() {
 #[test]
 fn zot_mirrors_what_is_named() {
     let zot = pure("cache.zot (cacheCfg { })");
-    assert_eq!(zot["http"], json!({"address": "0.0.0.0", "port": "5000"}));
+    assert_eq!(zot["http"], json!({"address": "0.0.0.0", "port": "5000", "compat": ["docker2s2"]}));
     let registries = zot["extensions"]["sync"]["registries"].as_array().unwrap();
     assert_eq!(registries.len(), 2);
-    // Docker Hub is at the root, others below their names.
-    assert_eq!(registries[0]["urls"], json!(["https://registry-1.docker.io"]));
-    assert_eq!(registries[0]["content"], json!([{"prefix": "**"}]));
-    assert_eq!(registries[1]["content"], json!([{"prefix": "**", "destination": "/ghcr.io"}]));
+    // Docker Hub is at the root, others below their names and before it.
+    assert_eq!(registries[0]["content"], json!([{"prefix": "**", "destination": "/ghcr.io"}]));
+    assert_eq!(registries[1]["urls"], json!(["https://registry-1.docker.io"]));
+    assert_eq!(registries[1]["content"], json!([{"prefix": "**"}]));
+}
+
+#[test]
+fn the_server_is_told_of_zot_alone() {
+    let server = |given: &str| pure(&format!(r#"cache.server (cacheCfg {given}) "/nix/zot""#));
+    let own = r#"{ zot.port = 5555; zot.mirrors."r.lan:5000" = mirror "r.lan:5000" // { url = "https://r.lan"; }; }"#;
+    assert_eq!(
+        server(own),
+        json!({
+            "enabled": true, "program": "zot", "zot_binary": "/nix/zot", "port": 5555,
+            "mirrors": {"docker.io": {}, "ghcr.io": {}, "r.lan:5000": {"url": "https://r.lan"}},
+        })
+    );
+    assert_eq!(server("{ zot.enable = false; }"), json!(null));
 }
 
 #[test]

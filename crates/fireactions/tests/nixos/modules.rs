@@ -157,6 +157,12 @@ fn everything(tree: &str, module: &str) {
         (&json!("acme"), &json!("other"))
     );
     assert_eq!(config["pools"][0]["network"]["host_ports"], json!(["tcp/5000", "tcp/3128", "tcp/8081"]));
+    let cache = &config["registry_cache"];
+    assert_eq!(
+        (&cache["enabled"], &cache["program"], &cache["port"]),
+        (&json!(true), &json!("zot"), &json!(5000))
+    );
+    assert_eq!(cache["mirrors"]["registry.example.com"], json!({}));
     assert_eq!(
         (&config["network"]["dns"], &config["kernel"]["args"]),
         (&json!(["9.9.9.9"]), &json!("panic=1"))

@@ -100,6 +100,7 @@ checks! {
     BRIDGE_FILTER: Network "bridge_netfilter" "frames between the bridge's ports are not sent through iptables";
     CONNTRACK: Network "conntrack" "room for the connections of all machines";
     FORGET: Network "conntrack_netlink" "the kernel forgets the connections of an address when it is told to";
+    REGISTRY_CACHE: Network "registry_cache" "the program that caches registries, Zot or docker-registry, if `registry_cache` is on";
     SPACE: Disk "disk" "free space under `state_dir`";
     INODES: Disk "inodes" "free inodes under `state_dir`";
     REFLINK: Disk "reflink" "files under `state_dir` can share blocks (tried on two unnamed files)";

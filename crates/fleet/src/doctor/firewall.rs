@@ -56,8 +56,7 @@ pub(super) fn chains(listing: &str) -> Vec<Chain> {
 pub(super) async fn look(config: &Config, others: &[Chain]) -> Finding {
     let bridge = &config.network.bridge;
     // Guests may talk to the host itself, if only to its resolver.
-    let gateway = config.network.subnet.hosts().next();
-    let asked = config.network.dns.iter().any(|server| Some(*server) == gateway);
+    let asked = config.network.dns.contains(&config.network.gateway()) || config.registry_cache.enabled;
     let to_host = asked || config.pools.iter().any(|pool| !pool.network.host_ports.is_empty());
     let concerned: Vec<&Chain> = others.iter().filter(|chain| concerns(chain, to_host)).collect();
     let mut tables = BTreeMap::new();

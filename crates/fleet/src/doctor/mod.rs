@@ -17,6 +17,7 @@ mod limits;
 mod look;
 mod network;
 mod programs;
+mod registry_cache;
 mod vmm;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ use serde::Serialize;
 use checks::CONFIG;
 pub use checks::{CHECKS, Check, Group};
 use demand::Demand;
+pub use registry_cache::cache_program;
 
 /// How bad a finding is; the order is from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -145,6 +147,7 @@ pub async fn examine(subject: &Subject) -> Report {
     findings.extend([programs::nft().await, programs::mke2fs().await]);
     findings.extend([programs::tar2sqfs().await, programs::zstd().await]);
     findings.extend(network::all(config, &demand).await);
+    findings.push(registry_cache::look(&config.registry_cache));
     findings.extend(disk::all(config));
     findings.extend(clock::all());
     findings.extend(limits::all(&demand));

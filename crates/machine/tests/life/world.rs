@@ -133,6 +133,7 @@ impl World {
             dns: vec![],
             dns_search: vec![],
             dns_options: vec![],
+            drop_ins: vec![],
             pools: BTreeMap::from([(pool.name.clone(), pool.into())]),
             console_max: 1 << 20,
             artifact_max: 1 << 30,

@@ -116,6 +116,27 @@ fn of_the_host_only_listed_ports_of_the_gateway_are_reached() {
 }
 
 #[test]
+fn the_guests_own_ports_are_open_to_them_and_the_host_alone() {
+    let world = World::with(NetConfig { guest_ports: [5000].into(), ..config() });
+    let gateway = world.network.gateway();
+    for port in [5000, 5001] {
+        serve(&world.host, ANY, port);
+    }
+    world.internet.sh("ip route add 172.30.0.0/22 via 9.9.9.1");
+    let guest = world.guest(0, NetworkPolicy::default());
+    assert_eq!(call(&guest.ns, gateway, 5000), Some(guest.port.address.to_string()));
+    assert!(call(&world.host, gateway, 5000).is_some(), "the host's own programs");
+    assert!(dropped(&guest.ns, gateway, 5001), "a port that is not theirs");
+    for address in [HOST_PUBLIC, HOST_LAN] {
+        assert!(dropped(&guest.ns, address, 5000), "the host's other address {address}");
+    }
+    // Whoever else knows the way to the gateway's address.
+    assert!(call(&world.internet, gateway, 5001).is_some(), "the way is there");
+    assert!(dropped(&world.internet, gateway, 5000));
+    assert!(call(&world.internet, HOST_PUBLIC, 5000).is_some(), "another address's port is its own");
+}
+
+#[test]
 fn an_allowed_network_does_not_open_the_host_or_other_guests() {
     let world = World::new();
     serve(&world.host, ANY, 5000);

@@ -77,7 +77,8 @@ fn nft_shows_our_rules_as_it_shows_its_own() {
     for config in [
         NetConfig { dns: vec![DNS, Ipv4Addr::new(9, 9, 9, 1)], ..config() },
         config(),
-        NetConfig { dns: vec![], nat: false, ..config() },
+        NetConfig { dns: vec![], nat: false, guest_ports: [5000].into(), ..config() },
+        NetConfig { guest_ports: [5000, 5001, 65535].into(), ..config() },
     ] {
         let world = World::with(config.clone());
         let slots = 0..u32::try_from(policies.len()).unwrap();

@@ -91,7 +91,7 @@ fn write_chains(script: &mut String, table: &str, chains: &[Chain]) {
 }
 
 fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
-    let NetConfig { bridge, dns, nat, .. } = config;
+    let NetConfig { bridge, dns, nat, guest_ports, .. } = config;
     let subnet = config.subnet.trunc();
     let taps = format!("\"{TAP_PREFIX}*\"");
     let group = gateway.to_bits() & 0x7fff_ffff;
@@ -101,7 +101,15 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
     // A DNS server may be private, or another address of the host; on its port only.
     let dns = (!dns.is_empty())
         .then(|| format!("ip daddr {} meta l4proto {{ tcp, udp }} th dport 53 accept", braces(dns)));
-    let known = dns.iter().cloned().chain([format!("ip daddr {subnet} drop")]).collect();
+    // What is for all guests, and for nobody else.
+    let guest_ports = (!guest_ports.is_empty()).then(|| {
+        let ports = braces(guest_ports.iter().map(|port| format!("tcp . {port}")));
+        format!("ip daddr {gateway} meta l4proto . th dport {ports}")
+    });
+    let opened = guest_ports.as_ref().map(|ports| format!("{ports} accept"));
+    let closed = guest_ports.map(|ports| format!("iifname != \"{bridge}\" iifname != \"lo\" {ports} drop"));
+    let known =
+        opened.into_iter().chain(dns.iter().cloned()).chain([format!("ip daddr {subnet} drop")]).collect();
     let dns_from_bridge = dns.map(|rule| format!("iifname \"{bridge}\" {rule}"));
 
     let mut chains = vec![
@@ -166,6 +174,7 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
             "type filter hook input priority -10",
             [format!("iifname \"{bridge}\" ct state new ip saddr vmap @{GUESTS}")]
                 .into_iter()
+                .chain(closed)
                 .chain(dns_from_bridge)
                 .chain([format!("iifname \"{bridge}\" ip daddr != {gateway} drop")])
                 .collect(),

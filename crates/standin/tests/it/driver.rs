@@ -83,6 +83,7 @@ impl Machine {
             dns_search: Vec::new(),
             dns_options: Vec::new(),
             services: Vec::new(),
+            drop_ins: Vec::new(),
             mtu: None,
             mac: None,
         };

@@ -102,6 +102,7 @@ pub(crate) async fn configure(world: &World, resources: &Resources, link: &Link)
         mtu: None,
         mac: Some(resources.port.mac),
         services: Vec::new(),
+        drop_ins: Vec::new(),
     };
     link.configure(identity).await?;
     Ok(())

@@ -211,6 +211,7 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
             dns: vec![],
             dns_search: Vec::new(),
             dns_options: Vec::new(),
+            drop_ins: Vec::new(),
             pools: specs.iter().map(|spec| (spec.name.clone(), spec.clone().into())).collect(),
             console_max: 1 << 20,
             artifact_max: 1 << 20,

@@ -36,6 +36,7 @@ pub fn identity() -> Identity {
         dns_search: Vec::new(),
         dns_options: Vec::new(),
         services: Vec::new(),
+        drop_ins: Vec::new(),
         mtu: None,
         mac: None,
     }

@@ -93,6 +93,7 @@ fn identity(name: &str) -> Identity {
         dns_search: Vec::new(),
         dns_options: Vec::new(),
         services: Vec::new(),
+        drop_ins: Vec::new(),
         mtu: None,
         mac: None,
     }

@@ -217,6 +217,7 @@ pub(crate) fn identity(index: u8) -> Identity {
         dns_search: Vec::new(),
         dns_options: Vec::new(),
         services: Vec::new(),
+        drop_ins: Vec::new(),
         mtu: None,
         mac: Some(mac(index)),
     }

@@ -178,6 +178,7 @@ pub(crate) fn identity(index: u8, mac: [u8; 6]) -> Identity {
         mtu: None,
         mac: Some(mac),
         services: Vec::new(),
+        drop_ins: Vec::new(),
     }
 }
 

@@ -1,0 +1,77 @@
+//! The cache of registries: what it is to cache, from where, and at which ports.
+
+use url::{Host, Url};
+
+use super::{At, Check};
+use crate::Config;
+use crate::schema::registry_cache::{CacheProgram, HUB, MOST_UPSTREAMS};
+
+/// What else images may be said to come from, when they come from Docker Hub.
+const HUB_HOSTS: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+
+impl Check<'_> {
+    pub(super) fn registry_cache(&mut self, config: &Config) {
+        let (at, cache) = (At::root().key("registry_cache"), &config.registry_cache);
+        let mirrors = at.key("mirrors");
+        if cache.mirrors.is_empty() && cache.enabled {
+            self.error(
+                &mirrors,
+                &[],
+                "registry_cache.mirrors is empty, so there is nothing to cache",
+                "name registries, such as 'mirrors: {docker.io: {}}', or remove the key",
+            );
+        }
+        if cache.mirrors.len() > MOST_UPSTREAMS {
+            let message = format!("registry_cache.mirrors has {} registries", cache.mirrors.len());
+            self.error(&mirrors, &[], message, format!("name {MOST_UPSTREAMS} at most"));
+        }
+        if cache.program == Some(CacheProgram::Zot) && cache.max_size_mib.is_some() {
+            self.error(
+                &at.key("max_size_mib"),
+                &[&at.key("program")],
+                "registry_cache.max_size_mib is for docker-registry; Zot cannot be limited",
+                "remove it, or write 'program: docker-registry'",
+            );
+        }
+        for upstream in cache.upstreams() {
+            let name = upstream.name.as_str();
+            let own = mirrors.key(name.to_owned());
+            if HUB_HOSTS.contains(&name) {
+                let message = format!("images of Docker Hub do not name '{name}'");
+                self.error(&own, &[], message, format!("write {HUB}"));
+            }
+            if let Some(url) = cache.mirrors.get(upstream.name).and_then(|mirror| mirror.url.as_ref()) {
+                self.upstream_url(config, &own.key("url"), url);
+            }
+        }
+    }
+
+    fn upstream_url(&mut self, config: &Config, at: &At, url: &Url) {
+        // What is written may have a password in it, so it is not shown.
+        let bare = url.username().is_empty() && url.password().is_none();
+        if !bare {
+            let help = "put the login into a file, and name it with credentials_file";
+            self.error(at, &[], format!("{at} has a login in it"), help);
+        } else if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            let help = "write https://HOST alone; images say the rest";
+            self.error(at, &[], format!("{at} is more than where a registry is"), help);
+        }
+        let host = url.host_str().unwrap_or_default();
+        let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let listed = &config.images.insecure_registries;
+        let local = match url.host() {
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        if url.scheme() == "http" && !local && !listed.iter().any(|one| *one == authority || one == host) {
+            self.error(
+                at,
+                &[&At::root().key("images").key("insecure_registries")],
+                format!("{at} has no TLS: anybody on the way could change the images of all jobs"),
+                format!("write https://, or add '{authority}' to images.insecure_registries"),
+            );
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `fireactions cache`: the cache of registries. See docs/caches.md.
+
+mod child;
+mod render;
+mod room;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use fireactions_config::{Config, Host};
+use fireactions_registry_cache::Cache;
+
+use super::Ended;
+use super::edge::advise;
+use crate::registry_cache;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run the cache: start its programs at the bridge's address, and start them again when they end
+    Run(ConfigFile),
+    /// Print what a part of the cache is told
+    Render(render::Args),
+    /// Run a program that ends with its parent
+    #[command(hide = true)]
+    Child(child::Args),
+}
+
+/// Whose cache.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// Configuration file of the server
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "FIREACTIONS_CONFIG",
+        hide_env_values = true,
+        default_value = "/etc/fireactions/config.yaml"
+    )]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> anyhow::Result<Config> {
+        Ok(fireactions_config::load_for(&self.config, &Host::unknown())?.config)
+    }
+}
+
+pub(crate) async fn run(args: Args) -> Ended {
+    match args.action {
+        Action::Run(file) => serve::run(&file.load()?).await,
+        Action::Render(args) => render::run(&args),
+        Action::Child(args) => child::run(&args),
+    }
+}
+
+/// The configured cache.
+fn enabled(config: &Config) -> anyhow::Result<Cache> {
+    registry_cache::of(config).ok_or_else(|| {
+        advise(
+            "the cache of registries is off",
+            "write 'registry_cache: {enabled: true}' into the configuration",
+        )
+    })
+}

@@ -1,0 +1,41 @@
+//! The cache of registries as this host's configuration has it: for the server, its guests, and those who run it.
+
+use std::path::Path;
+
+use anyhow::Context;
+use fireactions_config::{CacheProgram, Config};
+use fireactions_fleet::doctor::cache_program;
+use fireactions_registry_cache::{Cache, Login, Program, Upstream};
+
+/// The cache, without the logins at its registries; nothing where it is off.
+pub(crate) fn of(config: &Config) -> Option<Cache> {
+    let own = &config.registry_cache;
+    let upstream = |one: fireactions_config::Upstream<'_>| Upstream {
+        name: one.name.as_str().to_owned(),
+        url: one.url,
+        port: one.port,
+        login: None,
+    };
+    own.enabled.then(|| Cache {
+        program: match cache_program(own).0 {
+            CacheProgram::Zot => Program::Zot,
+            CacheProgram::DockerRegistry => Program::DockerRegistry,
+        },
+        bridge: config.network.bridge.clone(),
+        gateway: config.network.gateway(),
+        port: own.port,
+        storage: own.storage_dir.to_path_buf(),
+        upstreams: own.upstreams().into_iter().map(upstream).collect(),
+    })
+}
+
+/// Reads the logins. `credentials` is the value of `$CREDENTIALS_DIRECTORY`.
+pub(crate) fn log_in(cache: &mut Cache, config: &Config, credentials: Option<&Path>) -> anyhow::Result<()> {
+    for (upstream, own) in cache.upstreams.iter_mut().zip(config.registry_cache.upstreams()) {
+        let Some(file) = own.credentials_file else { continue };
+        let what = || format!("registry_cache.mirrors.{}.credentials_file", upstream.name);
+        let secret = file.read(credentials).with_context(what)?;
+        upstream.login = Some(Login::find(secret.expose(), &upstream.url).with_context(what)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,272 @@
+//! The cache of registries with real parts: Debian's docker-registry as the registry and as its cache.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fireactions_testkit::busybox;
+
+use crate::images::registry;
+use crate::namespace::Namespace;
+use crate::world::text;
+
+/// For what takes moments, on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// User `user`, bcrypt of `secret`.
+const HTPASSWD: &str = "user:$2b$04$a4TL80m.vUoVUw7LzGyB7.Tz59JWXEEXZEt3.JOUeVLkqW7b3WwjK\n";
+
+/// The cache's addresses: of what it caches for Docker Hub, and for a registry that wants a login.
+const HUB: &str = "172.30.0.1:5000";
+const CLOSED: &str = "172.30.0.1:5001";
+
+/// The section of a server's configuration for [`before`].
+pub(crate) const SECTION: &str = "registry_cache: {enabled: true, program: docker-registry, mirrors: {docker.io: {url: 'http://127.0.0.1:5100'}}}";
+
+/// Shell for a server's namespace: a registry with this image as `docker.io`, and its cache as `fireactions cache run` starts it, but
+/// before there is a bridge. They end with the shell.
+pub(crate) fn before(image: &str) -> String {
+    format!(
+        "cat >$DIR/open.yml <<X\nversion: 0.1\nlog: {{level: error}}\n\
+         storage: {{filesystem: {{rootdirectory: $DIR/open}}}}\nhttp: {{addr: '127.0.0.1:5100'}}\nX\n\
+         setpriv --pdeathsig KILL {registry} serve $DIR/open.yml >$DIR/open.log 2>&1 &\n\
+         n=0; until skopeo --insecure-policy copy -q --dest-tls-verify=false {} docker://127.0.0.1:5100/{image}; do \
+         n=$((n + 1)); [ $n -lt 100 ] || exit 1; sleep 0.2; done 2>>$DIR/open.log\n\
+         {} cache render docker-registry --config $DIR/config.yaml |\n\
+         sed \"s|172.30.0.1:|0.0.0.0:|; s|/var/cache/fireactions-registry|$DIR/cache|\" >$DIR/cache.yml\n\
+         setpriv --pdeathsig KILL {registry} serve $DIR/cache.yml >$DIR/cache.log 2>&1 &",
+        busybox::reference(),
+        env!("CARGO_BIN_EXE_fireactions"),
+        registry = registry(),
+    )
+}
+
+/// A host with two registries and a cache of them.
+struct Lab {
+    dir: tempfile::TempDir,
+    namespace: Namespace,
+    open: Child,
+    closed: Child,
+    cache: Child,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for child in [&mut self.cache, &mut self.open, &mut self.closed] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {DEADLINE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A registry that ends with the test.
+fn upstream(namespace: &Namespace, dir: &Path, name: &str, port: u16, more: &str) -> Child {
+    let file = dir.join(format!("{name}.yml"));
+    let config = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n{more}",
+        dir.join(name).display()
+    );
+    fs::write(&file, config).unwrap();
+    let mut command = namespace.command("setpriv");
+    command.args(["--pdeathsig", "KILL", &registry(), "serve"]).arg(file).stdout(Stdio::null());
+    command.stderr(Stdio::null()).spawn().unwrap()
+}
+
+impl Lab {
+    /// The cache runs, and waits for the bridge.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        let namespace = Namespace::new("");
+        fs::write(path.join("htpasswd"), HTPASSWD).unwrap();
+        let auth =
+            format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", path.join("htpasswd").display());
+        let open = upstream(&namespace, path, "open", 5100, "");
+        let closed = upstream(&namespace, path, "closed", 5101, &auth);
+        let config = format!(
+            "kernel: {{image: /k}}\npools: []\nregistry_cache:\n  enabled: true\n  program: docker-registry\n  \
+             docker_registry_binary: {}\n  storage_dir: {}\n  mirrors:\n    \
+             docker.io: {{url: 'http://127.0.0.1:5100'}}\n    closed.example: {{url: 'http://127.0.0.1:5101'}}\n",
+            registry(),
+            path.join("cache").display()
+        );
+        fs::write(path.join("config.yaml"), config).unwrap();
+        let log = fs::File::create(path.join("cache.log")).unwrap();
+        let cache = namespace
+            .command(env!("CARGO_BIN_EXE_fireactions"))
+            .args(["cache", "run", "--config"])
+            .arg(path.join("config.yaml"))
+            .env("TMPDIR", path)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { dir, namespace, open, closed, cache }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("cache.log")).unwrap()
+    }
+
+    /// What the server does, for the cache.
+    fn make_bridge(&self) {
+        until("the cache to say that it waits", || {
+            self.log().contains("waiting for the bridge").then_some(())
+        });
+        let added = self.namespace.command("ip").args(["addr", "add", "172.30.0.1/22", "dev", "lo"]).status();
+        assert!(added.unwrap().success());
+    }
+
+    fn answers(&self, address: &str) {
+        let address: SocketAddr = address.parse().unwrap();
+        until(&format!("{address} to answer; {}", self.log()), || {
+            self.namespace.inside(move || TcpStream::connect(address)).ok()
+        });
+    }
+
+    /// Whether Skopeo copies from one place to another, and what it says.
+    fn copy(&self, from: &str, to: &str, options: &[&str]) -> (bool, String) {
+        let mut command = self.namespace.command("skopeo");
+        command.args(["--insecure-policy", "copy", "-q"]).args(options).args([from, to]);
+        let output = command.output().unwrap();
+        (output.status.success(), text(&output.stderr))
+    }
+
+    fn push(&self, address: &str, name: &str, options: &[&str]) {
+        self.answers(address);
+        let to = format!("docker://{address}/{name}");
+        let (done, said) =
+            self.copy(&busybox::reference(), &to, &[&["--dest-tls-verify=false"], options].concat());
+        assert!(done, "{said}");
+    }
+
+    /// As a guest does.
+    fn pull(&self, address: &str, name: &str) -> (bool, String) {
+        let to = tempfile::tempdir().unwrap();
+        self.copy(
+            &format!("docker://{address}/{name}"),
+            &format!("dir:{}", to.path().display()),
+            &["--src-tls-verify=false"],
+        )
+    }
+
+    /// The blobs of a registry, the largest last.
+    fn blobs(&self, of: &str) -> Vec<PathBuf> {
+        let top = self.dir.path().join(of).join("docker/registry/v2/blobs/sha256");
+        let below =
+            |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut all: Vec<_> = below(top).flat_map(below).map(|dir| dir.join("data")).collect();
+        all.retain(|data| data.exists());
+        all.sort_by_key(|data| fs::metadata(data).unwrap().len());
+        all
+    }
+
+    /// The processes that cache this registry.
+    fn programs(&self, name: &str) -> Vec<i32> {
+        let file = format!("/{name}.yml");
+        let mut all = self.namespace.processes();
+        all.retain(|(_, line)| {
+            line.contains("fireactions-cache-") && line.contains(&file) && !line.contains("cache child")
+        });
+        all.into_iter().map(|(pid, _)| pid).collect()
+    }
+}
+
+#[test]
+fn images_come_through_the_cache_and_stay_in_it() {
+    let mut lab = Lab::new();
+    lab.make_bridge();
+    lab.push("127.0.0.1:5100", "team/app:v1", &[]);
+    lab.push("127.0.0.1:5101", "team/app:v1", &["--dest-creds", "user:secret"]);
+    lab.answers(HUB);
+    lab.answers(CLOSED);
+
+    // A registry that sends something else than it promised: nobody gets it, and nothing of it is kept.
+    let layer = lab.blobs("open").pop().unwrap();
+    let whole = fs::read(&layer).unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&layer, damaged).unwrap();
+    let (pulled, said) = lab.pull(HUB, "team/app:v1");
+    assert!(!pulled && said.contains("igest"), "{said}");
+    fs::write(&layer, &whole).unwrap();
+
+    // A miss, and what was missed is kept.
+    assert_eq!(lab.pull(HUB, "team/app:v1"), (true, String::new()), "{}", lab.log());
+    let kept = until("all blobs to be kept", || {
+        let kept = lab.blobs("cache/docker.io");
+        (kept.len() == lab.blobs("open").len()).then_some(kept)
+    });
+    assert_eq!(fs::read(kept.last().unwrap()).unwrap(), whole);
+
+    // What was removed for room is fetched again.
+    for blob in kept {
+        fs::remove_dir_all(blob.parent().unwrap()).unwrap();
+    }
+    assert_eq!(lab.pull(HUB, "team/app:v1"), (true, String::new()), "{}", lab.log());
+
+    // A registry that wants a login which the cache does not have.
+    let (pulled, said) = lab.pull(CLOSED, "team/app:v1");
+    assert!(!pulled, "{said}");
+    assert_eq!(lab.blobs("cache/closed.example"), Vec::<PathBuf>::new());
+
+    // Without the registry the cache serves what it has, and only that.
+    until("all blobs to be kept", || {
+        (lab.blobs("cache/docker.io").len() == lab.blobs("open").len()).then_some(())
+    });
+    lab.open.kill().unwrap();
+    lab.open.wait().unwrap();
+    assert_eq!(lab.pull(HUB, "team/app:v1"), (true, String::new()), "{}", lab.log());
+    assert!(!lab.pull(HUB, "team/app:v2").0);
+}
+
+#[test]
+fn its_programs_are_kept_running_and_end_with_it() {
+    let mut lab = Lab::new();
+    lab.answers("127.0.0.1:5100");
+    lab.make_bridge();
+    lab.answers(HUB);
+    let kill =
+        |pid: i32| assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    let one = until("one program", || <[i32; 1]>::try_from(lab.programs("docker.io")).ok())[0];
+    kill(one);
+    let other = until("another program", || lab.programs("docker.io").into_iter().find(|pid| *pid != one));
+    lab.answers(HUB);
+    assert!(lab.log().contains("signal: 9"), "{}", lab.log());
+
+    // Its files are nobody else's: they may have logins in them.
+    let files = fs::read_dir(lab.dir.path()).unwrap().flatten().map(|entry| entry.path());
+    let files = files.into_iter().find(|path| path.to_string_lossy().contains("fireactions-cache-")).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&files), mode(&files.join("docker.io.yml"))), (0o700, 0o600));
+
+    // Asked to end, it ends them; killed, the kernel does.
+    assert!(Command::new("kill").arg(lab.cache.id().to_string()).status().unwrap().success());
+    assert_eq!(lab.cache.wait().unwrap().code(), Some(0), "{}", lab.log());
+    assert_eq!(lab.programs("docker.io"), Vec::<i32>::new());
+    assert!(!Path::new(&format!("/proc/{other}")).exists());
+    assert!(!files.exists());
+
+    let mut killed = Lab::new();
+    killed.answers("127.0.0.1:5100");
+    killed.make_bridge();
+    killed.answers(HUB);
+    killed.cache.kill().unwrap();
+    killed.cache.wait().unwrap();
+    until("the programs to end", || killed.programs("docker.io").is_empty().then_some(()));
+}

@@ -1,0 +1,40 @@
+//! Configuration for programs of the image.
+
+use serde::{Deserialize, Serialize};
+
+/// A file that programs of the image read: put there before any service starts, if it is any use, and never in the way of what the
+/// image says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropIn {
+    /// Absolute path.
+    pub path: String,
+    /// The file's content.
+    pub text: String,
+    /// What becomes of a file that is there.
+    pub meets: Meets,
+    /// The programs that read it (looked up where programs usually are) and the directories that they have (absolute paths). Without
+    /// any of them in the image, the file is left out.
+    pub readers: Vec<String>,
+    /// What must not be said in the image.
+    #[serde(default)]
+    pub unless: Vec<Said>,
+}
+
+/// What becomes of a file that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meets {
+    /// It stays as it is.
+    Stays,
+    /// It is a JSON object and gets what it lacks: keys, and elements of lists. What it says otherwise counts.
+    Json,
+}
+
+/// Words on one line, by which an image says something itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Files, and directories of files, where it would stand. The command lines of the machine's services are looked at besides.
+    pub paths: Vec<String>,
+    /// All of them stand on a line that is no comment.
+    pub words: Vec<String>,
+}

@@ -1,0 +1,21 @@
+//! The cache of registries, as texts: what the caching program is told, what guests are, and what a firewall is.
+//!
+//! ```text
+//!  guest ── registry-mirrors, hosts.toml … ──▶ gateway:port ── the program ──▶ the registry
+//! ```
+//!
+//! Nothing here opens a file or a socket.
+
+mod cache;
+mod docker_registry;
+mod firewall;
+mod guest;
+mod login;
+mod zot;
+
+pub use cache::{Cache, Mirror, Program, Upstream};
+pub use docker_registry::docker_registry;
+pub use firewall::nft;
+pub use guest::drop_ins;
+pub use login::{Login, LoginError};
+pub use zot::{zot, zot_logins};
