@@ -144,7 +144,8 @@ fn docker_is_up_in_clones_of_an_image_with_systemd() {
 #[test]
 fn a_service_is_there_before_the_job_and_comes_back_when_it_ends() {
     let image = format!(
-        "{}\n      services:\n      - {{name: web, command: [httpd, -f, -p, '127.0.0.1:8080', -h, /tmp], ready: {{port: 8080}}, restart: true}}",
+        "{}\n      services:\n      - {{name: web, command: [sh, -c, 'echo up; exec httpd -f -p 127.0.0.1:8080 -h /tmp'], ready: {{port: 8080}}, \
+         restart: true}}",
         busybox::reference()
     );
     let world = World::start(Setup { pools: pool_of("default", 1, 1, &image, ""), ..Setup::default() });
@@ -154,10 +155,21 @@ fn a_service_is_there_before_the_job_and_comes_back_when_it_ends() {
         wget -q -O - http://127.0.0.1:8080/page
         first=$(pidof httpd); kill $first
         until next=$(pidof httpd) && [ $next != $first ] && wget -q -O - http://127.0.0.1:8080/page; do sleep 0.2; done
+        until [ -e /tmp/go ]; do sleep 0.2; done
     ";
-    let ran = world.cli(&["run", "--", "sh", "-c", script]);
-    assert_eq!(text(&ran.stdout), "page\npage\n", "{}\n{}", text(&ran.stderr), world.log());
-    assert!(ran.status.success());
+    let id = world.submit(&[], script);
+    world.wait_log(&id, "page\npage\n", BOOT);
+    let log = |name: &str| world.cli(&["jobs", "logs", &id, "--service", name]);
+    let shown = log("web");
+    assert_eq!(text(&shown.stdout), "up\nup\n", "of a job that runs: {}", text(&shown.stderr));
+    let machine = world.job(&id)["machine"].as_str().unwrap().to_owned();
+    assert!(world.cli(&["exec", &machine, "--", "touch", "/tmp/go"]).status.success());
+    world.wait_job(&id, &["succeeded"], BOOT);
+    assert_eq!(text(&log("web").stdout), "up\nup\n", "of one that has ended");
+    let none = log("mail");
+    assert!(!none.status.success());
+    let why = format!("job {id} has no log of a service 'mail': the job is succeeded");
+    assert!(text(&none.stderr).contains(&why), "{}", text(&none.stderr));
     world.finish();
 }
 
