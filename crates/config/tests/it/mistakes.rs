@@ -325,6 +325,9 @@ mistakes! {
     allow_with_host_bits: in_pool("    network: {allow: [10.1.2.3/8]}\n");
     allow_metadata_service: in_pool("    network: {allow: [169.254.0.0/16]}\n");
     registry_with_scheme: with_pool("images: {insecure_registries: [\"https://r:5000/x\"]}\n");
+    mirror_with_scheme: with_pool("images: {mirrors: {docker.io: [\"m.lan\", \"https://m.lan\"]}}\n");
+    mirror_with_odd_path: with_pool("images: {mirrors: {docker.io: [\"m.lan:5000/Hub/\"]}}\n");
+    mirrors_of_no_registry: with_pool("images: {mirrors: {\"docker.io/library\": [m.lan]}}\n");
     firecracker_emulated: with_pool("vmm: {driver: firecracker, accel: tcg}\n");
     firecracker_without_jailer: with_pool("vmm: {driver: firecracker, jailer: false}\n");
     firecracker_by_another_name: with_pool("vmm: {driver: firecracker, firecracker_binary: /opt/fc-1.15}\n");
