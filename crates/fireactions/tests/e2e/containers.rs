@@ -84,8 +84,10 @@ fn a_data_directory_that_cannot_be_one_is_named() {
 
 #[test]
 fn docker_runs_builds_and_publishes() {
-    let image =
-        debian::image(&["docker.io", "iptables", "kmod", "iproute2", "ca-certificates", "busybox-static"]);
+    let mut packages = vec!["docker.io", "iptables", "kmod", "iproute2", "ca-certificates", "busybox-static"];
+    // Releases in which BuildKit is a package of its own.
+    packages.extend(["docker-buildx"].into_iter().filter(|name| debian::has(name)));
+    let image = debian::image(&packages);
     let image = format!("{image}\n      services: [{{name: dockerd, timeout: 5m}}]");
     let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
@@ -95,6 +97,7 @@ fn docker_runs_builds_and_publishes() {
     let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);
     let log = world.cli(&["jobs", "logs", &id]);
     assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&log.stdout));
+    println!("{}\n{}", job["phases"], text(&log.stdout));
     world.finish();
 }
 
