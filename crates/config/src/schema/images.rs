@@ -33,7 +33,7 @@ pub struct ImagesConfig {
     /// (`host[:port]`, or `host[:port]/path` if its repositories begin so there) that are asked first, in this order. One that
     /// fails, or sends something else than a digest says, is passed over, with a warning in the log; the registry itself is
     /// asked last. What a tag names is what the first server says. Each has its own login and TLS, as registries do.
-    #[schemars(extend("example" = {"docker.io": ["mirror.lan:5000", "harbor.lan/hub"]}))]
+    #[schemars(example = serde_json::json!({"docker.io": ["mirror.lan:5000", "harbor.lan/hub"]}))]
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// Certificates (PEM) of authorities that registries may have in addition to the usual ones.
     #[schemars(example = "/etc/ssl/certs/company.pem")]
