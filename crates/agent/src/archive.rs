@@ -1,7 +1,7 @@
 //! A guest file or directory as a tar stream for the host.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,15 +16,16 @@ const MOST_ENTRIES: u32 = 1_000_000;
 /// that asked for it does.
 ///
 /// If `path` is a link, what it points to is archived; links below are archived as links. Sockets are left out, other
-/// file systems below (`/proc`, say) too. What changes while it is read is padded or cut to the size it had.
-pub(crate) fn write(path: &str, out: impl Write) -> Result<(), String> {
+/// file systems below (`/proc`, say) too. What changes while it is read is padded or cut to the size it had. `last`: of each
+/// file, only so many bytes, its last ones.
+pub(crate) fn write(path: &str, last: Option<u64>, out: impl Write) -> Result<(), String> {
     let asked = files::checked(path)?;
     let real = std::fs::canonicalize(asked).map_err(|error| error.to_string())?;
     let name = PathBuf::from(asked.file_name().unwrap_or_else(|| ".".as_ref()));
-    archive(&real, name, out).map_err(|error| error.to_string())
+    archive(&real, name, last.unwrap_or(u64::MAX), out).map_err(|error| error.to_string())
 }
 
-fn archive(top: &Path, name: PathBuf, out: impl Write) -> io::Result<()> {
+fn archive(top: &Path, name: PathBuf, last: u64, out: impl Write) -> io::Result<()> {
     let mut tar = Builder::new(out);
     let device = std::fs::symlink_metadata(top)?.dev();
     // A stack of what is still to do, not recursion: depth is the guest's choice.
@@ -51,20 +52,28 @@ fn archive(top: &Path, name: PathBuf, out: impl Write) -> io::Result<()> {
                 }
             }
         } else {
-            append(&mut tar, &path, &name, &meta).map_err(|error| named(&path, &error))?;
+            append(&mut tar, &path, &name, &meta, last).map_err(|error| named(&path, &error))?;
         }
     }
     tar.into_inner()?.flush()
 }
 
-fn append(tar: &mut Builder<impl Write>, path: &Path, name: &Path, meta: &Metadata) -> io::Result<()> {
+fn append(
+    tar: &mut Builder<impl Write>,
+    path: &Path,
+    name: &Path,
+    meta: &Metadata,
+    last: u64,
+) -> io::Result<()> {
     let kind = meta.file_type();
     if kind.is_file() {
         // Not followed and not waited on, should it have become a link or a FIFO.
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-        let file = File::options().read(true).custom_flags(flags).open(path)?;
-        let exact = file.take(meta.len()).chain(io::repeat(0)).take(meta.len());
-        tar.append_data(&mut header(meta, EntryType::Regular, meta.len()), name, exact)
+        let mut file = File::options().read(true).custom_flags(flags).open(path)?;
+        let size = meta.len().min(last);
+        file.seek(SeekFrom::Start(meta.len() - size))?;
+        let exact = file.take(size).chain(io::repeat(0)).take(size);
+        tar.append_data(&mut header(meta, EntryType::Regular, size), name, exact)
     } else if kind.is_symlink() {
         let target = std::fs::read_link(path)?;
         tar.append_link(&mut header(meta, EntryType::Symlink, 0), name, target)
@@ -103,8 +112,12 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn entries(path: &Path) -> BTreeMap<String, (EntryType, String)> {
+        last_of(path, None)
+    }
+
+    fn last_of(path: &Path, last: Option<u64>) -> BTreeMap<String, (EntryType, String)> {
         let mut bytes = Vec::new();
-        write(path.to_str().unwrap(), &mut bytes).unwrap();
+        write(path.to_str().unwrap(), last, &mut bytes).unwrap();
         let mut found = BTreeMap::new();
         for entry in tar::Archive::new(&bytes[..]).entries().unwrap() {
             let mut entry = entry.unwrap();
@@ -149,8 +162,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_file_the_end_is_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("log"), "first last").unwrap();
+        for (last, text) in [(4, "last"), (10, "first last"), (99, "first last"), (0, "")] {
+            let found = last_of(&dir.path().join("log"), Some(last));
+            assert_eq!(found["log"], (EntryType::Regular, text.to_owned()), "{last}");
+        }
+    }
+
+    #[test]
     fn what_is_not_there_is_said() {
-        let error = write("/no/such/thing", Vec::new()).unwrap_err();
+        let error = write("/no/such/thing", None, Vec::new()).unwrap_err();
         assert_eq!(error, "No such file or directory (os error 2)");
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Cmdline {
     pub(crate) load: Vec<String>,
     /// `fireactions.data=DIRECTORY`, once for each: what lies on the scratch disk itself.
     pub(crate) data: Vec<PathBuf>,
+    /// `fireactions.work=DIRECTORY`: where a forge's runner works, which lies there, too.
+    pub(crate) work: Option<PathBuf>,
     /// `fireactions.swap=MIB`: how much of the scratch disk is swap.
     pub(crate) swap_mib: u32,
     /// `fireactions.port=NAME` or `fireactions.vsock=PORT`.
@@ -50,6 +52,7 @@ impl Default for Cmdline {
             modules: None,
             load: Vec::new(),
             data: Vec::new(),
+            work: None,
             swap_mib: 0,
             host: HostPort::Serial("org.fireactions.agent.0".to_owned()),
         }
@@ -89,6 +92,8 @@ impl Cmdline {
                 "load" => return Err(bad("name a kernel module")),
                 "data" if value.starts_with('/') => found.data.push(PathBuf::from(value)),
                 "data" => return Err(bad("name an absolute directory")),
+                "work" if !value.is_empty() => found.work = Some(PathBuf::from(value)),
+                "work" => return Err(bad("name a directory")),
                 "swap" => found.swap_mib = value.parse().map_err(|_| bad("use a number of MiB"))?,
                 "root" | "scratch" | "modules" => return Err(bad("name a device under /dev/")),
                 "port" if !value.is_empty() => found.host = HostPort::Serial(value.to_owned()),
@@ -115,6 +120,7 @@ mod tests {
     fn words_are_found_among_the_kernels_own() {
         let text = "console=ttyS0 fireactions.init=image fireactions.root=/dev/vda fireactions.scratch=/dev/vdb \
                     fireactions.modules=/dev/vdc fireactions.load=veth fireactions.load=ip_vs fireactions.data=/srv/x \
+                    fireactions.work=_work \
                     fireactions.swap=64 \
                     fireactions.port=a.b.0 quiet panic=-1\n";
         let expected = Cmdline {
@@ -124,6 +130,7 @@ mod tests {
             modules: Some("/dev/vdc".into()),
             load: vec!["veth".to_owned(), "ip_vs".to_owned()],
             data: vec!["/srv/x".into()],
+            work: Some("_work".into()),
             swap_mib: 64,
             host: HostPort::Serial("a.b.0".to_owned()),
         };

@@ -1,5 +1,5 @@
 //! Directories that lie on the scratch disk itself, not in the overlay above the image: container engines put overlays of
-//! their own there, and the kernel refuses an overlay whose upper layer is on another one.
+//! their own there, and the kernel refuses an overlay whose upper layer is on another one; runners write much there.
 
 use std::collections::HashSet;
 use std::fs::{DirBuilder, Permissions};
@@ -14,10 +14,29 @@ use crate::{copy, inside, root};
 /// Where Docker, containerd and podman keep layers unless they are told otherwise.
 const USUAL: [&str; 3] = ["/var/lib/docker", "/var/lib/containerd", "/var/lib/containers"];
 
-/// Puts the usual directories and `more` on the scratch disk, with what the image has in them. One of the usual that
-/// cannot be used is said and left alone; one of `more` is an error.
-pub(crate) fn place(more: &[PathBuf]) -> Result<(), String> {
-    let wanted: HashSet<PathBuf> = USUAL.iter().map(PathBuf::from).chain(more.iter().cloned()).collect();
+/// Where images have forges' runners, or the users who run them.
+const HOMES: [&str; 7] = [
+    "/root",
+    "/home/runner",
+    "/root/actions-runner",
+    "/home/runner/actions-runner",
+    "/actions-runner",
+    "/opt/actions-runner",
+    "/opt/runner",
+];
+
+/// Puts the usual directories, `more` and the runners' `work` on the scratch disk, with what the image has in them. One of
+/// `more` that cannot be used is an error; another is said and left alone.
+pub(crate) fn place(more: &[PathBuf], work: Option<&Path>) -> Result<(), String> {
+    let mut wanted: HashSet<PathBuf> = USUAL.iter().map(PathBuf::from).chain(more.iter().cloned()).collect();
+    if let Some(work) = work {
+        if work.is_absolute() {
+            wanted.insert(work.to_owned());
+        } else {
+            let homes = HOMES.map(Path::new).into_iter().filter(|home| is_in_image(home));
+            wanted.extend(homes.map(|home| home.join(work)));
+        }
+    }
     let mut wanted: Vec<PathBuf> = wanted.into_iter().collect();
     // A directory before what is below it.
     wanted.sort();
@@ -34,6 +53,10 @@ pub(crate) fn place(more: &[PathBuf]) -> Result<(), String> {
     Ok(())
 }
 
+fn is_in_image(path: &Path) -> bool {
+    inside::find(Path::new(root::LOWER), path).is_ok_and(|found| found.is_some())
+}
+
 fn place_one(path: &Path, on_disk: &Path) -> std::io::Result<()> {
     let directory = inside::directory(Path::new(root::ROOT), path)?;
     DirBuilder::new().recursive(true).mode(0o755).create(on_disk)?;
@@ -44,6 +67,9 @@ fn place_one(path: &Path, on_disk: &Path) -> std::io::Result<()> {
         copy::content(&image, on_disk)?;
         chown(on_disk, Some(meta.uid()), Some(meta.gid()))?;
         std::fs::set_permissions(on_disk, Permissions::from_mode(meta.mode() & 0o7777))?;
+    } else {
+        let made = std::fs::metadata(inside::path_of(&directory))?;
+        chown(on_disk, Some(made.uid()), Some(made.gid()))?;
     }
     Ok(mount_bind(on_disk, inside::path_of(&directory))?)
 }

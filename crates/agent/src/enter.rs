@@ -14,7 +14,7 @@ pub(crate) fn root(cmdline: &Cmdline, keep_run: bool) -> Result<OwnedFd, String>
     if cmdline.swap_mib > 0 {
         swap::add(cmdline.swap_mib)?;
     }
-    data::place(&cmdline.data)?;
+    data::place(&cmdline.data, cmdline.work.as_deref())?;
     if cmdline.modules.is_some() {
         module_tree::place()?;
     }

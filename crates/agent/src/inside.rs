@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
@@ -9,8 +10,8 @@ use rustix::io::Errno;
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// The directory `path` (absolute) below `root`, made with its parents where it is missing, mode 0755. Links are followed
-/// as they will be once `root` is `/`.
+/// The directory `path` (absolute) below `root`, made with its parents where it is missing: mode 0755, and whose the
+/// directory above is. Links are followed as they will be once `root` is `/`.
 pub(crate) fn directory(root: &Path, path: &Path) -> io::Result<OwnedFd> {
     let top = rustix::fs::open(root, DIRECTORY, Mode::empty())?;
     let open = |below: &Path| openat2(&top, below, DIRECTORY, Mode::empty(), ResolveFlags::IN_ROOT);
@@ -22,7 +23,10 @@ pub(crate) fn directory(root: &Path, path: &Path) -> io::Result<OwnedFd> {
         found = match open(&below) {
             Err(Errno::NOENT) => {
                 match mkdirat(&found, name, Mode::from_raw_mode(0o755)) {
-                    Ok(()) => {}
+                    Ok(()) => {
+                        let above = std::fs::metadata(path_of(&found))?;
+                        lchown(path_of(&found).join(name), Some(above.uid()), Some(above.gid()))?;
+                    }
                     Err(Errno::EXIST) => {
                         return Err(io::Error::other("it is a link to nowhere in the image"));
                     }

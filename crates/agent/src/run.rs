@@ -146,7 +146,7 @@ impl Server {
             }
             Event::GetFile(get) if self.is_rootless() => get.done.finish(Err(NO_ROOT.to_owned())),
             Event::GetFile(mut get) => self.beside("get-file", move || {
-                let result = archive::write(&get.path, &mut get.data);
+                let result = archive::write(&get.path, get.last, &mut get.data);
                 get.done.finish(result);
             }),
             Event::Exec(exec) if self.is_rootless() => {

@@ -29,6 +29,7 @@ async fn a_job_has_its_images_environment_and_leaves_nothing_running() {
                  cat /proc/self/oom_score_adj /proc/self/cgroup; ulimit -n; grep SigIgn /proc/self/status
                  cat /etc/hostname /etc/resolv.conf /etc/machine-id /proc/sys/kernel/hostname; date +%Y
                  ip addr show eth0; ip route; ip link show lo; cat /etc/*told/daemon.json; ls -d /run/service
+                 cd /home/runner/.cache; stat -c %U:%G . act; touch act/file; grep -o ' /home/runner/.cache/act ext4 ' /proc/mounts
                  mkdir /work/in/out; echo made >/work/in/out/file
                  (sleep 1000; echo never) & (setsid sleep 1000 >/dev/null 2>&1 &)
                  echo complaint >&2; exit 3",
@@ -61,7 +62,9 @@ async fn a_job_has_its_images_environment_and_leaves_nothing_running() {
     assert!(stdout.contains("default via 10.0.2.2 dev eth0"), "{stdout}");
     assert!(stdout.contains("lo: <LOOPBACK,UP"), "{stdout}");
     // What only an absent program reads was left out.
-    assert!(stdout.ends_with("{\"told\": true}\n/run/service\n"), "{stdout}");
+    let told = "{\"told\": true}\n/run/service\n";
+    let work = "runner:runner\nrunner:runner\n /home/runner/.cache/act ext4 \n";
+    assert!(stdout.ends_with(&format!("{told}{work}")), "the folder of a forge's runner: {stdout}");
     assert!(result.user_us + result.system_us > 0 && result.max_rss_kib > 0, "{result:?}");
     assert_eq!(result.oom_kills, 0);
 

@@ -94,6 +94,9 @@ pub trait Engine: Send + Sync + 'static {
     /// The tar archive of the job's artifact number `index`, in the order of its specification.
     async fn artifact(&self, id: &JobId, index: usize) -> Result<Download>;
 
+    /// What a service of the job's pool has written: of a running job, until now; of one that has ended, until then.
+    async fn service_log(&self, id: &JobId, service: &str) -> Result<Bytes>;
+
     /// Every machine that has a row.
     async fn machines(&self) -> Result<Vec<MachineView>>;
 

@@ -49,6 +49,7 @@ pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &
     check.network(config);
     check.registries(config);
     check.registry_cache(config);
+    check.mirrors(config);
     check.forges(config);
     check.runners(config);
     check.pools(config);
@@ -300,16 +301,44 @@ impl Check<'_> {
     fn registries(&mut self, config: &Config) {
         let list = At::root().key("images").key("insecure_registries");
         for (index, registry) in config.images.insecure_registries.iter().enumerate() {
-            let fine = !registry.is_empty()
-                && registry.len() <= 255
-                && registry.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
-            if !fine {
+            if !is_host(registry) {
                 self.error(
                     &list.index(index),
                     &[],
                     format!("images.insecure_registries[{index}] is not a registry's address"),
                     "write host or host:port, without https:// and without a path",
                 );
+            }
+        }
+    }
+
+    fn mirrors(&mut self, config: &Config) {
+        let all = At::root().key("images").key("mirrors");
+        for (registry, mirrors) in &config.images.mirrors {
+            if !is_host(registry) {
+                self.error(
+                    &all,
+                    &[],
+                    format!("images.mirrors has '{registry}', which is not a registry's address"),
+                    "write host or host:port as in references of images, and docker.io for Docker Hub",
+                );
+            }
+            for (index, mirror) in mirrors.iter().enumerate() {
+                let (host, path) = mirror.split_once('/').unwrap_or((mirror, "x"));
+                let plain = |part: &str| {
+                    !part.is_empty()
+                        && part
+                            .bytes()
+                            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+                };
+                if !is_host(host) || path.len() > 255 || !path.split('/').all(plain) {
+                    self.error(
+                        &all.key(registry.clone()).index(index),
+                        &[],
+                        format!("images.mirrors has '{mirror}' for {registry}, which is not a mirror's address"),
+                        "write host or host:port, or host:port/path, without https:// and without a slash at the end",
+                    );
+                }
             }
         }
     }
@@ -553,6 +582,12 @@ impl Check<'_> {
 }
 
 /// The longest prefix with addresses for so many machines.
+/// `host` or `host:port`.
+fn is_host(text: &str) -> bool {
+    (1..=255).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+}
+
 fn prefix_for(machines: u64) -> u32 {
     (8..=30).rev().find(|prefix| (1_u64 << (32 - prefix)) - 3 >= machines).unwrap_or(8)
 }

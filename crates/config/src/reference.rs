@@ -138,8 +138,9 @@ fn kind(root: &'static Json, field: &'static Json) -> String {
     if !choices(root, target).is_empty() {
         return "one of the values below".to_owned();
     }
-    if target.get("additionalProperties").is_some_and(Json::is_object) {
-        return "sections by name".to_owned();
+    if let Some(named) = target.get("additionalProperties").filter(|named| named.is_object()) {
+        let lists = named.get("type").and_then(Json::as_str) == Some("array");
+        return if lists { "lists of text by name" } else { "sections by name" }.to_owned();
     }
     let names = match target.get("type") {
         Some(Json::String(name)) => vec![name.as_str()],

@@ -278,6 +278,9 @@ pub enum HostMsg {
         stream: u32,
         /// Absolute path.
         path: String,
+        /// Of a file, only so many bytes, its last ones. Older agents send the whole file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<u64>,
     },
     /// Start the job. Answered by `Started`, or by `Exited` with `Unstartable`, or by `Refused`.
     Run {

@@ -157,6 +157,23 @@ pub enum ImageError {
     Internal(String),
 }
 
+impl ImageError {
+    /// Whether another source of the same image may do better.
+    pub(crate) fn is_of_source(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound { .. }
+                | Self::Denied { .. }
+                | Self::Unreachable { .. }
+                | Self::Tls { .. }
+                | Self::Protocol { .. }
+                | Self::DigestMismatch { .. }
+                | Self::Malformed(_)
+                | Self::Credentials { .. }
+        )
+    }
+}
+
 /// Longest part of a message that an image or a registry may bring, in characters.
 const MAX_SHOWN: usize = 1000;
 

@@ -20,7 +20,7 @@ use crate::layer::scan;
 use crate::layout::Layout;
 use crate::manifest::{CONFIG_MAX, Descriptor, Document, Manifest, choose, parse_config, parse_document};
 use crate::reference::parse;
-use crate::registry::{BlobCache, Registries, Repository};
+use crate::registry::{BlobCache, Places, Registries};
 use crate::tree::Tree;
 use crate::{ImageConfig, ImageError, ImagesConfig, Progress, RootImage, blocking, squash, tarwrite};
 
@@ -41,9 +41,8 @@ pub(crate) struct Puller {
 }
 
 /// Where the parts of one image come from.
-#[derive(Clone)]
 enum Parts {
-    Remote(Repository),
+    Remote(Places),
     Local(Layout),
 }
 
@@ -81,17 +80,17 @@ impl Puller {
                 if pinned && let Some(root) = self.stored(image, PullPolicy::IfNotPresent)? {
                     return Ok(root);
                 }
-                let repository = self.registries.repository(&remote).await;
+                let places = self.registries.places(&remote);
                 let version = &remote.version;
                 if let Some(known) = self.known(image)
-                    && self.registries.still_names(&repository, version, &known).await
+                    && self.registries.still_names(&places, version, &known).await
                     && let Some(root) = self.unchanged(image, &known)
                 {
                     return Ok(root);
                 }
                 let (bytes, digest) =
-                    self.registries.document(&repository, version, remote.pinned.as_ref()).await?;
-                (Parts::Remote(repository), bytes, digest)
+                    self.registries.document(&places, version, remote.pinned.as_ref()).await?;
+                (Parts::Remote(places), bytes, digest)
             }
             ImageSource::Layout(path, select) => {
                 let text = image.to_string();
@@ -252,9 +251,9 @@ fn open_layout(layout: Layout, select: &Select, image: &str) -> Result<(Parts, V
 impl Parts {
     async fn document(&self, puller: &Puller, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
         match self {
-            Self::Remote(repository) => {
+            Self::Remote(places) => {
                 let version = descriptor.digest.as_str();
-                let found = puller.registries.document(repository, version, Some(&descriptor.digest)).await?;
+                let found = puller.registries.document(places, version, Some(&descriptor.digest)).await?;
                 Ok(found.0)
             }
             Self::Local(_) => self.small(puller, "manifest", descriptor).await,
@@ -271,7 +270,7 @@ impl Parts {
             return Err(ImageError::TooLarge { what: "its metadata in bytes", limit: CONFIG_MAX });
         }
         match self {
-            Self::Remote(repository) => puller.registries.small_blob(repository, what, descriptor).await,
+            Self::Remote(places) => puller.registries.small_blob(places, what, descriptor).await,
             Self::Local(layout) => {
                 let (layout, descriptor) = (layout.clone(), descriptor.clone());
                 blocking(move || layout.verified(what, &descriptor)).await
@@ -287,8 +286,8 @@ impl Parts {
         progress: &(impl Fn(u64) + Send + Sync),
     ) -> Result<Blob, ImageError> {
         match self {
-            Self::Remote(repository) => {
-                puller.registries.layer(&puller.layers, repository, descriptor, cancel, progress).await
+            Self::Remote(places) => {
+                puller.registries.layer(&puller.layers, places, descriptor, cancel, progress).await
             }
             Self::Local(layout) => layout.blob("layer", descriptor),
         }

@@ -1,6 +1,6 @@
 //! What callers see: the finished root image, its configuration, settings, progress and reports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,6 +176,9 @@ pub struct ImagesConfig {
     pub local: LocalSources,
     /// Registry hosts (`host` or `host:port`) that may be spoken to without TLS, or with any certificate. Loopback always may.
     pub insecure_registries: Vec<String>,
+    /// By registry, as in references: where its images are asked for first, in this order; `host[:port]`, with the beginning of
+    /// repositories' names there behind it (`host/path`).
+    pub mirrors: BTreeMap<String, Vec<String>>,
     /// Certificates of authorities for registries, besides the usual ones, in PEM.
     pub ca_pem: Option<Vec<u8>>,
     /// Docker's `config.json` with credentials. When absent: `$DOCKER_CONFIG/config.json`, then
@@ -203,6 +206,7 @@ impl Default for ImagesConfig {
             limits: Limits::default(),
             local: LocalSources::Any,
             insecure_registries: Vec::new(),
+            mirrors: BTreeMap::new(),
             ca_pem: None,
             docker_config: None,
             parallel: 4,

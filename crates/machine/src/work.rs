@@ -21,6 +21,7 @@ use crate::metadata;
 use crate::parts::Parts;
 use crate::program::{self, resolve};
 use crate::record::Record;
+use crate::service_logs;
 
 /// Asked to end, a program has this long before it is killed.
 const TERM_GRACE: Duration = Duration::from_secs(5);
@@ -170,17 +171,21 @@ impl Run<'_> {
         Report { outcome: outcome.clone(), usage, phases, notes, autopsy: None }
     }
 
-    /// Takes the artifacts out, as long as the guest is there. Returns the notes. `wanted`: a cancellation that comes now ends
-    /// it.
+    /// Takes the artifacts and the services' logs out, as long as the guest is there. Returns the notes. `wanted`: a
+    /// cancellation that comes now ends it.
     async fn take_out(self, asks: &mut Asks, wanted: bool) -> Vec<String> {
-        let Self { parts, guest, work, .. } = self;
+        let Self { parts, pool, guest, work, .. } = self;
         let over = async {
             tokio::select! {
                 why = doomed(guest, asks) => why,
                 _ = parts.forge.cancelled(&work.job), if wanted => "the job was cancelled meanwhile".to_owned(),
             }
         };
-        artifacts::take_out(&work.artifacts, &guest.link, parts.settings.artifact_max, over).await
+        let over = over.shared();
+        let max = parts.settings.artifact_max;
+        let mut notes = artifacts::take_out(&work.artifacts, &guest.link, max, over.clone()).await;
+        notes.extend(service_logs::keep(&pool.services, &guest.link, &parts.store, &work.job, over).await);
+        notes
     }
 
     /// Passes output on until the program ends, is asked to end, or the machine is lost.

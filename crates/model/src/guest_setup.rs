@@ -13,6 +13,9 @@ pub struct GuestSetup {
     /// Directories of the guest that lie on the scratch disk itself instead of in the overlay above the image, besides
     /// those of container engines, which always do. Absolute, printable ASCII without spaces.
     pub data_dirs: Vec<String>,
+    /// Where the forge's runner works, which lies there, too: absolute, or below each directory in which images have runners.
+    /// Printable ASCII without spaces.
+    pub work_folder: Option<String>,
     /// MiB of the scratch disk that are swap; 0 for none.
     pub swap_mib: u32,
 }

@@ -23,6 +23,14 @@ pub struct ServiceSpec {
     pub timeout: Duration,
 }
 
+impl ServiceSpec {
+    /// Whether a service may have this name.
+    pub fn is_name(name: &str) -> bool {
+        let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        (1..=64).contains(&name.len()) && name.bytes().all(of_a_name)
+    }
+}
+
 /// What tells that a service is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

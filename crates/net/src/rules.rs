@@ -10,7 +10,7 @@
 //! bridge forward      tap to tap: never (the taps are isolated ports besides)
 //! inet   prerouting   an address of the host that is not the gateway's: never, before any DNAT changes it
 //! inet   input        connection limit; the guests' ports: from no other link
-//! inet   forward      in from the bridge and out to it (hairpin): never; connection limit
+//! inet   forward      in from the bridge and out to it (hairpin): never; TCP's segments fit the route; connection limit
 //! inet   postrouting  masquerade
 //! bridge postrouting  → to-TAP: only ARP and IP for the machine's own address; bandwidth down
 //! ```
@@ -229,6 +229,9 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
                 Some(inet().in_by(So, guests).out_by(So, guests).drop()),
                 Some(inet().out_by(So, guests).ipv6().drop()),
                 Some(inet().out_by(So, guests).unknown_connection().drop()),
+                // Both ways: a guest may not know how narrow the way out is, and who answers does not know the guests' MTU.
+                Some(inet().in_by(So, guests).tcp_syn().clamp_segments()),
+                Some(inet().out_by(So, guests).tcp_syn().clamp_segments()),
                 Some(inet().in_by(So, guests).new_connection().by_source(GUESTS)),
             ],
         ),

@@ -1,4 +1,5 @@
-//! A job's files: `jobs/<job>/in.<n>` (input, in the order of the spec), `out.<n>.tar` (artifacts), `log`.
+//! A job's files: `jobs/<job>/in.<n>` (input, in the order of the spec), `out.<n>.tar` (artifacts), `log`,
+//! `service.<name>.log` (of the pool's services).
 //!
 //! Input is durable before the job exists: it is written to `jobs/.new-<job>`, synced, renamed to `jobs/<job>`,
 //! and only then the row is inserted. A crash before the row leaves a directory without a row, which the next
@@ -8,7 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use fireactions_model::{InputFile, JobId};
+use fireactions_model::{InputFile, JobId, ServiceSpec};
 use rusqlite::Connection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
@@ -118,6 +119,34 @@ impl Store {
     /// Makes the job's directory, for artifacts.
     pub async fn make_job_dir(&self, job: &JobId) -> Result<(), StoreError> {
         blocking(self.job_dir(job), |path| dir::private_dir(&path)).await
+    }
+
+    /// Keeps what a service of the job's machine has written. Of several attempts, the last one's is kept.
+    pub async fn keep_service_log(&self, job: &JobId, service: &str, log: Vec<u8>) -> Result<(), StoreError> {
+        let Some(path) = self.service_log_path(job, service) else { return Ok(()) };
+        blocking(path, move |path| {
+            path.parent().map_or(Ok(()), dir::private_dir)?;
+            let partial = path.with_extension("partial");
+            std::fs::write(&partial, log).map_err(StoreError::io("write", &partial))?;
+            std::fs::rename(&partial, &path).map_err(StoreError::io("rename into place", &partial))
+        })
+        .await
+    }
+
+    /// What a service of the job's machine had written when the job ended, if that was kept.
+    pub async fn service_log(&self, job: &JobId, service: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(path) = self.service_log_path(job, service) else { return Ok(None) };
+        blocking(path, |path| match std::fs::read(&path) {
+            Ok(log) => Ok(Some(log)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        })
+        .await
+    }
+
+    /// Nothing for what is no service's name: a caller may have it from anybody.
+    fn service_log_path(&self, job: &JobId, service: &str) -> Option<PathBuf> {
+        ServiceSpec::is_name(service).then(|| self.job_dir(job).join(format!("service.{service}.log")))
     }
 
     /// Syncs a job's log and artifacts to disk, before its end is told to anybody.

@@ -35,3 +35,9 @@ pub fn image(packages: &[&str]) -> String {
     });
     format!("oci-archive:{}", path.display())
 }
+
+/// Whether this system's release has a package of this name.
+pub fn has(package: &str) -> bool {
+    let known = Command::new("apt-cache").args(["show", "--no-all-versions", package]).output();
+    known.is_ok_and(|known| !known.stdout.is_empty())
+}

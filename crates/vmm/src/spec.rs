@@ -35,7 +35,7 @@ pub(crate) fn check(spec: &VmSpec) -> Result<(), String> {
             return Err(format!("'{id}' is not a usable drive id or is used twice"));
         }
     }
-    let words = spec.guest.modules_load.iter().chain(&spec.guest.data_dirs);
+    let words = spec.guest.modules_load.iter().chain(&spec.guest.data_dirs).chain(&spec.guest.work_folder);
     if let Some(odd) = words.into_iter().find(|word| !word.chars().all(|c| c.is_ascii_graphic())) {
         return Err(format!(
             "'{odd}' cannot stand on the kernel command line: use printable ASCII without spaces"
@@ -67,6 +67,9 @@ pub(crate) fn finish_kernel_line(
         for value in values {
             let _ = write!(line, " fireactions.{word}={value}");
         }
+    }
+    if let Some(folder) = &spec.guest.work_folder {
+        let _ = write!(line, " fireactions.work={folder}");
     }
     if spec.guest.swap_mib > 0 {
         let _ = write!(line, " fireactions.swap={}", spec.guest.swap_mib);

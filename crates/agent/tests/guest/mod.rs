@@ -67,7 +67,7 @@ impl Guest {
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let mut line = format!(
             "console=ttyS0 reboot=t panic=-1 quiet mitigations=off fireactions.init={} fireactions.root=/dev/vda \
-             fireactions.scratch=/dev/vdb fireactions.port=org.fireactions.agent.0 {}",
+             fireactions.scratch=/dev/vdb fireactions.work=.cache/act fireactions.port=org.fireactions.agent.0 {}",
             setup.init, append
         );
         if let Some(khz) = tsc_khz() {
@@ -309,8 +309,9 @@ fn make_root(path: &Path) {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode);
-        header.set_uid(0);
-        header.set_gid(0);
+        let owner = if name == "home/runner" { 1000 } else { 0 };
+        header.set_uid(owner);
+        header.set_gid(owner);
         header.set_size(content.len() as u64);
         match link {
             Some(target) => tar.append_link(&mut header, name, target).unwrap(),

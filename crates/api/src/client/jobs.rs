@@ -102,6 +102,12 @@ impl Client {
         Ok(events.boxed())
     }
 
+    /// The end of what a service of the job's machine has written.
+    pub async fn service_log(&self, id: &JobId, service: &str) -> Result<ClientStream<Bytes>> {
+        let answer = self.send(self.get(&format!("/api/v1/jobs/{id}/services/{service}/log"))).await?;
+        Ok(self.bytes(answer))
+    }
+
     /// The tar archive of an artifact.
     pub async fn artifact(&self, id: &JobId, index: usize) -> Result<ClientStream<Bytes>> {
         let answer = self.send(self.get(&format!("/api/v1/jobs/{id}/artifacts/{index}"))).await?;

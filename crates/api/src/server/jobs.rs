@@ -29,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
         .routes(routes!(log))
         .routes(routes!(log_events))
         .routes(routes!(artifact))
+        .routes(routes!(service_log))
 }
 
 /// Jobs, newest first.
@@ -145,4 +146,18 @@ async fn artifact(
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}-{index}.tar\"")),
     ];
     Ok((headers, Body::from_stream(ReaderStream::with_capacity(file.reader, 64 * 1024))).into_response())
+}
+
+/// The end of what one of the pool's services (`runner.services`) has written: at most 1 MiB. Of a job that runs, until now; of
+/// one that has ended, until its end.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/services/{service}/log", tag = "jobs",
+    params(("id" = JobId, Path), ("service" = String, Path, description = "The service's name")),
+    responses((status = 200, body = String, content_type = "application/octet-stream"),
+        (status = 404, body = ErrorBody)))]
+async fn service_log(
+    State(context): State<Context>,
+    Path((id, service)): Path<(JobId, String)>,
+) -> Result<Response> {
+    let log = context.engine.service_log(&id, &service).await?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], log).into_response())
 }

@@ -10,7 +10,7 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 29] = [
+const ROUTES: [&str; 30] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
     "delete /api/v1/pools/{name}/scale",
@@ -22,6 +22,7 @@ const ROUTES: [&str; 29] = [
     "get /api/v1/jobs/{id}/artifacts/{index}",
     "get /api/v1/jobs/{id}/log",
     "get /api/v1/jobs/{id}/log/events",
+    "get /api/v1/jobs/{id}/services/{service}/log",
     "get /api/v1/machines",
     "get /api/v1/machines/{id}",
     "get /api/v1/machines/{id}/console",

@@ -26,6 +26,11 @@ async fn jobs() {
     let job = client.job(&job_id()).await.unwrap();
     assert_eq!((job.exit_code(), job.phases.get(&Phase::Kernel)), (Some(3), Some(&1_500_000)));
     assert!(client.cancel(&job_id()).await.unwrap().cancel_requested);
+    let log: Vec<_> = client.service_log(&job_id(), "dockerd").await.unwrap().try_collect().await.unwrap();
+    assert_eq!(log.concat(), b"listens\n");
+    assert!(
+        matches!(client.service_log(&job_id(), "none").await, Err(ClientError::Refused(fault)) if fault.code == Code::NotFound)
+    );
     let tar: Vec<_> = client.artifact(&job_id(), 0).await.unwrap().try_collect().await.unwrap();
     assert_eq!(tar.concat(), b"tar");
     server.end().await;

@@ -1,5 +1,7 @@
 //! What the guests of a pool have set up.
 
+use fireactions_model::ServiceSpec;
+
 use super::{At, Check};
 use crate::schema::Duration;
 use crate::{Config, InitSetting, PoolConfig, ReadySetting, ServiceConfig};
@@ -25,8 +27,7 @@ impl Check<'_> {
         }
         for (index, ServiceConfig(service)) in services.iter().enumerate() {
             let one = services_at.index(index);
-            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            if service.name.is_empty() || service.name.len() > 64 || !service.name.chars().all(plain) {
+            if !ServiceSpec::is_name(&service.name) {
                 self.error(
                     &one,
                     &[],

@@ -1,5 +1,7 @@
 //! The image store.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -27,6 +29,12 @@ pub struct ImagesConfig {
     /// registries need not be listed.
     #[schemars(inner(regex(pattern = patterns::REGISTRY)), example = ["registry.lan:5000"])]
     pub insecure_registries: Vec<String>,
+    /// Mirrors of registries: by the registry that stands in references (`docker.io` for short names), the servers
+    /// (`host[:port]`, or `host[:port]/path` if its repositories begin so there) that are asked first, in this order. One that
+    /// fails, or sends something else than a digest says, is passed over, with a warning in the log; the registry itself is
+    /// asked last. What a tag names is what the first server says. Each has its own login and TLS, as registries do.
+    #[schemars(example = serde_json::json!({"docker.io": ["mirror.lan:5000", "harbor.lan/hub"]}))]
+    pub mirrors: BTreeMap<String, Vec<String>>,
     /// Certificates (PEM) of authorities that registries may have in addition to the usual ones.
     #[schemars(example = "/etc/ssl/certs/company.pem")]
     pub ca_file: Option<AbsolutePath>,

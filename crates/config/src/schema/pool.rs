@@ -145,7 +145,8 @@ pub struct RunnerConfig {
     #[serde(default)]
     #[schemars(example = ["./run.sh"])]
     pub command: Option<Vec<String>>,
-    /// GitHub's directory for jobs: relative to the runner's own directory, or an absolute path. When absent, `_work`.
+    /// GitHub's directory for jobs: relative to the runner's own directory, or an absolute path. When absent, `_work`. It lies
+    /// on the guest's disk itself, as `data_dirs` do.
     #[serde(default)]
     #[schemars(example = &"_work")]
     pub work_folder: Option<String>,
@@ -318,6 +319,7 @@ impl PoolConfig {
                 runner.standing.is_some()
             }
         });
+        let work_folder = forge.as_ref().and_then(|forge| work_folder(&forge.runner));
         model::PoolSpec {
             name: self.name.clone(),
             min_runners: if stands { 0 } else { self.min() },
@@ -356,6 +358,7 @@ impl PoolConfig {
             guest: model::GuestSetup {
                 modules_load: self.firecracker.modules_load(),
                 data_dirs: self.runner.data_dirs.iter().map(|dir| dir.as_str().to_owned()).collect(),
+                work_folder,
                 swap_mib: self.swap_mib,
             },
             services: self.runner.services.iter().map(ServiceConfig::spec).collect(),
@@ -364,6 +367,16 @@ impl PoolConfig {
             forge,
         }
     }
+}
+
+/// Where a forge's runner works, if that can be told to a guest. Those of Gitea and Forgejo do as they do when nobody says.
+fn work_folder(runner: &model::ForgeRunner) -> Option<String> {
+    let folder = match runner {
+        model::ForgeRunner::Github(runner) => runner.work_folder.as_str(),
+        model::ForgeRunner::Gitea(_) | model::ForgeRunner::Forgejo(_) => ".cache/act",
+    };
+    let fits = (1..=64).contains(&folder.len()) && folder.chars().all(|c| c.is_ascii_graphic());
+    fits.then(|| folder.to_owned())
 }
 
 impl RunnerConfig {

@@ -334,6 +334,9 @@ mistakes! {
     registry_cache_of_zot_with_limit: with_pool("registry_cache: {program: zot, max_size_mib: 1024}\n");
     registry_cache_with_password: with_pool("registry_cache: {mirrors: {ghcr.io: {password: hunter2}}}\n");
     registry_with_scheme: with_pool("images: {insecure_registries: [\"https://r:5000/x\"]}\n");
+    mirror_with_scheme: with_pool("images: {mirrors: {docker.io: [\"m.lan\", \"https://m.lan\"]}}\n");
+    mirror_with_odd_path: with_pool("images: {mirrors: {docker.io: [\"m.lan:5000/Hub/\"]}}\n");
+    mirrors_of_no_registry: with_pool("images: {mirrors: {\"docker.io/library\": [m.lan]}}\n");
     firecracker_emulated: with_pool("vmm: {driver: firecracker, accel: tcg}\n");
     firecracker_without_jailer: with_pool("vmm: {driver: firecracker, jailer: false}\n");
     firecracker_by_another_name: with_pool("vmm: {driver: firecracker, firecracker_binary: /opt/fc-1.15}\n");

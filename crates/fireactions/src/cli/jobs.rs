@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use fireactions_api::{Client, JobFilter};
 use fireactions_model::{JobId, JobRecord, JobState, Program};
+use futures::TryStreamExt;
+use tokio::io::AsyncWriteExt;
 
 use super::follow::{self, Sink};
 use super::{Ended, show};
@@ -60,6 +62,9 @@ enum Action {
         /// Follow the output until the job ends
         #[arg(short, long)]
         follow: bool,
+        /// What this service of the job's pool (runner.services) has written, instead of the job
+        #[arg(long, value_name = "NAME", conflicts_with = "follow")]
+        service: Option<String>,
     },
 }
 
@@ -88,10 +93,18 @@ pub(crate) async fn run(client: &Client, args: Args) -> Ended {
                 show::write(format, cancelled.as_slice(), |_| String::new())?;
             }
         }
-        Action::Logs { job, follow: true } => {
+        Action::Logs { job, service: Some(service), .. } => {
+            let mut log = client.service_log(&job, &service).await?;
+            let mut out = tokio::io::stdout();
+            while let Some(bytes) = log.try_next().await? {
+                out.write_all(&bytes).await?;
+            }
+            out.flush().await?;
+        }
+        Action::Logs { job, follow: true, .. } => {
             follow::follow(client, &job, &mut Sink::default(), |_| {}).await?;
         }
-        Action::Logs { job, follow: false } => follow::present(client, &job, &mut Sink::default()).await?,
+        Action::Logs { job, .. } => follow::present(client, &job, &mut Sink::default()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

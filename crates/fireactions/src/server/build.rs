@@ -108,6 +108,7 @@ pub(super) async fn images(config: &Config, dirs: &StateDirs) -> anyhow::Result<
             dirs: own.local_dirs.iter().map(|dir| dir.to_path_buf()).collect(),
         },
         insecure_registries: own.insecure_registries.clone(),
+        mirrors: own.mirrors.clone(),
         ca_pem: super::forges::ca_pem(own.ca_file.as_ref(), "images")?,
         docker_config: own.docker_config.as_ref().map(|path| path.to_path_buf()),
         // The one before the machines'.

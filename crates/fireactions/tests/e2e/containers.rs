@@ -85,8 +85,10 @@ fn a_data_directory_that_cannot_be_one_is_named() {
 
 #[test]
 fn docker_runs_builds_and_publishes() {
-    let image =
-        debian::image(&["docker.io", "iptables", "kmod", "iproute2", "ca-certificates", "busybox-static"]);
+    let mut packages = vec!["docker.io", "iptables", "kmod", "iproute2", "ca-certificates", "busybox-static"];
+    // Releases in which BuildKit is a package of its own.
+    packages.extend(["docker-buildx"].into_iter().filter(|name| debian::has(name)));
+    let image = debian::image(&packages);
     let image = format!("{image}\n      services: [{{name: dockerd, timeout: 5m}}]");
     let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
@@ -98,6 +100,7 @@ fn docker_runs_builds_and_publishes() {
     let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);
     let log = world.cli(&["jobs", "logs", &id]);
     assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&log.stdout));
+    println!("{}\n{}", job["phases"], text(&log.stdout));
     world.finish();
 }
 
@@ -147,7 +150,8 @@ fn docker_is_up_in_clones_of_an_image_with_systemd() {
 #[test]
 fn a_service_is_there_before_the_job_and_comes_back_when_it_ends() {
     let image = format!(
-        "{}\n      services:\n      - {{name: web, command: [httpd, -f, -p, '127.0.0.1:8080', -h, /tmp], ready: {{port: 8080}}, restart: true}}",
+        "{}\n      services:\n      - {{name: web, command: [sh, -c, 'echo up; exec httpd -f -p 127.0.0.1:8080 -h /tmp'], ready: {{port: 8080}}, \
+         restart: true}}",
         busybox::reference()
     );
     let world = World::start(Setup { pools: pool_of("default", 1, 1, &image, ""), ..Setup::default() });
@@ -157,10 +161,21 @@ fn a_service_is_there_before_the_job_and_comes_back_when_it_ends() {
         wget -q -O - http://127.0.0.1:8080/page
         first=$(pidof httpd); kill $first
         until next=$(pidof httpd) && [ $next != $first ] && wget -q -O - http://127.0.0.1:8080/page; do sleep 0.2; done
+        until [ -e /tmp/go ]; do sleep 0.2; done
     ";
-    let ran = world.cli(&["run", "--", "sh", "-c", script]);
-    assert_eq!(text(&ran.stdout), "page\npage\n", "{}\n{}", text(&ran.stderr), world.log());
-    assert!(ran.status.success());
+    let id = world.submit(&[], script);
+    world.wait_log(&id, "page\npage\n", BOOT);
+    let log = |name: &str| world.cli(&["jobs", "logs", &id, "--service", name]);
+    let shown = log("web");
+    assert_eq!(text(&shown.stdout), "up\nup\n", "of a job that runs: {}", text(&shown.stderr));
+    let machine = world.job(&id)["machine"].as_str().unwrap().to_owned();
+    assert!(world.cli(&["exec", &machine, "--", "touch", "/tmp/go"]).status.success());
+    world.wait_job(&id, &["succeeded"], BOOT);
+    assert_eq!(text(&log("web").stdout), "up\nup\n", "of one that has ended");
+    let none = log("mail");
+    assert!(!none.status.success());
+    let why = format!("job {id} has no log of a service 'mail': the job is succeeded");
+    assert!(text(&none.stderr).contains(&why), "{}", text(&none.stderr));
     world.finish();
 }
 

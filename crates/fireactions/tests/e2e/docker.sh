@@ -2,8 +2,9 @@
 set -eu
 check() { # WHAT GOT WANTED
   [ "$2" = "$3" ] || { echo "$1: '$2', not '$3'"; tail -n 40 /var/log/fireactions/dockerd.log; exit 1; }
-  echo "$1: ok"
+  echo "$1: ok after $(($(date +%s) - begun)) s"
 }
+begun=$(date +%s)
 
 # It is ready before the job is.
 check driver "$(docker info --format '{{.Driver}}')" overlay2
@@ -29,6 +30,17 @@ F
 DOCKER_BUILDKIT=0 docker build -q -t made /tmp/context >/dev/null
 check build "$(docker run --rm made)" built
 
+# BuildKit, with a cache that one build leaves to the next.
+cat >/tmp/context/Dockerfile <<'F'
+FROM base
+RUN --mount=type=cache,target=/cache if [ -e /cache/mark ]; then echo found; else echo new; fi >/state; echo x >/cache/mark
+CMD ["cat", "/state"]
+F
+for state in new found; do
+  DOCKER_BUILDKIT=1 docker build -q --no-cache -t cached /tmp/context >/dev/null
+  check "cache $state" "$(docker run --rm cached)" "$state"
+done
+
 docker run -d --name web -p 8080:80 base sh -c 'mkdir /www; echo page >/www/index.html; exec httpd -f -p 80 -h /www' >/dev/null
 for _ in $(seq 60); do
   page=$(busybox wget -q -O - http://127.0.0.1:8080/ 2>/dev/null) && break
@@ -37,7 +49,7 @@ done
 check publish "${page:-}" page
 
 docker network create net >/dev/null
-docker network connect --alias web net web
+docker network connect net web
 check names "$(docker run --rm --network net base wget -q -O - http://web/)" page
 
 # As many MiB as the test says.

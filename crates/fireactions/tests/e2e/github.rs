@@ -141,6 +141,9 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
     let octoworld = start(2);
     let Octoworld { world, fake, .. } = &octoworld;
     let count = if std::env::var_os("FIREACTIONS_LONG").is_some() { 50 } else { 15 };
+    // The job's workspace, as its runner made it.
+    let on_disk =
+        r#"pwd | grep ^/home/runner/_work/ && grep -q " /home/runner/_work ext4 " /proc/mounts || exit 1"#;
     let jobs: Vec<JobId> = (0..count)
         .map(|n| {
             let labels: &[&str] = match n % 3 {
@@ -148,7 +151,7 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
                 1 => &["self-hosted", "Debian"],
                 _ => &["debian", "GPU"],
             };
-            fake.queue_job(request(n, labels, &format!("echo ran {n} as $RUNNER_NAME")))
+            fake.queue_job(request(n, labels, &format!("{on_disk}; echo ran {n} as $RUNNER_NAME")))
         })
         .collect();
     // While they wait, they are shown with what is known of them.

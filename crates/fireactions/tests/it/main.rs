@@ -3,6 +3,7 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod custom_kernel;
 mod doctor;
 mod github_check;
 mod host;

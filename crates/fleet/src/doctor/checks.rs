@@ -91,6 +91,7 @@ checks! {
     KERNEL: Kernel "kernel" "each pool's guest kernel is one that the VMM can start";
     MODULES: Kernel "modules" "the kernel's modules, and that they are of the same release";
     FEATURES: Kernel "kernel_features" "what the guest needs is in its kernel or among the modules, according to the configuration in the image or beside it";
+    CONTAINERS: Kernel "kernel_containers" "what container engines in guests ask of their kernel (after Docker 28's check-config.sh)";
     CGROUP: Cgroup "cgroup" "control groups: version, and the controllers memory, cpu, pids and io";
     TUN: Network "tun" "`/dev/net/tun` can be opened";
     FORWARD: Network "ip_forward" "the host routes IPv4";

@@ -10,7 +10,7 @@ use fireactions_vmm::boot::{KernelFacts, KernelForm, kernel_facts};
 
 use super::checks::{AGENT, KERNEL, MODULES};
 use super::kconfig::Known;
-use super::{Finding, features};
+use super::{Finding, containers, features};
 
 /// Largest image that is read, in bytes.
 const IMAGE_MAX: u64 = 512 << 20;
@@ -26,17 +26,20 @@ pub(super) fn all(config: &Config, program: &Path) -> Vec<Finding> {
             "fetch one with `scripts/fetch-kernel DIR` and set kernel.image and kernel.modules",
         ));
     }
-    let (mut modules, mut features) = (Vec::new(), Vec::new());
+    let (mut modules, mut features, mut containers) = (Vec::new(), Vec::new(), Vec::new());
     for (image, dir) in &pairs {
         let (finding, facts) = look(config.vmm.driver, image);
         findings.push(finding);
         let Some(facts) = facts else { continue };
         modules.extend(dir.as_deref().map(|dir| judge_modules(dir, facts.release.as_deref())));
         let known = Known::of(image, facts.release.as_deref(), facts.config.as_deref(), dir.as_deref());
-        features.push(features::judge(config.vmm.driver, &image.display().to_string(), &known));
+        let shown = image.display().to_string();
+        features.push(features::judge(config.vmm.driver, &shown, &known));
+        containers.push(containers::judge(&shown, &known));
     }
     findings.extend(modules);
     findings.extend(features);
+    findings.extend(containers);
     findings
 }
 

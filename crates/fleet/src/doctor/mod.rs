@@ -3,6 +3,7 @@
 mod cgroup;
 mod checks;
 mod clock;
+mod containers;
 mod cpu;
 mod demand;
 mod disk;

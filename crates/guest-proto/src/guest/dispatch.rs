@@ -41,9 +41,9 @@ pub(super) fn handle(state: &mut State, message: HostMsg) {
                 state.say(GuestMsg::FileDone { stream, error: Some(too_many()) });
             }
         }
-        HostMsg::GetFile { stream, path } => {
+        HostMsg::GetFile { stream, path, last } => {
             if state.open(stream, Some(0)) {
-                state.events.push_back(Notice::GetFile { id: id(stream), path });
+                state.events.push_back(Notice::GetFile { id: id(stream), path, last });
             } else {
                 state.say(GuestMsg::FileDone { stream, error: Some(too_many()) });
             }

@@ -18,7 +18,7 @@ pub(super) enum Notice {
     Settle { timeout: Duration },
     Configure(Identity),
     PutFile { id: StreamId, dest: String, mode: u32, size: u64 },
-    GetFile { id: StreamId, path: String },
+    GetFile { id: StreamId, path: String, last: Option<u64> },
     Run(RunRequest),
     Signal(i32),
     Exec { id: StreamId, request: ExecRequest },

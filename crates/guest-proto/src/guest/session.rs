@@ -67,6 +67,8 @@ pub struct PutFile {
 pub struct GetFile {
     /// Absolute path.
     pub path: String,
+    /// Of a file, only so many bytes, its last ones.
+    pub last: Option<u64>,
     /// Takes the tar archive.
     pub data: Outgoing,
     /// Where to report.
@@ -123,9 +125,9 @@ impl Session {
                 let (data, done) = (Incoming(at(id)), Done(at(id)));
                 Event::PutFile(PutFile { dest, mode, size, data, done })
             }
-            Notice::GetFile { id, path } => {
+            Notice::GetFile { id, path, last } => {
                 let data = Outgoing { handle: at(id), stream: Stream::Stdout };
-                Event::GetFile(GetFile { path, data, done: Done(at(id)) })
+                Event::GetFile(GetFile { path, last, data, done: Done(at(id)) })
             }
             Notice::Run(request) => Event::Run(request),
             Notice::Signal(signal) => Event::Signal(signal),

@@ -61,11 +61,32 @@ impl Link {
     pub async fn get_tar(
         &self,
         path: &str,
+        dst: impl AsyncWrite + Unpin,
+        max_bytes: u64,
+    ) -> Result<u64, LinkError> {
+        self.get(path, None, dst, max_bytes).await
+    }
+
+    /// As [`Link::get_tar`], of a file whose last `last` bytes alone are wanted.
+    pub async fn get_tail_tar(
+        &self,
+        path: &str,
+        last: u64,
+        dst: impl AsyncWrite + Unpin,
+        max_bytes: u64,
+    ) -> Result<u64, LinkError> {
+        self.get(path, Some(last), dst, max_bytes).await
+    }
+
+    async fn get(
+        &self,
+        path: &str,
+        last: Option<u64>,
         mut dst: impl AsyncWrite + Unpin,
         max_bytes: u64,
     ) -> Result<u64, LinkError> {
         let stream = Handle::open(&self.shared, Use::Get).await?;
-        stream.say(&HostMsg::GetFile { stream: stream.id, path: path.to_owned() }).await?;
+        stream.say(&HostMsg::GetFile { stream: stream.id, path: path.to_owned(), last }).await?;
         let failed = |error| LinkError::Local(format!("writing the archive of {path} failed: {error}"));
         let mut total = 0u64;
         while let Some((_, data)) = stream.receive().await {

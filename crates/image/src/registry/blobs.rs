@@ -154,8 +154,7 @@ impl BlobCache {
 }
 
 impl Registries {
-    /// A verified layer. `progress` hears how many bytes of it are here.
-    pub(crate) async fn layer(
+    pub(super) async fn layer_at(
         &self,
         cache: &BlobCache,
         repository: &Repository,
@@ -194,7 +193,7 @@ impl Registries {
         partial: &mut Partial,
         progress: &(impl Fn(u64) + Send + Sync),
     ) -> Result<(), ImageError> {
-        let mut retry = Retry::new(&repository.registry, self.config.timeouts);
+        let mut retry = Retry::new(repository, self.config.timeouts.backoff);
         loop {
             progress(partial.len);
             if partial.len == descriptor.size {

@@ -8,7 +8,6 @@ use reqwest::{Certificate, Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
 
 use super::Repository;
-use crate::types::Timeouts;
 use crate::{ImageError, ImagesConfig};
 
 /// A registry asking for more patience than this is told to the caller instead.
@@ -225,9 +224,10 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    pub(super) fn new(registry: &str, timeouts: Timeouts) -> Self {
-        let delays = ExponentialBackoff::new(timeouts.backoff, timeouts.backoff * 64);
-        Self { registry: registry.to_string(), most: timeouts.attempts, delays }
+    /// `backoff`: see `Timeouts`.
+    pub(super) fn new(repository: &Repository, backoff: Duration) -> Self {
+        let delays = ExponentialBackoff::new(backoff, backoff * 64);
+        Self { registry: repository.registry.clone(), most: repository.attempts, delays }
     }
 
     /// Something new arrived: the next failure is a first one.

@@ -8,11 +8,12 @@ mod auth;
 mod blobs;
 mod credentials;
 mod http;
+mod places;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fireactions_model::{Digest, RemoteImage};
+use fireactions_model::Digest;
 use reqwest::{Method, StatusCode, header};
 
 use crate::blob::verify;
@@ -21,6 +22,7 @@ use crate::{ImageError, ImagesConfig};
 use auth::Auth;
 pub(crate) use blobs::BlobCache;
 use http::Http;
+pub(crate) use places::Places;
 
 /// Docker Hub's name in references, and its API's host.
 const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
@@ -34,12 +36,14 @@ pub(crate) struct Registries {
 
 /// One repository, at the host that answered.
 #[derive(Debug, Clone)]
-pub(crate) struct Repository {
+struct Repository {
     /// As people write it; key of credentials.
-    pub registry: String,
+    registry: String,
     /// Without a slash at the end, e.g. `https://registry-1.docker.io`.
     base: String,
-    pub name: String,
+    name: String,
+    /// As `Timeouts::attempts`.
+    attempts: u32,
 }
 
 impl Repository {
@@ -56,29 +60,16 @@ impl Registries {
         Ok(Self { http, auth, config })
     }
 
-    /// Where `remote` is.
-    pub(crate) async fn repository(&self, remote: &RemoteImage) -> Repository {
-        let registry = &remote.registry;
-        let host = if registry == HUB.0 { HUB.1 } else { registry };
-        Repository {
-            registry: registry.clone(),
-            base: self.http.base(host).await,
-            name: remote.repository.clone(),
-        }
-    }
-
-    /// Whether a tag or digest still names this document. Nothing is fetched for that: Docker Hub counts only what is. No answer
-    /// is a no; who then fetches the document hears why.
-    pub(crate) async fn still_names(&self, repository: &Repository, version: &str, known: &Digest) -> bool {
+    /// The document that a tag or digest names, if there is an answer. Nothing is fetched for that: Docker Hub counts only what
+    /// is.
+    async fn named(&self, repository: &Repository, version: &str) -> Option<String> {
         let url = repository.url(&format!("manifests/{version}"));
-        let headers = accept(Some(ACCEPT));
-        let Ok(response) = self.send(repository, Method::HEAD, &url, headers).await else { return false };
+        let response = self.send(repository, Method::HEAD, &url, accept(Some(ACCEPT))).await.ok()?;
         let told = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
-        response.status() == StatusCode::OK && told == Some(known.as_str())
+        told.filter(|_| response.status() == StatusCode::OK).map(str::to_owned)
     }
 
-    /// An index or manifest by tag or digest.
-    pub(crate) async fn document(
+    async fn document_at(
         &self,
         repository: &Repository,
         version: &str,
@@ -93,8 +84,7 @@ impl Registries {
         Ok((bytes, digest))
     }
 
-    /// A verified small blob, e.g. a config.
-    pub(crate) async fn small_blob(
+    async fn small_blob_at(
         &self,
         repository: &Repository,
         what: &str,
@@ -114,7 +104,7 @@ impl Registries {
         media_types: Option<&str>,
         max: u64,
     ) -> Result<Vec<u8>, ImageError> {
-        let mut retry = http::Retry::new(&repository.registry, self.config.timeouts);
+        let mut retry = http::Retry::new(repository, self.config.timeouts.backoff);
         loop {
             let attempt = async {
                 let response = self.send(repository, Method::GET, url, accept(media_types)).await?;

@@ -20,6 +20,7 @@ use fireactions_image::{ImageError, ImagesConfig, RootImage};
 use fireactions_model::{ImageRef, PullPolicy};
 
 mod forms;
+mod mirrors;
 
 struct Registry {
     child: Child,

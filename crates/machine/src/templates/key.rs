@@ -122,6 +122,7 @@ mod tests {
             of_pool(&|pool| pool.network.bandwidth_mbit = Some(10)),
             of_pool(&|pool| pool.guest.modules_load = vec!["veth".into()]),
             of_pool(&|pool| pool.guest.data_dirs = vec!["/srv".into()]),
+            of_pool(&|pool| pool.guest.work_folder = Some("_work".into())),
             of_pool(&|pool| pool.guest.swap_mib = 64),
             of_pool(&|pool| pool.hardware.console = true),
             of_pool(&|pool| pool.hardware.huge_pages = HugePages::Transparent),

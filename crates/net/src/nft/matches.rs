@@ -30,6 +30,10 @@ const CT_STATE_NEW: u32 = 8;
 /// Offsets in an IPv4 header.
 const SOURCE: u32 = 12;
 const DESTINATION: u32 = 16;
+/// Of a TCP header.
+const IPPROTO_TCP: u8 = 6;
+const TCP_FLAGS: u32 = 13;
+const TCP_SYN: u8 = 2;
 /// IFNAMSIZ.
 const NAME: usize = 16;
 
@@ -176,6 +180,15 @@ impl Rule {
             .among(Is::So, Set::protocols([libc::IPPROTO_TCP, libc::IPPROTO_UDP]))
             .payload(Base::Transport, 2, 2)
             .compare(true, &port.to_be_bytes())
+    }
+
+    /// Asks for a TCP connection, or answers that.
+    pub(crate) fn tcp_syn(self) -> Self {
+        self.meta(NFT_META_L4PROTO)
+            .compare(true, &[IPPROTO_TCP])
+            .payload(Base::Transport, TCP_FLAGS, 1)
+            .mask(&[TCP_SYN])
+            .compare(false, &[0])
     }
 
     /// To one of these ports.

@@ -10,6 +10,11 @@ const REG32_01: u32 = 9;
 /// Where a verdict goes.
 const REG_VERDICT: u32 = 0;
 
+// linux/netfilter/nf_tables.h, net/tcp.h
+const NFT_RT_TCPMSS: u32 = 3;
+const NFT_EXTHDR_OP_TCPOPT: u32 = 1;
+const TCPOPT_MAXSEG: u8 = 2;
+
 /// A part of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
@@ -69,6 +74,18 @@ impl Rule {
     /// With the sender's address replaced by the host's.
     pub(crate) fn masquerade(self) -> Self {
         self.with("masq", |_| {})
+    }
+
+    /// With the largest segment that it allows made no larger than the route's MTU carries. The kernel never makes it larger.
+    pub(crate) fn clamp_segments(self) -> Self {
+        let route = self.with("rt", |data| {
+            data.be32(1, REG_1).be32(2, NFT_RT_TCPMSS);
+        });
+        route.with("exthdr", |data| {
+            // Written, not read: the option's two bytes behind its kind and length.
+            data.bytes(2, &[TCPOPT_MAXSEG]).be32(3, 2).be32(4, 2);
+            data.be32(6, NFT_EXTHDR_OP_TCPOPT).be32(7, REG_1);
+        })
     }
 
     pub(super) fn with(mut self, name: &'static str, fill: impl FnOnce(&mut Attributes)) -> Self {

@@ -5,7 +5,7 @@
 
 use crate::common::{
     BENCHMARK, CGNAT, DNS, HOST_LAN, HOST_PUBLIC, INTERNET, METADATA, PRIVATE, World, call, config, dropped,
-    serve, udp,
+    open, serve, udp,
 };
 use fireactions_model::{NetworkPolicy, PortRule, Protocol};
 use fireactions_net::NetConfig;
@@ -26,6 +26,24 @@ fn the_internet_is_reached_masqueraded() {
     // The internet has no route to the guests' network: an answer is only possible to the host's address.
     assert_eq!(call(&guest.ns, INTERNET, 80).as_deref(), Some("9.9.9.1"));
     assert_eq!(world.host.sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "1");
+}
+
+#[test]
+fn segments_fit_the_narrowest_link_that_the_host_knows() {
+    let world = World::new();
+    serve(&world.internet, ANY, 80);
+    let guest = world.guest(0, NetworkPolicy::default());
+    let segment = || {
+        let (_, open) = open(&guest.ns, INTERNET, 80, Duration::from_secs(5)).unwrap();
+        let port = open.local_addr().unwrap().port();
+        let said = guest.ns.sh(&format!("ss -tinH sport = :{port}"));
+        let mss = said.split_whitespace().find_map(|word| word.strip_prefix("mss:"));
+        mss.unwrap_or_else(|| panic!("{said}")).parse::<u32>().unwrap()
+    };
+    assert_eq!(segment(), 1448, "1500 bytes, less headers and timestamps");
+    // Neither end has a narrow link, and both tell the other so.
+    world.host.sh("ip link set up0 mtu 1300");
+    assert_eq!(segment(), 1248);
 }
 
 #[test]

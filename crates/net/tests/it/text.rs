@@ -188,6 +188,8 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
                 format!("iifname \"{bridge}\" oifname \"{bridge}\" drop"),
                 format!("oifname \"{bridge}\" meta nfproto ipv6 drop"),
                 format!("oifname \"{bridge}\" ct state != {{ established, related }} drop"),
+                format!("iifname \"{bridge}\" tcp flags syn tcp option maxseg size set rt mtu"),
+                format!("oifname \"{bridge}\" tcp flags syn tcp option maxseg size set rt mtu"),
                 format!("iifname \"{bridge}\" ct state new ip saddr vmap @{GUESTS}"),
             ],
         ),

@@ -257,3 +257,23 @@ async fn logs_of_the_first_version_count_their_attempts() {
     assert_eq!(output(&records), b"onetwo!");
     assert_eq!(text(&records, LogSource::Note), b"attempt 2 beginsa note");
 }
+
+#[tokio::test]
+async fn the_log_of_a_service_is_the_last_one_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    with_row(&store).await;
+    for log in ["first attempt", "second"] {
+        store.keep_service_log(&job(1), "dockerd", log.into()).await.unwrap();
+    }
+    let of = async |name: &str| store.service_log(&job(1), name).await.unwrap();
+    assert_eq!(of("dockerd").await.unwrap(), b"second");
+    assert_eq!(of("cache").await, None);
+    let outside = dir.path().join("jobs/service.x.log");
+    fs::write(&outside, "of nobody").unwrap();
+    assert_eq!(of("../service.x").await, None);
+    store.keep_service_log(&job(1), "../../x", b"".to_vec()).await.unwrap();
+    let names: Vec<_> =
+        fs::read_dir(store.job_dir(&job(1))).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["service.dockerd.log"]);
+}

@@ -47,6 +47,7 @@ async fn child_that_is_watched() {
     store.log(&job(1)).append_at(0, Stream::Stdout, b"hello".to_vec()).await.unwrap();
     fs::write(store.artifact_path(&job(1), 0), "an archive").unwrap();
     acknowledged("output");
+    store.keep_service_log(&job(1), "dockerd", b"API listens".to_vec()).await.unwrap();
     store.sync_job_files(&job(1)).await.unwrap();
     acknowledged("files");
     let report = Report {

@@ -269,6 +269,14 @@ impl Engine for Fake {
         Ok(Download { size: 3, reader: Box::new(&b"tar"[..]) })
     }
 
+    async fn service_log(&self, id: &JobId, service: &str) -> Result<Bytes> {
+        known(id)?;
+        match service {
+            "dockerd" => Ok(Bytes::from_static(b"listens\n")),
+            _ => Err(Fault::not_found(format!("job {id} has no log of a service '{service}'"))),
+        }
+    }
+
     async fn machines(&self) -> Result<Vec<MachineView>> {
         Ok(vec![self.machine.lock().unwrap().clone()])
     }

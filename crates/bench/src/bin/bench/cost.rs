@@ -127,6 +127,7 @@ async fn machinery(
             dns: vec![],
             dns_search: Vec::new(),
             dns_options: Vec::new(),
+            drop_ins: Vec::new(),
             pools: BTreeMap::from([(pool.name.clone(), pool.clone().into())]),
             console_max: 1 << 20,
             artifact_max: 1 << 30,

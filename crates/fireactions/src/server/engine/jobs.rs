@@ -4,7 +4,9 @@ use bytes::Bytes;
 use fireactions_api::engine::{Download, EngineStream, Result, Upload};
 use fireactions_api::{Fault, JobFilter, LogChunk};
 use fireactions_forge::local::{FileSource, LocalForge, SubmitError};
-use fireactions_model::{JobId, JobRecord, JobSpec, JobState, Stream};
+use fireactions_guest_proto::host::LinkError;
+use fireactions_machine::Machinery;
+use fireactions_model::{JobId, JobRecord, JobSpec, JobState, ServiceSpec, Stream};
 use fireactions_store::{LogRecord, LogSource, Store, StoreError};
 use futures::StreamExt;
 
@@ -104,6 +106,33 @@ pub(super) async fn artifact(
         .map_err(|e| absent(note.unwrap_or_else(|| e.to_string())))?;
     let size = file.metadata().await.map_err(|e| absent(e.to_string()))?.len();
     Ok(Download { size, reader: Box::new(file) })
+}
+
+pub(super) async fn service_log(
+    forge: &LocalForge,
+    store: &Store,
+    machines: &Machinery,
+    id: &JobId,
+    service: &str,
+) -> Result<Bytes> {
+    let job = get(forge, id).await?;
+    let absent = |why: &str| {
+        Fault::not_found(format!("job {id} has no log of a service '{service}': {why}")).hint(
+            "services are named in the pool's runner.services; of a machine that was lost there is no log",
+        )
+    };
+    if !ServiceSpec::is_name(service) {
+        return Err(absent("no service has such a name"));
+    }
+    let machine = job.machine.as_ref().filter(|_| !job.state.is_final()).and_then(|id| machines.link(id));
+    let Some((link, _)) = machine else {
+        let kept = store.service_log(id, service).await.map_err(|e| store_fault(&e))?;
+        return kept.map(Bytes::from).ok_or_else(|| absent(&format!("the job is {}", job.state)));
+    };
+    fireactions_machine::service_log(&link, service).await.map(Bytes::from).map_err(|error| match error {
+        LinkError::Guest(why) => absent(&why),
+        other => Fault::unavailable(format!("the log of service '{service}' of job {id}: {other}")),
+    })
 }
 
 fn unknown(id: &JobId) -> Fault {

@@ -171,6 +171,10 @@ impl Engine for ServerEngine {
         jobs::artifact(&self.forge, &self.store, id, index).await
     }
 
+    async fn service_log(&self, id: &JobId, service: &str) -> Result<Bytes> {
+        jobs::service_log(&self.forge, &self.store, &self.machines, id, service).await
+    }
+
     async fn machines(&self) -> Result<Vec<MachineView>> {
         Ok(self.machines.views().into_iter().map(Arc::unwrap_or_clone).collect())
     }
