@@ -57,7 +57,7 @@ impl Life {
         adopted: Option<JobId>,
         memory: Idle,
     ) -> Result<(), End> {
-        let Self { parts, pool, record, asks, .. } = &mut *self;
+        let Self { parts, pool, record, asks, ended, .. } = &mut *self;
         if adopted.as_ref() != Some(&work.job) {
             record.restart_clock();
             tokio::select! {
@@ -68,15 +68,9 @@ impl Life {
         }
         memory.give_back().await;
 
-        let run = Run { parts, pool, guest, image, work: &work };
-        let done = Box::pin(run.perform(record, asks)).await;
-        let Done { outcome, usage, mut notes } = match self.ended.take() {
-            // What an earlier server knew stands, whatever became of the guest since.
-            Some(Report { outcome, usage, notes, .. }) if matches!(done.outcome, Outcome::Lost { .. }) => {
-                Done { outcome, usage, notes }
-            }
-            _ => done,
-        };
+        let earlier = ended.take();
+        let run = Run { parts, pool, guest, image, work: &work, earlier: earlier.as_ref() };
+        let Done { outcome, usage, mut notes } = Box::pin(run.perform(record, asks)).await;
         let parts = &self.parts;
         let Verdict { outcome, unused } = parts.forge.judge(&work.job, outcome, &mut notes).await;
         let autopsy = match &outcome {

@@ -78,6 +78,24 @@ fn artifacts_that_never_come_hold_no_machine_whose_job_is_cancelled() {
 }
 
 #[test]
+fn a_job_that_is_cancelled_while_no_server_is_there_ends_in_order_under_the_next() {
+    in_namespace(|| async {
+        let mut world = World::played().await;
+        let spec = JobSpec { artifacts: vec!["/one".to_owned()], ..script("echo begun; hang") };
+        let job = world.forge.submit(spec, vec![]).await.unwrap().id;
+        let id = world.machines.create(new()).await.unwrap();
+        world.until_output(&job, "begun").await;
+        let cancel = async |world: &World| drop(world.forge.cancel(&job).await.unwrap());
+        assert_eq!(world.replaced(cancel).await.adopted, std::slice::from_ref(&id));
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        let record = world.job(&job).await;
+        assert_eq!((record.state, &record.notes), (JobState::Cancelled, &vec![]), "{record:?}");
+        assert!(world.parts.store.artifact_path(&job, 0).exists(), "what it left is there");
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
 fn a_job_that_ran_is_never_begun_anew_in_a_guest_that_knows_nothing_of_it() {
     in_namespace(|| async {
         let mut world = World::played().await;

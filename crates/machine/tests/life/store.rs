@@ -118,6 +118,41 @@ fn an_outcome_that_is_known_stands_although_the_guest_hangs_under_the_next_serve
 }
 
 #[test]
+fn an_outcome_that_is_known_stands_although_the_job_is_cancelled_while_no_server_is_there() {
+    in_namespace(|| async {
+        let mut world = World::played().await;
+        let (job, id) = withheld(&world).await;
+        let cancel = async |world: &World| drop(world.forge.cancel(&job).await.unwrap());
+        assert_eq!(world.replaced(cancel).await.adopted, std::slice::from_ref(&id));
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        let job = world.job(&job).await;
+        assert_eq!((job.state, job.exit_code(), job.attempt), (JobState::Succeeded, Some(0), 1), "{job:?}");
+        assert_eq!(world.output(&job.id).await, "done\n");
+        world.assert_nothing_left().await;
+    });
+}
+
+/// Sets the clock two hours forward, as it seems to the next server, after this was done to the database.
+async fn clock_is_set(world: &mut World, as_journaled: &str) {
+    let spec = JobSpec { timeout_secs: Some(600), ..script("echo one; sleep 5; echo two; exit 0") };
+    let job = world.forge.submit(spec, vec![]).await.unwrap().id;
+    let id = world.machines.create(new()).await.unwrap();
+    world.until_output(&job, "one").await;
+    // Two hours lie between the row's time and the clock on the wall.
+    let set = async |world: &World| {
+        let (database, two_hours) = (world.database(), 7_200_000_000_i64);
+        database.execute_batch(as_journaled).unwrap();
+        let changed = "UPDATE machines SET state_since = state_since - ?1";
+        assert_eq!(database.execute(changed, [two_hours]).unwrap(), 1);
+    };
+    assert_eq!(world.replaced(set).await.adopted, std::slice::from_ref(&id));
+    world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+    let job = world.job(&job).await;
+    assert_eq!((job.state, job.exit_code()), (JobState::Succeeded, Some(0)), "{job:?}");
+    world.assert_nothing_left().await;
+}
+
+#[test]
 fn a_clock_that_was_set_forward_takes_no_time_from_a_running_job() {
     in_namespace(|| async { clock_is_set(&mut World::played().await, "").await });
 }
