@@ -299,8 +299,12 @@ impl Run<'_> {
                         deadline = Instant::now() + KILL_GRACE;
                         interrupt(guest, SIGKILL).await;
                     }
-                    // The guest does not even say that it killed it: the machine goes, and that ends it.
-                    (Some(outcome), true) => return Ended { notes: vec![unkilled(guest).await], ..outcome.into() },
+                    // The guest does not even say that it killed it: the VMM goes, and that ends it. The machine may be held.
+                    (Some(outcome), true) => {
+                        let notes = vec![unkilled(guest).await];
+                        guest.vm.kill().await;
+                        return Ended { notes, ..outcome.into() };
+                    }
                 },
             }
         }

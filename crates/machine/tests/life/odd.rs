@@ -6,9 +6,10 @@ use fireactions_model::{
     Event, JobRecord, JobSpec, JobState, MachineId, MachineState, Machines, Phase, ShutdownMode, Step,
 };
 use fireactions_store::MachineChange;
+use nix::sys::signal::Signal;
 use tokio::sync::broadcast::Receiver;
 
-use crate::world::{DEADLINE, World, in_namespace, new, script};
+use crate::world::{DEADLINE, World, holding, in_namespace, new, script};
 
 /// Returns when a program has ended.
 async fn program_ended(events: &mut Receiver<Event>) {
@@ -91,6 +92,25 @@ fn a_job_that_is_cancelled_while_no_server_is_there_ends_in_order_under_the_next
         let record = world.job(&job).await;
         assert_eq!((record.state, &record.notes), (JobState::Cancelled, &vec![]), "{record:?}");
         assert!(world.parts.store.artifact_path(&job, 0).exists(), "what it left is there");
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn a_guest_that_does_not_end_its_program_at_the_deadline_is_not_held() {
+    in_namespace(|| async {
+        let world = World::played_with(holding()).await;
+        let spec = JobSpec { timeout_secs: Some(1), ..script("echo begun; hang") };
+        let job = world.forge.submit(spec, vec![]).await.unwrap().id;
+        let id = world.machines.create(new()).await.unwrap();
+        world.until_output(&job, "begun").await;
+        world.signal(&id, Signal::SIGSTOP);
+        let over = |w: &World| matches!(w.state(&id), None | Some(MachineState::Held));
+        world.until("the machine's end", over).await;
+        assert_eq!(world.state(&id), None, "its program may still run");
+        let job = world.job(&job).await;
+        assert_eq!(job.state, JobState::TimedOut, "{job:?}");
+        assert!(job.notes[0].contains("is stopped by a signal (SIGSTOP)"), "{:?}", job.notes);
         world.assert_nothing_left().await;
     });
 }
