@@ -10,7 +10,7 @@ use fireactions_model::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::asks::{Ask, Asks};
+use crate::asks::Asks;
 use crate::autopsy::autopsy;
 use crate::end::End;
 use crate::life::Life;
@@ -176,9 +176,7 @@ async fn deaf<T>(asks: &mut Asks, until: impl Future<Output = T>) -> T {
     loop {
         tokio::select! {
             done = &mut until => return done,
-            ask = asks.next() => if let Ask::Retire { answer, .. } = ask {
-                let _ = answer.send(false);
-            },
+            retire = asks.retire() => drop(retire.answer.send(false)),
         }
     }
 }

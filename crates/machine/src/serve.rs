@@ -10,7 +10,7 @@ use fireactions_model::{
     Verdict, Work,
 };
 
-use crate::asks::Ask;
+use crate::asks::{Ask, Retire};
 use crate::end::End;
 use crate::guest::{Guest, died};
 use crate::idle::Idle;
@@ -117,7 +117,7 @@ impl Life {
                 }
                 ask = asks.next() => match ask {
                     Ask::Kill { why } => return Err(End::Retired(why)),
-                    Ask::Retire { why, answer } => {
+                    Ask::Retire(Retire { why, answer }) => {
                         Leaving::ask(&mut leaving, why, answer, || released(parts, record.id()));
                     }
                 },

@@ -5,7 +5,6 @@ use std::time::Duration;
 use fireactions_model::{MachineState, MachineView, Machines, ShutdownMode};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::asks::Ask;
 use crate::machinery::Machinery;
 
 /// Undoing machines may take this long.
@@ -72,7 +71,7 @@ impl Machinery {
             if let Some(job) = &view.job {
                 tracing::warn!(machine = %view.id, %job, "killed: {why}");
             }
-            self.ask(&view.id, Ask::Kill { why: why.to_owned() });
+            self.kill(&view.id, why);
         }
         let _ = timeout_at(Instant::now() + UNDO_DEADLINE, self.until_all(|_| false)).await;
     }

@@ -6,6 +6,7 @@
 
 mod odd;
 mod odd_forge;
+mod shutdown;
 mod store;
 mod templates;
 mod world;
