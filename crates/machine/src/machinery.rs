@@ -94,6 +94,11 @@ impl Machinery {
         self.inner.closed.store(true, Ordering::SeqCst);
     }
 
+    /// Machines that fail from now on are not held.
+    pub(crate) fn hold_no_more(&self) {
+        self.inner.views.hold_no_more();
+    }
+
     /// Has a machine end now, without waiting.
     pub(crate) fn kill(&self, id: &MachineId, why: &str) {
         if let Some(task) = lock(&self.inner.tasks).get(id) {

@@ -232,6 +232,12 @@ impl World {
         tokio::time::timeout(DEADLINE, known).await.expect("the program's end is journaled");
     }
 
+    /// Lets a played job go on that waits to be told.
+    pub(crate) async fn tell(link: &Link) {
+        let mut exec = link.exec(program("tell")).await.unwrap();
+        exec.output.exit().await.unwrap();
+    }
+
     /// Sends a signal to a machine's VMM.
     pub(crate) fn signal(&self, id: &MachineId, signal: Signal) {
         Self::signal_to(self.machines.view(id).unwrap().pid.unwrap(), signal);
