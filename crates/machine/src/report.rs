@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use fireactions_model::{
-    Autopsy, ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineId, Outcome, Report,
-    Unrecorded,
+    Autopsy, ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineId, OnFailure, Outcome,
+    Report, Unrecorded,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::asks::Asks;
 use crate::autopsy::autopsy;
@@ -19,6 +19,8 @@ use crate::record::Kept;
 use crate::release::{deregister, may_have_work};
 use crate::undo::free_disk;
 
+/// A machine that is to be held is not given up sooner because its forge does not hear how its job ended.
+const HOLD_PATIENCE: Duration = Duration::from_secs(300);
 /// A forge answers within this, or is asked again.
 const ANSWER: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -125,18 +127,23 @@ impl Life {
     }
 
     /// Tells the forge how it went, again and again until it hears. What is told late costs the host no disk meanwhile, for the
-    /// machine's own may be what fills it; but while the guest alone knows the result beside this server, it stays.
+    /// machine's own may be what fills it; but while the guest alone knows the result beside this server, it stays. One that is
+    /// to be held stays for a while, too: most forges that did not hear are there again soon.
     async fn tell(&mut self, job: &JobId, report: &Report, failure: Option<&Failure>, mut kept: Kept) {
         let machine = self.record.id().clone();
         let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
         let mut freed = false;
+        let keeps =
+            matches!(self.pool.on_failure, OnFailure::Hold { .. }) && end_of(job, &report.outcome).is_err();
+        let until = Instant::now() + if keeps { HOLD_PATIENCE } else { Duration::ZERO };
         while let Err(why) = deaf(&mut self.asks, tell_once(&self.parts, job, &machine, report)).await {
             if self.record.view().unrecorded.is_none() {
                 tracing::error!(%machine, %job, outcome = %report.outcome, "a job's result could not be \
                      recorded, and is reported again until it is: {why}");
             }
             self.record.unrecorded(Unrecorded { outcome: report.outcome.clone(), why });
-            if !freed && kept != Kept::Refused {
+            let may_free = kept == Kept::DiskFull || (kept == Kept::Journaled && Instant::now() >= until);
+            if !freed && may_free {
                 freed = self.give_back().await;
             }
             if kept != Kept::Journaled {

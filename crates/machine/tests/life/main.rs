@@ -4,6 +4,7 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod forges;
 mod odd;
 mod odd_forge;
 mod shutdown;
