@@ -398,14 +398,11 @@ pub(crate) fn told(journal: &[JournalEntry]) -> Option<Report> {
     serde_json::from_value(last.detail.clone()).ok()
 }
 
-/// How a machine's job ended, by its journal: nothing while that was not known, and once the forge has heard it. A guest that
-/// is still there has more of it to give.
-pub(crate) fn concluded(journal: &[JournalEntry]) -> Option<Report> {
-    let ended = || {
-        let last = journal.last().filter(|entry| entry.step == Step::Running)?;
-        serde_json::from_value(last.detail.get(REPORT)?.clone()).ok()
-    };
-    told(journal).or_else(ended)
+/// How a machine's program ended, by its journal: nothing while that was not known, and once that was being told. Its forge
+/// may know better, and a guest that is still there has more of it to give.
+pub(crate) fn ended(journal: &[JournalEntry]) -> Option<Report> {
+    let last = journal.last().filter(|entry| entry.step == Step::Running)?;
+    serde_json::from_value(last.detail.get(REPORT)?.clone()).ok()
 }
 
 fn intent(step: Step) -> (Step, serde_json::Value) {

@@ -20,9 +20,9 @@ use crate::console::tail_text;
 use crate::life::{Adopted, Start};
 use crate::machinery::Machinery;
 use crate::parts::Parts;
-use crate::record::{busy_since, concluded, started, told};
+use crate::record::{busy_since, ended, started, told};
 use crate::release::deregister;
-use crate::report::tell_once;
+use crate::report::{judged, tell_once};
 use crate::undo::undo;
 
 /// Machines that are looked at, or undone, at a time.
@@ -147,7 +147,7 @@ async fn find(parts: &Parts, row: MachineRow) -> Result<Found, (MachineRow, Stri
                 spec,
                 started: started(&journal),
                 busy_since: busy_since(&journal),
-                ended: concluded(&journal),
+                ended: ended(&journal),
                 report: told(&journal),
             })
         }
@@ -191,13 +191,17 @@ async fn undo_row(parts: &Parts, row: &MachineRow, why: &str) -> Result<(), Stri
     };
     // The server before may have known the end and had no time to tell it.
     let journal = parts.store.journal_of(&row.id).await;
-    let known = concluded(&journal.map_err(|e| format!("machine {}'s journal: {e}", row.id))?);
+    let journal = journal.map_err(|e| format!("machine {}'s journal: {e}", row.id))?;
     let console = tail_text(&parts.settings.machine_dir(&row.id).join("console.log")).await;
     undo(parts, &row.id, process.as_ref()).await.map_err(|e| format!("machine {}: {e}", row.id))?;
     fail::fail_point!("machine::recover-undo");
     if let Some(job) = &job {
         // Only now: it must not run in two machines. Reporting the end of a job twice changes nothing.
-        let report = known.unwrap_or_else(|| lost(row, format!("machine {}: {why}", row.id), console));
+        let report = match (told(&journal), ended(&journal)) {
+            (Some(told), _) => told,
+            (None, Some(ended)) => judged(parts, job, ended).await.0,
+            (None, None) => lost(row, format!("machine {}: {why}", row.id), console),
+        };
         tell_once(parts, job, &row.id, &report).await.map_err(|why| {
             format!("the end of job {job} on machine {} could not be recorded: {why}", row.id)
         })?;

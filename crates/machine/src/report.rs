@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fireactions_model::{
     Autopsy, ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineId, OnFailure, Outcome,
-    Report, Unrecorded,
+    Report, Unrecorded, Verdict,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -23,6 +23,8 @@ use crate::undo::free_disk;
 const HOLD_PATIENCE: Duration = Duration::from_secs(300);
 /// A forge answers within this, or is asked again.
 const ANSWER: Duration = Duration::from_secs(30);
+/// A forge's verdict comes within this, or it is the program's own result that counts. Gitea is asked for a while.
+const VERDICT: Duration = Duration::from_secs(120);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The same while it is not known whether there is anything to tell, and the pools still count on the machine.
 const LONGEST_DOUBT: Duration = Duration::from_secs(5);
@@ -68,6 +70,11 @@ impl Life {
         end
     }
 
+    /// The end of a program, as its forge sees it; see [`judged`].
+    pub(crate) async fn judge(&mut self, job: &JobId, report: Report) -> (Report, Option<String>) {
+        deaf(&mut self.asks, judged(&self.parts, job, report)).await
+    }
+
     /// Tells what an earlier server knew of the job's end, and may have told.
     pub(crate) async fn tell_known(&mut self, report: Report) -> Result<(), End> {
         let Some(job) = self.record.unreported() else { return Ok(()) };
@@ -85,8 +92,11 @@ impl Life {
         };
         let Some(job) = job else { return };
         let autopsy = self.last_look().await;
-        let lost = || Report::lost(why.to_owned(), self.record.phases(), autopsy);
-        let report = self.ended.take().unwrap_or_else(lost);
+        let report = match self.ended.take() {
+            // The machine goes in any case, and says why.
+            Some(ended) => self.judge(&job, ended).await.0,
+            None => Report::lost(why.to_owned(), self.record.phases(), autopsy),
+        };
         let kept = self.record.concluded(&report, failure).await;
         self.tell(&job, &report, failure, kept).await;
     }
@@ -186,6 +196,21 @@ async fn deaf<T>(asks: &mut Asks, until: impl Future<Output = T>) -> T {
             retire = asks.retire() => drop(retire.answer.send(false)),
         }
     }
+}
+
+/// The end of a program, as its forge sees it, and why its runner was made for nothing, where it was. A forge that does not
+/// answer has no say.
+pub(crate) async fn judged(parts: &Parts, job: &JobId, mut report: Report) -> (Report, Option<String>) {
+    let mut notes = std::mem::take(&mut report.notes);
+    let verdict = timeout(VERDICT, parts.forge.judge(job, report.outcome.clone(), &mut notes)).await;
+    report.notes = notes;
+    if let Ok(Verdict { outcome, unused }) = verdict {
+        return (Report { outcome, ..report }, unused);
+    }
+    report
+        .notes
+        .push(format!("this is the program's own result; the forge did not answer within {VERDICT:?}"));
+    (report, None)
 }
 
 /// Reports to the forge once. The error says why it must be reported again, for people.

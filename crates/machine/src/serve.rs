@@ -7,7 +7,7 @@ use std::time::Duration;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
     ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineState, Offer, Outcome, Report, Step,
-    Verdict, Work,
+    Work,
 };
 
 use crate::asks::{Ask, Retire};
@@ -70,14 +70,12 @@ impl Life {
 
         let earlier = ended.take();
         let run = Run { parts, pool, guest, image, work: &work, earlier: earlier.as_ref() };
-        let Done { outcome, usage, mut notes } = Box::pin(run.perform(record, asks)).await;
-        let parts = &self.parts;
-        let Verdict { outcome, unused } = parts.forge.judge(&work.job, outcome, &mut notes).await;
-        let autopsy = match &outcome {
-            Outcome::Lost { .. } => Some(self.last_look().await),
-            _ => None,
-        };
-        let report = Report { outcome, usage, phases: self.record.phases(), notes, autopsy };
+        let Done { outcome, usage, notes } = Box::pin(run.perform(record, asks)).await;
+        let report = Report { outcome, usage, phases: self.record.phases(), notes, autopsy: None };
+        let (mut report, unused) = self.judge(&work.job, report).await;
+        if matches!(report.outcome, Outcome::Lost { .. }) {
+            report.autopsy = Some(self.last_look().await);
+        }
         Box::pin(self.conclude(&work.job, &report, unused)).await
     }
 
