@@ -8,7 +8,7 @@ use fireactions_guest_proto::{Exit, GuestState, JobResult, RunRequest, Stream as
 use fireactions_image::ImageConfig;
 use fireactions_model::{
     ARTIFACT_NOTE, Artifact, Cancel, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase,
-    PhaseTimes, PoolSpec, Report, Step, Stream, Usage, Work, WorkFile, WorkSource,
+    PhaseTimes, PoolSpec, Report, Stream, Usage, Work, WorkFile, WorkSource,
 };
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -98,7 +98,7 @@ impl Run<'_> {
     /// Does the work, or goes on with what an earlier server began. Whatever happens, there is an outcome to tell.
     pub(crate) async fn perform(self, record: &mut Record, asks: &mut Asks) -> Done {
         let Self { guest, work, .. } = self;
-        let begun = record.view().state == MachineState::Busy;
+        let begun = record.view().state == MachineState::Busy || self.earlier.is_some();
         let state = match work_state(guest, work, begun).await {
             Ok(state) => state,
             Err(outcome) => return self.standing(outcome.into()).into(),
@@ -182,7 +182,7 @@ impl Run<'_> {
                 metadata::deliver(&guest.vm, &full).await.map_err(unwritten)?;
             }
         }
-        record.step(Step::Run).await.map_err(unwritten)
+        record.asks_for_run().await.map_err(unwritten)
     }
 
     /// Has the guest run it. For a run that the guest knows already, the answer is its current state.

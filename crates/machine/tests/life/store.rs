@@ -156,3 +156,10 @@ async fn clock_is_set(world: &mut World, as_journaled: &str) {
 fn a_clock_that_was_set_forward_takes_no_time_from_a_running_job() {
     in_namespace(|| async { clock_is_set(&mut World::played().await, "").await });
 }
+
+#[test]
+fn a_clock_that_was_set_forward_takes_no_time_from_a_job_that_was_only_asked_for() {
+    let asked = "DELETE FROM journal WHERE step = 'running';
+         UPDATE machines SET state = 'starting', step = 'run'";
+    in_namespace(|| async { clock_is_set(&mut World::played().await, asked).await });
+}
