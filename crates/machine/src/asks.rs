@@ -118,10 +118,13 @@ impl Asks {
 }
 
 async fn retire(retires: &mut mpsc::Receiver<Box<Retire>>) -> Retire {
-    match retires.recv().await {
-        Some(retire) => *retire,
-        None => std::future::pending().await,
+    while let Some(retire) = retires.recv().await {
+        // Whoever has given it up has told others that the machine stays.
+        if !retire.answer.is_closed() {
+            return *retire;
+        }
     }
+    std::future::pending().await
 }
 
 async fn kill(kill: &mut watch::Receiver<Option<String>>) -> String {
@@ -129,5 +132,37 @@ async fn kill(kill: &mut watch::Receiver<Option<String>>) -> String {
     match why {
         Some(why) => why,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_was_given_up_is_not_obeyed() {
+        let (asker, mut asks) = asks();
+        drop(asker.retire("first"));
+        assert!(asks.next().now_or_never().is_none());
+        drop(asker.retire("second"));
+        let answered = asker.retire("third");
+        assert!(matches!(asks.next().await, Ask::Retire(Retire { why, .. }) if why == "third"));
+        drop(answered);
+    }
+
+    #[tokio::test]
+    async fn a_kill_stands_however_many_ask_for_something_else() {
+        let (asker, mut asks) = asks();
+        let _waiting: Vec<_> = (0..QUEUE).map(|_| asker.retire("a test")).collect();
+        assert!(asker.retire("one too many").is_none());
+        asker.kill("first");
+        asker.kill("second");
+        for _ in 0..2 {
+            assert_eq!(asks.killed().await, "first");
+        }
+        assert_eq!(asks.kill().as_deref(), Some("first"));
+        assert_eq!(asks.retire().await.why, "a test", "what not even that ends hears the others");
     }
 }
