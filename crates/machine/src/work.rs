@@ -1,6 +1,7 @@
 //! One piece of work on a ready machine: files in, program, output, end, artifacts out.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use fireactions_guest_proto::host::{JobEvent, LinkError};
@@ -33,6 +34,10 @@ const SLOWEST_TRANSFER: u64 = 1024 * 1024;
 
 /// Tries at keeping a piece of output.
 const OUTPUT_TRIES: u32 = 5;
+/// A forge hears that work runs within this, or is told again.
+const STARTED_DEADLINE: Duration = Duration::from_secs(30);
+/// Once the work has ended, it has this long to hear that it ran.
+const STARTED_GRACE: Duration = Duration::from_secs(2);
 /// A guest that ended its job while no server was there has this long to hand over what is left of its output.
 const HAND_OVER: Duration = Duration::from_secs(600);
 
@@ -121,7 +126,7 @@ impl Run<'_> {
                     Some(_) => Left::Output,
                     None => Left::Program(work.timeout.saturating_sub(before)),
                 };
-                self.follow(asks, left).await
+                self.follow_and_tell(asks, left).await
             }
             Err(outcome @ Outcome::Lost { .. }) if known.is_some() => outcome.into(),
             Err(outcome) => return self.standing(outcome.into()).into(),
@@ -187,7 +192,7 @@ impl Run<'_> {
 
     /// Has the guest run it. For a run that the guest knows already, the answer is its current state.
     async fn run(self, record: &mut Record, request: RunRequest) -> Result<(), Outcome> {
-        let Self { parts, pool, guest, work, .. } = self;
+        let Self { pool, guest, .. } = self;
         timeout(pool.deadlines.online, guest.link.run(request))
             .await
             .map_err(|_| {
@@ -197,10 +202,6 @@ impl Run<'_> {
         fail::fail_point!("machine::run-asked");
         if record.view().state != MachineState::Busy {
             record.running().await;
-        }
-        if let Err(error) = parts.forge.started(&work.job, record.id()).await {
-            // Its result is reported again at the end; the job itself runs.
-            tracing::warn!(job = %work.job, %error, "the forge could not be notified that the job runs");
         }
         Ok(())
     }
@@ -245,6 +246,21 @@ impl Run<'_> {
     fn known(self, result: JobResult) -> Ended {
         let ended = ended(result);
         Ended { outcome: why_ended(self.parts, self.work, ended.outcome, ended.ran), ..ended }
+    }
+
+    /// Follows the program, and tells the forge beside it that it runs.
+    async fn follow_and_tell(self, asks: &mut Asks, left: Left) -> Ended {
+        let mut told = pin!(tell_started(self.parts, self.work, self.guest));
+        let mut followed = pin!(self.follow(asks, left));
+        tokio::select! {
+            biased;
+            () = &mut told => followed.await,
+            ended = &mut followed => {
+                // A program that ends at once ran all the same. Its forge hears of the end in any case.
+                let _ = timeout(STARTED_GRACE, told).await;
+                ended
+            }
+        }
     }
 
     /// Passes output on until the program ends, is asked to end, or the machine is lost.
@@ -308,6 +324,27 @@ impl Run<'_> {
                 },
             }
         }
+    }
+}
+
+/// Tells the forge that the work runs, until it has heard: what it keeps for the beginning, it forgets then.
+async fn tell_started(parts: &Parts, work: &Work, guest: &Guest) {
+    let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), Duration::from_secs(30));
+    loop {
+        let told = timeout(STARTED_DEADLINE, parts.forge.started(&work.job, &guest.machine)).await;
+        let error = match told {
+            Ok(Ok(())) => return,
+            Ok(Err(error @ ForgeError::Unavailable { .. })) => error.to_string(),
+            Ok(Err(error)) => {
+                tracing::warn!(job = %work.job, %error, "the forge does not want to know that the job runs");
+                return;
+            }
+            Err(_) => format!("no answer within {STARTED_DEADLINE:?}"),
+        };
+        if pauses.failures() == 0 {
+            tracing::warn!(job = %work.job, error, "the forge could not be told that the job runs, and is told again");
+        }
+        tokio::time::sleep(pauses.failed(rand::random())).await;
     }
 }
 

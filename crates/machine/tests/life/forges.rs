@@ -8,6 +8,21 @@ use nix::sys::signal::Signal;
 use crate::world::{World, holding, in_namespace, new, program, script};
 
 #[test]
+fn a_forge_that_did_not_hear_that_a_job_runs_is_told_again() {
+    in_namespace(|| async {
+        let world = World::played().await;
+        world.odd.unheard_starts.store(2, Ordering::SeqCst);
+        let job = world.forge.submit(script("echo begun; hang"), vec![]).await.unwrap().id;
+        let id = world.machines.create(new()).await.unwrap();
+        world.until_job(&job, JobState::Running).await;
+        world.forge.cancel(&job).await.unwrap();
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        assert_eq!(world.job(&job).await.state, JobState::Cancelled);
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
 fn a_machine_whose_end_the_forge_did_not_hear_at_once_is_held_all_the_same() {
     in_namespace(|| async {
         let world = World::played_with(holding()).await;

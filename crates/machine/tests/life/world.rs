@@ -11,8 +11,8 @@ use fireactions_guest_proto::{ExecRequest, GuestState};
 use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
-    Event, Forge, ImageRef, JobId, JobRecord, JobSpec, Label, MachineId, MachineState, MachineView, Machines,
-    NewMachine, Offer, OnFailure, PoolName, PoolSpec, Shape, StartMode,
+    Event, Forge, ImageRef, JobId, JobRecord, JobSpec, JobState, Label, MachineId, MachineState, MachineView,
+    Machines, NewMachine, Offer, OnFailure, PoolName, PoolSpec, Shape, StartMode,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
@@ -216,6 +216,15 @@ impl World {
             }
         });
         assert!(waited.await.is_ok(), "waited for {text:?}: {:?}", self.job(job).await);
+    }
+
+    pub(crate) async fn until_job(&self, job: &JobId, state: JobState) {
+        let waited = tokio::time::timeout(DEADLINE, async {
+            while self.job(job).await.state != state {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "waited for {state}: {:?}", self.job(job).await);
     }
 
     /// Returns when the journal has how the machine's program ended.
