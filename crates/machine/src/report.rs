@@ -145,6 +145,9 @@ impl Life {
         let mut freed = false;
         let keeps =
             matches!(self.pool.on_failure, OnFailure::Hold { .. }) && end_of(job, &report.outcome).is_err();
+        if matches!(report.outcome, Outcome::Lost { .. }) {
+            self.until_dead(&report.outcome).await;
+        }
         let until = Instant::now() + if keeps { HOLD_PATIENCE } else { Duration::ZERO };
         while let Err(why) = deaf(&mut self.asks, tell_once(&self.parts, job, &machine, report)).await {
             if self.record.view().unrecorded.is_none() {
@@ -165,6 +168,22 @@ impl Life {
             tracing::info!(%machine, %job, "the job's result is recorded now");
         }
         self.record.reported();
+    }
+
+    /// Ends the VMM, however long it takes: the forge may give the job to another machine as soon as it hears of the loss. What
+    /// survives SIGKILL hangs in the host's kernel.
+    async fn until_dead(&mut self, outcome: &Outcome) {
+        let Some(vm) = self.made.vm.clone() else { return };
+        while deaf(&mut self.asks, vm.kill()).await.is_none() {
+            let why = format!(
+                "its VMM process {} survives SIGKILL, and the loss is told once it is gone",
+                vm.process().pid
+            );
+            if self.record.view().unrecorded.is_none() {
+                tracing::error!(machine = %self.record.id(), "{why}");
+            }
+            self.record.unrecorded(Unrecorded { outcome: outcome.clone(), why });
+        }
     }
 
     /// Ends the VMM and frees the disk. False if it must be tried again.
