@@ -87,7 +87,7 @@ impl Life {
     pub(crate) async fn tell_unfinished(&mut self, why: &str, failure: Option<&Failure>) {
         let job = match self.record.unreported() {
             Some(job) => Some(job),
-            None if may_have_work(&self.record) => self.bound_work().await,
+            None if may_have_work(&self.record) => self.bound_work(failure.is_some()).await,
             None => None,
         };
         let Some(job) = job else { return };
@@ -104,10 +104,11 @@ impl Life {
     /// The work that the forge has bound to a machine that has none by its row. The forge is asked until it answers: once the
     /// row is gone, nobody would report the loss. Meanwhile the machine costs the host neither memory nor disk; its work had
     /// not begun.
-    async fn bound_work(&mut self) -> Option<JobId> {
+    async fn bound_work(&mut self, failed: bool) -> Option<JobId> {
         let machine = self.record.id().clone();
         let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_DOUBT);
         let mut freed = false;
+        let until = self.needed_until(failed);
         loop {
             match deaf(&mut self.asks, deregister(&self.parts, &machine)).await {
                 Ok(job) => return job,
@@ -118,7 +119,7 @@ impl Life {
                     tracing::debug!(%machine, why, "whether the machine has a job is still not known");
                 }
             }
-            if !freed {
+            if !freed && Instant::now() >= until {
                 freed = self.give_back().await;
             }
             deaf(&mut self.asks, sleep(pauses.failed(rand::random()))).await;
@@ -136,6 +137,12 @@ impl Life {
         autopsy
     }
 
+    /// Until when a machine of which the forge does not hear is kept whole: one that `failed` may be held.
+    fn needed_until(&self, failed: bool) -> Instant {
+        let may_be_held = failed && matches!(self.pool.on_failure, OnFailure::Hold { .. });
+        Instant::now() + if may_be_held { HOLD_PATIENCE } else { Duration::ZERO }
+    }
+
     /// Tells the forge how it went, again and again until it hears. What is told late costs the host no disk meanwhile, for the
     /// machine's own may be what fills it; but while the guest alone knows the result beside this server, it stays. One that is
     /// to be held stays for a while, too: most forges that did not hear are there again soon.
@@ -143,12 +150,10 @@ impl Life {
         let machine = self.record.id().clone();
         let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
         let mut freed = false;
-        let keeps =
-            matches!(self.pool.on_failure, OnFailure::Hold { .. }) && end_of(job, &report.outcome).is_err();
         if matches!(report.outcome, Outcome::Lost { .. }) {
             self.until_dead(&report.outcome).await;
         }
-        let until = Instant::now() + if keeps { HOLD_PATIENCE } else { Duration::ZERO };
+        let until = self.needed_until(end_of(job, &report.outcome).is_err());
         while let Err(why) = deaf(&mut self.asks, tell_once(&self.parts, job, &machine, report)).await {
             if self.record.view().unrecorded.is_none() {
                 tracing::error!(%machine, %job, outcome = %report.outcome, "a job's result could not be \

@@ -1,8 +1,9 @@
 //! What becomes of machines and their jobs when a forge does not hear, or knows better than the program's exit.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use fireactions_model::{JobState, MachineState, Machines};
+use fireactions_model::{Deadlines, JobState, MachineState, Machines, PoolSpec};
 use nix::sys::signal::Signal;
 
 use crate::world::{World, holding, in_namespace, new, program, script};
@@ -33,6 +34,26 @@ fn a_machine_whose_end_the_forge_did_not_hear_at_once_is_held_all_the_same() {
         world.until("the job's end", over).await;
         assert_eq!(world.state(&id), Some(MachineState::Held), "{:?}", world.job(&job).await);
         assert_eq!(world.job(&job).await.state, JobState::Failed);
+        world.machines.retire(&id, "a test").await.unwrap();
+        world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn a_machine_whose_release_the_forge_did_not_hear_at_once_is_held_all_the_same() {
+    in_namespace(|| async {
+        let deadlines = Deadlines { silence: Duration::from_secs(2), ..Deadlines::default() };
+        let world = World::played_with(PoolSpec { deadlines, ..holding() }).await;
+        world.odd.unheard_releases.store(1, Ordering::SeqCst);
+        let id = world.machines.create(new()).await.unwrap();
+        world.until("ready", |w| w.state(&id) == Some(MachineState::Ready)).await;
+        // Its agent says no more.
+        let (link, _) = world.machines.link(&id).unwrap();
+        let _mute = link.exec(program("mute")).await.unwrap();
+        let over = |w: &World| matches!(w.state(&id), None | Some(MachineState::Held));
+        world.until("the machine's failure", over).await;
+        assert_eq!(world.state(&id), Some(MachineState::Held));
         world.machines.retire(&id, "a test").await.unwrap();
         world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
         world.assert_nothing_left().await;
