@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    CreateError, MachineId, MachineState, MachineView, Machines, NewMachine, PoolSpec, RetireError, Spare,
+    CreateError, Event, MachineId, MachineState, MachineView, Machines, NewMachine, PoolSpec, RetireError,
+    Spare,
 };
 use fireactions_store::{MachineRow, NewMachineRow};
 use tokio::task::AbortHandle;
@@ -147,6 +148,27 @@ impl Machinery {
         .abort_handle();
         tasks.insert(id, Task { asker, handle });
         true
+    }
+
+    /// Shows a machine that only goes, until `undone` returns and its row is gone.
+    pub(crate) fn go(&self, view: MachineView, undone: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.inner.tasks);
+        if self.inner.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        let (id, pool) = (view.id.clone(), view.pool.clone());
+        self.inner.views.put(Arc::new(view));
+        let (inner, task_id) = (Arc::clone(&self.inner), id.clone());
+        let handle = tokio::spawn(async move {
+            undone.await;
+            inner.views.remove(&task_id);
+            let _ = inner.parts.events.send(Event::MachineGone { id: task_id.clone(), pool });
+            lock(&inner.tasks).remove(&task_id);
+        })
+        .abort_handle();
+        // Who asks it to go hears that it goes: nobody listens.
+        let (asker, _) = asks();
+        tasks.insert(id, Task { asker: Arc::new(asker), handle });
     }
 
     /// Writes a machine's row and begins its task.

@@ -102,8 +102,8 @@ impl Life {
     }
 
     /// The work that the forge has bound to a machine that has none by its row. The forge is asked until it answers: once the
-    /// row is gone, nobody would report the loss. Meanwhile the machine costs the host neither memory nor disk; its work had
-    /// not begun.
+    /// row is gone, nobody would report the loss. Meanwhile the machine costs the host neither memory nor disk, unless it is to be
+    /// held; its work had not begun.
     async fn bound_work(&mut self, failed: bool) -> Option<JobId> {
         let machine = self.record.id().clone();
         let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_DOUBT);

@@ -7,6 +7,7 @@
 mod forges;
 mod odd;
 mod odd_forge;
+mod odd_vmm;
 mod shutdown;
 mod store;
 mod templates;

@@ -1,5 +1,6 @@
 //! Guests that do what no sound one does: they are played.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fireactions_model::{
@@ -142,6 +143,46 @@ fn a_job_that_ran_is_never_begun_anew_in_a_guest_that_knows_nothing_of_it() {
         assert_eq!((job.state, job.attempt), (JobState::Queued, 1), "lost, and queued again: {job:?}");
         assert!(reason.contains("the guest does not know the job that ran in it"), "{reason}");
         assert_eq!(world.output(&job.id).await, "", "nothing ran");
+        world.assert_nothing_left().await;
+    });
+}
+
+#[test]
+fn a_machine_whose_process_does_not_go_keeps_its_row_and_no_server_from_starting() {
+    in_namespace(|| async {
+        let mut world = World::played().await;
+        let whole = world.machines.create(new()).await.unwrap();
+        let stuck = world.machines.create(new()).await.unwrap();
+        for id in [&whole, &stuck] {
+            world.until("ready", |w| w.state(id) == Some(MachineState::Ready)).await;
+        }
+        let mut job = None;
+        let pid = world.machines.view(&stuck).unwrap().pid.unwrap();
+        let away = async |world: &World| {
+            job = Some(world.bind(&stuck, "echo hello").await);
+            World::kill(pid).await;
+            world.resists.store(true, Ordering::SeqCst);
+        };
+        let recovered = world.replaced(away).await;
+        assert_eq!((recovered.adopted, recovered.undone), (vec![whole.clone()], vec![]));
+        let view = world.machines.view(&stuck).unwrap();
+        assert_eq!(view.state, MachineState::Stopping);
+        let why = view.failure.unwrap().message;
+        assert!(why.contains("the VMM process could not be undone"), "{why}");
+        assert!(world.parts.store.machine(&stuck).await.unwrap().is_some(), "its slot is taken");
+        let job = job.unwrap();
+        assert_eq!(
+            world.job(&job).await.state,
+            JobState::Assigned,
+            "nobody hears of the loss before it is one"
+        );
+        assert!(world.machines.retire(&stuck, "a test").await.is_ok(), "it goes already");
+        world.resists.store(false, Ordering::SeqCst);
+        world.until("its end", |w| w.machines.view(&stuck).is_none()).await;
+        // The loss is told, and the other one has the job.
+        world.until_job(&job, JobState::Succeeded).await;
+        assert_eq!(world.job(&job).await.attempt, 2);
+        world.until("the other one's end", |w| w.machines.view(&whole).is_none()).await;
         world.assert_nothing_left().await;
     });
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use fireactions_forge::local::{LocalConfig, LocalForge};
@@ -24,6 +25,7 @@ use nix::unistd::Pid;
 use tokio::sync::broadcast;
 
 use crate::odd_forge::{OddForge, Oddities};
+use crate::odd_vmm::OddVmm;
 
 /// For whatever a machine does, on a busy host.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
@@ -59,6 +61,8 @@ pub(crate) struct World {
     pub(crate) forge: LocalForge,
     /// What its forge does beside.
     pub(crate) odd: Arc<Oddities>,
+    /// No process can be ended any more, as where a disk hangs.
+    pub(crate) resists: Arc<AtomicBool>,
     network: Network,
     store: Store,
 }
@@ -116,17 +120,18 @@ impl World {
             artifact_max: 1 << 30,
         };
         let odd = Arc::new(Oddities::default());
+        let resists = Arc::new(AtomicBool::new(false));
         let parts = Parts {
             store: store.clone(),
             images,
             network: network.clone(),
-            vmm: Arc::new(vmm),
+            vmm: Arc::new(OddVmm { vmm: Arc::new(vmm), resists: Arc::clone(&resists) }),
             forge: Arc::new(OddForge { queue: forge.clone(), odd: Arc::clone(&odd) }),
             events,
             settings: Arc::new(settings),
         };
         let machines = Machinery::new(parts.clone());
-        Self { dir, parts, machines, forge, odd, network, store }
+        Self { dir, parts, machines, forge, odd, resists, network, store }
     }
 
     /// A job with this script that the forge has bound to the machine, of which no row of the machine tells yet.
