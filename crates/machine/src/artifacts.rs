@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use fireactions_guest_proto::host::Link;
 use fireactions_model::{ARTIFACT_NOTE, Artifact};
+use futures::FutureExt;
+use futures::future::FusedFuture;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Taking one artifact out.
 const ONE_DEADLINE: Duration = Duration::from_secs(120);
 /// Taking all of them out.
 const ALL_DEADLINE: Duration = Duration::from_secs(600);
+/// Having them on the disk: 1 GiB on a slow one.
+const SYNC_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Takes artifacts out of the guest to where they belong, until `over` says why there are no more to be had, ten minutes at
 /// most. `max`: bytes of one. Returns the notes.
@@ -22,7 +26,25 @@ pub(crate) async fn take_out(
     max: u64,
     over: impl Future<Output = String>,
 ) -> Vec<String> {
-    one_by_one(artifacts, |artifact| fetch(link, artifact, max), over).await
+    let mut over = pin!(over.fuse());
+    let notes = one_by_one(artifacts, |artifact| fetch(link, artifact, max), &mut over).await;
+    if !over.is_terminated() {
+        tokio::select! {
+            // The forge answers only once they are on the disk. What the disk does not take in time, it takes there.
+            _ = timeout(SYNC_DEADLINE, sync(artifacts)) => {}
+            _ = over => {}
+        }
+    }
+    notes
+}
+
+/// What was written goes to the disk. Whether it got there is its forge's affair.
+async fn sync(artifacts: &[Artifact]) {
+    for artifact in artifacts {
+        if let Ok(file) = tokio::fs::File::open(&artifact.dest).await {
+            let _ = file.sync_all().await;
+        }
+    }
 }
 
 async fn one_by_one<'a, T: Future<Output = Result<(), String>>>(

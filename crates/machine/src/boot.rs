@@ -13,7 +13,7 @@ use fireactions_net::Network;
 use rand::RngExt;
 use tokio::time::timeout;
 
-use crate::asks::Ask;
+use crate::asks::{Ask, Retire};
 use crate::end::End;
 use crate::guest::{Guest, died, is_introduced, link};
 use crate::life::Life;
@@ -92,7 +92,7 @@ impl Life {
                 }
                 ask = asks.next() => match ask {
                     Ask::Kill { why } => return Err(End::Retired(why)),
-                    Ask::Retire { why, answer } => Leaving::ask(&mut leaving, why, answer, || async move {
+                    Ask::Retire(Retire { why, answer }) => Leaving::ask(&mut leaving, why, answer, || async move {
                         !has_job && may_go(parts, record).await
                     }),
                 },

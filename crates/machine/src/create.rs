@@ -12,7 +12,7 @@ use crate::end::End;
 use crate::life::Life;
 use crate::metadata;
 use crate::parts::Parts;
-use crate::resources::{HOST_DEADLINE, Resources};
+use crate::resources::{Resources, in_time};
 use crate::secret;
 use crate::templates::Order;
 
@@ -37,11 +37,10 @@ impl Life {
         let (kernel, modules) = settings.kernel_of(pool).ok_or_else(|| {
             End::because(FailureKind::Host, "there is no guest kernel for this pool; set kernel.image")
         })?;
-        let boot =
-            timeout(HOST_DEADLINE, boot_files::prepare(&settings.boot_dir, kernel, modules, &settings.agent))
-                .await
-                .map_err(|_| too_slow("boot files"))?
-                .map_err(|e| End::failed(FailureKind::Host, "boot files", &e))?;
+        let prepared = boot_files::prepare(&settings.boot_dir, kernel, modules, &settings.agent);
+        let boot = in_time("boot files", prepared)
+            .await?
+            .map_err(|e| End::failed(FailureKind::Host, "boot files", &e))?;
         let image_took = began.elapsed();
 
         // Disk and network do not need each other; both are undone by name, so one intent covers them.
@@ -61,9 +60,7 @@ impl Life {
             }
             Ok::<_, End>(began.elapsed())
         };
-        let (disk, net) = timeout(HOST_DEADLINE, async { tokio::join!(disk, net) })
-            .await
-            .map_err(|_| too_slow("scratch disk and network"))?;
+        let (disk, net) = in_time("scratch disk and network", async { tokio::join!(disk, net) }).await?;
         record.phase_took(Phase::Image, image_took + disk?);
         record.phase_took(Phase::Net, net?);
         record.restart_clock();
@@ -78,9 +75,8 @@ impl Life {
         if !restored {
             let Self { parts, pool, record, made, .. } = self;
             spec.metadata = metadata::of(parts, pool, record.id())?;
-            let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(&spec))
-                .await
-                .map_err(|_| too_slow("the VMM process"))?
+            let vm = in_time("the VMM process", parts.vmm.spawn(&spec))
+                .await?
                 .map_err(|e| End::failed(FailureKind::Vmm, "the VMM process", &e))?;
             made.vm = Some(vm.clone());
             record.process(&vm, StartMode::Boot).await?;
@@ -89,21 +85,12 @@ impl Life {
         if late {
             let Self { parts, pool, record, .. } = self;
             let began = Instant::now();
-            timeout(HOST_DEADLINE, resources.attach(parts, &pool.network))
-                .await
-                .map_err(|_| too_slow("the network"))??;
+            in_time("the network", resources.attach(parts, &pool.network)).await??;
             record.phase_took(Phase::Net, began.elapsed());
             record.restart_clock();
         }
         Ok(Arc::new(root.config))
     }
-}
-
-fn too_slow(what: &str) -> End {
-    End::because(
-        FailureKind::Host,
-        format!("{what} took over {HOST_DEADLINE:?}; the host is overloaded or its disk hangs"),
-    )
 }
 
 /// Tells an image's progress as events.

@@ -6,7 +6,7 @@ use fireactions_model::{Failure, MachineState, OnFailure};
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use crate::asks::Ask;
+use crate::asks::{Ask, Retire};
 use crate::life::Life;
 
 impl Life {
@@ -18,6 +18,8 @@ impl Life {
         let until = match (record.view().state, record.view().held_until, wrong) {
             (MachineState::Held, Some(until), _) => until,
             (MachineState::Held, None, _) | (_, _, None) => return,
+            // Whoever killed it meanwhile does not want it kept.
+            (_, _, Some(_)) if asks.kill().is_some() => return,
             (_, _, Some(failure)) => {
                 let OnFailure::Hold { for_, max } = pool.on_failure else { return };
                 // A process that has ended leaves nothing to log in to.
@@ -44,7 +46,7 @@ impl Life {
             exit = vm.exited() => format!("its VMM process ended: {exit}"),
             ask = asks.next() => match ask {
                 Ask::Kill { why } => why,
-                Ask::Retire { why, answer } => {
+                Ask::Retire(Retire { why, answer }) => {
                     let _ = answer.send(true);
                     why
                 }

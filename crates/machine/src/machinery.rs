@@ -10,14 +10,14 @@ use async_trait::async_trait;
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    CreateError, MachineId, MachineState, MachineView, Machines, NewMachine, PoolSpec, RetireError, Spare,
+    CreateError, Event, MachineId, MachineState, MachineView, Machines, NewMachine, PoolSpec, RetireError,
+    Spare,
 };
 use fireactions_store::{MachineRow, NewMachineRow};
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::asks::{Ask, Asks};
+use crate::asks::{Asker, asks};
 use crate::life::{Life, Start};
 use crate::made::Made;
 use crate::parts::Parts;
@@ -27,8 +27,6 @@ use crate::views::{Views, lock};
 
 /// A machine answers a request between two awaits; this long means that its task hangs in the forge.
 const RETIRE_DEADLINE: Duration = Duration::from_secs(30);
-/// Requests waiting at one machine.
-const ASK_QUEUE: usize = 8;
 
 /// Every machine of this server. Clones share it.
 #[derive(Clone)]
@@ -46,7 +44,7 @@ struct Inner {
 
 /// A machine's task.
 struct Task {
-    asks: mpsc::Sender<Box<Ask>>,
+    asker: Arc<Asker>,
     handle: AbortHandle,
 }
 
@@ -97,10 +95,15 @@ impl Machinery {
         self.inner.closed.store(true, Ordering::SeqCst);
     }
 
-    /// Asks without waiting. A full queue means that the machine has been asked already.
-    pub(crate) fn ask(&self, id: &MachineId, ask: Ask) {
+    /// Machines that fail from now on are not held.
+    pub(crate) fn hold_no_more(&self) {
+        self.inner.views.hold_no_more();
+    }
+
+    /// Has a machine end now, without waiting.
+    pub(crate) fn kill(&self, id: &MachineId, why: &str) {
         if let Some(task) = lock(&self.inner.tasks).get(id) {
-            let _ = task.asks.try_send(Box::new(ask));
+            task.asker.kill(why);
         }
     }
 
@@ -125,7 +128,8 @@ impl Machinery {
         if let Start::Adopted(adopted) = &start {
             record.set_busy_since(adopted.busy_since);
         }
-        let (asks, receiver) = mpsc::channel(ASK_QUEUE);
+        let (asker, asks) = asks();
+        let asker = Arc::new(asker);
         let inner = Arc::clone(&self.inner);
         let task_id = id.clone();
         let life = Box::new(Life {
@@ -133,7 +137,7 @@ impl Machinery {
             templates: inner.templates.clone(),
             pool,
             record,
-            asks: Asks::new(receiver),
+            asks,
             made: Made::default(),
             ended: None,
         });
@@ -142,8 +146,29 @@ impl Machinery {
             lock(&inner.tasks).remove(&task_id);
         })
         .abort_handle();
-        tasks.insert(id, Task { asks, handle });
+        tasks.insert(id, Task { asker, handle });
         true
+    }
+
+    /// Shows a machine that only goes, until `undone` returns and its row is gone.
+    pub(crate) fn go(&self, view: MachineView, undone: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.inner.tasks);
+        if self.inner.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        let (id, pool) = (view.id.clone(), view.pool.clone());
+        self.inner.views.put(Arc::new(view));
+        let (inner, task_id) = (Arc::clone(&self.inner), id.clone());
+        let handle = tokio::spawn(async move {
+            undone.await;
+            inner.views.remove(&task_id);
+            let _ = inner.parts.events.send(Event::MachineGone { id: task_id.clone(), pool });
+            lock(&inner.tasks).remove(&task_id);
+        })
+        .abort_handle();
+        // Who asks it to go hears that it goes: nobody listens.
+        let (asker, _) = asks();
+        tasks.insert(id, Task { asker: Arc::new(asker), handle });
     }
 
     /// Writes a machine's row and begins its task.
@@ -198,16 +223,14 @@ impl Machines for Machinery {
     }
 
     async fn retire(&self, id: &MachineId, why: &str) -> Result<(), RetireError> {
-        let task = lock(&self.inner.tasks).get(id).map(|task| task.asks.clone());
-        let Some(task) = task else {
+        let asker = lock(&self.inner.tasks).get(id).map(|task| Arc::clone(&task.asker));
+        let Some(asker) = asker else {
             return Err(RetireError::Unknown(id.clone()));
         };
-        let (answer, answered) = oneshot::channel();
-        let ask = Ask::Retire { why: why.to_owned(), answer };
-        if task.try_send(Box::new(ask)).is_err() {
+        let Some(answered) = asker.retire(why) else {
             // Closed: it is going already. Full: it has been asked, and has not answered because it works.
-            return if task.is_closed() { Ok(()) } else { Err(RetireError::Busy(id.clone())) };
-        }
+            return if asker.is_closed() { Ok(()) } else { Err(RetireError::Busy(id.clone())) };
+        };
         match timeout(RETIRE_DEADLINE, answered).await {
             // The sender is dropped unanswered only when the task ends.
             Ok(Ok(true) | Err(_)) => Ok(()),

@@ -181,6 +181,13 @@ impl Record {
         self.change(MachineChange { step: Some(intent(step)), image, ..Default::default() }).await
     }
 
+    /// The program is about to be asked for: its time begins.
+    pub(crate) async fn asks_for_run(&mut self) -> Result<(), End> {
+        let since = *self.busy_since.insert(uptime());
+        let step = Some((Step::Run, serde_json::json!({ SINCE: since })));
+        self.change(MachineChange { step, ..Default::default() }).await
+    }
+
     /// Enters `state` with the step that begins it.
     pub(crate) async fn enter(&mut self, state: MachineState, step: Step) -> Result<(), End> {
         self.change(MachineChange { step: Some(intent(step)), state: Some(state), ..Default::default() })
@@ -197,7 +204,7 @@ impl Record {
     /// The program was started: the work runs. A store that refuses does not change that; the next server asks the guest.
     pub(crate) async fn running(&mut self) {
         let (state, step) = (MachineState::Busy, Step::Running);
-        let since = *self.busy_since.insert(uptime());
+        let since = *self.busy_since.get_or_insert_with(uptime);
         let detail = serde_json::json!({ SINCE: since });
         let change = MachineChange { step: Some((step, detail)), state: Some(state), ..Default::default() };
         if let Err(error) = self.change_within(Duration::ZERO, change).await {
@@ -213,9 +220,15 @@ impl Record {
     pub(crate) async fn ended(&mut self, report: &Report) {
         let since = self.busy_since;
         let detail = serde_json::json!({ SINCE: since, REPORT: report });
-        let change = MachineChange { step: Some((Step::Running, detail)), ..Default::default() };
+        // That it ran, the store may have refused.
+        let (state, step) = (Some(MachineState::Busy), Some((Step::Running, detail)));
+        let change = MachineChange { step, state, ..Default::default() };
+        let before = self.view.state;
         if let Err(error) = self.write(Duration::ZERO, change).await {
             tracing::debug!(machine = %self.view.id, %error, "the end of a program could not be journaled yet");
+        }
+        if self.view.state != before {
+            self.publish();
         }
     }
 
@@ -389,7 +402,8 @@ pub(crate) fn started(journal: &[JournalEntry]) -> Option<StartMode> {
 
 /// When a machine's work began, by its journal.
 pub(crate) fn busy_since(journal: &[JournalEntry]) -> Option<u64> {
-    journal.iter().rev().find(|entry| entry.step == Step::Running)?.detail.get(SINCE)?.as_u64()
+    let mut begun = journal.iter().rev().filter(|entry| matches!(entry.step, Step::Run | Step::Running));
+    begun.find_map(|entry| entry.detail.get(SINCE)?.as_u64())
 }
 
 /// What was being told of a machine's job, by its journal: nothing before, and once the forge has heard it.
@@ -398,17 +412,50 @@ pub(crate) fn told(journal: &[JournalEntry]) -> Option<Report> {
     serde_json::from_value(last.detail.clone()).ok()
 }
 
-/// How a machine's job ended, by its journal: nothing while that was not known, and once the forge has heard it. A guest that
-/// is still there has more of it to give.
-pub(crate) fn concluded(journal: &[JournalEntry]) -> Option<Report> {
-    let ended = || {
-        let last = journal.last().filter(|entry| entry.step == Step::Running)?;
-        serde_json::from_value(last.detail.get(REPORT)?.clone()).ok()
-    };
-    told(journal).or_else(ended)
+/// How a machine's program ended, by its journal: nothing while that was not known, and once that was being told. Its forge
+/// may know better, and a guest that is still there has more of it to give.
+pub(crate) fn ended(journal: &[JournalEntry]) -> Option<Report> {
+    // A server that took the machine over may have noted again that it runs.
+    let mut running = journal.iter().rev().take_while(|entry| entry.step == Step::Running);
+    let report = running.find_map(|entry| entry.detail.get(REPORT))?;
+    serde_json::from_value(report.clone()).ok()
 }
 
 fn intent(step: Step) -> (Step, serde_json::Value) {
     // Everything that undoing needs follows from the machine's id and slot.
     (step, serde_json::Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use fireactions_model::Outcome;
+
+    use super::*;
+
+    fn entry(step: Step, detail: serde_json::Value) -> JournalEntry {
+        JournalEntry { step, detail, at: jiff::Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn an_end_that_is_known_is_not_forgotten_because_it_is_noted_again_that_the_program_ran() {
+        let outcome = Outcome::Exited { code: 0 };
+        let (usage, phases) = (fireactions_model::Usage::default(), PhaseTimes::new());
+        let report = Report { outcome, usage, phases, notes: vec![], autopsy: None };
+        let known = entry(Step::Running, serde_json::json!({ SINCE: 7, REPORT: report }));
+        let again = entry(Step::Running, serde_json::json!({ SINCE: 7 }));
+        assert_eq!(ended(&[again.clone(), known.clone()]).as_ref(), Some(&report));
+        assert_eq!(ended(&[known.clone(), again.clone()]).as_ref(), Some(&report));
+        assert_eq!(ended(&[entry(Step::Run, serde_json::Value::Null), again]), None);
+        let told = entry(Step::Report, serde_json::to_value(&report).unwrap());
+        assert_eq!(ended(&[known, told]), None, "its forge's word stands above it");
+    }
+
+    #[test]
+    fn a_job_s_time_begins_when_its_program_is_asked_for() {
+        let since = |at: u64| serde_json::json!({ SINCE: at });
+        let (asked, runs) = (entry(Step::Run, since(7)), entry(Step::Running, since(8)));
+        assert_eq!(busy_since(std::slice::from_ref(&asked)), Some(7));
+        assert_eq!(busy_since(&[asked, runs]), Some(8));
+        assert_eq!(busy_since(&[entry(Step::Run, serde_json::Value::Null)]), None, "of an earlier version");
+    }
 }

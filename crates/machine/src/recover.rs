@@ -4,13 +4,18 @@
 //!  rows ─┬─ its VMM runs, its tap is there ──▶ adopted: the machine's task goes on where the row says
 //!        ├─ it was being made or undone ─────▶ undone
 //!        └─ its VMM or tap is gone ──────────▶ undone; its job is lost
+//!                                              (what resists is undone later, and keeps its row)
 //!  processes, cgroups, taps, rules, directories without a row ─▶ removed
 //! ```
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fireactions_model::{Autopsy, MachineId, MachineState, PoolSpec, Report, StartMode, Step};
+use fireactions_model::{
+    Autopsy, ExponentialBackoff, Failure, FailureKind, MachineId, MachineState, PoolSpec, Report, StartMode,
+    Step,
+};
 use fireactions_net::{Network, Port};
 use fireactions_store::MachineRow;
 use fireactions_vmm::{ProcessRecord, Vm};
@@ -20,11 +25,13 @@ use crate::console::tail_text;
 use crate::life::{Adopted, Start};
 use crate::machinery::Machinery;
 use crate::parts::Parts;
-use crate::record::{busy_since, concluded, started, told};
+use crate::record::{busy_since, ended, started, told};
 use crate::release::deregister;
-use crate::report::tell_once;
+use crate::report::{judged, tell_once};
 use crate::undo::undo;
 
+/// Longest pause between two attempts to undo a machine.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Machines that are looked at, or undone, at a time.
 const AT_ONCE: usize = 32;
 
@@ -57,8 +64,11 @@ impl Machinery {
     ///
     /// Returns before the adopted machines' agents have answered: each has its pool's boot deadline for that.
     ///
+    /// A machine that cannot be undone now keeps its row, and so its slot; it is undone as soon as that works.
+    ///
     /// # Errors
-    /// When rows cannot be read, or something cannot be removed: the server must not start on top of it.
+    /// When rows cannot be read, or something without a row cannot be removed: the server must not start on top of it, for
+    /// nobody knows whose slot it has.
     pub async fn recover(&self) -> Result<Recovered, String> {
         let parts = self.parts();
         let rows =
@@ -97,14 +107,20 @@ impl Machinery {
             self.begin(&row, spec, Start::Adopted(Box::new(adopted)));
         }
         fail::fail_point!("machine::recover-adopted");
-        recovered.undone = stream::iter(broken)
+        let undone: Vec<_> = stream::iter(broken)
             .map(|(row, why)| async move {
-                undo_row(parts, &row, &why).await?;
-                Ok::<_, String>(row.id)
+                let undone = undo_row(parts, &row, &why).await;
+                (row, why, undone)
             })
             .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
+            .collect()
+            .await;
+        for (row, why, undone) in undone {
+            match undone {
+                Ok(()) => recovered.undone.push(row.id),
+                Err(error) => self.undo_later(row, why, error),
+            }
+        }
         fail::fail_point!("machine::recover-undone");
         let strays: Vec<MachineId> =
             strays(parts).await?.into_iter().filter(|id| !known.contains(id)).collect();
@@ -114,6 +130,25 @@ impl Machinery {
             .try_collect()
             .await?;
         Ok(recovered)
+    }
+
+    /// Undoes a machine that could not be undone, again and again until it works.
+    fn undo_later(&self, row: MachineRow, why: String, error: String) {
+        tracing::error!(machine = %row.id, "a machine that an earlier server left could not be undone, which is tried again: {error}");
+        let mut view = row.view(self.parts().network.address(row.slot));
+        view.state = MachineState::Stopping;
+        view.failure.get_or_insert(Failure { kind: FailureKind::Host, message: error });
+        let parts = self.parts().clone();
+        self.go(view, async move {
+            let mut pauses = ExponentialBackoff::new(Duration::from_secs(1), LONGEST_PAUSE);
+            loop {
+                tokio::time::sleep(pauses.failed(rand::random())).await;
+                match undo_row(&parts, &row, &why).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::error!(machine = %row.id, "{error}; trying again"),
+                }
+            }
+        });
     }
 }
 
@@ -147,7 +182,7 @@ async fn find(parts: &Parts, row: MachineRow) -> Result<Found, (MachineRow, Stri
                 spec,
                 started: started(&journal),
                 busy_since: busy_since(&journal),
-                ended: concluded(&journal),
+                ended: ended(&journal),
                 report: told(&journal),
             })
         }
@@ -191,13 +226,17 @@ async fn undo_row(parts: &Parts, row: &MachineRow, why: &str) -> Result<(), Stri
     };
     // The server before may have known the end and had no time to tell it.
     let journal = parts.store.journal_of(&row.id).await;
-    let known = concluded(&journal.map_err(|e| format!("machine {}'s journal: {e}", row.id))?);
+    let journal = journal.map_err(|e| format!("machine {}'s journal: {e}", row.id))?;
     let console = tail_text(&parts.settings.machine_dir(&row.id).join("console.log")).await;
     undo(parts, &row.id, process.as_ref()).await.map_err(|e| format!("machine {}: {e}", row.id))?;
     fail::fail_point!("machine::recover-undo");
     if let Some(job) = &job {
         // Only now: it must not run in two machines. Reporting the end of a job twice changes nothing.
-        let report = known.unwrap_or_else(|| lost(row, format!("machine {}: {why}", row.id), console));
+        let report = match (told(&journal), ended(&journal)) {
+            (Some(told), _) => told,
+            (None, Some(ended)) => judged(parts, job, ended).await.0,
+            (None, None) => lost(row, format!("machine {}: {why}", row.id), console),
+        };
         tell_once(parts, job, &row.id, &report).await.map_err(|why| {
             format!("the end of job {job} on machine {} could not be recorded: {why}", row.id)
         })?;

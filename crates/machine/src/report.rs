@@ -5,12 +5,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use fireactions_model::{
-    Autopsy, ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineId, Outcome, Report,
-    Unrecorded,
+    Autopsy, ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineId, OnFailure, Outcome,
+    Report, Unrecorded, Verdict,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::asks::{Ask, Asks};
+use crate::asks::Asks;
 use crate::autopsy::autopsy;
 use crate::end::End;
 use crate::life::Life;
@@ -19,8 +19,12 @@ use crate::record::Kept;
 use crate::release::{deregister, may_have_work};
 use crate::undo::free_disk;
 
+/// A machine that is to be held is not given up sooner because its forge does not hear how its job ended.
+const HOLD_PATIENCE: Duration = Duration::from_secs(300);
 /// A forge answers within this, or is asked again.
 const ANSWER: Duration = Duration::from_secs(30);
+/// A forge's verdict comes within this, or it is the program's own result that counts. Gitea is asked for a while.
+const VERDICT: Duration = Duration::from_secs(120);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The same while it is not known whether there is anything to tell, and the pools still count on the machine.
 const LONGEST_DOUBT: Duration = Duration::from_secs(5);
@@ -66,6 +70,11 @@ impl Life {
         end
     }
 
+    /// The end of a program, as its forge sees it; see [`judged`].
+    pub(crate) async fn judge(&mut self, job: &JobId, report: Report) -> (Report, Option<String>) {
+        deaf(&mut self.asks, judged(&self.parts, job, report)).await
+    }
+
     /// Tells what an earlier server knew of the job's end, and may have told.
     pub(crate) async fn tell_known(&mut self, report: Report) -> Result<(), End> {
         let Some(job) = self.record.unreported() else { return Ok(()) };
@@ -78,24 +87,28 @@ impl Life {
     pub(crate) async fn tell_unfinished(&mut self, why: &str, failure: Option<&Failure>) {
         let job = match self.record.unreported() {
             Some(job) => Some(job),
-            None if may_have_work(&self.record) => self.bound_work().await,
+            None if may_have_work(&self.record) => self.bound_work(failure.is_some()).await,
             None => None,
         };
         let Some(job) = job else { return };
         let autopsy = self.last_look().await;
-        let lost = || Report::lost(why.to_owned(), self.record.phases(), autopsy);
-        let report = self.ended.take().unwrap_or_else(lost);
+        let report = match self.ended.take() {
+            // The machine goes in any case, and says why.
+            Some(ended) => self.judge(&job, ended).await.0,
+            None => Report::lost(why.to_owned(), self.record.phases(), autopsy),
+        };
         let kept = self.record.concluded(&report, failure).await;
         self.tell(&job, &report, failure, kept).await;
     }
 
     /// The work that the forge has bound to a machine that has none by its row. The forge is asked until it answers: once the
-    /// row is gone, nobody would report the loss. Meanwhile the machine costs the host neither memory nor disk; its work had
-    /// not begun.
-    async fn bound_work(&mut self) -> Option<JobId> {
+    /// row is gone, nobody would report the loss. Meanwhile the machine costs the host neither memory nor disk, unless it is to be
+    /// held; its work had not begun.
+    async fn bound_work(&mut self, failed: bool) -> Option<JobId> {
         let machine = self.record.id().clone();
         let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_DOUBT);
         let mut freed = false;
+        let until = self.needed_until(failed);
         loop {
             match deaf(&mut self.asks, deregister(&self.parts, &machine)).await {
                 Ok(job) => return job,
@@ -106,7 +119,7 @@ impl Life {
                     tracing::debug!(%machine, why, "whether the machine has a job is still not known");
                 }
             }
-            if !freed {
+            if !freed && Instant::now() >= until {
                 freed = self.give_back().await;
             }
             deaf(&mut self.asks, sleep(pauses.failed(rand::random()))).await;
@@ -124,19 +137,31 @@ impl Life {
         autopsy
     }
 
+    /// Until when a machine of which the forge does not hear is kept whole: one that `failed` may be held.
+    fn needed_until(&self, failed: bool) -> Instant {
+        let may_be_held = failed && matches!(self.pool.on_failure, OnFailure::Hold { .. });
+        Instant::now() + if may_be_held { HOLD_PATIENCE } else { Duration::ZERO }
+    }
+
     /// Tells the forge how it went, again and again until it hears. What is told late costs the host no disk meanwhile, for the
-    /// machine's own may be what fills it; but while the guest alone knows the result beside this server, it stays.
+    /// machine's own may be what fills it; but while the guest alone knows the result beside this server, it stays. One that is
+    /// to be held stays for a while, too: most forges that did not hear are there again soon.
     async fn tell(&mut self, job: &JobId, report: &Report, failure: Option<&Failure>, mut kept: Kept) {
         let machine = self.record.id().clone();
         let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
         let mut freed = false;
+        if matches!(report.outcome, Outcome::Lost { .. }) {
+            self.until_dead(&report.outcome).await;
+        }
+        let until = self.needed_until(end_of(job, &report.outcome).is_err());
         while let Err(why) = deaf(&mut self.asks, tell_once(&self.parts, job, &machine, report)).await {
             if self.record.view().unrecorded.is_none() {
                 tracing::error!(%machine, %job, outcome = %report.outcome, "a job's result could not be \
                      recorded, and is reported again until it is: {why}");
             }
             self.record.unrecorded(Unrecorded { outcome: report.outcome.clone(), why });
-            if !freed && kept != Kept::Refused {
+            let may_free = kept == Kept::DiskFull || (kept == Kept::Journaled && Instant::now() >= until);
+            if !freed && may_free {
                 freed = self.give_back().await;
             }
             if kept != Kept::Journaled {
@@ -148,6 +173,22 @@ impl Life {
             tracing::info!(%machine, %job, "the job's result is recorded now");
         }
         self.record.reported();
+    }
+
+    /// Ends the VMM, however long it takes: the forge may give the job to another machine as soon as it hears of the loss. What
+    /// survives SIGKILL hangs in the host's kernel.
+    async fn until_dead(&mut self, outcome: &Outcome) {
+        let Some(vm) = self.made.vm.clone() else { return };
+        while deaf(&mut self.asks, vm.kill()).await.is_none() {
+            let why = format!(
+                "its VMM process {} survives SIGKILL, and the loss is told once it is gone",
+                vm.process().pid
+            );
+            if self.record.view().unrecorded.is_none() {
+                tracing::error!(machine = %self.record.id(), "{why}");
+            }
+            self.record.unrecorded(Unrecorded { outcome: outcome.clone(), why });
+        }
     }
 
     /// Ends the VMM and frees the disk. False if it must be tried again.
@@ -176,11 +217,24 @@ async fn deaf<T>(asks: &mut Asks, until: impl Future<Output = T>) -> T {
     loop {
         tokio::select! {
             done = &mut until => return done,
-            ask = asks.next() => if let Ask::Retire { answer, .. } = ask {
-                let _ = answer.send(false);
-            },
+            retire = asks.retire() => drop(retire.answer.send(false)),
         }
     }
+}
+
+/// The end of a program, as its forge sees it, and why its runner was made for nothing, where it was. A forge that does not
+/// answer has no say.
+pub(crate) async fn judged(parts: &Parts, job: &JobId, mut report: Report) -> (Report, Option<String>) {
+    let mut notes = std::mem::take(&mut report.notes);
+    let verdict = timeout(VERDICT, parts.forge.judge(job, report.outcome.clone(), &mut notes)).await;
+    report.notes = notes;
+    if let Ok(Verdict { outcome, unused }) = verdict {
+        return (Report { outcome, ..report }, unused);
+    }
+    report
+        .notes
+        .push(format!("this is the program's own result; the forge did not answer within {VERDICT:?}"));
+    (report, None)
 }
 
 /// Reports to the forge once. The error says why it must be reported again, for people.

@@ -11,6 +11,7 @@ use fireactions_model::{FailureKind, MachineId, NetworkPolicy, PoolSpec, Shape};
 use fireactions_net::{Network, Port};
 use fireactions_vmm::boot::BootFiles;
 use fireactions_vmm::{Drive, Nic, Start, VmSpec};
+use tokio::time::timeout;
 
 use crate::end::End;
 use crate::parts::Parts;
@@ -145,4 +146,24 @@ async fn make_run_dir(directory: &Path) -> Result<(), End> {
     // A machine id is never used twice, so nothing can be there.
     tokio::fs::create_dir(directory).await.map_err(failed)?;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+/// What a host that is well does within [`HOST_DEADLINE`].
+pub(crate) async fn in_time<T>(what: &str, effect: impl Future<Output = T>) -> Result<T, End> {
+    timeout(HOST_DEADLINE, effect).await.map_err(|_| {
+        let why = format!("{what} took over {HOST_DEADLINE:?}; the host is overloaded or its disk hangs");
+        End::because(FailureKind::Host, why)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_hangs_is_not_waited_for() {
+        assert_eq!(in_time("the disk", async { 1 }).await.unwrap(), 1);
+        let end = in_time("the disk", std::future::pending::<()>()).await.unwrap_err();
+        assert!(end.to_string().starts_with("the disk took over 30s"), "{end}");
+    }
 }

@@ -12,7 +12,7 @@ use crate::end::End;
 use crate::guest::{Guest, link};
 use crate::life::Life;
 use crate::metadata;
-use crate::resources::{HOST_DEADLINE, Resources};
+use crate::resources::{Resources, in_time};
 use crate::templates::{Order, Templates};
 
 /// The agent of a clone waits for a connection since before it was frozen: it answers in milliseconds.
@@ -68,7 +68,7 @@ impl Life {
             }
             Err(Unfit::Template(why)) => {
                 fail::fail_point!("machine::restore-failed");
-                throw_away(&self.templates, &self.parts.images, &order.key).await;
+                self.throw_away(order.key.clone());
                 why
             }
         };
@@ -87,7 +87,11 @@ impl Life {
         if !self.templates.doubt(&key) {
             return;
         }
-        // The guest waits for its identity: not for this.
+        self.throw_away(key);
+    }
+
+    /// No machine waits for this.
+    fn throw_away(&self, key: Digest) {
         let (templates, images) = (self.templates.clone(), self.parts.images.clone());
         tokio::spawn(async move { throw_away(&templates, &images, &key).await });
     }
@@ -107,9 +111,9 @@ impl Life {
         if self.pool.init == InitMode::Agent {
             return Ok(());
         }
-        let copied = timeout(HOST_DEADLINE, resources.copy_disk(template))
+        let copied = in_time("the copy of its scratch disk", resources.copy_disk(template))
             .await
-            .map_err(|_| Unfit::Host(format!("the copy of its scratch disk took over {HOST_DEADLINE:?}")))?;
+            .map_err(|late| Unfit::Host(late.to_string()))?;
         fail::fail_point!("machine::restored-own-disk");
         copied.map_err(|error| {
             if error.is_missing() {
@@ -122,9 +126,9 @@ impl Life {
 
     async fn clone_template(&mut self, spec: &VmSpec) -> Result<(), Unfit> {
         let Self { parts, pool, record, made, .. } = self;
-        let vm = timeout(HOST_DEADLINE, parts.vmm.spawn(spec))
+        let vm = in_time("its VMM process", parts.vmm.spawn(spec))
             .await
-            .map_err(|_| Unfit::Clone(format!("its VMM process took over {HOST_DEADLINE:?}")))?
+            .map_err(|late| Unfit::Clone(late.to_string()))?
             .map_err(|error| {
                 let why = error.to_string();
                 if error.is_hosts() { Unfit::Clone(why) } else { Unfit::Template(why) }
@@ -169,7 +173,7 @@ impl Life {
                 .map_err(|_| failed(format!("a clone's tap could not be removed within {UNDO_DEADLINE:?}")))?
                 .map_err(|error| failed(format!("a clone's tap could not be removed: {error}")))?;
         }
-        resources.renew_disk(parts, pool, shape).await
+        in_time("a new scratch disk", resources.renew_disk(parts, pool, shape)).await?
     }
 }
 

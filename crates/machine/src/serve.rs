@@ -7,10 +7,10 @@ use std::time::Duration;
 use fireactions_image::ImageConfig;
 use fireactions_model::{
     ExponentialBackoff, Failure, FailureKind, ForgeError, JobId, MachineState, Offer, Outcome, Report, Step,
-    Verdict, Work,
+    Work,
 };
 
-use crate::asks::Ask;
+use crate::asks::{Ask, Retire};
 use crate::end::End;
 use crate::guest::{Guest, died};
 use crate::idle::Idle;
@@ -57,7 +57,7 @@ impl Life {
         adopted: Option<JobId>,
         memory: Idle,
     ) -> Result<(), End> {
-        let Self { parts, pool, record, asks, .. } = &mut *self;
+        let Self { parts, pool, record, asks, ended, .. } = &mut *self;
         if adopted.as_ref() != Some(&work.job) {
             record.restart_clock();
             tokio::select! {
@@ -68,22 +68,14 @@ impl Life {
         }
         memory.give_back().await;
 
-        let run = Run { parts, pool, guest, image, work: &work };
-        let done = Box::pin(run.perform(record, asks)).await;
-        let Done { outcome, usage, mut notes } = match self.ended.take() {
-            // What an earlier server knew stands, whatever became of the guest since.
-            Some(Report { outcome, usage, notes, .. }) if matches!(done.outcome, Outcome::Lost { .. }) => {
-                Done { outcome, usage, notes }
-            }
-            _ => done,
-        };
-        let parts = &self.parts;
-        let Verdict { outcome, unused } = parts.forge.judge(&work.job, outcome, &mut notes).await;
-        let autopsy = match &outcome {
-            Outcome::Lost { .. } => Some(self.last_look().await),
-            _ => None,
-        };
-        let report = Report { outcome, usage, phases: self.record.phases(), notes, autopsy };
+        let earlier = ended.take();
+        let run = Run { parts, pool, guest, image, work: &work, earlier: earlier.as_ref() };
+        let Done { outcome, usage, notes } = Box::pin(run.perform(record, asks)).await;
+        let report = Report { outcome, usage, phases: self.record.phases(), notes, autopsy: None };
+        let (mut report, unused) = self.judge(&work.job, report).await;
+        if matches!(report.outcome, Outcome::Lost { .. }) {
+            report.autopsy = Some(self.last_look().await);
+        }
         Box::pin(self.conclude(&work.job, &report, unused)).await
     }
 
@@ -123,7 +115,7 @@ impl Life {
                 }
                 ask = asks.next() => match ask {
                     Ask::Kill { why } => return Err(End::Retired(why)),
-                    Ask::Retire { why, answer } => {
+                    Ask::Retire(Retire { why, answer }) => {
                         Leaving::ask(&mut leaving, why, answer, || released(parts, record.id()));
                     }
                 },

@@ -5,7 +5,6 @@ use std::time::Duration;
 use fireactions_model::{MachineState, MachineView, Machines, ShutdownMode};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::asks::Ask;
 use crate::machinery::Machinery;
 
 /// Undoing machines may take this long.
@@ -22,12 +21,16 @@ fn stays(view: &MachineView) -> bool {
 
 impl Machinery {
     /// Takes no new machines, lets those without work go, and does with the others as `mode` says; `deadline` bounds
-    /// [`ShutdownMode::Wait`]. Machines that are held count as busy where they are left, and go where they are not.
+    /// [`ShutdownMode::Wait`]. Machines that are held are left where those with work are, and else go last; none is waited for.
     ///
     /// Returns the number of machines that are not undone: those left, and, after a minute, those that could not be.
     /// Their rows stay for the next start. Dropping the future leaves whatever is there to the next start.
     pub async fn shutdown(&self, mode: ShutdownMode, deadline: Duration) -> usize {
         self.close();
+        if mode != ShutdownMode::Leave {
+            // Nobody could look into it.
+            self.hold_no_more();
+        }
         tokio::join!(self.retire_all(), self.templates().close());
         match mode {
             ShutdownMode::Leave => {
@@ -36,9 +39,12 @@ impl Machinery {
             }
             ShutdownMode::Wait => {
                 let until = Instant::now() + deadline;
-                if timeout_at(until, self.until_all(|_| false)).await.is_err() {
-                    self.kill_all("the server was stopped and its shutdown deadline passed").await;
-                }
+                let done = |view: &MachineView| view.state == MachineState::Held;
+                let why = match timeout_at(until, self.until_all(done)).await {
+                    Ok(()) => "the server was stopped",
+                    Err(_) => "the server was stopped and its shutdown deadline passed",
+                };
+                self.kill_all(why).await;
             }
             ShutdownMode::Kill => self.kill_all("the server was stopped with shutdown.mode 'kill'").await,
         }
@@ -69,10 +75,10 @@ impl Machinery {
 
     async fn kill_all(&self, why: &str) {
         for view in self.views() {
-            if let Some(job) = &view.job {
+            if let Some(job) = view.job.as_ref().filter(|_| view.state != MachineState::Held) {
                 tracing::warn!(machine = %view.id, %job, "killed: {why}");
             }
-            self.ask(&view.id, Ask::Kill { why: why.to_owned() });
+            self.kill(&view.id, why);
         }
         let _ = timeout_at(Instant::now() + UNDO_DEADLINE, self.until_all(|_| false)).await;
     }

@@ -1,6 +1,7 @@
 //! What others see of the machines.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fireactions_guest_proto::host::Link;
@@ -22,6 +23,7 @@ pub(crate) struct Views {
     vms: Mutex<HashMap<MachineId, Vm>>,
     /// Machines that are or will be held.
     held: Mutex<HashMap<MachineId, PoolName>>,
+    hold_no_more: AtomicBool,
     changed: Notify,
 }
 
@@ -68,8 +70,16 @@ impl Views {
         lock(&self.held).insert(id.clone(), pool.clone());
     }
 
+    /// The server ends, and leaves no machine: none is held any more.
+    pub(crate) fn hold_no_more(&self) {
+        self.hold_no_more.store(true, Ordering::SeqCst);
+    }
+
     /// Takes one of the pool's places for held machines, if there is one.
     pub(crate) fn may_hold(&self, id: &MachineId, pool: &PoolName, max: u32) -> bool {
+        if self.hold_no_more.load(Ordering::SeqCst) {
+            return false;
+        }
         let mut held = lock(&self.held);
         let room = held.values().filter(|other| *other == pool).count() < max as usize;
         if room {

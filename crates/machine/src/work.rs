@@ -1,14 +1,15 @@
 //! One piece of work on a ready machine: files in, program, output, end, artifacts out.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use fireactions_guest_proto::host::{JobEvent, LinkError};
-use fireactions_guest_proto::{Exit, GuestState, JobResult, Stream as GuestStream};
+use fireactions_guest_proto::{Exit, GuestState, JobResult, RunRequest, Stream as GuestStream};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
     ARTIFACT_NOTE, Artifact, Cancel, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase,
-    PhaseTimes, PoolSpec, Report, Step, Stream, Usage, Work, WorkFile, WorkSource,
+    PhaseTimes, PoolSpec, Report, Stream, Usage, Work, WorkFile, WorkSource,
 };
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -34,6 +35,10 @@ const SLOWEST_TRANSFER: u64 = 1024 * 1024;
 
 /// Tries at keeping a piece of output.
 const OUTPUT_TRIES: u32 = 5;
+/// A forge hears that work runs within this, or is told again.
+const STARTED_DEADLINE: Duration = Duration::from_secs(30);
+/// Once the work has ended, it has this long to hear that it ran.
+const STARTED_GRACE: Duration = Duration::from_secs(2);
 /// A guest that ended its job while no server was there has this long to hand over what is left of its output.
 const HAND_OVER: Duration = Duration::from_secs(600);
 
@@ -59,15 +64,28 @@ impl From<Outcome> for Ended {
     }
 }
 
+impl From<Ended> for Done {
+    fn from(Ended { outcome, usage, notes, .. }: Ended) -> Self {
+        Self { outcome, usage, notes }
+    }
+}
+
 /// Where the guest stands with this work when it is taken up.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum WorkState {
     /// It has not begun.
     Fresh,
     /// An earlier server started it.
     Runs,
-    /// It ended while no server was there.
-    Over,
+    /// It ended, like this, while no server was there.
+    Over(JobResult),
+}
+
+/// What is left of the work to be followed.
+enum Left {
+    /// The program, which has this long.
+    Program(Duration),
+    /// The output of one that has ended.
+    Output,
 }
 
 /// Work on a guest.
@@ -78,37 +96,53 @@ pub(crate) struct Run<'a> {
     pub(crate) guest: &'a Guest,
     pub(crate) image: &'a ImageConfig,
     pub(crate) work: &'a Work,
+    /// How it ended, as an earlier server saw it.
+    pub(crate) earlier: Option<&'a Report>,
 }
 
 impl Run<'_> {
     /// Does the work, or goes on with what an earlier server began. Whatever happens, there is an outcome to tell.
     pub(crate) async fn perform(self, record: &mut Record, asks: &mut Asks) -> Done {
-        let Self { parts, guest, work, .. } = self;
-        let begun = record.view().state == MachineState::Busy;
+        let Self { guest, work, .. } = self;
+        let begun = record.view().state == MachineState::Busy || self.earlier.is_some();
         let state = match work_state(guest, work, begun).await {
             Ok(state) => state,
-            Err(outcome) => return Done { outcome, usage: Usage::default(), notes: vec![] },
+            Err(outcome) => return self.standing(outcome.into()).into(),
         };
-        let before = if state == WorkState::Fresh { Duration::ZERO } else { record.busy_for() };
-        let started = tokio::select! {
-            started = self.start(record, state) => started,
-            reason = doomed(guest, asks) => Err(lost(reason)),
-            _ = parts.forge.cancelled(&work.job) => Err(Outcome::Cancelled),
+        let fresh = matches!(state, WorkState::Fresh);
+        let before = if fresh { Duration::ZERO } else { record.busy_for() };
+        let known = match state {
+            WorkState::Over(result) => Some(self.standing(self.known(result))),
+            WorkState::Fresh | WorkState::Runs => None,
         };
-        if let Err(outcome) = started {
-            return Done { outcome, usage: Usage::default(), notes: vec![] };
+        if let Some(Ended { outcome, usage, notes, .. }) = &known {
+            record.ended(&self.so_far(outcome, *usage, record.phases(), notes)).await;
         }
-        if !begun {
-            record.phase(Phase::Runner);
-        }
-        let left = match state {
-            WorkState::Fresh | WorkState::Runs => work.timeout.saturating_sub(before),
-            WorkState::Over => HAND_OVER,
+        let ended = match self.start(record, asks, fresh).await {
+            Ok(()) => {
+                if !begun {
+                    record.phase(Phase::Runner);
+                }
+                let left = match known {
+                    Some(_) => Left::Output,
+                    None => Left::Program(work.timeout.saturating_sub(before)),
+                };
+                self.follow_and_tell(asks, left).await
+            }
+            Err(outcome @ Outcome::Lost { .. }) if known.is_some() => outcome.into(),
+            Err(outcome) => return self.standing(outcome.into()).into(),
         };
-        let Ended { outcome, usage, mut notes, ran } = self.follow(asks, left).await;
+        let ended = match (known, &ended.outcome) {
+            (Some(mut known), Outcome::Lost { reason }) => {
+                known.notes.push(format!("the end of the output may be missing: {reason}"));
+                known
+            }
+            _ => self.standing(ended),
+        };
+        let Ended { outcome, usage, mut notes, ran } = ended;
         match ran {
             // It may have been over for hours.
-            Some(ran) if state != WorkState::Fresh => {
+            Some(ran) if !fresh => {
                 record.phase_took(Phase::Job, ran.min(record.busy_for()));
             }
             _ => record.phase(Phase::Job),
@@ -123,25 +157,43 @@ impl Run<'_> {
     }
 
     /// Puts the files in and starts the program, as far as that is still to be done.
-    async fn start(self, record: &mut Record, state: WorkState) -> Result<(), Outcome> {
-        let Self { parts, pool, guest, image, work } = self;
-        let unwritten = |end: End| lost(end.to_string());
+    async fn start(self, record: &mut Record, asks: &mut Asks, fresh: bool) -> Result<(), Outcome> {
+        let Self { parts, guest, image, work, .. } = self;
         let request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
-        if state == WorkState::Fresh {
-            for file in work.files.iter().chain(&program::script(work)) {
-                put_in(guest, pool.deadlines.online, file).await?;
-                fail::fail_point!("machine::file-put");
+        if fresh {
+            tokio::select! {
+                prepared = self.prepare(record) => prepared?,
+                reason = doomed(guest, asks) => return Err(lost(reason)),
+                _ = parts.forge.cancelled(&work.job) => return Err(Outcome::Cancelled),
             }
-            if let Some(credential) = &work.metadata_credential {
-                let full =
-                    metadata::with_credential(parts, pool, record.id(), credential).map_err(unwritten)?;
-                if let Some(full) = full {
-                    metadata::deliver(&guest.vm, &full).await.map_err(unwritten)?;
-                }
-            }
-            record.step(Step::Run).await.map_err(unwritten)?;
         }
-        // For a run that the guest knows already, the answer is its current state.
+        // From here on the program may run, or have run: a cancellation asks it to end, and has no say in how it did.
+        tokio::select! {
+            ran = self.run(record, request) => ran,
+            reason = doomed(guest, asks) => Err(lost(reason)),
+        }
+    }
+
+    /// Everything before the program.
+    async fn prepare(self, record: &mut Record) -> Result<(), Outcome> {
+        let Self { parts, pool, guest, work, .. } = self;
+        let unwritten = |end: End| lost(end.to_string());
+        for file in work.files.iter().chain(&program::script(work)) {
+            put_in(guest, pool.deadlines.online, file).await?;
+            fail::fail_point!("machine::file-put");
+        }
+        if let Some(credential) = &work.metadata_credential {
+            let full = metadata::with_credential(parts, pool, record.id(), credential).map_err(unwritten)?;
+            if let Some(full) = full {
+                metadata::deliver(&guest.vm, &full).await.map_err(unwritten)?;
+            }
+        }
+        record.asks_for_run().await.map_err(unwritten)
+    }
+
+    /// Has the guest run it. For a run that the guest knows already, the answer is its current state.
+    async fn run(self, record: &mut Record, request: RunRequest) -> Result<(), Outcome> {
+        let Self { pool, guest, .. } = self;
         timeout(pool.deadlines.online, guest.link.run(request))
             .await
             .map_err(|_| {
@@ -151,10 +203,6 @@ impl Run<'_> {
         fail::fail_point!("machine::run-asked");
         if record.view().state != MachineState::Busy {
             record.running().await;
-        }
-        if let Err(error) = parts.forge.started(&work.job, record.id()).await {
-            // Its result is reported again at the end; the job itself runs.
-            tracing::warn!(job = %work.job, %error, "the forge could not be notified that the job runs");
         }
         Ok(())
     }
@@ -188,12 +236,48 @@ impl Run<'_> {
         notes
     }
 
+    /// The end, where an earlier server saw one: it stands, whatever became of the guest since, and whatever was asked for.
+    fn standing(self, ended: Ended) -> Ended {
+        match self.earlier {
+            Some(Report { outcome, usage, notes, .. }) if matches!(ended.outcome, Outcome::Lost { .. }) => {
+                Ended { outcome: outcome.clone(), usage: *usage, notes: notes.clone(), ran: None }
+            }
+            Some(Report { outcome, .. }) => Ended { outcome: outcome.clone(), ..ended },
+            None => ended,
+        }
+    }
+
+    /// What the guest says of the end, with what it cannot know.
+    fn known(self, result: JobResult) -> Ended {
+        let ended = ended(result);
+        Ended { outcome: why_ended(self.parts, self.work, ended.outcome, ended.ran), ..ended }
+    }
+
+    /// Follows the program, and tells the forge beside it that it runs.
+    async fn follow_and_tell(self, asks: &mut Asks, left: Left) -> Ended {
+        let mut told = pin!(tell_started(self.parts, self.work, self.guest));
+        let mut followed = pin!(self.follow(asks, left));
+        tokio::select! {
+            biased;
+            () = &mut told => followed.await,
+            ended = &mut followed => {
+                // A program that ends at once ran all the same. Its forge hears of the end in any case.
+                let _ = timeout(STARTED_GRACE, told).await;
+                ended
+            }
+        }
+    }
+
     /// Passes output on until the program ends, is asked to end, or the machine is lost.
-    async fn follow(self, asks: &mut Asks, left: Duration) -> Ended {
+    async fn follow(self, asks: &mut Asks, left: Left) -> Ended {
         let Self { parts, guest, work, .. } = self;
         let mut ending: Option<Outcome> = None;
         let mut killed = false;
-        let mut deadline = Instant::now() + left;
+        let (runs, time) = match left {
+            Left::Program(time) => (true, time),
+            Left::Output => (false, HAND_OVER),
+        };
+        let mut deadline = Instant::now() + time;
         loop {
             tokio::select! {
                 event = guest.link.next_output() => match event {
@@ -206,19 +290,17 @@ impl Run<'_> {
                         keep(parts, guest, work, &output).await;
                     }
                     Ok(JobEvent::Exited(result)) => {
-                        let ended = ended(result);
-                        let outcome = match ending {
-                            Some(outcome) => outcome,
-                            None => why_ended(parts, work, ended.outcome, ended.ran),
+                        return match ending {
+                            Some(outcome) => Ended { outcome, ..ended(result) },
+                            None => self.known(result),
                         };
-                        return Ended { outcome, ..ended };
                     }
                     Err(error) => return ending.unwrap_or_else(|| lost(format!("the agent link: {error}"))).into(),
                 },
                 reason = doomed(guest, asks) => {
                     return ending.unwrap_or_else(|| lost(reason)).into();
                 }
-                why = parts.forge.cancelled(&work.job), if ending.is_none() => {
+                why = parts.forge.cancelled(&work.job), if runs && ending.is_none() => {
                     ending = Some(Outcome::Cancelled);
                     killed = why == Cancel::Over;
                     let (grace, signal) = if killed { (OVER_GRACE, SIGKILL) } else { (TERM_GRACE, SIGTERM) };
@@ -226,6 +308,7 @@ impl Run<'_> {
                     interrupt(guest, signal).await;
                 }
                 () = sleep_until(deadline) => match (ending.take(), killed) {
+                    _ if !runs => return lost(format!("the guest did not hand it over within {HAND_OVER:?}")).into(),
                     (None, _) => {
                         ending = Some(Outcome::TimedOut);
                         deadline = Instant::now() + TERM_GRACE;
@@ -237,11 +320,36 @@ impl Run<'_> {
                         deadline = Instant::now() + KILL_GRACE;
                         interrupt(guest, SIGKILL).await;
                     }
-                    // The guest does not even say that it killed it: the machine goes, and that ends it.
-                    (Some(outcome), true) => return Ended { notes: vec![unkilled(guest).await], ..outcome.into() },
+                    // The guest does not even say that it killed it: the VMM goes, and that ends it. The machine may be held.
+                    (Some(outcome), true) => {
+                        let notes = vec![unkilled(guest).await];
+                        guest.vm.kill().await;
+                        return Ended { notes, ..outcome.into() };
+                    }
                 },
             }
         }
+    }
+}
+
+/// Tells the forge that the work runs, until it has heard: what it keeps for the beginning, it forgets then.
+async fn tell_started(parts: &Parts, work: &Work, guest: &Guest) {
+    let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), Duration::from_secs(30));
+    loop {
+        let told = timeout(STARTED_DEADLINE, parts.forge.started(&work.job, &guest.machine)).await;
+        let error = match told {
+            Ok(Ok(())) => return,
+            Ok(Err(error @ ForgeError::Unavailable { .. })) => error.to_string(),
+            Ok(Err(error)) => {
+                tracing::warn!(job = %work.job, %error, "the forge does not want to know that the job runs");
+                return;
+            }
+            Err(_) => format!("no answer within {STARTED_DEADLINE:?}"),
+        };
+        if pauses.failures() == 0 {
+            tracing::warn!(job = %work.job, error, "the forge could not be told that the job runs, and is told again");
+        }
+        tokio::time::sleep(pauses.failed(rand::random())).await;
     }
 }
 
@@ -255,7 +363,7 @@ async fn work_state(guest: &Guest, work: &Work, begun: bool) -> Result<WorkState
             }
             GuestState::Idle | GuestState::Configured => return Ok(WorkState::Fresh),
             GuestState::Running { run, .. } => (run, WorkState::Runs),
-            GuestState::Exited { run, .. } => (run, WorkState::Over),
+            GuestState::Exited { run, result, .. } => (run, WorkState::Over(result)),
         },
         Err(error) => return Err(lost(format!("the agent link: {error}"))),
     };

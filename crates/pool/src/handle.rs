@@ -11,6 +11,7 @@ use fireactions_model::{
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::backoff::Failures;
@@ -309,13 +310,17 @@ impl PoolHandle {
 
     /// Takes a pause back, and forgets the pool's failures. Durable.
     pub async fn resume(&self, pool: &PoolName) -> Result<PoolView, PoolError> {
-        self.change(pool, |changed| changed.paused = false).await?;
-        if let Some(entry) = self.shared.entries().iter_mut().find(|entry| entry.spec.name == *pool) {
-            entry.failures.reset();
-            entry.asked.clear();
-        }
-        self.shared.changed.notify_one();
-        self.show(pool)
+        let (handle, pool) = (self.clone(), pool.clone());
+        whole(async move {
+            handle.change_here(&pool, |changed| changed.paused = false).await?;
+            if let Some(entry) = handle.shared.entries().iter_mut().find(|entry| entry.spec.name == pool) {
+                entry.failures.reset();
+                entry.asked.clear();
+            }
+            handle.shared.changed.notify_one();
+            handle.show(&pool)
+        })
+        .await
     }
 
     /// Replaces a pool's minimum and maximum; `None` goes back to the configuration's. Durable.
@@ -332,7 +337,7 @@ impl PoolHandle {
                 return Err(PoolError::Scale { pool: pool.clone(), min, max, rule });
             }
         }
-        self.change(pool, |changed| changed.scale = scale).await
+        self.change(pool, move |changed| changed.scale = scale).await
     }
 
     /// The host as a whole.
@@ -347,6 +352,11 @@ impl PoolHandle {
     /// Drains the host: it makes no machines and removes idle ones; running jobs finish. With `None` it takes work
     /// again. Durable; draining a drained host changes the reason only.
     pub async fn drain(&self, why: Option<&str>) -> Result<HostView, PoolError> {
+        let (handle, why) = (self.clone(), why.map(str::to_owned));
+        whole(async move { handle.drain_here(why.as_deref()).await }).await
+    }
+
+    async fn drain_here(&self, why: Option<&str>) -> Result<HostView, PoolError> {
         let _one_at_a_time = self.shared.changing.lock().await;
         let drained = self.shared.overrides.save_drain(why).await.map_err(PoolError::SaveDrain)?;
         let changed = {
@@ -374,6 +384,15 @@ impl PoolHandle {
     async fn change(
         &self,
         pool: &PoolName,
+        edit: impl FnOnce(&mut PoolOverride) + Send + 'static,
+    ) -> Result<PoolView, PoolError> {
+        let (handle, pool) = (self.clone(), pool.clone());
+        whole(async move { handle.change_here(&pool, edit).await }).await
+    }
+
+    async fn change_here(
+        &self,
+        pool: &PoolName,
         edit: impl FnOnce(&mut PoolOverride) + Send,
     ) -> Result<PoolView, PoolError> {
         let _one_at_a_time = self.shared.changing.lock().await;
@@ -393,5 +412,15 @@ impl PoolHandle {
         tracing::info!(%pool, paused = changed.paused, scale = ?changed.scale, "pool changed by an operator");
         self.shared.changed.notify_one();
         self.show(pool)
+    }
+}
+
+/// Makes a change to its end, also where whoever asked for it does not wait: what is durable is in force.
+async fn whole<T: Send + 'static>(change: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(change).await.map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime ends, and whoever waits with it.
+        Err(Err(_)) => std::future::pending().await,
     }
 }

@@ -4,22 +4,24 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod forges;
 mod odd;
+mod odd_forge;
+mod odd_vmm;
+mod shutdown;
 mod store;
 mod templates;
 mod world;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use fireactions_guest_proto::{ExecRequest, Exit};
-use fireactions_model::{
-    FailureKind, JobSpec, JobState, MachineId, MachineState, Machines, OnFailure, Phase, PoolSpec,
-};
+use fireactions_guest_proto::Exit;
+use fireactions_model::{FailureKind, JobSpec, JobState, MachineId, MachineState, Machines, Phase};
 use fireactions_store::MachineChange;
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-use world::{World, in_namespace, pool, script};
+use world::{World, holding, in_namespace, program, script};
 
 #[test]
 fn a_machine_runs_one_job_and_is_gone() {
@@ -60,12 +62,10 @@ fn a_ready_machine_retires_and_a_busy_one_does_not() {
 #[test]
 fn a_program_whose_job_is_over_at_its_forge_is_not_asked_to_end() {
     in_namespace(|| async {
-        let mut world = World::new().await;
+        let world = World::new().await;
         let deaf = "trap 'echo asked' TERM; echo begun; while :; do sleep 0.1; done";
         for is_over in [false, true] {
-            if is_over {
-                world.know_cancelled_jobs_as_over();
-            }
+            world.odd.over.store(is_over, Ordering::SeqCst);
             let job = world.forge.submit(script(deaf), vec![]).await.unwrap().id;
             let id = world.machine().await.id;
             world.until_output(&job, "begun").await;
@@ -160,8 +160,7 @@ fn an_idle_machine_is_adopted_and_one_without_its_vmm_is_not() {
 #[test]
 fn the_machine_of_a_failed_job_is_held_over_a_restart_until_its_time_is_over() {
     in_namespace(|| async {
-        let on_failure = OnFailure::Hold { for_: Duration::from_secs(3600), max: 1 };
-        let mut world = World::with(PoolSpec { on_failure, ..pool() }).await;
+        let mut world = World::with(holding()).await;
         let job = world.forge.submit(script("echo broken; exit 1"), vec![]).await.unwrap().id;
         let id = world.machine().await.id;
         world.until("held", |w| w.state(&id) == Some(MachineState::Held)).await;
@@ -176,14 +175,7 @@ fn the_machine_of_a_failed_job_is_held_over_a_restart_until_its_time_is_over() {
         let view = world.machines.view(&id).unwrap();
         assert_eq!((view.state, view.failure.unwrap().kind), (MachineState::Held, FailureKind::Job));
         let (link, _) = world.machines.link(&id).expect("it can be looked into");
-        let request = ExecRequest {
-            argv: vec!["true".into()],
-            env: vec![],
-            user: String::new(),
-            workdir: String::new(),
-            tty: None,
-        };
-        let mut exec = link.exec(request).await.unwrap();
+        let mut exec = link.exec(program("true")).await.unwrap();
         assert_eq!(exec.output.exit().await.unwrap(), Exit::Code(0));
         drop(exec);
         // The hour is over in a moment; while a server is there for it.
@@ -210,10 +202,6 @@ fn work_that_was_bound_in_a_server_s_last_moment_is_not_forgotten() {
             world.until("ready", |w| w.state(&id) == Some(MachineState::Ready)).await;
             id
         };
-        let kill = |world: &World, id: &MachineId, signal: Signal| {
-            let pid = world.machines.view(id).unwrap().pid.unwrap();
-            nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
-        };
 
         // The next server's pool wants the machine gone at once: it is not idle.
         let id = ready(&world).await;
@@ -227,11 +215,11 @@ fn work_that_was_bound_in_a_server_s_last_moment_is_not_forgotten() {
         let id = ready(&world).await;
         let mut job = None;
         let away = async |world: &World| {
-            kill(world, &id, Signal::SIGSTOP);
+            world.signal(&id, Signal::SIGSTOP);
             job = Some(bind(world, &id).await);
         };
         assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));
-        kill(&world, &id, Signal::SIGKILL);
+        world.signal(&id, Signal::SIGKILL);
         world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
         let told = world.job(&job.unwrap()).await;
         assert_eq!((told.state, told.attempt), (JobState::Queued, 1), "{told:?}");

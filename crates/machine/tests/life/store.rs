@@ -6,36 +6,16 @@ use fireactions_model::{
     CreateError, JobId, JobSpec, JobState, MachineId, MachineState, Machines, ShutdownMode,
 };
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 
-use crate::world::{DEADLINE, World, in_namespace, new, script};
-
-fn signal(world: &World, id: &MachineId, signal: Signal) {
-    let pid = world.machines.view(id).unwrap().pid.unwrap();
-    nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
-}
+use crate::world::{World, in_namespace, new, script};
 
 /// A job whose program has ended, as the journal has it, and whose guest does not hand out its artifact.
 async fn withheld(world: &World) -> (JobId, MachineId) {
     let spec = JobSpec { artifacts: vec!["/one".to_owned()], ..script("echo done; withhold; exit 0") };
     let job = world.forge.submit(spec, vec![]).await.unwrap().id;
     let id = world.machines.create(new()).await.unwrap();
-    end_is_journaled(world, &id).await;
+    world.until_end_is_journaled(&id).await;
     (job, id)
-}
-
-/// Returns when the journal has how the machine's program ended.
-async fn end_is_journaled(world: &World, id: &MachineId) {
-    let known = async {
-        loop {
-            let journal = world.parts.store.journal_of(id).await.unwrap();
-            if journal.last().is_some_and(|entry| entry.detail.get("report").is_some()) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, known).await.expect("the program's end is journaled");
 }
 
 #[test]
@@ -47,14 +27,14 @@ fn work_that_was_bound_is_not_forgotten_because_the_store_did_not_answer() {
         // The server before has bound a job, of which the machine's row does not tell.
         let mut job = None;
         let away = async |world: &World| {
-            signal(world, &id, Signal::SIGSTOP);
+            world.signal(&id, Signal::SIGSTOP);
             job = Some(world.bind(&id, "echo hello").await);
         };
         assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));
         // Its VMM dies while somebody holds the database's lock, for longer than a statement waits.
         let database = world.database();
         database.execute_batch("BEGIN IMMEDIATE").unwrap();
-        signal(&world, &id, Signal::SIGKILL);
+        world.signal(&id, Signal::SIGKILL);
         let directory = world.parts.settings.run_dir.join(id.as_str());
         world.until("its disk to be free", |_| !directory.exists()).await;
         database.execute_batch("ROLLBACK").unwrap();
@@ -127,9 +107,9 @@ fn an_outcome_that_is_known_stands_although_the_guest_hangs_under_the_next_serve
         let mut world = World::played().await;
         let (job, id) = withheld(&world).await;
         // Its agent says no more to the next server, and then its VMM dies.
-        let away = async |world: &World| signal(world, &id, Signal::SIGSTOP);
+        let away = async |world: &World| world.signal(&id, Signal::SIGSTOP);
         assert_eq!(world.replaced(away).await.adopted, std::slice::from_ref(&id));
-        signal(&world, &id, Signal::SIGKILL);
+        world.signal(&id, Signal::SIGKILL);
         world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
         let job = world.job(&job).await;
         assert_eq!((job.state, job.exit_code(), job.attempt), (JobState::Succeeded, Some(0), 1), "{job:?}");
@@ -138,23 +118,48 @@ fn an_outcome_that_is_known_stands_although_the_guest_hangs_under_the_next_serve
 }
 
 #[test]
-fn a_clock_that_was_set_forward_takes_no_time_from_a_running_job() {
+fn an_outcome_that_is_known_stands_although_the_job_is_cancelled_while_no_server_is_there() {
     in_namespace(|| async {
         let mut world = World::played().await;
-        let spec = JobSpec { timeout_secs: Some(600), ..script("echo one; sleep 5; echo two; exit 0") };
-        let job = world.forge.submit(spec, vec![]).await.unwrap().id;
-        let id = world.machines.create(new()).await.unwrap();
-        world.until_output(&job, "one").await;
-        // Two hours lie between the row's time and the clock on the wall.
-        let set = async |world: &World| {
-            let two_hours = 7_200_000_000_i64;
-            let changed = "UPDATE machines SET state_since = state_since - ?1";
-            assert_eq!(world.database().execute(changed, [two_hours]).unwrap(), 1);
-        };
-        assert_eq!(world.replaced(set).await.adopted, std::slice::from_ref(&id));
+        let (job, id) = withheld(&world).await;
+        let cancel = async |world: &World| drop(world.forge.cancel(&job).await.unwrap());
+        assert_eq!(world.replaced(cancel).await.adopted, std::slice::from_ref(&id));
         world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
         let job = world.job(&job).await;
-        assert_eq!((job.state, job.exit_code()), (JobState::Succeeded, Some(0)), "{job:?}");
+        assert_eq!((job.state, job.exit_code(), job.attempt), (JobState::Succeeded, Some(0), 1), "{job:?}");
+        assert_eq!(world.output(&job.id).await, "done\n");
         world.assert_nothing_left().await;
     });
+}
+
+/// Sets the clock two hours forward, as it seems to the next server, after this was done to the database.
+async fn clock_is_set(world: &mut World, as_journaled: &str) {
+    let spec = JobSpec { timeout_secs: Some(600), ..script("echo one; sleep 5; echo two; exit 0") };
+    let job = world.forge.submit(spec, vec![]).await.unwrap().id;
+    let id = world.machines.create(new()).await.unwrap();
+    world.until_output(&job, "one").await;
+    // Two hours lie between the row's time and the clock on the wall.
+    let set = async |world: &World| {
+        let (database, two_hours) = (world.database(), 7_200_000_000_i64);
+        database.execute_batch(as_journaled).unwrap();
+        let changed = "UPDATE machines SET state_since = state_since - ?1";
+        assert_eq!(database.execute(changed, [two_hours]).unwrap(), 1);
+    };
+    assert_eq!(world.replaced(set).await.adopted, std::slice::from_ref(&id));
+    world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
+    let job = world.job(&job).await;
+    assert_eq!((job.state, job.exit_code()), (JobState::Succeeded, Some(0)), "{job:?}");
+    world.assert_nothing_left().await;
+}
+
+#[test]
+fn a_clock_that_was_set_forward_takes_no_time_from_a_running_job() {
+    in_namespace(|| async { clock_is_set(&mut World::played().await, "").await });
+}
+
+#[test]
+fn a_clock_that_was_set_forward_takes_no_time_from_a_job_that_was_only_asked_for() {
+    let asked = "DELETE FROM journal WHERE step = 'running';
+         UPDATE machines SET state = 'starting', step = 'run'";
+    in_namespace(|| async { clock_is_set(&mut World::played().await, asked).await });
 }

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use fireactions_forge::local::{LocalConfig, LocalForge};
-use fireactions_guest_proto::GuestState;
 use fireactions_guest_proto::host::{Endpoint, Link};
+use fireactions_guest_proto::{ExecRequest, GuestState};
 use fireactions_image::{Images, ImagesConfig};
 use fireactions_machine::{Machinery, Parts, Recovered, Settings};
 use fireactions_model::{
-    Cancel, Event, Forge, ForgeError, ImageRef, JobId, JobRecord, JobSpec, Label, MachineId, MachineState,
-    MachineView, Machines, NewMachine, Offer, Output, PhaseTimes, PoolName, PoolSpec, Release, Report, Shape,
-    StartMode, Work,
+    Event, Forge, ImageRef, JobId, JobRecord, JobSpec, JobState, Label, MachineId, MachineState, MachineView,
+    Machines, NewMachine, Offer, OnFailure, PoolName, PoolSpec, Shape, StartMode,
 };
 use fireactions_net::{NetConfig, Network};
 use fireactions_store::Store;
@@ -24,6 +23,9 @@ use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::broadcast;
+
+use crate::odd_forge::{OddForge, Oddities};
+use crate::odd_vmm::OddVmm;
 
 /// For whatever a machine does, on a busy host.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
@@ -46,39 +48,9 @@ pub(crate) fn pool() -> PoolSpec {
     }
 }
 
-/// The built-in queue, as a hosted forge that has each cancelled job as over.
-struct Over(LocalForge);
-
-#[async_trait]
-impl Forge for Over {
-    async fn acquire(&self, offer: &Offer) -> Result<Work, ForgeError> {
-        self.0.acquire(offer).await
-    }
-
-    async fn release(&self, machine: &MachineId) -> Result<Release, ForgeError> {
-        self.0.release(machine).await
-    }
-
-    async fn started(&self, job: &JobId, machine: &MachineId) -> Result<(), ForgeError> {
-        self.0.started(job, machine).await
-    }
-
-    async fn output(&self, job: &JobId, machine: &MachineId, output: Output) -> Result<(), ForgeError> {
-        self.0.output(job, machine, output).await
-    }
-
-    async fn cancelled(&self, job: &JobId) -> Cancel {
-        self.0.cancelled(job).await;
-        Cancel::Over
-    }
-
-    async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError> {
-        self.0.finished(job, machine, report).await
-    }
-
-    async fn undone(&self, job: &JobId, machine: &MachineId, phases: &PhaseTimes) -> Result<(), ForgeError> {
-        self.0.undone(job, machine, phases).await
-    }
+/// The same, that keeps a machine that failed for an hour.
+pub(crate) fn holding() -> PoolSpec {
+    PoolSpec { on_failure: OnFailure::Hold { for_: Duration::from_secs(3600), max: 1 }, ..pool() }
 }
 
 /// One server's parts, in the network namespace of the calling thread.
@@ -87,6 +59,10 @@ pub(crate) struct World {
     pub(crate) parts: Parts,
     pub(crate) machines: Machinery,
     pub(crate) forge: LocalForge,
+    /// What its forge does beside.
+    pub(crate) odd: Arc<Oddities>,
+    /// No process can be ended any more, as where a disk hangs.
+    pub(crate) resists: Arc<AtomicBool>,
     network: Network,
     store: Store,
 }
@@ -102,7 +78,12 @@ impl World {
 
     /// With played guests, for what no real one does.
     pub(crate) async fn played() -> Self {
-        Self::on(pool(), Some(standin::program())).await
+        Self::played_with(pool()).await
+    }
+
+    /// The same with this pool.
+    pub(crate) async fn played_with(pool: PoolSpec) -> Self {
+        Self::on(pool, Some(standin::program())).await
     }
 
     async fn on(pool: PoolSpec, qemu: Option<PathBuf>) -> Self {
@@ -138,23 +119,19 @@ impl World {
             console_max: 1 << 20,
             artifact_max: 1 << 30,
         };
+        let odd = Arc::new(Oddities::default());
+        let resists = Arc::new(AtomicBool::new(false));
         let parts = Parts {
             store: store.clone(),
             images,
             network: network.clone(),
-            vmm: Arc::new(vmm),
-            forge: Arc::new(forge.clone()),
+            vmm: Arc::new(OddVmm { vmm: Arc::new(vmm), resists: Arc::clone(&resists) }),
+            forge: Arc::new(OddForge { queue: forge.clone(), odd: Arc::clone(&odd) }),
             events,
             settings: Arc::new(settings),
         };
         let machines = Machinery::new(parts.clone());
-        Self { dir, parts, machines, forge, network, store }
-    }
-
-    /// What is cancelled is a job that its forge has as over, for machines that are made from now on.
-    pub(crate) fn know_cancelled_jobs_as_over(&mut self) {
-        self.parts.forge = Arc::new(Over(self.forge.clone()));
-        self.machines = Machinery::new(self.parts.clone());
+        Self { dir, parts, machines, forge, odd, resists, network, store }
     }
 
     /// A job with this script that the forge has bound to the machine, of which no row of the machine tells yet.
@@ -246,6 +223,44 @@ impl World {
         assert!(waited.await.is_ok(), "waited for {text:?}: {:?}", self.job(job).await);
     }
 
+    pub(crate) async fn until_job(&self, job: &JobId, state: JobState) {
+        let waited = tokio::time::timeout(DEADLINE, async {
+            while self.job(job).await.state != state {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "waited for {state}: {:?}", self.job(job).await);
+    }
+
+    /// Returns when the journal has how the machine's program ended.
+    pub(crate) async fn until_end_is_journaled(&self, id: &MachineId) {
+        let known = async {
+            loop {
+                let journal = self.parts.store.journal_of(id).await.unwrap();
+                if journal.last().is_some_and(|entry| entry.detail.get("report").is_some()) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, known).await.expect("the program's end is journaled");
+    }
+
+    /// Lets a played job go on that waits to be told.
+    pub(crate) async fn tell(link: &Link) {
+        let mut exec = link.exec(program("tell")).await.unwrap();
+        exec.output.exit().await.unwrap();
+    }
+
+    /// Sends a signal to a machine's VMM.
+    pub(crate) fn signal(&self, id: &MachineId, signal: Signal) {
+        Self::signal_to(self.machines.view(id).unwrap().pid.unwrap(), signal);
+    }
+
+    pub(crate) fn signal_to(pid: u32, signal: Signal) {
+        nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+    }
+
     /// While no server is there: lets the guest's job go on from where it waits for `/tmp/go`, and waits for its end. Looks as a
     /// server does, and takes nothing.
     pub(crate) async fn end_job(&self, id: &MachineId) {
@@ -270,7 +285,7 @@ impl World {
 
     /// Kills a machine's VMM while no server is there, and waits for its end.
     pub(crate) async fn kill(pid: u32) {
-        nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+        Self::signal_to(pid, Signal::SIGKILL);
         let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let gone = async {
             // Nobody may be there to reap it.
@@ -301,6 +316,17 @@ pub(crate) fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
 
 pub(crate) fn new() -> NewMachine {
     NewMachine { pool: pool().name, shape: pool().shape }
+}
+
+/// Something to be run beside a job.
+pub(crate) fn program(name: &str) -> ExecRequest {
+    ExecRequest {
+        argv: vec![name.into()],
+        env: vec![],
+        user: String::new(),
+        workdir: String::new(),
+        tty: None,
+    }
 }
 
 pub(crate) fn script(text: &str) -> JobSpec {

@@ -13,6 +13,7 @@ use fireactions_pool::{
     Budget, Controller, Ends, NoOverrides, Obstacle, Overrides, PoolError, PoolHandle, Timing,
 };
 use fireactions_testkit::{forge::FakeForge, machines::FakeMachines};
+use futures::FutureExt;
 use tokio::task::JoinHandle;
 
 use MachineState::{Booting, Busy, Creating, Ready, Stopping};
@@ -34,11 +35,14 @@ fn spec(min_runners: u32, max_runners: u32) -> PoolSpec {
 struct Saved {
     last: Mutex<BTreeMap<PoolName, PoolOverride>>,
     refuse: Mutex<bool>,
+    /// Held by who wants it to take its time.
+    busy: tokio::sync::Mutex<()>,
 }
 
 #[async_trait]
 impl Overrides for Saved {
     async fn save(&self, pool: &PoolName, changed: &PoolOverride) -> Result<(), String> {
+        drop(self.busy.lock().await);
         if *self.refuse.lock().unwrap() {
             return Err("disk full".to_owned());
         }
@@ -47,6 +51,7 @@ impl Overrides for Saved {
     }
 
     async fn save_drain(&self, why: Option<&str>) -> Result<Option<Drained>, String> {
+        drop(self.busy.lock().await);
         if *self.refuse.lock().unwrap() {
             return Err("disk full".to_owned());
         }
@@ -424,4 +429,22 @@ async fn without_news_the_forge_is_asked_once_in_a_while() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     // Once every 30 seconds; a look must not be what begins the next.
     assert!((15..=30).contains(&first.asked()), "{} questions in ten minutes", first.asked());
+}
+
+#[tokio::test]
+async fn a_change_whose_client_goes_away_is_in_force_once_it_is_durable() {
+    let rig = Rig::start(spec(0, 5));
+    let busy = rig.saved.busy.lock().await;
+    assert!(rig.pools.pause(&name()).now_or_never().is_none());
+    assert!(rig.pools.drain(Some("maintenance")).now_or_never().is_none());
+    drop(busy);
+    eventually("the pause", || rig.pools.show(&name()).unwrap().paused).await;
+    eventually("the drain", || rig.pools.host().drained.is_some()).await;
+    assert!(rig.saved.last.lock().unwrap()[&name()].paused);
+    let busy = rig.saved.busy.lock().await;
+    assert!(rig.pools.resume(&name()).now_or_never().is_none());
+    assert!(rig.pools.drain(None).now_or_never().is_none());
+    drop(busy);
+    eventually("the end of the pause", || !rig.pools.show(&name()).unwrap().paused).await;
+    eventually("the end of the drain", || rig.pools.host().drained.is_none()).await;
 }
