@@ -1,5 +1,6 @@
 //! From the configuration to the parts.
 
+use std::collections::BTreeMap;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -11,6 +12,7 @@ use fireactions_config::Config;
 use fireactions_forge::local::LocalConfig;
 use fireactions_image::{ImageError, Images, ImagesConfig, Limits, LocalSources};
 use fireactions_net::{NetConfig, Network};
+use fireactions_registry_cache::Cache;
 use fireactions_store::{Store, StoreError};
 use tokio::time::Instant;
 
@@ -90,10 +92,23 @@ async fn unlocked<T, E>(
     }
 }
 
+/// Where images are asked for before their registries, and what of it has no TLS. This host's cache of registries comes after the
+/// mirrors that somebody has named.
+fn mirrors(config: &Config) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
+    let own = &config.images;
+    let (mut mirrors, mut insecure) = (own.mirrors.clone(), own.insecure_registries.clone());
+    for mirror in crate::registry_cache::of(config).iter().flat_map(Cache::mirrors) {
+        mirrors.entry(mirror.registry.clone()).or_default().push(mirror.location());
+        insecure.push(mirror.host);
+    }
+    (mirrors, insecure)
+}
+
 /// Opens the image store. The state's lock is ours, so whoever has this one is going.
 pub(super) async fn images(config: &Config, dirs: &StateDirs) -> anyhow::Result<Images> {
     let own = &config.images;
     let mib = |value: u64| value.saturating_mul(1 << 20);
+    let (mirrors, insecure_registries) = mirrors(config);
     let settings = ImagesConfig {
         max_bytes: own.max_size_mib.map(mib),
         limits: Limits {
@@ -107,8 +122,8 @@ pub(super) async fn images(config: &Config, dirs: &StateDirs) -> anyhow::Result<
             images: config.pools.iter().map(|pool| pool.runner.image.clone()).collect(),
             dirs: own.local_dirs.iter().map(|dir| dir.to_path_buf()).collect(),
         },
-        insecure_registries: own.insecure_registries.clone(),
-        mirrors: own.mirrors.clone(),
+        insecure_registries,
+        mirrors,
         ca_pem: super::forges::ca_pem(own.ca_file.as_ref(), "images")?,
         docker_config: own.docker_config.as_ref().map(|path| path.to_path_buf()),
         // The one before the machines'.
@@ -166,5 +181,30 @@ pub(super) fn forge_settings(config: &Config) -> LocalConfig {
         keep: config.local.keep.0,
         keep_jobs: config.local.keep_jobs,
         ..LocalConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_asked_for_at_the_hosts_cache_after_the_mirrors_that_are_named() {
+        let text = "network: {subnet: 10.9.0.0/24}\nimages: {mirrors: {docker.io: [mirror.example]}}\n\
+                    registry_cache: {enabled: true, program: docker-registry, mirrors: {docker.io: {}, ghcr.io: {}}}\n";
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yaml");
+        std::fs::write(&file, text).unwrap();
+        let config =
+            fireactions_config::load_for(&file, &fireactions_config::Host::unknown()).unwrap().config;
+        let (mirrors, insecure) = mirrors(&config);
+        let hub = &mirrors["docker.io"];
+        assert_eq!((hub.len(), hub[0].as_str()), (2, "mirror.example"));
+        assert!(hub[1].starts_with("10.9.0.1:") && mirrors["ghcr.io"].len() == 1, "{mirrors:?}");
+        assert_eq!(
+            insecure,
+            [hub[1].clone(), mirrors["ghcr.io"][0].clone()],
+            "by HTTP, and never another host"
+        );
     }
 }
