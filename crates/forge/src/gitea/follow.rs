@@ -165,6 +165,6 @@ impl<'a> Running<'a> {
         let by_name = || self.of_runner.get(row.runner.as_deref()?);
         let by_task = || self.of_task.get(&row.task?);
         let bound = || self.with_id.get(&row.id.filter(|_| row.handle.is_some() || row.is_picked_up())?);
-        by_name().or_else(by_task).or_else(bound).copied()
+        by_name().or_else(by_task).or_else(bound).copied().filter(|found| job::is_its(row, found))
     }
 }

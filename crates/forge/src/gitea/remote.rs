@@ -164,15 +164,17 @@ impl Remote for GiteaRemote {
         if self.inner.gitea.kind() != Kind::Forgejo || code != program::NO_TASK {
             return None;
         }
-        let Ok(Some(job)) = settle::find(self, remote, Instant::now() + VERDICT).await else {
-            return Some(Missed::Gone);
+        let job = match settle::find(self, remote, Instant::now() + VERDICT).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return Some(Missed::Gone),
+            Err(_) => return Some(Missed::Untold),
         };
         match (job.status, job.conclusion) {
             // It was refused to the runner: something is wrong with its labels.
             (JobStatus::Waiting, _) => None,
             (JobStatus::Done, Some(Conclusion::Cancelled)) => Some(Missed::Cancelled),
             (JobStatus::Running | JobStatus::Done, _) => Some(Missed::Taken),
-            (JobStatus::Blocked, _) => Some(Missed::Gone),
+            (JobStatus::Blocked, _) => Some(Missed::Untold),
         }
     }
 

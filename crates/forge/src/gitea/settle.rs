@@ -28,6 +28,13 @@ pub(super) fn start(remote: &GiteaRemote, forge: &HostedForge, row: &JobId, know
         let found = match find(&remote, &known, Instant::now() + DEADLINE).await {
             Ok(Some(job)) if job.status == JobStatus::Done => Some(job),
             Ok(None) => None,
+            // It is run again, for another runner.
+            Ok(Some(job))
+                if !job::is_its(&known, &job)
+                    || matches!(job.status, JobStatus::Waiting | JobStatus::Blocked) =>
+            {
+                None
+            }
             // It had only left the list for a moment, or nobody knows: the next list starts this again.
             Ok(Some(_)) | Err(Untold) => {
                 forge.unsettle(&row);

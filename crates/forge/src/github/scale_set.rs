@@ -245,6 +245,7 @@ fn waiting(remote: &GithubRemote, forge: &HostedForge, runner: &GithubRunner, jo
         repository: job.repository.as_ref().map(ToString::to_string).unwrap_or_default(),
         labels: job.labels.clone(),
         queued_at: job.queued_at,
+        tries: 0,
         remote: remote_job,
         heard: Instant::now(),
         told: Timestamp::now(),

@@ -75,8 +75,10 @@ pub(crate) enum Missed {
     Cancelled,
     /// Another runner has it, or had it.
     Taken,
-    /// The forge has it no more, or does not say.
+    /// The forge has it no more.
     Gone,
+    /// The forge does not say, or it may wait again.
+    Untold,
 }
 
 impl Missed {
@@ -92,6 +94,7 @@ impl Missed {
             Self::Gone => {
                 "the job that this runner was for had gone: somebody cancelled it, or another runner took it"
             }
+            Self::Untold => "this runner was not given the job that it was for; the forge does not say why",
         }
     }
 }

@@ -143,7 +143,9 @@ impl Forge for HostedForge {
         if let Some(missed) = missed {
             notes.push(missed.note().to_owned());
             // Known before the next list is: no other machine is made for it.
-            let waited = remote.id.is_some_and(|id| self.board().queue.remove(id));
+            let handle = remote.handle.as_deref();
+            let id = remote.id.filter(|_| missed != Missed::Untold);
+            let waited = id.is_some_and(|id| self.board().queue.missed(id, handle, Instant::now()));
             if waited {
                 self.wake();
             }
