@@ -139,6 +139,12 @@ pub(crate) trait Remote: Send + Sync {
     /// Deregisters a runner; one that the forge does not have is gone.
     async fn delete(&self, scope: &str, id: u64) -> Result<Deleted, Error>;
 
+    /// Deregisters a runner that waits for a job, unless the forge has given it one meanwhile. `remote` is what is known of it.
+    async fn let_go(&self, remote: &RemoteJob, id: u64) -> Result<Deleted, Error> {
+        // GitHub refuses that of one that has a job.
+        self.delete(&remote.scope, id).await
+    }
+
     /// All runners of a scope; nothing where the forge cannot list them.
     async fn runners(&self, scope: &str) -> Result<Option<Vec<Listed>>, Error>;
 
