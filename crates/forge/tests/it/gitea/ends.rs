@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use fireactions_forge::{Answer, Delivery};
 use fireactions_model::{Forge as _, JobState, Outcome};
 use fireactions_testkit::gitea::runner::{self, FakeRunner};
-use fireactions_testkit::gitea::{Fault, JobStatus, Major, Minor, Release, RunnerFate, Scope};
+use fireactions_testkit::gitea::{Fault, JobStatus, Major, Minor, Release, RunnerFate, Scope, sign};
 use jiff::Timestamp;
 
 use super::farm::{ASK, Farm, SECRET, Setup, pool, server};
@@ -243,7 +244,8 @@ async fn a_job_that_was_cancelled_before_its_runner_asked_can_be_run_again() {
         fake.rerun(job);
         assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success], "{release:?}");
         let rows = settled(&farm, 2).await;
-        assert_eq!(rows[1].outcome, Some(exited(0)), "{release:?} {rows:#?}");
+        // Both began to wait when the job was made.
+        assert!(rows.iter().any(|row| row.outcome == Some(exited(0))), "{release:?} {rows:#?}");
         nothing_is_left(&fake).await;
         farm.stop().await;
     }
@@ -306,4 +308,86 @@ async fn the_machine_of_an_attempt_that_was_cancelled_ends_although_its_job_runs
         assert_eq!(fake.job(job).status, JobStatus::Success, "{release:?}");
         farm.stop().await;
     }
+}
+
+/// Neither forge refuses to delete a runner that it has just given a job.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_nobody_needs_and_that_was_just_given_a_job_stays() {
+    for release in [Release::GITEA, Release::Gitea(Minor::V25)] {
+        let (fake, token) = server(release);
+        let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
+        setup.surplus = Duration::from_millis(300);
+        setup.poll = NEVER;
+        setup.held = true;
+        let farm = Farm::start(&fake, &setup).await;
+        let tell = async |job| {
+            let body = fake.payload(job).to_string().into_bytes();
+            let signature = sign(SECRET, &body);
+            let header = |name: &str| match name {
+                "x-gitea-event" => Some("workflow_job"),
+                "x-gitea-signature" => Some(signature.as_str()),
+                "content-type" => Some("application/json"),
+                _ => None,
+            };
+            let answer = farm.forge.deliver(Delivery { header: &header, body: &body }).await;
+            assert_eq!(answer, Answer::Taken);
+        };
+        let first = push(&fake, &["debian"], "succeed");
+        tell(first).await;
+        farm.gates.come(ASK, 1).await;
+        // Nobody says that the runner has another job now.
+        fake.cancel(first);
+        let second = push(&fake, &["debian"], "succeed");
+        let runner = fake.registered()[0].id;
+        let task = fake.play(runner).fetch().await.unwrap().expect("the second job");
+        tell(first).await;
+        until("the runner to be looked at", || async {
+            let row = farm.rows().await.remove(0);
+            (row.state.is_final() || row.remote.is_some_and(|remote| remote.is_picked_up())).then_some(())
+        })
+        .await;
+        let seen = fake.runners().remove(0);
+        assert_eq!((seen.fate, seen.disabled), (None, false), "{release:?}");
+        assert_eq!(fake.job(second).status, JobStatus::Running);
+        fake.play(runner).finish(&task, runner::Outcome::Success).await.unwrap();
+        farm.stop().await;
+    }
+}
+
+/// Reading repositories is optional for a Gitea's token: then a job cannot be asked for, and one list may lack it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_missing_in_one_list_and_may_not_be_asked_for_runs_on() {
+    let (fake, token) = server(Release::GITEA);
+    let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
+    setup.webhook = false;
+    let farm = Farm::start(&fake, &setup).await;
+    let job = push(&fake, &["debian"], "gate");
+    until("the job to be seen running", || async {
+        let rows = farm.rows().await;
+        rows.iter()
+            .any(|row| row.remote.as_ref().is_some_and(|remote| remote.id == Some(job.0)))
+            .then_some(())
+    })
+    .await;
+    let one = "/api/v1/repos/acme/app/actions/jobs/*";
+    fake.fault(
+        Fault::on("GET", one)
+            .times(1_000_000)
+            .status(403, "token does not have at least one of required scope(s)"),
+    );
+    let list = r#"{"jobs": [], "total_count": 0}"#;
+    let lists = "/api/v1/orgs/acme/actions/jobs";
+    fake.fault(Fault::on("GET", lists).answer(200, &[("content-type", "application/json")], list));
+    until("the job to be asked for", || async { (fake.count("GET", one) > 0).then_some(()) }).await;
+    let asked = fake.count("GET", lists);
+    until("more lists", || async { (fake.count("GET", lists) > asked + 3).then_some(()) }).await;
+    let row = farm.rows().await.remove(0);
+    // While it is taken to run, it is asked for again and again when lists lack it; what is over is not.
+    fake.fault(Fault::on("GET", lists).answer(200, &[("content-type", "application/json")], list));
+    let before = fake.count("GET", one);
+    until("it to be asked for again", || async { (fake.count("GET", one) > before).then_some(()) }).await;
+    assert!(!row.state.is_final(), "{row:#?}");
+    farm.gates.open("gate");
+    assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success]);
+    farm.stop().await;
 }
