@@ -2,7 +2,8 @@
 //!
 //! A server gives fewer items on a page than it is asked for when it is set so (`MAX_RESPONSE_ITEMS`), and what is on which
 //! page changes while it is read. So pages are counted by what the first one has, what is found is kept by its number, and
-//! what may have slipped by is read again.
+//! what may have slipped by is read again: where one item goes and another comes, the count tells nothing, so a list of
+//! several pages is read until it has nothing new.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -30,6 +31,7 @@ where
     // As many as it takes with pages of ten, twice.
     let mut budget = max.div_ceil(5).max(20);
     for _ in 0..PASSES {
+        let known = found.len();
         let (mut number, mut size, mut before, mut total) = (1, 0, None, None);
         while budget > 0 {
             budget -= 1;
@@ -55,8 +57,9 @@ where
             }
             number += 1;
         }
+        let is_all = total.is_none_or(|total| found.len() >= total.min(max));
         // Where items change places, some may have been on no page that was read.
-        if total.is_none_or(|total| found.len() >= total.min(max)) {
+        if is_all && (number == 1 || found.len() == known || found.len() >= max) {
             break;
         }
     }
@@ -104,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn pages_of_any_size_with_and_without_a_count() {
         for (count, cap, fetches) in
-            [(0, 50, 1), (1, 50, 1), (50, 50, 1), (51, 50, 2), (5_000, 50, 100), (7, 1, 7)]
+            [(0, 50, 1), (1, 50, 1), (50, 50, 1), (51, 50, 4), (5_000, 50, 200), (7, 1, 14)]
         {
             let list = List::new(1..=count, cap);
             assert_eq!(list.read(10_000, |_| ()).await, (1..=count).collect::<Vec<_>>());
@@ -153,7 +156,21 @@ mod tests {
             }
         };
         assert_eq!(list.read(10_000, turn).await, (1..=100).collect::<Vec<_>>());
-        assert_eq!(list.fetches.get(), 4, "read once more");
+        assert_eq!(list.fetches.get(), 6, "read until nothing is new");
+    }
+
+    #[tokio::test]
+    async fn what_slips_by_where_one_goes_and_another_comes_is_found() {
+        let list = List::new(1..=100, 50);
+        let change = |fetch| {
+            if fetch == 1 {
+                let mut items = list.items.borrow_mut();
+                items.remove(0);
+                items.push(101);
+            }
+        };
+        let found = list.read(10_000, change).await;
+        assert!((2..=101).all(|item| found.contains(&item)), "{found:?}");
     }
 
     #[tokio::test]

@@ -82,6 +82,8 @@ pub struct Capabilities {
     pub ephemeral: bool,
     /// Runners can be listed and deleted: Gitea from 1.24, Forgejo from 15.
     pub runner_api: bool,
+    /// A runner can be told to take no job: Gitea from 1.26.
+    pub disables_runners: bool,
     /// A runner is registered without a registration token: Forgejo from 15.
     pub rest_registration: bool,
     /// How the queue is read.
@@ -125,6 +127,7 @@ impl Server {
             Kind::Gitea => Capabilities {
                 ephemeral: from(1, 24),
                 runner_api: from(1, 24),
+                disables_runners: from(1, 26),
                 rest_registration: false,
                 jobs: if from(1, 25) { Jobs::Listed } else { Jobs::None },
                 handles: false,
@@ -135,6 +138,7 @@ impl Server {
             Kind::Forgejo => Capabilities {
                 ephemeral: from(15, 0),
                 runner_api: from(15, 0),
+                disables_runners: false,
                 rest_registration: from(15, 0),
                 jobs: match self.version.major {
                     14.. => Jobs::Unpaged,

@@ -103,6 +103,12 @@ fn look(
              program, which moves the log into it)",
         ));
     }
+    if unclean && !rebuild::log_is_readable(path)? {
+        return Err(corrupt(
+            "the beginning of its write-ahead log state.db-wal is damaged: the last server did not shut down cleanly, \
+             and its last writes are in that file, which SQLite would take for an empty one",
+        ));
+    }
     let mut db = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,

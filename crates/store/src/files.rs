@@ -69,9 +69,13 @@ impl Staging {
         Ok(())
     }
 
-    /// The row is written: the files are the job's now.
-    pub(crate) fn keep(mut self) {
-        self.kept = true;
+    /// The row is about to be written, and the files are the job's; or it was not, after all.
+    pub(crate) fn keep(&mut self, kept: bool) {
+        self.kept = kept;
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept
     }
 }
 

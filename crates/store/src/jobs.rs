@@ -8,6 +8,8 @@
 //!              └── cancel ─▶ Cancelled
 //! ```
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use fail::fail_point;
 use fireactions_model::{
     ARTIFACT_NOTE, JobId, JobRecord, JobSpec, JobState, MachineId, Outcome, Phase, PhaseTimes, PoolName,
@@ -78,6 +80,11 @@ impl Finish {
     }
 }
 
+/// A lock whose holder never panics, so a poisoned one is as good as any.
+fn lock(files: &Mutex<Staging>) -> MutexGuard<'_, Staging> {
+    files.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Store {
     /// Sets who hears of job changes, in place of an earlier one. It hears of every job that is not final first.
     pub async fn observe_jobs(&self, observer: JobObserver) -> Result<(), StoreError> {
@@ -86,7 +93,7 @@ impl Store {
                 "SELECT * FROM jobs WHERE state IN ('queued', 'assigned', 'running') ORDER BY seq",
             )?;
             tx.changes.extend(collect(query.query([])?, read_change)?);
-            *tx.observer.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(observer);
+            *tx.observer.lock().unwrap_or_else(PoisonError::into_inner) = Some(observer);
             Ok(())
         })
         .await
@@ -103,33 +110,57 @@ impl Store {
     ) -> Result<JobRecord, StoreError> {
         files.settle().await?;
         fail_point!("store::insert-staged");
-        let (id, spec) = (id.clone(), to_json("spec", spec)?);
-        self.write(move |mut tx| {
-            let queued: u32 = tx
-                .db
-                .prepare_cached("SELECT count(*) FROM jobs WHERE state = 'queued'")?
-                .query_row([], |row| row.get(0))?;
-            if queued >= max_queued {
-                return Err(StoreError::QueueFull(queued));
-            }
-            let added = tx
-                .db
-                .prepare_cached(
-                    "INSERT INTO jobs (id, spec, state, queued_at) VALUES (?, ?, 'queued', ?)
+        let (job, spec) = (id.clone(), to_json("spec", spec)?);
+        // The call owns the files as long as it may still run; here they are seen again when nothing came of it.
+        let files = Arc::new(Mutex::new(files));
+        let (kept, id) = (Arc::clone(&files), job.clone());
+        let inserted = self
+            .write(move |mut tx| {
+                let queued: u32 = tx
+                    .db
+                    .prepare_cached("SELECT count(*) FROM jobs WHERE state = 'queued'")?
+                    .query_row([], |row| row.get(0))?;
+                if queued >= max_queued {
+                    return Err(StoreError::QueueFull(queued));
+                }
+                let added = tx
+                    .db
+                    .prepare_cached(
+                        "INSERT INTO jobs (id, spec, state, queued_at) VALUES (?, ?, 'queued', ?)
                      ON CONFLICT (id) DO NOTHING",
-                )?
-                .execute(params![id.as_str(), spec, now()])?;
-            if added == 0 {
-                return Err(StoreError::Exists(format!("job {id}")));
+                    )?
+                    .execute(params![id.as_str(), spec, now()])?;
+                if added == 0 {
+                    return Err(StoreError::Exists(format!("job {id}")));
+                }
+                let record = tell(&mut tx, &id)?;
+                // From here on they go only where the row is known to be absent.
+                lock(&kept).keep(true);
+                fail_point!("store::insert-before-commit");
+                Ok(record)
+            })
+            .await
+            .inspect(|_| fail_point!("store::insert-after-commit"));
+        if let Err(error) = &inserted {
+            self.discard(&job, files, error).await;
+        }
+        inserted
+    }
+
+    /// Removes the files of a job that was not inserted, and not on the writer's thread: there may be thousands. When nobody can
+    /// say whether there is a row, they are left to the next start's sweep.
+    async fn discard(&self, job: &JobId, files: Arc<Mutex<Staging>>, error: &StoreError) {
+        if lock(&files).is_kept() {
+            match self.job(job).await {
+                Ok(None) => lock(&files).keep(false),
+                Ok(Some(_)) => return,
+                Err(unread) => {
+                    tracing::warn!(%job, %error, %unread, "the files of a job that could not be stored stay until the next start");
+                    return;
+                }
             }
-            let record = tell(&mut tx, &id)?;
-            // The closure owns the files: they go when it is dropped unrun. A failing commit is left to the sweep.
-            files.keep();
-            fail_point!("store::insert-before-commit");
-            Ok(record)
-        })
-        .await
-        .inspect(|_| fail_point!("store::insert-after-commit"))
+        }
+        let _ = tokio::task::spawn_blocking(move || drop(files)).await;
     }
 
     /// One job.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use fireactions_gitea::{Error as GiteaError, Job, JobStatus};
-use fireactions_model::{ExponentialBackoff, GiteaScope, JobRecord, PoolSpec, RemoteJob};
+use fireactions_model::{ExponentialBackoff, GiteaScope, JobId, JobRecord, PoolSpec, RemoteJob};
 use tokio_util::sync::CancellationToken;
 
 use super::rules::covers;
@@ -27,6 +27,8 @@ pub(super) async fn run(
     let interval = remote.inner.settings.poll_interval;
     let labels: Vec<Vec<String>> =
         pools.iter().filter_map(|pool| pool.gitea()).map(|runner| runner.labels.clone()).collect();
+    // In how many lists in a row a row's job was missing.
+    let mut absent = HashMap::new();
     let mut pauses = ExponentialBackoff::new(interval, LONGEST.max(interval));
     loop {
         let asked = Instant::now();
@@ -37,7 +39,7 @@ pub(super) async fn run(
             Ok(jobs) => {
                 pauses.succeeded();
                 set_problem(&forge, &pools, None);
-                take(&remote, &forge, &scope, &pools, jobs, asked).await;
+                take(&remote, &forge, &scope, &pools, (jobs, asked), &mut absent).await;
                 ExponentialBackoff::jitter(interval, rand::random())
             }
             Err(GiteaError::Unsupported { why, .. }) => {
@@ -82,8 +84,8 @@ async fn take(
     forge: &HostedForge,
     scope: &GiteaScope,
     pools: &[PoolSpec],
-    jobs: Vec<Job>,
-    asked: Instant,
+    (jobs, asked): (Vec<Job>, Instant),
+    absent: &mut HashMap<JobId, u32>,
 ) {
     let mut news = remote.inner.rules.set_blind(false);
     let (waiting, running): (Vec<Job>, Vec<Job>) = jobs
@@ -114,9 +116,11 @@ async fn take(
     let rows: Vec<(&JobRecord, &RemoteJob)> =
         rows.filter(|(_, row)| row.forge == *forge.name() && row.scope == listed).collect();
     let running = Running::new(&running);
+    absent.retain(|id, _| rows.iter().any(|(row, _)| row.id == *id));
     for (row, known) in rows {
         match running.of(known) {
             Some(job) => {
+                absent.remove(&row.id);
                 let told = job::remote(forge.name(), job);
                 if !known.is_picked_up() || known.id != told.id || known.task != told.task {
                     let before = known.clone();
@@ -133,7 +137,9 @@ async fn take(
             }
             // It may have begun after the list was made.
             None if known.is_picked_up() && forge.board().runners.had_begun(&row.id, asked) => {
-                settle::start(remote, forge, &row.id, known);
+                let lists = absent.entry(row.id.clone()).or_default();
+                *lists += 1;
+                settle::start(remote, forge, &row.id, known, *lists);
             }
             None => {}
         }
@@ -165,6 +171,6 @@ impl<'a> Running<'a> {
         let by_name = || self.of_runner.get(row.runner.as_deref()?);
         let by_task = || self.of_task.get(&row.task?);
         let bound = || self.with_id.get(&row.id.filter(|_| row.handle.is_some() || row.is_picked_up())?);
-        by_name().or_else(by_task).or_else(bound).copied()
+        by_name().or_else(by_task).or_else(bound).copied().filter(|found| job::is_its(row, found))
     }
 }

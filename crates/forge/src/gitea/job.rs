@@ -38,10 +38,23 @@ pub(super) fn waiting(forge: &ForgeName, job: &Job, heard: Instant) -> Waiting {
         repository: job.repository.clone().unwrap_or_default(),
         labels: job.runs_on.clone(),
         queued_at: job.created_at,
+        // A Forgejo counts otherwise, and tells of no job by any other way than the list.
+        tries: if job.handle.is_none() { job.attempt } else { 0 },
         remote: remote(forge, job),
         heard,
         told: Timestamp::now(),
     }
+}
+
+/// Whether the job, as the forge has it now, can be the attempt that the row's runner was given or was for. Both forges keep a
+/// job's number when it is run again: Gitea gives it another runner then, and Forgejo another handle and task.
+pub(super) fn is_its(row: &RemoteJob, job: &Job) -> bool {
+    fn agree<T: PartialEq>(known: Option<T>, told: Option<T>) -> bool {
+        known.zip(told).is_none_or(|(known, told)| known == told)
+    }
+    agree(row.handle.as_deref(), job.handle.as_deref())
+        && agree(row.task, job.task)
+        && agree(row.runner.as_deref(), job.runner_name.as_deref())
 }
 
 /// Whether the runner that was bound to a job turned out meanwhile not to have been given it.

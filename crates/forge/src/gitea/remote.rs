@@ -9,7 +9,8 @@ use fireactions_gitea::{
 };
 use fireactions_http::webhook::Forged;
 use fireactions_model::{
-    ForgeName, GiteaScope, JobId, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work,
+    ExponentialBackoff, ForgeName, GiteaScope, JobId, JobRecord, Offer, Outcome, PoolSpec, RateLimit,
+    RemoteJob, Secret, Work,
 };
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -80,6 +81,26 @@ impl Remote for GiteaRemote {
             }
             Err(error) => Err(self::error(error)),
         }
+    }
+
+    /// Neither forge refuses to delete a runner that has a job, so it is looked for first. A Gitea that can gives the runner
+    /// none meanwhile; otherwise there is a moment between the look and the end.
+    async fn let_go(&self, remote: &RemoteJob, id: u64) -> Result<Deleted, Error> {
+        if !self.inner.settings.reads_queue {
+            return self.delete(&remote.scope, id).await;
+        }
+        let (scope, runner, gitea) = (parse(&remote.scope)?, RunnerId::new(id), &self.inner.gitea);
+        if self.has_job(&scope, runner, remote).await? {
+            return Ok(Deleted::Busy);
+        }
+        if gitea.disable_runner(&scope, runner, true).await.map_err(error)? {
+            let found = self.has_job(&scope, runner, remote).await;
+            if !matches!(found, Ok(false)) {
+                self.enable(&scope, runner).await;
+                return found.map(|_| Deleted::Busy);
+            }
+        }
+        self.delete(&remote.scope, id).await
     }
 
     async fn runners(&self, scope: &str) -> Result<Option<Vec<Listed>>, Error> {
@@ -164,15 +185,17 @@ impl Remote for GiteaRemote {
         if self.inner.gitea.kind() != Kind::Forgejo || code != program::NO_TASK {
             return None;
         }
-        let Ok(Some(job)) = settle::find(self, remote, Instant::now() + VERDICT).await else {
-            return Some(Missed::Gone);
+        let job = match settle::find(self, remote, Instant::now() + VERDICT).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return Some(Missed::Gone),
+            Err(_) => return Some(Missed::Untold),
         };
         match (job.status, job.conclusion) {
             // It was refused to the runner: something is wrong with its labels.
             (JobStatus::Waiting, _) => None,
             (JobStatus::Done, Some(Conclusion::Cancelled)) => Some(Missed::Cancelled),
             (JobStatus::Running | JobStatus::Done, _) => Some(Missed::Taken),
-            (JobStatus::Blocked, _) => Some(Missed::Gone),
+            (JobStatus::Blocked, _) => Some(Missed::Untold),
         }
     }
 
@@ -233,6 +256,43 @@ impl Remote for GiteaRemote {
 
     fn limits(&self) -> Vec<RateLimit> {
         Vec::new()
+    }
+}
+
+impl GiteaRemote {
+    /// Whether the runner has a job. It is listed as busy only some seconds after it took one; the job itself is listed at
+    /// once, with its runner at a Gitea, and at a Forgejo with the handle that the runner is bound to.
+    async fn has_job(&self, scope: &GiteaScope, runner: RunnerId, row: &RemoteJob) -> Result<bool, Error> {
+        let gitea = &self.inner.gitea;
+        match gitea.runner(scope, runner).await {
+            Ok(found) if found.as_ref().is_some_and(|found| found.busy) => return Ok(true),
+            Ok(_) | Err(GiteaError::Unsupported { .. }) => {}
+            Err(error) => return Err(self::error(error)),
+        }
+        let jobs = match gitea.jobs(scope, &[]).await {
+            Ok(jobs) => jobs,
+            Err(GiteaError::Unsupported { .. }) => return Ok(false),
+            Err(error) => return Err(self::error(error)),
+        };
+        let is_its = |job: &&fireactions_gitea::Job| {
+            job.runner == Some(runner)
+                || row.handle.is_some() && job.handle == row.handle && row.id == Some(job.id.get())
+        };
+        Ok(jobs.iter().filter(|job| job.status == JobStatus::Running).any(|job| is_its(&job)))
+    }
+
+    /// The runner takes jobs again. It is tried some times: one that stays disabled waits for nothing.
+    async fn enable(&self, scope: &GiteaScope, runner: RunnerId) {
+        let mut pauses = ExponentialBackoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        for _ in 0..5 {
+            match self.inner.gitea.disable_runner(scope, runner, false).await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%runner, %scope, %error, "a runner could not be enabled again; no job reaches it until then");
+                    tokio::time::sleep(pauses.failed(rand::random())).await;
+                }
+            }
+        }
     }
 }
 

@@ -85,6 +85,7 @@ mod tests {
             repository: repository.to_owned(),
             labels: labels.iter().map(ToString::to_string).collect(),
             queued_at: None,
+            tries: 0,
             remote: RemoteJob::new(ForgeName::new("work").unwrap(), scope),
             heard: Instant::now(),
             told: Timestamp::UNIX_EPOCH,

@@ -18,8 +18,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 /// How long a runner has for its last words once its job has ended: it sends the rest of the log.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Finds out how the row's job ended, and sees to its machine's end. Once for each row.
-pub(super) fn start(remote: &GiteaRemote, forge: &HostedForge, row: &JobId, known: &RemoteJob) {
+/// Lists of running jobs in a row without a job, after which it is taken to have ended where it cannot be asked for: what changes
+/// while a list is read may be missing in one.
+const ABSENT: u32 = 5;
+
+/// Finds out how the row's job ended, and sees to its machine's end. Once for each row. The job was missing in the last `absent`
+/// lists.
+pub(super) fn start(remote: &GiteaRemote, forge: &HostedForge, row: &JobId, known: &RemoteJob, absent: u32) {
     if !forge.settle(row) {
         return;
     }
@@ -28,8 +33,17 @@ pub(super) fn start(remote: &GiteaRemote, forge: &HostedForge, row: &JobId, know
         let found = match find(&remote, &known, Instant::now() + DEADLINE).await {
             Ok(Some(job)) if job.status == JobStatus::Done => Some(job),
             Ok(None) => None,
+            // It is run again, for another runner.
+            Ok(Some(job))
+                if !job::is_its(&known, &job)
+                    || matches!(job.status, JobStatus::Waiting | JobStatus::Blocked) =>
+            {
+                None
+            }
+            // It may not be asked for, and is gone for good.
+            Err(Untold::Refused) if absent >= ABSENT => None,
             // It had only left the list for a moment, or nobody knows: the next list starts this again.
-            Ok(Some(_)) | Err(Untold) => {
+            Ok(Some(_)) | Err(_) => {
                 forge.unsettle(&row);
                 return;
             }
@@ -64,17 +78,22 @@ pub(super) fn close(forge: HostedForge, row: JobId, cancelled: bool) {
     });
 }
 
-/// The forge could not be asked in time.
-#[derive(Debug)]
-pub(super) struct Untold;
+/// Why the forge does not say what became of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// It could not be asked in time.
+    Late,
+    /// It will not say: the token may not ask for it (reading repositories is optional), or too little is known of the job.
+    Refused,
+}
 
-/// The row's job as the forge has it; nothing when the forge has it no more, or may not be asked. It is tried until `until`.
+/// The row's job as the forge has it; nothing when the forge has it no more. It is tried until `until`.
 pub(super) async fn find(
     remote: &GiteaRemote,
     known: &RemoteJob,
     until: Instant,
 ) -> Result<Option<Job>, Untold> {
-    let Ok(scope) = known.scope.parse::<GiteaScope>() else { return Ok(None) };
+    let Ok(scope) = known.scope.parse::<GiteaScope>() else { return Err(Untold::Refused) };
     let gitea = &remote.inner.gitea;
     let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
     loop {
@@ -85,29 +104,31 @@ pub(super) async fn find(
             {
                 match gitea.job_of_runner(repository, RunnerId::new(runner)).await {
                     Err(GiteaError::Unsupported { .. }) => {}
-                    found => return found,
+                    found => return Some(found),
                 }
             }
             match job::of_row(known, &scope) {
-                Some(job) => gitea.job(&job).await,
-                None => Ok(None),
+                Some(job) => Some(gitea.job(&job).await),
+                None => None,
             }
         };
         match timeout_at(until, asked).await {
-            Ok(Ok(found)) => return Ok(found),
-            Ok(Err(error)) if error.is_transient() => {
+            // Nothing is known that it could be found by.
+            Ok(None) => return Err(Untold::Refused),
+            Ok(Some(Ok(found))) => return Ok(found),
+            Ok(Some(Err(error))) if error.is_transient() => {
                 let pause = pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default());
                 if Instant::now() + pause >= until {
                     tracing::debug!(%error, "the result of a job could not be requested from the forge");
-                    return Err(Untold);
+                    return Err(Untold::Late);
                 }
                 sleep(pause).await;
             }
-            Ok(Err(error)) => {
+            Ok(Some(Err(error))) => {
                 tracing::debug!(%error, "the result of a job is unknown");
-                return Ok(None);
+                return Err(Untold::Refused);
             }
-            Err(_) => return Err(Untold),
+            Err(_) => return Err(Untold::Late),
         }
     }
 }

@@ -11,18 +11,19 @@ use super::{Error, GithubRemote, groups, job, scale_set};
 use crate::hosted::HostedForge;
 use crate::hosted::board::Waiting;
 
-/// One scope's audit.
+/// One scope's audit. What goes wrong hides nothing but itself; the first error is given at the end.
 pub(super) async fn run(
     remote: &GithubRemote,
     forge: &HostedForge,
     scope: &GithubScope,
     pools: &[PoolSpec],
 ) -> Result<(), Error> {
+    let mut audited = Ok(());
     for pool in pools {
-        scale_set::audit(remote, forge, pool).await?;
+        audited = audited.and(scale_set::audit(remote, forge, pool).await);
     }
     let queues = pools.iter().any(|pool| pool.scale_set().is_none());
-    if queues { jobs(remote, forge, scope, pools).await } else { Ok(()) }
+    if queues { audited.and(jobs(remote, forge, scope, pools).await) } else { audited }
 }
 
 /// Jobs that wait in the scope's repositories.
@@ -33,9 +34,8 @@ async fn jobs(
     pools: &[PoolSpec],
 ) -> Result<(), Error> {
     let began = Instant::now();
-    let mut failed = None;
     let repositories = remote.inner.github.repositories(scope).await?;
-    groups::look(remote, scope, pools, &repositories).await?;
+    let mut failed = groups::look(remote, scope, pools, &repositories).await.err();
     let mut kept = BTreeMap::new();
     for listed in repositories {
         if let Err(error) =
@@ -45,7 +45,7 @@ async fn jobs(
             if error.is_transient() {
                 return Err(error);
             }
-            failed = Some(error);
+            failed.get_or_insert(error);
         }
     }
     groups::tell(forge, pools, &kept);

@@ -13,6 +13,9 @@ pub(super) enum Error {
     /// The pool's scale set has no session now.
     #[error("the pool's scale set has no session yet; if this lasts, `fireactions pools show` says why")]
     NoSession,
+    /// What a message says could not be written down; it comes again.
+    #[error("news of its jobs could not be stored; the server's log says why, and GitHub tells them again")]
+    NotNoted,
     /// There is no such runner group.
     #[error(
         "{scope} has no runner group {name}; it has {known}. Create it at GitHub, or set runner.group or runner.group_id"
@@ -32,7 +35,7 @@ impl Error {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Github(error) => error.is_transient(),
-            Self::NoSession => true,
+            Self::NoSession | Self::NotNoted => true,
             Self::NoGroup { .. } => false,
         }
     }
@@ -41,7 +44,7 @@ impl Error {
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Github(error) => error.retry_after(),
-            Self::NoSession | Self::NoGroup { .. } => None,
+            Self::NoSession | Self::NotNoted | Self::NoGroup { .. } => None,
         }
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn waiting(forge: &ForgeName, job: &WorkflowJob, scope: &str, heard: 
         repository: job.repository.to_string(),
         labels: job.labels.clone(),
         queued_at: job.created_at,
+        tries: 0,
         remote,
         heard,
         told: Timestamp::now(),

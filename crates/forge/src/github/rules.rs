@@ -139,6 +139,7 @@ mod tests {
             repository: repository.to_owned(),
             labels: labels.to_vec(),
             queued_at: None,
+            tries: 0,
             remote: RemoteJob::new(ForgeName::github(), "acme"),
             heard: Instant::now(),
             told: Timestamp::UNIX_EPOCH,

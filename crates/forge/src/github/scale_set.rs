@@ -20,6 +20,8 @@ use crate::hosted::problems::Concern;
 /// Longest pause after an error, in units of [`pace`](crate::hosted::HostedSettings::pace), which is the first one; before what GitHub
 /// itself asks for.
 const LONGEST: u32 = 60;
+/// After so long without a session what the last one told is not true any more. In the same units.
+const LASTING: u32 = 180;
 /// GitHub is told at the end that the session is over; it is not waited for long.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -29,6 +31,8 @@ struct Progress {
     pauses: ExponentialBackoff,
     /// The last message that was taken over.
     applied: Option<MessageId>,
+    /// Since when there is no session.
+    without: Option<Instant>,
 }
 
 /// Listens for the pool until `stop`.
@@ -40,14 +44,25 @@ pub(super) async fn listen(
 ) {
     let Some(runner) = pool.github().cloned() else { return };
     let pace = forge.inner().settings.pace;
-    let mut progress = Progress { pauses: ExponentialBackoff::new(pace, pace * LONGEST), applied: None };
+    let mut progress =
+        Progress { pauses: ExponentialBackoff::new(pace, pace * LONGEST), applied: None, without: None };
     while !stop.is_cancelled() {
         let error = match session(&remote, &forge, &pool, &runner, &stop, &mut progress).await {
             Ok(()) => return,
             Err(error) => error,
         };
         lock(&remote.inner.sets).remove(&pool.name);
-        let wait = if matches!(error, Error::Github(GithubError::SessionConflict { .. })) {
+        let is_anothers = matches!(error, Error::Github(GithubError::SessionConflict { .. }));
+        let without = *progress.without.get_or_insert_with(Instant::now);
+        if is_anothers || without.elapsed() > pace * LASTING {
+            // What was assigned is known to nobody here any more: it makes no machines, and the next session counts anew.
+            let mut board = forge.board();
+            board.set_assigned(&pool.name, Assigned::default());
+            board.queue.keep_assigned(&pool.name, 0);
+            drop(board);
+            forge.wake();
+        }
+        let wait = if is_anothers {
             ExponentialBackoff::jitter(forge.inner().settings.conflict_pause, rand::random())
         } else {
             progress.pauses.failed(rand::random())
@@ -84,6 +99,7 @@ async fn session(
     let (set, mut session) = opened?;
     tracing::info!(pool = %pool.name, set = set_name(runner), "listening for jobs of the scale set");
     forge.set_problem(&pool.name, Concern::Listening, None);
+    progress.without = None;
     forge.board().set_assigned(&pool.name, counted(session.statistics()));
     lock(&remote.inner.sets).insert(pool.name.clone(), set);
     forge.wake();
@@ -170,21 +186,25 @@ async fn follow(
         if progress.applied != Some(id) {
             forge.board().set_assigned(&pool.name, counted(message.statistics));
         }
-        apply(remote, forge, &pool.name, runner, message).await;
+        let is_noted = apply(remote, forge, &pool.name, runner, message).await;
         progress.applied = Some(id);
+        if !is_noted {
+            return Err(Error::NotNoted);
+        }
         // Not before: what was not acknowledged comes again.
         session.acknowledge(id).await?;
     }
 }
 
-/// Takes over what a message says. Doing it twice does nothing more.
+/// Takes over what a message says. Doing it twice does nothing more. False when not all of it could be written down.
 async fn apply(
     remote: &GithubRemote,
     forge: &HostedForge,
     pool: &PoolName,
     runner: &GithubRunner,
     message: Message,
-) {
+) -> bool {
+    let mut is_noted = true;
     let statistics = message.statistics;
     for event in message.events {
         match event {
@@ -197,7 +217,7 @@ async fn apply(
                 let known = forge.board().queue.unassign(pool, job.request_id.get());
                 if let Some(row) = row_of(forge, &runner_name) {
                     let url = url(remote, &job);
-                    forge
+                    is_noted &= forge
                         .picked_up(&row, true, move |remote| {
                             describe(remote, &job, url);
                             remote.queued_at = remote.queued_at.or(known.and_then(|known| known.queued_at));
@@ -210,7 +230,7 @@ async fn apply(
                 // A job that was cancelled before it began has none.
                 if let Some(row) = runner_name.as_deref().and_then(|name| row_of(forge, name)) {
                     let url = url(remote, &job);
-                    forge
+                    is_noted &= forge
                         .over(&row, true, move |remote| {
                             describe(remote, &job, url);
                             remote.conclusion = Some(conclusion(&result));
@@ -224,6 +244,7 @@ async fn apply(
     }
     forge.board().queue.keep_assigned(pool, statistics.assigned.saturating_sub(statistics.running));
     forge.wake();
+    is_noted
 }
 
 fn counted(statistics: Statistics) -> Assigned {
@@ -245,6 +266,7 @@ fn waiting(remote: &GithubRemote, forge: &HostedForge, runner: &GithubRunner, jo
         repository: job.repository.as_ref().map(ToString::to_string).unwrap_or_default(),
         labels: job.labels.clone(),
         queued_at: job.queued_at,
+        tries: 0,
         remote: remote_job,
         heard: Instant::now(),
         told: Timestamp::now(),

@@ -1,9 +1,10 @@
 //! A machine becomes a runner, and what becomes known of the runner.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fireactions_model::{
-    Event, ForgeError, JobId, JobRecord, JobSpec, JobState, Offer, PoolSpec, Program, RemoteJob, Secret, Work,
+    Event, ExponentialBackoff, ForgeError, JobId, JobRecord, JobSpec, JobState, Offer, PoolSpec, Program,
+    RemoteJob, Secret, Work,
 };
 use fireactions_store::{Bind, Standing};
 use jiff::Timestamp;
@@ -15,6 +16,9 @@ use super::names::name;
 use super::signs::Sign;
 use crate::local::refused;
 use crate::refusal::forge_error;
+
+/// How long it is tried to write down what became known of a runner.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A claim that is given up unless it is kept, whatever becomes of its future.
 struct Claimed<'a> {
@@ -134,18 +138,18 @@ impl HostedForge {
         }
     }
 
-    /// A runner has begun its job. `known`: by the forge's word.
+    /// A runner has begun its job. `known`: by the forge's word. False when it could not be written down, as in [`Self::note`].
     pub(crate) async fn picked_up(
         &self,
         job: &JobId,
         known: bool,
-        describe: impl FnOnce(&mut RemoteJob) + Send + 'static,
-    ) {
+        describe: impl FnOnce(&mut RemoteJob) + Clone + Send + 'static,
+    ) -> bool {
         let always = move |remote: &mut RemoteJob| {
             describe(remote);
             true
         };
-        self.picked_up_if(job, known, always).await;
+        self.picked_up_if(job, known, always).await
     }
 
     /// The same where it may have turned out meanwhile that the job is another runner's: `describe` gives whether it is this
@@ -154,8 +158,8 @@ impl HostedForge {
         &self,
         job: &JobId,
         known: bool,
-        describe: impl FnOnce(&mut RemoteJob) -> bool + Send + 'static,
-    ) {
+        describe: impl FnOnce(&mut RemoteJob) -> bool + Clone + Send + 'static,
+    ) -> bool {
         let (news, pool) = {
             let mut board = self.board();
             let news = board.runners.began(job, known, Instant::now());
@@ -164,12 +168,13 @@ impl HostedForge {
         let before = self.inner.store.job(job).await.ok().flatten();
         let first = before.as_ref().is_some_and(JobRecord::is_idle_runner);
         let now = Timestamp::now();
-        self.note(job, move |remote| {
-            if describe(remote) {
-                remote.picked_up_at.get_or_insert(now);
-            }
-        })
-        .await;
+        let noted = self
+            .note(job, move |remote| {
+                if describe(remote) {
+                    remote.picked_up_at.get_or_insert(now);
+                }
+            })
+            .await;
         if first && let (Some(pool), Some(before)) = (pool, before) {
             let queued_at = before.remote.and_then(|remote| remote.queued_at).unwrap_or(before.queued_at);
             let micros = u64::try_from(now.as_microsecond() - queued_at.as_microsecond()).unwrap_or(0);
@@ -178,26 +183,46 @@ impl HostedForge {
         if news {
             self.wake();
         }
+        noted
     }
 
-    /// A runner's job has ended. `known`: by the forge's word.
+    /// A runner's job has ended. `known`: by the forge's word. False when it could not be written down, as in [`Self::note`].
     pub(crate) async fn over(
         &self,
         job: &JobId,
         known: bool,
-        describe: impl FnOnce(&mut RemoteJob) + Send + 'static,
-    ) {
+        describe: impl FnOnce(&mut RemoteJob) + Clone + Send + 'static,
+    ) -> bool {
         let news = self.board().runners.ended(job, known, Instant::now());
-        self.note(job, describe).await;
         if news {
             self.wake();
         }
+        self.note(job, describe).await
     }
 
-    /// Writes down what became known of a runner; a failure costs what people see, no more.
-    pub(crate) async fn note(&self, job: &JobId, change: impl FnOnce(&mut RemoteJob) + Send + 'static) {
-        if let Err(error) = self.inner.store.update_remote(job, change).await {
-            tracing::warn!(%job, %error, "news about a runner could not be stored");
+    /// Writes down what became known of a runner, with some patience: the disk may be full, or somebody else hold the
+    /// database. False when it could not be written and may be once more.
+    pub(crate) async fn note(
+        &self,
+        job: &JobId,
+        change: impl FnOnce(&mut RemoteJob) + Clone + Send + 'static,
+    ) -> bool {
+        let begun = Instant::now();
+        let mut pauses = ExponentialBackoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        loop {
+            match self.inner.store.update_remote(job, change.clone()).await {
+                Ok(()) => return true,
+                Err(error) => {
+                    tracing::warn!(%job, %error, "news about a runner could not be stored");
+                    if !error.may_pass() {
+                        return true;
+                    }
+                }
+            }
+            if begun.elapsed() >= PATIENCE {
+                return false;
+            }
+            tokio::time::sleep(pauses.failed(rand::random())).await;
         }
     }
 }

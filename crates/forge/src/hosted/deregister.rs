@@ -1,5 +1,6 @@
 //! Runners that ended are deregistered, whatever became of them, and runners that nobody needs are let go.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use fireactions_model::{Cancel, ExponentialBackoff, JobId, JobRecord};
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::Stage;
 use super::error::Error;
+use super::problems::Concern;
 use super::remote::Deleted;
 use super::{HostedForge, is_of};
 
@@ -91,24 +93,40 @@ async fn one(forge: &HostedForge, record: &JobRecord) -> Result<(), Error> {
 
 impl HostedForge {
     /// Lets runners go that no job is there for. The forge decides: one that it gives a job at this moment stays.
-    pub(crate) async fn end_surplus(&self, now: Instant) {
-        let surplus = self.board().surplus(now, self.inner.settings.surplus_after);
+    /// What will not go well the next time is told at its pool.
+    pub(crate) async fn end_surplus(&self, now: Instant) -> Result<(), Error> {
+        let (surplus, pools) = {
+            let board = self.board();
+            (board.surplus(now, self.inner.settings.surplus_after), board.names())
+        };
+        let (mut failed, mut problems) = (None, BTreeMap::new());
         for job in surplus {
-            match self.let_go(&job).await {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::debug!(%job, %error, "a runner that no job needs could not be removed");
+            let pool = self.board().runners.get(&job).map(|runner| runner.pool.clone());
+            if let Err(error) = self.let_go(&job).await {
+                tracing::debug!(%job, %error, "a runner that no job needs could not be removed");
+                if let Some(pool) = pool.filter(|_| !error.is_transient()) {
+                    let text =
+                        format!("a runner that no job needs stays, because it cannot be removed: {error}");
+                    problems.entry(pool).or_insert(text);
                 }
+                failed.get_or_insert(error);
             }
         }
+        for pool in pools {
+            let problem = problems.remove(&pool);
+            self.set_problem(&pool, Concern::Surplus, problem);
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     async fn let_go(&self, job: &JobId) -> Result<(), Error> {
         let record = self.inner.store.job(job).await.ok().flatten();
         let Some(remote) = record.and_then(|record| record.remote) else { return Ok(()) };
         let Some(id) = remote.runner_id else { return Ok(()) };
-        match self.inner.remote.delete(&remote.scope, id).await? {
-            Deleted::Busy => self.picked_up(job, false, |_| {}).await,
+        match self.inner.remote.let_go(&remote, id).await? {
+            Deleted::Busy => {
+                self.picked_up(job, false, |_| {}).await;
+            }
             Deleted::Gone => {
                 let idle = self.board().runners.get(job).is_some_and(|runner| runner.stage == Stage::Idle);
                 if idle {

@@ -39,7 +39,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fireactions_model::{Cancel, Event, ForgeName, JobId, JobRecord, PoolName, PoolSpec};
+use fireactions_model::{Cancel, Event, ExponentialBackoff, ForgeName, JobId, JobRecord, PoolName, PoolSpec};
 use fireactions_store::{Store, StoreError};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
@@ -57,6 +57,9 @@ pub use webhook::Answer;
 
 /// How long tasks have to say good-bye to the forge at the end.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// The longest pause between two tries to let runners go that no job needs, in looks at them.
+const LONGEST: u32 = 60;
 
 /// A hosted forge. Clones share it.
 #[derive(Clone)]
@@ -243,10 +246,22 @@ fn of(forge: &ForgeName, pools: &[PoolSpec]) -> Vec<PoolSpec> {
 /// at again now and then.
 async fn board_clock(forge: HostedForge, stop: CancellationToken) {
     let every = forge.inner.settings.pace * 5;
+    let mut pauses = ExponentialBackoff::new(every, every * LONGEST);
+    // Before then the forge is not asked to let runners go.
+    let mut patience = Instant::now();
     while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
         let now = Instant::now();
         forge.board().runners.forget(now);
-        forge.end_surplus(now).await;
+        if now >= patience {
+            match stop.run_until_cancelled(forge.end_surplus(now)).await {
+                None => return,
+                Some(Ok(())) => pauses.succeeded(),
+                Some(Err(error)) => {
+                    let pause = pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default());
+                    patience = Instant::now() + pause;
+                }
+            }
+        }
         forge.inner.demand.notify_one();
     }
 }

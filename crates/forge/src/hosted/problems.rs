@@ -18,6 +18,8 @@ pub(crate) enum Concern {
     Audit,
     /// Registering a runner.
     Registering,
+    /// Letting runners go that no job needs.
+    Surplus,
     /// What runners are, against the configuration.
     Runners,
     /// What their group takes, against the jobs that wait.

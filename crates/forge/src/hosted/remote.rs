@@ -75,8 +75,10 @@ pub(crate) enum Missed {
     Cancelled,
     /// Another runner has it, or had it.
     Taken,
-    /// The forge has it no more, or does not say.
+    /// The forge has it no more.
     Gone,
+    /// The forge does not say, or it may wait again.
+    Untold,
 }
 
 impl Missed {
@@ -92,6 +94,7 @@ impl Missed {
             Self::Gone => {
                 "the job that this runner was for had gone: somebody cancelled it, or another runner took it"
             }
+            Self::Untold => "this runner was not given the job that it was for; the forge does not say why",
         }
     }
 }
@@ -135,6 +138,12 @@ pub(crate) trait Remote: Send + Sync {
 
     /// Deregisters a runner; one that the forge does not have is gone.
     async fn delete(&self, scope: &str, id: u64) -> Result<Deleted, Error>;
+
+    /// Deregisters a runner that waits for a job, unless the forge has given it one meanwhile. `remote` is what is known of it.
+    async fn let_go(&self, remote: &RemoteJob, id: u64) -> Result<Deleted, Error> {
+        // GitHub refuses that of one that has a job.
+        self.delete(&remote.scope, id).await
+    }
 
     /// All runners of a scope; nothing where the forge cannot list them.
     async fn runners(&self, scope: &str) -> Result<Option<Vec<Listed>>, Error>;

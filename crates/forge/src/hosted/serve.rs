@@ -12,7 +12,7 @@ use fireactions_model::{
 use fireactions_store::{Standing, StoreError};
 use tokio::time::sleep;
 
-use super::board::describe;
+use super::board::{Stage, describe};
 use super::remote::Missed;
 use super::signs::Signs;
 use super::{HostedForge, lock, of};
@@ -90,15 +90,20 @@ impl Forge for HostedForge {
         let signs = match output.stream {
             Stream::Stdout => {
                 let read = |line: &str| self.inner.remote.sign(line);
-                lock(&self.inner.signs).entry(job.clone()).or_default().take(&output.data, read)
+                lock(&self.inner.signs).entry(job.clone()).or_default().take(
+                    output.offset,
+                    &output.data,
+                    read,
+                )
             }
             Stream::Stderr => Vec::new(),
         };
-        self.inner.records.output(job, machine, output).await?;
+        // What the runner says counts whether or not its log could be written, which is tried again with the same piece.
+        let written = self.inner.records.output(job, machine, output).await;
         for sign in signs {
             self.heed(job, sign).await;
         }
-        Ok(())
+        written
     }
 
     async fn cancelled(&self, job: &JobId) -> Cancel {
@@ -143,7 +148,9 @@ impl Forge for HostedForge {
         if let Some(missed) = missed {
             notes.push(missed.note().to_owned());
             // Known before the next list is: no other machine is made for it.
-            let waited = remote.id.is_some_and(|id| self.board().queue.remove(id));
+            let handle = remote.handle.as_deref();
+            let id = remote.id.filter(|_| missed != Missed::Untold);
+            let waited = id.is_some_and(|id| self.board().queue.missed(id, handle, Instant::now()));
             if waited {
                 self.wake();
             }
@@ -154,7 +161,12 @@ impl Forge for HostedForge {
             .await;
             return Verdict { outcome: Outcome::Cancelled, unused: None };
         }
-        if remote.is_picked_up() {
+        // What says that it had a job may be all that is known of it: the note of its beginning may have been lost.
+        let had_job = remote.is_picked_up()
+            || has_begun
+            || remote.conclusion.is_some()
+            || self.board().runners.get(job).is_some_and(|runner| runner.stage != Stage::Idle);
+        if had_job {
             let judged = self.inner.remote.judge(&remote, told).await;
             notes.extend(judged.note);
             if let Some(found) = judged.job {

@@ -30,6 +30,8 @@ pub(crate) struct Begun {
 #[derive(Debug, Default)]
 pub(crate) struct Signs {
     line: Vec<u8>,
+    /// Where the output goes on: what is before was looked at.
+    next: u64,
     /// The line is too long to be a sign.
     skipping: bool,
     /// A job was begun, by its runner's own word.
@@ -42,9 +44,18 @@ impl Signs {
         self.has_begun
     }
 
-    /// Takes the next piece; gives the signs that `read` finds in the lines that it ends.
-    pub(crate) fn take(&mut self, data: &[u8], read: impl Fn(&str) -> Option<Sign>) -> Vec<Sign> {
+    /// Takes the next piece, which begins at `offset` of the output; gives the signs that `read` finds in the lines that it
+    /// ends. A piece that comes again tells nothing: its log may have failed to be written.
+    pub(crate) fn take(
+        &mut self,
+        offset: u64,
+        data: &[u8],
+        read: impl Fn(&str) -> Option<Sign>,
+    ) -> Vec<Sign> {
         let mut found = Vec::new();
+        let known = usize::try_from(self.next.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let data = data.get(known..).unwrap_or_default();
+        self.next = self.next.max(offset) + data.len() as u64;
         for piece in data.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
             if self.line.len() + text.len() > LONGEST {
@@ -83,9 +94,13 @@ mod tests {
     #[test]
     fn signs_are_found_whatever_the_pieces() {
         for size in [1, 3, 7, 64] {
-            let mut signs = Signs::default();
-            let found: Vec<Sign> =
-                LOG.as_bytes().chunks(size).flat_map(|piece| signs.take(piece, read)).collect();
+            let (mut signs, mut offset) = (Signs::default(), 7);
+            let mut found = Vec::new();
+            for piece in LOG.as_bytes().chunks(size) {
+                found.extend(signs.take(offset, piece, read));
+                assert_eq!(signs.take(offset, piece, read), [], "it comes again");
+                offset += piece.len() as u64;
+            }
             assert_eq!(found, [began("one"), began("two")], "in pieces of {size}");
         }
     }
@@ -93,11 +108,11 @@ mod tests {
     #[test]
     fn a_job_that_prints_without_end_costs_a_line() {
         let mut signs = Signs::default();
-        for _ in 0..10_000 {
-            assert_eq!(signs.take(&[b'x'; 1000], read), []);
+        for n in 0..10_000 {
+            assert_eq!(signs.take(n * 1000, &[b'x'; 1000], read), []);
         }
         assert!(signs.line.capacity() <= 2 * LONGEST);
-        let found = signs.take(LOG.as_bytes(), read);
+        let found = signs.take(10_000_000, LOG.as_bytes(), read);
         assert_eq!(found.len(), 2, "the long line ends with the first of these");
     }
 }

@@ -93,7 +93,7 @@ impl HostedForge {
             let mut board = self.board();
             match news.change {
                 Change::Queued => board.is_ours(job) && board.queue.add(job.clone()),
-                Change::Began | Change::Ended => board.queue.remove(job.id),
+                Change::Began | Change::Ended => board.queue.remove(job.id, job.tries, job.heard),
                 Change::Other => false,
             }
         };

@@ -9,11 +9,14 @@ use fireactions_model::{
     Artifact, Cancel, Demand, DemandSource, Event, Forge, ForgeError, JobId, JobRecord, MachineId, Offer,
     Output, PhaseTimes, PoolName, PoolSpec, Release, Report, Work, WorkFile, WorkSource,
 };
-use fireactions_store::{Bind, Standing};
+use fireactions_store::{Bind, Standing, StoreError};
 
 use super::LocalForge;
 use crate::refusal::forge_error;
 use crate::waiters::{Found, acquire};
+
+/// So many jobs may fail to be given to a machine before it is told so; each may have waited for a lock.
+const TRIES: usize = 4;
 
 #[async_trait]
 impl DemandSource for LocalForge {
@@ -100,19 +103,24 @@ impl Forge for LocalForge {
 impl LocalForge {
     /// Binds the machine to the first job that fits it, if there is one.
     async fn claim(&self, offer: &Offer) -> Result<Option<Box<JobRecord>>, ForgeError> {
-        let mut tried = HashSet::new();
+        let (mut tried, mut failed) = (HashSet::new(), None);
         while let Some(claim) = self.inner.board.claim(offer, &tried) {
             let bind = self.inner.store.bind(&claim.job, &offer.machine, &offer.pool.name).await;
-            match bind.map_err(forge_error)? {
+            match bind {
                 // Perhaps by another call for the same machine, since it was looked at.
-                Bind::Bound(job) | Bind::Refused(Standing::Bound(job)) => return Ok(Some(job)),
-                Bind::Taken => {
-                    tried.insert(claim.job.clone());
+                Ok(Bind::Bound(job) | Bind::Refused(Standing::Bound(job))) => return Ok(Some(job)),
+                Ok(Bind::Taken) => {}
+                Ok(Bind::Refused(standing)) => return Err(refused(offer, &standing)),
+                // It may be this one's record alone that is wrong: those behind it are not to wait for that.
+                Err(error @ (StoreError::Sql { .. } | StoreError::Damaged { .. })) if tried.len() < TRIES => {
+                    tracing::error!(job = %claim.job, %error, "a job could not be given to a machine");
+                    failed.get_or_insert(error);
                 }
-                Bind::Refused(standing) => return Err(refused(offer, &standing)),
+                Err(error) => return Err(forge_error(error)),
             }
+            tried.insert(claim.job.clone());
         }
-        Ok(None)
+        failed.map_or(Ok(None), |error| Err(forge_error(error)))
     }
 
     /// What the machine is to do, or does already.

@@ -77,6 +77,28 @@ async fn a_job_goes_its_way_and_everybody_hears() {
     assert_eq!(stranger, Err(ForgeError::NotBound(job.id)));
 }
 
+/// As after a rebuild from pages of different age: the row says that the job waits, and an attempt is there already.
+#[tokio::test]
+async fn a_job_whose_record_contradicts_itself_blocks_no_other() {
+    let temp = tempfile::tempdir().unwrap();
+    let (forge, _store, _events) = forge(temp.path()).await;
+    let pool = pool("p", "linux");
+    let (broken, behind) = (submit(&forge, "linux").await, submit(&forge, "linux").await);
+    let database = rusqlite::Connection::open(temp.path().join("state.db")).unwrap();
+    database
+        .execute(
+            "INSERT INTO attempts (job, attempt, machine, pool, assigned_at)
+             SELECT seq, 1, 'm0123456789', 'p', queued_at FROM jobs WHERE id = ?",
+            [broken.id.as_str()],
+        )
+        .unwrap();
+    drop(database);
+    assert_eq!(timeout(SOON, forge.acquire(&offer(1, &pool))).await.unwrap().unwrap().job, behind.id);
+    // When it is all that there is, its machine is told.
+    let alone = timeout(SOON, forge.acquire(&offer(2, &pool))).await.unwrap();
+    assert!(matches!(alone, Err(ForgeError::Unavailable { .. })), "{alone:?}");
+}
+
 #[tokio::test]
 async fn a_waiting_machine_gets_the_next_job_and_a_dropped_acquire_loses_nothing() {
     let temp = tempfile::tempdir().unwrap();

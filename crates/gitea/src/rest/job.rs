@@ -25,6 +25,9 @@ impl Gitea {
     /// A job as it is now, with how it ended where the server tells; none when it is gone. What was known of it is kept
     /// where nothing newer is told. The first time its run is asked for as well: for its workflow, branch and user.
     ///
+    /// A job that was run again keeps its number. Where it is seen that the attempt is another than the one that is known, by
+    /// handle, runner or task, the list of tasks is asked how that one ended; it is gone where no task is known.
+    ///
     /// At Forgejo before 17 a job that left the queue before a runner had it is gone; one that a runner had is found in the
     /// list of tasks, if [`Job::task`] is known and it is among the last two hundred of its repository. At Gitea before 1.25 this
     /// list is all there is.
@@ -52,7 +55,12 @@ impl Gitea {
                 let why = "its repository is unknown".to_owned();
                 return Err(Error::Unsupported { doing, why });
             }
-            return self.in_queue(doing, &known, can.jobs).await;
+            let found =
+                self.in_queue(doing, &known, can.jobs).await?.filter(|found| !is_another(found, &known));
+            return Ok(found.map(|mut found| {
+                fill(&mut found, &known);
+                found
+            }));
         };
         let found = if can.job_api {
             self.by_number(doing, &repository, &known).await?
@@ -61,6 +69,13 @@ impl Gitea {
                 Some(found) => Some(found),
                 None => self.by_task(doing, &repository, &known).await?,
             }
+        };
+        let found = match found {
+            Some(found) if is_another(&found, &known) => {
+                let doing = format!("look at an earlier attempt of job {} of {}", job.id, job.scope);
+                self.by_task(doing, &repository, &known).await?
+            }
+            found => found,
         };
         let Some(mut found) = found else { return Ok(None) };
         fill(&mut found, &known);
@@ -88,11 +103,7 @@ impl Gitea {
         let labels: BTreeSet<&str> = job.runs_on.iter().map(String::as_str).collect();
         let labels = (jobs == Jobs::ByLabels || !labels.is_empty()).then_some(&labels);
         let queue = self.queue(doing, &job.scope, labels).await?;
-        let found = queue.into_iter().find(|queued| queued.id == job.id);
-        Ok(found.map(|mut found| {
-            fill(&mut found, job);
-            found
-        }))
+        Ok(queue.into_iter().find(|queued| queued.id == job.id))
     }
 
     /// What a runner had of it.
@@ -165,6 +176,18 @@ impl Gitea {
 pub(super) fn scope_of(repository: &str) -> Option<Scope> {
     let (owner, name) = repository.split_once('/')?;
     Scope::repository(owner, name).ok()
+}
+
+/// Whether the job was run again since it was known: it is another attempt.
+fn is_another(found: &Job, known: &Job) -> bool {
+    fn differ<T: PartialEq>(found: Option<&T>, known: Option<&T>) -> bool {
+        found.zip(known).is_some_and(|(found, known)| found != known)
+    }
+    let waits_again = matches!(found.status, JobStatus::Waiting | JobStatus::Blocked) && known.task.is_some();
+    waits_again
+        || differ(found.handle.as_ref(), known.handle.as_ref())
+        || differ(found.task.as_ref(), known.task.as_ref())
+        || differ(found.runner.as_ref(), known.runner.as_ref())
 }
 
 /// What is not told again stays.

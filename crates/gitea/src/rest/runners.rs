@@ -30,6 +30,56 @@ impl Gitea {
         Ok(all.into_iter().map(Runner::from).collect())
     }
 
+    /// One runner of a scope; none when it is gone.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]; [`Error::Unsupported`] for Gitea before 1.24 and Forgejo before 15.
+    pub async fn runner(&self, scope: &Scope, runner: RunnerId) -> Result<Option<Runner>, Error> {
+        let url = self.actions(scope, &["runners", &runner.to_string()]);
+        let call = Call::get(format!("look at runner {runner} of {scope}"), url);
+        let (server, can) = self.can().await?;
+        if !can.runner_api {
+            return Err(server.lacks(call.doing, "API that shows runners", "1.24", "15"));
+        }
+        let response = self.caller().send(&call).await?;
+        match response.status {
+            StatusCode::OK => Ok(Some(self.read::<WireRunner>(&response, "a runner")?.into())),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.failure(&call, &response)),
+        }
+    }
+
+    /// Has a runner take no job from now on, or take jobs again. What it has, it goes on with. False when there is no such
+    /// runner, or the server cannot: [`crate::Capabilities::disables_runners`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn disable_runner(
+        &self,
+        scope: &Scope,
+        runner: RunnerId,
+        disabled: bool,
+    ) -> Result<bool, Error> {
+        if !self.can().await?.1.disables_runners {
+            return Ok(false);
+        }
+        let url = self.actions(scope, &["runners", &runner.to_string()]);
+        let what = if disabled { "disable" } else { "enable" };
+        let call = Call {
+            method: Method::PATCH,
+            body: Some(serde_json::json!({"disabled": disabled})),
+            ..Call::get(format!("{what} runner {runner} of {scope}"), url)
+        };
+        let response = self.caller().send(&call).await?;
+        match response.status {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self.failure(&call, &response)),
+        }
+    }
+
     /// Takes a runner out of its scope, also one that has a job: that goes on as if the runner had died. One that is gone
     /// is no error.
     ///

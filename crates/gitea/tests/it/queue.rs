@@ -205,6 +205,42 @@ async fn a_job_that_waits_again_has_no_runner() {
 }
 
 #[tokio::test]
+async fn a_job_that_runs_again_is_another_attempt_and_the_task_tells_of_the_first() {
+    for (kind, now) in [
+        (Kind::Gitea, json!({"id": 4, "run_id": 2, "status": "in_progress", "runner_id": 8})),
+        (Kind::Gitea, json!({"id": 4, "run_id": 2, "status": "queued"})),
+        (
+            Kind::Forgejo,
+            json!([{"id": 4, "handle": "new", "repo_id": 1, "runs_on": [], "task_id": 12, "status": "running"}]),
+        ),
+        (
+            Kind::Forgejo,
+            json!([{"id": 4, "handle": "new", "repo_id": 1, "runs_on": [], "task_id": 0, "status": "waiting"}]),
+        ),
+    ] {
+        let answer = now.clone();
+        let forge = scripted(kind, move |asked| {
+            if asked.path.ends_with("/tasks") {
+                let first = json!({"id": 9, "status": "cancelled", "workflow_id": "ci.yml"});
+                return reply(200, &json!({"workflow_runs": [first], "total_count": 1}));
+            }
+            reply(200, &answer)
+        })
+        .await;
+        let mut known = job("orgs/acme", 4);
+        (known.repository, known.workflow) = (Some("acme/app".into()), Some("ci.yml".into()));
+        (known.handle, known.runner, known.task) =
+            (Some("old".into()), Some(fireactions_gitea::RunnerId::new(3)), Some(9));
+        let found = forge.job(&known).await.unwrap().unwrap();
+        assert_eq!((found.status, found.conclusion), (JobStatus::Done, Some(Conclusion::Cancelled)), "{now}");
+        known.task = None;
+        let found = forge.job(&known).await.unwrap();
+        let waits_as_before = kind == Kind::Gitea && now["status"] == "queued";
+        assert_eq!(found.is_some(), waits_as_before, "{now}");
+    }
+}
+
+#[tokio::test]
 async fn one_question_for_all_pools_of_a_forgejo_by_labels() {
     let log = Log::default();
     let kept = log.clone();

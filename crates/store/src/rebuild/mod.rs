@@ -21,6 +21,8 @@ use fail::fail_point;
 use fireactions_model::JobId;
 use jiff::Timestamp;
 
+pub(crate) use pages::log_is_readable;
+
 use crate::sqlite::beside;
 use crate::{StoreError, dir};
 

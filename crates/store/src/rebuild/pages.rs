@@ -95,15 +95,9 @@ impl Pages {
         if log.read_exact_at(&mut header, 0).is_err() {
             return;
         }
-        let big_endian = match word(&header[..4]) {
-            0x377f_0682 => false,
-            0x377f_0683 => true,
-            _ => return,
-        };
-        let mut sum = checksum((0, 0), &header[..24], big_endian);
+        let Some((size, mut sum, big_endian)) = read_log_header(&header) else { return };
         let salt = &header[16..24];
-        let Some(size) = page_size(word(&header[8..12]) as usize) else { return };
-        if sum != (word(&header[24..28]), word(&header[28..])) || size != self.size {
+        if size != self.size {
             return;
         }
         let mut frame = vec![0; FRAME_HEADER + size];
@@ -125,6 +119,30 @@ impl Pages {
             }
             place += frame.len() as u64;
         }
+    }
+}
+
+/// The log's page size, where its checksums begin, and their byte order; none of a header that is not as SQLite wrote it.
+fn read_log_header(header: &[u8; LOG_HEADER]) -> Option<(usize, (u32, u32), bool)> {
+    let big_endian = match word(&header[..4]) {
+        0x377f_0682 => false,
+        0x377f_0683 => true,
+        _ => return None,
+    };
+    let sum = checksum((0, 0), &header[..24], big_endian);
+    let size = page_size(word(&header[8..12]) as usize)?;
+    (sum == (word(&header[24..28]), word(&header[28..]))).then_some((size, sum, big_endian))
+}
+
+/// Whether the write-ahead log of the database at `path` begins as SQLite wrote it. Otherwise SQLite takes it for one without
+/// content.
+pub(crate) fn log_is_readable(path: &Path) -> Result<bool, StoreError> {
+    let path = beside(path, "-wal");
+    let Some(log) = existing(&path)? else { return Ok(false) };
+    let mut header = [0; LOG_HEADER];
+    match log.read_exact_at(&mut header, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        other => other.map(|()| read_log_header(&header).is_some()).map_err(StoreError::io("read", &path)),
     }
 }
 

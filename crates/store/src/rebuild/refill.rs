@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fireactions_model::{JobId, MachineId};
+use fireactions_model::{JobId, MachineId, Outcome};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, Row, ToSql, params_from_iter};
 
@@ -140,8 +140,32 @@ fn remove_unreadable<T>(
     Ok(())
 }
 
-/// A job that a machine has must have an attempt that has not ended, else nothing could ever end it.
+/// The job with this id may have run to its end somewhere: it is not run again.
+fn give_up(db: &Connection, job: &JobId) -> Result<(), StoreError> {
+    let reason = "its record was damaged while it ran";
+    let outcome = row::to_json("outcome", &Outcome::Lost { reason: reason.to_owned() })?;
+    db.execute(
+        "UPDATE jobs SET state = 'lost', reason = ?3, outcome = ?4, finished_at = ?2, credential = NULL WHERE id = ?1",
+        (job.as_str(), row::now(), reason, outcome),
+    )?;
+    Ok(())
+}
+
+/// A job that a machine has must have an attempt that has not ended, else nothing could ever end it; one that waits, none that
+/// is still to come.
 fn bind(db: &Connection, lost: &mut Vec<String>) -> Result<(), StoreError> {
+    // Its row is older than what is known of its attempts: a machine had it since.
+    let mut query = db.prepare(
+        "SELECT jobs.* FROM jobs WHERE state = 'queued' AND EXISTS
+         (SELECT 1 FROM attempts WHERE attempts.job = jobs.seq AND attempts.attempt > jobs.attempt)",
+    )?;
+    for change in row::collect(query.query([])?, jobs::read_change)? {
+        lost.push(format!(
+            "job {}: a machine had it after its record was written; the job is marked as lost",
+            change.job.id
+        ));
+        give_up(db, &change.job.id)?;
+    }
     let remade = db.execute(
         "INSERT OR IGNORE INTO attempts (job, attempt, machine, pool, assigned_at, started_at)
          SELECT seq, attempt, machine, coalesce(pool, ''), coalesce(assigned_at, queued_at), started_at FROM jobs
@@ -159,11 +183,7 @@ fn bind(db: &Connection, lost: &mut Vec<String>) -> Result<(), StoreError> {
     let unbound = row::collect(query.query([])?, jobs::read_change)?;
     for change in unbound {
         lost.push(format!("job {}: the machine that had it; the job is marked as lost", change.job.id));
-        db.execute(
-            "UPDATE jobs SET state = 'lost', reason = 'its record was damaged while it ran', finished_at = ?2
-             WHERE id = ?1",
-            (change.job.id.as_str(), row::now()),
-        )?;
+        give_up(db, &change.job.id)?;
     }
     let mut query = db.prepare(
         "SELECT jobs.id, jobs.machine FROM jobs WHERE state IN ('assigned', 'running')

@@ -409,6 +409,45 @@ fn a_missing_log_is_missed_only_after_a_crash() {
 }
 
 #[test]
+fn a_log_whose_beginning_is_damaged_is_not_taken_for_an_empty_one() {
+    let world = World::new(End::Killed);
+    let log = world.dir().join("state.db-wal");
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[10] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    world.assert_refused("the beginning of its write-ahead log state.db-wal is damaged");
+    let (_, jobs, machines) = world.rebuild();
+    assert_eq!((jobs.len(), machines), (20, vec![]), "only what came after the last checkpoint is lost");
+}
+
+/// Pages of different age: the job's says that it waits, the attempt's that a machine had it.
+#[test]
+fn a_job_that_a_machine_had_after_its_row_was_written_is_lost_and_blocks_no_other() {
+    let world = World::new(End::Clean);
+    let db = rusqlite::Connection::open(world.db()).unwrap();
+    let (old, behind) = (job(MACHINES), job(MACHINES + 1));
+    db.execute(
+        "INSERT INTO attempts (job, attempt, machine, pool, assigned_at)
+         SELECT seq, attempt + 1, ?2, 'p', queued_at FROM jobs WHERE id = ?1",
+        [old.as_str(), machine(500).as_str()],
+    )
+    .unwrap();
+    drop(db);
+    let rebuilt = rebuild(world.dir()).unwrap();
+    assert!(rebuilt.lost.iter().any(|line| line.contains(old.as_str())), "{rebuilt:?}");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = Store::open(world.dir()).unwrap();
+        let lost = store.job(&old).await.unwrap().unwrap();
+        assert_eq!(lost.state, JobState::Lost);
+        assert!(matches!(lost.outcome, Some(Outcome::Lost { .. })), "{lost:#?}");
+        let bound = store.bind(&behind, &machine(501), &pool("p")).await.unwrap();
+        assert!(matches!(bound, fireactions_store::Bind::Bound(_)), "{bound:?}");
+        store.close().await;
+    });
+}
+
+#[test]
 fn an_empty_or_missing_database_is_refused_where_there_were_jobs() {
     let world = World::new(End::Clean);
     fs::write(world.db(), b"").unwrap();

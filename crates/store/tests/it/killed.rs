@@ -226,3 +226,27 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[tokio::test]
+async fn a_job_whose_commit_fails_leaves_no_files() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = Store::open(temp.path()).unwrap();
+    let mut spec = spec();
+    spec.files = vec![InputFile { dest: "/in".to_owned(), mode: 0o600, size: 5 }];
+    let staged = async || {
+        let mut files = store.stage(&job(1));
+        files.put(&spec.files[0], b"bytes".as_slice()).await.unwrap();
+        files
+    };
+    fail::cfg("store::commit-refused", "1*return").unwrap();
+    let error = store.insert_job(&job(1), &spec, staged().await, 10).await.unwrap_err();
+    assert!(matches!(error, StoreError::Commit { .. }), "{error}");
+    assert!(!store.job_dir(&job(1)).exists(), "its files are nobody's");
+    // Nor does one for which there is no place.
+    let error = store.insert_job(&job(1), &spec, staged().await, 0).await.unwrap_err();
+    assert!(matches!(error, StoreError::QueueFull(0)), "{error}");
+    assert!(!store.job_dir(&job(1)).exists());
+    store.insert_job(&job(1), &spec, staged().await, 10).await.unwrap();
+    assert!(store.input_path(&job(1), 0).exists());
+    store.close().await;
+}

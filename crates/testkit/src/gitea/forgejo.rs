@@ -25,7 +25,7 @@ impl State {
             "status": job.status.word(),
         });
         if self.release.registers_by_rest() {
-            object["attempt"] = 1.into();
+            object["attempt"] = (1 + job.reruns).into();
             object["handle"] = job.handle.as_str().into();
         }
         object

@@ -32,6 +32,8 @@ impl State {
                 request: request.clone(),
                 status,
                 handle: uuid(),
+                reruns: 0,
+                given: 0,
                 task: None,
                 created: now,
                 queued: now,
@@ -69,9 +71,11 @@ impl State {
             return;
         }
         job.status = status;
-        job.stopped = Some(stopped.unwrap_or(now));
+        let stopped = stopped.unwrap_or(now);
+        job.stopped = Some(stopped);
         if let Some(task) = job.task {
             let task = self.jobs.task(task);
+            task.ended = Some((status, stopped));
             for (_, stopped) in &mut task.steps {
                 stopped.get_or_insert(now);
             }
@@ -121,6 +125,22 @@ impl State {
         for id in self.jobs.runs[&run].jobs.clone() {
             self.stop_job(id, JobStatus::Cancelled, RunnerFate::Cancelled, None);
         }
+    }
+
+    /// Has a job that ended wait once more, as the button on its page does: the same row, with nothing of its last attempt but
+    /// how often there was one. Forgejo makes a new handle.
+    fn rerun(&mut self, id: u64) {
+        let now = self.now();
+        let job = self.jobs.entry(id);
+        assert!(job.status.is_done(), "{job:?} has not ended");
+        job.status = JobStatus::Waiting;
+        (job.task, job.started, job.stopped) = (None, None, None);
+        (job.handle, job.queued) = (uuid(), now);
+        job.reruns += 1;
+        let repository = job.repository;
+        self.renew_tasks(repository);
+        self.tell_hooks(id);
+        self.touch();
     }
 
     /// Ends tasks that nobody tells of.
@@ -189,6 +209,15 @@ impl FakeGitea {
     /// never told.
     pub fn cancel(&self, job: JobId) {
         self.shared.with(|state| state.cancel_run(state.jobs.entries[&job.0].run));
+    }
+
+    /// Runs a job again that has ended.
+    ///
+    /// # Panics
+    ///
+    /// When it has not.
+    pub fn rerun(&self, job: JobId) {
+        self.shared.with(|state| state.rerun(job.0));
     }
 
     /// Ends tasks whose runners said nothing for ten minutes, as the forge's own timer does.

@@ -9,7 +9,7 @@
 //! `/api/v1/orgs/*/actions/runners` or `/api/actions/runner.v1.RunnerService/FetchTask`.
 //!
 //! Where it is less than a real server: everybody may read every repository, an organization's members are its owners,
-//! runs have one attempt, bodies of the runner protocol in protobuf are refused with 415, and Forgejo's own webhooks
+//! of a run that has ended one job alone is run again, bodies of the runner protocol in protobuf are refused with 415, and Forgejo's own webhooks
 //! (`action_run_*`) are kept and never sent. Gitea before 1.25 shows no waiting job to anybody but a runner and a
 //! webhook: `…/actions/tasks` has jobs that a runner got.
 //!

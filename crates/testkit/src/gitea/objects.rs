@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::known::accounts::{Account, Repository};
-use super::known::jobs::{Entry, JobStatus, Run};
+use super::known::jobs::{Entry, JobStatus, Run, Task};
 use super::state::{State, written};
 
 impl State {
@@ -42,7 +42,7 @@ impl State {
             "run_url": format!("{api}/actions/runs/{}", run.id),
             "name": job.request.name,
             "labels": job.request.runs_on,
-            "run_attempt": u64::from(task.is_some()),
+            "run_attempt": job.given,
             "head_sha": run.workflow.sha,
             "head_branch": "main",
             "steps": steps.collect::<Vec<_>>(),
@@ -90,23 +90,25 @@ impl State {
     }
 
     /// A task of `…/actions/tasks`, which knows only jobs that a runner has got.
-    pub(super) fn task_entry(&self, job: &Entry) -> Value {
+    pub(super) fn task_entry(&self, task: &Task) -> Value {
+        let job = &self.jobs.entries[&task.job];
         let run = &self.jobs.runs[&job.run];
-        let updated = job.stopped.or(job.started);
+        let status = task.ended.map_or(job.status, |(status, _)| status);
+        let updated = task.ended.map_or(task.started, |(_, stopped)| stopped);
         json!({
-            "id": job.task,
+            "id": task.id,
             "name": job.request.name,
             "head_branch": "main",
             "head_sha": run.workflow.sha,
             "run_number": run.number,
             "event": run.workflow.event,
             "display_title": run.workflow.title,
-            "status": job.status.word(),
+            "status": status.word(),
             "workflow_id": run.workflow.file,
             "url": format!("{}/actions/runs/{}", self.page_of(run.repository), run.number),
             "created_at": written(Some(job.created)),
-            "updated_at": written(updated),
-            "run_started_at": written(job.started),
+            "updated_at": written(Some(updated)),
+            "run_started_at": written(Some(task.started)),
         })
     }
 

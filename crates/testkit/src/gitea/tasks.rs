@@ -74,10 +74,13 @@ impl State {
         job.status = JobStatus::Running;
         job.started = Some(now);
         job.task = Some(id);
+        job.given += 1;
         let (job, steps) = (job.id, vec![(None, None); job.request.steps.len()]);
         let task = Task {
             id,
             job,
+            ended: None,
+            started: now,
             runner,
             runner_name,
             token: task_token(),
@@ -106,8 +109,8 @@ impl State {
     pub(super) fn told(&mut self, task: u64, told: Told) -> (JobStatus, Vec<String>) {
         let now = self.now();
         let (job, status) = {
-            let job = self.jobs.tasks[&task].job;
-            (job, self.jobs.entries[&job].status)
+            let known = &self.jobs.tasks[&task];
+            (known.job, known.ended.map_or(self.jobs.entries[&known.job].status, |(status, _)| status))
         };
         let known = self.jobs.task(task);
         if !status.is_done() {
@@ -126,7 +129,8 @@ impl State {
             self.end_job(job, result, RunnerFate::Used, told.stopped);
         }
         self.touch();
-        (self.jobs.entries[&job].status, outputs)
+        let known = &self.jobs.tasks[&task];
+        (known.ended.map_or(self.jobs.entries[&job].status, |(status, _)| status), outputs)
     }
 
     /// Rows of a task's log, from this index on; gives how many are known. None when the log was closed before.

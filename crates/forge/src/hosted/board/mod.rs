@@ -106,6 +106,11 @@ impl Board {
         self.pools.iter().find(|pool| pool.name == *name)
     }
 
+    /// The pools' names.
+    pub(crate) fn names(&self) -> Vec<PoolName> {
+        self.pools.iter().map(|pool| pool.name.clone()).collect()
+    }
+
     /// The forge has just been asked, from `asked` on, for all jobs of the pool that wait.
     pub(crate) fn asked(&mut self, pool: &PoolName, asked: Instant) {
         self.runners.audited(pool, asked, self.rules.behind());

@@ -1,6 +1,6 @@
 //! Jobs that wait at the forge, as far as they were heard of.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use fireactions_model::{PoolName, RemoteJob};
@@ -21,6 +21,8 @@ pub(crate) struct Waiting {
     pub(crate) repository: String,
     pub(crate) labels: Vec<String>,
     pub(crate) queued_at: Option<Timestamp>,
+    /// How often a runner was given it so far, where the forge says so: one that keeps a job's number when the job is run again.
+    pub(crate) tries: u64,
     /// What is known of it.
     pub(crate) remote: RemoteJob,
     /// When it was heard of last, by a clock that nobody sets.
@@ -36,18 +38,44 @@ pub(crate) struct Queue {
     waiting: BTreeMap<u64, Waiting>,
     /// Jobs that the forge assigned to pools. They do not count (its own count does); people want to see them.
     assigned: BTreeMap<(PoolName, u64), Waiting>,
-    gone: HashSet<u64>,
+    gone: HashMap<u64, Gone>,
     gone_order: VecDeque<u64>,
+}
+
+/// A job that waited, or was never heard of before it began.
+#[derive(Debug, Clone, Copy)]
+struct Gone {
+    /// When that was heard.
+    at: Instant,
+    tries: u64,
+}
+
+impl Gone {
+    /// Whether a job that is said to wait has begun or ended since that was true, by the tries that are told. A job that is
+    /// run again waits with as many as it had; before its first it had none, and so has a delivery that comes late.
+    fn is_later_than(self, waiting: &Waiting) -> bool {
+        self.tries == 0 || waiting.tries < self.tries
+    }
 }
 
 impl Queue {
     /// A job waits. False when that is no news.
     pub(crate) fn add(&mut self, waiting: Waiting) -> bool {
-        if self.gone.contains(&waiting.id) {
+        let is_late = self.gone.get(&waiting.id).is_some_and(|gone| gone.is_later_than(&waiting));
+        self.put(waiting, is_late)
+    }
+
+    fn put(&mut self, waiting: Waiting, is_late: bool) -> bool {
+        if let Some(known) = self.waiting.get_mut(&waiting.id) {
+            if known.remote.handle == waiting.remote.handle {
+                known.heard = known.heard.max(waiting.heard);
+            } else if known.heard <= waiting.heard {
+                // It was cancelled and is run again: what a runner is to ask for is another one.
+                *known = waiting;
+            }
             return false;
         }
-        if let Some(known) = self.waiting.get_mut(&waiting.id) {
-            known.heard = waiting.heard;
+        if is_late {
             return false;
         }
         if self.waiting.len() >= MOST {
@@ -57,9 +85,10 @@ impl Queue {
         true
     }
 
-    /// A job waits no more: it began, ended, or was cancelled. False when it was not known to wait.
-    pub(crate) fn remove(&mut self, id: u64) -> bool {
-        if self.gone.insert(id) {
+    /// A job waits no more: it began, ended, or was cancelled, as was heard now; a runner was given it so often. False when it
+    /// was not known to wait.
+    pub(crate) fn remove(&mut self, id: u64, tries: u64, now: Instant) -> bool {
+        if self.gone.insert(id, Gone { at: now, tries }).is_none() {
             self.gone_order.push_back(id);
             if self.gone_order.len() > GONE
                 && let Some(oldest) = self.gone_order.pop_front()
@@ -70,9 +99,16 @@ impl Queue {
         self.waiting.remove(&id).is_some()
     }
 
+    /// The job that a runner was for was not left for it. False when it was not known to wait, or waits again: it has another
+    /// handle then.
+    pub(crate) fn missed(&mut self, id: u64, handle: Option<&str>, now: Instant) -> bool {
+        let is_it = self.waiting.get(&id).is_none_or(|waiting| waiting.remote.handle.as_deref() == handle);
+        is_it && self.remove(id, 0, now)
+    }
+
     /// What was seen when the forge was asked for the jobs that `asked` is true of, is all of those that wait, but for what was
-    /// heard of later than `behind` before `since`, which the forge's list may not have. Gives whether anything changed, and the
-    /// jobs that wait no more.
+    /// heard of later than `behind` before `since`, which the forge's list may not have. What was heard of before that, it
+    /// overrules: a job that had gone and waits is run again. Gives whether anything changed, and the jobs that wait no more.
     pub(crate) fn audited(
         &mut self,
         asked: impl Fn(&Waiting) -> bool,
@@ -86,7 +122,8 @@ impl Queue {
         let gone: Vec<Waiting> = gone.iter().filter_map(|id| self.waiting.remove(id)).collect();
         let mut changed = !gone.is_empty();
         for job in seen {
-            changed |= self.add(job);
+            let is_late = self.gone.get(&job.id).is_some_and(|gone| gone.at + behind >= since);
+            changed |= self.put(job, is_late);
         }
         (changed, gone)
     }

@@ -41,6 +41,7 @@ fn waiting(id: u64, labels: &[&str]) -> Waiting {
         repository: "acme/widgets".to_owned(),
         labels: labels.iter().map(ToString::to_string).collect(),
         queued_at: Some(Timestamp::from_second(1_000 + i64::try_from(id).unwrap()).unwrap()),
+        tries: 0,
         remote: RemoteJob::new(ForgeName::github(), "acme"),
         heard: *START,
         told: Timestamp::from_second(2_000).unwrap(),
@@ -119,7 +120,7 @@ fn each_claim_serves_one_job_whoever_gets_it() {
     assert_eq!(second.waiting.unwrap().id, 2, "the next in line");
     assert_eq!(board.claim(&name("p"), &id(3), now), None);
     // The first job is cancelled, and its runner waits on: the next is for a job that nobody is there for.
-    board.queue.remove(1);
+    board.queue.remove(1, 0, now);
     board.queue.add(waiting(3, &["debian"]));
     board.queue.add(waiting(4, &["debian"]));
     let third = board.claim(&name("p"), &id(3), now).unwrap();
@@ -145,7 +146,7 @@ fn a_runner_that_is_ahead_of_the_webhook_covers_its_job_until_an_audit() {
     assert_eq!(need(&board, "p", now + AHEAD), 1, "the job still waits: it was another one");
     // The webhook says so at last.
     assert!(!board.runners.began(&id(1), true, now), "the audit has said so");
-    assert!(board.queue.remove(1));
+    assert!(board.queue.remove(1, 0, now));
     assert_eq!(need(&board, "p", now), 0);
     assert!(!board.queue.add(waiting(1, &["debian"])), "a delivery that comes late queues nothing anew");
     assert_eq!(need(&board, "p", now), 0);
@@ -161,7 +162,10 @@ fn a_runner_whose_job_ended_before_the_webhook_told_of_it_covers_it_for_a_while(
         assert!(board.runners.began(&id(n), false, now) && board.runners.ended(&id(n), false, now));
     }
     assert_eq!(need(&board, "p", now), 0, "no other runner for what has run");
-    assert!(board.queue.remove(1) && board.runners.began(&id(1), true, now), "the webhook says so at last");
+    assert!(
+        board.queue.remove(1, 0, now) && board.runners.began(&id(1), true, now),
+        "the webhook says so at last"
+    );
     assert_eq!(need(&board, "p", now), 0);
     assert!(!board.runners.began(&id(1), true, now));
     board.queue.add(waiting(3, &["debian"]));
@@ -258,6 +262,44 @@ fn an_audit_adds_what_was_lost_and_removes_what_is_gone() {
 }
 
 #[test]
+fn a_job_that_had_gone_and_is_run_again_waits_by_a_later_list_or_by_the_count_of_its_tries() {
+    let now = *START;
+    let list =
+        |board: &mut Board, since: Instant| board.audited(in_widgets, vec![waiting(1, &["debian"])], since);
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    board.queue.remove(1, 1, now);
+    assert!(!list(&mut board, now + BEHIND), "the list may be older than what was heard");
+    assert!(list(&mut board, now + BEHIND + Duration::from_secs(1)));
+    assert_eq!(need(&board, "p", now), 1);
+    assert!(board.queue.remove(1, 2, now + 2 * BEHIND), "it began once more");
+    assert!(!list(&mut board, now + 2 * BEHIND));
+    let told = |tries| Waiting { tries, ..waiting(1, &["debian"]) };
+    assert!(!board.queue.add(told(0)) && !board.queue.add(told(1)), "these come late");
+    assert!(board.queue.add(told(2)), "and is run for the third time");
+    // Before its first try it was cancelled: what comes late looks like what is new, and the list is to tell.
+    board.queue.remove(2, 0, now);
+    assert!(!board.queue.add(waiting(2, &["debian"])));
+}
+
+#[test]
+fn a_job_that_is_run_again_between_two_lists_is_known_by_its_new_handle() {
+    let now = *START;
+    let with = |handle: &str, heard: Instant| {
+        let remote = RemoteJob { handle: Some(handle.to_owned()), ..waiting(1, &[]).remote };
+        Waiting { remote, heard, ..waiting(1, &["debian"]) }
+    };
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    assert!(board.queue.add(with("old", now)));
+    let later = now + Duration::from_secs(1);
+    board.queue.add(with("new", later));
+    board.queue.add(with("old", now));
+    assert!(!board.queue.missed(1, Some("old"), later), "the runner of the old one says nothing of the new");
+    let claim = board.claim(&name("p"), &id(1), later).unwrap();
+    assert_eq!(claim.waiting.unwrap().remote.handle.as_deref(), Some("new"));
+    assert!(board.queue.missed(1, Some("new"), later));
+}
+
+#[test]
 fn a_job_that_was_heard_of_before_the_clock_was_set_back_is_gone_with_the_next_audit() {
     let mut board = board(vec![pool("p", &["debian"], 9, None)]);
     let ahead = Timestamp::now() + Duration::from_secs(7_200);
@@ -299,8 +341,8 @@ fn runners_without_a_job_are_surplus_after_a_while_the_newest_first() {
     }
     let later = start + Duration::from_secs(100);
     assert_eq!(board.surplus(later, longest), []);
-    board.queue.remove(1);
-    board.queue.remove(2);
+    board.queue.remove(1, 0, now);
+    board.queue.remove(2, 0, now);
     assert_eq!(board.surplus(later, longest), [id(3), id(2)]);
     assert_eq!(board.surplus(start + Duration::from_secs(91), longest), [], "too early for those");
     board.runners.began(&id(1), false, later);

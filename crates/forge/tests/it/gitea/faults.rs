@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use fireactions_model::{JobState, Outcome};
-use fireactions_testkit::gitea::JobStatus;
+use fireactions_testkit::gitea::{Fault, JobStatus};
 
 use super::farm::{ASK, Farm, Setup, pool, server};
 use super::{NEWEST, ended, exited, nothing_is_left, push, settled};
+use crate::common::log::Log;
 use crate::github::farm::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,4 +84,53 @@ async fn a_runner_that_is_deleted_by_hand_makes_room_for_one_that_gets_the_job()
         assert_eq!((rows.len(), of_each), (2, [1, 1]), "{rows:#?}");
         farm.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_may_not_be_removed_is_told_and_not_asked_for_without_end() {
+    for release in NEWEST {
+        let (fake, token) = server(release);
+        let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
+        setup.surplus = Duration::from_millis(1);
+        setup.held = true;
+        let farm = Farm::start(&fake, &setup).await;
+        let runners = "/api/v1/orgs/acme/actions/runners/*";
+        fake.fault(Fault::on("DELETE", runners).times(1_000_000).status(403, "no"));
+        let job = push(&fake, &["debian"], "succeed");
+        farm.gates.come(ASK, 1).await;
+        fake.cancel(job);
+        let name = setup.pools[0].name.clone();
+        let told = until("it to be told", || async { farm.forge.problem(&name) }).await;
+        assert!(told.contains("cannot be removed"), "{release:?}: {told}");
+        // Every look at the board would have asked.
+        let lists = if release.is_gitea() {
+            "/api/v1/orgs/acme/actions/jobs"
+        } else {
+            "/api/v1/orgs/acme/actions/runners/jobs"
+        };
+        let before = fake.count("GET", lists);
+        until("the time of many looks", || async { (fake.count("GET", lists) > before + 60).then_some(()) })
+            .await;
+        let asked = fake.count("DELETE", runners);
+        assert!((1..=6).contains(&asked), "{release:?}: {asked}");
+        farm.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_stops_although_a_forge_does_not_answer_for_a_runner() {
+    let log = Log::start();
+    let (fake, token) = server(fireactions_testkit::gitea::Release::GITEA);
+    let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
+    setup.surplus = Duration::from_millis(1);
+    setup.held = true;
+    let farm = Farm::start(&fake, &setup).await;
+    let runners = "/api/v1/orgs/acme/actions/runners/*";
+    fake.fault(Fault::on("DELETE", runners).times(1_000_000).stall(Duration::from_secs(600)));
+    let job = push(&fake, &["debian"], "succeed");
+    farm.gates.come(ASK, 1).await;
+    fake.cancel(job);
+    until("it to be asked", || async { (fake.count("DELETE", runners) > 0).then_some(()) }).await;
+    farm.stop().await;
+    assert!(!log.has("could not be informed within"), "it waited for the forge");
 }

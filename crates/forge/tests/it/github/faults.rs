@@ -6,7 +6,8 @@ use fireactions_model::PoolName;
 use fireactions_testkit::github::{Fault, JobRequest};
 use jiff::SignedDuration;
 
-use crate::github::farm::{Farm, SECRET, Setup, github, pool, until};
+use crate::common::log::Log;
+use crate::github::farm::{Farm, SECRET, Setup, gate, github, open_gate, pool, until};
 use crate::github::queue::door;
 use crate::github::{all_well, completed, no_violations};
 
@@ -238,4 +239,108 @@ async fn a_message_whose_acknowledgement_is_lost_comes_again_with_old_numbers_an
     assert_eq!(fake.all_runners().len(), 2, "{:#?}", fake.all_runners());
     farm.stop().await;
     no_violations(&fake);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_a_scale_set_hides_no_job_that_waits() {
+    let (fake, app) = github();
+    let pools = vec![pool("set", &["debian"], 1, Some("fast")), pool("p", &["plain"], 1, None)];
+    let mut setup = Setup::new(&app, pools);
+    setup.audit = Duration::from_millis(300);
+    let farm = Farm::start(&fake, &setup).await;
+    until("the session", || async { fake.session_owner(fake.scale_sets().first()?.0) }).await;
+    for path in ["/_actions/_apis/runtime/runnerscalesets", "/_actions/_apis/runtime/runnerscalesets/*"] {
+        fake.fault(Fault::on("GET", path).times(1_000_000).status(403, "no"));
+    }
+    let set = PoolName::new("set").unwrap();
+    until("the set's trouble to be told", || async { farm.github.problem(&set) }).await;
+    // No webhook tells of it.
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["plain"], "true"));
+    completed(&fake, &[job]).await;
+    all_well(&fake, &[job]);
+    fake.clear_faults();
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_cannot_be_removed_hides_no_job_that_waits() {
+    let (fake, app) = github();
+    let mut setup = Setup::new(&app, vec![pool("p", &["plain"], 1, None)]);
+    setup.audit = Duration::from_millis(300);
+    let farm = Farm::start(&fake, &setup).await;
+    let key = farm.store.runner_key("other").await.unwrap();
+    let ghost = format!("fireactions-{key}-m0123456789");
+    let scope = fireactions_testkit::github::Scope::Organization("acme".into());
+    fake.jit_config(&scope, &ghost, &["debian"]);
+    let id = fake.runners().into_iter().find(|runner| runner.name == ghost).unwrap().id;
+    let its = format!("/orgs/acme/actions/runners/{id}");
+    fake.fault(Fault::on("DELETE", &its).times(1_000_000).status(403, "no"));
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["plain"], "true"));
+    completed(&fake, &[job]).await;
+    all_well(&fake, &[job]);
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_assigned_is_forgotten_by_a_server_that_lost_its_session_to_another() {
+    let (fake, app) = github();
+    fake.set_message_poll(Duration::from_millis(200));
+    let mut setup = Setup::new(&app, vec![pool("set", &["debian"], 1, Some("fast"))]);
+    setup.machines = false;
+    let first = Farm::start(&fake, &setup).await;
+    let held =
+        until("the first session", || async { fake.session_owner(fake.scale_sets().first()?.0) }).await;
+    let job = fake.queue_job(job(1));
+    until("the job to be assigned", || async { (first.github.queued(9).len() == 1).then_some(()) }).await;
+    let second = Farm::start(&fake, &setup).await;
+    let set = fake.scale_sets()[0].0;
+    until("the second to have the session", || async {
+        let owner = fake.session_owner(set);
+        if owner.as_ref() == Some(&held) {
+            fake.drop_session(set);
+        }
+        owner.filter(|owner| *owner != held)
+    })
+    .await;
+    until("the first to forget", || async { first.github.queued(9).is_empty().then_some(()) }).await;
+    let demand = first.forges().sources();
+    for source in demand {
+        let pools: Vec<_> = setup.pools.iter().filter(|pool| source.serves(pool)).cloned().collect();
+        let wanted = source.demand(&pools).await.unwrap();
+        assert!(wanted.values().all(std::collections::BTreeMap::is_empty), "{wanted:?} for {job:?}");
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
+/// Another program holds the database while a job begins: neither its log nor the message can be noted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_beginning_could_not_be_stored_is_still_judged_by_its_end() {
+    let log = Log::start();
+    let (fake, app) = github();
+    fake.set_message_poll(Duration::from_millis(200));
+    let farm = Farm::start(&fake, &Setup::new(&app, one_set())).await;
+    fake.fault(Fault::on("POST", "/_runner/online").times(1_000_000).status(503, "Service Unavailable"));
+    let script = format!("{}; exit 1", gate(&farm, "over"));
+    let job = fake.queue_job(JobRequest::new("acme/widgets", &["fast"], &script));
+    until("the runner's program to run", || async {
+        farm.rows().await.iter().any(|row| row.state == fireactions_model::JobState::Running).then_some(())
+    })
+    .await;
+    let database = rusqlite::Connection::open(farm.dir.path().join("state/state.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    fake.clear_faults();
+    until("the news to be refused", || async {
+        log.has("news about a runner could not be stored").then_some(())
+    })
+    .await;
+    database.execute_batch("ROLLBACK").unwrap();
+    open_gate(&farm, "over");
+    completed(&fake, &[job]).await;
+    let row =
+        until("the row to end", || async { farm.rows().await.into_iter().find(|row| row.state.is_final()) })
+            .await;
+    assert_eq!(row.state, fireactions_model::JobState::Failed, "{row:#?}");
+    assert!(!row.notes.iter().any(|note| note.contains("got no job")), "{row:#?}");
+    farm.stop().await;
 }

@@ -174,7 +174,11 @@ pub(in super::super) struct Entry {
     pub(in super::super) request: JobRequest,
     pub(in super::super) status: JobStatus,
     pub(in super::super) handle: String,
-    /// The one that it has now, or had last.
+    /// How often it was run again.
+    pub(in super::super) reruns: u64,
+    /// How often a runner was given it.
+    pub(in super::super) given: u64,
+    /// The one that it has now, or had last; none once it is to run again.
     pub(in super::super) task: Option<u64>,
     pub(in super::super) created: Timestamp,
     /// Since when it waits; the order in which jobs are given away.
@@ -188,6 +192,9 @@ pub(in super::super) struct Entry {
 pub(in super::super) struct Task {
     pub(in super::super) id: u64,
     pub(in super::super) job: u64,
+    /// How it ended, which stays when its job is run again, and when.
+    pub(in super::super) ended: Option<(JobStatus, Timestamp)>,
+    pub(in super::super) started: Timestamp,
     pub(in super::super) runner: u64,
     pub(in super::super) runner_name: String,
     pub(in super::super) token: String,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::http::{Ask, Reply};
 
 use super::super::known::accounts::Owner;
-use super::super::known::jobs::{Entry, JobStatus, Run, Workflow};
+use super::super::known::jobs::{Entry, JobStatus, Run, Task, Workflow};
 use super::super::reply;
 use super::super::state::State;
 
@@ -154,10 +154,10 @@ fn find_run<'a>(state: &'a State, repository: u64, id: &str) -> Result<&'a Run, 
 
 /// `…/actions/tasks`: jobs that a runner has or had, the newest first.
 pub(super) fn tasks(state: &State, ask: &Ask, repository: u64) -> Reply {
-    let tasks = state.jobs.tasks.values().rev().map(|task| &state.jobs.entries[&task.job]);
-    let found: Vec<&Entry> = tasks.filter(|job| job.repository == repository).collect();
+    let is_its = |task: &&Task| state.jobs.entries[&task.job].repository == repository;
+    let found: Vec<&Task> = state.jobs.tasks.values().rev().filter(is_its).collect();
     let (page, total) = (state.page(ask), found.len());
-    let shown: Vec<Value> = page.cut(found).into_iter().map(|job| state.task_entry(job)).collect();
+    let shown: Vec<Value> = page.cut(found).into_iter().map(|task| state.task_entry(task)).collect();
     reply::json(200, &json!({"workflow_runs": shown, "total_count": total}))
 }
 
