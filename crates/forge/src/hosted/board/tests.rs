@@ -341,8 +341,8 @@ fn runners_without_a_job_are_surplus_after_a_while_the_newest_first() {
     }
     let later = start + Duration::from_secs(100);
     assert_eq!(board.surplus(later, longest), []);
-    board.queue.remove(1, 0, now);
-    board.queue.remove(2, 0, now);
+    board.queue.remove(1, 0, start);
+    board.queue.remove(2, 0, start);
     assert_eq!(board.surplus(later, longest), [id(3), id(2)]);
     assert_eq!(board.surplus(start + Duration::from_secs(91), longest), [], "too early for those");
     board.runners.began(&id(1), false, later);
