@@ -30,14 +30,15 @@ F
 DOCKER_BUILDKIT=0 docker build -q -t made /tmp/context >/dev/null
 check build "$(docker run --rm made)" built
 
-# BuildKit, with a cache that one build leaves to the next.
+# BuildKit, with a cache that one build leaves to the next. With --no-cache it would give the second one a new cache, too.
 cat >/tmp/context/Dockerfile <<'F'
 FROM base
+ARG build
 RUN --mount=type=cache,target=/cache if [ -e /cache/mark ]; then echo found; else echo new; fi >/state; echo x >/cache/mark
 CMD ["cat", "/state"]
 F
 for state in new found; do
-  DOCKER_BUILDKIT=1 docker build -q --no-cache -t cached /tmp/context >/dev/null
+  DOCKER_BUILDKIT=1 docker build -q --build-arg "build=$state" -t cached /tmp/context >/dev/null
   check "cache $state" "$(docker run --rm cached)" "$state"
 done
 

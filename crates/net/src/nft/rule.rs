@@ -12,6 +12,7 @@ const REG_VERDICT: u32 = 0;
 
 // linux/netfilter/nf_tables.h, net/tcp.h
 const NFT_RT_TCPMSS: u32 = 3;
+const NFT_BYTEORDER_HTON: u32 = 1;
 const NFT_EXTHDR_OP_TCPOPT: u32 = 1;
 const TCPOPT_MAXSEG: u8 = 2;
 
@@ -81,7 +82,11 @@ impl Rule {
         let route = self.with("rt", |data| {
             data.be32(1, REG_1).be32(2, NFT_RT_TCPMSS);
         });
-        route.with("exthdr", |data| {
+        // Known in the host's byte order, written in the network's.
+        let ordered = route.with("byteorder", |data| {
+            data.be32(1, REG_1).be32(2, REG_1).be32(3, NFT_BYTEORDER_HTON).be32(4, 2).be32(5, 2);
+        });
+        ordered.with("exthdr", |data| {
             // Written, not read: the option's two bytes behind its kind and length.
             data.bytes(2, &[TCPOPT_MAXSEG]).be32(3, 2).be32(4, 2);
             data.be32(6, NFT_EXTHDR_OP_TCPOPT).be32(7, REG_1);
