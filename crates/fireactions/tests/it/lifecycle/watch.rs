@@ -126,7 +126,14 @@ impl Watch {
         self.state().machines.keys().cloned().collect()
     }
 
-    /// A pool has another maximum from now on; told before and after the change.
+    /// A pool is being given another maximum: until that has happened, either may hold.
+    pub(crate) fn scales(&self, pool: &str, max: u32) {
+        let mut state = self.state();
+        let known = state.scale.get_mut(&PoolName::new(pool).unwrap()).unwrap();
+        known.0 = known.0.max(max);
+    }
+
+    /// A pool has another maximum from now on.
     pub(crate) fn scaled(&self, pool: &str, max: u32) {
         self.state().scale.insert(PoolName::new(pool).unwrap(), (max, Timestamp::now()));
     }

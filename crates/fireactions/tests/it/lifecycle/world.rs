@@ -191,9 +191,12 @@ impl World {
     }
 
     fn scale(&self, pool: usize, scale: Option<(u32, u32)>) {
+        let max = scale.map_or(MAX_RUNNERS[pool], |(_, max)| max);
+        // Machines may be begun before the answer that they may.
+        self.watch.scales(POOLS[pool], max);
         self.ask_pool(pool, |pools, name| async move { pools.scale(&name, scale).await })
             .expect("it is scaled");
-        self.watch.scaled(POOLS[pool], scale.map_or(MAX_RUNNERS[pool], |(_, max)| max));
+        self.watch.scaled(POOLS[pool], max);
     }
 
     /// Nothing is in the jobs' way any more. Every job must end; then no machine is wanted, and each must go by
