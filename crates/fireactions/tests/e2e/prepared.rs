@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use fireactions_testkit::github::runner;
 use fireactions_testkit::{guest, kept, standin};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 
 use crate::driver;
-use crate::world::{BOOT, Setup, World, pool, pool_of};
+use crate::github::Octo;
+use crate::world::{BOOT, Setup, World, pool};
 
 /// What is prepared, in a server's state directory.
 const PARTS: [&str; 3] = ["images", "boot", "scratch"];
@@ -65,6 +65,8 @@ fn locked(shelf: &Path, prepared: &Path) -> Flock<File> {
 /// Of everything that a state is made from.
 fn key() -> String {
     let mut text = format!("{} {}", driver::vmm(false), driver::kernel());
+    // What its pools are.
+    text += concat!(include_str!("prepared.rs"), include_str!("world.rs"), include_str!("github.rs"));
     for file in [
         PathBuf::from(env!("CARGO_BIN_EXE_fireactions")),
         guest::agent(),
@@ -87,10 +89,12 @@ fn found(program: &str) -> PathBuf {
     places.find(|file| file.is_file()).unwrap_or_else(|| panic!("{program} is not there: run `make setup`"))
 }
 
-/// A server with one pool for each of the usual images, until each has its template.
+/// A server with one pool for each of the usual kinds of machines, until each has its template. GitHub need not be there for it.
 fn make(shelf: &Path, prepared: &Path) {
-    let pools = pool("default", 1, 1, "") + &pool_of("github", 1, 1, &runner::image(), "");
-    let mut world = World::start(Setup { pools, bare: true, ..Setup::default() });
+    let octo = Octo::new("127.0.0.1", 1);
+    let pools = pool("default", 1, 1, "") + &octo.pools.replacen("min_runners: 0", "min_runners: 1", 1);
+    let more = octo.more.clone();
+    let mut world = World::start(Setup { pools, more, bare: true, ..Setup::default() });
     let templates = world.path("state").join(TEMPLATES);
     world.wait(BOOT, "two templates", || {
         let names = fs::read_dir(&templates).ok()?.map(|entry| entry.unwrap().file_name());
