@@ -111,11 +111,10 @@ async fn remove_stale(path: &Path) -> Result<(), ListenError> {
 
 /// How callers of a TCP address are known. Without keys only loopback is served.
 pub fn authority(address: SocketAddr, keys: Vec<Key>) -> Result<Auth, ListenError> {
-    match keys.is_empty() {
-        false => Ok(Auth::Keys(keys.into())),
-        true if is_loopback(address.ip()) => Ok(Auth::Loopback),
-        true => Err(ListenError::NeedsToken(address)),
+    if !keys.is_empty() {
+        return Ok(Auth::Keys(keys.into()));
     }
+    if is_loopback(address.ip()) { Ok(Auth::Loopback) } else { Err(ListenError::NeedsToken(address)) }
 }
 
 /// Binds a TCP address and says how its callers are known.

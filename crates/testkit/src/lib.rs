@@ -30,3 +30,4 @@ pub mod skip;
 pub mod spec;
 pub mod sshd;
 pub mod standin;
+pub mod written;

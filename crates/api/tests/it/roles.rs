@@ -1,9 +1,7 @@
 //! Who may do what: each route with each role, and what is said of it in the log.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use fireactions_api::{Key, Role, Token};
+use fireactions_testkit::written::Written;
 use reqwest::Method;
 
 use crate::common::{HIDDEN, job_id, serve_keys};
@@ -115,24 +113,10 @@ async fn no_answer_has_the_value_of_an_environment_or_what_a_pool_gives_its_gues
     }
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn what_is_changed_is_logged_with_who_and_from_where_and_never_with_a_token() {
-    let lines = Lines::default();
-    let writer = lines.clone();
+    let written = Written::default();
+    let writer = written.clone();
     let log = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     let _log = tracing::subscriber::set_default(log);
     let (_api, url) = serve_keys(keys()).await;
@@ -142,7 +126,7 @@ async fn what_is_changed_is_logged_with_who_and_from_where_and_never_with_a_toke
         http.post(&pause).bearer_auth(token).send().await.unwrap();
         http.get(format!("{url}/api/v1/pools")).bearer_auth(token).send().await.unwrap();
     }
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(written.bytes()).unwrap();
     let said: Vec<serde_json::Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

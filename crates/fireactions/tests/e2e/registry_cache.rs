@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fireactions_testkit::busybox;
+use fireactions_testkit::real_gitea::wait_for;
 
 use crate::images::registry;
 use crate::namespace::Namespace;
@@ -62,15 +63,8 @@ impl Drop for Lab {
     }
 }
 
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "waited {DEADLINE:?} for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_for(DEADLINE, what, look)
 }
 
 /// A registry that ends with the test.

@@ -3,7 +3,7 @@
 
 mod audit;
 mod caller;
-pub(crate) mod rights;
+mod rights;
 mod token;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use super::caller::Role;
 
 /// The role that a request at this route needs. What is not named here is for the administrator, so that a new route is not
 /// open by mistake.
-pub(crate) fn needed(method: &Method, route: &str) -> Role {
+pub(super) fn needed(method: &Method, route: &str) -> Role {
     let reads = *method == Method::GET || *method == Method::HEAD;
     match route {
         // A shell in a machine can do all that its job can.

@@ -1,18 +1,19 @@
 //! What the process logs, to be looked at.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
+
+use fireactions_testkit::written::Written;
 
 /// What this process logs from the first [`Log::start`] on, for all of its tests.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Written);
 
 impl Log {
     pub(crate) fn start() -> Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         let start = || {
             let log = Self::default();
-            let writer = log.clone();
+            let writer = log.0.clone();
             let subscriber = tracing_subscriber::fmt()
                 .with_max_level(tracing::Level::TRACE)
                 .with_ansi(false)
@@ -25,21 +26,10 @@ impl Log {
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap().clone()
+        self.0.bytes()
     }
 
     pub(crate) fn has(&self, words: &str) -> bool {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).contains(words)
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        String::from_utf8_lossy(&self.bytes()).contains(words)
     }
 }

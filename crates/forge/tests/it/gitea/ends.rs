@@ -5,7 +5,9 @@ use std::time::Duration;
 use fireactions_forge::{Answer, Delivery};
 use fireactions_model::{Forge as _, JobState, Outcome};
 use fireactions_testkit::gitea::runner::{self, FakeRunner};
-use fireactions_testkit::gitea::{Fault, JobStatus, Major, Minor, Release, RunnerFate, Scope, sign};
+use fireactions_testkit::gitea::{
+    FakeGitea, Fault, JobId, JobStatus, Major, Minor, Release, RunnerFate, Scope, sign,
+};
 use jiff::Timestamp;
 
 use super::farm::{ASK, Farm, SECRET, Setup, pool, server};
@@ -103,18 +105,24 @@ async fn the_cancel_that_a_runner_never_hears_of_ends_its_machine() {
     }
 }
 
+/// A server whose runner asks for its job just after that was cancelled.
+async fn cancelled_before_it_is_asked_for(release: Release) -> (FakeGitea, Farm, JobId) {
+    let (fake, token) = server(release);
+    let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
+    setup.surplus = Duration::from_millis(300);
+    setup.held = true;
+    let farm = Farm::start(&fake, &setup).await;
+    let job = push(&fake, &["debian"], "succeed");
+    farm.gates.come(ASK, 1).await;
+    fake.cancel(job);
+    farm.gates.open(ASK);
+    (fake, farm, job)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_is_cancelled_before_its_runner_asks_for_it_is_a_cancelled_one() {
     for release in NEWEST {
-        let (fake, token) = server(release);
-        let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
-        setup.surplus = Duration::from_millis(300);
-        setup.held = true;
-        let farm = Farm::start(&fake, &setup).await;
-        let job = push(&fake, &["debian"], "succeed");
-        farm.gates.come(ASK, 1).await;
-        fake.cancel(job);
-        farm.gates.open(ASK);
+        let (fake, farm, _) = cancelled_before_it_is_asked_for(release).await;
         let rows = settled(&farm, 1).await;
         assert_eq!(
             (rows.len(), rows[0].state, rows[0].outcome.clone()),
@@ -231,15 +239,7 @@ async fn a_job_that_is_run_again_gets_a_runner_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_was_cancelled_before_its_runner_asked_can_be_run_again() {
     for release in NEWEST {
-        let (fake, token) = server(release);
-        let mut setup = Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]);
-        setup.surplus = Duration::from_millis(300);
-        setup.held = true;
-        let farm = Farm::start(&fake, &setup).await;
-        let job = push(&fake, &["debian"], "succeed");
-        farm.gates.come(ASK, 1).await;
-        fake.cancel(job);
-        farm.gates.open(ASK);
+        let (fake, farm, job) = cancelled_before_it_is_asked_for(release).await;
         settled(&farm, 1).await;
         fake.rerun(job);
         assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success], "{release:?}");
