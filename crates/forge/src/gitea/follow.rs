@@ -100,7 +100,7 @@ async fn take(
             .map(|job| job::waiting(forge.name(), job, asked))
             .filter(|job| board.is_ours(job))
             .collect();
-        news |= board.audited(|job| covers(scope, job), waiting, asked);
+        news |= board.audited(|job| covers(scope, &job.wants()), waiting, asked);
         for pool in pools {
             board.asked(&pool.name, asked);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fireactions_gitea::{Kind, matches};
 use fireactions_model::{GiteaScope, PoolSpec};
 
-use crate::hosted::board::{Counting, Rules, Waiting};
+use crate::hosted::board::{Counting, Rules, Wants};
 
 /// The rules of one server.
 pub(super) struct GiteaRules {
@@ -27,9 +27,9 @@ impl GiteaRules {
 }
 
 impl Rules for GiteaRules {
-    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
+    fn fits(&self, pool: &PoolSpec, wants: &Wants<'_>) -> bool {
         let Some(runner) = pool.gitea() else { return false };
-        covers(&runner.scope, job) && matches(self.kind, &job.labels, &runner.labels)
+        covers(&runner.scope, wants) && matches(self.kind, wants.labels, &runner.labels)
     }
 
     fn counting(&self, pool: &PoolSpec) -> Counting {
@@ -47,11 +47,11 @@ impl Rules for GiteaRules {
 }
 
 /// Whether runners of this scope are given the job: it was listed there, or its repository is of it.
-pub(super) fn covers(scope: &GiteaScope, job: &Waiting) -> bool {
-    if job.remote.scope.parse::<GiteaScope>().is_ok_and(|listed| listed == *scope) {
+pub(super) fn covers(scope: &GiteaScope, wants: &Wants<'_>) -> bool {
+    if wants.scope.parse::<GiteaScope>().is_ok_and(|listed| listed == *scope) {
         return true;
     }
-    let Some((owner, name)) = job.repository.split_once('/') else { return false };
+    let Some((owner, name)) = wants.repository.split_once('/') else { return false };
     match scope {
         GiteaScope::Instance => true,
         // Whose token it is, the list alone knows.
@@ -72,6 +72,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::hosted::board::Waiting;
 
     fn pool(scope: &str, labels: &[&str]) -> PoolSpec {
         let labels = labels.iter().map(ToString::to_string).collect();
@@ -96,14 +97,16 @@ mod tests {
     fn case_and_scope_count_and_a_job_without_labels_is_for_all_at_gitea_alone() {
         let (gitea, forgejo) = (GiteaRules::new(Kind::Gitea), GiteaRules::new(Kind::Forgejo));
         let org = pool("orgs/acme", &["Debian:host", "gpu"]);
-        assert!(gitea.fits(&org, &job("orgs/acme", "", &["Debian"])), "it was listed there");
-        assert!(gitea.fits(&org, &job("instance", "Acme/app", &["gpu", "Debian"])));
-        assert!(!gitea.fits(&org, &job("orgs/acme", "acme/app", &["debian"])));
-        assert!(!gitea.fits(&org, &job("orgs/other", "other/app", &["gpu"])));
-        assert!(gitea.fits(&pool("repos/acme/App", &["gpu"]), &job("orgs/acme", "acme/app", &["gpu"])));
-        assert!(!gitea.fits(&pool("user", &["gpu"]), &job("orgs/acme", "acme/app", &["gpu"])));
+        assert!(gitea.fits(&org, &job("orgs/acme", "", &["Debian"]).wants()), "it was listed there");
+        assert!(gitea.fits(&org, &job("instance", "Acme/app", &["gpu", "Debian"]).wants()));
+        assert!(!gitea.fits(&org, &job("orgs/acme", "acme/app", &["debian"]).wants()));
+        assert!(!gitea.fits(&org, &job("orgs/other", "other/app", &["gpu"]).wants()));
+        assert!(
+            gitea.fits(&pool("repos/acme/App", &["gpu"]), &job("orgs/acme", "acme/app", &["gpu"]).wants())
+        );
+        assert!(!gitea.fits(&pool("user", &["gpu"]), &job("orgs/acme", "acme/app", &["gpu"]).wants()));
         let plain = job("orgs/acme", "acme/app", &[]);
-        assert!(gitea.fits(&org, &plain) && !forgejo.fits(&org, &plain));
+        assert!(gitea.fits(&org, &plain.wants()) && !forgejo.fits(&org, &plain.wants()));
     }
 
     #[test]

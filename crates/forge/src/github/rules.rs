@@ -7,7 +7,7 @@ use std::time::Duration;
 use fireactions_github::Repository;
 use fireactions_model::{GithubScope, Label, PoolName, PoolSpec};
 
-use crate::hosted::board::{Counting, Rules, Waiting};
+use crate::hosted::board::{Counting, Rules, Wants};
 use crate::hosted::lock;
 
 /// Labels that every runner of ours has without the configuration saying so, as GitHub has them for runners by what they run
@@ -76,8 +76,8 @@ impl GithubRules {
 }
 
 impl Rules for GithubRules {
-    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
-        labels_fit(pool, &job.repository, &job.labels) && self.is_served(pool, &job.repository)
+    fn fits(&self, pool: &PoolSpec, wants: &Wants<'_>) -> bool {
+        labels_fit(pool, wants.repository, wants.labels) && self.is_served(pool, wants.repository)
     }
 
     fn behind(&self) -> Duration {
@@ -120,6 +120,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::hosted::board::Waiting;
 
     fn pool(name: &str, labels: &[&str], set: Option<&str>) -> PoolSpec {
         let image = ImageRef::new("debian:12").unwrap();
@@ -154,7 +155,7 @@ mod tests {
     fn labels_have_no_case_and_some_go_without_saying() {
         let rules = GithubRules::default();
         let fits = |repository, labels: &[&str]| {
-            rules.fits(&pool("p", &["debian"], None), &waiting(repository, &list(labels)))
+            rules.fits(&pool("p", &["debian"], None), &waiting(repository, &list(labels)).wants())
         };
         assert!(fits("Acme/Widgets", &["self-hosted"]) && fits("acme/x", &["Linux", "DEBIAN"]));
         assert!(!fits("acme/x", &["gpu"]));
@@ -170,7 +171,7 @@ mod tests {
         let pools = [pool("p", &["debian"], None), pool("s", &["debian"], Some("s"))];
         let labels = list(&["debian"]);
         let repository = |name: &str| name.parse::<Repository>().unwrap();
-        let fits = |name: &str| rules.fits(&pools[0], &waiting(name, &labels));
+        let fits = |name: &str| rules.fits(&pools[0], &waiting(name, &labels).wants());
         let kept = |name: &str, labels: &[String]| {
             rules.kept_from(&pools, name, labels).into_iter().cloned().collect::<Vec<_>>()
         };

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use crate::oldest::oldest;
 
-pub(crate) use queue::{Queue, Waiting, describe};
+pub(crate) use queue::{Queue, Waiting, Wants, describe};
 pub(crate) use runners::{Runner, Runners, Stage};
 
 /// How long a runner may be ahead of what its forge says of it: it has begun or ended a job that the forge's count, or the
@@ -52,8 +52,8 @@ pub(crate) struct Assigned {
 
 /// The forge's rules, as far as the board needs them. Quick, and without IO.
 pub(crate) trait Rules: Send + Sync {
-    /// Whether a runner of the pool would be given this job. Asked of pools whose jobs are placed.
-    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool;
+    /// Whether a runner of the pool would be given a job that wants this. Asked of pools whose jobs are placed.
+    fn fits(&self, pool: &PoolSpec, wants: &Wants<'_>) -> bool;
 
     /// By what the pool's runners are wanted.
     fn counting(&self, pool: &PoolSpec) -> Counting;
@@ -132,7 +132,7 @@ impl Board {
         let (changed, gone) = self.queue.audited(asked, seen, since, self.rules.behind());
         for job in &gone {
             for pool in &self.pools {
-                if self.fits(pool, job) && self.runners.caught_up(&pool.name) {
+                if self.fits(pool, &job.wants()) && self.runners.caught_up(&pool.name) {
                     break;
                 }
             }
@@ -144,39 +144,41 @@ impl Board {
         self.rules.counting(pool) == Counting::Placed
     }
 
-    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
-        self.is_placed(pool) && self.rules.fits(pool, job)
+    fn fits(&self, pool: &PoolSpec, wants: &Wants<'_>) -> bool {
+        self.is_placed(pool) && self.rules.fits(pool, wants)
     }
 
     /// Runners that each pool lacks now.
     pub(crate) fn needs(&self, now: Instant) -> BTreeMap<PoolName, u32> {
         let placed = self.placed();
-        let need = |pool: &PoolSpec| {
-            let name = &pool.name;
-            let counting = self.rules.counting(pool);
-            let wanted = match counting {
-                Counting::Assigned => self.assigned.get(name).map_or(0, |assigned| assigned.all),
-                Counting::Placed => count(placed.get(name).map_or(0, Vec::len)),
-                Counting::Standing(ready) => ready.min(self.room(pool)),
-            };
-            (name.clone(), wanted.saturating_sub(self.runners.covering(name, counting, now)))
+        self.pools.iter().map(|pool| (pool.name.clone(), self.need(pool, &placed, now))).collect()
+    }
+
+    fn need(&self, pool: &PoolSpec, placed: &HashMap<PoolName, Vec<u64>>, now: Instant) -> u32 {
+        let name = &pool.name;
+        let counting = self.rules.counting(pool);
+        let wanted = match counting {
+            Counting::Assigned => self.assigned.get(name).map_or(0, |assigned| assigned.all),
+            Counting::Placed => count(placed.get(name).map_or(0, Vec::len)),
+            Counting::Standing(ready) => ready.min(self.room(pool)),
         };
-        self.pools.iter().map(need).collect()
+        wanted.saturating_sub(self.runners.covering(name, counting, now))
     }
 
     /// Counts a machine of the pool as one of its runners from now on, if the pool lacks one. Gives the
     /// job that it is for, as far as that is known.
     pub(crate) fn claim(&mut self, pool: &PoolName, job: &JobId, now: Instant) -> Option<Claim> {
-        if self.needs(now).get(pool).copied().unwrap_or(0) == 0 {
+        let spec = self.pool(pool)?;
+        let placed = self.placed();
+        if self.need(spec, &placed, now) == 0 {
             return None;
         }
-        let waiting = match self.rules.counting(self.pool(pool)?) {
+        let waiting = match self.rules.counting(spec) {
             Counting::Assigned => {
                 let before = usize::try_from(self.runners.idle(pool)).unwrap_or(usize::MAX);
                 self.queue.assigned_to(pool).nth(before)
             }
             Counting::Placed => {
-                let placed = self.placed();
                 let jobs = placed.get(pool).map(Vec::as_slice).unwrap_or_default();
                 jobs.iter().find(|id| !self.runners.is_for(**id)).and_then(|id| self.queue.get(*id))
             }
@@ -207,7 +209,7 @@ impl Board {
         place::place(
             candidates,
             self.queue.waiting(),
-            |pool, job| self.fits(pool, job),
+            |pool, wants| self.rules.fits(pool, wants),
             |pool| self.room(pool),
         )
     }
@@ -244,7 +246,7 @@ impl Board {
 
     /// Whether any pool of ours could run the job. What the forge assigns to a pool, it tells itself.
     pub(crate) fn is_ours(&self, job: &Waiting) -> bool {
-        self.pools.iter().any(|pool| self.fits(pool, job))
+        self.pools.iter().any(|pool| self.fits(pool, &job.wants()))
     }
 
     /// Runners that were there for a job and are not needed any more for at least `longest`: the job was cancelled, or

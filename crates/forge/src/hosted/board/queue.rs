@@ -31,6 +31,23 @@ pub(crate) struct Waiting {
     pub(crate) told: Timestamp,
 }
 
+/// What decides which pools' runners a job may be given to: jobs with the same of it go the same ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Wants<'a> {
+    /// Where it was listed.
+    pub(crate) scope: &'a str,
+    /// `owner/name`.
+    pub(crate) repository: &'a str,
+    pub(crate) labels: &'a [String],
+}
+
+impl Waiting {
+    /// What decides where it may run.
+    pub(crate) fn wants(&self) -> Wants<'_> {
+        Wants { scope: &self.remote.scope, repository: &self.repository, labels: &self.labels }
+    }
+}
+
 /// The jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {

@@ -1,4 +1,5 @@
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fireactions_model::{ForgeName, Label, Place, PoolName, PoolSpec, RemoteJob};
 use fireactions_testkit::pools::of_github as pool;
@@ -11,9 +12,9 @@ struct Plain;
 const BEHIND: Duration = Duration::from_secs(15);
 
 impl Rules for Plain {
-    fn fits(&self, pool: &PoolSpec, job: &Waiting) -> bool {
+    fn fits(&self, pool: &PoolSpec, wants: &Wants<'_>) -> bool {
         let has = |label: &String| Label::new(label).is_ok_and(|label| pool.labels.contains(&label));
-        job.repository.starts_with("acme/") && job.labels.iter().all(has)
+        wants.repository.starts_with("acme/") && wants.labels.iter().all(has)
     }
 
     fn behind(&self) -> Duration {
@@ -94,6 +95,21 @@ fn a_job_goes_to_the_smallest_pool_that_will_do_and_on_where_that_is_at_work() {
     assert_eq!(need(&board, "small", now), 2);
     let Place::Pool { pool, ahead, .. } = board.places()[&(false, 5)].clone() else { panic!() };
     assert_eq!((pool, ahead), (name("small"), 1));
+}
+
+#[test]
+fn a_thousand_jobs_that_want_the_same_are_asked_about_once() {
+    let asked = AtomicUsize::new(0);
+    let jobs: Vec<Waiting> =
+        (1..=1_000).map(|id| waiting(id, if id % 2 == 0 { &["debian"] } else { &["gpu"] })).collect();
+    let pools = [pool("large", &["debian", "gpu"], 2, None), pool("small", &["debian"], 1, None)];
+    let fits = |pool: &PoolSpec, wants: &Wants<'_>| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        Plain.fits(pool, wants)
+    };
+    let placed = place::place(pools.iter(), jobs.iter(), fits, |pool| pool.max_runners);
+    assert_eq!((placed[&name("large")].len(), placed[&name("small")].len()), (500, 500));
+    assert_eq!(asked.into_inner(), 4, "two pools, two kinds of jobs");
 }
 
 #[test]
