@@ -7,9 +7,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use fireactions_guest_proto::{DropIn, Meets, Said, Service};
+use fireactions_guest_proto::{DropIn, Meets, Reload, Said, Service};
 use serde_json::{Map, Value};
 
+use crate::hang_up::hang_up;
 use crate::replace::replace;
 
 /// Where programs usually are.
@@ -50,7 +51,11 @@ fn put_one(root: &Path, one: &DropIn, services: &[Service]) -> Result<(), String
     let mode = std::fs::metadata(&path).map_or(0o644, |found| found.permissions().mode() & 0o7777);
     let written = replace(&path, &text);
     let written = written.and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(mode)));
-    written.map_err(|error| error.to_string())
+    written.map_err(|error| error.to_string())?;
+    if let Some(Reload { program, pid_file }) = &one.reload {
+        hang_up(&inside(root, crate::files::checked(pid_file)?), program);
+    }
+    Ok(())
 }
 
 fn inside(root: &Path, path: &Path) -> PathBuf {
@@ -146,6 +151,7 @@ mod tests {
                 paths: vec!["/etc/default/docker".to_owned(), "/etc/systemd/system/docker.service.d".to_owned()],
                 words: vec!["--registry-mirror".to_owned()],
             }],
+            reload: None,
         }
     }
 

@@ -28,6 +28,7 @@ mod enter;
 mod entropy;
 mod exec;
 mod files;
+mod hang_up;
 mod identity;
 mod init;
 mod inside;

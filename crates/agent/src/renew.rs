@@ -8,10 +8,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
 use crate::answer::answer;
+use crate::hang_up::hang_up;
 use crate::reaper::Reaper;
 use crate::replace::replace;
 
@@ -70,10 +68,7 @@ pub(crate) fn rest(reaper: &Reaper, image_keys: &[String]) -> Vec<String> {
     }
     if !keys.is_empty() {
         // sshd reads its keys again at this signal, sshd(8).
-        let pid = fs::read_to_string("/run/sshd.pid").ok().and_then(|text| text.trim().parse::<i32>().ok());
-        if let Some(pid) = pid.filter(|pid| *pid > 1) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGHUP);
-        }
+        hang_up(Path::new("/run/sshd.pid"), "sshd");
     }
     failed
 }

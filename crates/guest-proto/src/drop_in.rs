@@ -18,6 +18,18 @@ pub struct DropIn {
     /// What must not be said in the image.
     #[serde(default)]
     pub unless: Vec<Said>,
+    /// Who reads the file again where it runs already: below an image's own init it began before the file was there.
+    #[serde(default)]
+    pub reload: Option<Reload>,
+}
+
+/// A program that reads its configuration again at SIGHUP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// Its name, as the kernel has it: at most 15 bytes.
+    pub program: String,
+    /// The file with its process id. Absolute path.
+    pub pid_file: String,
 }
 
 /// What becomes of a file that is there.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use fireactions_guest_proto::{DropIn, Meets, Said};
+use fireactions_guest_proto::{DropIn, Meets, Reload, Said};
 use serde_json::json;
 
 use crate::cache::HUB;
@@ -50,6 +50,8 @@ fn docker(mirrors: &[Mirror]) -> Option<DropIn> {
         meets: Meets::Json,
         readers: words(&["dockerd", "/etc/docker"]),
         unless: vec![options("--registry-mirror"), options("--insecure-registry")],
+        // Both keys are among those that it takes while it runs, dockerd(8).
+        reload: Some(Reload { program: "dockerd".to_owned(), pid_file: "/run/docker.pid".to_owned() }),
     })
 }
 
@@ -79,6 +81,7 @@ fn containerd(mirror: &Mirror) -> DropIn {
         meets: Meets::Stays,
         readers: words(&["containerd", "nerdctl", "/etc/containerd"]),
         unless: Vec::new(),
+        reload: None,
     }
 }
 
@@ -108,6 +111,7 @@ fn podman(mirror: &Mirror) -> DropIn {
         meets: Meets::Stays,
         readers: words(&["podman", "buildah", "skopeo", "/etc/containers"]),
         unless: vec![said(&["[registries."]), said(&["prefix", &name]), said(&["location", &name])],
+        reload: None,
     }
 }
 
@@ -129,5 +133,6 @@ fn buildkit(mirrors: &[Mirror]) -> Option<DropIn> {
         meets: Meets::Stays,
         readers: words(&["buildkitd", "/etc/buildkit"]),
         unless: Vec::new(),
+        reload: None,
     })
 }

@@ -276,6 +276,7 @@ pub(crate) fn identity() -> Identity {
                 meets: Meets::Json,
                 readers: vec![reader.to_owned()],
                 unless: Vec::new(),
+                reload: None,
             })
             .into(),
     }

@@ -111,7 +111,8 @@ fn docker_is_up_in_clones_of_an_image_with_systemd() {
     let pools = pool_of("default", 0, 2, &image, "    init: image\n");
     let pools = pools.replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
-    let world = World::start(Setup { pools, ..Setup::default() });
+    let more = registry_cache::SECTION.to_owned();
+    let world = World::start(Setup { pools, more, ..Setup::default() });
     let first = world.submit(&[], "cat /etc/machine-id");
     world.wait_job(&first, &["succeeded"], DOCKER);
     world.wait(DOCKER, "the template", || world.log().contains("template made").then_some(()));
@@ -121,7 +122,8 @@ fn docker_is_up_in_clones_of_an_image_with_systemd() {
         logger of this machine; until journalctl -q -t root | grep 'of this machine'; do sleep 0.2; done >&2
         journalctl -q -u docker.service | grep -c Started; systemctl is-system-running
         dbus-send --system --print-reply=literal --dest=org.freedesktop.hostname1 /org/freedesktop/hostname1 \\
-            org.freedesktop.DBus.Properties.Get string:org.freedesktop.hostname1 string:Hostname | awk '{ print $2 }'";
+            org.freedesktop.DBus.Properties.Get string:org.freedesktop.hostname1 string:Hostname | awk '{ print $2 }'
+        until docker info -f '{{.RegistryConfig.Mirrors}}' | grep -q 172.30.0.1; do sleep 0.2; done";
     assert!(world.cli(&["pools", "scale", "default", "--min", "2"]).status.success());
     world.wait_ready("default", 2);
     for machine in world.machines() {
