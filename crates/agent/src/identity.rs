@@ -123,6 +123,7 @@ mod tests {
             dns_options: Vec::new(),
             mtu: None,
             mac: None,
+            ipv6: None,
             services: Vec::new(),
             drop_ins: Vec::new(),
         }

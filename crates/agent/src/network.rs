@@ -9,7 +9,7 @@ use fireactions_guest_proto::Identity;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -42,14 +42,13 @@ pub(crate) fn configure(identity: &Identity) -> Result<(), String> {
         step("set its MAC address", netlink.mac(index, mac))?;
     }
     step("bring it up", netlink.up(index, identity.mtu))?;
-    step(
-        &format!("set the address {}/{}", identity.address, identity.prefix),
-        netlink.address(index, identity),
-    )?;
-    step(
-        &format!("set the default route through {}", identity.gateway),
-        netlink.default_route(index, identity),
-    )
+    let v4 = (identity.address.into(), identity.prefix, identity.gateway.into());
+    let v6 = identity.ipv6.map(|ipv6| (ipv6.address.into(), ipv6.prefix, ipv6.gateway.into()));
+    for (address, prefix, gateway) in [Some(v4), v6].into_iter().flatten() {
+        step(&format!("set the address {address}/{prefix}"), netlink.address(index, address, prefix))?;
+        step(&format!("set the default route through {gateway}"), netlink.default_route(index, gateway))?;
+    }
+    Ok(())
 }
 
 /// The Ethernet interface with the lowest index.
@@ -90,6 +89,10 @@ fn own_mac(name: &str) -> Option<[u8; 6]> {
     bytes.try_into().ok()
 }
 
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
 struct Netlink {
     socket: Socket,
     sequence: u32,
@@ -126,30 +129,35 @@ impl Netlink {
         self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 
-    fn address(&mut self, index: u32, identity: &Identity) -> io::Result<()> {
-        let mut address = AddressMessage::default();
-        address.header.family = AddressFamily::Inet;
-        address.header.prefix_len = identity.prefix;
-        address.header.index = index;
-        let host_bits = u32::MAX.checked_shr(u32::from(identity.prefix)).unwrap_or(0);
-        let broadcast = (u32::from(identity.address) | host_bits).into();
-        address.attributes = vec![
-            AddressAttribute::Local(IpAddr::V4(identity.address)),
-            AddressAttribute::Address(IpAddr::V4(identity.address)),
-            AddressAttribute::Broadcast(broadcast),
-        ];
-        self.request(RouteNetlinkMessage::NewAddress(address), NLM_F_CREATE | NLM_F_REPLACE)
+    fn address(&mut self, index: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address);
+        message.header.prefix_len = prefix;
+        message.header.index = index;
+        message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+        message.attributes.push(match address {
+            IpAddr::V4(address) => {
+                let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+                AddressAttribute::Broadcast((u32::from(address) | host_bits).into())
+            }
+            // Of use at once: nobody else can have it.
+            IpAddr::V6(_) => AddressAttribute::Flags(AddressFlags::Nodad),
+        });
+        self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
-    fn default_route(&mut self, index: u32, identity: &Identity) -> io::Result<()> {
+    fn default_route(&mut self, index: u32, gateway: IpAddr) -> io::Result<()> {
         let mut route = RouteMessage::default();
-        route.header.address_family = AddressFamily::Inet;
+        route.header.address_family = family(gateway);
         route.header.table = RouteHeader::RT_TABLE_MAIN;
         route.header.protocol = RouteProtocol::Boot;
         route.header.scope = RouteScope::Universe;
         route.header.kind = RouteType::Unicast;
-        route.attributes =
-            vec![RouteAttribute::Gateway(RouteAddress::Inet(identity.gateway)), RouteAttribute::Oif(index)];
+        let gateway = match gateway {
+            IpAddr::V4(gateway) => RouteAddress::Inet(gateway),
+            IpAddr::V6(gateway) => RouteAddress::Inet6(gateway),
+        };
+        route.attributes = vec![RouteAttribute::Gateway(gateway), RouteAttribute::Oif(index)];
         self.request(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_REPLACE)
     }
 

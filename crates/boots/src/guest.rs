@@ -111,6 +111,7 @@ fn identity() -> Identity {
         dns_options: Vec::new(),
         mtu: None,
         mac: None,
+        ipv6: None,
         services: Vec::new(),
         drop_ins: Vec::new(),
     }

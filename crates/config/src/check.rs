@@ -18,6 +18,7 @@ use std::fmt;
 use std::ops::Range;
 
 use fireactions_model::{ImageSource, network_rules};
+use ipnet::Ipv6Net;
 
 use crate::problem::Problem;
 use crate::schema::{Duration, kernel_args};
@@ -272,6 +273,9 @@ impl Check<'_> {
             let message = format!("network.mtu cannot be {mtu}");
             self.error(&network.key("mtu"), &[], message, "use 576 to 1500, or remove it");
         }
+        if let Some(ipv6) = &config.network.ipv6 {
+            self.ipv6(&network.key("ipv6").key("subnet"), ipv6.subnet, config.network.mtu);
+        }
         let at = network.key("subnet");
         let subnet = config.network.subnet;
         if let Err(rule) = network_rules::subnet(subnet) {
@@ -295,6 +299,22 @@ impl Check<'_> {
                 format!("network.subnet {subnet} has addresses for {capacity} machines, but the pools may have {wanted}"),
                 format!("use a prefix of /{} or shorter, or lower max_runners", prefix_for(wanted)),
             );
+        }
+    }
+
+    fn ipv6(&mut self, at: &At, subnet: Ipv6Net, mtu: Option<u16>) {
+        let cannot = format!("network.ipv6.subnet {subnet} cannot be the machines' network");
+        if let Err(rule) = network_rules::subnet6(subnet) {
+            self.error(at, &[], cannot, rule);
+        } else if subnet.addr() != subnet.network() {
+            let message = format!("network.ipv6.subnet {subnet} is the address of a host, not of a network");
+            self.error(at, &[], message, format!("write {}", subnet.trunc()));
+        }
+        if let Some(mtu) = mtu.filter(|mtu| *mtu < network_rules::LEAST_MTU6) {
+            let mtu_key = At::root().key("network").key("mtu");
+            let least = network_rules::LEAST_MTU6;
+            let message = format!("IPv6 does not work with network.mtu {mtu}");
+            self.error(&mtu_key, &[at], message, format!("use {least} or more, or remove network.ipv6"));
         }
     }
 

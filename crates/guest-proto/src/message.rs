@@ -2,7 +2,7 @@
 //! adopt a machine with an older agent; what cannot be ignored needs a new protocol version.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,9 +51,23 @@ pub struct Identity {
     /// Started in this order before the machine is configured, each once the one before it is ready.
     #[serde(default)]
     pub services: Vec<Service>,
+    /// IPv6 of the first network interface, where there is any.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6>,
     /// Put into the image before that.
     #[serde(default)]
     pub drop_ins: Vec<DropIn>,
+}
+
+/// IPv6 of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6 {
+    /// Its address.
+    pub address: Ipv6Addr,
+    /// Prefix length of its network, 0 to 128.
+    pub prefix: u8,
+    /// Default gateway.
+    pub gateway: Ipv6Addr,
 }
 
 impl fmt::Debug for Identity {
@@ -65,6 +79,7 @@ impl fmt::Debug for Identity {
             .field("prefix", &self.prefix)
             .field("gateway", &self.gateway)
             .field("dns", &self.dns)
+            .field("ipv6", &self.ipv6)
             .field("mtu", &self.mtu)
             .field("mac", &self.mac)
             .finish_non_exhaustive()

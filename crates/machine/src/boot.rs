@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fireactions_guest_proto::{GuestHello, GuestState, Identity, Ready, Service};
+use fireactions_guest_proto::{GuestHello, GuestState, Identity, Ipv6, Ready, Service};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
     FailureKind, MachineState, Phase, PoolSpec, ServiceReadiness, ServiceSpec, StartMode, Step,
@@ -157,6 +157,11 @@ fn identity(parts: &Parts, pool: &PoolSpec, record: &Record) -> Identity {
         services: pool.services.iter().map(service).collect(),
         drop_ins: parts.settings.drop_ins.clone(),
         mac: Some(Network::mac(record.slot())),
+        ipv6: parts
+            .network
+            .address6(record.slot())
+            .zip(parts.network.gateway6())
+            .map(|(address, (gateway, prefix))| Ipv6 { address, prefix, gateway }),
     }
 }
 

@@ -204,6 +204,7 @@ fn port(parts: &Parts, Found { row, spec, .. }: &Found) -> Result<Port, String> 
         machine: row.id.clone(),
         tap: Network::tap_name(&row.id),
         address,
+        address6: parts.network.address6(row.slot),
         mac: Network::mac(row.slot),
         owner_uid: parts.settings.uid_base + row.slot,
         policy: spec.network.clone(),

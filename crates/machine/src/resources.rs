@@ -1,6 +1,6 @@
 //! A machine's resources on the host: directory, scratch disk, tap, address, user.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub(crate) struct Resources {
     tap: String,
     mac: [u8; 6],
     address: Ipv4Addr,
+    address6: Option<Ipv6Addr>,
 }
 
 impl Resources {
@@ -46,6 +47,7 @@ impl Resources {
             tap: Network::tap_name(id),
             mac: Network::mac(slot),
             address,
+            address6: parts.network.address6(slot),
         })
     }
 
@@ -88,6 +90,7 @@ impl Resources {
             machine: self.id.clone(),
             tap: self.tap.clone(),
             address: self.address,
+            address6: self.address6,
             mac: self.mac,
             owner_uid: self.uid,
             policy: policy.clone(),

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 /// What every tap's name starts with: `fa`, and the `m` of every machine id.
 pub const TAP_PREFIX: &str = "fam";
@@ -34,6 +34,22 @@ pub fn subnet(subnet: Ipv4Net) -> Result<(), &'static str> {
         return Ok(());
     }
     Err("use a /8 to /29 inside 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+}
+
+/// Whether machines can have their IPv6 addresses there.
+///
+/// # Errors
+///
+/// The rule that it breaks.
+pub fn subnet6(subnet: Ipv6Net) -> Result<(), &'static str> {
+    let first = subnet.network().segments()[0];
+    let is_private_or_global = first & 0xfe00 == 0xfc00 || first & 0xe000 == 0x2000;
+    if (64..=104).contains(&subnet.prefix_len()) && is_private_or_global {
+        return Ok(());
+    }
+    Err(
+        "use a /64 to /104 of your own (fd00::/8 with 40 random bits) or of what your router leads to this host",
+    )
 }
 
 /// Whether guests can ask a DNS server at this address.
@@ -86,6 +102,9 @@ pub const MOST_DNS_WORDS: usize = 16;
 
 /// The largest packets that guests may be told to send: less breaks IP, and more does not fit through taps and bridge.
 pub const MTU: std::ops::RangeInclusive<u16> = 576..=1500;
+
+/// The least that links must carry for IPv6 (RFC 8200, section 5).
+pub const LEAST_MTU6: u16 = 1280;
 
 /// Whether only this host can reach what listens there; also where IPv6 says it of an IPv4 address.
 pub fn is_loopback(ip: IpAddr) -> bool {

@@ -1,19 +1,22 @@
 //! The changes of the rules, each a transaction that says what shall be, so that it may be repeated.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+
+use ipnet::Ipv6Net;
 
 use crate::NetConfig;
-use crate::nft::{Family, Transaction, link_key};
+use crate::nft::{Family, Transaction, address_key, link_key};
 use crate::port::Port;
 use crate::rules::{
-    Chain, FROM_TAP, GUESTS, MAPS, NAT_HOOK, POSTROUTING, TO_TAP, from_chain, port_chains, shared_chains,
+    Chain, FROM_TAP, MAPS, NAT_HOOK, POSTROUTING, TO_TAP, from_chain, guests, port_chains, shared_chains,
     to_chain,
 };
 
-/// Everything shared and every port's rules, written so that it changes nothing where it is there already.
+/// Everything shared and every port's rules (`neighbours`: the networks that the host's links lead to), written so that it changes nothing where it is there already.
 pub(crate) fn ensure<'a>(
     changes: &mut Transaction,
     config: &NetConfig,
+    neighbours: &[Ipv6Net],
     ports: impl IntoIterator<Item = &'a Port>,
 ) {
     for family in Family::ALL {
@@ -22,13 +25,13 @@ pub(crate) fn ensure<'a>(
     for (family, map, key) in MAPS {
         changes.add_map(family, map, key);
     }
-    if !config.nat {
+    if !config.masquerades() {
         // It may be there from a time when the configuration said otherwise.
         changes.add_chain(Family::Inet, POSTROUTING, Some(NAT_HOOK));
         changes.flush_chain(Family::Inet, POSTROUTING);
         changes.delete_chain(Family::Inet, POSTROUTING);
     }
-    write_chains(changes, &shared_chains(config));
+    write_chains(changes, &shared_chains(config, neighbours));
     for port in ports {
         attach(changes, config, port);
     }
@@ -41,12 +44,14 @@ pub(crate) fn attach(changes: &mut Transaction, config: &NetConfig, port: &Port)
     for (map, chain) in [(FROM_TAP, from_chain(tap)), (TO_TAP, to_chain(tap))] {
         changes.add_element(Family::Bridge, map, &link_key(tap), &chain);
     }
-    changes.add_element(Family::Inet, GUESTS, &port.address.octets(), tap);
+    for address in port.addresses() {
+        changes.add_element(Family::Inet, guests(address), &address_key(address), tap);
+    }
 }
 
 /// Takes one port's rules away, whether or not they are there; the tables and maps must be.
-/// `addresses` are the keys of the port's elements in [`GUESTS`].
-pub(crate) fn detach(changes: &mut Transaction, tap: &str, addresses: &[Ipv4Addr]) {
+/// `addresses` are the keys of the port's elements in the maps of [`guests`].
+pub(crate) fn detach(changes: &mut Transaction, tap: &str, addresses: &[IpAddr]) {
     for (map, chain) in [(FROM_TAP, from_chain(tap)), (TO_TAP, to_chain(tap))] {
         changes.add_chain(Family::Bridge, &chain, None);
         changes.add_element(Family::Bridge, map, &link_key(tap), &chain);
@@ -56,8 +61,9 @@ pub(crate) fn detach(changes: &mut Transaction, tap: &str, addresses: &[Ipv4Addr
     }
     changes.add_chain(Family::Inet, tap, None);
     for address in addresses {
-        changes.add_element(Family::Inet, GUESTS, &address.octets(), tap);
-        changes.delete_element(Family::Inet, GUESTS, &address.octets());
+        let (map, key) = (guests(*address), address_key(*address));
+        changes.add_element(Family::Inet, map, &key, tap);
+        changes.delete_element(Family::Inet, map, &key);
     }
     changes.flush_chain(Family::Inet, tap);
     changes.delete_chain(Family::Inet, tap);

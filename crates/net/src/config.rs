@@ -9,6 +9,7 @@ pub(crate) use fireactions_model::network_rules::TAP_PREFIX;
 use ipnet::Ipv4Net;
 
 use crate::NetError;
+use crate::ipv6::Ipv6Config;
 
 /// Configuration of the one network that all machines of a host share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct NetConfig {
     pub nat: bool,
     /// DNS servers that guests may ask (port 53, UDP and TCP) even where the address is private.
     pub dns: Vec<Ipv4Addr>,
+    /// The guests' IPv6; none by default.
+    pub ipv6: Option<Ipv6Config>,
     /// The largest packet that guests are told to send; by default what the host's way out takes.
     pub mtu: Option<u16>,
     /// TCP ports at the gateway's address that are the guests': all guests reach them, whatever their pool allows, and so does the
@@ -41,6 +44,7 @@ impl Default for NetConfig {
             subnet: Ipv4Net::new_assert(Ipv4Addr::new(172, 30, 0, 0), 22),
             nat: true,
             dns: Vec::new(),
+            ipv6: None,
             mtu: None,
             guest_ports: BTreeSet::new(),
         }
@@ -73,7 +77,7 @@ impl NetConfig {
                 );
             }
         }
-        Ok(())
+        self.ipv6.map_or(Ok(()), |ipv6| ipv6.check())
     }
 
     /// Name of the nftables tables (`inet` and `bridge` family) that this network owns: each network of a host has its own.
@@ -89,6 +93,11 @@ impl NetConfig {
     /// private addresses differ in alone, and which programs show as a minus sign.
     pub(crate) fn group(&self) -> u32 {
         self.gateway().to_bits() & 0x7fff_ffff
+    }
+
+    /// Whether anything that guests send leaves the host with the host's address.
+    pub(crate) fn masquerades(&self) -> bool {
+        self.nat || self.ipv6.is_some_and(|ipv6| ipv6.nat)
     }
 
     /// The bridge's address.

@@ -1,12 +1,12 @@
 //! The single changes behind [`Network`](crate::Network)'s calls. All of them run with the lock held.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fireactions_model::MachineId;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use tokio::sync::Mutex;
 use tracing::warn;
 
@@ -15,7 +15,9 @@ use crate::link::{Link, Links};
 use crate::netfilter::Channel;
 use crate::nft::{Family, Listing, Transaction};
 use crate::port::{Port, tap_name};
-use crate::{NetConfig, NetError, changes, conntrack, generation, nft, rules, sysctl, tap, unlink};
+use crate::{
+    NetConfig, NetError, changes, conntrack, generation, neighbours, nft, rules, sysctl, tap, unlink,
+};
 
 /// Who has which port, as far as this process attached them.
 pub(crate) type Ports = BTreeMap<MachineId, Port>;
@@ -30,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) ports: Arc<Mutex<Ports>>,
     /// The transaction (see `generation.rs`) after which all rules of the ports were seen in the kernel.
     pub(crate) seen_whole: std::sync::Mutex<Option<u32>>,
+    /// The networks that the host's links lead to, as the rules name them since they were written.
+    pub(crate) named: std::sync::Mutex<Vec<Ipv6Net>>,
 }
 
 impl Inner {
@@ -38,18 +42,26 @@ impl Inner {
         self.seen_whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the rules name the networks that the host's links lead to now.
+    pub(crate) fn names_neighbours(&self) -> bool {
+        *self.named.lock().unwrap_or_else(PoisonError::into_inner) == self.neighbours()
+    }
+
     /// Bridge, settings, address and all rules.
     pub(crate) async fn ensure(&self, ports: &Ports) -> Result<(), NetError> {
-        let NetConfig { bridge, subnet, .. } = &self.config;
+        let NetConfig { bridge, subnet, ipv6, .. } = &self.config;
         let links = Links::connect()?;
         self.check_subnet(&links).await?;
         let index = links.ensure_bridge(bridge, self.config.bridge_mac()).await?;
-        let name = bridge.clone();
-        blocking(move || sysctl::bridge(&name)).await?;
+        let (name, with_ipv6) = (bridge.clone(), ipv6.is_some());
+        blocking(move || sysctl::bridge(&name, with_ipv6)).await?;
         // Rules first: a bridge that comes up is filtered from its first frame on.
         self.write_all(ports).await?;
         self.remove_former_table(&links).await?;
         links.ensure_address(bridge, index, self.config.gateway(), subnet.prefix_len()).await?;
+        if let Some(ipv6) = ipv6 {
+            links.ensure_address6(bridge, index, ipv6.gateway(), ipv6.subnet.prefix_len()).await?;
+        }
         links.up(bridge, index).await
     }
 
@@ -78,7 +90,7 @@ impl Inner {
         let netfilter = Arc::clone(&self.netfilter);
         blocking(move || {
             let former = nft::list(&netfilter, USUAL_TABLE).map_err(unlisted)?;
-            if !rules::MAPS.iter().all(|(family, map, _)| former.sets.contains(&(*family, (*map).to_owned())))
+            if !rules::MAPS.iter().any(|(family, map, _)| former.sets.contains(&(*family, (*map).to_owned())))
             {
                 return Ok(());
             }
@@ -106,6 +118,12 @@ impl Inner {
         if mac[0] & 1 == 1 || *mac == [0; 6] || *mac == self.config.bridge_mac() {
             return wrong(format!("{mac:02x?} is not a MAC that a guest can have"));
         }
+        let own6 = port.address6;
+        if own6.is_some_and(|own| {
+            self.config.ipv6.is_none_or(|ipv6| !ipv6.subnet.contains(&own) || own == ipv6.gateway())
+        }) {
+            return wrong("its IPv6 address is no guest's here".to_owned());
+        }
         let twin = ports.values().find(|p| p.machine != *machine && (p.address == *address || p.mac == *mac));
         twin.map_or(Ok(()), |twin| wrong(format!("its address or MAC is machine {}'s", twin.machine)))
     }
@@ -113,7 +131,8 @@ impl Inner {
     pub(crate) async fn attach(&self, ports: &Ports, port: &Port, old: Option<Port>) -> Result<(), NetError> {
         let links = Links::connect()?;
         // What another machine left under this address; none of its own while it runs.
-        let earlier = old.as_ref().is_none_or(|old| old.address != port.address).then_some(port.address);
+        let is_new = old.as_ref().is_none_or(|old| old.addresses() != port.addresses());
+        let earlier = if is_new { port.addresses() } else { Vec::new() };
         let (index, written, forgotten) = tokio::join!(
             self.make_tap(&links, port),
             self.write_port(ports, port, old),
@@ -126,8 +145,7 @@ impl Inner {
     }
 
     /// Forgets all connections of these addresses.
-    pub(crate) async fn forget(&self, addresses: impl IntoIterator<Item = Ipv4Addr>) -> Result<(), NetError> {
-        let addresses: Vec<_> = addresses.into_iter().collect();
+    pub(crate) async fn forget(&self, addresses: Vec<IpAddr>) -> Result<(), NetError> {
         if addresses.is_empty() {
             return Ok(());
         }
@@ -166,8 +184,8 @@ impl Inner {
 
     async fn write_port(&self, ports: &Ports, port: &Port, old: Option<Port>) -> Result<(), NetError> {
         let written = self.apply("add a machine's rules", |changes| {
-            if let Some(old) = old.filter(|old| old.address != port.address) {
-                changes::detach(changes, &old.tap, &[old.address]);
+            if let Some(old) = old.filter(|old| old.addresses() != port.addresses()) {
+                changes::detach(changes, &old.tap, &old.addresses());
             }
             changes::attach(changes, &self.config, port);
         });
@@ -177,7 +195,8 @@ impl Inner {
         warn!(machine = %port.machine, reason, "rules are not as they were left; repairing them");
         let guests = self.guests().await?;
         self.apply("remove an old machine's rules", |changes| {
-            for (address, tap) in guests.iter().filter(|(a, tap)| *a == port.address && *tap != port.tap) {
+            let own = port.addresses();
+            for (address, tap) in guests.iter().filter(|(a, tap)| own.contains(a) && *tap != port.tap) {
                 changes::detach(changes, tap, &[*address]);
             }
         })
@@ -189,7 +208,10 @@ impl Inner {
     /// its place.
     pub(crate) async fn write_all(&self, ports: &Ports) -> Result<(), NetError> {
         self.check_tables().await?;
-        let ensure = |changes: &mut Transaction| changes::ensure(changes, &self.config, ports.values());
+        let on_link = self.neighbours();
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&on_link);
+        let ensure =
+            |changes: &mut Transaction| changes::ensure(changes, &self.config, &on_link, ports.values());
         let written = self.apply("add our tables", ensure).await;
         let Err(NetError::Nft { reason, .. }) = &written else { return written };
         warn!(reason, "the tables cannot be repaired; making them again");
@@ -222,14 +244,16 @@ impl Inner {
     pub(crate) async fn complete(&self, ports: &Ports) -> Result<bool, NetError> {
         let listing = self.listing().await?;
         let guests = self.guests().await?;
-        let mut wanted = rules::shared_chains(&self.config);
+        let mut wanted = rules::shared_chains(&self.config, &self.neighbours());
         wanted.extend(ports.values().flat_map(|port| rules::port_chains(&self.config, port)));
-        let chains = wanted
-            .into_iter()
-            .all(|chain| listing.chains.get(&(chain.family, chain.name)) == Some(&chain.rules.len()));
+        let chains = self.names_neighbours()
+            && wanted
+                .into_iter()
+                .all(|chain| listing.chains.get(&(chain.family, chain.name)) == Some(&chain.rules.len()));
         let limited = ports
             .values()
-            .all(|port| guests.iter().any(|(address, tap)| *address == port.address && *tap == port.tap));
+            .flat_map(|port| port.addresses().into_iter().map(move |address| (address, port.tap.clone())))
+            .all(|guest| guests.contains(&guest));
         let mut reached = chains && limited;
         for (map, chain_of) in
             [(rules::FROM_TAP, rules::from_chain as fn(&str) -> String), (rules::TO_TAP, rules::to_chain)]
@@ -254,9 +278,18 @@ impl Inner {
     }
 
     /// The addresses that have a connection limit, and the tap whose it is.
-    async fn guests(&self) -> Result<Vec<(Ipv4Addr, String)>, NetError> {
-        let elements = self.elements(Family::Inet, rules::GUESTS).await?;
-        Ok(elements.into_iter().filter_map(|(key, chain)| Some((nft::address(&key)?, chain))).collect())
+    async fn guests(&self) -> Result<Vec<(IpAddr, String)>, NetError> {
+        let mut all = Vec::new();
+        for (_, map, _) in rules::MAPS.iter().filter(|(family, ..)| *family == Family::Inet) {
+            let elements = self.elements(Family::Inet, map).await?.into_iter();
+            all.extend(elements.filter_map(|(key, chain)| Some((nft::address(&key)?, chain))));
+        }
+        Ok(all)
+    }
+
+    /// The networks that the host's links lead to by IPv6; none where guests have no IPv6.
+    pub(crate) fn neighbours(&self) -> Vec<Ipv6Net> {
+        if self.config.ipv6.is_none() { Vec::new() } else { neighbours::networks(&self.config.bridge) }
     }
 
     async fn elements(&self, family: Family, map: &'static str) -> Result<Vec<(Vec<u8>, String)>, NetError> {
@@ -298,9 +331,9 @@ impl Inner {
         ports: &Ports,
         tap: &str,
         port: Option<Port>,
-    ) -> Result<Vec<Ipv4Addr>, NetError> {
+    ) -> Result<Vec<IpAddr>, NetError> {
         let action = "remove a machine's rules";
-        let known: Vec<_> = port.into_iter().map(|port| port.address).collect();
+        let known = port.map(|port| port.addresses()).unwrap_or_default();
         if !known.is_empty() {
             match self.apply(action, |changes| changes::detach(changes, tap, &known)).await {
                 Err(NetError::Nft { .. }) => {}
@@ -316,7 +349,7 @@ impl Inner {
         let found: Vec<_> = guests.filter(|(_, chain)| chain == tap).map(|(address, _)| address).collect();
         self.check_tables().await?;
         self.apply(action, |changes| {
-            changes::ensure(changes, &self.config, ports.values());
+            changes::ensure(changes, &self.config, &self.neighbours(), ports.values());
             changes::detach(changes, tap, &found);
         })
         .await?;

@@ -1,6 +1,6 @@
 //! The machines' network: a server's bridge, a persistent tap per machine, addresses by slot number, NAT, and one owned
 //! nftables table per family. A guest reaches the public internet by IPv4, the configured DNS servers, listed
-//! ports of the host, what its pool allows, and nothing else; no IPv6. `rules.rs` says how.
+//! ports of the host, what its pool allows, and nothing else; IPv6 if it is configured. `rules.rs` says how.
 //!
 //! Everything works in the network namespace of the calling thread and can be repeated; the kernel's state is
 //! the truth, and what a machine owns is found again by its tap's name, which is made from its id.
@@ -11,8 +11,10 @@ mod conntrack;
 mod error;
 mod generation;
 mod inner;
+mod ipv6;
 mod link;
 mod lookup;
+mod neighbours;
 mod netfilter;
 mod network;
 mod nft;
@@ -26,6 +28,7 @@ mod uplink;
 pub use config::NetConfig;
 pub use conntrack::can_forget;
 pub use error::NetError;
+pub use ipv6::Ipv6Config;
 pub use lookup::has_tap;
 pub use network::Network;
 pub use port::Port;

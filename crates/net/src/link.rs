@@ -1,10 +1,10 @@
 //! Links and addresses, by rtnetlink.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec};
 use tokio::task::JoinHandle;
@@ -141,6 +141,19 @@ impl Links {
         }
         let add = self.handle.address().add(index, address.into(), prefix).execute();
         within("give an address to", name, add).await
+    }
+
+    /// Gives link `index` this IPv6 address. Nobody is asked first whether another has it: until that is known, it is not used.
+    pub(crate) async fn ensure_address6(
+        &self,
+        name: &str,
+        index: u32,
+        address: Ipv6Addr,
+        prefix: u8,
+    ) -> Result<(), NetError> {
+        let mut add = self.handle.address().add(index, address.into(), prefix).replace();
+        add.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        within("give an IPv6 address to", name, add.execute()).await
     }
 
     /// Takes those IPv4 addresses from link `index` of which `stale` is true; those that it keeps.

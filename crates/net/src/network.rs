@@ -1,7 +1,7 @@
 //! The network as its users see it: every call may be repeated, and changes are made one after another.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use fireactions_model::MachineId;
@@ -44,6 +44,7 @@ impl Network {
                 mtu,
                 ports: Arc::default(),
                 seen_whole: std::sync::Mutex::default(),
+                named: std::sync::Mutex::default(),
             }),
         };
         network.change(|inner, ports| async move { inner.ensure(&ports).await }).await?;
@@ -73,6 +74,17 @@ impl Network {
     /// The guest address of `slot`; none from [`Network::capacity`] on.
     pub fn address(&self, slot: u32) -> Option<Ipv4Addr> {
         self.inner.config.address(slot)
+    }
+
+    /// The IPv6 address of `slot`, where guests have one.
+    pub fn address6(&self, slot: u32) -> Option<Ipv6Addr> {
+        let ipv6 = self.inner.config.ipv6?;
+        (slot < self.capacity()).then(|| ipv6.address(slot))
+    }
+
+    /// The guests' default route by IPv6, and the prefix length of their network, where they have one.
+    pub fn gateway6(&self) -> Option<(Ipv6Addr, u8)> {
+        self.inner.config.ipv6.map(|ipv6| (ipv6.gateway(), ipv6.subnet.prefix_len()))
     }
 
     /// The guest MAC of `slot`.
@@ -162,12 +174,12 @@ impl Network {
     }
 
     /// Looks whether every rule that this process wrote is still there, and writes all of them again if not.
-    /// True if something was missing. For a server to call now and then: `nft flush ruleset`, as a reload of a
+    /// True if something was missing, or the host's links lead to other networks than they did. For a server to call now and then: `nft flush ruleset`, as a reload of a
     /// foreign firewall does it, would leave running guests without rules.
     pub async fn repair(&self) -> Result<bool, NetError> {
         // Asked before the look: a change during it makes the next one look again. A kernel that cannot say is looked at.
         let latest = self.inner.generation().await.ok();
-        if latest.is_some() && *self.inner.seen_whole() == latest {
+        if latest.is_some() && self.inner.names_neighbours() && *self.inner.seen_whole() == latest {
             return Ok(false);
         }
         // The first look holds up nobody; one that falls into the middle of an attach is looked at again.
@@ -180,7 +192,7 @@ impl Network {
             if inner.complete(&ports).await? {
                 return Ok(false);
             }
-            warn!(table = inner.config.table(), "somebody removed our nftables rules; writing them again");
+            warn!(table = inner.config.table(), "our nftables rules are not as they must be: somebody removed some, or a link of the host leads to other networks; writing them again");
             inner.ensure(&ports).await.map(|()| true)
         })
         .await

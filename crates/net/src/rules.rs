@@ -5,28 +5,35 @@
 //! table. A guest's frame passes, in this order:
 //!
 //! ```text
-//! bridge prerouting   tap → from-TAP: MAC, ARP and IP are the machine's own; bandwidth up; listed host ports;
-//!                     the guests' ports; DNS; never the guests' subnet; the pool's networks; no reserved network; else out
+//! bridge prerouting   tap → from-TAP: MAC, ARP (by IPv6 neighbour messages) and IP are the machine's own; bandwidth up; listed
+//!                     host ports; the guests' ports; DNS; never the guests' subnet; the pool's networks; no reserved network;
+//!                     by IPv6 none that a link of the host leads to; else out
 //! bridge forward      tap to tap: never (the taps are isolated ports besides)
 //! inet   prerouting   an address of the host that is not the gateway's: never, before any DNAT changes it
-//! inet   input        connection limit; the guests' ports: from no other link
+//! inet   input        connection limit; the guests' ports: from no other link; by IPv6 neighbour messages alone
 //! inet   forward      in from the bridge and out to it (hairpin): never; TCP's segments fit the route; connection limit
 //! inet   postrouting  masquerade
-//! bridge postrouting  → to-TAP: only ARP and IP for the machine's own address; bandwidth down
+//! bridge postrouting  → to-TAP: only ARP, neighbour messages and IP for the machine's own address; bandwidth down
 //! ```
+//!
+//! Without IPv6 in the configuration, none passes.
 //!
 //! A tap that no machine owns has no entry in the maps, and its frames are dropped both ways. Only those of another network
 //! of ours on this host are left to its tables, which see them too: its taps have its group from before they are up.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fireactions_model::Protocol;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::NetConfig;
 use crate::config::TAP_PREFIX;
-use crate::nft::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Family, Hook, Is, Key, Listing, Name, Rule, Set};
+use crate::ipv6::{self, Ipv6Config, link_local};
+use crate::nft::{
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, Hook, Ip, Is, Key, Listing, Name, Neighbour, Rule,
+    Set,
+};
 use crate::port::Port;
 
 /// What guests never reach unless their pool allows it: every IPv4 block that is not globally reachable, from
@@ -72,14 +79,21 @@ pub(crate) struct Chain {
 /// The `bridge` maps from a tap to its machine's chains.
 pub(crate) const FROM_TAP: &str = "from_tap";
 pub(crate) const TO_TAP: &str = "to_tap";
-/// The `inet` map of guests' connection limits, by address.
-pub(crate) const GUESTS: &str = "guests";
+/// The `inet` maps of guests' connection limits, by address.
+const GUESTS: &str = "guests";
+const GUESTS6: &str = "guests6";
+
+/// The map that has the connection limit of the guest with this address.
+pub(crate) fn guests(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { GUESTS } else { GUESTS6 }
+}
 
 /// The maps, by which our tables are known as ours.
-pub(crate) const MAPS: [(Family, &str, Key); 3] = [
+pub(crate) const MAPS: [(Family, &str, Key); 4] = [
     (Family::Bridge, FROM_TAP, Key::Link),
     (Family::Bridge, TO_TAP, Key::Link),
     (Family::Inet, GUESTS, Key::Address),
+    (Family::Inet, GUESTS6, Key::Address6),
 ];
 
 /// The group of every link that was given none.
@@ -116,8 +130,14 @@ fn inet() -> Rule {
     Rule::of(Family::Inet)
 }
 
-/// The chains that all machines share.
-pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
+/// A message by which the machines of a link find each other by IPv6.
+fn neighbours(rule: &Rule) -> [Option<Rule>; 2] {
+    [Neighbour::Solicitation, Neighbour::Advertisement]
+        .map(|kind| Some(rule.clone().neighbour(kind).accept()))
+}
+
+/// The chains that all machines share. `on_link` are the networks that the host's own links lead to by IPv6.
+pub(crate) fn shared_chains(config: &NetConfig, on_link: &[Ipv6Net]) -> Vec<Chain> {
     use Is::{Not, So};
     let subnet = config.subnet.trunc();
     let gateway = Ipv4Net::from(config.gateway());
@@ -137,6 +157,8 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
         let all = Set::ports(ports.iter().map(|port| (libc::IPPROTO_TCP, *port)));
         (!ports.is_empty()).then(|| rule.destination(So, gateway).ports_among(all))
     };
+    let ipv6 = config.ipv6.as_ref();
+    let subnet6 = ipv6.map(|ipv6| ipv6.subnet.trunc());
     let filter = |number, priority| Some(Hook { kind: "filter", number, priority });
     let chain = |family, name: &str, hook, rules: Vec<Option<Rule>>| Chain {
         family,
@@ -154,13 +176,19 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
                 guest_ports(bridge()).map(Rule::accept),
                 dns(bridge()),
                 Some(bridge().destination(So, subnet).drop()),
+                subnet6.map(|subnet| bridge().destination(So, subnet).drop()),
             ],
         ),
         chain(
             Family::Bridge,
             "public",
             None,
-            vec![Some(bridge().destination_within(&RESERVED).drop()), Some(bridge().accept())],
+            vec![
+                Some(bridge().destination_within(&RESERVED).drop()),
+                ipv6.map(|_| bridge().destination(Not, ipv6::GLOBAL).drop()),
+                ipv6.map(|_| bridge().destination_within(&[&ipv6::RESERVED, on_link].concat()).drop()),
+                Some(bridge().accept()),
+            ],
         ),
         chain(
             Family::Bridge,
@@ -201,24 +229,32 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
             Family::Inet,
             "prerouting",
             filter(Hook::PREROUTING, -200),
-            vec![
-                Some(inet().in_by(So, taps).drop()),
-                Some(inet().in_by(So, guests).ipv6().drop()),
-                Some(inet().in_by(So, guests).source(Not, subnet).drop()),
-                dns(inet().in_by(So, guests)),
-                Some(inet().in_by(So, guests).destination_is_local().destination(Not, gateway).drop()),
-            ],
+            [
+                vec![
+                    Some(inet().in_by(So, taps).drop()),
+                    Some(inet().in_by(So, guests).source(Not, subnet).drop()),
+                    dns(inet().in_by(So, guests)),
+                    Some(inet().in_by(So, guests).destination_is_local().destination(Not, gateway).drop()),
+                ],
+                prerouting6(&inet().in_by(So, guests), ipv6),
+            ]
+            .concat(),
         ),
         chain(
             Family::Inet,
             "input",
             filter(Hook::INPUT, -10),
-            vec![
-                Some(inet().in_by(So, guests).new_connection().by_source(GUESTS)),
-                guest_ports(inet().in_by(Not, guests).in_by(Not, Name::Of("lo"))).map(Rule::drop),
-                dns(inet().in_by(So, guests)),
-                Some(inet().in_by(So, guests).destination(Not, gateway).drop()),
-            ],
+            [
+                vec![
+                    Some(inet().in_by(So, guests).new_connection().by_source(Ip::V4, GUESTS)),
+                    guest_ports(inet().in_by(Not, guests).in_by(Not, Name::Of("lo"))).map(Rule::drop),
+                    dns(inet().in_by(So, guests)),
+                    Some(inet().in_by(So, guests).destination(Not, gateway).drop()),
+                ],
+                // Their ports of the host are at its IPv4 address.
+                input6(&inet().in_by(So, guests), ipv6),
+            ]
+            .concat(),
         ),
         chain(
             Family::Inet,
@@ -227,20 +263,45 @@ pub(crate) fn shared_chains(config: &NetConfig) -> Vec<Chain> {
             vec![
                 Some(inet().out_by(So, taps).drop()),
                 Some(inet().in_by(So, guests).out_by(So, guests).drop()),
-                Some(inet().out_by(So, guests).ipv6().drop()),
+                ipv6.is_none().then(|| inet().out_by(So, guests).ip(Ip::V6).drop()),
                 Some(inet().out_by(So, guests).unknown_connection().drop()),
                 // Both ways: a guest may not know how narrow the way out is, and who answers does not know the guests' MTU.
                 Some(inet().in_by(So, guests).tcp_syn().clamp_segments()),
                 Some(inet().out_by(So, guests).tcp_syn().clamp_segments()),
-                Some(inet().in_by(So, guests).new_connection().by_source(GUESTS)),
+                Some(inet().in_by(So, guests).new_connection().by_source(Ip::V4, GUESTS)),
+                ipv6.map(|_| inet().in_by(So, guests).new_connection().by_source(Ip::V6, GUESTS6)),
             ],
         ),
     ];
-    if config.nat {
-        let outside = inet().source(So, subnet).destination(Not, subnet).out_by(Not, guests);
-        chains.push(chain(Family::Inet, POSTROUTING, Some(NAT_HOOK), vec![Some(outside.masquerade())]));
+    if config.masquerades() {
+        let outside = |subnet: IpNet| {
+            Some(inet().source(So, subnet).destination(Not, subnet).out_by(Not, guests).masquerade())
+        };
+        let all = vec![
+            config.nat.then(|| outside(subnet.into())).flatten(),
+            ipv6.filter(|ipv6| ipv6.nat).and_then(|ipv6| outside(ipv6.subnet.trunc().into())),
+        ];
+        chains.push(chain(Family::Inet, POSTROUTING, Some(NAT_HOOK), all));
     }
     chains
+}
+
+/// What of `guests`' packets is dropped before anything changes them.
+fn prerouting6(guests: &Rule, ipv6: Option<&Ipv6Config>) -> Vec<Option<Rule>> {
+    let Some(ipv6) = ipv6 else { return vec![Some(guests.clone().ip(Ip::V6).drop())] };
+    let other = vec![
+        Some(guests.clone().source(Is::Not, ipv6.subnet.trunc()).drop()),
+        Some(
+            guests.clone().destination_is_local().destination(Is::Not, Ipv6Net::from(ipv6.gateway())).drop(),
+        ),
+    ];
+    [neighbours(guests).to_vec(), other].concat()
+}
+
+/// What the host takes in from guests.
+fn input6(guests: &Rule, ipv6: Option<&Ipv6Config>) -> Vec<Option<Rule>> {
+    let drop = vec![Some(guests.clone().ip(Ip::V6).drop())];
+    if ipv6.is_none() { Vec::new() } else { [neighbours(guests).to_vec(), drop].concat() }
 }
 
 /// The chains of one machine.
@@ -251,14 +312,32 @@ pub(crate) fn port_chains(config: &NetConfig, port: &Port) -> Vec<Chain> {
     let gateway = config.gateway();
     let group = [1, 0, 0, 0, 0, 0];
 
+    let own6 = config.ipv6.zip(port.address6).map(|(ipv6, address)| Own6 {
+        address,
+        all: [address, link_local(*mac)],
+        gateway: [ipv6.gateway(), link_local(config.bridge_mac())],
+    });
+    let no_ip = || match own6 {
+        None => bridge().ether_type(Not, ETHERTYPE_IPV4).drop(),
+        Some(_) => bridge().ether_type(Not, ETHERTYPE_IPV4).ether_type(Not, ETHERTYPE_IPV6).drop(),
+    };
+
     let mut from = vec![
         bridge().ether_source(Not, *mac).drop(),
         // Only the guest's own address may be told, and only the gateway's may be asked for.
         bridge().arp_from(*mac, port.address).arp_about(Set::addresses([gateway, port.address])).accept(),
-        bridge().ether_type(Not, ETHERTYPE_IPV4).drop(),
+    ];
+    if let Some(Own6 { all, gateway, .. }) = &own6 {
+        let message = |kind| bridge().neighbour(kind).source_among(Set::addresses(*all));
+        from.extend(gateway.map(|of| message(Neighbour::Solicitation).neighbour_about(of).accept()));
+        from.extend(all.map(|of| message(Neighbour::Advertisement).neighbour_about(of).accept()));
+    }
+    from.extend([
+        no_ip(),
         bridge().ether_destination(group, group).drop(),
         bridge().source(Not, address).drop(),
-    ];
+    ]);
+    from.extend(own6.as_ref().map(|own| bridge().source(Not, Ipv6Net::from(own.address)).drop()));
     from.extend(policy.bandwidth_mbit.map(limit));
     let ports: BTreeSet<(i32, u16)> = policy
         .host_ports
@@ -269,7 +348,7 @@ pub(crate) fn port_chains(config: &NetConfig, port: &Port) -> Vec<Chain> {
         })
         .collect();
     if !ports.is_empty() {
-        from.push(bridge().destination(So, gateway.into()).ports_among(Set::ports(ports)).accept());
+        from.push(bridge().destination(So, Ipv4Net::from(gateway)).ports_among(Set::ports(ports)).accept());
     }
     from.push(bridge().jump("known"));
     let allow = Ipv4Net::aggregate(&policy.allow.iter().map(Ipv4Net::trunc).collect());
@@ -279,12 +358,17 @@ pub(crate) fn port_chains(config: &NetConfig, port: &Port) -> Vec<Chain> {
     from.push(bridge().goto("public"));
 
     let asked = Set::addresses([port.address]);
-    let mut to = vec![
-        bridge().ether_type(So, ETHERTYPE_ARP).arp_about(asked).accept(),
-        bridge().ether_type(Not, ETHERTYPE_IPV4).drop(),
-    ];
+    let mut to = vec![bridge().ether_type(So, ETHERTYPE_ARP).arp_about(asked).accept()];
+    if let Some(Own6 { all, gateway, .. }) = &own6 {
+        to.extend(all.map(|of| bridge().neighbour(Neighbour::Solicitation).neighbour_about(of).accept()));
+        let told = bridge().neighbour(Neighbour::Advertisement).destination_among(Set::addresses(*all));
+        to.extend(gateway.map(|of| told.clone().neighbour_about(of).accept()));
+    }
+    to.push(no_ip());
     to.extend(policy.bandwidth_mbit.map(limit));
-    to.extend([bridge().destination(So, address).accept(), bridge().drop()]);
+    to.push(bridge().destination(So, address).accept());
+    to.extend(own6.as_ref().map(|own| bridge().destination(So, Ipv6Net::from(own.address)).accept()));
+    to.push(bridge().drop());
 
     // Made even when empty, so that a limit that was lifted does not stay behind.
     let most = policy.max_connections;
@@ -295,6 +379,15 @@ pub(crate) fn port_chains(config: &NetConfig, port: &Port) -> Vec<Chain> {
         chain(Family::Bridge, to_chain(tap), to),
         chain(Family::Inet, tap.clone(), count.into_iter().collect()),
     ]
+}
+
+/// A machine's own IPv6.
+struct Own6 {
+    address: Ipv6Addr,
+    /// That, and what its interface makes for itself.
+    all: [Ipv6Addr; 2],
+    /// The same of the bridge.
+    gateway: [Ipv6Addr; 2],
 }
 
 /// Drops what comes faster than `mbit`. The kernel's bucket holds one second's worth and the burst beside; the

@@ -268,6 +268,7 @@ pub(crate) fn identity() -> Identity {
         dns_options: Vec::new(),
         mtu: Some(1400),
         mac: Some([2, 0xfa, 0, 0, 0, 9]),
+        ipv6: None,
         services: Vec::new(),
         drop_ins: [("/etc/told/daemon.json", "/etc"), ("/etc/untold/daemon.json", "no-such-program")]
             .map(|(path, reader)| DropIn {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -20,6 +20,8 @@ pub struct NetworkConfig {
     pub subnet: Ipv4Net,
     /// Whether the machines' packets leave the host with the host's own address (masquerading).
     pub nat: bool,
+    /// IPv6 of the machines, beside IPv4. Without it, they have none.
+    pub ipv6: Option<Ipv6Config>,
     /// DNS servers of the guests. The pool's network rules must allow them.
     #[schemars(with = "Vec<String>", inner(regex(pattern = patterns::IPV4)))]
     pub dns: Vec<Ipv4Addr>,
@@ -41,6 +43,7 @@ impl Default for NetworkConfig {
             bridge: "fireactions0".to_owned(),
             subnet: Ipv4Net::new_assert(first, 22),
             nat: true,
+            ipv6: None,
             dns: vec![Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(9, 9, 9, 9)],
             dns_search: Vec::new(),
             dns_options: Vec::new(),
@@ -60,4 +63,22 @@ impl NetworkConfig {
         let addresses = 1_u64 << (32 - u32::from(self.subnet.prefix_len()));
         u32::try_from(addresses.saturating_sub(3)).unwrap_or(u32::MAX)
     }
+}
+
+/// IPv6 of the machines.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ipv6Config {
+    /// Their network, from `/64` to `/104`; the bridge has its first address. Either a unique local one (`fd`, and 40 bits that you
+    /// choose at random), or one that your router leads to this host.
+    #[schemars(with = "String", extend("pattern" = patterns::SUBNET6), example = "fd5a:7c1e:9b3d::/64")]
+    pub subnet: Ipv6Net,
+    /// Whether the machines' packets leave the host with the host's own address (NAT66). A unique local network needs it, or a router
+    /// that knows the way back.
+    #[serde(default = "yes")]
+    pub nat: bool,
+}
+
+fn yes() -> bool {
+    true
 }

@@ -30,6 +30,8 @@ pub(super) const LABEL: &str = r"^(?!\s)[^,]{1,256}(?<!\s)$";
 pub(super) const NETWORK: &str = r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])$";
 /// The machines' network.
 pub(super) const SUBNET: &str = r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/([89]|1[0-9]|2[0-9])$";
+/// The machines' IPv6 network.
+pub(super) const SUBNET6: &str = "^[0-9A-Fa-f:.]{2,45}/(6[4-9]|[7-9][0-9]|10[0-4])$";
 /// The bridge.
 pub(super) const BRIDGE: &str = "^(?!fam)[A-Za-z][A-Za-z0-9_-]{0,14}$";
 /// `vmm.cgroup_parent`.

@@ -11,7 +11,7 @@ use anyhow::Context;
 use fireactions_config::Config;
 use fireactions_forge::local::LocalConfig;
 use fireactions_image::{ImageError, Images, ImagesConfig, Limits, LocalSources};
-use fireactions_net::{NetConfig, Network};
+use fireactions_net::{Ipv6Config, NetConfig, Network};
 use fireactions_registry_cache::Cache;
 use fireactions_store::{Store, StoreError};
 use tokio::time::Instant;
@@ -141,6 +141,7 @@ pub(super) async fn network(config: &Config) -> anyhow::Result<Network> {
         subnet: own.subnet,
         nat: own.nat,
         dns: own.dns.clone(),
+        ipv6: own.ipv6.as_ref().map(|ipv6| Ipv6Config { subnet: ipv6.subnet, nat: ipv6.nat }),
         mtu: own.mtu,
         guest_ports: crate::registry_cache::of(config).map(|cache| cache.ports()).unwrap_or_default(),
     };

@@ -1,7 +1,7 @@
 //! What a job may not reach, tried from inside one, each with a proof that there was something to reach.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{Ipv6Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 
 use fireactions_testkit::reach::Doors;
@@ -30,19 +30,21 @@ fn calls(targets: &[(&str, &str, u16)]) -> String {
 fn a_job_reaches_neither_neighbours_nor_host_nor_metadata() {
     let before = "ip addr add 169.254.169.254/32 dev lo\nip addr add 10.9.8.7/32 dev lo";
     let pools = pool("default", 2, 2, "    network: {host_ports: [tcp/9000]}\n");
-    let more =
-        "registry_cache: {enabled: true, program: docker-registry, port: 9100, mirrors: {docker.io: {}}}";
+    let more = "registry_cache: {enabled: true, program: docker-registry, port: 9100, mirrors: {docker.io: {}}}\nnetwork: {ipv6: {subnet: 'fd12:3456:789a::/64'}}";
     let world = World::start(Setup { pools, before: before.into(), more: more.into(), ..Setup::default() });
     answer(world.namespace.listen(([0, 0, 0, 0], 9000)), "open door\n");
     answer(world.namespace.listen(([0, 0, 0, 0], 9100)), "cached images\n");
-    answer(world.namespace.listen(([0, 0, 0, 0], 9001)), "closed door\n");
+    answer(world.namespace.listen((Ipv6Addr::UNSPECIFIED, 9001)), "closed door\n");
     answer(world.namespace.listen(([169, 254, 169, 254], 80)), "credentials\n");
 
-    let neighbour = world.submit(&[], "echo begun; while :; do nc -l -p 8080 -e /bin/echo neighbour; done");
+    let neighbour =
+        world.submit(&[], "echo begun; while :; do nc -l -s :: -p 8080 -e /bin/echo neighbour; done");
     world.wait_log(&neighbour, "begun", BOOT);
     let machines = world.machines();
     let machine = machines.iter().find(|machine| machine["job"] == *neighbour).unwrap();
     let address = machine["address"].as_str().unwrap();
+    let number: u8 = address.rsplit('.').next().unwrap().parse().unwrap();
+    let address6 = format!("fd12:3456:789a::{number:x}");
     let gateway = "172.30.0.1";
 
     let targets = [
@@ -53,23 +55,37 @@ fn a_job_reaches_neither_neighbours_nor_host_nor_metadata() {
         ("host's other address", "10.9.8.7", 9000),
         ("cache elsewhere", "10.9.8.7", 9100),
         ("metadata", "169.254.169.254", 80),
+        ("neighbour by IPv6", &address6, 8080),
+        ("host by IPv6", "fd12:3456:789a::1", 9001),
     ];
-    let output = world.cli(&["run", "--", "sh", "-c", &calls(&targets)]);
+    // Its way out by IPv6 is there: the gateway has told its MAC.
+    let way =
+        "ip -6 route | grep -o 'default via [^ ]*'; ip -6 neigh | grep -o '^fd12:3456:789a::1 .*lladdr'";
+    let output = world.cli(&["run", "--", "sh", "-c", &format!("{}{way}", calls(&targets))]);
     assert_eq!(output.status.code(), Some(0), "{}\n{}", text(&output.stderr), world.log());
     assert_eq!(
         text(&output.stdout),
-        "allowed: open door\ncache: cached images\nneighbour: \nhost: \nhost's other address: \ncache elsewhere: \nmetadata: \n",
+        "allowed: open door\ncache: cached images\nneighbour: \nhost: \nhost's other address: \ncache elsewhere: \nmetadata: \n\
+         neighbour by IPv6: \nhost by IPv6: \n\
+         default via fd12:3456:789a::1\nfd12:3456:789a::1 dev eth0 lladdr\n",
         "{}",
         world.rules()
     );
 
     // All of it was there: seen from where it may be seen.
-    let output = world.exec(&neighbour, &calls(&[targets[2]]));
-    assert_eq!(text(&output.stdout), "neighbour: neighbour\n", "{}", text(&output.stderr));
-    let output = world.in_namespace(&["busybox", "sh", "-c", &calls(&targets[3..])]);
+    let output = world.exec(&neighbour, &calls(&[targets[2], targets[7]]));
     assert_eq!(
         text(&output.stdout),
-        "host: closed door\nhost's other address: open door\ncache elsewhere: cached images\nmetadata: credentials\n",
+        "neighbour: neighbour\nneighbour by IPv6: neighbour\n",
+        "{}",
+        text(&output.stderr)
+    );
+    let output =
+        world.in_namespace(&["busybox", "sh", "-c", &calls(&[&targets[3..7], &targets[8..]].concat())]);
+    assert_eq!(
+        text(&output.stdout),
+        "host: closed door\nhost's other address: open door\ncache elsewhere: cached images\nmetadata: credentials\n\
+         host by IPv6: closed door\n",
         "{}",
         text(&output.stderr)
     );

@@ -11,5 +11,6 @@ mod uapi;
 pub(crate) use message::{Attributes, Message, NFGENMSG, attributes, messages, push, text, value};
 pub(crate) use socket::{Channel, Refusal};
 pub(crate) use uapi::{
-    NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST,
+    NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE,
+    NLM_F_REQUEST,
 };

@@ -14,3 +14,4 @@ pub(super) const NFNL_MSG_BATCH_END: u16 = 17;
 pub(crate) const NFPROTO_INET: u8 = 1;
 pub(crate) const NFPROTO_IPV4: u8 = 2;
 pub(crate) const NFPROTO_BRIDGE: u8 = 7;
+pub(crate) const NFPROTO_IPV6: u8 = 10;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::uapi::{
     Family, NFNL_SUBSYS_NFTABLES, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETSET, NFT_MSG_GETSETELEM,
@@ -94,6 +94,9 @@ fn absent_is_empty<T: Default>(answer: Result<T, Refusal>) -> io::Result<T> {
 }
 
 /// An address as a key of a map.
-pub(crate) fn address(key: &[u8]) -> Option<Ipv4Addr> {
-    key.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets))
+pub(crate) fn address(key: &[u8]) -> Option<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(key) {
+        return Some(octets.into());
+    }
+    <[u8; 16]>::try_from(key).ok().map(IpAddr::from)
 }

@@ -1,12 +1,13 @@
 //! What rules ask of packets.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::rule::{Base, Part, Rule};
-use super::set::Set;
+use super::set::{Set, address_key};
 use super::uapi::Family;
+use crate::netfilter::{NFPROTO_IPV4, NFPROTO_IPV6};
 
 // linux/netfilter/nf_tables.h
 const NFT_META_PROTOCOL: u32 = 1;
@@ -23,13 +24,14 @@ const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
 const RTN_LOCAL: u32 = 2;
 pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
 pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
-const NFPROTO_IPV4: u8 = 2;
-const NFPROTO_IPV6: u8 = 10;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Of connection tracking (include/net/netfilter/nf_conntrack_tuple_common.h): bits by which nftables knows the states.
 const CT_STATE_NEW: u32 = 8;
-/// Offsets in an IPv4 header.
-const SOURCE: u32 = 12;
-const DESTINATION: u32 = 16;
+/// In an IPv6 header: what is next, and the hop limit behind it. ICMPv6 that was never forwarded (RFC 4861, section 7.1).
+const NEXT_HEADER: u32 = 6;
+const NEIGHBOUR_HEADER: [u8; 2] = [58, 255];
+/// In a neighbour message (RFC 4861, sections 4.3 and 4.4).
+const ND_TARGET: u32 = 8;
 /// Of a TCP header.
 const IPPROTO_TCP: u8 = 6;
 const TCP_FLAGS: u32 = 13;
@@ -42,6 +44,41 @@ const NAME: usize = 16;
 pub(crate) enum Is {
     So,
     Not,
+}
+
+/// The version of IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ip {
+    V4,
+    V6,
+}
+
+impl Ip {
+    pub(super) fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// Where its header has the sender's address, and how long that is.
+    const fn source(self) -> (u32, u32) {
+        match self {
+            Self::V4 => (12, 4),
+            Self::V6 => (8, 16),
+        }
+    }
+
+    const fn destination(self) -> (u32, u32) {
+        match self {
+            Self::V4 => (16, 4),
+            Self::V6 => (24, 16),
+        }
+    }
+}
+
+/// How machines of one link find each other by IPv6: the types of ICMPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Neighbour {
+    Solicitation = 135,
+    Advertisement = 136,
 }
 
 /// Links by name.
@@ -94,8 +131,8 @@ impl Rule {
     }
 
     /// Goes where the map leads from the sender's address.
-    pub(crate) fn by_source(self, map: &str) -> Self {
-        self.ipv4().payload(Base::Network, SOURCE, 4).look_up(map)
+    pub(crate) fn by_source(self, version: Ip, map: &str) -> Self {
+        self.load_source(version).look_up(map)
     }
 
     /// The MAC that the frame comes from.
@@ -130,48 +167,82 @@ impl Rule {
         self.payload(Base::Network, 24, 4).among(Is::So, addresses)
     }
 
-    /// Is IPv6.
-    pub(crate) fn ipv6(self) -> Self {
-        self.meta(NFT_META_NFPROTO).compare(true, &[NFPROTO_IPV6])
-    }
-
-    /// Is IPv4, if the rule has not said so yet.
-    fn ipv4(mut self) -> Self {
-        if std::mem::replace(&mut self.is_ipv4, true) {
+    /// Is of this version, if the rule has not said so yet.
+    pub(crate) fn ip(mut self, version: Ip) -> Self {
+        if self.ip.replace(version) == Some(version) {
             return self;
         }
-        match self.family {
-            Family::Bridge => self.meta(NFT_META_PROTOCOL).compare(true, &ETHERTYPE_IPV4.to_be_bytes()),
-            Family::Inet => self.meta(NFT_META_NFPROTO).compare(true, &[NFPROTO_IPV4]),
+        match (self.family, version) {
+            (Family::Bridge, Ip::V4) => self.protocol(ETHERTYPE_IPV4),
+            (Family::Bridge, Ip::V6) => self.protocol(ETHERTYPE_IPV6),
+            (Family::Inet, Ip::V4) => self.meta(NFT_META_NFPROTO).compare(true, &[NFPROTO_IPV4]),
+            (Family::Inet, Ip::V6) => self.meta(NFT_META_NFPROTO).compare(true, &[NFPROTO_IPV6]),
         }
+    }
+
+    fn protocol(self, kind: u16) -> Self {
+        self.meta(NFT_META_PROTOCOL).compare(true, &kind.to_be_bytes())
+    }
+
+    /// A message by which machines of one link find each other. Without extension headers, which none needs.
+    pub(crate) fn neighbour(self, kind: Neighbour) -> Self {
+        self.ip(Ip::V6)
+            .payload(Base::Network, NEXT_HEADER, 2)
+            .compare(true, &NEIGHBOUR_HEADER)
+            .payload(Base::Transport, 0, 1)
+            .compare(true, &[kind as u8])
+    }
+
+    /// The address that such a message asks for, or tells the MAC of.
+    pub(crate) fn neighbour_about(self, address: Ipv6Addr) -> Self {
+        self.payload(Base::Transport, ND_TARGET, 16).compare(true, &address.octets())
     }
 
     /// The sender's address.
-    pub(crate) fn source(self, is: Is, network: Ipv4Net) -> Self {
-        self.ipv4().payload(Base::Network, SOURCE, 4).inside(is, network)
+    pub(crate) fn source(self, is: Is, network: impl Into<IpNet>) -> Self {
+        let network = network.into();
+        self.load_source(Ip::of(network.addr())).inside(is, network)
+    }
+
+    /// The sender's address is one of these.
+    pub(crate) fn source_among(self, addresses: Set) -> Self {
+        self.load_source(addresses.version()).among(Is::So, addresses)
     }
 
     /// The receiver's address.
-    pub(crate) fn destination(self, is: Is, network: Ipv4Net) -> Self {
-        self.ipv4().payload(Base::Network, DESTINATION, 4).inside(is, network)
+    pub(crate) fn destination(self, is: Is, network: impl Into<IpNet>) -> Self {
+        let network = network.into();
+        self.load_destination(Ip::of(network.addr())).inside(is, network)
     }
 
     /// The receiver's address is one of these.
     pub(crate) fn destination_among(self, addresses: Set) -> Self {
-        self.ipv4().payload(Base::Network, DESTINATION, 4).among(Is::So, addresses)
+        self.load_destination(addresses.version()).among(Is::So, addresses)
     }
 
-    /// The receiver's address is in one of these networks.
-    pub(crate) fn destination_within(self, networks: &[Ipv4Net]) -> Self {
-        match networks {
-            [network] => self.destination(Is::So, *network),
-            several => self.destination_among(Set::networks(several)),
+    /// The receiver's address is in one of these networks, which are of one version.
+    pub(crate) fn destination_within<N: Into<IpNet> + Copy>(self, networks: &[N]) -> Self {
+        let networks: Vec<IpNet> = networks.iter().map(|network| (*network).into()).collect();
+        match networks[..] {
+            [network] => self.destination(Is::So, network),
+            _ => self.destination_among(Set::networks(&networks)),
         }
     }
 
-    fn inside(self, is: Is, network: Ipv4Net) -> Self {
-        let masked = if network.prefix_len() == 32 { self } else { self.mask(&network.netmask().octets()) };
-        masked.compare(is == Is::So, &network.network().octets())
+    fn load_source(self, version: Ip) -> Self {
+        let (offset, length) = version.source();
+        self.ip(version).payload(Base::Network, offset, length)
+    }
+
+    fn load_destination(self, version: Ip) -> Self {
+        let (offset, length) = version.destination();
+        self.ip(version).payload(Base::Network, offset, length)
+    }
+
+    fn inside(self, is: Is, network: IpNet) -> Self {
+        let whole = network.prefix_len() == network.max_prefix_len();
+        let masked = if whole { self } else { self.mask(&address_key(network.netmask())) };
+        masked.compare(is == Is::So, &address_key(network.network()))
     }
 
     /// TCP or UDP to this port.

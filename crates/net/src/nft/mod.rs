@@ -9,8 +9,8 @@ mod transaction;
 mod uapi;
 
 pub(crate) use listing::{Listing, address, elements, list};
-pub(crate) use matches::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Is, Name};
+pub(crate) use matches::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ip, Is, Name, Neighbour};
 pub(crate) use rule::Rule;
-pub(crate) use set::{Key, Set, link_key};
+pub(crate) use set::{Key, Set, address_key, link_key};
 pub(crate) use transaction::{Hook, Transaction};
 pub(crate) use uapi::{Family, NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN, NFT_MSG_NEWGEN};

@@ -1,5 +1,6 @@
 //! A rule: expressions that load, mask and compare, one after the other, and say what happens to the packet.
 
+use super::matches::Ip;
 use super::set::Set;
 use super::uapi::{Family, NFTA_DATA_VALUE, Verdict};
 use crate::netfilter::Attributes;
@@ -32,8 +33,8 @@ pub(super) enum Part {
 pub(crate) struct Rule {
     pub(super) family: Family,
     pub(super) parts: Vec<Part>,
-    /// It is known that the packet is IPv4.
-    pub(super) is_ipv4: bool,
+    /// The packet's version of IP, where that is known.
+    pub(super) ip: Option<Ip>,
 }
 
 /// Where a packet's headers begin.
@@ -47,7 +48,7 @@ pub(super) enum Base {
 impl Rule {
     /// One for a chain of this family that all packets match.
     pub(crate) fn of(family: Family) -> Self {
-        Self { family, parts: Vec::new(), is_ipv4: false }
+        Self { family, parts: Vec::new(), ip: None }
     }
 
     pub(crate) fn accept(self) -> Self {

@@ -1,9 +1,10 @@
 //! Sets and maps: what their keys are, and the elements of those that belong to a single rule.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
+use super::matches::Ip;
 use super::uapi::{NFTA_DATA_VALUE, NFTA_LIST_ELEM, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY};
 use crate::netfilter::Attributes;
 
@@ -19,6 +20,8 @@ const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
 pub(crate) enum Key {
     /// An IPv4 address.
     Address,
+    /// An IPv6 address.
+    Address6,
     /// The name of a link.
     Link,
     /// A protocol above IP.
@@ -30,12 +33,21 @@ pub(crate) enum Key {
 }
 
 impl Key {
+    /// That of addresses like this one.
+    fn of(address: Option<IpAddr>) -> Self {
+        match address {
+            Some(IpAddr::V6(_)) => Self::Address6,
+            _ => Self::Address,
+        }
+    }
+
     /// Its number in `nft` (include/datatype.h): types are joined six bits apart.
     pub(super) const fn number(self) -> u32 {
         const PROTOCOL: u32 = 12;
         const PORT: u32 = 13;
         match self {
             Self::Address => 7,
+            Self::Address6 => 8,
             Self::Link => 41,
             Self::Protocol => PROTOCOL,
             Self::ProtocolAndPort => PROTOCOL << 6 | PORT,
@@ -48,7 +60,7 @@ impl Key {
             Self::Protocol => 1,
             Self::Address | Self::State => 4,
             Self::ProtocolAndPort => 8,
-            Self::Link => 16,
+            Self::Address6 | Self::Link => 16,
         }
     }
 
@@ -57,7 +69,7 @@ impl Key {
     pub(super) fn userdata(self, map: bool) -> Vec<u8> {
         let order: u32 = match self {
             Self::Link | Self::Protocol | Self::State => 1,
-            Self::Address => 2,
+            Self::Address | Self::Address6 => 2,
             Self::ProtocolAndPort => 0,
         };
         let field = |kind: u8, value: u32| [&[kind, 4][..], &value.to_ne_bytes()].concat();
@@ -93,8 +105,15 @@ impl Set {
         Self { key, ranges: false, elements }
     }
 
-    pub(crate) fn addresses(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Self {
-        Self::of(Key::Address, addresses.into_iter().map(|address| address.octets().to_vec()))
+    /// Addresses of one version.
+    pub(crate) fn addresses(addresses: impl IntoIterator<Item = impl Into<IpAddr>>) -> Self {
+        let addresses: Vec<IpAddr> = addresses.into_iter().map(Into::into).collect();
+        Self::of(Key::of(addresses.first().copied()), addresses.into_iter().map(address_key))
+    }
+
+    /// The version of addresses.
+    pub(super) fn version(&self) -> Ip {
+        if self.key == Key::Address6 { Ip::V6 } else { Ip::V4 }
     }
 
     pub(super) fn protocols(protocols: impl IntoIterator<Item = i32>) -> Self {
@@ -115,38 +134,40 @@ impl Set {
         Self::of(Key::State, [2_u32, 4].map(|state| state.to_ne_bytes().to_vec()))
     }
 
-    /// All addresses of these networks. Networks that meet are one range.
-    pub(crate) fn networks(networks: &[Ipv4Net]) -> Self {
+    /// All addresses of these networks, which are of one version. Networks that meet are one range.
+    pub(crate) fn networks(networks: &[IpNet]) -> Self {
+        let key = Key::of(networks.first().map(IpNet::addr));
+        // Numbers as wide as IPv6 for both; the bytes of a key are the last ones.
+        let most = u128::MAX >> (128 - key.length() * 8);
+        let bytes = |number: u128| number.to_be_bytes()[16 - key.length() as usize..].to_vec();
         let mut all: Vec<_> =
-            networks.iter().map(|net| (net.network().to_bits(), net.broadcast().to_bits())).collect();
+            networks.iter().map(|net| (number(net.network()), number(net.broadcast()))).collect();
         all.sort_unstable();
-        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        let mut ranges: Vec<(u128, u128)> = Vec::new();
         for (first, last) in all {
             match ranges.last_mut() {
-                Some((_, end)) if end.checked_add(1).is_none_or(|next| first <= next) => {
-                    *end = last.max(*end);
-                }
+                Some((_, end)) if *end == most || first <= *end + 1 => *end = last.max(*end),
                 _ => ranges.push((first, last)),
             }
         }
         let mut elements = Vec::new();
         // As nft has it: nothing, up to the first that is in it.
         if ranges.first().is_some_and(|(first, _)| *first > 0) {
-            elements.push(Element { key: vec![0; 4], end: true });
+            elements.push(Element { key: bytes(0), end: true });
         }
         for (first, last) in ranges {
-            elements.push(Element { key: first.to_be_bytes().to_vec(), end: false });
-            if let Some(next) = last.checked_add(1) {
-                elements.push(Element { key: next.to_be_bytes().to_vec(), end: true });
+            elements.push(Element { key: bytes(first), end: false });
+            if last < most {
+                elements.push(Element { key: bytes(last + 1), end: true });
             }
         }
-        Self { key: Key::Address, ranges: true, elements }
+        Self { key, ranges: true, elements }
     }
 
     /// The value of a set of one address.
     pub(super) fn only(&self) -> Option<&[u8]> {
         match &self.elements[..] {
-            [one] if self.key == Key::Address && !self.ranges => Some(&one.key),
+            [one] if matches!(self.key, Key::Address | Key::Address6) && !self.ranges => Some(&one.key),
             _ => None,
         }
     }
@@ -169,6 +190,21 @@ impl Set {
                 }
             }
         })
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// An address as a key, and as packets have it.
+pub(crate) fn address_key(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
 

@@ -7,6 +7,7 @@ mod bridge;
 mod common;
 mod conntrack;
 mod frames;
+mod ipv6;
 mod life;
 mod limits;
 mod reach;

@@ -6,7 +6,7 @@ use crate::common::{DNS, NetNs, World, config};
 use crate::life::policies;
 use crate::text::script;
 use fireactions_model::NetworkPolicy;
-use fireactions_net::{NetConfig, NetError, Network, Port};
+use fireactions_net::{Ipv6Config, NetConfig, NetError, Network, Port};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
@@ -65,6 +65,7 @@ fn nft_shows_our_rules_as_it_shows_its_own() {
         (0..30).map(|_| policies().new_tree(&mut runner).unwrap().current()).collect();
     policies.push(NetworkPolicy::default());
     let net = |text: &str| text.parse().unwrap();
+    let net6 = "fd12:3456:789a::/64".parse().unwrap();
     policies.push(NetworkPolicy { allow: vec![net("0.0.0.0/0")], ..NetworkPolicy::default() });
     policies.push(NetworkPolicy {
         allow: vec![net("10.0.0.0/8"), net("11.0.0.0/8"), net("12.0.0.0/8")],
@@ -79,6 +80,8 @@ fn nft_shows_our_rules_as_it_shows_its_own() {
         config(),
         NetConfig { dns: vec![], nat: false, guest_ports: [5000].into(), ..config() },
         NetConfig { guest_ports: [5000, 5001, 65535].into(), ..config() },
+        NetConfig { ipv6: Some(Ipv6Config { subnet: net6, nat: true }), ..config() },
+        NetConfig { ipv6: Some(Ipv6Config { subnet: net6, nat: false }), nat: false, ..config() },
     ] {
         let world = World::with(config.clone());
         let slots = 0..u32::try_from(policies.len()).unwrap();

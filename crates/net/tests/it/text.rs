@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use fireactions_model::Protocol;
 use fireactions_net::{NetConfig, Port};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 const TAP_PREFIX: &str = "fam";
 const FROM_TAP: &str = "from_tap";
 const TO_TAP: &str = "to_tap";
 const GUESTS: &str = "guests";
+const GUESTS6: &str = "guests6";
+
+const GLOBAL6: &str = "2000::/3";
+const RESERVED6: [&str; 5] = ["2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"];
 
 const RESERVED: [&str; 16] = [
     "0.0.0.0/8",
@@ -64,16 +68,20 @@ pub(crate) fn script(config: &NetConfig, gateway: Ipv4Addr, ports: &[Port]) -> S
         "add table bridge {table}\nadd table inet {table}\n\
          add map bridge {table} {FROM_TAP} {{ type ifname : verdict; }}\n\
          add map bridge {table} {TO_TAP} {{ type ifname : verdict; }}\n\
-         add map inet {table} {GUESTS} {{ type ipv4_addr : verdict; }}\n"
+         add map inet {table} {GUESTS} {{ type ipv4_addr : verdict; }}\n\
+         add map inet {table} {GUESTS6} {{ type ipv6_addr : verdict; }}\n"
     );
     write_chains(&mut script, table, &shared_chains(config, gateway));
     for port in ports {
         let tap = &port.tap;
-        write_chains(&mut script, table, &port_chains(gateway, port));
+        write_chains(&mut script, table, &port_chains(config, gateway, port));
         for (map, chain) in [(FROM_TAP, format!("from-{tap}")), (TO_TAP, format!("to-{tap}"))] {
             let _ = writeln!(script, "add element bridge {table} {map} {{ \"{tap}\" : jump {chain} }}");
         }
         let _ = writeln!(script, "add element inet {table} {GUESTS} {{ {} : jump {tap} }}", port.address);
+        if let Some(address) = port.address6 {
+            let _ = writeln!(script, "add element inet {table} {GUESTS6} {{ {address} : jump {tap} }}");
+        }
     }
     script
 }
@@ -91,7 +99,22 @@ fn write_chains(script: &mut String, table: &str, chains: &[Chain]) {
 }
 
 fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
-    let NetConfig { bridge, dns, nat, guest_ports, .. } = config;
+    let NetConfig { bridge, dns, nat, guest_ports, ipv6, .. } = config;
+    let subnet6 = ipv6.map(|ipv6| ipv6.subnet);
+    let from_guests = |rules: &[String]| -> Vec<String> {
+        rules.iter().map(|rule| format!("iifname \"{bridge}\" {rule}")).collect()
+    };
+    let no_ipv6 = || vec!["meta nfproto ipv6 drop".to_owned()];
+    let neighbours = || [135, 136].map(|kind| format!("{} accept", neighbour(kind))).to_vec();
+    let prerouting6 = subnet6.map_or_else(no_ipv6, |subnet| {
+        let gateway = nth(subnet, 1);
+        let more = [
+            format!("ip6 saddr != {subnet} drop"),
+            format!("fib daddr type local ip6 daddr != {gateway} drop"),
+        ];
+        [neighbours(), more.to_vec()].concat()
+    });
+    let input6 = subnet6.map_or_else(Vec::new, |_| [neighbours(), no_ipv6()].concat());
     let subnet = config.subnet.trunc();
     let taps = format!("\"{TAP_PREFIX}*\"");
     let group = gateway.to_bits() & 0x7fff_ffff;
@@ -108,8 +131,12 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
     });
     let opened = guest_ports.as_ref().map(|ports| format!("{ports} accept"));
     let closed = guest_ports.map(|ports| format!("iifname != \"{bridge}\" iifname != \"lo\" {ports} drop"));
-    let known =
-        opened.into_iter().chain(dns.iter().cloned()).chain([format!("ip daddr {subnet} drop")]).collect();
+    let known = opened
+        .into_iter()
+        .chain(dns.iter().cloned())
+        .chain([format!("ip daddr {subnet} drop")])
+        .chain(subnet6.map(|subnet| format!("ip6 daddr {subnet} drop")))
+        .collect();
     let dns_from_bridge = dns.map(|rule| format!("iifname \"{bridge}\" {rule}"));
 
     let mut chains = vec![
@@ -117,7 +144,13 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
         Chain::plain(
             "bridge",
             "public".into(),
-            vec![format!("ip daddr {} drop", braces(RESERVED)), "accept".into()],
+            [format!("ip daddr {} drop", braces(RESERVED))]
+                .into_iter()
+                .chain(ipv6.iter().flat_map(|_| {
+                    [format!("ip6 daddr != {GLOBAL6} drop"), format!("ip6 daddr {} drop", braces(RESERVED6))]
+                }))
+                .chain(["accept".into()])
+                .collect(),
         ),
         Chain::base(
             "bridge",
@@ -158,15 +191,12 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
             "inet",
             "prerouting",
             "type filter hook prerouting priority -200",
-            [
-                format!("iifname {taps} drop"),
-                format!("iifname \"{bridge}\" meta nfproto ipv6 drop"),
-                format!("iifname \"{bridge}\" ip saddr != {subnet} drop"),
-            ]
-            .into_iter()
-            .chain(dns_from_bridge.clone())
-            .chain([format!("iifname \"{bridge}\" fib daddr type local ip daddr != {gateway} drop")])
-            .collect(),
+            [format!("iifname {taps} drop"), format!("iifname \"{bridge}\" ip saddr != {subnet} drop")]
+                .into_iter()
+                .chain(dns_from_bridge.clone())
+                .chain([format!("iifname \"{bridge}\" fib daddr type local ip daddr != {gateway} drop")])
+                .chain(from_guests(&prerouting6))
+                .collect(),
         ),
         Chain::base(
             "inet",
@@ -177,37 +207,75 @@ fn shared_chains(config: &NetConfig, gateway: Ipv4Addr) -> Vec<Chain> {
                 .chain(closed)
                 .chain(dns_from_bridge)
                 .chain([format!("iifname \"{bridge}\" ip daddr != {gateway} drop")])
+                .chain(from_guests(&input6))
                 .collect(),
         ),
         Chain::base(
             "inet",
             "forward",
             "type filter hook forward priority -10",
-            vec![
-                format!("oifname {taps} drop"),
-                format!("iifname \"{bridge}\" oifname \"{bridge}\" drop"),
-                format!("oifname \"{bridge}\" meta nfproto ipv6 drop"),
-                format!("oifname \"{bridge}\" ct state != {{ established, related }} drop"),
-                format!("iifname \"{bridge}\" tcp flags syn tcp option maxseg size set rt mtu"),
-                format!("oifname \"{bridge}\" tcp flags syn tcp option maxseg size set rt mtu"),
-                format!("iifname \"{bridge}\" ct state new ip saddr vmap @{GUESTS}"),
-            ],
+            [
+                Some(format!("oifname {taps} drop")),
+                Some(format!("iifname \"{bridge}\" oifname \"{bridge}\" drop")),
+                ipv6.is_none().then(|| format!("oifname \"{bridge}\" meta nfproto ipv6 drop")),
+                Some(format!("oifname \"{bridge}\" ct state != {{ established, related }} drop")),
+                Some(format!("iifname \"{bridge}\" tcp flags syn tcp option maxseg size set rt mtu")),
+                Some(format!("oifname \"{bridge}\" tcp flags syn tcp option maxseg size set rt mtu")),
+                Some(format!("iifname \"{bridge}\" ct state new ip saddr vmap @{GUESTS}")),
+                ipv6.map(|_| format!("iifname \"{bridge}\" ct state new ip6 saddr vmap @{GUESTS6}")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         ),
     ];
-    if *nat {
-        chains.push(Chain::base(
-            "inet",
-            "postrouting",
-            "type nat hook postrouting priority 100",
-            vec![format!("ip saddr {subnet} ip daddr != {subnet} oifname != \"{bridge}\" masquerade")],
-        ));
+    let masquerade = [
+        nat.then(|| format!("ip saddr {subnet} ip daddr != {subnet} oifname != \"{bridge}\" masquerade")),
+        ipv6.filter(|ipv6| ipv6.nat).map(|ipv6| {
+            let subnet = ipv6.subnet;
+            format!("ip6 saddr {subnet} ip6 daddr != {subnet} oifname != \"{bridge}\" masquerade")
+        }),
+    ];
+    let masquerade: Vec<String> = masquerade.into_iter().flatten().collect();
+    if !masquerade.is_empty() {
+        chains.push(Chain::base("inet", "postrouting", "type nat hook postrouting priority 100", masquerade));
     }
     chains
 }
 
-fn port_chains(gateway: Ipv4Addr, port: &Port) -> Vec<Chain> {
+/// The address of a network with this number.
+fn nth(net: Ipv6Net, number: u128) -> Ipv6Addr {
+    Ipv6Addr::from_bits(net.network().to_bits() | number)
+}
+
+/// A neighbour solicitation or advertisement that was never forwarded.
+fn neighbour(kind: u8) -> String {
+    format!("ip6 nexthdr ipv6-icmp ip6 hoplimit 255 icmpv6 type {kind}")
+}
+
+/// What an interface with this MAC has of itself.
+fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+    let [m0, m1, m2, m3, m4, m5] = mac;
+    format!("fe80::{:02x}{m1:02x}:{m2:02x}ff:fe{m3:02x}:{m4:02x}{m5:02x}", m0 ^ 2).parse().unwrap()
+}
+
+fn port_chains(config: &NetConfig, gateway: Ipv4Addr, port: &Port) -> Vec<Chain> {
     let Port { tap, address, policy, .. } = port;
     let mac = MacText(port.mac);
+    let [a, b, c, d] = gateway.octets();
+    let gateways6 = config.ipv6.map(|ipv6| [nth(ipv6.subnet, 1), link_local([2, 0xfb, a, b, c, d])]);
+    let own6 = port.address6.map(|address| [address, link_local(port.mac)]);
+    let about = |kind: u8, words: &str, targets: Option<[Ipv6Addr; 2]>| {
+        let rule = |target: Ipv6Addr| {
+            format!("{} {words} @th,64,128 {:#x} accept", neighbour(kind), target.to_bits())
+        };
+        targets.into_iter().flatten().map(rule).collect::<Vec<_>>()
+    };
+    let own_set = own6.map(braces).unwrap_or_default();
+    let no_ip = match own6 {
+        None => "ether type != ip drop",
+        Some(_) => "ether type != ip ether type != ip6 drop",
+    };
     let limit = policy.bandwidth_mbit.map(limit_rule);
 
     let mut from = vec![
@@ -216,10 +284,15 @@ fn port_chains(gateway: Ipv4Addr, port: &Port) -> Vec<Chain> {
             "ether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp saddr ether {mac} \
              arp saddr ip {address} arp daddr ip {{ {gateway}, {address} }} accept"
         ),
-        "ether type != ip drop".into(),
+    ];
+    from.extend(about(135, &format!("ip6 saddr {own_set}"), gateways6));
+    from.extend(about(136, &format!("ip6 saddr {own_set}"), own6));
+    from.extend([
+        no_ip.into(),
         "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 drop".into(),
         format!("ip saddr != {address} drop"),
-    ];
+    ]);
+    from.extend(port.address6.map(|address| format!("ip6 saddr != {address} drop")));
     from.extend(limit.clone());
     let ports: BTreeSet<String> = policy
         .host_ports
@@ -236,10 +309,14 @@ fn port_chains(gateway: Ipv4Addr, port: &Port) -> Vec<Chain> {
     }
     from.push("goto public".into());
 
-    let mut to =
-        vec![format!("ether type arp arp daddr ip {address} accept"), "ether type != ip drop".into()];
+    let mut to = vec![format!("ether type arp arp daddr ip {address} accept")];
+    to.extend(about(135, "", own6));
+    to.extend(about(136, &format!("ip6 daddr {own_set}"), gateways6));
+    to.push(no_ip.into());
     to.extend(limit);
-    to.extend([format!("ip daddr {address} accept"), "drop".into()]);
+    to.push(format!("ip daddr {address} accept"));
+    to.extend(port.address6.map(|address| format!("ip6 daddr {address} accept")));
+    to.push("drop".into());
 
     let mut chains = vec![
         Chain::plain("bridge", format!("from-{tap}"), from),

@@ -86,6 +86,7 @@ impl Machine {
             drop_ins: Vec::new(),
             mtu: None,
             mac: None,
+            ipv6: None,
         };
         timeout(SOON, link.configure(identity)).await.expect("configured in time").unwrap();
         link

@@ -59,6 +59,7 @@ pub(crate) fn port(network: &Network, slot: u32) -> anyhow::Result<Port> {
         tap: Network::tap_name(&machine),
         machine,
         address: network.address(slot).context("the subnet has no address")?,
+        address6: None,
         mac: Network::mac(slot),
         owner_uid: 1000,
         policy: NetworkPolicy {

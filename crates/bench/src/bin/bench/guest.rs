@@ -101,6 +101,7 @@ pub(crate) async fn configure(world: &World, resources: &Resources, link: &Link)
         dns_options: Vec::new(),
         mtu: None,
         mac: Some(resources.port.mac),
+        ipv6: None,
         services: Vec::new(),
         drop_ins: Vec::new(),
     };

@@ -76,6 +76,7 @@ impl World {
             machine: id.clone(),
             tap: Network::tap_name(id),
             address: self.network.address(slot).context("the subnet has no address")?,
+            address6: None,
             mac: Network::mac(slot),
             owner_uid: UID_BASE + slot,
             policy: NetworkPolicy::default(),

@@ -39,6 +39,7 @@ pub fn identity() -> Identity {
         drop_ins: Vec::new(),
         mtu: None,
         mac: None,
+        ipv6: None,
     }
 }
 

@@ -7,7 +7,7 @@ mod tap;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::sync::Arc;
@@ -129,6 +129,7 @@ impl World {
             tap: Network::tap_name(&machine),
             machine,
             address: self.network.address(slot).expect("a slot of the subnet"),
+            address6: self.network.address6(slot),
             mac: Network::mac(slot),
             owner_uid: 0,
             policy,
@@ -171,7 +172,7 @@ impl World {
 
     pub(crate) fn guest_of(&self, port: Port) -> Guest {
         let tap = self.opened(&port);
-        Guest::new(port, tap, self.network.gateway(), self.network.prefix())
+        Guest::new(port, tap, &self.network)
     }
 }
 
@@ -189,7 +190,8 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    fn new(port: Port, tap: OwnedFd, gateway: Ipv4Addr, prefix: u8) -> Self {
+    fn new(port: Port, tap: OwnedFd, network: &Network) -> Self {
+        let (gateway, prefix, gateway6) = (network.gateway(), network.prefix(), network.gateway6());
         let ns = NetNs::new();
         let mac = port.mac.map(|byte| format!("{byte:02x}")).join(":");
         ns.sh(&format!("ip tuntap add eth0 mode tap; ip link set eth0 address {mac}"));
@@ -198,6 +200,11 @@ impl Guest {
             "ip link set eth0 up; ip address add {}/{prefix} dev eth0; ip route add default via {gateway}",
             port.address
         ));
+        if let Some((address, (gateway, prefix))) = port.address6.zip(gateway6) {
+            ns.sh(&format!(
+                "ip address add {address}/{prefix} dev eth0 nodad; ip route add default via {gateway}"
+            ));
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let pump = thread::spawn(move || pump(&File::from(tap), &File::from(inner), &seen));
@@ -232,7 +239,8 @@ fn pump(a: &File, b: &File, stop: &AtomicBool) {
 }
 
 /// A TCP service that tells each caller which address it sees, and whose connections stay open.
-pub(crate) fn serve(ns: &NetNs, address: Ipv4Addr, port: u16) {
+pub(crate) fn serve(ns: &NetNs, address: impl Into<IpAddr>, port: u16) {
+    let address = address.into();
     let listener = ns.run(|| TcpListener::bind((address, port))).expect("listen");
     thread::spawn(move || {
         let mut open = Vec::new();
@@ -244,19 +252,24 @@ pub(crate) fn serve(ns: &NetNs, address: Ipv4Addr, port: u16) {
 }
 
 /// Connects from `ns` and returns the address that the service sees; none if nothing answers in time.
-pub(crate) fn call(ns: &NetNs, address: Ipv4Addr, port: u16) -> Option<String> {
+pub(crate) fn call(ns: &NetNs, address: impl Into<IpAddr>, port: u16) -> Option<String> {
     open(ns, address, port, Duration::from_secs(5)).map(|(seen, _)| seen)
 }
 
 /// True if a connection gets no answer at all: dropped, not refused.
-pub(crate) fn dropped(ns: &NetNs, address: Ipv4Addr, port: u16) -> bool {
-    let target = SocketAddr::V4(SocketAddrV4::new(address, port));
+pub(crate) fn dropped(ns: &NetNs, address: impl Into<IpAddr>, port: u16) -> bool {
+    let target = SocketAddr::new(address.into(), port);
     let answer = ns.run(|| TcpStream::connect_timeout(&target, Duration::from_millis(1200)));
     matches!(answer, Err(error) if error.kind() == std::io::ErrorKind::TimedOut)
 }
 
-pub(crate) fn open(ns: &NetNs, address: Ipv4Addr, port: u16, wait: Duration) -> Option<(String, TcpStream)> {
-    let target = SocketAddr::V4(SocketAddrV4::new(address, port));
+pub(crate) fn open(
+    ns: &NetNs,
+    address: impl Into<IpAddr>,
+    port: u16,
+    wait: Duration,
+) -> Option<(String, TcpStream)> {
+    let target = SocketAddr::new(address.into(), port);
     let mut stream = ns.run(|| TcpStream::connect_timeout(&target, wait)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let mut text = [0; 64];

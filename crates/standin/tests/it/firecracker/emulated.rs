@@ -96,6 +96,7 @@ fn identity(name: &str) -> Identity {
         drop_ins: Vec::new(),
         mtu: None,
         mac: None,
+        ipv6: None,
     }
 }
 

@@ -220,6 +220,7 @@ pub(crate) fn identity(index: u8) -> Identity {
         drop_ins: Vec::new(),
         mtu: None,
         mac: Some(mac(index)),
+        ipv6: None,
     }
 }
 

@@ -177,6 +177,7 @@ pub(crate) fn identity(index: u8, mac: [u8; 6]) -> Identity {
         dns_options: Vec::new(),
         mtu: None,
         mac: Some(mac),
+        ipv6: None,
         services: Vec::new(),
         drop_ins: Vec::new(),
     }
