@@ -4,14 +4,17 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::netfilter::{Attributes, Channel, NFPROTO_IPV4, NFPROTO_IPV6, Refusal};
+use crate::netfilter::{Attributes, Channel, NFPROTO_IPV4, NFPROTO_IPV6, Refusal, value};
 use crate::nft::address_key;
 
 // linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h
 const NFNL_SUBSYS_CTNETLINK: u16 = 1;
+const IPCTNL_MSG_CT_GET: u16 = 1;
 const IPCTNL_MSG_CT_DELETE: u16 = 2;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V6_SRC: u16 = 3;
@@ -34,26 +37,157 @@ pub fn can_forget() -> io::Result<()> {
     forget(&Channel::open()?, NOBODY.into()).map_err(|refusal| refusal.source)
 }
 
-/// Removes every entry of connections that `address` began, or that lead to it. A kernel that knows no filters (before 5.8)
-/// refuses, because it misses what a single entry is found by.
+/// Where the address stands in an entry. One that leads to it has its answers come from there, whatever address it was sent to
+/// at first.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Began,
+    Answers,
+}
+
+impl End {
+    /// The tuple that has it, and the flags of a filter by it.
+    const fn tuple(self) -> (u16, u32, u32) {
+        match self {
+            Self::Began => (CTA_TUPLE_ORIG, CTA_FILTER_F_CTA_IP_SRC, 0),
+            Self::Answers => (CTA_TUPLE_REPLY, 0, CTA_FILTER_F_CTA_IP_SRC),
+        }
+    }
+}
+
+/// Removes every entry of connections that `address` began, or that lead to it.
 pub(crate) fn forget(channel: &Channel, address: IpAddr) -> Result<(), Refusal> {
-    let (family, source) = match address {
-        IpAddr::V4(_) => (NFPROTO_IPV4, CTA_IP_V4_SRC),
-        IpAddr::V6(_) => (NFPROTO_IPV6, CTA_IP_V6_SRC),
-    };
-    // One that leads to it has its answers come from there, whatever address it was sent to at first.
-    for (tuple, orig, reply) in
-        [(CTA_TUPLE_ORIG, CTA_FILTER_F_CTA_IP_SRC, 0), (CTA_TUPLE_REPLY, 0, CTA_FILTER_F_CTA_IP_SRC)]
-    {
-        let mut filter = Attributes::default();
-        filter.nest(tuple, |tuple| {
-            tuple.nest_bytes(CTA_TUPLE_IP, source, &address_key(address));
-        });
-        filter.nest(CTA_FILTER, |flags| {
-            flags.bytes(CTA_FILTER_ORIG_FLAGS, &orig.to_ne_bytes());
-            flags.bytes(CTA_FILTER_REPLY_FLAGS, &reply.to_ne_bytes());
-        });
-        channel.ask(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, family, &filter)?;
+    let IpAddr::V4(v4) = address else { return forget_each(channel, address) };
+    for end in [End::Began, End::Answers] {
+        match delete(channel, address, &filter(v4, end)) {
+            // Kernels before 6.11 take no filter here, and miss what a single entry is found by.
+            Err(refusal) if refusal.source.raw_os_error() == Some(libc::EINVAL) => {
+                return forget_each(channel, address);
+            }
+            done => done?,
+        }
     }
     Ok(())
+}
+
+/// The same, one entry after the other. All are listed: kernels have filtered IPv6 the wrong way round
+/// (`ctnetlink_filter_match_tuple`, from 5.8 on), and before that not at all.
+fn forget_each(channel: &Channel, address: IpAddr) -> Result<(), Refusal> {
+    let key = address_key(address);
+    let found = channel.dump(
+        message(IPCTNL_MSG_CT_GET),
+        family(address),
+        &Attributes::default(),
+        |all: &mut Vec<Attributes>, entry| {
+            if [End::Began, End::Answers].iter().any(|end| source(entry, *end) == Some(&key)) {
+                all.extend(name_of(entry));
+            }
+        },
+    )?;
+    for entry in found {
+        match delete(channel, address, &entry) {
+            // It has ended meanwhile.
+            Err(refusal) if refusal.source.raw_os_error() == Some(libc::ENOENT) => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// The sender's address in one direction of a listed entry.
+fn source(entry: &[u8], end: End) -> Option<&[u8]> {
+    let (tuple, _, _) = end.tuple();
+    let ip = value(value(entry, tuple)?, CTA_TUPLE_IP)?;
+    value(ip, CTA_IP_V4_SRC).or_else(|| value(ip, CTA_IP_V6_SRC))
+}
+
+/// What a listed entry is found by.
+fn name_of(entry: &[u8]) -> Option<Attributes> {
+    let mut name = Attributes::default();
+    name.nest_list(CTA_TUPLE_ORIG, value(entry, CTA_TUPLE_ORIG)?);
+    for kind in [CTA_ZONE, CTA_ID] {
+        if let Some(value) = value(entry, kind) {
+            name.bytes(kind, value);
+        }
+    }
+    Some(name)
+}
+
+fn filter(address: Ipv4Addr, end: End) -> Attributes {
+    let (tuple, orig, reply) = end.tuple();
+    let mut filter = Attributes::default();
+    filter.nest(tuple, |tuple| {
+        tuple.nest_bytes(CTA_TUPLE_IP, CTA_IP_V4_SRC, &address.octets());
+    });
+    filter.nest(CTA_FILTER, |flags| {
+        flags.bytes(CTA_FILTER_ORIG_FLAGS, &orig.to_ne_bytes());
+        flags.bytes(CTA_FILTER_REPLY_FLAGS, &reply.to_ne_bytes());
+    });
+    filter
+}
+
+fn delete(channel: &Channel, address: IpAddr, what: &Attributes) -> Result<(), Refusal> {
+    channel.ask(message(IPCTNL_MSG_CT_DELETE), family(address), what)
+}
+
+fn message(kind: u16) -> u16 {
+    NFNL_SUBSYS_CTNETLINK << 8 | kind
+}
+
+fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { NFPROTO_IPV4 } else { NFPROTO_IPV6 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::process::Command;
+
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    /// The way of kernels before 6.11, which this one has, too.
+    #[test]
+    fn entries_are_found_and_removed_one_by_one() {
+        let inside = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace (run the tests as root)");
+            let sh = |script| {
+                let output = Command::new("sh").args(["-ec", script]).output().unwrap();
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                String::from_utf8(output.stdout).unwrap()
+            };
+            sh("ip link set lo up; for n in 1 2 3; do ip address add 10.0.0.$n/32 dev lo; ip address add fd00::$n/128 dev lo nodad; done
+                nft add table inet t; nft add chain inet t c '{ type filter hook input priority 0; }'; nft add rule inet t c ct state new accept");
+            for [one, other] in [
+                ["10.0.0.1", "10.0.0.2"],
+                ["10.0.0.3", "10.0.0.1"],
+                ["10.0.0.3", "10.0.0.2"],
+                ["fd00::1", "fd00::2"],
+                ["fd00::3", "fd00::1"],
+                ["fd00::3", "fd00::2"],
+            ] {
+                let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+                UdpSocket::bind((ip(one), 4000)).unwrap().send_to(b"x", (ip(other), 9)).unwrap();
+            }
+            let entries =
+                || sh("cat /proc/net/nf_conntrack | grep 'udp.*dport=9 ' | wc -l").trim().to_owned();
+            assert_eq!(entries(), "6");
+            let channel = Channel::open().unwrap();
+            let gone = |text: &str| {
+                let bare = |line: &&str| line.contains(&format!("={text} "));
+                !sh("cat /proc/net/nf_conntrack").lines().any(|line| bare(&line))
+            };
+            forget_each(&channel, "10.0.0.1".parse().unwrap()).unwrap();
+            assert!(gone("10.0.0.1") && !gone("10.0.0.2"));
+            assert_eq!(entries(), "4", "one that it began, and one that leads to it");
+            forget(&channel, "10.0.0.2".parse().unwrap()).unwrap();
+            assert_eq!(entries(), "3", "the usual way");
+            let long = "fd00:0000:0000:0000:0000:0000:0000:000";
+            forget(&channel, "fd00::1".parse().unwrap()).unwrap();
+            assert!(gone(&format!("{long}1")) && !gone(&format!("{long}2")));
+            assert_eq!(entries(), "1");
+        });
+        inside.join().unwrap();
+    }
 }

@@ -168,8 +168,7 @@ fn forgetting(root: bool, answer: io::Result<()>) -> Finding {
             &FORGET,
             format!("the kernel does not do it, and no machine would get its network: {error}"),
             "load it: `modprobe nf_conntrack_netlink`, and `echo nf_conntrack_netlink >/etc/modules-load.d/fireactions.conf`; \
-             where there is no such module, install the rest of your kernel's (Ubuntu: linux-modules-extra), or a kernel from \
-             5.8 on",
+             where there is no such module, install the rest of your kernel's (Ubuntu: linux-modules-extra)",
         ),
     }
 }

@@ -49,6 +49,11 @@ impl Attributes {
         self.nest(kind, |inner| inner.0.extend(&list.0))
     }
 
+    /// As [`Attributes::nest`], of a list as it was read.
+    pub(crate) fn nest_list(&mut self, kind: u16, list: &[u8]) -> &mut Self {
+        self.nest(kind, |inner| inner.0.extend(list))
+    }
+
     fn put(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
         let start = self.0.len();
         self.0.extend([0, 0]);
