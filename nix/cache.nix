@@ -24,7 +24,13 @@ rec {
   zot = cfg: {
     distSpecVersion = "1.1.0";
     storage = { rootDirectory = "${toString cfg.storage.cacheDir}/zot"; gc = true; gcDelay = "1h"; gcInterval = "24h"; };
-    http = { address = "0.0.0.0"; port = toString cfg.zot.port; compat = [ "docker2s2" ]; };
+    http = {
+      address = "0.0.0.0";
+      port = toString cfg.zot.port;
+      compat = [ "docker2s2" ];
+      # Without it, whoever reaches Zot may push, and a guest's image would be the next machine's.
+      accessControl.repositories."**".anonymousPolicy = [ "read" ];
+    };
     log.level = "info";
     extensions.sync = {
       enable = true;

@@ -38,24 +38,39 @@ fn archive(top: &Path, name: PathBuf, last: u64, out: impl Write) -> io::Result<
         }
         let meta = match std::fs::symlink_metadata(&path) {
             Ok(meta) => meta,
-            // Gone since its directory was read.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && path != top => continue,
+            Err(error) if path != top && is_gone(&error) => continue,
             Err(error) => return Err(named(&path, &error)),
         };
         if meta.is_dir() {
             tar.append_data(&mut header(&meta, EntryType::Directory, 0), &name, io::empty())?;
             // overlayfs gives files another device number than their directories; only directories can be compared.
             if meta.dev() == device {
-                for entry in std::fs::read_dir(&path).map_err(|error| named(&path, &error))? {
+                let entries = match std::fs::read_dir(&path) {
+                    Ok(entries) => entries,
+                    Err(error) if path != top && is_gone(&error) => continue,
+                    Err(error) => return Err(named(&path, &error)),
+                };
+                for entry in entries {
                     let entry = entry.map_err(|error| named(&path, &error))?;
                     todo.push((entry.path(), name.join(entry.file_name())));
                 }
             }
         } else {
-            append(&mut tar, &path, &name, &meta, last).map_err(|error| named(&path, &error))?;
+            match append(&mut tar, &path, &name, &meta, last) {
+                // Nothing was written of it: that begins when it is open.
+                Err(error) if path != top && is_gone(&error) => {}
+                done => done.map_err(|error| named(&path, &error))?,
+            }
         }
     }
     tar.into_inner()?.flush()
+}
+
+/// Whether what a directory had is not there any more, or is another thing: programs of an image with an init of its own
+/// go on after the job.
+fn is_gone(error: &io::Error) -> bool {
+    use nix::libc::{ELOOP, ENOENT, ENOTDIR, ENXIO, ESTALE};
+    error.raw_os_error().is_some_and(|errno| [ENOENT, ENOTDIR, ELOOP, ESTALE, ENXIO].contains(&errno))
 }
 
 fn append(
@@ -169,6 +184,39 @@ mod tests {
             let found = last_of(&dir.path().join("log"), Some(last));
             assert_eq!(found["log"], (EntryType::Regular, text.to_owned()), "{last}");
         }
+    }
+
+    #[test]
+    fn what_goes_away_meanwhile_does_not_take_the_rest_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        std::fs::create_dir_all(&out).unwrap();
+        std::fs::write(out.join("stays"), "here").unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let seen = |path: &Path| {
+            let mut bytes = Vec::new();
+            write(path.to_str().unwrap(), None, &mut bytes).unwrap();
+            tar::Archive::new(&bytes[..])
+                .entries()
+                .unwrap()
+                .any(|entry| entry.unwrap().path().unwrap().ends_with("stays"))
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let comes = out.join("comes");
+                    let _ = std::fs::write(&comes, "and goes");
+                    let _ = std::fs::remove_file(&comes);
+                    let _ = symlink("nowhere", &comes);
+                    let _ = std::fs::remove_file(&comes);
+                    let _ = std::fs::create_dir(&comes);
+                    let _ = std::fs::remove_dir(&comes);
+                }
+            });
+            let all = (0..2_000).all(|_| seen(&out));
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(all);
+        });
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(crate) fn place(more: &[PathBuf], work: Option<&Path>) -> Result<(), String>
     for (index, path) in wanted.iter().enumerate() {
         let on_disk = Path::new(root::SCRATCH).join("data").join(index.to_string());
         if let Err(error) = place_one(path, &on_disk) {
+            // Half a copy would leave the disk full, for everybody. Nothing is mounted there yet.
+            let _ = std::fs::remove_dir_all(&on_disk);
             let why = format!("{} cannot lie on the scratch disk: {error}", path.display());
             if more.contains(path) {
                 return Err(why);

@@ -14,6 +14,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::fcntl_getpipe_size;
 
 use crate::cgroup::{self, Cgroup};
 use crate::reaper::Reaper;
@@ -23,6 +24,8 @@ use crate::{notes, spawn, stage};
 /// Once everything that could write is killed, a pipe that still does not end is held by something that cannot be
 /// killed; its silence for this long ends the output.
 const SILENCE: Duration = Duration::from_secs(2);
+/// What a pipe holds, where the kernel does not say.
+const PIPE: usize = 64 * 1024;
 
 /// Whose the processes are that are not in the job's control group.
 pub(crate) enum Beside {
@@ -218,7 +221,10 @@ impl Copier {
     }
 }
 
-fn copy(pipe: OwnedFd, mut out: JobOutput, ended: &AtomicBool) {
+/// Until the writers are gone. Once the job has `ended`, what the pipe holds is all that is its own: a process that it left
+/// behind, where an image's own init looks after sessions, may write for ever.
+fn copy(pipe: OwnedFd, mut out: impl Write, ended: &AtomicBool) {
+    let mut rest = fcntl_getpipe_size(&pipe).unwrap_or(PIPE);
     let mut pipe = std::fs::File::from(pipe);
     let mut buffer = vec![0; 32 * 1024];
     let mut silent_since: Option<Instant> = None;
@@ -234,11 +240,19 @@ fn copy(pipe: OwnedFd, mut out: JobOutput, ended: &AtomicBool) {
             Ok(0) | Err(_) => {}
             Ok(_) => {
                 silent_since = None;
+                // Asked before the read: what comes afterwards is not counted too early.
+                let over = ended.load(Ordering::Relaxed);
                 match pipe.read(&mut buffer) {
                     Ok(0) => return,
                     Ok(count) => {
                         if out.write_all(&buffer[..count]).is_err() {
                             return;
+                        }
+                        if over {
+                            rest = rest.saturating_sub(count);
+                            if rest == 0 {
+                                return;
+                            }
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -246,5 +260,22 @@ fn copy(pipe: OwnedFd, mut out: JobOutput, ended: &AtomicBool) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_leaves_behind_cannot_write_on_for_it() {
+        let (ours, theirs) = pipe().unwrap();
+        let mut theirs = std::fs::File::from(theirs);
+        theirs.write_all(b"the job's last words\n").unwrap();
+        let writer = std::thread::spawn(move || while theirs.write_all(&[b'x'; 100]).is_ok() {});
+        let mut told = Vec::new();
+        copy(ours, &mut told, &AtomicBool::new(true));
+        assert!(told.starts_with(b"the job's last words\n"));
+        writer.join().unwrap();
     }
 }

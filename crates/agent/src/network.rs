@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::Identity;
@@ -51,23 +52,11 @@ pub(crate) fn configure(identity: &Identity) -> Result<(), String> {
     Ok(())
 }
 
-/// The Ethernet interface with the lowest index.
+/// The network card with the lowest index.
 fn first_interface() -> Result<(String, u32), String> {
     let end = Instant::now() + INTERFACE_DEADLINE;
     loop {
-        let mut found: Vec<(u32, String)> = std::fs::read_dir("/sys/class/net")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let number =
-                    |file| std::fs::read_to_string(entry.path().join(file)).ok()?.trim().parse::<u32>().ok();
-                // ARPHRD_ETHER
-                (number("type")? == 1).then_some((number("ifindex")?, entry.file_name().into_string().ok()?))
-            })
-            .collect();
-        found.sort();
-        if let Some((index, name)) = found.into_iter().next() {
+        if let Some((index, name)) = first_card(Path::new("/sys/class/net")) {
             return Ok((name, index));
         }
         if Instant::now() >= end {
@@ -79,6 +68,18 @@ fn first_interface() -> Result<(String, u32), String> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The same of those in `class` now. Kernels with bonding or dummy interfaces built in make some at boot, which are Ethernet to
+/// all who look, and first: only a card has a device.
+fn first_card(class: &Path) -> Option<(u32, String)> {
+    let cards = std::fs::read_dir(class).into_iter().flatten().flatten().filter_map(|entry| {
+        let number = |file| std::fs::read_to_string(entry.path().join(file)).ok()?.trim().parse::<u32>().ok();
+        // ARPHRD_ETHER
+        let is_card = number("type")? == 1 && entry.path().join("device").exists();
+        is_card.then_some((number("ifindex")?, entry.file_name().into_string().ok()?))
+    });
+    cards.min()
 }
 
 /// The MAC address that the interface has now.
@@ -179,5 +180,28 @@ impl Netlink {
             NetlinkPayload::Error(error) => Err(error.to_io()),
             _ => Err(io::Error::other("the kernel's answer is no verdict")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_card_is_taken_whatever_the_kernel_makes_before_it() {
+        let class = tempfile::tempdir().unwrap();
+        let link = |name: &str, kind: u32, index: u32, is_card: bool| {
+            let dir = class.path().join(name);
+            std::fs::create_dir_all(dir.join(if is_card { "device" } else { "queues" })).unwrap();
+            std::fs::write(dir.join("type"), format!("{kind}\n")).unwrap();
+            std::fs::write(dir.join("ifindex"), format!("{index}\n")).unwrap();
+        };
+        link("lo", 772, 1, false);
+        link("bond0", 1, 2, false);
+        assert_eq!(first_card(class.path()), None);
+        link("eth1", 1, 10, true);
+        link("eth0", 1, 9, true);
+        link("wwan0", 65534, 3, true);
+        assert_eq!(first_card(class.path()), Some((9, "eth0".to_owned())));
     }
 }

@@ -100,6 +100,9 @@ impl Services {
                 return;
             }
             std::thread::sleep(pause);
+            if self.0.over.load(Ordering::Relaxed) {
+                return;
+            }
             pause = (pause * 2).min(PAUSES.1);
             let began = Instant::now();
             exit = match run(&service.name, request, reaper) {

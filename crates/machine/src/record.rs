@@ -201,6 +201,11 @@ impl Record {
         self.views.may_hold(&self.view.id, &self.view.pool, max)
     }
 
+    /// Whether this server or an earlier one has asked the guest to run the work.
+    pub(crate) fn has_asked_for_run(&self) -> bool {
+        self.busy_since.is_some()
+    }
+
     /// The program was started: the work runs. A store that refuses does not change that; the next server asks the guest.
     pub(crate) async fn running(&mut self) {
         let (state, step) = (MachineState::Busy, Step::Running);

@@ -160,7 +160,8 @@ impl Run<'_> {
     async fn start(self, record: &mut Record, asks: &mut Asks, fresh: bool) -> Result<(), Outcome> {
         let Self { parts, guest, image, work, .. } = self;
         let request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
-        if fresh {
+        // An earlier server has asked for the run: the files are there, and the program may be starting.
+        if fresh && !record.has_asked_for_run() {
             tokio::select! {
                 prepared = self.prepare(record) => prepared?,
                 reason = doomed(guest, asks) => return Err(lost(reason)),

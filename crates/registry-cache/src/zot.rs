@@ -39,7 +39,13 @@ pub fn zot(cache: &Cache, logins: Option<&Path>) -> String {
     let config = json!({
         "distSpecVersion": "1.1.0",
         "storage": {"rootDirectory": cache.directory("zot"), "gc": true, "gcDelay": "1h", "gcInterval": "24h"},
-        "http": {"address": cache.gateway, "port": cache.port.to_string(), "compat": ["docker2s2"]},
+        "http": {
+            "address": cache.gateway,
+            "port": cache.port.to_string(),
+            "compat": ["docker2s2"],
+            // Without it, whoever reaches Zot may push, and a guest's image would be the next machine's.
+            "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}},
+        },
         "log": {"level": "warn"},
         "extensions": {"sync": sync},
     });

@@ -86,6 +86,7 @@ async fn ask(binary: &Path, boot: &BootFiles, cache_dir: &Path, device: &Metadat
     if let Some(known) = recall(&file).filter(|known| known.of == of) {
         return known.choice;
     }
+    let mut may_pass = false;
     let choice = if may_open_unprivileged(device) {
         let gid = device_group(Accel::Kvm).unwrap_or(NOBODY);
         match probe(binary, &boot.kernel, NOBODY, gid, PROBE_DEADLINE).await {
@@ -93,7 +94,9 @@ async fn ask(binary: &Path, boot: &BootFiles, cache_dir: &Path, device: &Metadat
                 Accel::Kvm,
                 format!("KVM, because a guest ran under it ({} ms)", took.as_millis()),
             ),
-            Err(why) => {
+            Err(no) => {
+                may_pass = no.may_pass;
+                let why = no.why;
                 Choice::new(Accel::Tcg, format!("TCG, because /dev/kvm is there but does not work: {why}"))
             }
         }
@@ -105,6 +108,10 @@ async fn ask(binary: &Path, boot: &BootFiles, cache_dir: &Path, device: &Metadat
         );
         Choice::new(Accel::Tcg, why)
     };
+    // Kept, a "no" of one busy moment would make guests slow until the next boot of the host.
+    if may_pass {
+        return choice;
+    }
     if let Err(error) = remember(&file, &Remembered { of, choice: choice.clone() }) {
         tracing::warn!(file = %file.display(), %error, "the answer is not saved and will be determined \
              again");
@@ -166,16 +173,26 @@ fn remember(file: &Path, answer: &Remembered) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Starts the kernel under KVM and waits for it to speak and end. `Err` is the reason in words.
-async fn probe(
-    binary: &Path,
-    kernel: &Path,
-    uid: u32,
-    gid: u32,
-    deadline: Duration,
-) -> Result<Duration, String> {
+/// KVM does not work.
+#[derive(Debug)]
+struct No {
+    /// In words.
+    why: String,
+    /// It may be otherwise in a moment: too late, killed, no memory, or another hypervisor at work.
+    may_pass: bool,
+}
+
+impl No {
+    fn now(why: String) -> Self {
+        Self { why, may_pass: true }
+    }
+}
+
+/// Starts the kernel under KVM and waits for it to speak and end.
+async fn probe(binary: &Path, kernel: &Path, uid: u32, gid: u32, deadline: Duration) -> Result<Duration, No> {
     let started = Instant::now();
-    let image = std::fs::File::open(kernel).map_err(|error| format!("{}: {error}", kernel.display()))?;
+    let image =
+        std::fs::File::open(kernel).map_err(|error| No::now(format!("{}: {error}", kernel.display())))?;
     let mut command = std::process::Command::new(binary);
     command
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-msg", "timestamp=off"])
@@ -194,9 +211,9 @@ async fn probe(
     let mut child = tokio::process::Command::from(command)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| format!("{} cannot be started: {error}", binary.display()))?;
+        .map_err(|error| No::now(format!("{} cannot be started: {error}", binary.display())))?;
     let (Some(console), Some(log)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err("QEMU's output cannot be read".to_owned());
+        return Err(No::now("QEMU's output cannot be read".to_owned()));
     };
     let mut said = (Vec::new(), Vec::new());
     let (mut console, mut log) = (console.take(256 << 10), log.take(16 << 10));
@@ -215,11 +232,16 @@ async fn probe(
         Ok(Ok(status)) => {
             let log = printable(&said.1);
             let last = log.lines().last().unwrap_or("it said nothing");
-            Err(format!("QEMU ended with {status}: {last}"))
+            // strerror(3) of EBUSY and ENOMEM.
+            let may_pass = status.code().is_none()
+                || ["resource busy", "allocate memory"].iter().any(|words| log.contains(words));
+            Err(No { why: format!("QEMU ended with {status}: {last}"), may_pass })
         }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) if spoke => Err(format!("the guest's kernel started but did not finish within {deadline:?}")),
-        Err(_) => Err(format!("the guest did not print one line within {deadline:?}")),
+        Ok(Err(error)) => Err(No::now(error.to_string())),
+        Err(_) if spoke => {
+            Err(No::now(format!("the guest's kernel started but did not finish within {deadline:?}")))
+        }
+        Err(_) => Err(No::now(format!("the guest did not print one line within {deadline:?}"))),
     }
 }
 
@@ -276,8 +298,8 @@ mod tests {
             "{answer:?} took {:?}",
             started.elapsed()
         );
-        if let Err(why) = answer {
-            assert!(!why.is_empty());
+        if let Err(no) = answer {
+            assert!(!no.why.is_empty());
         }
     }
 
@@ -289,19 +311,42 @@ mod tests {
         let text = format!("#!/bin/sh\necho $$ > {}\nexec sleep 600\n", pid.display());
         fireactions_testkit::program::write(&program, &text);
         let started = Instant::now();
-        let why = probe(&program, &boot().kernel, 0, 0, Duration::from_secs(1)).await.unwrap_err();
-        assert_eq!(why, "the guest did not print one line within 1s");
+        let no = probe(&program, &boot().kernel, 0, 0, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!((no.why.as_str(), no.may_pass), ("the guest did not print one line within 1s", true));
         assert!(started.elapsed() < Duration::from_secs(3));
         let pid = std::fs::read_to_string(pid).unwrap();
         assert!(!Path::new("/proc").join(pid.trim()).exists());
     }
 
     #[tokio::test]
+    async fn what_may_be_otherwise_in_a_moment_is_found_out_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("qemu");
+        let says = |words: &str, end: &str| {
+            let text = format!("#!/bin/sh\necho '{words}' >&2\n{end}\n");
+            fireactions_testkit::program::write(&program, &text);
+        };
+        let asked =
+            async || probe(&program, &boot().kernel, 0, 0, Duration::from_secs(20)).await.unwrap_err();
+        for (words, end, may_pass) in [
+            ("ioctl(KVM_CREATE_VM) failed: 16 Device or resource busy", "exit 1", true),
+            ("kvm_init_vcpu failed: Cannot allocate memory", "exit 1", true),
+            ("", "kill -9 $$", true),
+            ("failed to initialize kvm: Operation not supported", "exit 1", false),
+        ] {
+            says(words, end);
+            let no = asked().await;
+            assert_eq!(no.may_pass, may_pass, "{no:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_program_that_says_nothing_is_no_kvm() {
         let why = probe(Path::new("sleep"), &boot().kernel, NOBODY, NOBODY, Duration::from_secs(2)).await;
-        assert!(why.unwrap_err().contains("QEMU ended with"));
+        let no = why.unwrap_err();
+        assert!(no.why.contains("QEMU ended with") && !no.may_pass, "it will say so again: {no:?}");
         let why =
             probe(Path::new("/nonexistent"), &boot().kernel, NOBODY, NOBODY, Duration::from_secs(2)).await;
-        assert!(why.unwrap_err().contains("cannot be started"));
+        assert!(why.unwrap_err().why.contains("cannot be started"));
     }
 }

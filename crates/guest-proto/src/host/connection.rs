@@ -74,17 +74,22 @@ async fn read(
     let mut heard = tokio::time::Instant::now();
     let silence = shared.silence / 2;
     let ping_after = PING_AFTER.min(silence / 2);
+    let mut next_ping = beat::before(ping_after);
     loop {
-        let until = beat::before(ping_after).min(heard + silence);
-        let Ok(count) = timeout_at(until, reader.read(&mut buffer)).await else {
+        let read = timeout_at(next_ping.min(heard + silence), reader.read(&mut buffer)).await;
+        // Also of a guest that talks all the time: its clock follows the time in it.
+        if tokio::time::Instant::now() >= next_ping {
+            next_ping = beat::before(ping_after);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+            let unix_nanos = now.and_then(|now| u64::try_from(now.as_nanos()).ok());
+            // A full queue means that the guest does not read either; silence will tell.
+            let _ = serde_json::to_vec(&HostMsg::Ping { unix_nanos })
+                .map(|ping| packets.try_send(Box::new(Packet::Control(ping))));
+        }
+        let Ok(count) = read else {
             if buffer.len() > RESTING {
                 buffer = vec![0; RESTING];
             }
-            // A full queue means that the guest does not read either; silence will tell.
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-            let unix_nanos = now.and_then(|now| u64::try_from(now.as_nanos()).ok());
-            let _ = serde_json::to_vec(&HostMsg::Ping { unix_nanos })
-                .map(|ping| packets.try_send(Box::new(Packet::Control(ping))));
             if heard.elapsed() >= silence {
                 return Err(Cut::Lost);
             }
@@ -117,17 +122,29 @@ async fn write(
         // Made anew each time: most links are silent most of the time, and there may be a thousand of them.
         let mut out = first.to_vec();
         tokio::select! {
-            packet = queue.recv() => match packet.map(|packet| *packet) {
-                Some(Packet::Control(body)) => frame::write(&mut out, nonce, Kind::Control, 0, 0, &[&body]),
-                Some(Packet::Data(stream, data)) => frame::write(&mut out, nonce, Kind::Data, 0, stream, &[&data]),
+            packet = queue.recv() => match packet {
+                Some(packet) => add(&mut out, nonce, &packet),
                 None => return Err(Cut::Lost),
             },
-            () = shared.due.notified() => due(shared, nonce, &mut out),
+            () = shared.due.notified() => {
+                // Before the resets among what is due: the guest must know a stream before it is told that nobody wants it.
+                while let Ok(packet) = queue.try_recv() {
+                    add(&mut out, nonce, &packet);
+                }
+                due(shared, nonce, &mut out);
+            }
         }
         if out.len() > first.len() {
             writer.write_all(&out).await?;
             first = &[];
         }
+    }
+}
+
+fn add(out: &mut Vec<u8>, nonce: u64, packet: &Packet) {
+    match packet {
+        Packet::Control(body) => frame::write(out, nonce, Kind::Control, 0, 0, &[body]),
+        Packet::Data(stream, data) => frame::write(out, nonce, Kind::Data, 0, *stream, &[data]),
     }
 }
 
@@ -163,8 +180,8 @@ mod tests {
     use crate::limits::SILENCE;
     use crate::{Decoder, GuestHello, GuestMsg, GuestState};
 
-    /// Greets and then sends the beginning of a frame, one byte a second.
-    async fn drip(mut guest: tokio::io::DuplexStream) {
+    /// Greets as a guest does; the session's number.
+    async fn hello(guest: &mut tokio::io::DuplexStream) -> u64 {
         let mut bytes = vec![0; 4096];
         let count = guest.read(&mut bytes).await.unwrap();
         let nonce = Decoder::new(4096).next(&mut &bytes[..count]).unwrap().unwrap().nonce;
@@ -179,6 +196,12 @@ mod tests {
         let mut wire = Vec::new();
         frame::write_control(&mut wire, nonce, &GuestMsg::Hello(hello));
         guest.write_all(&wire).await.unwrap();
+        nonce
+    }
+
+    /// Greets and then sends the beginning of a frame, one byte a second.
+    async fn drip(mut guest: tokio::io::DuplexStream) {
+        hello(&mut guest).await;
         while guest.write_all(b"x").await.is_ok() {
             sleep(Duration::from_secs(1)).await;
         }
@@ -203,5 +226,62 @@ mod tests {
         );
         assert!(matches!(cut, Cut::Lost));
         assert!((SILENCE / 2..SILENCE / 2 + PING_AFTER).contains(&lasted), "{lasted:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_that_talks_all_the_time_hears_the_hosts_time() {
+        let shared = Arc::new(Shared::new("m".to_owned(), SILENCE, Proof::default()));
+        let (host, mut guest) = tokio::io::duplex(1 << 16);
+        let (reader, writer) = tokio::io::split(host);
+        let serving = async {
+            let greeted = greet(&shared, reader, writer).await;
+            serve(&shared, greeted.ok().unwrap()).await
+        };
+        let talk = async {
+            let nonce = hello(&mut guest).await;
+            let mut heard = Vec::new();
+            for _ in 0..PING_AFTER.as_secs() * 4 {
+                let mut pong = Vec::new();
+                frame::write_control(&mut pong, nonce, &GuestMsg::Pong);
+                guest.write_all(&pong).await.unwrap();
+                sleep(Duration::from_secs(1)).await;
+                let mut some = [0; 4096];
+                if let Ok(count) = timeout(Duration::ZERO, guest.read(&mut some)).await {
+                    heard.extend_from_slice(&some[..count.unwrap()]);
+                }
+            }
+            String::from_utf8_lossy(&heard).matches("unix_nanos").count()
+        };
+        tokio::select! {
+            cut = serving => panic!("{cut:?}"),
+            pings = talk => assert!((3..=5).contains(&pings), "{pings}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_wants_a_stream_only_after_it_was_opened() {
+        for _ in 0..64 {
+            let shared = Arc::new(Shared::new("m".to_owned(), SILENCE, Proof::default()));
+            let (packets, queue) = mpsc::channel(8);
+            shared.lock().connected =
+                Some(super::super::state::Connected { packets: packets.clone(), session: 1 });
+            let (host, mut guest) = tokio::io::duplex(1 << 16);
+            packets.try_send(Box::new(Packet::Control(b"opens".to_vec()))).unwrap();
+            shared.lock().resets.push(7);
+            shared.due.notify_one();
+            let read = async {
+                let mut text = String::new();
+                while !(text.contains("opens") && text.contains("reset")) {
+                    let mut some = [0; 256];
+                    let count = guest.read(&mut some).await.unwrap();
+                    text.push_str(&String::from_utf8_lossy(&some[..count]));
+                }
+                text.find("opens") < text.find("reset")
+            };
+            tokio::select! {
+                cut = write(&shared, 1, queue, host) => panic!("{cut:?}"),
+                in_order = read => assert!(in_order),
+            }
+        }
     }
 }

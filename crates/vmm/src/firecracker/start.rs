@@ -139,10 +139,11 @@ async fn behind_jailer(
             return Err(died(spec, process.ended().await, log));
         }
         if Instant::now() >= until {
-            return Err(control(format!(
-                "the jailer says that it is process {number}, which belongs to \
-                 another"
-            )));
+            return Err(VmmError::Timeout {
+                id: spec.id.clone(),
+                what: "become Firecracker after the jailer named its process",
+                deadline: MARK_DEADLINE,
+            });
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -84,7 +84,14 @@ impl QemuControl {
         let found = Arc::clone(control);
         let connecting = tokio::spawn(async move {
             match Qmp::connect(&found.files.qmp, ADOPT_DEADLINE).await {
-                Ok(qmp) => found.attach_qmp(qmp),
+                Ok(qmp) => {
+                    found.attach_qmp(qmp.clone());
+                    // That it was stopped nobody has told this server; if there is still no room, QEMU tells.
+                    let status = qmp.execute("query-status", Value::Null).await;
+                    if status.is_ok_and(|status| status.get("status").and_then(Value::as_str) == Some(FULL)) {
+                        let _ = qmp.execute("cont", Value::Null).await;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(machine = %found.id, %error, "adopted without its control socket");
                 }
@@ -157,12 +164,15 @@ impl QemuControl {
     }
 }
 
+/// The run state of a guest that found no room on the host's disk.
+const FULL: &str = "io-error";
+
 /// What is wrong with a run state other than "running" (`RunState` of QEMU's `qapi/run-state.json`).
 fn paused(status: &str) -> Option<String> {
     Some(match status {
         "running" => return None,
         // By default QEMU stops the guest for a full disk alone and hands other errors to the guest.
-        "io-error" => "has paused the guest: the host's disk that holds its scratch disk is full".to_owned(),
+        FULL => "has paused the guest: the host's disk that holds its scratch disk is full".to_owned(),
         "internal-error" => "has stopped the guest after an internal error (internal-error)".to_owned(),
         "paused" => "has paused the guest, because somebody requested it on its control socket".to_owned(),
         other => {

@@ -22,6 +22,9 @@ use crate::VmmError;
 /// Longest line that is taken from QEMU.
 const LINE_MAX: usize = 256 << 10;
 
+/// How long a guest that needs room on the host's disk waits until it is tried again.
+const ROOM_PAUSE: Duration = Duration::from_secs(5);
+
 /// Longest wait for one answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -160,11 +163,26 @@ async fn serve(
     shutdown: Arc<Mutex<Option<String>>>,
 ) {
     let mut pending: Option<Box<Command>> = None;
+    // When the guest is to go on that QEMU stopped because a disk of the host was full; never one that we stopped.
+    let mut go_on: Option<tokio::time::Instant> = None;
+    let mut is_stopped = false;
     loop {
+        let until = go_on.unwrap_or_else(tokio::time::Instant::now);
         tokio::select! {
+            () = tokio::time::sleep_until(until), if go_on.is_some() && pending.is_none() => {
+                go_on = None;
+                if lines.send("cont", &Value::Null, None).await.is_err() {
+                    return;
+                }
+                // Nobody waits for the answer.
+                let (answer, _) = oneshot::channel();
+                pending = Some(Box::new(Command { name: "cont", arguments: Value::Null, fd: None, answer }));
+            }
             line = lines.next() => {
                 let Ok(message) = line else { return };
-                if let Some(reason) = shutdown_reason(&message) {
+                if waits_for_room(&message) && !is_stopped {
+                    go_on = Some(tokio::time::Instant::now() + ROOM_PAUSE);
+                } else if let Some(reason) = shutdown_reason(&message) {
                     shutdown.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
                 } else if let Some(result) = answer(&message, pending.as_ref().map_or("", |c| c.name))
                     && let Some(command) = pending.take()
@@ -182,6 +200,11 @@ async fn serve(
                 if lines.send(command.name, &command.arguments, command.fd.take()).await.is_err() {
                     return;
                 }
+                match command.name {
+                    "stop" => (is_stopped, go_on) = (true, None),
+                    "cont" => is_stopped = false,
+                    _ => {}
+                }
                 pending = Some(command);
             }
         }
@@ -195,6 +218,15 @@ fn answer(message: &Value, command: &'static str) -> Option<Result<Value, QmpErr
     let error = message.get("error")?;
     let reason = error.get("desc").and_then(Value::as_str).unwrap_or("no reason given");
     Some(Err(QmpError::Refused { command, reason: reason.chars().take(500).collect() }))
+}
+
+/// Whether the guest is stopped because a write found no room on the host (`BLOCK_IO_ERROR` of QEMU's `qapi/block-core.json`).
+/// QEMU does the write again when the guest goes on, and stops it again if there is still none.
+fn waits_for_room(message: &Value) -> bool {
+    let data = |name: &str| message.get("data").and_then(|data| data.get(name));
+    message.get("event").and_then(Value::as_str) == Some("BLOCK_IO_ERROR")
+        && data("action").and_then(Value::as_str) == Some("stop")
+        && data("nospace").and_then(Value::as_bool) == Some(true)
 }
 
 /// The first reason stands: a quit that follows a guest's shutdown does not replace it.
@@ -314,5 +346,46 @@ mod tests {
         assert_eq!(qmp.shutdown_reason().as_deref(), Some("guest-reset"), "the first reason stands");
         qmp.closed().await;
         assert!(matches!(qmp.execute("quit", Value::Null).await, Err(QmpError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_found_no_room_goes_on_and_one_that_we_stopped_does_not() {
+        const FULL: &[u8] =
+            b"{\"event\":\"BLOCK_IO_ERROR\",\"data\":{\"action\":\"stop\",\"nospace\":true}}\n";
+        const BROKEN: &[u8] =
+            b"{\"event\":\"BLOCK_IO_ERROR\",\"data\":{\"action\":\"stop\",\"nospace\":false}}\n";
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("qmp.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (told, mut commands) = mpsc::unbounded_channel();
+        let peer = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"{\"QMP\":{}}\n").await.unwrap();
+            // What is said after each command.
+            for more in [BROKEN, FULL, FULL, b"", FULL] {
+                let mut command = [0; 1024];
+                let count = stream.read(&mut command).await.unwrap();
+                let command: Value = serde_json::from_slice(&command[..count]).unwrap();
+                told.send(command["execute"].as_str().unwrap().to_owned()).unwrap();
+                stream.write_all(b"{\"return\":{}}\n").await.unwrap();
+                stream.write_all(more).await.unwrap();
+            }
+            stream
+        });
+        let qmp = Qmp::connect(&path, Duration::from_secs(5)).await.unwrap();
+        tokio::time::pause();
+        qmp.execute("query-status", Value::Null).await.unwrap();
+        let mut said = Vec::new();
+        while said.len() < 4 {
+            said.push(commands.recv().await.unwrap());
+        }
+        // A disk that fails otherwise is nothing to wait for; one without room is tried again until there is some.
+        assert_eq!(said, ["qmp_capabilities", "query-status", "cont", "cont"]);
+        qmp.execute("stop", Value::Null).await.unwrap();
+        assert_eq!(commands.recv().await.unwrap(), "stop");
+        let stream = peer.await.unwrap();
+        tokio::time::sleep(ROOM_PAUSE * 10).await;
+        let mut rest = [0; 16];
+        assert!(stream.try_read(&mut rest).is_err(), "no command came: {rest:?}");
     }
 }

@@ -216,10 +216,13 @@ async fn join(exec: Exec, mut input: mpsc::Receiver<ExecInput>, output: mpsc::Se
         };
         let _ = output.send(ExecEvent::Exit(exit)).await;
     };
+    // Also while the program reads nothing of what it is fed, and says nothing.
+    let left = output.clone();
     tokio::pin!(feed);
     tokio::pin!(drain);
     tokio::select! {
         () = &mut drain => {}
+        () = left.closed() => {}
         () = &mut feed => {
             // Its last words still count, for a moment.
             let _ = timeout(Duration::from_secs(5), drain).await;

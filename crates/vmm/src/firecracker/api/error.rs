@@ -93,6 +93,17 @@ impl ApiError {
             Self::NotReady { deadline, .. } => {
                 VmmError::Timeout { id, what: "open its API socket", deadline }
             }
+            Self::Timeout { deadline, .. } => {
+                VmmError::Timeout { id, what: "answer on its API socket", deadline }
+            }
+            Self::Connect(source) => VmmError::File {
+                action: "connect to",
+                path: format!("the API socket of {id}").into(),
+                source,
+            },
+            Self::Jail(source) => {
+                VmmError::File { action: "close", path: format!("the jail of {id}").into(), source }
+            }
             error @ (Self::Unsupported { .. } | Self::TooOld(_) | Self::Invalid { .. }) => {
                 VmmError::Spec { id, reason: error.to_string() }
             }
@@ -118,11 +129,25 @@ mod tests {
             (lacks, ["1.5.0", "1.16.0"]),
             (ApiError::TooOld(Version::new(1, 2, 3)), ["1.2.3", "1.5.0"]),
             (late, ["API socket", "2s"]),
-            (ApiError::Timeout { request: request(), deadline }, ["PUT /vsock", "2s"]),
+            (ApiError::Timeout { request: request(), deadline }, ["answer", "2s"]),
+            (ApiError::Connect(io::ErrorKind::ConnectionRefused.into()), ["API socket", "refused"]),
             (ApiError::TooLarge { request: request(), limit: 9 }, ["PUT /vsock", "9 bytes"]),
         ] {
             let said = error.of(&id).to_string();
             assert!(said.contains(id.as_str()) && words.iter().all(|word| said.contains(word)), "{said}");
         }
+    }
+    /// Otherwise one late answer of a busy host would throw a good template away.
+    #[test]
+    fn what_the_host_is_too_late_or_too_short_for_says_nothing_of_a_template() {
+        let id = MachineId::from_random([7; 8]);
+        let late =
+            ApiError::Timeout { request: "PUT /snapshot/load".into(), deadline: Duration::from_secs(10) };
+        assert!(late.of(&id).is_hosts());
+        let short = || io::Error::from(rustix::io::Errno::MFILE);
+        assert!(ApiError::Connect(short()).of(&id).is_hosts() && ApiError::Jail(short()).of(&id).is_hosts());
+        let refused =
+            ApiError::Refused { request: "PUT /snapshot/load".into(), status: 400, fault: "no".into() };
+        assert!(!refused.of(&id).is_hosts());
     }
 }
