@@ -128,7 +128,8 @@ impl Puller {
             )));
         }
         let digest = manifest.config.digest.clone();
-        let _one = self.making.lock(digest.hex()).await;
+        // Of one source: the same image from one that never ends keeps no other's waiting.
+        let _one = self.making.lock(&format!("{} {}", parts.source(), digest.hex())).await;
         let known = crate::lock(&self.catalog).roots.contains_key(&digest);
         if !known {
             self.make(&parts, manifest, diff_ids, &config, progress, &cancel).await?;
@@ -234,7 +235,12 @@ impl Puller {
             // Whatever the server's umask: machines read it under users of their own.
             std::fs::set_permissions(&temp, Permissions::from_mode(0o644))
                 .map_err(|e| ImageError::io("let machines read", &temp, e))?;
-            crate::lock(&catalog).commit(&temp, &digest, &config)
+            let mut catalog = crate::lock(&catalog);
+            // Made meanwhile from another source; machines may have it open.
+            if catalog.roots.contains_key(&digest) {
+                return Ok(());
+            }
+            catalog.commit(&temp, &digest, &config)
         })
         .await?;
         let (layers, keep) = (self.layers.clone(), self.config.layer_cache_bytes);
@@ -249,6 +255,14 @@ fn open_layout(layout: Layout, select: &Select, image: &str) -> Result<(Parts, V
 }
 
 impl Parts {
+    /// Whose pace they come at.
+    fn source(&self) -> &str {
+        match self {
+            Self::Remote(places) => places.registry(),
+            Self::Local(_) => "local",
+        }
+    }
+
     async fn document(&self, puller: &Puller, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
         match self {
             Self::Remote(places) => {

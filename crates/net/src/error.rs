@@ -1,6 +1,7 @@
 //! What can go wrong, said for people.
 
 use std::io;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
@@ -104,6 +105,21 @@ pub enum NetError {
         bridge: String,
         /// Its network.
         net: Ipv4Net,
+    },
+    /// Machines run that have addresses of another network.
+    #[error(
+        "{machines} machines run on the bridge '{bridge}' whose gateway is {former}, and cannot be moved to {subnet}: set network.subnet \
+         back, end them (fireactions drain --wait), and change it then"
+    )]
+    SubnetInUse {
+        /// The bridge.
+        bridge: String,
+        /// Its address.
+        former: Ipv4Addr,
+        /// As configured now.
+        subnet: Ipv4Net,
+        /// How many.
+        machines: usize,
     },
     /// A table of our name holds what we did not make.
     #[error(

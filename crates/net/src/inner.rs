@@ -52,6 +52,7 @@ impl Inner {
         let NetConfig { bridge, subnet, ipv6, .. } = &self.config;
         let links = Links::connect()?;
         self.check_subnet(&links).await?;
+        self.check_tenants(&links).await?;
         let index = links.ensure_bridge(bridge, self.config.bridge_mac()).await?;
         let (name, with_ipv6) = (bridge.clone(), ipv6.is_some());
         blocking(move || sysctl::bridge(&name, with_ipv6)).await?;
@@ -77,6 +78,30 @@ impl Inner {
             if let Some(net) = nets.find(|net| net.contains(&ours) || ours.contains(net)) {
                 return Err(NetError::SubnetTaken { subnet: ours, bridge: other.name, net: net.trunc() });
             }
+        }
+        Ok(())
+    }
+
+    /// Machines that run keep their addresses, and rules for other ones would not hold them: nothing is changed then.
+    async fn check_tenants(&self, links: &Links) -> Result<(), NetError> {
+        let NetConfig { bridge, subnet, .. } = &self.config;
+        let Some(former) = links.find(bridge).await?.and_then(|link| link.address_if_ours().ok()) else {
+            return Ok(());
+        };
+        let taps = self.taps(links).await?;
+        let machines = taps.iter().filter(|tap| tap.is_open).count();
+        if former != self.config.gateway() && machines > 0 {
+            return Err(NetError::SubnetInUse {
+                bridge: bridge.clone(),
+                former,
+                subnet: subnet.trunc(),
+                machines,
+            });
+        }
+        // Frames of another group are left to another network's rules. Versions that took it for granted to be alone on the
+        // host gave taps none.
+        for tap in taps.iter().filter(|tap| tap.group != self.config.group()) {
+            links.group(&tap.name, tap.index, self.config.group()).await?;
         }
         Ok(())
     }
@@ -317,7 +342,15 @@ impl Inner {
         .await
     }
 
-    pub(crate) async fn delete_tap(&self, tap: &str) -> Result<(), NetError> {
+    /// Takes tap, rules and connections away, of a machine that `ports` does not have any more.
+    pub(crate) async fn detach(&self, ports: &Ports, tap: &str, port: Option<Port>) -> Result<(), NetError> {
+        let (link, rules) = tokio::join!(self.delete_tap(tap), self.delete_rules(ports, tap, port));
+        // Last: what the tap carries until it is gone would make new entries.
+        let forgotten = self.forget(rules?).await;
+        link.and(forgotten)
+    }
+
+    async fn delete_tap(&self, tap: &str) -> Result<(), NetError> {
         let links = Links::connect()?;
         match links.find(tap).await? {
             Some(link) => unlink::delete(tap, link.index).await,
@@ -326,7 +359,7 @@ impl Inner {
     }
 
     /// `port` is what was known of it. The addresses that it had.
-    pub(crate) async fn delete_rules(
+    async fn delete_rules(
         &self,
         ports: &Ports,
         tap: &str,

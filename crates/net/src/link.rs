@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
-use rtnetlink::packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec};
 use tokio::task::JoinHandle;
 
@@ -34,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) bridge: Option<u32>,
     pub(crate) mtu: u32,
     pub(crate) group: u32,
+    /// Somebody has it open: a VMM, of a tap.
+    pub(crate) is_open: bool,
     kind: Option<InfoKind>,
     mac: Vec<u8>,
 }
@@ -46,6 +50,7 @@ impl From<LinkMessage> for Link {
             bridge: None,
             mtu: 0,
             group: 0,
+            is_open: message.header.flags.contains(LinkFlags::LowerUp),
             kind: None,
             mac: Vec::new(),
         };

@@ -124,13 +124,9 @@ impl Network {
             let mut gone = Vec::new();
             for port in wanted {
                 inner.check(&ports, &port)?;
-                let Some(tap) = taps.iter().find(|tap| tap.name == port.tap) else {
+                if !taps.iter().any(|tap| tap.name == port.tap) {
                     gone.push(port.machine);
                     continue;
-                };
-                // Versions that took it for granted to be alone on the host gave it none.
-                if tap.group != inner.config.group() {
-                    links.group(&tap.name, tap.index, inner.config.group()).await?;
                 }
                 ports.insert(port.machine.clone(), port);
             }
@@ -151,11 +147,12 @@ impl Network {
         let machine = machine.clone();
         self.change(|inner, mut ports| async move {
             let port = ports.remove(&machine);
-            let tap = Self::tap_name(&machine);
-            let (link, rules) = tokio::join!(inner.delete_tap(&tap), inner.delete_rules(&ports, &tap, port));
-            // Last: what the tap carries until it is gone would make new entries.
-            let forgotten = inner.forget(rules?).await;
-            link.and(forgotten)
+            let done = inner.detach(&ports, &Self::tap_name(&machine), port.clone()).await;
+            if done.is_err() {
+                // The next try knows whose connections there are to forget.
+                ports.extend(port.map(|port| (machine, port)));
+            }
+            done
         })
         .await
     }

@@ -17,11 +17,11 @@ use crate::files::{entries, remove};
 use crate::keyed::KeyedLocks;
 use crate::manifest::{Descriptor, to_digest};
 
-/// The directory of fetched layers: `HEX` when whole and verified, `HEX.part` while not.
+/// The directory of fetched layers: `HEX` when whole and verified, `HEX.REGISTRY.part` while not.
 #[derive(Clone)]
 pub(crate) struct BlobCache {
     dir: PathBuf,
-    /// Two images that share a layer fetch it once.
+    /// Two images of a registry that share a layer fetch it once.
     locks: Arc<KeyedLocks>,
 }
 
@@ -100,6 +100,7 @@ impl BlobCache {
         let path = self.dir.join(descriptor.digest.hex());
         let (size, expected, cancel) = (descriptor.size, descriptor.digest.clone(), cancel.clone());
         crate::blocking(move || {
+            // Not there, or trimmed in this moment.
             if !path.exists() {
                 return Ok(None);
             }
@@ -112,7 +113,7 @@ impl BlobCache {
                 return Ok(Some(blob.clone()));
             }
             tracing::warn!(path = %path.display(), "a cached layer is damaged; fetching it again");
-            std::fs::remove_file(&path).map_err(|e| ImageError::io("remove", &path, e))?;
+            remove(&path)?;
             Ok(None)
         })
         .await
@@ -122,25 +123,29 @@ impl BlobCache {
 /// How long the beginning of a layer is kept for a later attempt.
 const PARTIAL_LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// A beginning that grew within this time is one that is being fetched.
+const GROWS: Duration = Duration::from_secs(10 * 60);
+
 impl BlobCache {
-    /// Removes the least recently used layers until the rest is at most `keep` bytes, and beginnings of layers that
-    /// nobody came back for. Returns the bytes given back.
+    /// Removes the least recently used layers, and beginnings of layers, until the rest is at most `keep` bytes; and beginnings
+    /// that nobody came back for. What is being fetched stays. Returns the bytes given back.
     pub(crate) fn trim(&self, keep: u64) -> Result<u64, ImageError> {
-        let mut whole = Vec::new();
+        let mut all = Vec::new();
         let mut freed = 0;
         for path in entries(&self.dir)? {
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            if path.extension().is_none() {
-                whole.push((used, metadata.len(), path));
-            } else if used.elapsed().unwrap_or_default() > PARTIAL_LIFE {
+            let unused = used.elapsed().unwrap_or_default();
+            if path.extension().is_some() && unused > PARTIAL_LIFE {
                 remove(&path)?;
                 freed += metadata.len();
+            } else if path.extension().is_none() || unused > GROWS {
+                all.push((used, metadata.len(), path));
             }
         }
-        whole.sort();
-        let mut kept: u64 = whole.iter().map(|(_, size, _)| size).sum();
-        for (_, size, path) in whole {
+        all.sort();
+        let mut kept: u64 = all.iter().map(|(_, size, _)| size).sum();
+        for (_, size, path) in all {
             if kept <= keep {
                 break;
             }
@@ -162,13 +167,16 @@ impl Registries {
         cancel: &Cancel,
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<Blob, ImageError> {
-        let _one = cache.locks.lock(descriptor.digest.hex()).await;
+        // Of one registry: one that is slow, or means to be, keeps no other's image waiting that has the same layer.
+        let from = to_digest(Sha256::new_with_prefix(&repository.base));
+        let name = format!("{}.{:.16}", descriptor.digest.hex(), from.hex());
+        let _one = cache.locks.lock(&name).await;
         if let Some(blob) = cache.cached(descriptor, cancel).await? {
             progress(descriptor.size);
             return Ok(blob);
         }
         let path = cache.dir.join(descriptor.digest.hex());
-        let part = path.with_extension("part");
+        let part = cache.dir.join(format!("{name}.part"));
         for second in [false, true] {
             let (to_open, max) = (part.clone(), descriptor.size);
             let mut partial = crate::blocking(move || Partial::open(to_open, max)).await?;
@@ -181,8 +189,10 @@ impl Registries {
                 return Err(error);
             }
         }
+        // Open first: under its name it may be trimmed.
+        let blob = Blob::open(&part, "layer", descriptor.size)?;
         std::fs::rename(&part, &path).map_err(|e| ImageError::io("name", &path, e))?;
-        Blob::open(&path, "layer", descriptor.size)
+        Ok(blob)
     }
 
     /// Appends until it is whole, trying again as long as it gets further.

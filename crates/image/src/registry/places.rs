@@ -59,6 +59,11 @@ impl Place {
 }
 
 impl Places {
+    /// The image's own registry, whatever mirrors it has.
+    pub(crate) fn registry(&self) -> &str {
+        self.0.iter().find(|place| !place.mirror).map_or("", |place| &place.registry)
+    }
+
     fn left(&self) -> impl Iterator<Item = &Place> {
         self.0.iter().filter(|place| !place.passed_over.load(Ordering::Relaxed))
     }

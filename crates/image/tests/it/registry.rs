@@ -321,19 +321,40 @@ async fn a_pull_takes_up_where_a_dead_one_ended_and_mistrusts_it() {
     let (server, port) = Server::start(&image).await;
     let (digest, bytes) = image.blobs[0].clone();
     let lab = Lab::new();
-    let part = lab.path("images/blobs").join(format!("{}.part", &digest[7..]));
-    std::fs::write(&part, &bytes[..20_000]).unwrap();
+    // Named after the registry, too: another one's beginning is not taken up.
+    let from = sha256(format!("http://localhost:{port}").as_bytes());
+    let part = format!("{}.{}.part", &digest[7..], &from[7..23]);
+    std::fs::write(lab.path("images/blobs").join(&part), &bytes[..20_000]).unwrap();
     lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap();
     assert_eq!(server.ranges(), ["bytes=20000-"]);
     // A damaged beginning is found out and fetched anew.
     let lab = Lab::new();
-    std::fs::write(lab.path("images/blobs").join(format!("{}.part", &digest[7..])), vec![9; 20_000]).unwrap();
+    std::fs::write(lab.path("images/blobs").join(&part), vec![9; 20_000]).unwrap();
     lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap();
     // As is a damaged whole one.
     let lab = Lab::new();
     std::fs::write(lab.path("images/blobs").join(&digest[7..]), vec![9; bytes.len()]).unwrap();
     lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap();
     assert_eq!(sha256(&std::fs::read(lab.path("images/blobs").join(&digest[7..])).unwrap()), digest);
+}
+
+#[tokio::test]
+async fn a_registry_that_trickles_keeps_no_other_waiting_that_has_the_same_layer() {
+    let image = sample();
+    let ((slow, slow_port), (_quick, port)) = (Server::start(&image).await, Server::start(&image).await);
+    slow.fault(&image.blobs[0].0.clone(), |_, _, bytes| Some(broken(bytes, 1, true)));
+    let lab = Lab::new();
+    let held = {
+        let images = lab.images.clone();
+        tokio::spawn(async move { images.ensure(&reference(slow_port), PullPolicy::Always, None).await })
+    };
+    let asked = || slow.seen.lock().unwrap().iter().any(|(path, _)| path.ends_with(&image.blobs[0].0));
+    while !asked() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap();
+    assert!(!held.is_finished(), "the other one waits still");
+    held.abort();
 }
 
 #[tokio::test]
@@ -360,7 +381,10 @@ async fn lies_are_refused() {
         let error = lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
         assert!(lab.leftovers().is_empty() && lab.roots() == 0);
-        assert!(!lab.path("images/blobs").join(format!("{}.part", &image.blobs[0].0[7..])).exists());
+        let left = std::fs::read_dir(lab.path("images/blobs")).unwrap().flatten();
+        let mut names = left.map(|file| file.file_name().into_string().unwrap());
+        let beginning = format!("{}.", &image.blobs[0].0[7..]);
+        assert!(!names.any(|name| name.starts_with(&beginning)));
     }
     let (server, port) = Server::start(&image).await;
     server.fault(&image.blobs[0].0.clone(), |_, _, bytes| Some([bytes, b"more"].concat().into_response()));

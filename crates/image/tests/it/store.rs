@@ -127,6 +127,24 @@ async fn what_a_crash_leaves_is_swept_and_what_is_whole_stays() {
 }
 
 #[tokio::test]
+async fn beginnings_of_layers_are_no_way_around_the_limit() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("images");
+    std::fs::create_dir_all(dir.join("blobs")).unwrap();
+    let now = std::time::SystemTime::now();
+    for (name, minutes) in [("a.x.part", 40), ("b.x.part", 30), ("c.x.part", 20), ("grows.x.part", 0)] {
+        std::fs::write(dir.join("blobs").join(name), vec![0; 1_000]).unwrap();
+        let file = std::fs::File::options().write(true).open(dir.join("blobs").join(name)).unwrap();
+        file.set_modified(now - Duration::from_secs(minutes * 60)).unwrap();
+    }
+    let _images = Images::open(&dir, ImagesConfig { layer_cache_bytes: 1_500, ..quick() }).unwrap();
+    let mut left: Vec<_> =
+        std::fs::read_dir(dir.join("blobs")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["c.x.part", "grows.x.part"]);
+}
+
+#[tokio::test]
 async fn names_removal_and_collection() {
     let lab = Lab::new();
     let mut roots = Vec::new();

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests: helpers may fail the test, too")]
 
-use crate::common::{NetNs, World, config};
+use std::net::Ipv4Addr;
+
+use crate::common::{INTERNET, NetNs, World, call, config, serve};
+use fireactions_model::NetworkPolicy;
 use fireactions_net::{NetConfig, NetError, Network};
 
 #[test]
@@ -53,4 +56,23 @@ fn a_bridge_that_took_our_bridges_name_is_not_removed() {
     world.host.block_on(|| world.network.remove()).unwrap();
     assert!(world.host.try_sh("ip link show fireactions0").0);
     assert_eq!(world.host.sh("nft list ruleset"), "");
+}
+
+#[test]
+fn a_network_with_machines_is_not_moved_and_stays_as_it_is() {
+    let world = World::new();
+    let guest = world.guest(0, NetworkPolicy::default());
+    serve(&world.internet, Ipv4Addr::UNSPECIFIED, 80);
+    let rules = world.host.sh("nft -s list ruleset");
+    let other = NetConfig { subnet: "10.99.0.0/24".parse().unwrap(), ..config() };
+    let refused = world.host.block_on(|| Network::ensure(other.clone())).err();
+    assert!(matches!(refused, Some(NetError::SubnetInUse { machines: 1, .. })), "{refused:?}");
+    assert_eq!(world.host.sh("nft -s list ruleset"), rules);
+    assert!(call(&guest.ns, INTERNET, 80).is_some());
+    // A tap that a crash has left is nobody's: it is not let out by another network's rules.
+    let tap = guest.port.tap.clone();
+    drop(guest);
+    world.host.block_on(|| Network::ensure(other)).unwrap();
+    let group = |link: &str| world.host.sh(&format!("ip -d -o link show {link} | grep -o 'group [^ ]*'"));
+    assert_eq!(group(&tap).trim(), format!("group {}", Ipv4Addr::new(10, 99, 0, 1).to_bits()));
 }
