@@ -5,6 +5,11 @@ use std::fs::File;
 use std::io::{BufWriter, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::ImageError;
 use crate::blob::Blob;
@@ -13,6 +18,11 @@ use crate::confined::{self, Programs};
 use crate::tarwrite;
 use crate::tree::Tree;
 
+/// Longest time in which it takes nothing and does not end.
+const STALL: Duration = Duration::from_secs(300);
+/// How often is looked whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Packs `tree` into the new file `to`. On an error the caller removes the file.
 pub(crate) fn pack(
     programs: &Programs,
@@ -20,7 +30,7 @@ pub(crate) fn pack(
     layers: &[Blob],
     to: &Path,
     cancel: &Cancel,
-    written: impl FnMut(u64),
+    mut written: impl FnMut(u64),
 ) -> Result<(), ImageError> {
     let output =
         File::options().read(true).write(true).open(to).map_err(|e| ImageError::io("open", to, e))?;
@@ -51,10 +61,17 @@ pub(crate) fn pack(
         let _ = stderr.take(16 << 10).read_to_end(&mut text);
         String::from_utf8_lossy(&text).trim().to_string()
     });
+    let watch = Watch::begin(&child, cancel.clone())
+        .map_err(|e| ImageError::Squashfs(format!("cannot watch tar2sqfs: {e}")))?;
     // A longer pipe lets decompression run ahead while the packer compresses. Not being allowed to is fine.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdin, 1 << 20);
     let mut out = BufWriter::with_capacity(256 << 10, stdin);
-    let sent = tarwrite::write(programs, tree, layers, &mut out, cancel, written);
+    let heard = |done| {
+        watch.goes_on();
+        written(done);
+    };
+    let sent = tarwrite::write(programs, tree, layers, &mut out, cancel, heard);
+    watch.goes_on();
     // Into the pipe without flushing again: after an error the archive stays cut off, never complete.
     let (stdin, _) = out.into_parts();
     if matches!(&sent, Err(e) if !matches!(e, ImageError::Squashfs(_))) {
@@ -63,6 +80,7 @@ pub(crate) fn pack(
     drop(stdin);
     let status = child.wait().map_err(|e| ImageError::Squashfs(format!("cannot wait for tar2sqfs: {e}")))?;
     let words = words.join().unwrap_or_default();
+    watch.end()?;
     match sent {
         Err(e) if !matches!(e, ImageError::Squashfs(_)) => return Err(e),
         Ok(()) if status.success() => {}
@@ -70,6 +88,49 @@ pub(crate) fn pack(
     }
     own(&output, 0).map_err(|e| ImageError::io("take back", to, e))?;
     output.sync_all().map_err(|e| ImageError::io("write", to, e))
+}
+
+/// Ends a program that nobody waits for any more, or that does not go on: whoever writes to it, or waits for its end, has no
+/// deadline of its own.
+struct Watch {
+    went_on: Sender<()>,
+    thread: JoinHandle<Result<(), ImageError>>,
+}
+
+impl Watch {
+    fn begin(child: &Child, cancel: Cancel) -> std::io::Result<Self> {
+        let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+        let (went_on, heard) = channel();
+        let thread = std::thread::Builder::new().name("tar2sqfs".to_owned()).spawn(move || {
+            let mut since = Instant::now();
+            loop {
+                match heard.recv_timeout(LOOK) {
+                    Ok(()) => since = Instant::now(),
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    Err(RecvTimeoutError::Timeout) => {
+                        let why = match cancel.check() {
+                            Err(cancelled) => cancelled,
+                            Ok(()) if since.elapsed() < STALL => continue,
+                            Ok(()) => ImageError::Squashfs(format!("tar2sqfs did not go on for {STALL:?}")),
+                        };
+                        let _ = pidfd_send_signal(&process, Signal::KILL);
+                        return Err(why);
+                    }
+                }
+            }
+        })?;
+        Ok(Self { went_on, thread })
+    }
+
+    fn goes_on(&self) {
+        let _ = self.went_on.send(());
+    }
+
+    /// The program has ended. Why it was ended, if it was.
+    fn end(self) -> Result<(), ImageError> {
+        drop(self.went_on);
+        self.thread.join().unwrap_or_else(|_| Err(ImageError::Internal("a thread panicked".into())))
+    }
 }
 
 /// Gives the file to a user, where the server can.

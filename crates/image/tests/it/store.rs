@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::{Lab, TestImage, file, quick, run};
 use fireactions_image::{GcPolicy, ImageError, Images, ImagesConfig, Progress, scratch};
@@ -124,6 +124,35 @@ async fn what_a_crash_leaves_is_swept_and_what_is_whole_stays() {
     let images = Images::open(&dir, quick()).unwrap();
     assert!(images.list().await.unwrap().is_empty());
     images.ensure(&name, PullPolicy::IfNotPresent, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_packer_that_hangs_is_ended_with_the_pull_that_wanted_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let packer = temp.path().join("tar2sqfs");
+    // Known by how long it means to sleep.
+    let seconds = 1_000_000 + std::process::id();
+    fireactions_testkit::program::write(&packer, &format!("#!/bin/sh\nexec sleep {seconds}\n"));
+    let is_there = || {
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut said = all.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+        said.any(|words| words == format!("sleep\0{seconds}\0").into_bytes())
+    };
+    let config = ImagesConfig { tar2sqfs: packer, ..quick() };
+    let images = Images::open(&temp.path().join("images"), config).unwrap();
+    let name = layout(temp.path(), "a", &"x".repeat(4 << 20));
+    let pull = tokio::spawn(async move { images.ensure(&name, PullPolicy::Always, None).await });
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_there() {
+        assert!(Instant::now() < until && !pull.is_finished(), "it never began");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pull.abort();
+    let tmp = temp.path().join("images/tmp");
+    while is_there() || tmp.read_dir().unwrap().count() > 0 {
+        assert!(Instant::now() < until, "process or file are still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
