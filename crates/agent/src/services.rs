@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::guest::Session;
 use fireactions_guest_proto::{Exit, LogLevel, Ready, Service};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::cgroup::Cgroup;
 use crate::reaper::Reaper;
@@ -145,14 +148,14 @@ fn wait_until_ready(
     service: &Service,
     deadline: Instant,
     end: &Receiver<Exit>,
-    reaper: &Reaper,
+    reaper: &Arc<Reaper>,
 ) -> Result<(), String> {
     let Some(ready) = &service.ready else { return Ok(()) };
     let pause = if matches!(ready, Ready::Command(_)) { LOOK_BY_COMMAND } else { LOOK };
     let ended =
         |exit: &Exit| format!("ended before it was ready ({}){}", in_words(exit), last_words(&service.name));
     loop {
-        if is_ready(service, ready, reaper) {
+        if is_ready(service, ready, reaper, deadline) {
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -172,22 +175,46 @@ fn wait_until_ready(
     }
 }
 
-fn is_ready(service: &Service, ready: &Ready, reaper: &Reaper) -> bool {
+fn is_ready(service: &Service, ready: &Ready, reaper: &Arc<Reaper>, deadline: Instant) -> bool {
     match ready {
-        Ready::Socket(path) => UnixStream::connect(path).is_ok(),
+        Ready::Socket(path) => connect(path).is_ok(),
         Ready::Http { socket, path } => succeeds(socket, path).unwrap_or(false),
         Ready::Port(port) => {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
             TcpStream::connect_timeout(&address, CONNECT).is_ok()
         }
         Ready::Command(argv) => run(&service.name, &request(argv, &service.user, None), reaper)
-            .is_ok_and(|pid| reaper.wait(pid) == Exit::Code(0)),
+            .is_ok_and(|pid| wait(pid, reaper, deadline) == Some(Exit::Code(0))),
     }
+}
+
+/// How a program ended; one that has not until then is ended, with all that it started.
+fn wait(pid: i32, reaper: &Arc<Reaper>, deadline: Instant) -> Option<Exit> {
+    let (ended, end) = mpsc::channel();
+    let watcher = Arc::clone(reaper);
+    let watch = move || ended.send(watcher.wait(pid));
+    let watched = std::thread::Builder::new().name("readiness".to_owned()).spawn(watch);
+    let exit = end.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+    if exit.is_none() || watched.is_err() {
+        // The leader of a session of its own.
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    exit
+}
+
+/// A connection, if the listener takes one at once: a full queue would be waited for.
+fn connect(path: &str) -> std::io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let connection = UnixStream::from(socket);
+    connection.set_nonblocking(false)?;
+    Ok(connection)
 }
 
 /// Asks an HTTP server for a path. One that listens and is not ready yet lets the question wait.
 fn succeeds(socket: &str, path: &str) -> std::io::Result<bool> {
-    let mut connection = UnixStream::connect(socket)?;
+    let mut connection = connect(socket)?;
     connection.set_read_timeout(Some(CONNECT))?;
     connection.set_write_timeout(Some(CONNECT))?;
     write!(connection, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -231,4 +258,24 @@ fn last_words(name: &str) -> String {
         return format!("; it has written nothing to {path}");
     }
     format!("; last lines of {path}: {}", lines[lines.len().saturating_sub(4)..].join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_takes_nobody_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("full.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(listener.as_fd(), 0).unwrap();
+        let text = path.to_str().unwrap();
+        let taken: Vec<_> = std::iter::from_fn(|| connect(text).ok()).take(10).collect();
+        assert!((1..10).contains(&taken.len()), "its queue is full after {}", taken.len());
+        assert!(!succeeds(text, "/").unwrap_or(false));
+    }
 }
