@@ -44,6 +44,11 @@ pub const CONTROL_BURST: u32 = 1024;
 /// See [`CONTROL_BURST`].
 pub const CONTROL_PER_SECOND: u32 = 256;
 
+/// Lines for the host's log that a guest may send at once, and per second in the long run. More are left out.
+pub const LOG_BURST: u32 = 64;
+/// See [`LOG_BURST`].
+pub const LOG_PER_SECOND: u32 = 1;
+
 /// A silent guest is asked for a sign of life after this, and sooner when its link is to give it up soon.
 pub const PING_AFTER: Duration = Duration::from_millis(22_500);
 

@@ -229,6 +229,10 @@ fn control(state: &mut State, message: GuestMsg, size: usize, machine: &str) -> 
         GuestMsg::Pong => state.rate.charge(size),
         GuestMsg::Log { level, text } => {
             state.rate.charge(size)?;
+            let Some(dropped) = state.log_rate.keep() else { return Ok(()) };
+            if dropped > 0 {
+                tracing::warn!(machine, "agent: {dropped} lines are left out: there were too many");
+            }
             let text = line(&text);
             match level {
                 LogLevel::Debug => tracing::debug!(machine, "agent: {text}"),

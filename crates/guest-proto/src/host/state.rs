@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use super::error::LinkError;
 use super::flow::StreamIn;
 use super::proof::Proof;
-use super::rate::Rate;
+use super::rate::{LogRate, Rate};
 use super::run_state::JobIn;
 use crate::limits::MAX_HOST_CONTROL;
 use crate::{GuestHello, HostMsg};
@@ -73,6 +73,7 @@ pub(super) struct State {
     /// Bytes that may still come on closed streams.
     pub(super) grace: u64,
     pub(super) rate: Rate,
+    pub(super) log_rate: LogRate,
 }
 
 pub(super) struct Shared {
@@ -106,6 +107,7 @@ impl Shared {
                 resets: Vec::new(),
                 grace: 0,
                 rate: Rate::default(),
+                log_rate: LogRate::default(),
             }),
             changed: Notify::new(),
             due: Notify::new(),
