@@ -188,11 +188,18 @@ impl Inner {
     /// The port's tap on the bridge. Its index.
     async fn make_tap(&self, links: &Links, port: &Port) -> Result<u32, NetError> {
         let (tap, owner) = (port.tap.clone(), port.owner_uid);
+        let wanted = Arc::new(());
+        let still = Arc::downgrade(&wanted);
         blocking(move || {
             tap::create(&tap, owner)?;
+            // The kernel took too long, and whoever looked for it afterwards found none.
+            if still.strong_count() == 0 {
+                return tap::abandon(&tap);
+            }
             sysctl::no_ipv6(&tap)
         })
         .await?;
+        drop(wanted);
         let (tap, bridge) = tokio::join!(links.find(&port.tap), links.find(&self.config.bridge));
         let (Some(tap), Some(bridge)) = (tap?, bridge?) else {
             return Err(NetError::Port {

@@ -15,7 +15,14 @@ pub(crate) fn create(name: &str, owner: u32) -> Result<(), NetError> {
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) && exists(name) => return Ok(()),
         Err(error) => return Err(failed(error)),
     }
-    ioctl::set_owner(&file, owner).and_then(|()| ioctl::set_persist(&file)).map_err(failed)
+    ioctl::set_owner(&file, owner).and_then(|()| ioctl::set_persist(&file, true)).map_err(failed)
+}
+
+/// Removes the tap, unless a VMM has it: it ends with its last descriptor.
+pub(crate) fn abandon(name: &str) -> Result<(), NetError> {
+    let file = device(name)?;
+    let failed = |source| NetError::Tap { action: "abandon", tap: name.into(), source };
+    ioctl::set_interface(&file, name).and_then(|()| ioctl::set_persist(&file, false)).map_err(failed)
 }
 
 fn exists(name: &str) -> bool {
@@ -59,9 +66,9 @@ mod ioctl {
         Ok(())
     }
 
-    pub(super) fn set_persist(file: &File) -> io::Result<()> {
+    pub(super) fn set_persist(file: &File, persists: bool) -> io::Result<()> {
         // SAFETY: `file` is open; the argument is a plain integer.
-        unsafe { tun_set_persist(file.as_raw_fd(), 1) }?;
+        unsafe { tun_set_persist(file.as_raw_fd(), i32::from(persists)) }?;
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! What rules ask of packets.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::ip::Ip;
 use super::rule::{Base, Part, Rule};
 use super::set::{Set, address_key};
 use super::uapi::Family;
@@ -44,34 +45,6 @@ const NAME: usize = 16;
 pub(crate) enum Is {
     So,
     Not,
-}
-
-/// The version of IP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ip {
-    V4,
-    V6,
-}
-
-impl Ip {
-    pub(super) fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    /// Where its header has the sender's address, and how long that is.
-    const fn source(self) -> (u32, u32) {
-        match self {
-            Self::V4 => (12, 4),
-            Self::V6 => (8, 16),
-        }
-    }
-
-    const fn destination(self) -> (u32, u32) {
-        match self {
-            Self::V4 => (16, 4),
-            Self::V6 => (24, 16),
-        }
-    }
 }
 
 /// How machines of one link find each other by IPv6: the types of ICMPv6.

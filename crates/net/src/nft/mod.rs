@@ -1,6 +1,7 @@
 //! nftables as the kernel has it: rules, transactions of changes, and lists of what is there. What is written here is
 //! what the program `nft` would write for the same rules, so that `nft list` shows them as people write them.
 
+mod ip;
 mod listing;
 mod matches;
 mod rule;
@@ -8,8 +9,9 @@ mod set;
 mod transaction;
 mod uapi;
 
+pub(crate) use ip::Ip;
 pub(crate) use listing::{Listing, address, elements, list};
-pub(crate) use matches::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ip, Is, Name, Neighbour};
+pub(crate) use matches::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Is, Name, Neighbour};
 pub(crate) use rule::Rule;
 pub(crate) use set::{Key, Set, address_key, link_key};
 pub(crate) use transaction::{Hook, Transaction};

@@ -1,6 +1,6 @@
 //! A rule: expressions that load, mask and compare, one after the other, and say what happens to the packet.
 
-use super::matches::Ip;
+use super::ip::Ip;
 use super::set::Set;
 use super::uapi::{Family, NFTA_DATA_VALUE, Verdict};
 use crate::netfilter::Attributes;
