@@ -18,12 +18,27 @@ impl Cache {
         for upload in stale {
             self.discard(&upload);
         }
+        self.remove_alone();
         let unused = now.saturating_sub(self.0.limits.idle);
         while let Some(entry) = self.evict(|state| state.index.oldest(Some(unused))) {
             self.0.disk.remove_entry(&entry.place.repository, entry.id);
         }
         if let Err(error) = self.make_room(None, 0) {
             tracing::debug!(%error, "the cache is empty, and still there is little room");
+        }
+    }
+
+    /// Removes what was saved for one job alone and is of no use to any other.
+    pub(super) fn remove_alone(&self) {
+        let left: Vec<_> = {
+            let mut state = self.state();
+            let ended =
+                |entry: &&Entry| entry.place.scope.owner().is_some_and(|machine| !state.has_job(machine));
+            let ids: Vec<_> = state.index.all().filter(ended).map(|entry| entry.id).collect();
+            ids.into_iter().filter_map(|id| state.index.remove(id)).collect()
+        };
+        for entry in left {
+            self.0.disk.remove_entry(&entry.place.repository, entry.id);
         }
     }
 
