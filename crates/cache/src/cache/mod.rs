@@ -19,6 +19,8 @@ mod find;
 mod room;
 mod save;
 
+pub use room::Cleaned;
+
 /// Added to the clock since the boot, so that there are times before it, too.
 const BEFORE_THE_BOOT: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -127,6 +129,11 @@ impl Cache {
     /// What there is, for people: in no order that means anything.
     pub fn entries(&self) -> Vec<Entry> {
         self.state().index.all().cloned().collect()
+    }
+
+    /// For how long nobody used an entry.
+    pub fn unused_for(&self, entry: &Entry) -> Duration {
+        self.now().saturating_sub(entry.used)
     }
 
     /// Numbers.

@@ -1,6 +1,7 @@
 //! What goes: to make room, because nobody uses it, or because its job has ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Cache, Inner};
 use crate::index::Entry;
@@ -8,7 +9,38 @@ use crate::state::State;
 use crate::upload::Upload;
 use crate::{CacheError, Repository};
 
+/// What a cleaning removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that are left.
+    pub left: u64,
+}
+
 impl Cache {
+    /// Removes what the limits demand, and then, those used least lately first, what nobody used for so long and what is above so
+    /// many bytes. It blocks.
+    pub fn clean(&self, most: Option<u64>, unused_for: Option<Duration>) -> Cleaned {
+        self.sweep();
+        let since = unused_for.map(|time| self.now().saturating_sub(time));
+        let goes = |state: &State| {
+            let unused = since.and_then(|since| state.index.oldest(Some(since)));
+            let surplus =
+                || state.index.oldest(None).filter(|_| most.is_some_and(|most| state.index.bytes() > most));
+            unused.or_else(surplus)
+        };
+        let mut cleaned = Cleaned::default();
+        while let Some(entry) = self.evict(goes) {
+            self.0.disk.remove_entry(&entry.place.repository, entry.id);
+            cleaned.entries += 1;
+            cleaned.bytes += entry.size;
+        }
+        Cleaned { left: self.state().index.bytes(), ..cleaned }
+    }
+
     /// Removes what is too old, and what is above the limits. It blocks.
     pub fn sweep(&self) {
         let now = self.now();
