@@ -291,11 +291,13 @@ fn a_job_of_a_real_gitea_goes_on_over_a_crash_of_the_server() {
     let files = tempfile::tempdir().unwrap();
     let authority = files.path().join("authority.pem");
     fs::write(&authority, certificate::stranger()).unwrap();
-    let trusted = format!("  ca_file: {}\n", authority.display());
+    let trusted = format!("  ca_file: {}\n{}", authority.display(), actions_cache::SECTION);
     let started = GiteaWorld::start(Forge::Gitea, test, |given| given.setup(Forge::Gitea, 1, &trusted));
     let Some(GiteaWorld { mut world, gitea, files: token }) = started else { return };
-    let wait = "until [ -e /run/go ]; do sleep 0.2; done; grep -q BEGIN $GIT_SSL_CAINFO";
-    let job = format!("  long:\n    runs-on: Debian\n    steps:\n      - run: {wait:?}\n");
+    // Under the new server it saves with the token that the old one gave it.
+    let wait = "until [ -e /run/go ]; do sleep 0.2; done\ngrep -q BEGIN $GIT_SSL_CAINFO";
+    let job =
+        format!("  long:\n    runs-on: Debian\n    steps:\n{}", step(&format!("{wait}\n{}", SAVE.trim())));
     gitea.push_workflow("acme/app", "long", &workflow(&job));
     let busy = world.wait(BOOT, "the job to run", || {
         let row = rows(&world).into_iter().next()?;
@@ -315,6 +317,13 @@ fn a_job_of_a_real_gitea_goes_on_over_a_crash_of_the_server() {
         (&done[0]["id"], &done[0]["machine"], &done[0]["state"], &done[0]["remote"]["conclusion"]),
         (&busy["id"], &busy["machine"], &"succeeded".into(), &"success".into()),
         "{done:#?}\n{}",
+        world.log()
+    );
+    let cached = world.json(&["cache", "list"]);
+    assert_eq!(
+        (cached[0]["key"].as_str(), cached[0]["scope"].as_str()),
+        (Some("deps"), Some("refs/heads/main")),
+        "{cached}\n{}",
         world.log()
     );
     world.wait(BOOT, "no runner to be left", || gitea.runners("orgs/acme").is_empty().then_some(()));

@@ -221,6 +221,21 @@ mod tests {
         (text.replace(files.to_str().unwrap(), "DIR"), output.status.code(), names_in(&files))
     }
 
+    #[test]
+    fn jobs_find_the_cache_by_the_runners_own_configuration() {
+        let url = "http://172.30.0.1:5080/token/";
+        for labels in [None, Some(&["a:host".to_owned()][..])] {
+            let of = |cache: Option<&Secret>| {
+                let text = config(Duration::from_secs(60), labels, cache);
+                serde_json::from_str::<serde_json::Value>(&text).unwrap()
+            };
+            let with = of(Some(&Secret::new(url)));
+            assert_eq!(with["runner"]["envs"], json!({"ACTIONS_CACHE_URL": url}));
+            assert_eq!(with["cache"], json!({"enabled": false}), "no cache of its own in the machine");
+            assert_eq!(of(None)["runner"]["envs"], serde_json::Value::Null);
+        }
+    }
+
     fn names_in(dir: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(dir).unwrap();
         let mut names: Vec<String> =

@@ -129,7 +129,7 @@ impl Gitea {
         let number = page.items.into_iter().find(|(id, _)| *id == task).and_then(|(_, task)| task.run_number);
         let Some(number) = number else { return Ok(None) };
         let mut url = self.actions(repository, &["runs"]);
-        url.query_pairs_mut().append_pair("run_number", &number.to_string()).append_pair("limit", "1");
+        url.query_pairs_mut().append_pair("run_number", &number.to_string());
         let response = self.ok(&Call::get(doing, url)).await?;
         let runs: Runs = self.read(&response, "a list of runs")?;
         Ok(runs.workflow_runs.into_iter().find(|run| run.index_in_repo == number))
