@@ -11,23 +11,19 @@ const SHORTEST: Duration = Duration::from_secs(60);
 impl Check<'_> {
     pub(super) fn actions_cache(&mut self, config: &Config) {
         let (at, cache) = (At::root().key("actions_cache"), &config.actions_cache);
-        if cache.max_size_mib < 64 || cache.max_repository_mib == 0 || cache.port == 0 {
-            let (key, least) = match (cache.port, cache.max_repository_mib) {
-                (0, _) => ("port", 1),
-                (_, 0) => ("max_repository_mib", 1),
-                _ => ("max_size_mib", 64),
+        if cache.max_repository_mib > cache.max_size_mib && cache.max_size_mib > 0 {
+            let (own, all) = (cache.max_repository_mib, cache.max_size_mib);
+            // Where it is said: one of the two may be the default.
+            let keys = ["max_repository_mib", "max_size_mib"].map(|key| at.key(key));
+            let [first, second] = if self.find(&["actions_cache", "max_repository_mib"]).is_some() {
+                keys
+            } else {
+                let [repository, size] = keys;
+                [size, repository]
             };
             self.error(
-                &at.key(key),
-                &[],
-                format!("actions_cache.{key} is too small"),
-                format!("write {least} or more"),
-            );
-        } else if cache.max_repository_mib > cache.max_size_mib {
-            let (own, all) = (cache.max_repository_mib, cache.max_size_mib);
-            self.error(
-                &at.key("max_repository_mib"),
-                &[&at.key("max_size_mib")],
+                &first,
+                &[&second],
                 format!("one repository may have {own} MiB, and all together {all} MiB"),
                 "make actions_cache.max_size_mib larger, or max_repository_mib smaller",
             );
