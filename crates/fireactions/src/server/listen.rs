@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use axum::Router;
-use fireactions_api::{Api, Auth, listen};
+use fireactions_api::listen::{self, Connections};
+use fireactions_api::{Api, Auth};
 use fireactions_config::{Config, GroupName};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::{TcpListener, UnixListener};
@@ -17,8 +18,8 @@ use super::sockets::{Name, Role, Sockets};
 /// Most connections at once: of whoever scrapes the metrics, and of forges. The API has its own number.
 const METRICS: usize = 32;
 const WEBHOOK: usize = 128;
-/// Of all guests together: a client of theirs opens some ten for one entry.
-const CACHE: usize = 512;
+/// A client in a guest opens some ten for one entry. No guest takes the places of others.
+const CACHE: Connections = Connections { all: 1024, each: 64 };
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 1024;
 

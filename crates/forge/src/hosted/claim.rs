@@ -127,7 +127,9 @@ impl HostedForge {
                     remote.repository = remote.repository.take().or(begun.repository);
                 })
                 .await;
-                self.inner.remote.look_soon();
+                if self.inner.settings.caches.is_some() {
+                    self.inner.remote.look_soon();
+                }
             }
             Sign::Ended(conclusion) => {
                 self.over(job, false, move |remote| {
