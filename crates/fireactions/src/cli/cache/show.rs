@@ -103,3 +103,49 @@ fn render_gc(report: &CacheGcReport) -> String {
         show::bytes(report.left)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use fireactions_api::{CacheCounts, MirrorView};
+
+    use super::*;
+
+    #[test]
+    fn what_is_off_is_said_and_what_is_down_too() {
+        assert_eq!(render(&CachesView::default()), "actions: off\nregistries: off");
+        let mirror = |registry: &str, up| MirrorView {
+            registry: registry.to_owned(),
+            address: "172.30.0.1:5000".to_owned(),
+            up,
+        };
+        let caches = CachesView {
+            actions: Some(ActionsCacheView {
+                up: true,
+                address: "172.30.0.1:5080".to_owned(),
+                directory: "/state/actions-cache".to_owned(),
+                max_bytes: 1 << 30,
+                max_repository_bytes: 1 << 20,
+                counts: CacheCounts { hits: 3, misses: 2, entries: 1, bytes: 512, ..CacheCounts::default() },
+            }),
+            registries: Some(RegistryCacheView {
+                program: "zot".to_owned(),
+                directory: "/var/cache/x".to_owned(),
+                bytes: None,
+                mirrors: vec![mirror("docker.io", true), mirror("ghcr.io", false)],
+            }),
+        };
+        let text = render(&caches);
+        for line in [
+            "actions: up",
+            "  address     172.30.0.1:5080",
+            "  entries     1 (512 B of 1.0 GiB, 1.0 MiB for each repository)",
+            "  searches    3 found, 2 not",
+            "registries: zot",
+            "  directory   /var/cache/x (too many files to count)",
+            "  up          docker.io at 172.30.0.1:5000",
+            "  down        ghcr.io at 172.30.0.1:5000",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+        }
+    }
+}
