@@ -5,7 +5,11 @@ let
   cfg = config.services.${instance.name};
   bridge = cfg.networking.bridgeName;
   own = cfg.configFile != null;
-  opened = lib.unique (if own then [ ] else builtins.concatMap (pool: pool.network.host_ports or [ ]) (cfg.renderedConfig.pools or [ ]));
+  # The cache of actions is at the bridge's address, for the guests of all pools.
+  cache = cfg.renderedConfig.actions_cache or { };
+  opened = lib.unique (if own then [ ] else
+    builtins.concatMap (pool: pool.network.host_ports or [ ]) (cfg.renderedConfig.pools or [ ])
+    ++ lib.optional (cache.enabled or false) "tcp/${toString (cache.port or 5080)}");
   ports = protocol: map (port: lib.toInt (lib.removePrefix "${protocol}/" port)) (builtins.filter (lib.hasPrefix "${protocol}/") opened);
   docker = config.virtualisation.docker.enable or false;
 in

@@ -16,8 +16,9 @@ use tokio::io::AsyncRead;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
-    DrainRequest, ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter,
-    LogChunk, PullEvent, Readiness, ScaleRequest, Version,
+    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, DrainRequest, ExecEvent,
+    ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness,
+    ScaleRequest, Version,
 };
 
 /// The result of every call.
@@ -144,6 +145,18 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Removes images that nothing uses.
     async fn gc_images(&self, request: GcRequest) -> Result<GcReport>;
+
+    /// The host's caches.
+    async fn caches(&self) -> Result<CachesView>;
+
+    /// The entries of the cache of actions, those used last first.
+    async fn cache_entries(&self) -> Result<Vec<CacheEntryView>>;
+
+    /// Removes entries of the cache of actions.
+    async fn gc_cache(&self, request: CacheGcRequest) -> Result<CacheGcReport>;
+
+    /// The numbers of the cache of actions, for the metrics; all 0 without one.
+    fn cache_counts(&self) -> CacheCounts;
 
     /// Every forge that jobs come from, for the metrics.
     fn forges(&self) -> Vec<ForgeView>;

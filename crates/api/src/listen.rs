@@ -12,9 +12,11 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::{Auth, Key};
 
+mod peers;
 mod serve;
 mod stall;
 
+pub use peers::Connections;
 pub(crate) use serve::HEAD;
 pub use serve::serve;
 

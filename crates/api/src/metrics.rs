@@ -1,5 +1,6 @@
 //! Prometheus metrics, fed only from the event stream and the engine's views.
 
+mod caches;
 mod compat;
 mod counts;
 mod forges;
@@ -18,6 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Engine, Fault};
+use caches::Caches;
 use compat::{Compat, Facts};
 use counts::Counts;
 use forges::Forges;
@@ -39,6 +41,7 @@ struct Parts {
     counts: Counts,
     gauges: Gauges,
     forges: Forges,
+    caches: Caches,
     compat: Option<Compat>,
 }
 
@@ -57,8 +60,9 @@ impl Metrics {
         let gauges = Gauges::register(&mut registry);
         gauges.build(&engine.version());
         let forges = Forges::register(&mut registry);
-        let metrics =
-            Self { parts: Arc::new(Mutex::new(Parts { registry, counts, gauges, forges, compat: None })) };
+        let caches = Caches::register(&mut registry);
+        let parts = Parts { registry, counts, gauges, forges, caches, compat: None };
+        let metrics = Self { parts: Arc::new(Mutex::new(parts)) };
         let listener = metrics.clone();
         let mut events = engine.events();
         tokio::spawn(async move {
@@ -100,7 +104,9 @@ impl Metrics {
         let ready = engine.readiness().await.ready;
         let drained = engine.host().await?.drained.is_some();
         let forges = engine.forges();
+        let caches = engine.cache_counts();
         let parts = self.lock();
+        parts.caches.set(&caches);
         parts.forges.set(&pools, &forges, Timestamp::now());
         parts.gauges.set(&pools, &machines, &jobs, ready, drained, parts.compat.is_some());
         if let Some(compat) = &parts.compat {

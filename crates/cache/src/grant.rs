@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use fireactions_model::MachineId;
+
 use crate::{Repository, Scope};
 
 /// What one job may do. Whoever makes one has it from the forge.
@@ -18,6 +20,29 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// A job of which nothing is known: it finds what it saved itself, and nobody else does. That goes with the job.
+    pub fn alone(machine: &MachineId) -> Self {
+        let own = Scope::alone(machine);
+        Self {
+            repository: Repository(own.0.clone()),
+            reads: vec![own.clone()],
+            writes: Some(own),
+            address: None,
+        }
+    }
+
+    /// A job of a repository that finds what the default branch has and saves for itself alone: it was caused by something
+    /// that is neither a branch's nor a pull request's, or nobody knows by what.
+    pub fn reader(repository: Repository, machine: &MachineId, default: &str) -> Self {
+        let own = Scope::alone(machine);
+        Self {
+            repository,
+            reads: vec![own.clone(), Scope(default.to_owned())],
+            writes: Some(own),
+            address: None,
+        }
+    }
+
     /// A job of a branch (or tag): it saves for its ref and finds what its ref and the default branch have.
     pub fn branch(repository: Repository, reference: &str, default: &str) -> Self {
         let own = Scope(reference.to_owned());

@@ -21,7 +21,7 @@ mod state;
 mod stats;
 mod upload;
 
-pub use cache::{Cache, Options};
+pub use cache::{Cache, Cleaned, Options};
 pub use clock::{Clock, HostClock};
 pub use error::CacheError;
 pub use grant::Grant;

@@ -36,6 +36,8 @@ pub struct Limits {
     pub requests: usize,
     /// How long a signed address is good for.
     pub address: Duration,
+    /// How long the first requests of a job wait for the word on whose it is.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             uploads: 16,
             requests: 64,
             address: Duration::from_secs(6 * 3600),
+            patience: Duration::from_secs(10),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fireactions_model::MachineId;
 use serde::{Deserialize, Serialize};
 
 use crate::CacheError;
@@ -16,6 +17,21 @@ pub struct Repository(pub String);
 /// only one job has. It comes from the forge, too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Scope(pub String);
+
+/// How the scope of one job begins. No ref does.
+const ALONE: &str = "machine/";
+
+impl Scope {
+    /// That of a machine's job alone.
+    pub(crate) fn alone(machine: &MachineId) -> Self {
+        Self(format!("{ALONE}{machine}"))
+    }
+
+    /// Whose job's it is, if it is one job's alone.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.0.strip_prefix(ALONE)
+    }
+}
 
 /// What an entry is found by. A guest's word.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

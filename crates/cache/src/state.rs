@@ -4,17 +4,30 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use fireactions_model::MachineId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::index::{Entry, Index};
 use crate::upload::Upload;
 use crate::{CacheError, Grant, Place, Repository};
 
+/// What a job may do, as far as that is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) grant: Arc<Grant>,
+    /// It is what it is to be: nobody is expected to say more.
+    pub(crate) settled: bool,
+}
+
 /// A job that may use the cache.
 #[derive(Debug)]
 struct Job {
-    grant: Arc<Grant>,
+    known: watch::Sender<Known>,
+    /// Until when requests wait for the job to be settled: from the first one on.
+    until: Option<Instant>,
     requests: Arc<Semaphore>,
 }
 
@@ -23,9 +36,13 @@ struct Job {
 pub(crate) struct Session {
     pub(crate) machine: MachineId,
     pub(crate) grant: Arc<Grant>,
+    /// Where it is told whose the job is, and until when that is waited for; nothing when it is known.
+    pub(crate) waits: Option<(watch::Receiver<Known>, Instant)>,
     /// Goes along with an answer that is sent in pieces.
     pub(crate) place: OwnedSemaphorePermit,
 }
+
+pub(crate) const ENDED: CacheError = CacheError::Unknown("its job has ended");
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -36,9 +53,30 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn admit(&mut self, machine: MachineId, grant: Grant, requests: usize) {
-        let job = Job { grant: Arc::new(grant), requests: Arc::new(Semaphore::new(requests)) };
-        self.jobs.insert(machine, job);
+    /// Lets a job in, or changes what it may do. What is settled is not unsettled.
+    pub(crate) fn admit(&mut self, machine: MachineId, known: Known, requests: usize) {
+        if let Some(job) = self.jobs.get(&machine) {
+            job.known.send_if_modified(|before| {
+                let counts = known.settled || !before.settled;
+                if counts {
+                    *before = known;
+                }
+                counts
+            });
+            return;
+        }
+        let (known, requests) = (watch::Sender::new(known), Arc::new(Semaphore::new(requests)));
+        self.jobs.insert(machine, Job { known, until: None, requests });
+    }
+
+    /// Whether it is expected to be told what a job may do.
+    pub(crate) fn is_open(&self, machine: &MachineId) -> bool {
+        self.jobs.get(machine).is_some_and(|job| !job.known.borrow().settled)
+    }
+
+    /// Whether a job is there for what one machine alone may see.
+    pub(crate) fn has_job(&self, machine: &str) -> bool {
+        MachineId::new(machine).is_ok_and(|machine| self.jobs.contains_key(&machine))
     }
 
     /// Takes a job's rights away. Gives the uploads that it leaves.
@@ -49,14 +87,24 @@ impl State {
     }
 
     /// Lets a request of this machine's job in, if it comes from where the job is.
-    pub(crate) fn enter(&self, machine: MachineId, peer: Option<IpAddr>) -> Result<Session, CacheError> {
-        let job = self.jobs.get(&machine).ok_or(CacheError::Unknown("its job has ended"))?;
-        if job.grant.address.is_some() && job.grant.address != peer {
+    pub(crate) fn enter(
+        &mut self,
+        machine: MachineId,
+        peer: Option<IpAddr>,
+        patience: Duration,
+    ) -> Result<Session, CacheError> {
+        let job = self.jobs.get_mut(&machine).ok_or(ENDED)?;
+        let Known { grant, settled } = job.known.borrow().clone();
+        if grant.address.is_some() && grant.address != peer {
             return Err(CacheError::Unknown("its token belongs to another machine"));
         }
         let place = job.requests.clone().try_acquire_owned();
         let place = place.map_err(|_| CacheError::TooMany("too many requests".to_owned()))?;
-        Ok(Session { machine, grant: job.grant.clone(), place })
+        let waits = (!settled).then(|| {
+            let until = *job.until.get_or_insert_with(|| Instant::now() + patience);
+            (job.known.subscribe(), until)
+        });
+        Ok(Session { machine, grant, waits, place })
     }
 
     pub(crate) fn jobs(&self) -> usize {
@@ -72,7 +120,7 @@ impl State {
         limit: usize,
     ) -> Result<Option<Arc<Upload>>, CacheError> {
         if !self.jobs.contains_key(machine) {
-            return Err(CacheError::Unknown("its job has ended"));
+            return Err(ENDED);
         }
         if self.index.at(place).is_some() {
             return Err(CacheError::Exists);

@@ -1,5 +1,6 @@
 //! What must fit together, beyond each value on its own.
 
+mod actions_cache;
 mod api;
 mod driver;
 mod forges;
@@ -50,6 +51,7 @@ pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &
     check.network(config);
     check.registries(config);
     check.registry_cache(config);
+    check.actions_cache(config);
     check.mirrors(config);
     check.forges(config);
     check.runners(config);

@@ -226,6 +226,9 @@ pub(crate) struct WireTask {
     pub(crate) status: String,
     #[serde(default)]
     workflow_id: Option<String>,
+    /// The number of its run in the repository.
+    #[serde(default)]
+    pub(crate) run_number: Option<u64>,
     #[serde(default)]
     url: Option<String>,
 }

@@ -16,6 +16,7 @@ mod ids;
 mod image_source;
 mod input_file;
 mod job;
+mod job_caches;
 mod machine;
 mod machines;
 pub mod network_rules;
@@ -47,6 +48,7 @@ pub use ids::{Digest, ForgeName, IdError, ImageRef, JobId, Label, Labels, Machin
 pub use image_source::{ImageSource, RemoteImage, Select};
 pub use input_file::{FileKind, InputFile};
 pub use job::{JobRecord, JobSpec, JobState, Program, RetryPolicy};
+pub use job_caches::{JobCaches, Origin};
 pub use machine::{Failure, FailureKind, MachineState, MachineView, Step, Unrecorded};
 pub use machines::{CreateError, Machines, NewMachine, RetireError, Spare};
 pub use phase::{Phase, PhaseTimes};

@@ -23,6 +23,8 @@ pub(crate) struct Runner {
     pub(crate) file: String,
     /// In place of the registration's labels, if there are some.
     pub(crate) labels: Vec<String>,
+    /// For every step of every job.
+    pub(crate) envs: BTreeMap<String, String>,
     /// Between two questions for a task.
     #[serde(deserialize_with = "duration")]
     pub(crate) fetch_interval: Duration,
@@ -36,6 +38,7 @@ impl Default for Runner {
         Self {
             file: ".runner".to_owned(),
             labels: Vec::new(),
+            envs: BTreeMap::new(),
             fetch_interval: Duration::from_secs(2),
             fetch_timeout: Duration::from_secs(5),
         }
@@ -108,7 +111,7 @@ mod tests {
     fn the_files_of_both_are_read_and_the_rest_is_passed_over() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap().to_owned();
-        let text = "log:\n  level: info\nrunner:\n  file: other\n  capacity: 1\n  fetch_interval: 500ms\n  \
+        let text = "log:\n  level: info\nrunner:\n  file: other\n  envs: {A: b}\n  capacity: 1\n  fetch_interval: 500ms\n  \
                     fetch_timeout: 5s\n  labels: ['a:host']\ncache: {enabled: false}\nserver:\n  connections:\n    x:\n      \
                     url: http://h\n      uuid: u\n      token_url: file:///t\n";
         fs::write(&path, text).unwrap();
@@ -118,6 +121,7 @@ mod tests {
             ("other", &["a:host".to_owned()][..])
         );
         assert_eq!(config.runner.fetch_interval, Duration::from_millis(500));
+        assert_eq!(config.runner.envs["A"], "b");
         assert_eq!(config.server.connections["x"].url, "http://h");
         fs::write(&path, "").unwrap();
         assert_eq!(Config::read(Some(&path)).unwrap().runner.file, ".runner");

@@ -38,11 +38,11 @@ struct Running<'a> {
     scope: Scope,
 }
 
-/// Runs a job in a directory of its own. `stop` is asked whether it is to end early.
+/// Runs a job in a directory of its own, with the runner's variables. `stop` is asked whether it is to end early.
 pub(crate) fn run(
     task: &Task,
     job: &Job,
-    directory: &Path,
+    (directory, envs): (&Path, &BTreeMap<String, String>),
     report: &Report,
     stop: &dyn Fn() -> bool,
 ) -> Result<Outcome, String> {
@@ -66,13 +66,15 @@ pub(crate) fn run(
         "steps": {},
     });
     let Value::Object(contexts) = contexts else { return Err("contexts are no object".to_owned()) };
+    let mut variables = variables::of_job(&task.context, &workspace, &event, VERSION);
+    variables.extend(envs.clone());
     let mut running = Running {
         job,
         report,
         stop,
         deadline: Instant::now() + minutes(job.timeout_minutes).unwrap_or(LONGEST),
         directory: directory.join("act/workflow"),
-        variables: variables::of_job(&task.context, &workspace, &event, VERSION),
+        variables,
         workspace,
         scope: Scope { contexts, ..Scope::default() },
     };

@@ -47,7 +47,7 @@ pub(crate) fn run(client: &Client, config: &Config, task: &Task, manner: &Manner
     let stop = || report.is_cancelled() || (manner.stop)();
     let ran = Job::of(&task.workflow_payload).and_then(|job| {
         report.row("workflow prepared");
-        job::run(task, &job, &directory, &report, &stop)
+        job::run(task, &job, (&directory, &config.runner.envs), &report, &stop)
     });
     let mut outcome = ran.unwrap_or_else(|error| {
         report.row(&error);

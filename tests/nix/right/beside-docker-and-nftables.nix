@@ -7,6 +7,7 @@
     enable = true;
     security.network.enable = true;
     registryCache.enable = true;
+    settings.actions_cache.enabled = true;
     pools = [{ name = "default"; }];
   };
 }

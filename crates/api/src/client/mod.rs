@@ -1,5 +1,6 @@
 //! The typed client: the same resources as the router, from the other side.
 
+mod caches;
 mod error;
 mod events;
 mod exec;

@@ -13,7 +13,8 @@ use crate::channel::{self, MAX_DATA, MAX_MESSAGE};
 use crate::client::sse::Parser;
 use crate::server::spec;
 use crate::{
-    ErrorBody, ExecEvent, ExecInput, ExecRequest, GcRequest, LogChunk, LogEnd, PullRequest, ScaleRequest,
+    CacheGcRequest, ErrorBody, ExecEvent, ExecInput, ExecRequest, GcRequest, LogChunk, LogEnd, PullRequest,
+    ScaleRequest,
 };
 
 /// The first byte says what the rest is.
@@ -26,6 +27,7 @@ pub fn api(data: &[u8]) {
             again::<ScaleRequest>(body);
             again::<PullRequest>(body);
             again::<GcRequest>(body);
+            again::<CacheGcRequest>(body);
         }
         3 => input(body),
         4 => event(body),

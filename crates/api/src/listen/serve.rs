@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::peers::{Connections, Peers};
 use super::stall::Stalling;
 use crate::{Api, Peer};
 
@@ -53,15 +54,21 @@ impl FromPeer for UnixStream {
 /// Serves `router` until `api` is closed, then lets open requests end for a few seconds. While `api` is paused no
 /// connection is taken: those that come wait in the socket's backlog for whoever serves it next.
 ///
-/// At most `connections` are open at once; the others wait in the backlog as well. Before a caller is known, all that it
-/// can hold is one of these places, until [`HEAD`] is over.
-pub async fn serve<L>(mut listener: L, router: Router, api: Api, connections: usize) -> io::Result<()>
+/// At most so many `connections` are open at once; the others wait in the backlog as well. Before a caller is known, all that it
+/// can hold is one of these places, until [`HEAD`] is over. What is more than one address may have is closed again.
+pub async fn serve<L>(
+    mut listener: L,
+    router: Router,
+    api: Api,
+    connections: impl Into<Connections>,
+) -> io::Result<()>
 where
     L: Listener,
     L::Io: Unpin + FromPeer,
 {
     let (pausing, closing) = (api.pausing().clone(), api.closing().clone());
-    let places = Arc::new(Semaphore::new(connections));
+    let Connections { all, each } = connections.into();
+    let (places, peers) = (Arc::new(Semaphore::new(all)), Peers::new(each));
     let tasks = TaskTracker::new();
     // Whoever is left when this ends is cut off.
     let over = CancellationToken::new();
@@ -71,11 +78,12 @@ where
         while let Ok(place) = places.clone().acquire_owned().await {
             let (io, _) = listener.accept().await;
             let peer = io.peer();
+            let Some(own) = peers.enter(peer) else { continue };
             let connection = connection(io, peer, router.clone(), closing.clone());
             let over = over.clone();
             tasks.spawn(async move {
                 let _ = over.run_until_cancelled(connection).await;
-                drop(place);
+                drop((place, own));
             });
         }
     };

@@ -6,7 +6,7 @@ use fireactions_model::{HostView, JobRecord, MachineView, PoolView};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{GcReport, ImageView, LogEnd, Removed};
+use crate::{CacheEntryView, CacheGcReport, CachesView, GcReport, ImageView, LogEnd, Removed};
 
 /// What stands in the place of a value that is not shown.
 const HIDDEN: &str = "…";
@@ -76,6 +76,18 @@ impl Shown for ImageView {
 }
 
 impl Shown for GcReport {
+    fn hide(&mut self) {}
+}
+
+impl Shown for CachesView {
+    fn hide(&mut self) {}
+}
+
+impl Shown for CacheEntryView {
+    fn hide(&mut self) {}
+}
+
+impl Shown for CacheGcReport {
     fn hide(&mut self) {}
 }
 

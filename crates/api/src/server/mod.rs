@@ -4,6 +4,7 @@
 
 mod answer;
 pub mod auth;
+mod caches;
 mod deadline;
 mod document;
 mod events;
@@ -106,6 +107,7 @@ pub struct Api {
         (name = "host", description = "The host as a whole"),
         (name = "pools", description = "Pools of machines"),
         (name = "images", description = "Root images in the store"),
+        (name = "caches", description = "The host's caches"),
         (name = "server", description = "The server itself")
     )
 )]
@@ -214,6 +216,7 @@ fn routes() -> OpenApiRouter<Context> {
         .merge(host::routes())
         .merge(pools::routes())
         .merge(images::routes())
+        .merge(caches::routes())
         .merge(events::routes())
         .merge(status::routes())
 }

@@ -10,10 +10,12 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 30] = [
+const ROUTES: [&str; 33] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
     "delete /api/v1/pools/{name}/scale",
+    "get /api/v1/caches",
+    "get /api/v1/caches/actions",
     "get /api/v1/events",
     "get /api/v1/host",
     "get /api/v1/images",
@@ -33,6 +35,7 @@ const ROUTES: [&str; 30] = [
     "get /healthz",
     "get /metrics",
     "get /readyz",
+    "post /api/v1/caches/actions/gc",
     "post /api/v1/images/gc",
     "post /api/v1/images/pull",
     "post /api/v1/jobs",

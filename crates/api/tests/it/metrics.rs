@@ -60,6 +60,9 @@ async fn what_forges_are_asked_and_tell_becomes_series() {
     let value =
         |text: &str, series: &str| sample(text, series).unwrap_or_else(|| panic!("{series} in:\n{text}"));
     for (series, expected) in [
+        ("fireactions_actions_cache_hits_total", 3.0),
+        ("fireactions_actions_cache_misses_total", 2.0),
+        ("fireactions_actions_cache_size_bytes", 3.0),
         ("fireactions_forge_requests_total{forge=\"github\"}", 8.0),
         ("fireactions_forge_runners_registered_total{forge=\"github\"}", 3.0),
         ("fireactions_forge_webhook_deliveries_total{forge=\"github\",result=\"taken\"}", 5.0),

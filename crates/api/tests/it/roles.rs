@@ -32,6 +32,8 @@ fn needed(method: &str, path: &str) -> Option<Role> {
             | "/api/v1/events"
             | "/api/v1/host"
             | "/api/v1/images"
+            | "/api/v1/caches"
+            | "/api/v1/caches/actions"
             | "/api/v1/jobs"
             | "/api/v1/jobs/{id}"
             | "/api/v1/jobs/{id}/artifacts/{index}"
@@ -50,7 +52,8 @@ fn needed(method: &str, path: &str) -> Option<Role> {
         | ("get", "/api/v1/machines/{id}/exec") => Role::Operator,
         (
             "put" | "post" | "delete",
-            "/api/v1/host"
+            "/api/v1/caches/actions/gc"
+            | "/api/v1/host"
             | "/api/v1/images"
             | "/api/v1/images/gc"
             | "/api/v1/images/pull"

@@ -187,6 +187,18 @@ async fn images() {
 }
 
 #[tokio::test]
+async fn caches() {
+    let server = serve(Limits::default()).await;
+    let client = &server.client;
+    let caches = client.caches().await.unwrap();
+    assert_eq!(caches, server.fake.caches().await.unwrap());
+    assert_eq!(client.cache_entries().await.unwrap(), server.fake.cache_entries().await.unwrap());
+    let report =
+        client.gc_cache(&CacheGcRequest { max_bytes: Some(7), unused_for_secs: None }).await.unwrap();
+    assert_eq!(report, CacheGcReport { removed: 1, freed: 3, left: 7 });
+}
+
+#[tokio::test]
 async fn events_are_heard_and_missed_ones_are_left_out() {
     let server = serve(Limits::default()).await;
     let mut events = server.client.events().await.unwrap();

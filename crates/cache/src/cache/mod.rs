@@ -11,13 +11,15 @@ use fireactions_model::{MachineId, Secret};
 use crate::disk::Disk;
 use crate::index::Entry;
 use crate::sign::{Purpose, Signer};
-use crate::state::{Session, State};
+use crate::state::{ENDED, Known, Session, State};
 use crate::stats::Counts;
 use crate::{CacheError, Clock, Grant, HostClock, Limits, Stats};
 
 mod find;
 mod room;
 mod save;
+
+pub use room::Cleaned;
 
 /// Added to the clock since the boot, so that there are times before it, too.
 const BEFORE_THE_BOOT: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -88,8 +90,24 @@ impl Cache {
     /// Lets the job of a machine use the cache, until [`end`](Self::end). Gives its token: the same one each time, also
     /// after a restart. A second call changes what it may do.
     pub fn admit(&self, machine: &MachineId, grant: Grant) -> Secret {
-        self.state().admit(machine.clone(), grant, self.0.limits.requests);
+        self.admit_as(machine, grant, true)
+    }
+
+    /// The same for a job of which it is not known yet whose it is: until [`admit`](Self::admit) says so, it has what it saves
+    /// itself. Its first requests wait for that, for [`Limits::patience`] together. Where it is known, nothing changes.
+    pub fn expect(&self, machine: &MachineId, address: IpAddr) -> Secret {
+        self.admit_as(machine, Grant::alone(machine).from(address), false)
+    }
+
+    fn admit_as(&self, machine: &MachineId, grant: Grant, settled: bool) -> Secret {
+        let known = Known { grant: Arc::new(grant), settled };
+        self.state().admit(machine.clone(), known, self.0.limits.requests);
         Secret::new(self.0.signer.token(machine))
+    }
+
+    /// Whether a job was [expected](Self::expect) and nobody has said yet whose it is.
+    pub fn is_open(&self, machine: &MachineId) -> bool {
+        self.state().is_open(machine)
     }
 
     /// Where a job finds the first version of the service (`ACTIONS_CACHE_URL`). Its token is in it, because runners send
@@ -98,17 +116,24 @@ impl Cache {
         Secret::new(format!("{}/{}/", self.0.base, self.0.signer.token(machine)))
     }
 
-    /// The job is over: its token and its addresses are worth nothing, and its uploads are gone. It blocks.
+    /// The job is over: its token and its addresses are worth nothing, and its uploads are gone, as is what only it could
+    /// find. It blocks.
     pub fn end(&self, machine: &MachineId) {
         let left = self.state().end(machine);
         for upload in left {
             self.discard(&upload);
         }
+        self.remove_alone();
     }
 
     /// What there is, for people: in no order that means anything.
     pub fn entries(&self) -> Vec<Entry> {
         self.state().index.all().cloned().collect()
+    }
+
+    /// For how long nobody used an entry.
+    pub fn unused_for(&self, entry: &Entry) -> Duration {
+        self.now().saturating_sub(entry.used)
     }
 
     /// Numbers.
@@ -147,10 +172,23 @@ impl Cache {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn enter(&self, token: &str, peer: Option<IpAddr>) -> Result<Session, CacheError> {
+    pub(crate) async fn enter(&self, token: &str, peer: Option<IpAddr>) -> Result<Session, CacheError> {
         let unknown = CacheError::Unknown("its token is none of this host's");
         let machine = self.0.signer.holder(token).ok_or(unknown)?;
-        self.state().enter(machine, peer)
+        self.enter_as(machine, peer).await
+    }
+
+    async fn enter_as(&self, machine: MachineId, peer: Option<IpAddr>) -> Result<Session, CacheError> {
+        let mut session = self.state().enter(machine, peer, self.0.limits.patience)?;
+        if let Some((mut known, until)) = session.waits.take() {
+            let settled = tokio::time::timeout_at(until, known.wait_for(|known| known.settled)).await;
+            if matches!(settled, Ok(Err(_))) {
+                return Err(ENDED);
+            }
+            drop(settled);
+            session.grant = known.borrow().grant.clone();
+        }
+        Ok(session)
     }
 
     /// An address for one upload or entry, for this job alone and some time.
@@ -162,7 +200,7 @@ impl Cache {
         format!("{base}/blobs/{}/{machine}/{id}?until={until}&signature={signature}", purpose.as_str())
     }
 
-    pub(crate) fn enter_address(
+    pub(crate) async fn enter_address(
         &self,
         purpose: Purpose,
         (machine, id): (MachineId, u64),
@@ -172,7 +210,7 @@ impl Cache {
         if !self.0.signer.is_good(purpose, &machine, id, (until, signature), self.now()) {
             return Err(CacheError::Unknown("this address is none of this host's, or has expired"));
         }
-        self.state().enter(machine, peer)
+        self.enter_as(machine, peer).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! What goes: to make room, because nobody uses it, or because its job has ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Cache, Inner};
 use crate::index::Entry;
@@ -8,7 +9,38 @@ use crate::state::State;
 use crate::upload::Upload;
 use crate::{CacheError, Repository};
 
+/// What a cleaning removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that are left.
+    pub left: u64,
+}
+
 impl Cache {
+    /// Removes what the limits demand, and then, those used least lately first, what nobody used for so long and what is above so
+    /// many bytes. It blocks.
+    pub fn clean(&self, most: Option<u64>, unused_for: Option<Duration>) -> Cleaned {
+        self.sweep();
+        let since = unused_for.map(|time| self.now().saturating_sub(time));
+        let goes = |state: &State| {
+            let unused = since.and_then(|since| state.index.oldest(Some(since)));
+            let surplus =
+                || state.index.oldest(None).filter(|_| most.is_some_and(|most| state.index.bytes() > most));
+            unused.or_else(surplus)
+        };
+        let mut cleaned = Cleaned::default();
+        while let Some(entry) = self.evict(goes) {
+            self.0.disk.remove_entry(&entry.place.repository, entry.id);
+            cleaned.entries += 1;
+            cleaned.bytes += entry.size;
+        }
+        Cleaned { left: self.state().index.bytes(), ..cleaned }
+    }
+
     /// Removes what is too old, and what is above the limits. It blocks.
     pub fn sweep(&self) {
         let now = self.now();
@@ -18,12 +50,27 @@ impl Cache {
         for upload in stale {
             self.discard(&upload);
         }
+        self.remove_alone();
         let unused = now.saturating_sub(self.0.limits.idle);
         while let Some(entry) = self.evict(|state| state.index.oldest(Some(unused))) {
             self.0.disk.remove_entry(&entry.place.repository, entry.id);
         }
         if let Err(error) = self.make_room(None, 0) {
             tracing::debug!(%error, "the cache is empty, and still there is little room");
+        }
+    }
+
+    /// Removes what was saved for one job alone and is of no use to any other.
+    pub(super) fn remove_alone(&self) {
+        let left: Vec<_> = {
+            let mut state = self.state();
+            let ended =
+                |entry: &&Entry| entry.place.scope.owner().is_some_and(|machine| !state.has_job(machine));
+            let ids: Vec<_> = state.index.all().filter(ended).map(|entry| entry.id).collect();
+            ids.into_iter().filter_map(|id| state.index.remove(id)).collect()
+        };
+        for entry in left {
+            self.0.disk.remove_entry(&entry.place.repository, entry.id);
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
 
 /// By the token of the path, if it has one, else by the header. Runners send a token of their own in the header, which
 /// says nothing here.
-pub(super) fn enter(
+pub(super) async fn enter(
     cache: &Cache,
     path: Option<&str>,
     headers: &HeaderMap,
@@ -29,7 +29,7 @@ pub(super) fn enter(
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     };
     let token = path.or_else(bearer).ok_or(CacheError::Unknown("it shows no token"))?;
-    cache.enter(token, peer)
+    cache.enter(token, peer).await
 }
 
 /// A signed address, taken apart.
@@ -54,12 +54,14 @@ impl Address {
         })
     }
 
-    pub(super) fn enter(
+    pub(super) async fn enter(
         &self,
         cache: &Cache,
         purpose: Purpose,
         peer: Option<IpAddr>,
     ) -> Result<Session, CacheError> {
-        cache.enter_address(purpose, (self.machine.clone(), self.id), (self.until, &self.signature), peer)
+        cache
+            .enter_address(purpose, (self.machine.clone(), self.id), (self.until, &self.signature), peer)
+            .await
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn put(
     let query = query.unwrap_or_default();
     let put = async {
         let address = Address::parse(&machine, &id, &query)?;
-        let session = address.enter(&cache, Purpose::Upload, peer(request.extensions()))?;
+        let session = address.enter(&cache, Purpose::Upload, peer(request.extensions())).await?;
         let upload = cache.upload(&session.machine, address.id)?;
         upload.touch(cache.now());
         let comp = query::value(&query, "comp");
@@ -78,29 +78,20 @@ async fn store(
 ) -> Result<(), CacheError> {
     let len = receive::length(&body)?;
     let limit = cache.largest();
-    let mut body = body.into_data_stream();
     let allocate = |parts: &mut Parts| match parts {
         Parts::Blocks(blocks) => blocks.allocate(len, limit),
         Parts::Ranges(_) => Err(CacheError::NotFound("upload in blocks")),
     };
-    let received = async {
-        let claim = cache.claim(upload, allocate).await?;
-        receive::receive(cache, upload, &claim, &mut body).await?;
-        // From here on, the part is what the list of parts makes of it.
-        claim.keep();
+    let account = |extent| {
         upload.blocks(|blocks| {
             if let Some(id) = block {
-                return blocks.stage(id, claim.extent());
+                return blocks.stage(id, extent);
             }
-            blocks.whole(claim.extent());
+            blocks.whole(extent);
             Ok(())
         })
     };
-    let received = received.await;
-    if received.is_err() {
-        receive::drain(body).await;
-    }
-    received
+    receive::store(cache, upload, body, allocate, account).await
 }
 
 pub(super) async fn get(
@@ -113,7 +104,7 @@ pub(super) async fn get(
     let (head, _) = request.into_parts();
     let get = async {
         let address = Address::parse(&machine, &id, &query)?;
-        let session = address.enter(&cache, Purpose::Download, peer(&head.extensions))?;
+        let session = address.enter(&cache, Purpose::Download, peer(&head.extensions)).await?;
         let (file, entry) = cache.open_content(&session.grant, address.id).await?;
         let asked = wanted(&head.headers);
         let (from, len) = match &asked {

@@ -7,7 +7,7 @@ use axum::body::{Body, BodyDataStream, HttpBody as _};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use crate::upload::{Claim, Upload};
+use crate::upload::{Claim, Extent, Parts, Upload};
 use crate::{Cache, CacheError};
 
 /// What is kept in memory of one body before it is written.
@@ -22,8 +22,32 @@ pub(super) fn length(body: &Body) -> Result<u64, CacheError> {
     body.size_hint().exact().ok_or(CacheError::NoLength)
 }
 
+/// Takes in a body as a part of an upload, the one that `allocate` gives. What has come whole is then made part of the content by
+/// `account`.
+pub(super) async fn store(
+    cache: &Cache,
+    upload: &Arc<Upload>,
+    body: Body,
+    allocate: impl FnOnce(&mut Parts) -> Result<Extent, CacheError>,
+    account: impl FnOnce(Extent) -> Result<(), CacheError>,
+) -> Result<(), CacheError> {
+    let mut body = body.into_data_stream();
+    let received = async {
+        let claim = cache.claim(upload, allocate).await?;
+        receive(cache, upload, &claim, &mut body).await?;
+        // From here on, the part is what the list of parts makes of it.
+        claim.keep();
+        account(claim.extent())
+    };
+    let received = received.await;
+    if received.is_err() {
+        drain(body).await;
+    }
+    received
+}
+
 /// Writes a body to the part that was claimed for it. All of it has come and is written when this returns.
-pub(super) async fn receive(
+async fn receive(
     cache: &Cache,
     upload: &Upload,
     claim: &Arc<Claim>,
@@ -72,7 +96,7 @@ pub(super) async fn receive(
 
 /// Reads what is left of a body that is refused. A client that still sends does not listen: it would see its connection
 /// fail, try again, and never be told why.
-pub(super) async fn drain(mut body: BodyDataStream) {
+async fn drain(mut body: BodyDataStream) {
     let mut read = 0;
     while let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, body.next()).await {
         read += piece.len() as u64;

@@ -56,7 +56,7 @@ pub(super) async fn call(
 
 async fn answered(cache: &Cache, method: &str, request: Request) -> Result<Option<Value>, CacheError> {
     let (head, body) = request.into_parts();
-    let session = enter(cache, None, &head.headers, peer(&head.extensions))?;
+    let session = enter(cache, None, &head.headers, peer(&head.extensions)).await?;
     let content = head.headers.get(header::CONTENT_TYPE).and_then(|content| content.to_str().ok());
     let content = content.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !content.eq_ignore_ascii_case("application/json") {

@@ -56,8 +56,8 @@ fn answered(cache: &Cache, result: Result<Response, CacheError>) -> Response {
     result.unwrap_or_else(|error| answer(cache, Dialect::Message, &error))
 }
 
-async fn asked<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, CacheError> {
-    let body = receive::small(request.into_body(), LONGEST).await?;
+async fn asked<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, CacheError> {
+    let body = receive::small(body, LONGEST).await?;
     serde_json::from_slice(&body)
         .map_err(|error| CacheError::Invalid(format!("the request is not as it should be: {error}")))
 }
@@ -71,7 +71,7 @@ pub(super) async fn find(
 ) -> Response {
     let (head, _) = request.into_parts();
     let find = async {
-        let session = enter(&cache, named.token.as_deref(), &head.headers, peer(&head.extensions))?;
+        let session = enter(&cache, named.token.as_deref(), &head.headers, peer(&head.extensions)).await?;
         let query = query.unwrap_or_default();
         let version = Version::new(query::value(&query, "version").unwrap_or_default())?;
         let keys = query::value(&query, "keys").unwrap_or_default();
@@ -98,14 +98,15 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
-    let list = || {
-        let session = enter(&cache, named.token.as_deref(), request.headers(), peer(request.extensions()))?;
+    let (head, _) = request.into_parts();
+    let list = async {
+        let session = enter(&cache, named.token.as_deref(), &head.headers, peer(&head.extensions)).await?;
         let prefix = query::value(&query.unwrap_or_default(), "key").unwrap_or_default();
         let entries = cache.list(&session.grant, &prefix, LISTED);
         let entries: Vec<_> = entries.iter().map(shown).collect();
         Ok(Json(json!({"totalCount": entries.len(), "artifactCaches": entries})).into_response())
     };
-    answered(&cache, list())
+    answered(&cache, list.await)
 }
 
 fn shown(entry: &Entry) -> Value {
@@ -124,9 +125,10 @@ pub(super) async fn reserve(
     Path(named): Path<Named>,
     request: Request,
 ) -> Response {
+    let (head, body) = request.into_parts();
     let reserve = async {
-        let session = enter(&cache, named.token.as_deref(), request.headers(), peer(request.extensions()))?;
-        let asked: Reserve = asked(request).await?;
+        let session = enter(&cache, named.token.as_deref(), &head.headers, peer(&head.extensions)).await?;
+        let asked: Reserve = asked(body).await?;
         let limit = cache.largest();
         if asked.size.is_some_and(|size| size > limit) {
             return Err(CacheError::TooLarge { what: "the cache entry", limit });
@@ -146,7 +148,7 @@ pub(super) async fn upload(
 ) -> Response {
     let (head, body) = request.into_parts();
     let upload = async {
-        let session = enter(&cache, named.token.as_deref(), &head.headers, peer(&head.extensions))?;
+        let session = enter(&cache, named.token.as_deref(), &head.headers, peer(&head.extensions)).await?;
         let upload = cache.upload(&session.machine, named.id()?)?;
         upload.touch(cache.now());
         let range = head.headers.get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
@@ -161,31 +163,18 @@ async fn store(cache: &Cache, upload: &Arc<Upload>, extent: Extent, body: Body) 
     // Where its length is not told, the body must still be as long as the range.
     let disagrees = receive::length(&body).is_ok_and(|length| length != extent.len);
     let limit = cache.largest();
-    let mut body = body.into_data_stream();
-    let received = async {
-        if disagrees {
-            return Err(CacheError::Invalid("Content-Range and Content-Length do not agree".to_owned()));
+    let allocate = |parts: &mut Parts| match parts {
+        _ if disagrees => {
+            Err(CacheError::Invalid("Content-Range and Content-Length do not agree".to_owned()))
         }
-        if extent.end() > limit {
-            return Err(CacheError::TooLarge { what: "the cache entry", limit });
+        _ if extent.end() > limit => Err(CacheError::TooLarge { what: "the cache entry", limit }),
+        Parts::Ranges(coverage) => {
+            coverage.begin(extent);
+            Ok(extent)
         }
-        let allocate = |parts: &mut Parts| match parts {
-            Parts::Ranges(coverage) => {
-                coverage.begin(extent);
-                Ok(extent)
-            }
-            Parts::Blocks(_) => Err(CacheError::NotFound("upload in ranges")),
-        };
-        let claim = cache.claim(upload, allocate).await?;
-        receive::receive(cache, upload, &claim, &mut body).await?;
-        claim.keep();
-        upload.ranges(|coverage| coverage.add(extent))
+        Parts::Blocks(_) => Err(CacheError::NotFound("upload in ranges")),
     };
-    let received = received.await;
-    if received.is_err() {
-        receive::drain(body).await;
-    }
-    received
+    receive::store(cache, upload, body, allocate, |_| upload.ranges(|coverage| coverage.add(extent))).await
 }
 
 /// `POST caches/ID`: the content is there, and so long.
@@ -194,10 +183,11 @@ pub(super) async fn commit(
     Path(named): Path<Named>,
     request: Request,
 ) -> Response {
+    let (head, body) = request.into_parts();
     let commit = async {
-        let session = enter(&cache, named.token.as_deref(), request.headers(), peer(request.extensions()))?;
+        let session = enter(&cache, named.token.as_deref(), &head.headers, peer(&head.extensions)).await?;
         let id = named.id()?;
-        let asked: Commit = asked(request).await?;
+        let asked: Commit = asked(body).await?;
         match cache.upload(&session.machine, id) {
             Ok(upload) => {
                 cache.finish(upload, asked.size).await?;

@@ -210,3 +210,85 @@ async fn a_secret_that_others_could_read_is_replaced() {
             .contains(&format!("{:?}", std::fs::read(&secret).unwrap()[0..8].to_vec()))
     );
 }
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+#[tokio::test]
+async fn until_it_is_known_whose_a_job_is_it_has_what_it_saves_itself() {
+    let world = World::with(|limits| limits.patience = Duration::ZERO).await;
+    let known = world.main_job(1, "o/r");
+    known.save("key", b"of the branch").await;
+    let job = world.expected(2, HERE);
+    assert!(world.cache.is_open(&job.machine) && !world.cache.is_open(&known.machine));
+    assert_eq!(job.find(&["key"]).await, None);
+    job.save("key", b"its own").await;
+    job.save("other", b"its own").await;
+    assert_eq!(job.restore("key").await.unwrap(), b"its own");
+    for other in [world.expected(3, HERE), world.main_job(4, ""), world.main_job(5, job.machine.as_str())] {
+        assert_eq!(other.find(&["other"]).await, None, "nobody else finds it");
+    }
+    // Its forge has told; asking to be let in again takes nothing of that away.
+    world.cache.admit(&job.machine, branch("o/r", MAIN).from(HERE));
+    world.cache.expect(&job.machine, HERE);
+    assert!(!world.cache.is_open(&job.machine));
+    assert_eq!(job.restore("key").await.unwrap(), b"of the branch");
+    // What it saved alone goes with it.
+    world.cache.end(&job.machine);
+    let left: Vec<_> = world.cache.entries().into_iter().map(|entry| entry.place.scope.0).collect();
+    assert_eq!(left, [MAIN]);
+    job.twirp("GetCacheEntryDownloadURL", &json!({"key": "key", "version": VERSION}))
+        .await
+        .refuses(401, "its job has ended");
+}
+
+#[tokio::test]
+async fn what_a_job_saved_alone_does_not_outlive_the_server() {
+    let world = World::with(|limits| limits.patience = Duration::ZERO).await;
+    world.expected(1, HERE).save("key", b"its own").await;
+    world.main_job(2, "o/r").save("key", b"of the branch").await;
+    let world = world.restart().await;
+    assert_eq!(world.cache.stats().entries, 1);
+    let job = world.expected(1, HERE);
+    assert_eq!(job.find(&["key"]).await, None);
+}
+
+#[tokio::test]
+async fn the_first_requests_of_a_job_wait_for_the_word_on_whose_it_is() {
+    let world = World::with(|limits| limits.patience = Duration::from_secs(600)).await;
+    world.main_job(1, "o/r").save("key", b"of the branch").await;
+    let job = world.expected(2, HERE);
+    let asking = tokio::spawn({
+        let job = job.clone();
+        async move { job.restore("key").await }
+    });
+    // From elsewhere, nobody waits for anything.
+    let stranger = world.expected(3, "10.0.0.2".parse().unwrap());
+    stranger
+        .twirp("GetCacheEntryDownloadURL", &json!({"key": "key", "version": VERSION}))
+        .await
+        .refuses(401, "belongs to another machine");
+    world.cache.admit(&job.machine, branch("o/r", MAIN).from(HERE));
+    assert_eq!(asking.await.unwrap().unwrap(), b"of the branch");
+    // A job that ends meanwhile is told so.
+    let job = world.expected(4, HERE);
+    let asking = tokio::spawn({
+        let job = job.clone();
+        async move { job.twirp("GetCacheEntryDownloadURL", &json!({"key": "key", "version": VERSION})).await }
+    });
+    while !asking.is_finished() {
+        world.cache.end(&job.machine);
+        tokio::task::yield_now().await;
+    }
+    asking.await.unwrap().refuses(401, "its job has ended");
+}
+
+#[tokio::test]
+async fn a_job_that_is_neither_a_branchs_nor_a_pull_requests_finds_the_default_branch_and_saves_alone() {
+    let world = World::new().await;
+    world.main_job(1, "o/r").save("key", b"of the branch").await;
+    let job = world.job(2, Grant::reader(Repository("o/r".to_owned()), &machine(2), MAIN));
+    assert_eq!(job.restore("key").await.unwrap(), b"of the branch");
+    job.save("new", b"its own").await;
+    assert_eq!(job.restore("new").await.unwrap(), b"its own");
+    assert_eq!(world.main_job(3, "o/r").find(&["new"]).await, None);
+}

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use fireactions_cache::Cleaned;
 use serde_json::json;
 
 use crate::common::*;
@@ -155,4 +156,30 @@ async fn a_job_has_so_many_uploads_and_requests() {
     assert_eq!(first.bytes().await.unwrap().len(), content.len());
     drop(second);
     assert_eq!(world.cache.stats().errors, 0);
+}
+
+#[tokio::test]
+async fn what_is_cleaned_by_hand_goes_from_the_one_used_least_lately_on() {
+    let world = World::new().await;
+    let job = world.main_job(1, "o/r");
+    for key in ["old", "middle", "new"] {
+        job.save(key, &[0; 100]).await;
+        world.clock.pass(Duration::from_secs(100));
+    }
+    let keys = || {
+        let mut keys: Vec<_> =
+            world.cache.entries().iter().map(|entry| entry.place.key.as_str().to_owned()).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(world.cache.clean(None, None), Cleaned { entries: 0, bytes: 0, left: 300 });
+    assert_eq!(world.cache.clean(Some(250), None), Cleaned { entries: 1, bytes: 100, left: 200 });
+    assert_eq!(keys(), ["middle", "new"]);
+    assert_eq!(
+        world.cache.clean(None, Some(Duration::from_secs(150))),
+        Cleaned { entries: 1, bytes: 100, left: 100 }
+    );
+    assert_eq!(keys(), ["new"]);
+    assert_eq!(world.cache.clean(Some(0), None).left, 0);
+    assert_eq!(job.find(&["new"]).await, None);
 }

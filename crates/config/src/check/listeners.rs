@@ -26,6 +26,10 @@ impl Check<'_> {
             let address = (config.network.gateway(), upstream.port).into();
             listeners.push((own, Some(ListenAddress(address))));
         }
+        let caches = listeners.len();
+        let cache = &config.actions_cache;
+        let address = ListenAddress((config.network.gateway(), cache.port).into());
+        listeners.push((root.key("actions_cache").key("port"), Some(address).filter(|_| cache.enabled)));
         for (index, (at, address)) in listeners.iter().enumerate() {
             let Some(address) = address else { continue };
             for (other, taken) in &listeners[..index] {
@@ -33,6 +37,7 @@ impl Check<'_> {
                 let help = match index {
                     1 => "give the metrics another port, or use the API, which serves /metrics too",
                     2 => "use another port: the forge must reach the webhook, but not the other listener",
+                    index if index >= caches => "give the cache of actions another port",
                     _ => {
                         "give the cache other ports with registry_cache.port, or this registry one of its own"
                     }

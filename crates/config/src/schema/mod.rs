@@ -1,6 +1,7 @@
 //! The configuration file as types. The doc comment of a field is its reference documentation: the page
 //! `docs/reference/config.md` is generated from here.
 
+mod actions_cache;
 mod api_token;
 mod app_id;
 mod exclusive;
@@ -28,6 +29,7 @@ mod values;
 mod vmm;
 mod webhook;
 
+pub use actions_cache::ActionsCacheConfig;
 pub use api_token::{ApiRole, ApiTokenConfig};
 pub use app_id::AppId;
 pub use firecracker::{CpuTemplate, FirecrackerConfig, HugePagesSetting, MachineConfig, MmdsSetting};

@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbsolutePath, ApiTokenConfig, CommandName, ForgeConfig, GiteaConfig, GithubConfig, GroupName, HostConfig,
-    ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig, PoolConfig,
-    RegistryCacheConfig, SecretFile, ShutdownConfig, VmmConfig, forge, kernel_args, patterns,
+    AbsolutePath, ActionsCacheConfig, ApiTokenConfig, CommandName, ForgeConfig, GiteaConfig, GithubConfig,
+    GroupName, HostConfig, ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig,
+    PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, VmmConfig, forge, kernel_args, patterns,
 };
 
 /// The server's configuration file. Every key is optional.
@@ -63,6 +63,8 @@ pub struct Config {
     pub images: ImagesConfig,
     /// The cache of registries on this host.
     pub registry_cache: RegistryCacheConfig,
+    /// The cache service of CI jobs (`actions/cache`) on this host.
+    pub actions_cache: ActionsCacheConfig,
     /// The share of the host that machines may use.
     pub host: HostConfig,
     /// The built-in job queue.
@@ -112,6 +114,7 @@ impl Default for Config {
             network: NetworkConfig::default(),
             images: ImagesConfig::default(),
             registry_cache: RegistryCacheConfig::default(),
+            actions_cache: ActionsCacheConfig::default(),
             host: HostConfig::default(),
             local: LocalConfig::default(),
             shutdown: ShutdownConfig::default(),

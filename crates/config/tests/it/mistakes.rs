@@ -333,6 +333,11 @@ mistakes! {
     registry_cache_at_the_port_of_the_api: with_pool("bind_address: \":5001\"\napi_token_file: /t\nregistry_cache: {enabled: true}\n");
     registry_cache_of_zot_with_limit: with_pool("registry_cache: {program: zot, max_size_mib: 1024}\n");
     registry_cache_with_password: with_pool("registry_cache: {mirrors: {ghcr.io: {password: hunter2}}}\n");
+    actions_cache_smaller_than_a_repository: with_pool("actions_cache:\n  max_size_mib: 1024\n");
+    actions_cache_of_nothing: with_pool("actions_cache: {max_size_mib: 0, unused_for: 1s}\n");
+    actions_cache_at_the_port_of_registries: with_pool("registry_cache: {enabled: true}\nactions_cache: {enabled: true, port: 5001}\n");
+    actions_cache_that_no_job_uses: with_pool("actions_cache: {enabled: true}\n");
+    actions_cache_of_days: with_pool("actions_cache: {idle_days: 7}\n");
     registry_with_scheme: with_pool("images: {insecure_registries: [\"https://r:5000/x\"]}\n");
     mirror_with_scheme: with_pool("images: {mirrors: {docker.io: [\"m.lan\", \"https://m.lan\"]}}\n");
     mirror_with_odd_path: with_pool("images: {mirrors: {docker.io: [\"m.lan:5000/Hub/\"]}}\n");

@@ -164,6 +164,18 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
             json!([{"url": 7}, {"credentials_file": "hub"}, {"port": 70_000}]),
         ),
         (
+            "/actions_cache",
+            json!([
+                {"enabled": true},
+                {"enabled": true, "port": 6000, "storage_dir": "/srv/cache", "keep_free_mib": 0, "unused_for": "30d"},
+                {"max_size_mib": 102_400, "max_repository_mib": 20_480},
+            ]),
+            json!([
+                {"port": 0}, {"storage_dir": "cache"}, {"max_size_mib": 63}, {"max_repository_mib": 0},
+                {"unused_for": 7}, {"idle_days": 7},
+            ]),
+        ),
+        (
             "/images/unused_for",
             json!(["30d", "1h 30m", "1.5h", "0", "2weeks"]),
             json!(["30", "x", "-1s", "1 fortnight", ""]),

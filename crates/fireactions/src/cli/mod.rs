@@ -100,7 +100,7 @@ pub(crate) enum Command {
     Undrain(drain::UndrainArgs),
     /// Show and change pools
     Pools(pools::Args),
-    /// Run the cache of registries, or print what its parts are told
+    /// Show and clean the caches of actions and of registries, and run the one of registries
     Cache(cache::Args),
     /// Show, pull and remove images
     Image(image::Args),
@@ -167,7 +167,7 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Drain(args) => drain::run(&connection.open()?, args).await,
         Command::Undrain(args) => drain::undrain(&connection.open()?, &args).await,
         Command::Pools(args) => pools::run(&connection.open()?, args).await,
-        Command::Cache(args) => cache::run(args).await,
+        Command::Cache(args) => cache::run(args, || connection.open()).await,
         Command::Image(args) => image::run(&connection.open()?, args).await,
         Command::Host(args) => host::run(args).await,
         Command::State(args) => state::run(&args),

@@ -1,6 +1,6 @@
 //! From the configuration to the parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -143,9 +143,16 @@ pub(super) async fn network(config: &Config) -> anyhow::Result<Network> {
         dns: own.dns.clone(),
         ipv6: own.ipv6.as_ref().map(|ipv6| Ipv6Config { subnet: ipv6.subnet, nat: ipv6.nat }),
         mtu: own.mtu,
-        guest_ports: crate::registry_cache::of(config).map(|cache| cache.ports()).unwrap_or_default(),
+        guest_ports: guest_ports(config),
     };
     Network::ensure(settings).await.context("the machines' network could not be set up")
+}
+
+/// What of the gateway every guest reaches: the caches.
+fn guest_ports(config: &Config) -> BTreeSet<u16> {
+    let mut ports = crate::registry_cache::of(config).map(|cache| cache.ports()).unwrap_or_default();
+    ports.extend(Some(config.actions_cache.port).filter(|_| config.actions_cache.enabled));
+    ports
 }
 
 /// What no other server in this network namespace may have: the bridge, by which taps and rules are found, so that a second

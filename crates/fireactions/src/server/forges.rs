@@ -10,7 +10,7 @@ use fireactions_forge::local::LocalForge;
 use fireactions_forge::{HostedForge, HostedSettings, WebhookSecrets, gitea, github};
 use fireactions_gitea::{Gitea, Kind, Settings as GiteaClientSettings};
 use fireactions_github::{App, Credentials, Github, SecretSource, Settings};
-use fireactions_model::{Event, ForgeName, PoolSpec};
+use fireactions_model::{Event, ForgeName, JobCaches, PoolSpec};
 use tokio::sync::broadcast;
 
 /// The hosted forges that a pool is of. None is asked for anything yet: a server starts without them.
@@ -18,6 +18,7 @@ pub(super) async fn hosted(
     config: &Config,
     records: &LocalForge,
     events: &broadcast::Sender<Event>,
+    caches: Option<Arc<dyn JobCaches>>,
 ) -> anyhow::Result<Vec<HostedForge>> {
     let pools = config.pools();
     let mut forges = Vec::new();
@@ -31,6 +32,7 @@ pub(super) async fn hosted(
         let settings = HostedSettings {
             audit_interval: forge.audit_interval().0,
             authorities: ca_pem(forge.ca_file(), &key)?,
+            caches: caches.clone(),
             webhook: forge.webhook().map(|webhook| secrets(webhook.secret_files())),
             ..HostedSettings::new(host_name())
         };

@@ -1,12 +1,15 @@
 //! The API's listeners.
 
+use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::Context;
 use axum::Router;
-use fireactions_api::{Api, Auth, listen};
+use fireactions_api::listen::{self, Connections};
+use fireactions_api::{Api, Auth};
 use fireactions_config::{Config, GroupName};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
@@ -15,6 +18,10 @@ use super::sockets::{Name, Role, Sockets};
 /// Most connections at once: of whoever scrapes the metrics, and of forges. The API has its own number.
 const METRICS: usize = 32;
 const WEBHOOK: usize = 128;
+/// A client in a guest opens some ten for one entry. No guest takes the places of others.
+const CACHE: Connections = Connections { all: 1024, each: 64 };
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 1024;
 
 /// Running listeners.
 pub(super) struct Listeners {
@@ -37,8 +44,15 @@ pub(super) fn wanted(config: &Config) -> Vec<Name> {
     let mut names = vec![Name::new(Role::Api, config.api_socket.display().to_string())];
     names.extend(config.bind_address.map(|address| Name::new(Role::Tcp, address.0.to_string())));
     names.extend(config.metrics.listen().map(|address| Name::new(Role::Metrics, address.to_string())));
+    names.extend(cache_address(config).map(|address| Name::new(Role::Cache, address.to_string())));
     names.extend(config.webhook_listen().map(|address| Name::new(Role::Webhook, address.to_string())));
     names
+}
+
+/// Where guests find the cache of actions.
+fn cache_address(config: &Config) -> Option<SocketAddrV4> {
+    let own = &config.actions_cache;
+    own.enabled.then(|| SocketAddrV4::new(config.network.gateway(), own.port))
 }
 
 /// Binds those that are wanted and not among `have`.
@@ -52,9 +66,13 @@ pub(super) async fn bind_missing(config: &Config, have: &[Name]) -> anyhow::Resu
             Role::Tcp => ("bind_address", config.bind_address.map(|address| address.0)),
             Role::Metrics => ("metrics.address", config.metrics.listen()),
             Role::Webhook => ("webhook.listen", config.webhook_listen()),
+            Role::Cache => ("actions_cache.port", cache_address(config).map(SocketAddr::V4)),
             _ => ("api_socket", None),
         };
         let socket: OwnedFd = match address {
+            Some(address) if name.role == Role::Cache => {
+                bind_ahead(address).with_context(|| format!("{key}: {address} could not be bound"))?
+            }
             Some(address) => {
                 let bound = TcpListener::bind(address).await;
                 bound
@@ -67,6 +85,17 @@ pub(super) async fn bind_missing(config: &Config, have: &[Name]) -> anyhow::Resu
         sockets.add(name, socket);
     }
     Ok(sockets)
+}
+
+/// Binds an address that this host has only when its bridge is there.
+fn bind_ahead(address: SocketAddr) -> std::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_ip_freebind(&socket, true)?;
+    net::bind(&socket, &address)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(socket)
 }
 
 async fn bind_api(config: &Config) -> anyhow::Result<OwnedFd> {
@@ -88,11 +117,12 @@ fn group(config: &Config) -> Option<&str> {
     config.api_socket_group.as_ref().map(GroupName::as_str)
 }
 
-/// Serves the API, the metrics and the webhook from the sockets. `tcp` says who may come by the API's TCP address.
+/// Serves the API, the metrics, the webhook and the cache from the sockets. `tcp` says who may come by the API's TCP address.
 pub(super) fn serve(
     sockets: &Sockets,
     tcp: Option<&Auth>,
     webhook: Router,
+    cache: Option<Router>,
     api: &Api,
 ) -> anyhow::Result<Listeners> {
     let mut tasks = Vec::new();
@@ -109,6 +139,9 @@ pub(super) fn serve(
     }
     if let Some(socket) = stream(sockets, Role::Webhook)? {
         tasks.push(tokio::spawn(listen::serve(socket, webhook, api.clone(), WEBHOOK)));
+    }
+    if let (Some(socket), Some(cache)) = (stream(sockets, Role::Cache)?, cache) {
+        tasks.push(tokio::spawn(listen::serve(socket, cache, api.clone(), CACHE)));
     }
     Ok(Listeners { tasks })
 }

@@ -22,7 +22,8 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{FetchedImages, ServerEngine};
+use super::actions_cache::{self, ActionsCache};
+use super::engine::{Caches, FetchedImages, ServerEngine};
 use super::listen::Listeners;
 use super::looked::{LastLook, Looked};
 use super::notify::Notifier;
@@ -112,7 +113,9 @@ impl Live {
 
         let (events, _) = broadcast::channel::<Event>(EVENTS);
         let forge = LocalForge::new(store.clone(), events.clone(), build::forge_settings(config)).await?;
-        let forges = Forges::new(forge.clone(), forges::hosted(config, &forge, &events).await?);
+        let cache = ActionsCache::open(config, &store, &network).await;
+        let caches = actions_cache::of_forges(cache.as_ref());
+        let forges = Forges::new(forge.clone(), forges::hosted(config, &forge, &events, caches).await?);
         let driver = &prepared.driver;
         let machines = Machinery::new(Parts {
             store: store.clone(),
@@ -144,6 +147,9 @@ impl Live {
                 stopping.clone(),
             )),
         ];
+        if let Some(cache) = &cache {
+            tasks.push(tokio::spawn(cache.clone().keep(stopping.clone())));
+        }
         for forge in forges.hosted() {
             tasks.push(tokio::spawn(forge.clone().run(config.pools(), stopping.clone())));
         }
@@ -161,6 +167,7 @@ impl Live {
             progress,
             events,
             uploads: dirs.uploads.clone(),
+            caches: Caches { actions: cache.clone(), config: Arc::clone(config) },
             version: Version {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 vmm: driver.vmm.name().to_owned(),
@@ -175,7 +182,8 @@ impl Live {
         let webhook = webhook::router(
             forges.hosted().filter_map(|forge| Some((forge.clone(), config.webhook_path(forge.name())?))),
         );
-        let listeners = listen::serve(&sockets, prepared.tcp.as_ref(), webhook, &api)?;
+        let cache = cache.as_ref().map(ActionsCache::router);
+        let listeners = listen::serve(&sockets, prepared.tcp.as_ref(), webhook, cache, &api)?;
         let (sender, requests) = mpsc::channel(1);
         let door = listen::unix(&sockets, Role::Handover)?.map(|socket| {
             let state = config.state_dir.to_path_buf();

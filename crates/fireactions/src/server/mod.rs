@@ -1,5 +1,6 @@
 //! `fireactions server`: from its start to its end, over as many handovers as there are in between.
 
+mod actions_cache;
 mod activation;
 mod build;
 mod driver;

@@ -19,6 +19,8 @@ pub(super) enum Role {
     Metrics,
     /// The webhook's TCP address.
     Webhook,
+    /// The cache's TCP address, at which guests are.
+    Cache,
     /// Where the next server asks for all of these.
     Handover,
     /// A claim on what servers do not share; nobody connects to it.

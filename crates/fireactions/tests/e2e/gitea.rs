@@ -12,6 +12,7 @@ use fireactions_testkit::{certificate, job_runner};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::actions_cache::{self, FIND, SAVE, step};
 use crate::world::{BOOT, Setup, World, pool_of, text};
 
 const PORT: u16 = 8097;
@@ -140,12 +141,12 @@ pub(crate) fn workflow(jobs: &str) -> String {
 fn succeeds_fails_and_is_cancelled(forge: Forge) {
     let test = format!("jobs of a real {forge:?} in machines");
     // With the usual interval between two looks at the queue.
-    let started = GiteaWorld::start(forge, &test, |given| given.setup(forge, 2, ""));
+    let started = GiteaWorld::start(forge, &test, |given| given.setup(forge, 2, actions_cache::SECTION));
     let Some(GiteaWorld { world, gitea, .. }) = &started else { return };
     let job = |name: &str, run: &str| {
-        workflow(&format!("  {name}:\n    runs-on: Debian\n    steps:\n      - run: {run}\n"))
+        workflow(&format!("  {name}:\n    runs-on: Debian\n    steps:\n{}", step(run)))
     };
-    gitea.push_workflow("acme/app", "good", &job("good", "echo ran on $(uname -n)"));
+    gitea.push_workflow("acme/app", "good", &job("good", &format!("{SAVE}echo ran on $(uname -n)")));
     let good = settled(world, 1).remove(0);
     assert_eq!(
         (&good["state"], &good["remote"]["conclusion"]),
@@ -166,23 +167,33 @@ fn succeeds_fails_and_is_cancelled(forge: Forge) {
         assert!(shown.contains(word), "{word}: {shown}");
     }
 
-    gitea.push(
-        "acme/app",
-        &[(".gitea/workflows/good.yml", ""), (".gitea/workflows/bad.yml", &job("bad", "exit 3"))],
-    );
+    let cached = world.json(&["cache", "list"]);
+    let place = (&cached[0]["key"], &cached[0]["scope"]);
+    assert_eq!(place, (&"deps".into(), &"refs/heads/main".into()), "{cached}\n{}", world.log());
+    assert!(cached[0]["repository"].as_str().unwrap().contains("/acme/app#"), "{cached}");
+
+    // Of another repository: it does not find what that job saved.
+    gitea.repository("acme/other");
+    gitea.push_workflow("acme/other", "bad", &job("bad", &format!("{FIND}exit 3")));
     let bad = settled(world, 2).remove(1);
     assert_eq!((&bad["state"], &bad["remote"]["conclusion"]), (&"failed".into(), &"failure".into()), "{bad}");
 
-    gitea.push(
-        "acme/app",
-        &[(".gitea/workflows/bad.yml", ""), (".gitea/workflows/long.yml", &job("long", "sleep 600"))],
-    );
+    let searched = ["hits", "misses"].map(|of| actions_cache::metric(world, &format!("{of}_total")));
+    assert_eq!(searched, [0, 1], "{bad}\n{}", world.log());
+
+    let long = job("long", &format!("{FIND}sleep 600"));
+    gitea.push("acme/app", &[(".gitea/workflows/good.yml", ""), (".gitea/workflows/long.yml", &long)]);
     let busy = world.wait(BOOT, "the long job to run", || {
         let row = rows(world).into_iter().nth(2)?;
         // Where its runner was made for this job, the row knows the job before the runner has it.
         let begun = row["state"] == "running" && row["remote"]["picked_up_at"].is_string();
         (begun && row["remote"]["id"].is_u64()).then_some(row)
     });
+    let machine = busy["machine"].as_str().unwrap();
+    world.wait(BOOT, "the long job to have looked into the cache", || {
+        world.exec(machine, "test -e /tmp/found").status.success().then_some(())
+    });
+    actions_cache::assert_found(world, machine, good["machine"].as_str().unwrap());
     let run = match forge {
         Forge::Gitea => busy["remote"]["run_id"].as_u64().unwrap(),
         // Its queue names no run, and its pages count those of a repository.
@@ -194,11 +205,13 @@ fn succeeds_fails_and_is_cancelled(forge: Forge) {
                 .unwrap()
         }
     };
-    let took = cancelled(world, busy["machine"].as_str().unwrap(), || gitea.cancel_run("acme/app", run));
+    let took = cancelled(world, machine, || gitea.cancel_run("acme/app", run));
     println!("{forge:?}: the machine was gone {:.1} s after its job was cancelled", took.as_secs_f64());
     let cancelled = settled(world, 3).remove(2);
     assert_eq!(cancelled["state"], "cancelled", "{cancelled}");
     assert_eq!(cancelled["remote"]["conclusion"], "cancelled", "{cancelled}");
+    let counts = actions_cache::counts(world);
+    assert_eq!((&counts["jobs"], &counts["entries"], &counts["errors"]), (&0.into(), &1.into(), &0.into()));
     world.wait(BOOT, "no runner to be left", || gitea.runners("orgs/acme").is_empty().then_some(()));
     started.unwrap().finish();
 }
@@ -278,11 +291,13 @@ fn a_job_of_a_real_gitea_goes_on_over_a_crash_of_the_server() {
     let files = tempfile::tempdir().unwrap();
     let authority = files.path().join("authority.pem");
     fs::write(&authority, certificate::stranger()).unwrap();
-    let trusted = format!("  ca_file: {}\n", authority.display());
+    let trusted = format!("  ca_file: {}\n{}", authority.display(), actions_cache::SECTION);
     let started = GiteaWorld::start(Forge::Gitea, test, |given| given.setup(Forge::Gitea, 1, &trusted));
     let Some(GiteaWorld { mut world, gitea, files: token }) = started else { return };
-    let wait = "until [ -e /run/go ]; do sleep 0.2; done; grep -q BEGIN $GIT_SSL_CAINFO";
-    let job = format!("  long:\n    runs-on: Debian\n    steps:\n      - run: {wait:?}\n");
+    // Under the new server it saves with the token that the old one gave it.
+    let wait = "until [ -e /run/go ]; do sleep 0.2; done\ngrep -q BEGIN $GIT_SSL_CAINFO";
+    let job =
+        format!("  long:\n    runs-on: Debian\n    steps:\n{}", step(&format!("{wait}\n{}", SAVE.trim())));
     gitea.push_workflow("acme/app", "long", &workflow(&job));
     let busy = world.wait(BOOT, "the job to run", || {
         let row = rows(&world).into_iter().next()?;
@@ -302,6 +317,13 @@ fn a_job_of_a_real_gitea_goes_on_over_a_crash_of_the_server() {
         (&done[0]["id"], &done[0]["machine"], &done[0]["state"], &done[0]["remote"]["conclusion"]),
         (&busy["id"], &busy["machine"], &"succeeded".into(), &"success".into()),
         "{done:#?}\n{}",
+        world.log()
+    );
+    let cached = world.json(&["cache", "list"]);
+    assert_eq!(
+        (cached[0]["key"].as_str(), cached[0]["scope"].as_str()),
+        (Some("deps"), Some("refs/heads/main")),
+        "{cached}\n{}",
         world.log()
     );
     world.wait(BOOT, "no runner to be left", || gitea.runners("orgs/acme").is_empty().then_some(()));

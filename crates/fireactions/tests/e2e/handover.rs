@@ -480,7 +480,9 @@ fn a_new_server_that_fails_late_says_why_and_the_old_one_takes_back() {
 
 #[test]
 fn addresses_that_changed_are_bound_and_old_ones_closed() {
-    let more = "bind_address: 127.0.0.1:8080\nmetrics: {enabled: true, address: 127.0.0.1:8081}".to_owned();
+    let more = "bind_address: 127.0.0.1:8080\nmetrics: {enabled: true, address: 127.0.0.1:8081}\n\
+                actions_cache: {enabled: true, port: 5080, keep_free_mib: 0}"
+        .to_owned();
     let mut world =
         World::start(Setup { pools: pool("default", 0, 1, ""), more, standin: true, ..Setup::default() });
     let reaches = |world: &World, address: &str, path: &str| {
@@ -490,6 +492,12 @@ fn addresses_that_changed_are_bound_and_old_ones_closed() {
     assert!(
         reaches(&world, "127.0.0.1:8080", "/api/v1/pools") && reaches(&world, "127.0.0.1:8081", "/metrics")
     );
+    // Nobody is known there, and is told so.
+    let caches = |world: &World, port: u16| {
+        let url = format!("http://172.30.0.1:{port}/token/_apis/artifactcache/cache?keys=k&version=v");
+        let asked = world.in_namespace(&["curl", "--silent", "--max-time", "10", &url]);
+        text(&asked.stdout).contains("does not know this caller")
+    };
     let config = fs::read_to_string(world.path("config.yaml")).unwrap();
 
     // An address that is taken is told, and nothing has happened.
@@ -503,12 +511,15 @@ fn addresses_that_changed_are_bound_and_old_ones_closed() {
 
     let changed = config
         .replace(":8080", ":8082")
-        .replace("enabled: true", "enabled: false")
+        .replace("metrics: {enabled: true", "metrics: {enabled: false")
+        .replace("port: 5080", "port: 5081")
         .replace("api.sock", "api2.sock");
+    assert!(caches(&world, 5080) && !caches(&world, 5081));
     fs::write(world.path("config.yaml"), changed).unwrap();
     let server = world.server_command("config.yaml", &[]).arg("--replace").spawn().unwrap();
     ended_well(world.serves_now(server).unwrap(), &world);
     assert!(reaches(&world, "127.0.0.1:8082", "/api/v1/pools"), "{}", world.log());
+    assert!(caches(&world, 5081) && !caches(&world, 5080), "{}", world.log());
     assert!(
         !reaches(&world, "127.0.0.1:8080", "/api/v1/pools") && !reaches(&world, "127.0.0.1:8081", "/metrics")
     );

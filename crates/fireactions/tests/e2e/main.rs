@@ -4,6 +4,7 @@
 // A failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod actions_cache;
 mod bulk;
 mod cancel;
 mod containers;

@@ -124,7 +124,7 @@ fn what_is_right_evaluates_and_builds() {
                     &module,
                     "config.networking.firewall.interfaces.fireactions0.allowedTCPPorts",
                 ));
-                assert_eq!(ports, json!([3128, 3129, 5000]));
+                assert_eq!(ports, json!([3128, 3129, 5000, 5080]));
             }
             "own-file" => {
                 let unit = eval(&of(&tree, &module, "unit \"fireactions\""));

@@ -103,6 +103,7 @@ checks! {
     FORGET: Network "conntrack_netlink" "the kernel forgets the connections of an address when it is told to";
     REGISTRY_CACHE: Network "registry_cache" "the program that caches registries, Zot or docker-registry, if `registry_cache` is on";
     SPACE: Disk "disk" "free space under `state_dir`";
+    ACTIONS_CACHE: Disk "actions_cache" "the file system has room for the cache of actions, if `actions_cache` is on";
     INODES: Disk "inodes" "free inodes under `state_dir`";
     REFLINK: Disk "reflink" "files under `state_dir` can share blocks (tried on two unnamed files)";
     JAILS: Disk "mount_options" "the file system of `state_dir` supports the jailer's device files and programs";

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::Finding;
-use super::checks::{INODES, JAILS, LINKS, REFLINK, SPACE};
+use super::checks::{ACTIONS_CACHE, INODES, JAILS, LINKS, REFLINK, SPACE};
 
 const MIB: u64 = 1 << 20;
 /// Less than this is not enough for one usual image and its conversion.
@@ -34,6 +34,7 @@ pub(super) fn all(config: &Config) -> Vec<Finding> {
         Ok(stat) => vec![space(state, stat.f_bavail.saturating_mul(stat.f_frsize)), inodes(&stat)],
         Err(why) => vec![Finding::error(&SPACE, why, CHECK)],
     };
+    findings.push(actions_cache(config));
     findings.push(reflink(state, geteuid().is_root().then(|| share(state)).flatten()));
     findings.push(jails(state, super::firecracker::jailed(config)));
     findings.push(links(&devices(state)));
@@ -66,6 +67,37 @@ fn space(state: &Path, free: u64) -> Finding {
         TOO_LITTLE..LITTLE => Finding::warning(&SPACE, found, ROOM),
         _ => Finding::ok(&SPACE, found),
     }
+}
+
+fn actions_cache(config: &Config) -> Finding {
+    let own = &config.actions_cache;
+    if !own.enabled {
+        return Finding::ok(&ACTIONS_CACHE, "off (actions_cache.enabled)");
+    }
+    let directory = own.directory(&config.state_dir);
+    let there = directory.ancestors().find(|path| path.exists()).unwrap_or(&directory);
+    match statvfs(there) {
+        Ok(stat) => {
+            let all = stat.f_blocks.saturating_mul(stat.f_frsize) / MIB;
+            room_for_cache(&directory, all, own.max_size_mib, own.keep_free_mib)
+        }
+        Err(error) => {
+            let found = format!("{} cannot be checked: {error}", directory.display());
+            Finding::warning(&ACTIONS_CACHE, found, "set actions_cache.storage_dir to another directory")
+        }
+    }
+}
+
+/// What else is on the file system is not looked at: the cache gives way to it.
+fn room_for_cache(directory: &Path, all: u64, most: u64, free: u64) -> Finding {
+    let found =
+        format!("{} may have {most} MiB of {all} MiB, {free} MiB of which stay free", directory.display());
+    if most.saturating_add(free) <= all {
+        return Finding::ok(&ACTIONS_CACHE, found);
+    }
+    let advice =
+        "make actions_cache.max_size_mib smaller, or set actions_cache.storage_dir to a larger file system";
+    Finding::warning(&ACTIONS_CACHE, found, advice)
 }
 
 fn inodes(stat: &StatVfs) -> Finding {

@@ -56,7 +56,8 @@ pub(super) fn chains(listing: &str) -> Vec<Chain> {
 pub(super) async fn look(config: &Config, others: &[Chain]) -> Finding {
     let bridge = &config.network.bridge;
     // Guests may talk to the host itself, if only to its resolver.
-    let asked = config.network.dns.contains(&config.network.gateway()) || config.registry_cache.enabled;
+    let caches = config.registry_cache.enabled || config.actions_cache.enabled;
+    let asked = config.network.dns.contains(&config.network.gateway()) || caches;
     let to_host = asked || config.pools.iter().any(|pool| !pool.network.host_ports.is_empty());
     let concerned: Vec<&Chain> = others.iter().filter(|chain| concerns(chain, to_host)).collect();
     let mut tables = BTreeMap::new();

@@ -8,13 +8,16 @@ use fireactions_model::{ExponentialBackoff, GiteaScope, JobId, JobRecord, PoolSp
 use tokio_util::sync::CancellationToken;
 
 use super::rules::covers;
-use super::{GiteaRemote, job, settle};
+use super::{GiteaRemote, job, origin, settle};
 use crate::hosted::HostedForge;
 use crate::hosted::board::{Waiting, describe};
 use crate::hosted::problems::Concern;
 
 /// Longest pause after errors; before what the server itself asks for.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// Between two looks of which the later comes before its time.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Asks for the scope's queue until `stop`.
 pub(super) async fn run(
@@ -30,7 +33,9 @@ pub(super) async fn run(
     // In how many lists in a row a row's job was missing.
     let mut absent = HashMap::new();
     let mut pauses = ExponentialBackoff::new(interval, LONGEST.max(interval));
+    let mut looks = remote.inner.looks.subscribe();
     loop {
+        looks.mark_unchanged();
         let asked = Instant::now();
         let Some(jobs) = stop.run_until_cancelled(remote.inner.gitea.jobs(&scope, &labels)).await else {
             return;
@@ -52,8 +57,17 @@ pub(super) async fn run(
                 pauses.failed(rand::random()).max(error.retry_after().unwrap_or_default())
             }
         };
-        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-            return;
+        // After an error the forge is left alone.
+        let wanted = async {
+            if pauses.failures() > 0 || looks.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep_until((asked + SOON).into()).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = wanted => {}
+            () = stop.cancelled() => return,
         }
     }
 }
@@ -118,10 +132,20 @@ async fn take(
     let running = Running::new(&running);
     absent.retain(|id, _| rows.iter().any(|(row, _)| row.id == *id));
     for (row, known) in rows {
+        if let Some(machine) = forge.unconfirmed(row)
+            && let Some(job) = running.confirmed(known)
+        {
+            forge.confirm_in_cache(
+                &row.id,
+                machine,
+                origin::ask(remote.clone(), forge.name().clone(), job.clone()),
+            );
+        }
         match running.of(known) {
             Some(job) => {
                 absent.remove(&row.id);
-                let told = job::remote(forge.name(), job);
+                // A row's handle is what its runner asked for, and is not learned from a job that a guest may have named.
+                let told = RemoteJob { handle: None, ..job::remote(forge.name(), job) };
                 if !known.is_picked_up() || known.id != told.id || known.task != told.task {
                     let before = known.clone();
                     forge
@@ -152,6 +176,7 @@ async fn take(
 /// Jobs that run, by what tells whose they are.
 struct Running<'a> {
     of_runner: HashMap<&'a str, &'a Job>,
+    of_runner_id: HashMap<u64, &'a Job>,
     with_id: HashMap<u64, &'a Job>,
     of_task: HashMap<u64, &'a Job>,
 }
@@ -160,9 +185,21 @@ impl<'a> Running<'a> {
     fn new(jobs: &'a [Job]) -> Self {
         Self {
             of_runner: jobs.iter().filter_map(|job| Some((job.runner_name.as_deref()?, job))).collect(),
+            of_runner_id: jobs.iter().filter_map(|job| Some((job.runner?.get(), job))).collect(),
             with_id: jobs.iter().map(|job| (job.id.get(), job)).collect(),
             of_task: jobs.iter().filter_map(|job| Some((job.task?, job))).collect(),
         }
+    }
+
+    /// The job that the row's runner has, by nothing that a guest could have said: the runner's number as its registration gave it,
+    /// or the handle that it was made to ask for.
+    fn confirmed(&self, row: &RemoteJob) -> Option<&'a Job> {
+        let by_runner = || self.of_runner_id.get(&row.runner_id?);
+        let bound = || {
+            let (handle, found) = (row.handle.as_deref()?, self.with_id.get(&row.id?)?);
+            (found.handle.as_deref() == Some(handle)).then_some(found)
+        };
+        by_runner().or_else(bound).copied()
     }
 
     /// The job that the row's runner has. Gitea names the runner; a Forgejo the task, which the runner's log names, too, and

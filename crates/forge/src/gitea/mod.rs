@@ -7,6 +7,7 @@
 mod follow;
 mod hook;
 mod job;
+mod origin;
 mod program;
 mod remote;
 mod rules;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use fireactions_gitea::Gitea;
 use fireactions_model::{Event, ForgeName, PoolSpec};
 use fireactions_store::StoreError;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::hosted::{HostedForge, HostedSettings};
 use crate::local::LocalForge;
@@ -49,7 +50,8 @@ pub async fn forge(
 ) -> Result<HostedForge, StoreError> {
     let (hosted, own) = settings;
     let rules = Arc::new(GiteaRules::new(gitea.kind()));
-    let remote = GiteaRemote { inner: Arc::new(Inner { gitea, rules, settings: own }) };
+    let looks = watch::Sender::new(());
+    let remote = GiteaRemote { inner: Arc::new(Inner { gitea, rules, settings: own, looks }) };
     HostedForge::new(name, Arc::new(remote), records, events, hosted, pools).await
 }
 
@@ -63,4 +65,6 @@ struct Inner {
     gitea: Gitea,
     rules: Arc<GiteaRules>,
     settings: GiteaSettings,
+    /// Changes when the queue is to be looked at before its time.
+    looks: watch::Sender<()>,
 }

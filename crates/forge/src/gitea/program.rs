@@ -87,11 +87,11 @@ pub(super) fn labels(pool: &PoolSpec) -> Vec<String> {
 
 /// The work of a machine that is to be the runner of this row at the server of this address.
 pub(super) fn work(
-    kind: Kind,
-    address: &str,
+    (kind, address): (Kind, &str),
     record: &JobRecord,
     pool: &PoolSpec,
     credential: &Secret,
+    cache: Option<&Secret>,
 ) -> Work {
     let (word, names) = match kind {
         Kind::Gitea => ("gitea", "act_runner gitea-runner"),
@@ -114,8 +114,8 @@ pub(super) fn work(
     };
     // A forgejo-runner that is told by options who it is takes no configuration that tells it, too.
     let mut files = vec![
-        file("config.yaml", 0o644, config(longest, Some(&labels))),
-        file("options.yaml", 0o644, config(longest, None)),
+        file("config.yaml", 0o644, config(longest, Some(&labels), cache)),
+        file("options.yaml", 0o644, config(longest, None, cache)),
     ];
     if let Some(Credential { id, uuid, token, ephemeral }) = &credential {
         let known = json!({
@@ -146,8 +146,9 @@ pub(super) fn work(
 }
 
 /// The runner's configuration, as both programs read it; JSON is YAML. With `labels` it is that of a runner that knows itself by its
-/// file. The cache of either listens on every address of the machine, and nothing of it outlives the machine.
-fn config(longest: Duration, labels: Option<&[String]>) -> String {
+/// file. The cache of either listens on every address of the machine, and nothing of it outlives the machine; the host's does, and
+/// jobs are told of it by the variable that the runners' own would set.
+fn config(longest: Duration, labels: Option<&[String]>, cache: Option<&Secret>) -> String {
     let mut runner = json!({
         "capacity": 1,
         "timeout": format!("{}s", longest.as_secs()),
@@ -158,6 +159,9 @@ fn config(longest: Duration, labels: Option<&[String]>) -> String {
     if let Some(labels) = labels {
         runner["file"] = format!("{DIRECTORY}/.runner").into();
         runner["labels"] = json!(labels);
+    }
+    if let Some(cache) = cache {
+        runner["envs"] = json!({"ACTIONS_CACHE_URL": cache.expose()});
     }
     json!({"log": {"level": "info"}, "runner": runner, "cache": {"enabled": false}}).to_string()
 }
@@ -215,6 +219,21 @@ mod tests {
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         (text.replace(files.to_str().unwrap(), "DIR"), output.status.code(), names_in(&files))
+    }
+
+    #[test]
+    fn jobs_find_the_cache_by_the_runners_own_configuration() {
+        let url = "http://172.30.0.1:5080/token/";
+        for labels in [None, Some(&["a:host".to_owned()][..])] {
+            let of = |cache: Option<&Secret>| {
+                let text = config(Duration::from_secs(60), labels, cache);
+                serde_json::from_str::<serde_json::Value>(&text).unwrap()
+            };
+            let with = of(Some(&Secret::new(url)));
+            assert_eq!(with["runner"]["envs"], json!({"ACTIONS_CACHE_URL": url}));
+            assert_eq!(with["cache"], json!({"enabled": false}), "no cache of its own in the machine");
+            assert_eq!(of(None)["runner"]["envs"], serde_json::Value::Null);
+        }
     }
 
     fn names_in(dir: &Path) -> Vec<String> {

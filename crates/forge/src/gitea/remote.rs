@@ -168,9 +168,18 @@ impl Remote for GiteaRemote {
         scopes.into_iter().map(follow).collect()
     }
 
-    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret) -> Work {
+    /// A Gitea names the runner that has a job; a Forgejo's runner has the job that it is bound to, or none.
+    fn tells_origin(&self, remote: &RemoteJob) -> bool {
+        self.inner.settings.reads_queue && (!self.binds() || remote.handle.is_some())
+    }
+
+    fn look_soon(&self) {
+        self.inner.looks.send_replace(());
+    }
+
+    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret, cache: Option<&Secret>) -> Work {
         let gitea = &self.inner.gitea;
-        program::work(gitea.kind(), gitea.page().as_str(), record, pool, &credential)
+        program::work((gitea.kind(), gitea.page().as_str()), record, pool, &credential, cache)
     }
 
     fn sign(&self, line: &str) -> Option<Sign> {

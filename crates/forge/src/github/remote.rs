@@ -88,7 +88,7 @@ impl Remote for GithubRemote {
         sets.map(listen).collect()
     }
 
-    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret) -> Work {
+    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret, _: Option<&Secret>) -> Work {
         program::work(&record.id, pool, credential)
     }
 

@@ -108,7 +108,8 @@ impl HostedForge {
             // It runs; nothing of this is used again.
             _ => Secret::new(""),
         };
-        let mut work = self.inner.remote.work(record, &offer.pool, credential);
+        let cache = self.admit_to_cache(&offer.machine, remote).await;
+        let mut work = self.inner.remote.work(record, &offer.pool, credential, cache.as_ref());
         if let Some(pem) = &self.inner.settings.authorities {
             authorities::trust(&mut work, pem);
         }
@@ -126,6 +127,9 @@ impl HostedForge {
                     remote.repository = remote.repository.take().or(begun.repository);
                 })
                 .await;
+                if self.inner.settings.caches.is_some() {
+                    self.inner.remote.look_soon();
+                }
             }
             Sign::Ended(conclusion) => {
                 self.over(job, false, move |remote| {

@@ -20,6 +20,7 @@
 mod audit;
 mod authorities;
 pub(crate) mod board;
+mod caches;
 mod claim;
 mod delivery;
 mod deregister;
@@ -88,6 +89,8 @@ pub(crate) struct Inner {
     ending: Mutex<HashMap<JobId, Cancel>>,
     /// Runners whose job has left the forge, about which the forge is being asked.
     settling: Mutex<HashSet<JobId>>,
+    /// Runners about whose job's cause the forge is being asked.
+    tracing: Mutex<HashSet<JobId>>,
     deliveries: webhook::Intake,
     counts: view::Counts,
     /// Demand may have changed.
@@ -142,6 +145,7 @@ impl HostedForge {
             signs: Mutex::default(),
             ending: Mutex::default(),
             settling: Mutex::default(),
+            tracing: Mutex::default(),
             deliveries: webhook::Intake::default(),
             counts: view::Counts::default(),
             demand: Notify::new(),

@@ -163,8 +163,18 @@ pub(crate) trait Remote: Send + Sync {
         stop: &CancellationToken,
     ) -> Vec<BoxFuture<'static, ()>>;
 
-    /// What a machine runs to be this runner.
-    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret) -> Work;
+    /// Whether this forge will say which job the runner of the row has, in words that no guest can change, and the runner can
+    /// be given a cache.
+    fn tells_origin(&self, remote: &RemoteJob) -> bool {
+        let _ = remote;
+        false
+    }
+
+    /// The runner says that it has begun a job: what the forge says of it is wanted soon.
+    fn look_soon(&self) {}
+
+    /// What a machine runs to be this runner. `cache` is where its job finds the host's cache of jobs.
+    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret, cache: Option<&Secret>) -> Work;
 
     /// What a line of the runner's own output says of it.
     fn sign(&self, line: &str) -> Option<Sign>;

@@ -185,6 +185,7 @@ impl Forge for HostedForge {
     }
 
     async fn finished(&self, job: &JobId, machine: &MachineId, report: &Report) -> Result<(), ForgeError> {
+        self.end_cache(machine).await;
         self.inner.records.finished(job, machine, report).await?;
         lock(&self.inner.signs).remove(job);
         lock(&self.inner.ending).remove(job);

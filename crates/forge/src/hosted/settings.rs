@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_model::Secret;
+use fireactions_model::{JobCaches, Secret};
 
 /// Gives the webhook's secrets as they are now, each of them or why it cannot be read: they are rotated while the server
 /// runs. It may block.
@@ -19,6 +19,8 @@ pub struct HostedSettings {
     pub authorities: Option<Vec<u8>>,
     /// The webhook's secrets; none without a webhook.
     pub webhook: Option<WebhookSecrets>,
+    /// The host's cache of jobs, if it has one.
+    pub caches: Option<std::sync::Arc<dyn JobCaches>>,
     /// A runner that no job is there for is let go after this. Less than the minutes after which GitHub forgets an unused
     /// runner by itself.
     pub surplus_after: Duration,
@@ -37,6 +39,7 @@ impl HostedSettings {
             audit_interval: Duration::from_secs(300),
             authorities: None,
             webhook: None,
+            caches: None,
             surplus_after: Duration::from_secs(90),
             conflict_pause: Duration::from_secs(30),
             pace: Duration::from_secs(1),

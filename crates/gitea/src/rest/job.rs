@@ -126,7 +126,7 @@ impl Gitea {
     }
 
     /// A repository's name; none when there is no such repository or the token may not see it.
-    async fn repository(&self, id: Option<u64>) -> Result<Option<String>, Error> {
+    pub(super) async fn repository(&self, id: Option<u64>) -> Result<Option<String>, Error> {
         let Some(id) = id else { return Ok(None) };
         let known = || self.repositories().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(name) = known().get(&id) {

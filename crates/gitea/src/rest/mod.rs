@@ -4,6 +4,7 @@ mod access;
 mod job;
 mod job_of_runner;
 mod jobs;
+mod origin;
 mod register;
 mod runners;
 

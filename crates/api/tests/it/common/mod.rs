@@ -277,6 +277,39 @@ impl Engine for Fake {
         }
     }
 
+    async fn caches(&self) -> Result<CachesView> {
+        let mirror = MirrorView { registry: "docker.io".into(), address: "10.0.0.1:5000".into(), up: true };
+        Ok(CachesView {
+            actions: Some(ActionsCacheView { up: true, counts: self.cache_counts(), ..Default::default() }),
+            registries: Some(RegistryCacheView {
+                bytes: Some(7),
+                mirrors: vec![mirror],
+                ..Default::default()
+            }),
+        })
+    }
+
+    async fn cache_entries(&self) -> Result<Vec<CacheEntryView>> {
+        Ok(vec![CacheEntryView {
+            id: "a1".into(),
+            repository: "gitea/acme/app#1".into(),
+            scope: "refs/heads/main".into(),
+            key: "deps".into(),
+            version: "1".into(),
+            size: 3,
+            created_at: Timestamp::UNIX_EPOCH,
+            last_used: Timestamp::UNIX_EPOCH,
+        }])
+    }
+
+    async fn gc_cache(&self, request: CacheGcRequest) -> Result<CacheGcReport> {
+        Ok(CacheGcReport { removed: 1, freed: 3, left: request.max_bytes.unwrap_or(9) })
+    }
+
+    fn cache_counts(&self) -> CacheCounts {
+        CacheCounts { hits: 3, misses: 2, entries: 1, bytes: 3, ..Default::default() }
+    }
+
     async fn machines(&self) -> Result<Vec<MachineView>> {
         Ok(vec![self.machine.lock().unwrap().clone()])
     }

@@ -1,6 +1,6 @@
 //! A cache that is served, and what a job does with it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -96,6 +96,13 @@ impl World {
     pub(crate) fn job(&self, number: u64, grant: Grant) -> Job {
         let machine = machine(number);
         let token = self.cache.admit(&machine, grant).expose().to_owned();
+        Job { machine, token, base: self.base.clone(), http: self.http.clone() }
+    }
+
+    /// A job of which it is not known yet whose it is.
+    pub(crate) fn expected(&self, number: u64, address: IpAddr) -> Job {
+        let machine = machine(number);
+        let token = self.cache.expect(&machine, address).expose().to_owned();
         Job { machine, token, base: self.base.clone(), http: self.http.clone() }
     }
 

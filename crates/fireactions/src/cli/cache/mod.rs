@@ -1,18 +1,21 @@
-//! `fireactions cache`: the cache of registries. See docs/caches.md.
+//! `fireactions cache`: the host's caches, of actions and of registries. See docs/caches.md.
 
 mod child;
 mod render;
 mod room;
 mod serve;
+mod show;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use fireactions_api::Client;
 use fireactions_config::{Config, Host};
 use fireactions_registry_cache::Cache;
 
 use super::Ended;
 use super::edge::advise;
+use super::show::Format;
 use crate::registry_cache;
 
 /// Arguments.
@@ -24,9 +27,22 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Run the cache: start its programs at the bridge's address, and start them again when they end
+    /// Show the caches of actions and of registries: whether they are up, and what is in them
+    Status {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List the entries of the cache of actions
+    #[command(alias = "ls")]
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Remove entries of the cache of actions, those unused for longest first
+    Gc(show::Gc),
+    /// Run the cache of registries: start its programs at the bridge's address, and start them again when they end
     Run(ConfigFile),
-    /// Print what a part of the cache is told
+    /// Print what a part of the cache of registries is told
     Render(render::Args),
     /// Run a program that ends with its parent
     #[command(hide = true)]
@@ -53,8 +69,11 @@ impl ConfigFile {
     }
 }
 
-pub(crate) async fn run(args: Args) -> Ended {
+pub(crate) async fn run(args: Args, client: impl FnOnce() -> anyhow::Result<Client>) -> Ended {
     match args.action {
+        Action::Status { format } => show::status(&client()?, format).await,
+        Action::List { format } => show::list(&client()?, format).await,
+        Action::Gc(args) => show::gc(&client()?, args).await,
         Action::Run(file) => serve::run(&file.load()?).await,
         Action::Render(args) => render::run(&args),
         Action::Child(args) => child::run(&args),

@@ -1,5 +1,6 @@
 //! The server as its API sees it.
 
+mod caches;
 mod image_progress;
 mod images;
 mod jobs;
@@ -15,8 +16,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fireactions_api::engine::{Download, EngineStream, ExecSession, Result, Upload};
 use fireactions_api::{
-    DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent,
-    Readiness, ScaleRequest, Version,
+    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, DrainRequest, Engine,
+    ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness,
+    ScaleRequest, Version,
 };
 use fireactions_forge::local::LocalForge;
 use fireactions_forge::{Forges, HostedForge};
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use wait_reason::Facts;
 
+pub(super) use caches::Caches;
 pub(super) use image_progress::Images as FetchedImages;
 pub(super) use images::in_use as images_in_use;
 
@@ -49,6 +52,7 @@ pub(super) struct ServerEngine {
     pub(super) events: broadcast::Sender<Event>,
     pub(super) uploads: PathBuf,
     pub(super) version: Version,
+    pub(super) caches: Caches,
     pub(super) stopping: CancellationToken,
 }
 
@@ -249,6 +253,22 @@ impl Engine for ServerEngine {
 
     async fn gc_images(&self, request: GcRequest) -> Result<GcReport> {
         images::gc(&self.images, &self.store, request).await
+    }
+
+    async fn caches(&self) -> Result<CachesView> {
+        Ok(self.caches.view().await)
+    }
+
+    async fn cache_entries(&self) -> Result<Vec<CacheEntryView>> {
+        self.caches.entries()
+    }
+
+    async fn gc_cache(&self, request: CacheGcRequest) -> Result<CacheGcReport> {
+        self.caches.gc(request).await
+    }
+
+    fn cache_counts(&self) -> CacheCounts {
+        self.caches.counts()
     }
 
     fn forges(&self) -> Vec<ForgeView> {

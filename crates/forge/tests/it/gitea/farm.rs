@@ -9,8 +9,8 @@ use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_forge::{Forges, HostedForge, HostedSettings, WebhookSecrets};
 use fireactions_gitea::{Gitea, Kind, Settings, Timeouts};
 use fireactions_model::{
-    Forge, ForgeName, ForgeRunner, GiteaRunner, JobRecord, MachineId, Outcome, Output, PoolSpec, Secret,
-    Stream, Work, WorkSource,
+    Forge, ForgeName, ForgeRunner, GiteaRunner, JobCaches, JobRecord, MachineId, Outcome, Output, PoolSpec,
+    Secret, Stream, Work, WorkSource,
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::gitea::runner::{FakeRunner, Outcome as Result};
@@ -73,6 +73,8 @@ pub(crate) struct Setup {
     pub(crate) webhook: bool,
     /// Runners stop at the gate [`ASK`] before they ask for work.
     pub(crate) held: bool,
+    /// The host's cache of jobs.
+    pub(crate) caches: Option<Arc<dyn JobCaches>>,
 }
 
 impl Setup {
@@ -86,6 +88,7 @@ impl Setup {
             surplus: Duration::from_secs(90),
             webhook: true,
             held: false,
+            caches: None,
         }
     }
 }
@@ -132,6 +135,7 @@ impl Farm {
             audit_interval: setup.audit,
             surplus_after: setup.surplus,
             pace: PACE,
+            caches: setup.caches.clone(),
             webhook: setup.webhook.then(|| Arc::new(|| vec![Ok(Secret::new(SECRET))]) as WebhookSecrets),
             ..HostedSettings::new("host")
         };

@@ -1,5 +1,6 @@
 //! Runners of Gitea and Forgejo, against fakes that are held to recordings of real servers.
 
+mod caches;
 mod ends;
 mod farm;
 mod faults;

@@ -7,7 +7,7 @@ use super::farm::{Farm, Setup, pool, server};
 use super::{ended, exited, push, settled};
 use crate::github::farm::until;
 
-fn standing(fake: &FakeGitea, ready: u32, max: u32) -> PoolSpec {
+pub(crate) fn standing(fake: &FakeGitea, ready: u32, max: u32) -> PoolSpec {
     let mut pool = pool(fake, "p", &["debian"], max);
     let (ForgeRunner::Gitea(runner) | ForgeRunner::Forgejo(runner)) =
         &mut pool.forge.as_mut().unwrap().runner

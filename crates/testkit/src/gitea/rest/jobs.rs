@@ -121,9 +121,11 @@ pub(super) fn runs(state: &State, ask: &Ask, owner: Owner) -> Reply {
         found.retain(|run| wanted.is_empty() || wanted.contains(&state.jobs.status(run)));
     } else {
         let word = |name| ask.query.iter().filter(move |(key, _)| key == name).map(|(_, word)| word.as_str());
+        let number = ask.param("run_number").and_then(|number| number.parse().ok());
         found.retain(|run| {
             let status = state.jobs.status(run).word();
-            word("status").next().is_none() || word("status").any(|word| word == status)
+            number.is_none_or(|number: u64| run.number == number)
+                && (word("status").next().is_none() || word("status").any(|word| word == status))
         });
     }
     let (page, total) = (state.page(ask), found.len());

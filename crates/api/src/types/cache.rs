@@ -1,0 +1,126 @@
+//! The host's caches.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The caches of the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CachesView {
+    /// What `actions/cache` saves; absent when it is off.
+    pub actions: Option<ActionsCacheView>,
+    /// The cache of registries; absent when it is off.
+    pub registries: Option<RegistryCacheView>,
+}
+
+/// The cache of actions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ActionsCacheView {
+    /// Whether jobs can use it. If not, the server's log says why.
+    pub up: bool,
+    /// Where guests reach it.
+    pub address: String,
+    /// Where its entries are.
+    pub directory: String,
+    /// Most bytes of all entries and uploads together.
+    pub max_bytes: u64,
+    /// Most bytes of the entries of one repository.
+    pub max_repository_bytes: u64,
+    /// What it did and has.
+    pub counts: CacheCounts,
+}
+
+/// What the cache of actions has done since the server's start, and has now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CacheCounts {
+    /// Searches that found an entry.
+    pub hits: u64,
+    /// Searches that found nothing.
+    pub misses: u64,
+    /// Entries that were saved.
+    pub saved: u64,
+    /// Entries that were removed: for room, or because nobody used them.
+    pub evicted: u64,
+    /// Requests that failed because of the host.
+    pub errors: u64,
+    /// Bytes that jobs have sent.
+    pub received: u64,
+    /// Bytes that jobs were sent.
+    pub sent: u64,
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of all entries.
+    pub bytes: u64,
+    /// Uploads that are under way.
+    pub uploads: u64,
+    /// Jobs that may use it now.
+    pub jobs: u64,
+}
+
+/// The cache of registries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RegistryCacheView {
+    /// The program that caches: `zot` or `docker-registry`.
+    pub program: String,
+    /// Where its images are.
+    pub directory: String,
+    /// Bytes of that directory's files; absent when they could not be counted in time.
+    pub bytes: Option<u64>,
+    /// The registries.
+    pub mirrors: Vec<MirrorView>,
+}
+
+/// A registry that is cached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MirrorView {
+    /// As images name it.
+    pub registry: String,
+    /// Where guests reach its cache.
+    pub address: String,
+    /// Whether something listens there.
+    pub up: bool,
+}
+
+/// An entry of the cache of actions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CacheEntryView {
+    /// Its number.
+    pub id: String,
+    /// Whose it is: the forge's name in the configuration, the repository, and the repository's number there.
+    pub repository: String,
+    /// Which of the repository's jobs find it: those of a ref, or of one machine.
+    pub scope: String,
+    /// What it is found by.
+    pub key: String,
+    /// What of the same key does not mix, as its client has it.
+    pub version: String,
+    /// Bytes.
+    pub size: u64,
+    /// Saved.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Last found by a job.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_used: Timestamp,
+}
+
+/// What to remove from the cache of actions. What its limits demand goes in any case.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheGcRequest {
+    /// Remove the longest unused until no more than this many bytes are left.
+    pub max_bytes: Option<u64>,
+    /// Remove what was not used for this many seconds.
+    pub unused_for_secs: Option<u64>,
+}
+
+/// What was removed from the cache of actions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CacheGcReport {
+    /// Entries.
+    pub removed: u64,
+    /// Bytes freed.
+    pub freed: u64,
+    /// Bytes left.
+    pub left: u64,
+}

@@ -1,0 +1,151 @@
+//! `fireactions cache status`, `list` and `gc`: what a running server says of its caches.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use fireactions_api::{
+    ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, RegistryCacheView,
+};
+
+use crate::cli::{Ended, show};
+
+/// Arguments of `gc`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Gc {
+    /// Remove entries, those unused for longest first, until the cache is at most this large, in MiB
+    #[arg(long, value_name = "MIB")]
+    max_size: Option<u64>,
+    /// Remove entries that no job used for this long, e.g. 7d
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    unused_for: Option<Duration>,
+    #[command(flatten)]
+    format: show::Format,
+}
+
+pub(super) async fn status(client: &Client, format: show::Format) -> Ended {
+    show::write(format, &client.caches().await?, render)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn list(client: &Client, format: show::Format) -> Ended {
+    show::write(format, client.cache_entries().await?.as_slice(), render_entries)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn gc(client: &Client, args: Gc) -> Ended {
+    let request = CacheGcRequest {
+        max_bytes: args.max_size.map(|mib| mib.saturating_mul(1 << 20)),
+        unused_for_secs: args.unused_for.map(|time| time.as_secs()),
+    };
+    show::write(args.format, &client.gc_cache(&request).await?, render_gc)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(caches: &CachesView) -> String {
+    let actions = caches.actions.as_ref().map_or_else(|| "actions: off".to_owned(), render_actions);
+    let registries =
+        caches.registries.as_ref().map_or_else(|| "registries: off".to_owned(), render_registries);
+    format!("{actions}\n{registries}")
+}
+
+fn render_actions(cache: &ActionsCacheView) -> String {
+    let ActionsCacheView { up, address, directory, max_bytes, max_repository_bytes, counts } = cache;
+    let state = if *up { "up" } else { "could not be opened; the server's log says why" };
+    format!(
+        "actions: {state}\n  address     {address}\n  directory   {directory}\n  entries     {} ({} of {}, {} for each repository)\n  \
+         searches    {} found, {} not\n  moved       {} in, {} out\n  saved       {}\n  evicted     {}\n  jobs now    {}",
+        counts.entries,
+        show::bytes(counts.bytes),
+        show::bytes(*max_bytes),
+        show::bytes(*max_repository_bytes),
+        counts.hits,
+        counts.misses,
+        show::bytes(counts.received),
+        show::bytes(counts.sent),
+        counts.saved,
+        counts.evicted,
+        counts.jobs,
+    )
+}
+
+fn render_registries(cache: &RegistryCacheView) -> String {
+    let RegistryCacheView { program, directory, bytes, mirrors } = cache;
+    let size = bytes.map_or_else(|| "too many files to count".to_owned(), show::bytes);
+    let mut text = format!("registries: {program}\n  directory   {directory} ({size})");
+    for mirror in mirrors {
+        let state = if mirror.up { "up" } else { "down" };
+        let _ = write!(text, "\n  {state:<11} {} at {}", mirror.registry, mirror.address);
+    }
+    text
+}
+
+fn render_entries(entries: &[CacheEntryView]) -> String {
+    let mut table = show::table(["REPOSITORY", "SCOPE", "KEY", "SIZE", "CREATED", "USED"]);
+    for entry in entries {
+        table.add_row([
+            show::cell(&entry.repository),
+            show::cell(&entry.scope),
+            show::cell(&entry.key),
+            show::cell(show::bytes(entry.size)),
+            show::cell(format!("{} ago", show::ago(entry.created_at))),
+            show::cell(format!("{} ago", show::ago(entry.last_used))),
+        ]);
+    }
+    show::finish(table)
+}
+
+fn render_gc(report: &CacheGcReport) -> String {
+    format!(
+        "removed {} entries, freed {}, {} left",
+        report.removed,
+        show::bytes(report.freed),
+        show::bytes(report.left)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use fireactions_api::{CacheCounts, MirrorView};
+
+    use super::*;
+
+    #[test]
+    fn what_is_off_is_said_and_what_is_down_too() {
+        assert_eq!(render(&CachesView::default()), "actions: off\nregistries: off");
+        let mirror = |registry: &str, up| MirrorView {
+            registry: registry.to_owned(),
+            address: "172.30.0.1:5000".to_owned(),
+            up,
+        };
+        let caches = CachesView {
+            actions: Some(ActionsCacheView {
+                up: true,
+                address: "172.30.0.1:5080".to_owned(),
+                directory: "/state/actions-cache".to_owned(),
+                max_bytes: 1 << 30,
+                max_repository_bytes: 1 << 20,
+                counts: CacheCounts { hits: 3, misses: 2, entries: 1, bytes: 512, ..CacheCounts::default() },
+            }),
+            registries: Some(RegistryCacheView {
+                program: "zot".to_owned(),
+                directory: "/var/cache/x".to_owned(),
+                bytes: None,
+                mirrors: vec![mirror("docker.io", true), mirror("ghcr.io", false)],
+            }),
+        };
+        let text = render(&caches);
+        for line in [
+            "actions: up",
+            "  address     172.30.0.1:5080",
+            "  entries     1 (512 B of 1.0 GiB, 1.0 MiB for each repository)",
+            "  searches    3 found, 2 not",
+            "registries: zot",
+            "  directory   /var/cache/x (too many files to count)",
+            "  up          docker.io at 172.30.0.1:5000",
+            "  down        ghcr.io at 172.30.0.1:5000",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+        }
+    }
+}

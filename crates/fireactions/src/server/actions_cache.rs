@@ -1,0 +1,225 @@
+//! The host's cache of jobs: at the guests' gateway, for machines whose job a forge vouches for. Jobs run without it, too.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{self, Next};
+use fireactions_api::Peer;
+use fireactions_cache::{Cache, Grant, Limits, Options, Repository, router};
+use fireactions_config::Config;
+use fireactions_model::{JobCaches, MachineId, Origin, Secret};
+use fireactions_net::Network;
+use fireactions_store::Store;
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks for what is too old or too much.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// The cache, and where machines are.
+#[derive(Clone)]
+pub(super) struct ActionsCache {
+    cache: Cache,
+    store: Store,
+    network: Network,
+}
+
+impl ActionsCache {
+    /// Opens the configured cache. One that cannot be opened is told of in the log, and jobs do without.
+    pub(super) async fn open(config: &Config, store: &Store, network: &Network) -> Option<Self> {
+        let own = &config.actions_cache;
+        if !own.enabled {
+            return None;
+        }
+        let root = own.directory(&config.state_dir);
+        let options = Options {
+            limits: limits(config),
+            ..Options::new(&root, &format!("http://{}:{}", config.network.gateway(), own.port))
+        };
+        let opened = tokio::task::spawn_blocking(move || {
+            if let Some(parent) = root.parent() {
+                // Its own directory it makes itself, for root alone.
+                std::fs::create_dir_all(parent)?;
+            }
+            anyhow::Ok(Cache::open(options)?)
+        });
+        let why = match opened.await {
+            Ok(Ok(cache)) => {
+                return Some(Self { cache, store: store.clone(), network: network.clone() });
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!("the cache of actions cannot be opened, and jobs run without it: {why}");
+        None
+    }
+
+    /// Numbers, entries, and how to clean up.
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// What its listener serves.
+    pub(super) fn router(&self) -> Router {
+        router(self.cache.clone()).layer(middleware::from_fn(with_address))
+    }
+
+    /// Keeps its limits until `stopping`.
+    pub(super) async fn keep(self, stopping: CancellationToken) {
+        while stopping.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+            let cache = self.cache.clone();
+            let _ = tokio::task::spawn_blocking(move || cache.sweep()).await;
+        }
+    }
+
+    /// Where a machine's packets come from.
+    async fn address(&self, machine: &MachineId) -> Option<IpAddr> {
+        let row = self.store.machine(machine).await.ok().flatten()?;
+        self.network.address(row.slot).map(IpAddr::V4)
+    }
+}
+
+#[async_trait]
+impl JobCaches for ActionsCache {
+    async fn admit(&self, machine: &MachineId) -> Option<Secret> {
+        let Some(address) = self.address(machine).await else {
+            tracing::warn!(%machine, "the machine's job gets no cache: its address is not known");
+            return None;
+        };
+        let _token = self.cache.expect(machine, address);
+        Some(self.cache.url(machine))
+    }
+
+    fn is_open(&self, machine: &MachineId) -> bool {
+        self.cache.is_open(machine)
+    }
+
+    async fn confirm(&self, machine: &MachineId, origin: &Origin) {
+        let Some(address) = self.address(machine).await else { return };
+        // It may have ended while its forge was asked.
+        if self.cache.is_open(machine) {
+            let grant = grant(machine, origin).from(address);
+            tracing::debug!(%machine, repository = grant.repository.0, saves = ?grant.writes, "whose job it is, is known");
+            self.cache.admit(machine, grant);
+        }
+    }
+
+    async fn end(&self, machine: &MachineId) {
+        let (cache, machine) = (self.cache.clone(), machine.clone());
+        let _ = tokio::task::spawn_blocking(move || cache.end(&machine)).await;
+    }
+}
+
+/// Forges' view of a cache that may not be there.
+pub(super) fn of_forges(cache: Option<&ActionsCache>) -> Option<Arc<dyn JobCaches>> {
+    cache.map(|cache| Arc::new(cache.clone()) as Arc<dyn JobCaches>)
+}
+
+fn limits(config: &Config) -> Limits {
+    let own = &config.actions_cache;
+    let mib = |value: u64| value.saturating_mul(1 << 20);
+    Limits {
+        entry: mib(own.max_repository_mib),
+        repository: mib(own.max_repository_mib),
+        total: mib(own.max_size_mib),
+        free: mib(own.keep_free_mib),
+        idle: own.unused_for.0,
+        ..Limits::default()
+    }
+}
+
+/// The cache knows callers by their address, which whoever took the connection knows.
+async fn with_address(mut request: Request, next: Next) -> axum::response::Response {
+    if let Some(Peer::Remote(address)) = request.extensions().get::<Peer>().copied() {
+        request.extensions_mut().insert(ConnectInfo(address));
+    }
+    next.run(request).await
+}
+
+/// What of events is a branch's own doing: whoever causes one may write to it.
+const OF_BRANCHES: [&str; 3] = ["push", "schedule", "workflow_dispatch"];
+
+/// What a job may do that was caused so. What is neither a branch's nor a pull request's, or is not told whole, saves for itself.
+fn grant(machine: &MachineId, origin: &Origin) -> Grant {
+    let Origin { forge, repository, repository_id, default_branch, event, reference } = origin;
+    // By its number, too: a repository that is removed leaves nothing to the next one of its name.
+    let repository = Repository(format!("{forge}/{repository}#{repository_id}"));
+    let default = format!("refs/heads/{default_branch}");
+    let reference = reference.as_deref().unwrap_or_default();
+    let pull = reference.strip_prefix("refs/pull/").and_then(|rest| rest.split('/').next()?.parse().ok());
+    let is_branch = reference.starts_with("refs/heads/") || reference.starts_with("refs/tags/");
+    match pull {
+        Some(number) if event.starts_with("pull_request") => {
+            Grant::pull_request(repository, number, None, &default)
+        }
+        None if is_branch && OF_BRANCHES.contains(&event.as_str()) => {
+            Grant::branch(repository, reference, &default)
+        }
+        _ => Grant::reader(repository, machine, &default),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fireactions_cache::Scope;
+    use fireactions_model::ForgeName;
+
+    use super::*;
+
+    fn granted(event: &str, reference: Option<&str>) -> (Vec<String>, String) {
+        let origin = Origin {
+            forge: ForgeName::new("gitea").unwrap(),
+            repository: "acme/app".to_owned(),
+            repository_id: 7,
+            default_branch: "main".to_owned(),
+            event: event.to_owned(),
+            reference: reference.map(str::to_owned),
+        };
+        let grant = grant(&MachineId::from_random([1; 8]), &origin);
+        assert_eq!(grant.repository.0, "gitea/acme/app#7");
+        let Scope(writes) = grant.writes.unwrap();
+        let own = writes.starts_with("machine/");
+        (grant.reads.into_iter().map(|scope| scope.0).collect(), if own { "alone".into() } else { writes })
+    }
+
+    #[test]
+    fn who_caused_a_job_decides_where_it_saves() {
+        const MAIN: &str = "refs/heads/main";
+        let (reads, writes) = granted("push", Some("refs/heads/topic"));
+        assert_eq!(
+            (reads.as_slice(), writes.as_str()),
+            (&["refs/heads/topic".to_owned(), MAIN.into()][..], "refs/heads/topic")
+        );
+        assert_eq!(granted("push", Some(MAIN)), (vec![MAIN.into()], MAIN.into()));
+        assert_eq!(granted("schedule", Some(MAIN)).1, MAIN);
+        assert_eq!(granted("push", Some("refs/tags/main")).1, "refs/tags/main");
+        for event in ["pull_request", "pull_request_sync"] {
+            let (reads, writes) = granted(event, Some("refs/pull/7/head"));
+            assert_eq!(
+                (reads.as_slice(), writes.as_str()),
+                (&["refs/pull/7/merge".to_owned(), MAIN.into()][..], "refs/pull/7/merge")
+            );
+        }
+        // A pull request's job that runs for the target, a comment's, one whose ref is not told, or a ref out of place.
+        for (event, reference) in [
+            ("pull_request_target", Some(MAIN)),
+            ("pull_request_sync", Some(MAIN)),
+            ("issue_comment", Some(MAIN)),
+            ("push", None),
+            ("push", Some("main")),
+            ("push", Some("refs/pull/7/head")),
+            ("pull_request", Some("refs/pull/x/head")),
+            ("", Some("")),
+        ] {
+            let (reads, writes) = granted(event, reference);
+            assert_eq!(
+                (reads.len(), reads[1].as_str(), writes.as_str()),
+                (2, MAIN, "alone"),
+                "{event} {reference:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The caches, as the API shows them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use fireactions_api::engine::Result;
+use fireactions_api::{
+    ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Fault,
+    MirrorView, RegistryCacheView,
+};
+use fireactions_cache::Entry;
+use fireactions_config::Config;
+use futures::future::join_all;
+use jiff::Timestamp;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::server::actions_cache::ActionsCache;
+
+/// Until a cache of this host takes a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Until a directory's files are counted.
+const COUNT: Duration = Duration::from_secs(10);
+
+/// What the server has of caches.
+pub(in crate::server) struct Caches {
+    /// What is not open is off, or could not be opened.
+    pub(in crate::server) actions: Option<ActionsCache>,
+    pub(in crate::server) config: std::sync::Arc<Config>,
+}
+
+impl Caches {
+    pub(super) fn counts(&self) -> CacheCounts {
+        let Some(actions) = &self.actions else { return CacheCounts::default() };
+        let stats = actions.cache().stats();
+        CacheCounts {
+            hits: stats.hits,
+            misses: stats.misses,
+            saved: stats.saved,
+            evicted: stats.evicted,
+            errors: stats.errors,
+            received: stats.received,
+            sent: stats.sent,
+            entries: stats.entries,
+            bytes: stats.bytes,
+            uploads: stats.uploads,
+            jobs: stats.jobs,
+        }
+    }
+
+    pub(super) async fn view(&self) -> CachesView {
+        let own = &self.config.actions_cache;
+        let actions = own.enabled.then(|| ActionsCacheView {
+            up: self.actions.is_some(),
+            address: format!("{}:{}", self.config.network.gateway(), own.port),
+            directory: own.directory(&self.config.state_dir).display().to_string(),
+            max_bytes: own.max_size_mib.saturating_mul(1 << 20),
+            max_repository_bytes: own.max_repository_mib.saturating_mul(1 << 20),
+            counts: self.counts(),
+        });
+        CachesView { actions, registries: self.registries().await }
+    }
+
+    async fn registries(&self) -> Option<RegistryCacheView> {
+        let cache = crate::registry_cache::of(&self.config)?;
+        let storage = cache.storage.clone();
+        let counted = tokio::task::spawn_blocking(move || size(&storage));
+        let mirrors = cache.mirrors().into_iter().map(async |mirror| {
+            let connected = timeout(CONNECT, TcpStream::connect(&mirror.host)).await;
+            MirrorView { registry: mirror.registry, address: mirror.host, up: matches!(connected, Ok(Ok(_))) }
+        });
+        let (mirrors, bytes) = tokio::join!(join_all(mirrors), timeout(COUNT, counted));
+        Some(RegistryCacheView {
+            program: cache.program.as_str().to_owned(),
+            directory: cache.storage.display().to_string(),
+            bytes: bytes.ok().and_then(std::result::Result::ok),
+            mirrors,
+        })
+    }
+
+    pub(super) fn entries(&self) -> Result<Vec<CacheEntryView>> {
+        let cache = self.open()?.cache();
+        let mut entries = cache.entries();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
+        let view = |entry: Entry| {
+            let unused = cache.unused_for(&entry);
+            CacheEntryView {
+                id: format!("{:x}", entry.id),
+                repository: entry.place.repository.0,
+                scope: entry.place.scope.0,
+                key: entry.place.key.as_str().to_owned(),
+                version: entry.place.version.as_str().to_owned(),
+                size: entry.size,
+                created_at: at(entry.created),
+                last_used: at(SystemTime::now() - unused),
+            }
+        };
+        Ok(entries.into_iter().map(view).collect())
+    }
+
+    pub(super) async fn gc(&self, request: CacheGcRequest) -> Result<CacheGcReport> {
+        let cache = self.open()?.cache().clone();
+        let unused = request.unused_for_secs.map(Duration::from_secs);
+        let cleaned = tokio::task::spawn_blocking(move || cache.clean(request.max_bytes, unused)).await;
+        let cleaned = cleaned.map_err(|error| Fault::internal(error.to_string()))?;
+        Ok(CacheGcReport { removed: cleaned.entries, freed: cleaned.bytes, left: cleaned.left })
+    }
+
+    fn open(&self) -> Result<&ActionsCache> {
+        self.actions.as_ref().ok_or_else(|| {
+            if self.config.actions_cache.enabled {
+                Fault::unavailable("the cache of actions could not be opened")
+                    .hint("the server's log says why")
+            } else {
+                Fault::not_found("the cache of actions is off")
+                    .hint("write 'actions_cache: {enabled: true}' into the configuration")
+            }
+        })
+    }
+}
+
+fn at(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or_default()
+}
+
+/// Bytes of the files below a directory; what cannot be read counts as nothing.
+fn size(top: &Path) -> u64 {
+    let (mut all, mut left): (u64, Vec<PathBuf>) = (0, vec![top.to_owned()]);
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => left.push(entry.path()),
+                Ok(found) => all = all.saturating_add(found.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    all
+}
