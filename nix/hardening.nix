@@ -22,4 +22,4 @@ in
 # Firecracker generates no code; QEMU does without KVM.
 // (if firecracker then { MemoryDenyWriteExecute = [ "yes" ]; } else { })
 # Only the jailer makes device files and file systems of its own.
-// (if firecracker && jailer then { } else { RestrictNamespaces = [ "net ipc" ]; })
+// (if firecracker && jailer then { } else { RestrictNamespaces = [ "net" ]; })

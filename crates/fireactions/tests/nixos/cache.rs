@@ -56,7 +56,10 @@ fn nftables_takes_the_redirect_and_the_limits() {
 #[test]
 fn zot_mirrors_what_is_named() {
     let zot = pure("cache.zot (cacheCfg { })");
-    assert_eq!(zot["http"], json!({"address": "0.0.0.0", "port": "5000", "compat": ["docker2s2"]}));
+    assert_eq!((&zot["http"]["address"], &zot["http"]["port"]), (&json!("0.0.0.0"), &json!("5000")));
+    // Guests read, and nobody writes.
+    let policies = json!({"repositories": {"**": {"anonymousPolicy": ["read"]}}});
+    assert_eq!(zot["http"]["accessControl"], policies);
     let registries = zot["extensions"]["sync"]["registries"].as_array().unwrap();
     assert_eq!(registries.len(), 2);
     // Docker Hub is at the root, others below their names and before it.

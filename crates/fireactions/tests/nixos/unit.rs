@@ -94,19 +94,12 @@ fn whatever_the_packaged_unit_says_the_module_s_says() {
 
 /// The filter answers "not permitted" to a call with one that is missing, and then VMMs are in the host's own.
 #[test]
-fn the_namespaces_that_each_vmm_is_to_have_may_be_made() {
-    let apart = fs::read_to_string(repository().join("crates/vmm/src/apart.rs")).unwrap();
-    let made: Vec<String> = apart
-        .split("CloneFlags::CLONE_NEW")
-        .skip(1)
-        .map(|rest| rest.split(|c: char| !c.is_ascii_uppercase()).next().unwrap().to_lowercase())
-        .collect();
-    assert!(made.len() >= 2, "{made:?}");
+fn the_network_namespace_that_each_vmm_is_to_have_may_be_made() {
     let packaged = fs::read_to_string(repository().join("packaging/systemd/fireactions.service")).unwrap();
     for text in [packaged, unit("firecracker"), unit("qemu")] {
         let all = directives(&text);
         // The last one counts.
-        let allowed: Vec<&str> = all["RestrictNamespaces"].last().unwrap().split_whitespace().collect();
-        assert!(made.iter().all(|name| allowed.contains(&name.as_str())), "{made:?} {allowed:?}");
+        let allowed = all["RestrictNamespaces"].last().unwrap();
+        assert!(allowed.split_whitespace().any(|name| name == "net"), "{allowed}");
     }
 }
