@@ -55,18 +55,23 @@ pub(crate) struct State {
 impl State {
     /// Lets a job in, or changes what it may do. What is settled is not unsettled.
     pub(crate) fn admit(&mut self, machine: MachineId, known: Known, requests: usize) {
-        if let Some(job) = self.jobs.get(&machine) {
-            job.known.send_if_modified(|before| {
-                let counts = known.settled || !before.settled;
-                if counts {
-                    *before = known;
-                }
-                counts
-            });
-            return;
+        if self.jobs.contains_key(&machine) {
+            return self.confirm(&machine, known);
         }
         let (known, requests) = (watch::Sender::new(known), Arc::new(Semaphore::new(requests)));
         self.jobs.insert(machine, Job { known, until: None, requests });
+    }
+
+    /// Changes what a job may do that was let in.
+    pub(crate) fn confirm(&mut self, machine: &MachineId, known: Known) {
+        let Some(job) = self.jobs.get(machine) else { return };
+        job.known.send_if_modified(|before| {
+            let counts = known.settled || !before.settled;
+            if counts {
+                *before = known;
+            }
+            counts
+        });
     }
 
     /// Whether it is expected to be told what a job may do.

@@ -10,6 +10,7 @@ mod github;
 mod github_runner;
 mod guest;
 mod listeners;
+mod network;
 mod registry_cache;
 mod runner;
 
@@ -18,8 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 
-use fireactions_model::{ImageSource, network_rules};
-use ipnet::Ipv6Net;
+use fireactions_model::ImageSource;
 
 use crate::problem::Problem;
 use crate::schema::{Duration, kernel_args};
@@ -240,83 +240,6 @@ impl Check<'_> {
                 "vmm.cgroup_parent is not a relative control group path",
                 "use names of letters, digits and . _ - separated by '/', such as fireactions",
             );
-        }
-    }
-
-    fn network(&mut self, config: &Config) {
-        let network = At::root().key("network");
-        if let Err(rule) = network_rules::bridge_name(&config.network.bridge) {
-            let message = "network.bridge is not a valid name for the bridge";
-            self.error(&network.key("bridge"), &[], message, rule);
-        }
-        for (index, server) in config.network.dns.iter().enumerate() {
-            if let Err(rule) = network_rules::dns_server(*server) {
-                let message = format!("network.dns[{index}] {server} cannot be a DNS server for guests");
-                self.error(&network.key("dns").index(index), &[], message, rule);
-            }
-        }
-        for (key, words, rule) in [
-            ("dns_search", &config.network.dns_search, network_rules::dns_search as fn(&str) -> _),
-            ("dns_options", &config.network.dns_options, network_rules::dns_option),
-        ] {
-            if words.len() > network_rules::MOST_DNS_WORDS {
-                let most = network_rules::MOST_DNS_WORDS;
-                let message = format!("network.{key} has {} entries", words.len());
-                self.error(&network.key(key), &[], message, format!("use {most} at most"));
-            }
-            for (index, word) in words.iter().enumerate() {
-                if let Err(rule) = rule(word) {
-                    let message = format!("network.{key}[{index}] cannot stand in the guests' resolv.conf");
-                    self.error(&network.key(key).index(index), &[], message, rule);
-                }
-            }
-        }
-        if let Some(mtu) = config.network.mtu.filter(|mtu| !network_rules::MTU.contains(mtu)) {
-            let message = format!("network.mtu cannot be {mtu}");
-            self.error(&network.key("mtu"), &[], message, "use 576 to 1500, or remove it");
-        }
-        if let Some(ipv6) = &config.network.ipv6 {
-            self.ipv6(&network.key("ipv6").key("subnet"), ipv6.subnet, config.network.mtu);
-        }
-        let at = network.key("subnet");
-        let subnet = config.network.subnet;
-        if let Err(rule) = network_rules::subnet(subnet) {
-            self.error(&at, &[], format!("network.subnet {subnet} cannot be the machines' network"), rule);
-            return;
-        }
-        if subnet.addr() != subnet.network() {
-            self.error(
-                &at,
-                &[],
-                format!("network.subnet {subnet} is the address of a host, not of a network"),
-                format!("write {}", subnet.trunc()),
-            );
-        }
-        let wanted: u64 = config.pools.iter().map(|pool| u64::from(pool.max())).sum();
-        let capacity = u64::from(config.network.capacity());
-        if wanted > capacity {
-            self.error(
-                &at,
-                &[&At::root().key("pools")],
-                format!("network.subnet {subnet} has addresses for {capacity} machines, but the pools may have {wanted}"),
-                format!("use a prefix of /{} or shorter, or lower max_runners", prefix_for(wanted)),
-            );
-        }
-    }
-
-    fn ipv6(&mut self, at: &At, subnet: Ipv6Net, mtu: Option<u16>) {
-        let cannot = format!("network.ipv6.subnet {subnet} cannot be the machines' network");
-        if let Err(rule) = network_rules::subnet6(subnet) {
-            self.error(at, &[], cannot, rule);
-        } else if subnet.addr() != subnet.network() {
-            let message = format!("network.ipv6.subnet {subnet} is the address of a host, not of a network");
-            self.error(at, &[], message, format!("write {}", subnet.trunc()));
-        }
-        if let Some(mtu) = mtu.filter(|mtu| *mtu < network_rules::LEAST_MTU6) {
-            let mtu_key = At::root().key("network").key("mtu");
-            let least = network_rules::LEAST_MTU6;
-            let message = format!("IPv6 does not work with network.mtu {mtu}");
-            self.error(&mtu_key, &[at], message, format!("use {least} or more, or remove network.ipv6"));
         }
     }
 
@@ -608,8 +531,4 @@ impl Check<'_> {
 fn is_host(text: &str) -> bool {
     (1..=255).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
-}
-
-fn prefix_for(machines: u64) -> u32 {
-    (8..=30).rev().find(|prefix| (1_u64 << (32 - prefix)) - 3 >= machines).unwrap_or(8)
 }

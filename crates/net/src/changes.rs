@@ -12,11 +12,11 @@ use crate::rules::{
     to_chain,
 };
 
-/// Everything shared and every port's rules (`neighbours`: the networks that the host's links lead to), written so that it changes nothing where it is there already.
+/// Everything shared and every port's rules (`on_link`: the networks that the host's links lead to), written so that it changes nothing where it is there already.
 pub(crate) fn ensure<'a>(
     changes: &mut Transaction,
     config: &NetConfig,
-    neighbours: &[Ipv6Net],
+    on_link: &[Ipv6Net],
     ports: impl IntoIterator<Item = &'a Port>,
 ) {
     for family in Family::ALL {
@@ -31,7 +31,7 @@ pub(crate) fn ensure<'a>(
         changes.flush_chain(Family::Inet, POSTROUTING);
         changes.delete_chain(Family::Inet, POSTROUTING);
     }
-    write_chains(changes, &shared_chains(config, neighbours));
+    write_chains(changes, &shared_chains(config, on_link));
     for port in ports {
         attach(changes, config, port);
     }

@@ -70,20 +70,17 @@ pub(crate) fn forget(channel: &Channel, address: IpAddr) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// The same, one entry after the other. All are listed: kernels have filtered IPv6 the wrong way round
-/// (`ctnetlink_filter_match_tuple`, from 5.8 on), and before that not at all.
+/// The same, one entry after the other. Of IPv6 all are listed: kernels have filtered it the wrong way round
+/// (`ctnetlink_filter_match_tuple`, from 5.8 on).
 fn forget_each(channel: &Channel, address: IpAddr) -> Result<(), Refusal> {
-    let key = address_key(address);
-    let found = channel.dump(
-        message(IPCTNL_MSG_CT_GET),
-        family(address),
-        &Attributes::default(),
-        |all: &mut Vec<Attributes>, entry| {
-            if [End::Began, End::Answers].iter().any(|end| source(entry, *end) == Some(&key)) {
-                all.extend(name_of(entry));
-            }
-        },
-    )?;
+    let filters = match address {
+        IpAddr::V4(v4) => vec![filter(v4, End::Began), filter(v4, End::Answers)],
+        IpAddr::V6(_) => vec![Attributes::default()],
+    };
+    let mut found = Vec::new();
+    for filter in filters {
+        found.extend(with_address(channel, address, &filter)?);
+    }
     for entry in found {
         match delete(channel, address, &entry) {
             // It has ended meanwhile.
@@ -92,6 +89,17 @@ fn forget_each(channel: &Channel, address: IpAddr) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Those of the listed entries that have the address, at either end.
+fn with_address(channel: &Channel, address: IpAddr, filter: &Attributes) -> Result<Vec<Attributes>, Refusal> {
+    let key = address_key(address);
+    channel.dump(message(IPCTNL_MSG_CT_GET), family(address), filter, |all: &mut Vec<Attributes>, entry| {
+        // A kernel that takes no filter here (before 5.8) lists all.
+        if [End::Began, End::Answers].iter().any(|end| source(entry, *end) == Some(&key)) {
+            all.extend(name_of(entry));
+        }
+    })
 }
 
 /// The sender's address in one direction of a listed entry.

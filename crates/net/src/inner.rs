@@ -15,9 +15,7 @@ use crate::link::{Link, Links};
 use crate::netfilter::Channel;
 use crate::nft::{Family, Listing, Transaction};
 use crate::port::{Port, tap_name};
-use crate::{
-    NetConfig, NetError, changes, conntrack, generation, neighbours, nft, rules, sysctl, tap, unlink,
-};
+use crate::{NetConfig, NetError, changes, conntrack, generation, nft, on_link, rules, sysctl, tap, unlink};
 
 /// Who has which port, as far as this process attached them.
 pub(crate) type Ports = BTreeMap<MachineId, Port>;
@@ -43,8 +41,8 @@ impl Inner {
     }
 
     /// Whether the rules name the networks that the host's links lead to now.
-    pub(crate) fn names_neighbours(&self) -> bool {
-        *self.named.lock().unwrap_or_else(PoisonError::into_inner) == self.neighbours()
+    pub(crate) fn names_what_is_on_link(&self) -> bool {
+        *self.named.lock().unwrap_or_else(PoisonError::into_inner) == self.on_link()
     }
 
     /// Bridge, settings, address and all rules.
@@ -240,7 +238,7 @@ impl Inner {
     /// its place.
     pub(crate) async fn write_all(&self, ports: &Ports) -> Result<(), NetError> {
         self.check_tables().await?;
-        let on_link = self.neighbours();
+        let on_link = self.on_link();
         self.named.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&on_link);
         let ensure =
             |changes: &mut Transaction| changes::ensure(changes, &self.config, &on_link, ports.values());
@@ -276,9 +274,9 @@ impl Inner {
     pub(crate) async fn complete(&self, ports: &Ports) -> Result<bool, NetError> {
         let listing = self.listing().await?;
         let guests = self.guests().await?;
-        let mut wanted = rules::shared_chains(&self.config, &self.neighbours());
+        let mut wanted = rules::shared_chains(&self.config, &self.on_link());
         wanted.extend(ports.values().flat_map(|port| rules::port_chains(&self.config, port)));
-        let chains = self.names_neighbours()
+        let chains = self.names_what_is_on_link()
             && wanted
                 .into_iter()
                 .all(|chain| listing.chains.get(&(chain.family, chain.name)) == Some(&chain.rules.len()));
@@ -320,8 +318,8 @@ impl Inner {
     }
 
     /// The networks that the host's links lead to by IPv6; none where guests have no IPv6.
-    pub(crate) fn neighbours(&self) -> Vec<Ipv6Net> {
-        if self.config.ipv6.is_none() { Vec::new() } else { neighbours::networks(&self.config.bridge) }
+    pub(crate) fn on_link(&self) -> Vec<Ipv6Net> {
+        if self.config.ipv6.is_none() { Vec::new() } else { on_link::networks(&self.config.bridge) }
     }
 
     async fn elements(&self, family: Family, map: &'static str) -> Result<Vec<(Vec<u8>, String)>, NetError> {
@@ -389,7 +387,7 @@ impl Inner {
         let found: Vec<_> = guests.filter(|(_, chain)| chain == tap).map(|(address, _)| address).collect();
         self.check_tables().await?;
         self.apply(action, |changes| {
-            changes::ensure(changes, &self.config, &self.neighbours(), ports.values());
+            changes::ensure(changes, &self.config, &self.on_link(), ports.values());
             changes::detach(changes, tap, &found);
         })
         .await?;

@@ -176,7 +176,7 @@ impl Network {
     pub async fn repair(&self) -> Result<bool, NetError> {
         // Asked before the look: a change during it makes the next one look again. A kernel that cannot say is looked at.
         let latest = self.inner.generation().await.ok();
-        if latest.is_some() && self.inner.names_neighbours() && *self.inner.seen_whole() == latest {
+        if latest.is_some() && self.inner.names_what_is_on_link() && *self.inner.seen_whole() == latest {
             return Ok(false);
         }
         // The first look holds up nobody; one that falls into the middle of an attach is looked at again.

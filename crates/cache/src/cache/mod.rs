@@ -105,6 +105,11 @@ impl Cache {
         Secret::new(self.0.signer.token(machine))
     }
 
+    /// Says whose a job is that was let in. One that has ended meanwhile is not let in again.
+    pub fn confirm(&self, machine: &MachineId, grant: Grant) {
+        self.state().confirm(machine, Known { grant: Arc::new(grant), settled: true });
+    }
+
     /// Whether a job was [expected](Self::expect) and nobody has said yet whose it is.
     pub fn is_open(&self, machine: &MachineId) -> bool {
         self.state().is_open(machine)

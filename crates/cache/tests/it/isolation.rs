@@ -228,7 +228,7 @@ async fn until_it_is_known_whose_a_job_is_it_has_what_it_saves_itself() {
         assert_eq!(other.find(&["other"]).await, None, "nobody else finds it");
     }
     // Its forge has told; asking to be let in again takes nothing of that away.
-    world.cache.admit(&job.machine, branch("o/r", MAIN).from(HERE));
+    world.cache.confirm(&job.machine, branch("o/r", MAIN).from(HERE));
     world.cache.expect(&job.machine, HERE);
     assert!(!world.cache.is_open(&job.machine));
     assert_eq!(job.restore("key").await.unwrap(), b"of the branch");
@@ -236,6 +236,8 @@ async fn until_it_is_known_whose_a_job_is_it_has_what_it_saves_itself() {
     world.cache.end(&job.machine);
     let left: Vec<_> = world.cache.entries().into_iter().map(|entry| entry.place.scope.0).collect();
     assert_eq!(left, [MAIN]);
+    // Its forge's word may come late.
+    world.cache.confirm(&job.machine, branch("o/r", MAIN).from(HERE));
     job.twirp("GetCacheEntryDownloadURL", &json!({"key": "key", "version": VERSION}))
         .await
         .refuses(401, "its job has ended");

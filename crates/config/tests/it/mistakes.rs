@@ -309,6 +309,10 @@ mistakes! {
     subnet_public: with_pool("network: {subnet: 8.8.8.0/24}\n");
     subnet_nonsense: with_pool("network: {subnet: 10.0.0.0/99}\n");
     subnet_of_one_machine: told("network: {subnet: 10.0.0.0/30}\nkernel: {image: /k}\npools: [{name: a, max_runners: 1, runner: {image: i, labels: [x]}}]\n");
+    ipv6_link_local: with_pool("network: {ipv6: {subnet: 'fe80::/64'}}\n");
+    ipv6_too_small: with_pool("network: {ipv6: {subnet: 'fd00::/120'}}\n");
+    ipv6_with_host_bits: with_pool("network: {ipv6: {subnet: 'fd00::7/64'}}\n");
+    ipv6_over_a_narrow_link: with_pool("network: {mtu: 1200, ipv6: {subnet: 'fd00::/64'}}\n");
     bridge_name_of_a_tap: with_pool("network: {bridge: fam0}\n");
     bridge_name_with_dot: with_pool("network: {bridge: br.100}\n");
     image_with_upper_case: told(&POOL.replace("debian", "Ghcr.io/Acme/Img:1"));

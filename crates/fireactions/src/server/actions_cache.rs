@@ -99,12 +99,9 @@ impl JobCaches for ActionsCache {
 
     async fn confirm(&self, machine: &MachineId, origin: &Origin) {
         let Some(address) = self.address(machine).await else { return };
-        // It may have ended while its forge was asked.
-        if self.cache.is_open(machine) {
-            let grant = grant(machine, origin).from(address);
-            tracing::debug!(%machine, repository = grant.repository.0, saves = ?grant.writes, "whose job it is, is known");
-            self.cache.admit(machine, grant);
-        }
+        let grant = grant(machine, origin).from(address);
+        tracing::debug!(%machine, repository = grant.repository.0, saves = ?grant.writes, "whose job it is, is known");
+        self.cache.confirm(machine, grant);
     }
 
     async fn end(&self, machine: &MachineId) {

@@ -61,10 +61,10 @@ fn a_job_reaches_neither_neighbours_nor_host_nor_metadata() {
     // Its way out by IPv6 is there: the gateway has told its MAC.
     let way =
         "ip -6 route | grep -o 'default via [^ ]*'; ip -6 neigh | grep -o '^fd12:3456:789a::1 .*lladdr'";
-    // Its `nc` listens by IPv4 alone.
-    let page = format!(
-        "echo \"neighbour by IPv6: $(wget -q -T 3 -O - http://[{address6}]:8081/page 2>/dev/null)\"; "
-    );
+    // Its `nc` listens by IPv4 alone, and its `wget` cannot read an address of IPv6.
+    let get =
+        format!("printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {address6} 8081 2>/dev/null | tail -n 1");
+    let page = format!("echo \"neighbour by IPv6: $({get})\"; ");
     let output = world.cli(&["run", "--", "sh", "-c", &format!("{}{page}{way}", calls(&targets))]);
     assert_eq!(output.status.code(), Some(0), "{}\n{}", text(&output.stderr), world.log());
     assert_eq!(

@@ -39,7 +39,7 @@ impl HostedForge {
         ask: impl Future<Output = Result<Option<Origin>, E>> + Send + 'static,
     ) {
         let Some(caches) = self.inner.settings.caches.clone() else { return };
-        if !lock(&self.inner.tracing).insert(row.clone()) {
+        if !lock(&self.inner.asking).insert(row.clone()) {
             return;
         }
         let (forge, row, machine) = (self.clone(), row.clone(), machine.clone());
@@ -49,7 +49,7 @@ impl HostedForge {
                 Ok(None) => tracing::debug!(job = %row, "the forge does not say what caused the job"),
                 Err(error) => tracing::debug!(job = %row, %error, "what caused the job is not known yet"),
             }
-            lock(&forge.inner.tracing).remove(&row);
+            lock(&forge.inner.asking).remove(&row);
         });
     }
 }

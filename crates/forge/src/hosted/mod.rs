@@ -90,7 +90,7 @@ pub(crate) struct Inner {
     /// Runners whose job has left the forge, about which the forge is being asked.
     settling: Mutex<HashSet<JobId>>,
     /// Runners about whose job's cause the forge is being asked.
-    tracing: Mutex<HashSet<JobId>>,
+    asking: Mutex<HashSet<JobId>>,
     deliveries: webhook::Intake,
     counts: view::Counts,
     /// Demand may have changed.
@@ -145,7 +145,7 @@ impl HostedForge {
             signs: Mutex::default(),
             ending: Mutex::default(),
             settling: Mutex::default(),
-            tracing: Mutex::default(),
+            asking: Mutex::default(),
             deliveries: webhook::Intake::default(),
             counts: view::Counts::default(),
             demand: Notify::new(),

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use fireactions_image::{ImageError, ImagesConfig, RootImage};
 use fireactions_model::{ImageRef, PullPolicy};
+use tokio::sync::Notify;
 
 mod forms;
 mod mirrors;
@@ -342,16 +343,18 @@ async fn a_pull_takes_up_where_a_dead_one_ended_and_mistrusts_it() {
 async fn a_registry_that_trickles_keeps_no_other_waiting_that_has_the_same_layer() {
     let image = sample();
     let ((slow, slow_port), (_quick, port)) = (Server::start(&image).await, Server::start(&image).await);
-    slow.fault(&image.blobs[0].0.clone(), |_, _, bytes| Some(broken(bytes, 1, true)));
+    let asked = Arc::new(Notify::new());
+    let told = asked.clone();
+    slow.fault(&image.blobs[0].0.clone(), move |_, _, bytes| {
+        told.notify_one();
+        Some(broken(bytes, 1, true))
+    });
     let lab = Lab::new();
     let held = {
         let images = lab.images.clone();
         tokio::spawn(async move { images.ensure(&reference(slow_port), PullPolicy::Always, None).await })
     };
-    let asked = || slow.seen.lock().unwrap().iter().any(|(path, _)| path.ends_with(&image.blobs[0].0));
-    while !asked() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    tokio::time::timeout(Duration::from_secs(60), asked.notified()).await.expect("it is asked for the layer");
     lab.images.ensure(&reference(port), PullPolicy::Always, None).await.unwrap();
     assert!(!held.is_finished(), "the other one waits still");
     held.abort();

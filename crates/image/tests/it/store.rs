@@ -143,11 +143,13 @@ async fn a_packer_that_hangs_is_ended_with_the_pull_that_wanted_it() {
     let name = layout(temp.path(), "a", &"x".repeat(4 << 20));
     let pull = tokio::spawn(async move { images.ensure(&name, PullPolicy::Always, None).await });
     let until = Instant::now() + Duration::from_secs(60);
+    // No event tells when a program has become another one.
     while !is_there() {
         assert!(Instant::now() < until && !pull.is_finished(), "it never began");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     pull.abort();
+    // And none when a pull that nobody waits for has cleaned up.
     let tmp = temp.path().join("images/tmp");
     while is_there() || tmp.read_dir().unwrap().count() > 0 {
         assert!(Instant::now() < until, "process or file are still there");
