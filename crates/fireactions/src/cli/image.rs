@@ -137,10 +137,5 @@ pub(super) fn render(images: &[ImageView]) -> String {
 }
 
 fn render_gc(report: &GcReport) -> String {
-    format!(
-        "removed {} images, freed {}, {} left",
-        report.removed.len(),
-        show::bytes(report.freed),
-        show::bytes(report.left)
-    )
+    show::removed(report.removed.len(), "images", report.freed, report.left)
 }

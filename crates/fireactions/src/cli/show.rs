@@ -174,6 +174,11 @@ pub(crate) fn micros(micros: u64) -> String {
     }
 }
 
+/// What a cleaning has done: how many of what it removed, the bytes that are free now, and those that are left.
+pub(crate) fn removed(count: impl std::fmt::Display, what: &str, freed: u64, left: u64) -> String {
+    format!("removed {count} {what}, freed {}, {} left", bytes(freed), bytes(left))
+}
+
 /// A size in binary units.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -96,12 +96,7 @@ fn render_entries(entries: &[CacheEntryView]) -> String {
 }
 
 fn render_gc(report: &CacheGcReport) -> String {
-    format!(
-        "removed {} entries, freed {}, {} left",
-        report.removed,
-        show::bytes(report.freed),
-        show::bytes(report.left)
-    )
+    show::removed(report.removed, "entries", report.freed, report.left)
 }
 
 #[cfg(test)]
