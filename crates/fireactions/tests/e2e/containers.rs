@@ -111,8 +111,9 @@ fn docker_is_up_in_clones_of_an_image_with_systemd() {
     let pools = pool_of("default", 0, 2, &image, "    init: image\n");
     let pools = pools.replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
+    let before = registry_cache::before("library/busybox:latest");
     let more = registry_cache::SECTION.to_owned();
-    let world = World::start(Setup { pools, more, ..Setup::default() });
+    let world = World::start(Setup { pools, more, before, ..Setup::default() });
     let first = world.submit(&[], "cat /etc/machine-id");
     world.wait_job(&first, &["succeeded"], DOCKER);
     world.wait(DOCKER, "the template", || world.log().contains("template made").then_some(()));
