@@ -79,6 +79,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Jobs, newest first, queued ones explained.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>>;
 
+    /// Jobs for the live view, explained, in any order and each once: those that are not final (of the queued ones at least the newest
+    /// 1000), and the newest `ended` that are.
+    async fn recent_jobs(&self, ended: u32) -> Result<Vec<JobRecord>>;
+
     /// How many jobs are in each state, for the metrics.
     async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>>;
 

@@ -20,7 +20,7 @@ pub mod metrics;
 pub mod server;
 pub mod types;
 
-pub use client::{Client, ClientError, ClientStream, LogEvent, RemoteExec, Target};
+pub use client::{Client, ClientError, ClientStream, LiveEvent, LogEvent, RemoteExec, Target};
 pub use engine::{Download, Engine, ExecSession, Upload};
 pub use fault::{Code, ErrorBody, Fault};
 pub use server::auth::{Auth, Key, Peer, Role, Token};

@@ -8,6 +8,7 @@ mod follow;
 mod host;
 mod images;
 mod jobs;
+mod live;
 mod machines;
 mod pools;
 pub(crate) mod sse;
@@ -27,6 +28,7 @@ use serde::de::DeserializeOwned;
 pub use error::ClientError;
 pub use exec::{RemoteExec, RemoteInput, RemoteOutput};
 pub use jobs::LogEvent;
+pub use live::LiveEvent;
 
 /// The result of every call.
 pub type Result<T> = std::result::Result<T, ClientError>;

@@ -9,8 +9,8 @@ use reqwest::Response;
 use super::{Client, ClientError, ClientStream};
 use crate::ErrorBody;
 
-/// Longest event. A log chunk is 64 KiB in base64; a job record may bring its whole script.
-const MAX_EVENT: usize = 4 << 20;
+/// Longest event: a live view of thousands of jobs and machines.
+const MAX_EVENT: usize = 32 << 20;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn endless_events_are_refused() {
         let mut parser = Parser::default();
-        let chunk = Bytes::from(vec![b'x'; 1 << 20]);
+        let chunk = Bytes::from(vec![b'x'; 8 << 20]);
         let refused = (0..8).any(|_| parser.push(&chunk).is_err());
         assert!(refused);
     }

@@ -13,6 +13,7 @@ mod extract;
 mod host;
 mod images;
 mod jobs;
+mod live;
 mod machines;
 mod pools;
 mod raw;
@@ -86,6 +87,7 @@ struct Context {
     pausing: CancellationToken,
     closing: CancellationToken,
     room: room::Room,
+    live: live::Hub,
 }
 
 /// The API of one server; routers for its listeners are made from it.
@@ -100,7 +102,15 @@ pub struct Api {
         title = "fireactions",
         description = "One job, one microVM: jobs, machines, pools and images of one server."
     ),
-    components(schemas(Event, crate::LogChunk, crate::LogEnd, crate::PullEvent, crate::ErrorBody)),
+    components(schemas(
+        Event,
+        crate::LiveDelta,
+        crate::LivePing,
+        crate::LogChunk,
+        crate::LogEnd,
+        crate::PullEvent,
+        crate::ErrorBody
+    )),
     tags(
         (name = "jobs", description = "Jobs of the local queue"),
         (name = "machines", description = "MicroVMs"),
@@ -120,7 +130,8 @@ impl Api {
         let metrics = Metrics::start(engine.as_ref(), closing.clone());
         let room = room::Room::new(&limits);
         let pausing = CancellationToken::new();
-        Self { context: Context { engine, metrics, limits, pausing, closing, room } }
+        let live = live::Hub::new(Arc::clone(&engine), limits.request, closing.clone());
+        Self { context: Context { engine, metrics, limits, pausing, closing, room, live } }
     }
 
     /// Serves metrics under the names of other programs of this name, too.
@@ -218,6 +229,7 @@ fn routes() -> OpenApiRouter<Context> {
         .merge(images::routes())
         .merge(caches::routes())
         .merge(events::routes())
+        .merge(live::routes())
         .merge(status::routes())
 }
 

@@ -5,6 +5,7 @@ mod exec;
 mod host;
 mod image;
 mod job;
+mod live;
 mod pool;
 mod status;
 
@@ -16,5 +17,7 @@ pub use exec::{ExecEvent, ExecExit, ExecInput, ExecRequest, WindowSize};
 pub use host::{DrainRequest, REASON_MAX};
 pub use image::{GcReport, GcRequest, ImageView, PullEvent, PullRequest, PullStatus, Removed};
 pub use job::{JOB_WITH_FILES, JobFilter, LogChunk, LogEnd};
+pub(crate) use live::arrange;
+pub use live::{LiveDelta, LiveGap, LiveGone, LivePing, LiveSnapshot};
 pub use pool::ScaleRequest;
 pub use status::{Readiness, Version};

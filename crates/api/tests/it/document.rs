@@ -10,7 +10,7 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 33] = [
+const ROUTES: [&str; 34] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
     "delete /api/v1/pools/{name}/scale",
@@ -25,6 +25,7 @@ const ROUTES: [&str; 33] = [
     "get /api/v1/jobs/{id}/log",
     "get /api/v1/jobs/{id}/log/events",
     "get /api/v1/jobs/{id}/services/{service}/log",
+    "get /api/v1/live",
     "get /api/v1/machines",
     "get /api/v1/machines/{id}",
     "get /api/v1/machines/{id}/console",

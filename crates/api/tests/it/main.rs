@@ -10,6 +10,7 @@ mod document;
 mod exec;
 mod follow;
 mod listen;
+mod live;
 mod metrics;
 mod pause;
 mod refusals;

@@ -40,6 +40,7 @@ fn needed(method: &str, path: &str) -> Option<Role> {
             | "/api/v1/jobs/{id}/log"
             | "/api/v1/jobs/{id}/log/events"
             | "/api/v1/jobs/{id}/services/{service}/log"
+            | "/api/v1/live"
             | "/api/v1/machines"
             | "/api/v1/machines/{id}"
             | "/api/v1/machines/{id}/console"

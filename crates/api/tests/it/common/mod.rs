@@ -36,6 +36,14 @@ pub struct Fake {
     pub host: Mutex<HostView>,
     pub forges: Mutex<Vec<ForgeView>>,
     pub machine: Mutex<MachineView>,
+    /// Beside that one.
+    pub more: Mutex<Vec<MachineView>>,
+    /// What the live view shows.
+    pub recent: Mutex<Vec<JobRecord>>,
+    /// The live view's question finds no answer.
+    pub stuck: Mutex<bool>,
+    /// How often the engine was asked for what the live view shows.
+    pub looks: std::sync::atomic::AtomicUsize,
     /// How logs and consoles go on after what they have.
     pub rest: Mutex<Rest>,
     /// Makes every call wait, to see deadlines.
@@ -176,6 +184,10 @@ impl Fake {
                 machines: BTreeMap::from([(MachineState::Busy, 1), (MachineState::Held, 1)]),
             }),
             machine: Mutex::new(machine()),
+            more: Mutex::default(),
+            recent: Mutex::new(vec![job(JobState::Running)]),
+            stuck: Mutex::default(),
+            looks: std::sync::atomic::AtomicUsize::new(0),
             rest: Mutex::default(),
             delay: Mutex::default(),
         })
@@ -228,6 +240,16 @@ impl Engine for Fake {
             .filter(|job| filter.state.is_none_or(|state| state == job.state))
             .filter(|job| !filter.active || !job.state.is_final())
             .collect())
+    }
+
+    async fn recent_jobs(&self, _ended: u32) -> Result<Vec<JobRecord>> {
+        self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if *self.stuck.lock().unwrap() {
+            std::future::pending::<()>().await;
+        }
+        // A look that others interrupt.
+        tokio::task::yield_now().await;
+        Ok(self.recent.lock().unwrap().clone())
     }
 
     async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>> {
@@ -311,7 +333,8 @@ impl Engine for Fake {
     }
 
     async fn machines(&self) -> Result<Vec<MachineView>> {
-        Ok(vec![self.machine.lock().unwrap().clone()])
+        let first = self.machine.lock().unwrap().clone();
+        Ok(std::iter::once(first).chain(self.more.lock().unwrap().iter().cloned()).collect())
     }
 
     async fn machine(&self, id: &MachineId) -> Result<MachineView> {

@@ -1,5 +1,7 @@
 //! Jobs of the built-in queue.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use fireactions_api::engine::{Download, EngineStream, Result, Upload};
 use fireactions_api::{Fault, JobFilter, LogChunk};
@@ -33,9 +35,32 @@ pub(super) async fn list(forge: &LocalForge, filter: JobFilter) -> Result<Vec<Jo
     forge.list(filter).await.map_err(|e| store_fault(&e))
 }
 
+/// The most jobs of one kind that are given at once.
+pub(super) const MOST: usize = 1000;
+
+/// Jobs that are not final, and the newest so many that are.
+pub(super) async fn recent(forge: &LocalForge, ended: u32) -> Result<Vec<JobRecord>> {
+    // In the order of a job's life: one that goes on in between is met twice and never missed.
+    let kinds: [(&[JobState], u32); 3] = [
+        (&[JobState::Queued], 0),
+        (&[JobState::Assigned, JobState::Running], 0),
+        (
+            &[JobState::Succeeded, JobState::Failed, JobState::Cancelled, JobState::TimedOut, JobState::Lost],
+            ended,
+        ),
+    ];
+    let mut found: BTreeMap<JobId, JobRecord> = BTreeMap::new();
+    for (states, limit) in kinds {
+        let filter = fireactions_store::JobFilter { states: states.to_vec(), limit, before: None };
+        let jobs = forge.list(filter).await.map_err(|e| store_fault(&e))?;
+        found.extend(jobs.into_iter().map(|job| (job.id.clone(), job)));
+    }
+    Ok(found.into_values().collect())
+}
+
 /// The most jobs that a listing gives.
 pub(super) fn most(filter: &JobFilter) -> usize {
-    usize::try_from(filter.limit.unwrap_or(100).clamp(1, 1000)).unwrap_or(1000)
+    usize::try_from(filter.limit.unwrap_or(100).clamp(1, 1000)).unwrap_or(MOST)
 }
 
 pub(super) async fn get(forge: &LocalForge, id: &JobId) -> Result<JobRecord> {

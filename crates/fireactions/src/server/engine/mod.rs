@@ -141,6 +141,12 @@ impl Engine for ServerEngine {
         Ok(waiting.into_iter().map(|job| self.at_forge(job)).chain(rows).take(most).collect())
     }
 
+    async fn recent_jobs(&self, ended: u32) -> Result<Vec<JobRecord>> {
+        let waiting: Vec<_> = self.forges.hosted().flat_map(|forge| forge.queued(jobs::MOST)).collect();
+        let rows = jobs::recent(&self.forge, ended).await?.into_iter().map(|job| self.explained(job));
+        Ok(waiting.into_iter().map(|job| self.at_forge(job)).chain(rows).collect())
+    }
+
     async fn job_counts(&self) -> Result<BTreeMap<JobState, u64>> {
         self.store.job_counts().await.map_err(|e| jobs::store_fault(&e))
     }
