@@ -22,6 +22,8 @@ pub enum Code {
     Conflict,
     /// More than a limit allows (413).
     TooLarge,
+    /// Too often (429).
+    TooMany,
     /// Something failed inside the server (500).
     Internal,
     /// The server cannot do it now; later it may (503).
@@ -43,6 +45,7 @@ impl Code {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal | Self::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,

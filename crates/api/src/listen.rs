@@ -112,15 +112,15 @@ async fn remove_stale(path: &Path) -> Result<(), ListenError> {
 }
 
 /// How callers of a TCP address are known. Without keys only loopback is served.
-pub fn authority(address: SocketAddr, keys: Vec<Key>) -> Result<Auth, ListenError> {
+pub fn authority(address: SocketAddr, keys: &[Key]) -> Result<Auth, ListenError> {
     if !keys.is_empty() {
-        return Ok(Auth::Keys(keys.into()));
+        return Ok(Auth::Token);
     }
     if is_loopback(address.ip()) { Ok(Auth::Loopback) } else { Err(ListenError::NeedsToken(address)) }
 }
 
 /// Binds a TCP address and says how its callers are known.
-pub async fn bind_tcp(address: SocketAddr, keys: Vec<Key>) -> Result<(TcpListener, Auth), ListenError> {
+pub async fn bind_tcp(address: SocketAddr, keys: &[Key]) -> Result<(TcpListener, Auth), ListenError> {
     let auth = authority(address, keys)?;
     let failed = |source| ListenError::Io { at: address.to_string(), source };
     Ok((TcpListener::bind(address).await.map_err(failed)?, auth))

@@ -1,22 +1,30 @@
 //! What the OpenAPI document says of all operations alike: who may ask, and how any of them can fail.
 
+use axum::http::Method;
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Components, Content, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 
 use super::auth;
 
 const TOKEN: &str = "token";
+const COOKIE: &str = "cookie";
 
 /// Errors by status: name and meaning.
 const ERRORS: [(&str, &str, &str); 7] = [
     ("400", "Invalid", "The request cannot be carried out as written"),
-    ("401", "Unauthorized", "At a TCP address that needs a token: the token is missing or wrong"),
+    (
+        "401",
+        "Unauthorized",
+        "At a TCP address that needs a token, or by a proxy: the token is missing or wrong, or the login has ended",
+    ),
     (
         "403",
         "Forbidden",
-        "At a TCP address with tokens: the token's role does not allow it. At a loopback address without: the request came \
-         from a web page, by `Origin` or `Host`",
+        "The token's role does not allow it. With a login: the request came from another page than the server's own. At a loopback \
+         address without a token: it came from another web page, by `Origin` or `Host`, or by a proxy",
     ),
     ("413", "TooLarge", "The body is too large"),
     ("500", "Internal", "Something failed inside the server"),
@@ -41,11 +49,14 @@ pub(super) fn complete(openapi: &mut OpenApi) {
             .to_owned(),
     );
     components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
-    openapi.security =
-        Some(vec![SecurityRequirement::new(TOKEN, [] as [&str; 0]), SecurityRequirement::default()]);
+    let login = "A login (`POST /api/v1/session`), for people with a browser.";
+    let cookie = ApiKey::Cookie(ApiKeyValue::with_description("fireactions_session", login));
+    components.add_security_scheme(COOKIE, SecurityScheme::ApiKey(cookie));
+    let need = |scheme| SecurityRequirement::new(scheme, [] as [&str; 0]);
+    openapi.security = Some(vec![need(TOKEN), need(COOKIE), SecurityRequirement::default()]);
     for (path, item) in &mut openapi.paths.paths {
-        let open = auth::is_open(path);
-        for operation in operations(item) {
+        for (method, operation) in operations(item) {
+            let open = auth::is_open(&method, path);
             if open {
                 operation.security = Some(Vec::new());
             }
@@ -72,6 +83,12 @@ fn error(meaning: &str) -> Response {
     ResponseBuilder::new().description(meaning).content("application/json", body).build()
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let all = [
+        (Method::GET, &mut item.get),
+        (Method::PUT, &mut item.put),
+        (Method::POST, &mut item.post),
+        (Method::DELETE, &mut item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }

@@ -18,11 +18,13 @@ mod machines;
 mod pools;
 mod raw;
 pub(crate) mod room;
+mod session;
 pub(crate) mod spec;
 mod sse;
 mod status;
 pub(crate) mod upload;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Auth, Engine, Fault, metrics::Metrics};
+use crate::{Auth, Engine, Fault, Key, metrics::Metrics};
 
 /// Bounds on what a request may cost.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +90,7 @@ struct Context {
     closing: CancellationToken,
     room: room::Room,
     live: live::Hub,
+    gate: auth::Gate,
 }
 
 /// The API of one server; routers for its listeners are made from it.
@@ -130,14 +133,23 @@ impl Api {
         let metrics = Metrics::start(engine.as_ref(), closing.clone());
         let room = room::Room::new(&limits);
         let pausing = CancellationToken::new();
+        let gate = auth::Gate::new(Vec::new(), None);
         let live = live::Hub::new(Arc::clone(&engine), limits.request, closing.clone());
-        Self { context: Context { engine, metrics, limits, pausing, closing, room, live } }
+        Self { context: Context { engine, metrics, limits, pausing, closing, room, live, gate } }
     }
 
     /// Serves metrics under the names of other programs of this name, too.
     #[must_use]
     pub fn with_compat_metrics(self) -> Self {
         self.context.metrics.serve_compat();
+        self
+    }
+
+    /// Lets whoever has one of these tokens in, where the listener alone is not enough, and keeps logins in `sessions` for the next
+    /// server, a file of its own.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Vec<Key>, sessions: Option<PathBuf>) -> Self {
+        self.context.gate = auth::Gate::new(keys, sessions);
         self
     }
 
@@ -156,6 +168,7 @@ impl Api {
     /// Ends followed streams and `exec` sessions and lets its listeners end.
     pub fn close(&self) {
         self.context.closing.cancel();
+        self.context.gate.save();
     }
 
     /// Cancelled by [`Api::close`].
@@ -184,7 +197,7 @@ impl Api {
             .with_state(self.context.clone())
             .layer(DefaultBodyLimit::max(bounds.limits.body))
             .layer(middleware::from_fn_with_state(bounds, deadline::enforce))
-            .layer(middleware::from_fn_with_state(Arc::new(auth), auth::require))
+            .layer(middleware::from_fn_with_state((auth, self.context.gate.clone()), auth::require))
             .layer(middleware::map_response(as_declared))
     }
 
@@ -230,6 +243,7 @@ fn routes() -> OpenApiRouter<Context> {
         .merge(caches::routes())
         .merge(events::routes())
         .merge(live::routes())
+        .merge(session::routes())
         .merge(status::routes())
 }
 

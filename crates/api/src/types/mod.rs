@@ -7,6 +7,7 @@ mod image;
 mod job;
 mod live;
 mod pool;
+mod session;
 mod status;
 
 pub use cache::{
@@ -20,4 +21,5 @@ pub use job::{JOB_WITH_FILES, JobFilter, LogChunk, LogEnd};
 pub(crate) use live::arrange;
 pub use live::{LiveDelta, LiveGap, LiveGone, LivePing, LiveSnapshot};
 pub use pool::ScaleRequest;
+pub use session::{Login, Role, Session, Via};
 pub use status::{Readiness, Version};

@@ -229,6 +229,9 @@ async fn verdict(document: &Document, op: &Value, answer: Response) -> Option<St
         return Some(format!("status {status} is not described: {text}"));
     }
     let described = document.resolve(described);
+    if status == 204 {
+        return described.get("content").map(|_| "an answer without a body has one described".to_owned());
+    }
     let kind = answer.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
     let kind = kind.unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().to_owned();

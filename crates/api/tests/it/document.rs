@@ -10,10 +10,11 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 34] = [
+const ROUTES: [&str; 37] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
     "delete /api/v1/pools/{name}/scale",
+    "delete /api/v1/session",
     "get /api/v1/caches",
     "get /api/v1/caches/actions",
     "get /api/v1/events",
@@ -32,6 +33,7 @@ const ROUTES: [&str; 34] = [
     "get /api/v1/machines/{id}/exec",
     "get /api/v1/pools",
     "get /api/v1/pools/{name}",
+    "get /api/v1/session",
     "get /api/v1/version",
     "get /healthz",
     "get /metrics",
@@ -43,6 +45,7 @@ const ROUTES: [&str; 34] = [
     "post /api/v1/jobs/{id}/cancel",
     "post /api/v1/pools/{name}/pause",
     "post /api/v1/pools/{name}/resume",
+    "post /api/v1/session",
     "put /api/v1/host",
     "put /api/v1/pools/{name}/scale",
 ];

@@ -43,10 +43,10 @@ async fn other_files_and_groups_are_refused() {
 
 #[tokio::test]
 async fn strangers_need_a_token() {
-    let error = listen::bind_tcp("0.0.0.0:0".parse().unwrap(), Vec::new()).await.unwrap_err();
+    let error = listen::bind_tcp("0.0.0.0:0".parse().unwrap(), &[]).await.unwrap_err();
     assert!(matches!(error, ListenError::NeedsToken(_)), "{error}");
     // As the configuration says it is.
-    let auth = listen::authority("[::ffff:127.0.0.1]:80".parse().unwrap(), Vec::new()).unwrap();
+    let auth = listen::authority("[::ffff:127.0.0.1]:80".parse().unwrap(), &[]).unwrap();
     assert_eq!(auth, fireactions_api::Auth::Loopback);
 }
 

@@ -16,3 +16,4 @@ mod pause;
 mod refusals;
 mod roles;
 mod round_trip;
+mod session;

@@ -181,6 +181,13 @@ async fn loopback_without_a_token_is_closed_to_web_pages() {
     assert_eq!(status("x-none", "1").await, 200);
     assert_eq!(status("origin", "http://evil.example").await, 403);
     assert_eq!(status("origin", "null").await, 403);
+    assert_eq!(status("origin", "http://127.0.0.1:1").await, 403, "a page of another local program");
+    assert_eq!(
+        status("x-forwarded-for", "203.0.113.9").await,
+        403,
+        "whom a proxy speaks for is no local program"
+    );
+    assert_eq!(status("origin", &url).await, 200, "this server's own page");
     assert_eq!(status("host", "evil.example").await, 403);
     assert_eq!(status("host", "localhost:1234").await, 200);
 }

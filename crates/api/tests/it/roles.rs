@@ -46,8 +46,10 @@ fn needed(method: &str, path: &str) -> Option<Role> {
             | "/api/v1/machines/{id}/console"
             | "/api/v1/pools"
             | "/api/v1/pools/{name}"
+            | "/api/v1/session"
             | "/api/v1/version",
-        ) => Role::Viewer,
+        )
+        | ("post" | "delete", "/api/v1/session") => Role::Viewer,
         ("post", "/api/v1/jobs" | "/api/v1/jobs/{id}/cancel")
         | ("delete", "/api/v1/machines/{id}")
         | ("get", "/api/v1/machines/{id}/exec") => Role::Operator,
@@ -125,10 +127,16 @@ async fn what_is_changed_is_logged_with_who_and_from_where_and_never_with_a_toke
     let _log = tracing::subscriber::set_default(log);
     let (_api, url) = serve_keys(keys()).await;
     let http = reqwest::Client::new();
-    let pause = format!("{url}/api/v1/pools/default/pause?token={}", ROLES[2].1);
+    let pause = format!("{url}/api/v1/pools/default/pause");
     for (_, token) in [ROLES[0], ROLES[2]] {
         http.post(&pause).bearer_auth(token).send().await.unwrap();
         http.get(format!("{url}/api/v1/pools")).bearer_auth(token).send().await.unwrap();
+    }
+    for query in ["token", "x"] {
+        let ask = http.post(format!("{pause}?{query}={}", ROLES[2].1)).bearer_auth(ROLES[2].1);
+        let answer = ask.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 400, "a token in an address is refused");
+        assert!(!answer.text().await.unwrap().contains(ROLES[2].1));
     }
     let text = String::from_utf8(written.bytes()).unwrap();
     let said: Vec<serde_json::Value> = text

@@ -117,10 +117,10 @@ fn group(config: &Config) -> Option<&str> {
     config.api_socket_group.as_ref().map(GroupName::as_str)
 }
 
-/// Serves the API, the metrics, the webhook and the cache from the sockets. `tcp` says who may come by the API's TCP address.
+/// Serves the API, the metrics, the webhook and the cache from the sockets. `tcp` says how callers of the API's TCP address are known.
 pub(super) fn serve(
     sockets: &Sockets,
-    tcp: Option<&Auth>,
+    tcp: Option<Auth>,
     webhook: Router,
     cache: Option<Router>,
     api: &Api,
@@ -131,7 +131,7 @@ pub(super) fn serve(
         tasks.push(tokio::spawn(listen::serve(socket, api.router(Auth::Socket), api.clone(), connections)));
     }
     if let (Some(socket), Some(auth)) = (stream(sockets, Role::Tcp)?, tcp) {
-        let router = api.router(auth.clone());
+        let router = api.router(auth);
         tasks.push(tokio::spawn(listen::serve(socket, router, api.clone(), connections)));
     }
     if let Some(socket) = stream(sockets, Role::Metrics)? {

@@ -44,6 +44,9 @@ const TASK_END: Duration = Duration::from_secs(20);
 /// How much longer the service manager is asked to wait, again and again while jobs are waited for.
 const EXTENSION: Duration = Duration::from_secs(60);
 
+/// Who is logged in, in the state directory.
+const SESSIONS: &str = "sessions.json";
+
 /// What parts are made from, time and again.
 pub(super) struct Setup {
     pub(super) host: Host,
@@ -177,13 +180,14 @@ impl Live {
             },
             stopping: stopping.clone(),
         };
-        let api = Api::new(Arc::new(engine), Limits::default());
+        let api = Api::new(Arc::new(engine), Limits::default())
+            .with_keys(prepared.keys.clone(), Some(config.state_dir.join(SESSIONS)));
         let api = if config.metrics.compat { api.with_compat_metrics() } else { api };
         let webhook = webhook::router(
             forges.hosted().filter_map(|forge| Some((forge.clone(), config.webhook_path(forge.name())?))),
         );
         let cache = cache.as_ref().map(ActionsCache::router);
-        let listeners = listen::serve(&sockets, prepared.tcp.as_ref(), webhook, cache, &api)?;
+        let listeners = listen::serve(&sockets, prepared.tcp, webhook, cache, &api)?;
         let (sender, requests) = mpsc::channel(1);
         let door = listen::unix(&sockets, Role::Handover)?.map(|socket| {
             let state = config.state_dir.to_path_buf();

@@ -20,7 +20,9 @@ pub(super) struct Prepared {
     pub(super) settings: Arc<Settings>,
     /// What runs the machines.
     pub(super) driver: Chosen,
-    /// Who may come by the API's TCP address.
+    /// Who may use the API.
+    pub(super) keys: Vec<Key>,
+    /// How callers of the API's TCP address are known.
     pub(super) tcp: Option<Auth>,
 }
 
@@ -67,15 +69,16 @@ async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
     let dirs = StateDirs::of(&config.state_dir);
     dirs.make()?;
     let settings = settings(config, &dirs)?;
+    let keys = keys(config)?;
     let tcp = match &config.bind_address {
-        Some(address) => Some(listen::authority(address.0, keys(config)?)?),
+        Some(address) => Some(listen::authority(address.0, &keys)?),
         None => None,
     };
     let driver = driver::choose(config, &settings).await?;
-    Ok(Prepared { settings: Arc::new(settings), driver, tcp })
+    Ok(Prepared { settings: Arc::new(settings), driver, keys, tcp })
 }
 
-/// Who may use the API by TCP.
+/// Who may use the API by TCP, or by a proxy.
 fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
     let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let token = |file: &SecretFile, at: &str| {

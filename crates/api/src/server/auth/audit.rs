@@ -2,22 +2,23 @@
 
 use axum::http::{Method, StatusCode};
 
-use super::caller::{Caller, Peer, Role};
+use super::caller::{Caller, Source};
 
 /// One request that changes something, until it is answered.
 pub(super) struct Deed {
     who: String,
-    role: Role,
-    from: Option<Peer>,
+    role: &'static str,
+    from: Source,
     method: Method,
     path: String,
 }
 
 impl Deed {
-    pub(super) fn new(caller: &Caller, method: &Method, path: &str, from: Option<Peer>) -> Self {
+    /// `caller` is absent where nobody is known.
+    pub(super) fn new(caller: Option<&Caller>, method: &Method, path: &str, from: Source) -> Self {
         Self {
-            who: caller.name.clone(),
-            role: caller.role,
+            who: caller.map_or("unknown", |caller| &caller.name).to_owned(),
+            role: caller.map_or("none", |caller| caller.role.name()),
             from,
             method: method.clone(),
             path: path.to_owned(),
@@ -27,7 +28,6 @@ impl Deed {
     /// Says it, with the answer. The query is left out: nothing there says what was done, and people put tokens there.
     pub(super) fn log(self, answer: StatusCode) {
         let Self { who, role, from, method, path } = self;
-        let from = from.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-        tracing::info!(target: "audit", who, %role, from, %method, path, status = answer.as_u16(), "asked");
+        tracing::info!(target: "audit", who, role, %from, %method, path, status = answer.as_u16(), "asked");
     }
 }

@@ -1,37 +1,10 @@
 //! Who asks, and from where.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::token::Token;
-
-/// What a caller may do. Each may also do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Look at everything but secrets.
-    Viewer,
-    /// Submit and cancel jobs, remove machines, run commands in them.
-    Operator,
-    /// Change pools, images and the host.
-    Admin,
-}
-
-impl Role {
-    /// Its name, as the configuration has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::{Role, Session, Via};
 
 /// A token, whose it is, and what it allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +19,23 @@ pub struct Key {
 
 /// Who has asked, as it stands in the log.
 #[derive(Debug, Clone)]
-pub(super) struct Caller {
+pub(in crate::server) struct Caller {
     /// The name of its token; where there is none, how it came.
     pub(super) name: String,
     pub(super) role: Role,
+    pub(super) via: Via,
+}
+
+impl Caller {
+    pub(super) fn of(key: &Key, via: Via) -> Self {
+        Self { name: key.name.clone(), role: key.role, via }
+    }
+
+    /// What it is told about itself.
+    pub(in crate::server) fn session(self) -> Session {
+        let Self { name, role, via } = self;
+        Session { name, role, via, login: matches!(via, Via::Token | Via::Cookie) }
+    }
 }
 
 /// The other end of a connection.
@@ -70,6 +56,41 @@ impl fmt::Display for Peer {
             Self::Local { uid: Some(uid) } => write!(f, "uid {uid}"),
             Self::Local { uid: None } => f.write_str("this host"),
             Self::Remote(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Where a request comes from: the other end of the connection and, if that is a proxy of this host, whom it speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) peer: Option<Peer>,
+    pub(super) behind: Option<IpAddr>,
+}
+
+impl Source {
+    /// The address whose guesses are counted together: a network of IPv6 has more addresses than anybody can count.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let peer = match self.peer {
+            Some(Peer::Remote(address)) => Some(address.ip()),
+            _ => None,
+        };
+        Some(match self.behind.or(peer)?.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+            }
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.behind, self.peer) {
+            (Some(behind), Some(peer)) => write!(f, "{behind} by {peer}"),
+            (Some(behind), None) => behind.fmt(f),
+            (None, Some(peer)) => peer.fmt(f),
+            (None, None) => f.write_str("unknown"),
         }
     }
 }

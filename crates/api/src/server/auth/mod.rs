@@ -1,73 +1,70 @@
-//! Who may ask. A Unix socket is guarded by its permissions; TCP needs a token, except on loopback, where web
-//! pages in a local browser are kept out instead.
+//! Who may ask. A Unix socket is guarded by its permissions; TCP needs a token, except on loopback, where foreign web pages in a local
+//! browser are kept out instead. What a browser asks for by a proxy needs a login, wherever it comes in.
+//!
+//! ```text
+//! request    what a head says about where it comes from
+//! query      no tokens in addresses
+//! gate       the caller of a request: by its listener, its token, or its login
+//! sessions   logins, and the file that keeps them          attempts   wrong ones, by address
+//! login      a login on its way in, and its cookie
+//! rights     which role a request needs                    audit      what was done, in the log
+//! ```
 
+mod attempts;
 mod audit;
 mod caller;
+mod gate;
+mod login;
+mod query;
+mod request;
 mod rights;
+mod sessions;
 mod token;
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::extract::{Extension, MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use axum::http::{HeaderMap, Uri};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use fireactions_model::network_rules;
 
 use self::audit::Deed;
-use self::caller::Caller;
-pub use self::caller::{Key, Peer, Role};
+pub(super) use self::caller::Caller;
+pub use self::caller::{Key, Peer};
+pub(super) use self::gate::{Gate, NoLogin};
+pub(super) use self::login::{Attempt, no_cookie};
 pub use self::token::{Token, WeakToken};
-use crate::{Code, Fault};
-
-/// Before the answer to a wrong token.
-const WRONG_TOKEN: Duration = Duration::from_millis(500);
+use crate::{Code, Fault, Role};
 
 /// How one listener knows its callers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auth {
-    /// A Unix socket: whoever may open it may use it.
+    /// A Unix socket: whoever may open it may use it. What a proxy passes on to it needs a token or a login.
     Socket,
-    /// Loopback TCP without a token: local programs, but no web page (by `Origin` and by `Host`, against DNS
-    /// rebinding).
+    /// Loopback TCP without a token: local programs and this server's own page, but no other web page (by `Origin`, and by `Host`
+    /// against DNS rebinding).
     Loopback,
-    /// `Authorization: Bearer …`; `/healthz` and `/readyz` are open.
-    Keys(Arc<[Key]>),
+    /// A token or a login; `/healthz` and `/readyz` are open.
+    Token,
 }
 
 /// The middleware: lets a request pass whose caller may ask it, and logs what changes something.
 pub(super) async fn require(
-    State(auth): State<Arc<Auth>>,
+    State((auth, gate)): State<(Auth, Gate)>,
     route: Option<MatchedPath>,
     peer: Option<Extension<Peer>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Fault> {
-    let path = request.uri().path();
-    if matches!(auth.as_ref(), Auth::Keys(_)) && is_open(path) {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    query::check(&uri, gate.keys())?;
+    if auth != Auth::Loopback && is_open(&method, uri.path()) {
         return Ok(next.run(request).await);
     }
-    let caller = match auth.as_ref() {
-        Auth::Socket => Caller { name: "socket".to_owned(), role: Role::Admin },
-        Auth::Loopback => {
-            local_only(request.headers(), request.uri())?;
-            Caller { name: "loopback".to_owned(), role: Role::Admin }
-        }
-        Auth::Keys(keys) => match bearer(request.headers(), keys) {
-            Ok(key) => Caller { name: key.name.clone(), role: key.role },
-            Err(fault) => {
-                // Whoever guesses has few guesses; who mistyped waits a moment.
-                tokio::time::sleep(WRONG_TOKEN).await;
-                return Err(fault);
-            }
-        },
-    };
-    let needed = rights::needed(request.method(), route.as_ref().map_or(path, MatchedPath::as_str));
-    let deed = (needed > Role::Viewer)
-        .then(|| Deed::new(&caller, request.method(), path, peer.map(|Extension(peer)| peer)));
+    let caller = gate.caller(auth, &method, request.headers(), &uri).await?;
+    let needed = rights::needed(&method, route.as_ref().map_or(uri.path(), MatchedPath::as_str));
+    let from = request::source(peer.map(|Extension(peer)| peer), request.headers());
+    let deed = (needed > Role::Viewer).then(|| Deed::new(Some(&caller), &method, uri.path(), from));
     let answer = if caller.role >= needed {
+        request.extensions_mut().insert(caller);
         next.run(request).await
     } else {
         let why = format!(
@@ -84,61 +81,11 @@ pub(super) async fn require(
     Ok(answer)
 }
 
-/// Whether a path needs no token: whether the server lives is for everybody to ask.
-pub(super) fn is_open(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz")
-}
-
-/// The key whose token was sent.
-fn bearer<'a>(headers: &HeaderMap, keys: &'a [Key]) -> Result<&'a Key, Fault> {
-    let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let hint = "give the token with --token-file FILE or `Authorization: Bearer TOKEN`";
-    let Some((scheme, sent)) = sent.and_then(|value| value.split_once(' ')) else {
-        return Err(Fault::new(Code::Unauthorized, "this address needs a token").hint(hint));
-    };
-    let mut known = None;
-    for key in keys {
-        // All of them, so that how long it takes does not tell which.
-        if key.token.matches(sent.trim()) {
-            known = Some(key);
-        }
-    }
-    known
-        .filter(|_| scheme.eq_ignore_ascii_case("bearer"))
-        .ok_or_else(|| Fault::new(Code::Unauthorized, "the token is not one of this server's").hint(hint))
-}
-
-fn local_only(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
-    let refuse = |what: &str| {
-        Err(Fault::new(Code::Forbidden, format!("requests with this {what} are refused without a token"))
-            .hint("set api_token_file to allow more than local programs"))
-    };
-    if headers.contains_key(ORIGIN) {
-        return refuse("Origin");
-    }
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).or_else(|| uri.host());
-    if host.is_some_and(is_loopback_name) { Ok(()) } else { refuse("Host") }
-}
-
-fn is_loopback_name(host: &str) -> bool {
-    let Ok(authority) = host.parse::<axum::http::uri::Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(network_rules::is_loopback)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_names() {
-        for good in ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "[::1]:8080", "127.9.9.9"] {
-            assert!(is_loopback_name(good), "{good}");
-        }
-        for bad in
-            ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "localhost.evil.example:80", "", "a b"]
-        {
-            assert!(!is_loopback_name(bad), "{bad}");
-        }
+/// Whether a request needs no token: whether the server lives is for everybody to ask, and who logs in is not yet known.
+pub(super) fn is_open(method: &Method, path: &str) -> bool {
+    match path {
+        "/healthz" | "/readyz" => true,
+        "/api/v1/session" => *method == Method::POST,
+        _ => false,
     }
 }

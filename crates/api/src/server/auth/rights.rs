@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use super::caller::Role;
+use crate::Role;
 
 /// The role that a request at this route needs. What is not named here is for the administrator, so that a new route is not
 /// open by mistake.
@@ -11,6 +11,8 @@ pub(super) fn needed(method: &Method, route: &str) -> Role {
     match route {
         // A shell in a machine can do all that its job can.
         "/api/v1/machines/{id}/exec" => Role::Operator,
+        // Who may come in may go out.
+        "/api/v1/session" => Role::Viewer,
         _ if reads => Role::Viewer,
         "/api/v1/jobs" | "/api/v1/jobs/{id}/cancel" | "/api/v1/machines/{id}" => Role::Operator,
         _ => Role::Admin,

@@ -25,6 +25,10 @@ impl Token {
         }
     }
 
+    pub(super) const fn hash(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(super) fn matches(&self, sent: &str) -> bool {
         let sent: [u8; 32] = Sha256::digest(sent).into();
         self.0.ct_eq(&sent).into()

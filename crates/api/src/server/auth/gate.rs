@@ -1,0 +1,170 @@
+//! Who may come in, with what: the keys and logins of one server, for all of its listeners.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, Method, Uri};
+
+use super::Auth;
+use super::attempts::Attempts;
+use super::caller::{Caller, Key, Source};
+use super::request::{cookie, host, is_from_afar, is_loopback_name, is_own_page, needs_origin};
+use super::sessions::Sessions;
+use crate::{Code, Fault, Role, Via};
+
+/// Before the answer to a wrong token.
+const WRONG_TOKEN: Duration = Duration::from_millis(500);
+const HINT: &str =
+    "give the token with --token-file FILE or `Authorization: Bearer TOKEN`, or log in with it";
+
+/// The keys and logins of one server.
+#[derive(Clone)]
+pub(in crate::server) struct Gate {
+    keys: Arc<[Key]>,
+    sessions: Arc<Sessions>,
+    attempts: Arc<Attempts>,
+}
+
+/// A login that was not one.
+pub(in crate::server) enum NoLogin {
+    /// Too many were wrong: how long to wait.
+    Wait(Duration),
+    Fault(Fault),
+}
+
+impl Gate {
+    pub(in crate::server) fn new(keys: Vec<Key>, sessions: Option<PathBuf>) -> Self {
+        let sessions = sessions.map_or_else(Sessions::default, Sessions::kept_in);
+        Self { keys: keys.into(), sessions: Arc::new(sessions), attempts: Arc::default() }
+    }
+
+    pub(super) fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// Who asks this, at a listener that knows its callers by `auth`.
+    pub(super) async fn caller(
+        &self,
+        auth: Auth,
+        method: &Method,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<Caller, Fault> {
+        let local = |name: &str, via| Caller { name: name.to_owned(), role: Role::Admin, via };
+        match auth {
+            Auth::Socket if !is_from_afar(headers) => Ok(local("socket", Via::Socket)),
+            Auth::Loopback => local_only(headers, uri).map(|()| local("loopback", Via::Open)),
+            Auth::Socket | Auth::Token => self.known(method, headers, uri).await,
+        }
+    }
+
+    /// Whoever has a token or a login.
+    async fn known(&self, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Caller, Fault> {
+        if self.keys.is_empty() {
+            return Err(no_keys());
+        }
+        if headers.contains_key(AUTHORIZATION) {
+            let Some(key) = bearer(headers, &self.keys) else {
+                // Whoever guesses has few guesses; who mistyped waits a moment.
+                tokio::time::sleep(WRONG_TOKEN).await;
+                return Err(
+                    Fault::new(Code::Unauthorized, "the token is not one of this server's").hint(HINT)
+                );
+            };
+            return Ok(Caller::of(key, Via::Token));
+        }
+        let Some(cookie) = cookie(headers) else {
+            return Err(Fault::new(Code::Unauthorized, "this address needs a token").hint(HINT));
+        };
+        let Some(key) = self.sessions.find(cookie, &self.keys) else {
+            return Err(Fault::new(Code::Unauthorized, "the login has ended").hint("log in again"));
+        };
+        if needs_origin(method, headers) && is_own_page(headers, uri) != Some(true) {
+            return Err(not_own_page());
+        }
+        Ok(Caller::of(key, Via::Cookie))
+    }
+
+    /// Logs in with a token: gives what the cookie says, and who it is.
+    pub(super) async fn log_in(
+        &self,
+        token: &str,
+        from: Source,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<(String, Caller), NoLogin> {
+        // Or a foreign page could log people in as somebody else.
+        if is_own_page(headers, uri) == Some(false) {
+            return Err(NoLogin::Fault(not_own_page()));
+        }
+        if self.keys.is_empty() {
+            return Err(NoLogin::Fault(no_keys()));
+        }
+        let address = from.address();
+        if let Some(wait) = self.attempts.wait(address) {
+            return Err(NoLogin::Wait(wait));
+        }
+        let Some(key) = matching(token, &self.keys) else {
+            self.attempts.failed(address);
+            tokio::time::sleep(WRONG_TOKEN).await;
+            let fault = Fault::new(Code::Unauthorized, "the token is not one of this server's");
+            return Err(NoLogin::Fault(fault.hint("the server's `api_tokens` say which there are")));
+        };
+        self.attempts.succeeded(address);
+        Ok((self.sessions.open(key), Caller::of(key, Via::Cookie)))
+    }
+
+    /// Ends the login that a request came with.
+    pub(in crate::server) fn log_out(&self, headers: &HeaderMap) {
+        if let Some(cookie) = cookie(headers) {
+            self.sessions.close(cookie);
+        }
+    }
+
+    /// Writes down for the next server who is logged in.
+    pub(in crate::server) fn save(&self) {
+        self.sessions.save();
+    }
+}
+
+/// The key whose token was sent in the head.
+fn bearer<'a>(headers: &HeaderMap, keys: &'a [Key]) -> Option<&'a Key> {
+    let (scheme, sent) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    matching(sent, keys).filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+}
+
+/// The key whose token this is. All of them are compared, so that how long it takes does not tell which.
+fn matching<'a>(token: &str, keys: &'a [Key]) -> Option<&'a Key> {
+    keys.iter().fold(None, |known, key| if key.token.matches(token.trim()) { Some(key) } else { known })
+}
+
+fn no_keys() -> Fault {
+    let why = "this came from a browser or by a proxy, and there is no token that anybody could log in with";
+    Fault::new(Code::Forbidden, why).hint("set api_tokens in the server's configuration")
+}
+
+fn not_own_page() -> Fault {
+    let why = "a request with a login must come from this server's own page, and its Origin is another one";
+    Fault::new(Code::Forbidden, why).hint("a proxy in front must pass on `Host`, or set `X-Forwarded-Host`")
+}
+
+/// Local programs, and pages of this server in a local browser; no other page, and nothing that a proxy passes on.
+fn local_only(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
+    let refuse = |what: &str| {
+        Err(Fault::new(Code::Forbidden, format!("requests with this {what} are refused without a token"))
+            .hint("set api_token_file to allow more than local programs"))
+    };
+    if !host(headers, uri).is_some_and(is_loopback_name) {
+        return refuse("Host");
+    }
+    if is_own_page(headers, uri) == Some(false) {
+        return refuse("Origin");
+    }
+    let passed_on = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    match passed_on.iter().find(|name| headers.contains_key(**name)) {
+        Some(name) => refuse(name),
+        None => Ok(()),
+    }
+}

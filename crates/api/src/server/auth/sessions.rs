@@ -1,0 +1,197 @@
+//! Logins. A cookie has a random number that says nothing; what it stands for is here, and in a file for the next server.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::caller::Key;
+
+/// Logins at once. The one that was used longest ago goes for a new one.
+const MOST: usize = 1000;
+/// A login that is not used for so long ends.
+pub(super) const IDLE: Duration = Duration::from_secs(12 * 3600);
+/// The largest file that is read.
+const FILE: u64 = 1 << 20;
+
+/// The logins of one server.
+#[derive(Default)]
+pub(super) struct Sessions {
+    /// By the hash of what their cookies say: whoever reads the file, or this, has no cookie.
+    all: Mutex<HashMap<String, Login>>,
+    file: Option<PathBuf>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Login {
+    /// The mark of its token. A token that is not configured any more, or has another role, has no such mark.
+    mark: String,
+    used: Timestamp,
+}
+
+impl Sessions {
+    /// With those that an earlier server left in this file. One that cannot be read is as good as none: people log in anew.
+    pub(super) fn kept_in(file: PathBuf) -> Self {
+        let all = match read(&file) {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %error, "logins of before could not be read; people log in again");
+                HashMap::new()
+            }
+        };
+        Self { all: Mutex::new(all), file: Some(file) }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Login>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins one with this key; gives what its cookie says.
+    pub(super) fn open(&self, key: &Key) -> String {
+        let cookie = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let mut all = self.all();
+        if all.len() >= MOST {
+            let oldest = all.iter().min_by_key(|(_, login)| login.used).map(|(name, _)| name.clone());
+            oldest.map(|oldest| all.remove(&oldest));
+        }
+        all.insert(name(&cookie), Login { mark: mark(key), used: Timestamp::now() });
+        drop(all);
+        self.save();
+        cookie
+    }
+
+    /// The key of a login, which counts as used now.
+    pub(super) fn find<'a>(&self, cookie: &str, keys: &'a [Key]) -> Option<&'a Key> {
+        let mut all = self.all();
+        let login = all.get_mut(&name(cookie))?;
+        let now = Timestamp::now();
+        let key = keys.iter().find(|key| mark(key) == login.mark);
+        if key.is_none() || is_over(login, now) {
+            all.remove(&name(cookie));
+            return None;
+        }
+        login.used = now;
+        key
+    }
+
+    /// Ends one.
+    pub(super) fn close(&self, cookie: &str) {
+        if self.all().remove(&name(cookie)).is_some() {
+            self.save();
+        }
+    }
+
+    /// Writes them down for the next server.
+    pub(super) fn save(&self) {
+        let Some(file) = &self.file else { return };
+        let now = Timestamp::now();
+        let mut all = self.all();
+        all.retain(|_, login| !is_over(login, now));
+        if let Err(error) = write(file, &all) {
+            tracing::warn!(file = %file.display(), %error, "logins could not be written down; after a restart people log in again");
+        }
+    }
+}
+
+fn is_over(login: &Login, now: Timestamp) -> bool {
+    now.duration_since(login.used).unsigned_abs() > IDLE
+}
+
+fn name(cookie: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(cookie))
+}
+
+fn mark(key: &Key) -> String {
+    let mut hash = Sha256::new();
+    for part in [b"session".as_slice(), key.name.as_bytes(), key.role.name().as_bytes(), key.token.hash()] {
+        hash.update(u64::try_from(part.len()).unwrap_or_default().to_be_bytes());
+        hash.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(hash.finalize())
+}
+
+fn read(file: &Path) -> std::io::Result<HashMap<String, Login>> {
+    match std::fs::metadata(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        Ok(meta) if meta.len() > FILE => return Err(std::io::Error::other("it is too large")),
+        _ => {}
+    }
+    let mut all: HashMap<String, Login> = serde_json::from_slice(&std::fs::read(file)?)?;
+    let now = Timestamp::now();
+    all.retain(|_, login| !is_over(login, now));
+    Ok(all)
+}
+
+/// The file is nobody else's, and whole at any moment.
+fn write(file: &Path, all: &HashMap<String, Login>) -> std::io::Result<()> {
+    let mut fresh = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new("/")))?;
+    fresh.write_all(&serde_json::to_vec(all)?)?;
+    fresh.persist(file)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::{Role, Token};
+
+    fn key(name: &str, role: Role, token: &str) -> Key {
+        Key { name: name.to_owned(), role, token: Token::new(token).unwrap() }
+    }
+
+    #[test]
+    fn a_login_lasts_over_a_restart_as_long_as_its_token_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sessions.json");
+        let one = key("anna", Role::Operator, "0123456789abcdef");
+        let cookie = Sessions::kept_in(file.clone()).open(&one);
+        let again = || Sessions::kept_in(file.clone());
+        let found = |keys: &[Key]| again().find(&cookie, keys).map(|key| key.name.clone());
+        assert_eq!(found(std::slice::from_ref(&one)), Some("anna".to_owned()));
+        assert_eq!(found(&[key("anna", Role::Admin, "0123456789abcdef")]), None, "another role");
+        assert_eq!(found(&[key("anna", Role::Operator, "0123456789abcdeF")]), None, "another token");
+        assert_eq!(found(&[]), None);
+        assert!(again().find("nonsense", std::slice::from_ref(&one)).is_none());
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains(&cookie) && !text.contains("0123456789"), "{text}");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        again().close(&cookie);
+        assert_eq!(found(std::slice::from_ref(&one)), None, "logged out");
+    }
+
+    #[test]
+    fn logins_are_bounded_end_when_idle_and_a_damaged_file_is_none() {
+        let sessions = Sessions::default();
+        let one = key("anna", Role::Viewer, "0123456789abcdef");
+        let keys = std::slice::from_ref(&one);
+        let first = sessions.open(&one);
+        for login in sessions.all().values_mut() {
+            login.used -= IDLE / 2;
+        }
+        for _ in 0..MOST {
+            sessions.open(&one);
+        }
+        assert_eq!(sessions.all().len(), MOST);
+        assert!(sessions.find(&first, keys).is_none(), "the oldest made room");
+        let last = sessions.open(&one);
+        for login in sessions.all().values_mut() {
+            login.used -= IDLE + Duration::from_secs(1);
+        }
+        assert!(sessions.find(&last, keys).is_none(), "too long unused");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sessions.json");
+        std::fs::write(&file, "{").unwrap();
+        let damaged = Sessions::kept_in(file);
+        let cookie = damaged.open(&one);
+        assert!(damaged.find(&cookie, keys).is_some());
+    }
+}
