@@ -16,9 +16,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
-    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, DrainRequest, ExecEvent,
-    ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness,
-    ScaleRequest, Version,
+    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding, DrainRequest, ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness, ScaleRequest, Version,
 };
 
 /// The result of every call.
@@ -167,6 +165,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Everything that happens from now on.
     fn events(&self) -> broadcast::Receiver<Event>;
+
+    /// Examines the host. It takes seconds, and starts programs.
+    async fn doctor(&self) -> Result<Vec<DoctorFinding>>;
+
+    /// The configuration that the server runs with, without secrets.
+    fn config(&self) -> ConfigView;
 
     /// Whether jobs are accepted and can run.
     async fn readiness(&self) -> Readiness;

@@ -13,6 +13,7 @@
 mod budget;
 mod check;
 mod de;
+mod effective;
 mod foreign;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -30,6 +31,7 @@ mod suggest;
 mod tree;
 
 pub use budget::HostBudget;
+pub use effective::EffectiveKey;
 pub use host::Host;
 pub use json_schema::json_schema;
 pub use load::{Loaded, load, load_for, parse};

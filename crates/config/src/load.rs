@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::effective::{self, EffectiveKey};
 use crate::problem::{ConfigErrors, Diagnostic, Problem};
 use crate::tree::{self, Node};
 use crate::{Config, Host, check, de, foreign, ranges};
@@ -20,6 +21,8 @@ pub struct Loaded {
     pub config: Config,
     /// Things that are fine to start with but probably not meant.
     pub warnings: Vec<Diagnostic>,
+    /// Every key with its value or default, without secrets.
+    pub effective: Vec<EffectiveKey>,
 }
 
 /// Reads and checks a configuration file without regard to the host it will run on.
@@ -84,7 +87,8 @@ pub fn parse(path: &Path, bytes: &[u8], host: &Host) -> Result<Loaded, ConfigErr
     judged.warnings.extend(warnings);
     match judged.config {
         Some(config) if judged.errors.is_empty() => {
-            Ok(Loaded { config, warnings: diagnostics(path, text, judged.warnings) })
+            let effective = effective::effective(&root);
+            Ok(Loaded { config, warnings: diagnostics(path, text, judged.warnings), effective })
         }
         _ => Err(ConfigErrors { errors: diagnostics(path, text, judged.errors) }),
     }

@@ -10,9 +10,12 @@ mod document;
 mod events;
 mod exec;
 mod extract;
+mod history;
 mod host;
 mod images;
+mod insight;
 mod jobs;
+mod kept;
 mod live;
 mod machines;
 mod pools;
@@ -91,6 +94,8 @@ struct Context {
     room: room::Room,
     live: live::Hub,
     gate: auth::Gate,
+    history: history::History,
+    doctor: insight::Doctor,
 }
 
 /// The API of one server; routers for its listeners are made from it.
@@ -135,7 +140,20 @@ impl Api {
         let pausing = CancellationToken::new();
         let gate = auth::Gate::new(Vec::new(), None);
         let live = live::Hub::new(Arc::clone(&engine), limits.request, closing.clone());
-        Self { context: Context { engine, metrics, limits, pausing, closing, room, live, gate } }
+        Self {
+            context: Context {
+                engine,
+                metrics,
+                limits,
+                pausing,
+                closing,
+                room,
+                live,
+                gate,
+                history: history::History::default(),
+                doctor: insight::Doctor::default(),
+            },
+        }
     }
 
     /// Serves metrics under the names of other programs of this name, too.
@@ -150,6 +168,14 @@ impl Api {
     #[must_use]
     pub fn with_keys(mut self, keys: Vec<Key>, sessions: Option<PathBuf>) -> Self {
         self.context.gate = auth::Gate::new(keys, sessions);
+        self
+    }
+
+    /// Keeps a history of the last hours, in `file` for the next server. Needs a runtime.
+    #[must_use]
+    pub fn with_history(mut self, file: PathBuf) -> Self {
+        let (engine, closing) = (Arc::clone(&self.context.engine), self.context.closing.clone());
+        self.context.history = history::History::start(engine, file, closing);
         self
     }
 
@@ -243,6 +269,8 @@ fn routes() -> OpenApiRouter<Context> {
         .merge(caches::routes())
         .merge(events::routes())
         .merge(live::routes())
+        .merge(history::routes())
+        .merge(insight::routes())
         .merge(session::routes())
         .merge(status::routes())
 }

@@ -4,6 +4,7 @@ mod cache;
 mod exec;
 mod host;
 mod image;
+mod insight;
 mod job;
 mod live;
 mod pool;
@@ -17,6 +18,7 @@ pub use cache::{
 pub use exec::{ExecEvent, ExecExit, ExecInput, ExecRequest, WindowSize};
 pub use host::{DrainRequest, REASON_MAX};
 pub use image::{GcReport, GcRequest, ImageView, PullEvent, PullRequest, PullStatus, Removed};
+pub use insight::{ConfigEntry, ConfigView, DoctorFinding, DoctorVerdict, History, HistoryPoint, PoolPoint};
 pub use job::{JOB_WITH_FILES, JobFilter, LogChunk, LogEnd};
 pub(crate) use live::arrange;
 pub use live::{LiveDelta, LiveGap, LiveGone, LivePing, LiveSnapshot};

@@ -10,14 +10,17 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 37] = [
+const ROUTES: [&str; 40] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
     "delete /api/v1/pools/{name}/scale",
     "delete /api/v1/session",
     "get /api/v1/caches",
     "get /api/v1/caches/actions",
+    "get /api/v1/config",
+    "get /api/v1/doctor",
     "get /api/v1/events",
+    "get /api/v1/history",
     "get /api/v1/host",
     "get /api/v1/images",
     "get /api/v1/jobs",

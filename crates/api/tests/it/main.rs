@@ -9,6 +9,7 @@ mod conformance;
 mod document;
 mod exec;
 mod follow;
+mod insight;
 mod listen;
 mod live;
 mod metrics;

@@ -29,7 +29,9 @@ fn needed(method: &str, path: &str) -> Option<Role> {
             "/healthz"
             | "/readyz"
             | "/metrics"
+            | "/api/v1/doctor"
             | "/api/v1/events"
+            | "/api/v1/history"
             | "/api/v1/host"
             | "/api/v1/images"
             | "/api/v1/caches"
@@ -63,7 +65,8 @@ fn needed(method: &str, path: &str) -> Option<Role> {
             | "/api/v1/pools/{name}/pause"
             | "/api/v1/pools/{name}/resume"
             | "/api/v1/pools/{name}/scale",
-        ) => Role::Admin,
+        )
+        | ("get", "/api/v1/config") => Role::Admin,
         _ => return None,
     })
 }

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::actions_cache::{self, ActionsCache};
-use super::engine::{Caches, FetchedImages, ServerEngine};
+use super::engine::{Caches, FetchedImages, ServerEngine, Told};
 use super::listen::Listeners;
 use super::looked::{LastLook, Looked};
 use super::notify::Notifier;
@@ -46,11 +46,14 @@ const EXTENSION: Duration = Duration::from_secs(60);
 
 /// Who is logged in, in the state directory.
 const SESSIONS: &str = "sessions.json";
+/// How the last hours were.
+const HISTORY: &str = "history.json";
 
 /// What parts are made from, time and again.
 pub(super) struct Setup {
     pub(super) host: Host,
     pub(super) config: Arc<Config>,
+    pub(super) told: Arc<Told>,
     pub(super) preparation: Preparation,
 }
 
@@ -86,7 +89,7 @@ impl Live {
         mut sockets: Sockets,
         taking_over: bool,
     ) -> anyhow::Result<Self> {
-        let Setup { host, config, preparation } = setup;
+        let Setup { host, config, told, preparation } = setup;
         // The lock first: nothing may be touched while another server runs on the same state.
         let store = build::store(config, taking_over).await?;
         for name in build::claims(config) {
@@ -178,10 +181,12 @@ impl Live {
                 accel: driver.accel.clone(),
                 pid: std::process::id(),
             },
+            told: Arc::clone(told),
             stopping: stopping.clone(),
         };
         let api = Api::new(Arc::new(engine), Limits::default())
-            .with_keys(prepared.keys.clone(), Some(config.state_dir.join(SESSIONS)));
+            .with_keys(prepared.keys.clone(), Some(config.state_dir.join(SESSIONS)))
+            .with_history(config.state_dir.join(HISTORY));
         let api = if config.metrics.compat { api.with_compat_metrics() } else { api };
         let webhook = webhook::router(
             forges.hosted().filter_map(|forge| Some((forge.clone(), config.webhook_path(forge.name())?))),

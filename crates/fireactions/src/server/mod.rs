@@ -31,6 +31,7 @@ use tokio::process::Child;
 
 use crate::cli::server::Args;
 pub(crate) use activation::Activation;
+use engine::Told;
 use handover::{Given, Predecessor, Taken, fail_point};
 use live::{Live, Setup};
 use notify::{Manager, Notifier};
@@ -45,6 +46,7 @@ pub(crate) async fn run(args: Args, activation: Activation) -> anyhow::Result<()
     let began = Instant::now();
     let host = Host::detect();
     let loaded = fireactions_config::load_for(&args.config, &host)?;
+    let told = Told { config: loaded.config.clone(), file: args.config.clone(), keys: loaded.effective };
     let config = Arc::new(loaded.config);
     logging::start(config.effective_log_level(), config.log_format)?;
     for warning in &loaded.warnings {
@@ -54,7 +56,7 @@ pub(crate) async fn run(args: Args, activation: Activation) -> anyhow::Result<()
     let launcher = Launcher::new().context("the server's own executable could not be found")?;
     let signals = Signals::new()?;
     let preparation = Preparation::begin(Arc::clone(&config));
-    let mut setup = Setup { host, config: Arc::clone(&config), preparation };
+    let mut setup = Setup { host, config: Arc::clone(&config), told: Arc::new(told), preparation };
     let start = Start::new(&mut setup, args.replace, activation).await;
     let ended = match start {
         Ok(start) => serve(&mut setup, start, signals, &launcher, began).await,

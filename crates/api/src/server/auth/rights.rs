@@ -11,6 +11,8 @@ pub(super) fn needed(method: &Method, route: &str) -> Role {
     match route {
         // A shell in a machine can do all that its job can.
         "/api/v1/machines/{id}/exec" => Role::Operator,
+        // Paths, addresses and what the host allows are for who may change them.
+        "/api/v1/config" => Role::Admin,
         // Who may come in may go out.
         "/api/v1/session" => Role::Viewer,
         _ if reads => Role::Viewer,

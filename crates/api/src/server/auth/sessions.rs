@@ -1,8 +1,7 @@
 //! Logins. A cookie has a random number that says nothing; what it stands for is here, and in a file for the next server.
 
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,13 +12,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::caller::Key;
+use crate::server::kept;
 
 /// Logins at once. The one that was used longest ago goes for a new one.
 const MOST: usize = 1000;
 /// A login that is not used for so long ends.
 pub(super) const IDLE: Duration = Duration::from_secs(12 * 3600);
-/// The largest file that is read.
-const FILE: u64 = 1 << 20;
 
 /// The logins of one server.
 #[derive(Default)]
@@ -39,8 +37,8 @@ struct Login {
 impl Sessions {
     /// With those that an earlier server left in this file. One that cannot be read is as good as none: people log in anew.
     pub(super) fn kept_in(file: PathBuf) -> Self {
-        let all = match read(&file) {
-            Ok(all) => all,
+        let all = match kept::read(&file) {
+            Ok(all) => all.unwrap_or_default(),
             Err(error) => {
                 tracing::warn!(file = %file.display(), %error, "logins of before could not be read; people log in again");
                 HashMap::new()
@@ -94,7 +92,7 @@ impl Sessions {
         let now = Timestamp::now();
         let mut all = self.all();
         all.retain(|_, login| !is_over(login, now));
-        if let Err(error) = write(file, &all) {
+        if let Err(error) = kept::write(file, &*all) {
             tracing::warn!(file = %file.display(), %error, "logins could not be written down; after a restart people log in again");
         }
     }
@@ -115,26 +113,6 @@ fn mark(key: &Key) -> String {
         hash.update(part);
     }
     URL_SAFE_NO_PAD.encode(hash.finalize())
-}
-
-fn read(file: &Path) -> std::io::Result<HashMap<String, Login>> {
-    match std::fs::metadata(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
-        Ok(meta) if meta.len() > FILE => return Err(std::io::Error::other("it is too large")),
-        _ => {}
-    }
-    let mut all: HashMap<String, Login> = serde_json::from_slice(&std::fs::read(file)?)?;
-    let now = Timestamp::now();
-    all.retain(|_, login| !is_over(login, now));
-    Ok(all)
-}
-
-/// The file is nobody else's, and whole at any moment.
-fn write(file: &Path, all: &HashMap<String, Login>) -> std::io::Result<()> {
-    let mut fresh = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new("/")))?;
-    fresh.write_all(&serde_json::to_vec(all)?)?;
-    fresh.persist(file)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub struct Fake {
     pub more: Mutex<Vec<MachineView>>,
     /// What the live view shows.
     pub recent: Mutex<Vec<JobRecord>>,
+    /// How often the host was examined.
+    pub examined: std::sync::atomic::AtomicUsize,
     /// The live view's question finds no answer.
     pub stuck: Mutex<bool>,
     /// How often the engine was asked for what the live view shows.
@@ -186,6 +188,7 @@ impl Fake {
             machine: Mutex::new(machine()),
             more: Mutex::default(),
             recent: Mutex::new(vec![job(JobState::Running)]),
+            examined: std::sync::atomic::AtomicUsize::new(0),
             stuck: Mutex::default(),
             looks: std::sync::atomic::AtomicUsize::new(0),
             rest: Mutex::default(),
@@ -472,6 +475,29 @@ impl Engine for Fake {
         self.events.subscribe()
     }
 
+    async fn doctor(&self) -> Result<Vec<DoctorFinding>> {
+        self.examined.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let delay = *self.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
+        Ok(vec![DoctorFinding {
+            group: "host".into(),
+            name: "memory".into(),
+            verdict: DoctorVerdict::Warning,
+            found: "1 GiB".into(),
+            fix: Some("buy some".into()),
+        }])
+    }
+
+    fn config(&self) -> ConfigView {
+        let entry = ConfigEntry {
+            path: "pools[default].runner.image".into(),
+            value: "debian:12".into(),
+            default: false,
+            doc: "The image.".into(),
+        };
+        ConfigView { entries: vec![entry] }
+    }
+
     async fn readiness(&self) -> Readiness {
         Readiness { ready: false, reasons: vec!["no kernel".to_owned()] }
     }
@@ -507,6 +533,12 @@ pub async fn serve(limits: Limits) -> Server {
 pub async fn serve_compat() -> Server {
     let fake = Fake::new();
     let api = Api::new(fake.clone(), Limits::default()).with_compat_metrics();
+    serve_api(fake, api, Limits::default()).await
+}
+
+/// An API around `fake`, as `with` completes it.
+pub async fn serve_with(fake: Arc<Fake>, with: impl FnOnce(Api) -> Api) -> Server {
+    let api = with(Api::new(fake.clone(), Limits::default()));
     serve_api(fake, api, Limits::default()).await
 }
 

@@ -5,6 +5,7 @@ mod image_progress;
 mod images;
 mod jobs;
 mod machines;
+mod told;
 mod wait_reason;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fireactions_api::engine::{Download, EngineStream, ExecSession, Result, Upload};
 use fireactions_api::{
-    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, DrainRequest, Engine,
-    ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness,
-    ScaleRequest, Version,
+    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding, DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness, ScaleRequest, Version,
 };
 use fireactions_forge::local::LocalForge;
 use fireactions_forge::{Forges, HostedForge};
@@ -37,6 +36,8 @@ use tokio_util::sync::CancellationToken;
 use wait_reason::Facts;
 
 pub(super) use caches::Caches;
+pub(super) use told::Told;
+
 pub(super) use image_progress::Images as FetchedImages;
 pub(super) use images::in_use as images_in_use;
 
@@ -53,6 +54,7 @@ pub(super) struct ServerEngine {
     pub(super) uploads: PathBuf,
     pub(super) version: Version,
     pub(super) caches: Caches,
+    pub(super) told: Arc<Told>,
     pub(super) stopping: CancellationToken,
 }
 
@@ -283,6 +285,14 @@ impl Engine for ServerEngine {
 
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    async fn doctor(&self) -> Result<Vec<DoctorFinding>> {
+        self.told.doctor().await
+    }
+
+    fn config(&self) -> ConfigView {
+        self.told.config()
     }
 
     async fn readiness(&self) -> Readiness {
