@@ -31,10 +31,12 @@ pub enum Kind {
     Toolkit,
     /// Zot, the registry.
     Zot,
+    /// Prometheus and its promtool.
+    Prometheus,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -45,6 +47,7 @@ impl Kind {
         Self::Nixpkgs,
         Self::Toolkit,
         Self::Zot,
+        Self::Prometheus,
     ];
 }
 
@@ -61,6 +64,7 @@ impl fmt::Display for Kind {
             Self::Nixpkgs => "nixpkgs",
             Self::Toolkit => "toolkit",
             Self::Zot => "zot",
+            Self::Prometheus => "prometheus",
         })
     }
 }
@@ -121,7 +125,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus"
             ),
             "{error}"
         );

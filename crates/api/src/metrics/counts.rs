@@ -63,6 +63,7 @@ struct Known {
 pub(super) struct Counts {
     phases: Family<PhaseLabels, Histogram, fn() -> Histogram>,
     picked_up: Family<PoolLabels, Histogram, fn() -> Histogram>,
+    started: Family<PoolLabels, Histogram, fn() -> Histogram>,
     created: Family<PoolLabels, Counter>,
     failed: Family<PoolLabels, Counter>,
     gone: Family<PoolLabels, Counter>,
@@ -78,6 +79,8 @@ pub(super) struct Counts {
     final_jobs: HashSet<JobId>,
     order: VecDeque<JobId>,
     attempts: HashMap<JobId, u32>,
+    /// The attempt of a job whose start was counted.
+    starts_of: HashMap<JobId, u32>,
 }
 
 impl Counts {
@@ -86,11 +89,14 @@ impl Counts {
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let picked_up: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let started: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let readied: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let counts = Self {
             phases,
             picked_up,
+            started,
             readied,
             created: Family::default(),
             failed: Family::default(),
@@ -104,12 +110,18 @@ impl Counts {
             final_jobs: HashSet::new(),
             order: VecDeque::new(),
             attempts: HashMap::new(),
+            starts_of: HashMap::new(),
         };
         registry.register("fireactions_phase_seconds", "Time in each phase of a job", counts.phases.clone());
         registry.register(
             "fireactions_job_pickup_seconds",
             "Time from when a hosted forge queued a job until one of our runners began it",
             counts.picked_up.clone(),
+        );
+        registry.register(
+            "fireactions_job_start_seconds",
+            "Time from when a job was queued until it ran, of all forges",
+            counts.started.clone(),
         );
         registry.register("fireactions_machines_created", "Machines begun", counts.created.clone());
         registry.register("fireactions_machines_failed", "Machines that failed", counts.failed.clone());
@@ -181,7 +193,9 @@ impl Counts {
             Event::PickedUp { pool, micros } => {
                 #[expect(clippy::cast_precision_loss, reason = "285 years of microseconds are exact")]
                 let seconds = *micros as f64 / 1e6;
-                self.picked_up.get_or_create(&PoolLabels { pool: pool.to_string() }).observe(seconds);
+                let labels = PoolLabels { pool: pool.to_string() };
+                self.picked_up.get_or_create(&labels).observe(seconds);
+                self.started.get_or_create(&labels).observe(seconds);
             }
             Event::Image { .. } => {}
         }
@@ -217,9 +231,11 @@ impl Counts {
             self.retried.get_or_create(&PoolLabels { pool: pool.clone() }).inc_by(more);
             self.attempts.insert(job.id.clone(), job.attempt);
         }
+        self.job_start(job, &pool);
         if !job.state.is_final() {
             return;
         }
+        self.starts_of.remove(&job.id);
         self.attempts.remove(&job.id);
         self.finished.get_or_create(&JobLabels { pool, state: job.state.as_str() }).inc();
         self.final_jobs.insert(job.id.clone());
@@ -229,5 +245,15 @@ impl Counts {
         {
             self.final_jobs.remove(&oldest);
         }
+    }
+
+    /// How long a job of the built-in queue waited until it ran. Of others their forge's word counts ([`Event::PickedUp`]).
+    fn job_start(&mut self, job: &JobRecord, pool: &str) {
+        let Some(began) = job.started_at.filter(|_| job.remote.is_none()) else { return };
+        if self.starts_of.insert(job.id.clone(), job.attempt) == Some(job.attempt) {
+            return;
+        }
+        let waited = began.duration_since(job.queued_at).as_secs_f64().max(0.0);
+        self.started.get_or_create(&PoolLabels { pool: pool.to_owned() }).observe(waited);
     }
 }

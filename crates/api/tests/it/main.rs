@@ -14,6 +14,7 @@ mod listen;
 mod live;
 mod metrics;
 mod pause;
+mod prometheus;
 mod refusals;
 mod roles;
 mod round_trip;

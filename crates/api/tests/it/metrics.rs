@@ -118,10 +118,21 @@ async fn views_and_events_become_series() {
         failure: Some(Failure { kind: FailureKind::Guest, message: "no".into() }),
         ..machine()
     };
+    let queued_at = jiff::Timestamp::UNIX_EPOCH;
+    let ran = |state| JobRecord {
+        attempt: 2,
+        queued_at,
+        started_at: Some(queued_at + jiff::SignedDuration::from_secs(4)),
+        ..crate::common::job(state)
+    };
+    send(Event::PickedUp { pool: pool.clone(), micros: 3_000_000 });
     // The same thing told twice is counted once.
     for _ in 0..2 {
         send(Event::Machine { machine: Arc::new(failed.clone()) });
-        send(Event::Job { job: Box::new(JobRecord { attempt: 2, ..crate::common::job(JobState::Failed) }) });
+        send(Event::Job { job: Box::new(ran(JobState::Running)) });
+    }
+    for _ in 0..2 {
+        send(Event::Job { job: Box::new(ran(JobState::Failed)) });
     }
     send(Event::Started { pool: pool.clone(), how: StartMode::Snapshot, fallback: None });
     send(Event::Started { pool, how: StartMode::Boot, fallback: Some("its template is damaged".into()) });
@@ -142,6 +153,9 @@ async fn views_and_events_become_series() {
         // The one whose job failed did what it should.
         ("fireactions_machines_created_total{pool=\"default\"}", 2.0),
         ("fireactions_machines_failed_total{pool=\"default\"}", 1.0),
+        ("fireactions_job_start_seconds_count{pool=\"default\"}", 2.0),
+        ("fireactions_job_start_seconds_sum{pool=\"default\"}", 7.0),
+        ("fireactions_job_pickup_seconds_sum{pool=\"default\"}", 3.0),
         ("fireactions_jobs_finished_total{pool=\"default\",state=\"failed\"}", 1.0),
         ("fireactions_jobs_retried_total{pool=\"default\"}", 1.0),
         ("fireactions_machine_starts_total{pool=\"default\",how=\"snapshot\"}", 1.0),

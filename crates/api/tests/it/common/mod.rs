@@ -177,7 +177,7 @@ impl Fake {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             dir: tempfile::tempdir().unwrap(),
-            events: broadcast::channel(16).0,
+            events: broadcast::channel(64).0,
             submitted: Mutex::default(),
             pool: Mutex::new(pool()),
             forges: Mutex::default(),
