@@ -16,7 +16,9 @@ use tokio::io::AsyncRead;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
-    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding, DrainRequest, ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness, ScaleRequest, Version,
+    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding,
+    DrainRequest, ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter,
+    LogChunk, PullEvent, Readiness, ScaleRequest, Version,
 };
 
 /// The result of every call.

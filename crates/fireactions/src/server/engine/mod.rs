@@ -17,7 +17,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fireactions_api::engine::{Download, EngineStream, ExecSession, Result, Upload};
 use fireactions_api::{
-    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding, DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent, Readiness, ScaleRequest, Version,
+    CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding,
+    DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent,
+    Readiness, ScaleRequest, Version,
 };
 use fireactions_forge::local::LocalForge;
 use fireactions_forge::{Forges, HostedForge};
@@ -36,10 +38,9 @@ use tokio_util::sync::CancellationToken;
 use wait_reason::Facts;
 
 pub(super) use caches::Caches;
-pub(super) use told::Told;
-
 pub(super) use image_progress::Images as FetchedImages;
 pub(super) use images::in_use as images_in_use;
+pub(super) use told::Told;
 
 /// Joins the parts to what the API asks for. It decides nothing.
 pub(super) struct ServerEngine {
