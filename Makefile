@@ -9,7 +9,7 @@ export FIREACTIONS_KERNEL_DIR ?= $(FIREACTIONS_CACHE)/kernel
 # docker-registry, unpacked there by `make setup`, for the tests.
 export PATH := $(FIREACTIONS_CACHE)/tools/usr/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup build agent standin gitea demo test test-all lint e2e e2e-gitea bench soak boots fuzz doc clean
+.PHONY: help setup build agent standin page gitea demo test test-all lint e2e e2e-gitea bench soak boots fuzz doc clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -23,10 +23,13 @@ agent: ## Build the static guest agent.
 standin: # What takes the place of QEMU and Firecracker where a test needs no guest, or has no KVM, and of CI runners in guests.
 	scripts/build-standin
 
+page: # The page that the server has in it; where there is no Node.js, it says so, and the server is built without.
+	scripts/build-page
+
 gitea: ## Build a real Gitea for the tests, once, into the cache (needs Go; 15 minutes of a processor).
 	scripts/build-gitea
 
-build: agent ## Build the server and command line (release).
+build: agent page ## Build the server, its page and the command line (release).
 	cargo build --release --locked -p fireactions
 
 demo: ## Run real jobs, each in its own microVM, and prove that nothing is left behind.

@@ -1,11 +1,13 @@
 # The server and the command line. Dependencies come from Cargo.lock, so no hash of them is needed.
-{ lib, rustPlatform, installShellFiles, stdenv, cmake, pkg-config, callPackage }:
+{ lib, rustPlatform, installShellFiles, stdenv, cmake, pkg-config, callPackage, page ? callPackage ./page.nix { } }:
 rustPlatform.buildRustPackage {
   pname = "fireactions";
   version = (lib.importTOML ../Cargo.toml).workspace.package.version;
   src = callPackage ./source.nix { };
   cargoLock.lockFile = ../Cargo.lock;
   cargoBuildFlags = [ "-p" "fireactions" ];
+  # `null` is without: then the server says in its place how to build it.
+  env = lib.optionalAttrs (page != null) { FIREACTIONS_PAGE = "${page}"; };
   # Tests need root, a network of their own and guests: `make test`.
   doCheck = false;
   # aws-lc and SQLite are C.

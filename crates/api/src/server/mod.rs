@@ -1,4 +1,4 @@
-//! The router of `/api/v1`, `/healthz`, `/readyz`, `/metrics` and `/openapi.json`.
+//! The router of `/api/v1`, `/healthz`, `/readyz`, `/metrics` and `/openapi.json`, and of the page beside them.
 
 #![allow(unused_qualifications, reason = "utoipa's `path` macro writes them")]
 
@@ -222,9 +222,13 @@ impl Api {
             .method_not_allowed_fallback(no_method)
             .with_state(self.context.clone())
             .layer(DefaultBodyLimit::max(bounds.limits.body))
-            .layer(middleware::from_fn_with_state(bounds, deadline::enforce))
+            .layer(middleware::from_fn_with_state(bounds.clone(), deadline::enforce))
             .layer(middleware::from_fn_with_state((auth, self.context.gate.clone()), auth::require))
             .layer(middleware::map_response(as_declared))
+            // Beside what needs a login, not behind it: it is the same for everybody, and where people log in.
+            .merge(
+                fireactions_page::router().layer(middleware::from_fn_with_state(bounds, deadline::enforce)),
+            )
     }
 
     /// `/metrics`, `/healthz` and `/readyz` alone, for a listener without authentication.

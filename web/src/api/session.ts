@@ -1,0 +1,44 @@
+// Who looks, and what they may do.
+import { Store, useStore } from "../live/store.ts";
+import type { Role, Session } from "../../generated/api.ts";
+import { call } from "./call.ts";
+import { ApiFault } from "./fault.ts";
+
+export type Who = { kind: "unknown" } | { kind: "nobody"; why: string } | { kind: "somebody"; session: Session };
+
+export const who = new Store<Who>({ kind: "unknown" });
+
+/** Asks who is logged in. Out of reach, what was known stays. */
+export async function lookWho(): Promise<void> {
+  try {
+    who.set({ kind: "somebody", session: await call("GET /api/v1/session") });
+  } catch (error) {
+    // Either it wants a login, or nobody can come this way, and it says why.
+    if (error instanceof ApiFault && [401, 403].includes(error.status)) nobody(error);
+  }
+}
+
+/** Nobody is logged in, or not any more. */
+export function nobody(fault: ApiFault): void {
+  who.set({ kind: "nobody", why: fault.status === 403 ? [fault.message, fault.hint].filter(Boolean).join(": ") : "" });
+}
+
+export async function logIn(token: string): Promise<void> {
+  await call("POST /api/v1/session", {}, { token });
+  await lookWho();
+}
+
+export async function logOut(): Promise<void> {
+  await call("DELETE /api/v1/session");
+  await lookWho();
+}
+
+const ORDER: readonly Role[] = ["viewer", "operator", "admin"];
+
+const role = (now: Who) => (now.kind === "somebody" ? now.session.role : undefined);
+
+/** Whether who looks may do what needs this role. The server decides again. */
+export function useMay(needed: Role): boolean {
+  const has = useStore(who, role);
+  return has !== undefined && ORDER.indexOf(has) >= ORDER.indexOf(needed);
+}

@@ -1,0 +1,52 @@
+// The page's one live state, and its hooks.
+import type { JobRecord } from "../../generated/api.ts";
+import { url } from "../api/base.ts";
+import { serverSaid } from "./clock.ts";
+import { type Happening, happenings } from "./happenings.ts";
+import type { LiveState } from "./state.ts";
+import { Store, useStore } from "./store.ts";
+import { type Connection, Stream } from "./stream.ts";
+
+export const live = new Store<LiveState | undefined>(undefined);
+export const connection = new Store<Connection>({ kind: "connecting" });
+export const lately = new Store<readonly Happening[]>([]);
+
+/** Happenings that are kept. */
+const KEPT = 60;
+
+let checkLogin: () => void = () => undefined;
+
+/** Says how to find out whether a broken stream means that nobody is logged in: an EventSource does not tell. */
+export function onBroken(check: () => void): void {
+  checkLogin = check;
+}
+
+export const stream = new Stream({
+  open: () => new EventSource(url("api/v1/live")),
+  heard: (state, delta) => {
+    const before = live.get();
+    // A snapshot may be older than its sending: nothing had changed since.
+    if (delta) serverSaid(delta.at);
+    live.set(state);
+    if (before && delta) {
+      const news = happenings(before, state, delta);
+      if (news.length > 0) lately.update((old) => [...news.reverse(), ...old].slice(0, KEPT));
+    }
+  },
+  pinged: serverSaid,
+  connection: (next) => {
+    connection.set(next);
+    if (next.kind === "lost") checkLogin();
+  },
+});
+
+const whole = (state: LiveState | undefined) => state;
+const poolsOf = (state: LiveState | undefined) => state?.pools ?? NONE;
+const jobsOf = (state: LiveState | undefined) => state?.jobs ?? NONE;
+const machinesOf = (state: LiveState | undefined) => state?.machines ?? NONE;
+const NONE: ReadonlyMap<string, never> = new Map<string, never>();
+
+export const useLive = () => useStore(live, whole);
+export const usePools = () => useStore(live, poolsOf);
+export const useJobs = (): ReadonlyMap<string, JobRecord> => useStore(live, jobsOf);
+export const useMachines = () => useStore(live, machinesOf);

@@ -1,0 +1,77 @@
+// What the server says is so, and how its changes change it. No IO here.
+import type { HostView, JobRecord, LiveDelta, LiveSnapshot, MachineView, PoolView, Version } from "../../generated/api.ts";
+
+export interface LiveState {
+  readonly revision: number;
+  readonly version: Version;
+  readonly host: HostView;
+  readonly pools: ReadonlyMap<string, PoolView>;
+  readonly jobs: ReadonlyMap<string, JobRecord>;
+  readonly machines: ReadonlyMap<string, MachineView>;
+}
+
+/** Ended jobs that are kept, as many as a snapshot has. Without a bound a page that is open for weeks would grow. */
+export const ENDED_KEPT = 500;
+
+const FINAL = new Set(["succeeded", "failed", "cancelled", "timed_out", "lost"]);
+
+/** Nothing more happens to a job in this state. */
+export function isFinal(state: string): boolean {
+  return FINAL.has(state);
+}
+
+export function fromSnapshot(snapshot: LiveSnapshot): LiveState {
+  return {
+    revision: snapshot.revision,
+    version: snapshot.version,
+    host: snapshot.host,
+    pools: by(snapshot.pools, (pool) => pool.spec.name),
+    jobs: by(snapshot.jobs, (job) => job.id),
+    machines: by(snapshot.machines, (machine) => machine.id),
+  };
+}
+
+/** The state after a change; nothing when one before it was missed, so that only a new snapshot helps. */
+export function apply(state: LiveState, delta: LiveDelta): LiveState | undefined {
+  if (delta.revision !== state.revision + 1) return undefined;
+  return {
+    ...state,
+    revision: delta.revision,
+    host: delta.host ?? state.host,
+    pools: changed(state.pools, delta.pools, delta.gone?.pools, (pool) => pool.spec.name),
+    jobs: bounded(changed(state.jobs, delta.jobs, delta.gone?.jobs, (job) => job.id)),
+    machines: changed(state.machines, delta.machines, delta.gone?.machines, (machine) => machine.id),
+  };
+}
+
+function by<T>(all: readonly T[], key: (one: T) => string): ReadonlyMap<string, T> {
+  return new Map(all.map((one) => [key(one), one]));
+}
+
+/** The same map when nothing in it changed: who looks at it alone has nothing to do then. */
+function changed<T>(
+  all: ReadonlyMap<string, T>,
+  some: readonly T[] | undefined,
+  gone: readonly string[] | undefined,
+  key: (one: T) => string,
+): ReadonlyMap<string, T> {
+  if (!some?.length && !gone?.length) return all;
+  const next = new Map(all);
+  for (const one of some ?? []) next.set(key(one), one);
+  for (const one of gone ?? []) next.delete(one);
+  return next;
+}
+
+function bounded(jobs: ReadonlyMap<string, JobRecord>): ReadonlyMap<string, JobRecord> {
+  if (jobs.size <= ENDED_KEPT) return jobs;
+  const ended = [...jobs.values()].filter((job) => isFinal(job.state));
+  if (ended.length <= ENDED_KEPT) return jobs;
+  ended.sort((a, b) => time(b.finished_at) - time(a.finished_at));
+  const next = new Map(jobs);
+  for (const job of ended.slice(ENDED_KEPT)) next.delete(job.id);
+  return next;
+}
+
+function time(text: string | null | undefined): number {
+  return text ? Date.parse(text) : 0;
+}

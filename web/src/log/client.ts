@@ -1,0 +1,75 @@
+// The page's side of a log's worker.
+import type { Group, Line } from "./buffer.ts";
+import type { Report, Request } from "./protocol.ts";
+
+declare const LOG_WORKER: string;
+
+export interface LogStatus {
+  lines: number;
+  size: number;
+  dropped: number;
+  groups: readonly Group[];
+  /** When the first and the last line came. */
+  first: number;
+  last: number;
+  state: "reading" | "broken" | "ended";
+  why?: string;
+}
+
+export const NOTHING: LogStatus = { lines: 0, size: 0, dropped: 0, groups: [], first: 0, last: 0, state: "reading" };
+
+export class LogClient {
+  #worker = new Worker(new URL(LOG_WORKER, import.meta.url), { type: "module" });
+  #waiting = new Map<number, (report: Report) => void>();
+  #ticket = 0;
+  #status = NOTHING;
+
+  constructor(address: URL, raw: boolean, changed: (status: LogStatus) => void) {
+    this.#worker.onmessage = ({ data }: MessageEvent<Report>) => {
+      switch (data.kind) {
+        case "grown": {
+          const { kind: _, ...grown } = data;
+          this.#status = this.#status.state === "ended" ? { ...this.#status, ...grown } : { ...grown, state: "reading" };
+          return changed(this.#status);
+        }
+        case "ended":
+        case "broken": {
+          const { why: _, ...before } = this.#status;
+          this.#status = { ...before, state: data.kind, ...(data.why === undefined ? {} : { why: data.why }) };
+          return changed(this.#status);
+        }
+        default:
+          this.#waiting.get(data.ticket)?.(data);
+          this.#waiting.delete(data.ticket);
+      }
+    };
+    this.#say({ kind: "open", url: address.href, raw });
+  }
+
+  async lines(numbers: number[]): Promise<Line[]> {
+    const report = await this.#ask((ticket) => ({ kind: "lines", ticket, numbers }));
+    return report.kind === "lines" ? report.lines : [];
+  }
+
+  async search(text: string, most: number): Promise<number[]> {
+    const report = await this.#ask((ticket) => ({ kind: "search", ticket, text, most }));
+    return report.kind === "found" ? report.numbers : [];
+  }
+
+  close(): void {
+    this.#worker.terminate();
+  }
+
+  #ask(request: (ticket: number) => Request): Promise<Report> {
+    this.#ticket += 1;
+    const ticket = this.#ticket;
+    return new Promise((resolve) => {
+      this.#waiting.set(ticket, resolve);
+      this.#say(request(ticket));
+    });
+  }
+
+  #say(request: Request): void {
+    this.#worker.postMessage(request);
+  }
+}

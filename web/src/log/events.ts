@@ -1,0 +1,49 @@
+// Server-sent events out of the bytes of an answer.
+
+export interface ServerEvent {
+  name: string;
+  data: string;
+  id: string | undefined;
+}
+
+/** The events of an answer, as they come. */
+export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      rest += decoder.decode(value, { stream: true });
+      let end = rest.indexOf("\n\n");
+      let from = 0;
+      while (end >= 0) {
+        const event = parse(rest.slice(from, end));
+        if (event) yield event;
+        from = end + 2;
+        end = rest.indexOf("\n\n", from);
+      }
+      rest = rest.slice(from);
+    }
+  } finally {
+    // Who stops to read wants no more of it.
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+function parse(block: string): ServerEvent | undefined {
+  let name = "message";
+  let id: string | undefined;
+  const data: string[] = [];
+  for (const line of block.split("\n")) {
+    const colon = line.indexOf(":");
+    if (colon <= 0) continue;
+    const value = line.slice(colon + 1).replace(/^ /, "");
+    const field = line.slice(0, colon);
+    if (field === "event") name = value;
+    else if (field === "id") id = value;
+    else if (field === "data") data.push(value);
+  }
+  return data.length > 0 ? { name, data: data.join("\n"), id } : undefined;
+}

@@ -1,0 +1,45 @@
+// Whether what is shown is so now. Never shown as live when it is not.
+import { useNow, skew } from "../live/clock.ts";
+import { connection, stream, useLive } from "../live/live.ts";
+import { useStore } from "../live/store.ts";
+import type { Connection } from "../live/stream.ts";
+import { brief, clock, duration } from "../words/time.ts";
+
+const whole = (now: Connection) => now;
+
+export function ConnectionMark() {
+  const now = useStore(connection, whole);
+  const state = useLive();
+  const words = { connecting: "connecting…", live: "live", lost: "not connected" }[now.kind];
+  const title = state ? `revision ${state.revision}` : undefined;
+  return <span class={`connection ${now.kind}`} title={title}>{words}</span>;
+}
+
+/** Clocks that are further apart than this are worth a word. */
+const APART = 30_000;
+
+export function ConnectionBanner() {
+  const now = useStore(connection, whole);
+  const state = useLive();
+  useNow();
+  const apart = Math.abs(skew());
+  return (
+    <div class="banners" role="status">
+      {now.kind === "lost" && (
+        <p class="banner bad">
+          <b>Not connected since {clock(now.since)}</b>
+          {state
+            ? ` (${brief(Date.now() - now.since)}): what is shown is as it was then.`
+            : ": the server cannot be reached."}{" "}
+          Next attempt {now.again > Date.now() ? `in ${brief(now.again - Date.now() + 999)}` : "now"}.
+          <button type="button" onClick={() => stream.hurry()}>Now</button>
+        </p>
+      )}
+      {apart > APART && (
+        <p class="banner">
+          This computer’s clock and the server’s are {duration(apart)} apart; durations are by the server’s.
+        </p>
+      )}
+    </div>
+  );
+}

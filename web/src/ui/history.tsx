@@ -1,0 +1,69 @@
+// The last hours as a picture. The chart's code comes once it is needed.
+import { useEffect, useRef } from "preact/hooks";
+import type { History } from "../../generated/api.ts";
+import { call } from "../api/call.ts";
+import { useLoad } from "./load.tsx";
+import { isDark } from "./theme.ts";
+
+const FRESH = 60_000;
+
+const history = () => call("GET /api/v1/history");
+
+/** Of all pools, or of one. */
+export function HistoryChart({ pool }: { pool?: string }) {
+  const loaded = useLoad(history, []);
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const timer = setInterval(loaded.again, FRESH);
+    return () => clearInterval(timer);
+  }, []);
+  useEffect(() => {
+    if (!loaded.value || !box.current) return;
+    const series = seriesOf(loaded.value, pool);
+    const target = box.current;
+    let end: (() => void) | undefined;
+    let wanted = true;
+    void import("./chart.ts").then(({ draw }) => {
+      if (wanted) end = draw(target, series, isDark());
+    });
+    return () => {
+      wanted = false;
+      end?.();
+    };
+  }, [loaded.value, pool]);
+  // Without a history there is no picture, and nothing is broken by that.
+  if (loaded.fault) return null;
+  const points = loaded.value?.points.length ?? 0;
+  return (
+    <section class="panel chart" aria-label="The last hours">
+      <h2>Last hours</h2>
+      {(!loaded.value || points >= 2) && (
+        <div ref={box} class="plot" role="img" aria-label={loaded.value ? summary(loaded.value, pool) : "The last hours"} />
+      )}
+      {loaded.value && points < 2 && <p class="empty">The history begins now: a point a minute, six hours of them.</p>}
+    </section>
+  );
+}
+
+export interface Series {
+  /** Seconds since 1970. */
+  at: number[];
+  busy: number[];
+  ready: number[];
+  queued: number[];
+}
+
+function seriesOf(all: History, pool: string | undefined): Series {
+  const sum = (key: "queued" | "busy" | "idle") =>
+    all.points.map((point) =>
+      Object.entries(point.pools)
+        .filter(([name]) => pool === undefined || name === pool)
+        .reduce((total, [, count]) => total + count[key], 0));
+  return { at: all.points.map((point) => Date.parse(point.at) / 1000), busy: sum("busy"), ready: sum("idle"), queued: sum("queued") };
+}
+
+function summary(all: History, pool: string | undefined): string {
+  const { busy, queued } = seriesOf(all, pool);
+  if (busy.length === 0) return "No history yet";
+  return `At most ${Math.max(...busy)} machines were busy and ${Math.max(...queued)} jobs queued; now ${busy.at(-1)} and ${queued.at(-1)}`;
+}

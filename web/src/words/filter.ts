@@ -1,0 +1,42 @@
+// How jobs are narrowed.
+import type { JobRecord } from "../../generated/api.ts";
+import { isFinal } from "../live/state.ts";
+import { poolOf } from "./counts.ts";
+import { jobTitle } from "./job.ts";
+
+export const GROUPS = [
+  { value: "waiting", label: "Waiting" },
+  { value: "running", label: "Running" },
+  { value: "failed", label: "Failed" },
+  { value: "done", label: "Succeeded" },
+  { value: "cancelled", label: "Cancelled" },
+] as const;
+
+export function groupOf(job: JobRecord): (typeof GROUPS)[number]["value"] {
+  switch (job.state) {
+    case "queued": return "waiting";
+    case "assigned":
+    case "running": return "running";
+    case "succeeded": return "done";
+    case "cancelled": return "cancelled";
+    default: return "failed";
+  }
+}
+
+/** Whether a job has all words of a text, somewhere. */
+export function matches(job: JobRecord, text: string): boolean {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  if (words.length === 0) return true;
+  const remote = job.remote;
+  const all = [
+    job.id, jobTitle(job), job.state, job.machine, poolOf(job), remote?.repository, remote?.git_ref, remote?.actor,
+    remote?.runner, ...job.spec.labels ?? [], ...remote?.labels ?? [],
+  ].join(" ").toLowerCase();
+  return words.every((word) => all.includes(word));
+}
+
+/** What is not ended first, then by time. */
+export function newestFirst(a: JobRecord, b: JobRecord): number {
+  const open = Number(isFinal(a.state)) - Number(isFinal(b.state));
+  return open || b.queued_at.localeCompare(a.queued_at) || b.id.localeCompare(a.id);
+}
