@@ -2,6 +2,7 @@
 
 pub mod actions_toolkit;
 pub mod beside;
+pub mod browser;
 pub mod busybox;
 pub mod certificate;
 pub mod cgroups;

@@ -33,10 +33,12 @@ pub enum Kind {
     Zot,
     /// Prometheus and its promtool.
     Prometheus,
+    /// A browser, and what drives it.
+    Browser,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -48,6 +50,7 @@ impl Kind {
         Self::Toolkit,
         Self::Zot,
         Self::Prometheus,
+        Self::Browser,
     ];
 }
 
@@ -65,6 +68,7 @@ impl fmt::Display for Kind {
             Self::Toolkit => "toolkit",
             Self::Zot => "zot",
             Self::Prometheus => "prometheus",
+            Self::Browser => "browser",
         })
     }
 }
@@ -125,7 +129,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser"
             ),
             "{error}"
         );

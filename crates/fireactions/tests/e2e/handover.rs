@@ -28,7 +28,7 @@ fn numbered(lines: std::ops::Range<usize>) -> String {
 
 impl World {
     /// Starts a server that takes over; gives it once the one before has ended as it should.
-    fn replace(&mut self) {
+    pub(crate) fn replace(&mut self) {
         let before = self.server_pid();
         let mut command = self.server_command("config.yaml", &[]);
         let server = command.arg("--replace").spawn().unwrap();

@@ -27,6 +27,7 @@ mod isolation;
 mod jobs;
 mod namespace;
 mod own_init;
+mod page;
 mod pools;
 mod prepared;
 mod reboot;

@@ -1,0 +1,33 @@
+// The server is replaced, and stopped and started, under the open page.
+import assert from "node:assert/strict";
+import { ask, cli, open, submit } from "./lib.mjs";
+
+export default async function () {
+  const page = await open({ path: "#/jobs", expected: [/Failed to load resource|net::ERR_/] });
+  const running = await submit(["--name", "outlives servers"], "echo begun; wait; echo ended");
+  const row = page.getByRole("row", { name: /outlives servers/ });
+  await row.getByText("running").waitFor();
+  await row.getByRole("link").first().click();
+  const log = page.getByRole("region", { name: /^Log/ });
+  await log.getByText("begun").waitFor();
+
+  await ask("replace");
+  await page.getByText("live", { exact: true }).waitFor();
+  await cli("exec", running, "--", "tell");
+  await log.getByText("ended", { exact: true }).waitFor();
+  await page.locator("header .state").getByText("succeeded").waitFor();
+  // Each once, over two servers.
+  assert.equal(await log.locator(".row").count(), 2);
+
+  await page.goto(page.url().replace(/#.*/, "#/machines"));
+  await page.getByRole("row", { name: /ready/ }).first().waitFor();
+  const before = await page.locator("tbody code").first().textContent();
+  await ask("stop");
+  await page.getByText(/Not connected since/).waitFor();
+  await page.getByText("what is shown is as it was then").waitFor();
+  assert.equal(await page.getByText("live", { exact: true }).count(), 0, "it does not call itself live");
+  await ask("start");
+  await page.getByText("live", { exact: true }).waitFor();
+  // What went while nobody told is gone.
+  await page.getByText(before).waitFor({ state: "detached" });
+}

@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+import { apply, ENDED_KEPT, fromSnapshot } from "../../src/live/state.ts";
+import { SILENCE, Stream } from "../../src/live/stream.ts";
+
+const job = (id, state = "running", more = {}) => ({ id, state, finished_at: null, ...more });
+const snapshot = (revision, more = {}) => ({
+  revision, at: "2026-01-01T00:00:00Z", version: { version: "1" }, host: { machines: {} }, pools: [{ spec: { name: "p" } }], jobs: [job("a")],
+  machines: [{ id: "m" }], ...more,
+});
+
+test("changes are put in, and what is gone is taken out", () => {
+  const state = fromSnapshot(snapshot(4));
+  const next = apply(state, { revision: 5, at: "", jobs: [job("a", "failed"), job("b")], gone: { machines: ["m"] } });
+  assert.equal(next.jobs.get("a").state, "failed");
+  assert.equal(next.jobs.size, 2);
+  assert.equal(next.machines.size, 0);
+  assert.equal(next.pools, state.pools, "what did not change is the same");
+  assert.equal(state.machines.size, 1, "what was stays as it was");
+});
+
+test("a change that is not the next one is refused", () => {
+  const state = fromSnapshot(snapshot(4));
+  for (const revision of [3, 4, 6]) assert.equal(apply(state, { revision, at: "" }), undefined);
+});
+
+test("ended jobs are kept up to a bound, the newest; those that run stay", () => {
+  const ended = (n) => job(`e${n}`, "succeeded", { finished_at: new Date(n * 1000).toISOString() });
+  let state = fromSnapshot(snapshot(0, { jobs: Array.from({ length: ENDED_KEPT }, (_, n) => ended(n)) }));
+  state = apply(state, { revision: 1, at: "", jobs: [job("running"), ended(9999)] });
+  assert.equal(state.jobs.size, ENDED_KEPT + 1);
+  assert.ok(state.jobs.has("running") && state.jobs.has("e9999") && !state.jobs.has("e0"));
+});
+
+/** A stream with sources that the test speaks for. */
+function world() {
+  const sources = [];
+  const heard = [];
+  const connections = [];
+  const stream = new Stream({
+    open() {
+      const listeners = new Map();
+      const source = {
+        closed: false,
+        addEventListener: (name, listener) => listeners.set(name, listener),
+        close() { this.closed = true; },
+        say: (name, data) => listeners.get(name)?.({ data: typeof data === "string" ? data : JSON.stringify(data) }),
+      };
+      sources.push(source);
+      return source;
+    },
+    heard: (state) => heard.push(state.revision),
+    pinged: () => undefined,
+    connection: (now) => connections.push(now.kind),
+  });
+  return { stream, sources, heard, connections };
+}
+
+test("a gap, nonsense, silence and an error each lead to a new connection and a new snapshot", () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  try {
+    const breaks = [
+      (source) => source.say("delta", { revision: 9, at: "" }),
+      (source) => source.say("delta", "{ no JSON"),
+      () => mock.timers.tick(SILENCE + 1),
+      (source) => source.say("error", ""),
+      (source) => source.say("ping", { revision: 3, at: "" }),
+    ];
+    for (const breaks_ of breaks) {
+      const { stream, sources, heard, connections } = world();
+      stream.start();
+      sources[0].say("snapshot", snapshot(1));
+      sources[0].say("delta", { revision: 2, at: "" });
+      assert.deepEqual(heard, [1, 2]);
+      breaks_(sources[0]);
+      assert.equal(connections.at(-1), "lost", String(breaks_));
+      assert.ok(sources[0].closed);
+      // What an old source still says is not heard.
+      sources[0].say("delta", { revision: 3, at: "" });
+      mock.timers.tick(1000);
+      assert.equal(sources.length, 2);
+      sources[1].say("snapshot", snapshot(7));
+      assert.deepEqual([heard.at(-1), connections.at(-1)], [7, "live"]);
+      stream.stop();
+    }
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("pings keep a quiet connection, and attempts become rarer", () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  try {
+    const { stream, sources } = world();
+    stream.start();
+    sources[0].say("snapshot", snapshot(1));
+    for (let n = 0; n < 10; n += 1) {
+      mock.timers.tick(15_000);
+      sources[0].say("ping", { revision: 1, at: "" });
+    }
+    assert.equal(sources.length, 1);
+    const until = Date.now() + 60_000;
+    sources[0].say("error", "");
+    while (Date.now() < until) {
+      mock.timers.tick(100);
+      if (!sources.at(-1).closed) sources.at(-1).say("error", "");
+    }
+    assert.ok(sources.length > 4 && sources.length < 14, `${sources.length} attempts in a minute`);
+    stream.stop();
+    mock.timers.tick(60_000);
+    assert.ok(sources.at(-1).closed);
+  } finally {
+    mock.timers.reset();
+  }
+});
