@@ -20,6 +20,8 @@ mkdirSync(assets, { recursive: true });
 const common = {
   absWorkingDir: web, bundle: true, minify: true, format: "esm", target: ["es2022"], outdir: assets, legalComments: "none",
   entryNames: "[name]-[hash]", chunkNames: "[name]-[hash]", assetNames: "[name]-[hash]", metafile: true, logLevel: "warning",
+  // The packages may be in the cache, wherever that is; the bundle is the same.
+  preserveSymlinks: true,
 };
 const worker = await esbuild.build({ ...common, entryPoints: { log: "src/log/worker.ts" } });
 const page = await esbuild.build({
