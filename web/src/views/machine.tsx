@@ -92,7 +92,7 @@ function Facts({ machine }: { machine: MachineView }) {
       <div><dt>Job</dt><dd>{machine.job ? <a href={to("jobs", machine.job)}><Clip text={job ? jobTitle(job) : machine.job} most={80} /></a> : "none"}</dd></div>
       <div><dt>Step</dt><dd>{machine.step}</dd></div>
       <div><dt>Began as</dt><dd>{startWords(machine)}</dd></div>
-      <div><dt>Size</dt><dd>{shape.vcpus} processors, {mib(shape.memory_mib)}, disk {mib(shape.disk_mib)}</dd></div>
+      <div><dt>Size</dt><dd>{shape.vcpus} {shape.vcpus === 1 ? "processor" : "processors"}, {mib(shape.memory_mib)}, disk {mib(shape.disk_mib)}</dd></div>
       <div><dt>Image</dt><dd><Clip text={shape.image} most={100} /></dd></div>
       <div><dt>Address</dt><dd>{machine.address ?? "–"}</dd></div>
       <div><dt>Process</dt><dd>{machine.pid ?? "–"}</dd></div>

@@ -69,7 +69,7 @@ function Facts({ pool }: { pool: PoolView }) {
       <div><dt>At most</dt><dd>{pool.max_runners}</dd></div>
       <div><dt>Queue</dt><dd>{pool.queued}</dd></div>
       <div><dt>Labels</dt><dd><Clip text={Object.values(spec.labels).join(", ") || "none"} /></dd></div>
-      <div><dt>Size</dt><dd>{spec.shape.vcpus} processors, {mib(spec.shape.memory_mib)}, disk {mib(spec.shape.disk_mib)}</dd></div>
+      <div><dt>Size</dt><dd>{spec.shape.vcpus} {spec.shape.vcpus === 1 ? "processor" : "processors"}, {mib(spec.shape.memory_mib)}, disk {mib(spec.shape.disk_mib)}</dd></div>
       <div><dt>Image</dt><dd><Clip text={spec.shape.image} most={100} /></dd></div>
       <div><dt>Begins as</dt><dd>{spec.start === "boot" ? "boot" : "clone, where that is possible"}</dd></div>
       <div><dt>Init</dt><dd>{spec.init === "image" ? "the image’s own" : "the agent"}</dd></div>
