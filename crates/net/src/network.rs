@@ -215,7 +215,8 @@ impl Network {
     }
 
     /// Runs one change with the lock held, in a task of its own: a caller that gives up waiting does not leave
-    /// half a change, or one that goes on beside the next.
+    /// half a change, or one that goes on beside the next. The lock is taken before that task begins: a caller that gives
+    /// up before has changed nothing, and no change can begin after one that was asked for later.
     async fn change<T, F, W>(&self, work: F) -> Result<T, NetError>
     where
         T: Send + 'static,
@@ -223,8 +224,8 @@ impl Network {
         W: Future<Output = Result<T, NetError>> + Send,
     {
         let inner = Arc::clone(&self.inner);
+        let ports = Arc::clone(&inner.ports).lock_owned().await;
         let task = tokio::spawn(async move {
-            let ports = Arc::clone(&inner.ports).lock_owned().await;
             // There may be other ports afterwards, of which nothing was seen yet.
             *inner.seen_whole() = None;
             work(inner, ports).await

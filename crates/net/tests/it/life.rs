@@ -13,6 +13,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::net::Ipv4Addr;
+use std::task::Poll;
 
 fn full() -> NetworkPolicy {
     NetworkPolicy {
@@ -62,6 +63,34 @@ fn everything_twice_is_as_once_and_removal_leaves_nothing() {
         let links = world.host.sh("ip -o link");
         assert!(!links.contains("fam") && !links.contains("fireactions"), "{links}");
     }
+}
+
+/// What is asked for last is done last, even if nobody waits any more for what was asked for before.
+#[test]
+fn a_machine_that_is_given_up_while_it_gets_its_tap_has_none_in_the_end() {
+    let world = World::new();
+    let empty = state(&world.host);
+    let port = world.port(0, full());
+    let network = world.network.clone();
+    world.host.run(|| {
+        // Of two tasks that a task begins, such a runtime runs the second one first.
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let given_up = async move {
+            {
+                let mut attach = std::pin::pin!(network.attach(&port));
+                assert!(
+                    std::future::poll_fn(|context| Poll::Ready(attach.as_mut().poll(context)))
+                        .await
+                        .is_pending()
+                );
+            }
+            network.detach(&port.machine).await.unwrap();
+            network.settled().await;
+        };
+        runtime.block_on(async { tokio::spawn(given_up).await.unwrap() });
+    });
+    assert_eq!(state(&world.host), empty);
 }
 
 #[test]
