@@ -66,7 +66,7 @@ impl Guest {
         let dir = TempDir::new().unwrap();
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let mut line = format!(
-            "console=ttyS0 reboot=t panic=-1 quiet mitigations=off fireactions.init={} fireactions.root=/dev/vda \
+            "console=ttyS0 reboot=t panic=-1 quiet mitigations=off cryptomgr.notests fireactions.init={} fireactions.root=/dev/vda \
              fireactions.scratch=/dev/vdb fireactions.work=.cache/act fireactions.port=org.fireactions.agent.0 {}",
             setup.init, append
         );

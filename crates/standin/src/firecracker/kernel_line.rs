@@ -22,6 +22,7 @@ pub(crate) fn rewrite(line: &str, root: Option<&str>, tsc_khz: Option<u32>) -> S
     };
     add("tsc_early_khz", tsc_khz.map(|khz| format!("tsc_early_khz={khz} tsc=reliable")));
     add("mitigations", Some("mitigations=off".to_owned()));
+    add("cryptomgr.notests", Some("cryptomgr.notests".to_owned()));
     words.extend(root.map(str::to_owned));
     words.join(" ")
 }
@@ -54,11 +55,11 @@ mod tests {
         assert_eq!(
             rewrite("quiet reboot=k panic=-1 fireactions.vsock=1024", Some("root=/dev/vda ro"), Some(5)),
             "quiet reboot=t panic=-1 fireactions.port=org.fireactions.agent.0 tsc_early_khz=5 tsc=reliable mitigations=off \
-             root=/dev/vda ro"
+             cryptomgr.notests root=/dev/vda ro"
         );
         assert_eq!(
             rewrite("tsc_early_khz=7 mitigations=auto", None, Some(5)),
-            "tsc_early_khz=7 mitigations=auto"
+            "tsc_early_khz=7 mitigations=auto cryptomgr.notests"
         );
     }
 
