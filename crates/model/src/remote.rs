@@ -1,5 +1,7 @@
 //! A job of a hosted forge, and the runner that takes it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +105,13 @@ impl RemoteJob {
     /// Whether the runner has begun a job.
     pub fn is_picked_up(&self) -> bool {
         self.picked_up_at.is_some()
+    }
+
+    /// How long the job waited at its forge until a runner began it, once both times are known. The forge's clock may be ahead of this
+    /// host's: then it is nothing.
+    pub fn waited(&self) -> Option<Duration> {
+        let micros = self.picked_up_at?.as_microsecond() - self.queued_at?.as_microsecond();
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
     }
 
     /// For people: `owner/name: workflow / job`, as far as it is known.

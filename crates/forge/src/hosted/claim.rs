@@ -1,5 +1,6 @@
 //! A machine becomes a runner, and what becomes known of the runner.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fireactions_model::{
@@ -164,13 +165,7 @@ impl HostedForge {
         known: bool,
         describe: impl FnOnce(&mut RemoteJob) -> bool + Clone + Send + 'static,
     ) -> bool {
-        let (news, pool) = {
-            let mut board = self.board();
-            let news = board.runners.began(job, known, Instant::now());
-            (news, board.runners.get(job).map(|runner| runner.pool.clone()))
-        };
-        let before = self.inner.store.job(job).await.ok().flatten();
-        let first = before.as_ref().is_some_and(JobRecord::is_idle_runner);
+        let news = self.board().runners.began(job, known, Instant::now());
         let now = Timestamp::now();
         let noted = self
             .note(job, move |remote| {
@@ -179,11 +174,6 @@ impl HostedForge {
                 }
             })
             .await;
-        if first && let (Some(pool), Some(before)) = (pool, before) {
-            let queued_at = before.remote.and_then(|remote| remote.queued_at).unwrap_or(before.queued_at);
-            let micros = u64::try_from(now.as_microsecond() - queued_at.as_microsecond()).unwrap_or(0);
-            let _ = self.inner.events.send(Event::PickedUp { pool, micros });
-        }
         if news {
             self.wake();
         }
@@ -213,9 +203,24 @@ impl HostedForge {
     ) -> bool {
         let begun = Instant::now();
         let mut pauses = ExponentialBackoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        // Seen within the change: of all who hear of a job at once, one says how long it waited.
+        let waited = Arc::new(OnceLock::new());
+        let seen = Arc::clone(&waited);
+        let change = move |remote: &mut RemoteJob| {
+            let before = remote.waited();
+            change(remote);
+            if let (None, Some(now)) = (before, remote.waited()) {
+                let _ = seen.set(now);
+            }
+        };
         loop {
             match self.inner.store.update_remote(job, change.clone()).await {
-                Ok(()) => return true,
+                Ok(()) => {
+                    if let Some(waited) = waited.get() {
+                        self.say_waited(job, *waited).await;
+                    }
+                    return true;
+                }
                 Err(error) => {
                     tracing::warn!(%job, %error, "news about a runner could not be stored");
                     if !error.may_pass() {
@@ -228,6 +233,13 @@ impl HostedForge {
             }
             tokio::time::sleep(pauses.failed(rand::random())).await;
         }
+    }
+
+    /// For the metrics: no harm is done if nobody hears it.
+    async fn say_waited(&self, job: &JobId, waited: Duration) {
+        let Ok(Some(JobRecord { pool: Some(pool), .. })) = self.inner.store.job(job).await else { return };
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        let _ = self.inner.events.send(Event::PickedUp { pool, micros });
     }
 }
 

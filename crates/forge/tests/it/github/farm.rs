@@ -12,8 +12,8 @@ use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_forge::{Forges, HostedForge, HostedSettings, github as github_forge};
 use fireactions_github::{App, Credentials, Github, Settings, Timeouts};
 use fireactions_model::{
-    Forge, ForgeName, JobRecord, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName, PoolSpec, Program,
-    Report, Secret, Stream, Usage, Work,
+    Event, Forge, ForgeName, JobRecord, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName, PoolSpec,
+    Program, Report, Secret, Stream, Usage, Work,
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::github::{AppKey, FakeGithub, runner};
@@ -101,6 +101,7 @@ pub(crate) struct Farm {
     pub(crate) dir: Place,
     pub(crate) store: Store,
     pub(crate) github: HostedForge,
+    pub(crate) events: broadcast::Sender<Event>,
     forges: Forges,
     stop: CancellationToken,
     forge_task: JoinHandle<()>,
@@ -150,10 +151,16 @@ impl Farm {
             webhook: Some(Arc::new(|| vec![Ok(Secret::new(SECRET))])),
             ..HostedSettings::new("host")
         };
-        let github =
-            github_forge::forge(ForgeName::github(), local.clone(), events, client, settings, &setup.pools)
-                .await
-                .unwrap();
+        let github = github_forge::forge(
+            ForgeName::github(),
+            local.clone(),
+            events.clone(),
+            client,
+            settings,
+            &setup.pools,
+        )
+        .await
+        .unwrap();
         let forges = Forges::new(local, [github.clone()]);
         let stop = CancellationToken::new();
         let forge_task = tokio::spawn(github.clone().run(setup.pools.clone(), stop.clone()));
@@ -165,7 +172,7 @@ impl Farm {
         };
         let keeping = keep(forges.clone(), setup.pools.clone(), Arc::clone(&machines), stop.clone(), at_home);
         let keeper = if setup.machines { tokio::spawn(keeping) } else { tokio::spawn(async {}) };
-        Self { dir, store, github, forges, stop, forge_task, keeper, machines }
+        Self { dir, store, github, events, forges, stop, forge_task, keeper, machines }
     }
 
     /// Ends it as SIGTERM does. Gives what it leaves.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use fireactions_forge::{Answer, Delivery, HostedForge};
-use fireactions_model::{JobState, PoolName};
+use fireactions_model::{Event, JobState, PoolName};
 use fireactions_testkit::github::{JobRequest, Runner};
+use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::github::farm::{Farm, SECRET, SOON, Setup, gate, github, open_gate, pool, until};
 use crate::github::{all_well, completed, no_violations};
@@ -42,6 +43,7 @@ async fn fifty_jobs_over_three_pools_none_lost_none_doubled() {
     let mut setup = Setup::new(&app, pools);
     setup.surplus = Duration::from_secs(1);
     let farm = Farm::start(&fake, &setup).await;
+    let mut events = farm.events.subscribe();
     fake.webhook(&door(farm.github.clone()).await, SECRET);
     let jobs: Vec<_> = (0..50)
         .map(|n| {
@@ -75,6 +77,20 @@ async fn fifty_jobs_over_three_pools_none_lost_none_doubled() {
         let remote = row.remote.as_ref().unwrap();
         assert!(remote.name.as_ref().is_some_and(|name| name.starts_with("job ")), "{remote:?}");
     }
+    let mut told: Vec<u64> = std::iter::from_fn(|| match events.try_recv() {
+        Ok(event) => Some(event),
+        Err(TryRecvError::Empty) => None,
+        Err(error) => panic!("{error}"),
+    })
+    .filter_map(|event| if let Event::PickedUp { micros, .. } = event { Some(micros) } else { None })
+    .collect();
+    let waited = |row: &fireactions_model::JobRecord| {
+        u64::try_from(row.remote.as_ref().unwrap().waited().unwrap().as_micros()).unwrap()
+    };
+    let mut waited: Vec<u64> = rows.iter().filter(well).map(waited).collect();
+    told.sort_unstable();
+    waited.sort_unstable();
+    assert_eq!(told, waited, "how long each job waited at the forge, not how long its runner did");
     // Jobs of scale sets change nothing by REST but for tokens; other runners are registered, and let go if no job came.
     let (changes, runners) = (changes() - before, fake.all_runners());
     let others = runners.iter().filter(|runner| runner.scale_set.is_none()).count() as u64;
