@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::response::Response;
@@ -15,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Context;
+use super::auth::Caller;
 use super::extract::Path;
 use crate::channel;
 use crate::engine::Result;
@@ -41,6 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
         (status = 404, body = ErrorBody)))]
 async fn exec(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<MachineId>,
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response> {
@@ -55,15 +58,22 @@ async fn exec(
         .protocols([channel::SUBPROTOCOL])
         .max_message_size(channel::MAX_MESSAGE)
         .max_frame_size(channel::MAX_MESSAGE)
-        .on_upgrade(move |socket| serve(context, id, socket, permit)))
+        .on_upgrade(move |socket| serve(context, caller, id, socket, permit)))
 }
 
-async fn serve(context: Context, id: MachineId, mut socket: WebSocket, permit: OwnedSemaphorePermit) {
+async fn serve(
+    context: Context,
+    caller: Caller,
+    id: MachineId,
+    mut socket: WebSocket,
+    permit: OwnedSemaphorePermit,
+) {
     let ended = tokio::select! {
         ended = session(&context, &id, &mut socket) => ended,
         () = context.pausing.cancelled() => Err("the server is being replaced by another; the machine continues to run, \
              so try again".to_owned()),
         () = context.closing.cancelled() => Err("the server is stopping".to_owned()),
+        () = caller.logged_out() => Err("the login has ended; log in again".to_owned()),
     };
     let exit = ended.unwrap_or_else(ExecExit::Failed);
     let last = channel::exit(&exit);

@@ -229,6 +229,7 @@ impl Api {
             .merge(
                 fireactions_page::router().layer(middleware::from_fn_with_state(bounds, deadline::enforce)),
             )
+            .layer(middleware::from_fn(auth::no_tokens_in_addresses))
     }
 
     /// `/metrics`, `/healthz` and `/readyz` alone, for a listener without authentication.

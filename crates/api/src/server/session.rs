@@ -1,8 +1,10 @@
 //! `/api/v1/session`: who asks, and logins of people with a browser.
 
+use std::time::Duration;
+
 use axum::Extension;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,8 +15,12 @@ use super::extract::Json;
 use crate::engine::Result;
 use crate::{Code, ErrorBody, Fault, Login, Session};
 
+/// Whoever logs in is not known yet, so little is taken: a token has 512 characters.
+const MOST_BYTES: usize = 4096;
+const BODY_DEADLINE: Duration = Duration::from_secs(5);
+
 pub(super) fn routes() -> OpenApiRouter<Context> {
-    OpenApiRouter::new().routes(routes!(show, log_in, log_out))
+    OpenApiRouter::new().routes(routes!(show, log_in, log_out)).layer(DefaultBodyLimit::max(MOST_BYTES))
 }
 
 /// Who asks, and what they may do.
@@ -29,13 +35,16 @@ async fn show(Extension(caller): Extension<Caller>) -> axum::Json<Session> {
     responses((status = 204, description = "Logged in: `Set-Cookie`"),
         (status = 401, body = ErrorBody, description = "The token is not one of this server's"),
         (status = 429, body = ErrorBody, description = "Too many wrong tokens came from this address: `Retry-After`")))]
-async fn log_in(
-    State(context): State<Context>,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-    uri: Uri,
-    Json(login): Json<Login>,
-) -> Response {
+async fn log_in(State(context): State<Context>, peer: Option<Extension<Peer>>, request: Request) -> Response {
+    let (headers, uri) = (request.headers().clone(), request.uri().clone());
+    let login = match tokio::time::timeout(BODY_DEADLINE, Json::<Login>::from_request(request, &())).await {
+        Ok(Ok(Json(login))) => login,
+        Ok(Err(fault)) => return fault.into_response(),
+        Err(_) => {
+            let why = format!("the token did not come within {BODY_DEADLINE:?}");
+            return Fault::new(Code::Timeout, why).into_response();
+        }
+    };
     let attempt = auth::Attempt::new(peer.map(|Extension(peer)| peer), &headers, &uri);
     match attempt.log_in(&context.gate, &login.token).await {
         Ok(cookie) => (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response(),

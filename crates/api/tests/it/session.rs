@@ -9,9 +9,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use fireactions_api::*;
 use fireactions_testkit::written::Written;
+use futures::StreamExt as _;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 const VIEWER: &str = "viewer-0123456789abcdef";
 const ADMIN: &str = "admin-0123456789abcdef";
@@ -145,6 +147,57 @@ async fn a_shell_needs_the_servers_own_page_too() {
     assert_eq!(upgrade(None).await, 403);
 }
 
+#[tokio::test]
+async fn what_goes_on_with_a_login_ends_with_it() {
+    let (_api, url) = serve_keys(keys()).await;
+    let http = reqwest::Client::builder().http1_only().build().unwrap();
+    let login = http.post(format!("{url}/api/v1/session")).json(&json!({"token": ADMIN}));
+    let answer = login.send().await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let live = http.get(format!("{url}/api/v1/live")).header("cookie", &cookie).send();
+    let mut live = live.await.unwrap();
+    assert!(live.chunk().await.unwrap().is_some(), "the snapshot");
+    let mut shell = format!("{}/api/v1/machines/{}/exec", url.replace("http", "ws"), machine_id())
+        .into_client_request()
+        .unwrap();
+    for (name, value) in [("cookie", &cookie), ("origin", &url)] {
+        shell.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let (mut shell, _) = tokio_tungstenite::connect_async(shell).await.unwrap();
+    let out = http.delete(format!("{url}/api/v1/session")).header("cookie", &cookie).header("origin", &url);
+    assert_eq!(out.send().await.unwrap().status(), 204);
+    let end = async {
+        while let Ok(Some(_)) = live.chunk().await {}
+        let mut last = Vec::new();
+        while let Some(Ok(message)) = shell.next().await {
+            if message.is_binary() {
+                last = message.into_data().to_vec();
+            }
+        }
+        String::from_utf8_lossy(&last).into_owned()
+    };
+    let last = tokio::time::timeout(Duration::from_secs(20), end).await.expect("both end");
+    assert!(last.contains("the login has ended"), "{last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_learn_nothing_about_tokens_and_get_little_room() {
+    let api = server(keys());
+    let status = async |what: &str| ask(&api, Auth::Token, what, &[], None).await.status;
+    for path in ["/healthz", "/readyz", "/"] {
+        let with = |token: &str| format!("GET {path}?x={token}");
+        let (right, wrong) = (status(&with(VIEWER)).await, status(&with("made-up-0123456789")).await);
+        assert_eq!(right, wrong, "{path}");
+        assert_eq!(status(&format!("GET {path}?token=made-up-0123456789")).await, 400, "{path}");
+    }
+    assert_eq!(status(&format!("GET /api/v1/jobs?x={VIEWER}")).await, 401);
+    let known = [("authorization", &*format!("Bearer {ADMIN}"))];
+    let given = ask(&api, Auth::Token, &format!("GET /api/v1/jobs?x={VIEWER}"), &known, None).await;
+    assert_eq!(given.status, 400, "who is known is told");
+    let long = log_in(&api, Auth::Token, &"x".repeat(5000), &[]).await;
+    assert_eq!(long.status, 413, "{}", long.body);
+}
+
 #[tokio::test(start_paused = true)]
 async fn guessing_is_slowed_for_those_who_guess() {
     let api = server(keys());
@@ -180,7 +233,29 @@ async fn guessing_is_slowed_for_those_who_guess() {
 async fn what_a_proxy_passes_on_to_the_unix_socket_needs_a_login() {
     let api = server(keys());
     let local = Session { name: "socket".into(), role: Role::Admin, via: Via::Socket, login: false };
-    assert_eq!(session(&api, Auth::Socket, &[]).await, Ok(local));
+    let here = ("host", "localhost");
+    assert_eq!(session(&api, Auth::Socket, &[here]).await, Ok(local.clone()));
+    let shown = |token: &str| format!("Bearer {token}");
+    let by_token = session(&api, Auth::Socket, &[here, ("authorization", &shown(VIEWER))]).await.unwrap();
+    assert_eq!(
+        (by_token.role, by_token.via),
+        (Role::Viewer, Via::Token),
+        "whoever shows a token is known by it"
+    );
+    assert_eq!(
+        session(&api, Auth::Socket, &[here, ("authorization", &shown("made-up-0123456789"))]).await,
+        Err(401)
+    );
+    let no_tokens = server(Vec::new());
+    assert_eq!(
+        session(&no_tokens, Auth::Socket, &[here, ("authorization", &shown(VIEWER))]).await,
+        Ok(local)
+    );
+    assert_eq!(
+        session(&api, Auth::Socket, &[("host", "ci.example")]).await,
+        Err(401),
+        "a proxy that says nothing"
+    );
     for (name, value) in [
         ("x-forwarded-for", "203.0.113.9"),
         ("forwarded", "for=203.0.113.9"),
@@ -189,7 +264,7 @@ async fn what_a_proxy_passes_on_to_the_unix_socket_needs_a_login() {
         ("sec-fetch-site", "same-origin"),
         ("cookie", "fireactions_session=made-up"),
     ] {
-        assert_eq!(session(&api, Auth::Socket, &[(name, value)]).await, Err(401), "{name}");
+        assert_eq!(session(&api, Auth::Socket, &[here, (name, value)]).await, Err(401), "{name}");
     }
     let tls = [
         ("x-forwarded-for", "203.0.113.9"),
@@ -221,6 +296,9 @@ async fn at_loopback_without_tokens_the_own_page_may_write_and_no_other() {
     assert_eq!(pause(&[here, ("origin", "http://localhost:3000")]).await, 403);
     let rebound = [("host", "evil.example"), ("origin", "http://evil.example")];
     assert_eq!(pause(&rebound).await, 403, "a name that leads here is not this host");
+    for name in ["via", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-prefix"] {
+        assert_eq!(pause(&[here, (name, "x")]).await, 403, "{name}: a proxy of this host passed it on");
+    }
     let open = session(&api, Auth::Loopback, &[here]).await.unwrap();
     assert_eq!((open.via, open.login), (Via::Open, false));
 }
@@ -239,7 +317,14 @@ async fn logins_are_in_the_audit_log_and_no_token_or_cookie_is() {
     log_in(&api, Auth::Token, "a-guess-of-a-token-1", &[]).await;
     let cookie = cookie(&log_in(&api, Auth::Token, ADMIN, &[]).await);
     let with = [("cookie", cookie.as_str()), ("origin", "http://ci.example")];
-    ask(&api, Auth::Token, "POST /api/v1/pools/default/pause", &with, None).await;
+    let pause = async |headers: &[(&str, &str)], query: &str| {
+        ask(&api, Auth::Token, &format!("POST /api/v1/pools/default/pause{query}"), headers, None).await;
+    };
+    pause(&with, "").await;
+    pause(&[("authorization", "Bearer a-guess-of-a-token-2")], "").await;
+    pause(&[with[0], ("origin", "http://evil.example")], "").await;
+    pause(&with, &format!("?x={VIEWER}")).await;
+    ask(&api, Auth::Token, "DELETE /api/v1/session", &with, None).await;
     let text = String::from_utf8(written.bytes()).unwrap();
     let secret = cookie.split_once('=').unwrap().1;
     assert!(
@@ -259,6 +344,10 @@ async fn logins_are_in_the_audit_log_and_no_token_or_cookie_is() {
         "unknown none /api/v1/session 401",
         "anna admin /api/v1/session 204",
         "anna admin /api/v1/pools/default/pause 200",
+        "unknown none /api/v1/pools/default/pause 401",
+        "unknown none /api/v1/pools/default/pause 403",
+        "anna admin /api/v1/pools/default/pause 400",
+        "anna admin /api/v1/session 204",
     ];
     assert_eq!(said, expected);
 }

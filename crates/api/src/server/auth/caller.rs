@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::lease::Lease;
 use super::token::Token;
 use crate::{Role, Session, Via};
 
@@ -17,6 +18,12 @@ pub struct Key {
     pub token: Token,
 }
 
+/// The key whose token this is. It is compared with all of them, so that how long it takes does not tell which.
+pub(super) fn matching<'a>(token: &str, keys: &'a [Key]) -> Option<&'a Key> {
+    let sent = Token::new(token).ok()?;
+    keys.iter().fold(None, |known, key| if key.token.is(&sent) { Some(key) } else { known })
+}
+
 /// Who has asked, as it stands in the log.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Caller {
@@ -24,16 +31,26 @@ pub(in crate::server) struct Caller {
     pub(super) name: String,
     pub(super) role: Role,
     pub(super) via: Via,
+    /// The login that it came with.
+    pub(super) login: Option<Lease>,
 }
 
 impl Caller {
     pub(super) fn of(key: &Key, via: Via) -> Self {
-        Self { name: key.name.clone(), role: key.role, via }
+        Self { name: key.name.clone(), role: key.role, via, login: None }
+    }
+
+    /// Returns when the caller is logged out; of others, never.
+    pub(in crate::server) async fn logged_out(&self) {
+        match &self.login {
+            Some(login) => login.ended().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// What it is told about itself.
     pub(in crate::server) fn session(self) -> Session {
-        let Self { name, role, via } = self;
+        let Self { name, role, via, .. } = self;
         Session { name, role, via, login: matches!(via, Via::Token | Via::Cookie) }
     }
 }

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, Method, Uri};
 
 use super::Auth;
 use super::attempts::Attempts;
-use super::caller::{Caller, Key, Source};
-use super::request::{cookie, host, is_from_afar, is_loopback_name, is_own_page, needs_origin};
+use super::caller::{Caller, Key, Source, matching};
+use super::request::{cookie, host, is_from_afar, is_loopback_name, is_own_page, needs_origin, passed_on};
 use super::sessions::Sessions;
 use crate::{Code, Fault, Role, Via};
 
@@ -52,12 +52,19 @@ impl Gate {
         headers: &HeaderMap,
         uri: &Uri,
     ) -> Result<Caller, Fault> {
-        let local = |name: &str, via| Caller { name: name.to_owned(), role: Role::Admin, via };
+        let local = |name: &str, via| Caller { name: name.to_owned(), role: Role::Admin, via, login: None };
         match auth {
-            Auth::Socket if !is_from_afar(headers) => Ok(local("socket", Via::Socket)),
+            // Whoever shows a token is known by it.
+            Auth::Socket if !is_from_afar(headers, uri) && !self.takes_tokens(headers) => {
+                Ok(local("socket", Via::Socket))
+            }
             Auth::Loopback => local_only(headers, uri).map(|()| local("loopback", Via::Open)),
             Auth::Socket | Auth::Token => self.known(method, headers, uri).await,
         }
+    }
+
+    fn takes_tokens(&self, headers: &HeaderMap) -> bool {
+        !self.keys.is_empty() && headers.contains_key(AUTHORIZATION)
     }
 
     /// Whoever has a token or a login.
@@ -78,13 +85,13 @@ impl Gate {
         let Some(cookie) = cookie(headers) else {
             return Err(Fault::new(Code::Unauthorized, "this address needs a token").hint(HINT));
         };
-        let Some(key) = self.sessions.find(cookie, &self.keys) else {
+        let Some((key, login)) = self.sessions.find(cookie, &self.keys) else {
             return Err(Fault::new(Code::Unauthorized, "the login has ended").hint("log in again"));
         };
         if needs_origin(method, headers) && is_own_page(headers, uri) != Some(true) {
             return Err(not_own_page());
         }
-        Ok(Caller::of(key, Via::Cookie))
+        Ok(Caller { login: Some(login), ..Caller::of(key, Via::Cookie) })
     }
 
     /// Logs in with a token: gives what the cookie says, and who it is.
@@ -135,11 +142,6 @@ fn bearer<'a>(headers: &HeaderMap, keys: &'a [Key]) -> Option<&'a Key> {
     matching(sent, keys).filter(|_| scheme.eq_ignore_ascii_case("bearer"))
 }
 
-/// The key whose token this is. All of them are compared, so that how long it takes does not tell which.
-fn matching<'a>(token: &str, keys: &'a [Key]) -> Option<&'a Key> {
-    keys.iter().fold(None, |known, key| if key.token.matches(token.trim()) { Some(key) } else { known })
-}
-
 fn no_keys() -> Fault {
     let why = "this came from a browser or by a proxy, and there is no token that anybody could log in with";
     Fault::new(Code::Forbidden, why).hint("set api_tokens in the server's configuration")
@@ -162,8 +164,7 @@ fn local_only(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
     if is_own_page(headers, uri) == Some(false) {
         return refuse("Origin");
     }
-    let passed_on = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
-    match passed_on.iter().find(|name| headers.contains_key(**name)) {
+    match passed_on(headers) {
         Some(name) => refuse(name),
         None => Ok(()),
     }

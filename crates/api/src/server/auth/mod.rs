@@ -6,7 +6,7 @@
 //! query      no tokens in addresses
 //! gate       the caller of a request: by its listener, its token, or its login
 //! sessions   logins, and the file that keeps them          attempts   wrong ones, by address
-//! login      a login on its way in, and its cookie
+//! login      a login on its way in, and its cookie         lease      what goes on with one, and ends with it
 //! rights     which role a request needs                    audit      what was done, in the log
 //! ```
 
@@ -14,6 +14,7 @@ mod attempts;
 mod audit;
 mod caller;
 mod gate;
+mod lease;
 mod login;
 mod query;
 mod request;
@@ -55,30 +56,52 @@ pub(super) async fn require(
     next: Next,
 ) -> Result<Response, Fault> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    query::check(&uri, gate.keys())?;
     if auth != Auth::Loopback && is_open(&method, uri.path()) {
         return Ok(next.run(request).await);
     }
-    let caller = gate.caller(auth, &method, request.headers(), &uri).await?;
     let needed = rights::needed(&method, route.as_ref().map_or(uri.path(), MatchedPath::as_str));
     let from = request::source(peer.map(|Extension(peer)| peer), request.headers());
-    let deed = (needed > Role::Viewer).then(|| Deed::new(Some(&caller), &method, uri.path(), from));
-    let answer = if caller.role >= needed {
-        request.extensions_mut().insert(caller);
-        next.run(request).await
-    } else {
-        let why = format!(
-            "the token '{}' has the role {}, and this needs the role {needed}",
-            caller.name, caller.role
-        );
-        Fault::new(Code::Forbidden, why)
-            .hint("use a token with that role; the server's api_tokens say which there are")
-            .into_response()
+    let changes = needed > Role::Viewer || !rights::reads(&method);
+    let deed = |caller| changes.then(|| Deed::new(caller, &method, uri.path(), from));
+    let caller = match gate.caller(auth, &method, request.headers(), &uri).await {
+        Ok(caller) => caller,
+        Err(fault) => {
+            if let Some(deed) = deed(None) {
+                deed.log(fault.code.status());
+            }
+            return Err(fault);
+        }
+    };
+    let deed = deed(Some(&caller));
+    let answer = match query::values(&uri, gate.keys()).and_then(|()| allowed(&caller, needed)) {
+        Ok(()) => {
+            let login = caller.login.clone();
+            request.extensions_mut().insert(caller);
+            let answer = next.run(request).await;
+            if let Some(login) = login { login.over(answer) } else { answer }
+        }
+        Err(fault) => fault.into_response(),
     };
     if let Some(deed) = deed {
         deed.log(answer.status());
     }
     Ok(answer)
+}
+
+fn allowed(caller: &Caller, needed: Role) -> Result<(), Fault> {
+    if caller.role >= needed {
+        return Ok(());
+    }
+    let Caller { name, role, .. } = caller;
+    let why = format!("the token '{name}' has the role {role}, and this needs the role {needed}");
+    Err(Fault::new(Code::Forbidden, why)
+        .hint("use a token with that role; the server's api_tokens say which there are"))
+}
+
+/// The middleware of everything: no tokens in addresses, where they are kept in logs, whatever is asked.
+pub(super) async fn no_tokens_in_addresses(request: Request, next: Next) -> Result<Response, Fault> {
+    query::names(request.uri())?;
+    Ok(next.run(request).await)
 }
 
 /// Whether a request needs no token: whether the server lives is for everybody to ask, and who logs in is not yet known.

@@ -2,37 +2,47 @@
 
 use std::net::IpAddr;
 
-use axum::http::header::{COOKIE, FORWARDED, HOST, ORIGIN, UPGRADE, VIA};
+use axum::http::header::{COOKIE, HOST, ORIGIN, UPGRADE};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri};
 use fireactions_model::network_rules;
 
 use super::caller::{Peer, Source};
+use super::rights::reads;
 
 /// The cookie of a login.
 pub(super) const COOKIE_NAME: &str = "fireactions_session";
 
-/// Headers that a request has only if a browser made it or a proxy passed it on.
-const FROM_AFAR: [&str; 7] = [
+/// Headers that a proxy adds to what it passes on.
+const OF_PROXIES: [&str; 7] = [
+    "forwarded",
+    "via",
     "x-forwarded-for",
     "x-forwarded-host",
+    "x-forwarded-prefix",
     "x-forwarded-proto",
     "x-real-ip",
-    "sec-fetch-site",
-    "sec-fetch-mode",
-    "x-forwarded-prefix",
 ];
+/// Headers that a browser adds.
+const OF_BROWSERS: [&str; 3] = ["origin", "sec-fetch-mode", "sec-fetch-site"];
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether somebody else than a program of this host may have asked: a browser cannot open a Unix socket, so a proxy did it for one.
-pub(super) fn is_from_afar(headers: &HeaderMap) -> bool {
-    let named = FROM_AFAR.iter().any(|name| headers.contains_key(*name));
-    named
-        || [FORWARDED, VIA, ORIGIN].iter().any(|name| headers.contains_key(name))
+/// The header by which a request is seen to have been passed on.
+pub(super) fn passed_on(headers: &HeaderMap) -> Option<&'static str> {
+    OF_PROXIES.into_iter().find(|name| headers.contains_key(*name))
+}
+
+/// Whether somebody else than a program of this host may have asked at a Unix socket: a browser cannot open one, so a proxy did it
+/// for one. Not every proxy says so, but it passes on the name that the browser has asked for.
+pub(super) fn is_from_afar(headers: &HeaderMap, uri: &Uri) -> bool {
+    let asked = host(headers, uri).unwrap_or_default();
+    passed_on(headers).is_some()
+        || OF_BROWSERS.iter().any(|name| headers.contains_key(*name))
         || cookie(headers).is_some()
+        || (asked.contains(['.', ':']) && !is_loopback_name(asked))
 }
 
 /// The login's cookie.
@@ -44,7 +54,7 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether a page of another place could make a browser ask this with the cookie: what changes something, and WebSockets.
 pub(super) fn needs_origin(method: &Method, headers: &HeaderMap) -> bool {
-    !(*method == Method::GET || *method == Method::HEAD) || headers.contains_key(UPGRADE)
+    !reads(method) || headers.contains_key(UPGRADE)
 }
 
 /// Whether a page of this server asks, by what its browser says. `None` if that says nothing.
@@ -122,6 +132,21 @@ mod tests {
             (axum::http::HeaderName::from_static(name), axum::http::HeaderValue::from_static(value))
         };
         pairs.iter().map(header).collect()
+    }
+
+    #[test]
+    fn what_a_proxy_passes_on_is_no_local_program() {
+        let uri = Uri::from_static("/api/v1/jobs");
+        let afar = |pairs: &[(&'static str, &'static str)]| is_from_afar(&headers(pairs), &uri);
+        for local in ["localhost", "fireactions", "127.0.0.1:8080", ""] {
+            assert!(!afar(&[("host", local), ("user-agent", "curl")]), "{local}");
+        }
+        for other in ["ci.example", "ci:8080", "10.0.0.1", "[2001:db8::1]:80"] {
+            assert!(afar(&[("host", other)]), "{other}");
+        }
+        for name in OF_PROXIES.into_iter().chain(OF_BROWSERS) {
+            assert!(afar(&[("host", "localhost"), (name, "x")]), "{name}");
+        }
     }
 
     #[test]

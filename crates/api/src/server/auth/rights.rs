@@ -4,10 +4,14 @@ use axum::http::Method;
 
 use crate::Role;
 
+/// Whether it only reads.
+pub(super) fn reads(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD
+}
+
 /// The role that a request at this route needs. What is not named here is for the administrator, so that a new route is not
 /// open by mistake.
 pub(super) fn needed(method: &Method, route: &str) -> Role {
-    let reads = *method == Method::GET || *method == Method::HEAD;
     match route {
         // A shell in a machine can do all that its job can.
         "/api/v1/machines/{id}/exec" => Role::Operator,
@@ -15,7 +19,7 @@ pub(super) fn needed(method: &Method, route: &str) -> Role {
         "/api/v1/config" => Role::Admin,
         // Who may come in may go out.
         "/api/v1/session" => Role::Viewer,
-        _ if reads => Role::Viewer,
+        _ if reads(method) => Role::Viewer,
         "/api/v1/jobs" | "/api/v1/jobs/{id}/cancel" | "/api/v1/machines/{id}" => Role::Operator,
         _ => Role::Admin,
     }

@@ -1,8 +1,9 @@
 //! Logins. A cookie has a random number that says nothing; what it stands for is here, and in a file for the next server.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,11 +11,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::caller::Key;
+use super::lease::Lease;
 use crate::server::kept;
 
-/// Logins at once. The one that was used longest ago goes for a new one.
+/// Logins at once. For a new one goes the oldest of the token that has most: nobody's logins end others'.
 const MOST: usize = 1000;
 /// A login that is not used for so long ends.
 pub(super) const IDLE: Duration = Duration::from_secs(12 * 3600);
@@ -27,11 +31,20 @@ pub(super) struct Sessions {
     file: Option<PathBuf>,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Login {
     /// The mark of its token. A token that is not configured any more, or has another role, has no such mark.
     mark: String,
     used: Timestamp,
+    /// Cancelled when it ends.
+    #[serde(skip)]
+    ended: CancellationToken,
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
 }
 
 impl Sessions {
@@ -56,27 +69,41 @@ impl Sessions {
         let cookie = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let mut all = self.all();
         if all.len() >= MOST {
-            let oldest = all.iter().min_by_key(|(_, login)| login.used).map(|(name, _)| name.clone());
-            oldest.map(|oldest| all.remove(&oldest));
+            let mut of = HashMap::<&str, usize>::new();
+            all.values().for_each(|login| *of.entry(&login.mark).or_default() += 1);
+            let goes = all.iter().max_by_key(|(_, login)| (of.get(&*login.mark), Reverse(login.used)));
+            let goes = goes.map(|(name, _)| name.clone());
+            goes.map(|goes| all.remove(&goes));
         }
-        all.insert(name(&cookie), Login { mark: mark(key), used: Timestamp::now() });
+        let ended = CancellationToken::new();
+        all.insert(name(&cookie), Login { mark: mark(key), used: Timestamp::now(), ended });
         drop(all);
         self.save();
         cookie
     }
 
-    /// The key of a login, which counts as used now.
-    pub(super) fn find<'a>(&self, cookie: &str, keys: &'a [Key]) -> Option<&'a Key> {
+    /// The key of a login, which counts as used now, and what can go on with it.
+    pub(super) fn find<'a>(self: &Arc<Self>, cookie: &str, keys: &'a [Key]) -> Option<(&'a Key, Lease)> {
+        let name = name(cookie);
         let mut all = self.all();
-        let login = all.get_mut(&name(cookie))?;
+        let login = all.get_mut(&name)?;
         let now = Timestamp::now();
         let key = keys.iter().find(|key| mark(key) == login.mark);
         if key.is_none() || is_over(login, now) {
-            all.remove(&name(cookie));
+            all.remove(&name);
             return None;
         }
         login.used = now;
-        key
+        let lease = Lease::new(Arc::clone(self), name, login.ended.clone());
+        Some((key?, lease))
+    }
+
+    /// It was used, by what goes on with it. Gives when.
+    pub(super) fn used(&self, name: &str) -> Instant {
+        if let Some(login) = self.all().get_mut(name) {
+            login.used = Timestamp::now();
+        }
+        Instant::now()
     }
 
     /// Ends one.
@@ -119,6 +146,8 @@ fn mark(key: &Key) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use futures::FutureExt as _;
+
     use super::*;
     use crate::{Role, Token};
 
@@ -132,8 +161,8 @@ mod tests {
         let file = dir.path().join("sessions.json");
         let one = key("anna", Role::Operator, "0123456789abcdef");
         let cookie = Sessions::kept_in(file.clone()).open(&one);
-        let again = || Sessions::kept_in(file.clone());
-        let found = |keys: &[Key]| again().find(&cookie, keys).map(|key| key.name.clone());
+        let again = || Arc::new(Sessions::kept_in(file.clone()));
+        let found = |keys: &[Key]| again().find(&cookie, keys).map(|(key, _)| key.name.clone());
         assert_eq!(found(std::slice::from_ref(&one)), Some("anna".to_owned()));
         assert_eq!(found(&[key("anna", Role::Admin, "0123456789abcdef")]), None, "another role");
         assert_eq!(found(&[key("anna", Role::Operator, "0123456789abcdeF")]), None, "another token");
@@ -148,10 +177,12 @@ mod tests {
 
     #[test]
     fn logins_are_bounded_end_when_idle_and_a_damaged_file_is_none() {
-        let sessions = Sessions::default();
+        let sessions = Arc::new(Sessions::default());
         let one = key("anna", Role::Viewer, "0123456789abcdef");
+        let other = key("kim", Role::Admin, "fedcba9876543210");
         let keys = std::slice::from_ref(&one);
-        let first = sessions.open(&one);
+        let (others, first) = (sessions.open(&other), sessions.open(&one));
+        let (_, lease) = sessions.find(&first, keys).unwrap();
         for login in sessions.all().values_mut() {
             login.used -= IDLE / 2;
         }
@@ -159,7 +190,9 @@ mod tests {
             sessions.open(&one);
         }
         assert_eq!(sessions.all().len(), MOST);
-        assert!(sessions.find(&first, keys).is_none(), "the oldest made room");
+        assert!(sessions.find(&first, keys).is_none(), "the oldest of the many made room");
+        assert!(lease.ended().now_or_never().is_some(), "and what goes on with it ends");
+        assert!(sessions.find(&others, &[other]).is_some(), "nobody else's did");
         let last = sessions.open(&one);
         for login in sessions.all().values_mut() {
             login.used -= IDLE + Duration::from_secs(1);
@@ -168,7 +201,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("sessions.json");
         std::fs::write(&file, "{").unwrap();
-        let damaged = Sessions::kept_in(file);
+        let damaged = Arc::new(Sessions::kept_in(file));
         let cookie = damaged.open(&one);
         assert!(damaged.find(&cookie, keys).is_some());
     }
