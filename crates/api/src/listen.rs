@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fireactions_model::network_rules::is_loopback;
 use nix::unistd::{Gid, Group, chown};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::{Auth, Key};
 
@@ -117,11 +117,4 @@ pub fn authority(address: SocketAddr, keys: &[Key]) -> Result<Auth, ListenError>
         return Ok(Auth::Token);
     }
     if is_loopback(address.ip()) { Ok(Auth::Loopback) } else { Err(ListenError::NeedsToken(address)) }
-}
-
-/// Binds a TCP address and says how its callers are known.
-pub async fn bind_tcp(address: SocketAddr, keys: &[Key]) -> Result<(TcpListener, Auth), ListenError> {
-    let auth = authority(address, keys)?;
-    let failed = |source| ListenError::Io { at: address.to_string(), source };
-    Ok((TcpListener::bind(address).await.map_err(failed)?, auth))
 }

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
@@ -246,15 +247,14 @@ impl Api {
     }
 }
 
-/// No browser takes an answer for what it does not say it is: a job's log may look like a page.
+/// No browser takes an answer for what it does not say it is: a job's log may look like a page. And no proxy holds a stream back.
 async fn as_declared(mut answer: Response) -> Response {
     answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if answer.body().size_hint().exact().is_none() {
+        // nginx would collect what goes on and on until it has some kilobytes.
+        answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    }
     answer
-}
-
-/// The router that [`Api::router`] gives, with default limits.
-pub fn router(engine: Arc<dyn Engine>, auth: Auth) -> Router {
-    Api::new(engine, Limits::default()).router(auth)
 }
 
 /// The OpenAPI document.

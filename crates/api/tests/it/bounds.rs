@@ -179,6 +179,7 @@ async fn a_log_that_the_server_cuts_is_not_taken_for_whole() {
         let mut broke = answer.is_err();
         if let Ok(answer) = answer {
             assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+            assert_eq!(answer.headers()["x-accel-buffering"], "no", "{path}: no proxy holds it back");
             let mut body = answer.bytes_stream();
             broke |= body.next().await.unwrap().is_err();
             server.api.close();

@@ -41,9 +41,9 @@ async fn other_files_and_groups_are_refused() {
     assert!(!free.exists());
 }
 
-#[tokio::test]
-async fn strangers_need_a_token() {
-    let error = listen::bind_tcp("0.0.0.0:0".parse().unwrap(), &[]).await.unwrap_err();
+#[test]
+fn strangers_need_a_token() {
+    let error = listen::authority("0.0.0.0:0".parse().unwrap(), &[]).unwrap_err();
     assert!(matches!(error, ListenError::NeedsToken(_)), "{error}");
     // As the configuration says it is.
     let auth = listen::authority("[::ffff:127.0.0.1]:80".parse().unwrap(), &[]).unwrap();

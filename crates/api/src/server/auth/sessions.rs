@@ -21,7 +21,7 @@ use crate::server::kept;
 /// Logins at once. For a new one goes the oldest of the token that has most: nobody's logins end others'.
 const MOST: usize = 1000;
 /// A login that is not used for so long ends.
-pub(super) const IDLE: Duration = Duration::from_secs(12 * 3600);
+const IDLE: Duration = Duration::from_secs(12 * 3600);
 
 /// The logins of one server.
 #[derive(Default)]

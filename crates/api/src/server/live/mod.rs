@@ -36,12 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
 async fn live(State(context): State<Context>) -> Result<Response> {
     let messages = context.live.follow().await?.take_until(context.closing.clone().cancelled_owned());
     let messages = context.room.follow(messages)?.map(Ok::<_, std::convert::Infallible>);
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-cache"),
-        // nginx would collect events until it has some kilobytes.
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, Body::from_stream(messages)).into_response())
 }
 

@@ -568,7 +568,8 @@ pub async fn serve_tcp(token: Option<&str>) -> (Api, String) {
 
 /// The same for whoever has one of these keys.
 pub async fn serve_keys(keys: Vec<Key>) -> (Api, String) {
-    let (listener, auth) = listen::bind_tcp("127.0.0.1:0".parse().unwrap(), &keys).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let auth = listen::authority(listener.local_addr().unwrap(), &keys).unwrap();
     let api = Api::new(Fake::new(), Limits::default()).with_keys(keys, None);
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(listen::serve(listener, api.router(auth), api.clone(), 512));
