@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -16,6 +18,8 @@ use fireactions_bench::server::{Server, Setup};
 const DEADLINE: Duration = Duration::from_secs(900);
 const PAUSE: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_secs(60);
+/// Job events a second that [`noise`] makes: half of them submissions, half of them cancellations.
+pub(crate) const EVENTS: u64 = 500;
 
 /// A pool: its name, which is its only label too, and how many machines it keeps and may have.
 pub(crate) struct Pool(pub(crate) &'static str, pub(crate) usize, pub(crate) usize);
@@ -103,4 +107,35 @@ pub(crate) async fn room(client: &Client, pool: &str) -> anyhow::Result<()> {
 pub(crate) async fn machine_of(client: &Client, job: &JobRecord) -> anyhow::Result<MachineView> {
     let id = job.machine.as_ref().context("the job has no machine")?;
     Ok(client.machine(id).await?)
+}
+
+/// Submits and cancels jobs that get no machine in the pool `full`, at a steady rate; eight at a time, for each waits for the disk.
+pub(crate) async fn noise(
+    client: Client,
+    done: Arc<AtomicBool>,
+    events: Arc<AtomicU64>,
+) -> anyhow::Result<()> {
+    let mut tick = tokio::time::interval(Duration::from_secs(2) / u32::try_from(EVENTS)?);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut pairs = tokio::task::JoinSet::new();
+    while !done.load(Ordering::Relaxed) {
+        tick.tick().await;
+        if pairs.len() >= 8
+            && let Some(ended) = pairs.join_next().await
+        {
+            ended??;
+        }
+        let (client, events) = (client.clone(), Arc::clone(&events));
+        pairs.spawn(async move {
+            let job = submit(&client, "full", "true").await?;
+            events.fetch_add(1, Ordering::Relaxed);
+            client.cancel(&job.id).await?;
+            events.fetch_add(1, Ordering::Relaxed);
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = pairs.join_next().await {
+        ended??;
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@
 //! thousand.rs a thousand machines with a stand-in VMM (fleet.rs): memory, CPU at rest, time to a decision
 //! github.rs   webhook → decision, queued → runner with a warm machine, requests a job
 //! forges.rs   four forges side by side: the server's CPU and memory at rest, requests a minute
+//! page.rs     what fifty open pages cost the server while much happens
 //! adoption.rs a killed server → the next one ready with all machines
 //! ```
 //!
@@ -32,6 +33,7 @@ mod guest;
 mod guestless;
 mod hosted;
 mod own_init;
+mod page;
 mod pool;
 mod queue;
 mod seed;
@@ -80,6 +82,7 @@ enum Part {
     Convert,
     Pool,
     Thousand,
+    Page,
     Adoption,
     Github,
     Forges,
@@ -143,6 +146,9 @@ fn bench(args: &Args) -> anyhow::Result<bool> {
     }
     if args.wants(Part::Thousand) {
         thousand::measure(args, work.path(), &mut report).context("a thousand machines")?;
+    }
+    if args.wants(Part::Page) {
+        page::measure(args, work.path(), &mut report).context("open pages")?;
     }
     if args.wants(Part::Adoption) {
         adoption::measure(args, work.path(), &mut report).context("adoption")?;

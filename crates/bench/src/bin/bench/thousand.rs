@@ -25,8 +25,6 @@ use fireactions_bench::report::{Goal, Load, Report, median, percentile};
 use fireactions_bench::server::Server;
 use fireactions_bench::usage;
 
-/// Job events a second: half of them submissions, half of them cancellations.
-const EVENTS: u64 = 500;
 /// After which a server has come to rest.
 const REST: Duration = Duration::from_secs(10);
 /// Machines beside the ready ones.
@@ -86,7 +84,7 @@ async fn decisions(args: &Args, client: &Client, ready: usize, report: &mut Repo
     let holder = fleet::submit(client, "full", "hang").await?;
     fleet::job_when(client, &holder.id, |job| job.state == JobState::Running).await?;
     let (done, events) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let noise = tokio::spawn(noise(client.clone(), Arc::clone(&done), Arc::clone(&events)));
+    let noise = tokio::spawn(fleet::noise(client.clone(), Arc::clone(&done), Arc::clone(&events)));
     let (mut bound, mut begun) = (Vec::new(), Vec::new());
     let began = Instant::now();
     let measured = async {
@@ -117,7 +115,7 @@ async fn decisions(args: &Args, client: &Client, ready: usize, report: &mut Repo
     let rate = events.load(Ordering::Relaxed) as f64 / took.as_secs_f64();
     report.row(format!("decisions with {ready} machines: other job events meanwhile"), rate, "events/s");
     #[allow(clippy::cast_precision_loss, reason = "some hundred")]
-    let load = Load { wanted: EVENTS as f64, reached: rate, unit: "events/s" };
+    let load = Load { wanted: fleet::EVENTS as f64, reached: rate, unit: "events/s" };
     for (what, times) in [("queued → bound to a ready machine", &bound), ("queued → machine begun", &begun)]
     {
         report.row(format!("  {what}: p50"), median(times), "ms");
@@ -125,35 +123,9 @@ async fn decisions(args: &Args, client: &Client, ready: usize, report: &mut Repo
     }
     report.note(format!(
         "decisions: {} of each kind, one after another, in the whole server by its own clock, from the job's durable \
-         `queued_at`; the other events are submissions and cancellations of jobs of a full pool ({EVENTS}/s wanted)",
-        bound.len()
+         `queued_at`; the other events are submissions and cancellations of jobs of a full pool ({}/s wanted)",
+        bound.len(),
+        fleet::EVENTS
     ));
-    Ok(())
-}
-
-/// Submits and cancels jobs that get no machine, at a steady rate; eight at a time, for each waits for the disk.
-async fn noise(client: Client, done: Arc<AtomicBool>, events: Arc<AtomicU64>) -> anyhow::Result<()> {
-    let mut tick = tokio::time::interval(Duration::from_secs(2) / u32::try_from(EVENTS)?);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut pairs = tokio::task::JoinSet::new();
-    while !done.load(Ordering::Relaxed) {
-        tick.tick().await;
-        if pairs.len() >= 8
-            && let Some(ended) = pairs.join_next().await
-        {
-            ended??;
-        }
-        let (client, events) = (client.clone(), Arc::clone(&events));
-        pairs.spawn(async move {
-            let job = fleet::submit(&client, "full", "true").await?;
-            events.fetch_add(1, Ordering::Relaxed);
-            client.cancel(&job.id).await?;
-            events.fetch_add(1, Ordering::Relaxed);
-            anyhow::Ok(())
-        });
-    }
-    while let Some(ended) = pairs.join_next().await {
-        ended??;
-    }
     Ok(())
 }
