@@ -1,6 +1,6 @@
 // What happened, in words, told from what was before a change and what is after it.
 import type { JobRecord, LiveDelta, MachineView, PoolView } from "../../generated/api.ts";
-import { jobTitle, outcomeWords } from "../words/job.ts";
+import { isIdleRunner, jobTitle, outcomeWords } from "../words/job.ts";
 import { to } from "../router.ts";
 import type { LiveState } from "./state.ts";
 
@@ -24,8 +24,10 @@ export function happenings(before: LiveState, after: LiveState, delta: LiveDelta
 }
 
 function ofJob(before: JobRecord | undefined, job: JobRecord, at: string): Happening[] {
-  if (before?.state === job.state && before.attempt === job.attempt) return [];
-  if (job.state === "assigned") return [];
+  // A forge's runner runs a job from when it has picked one up.
+  const begun = before !== undefined && isIdleRunner(before) && !isIdleRunner(job);
+  if (before?.state === job.state && before.attempt === job.attempt && !begun) return [];
+  if (job.state === "assigned" || isIdleRunner(job)) return [];
   const words: Record<string, string> = {
     queued: before ? `waits again${job.reason ? `: ${job.reason}` : ""}` : "was queued",
     running: `runs${job.pool ? ` in pool ${job.pool}` : ""}`,

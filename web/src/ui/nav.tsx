@@ -8,6 +8,7 @@ import { Flame, Icon, type IconName } from "./icons.tsx";
 import { toggleTheme } from "./theme.ts";
 import { toast } from "./toast.tsx";
 import { wordsOf } from "../api/fault.ts";
+import { isIdleRunner } from "../words/job.ts";
 
 const VIEWS: [string, string, IconName][] = [
   ["", "Overview", "overview"],
@@ -58,7 +59,7 @@ export function Nav({ place, onHelp }: { place: Place; onHelp: () => void }) {
 function useCounts(): Record<string, number> {
   const jobs = useJobs();
   let active = 0;
-  for (const job of jobs.values()) if (!isFinal(job.state)) active += 1;
+  for (const job of jobs.values()) if (!isFinal(job.state) && !isIdleRunner(job)) active += 1;
   return { jobs: active, machines: useMachines().size, pools: usePools().size };
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { groupOf } from "../../src/words/filter.ts";
 import { isIdleRunner, runnerOf, waitsAtForge } from "../../src/words/job.ts";
 
 const remote = (more) => ({ forge: "github", scope: "acme", id: 7, ...more });
@@ -18,4 +19,26 @@ test("a job that waits at its forge is none of this server's yet, and its runner
   const unnumbered = remote({ id: null });
   assert.equal(runnerOf(job("i", "queued", { remote: unnumbered }), [job("j", "running", { remote: { ...taken.remote, id: null } })]), undefined);
   assert.ok(isIdleRunner(others[2]) && !isIdleRunner(taken));
+});
+
+test("a runner that stands by is not a job that runs", () => {
+  const picked = remote({ picked_up_at: "2026-01-01T00:00:00Z" });
+  assert.deepEqual([job("a", "running"), job("b", "assigned"), job("c", "running", { remote: picked })].map(groupOf), ["running", "running", "running"]);
+  assert.deepEqual([job("a", "running", { remote: remote() }), job("b", "assigned", { remote: remote() })].map(groupOf), ["idle", "idle"]);
+  assert.deepEqual([job("a", "queued", { remote: remote() }), job("b", "failed", { remote: remote() })].map(groupOf), ["waiting", "failed"]);
+});
+
+test("what a forge's runner does is told from when it has a job", async () => {
+  // The addresses of what it tells are those of a page.
+  Object.assign(globalThis, { location: { hash: "" }, addEventListener: () => undefined });
+  const { happenings } = await import("../../src/live/happenings.ts");
+  const state = (...jobs) => ({ host: {}, machines: new Map(), pools: new Map(), jobs: new Map(jobs.map((one) => [one.id, one])) });
+  const told = (before, after) => happenings(state(...before), state(after), { at: "", jobs: [after] }).map((one) => one.text);
+  const stands = job("a", "running", { remote: remote({ name: "lint" }) });
+  const works = { ...stands, remote: remote({ name: "lint", picked_up_at: "2026-01-01T00:00:00Z" }) };
+  assert.deepEqual(told([], stands), []);
+  assert.deepEqual(told([stands], works), ["lint runs"]);
+  assert.deepEqual(told([works], { ...works, notes: [] }), []);
+  assert.deepEqual(told([works], { ...works, state: "succeeded" }), ["lint ended: succeeded"]);
+  assert.deepEqual(told([], job("b", "running", { spec: { ...stands.spec, name: "make" } })), ["make runs"]);
 });
