@@ -1,7 +1,7 @@
 // The last hours as a picture. The chart's code comes once it is needed.
 import { useEffect, useRef } from "preact/hooks";
-import type { History } from "../../generated/api.ts";
 import { call } from "../api/call.ts";
+import { seriesOf, summary } from "../words/series.ts";
 import { useLoad } from "./load.tsx";
 import { isDark } from "./theme.ts";
 
@@ -43,27 +43,4 @@ export function HistoryChart({ pool }: { pool?: string }) {
       {loaded.value && points < 2 && <p class="empty">The history begins now: a point a minute, six hours of them.</p>}
     </section>
   );
-}
-
-export interface Series {
-  /** Seconds since 1970. */
-  at: number[];
-  busy: number[];
-  ready: number[];
-  queued: number[];
-}
-
-function seriesOf(all: History, pool: string | undefined): Series {
-  const sum = (key: "queued" | "busy" | "idle") =>
-    all.points.map((point) =>
-      Object.entries(point.pools)
-        .filter(([name]) => pool === undefined || name === pool)
-        .reduce((total, [, count]) => total + count[key], 0));
-  return { at: all.points.map((point) => Date.parse(point.at) / 1000), busy: sum("busy"), ready: sum("idle"), queued: sum("queued") };
-}
-
-function summary(all: History, pool: string | undefined): string {
-  const { busy, queued } = seriesOf(all, pool);
-  if (busy.length === 0) return "No history yet";
-  return `At most ${Math.max(...busy)} machines were busy and ${Math.max(...queued)} jobs queued; now ${busy.at(-1)} and ${queued.at(-1)}`;
 }
