@@ -2,7 +2,7 @@
 import { Store, useStore } from "../live/store.ts";
 import type { Role, Session } from "../../generated/api.ts";
 import { call } from "./call.ts";
-import { ApiFault } from "./fault.ts";
+import { ApiFault, oneLine } from "./fault.ts";
 
 export type Who = { kind: "unknown" } | { kind: "nobody"; why: string } | { kind: "somebody"; session: Session };
 
@@ -20,7 +20,7 @@ export async function lookWho(): Promise<void> {
 
 /** Nobody is logged in, or not any more. */
 export function nobody(fault: ApiFault): void {
-  who.set({ kind: "nobody", why: fault.status === 403 ? [fault.message, fault.hint].filter(Boolean).join(": ") : "" });
+  who.set({ kind: "nobody", why: fault.status === 403 ? oneLine(fault) : "" });
 }
 
 export async function logIn(token: string): Promise<void> {

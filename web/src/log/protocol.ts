@@ -10,8 +10,8 @@ export type Request =
 export type Report =
   /** What there is by now. */
   | { kind: "grown"; lines: number; size: number; dropped: number; groups: Group[]; first: number; last: number }
-  /** Reading ended: all is there, or why not. `status` is HTTP's, where it was that. */
-  | { kind: "ended"; why?: string; status?: number }
+  /** Reading ended: all is there, or why not. */
+  | { kind: "ended"; why?: string }
   /** The connection broke; it is tried again. */
   | { kind: "broken"; why: string }
   | { kind: "lines"; ticket: number; lines: Line[] }

@@ -1,5 +1,6 @@
 // Reads a log and keeps it, away from the page's own thread: the page asks for the lines that it shows.
 import type { LogChunk } from "../../generated/api.ts";
+import { ApiFault, faultIn, faultOf, oneLine, wordsOf } from "../api/fault.ts";
 import { LogBuffer } from "./buffer.ts";
 import { events } from "./events.ts";
 import type { Report, Request } from "./protocol.ts";
@@ -7,6 +8,8 @@ import type { Report, Request } from "./protocol.ts";
 const buffer = new LogBuffer();
 /** The page is told this often at most. */
 const TELL = 50;
+/** The status of what broke on the way. */
+const BROKEN = 500;
 const PAUSES = [500, 1000, 2000, 5000, 10_000];
 
 function say(report: Report): void {
@@ -44,8 +47,9 @@ async function open(address: string, raw: boolean): Promise<void> {
       return say({ kind: "ended" });
     } catch (error) {
       tell();
-      if (error instanceof Refused) return say({ kind: "ended", why: error.message, status: error.status });
-      const why = error instanceof Error ? error.message : String(error);
+      if (error instanceof ApiFault && error.status < 500) return say({ kind: "ended", why: oneLine(error) });
+      // Busy, being replaced, or out of reach: worth another attempt.
+      const why = oneLine(wordsOf(error));
       // What is raw has no positions to continue at.
       if (raw && buffer.size > 0) return say({ kind: "ended", why });
       if (buffer.size + buffer.dropped > before) failures = 0;
@@ -55,27 +59,10 @@ async function open(address: string, raw: boolean): Promise<void> {
   }
 }
 
-class Refused extends Error {
-  readonly status: number;
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
-
 async function body(address: string): Promise<ReadableStream<Uint8Array>> {
   const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", redirect: "error" });
   if (answer.ok && answer.body) return answer.body;
-  const text = await answer.text();
-  let message = `the server answered ${answer.status}`;
-  try {
-    message = (JSON.parse(text) as { error: { message: string } }).error.message;
-  } catch {
-    // No fault of the API's.
-  }
-  // Busy or being replaced: worth another attempt.
-  if (answer.status >= 500) throw new Error(message);
-  throw new Refused(answer.status, message);
+  throw await faultOf(answer);
 }
 
 let position = 0;
@@ -93,7 +80,7 @@ async function readEvents(address: string): Promise<boolean> {
     } else if (event.name === "end") {
       return true;
     } else if (event.name === "error") {
-      throw new Error((JSON.parse(event.data) as { message?: string }).message ?? "the log cannot be read");
+      throw faultIn(event.data, BROKEN) ?? new Error("the log cannot be read");
     }
   }
   return false;
