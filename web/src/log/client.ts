@@ -1,6 +1,7 @@
 // The page's side of a log's worker.
 import type { Group, Line } from "./buffer.ts";
 import type { Report, Request } from "./protocol.ts";
+import type { Hits } from "./search.ts";
 
 declare const LOG_WORKER: string;
 
@@ -9,6 +10,8 @@ export interface LogStatus {
   size: number;
   dropped: number;
   groups: readonly Group[];
+  /** Groups beyond those, which do not fold. */
+  groupsBeyond: number;
   /** When the first and the last line came. */
   first: number;
   last: number;
@@ -16,7 +19,7 @@ export interface LogStatus {
   why?: string;
 }
 
-export const NOTHING: LogStatus = { lines: 0, size: 0, dropped: 0, groups: [], first: 0, last: 0, state: "reading" };
+export const NOTHING: LogStatus = { lines: 0, size: 0, dropped: 0, groups: [], groupsBeyond: 0, first: 0, last: 0, state: "reading" };
 
 export class LogClient {
   #worker = new Worker(new URL(LOG_WORKER, import.meta.url), { type: "module" });
@@ -29,7 +32,8 @@ export class LogClient {
       switch (data.kind) {
         case "grown": {
           const { kind: _, ...grown } = data;
-          this.#status = this.#status.state === "ended" ? { ...this.#status, ...grown } : { ...grown, state: "reading" };
+          const { why: _why, ...before } = this.#status;
+          this.#status = before.state === "ended" ? { ...this.#status, ...grown } : { ...before, ...grown, state: "reading" };
           return changed(this.#status);
         }
         case "ended":
@@ -51,9 +55,10 @@ export class LogClient {
     return report.kind === "lines" ? report.lines : [];
   }
 
-  async search(text: string, most: number): Promise<number[]> {
-    const report = await this.#ask((ticket) => ({ kind: "search", ticket, text, most }));
-    return report.kind === "found" ? report.numbers : [];
+  /** Lines with a text, from one on, and where to go on once there are more. Nothing when another search came meanwhile. */
+  async search(text: string, most: number, from: number): Promise<Hits | undefined> {
+    const report = await this.#ask((ticket) => ({ kind: "search", ticket, text, most, from }));
+    return report.kind === "found" ? report : undefined;
   }
 
   close(): void {
