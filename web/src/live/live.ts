@@ -1,8 +1,8 @@
 // The page's one live state, and its hooks.
 import type { JobRecord } from "../../generated/api.ts";
 import { url } from "../api/base.ts";
-import { serverSaid } from "./clock.ts";
-import { type Happening, happenings } from "./happenings.ts";
+import { now, serverSaid } from "./clock.ts";
+import { type Happening, happenings, missed } from "./happenings.ts";
 import type { LiveState } from "./state.ts";
 import { Store, useStore } from "./store.ts";
 import { type Connection, Stream } from "./stream.ts";
@@ -28,8 +28,9 @@ export const stream = new Stream({
     // A snapshot may be older than its sending: nothing had changed since.
     if (delta) serverSaid(delta.at);
     live.set(state);
-    if (before && delta) {
-      const news = happenings(before, state, delta);
+    if (before) {
+      // After a rest, or while there was no connection, all of it is told at once.
+      const news = delta ? happenings(before, state, delta) : missed(before, state, new Date(now()).toISOString());
       if (news.length > 0) lately.update((old) => [...news.reverse(), ...old].slice(0, KEPT));
     }
   },

@@ -51,6 +51,8 @@ export class Stream {
   stop(): void {
     this.#stopped = true;
     this.#end();
+    // It is not live from here on.
+    this.#parts.connection({ kind: "connecting" });
   }
 
   /** Does not wait for the next attempt: the network is back, or somebody asked. */

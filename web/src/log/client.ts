@@ -1,4 +1,5 @@
 // The page's side of a log's worker.
+import { whileHidden } from "../live/shown.ts";
 import type { Group, Line } from "./buffer.ts";
 import type { Report, Request } from "./protocol.ts";
 import type { Hits } from "./search.ts";
@@ -26,6 +27,7 @@ export class LogClient {
   #waiting = new Map<number, (report: Report) => void>();
   #ticket = 0;
   #status = NOTHING;
+  #unwatch: () => void;
 
   constructor(address: URL, raw: boolean, changed: (status: LogStatus) => void) {
     this.#worker.onmessage = ({ data }: MessageEvent<Report>) => {
@@ -48,6 +50,7 @@ export class LogClient {
       }
     };
     this.#say({ kind: "open", url: address.href, raw });
+    this.#unwatch = whileHidden({ rest: () => this.#say({ kind: "rest" }), seen: () => this.#say({ kind: "go on" }) });
   }
 
   async lines(numbers: number[]): Promise<Line[]> {
@@ -62,6 +65,7 @@ export class LogClient {
   }
 
   close(): void {
+    this.#unwatch();
     this.#worker.terminate();
   }
 

@@ -31,7 +31,7 @@ test("a runner that stands by is not a job that runs", () => {
 test("what a forge's runner does is told from when it has a job", async () => {
   // The addresses of what it tells are those of a page.
   Object.assign(globalThis, { location: { hash: "" }, addEventListener: () => undefined });
-  const { happenings } = await import("../../src/live/happenings.ts");
+  const { happenings, missed } = await import("../../src/live/happenings.ts");
   const state = (...jobs) => ({ host: {}, machines: new Map(), pools: new Map(), jobs: new Map(jobs.map((one) => [one.id, one])) });
   const told = (before, after) => happenings(state(...before), state(after), { at: "", jobs: [after] }).map((one) => one.text);
   const stands = job("a", "running", { remote: remote({ name: "lint" }) });
@@ -41,4 +41,10 @@ test("what a forge's runner does is told from when it has a job", async () => {
   assert.deepEqual(told([works], { ...works, notes: [] }), []);
   assert.deepEqual(told([works], { ...works, state: "succeeded" }), ["lint ended: succeeded"]);
   assert.deepEqual(told([], job("b", "running", { spec: { ...stands.spec, name: "make" } })), ["make runs"]);
+  // What came while nobody listened, in its order and at its time.
+  const [early, late] = ["2026-01-01T00:00:00Z", "2026-01-01T01:00:00.5Z"];
+  const ended = job("c", "failed", { finished_at: late });
+  const queued = job("d", "queued", { queued_at: early });
+  const news = missed(state(works), state(works, ended, queued), "2026-01-02T00:00:00Z");
+  assert.deepEqual(news.map((one) => [one.at, one.link]), [[early, "#/jobs/d"], [late, "#/jobs/c"]]);
 });

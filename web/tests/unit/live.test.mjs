@@ -88,6 +88,28 @@ test("a gap, nonsense, silence and an error each lead to a new connection and a 
   }
 });
 
+test("a stream that rests has no connection, is not called live, and goes on with a new snapshot", () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  try {
+    const { stream, sources, heard, connections } = world();
+    stream.start();
+    sources[0].say("snapshot", snapshot(1));
+    stream.stop();
+    assert.deepEqual([sources[0].closed, connections.at(-1)], [true, "connecting"]);
+    mock.timers.tick(10 * SILENCE);
+    stream.hurry();
+    assert.equal(sources.length, 1);
+    stream.start();
+    stream.hurry();
+    assert.equal(sources.length, 2);
+    sources[1].say("snapshot", snapshot(9));
+    assert.deepEqual([heard, connections.at(-1)], [[1, 9], "live"]);
+    stream.stop();
+  } finally {
+    mock.timers.reset();
+  }
+});
+
 test("pings keep a quiet connection, and attempts become rarer", () => {
   mock.timers.enable({ apis: ["setTimeout", "Date"] });
   try {
