@@ -11,6 +11,10 @@ export const live = new Store<LiveState | undefined>(undefined);
 export const connection = new Store<Connection>({ kind: "connecting" });
 export const lately = new Store<readonly Happening[]>([]);
 
+/** The server is not of the version any more that this page is of. */
+export const outdated = new Store(false);
+let version: string | undefined;
+
 /** Happenings that are kept. */
 const KEPT = 60;
 
@@ -28,6 +32,8 @@ export const stream = new Stream({
     // A snapshot may be older than its sending: nothing had changed since.
     if (delta) serverSaid(delta.at);
     live.set(state);
+    version ??= state.version.version;
+    outdated.set(state.version.version !== version);
     if (before) {
       // After a rest, or while there was no connection, all of it is told at once.
       const news = delta ? happenings(before, state, delta) : missed(before, state, new Date(now()).toISOString());

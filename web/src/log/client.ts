@@ -1,5 +1,6 @@
 // The page's side of a log's worker.
 import { whileHidden } from "../live/shown.ts";
+import { PART_FAILED } from "../ui/parts.ts";
 import type { Group, Line } from "./buffer.ts";
 import type { Report, Request } from "./protocol.ts";
 import type { Hits } from "./search.ts";
@@ -48,6 +49,11 @@ export class LogClient {
           this.#waiting.get(data.ticket)?.(data);
           this.#waiting.delete(data.ticket);
       }
+    };
+    // Its code does not come, or broke: nothing more is to be heard of it.
+    this.#worker.onerror = () => {
+      this.#status = { ...this.#status, state: "ended", why: PART_FAILED };
+      changed(this.#status);
     };
     this.#say({ kind: "open", url: address.href, raw });
     this.#unwatch = whileHidden({ rest: () => this.#say({ kind: "rest" }), seen: () => this.#say({ kind: "go on" }) });

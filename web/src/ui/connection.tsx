@@ -1,11 +1,12 @@
 // Whether what is shown is so now. Never shown as live when it is not.
 import { useNow, skew } from "../live/clock.ts";
-import { connection, stream, useLive } from "../live/live.ts";
+import { connection, outdated, stream, useLive } from "../live/live.ts";
 import { useStore } from "../live/store.ts";
 import type { Connection } from "../live/stream.ts";
 import { brief, clock, duration } from "../words/time.ts";
 
 const whole = (now: Connection) => now;
+const same = (old: boolean) => old;
 
 export function ConnectionMark() {
   const now = useStore(connection, whole);
@@ -21,6 +22,7 @@ const APART = 30_000;
 export function ConnectionBanner() {
   const now = useStore(connection, whole);
   const state = useLive();
+  const old = useStore(outdated, same);
   useNow();
   const apart = Math.abs(skew());
   return (
@@ -33,6 +35,12 @@ export function ConnectionBanner() {
             : ": the server cannot be reached."}{" "}
           Next attempt {now.again > Date.now() ? `in ${brief(now.again - Date.now() + 999)}` : "now"}.
           <button type="button" onClick={() => stream.hurry()}>Now</button>
+        </p>
+      )}
+      {old && (
+        <p class="banner">
+          The server is of another version now than this page.
+          <button type="button" onClick={() => location.reload()}>Load the page again</button>
         </p>
       )}
       {apart > APART && (
