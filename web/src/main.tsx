@@ -1,6 +1,6 @@
 import "./style/index.css";
 import { render } from "preact";
-import { onLostLogin } from "./api/call.ts";
+import { onLostLogin, whyNot } from "./api/call.ts";
 import { lookWho, nobody, who } from "./api/session.ts";
 import { App } from "./app.tsx";
 import { onBroken, stream } from "./live/live.ts";
@@ -9,7 +9,10 @@ import { applyTheme } from "./ui/theme.ts";
 
 applyTheme();
 onLostLogin(nobody);
-onBroken(() => void lookWho());
+onBroken(async () => {
+  await lookWho();
+  return who.get().kind === "nobody" ? undefined : whyNot();
+});
 // Live while somebody is logged in, and somebody can look.
 let rests = false;
 const goOn = () => {

@@ -18,11 +18,11 @@ let version: string | undefined;
 /** Happenings that are kept. */
 const KEPT = 60;
 
-let checkLogin: () => void = () => undefined;
+let ask: () => Promise<string | undefined> = () => Promise.resolve(undefined);
 
-/** Says how to find out whether a broken stream means that nobody is logged in: an EventSource does not tell. */
-export function onBroken(check: () => void): void {
-  checkLogin = check;
+/** Says how to find out why the stream is broken, as far as there is a reason: an EventSource does not tell. */
+export function onBroken(find: () => Promise<string | undefined>): void {
+  ask = find;
 }
 
 export const stream = new Stream({
@@ -43,7 +43,8 @@ export const stream = new Stream({
   pinged: serverSaid,
   connection: (next) => {
     connection.set(next);
-    if (next.kind === "lost") checkLogin();
+    // Of this loss, if it is not over by then.
+    if (next.kind === "lost") void ask().then((why) => connection.get() === next && why && connection.set({ ...next, why }));
   },
 });
 

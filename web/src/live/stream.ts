@@ -10,8 +10,8 @@ const LONGEST_PAUSE = 15_000;
 export type Connection =
   | { kind: "connecting" }
   | { kind: "live" }
-  /** Since when nothing was heard, when it is tried again, by this computer's clock. */
-  | { kind: "lost"; since: number; again: number };
+  /** Since when nothing was heard, when it is tried again, by this computer's clock; and why, once that is known. */
+  | { kind: "lost"; since: number; again: number; why?: string };
 
 /** What an EventSource has that is used here. */
 export interface Source {
