@@ -5,6 +5,7 @@ import { useMay } from "../api/session.ts";
 import { useNow } from "../live/clock.ts";
 import { useJobs, useMachines, usePools } from "../live/live.ts";
 import { isFinal } from "../live/state.ts";
+import { plain } from "../log/buffer.ts";
 import { LogView } from "../log/view.tsx";
 import { to } from "../router.ts";
 import { Icon } from "../ui/icons.tsx";
@@ -12,6 +13,7 @@ import { FaultBox, useLoad } from "../ui/load.tsx";
 import { State } from "../ui/state.tsx";
 import { Ago, Clip } from "../ui/text.tsx";
 import { WaterfallTable } from "../ui/waterfall.tsx";
+import { block, shown } from "../words/clip.ts";
 import { poolOf } from "../words/counts.ts";
 import { isIdleRunner, jobTitle, outcomeWords, programText, runnerOf, waitsAtForge, whyLine } from "../words/job.ts";
 import { jobTook, waterfall } from "../words/phases.ts";
@@ -169,13 +171,13 @@ function More({ job, whole }: { job: JobRecord; whole: JobRecord | undefined }) 
         <details class="panel">
           <summary>What was known of the machine that was lost</summary>
           <p>It was {last.state}, at the step {last.step}{last.vmm ? `; ${last.vmm}` : ""}{last.oom_kills > 0 ? `; killed for memory ${last.oom_kills} times` : ""}.</p>
-          <pre tabIndex={0} aria-label="The end of its console">{last.console_tail.slice(-8192)}</pre>
+          <pre tabIndex={0} aria-label="The end of its console">{shown(plain(last.console_tail).slice(-8192).toWellFormed())}</pre>
         </details>
       )}
       {program && (
         <details class="panel">
           <summary>What it runs</summary>
-          <pre tabIndex={0} aria-label="What it runs">{program.slice(0, 20_000)}</pre>
+          <pre tabIndex={0} aria-label="What it runs">{block(program, 20_000)}</pre>
         </details>
       )}
       {(artifacts.length > 0 || services.length > 0) && (

@@ -26,7 +26,7 @@ export function Pool({ name }: { name: string }) {
   return (
     <article class="pool-view">
       <Head pool={pool} />
-      {why && <p class={`note ${why.bad ? "bad" : "wait"}`}><Icon name={why.bad ? "warn" : "clock"} /><span>{why.text}</span></p>}
+      {why && <p class={`note ${why.bad ? "bad" : "wait"}`}><Icon name={why.bad ? "warn" : "clock"} /><Clip text={why.text} most={1000} /></p>}
       <div class="columns narrow">
         <div>
           <HistoryChart pool={name} />

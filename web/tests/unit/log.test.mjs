@@ -176,7 +176,7 @@ test("no sequence does anything else, and none is half-shown", () => {
   for (const sequence of ["\u001b", "\u001b[", "\u001b[3", "\u001b]0;never ends", "\u001bP"]) {
     assert.equal(pieces(`a${sequence}`).map((piece) => piece.text).join(""), "a", JSON.stringify(sequence));
   }
-  assert.equal(pieces("bell\u0007 null\u0000 rtl\u202Ex").map((piece) => piece.text).join(""), "bell\u2407 null\u2400 rtl\uFFFDx");
+  assert.equal(pieces("bell\u0007 null\u0000 rtl\u202Ex\u061C\u200B").map((piece) => piece.text).join(""), "bell\u2407 null\u2400 rtl\uFFFDx\uFFFD\uFFFD");
 });
 
 test("events are read however their bytes come", async () => {
