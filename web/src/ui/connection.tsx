@@ -3,7 +3,7 @@ import { useNow, skew } from "../live/clock.ts";
 import { connection, outdated, stream, useLive } from "../live/live.ts";
 import { useStore } from "../live/store.ts";
 import type { Connection } from "../live/stream.ts";
-import { Clip } from "./text.tsx";
+import { clipped } from "../words/clip.ts";
 import { brief, clock, duration } from "../words/time.ts";
 
 const whole = (now: Connection) => now;
@@ -31,8 +31,8 @@ export function ConnectionBanner() {
       {now.kind === "lost" && (
         <p class="banner bad">
           <b>Not connected since {clock(now.since)}</b>
-          {state && ` (${brief(Date.now() - now.since)}): what is shown is as it was then`}{now.why && <>: <Clip text={now.why} most={300} /></>}.{" "}
-          Next attempt {now.again > Date.now() ? `in ${brief(now.again - Date.now() + 999)}` : "now"}.
+          {`${state ? ` (${brief(Date.now() - now.since)}): what is shown is as it was then` : ""}${now.why ? `: ${clipped(now.why, 300)}` : ""}. ${
+            now.again > Date.now() ? `Next attempt in ${brief(now.again - Date.now() + 999)}` : "Next attempt now"}.`}
           <button type="button" onClick={() => stream.hurry()}>Now</button>
         </p>
       )}
