@@ -1,7 +1,7 @@
 import type { Operations } from "../../generated/api.ts";
 import { encode, url } from "./base.ts";
 import { serverIsNear } from "../live/clock.ts";
-import { ApiFault, faultOf } from "./fault.ts";
+import { ApiFault, faultOf, oneLine, wordsOf } from "./fault.ts";
 
 type Values = Record<string, string | number | boolean | undefined>;
 
@@ -56,6 +56,22 @@ export async function send(
   const fault = await faultOf(response);
   if (fault.needsLogin && path !== "/api/v1/session") lostLogin(fault);
   throw fault;
+}
+
+/** Why there is no live view, in words; nothing where there would be one. */
+export async function whyNot(): Promise<string | undefined> {
+  const over = new AbortController();
+  const timer = setTimeout(() => over.abort(), PATIENCE);
+  try {
+    await send("GET /api/v1/live", {}, undefined, over.signal);
+    return undefined;
+  } catch (error) {
+    return over.signal.aborted ? "the server did not answer in time" : oneLine(wordsOf(error));
+  } finally {
+    clearTimeout(timer);
+    // Nobody reads it.
+    over.abort();
+  }
 }
 
 /** The path of an operation, for links. */

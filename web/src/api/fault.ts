@@ -18,18 +18,26 @@ export class ApiFault extends Error {
   }
 }
 
+/** The fault that a text of the server tells, the body of an answer or an event of a stream; nothing where it tells none. */
+export function faultIn(text: string, status: number): ApiFault | undefined {
+  try {
+    const { error } = JSON.parse(text) as { error?: Partial<Fault> };
+    if (typeof error?.message === "string") return new ApiFault(status, error.message, error.hint);
+  } catch {
+    // A proxy's words, perhaps: no JSON.
+  }
+  return undefined;
+}
+
 /** What an answer that is no success says. */
 export async function faultOf(response: Response): Promise<ApiFault> {
   const text = await response.text().catch(() => "");
-  try {
-    const body = JSON.parse(text) as { error?: Partial<Fault> };
-    if (typeof body.error?.message === "string") {
-      return new ApiFault(response.status, body.error.message, body.error.hint);
-    }
-  } catch {
-    // A proxy's answer, perhaps: no JSON.
-  }
-  return new ApiFault(response.status, `the server answered ${response.status} ${response.statusText}`.trim());
+  return faultIn(text, response.status) ?? new ApiFault(response.status, `the server answered ${response.status} ${response.statusText}`.trim());
+}
+
+/** What failed and what to do, in one line. */
+export function oneLine({ message, hint }: { message: string; hint?: string | undefined }): string {
+  return [message, hint].filter(Boolean).join(": ");
 }
 
 /** Words for whatever was thrown. */

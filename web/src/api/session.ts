@@ -2,7 +2,7 @@
 import { Store, useStore } from "../live/store.ts";
 import type { Role, Session } from "../../generated/api.ts";
 import { call } from "./call.ts";
-import { ApiFault } from "./fault.ts";
+import { ApiFault, oneLine } from "./fault.ts";
 
 export type Who = { kind: "unknown" } | { kind: "nobody"; why: string } | { kind: "somebody"; session: Session };
 
@@ -20,13 +20,22 @@ export async function lookWho(): Promise<void> {
 
 /** Nobody is logged in, or not any more. */
 export function nobody(fault: ApiFault): void {
-  who.set({ kind: "nobody", why: fault.status === 403 ? [fault.message, fault.hint].filter(Boolean).join(": ") : "" });
+  who.set({ kind: "nobody", why: fault.status === 403 ? oneLine(fault) : "" });
 }
 
+/** Logs in. Fails where the server refuses the token, and where what it gave for it did not last until the next request. */
 export async function logIn(token: string): Promise<void> {
   await call("POST /api/v1/session", {}, { token });
-  await lookWho();
+  const session = await call("GET /api/v1/session").catch((error: unknown) => {
+    if (!(error instanceof ApiFault && error.needsLogin)) throw error;
+    throw new ApiFault(error.status, "the token is right, but the browser did not keep the login", KEEPING);
+  });
+  who.set({ kind: "somebody", session });
 }
+
+/** What keeps a browser from keeping a login. */
+const KEEPING =
+  "let this page have cookies; and where a proxy says that the page came by HTTPS (X-Forwarded-Proto), open it by https://";
 
 export async function logOut(): Promise<void> {
   await call("DELETE /api/v1/session");

@@ -1,8 +1,8 @@
 // The page's one live state, and its hooks.
 import type { JobRecord } from "../../generated/api.ts";
 import { url } from "../api/base.ts";
-import { serverSaid } from "./clock.ts";
-import { type Happening, happenings } from "./happenings.ts";
+import { now, serverSaid } from "./clock.ts";
+import { type Happening, happenings, missed } from "./happenings.ts";
 import type { LiveState } from "./state.ts";
 import { Store, useStore } from "./store.ts";
 import { type Connection, Stream } from "./stream.ts";
@@ -11,14 +11,18 @@ export const live = new Store<LiveState | undefined>(undefined);
 export const connection = new Store<Connection>({ kind: "connecting" });
 export const lately = new Store<readonly Happening[]>([]);
 
+/** The server is not of the version any more that this page is of. */
+export const outdated = new Store(false);
+let version: string | undefined;
+
 /** Happenings that are kept. */
 const KEPT = 60;
 
-let checkLogin: () => void = () => undefined;
+let ask: () => Promise<string | undefined> = () => Promise.resolve(undefined);
 
-/** Says how to find out whether a broken stream means that nobody is logged in: an EventSource does not tell. */
-export function onBroken(check: () => void): void {
-  checkLogin = check;
+/** Says how to find out why the stream is broken, as far as there is a reason: an EventSource does not tell. */
+export function onBroken(find: () => Promise<string | undefined>): void {
+  ask = find;
 }
 
 export const stream = new Stream({
@@ -28,15 +32,19 @@ export const stream = new Stream({
     // A snapshot may be older than its sending: nothing had changed since.
     if (delta) serverSaid(delta.at);
     live.set(state);
-    if (before && delta) {
-      const news = happenings(before, state, delta);
+    version ??= state.version.version;
+    outdated.set(state.version.version !== version);
+    if (before) {
+      // After a rest, or while there was no connection, all of it is told at once.
+      const news = delta ? happenings(before, state, delta) : missed(before, state, new Date(now()).toISOString());
       if (news.length > 0) lately.update((old) => [...news.reverse(), ...old].slice(0, KEPT));
     }
   },
   pinged: serverSaid,
   connection: (next) => {
     connection.set(next);
-    if (next.kind === "lost") checkLogin();
+    // Of this loss, if it is not over by then.
+    if (next.kind === "lost") void ask().then((why) => connection.get() === next && why && connection.set({ ...next, why }));
   },
 });
 

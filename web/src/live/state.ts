@@ -10,9 +10,6 @@ export interface LiveState {
   readonly machines: ReadonlyMap<string, MachineView>;
 }
 
-/** Ended jobs that are kept, as many as a snapshot has. Without a bound a page that is open for weeks would grow. */
-export const ENDED_KEPT = 500;
-
 const FINAL = new Set(["succeeded", "failed", "cancelled", "timed_out", "lost"]);
 
 /** Nothing more happens to a job in this state. */
@@ -39,7 +36,7 @@ export function apply(state: LiveState, delta: LiveDelta): LiveState | undefined
     revision: delta.revision,
     host: delta.host ?? state.host,
     pools: changed(state.pools, delta.pools, delta.gone?.pools, (pool) => pool.spec.name),
-    jobs: bounded(changed(state.jobs, delta.jobs, delta.gone?.jobs, (job) => job.id)),
+    jobs: changed(state.jobs, delta.jobs, delta.gone?.jobs, (job) => job.id),
     machines: changed(state.machines, delta.machines, delta.gone?.machines, (machine) => machine.id),
   };
 }
@@ -60,18 +57,4 @@ function changed<T>(
   for (const one of some ?? []) next.set(key(one), one);
   for (const one of gone ?? []) next.delete(one);
   return next;
-}
-
-function bounded(jobs: ReadonlyMap<string, JobRecord>): ReadonlyMap<string, JobRecord> {
-  if (jobs.size <= ENDED_KEPT) return jobs;
-  const ended = [...jobs.values()].filter((job) => isFinal(job.state));
-  if (ended.length <= ENDED_KEPT) return jobs;
-  ended.sort((a, b) => time(b.finished_at) - time(a.finished_at));
-  const next = new Map(jobs);
-  for (const job of ended.slice(ENDED_KEPT)) next.delete(job.id);
-  return next;
-}
-
-function time(text: string | null | undefined): number {
-  return text ? Date.parse(text) : 0;
 }

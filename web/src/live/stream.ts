@@ -10,8 +10,8 @@ const LONGEST_PAUSE = 15_000;
 export type Connection =
   | { kind: "connecting" }
   | { kind: "live" }
-  /** Since when nothing was heard, when it is tried again, by this computer's clock. */
-  | { kind: "lost"; since: number; again: number };
+  /** Since when nothing was heard, when it is tried again, by this computer's clock; and why, once that is known. */
+  | { kind: "lost"; since: number; again: number; why?: string };
 
 /** What an EventSource has that is used here. */
 export interface Source {
@@ -51,6 +51,8 @@ export class Stream {
   stop(): void {
     this.#stopped = true;
     this.#end();
+    // It is not live from here on.
+    this.#parts.connection({ kind: "connecting" });
   }
 
   /** Does not wait for the next attempt: the network is back, or somebody asked. */

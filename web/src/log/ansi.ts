@@ -1,5 +1,6 @@
 // A line of a terminal's output, as pieces of text with their looks. Colours and weights are taken; whatever else a sequence
 // asks for (titles, links, the clipboard, the cursor) is left out, for a log is not a terminal and its writer not its reader.
+import { shown } from "../words/clip.ts";
 
 export interface Look {
   bold?: boolean;
@@ -19,7 +20,6 @@ export interface Piece {
 }
 
 const ESC = "\u001B";
-const CONTROLS = /[\u0000-\u0008\u000B-\u001A\u001C-\u001F\u007F-\u009F\u200E\u200F\u202A-\u202E\u2066-\u2069]/g;
 
 /** The pieces of a line. */
 export function pieces(line: string): Piece[] {
@@ -36,14 +36,6 @@ export function pieces(line: string): Piece[] {
     at = sequence.end;
   }
   return all;
-}
-
-/** Text with its controls made visible, for none of them may do anything. */
-function shown(text: string): string {
-  return text.replaceAll(CONTROLS, (control) => {
-    const code = control.charCodeAt(0);
-    return code < 0x20 ? String.fromCharCode(0x2400 + code) : code === 0x7f ? "\u2421" : "\u{FFFD}";
-  });
 }
 
 /** The sequence that begins here: where it ends, and its parameters if it says how text looks. */

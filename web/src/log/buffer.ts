@@ -5,6 +5,14 @@
 export const LARGEST = 256 * 1024 * 1024;
 /** A line's most that is kept apart: one that never ends must not be copied whole to be shown. */
 export const LONGEST_LINE = 64 * 1024;
+/** Lines that are kept: each costs some bytes beside its own, and a log may be nothing but their ends. */
+export const MOST_LINES = 1 << 22;
+/** Groups that fold; a log may be nothing but their beginnings. */
+export const MOST_GROUPS = 10_000;
+/** Bytes that one step of a search looks at, or a little more. */
+const STEP = 1 << 21;
+/** What a line costs a search beside its bytes. */
+const LINE_COST = 100;
 
 const BLOCK = 1 << 20;
 const LF = 10;
@@ -34,11 +42,15 @@ export class LogBuffer {
   #blocks: Uint8Array[] = [];
   #size = 0;
   #dropped = 0;
-  #starts = new Grown((length) => new Float64Array(length));
+  #starts = new Grown((length) => new Uint32Array(length));
   #times = new Grown((length) => new Float64Array(length));
   #errors = new Grown((length) => new Uint8Array(length));
   #groups: Group[] = [];
   #open: Group[] = [];
+  /** Groups beyond the bound, and how many of those are open: they are inside of all that are kept. */
+  #beyond = 0;
+  #openBeyond = 0;
+  #changes = 0;
   /** The next byte begins a line. */
   #fresh = true;
   #decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
@@ -52,7 +64,7 @@ export class LogBuffer {
     return this.#size;
   }
 
-  /** Bytes that came after the bound. */
+  /** Bytes that came after a bound. */
   get dropped(): number {
     return this.#dropped;
   }
@@ -61,14 +73,25 @@ export class LogBuffer {
     return this.#groups;
   }
 
+  /** Another number whenever the groups are others. */
+  get groupChanges(): number {
+    return this.#changes;
+  }
+
+  /** Groups that were not kept. */
+  get groupsBeyond(): number {
+    return this.#beyond;
+  }
+
   append(data: Uint8Array, error = false, at = 0): void {
-    const room = LARGEST - this.#size;
-    if (data.length > room) {
-      this.#dropped += data.length - room;
-      data = data.subarray(0, room);
-    }
+    const came = data.length;
+    data = data.subarray(0, LARGEST - this.#size);
     for (let from = 0; from < data.length; ) {
       if (this.#fresh) {
+        if (this.lines === MOST_LINES) {
+          data = data.subarray(0, from);
+          break;
+        }
         this.#starts.push(this.#size + from);
         this.#times.push(at);
         this.#errors.push(error ? 1 : 0);
@@ -79,6 +102,7 @@ export class LogBuffer {
       from = end + 1;
       this.#fresh = true;
     }
+    this.#dropped += came - data.length;
     this.#store(data);
     this.#lookForGroups();
   }
@@ -96,14 +120,20 @@ export class LogBuffer {
     };
   }
 
-  /** Lines that hold a text, whatever its case: at most `most` of them, from `from`. */
-  search(text: string, most: number, from = 0): number[] {
+  /**
+   * A step of a search: lines that hold a text, whatever its case, at most `most` of them, from `from` on; and where the next step
+   * begins. A step has a bound, so that whoever searches can do something else in between.
+   */
+  search(text: string, most: number, from: number): { found: number[]; next: number } {
     const wanted = text.toLowerCase();
     const found: number[] = [];
-    for (let number = from; number < this.lines && found.length < most && wanted !== ""; number += 1) {
-      if (plain(this.line(number).text).toLowerCase().includes(wanted)) found.push(number);
+    let next = from;
+    for (let left = STEP; next < this.lines && found.length < most && left > 0; next += 1) {
+      const line = plain(this.line(next).text).toLowerCase();
+      if (wanted !== "" && line.includes(wanted)) found.push(next);
+      left -= line.length + LINE_COST;
     }
-    return found;
+    return { found, next };
   }
 
   #store(data: Uint8Array): void {
@@ -159,9 +189,19 @@ export class LogBuffer {
       const mark = groupMark(this.line(this.#looked).text);
       if (mark === undefined) continue;
       if (mark === "end") {
+        if (this.#openBeyond > 0) {
+          this.#openBeyond -= 1;
+          continue;
+        }
         const open = this.#open.pop();
-        if (open) open.end = this.#looked + 1;
+        if (!open) continue;
+        open.end = this.#looked + 1;
+        this.#changes += 1;
+      } else if (this.#groups.length === MOST_GROUPS) {
+        this.#beyond += 1;
+        this.#openBeyond += 1;
       } else {
+        this.#changes += 1;
         const group: Group = { line: this.#looked, title: mark.title, end: undefined };
         this.#groups.push(group);
         this.#open.push(group);
@@ -187,7 +227,7 @@ export function plain(text: string): string {
   return text.includes("\u001B") ? text.replaceAll(SEQUENCES, "") : text;
 }
 
-type Numbers = Float64Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+type Numbers = Float64Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 
 /** An array of numbers that grows. */
 class Grown {

@@ -3,7 +3,6 @@
 export interface ServerEvent {
   name: string;
   data: string;
-  id: string | undefined;
 }
 
 /** The events of an answer, as they come. */
@@ -34,7 +33,6 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
 
 function parse(block: string): ServerEvent | undefined {
   let name = "message";
-  let id: string | undefined;
   const data: string[] = [];
   for (const line of block.split("\n")) {
     const colon = line.indexOf(":");
@@ -42,8 +40,7 @@ function parse(block: string): ServerEvent | undefined {
     const value = line.slice(colon + 1).replace(/^ /, "");
     const field = line.slice(0, colon);
     if (field === "event") name = value;
-    else if (field === "id") id = value;
     else if (field === "data") data.push(value);
   }
-  return data.length > 0 ? { name, data: data.join("\n"), id } : undefined;
+  return data.length > 0 ? { name, data: data.join("\n") } : undefined;
 }

@@ -1,8 +1,7 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { LogClient } from "./client.ts";
+import { Finding } from "./finding.ts";
 
-/** Hits that are looked for at most. */
-const MOST = 10_000;
 const PAUSE = 150;
 
 /** The search of a log: how often a text is there, and the way through it. */
@@ -13,58 +12,43 @@ export function Finder({ client, lines, onHit, onClear }: {
   onClear: () => void;
 }) {
   const [text, setText] = useState("");
-  const [found, setFound] = useState<readonly number[]>([]);
-  const [at, setAt] = useState(-1);
+  const [, draw] = useState(0);
+  const finding = useRef<Finding | undefined>(undefined);
+  const show = (hit: number | undefined) => {
+    if (hit !== undefined) onHit(hit, text);
+  };
   useEffect(() => {
-    setAt(-1);
-    if (text === "") {
-      setFound([]);
+    finding.current = undefined;
+    if (text === "" || !client) {
       onClear();
       return;
     }
-    let wanted = true;
-    const timer = setTimeout(() => {
-      void client?.search(text, MOST).then((hits) => {
-        if (!wanted) return;
-        setFound(hits);
-        const first = hits[0];
-        if (first !== undefined) {
-          setAt(0);
-          onHit(first, text);
-        }
-      });
-    }, PAUSE);
-    return () => {
-      wanted = false;
-      clearTimeout(timer);
-    };
+    const made = new Finding((most, from) => client.search(text, most, from), () => draw((count) => count + 1));
+    finding.current = made;
+    draw((count) => count + 1);
+    const timer = setTimeout(() => void made.begin().then((hit) => finding.current === made && show(hit)), PAUSE);
+    return () => clearTimeout(timer);
   }, [text, client]);
-  const move = async (by: number) => {
-    // More may have come since.
-    const hits = (await client?.search(text, MOST)) ?? found;
-    setFound(hits);
-    if (hits.length === 0) return;
-    const next = (at + by + hits.length) % hits.length;
-    setAt(next);
-    onHit(hits[next] ?? 0, text);
+  const move = (by: 1 | -1) => {
+    const asked = finding.current;
+    void asked?.move(by).then((hit) => finding.current === asked && show(hit));
   };
   const onKey = (event: KeyboardEvent) => {
     if (event.key !== "Enter" || text === "") return;
     event.preventDefault();
-    void move(event.shiftKey ? -1 : 1);
+    move(event.shiftKey ? -1 : 1);
   };
-  const many = found.length === MOST ? `${MOST.toLocaleString()}+` : found.length.toLocaleString();
   return (
     <div class="finder">
       <input
         type="search" placeholder="Search the log  /" aria-label="Search the log" value={text} disabled={lines === 0}
         onInput={(event) => setText(event.currentTarget.value)} onKeyDown={onKey}
       />
-      {text !== "" && <span role="status">{found.length === 0 ? "nothing" : `${at + 1} of ${many}`}</span>}
-      {found.length > 1 && (
+      {text !== "" && <span role="status">{finding.current?.words ?? "searching…"}</span>}
+      {finding.current?.hasWay && (
         <>
-          <button type="button" class="plain" aria-label="Previous hit" onClick={() => void move(-1)}>↑</button>
-          <button type="button" class="plain" aria-label="Next hit" onClick={() => void move(1)}>↓</button>
+          <button type="button" class="plain" aria-label="Previous hit" onClick={() => move(-1)}>↑</button>
+          <button type="button" class="plain" aria-label="Next hit" onClick={() => move(1)}>↓</button>
         </>
       )}
     </div>

@@ -11,6 +11,8 @@ interface LineProperties {
   /** Text that is searched for. */
   find: string;
   times: boolean;
+  /** It may be the title of a group. */
+  folds: boolean;
   folded: boolean;
   onFold: (line: number) => void;
   href: string | undefined;
@@ -19,9 +21,9 @@ interface LineProperties {
 /** More of one line than this makes the browser slow; the download has all of it. */
 const MOST = 4000;
 
-export const LogLine = pure(({ line, first, pointed, find, times, folded, onFold, href }: LineProperties) => {
+export const LogLine = pure(({ line, first, pointed, find, times, folds, folded, onFold, href }: LineProperties) => {
   const mark = groupMark(line.text);
-  const title = mark !== undefined && mark !== "end" ? mark.title : undefined;
+  const title = folds && mark !== undefined && mark !== "end" ? mark.title : undefined;
   const cut = line.cut + Math.max(0, line.text.length - MOST);
   const text = line.text.slice(0, MOST);
   return (

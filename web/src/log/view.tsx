@@ -52,6 +52,7 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
   const from = Math.max(0, first - MARGIN);
   const numbers = Array.from({ length: Math.min(rows.count, first + visible + MARGIN) - from }, (_, at) => rows.line(from + at));
   const lines = useLines(client, numbers, status);
+  const lastGroup = status.groups.at(-1)?.line ?? -1;
 
   const showRow = (row: number) => {
     if (box.current) box.current.scrollTop = (Math.max(0, row - Math.floor(visible / 3)) * ROW) / scale;
@@ -118,7 +119,7 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
             {lines.map((one) => (
               <LogLine
                 key={one.number} line={one} first={status.first} pointed={one.number === line || one.number === hit?.line}
-                find={hit?.text ?? ""} times={times} folded={folded.has(one.number)}
+                find={hit?.text ?? ""} times={times} folds={one.number <= lastGroup} folded={folded.has(one.number)}
                 onFold={fold} href={linkTo?.(one.number)}
               />
             ))}
@@ -129,8 +130,9 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
   );
 }
 
-function words({ lines, size, dropped, state, why }: LogStatus): string {
-  const count = `${lines.toLocaleString()} ${lines === 1 ? "line" : "lines"}, ${bytes(size)}`;
+function words({ lines, size, dropped, groupsBeyond, state, why }: LogStatus): string {
+  const beyond = groupsBeyond > 0 ? `; ${groupsBeyond.toLocaleString()} more groups do not fold` : "";
+  const count = `${lines.toLocaleString()} ${lines === 1 ? "line" : "lines"}, ${bytes(size)}${beyond}`;
   if (dropped > 0) return `${count}; ${bytes(dropped)} more only in the download`;
   if (state === "broken") return `${count}; connecting again: ${why ?? ""}`;
   if (state === "ended" && why) return `${count}; ended: ${why}`;

@@ -1,20 +1,31 @@
 // Reads a log and keeps it, away from the page's own thread: the page asks for the lines that it shows.
-import type { LogChunk } from "../../generated/api.ts";
-import { LogBuffer } from "./buffer.ts";
-import { events } from "./events.ts";
+import { faultOf } from "../api/fault.ts";
+import type { LogBuffer } from "./buffer.ts";
 import type { Report, Request } from "./protocol.ts";
+import { LogReader } from "./reader.ts";
+import { searchAll } from "./search.ts";
 
-const buffer = new LogBuffer();
 /** The page is told this often at most. */
 const TELL = 50;
-const PAUSES = [500, 1000, 2000, 5000, 10_000];
 
 function say(report: Report): void {
   postMessage(report);
 }
 
+const sleep = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
+
+const reader = new LogReader({
+  async body(address, signal) {
+    const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", redirect: "error", signal });
+    if (answer.ok && answer.body) return answer.body;
+    throw await faultOf(answer);
+  },
+  grown: tell,
+  broken: (why) => say({ kind: "broken", why }),
+  sleep,
+});
+
 let telling = false;
-let groupsTold = -1;
 
 function tell(): void {
   if (telling) return;
@@ -22,107 +33,43 @@ function tell(): void {
   setTimeout(tellNow, TELL);
 }
 
+/** The groups that the page knows. */
+let told: { buffer: LogBuffer; changes: number } | undefined;
+
 function tellNow(): void {
   telling = false;
-  const { lines, size, dropped, groups } = buffer;
-  groupsTold = groups.length;
+  const { buffer } = reader;
+  const { lines, size, dropped, groupsBeyond, groupChanges: changes } = buffer;
+  const known = told?.buffer === buffer && told.changes === changes;
+  told = { buffer, changes };
   say({
-    kind: "grown", lines, size, dropped,
-    groups: groupsTold === 0 ? [] : [...groups],
-    first: buffer.line(0).at,
-    last: buffer.line(lines - 1).at,
+    kind: "grown", lines, size, dropped, groupsBeyond, first: buffer.line(0).at, last: buffer.line(lines - 1).at,
+    ...(known ? {} : { groups: [...buffer.groups] }),
   });
 }
 
 async function open(address: string, raw: boolean): Promise<void> {
-  for (let failures = 0; ; failures += 1) {
-    const before = buffer.size + buffer.dropped;
-    try {
-      if (raw) await readRaw(address);
-      else if (!(await readEvents(address))) throw new Error("the connection ended before the log did");
-      tellNow();
-      return say({ kind: "ended" });
-    } catch (error) {
-      tell();
-      if (error instanceof Refused) return say({ kind: "ended", why: error.message, status: error.status });
-      const why = error instanceof Error ? error.message : String(error);
-      // What is raw has no positions to continue at.
-      if (raw && buffer.size > 0) return say({ kind: "ended", why });
-      if (buffer.size + buffer.dropped > before) failures = 0;
-      say({ kind: "broken", why });
-      await new Promise((resolve) => setTimeout(resolve, PAUSES[Math.min(failures, PAUSES.length - 1)]));
-    }
-  }
+  const why = await reader.read(address, raw);
+  tellNow();
+  say(why === undefined ? { kind: "ended" } : { kind: "ended", why });
 }
 
-class Refused extends Error {
-  readonly status: number;
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
+/** The search that is waited for. */
+let newest = 0;
 
-async function body(address: string): Promise<ReadableStream<Uint8Array>> {
-  const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", redirect: "error" });
-  if (answer.ok && answer.body) return answer.body;
-  const text = await answer.text();
-  let message = `the server answered ${answer.status}`;
-  try {
-    message = (JSON.parse(text) as { error: { message: string } }).error.message;
-  } catch {
-    // No fault of the API's.
-  }
-  // Busy or being replaced: worth another attempt.
-  if (answer.status >= 500) throw new Error(message);
-  throw new Refused(answer.status, message);
-}
-
-let position = 0;
-
-/** Whether the log's end was told. */
-async function readEvents(address: string): Promise<boolean> {
-  const from = new URL(address);
-  from.searchParams.set("from", String(position));
-  for await (const event of events(await body(from.href))) {
-    if (event.name === "output") {
-      const chunk = JSON.parse(event.data) as LogChunk;
-      buffer.append(fromBase64(chunk.data), chunk.stream === "stderr", Date.parse(chunk.at) || 0);
-      position = chunk.next;
-      tell();
-    } else if (event.name === "end") {
-      return true;
-    } else if (event.name === "error") {
-      throw new Error((JSON.parse(event.data) as { message?: string }).message ?? "the log cannot be read");
-    }
-  }
-  return false;
-}
-
-async function readRaw(address: string): Promise<void> {
-  const reader = (await body(address)).getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    buffer.append(value);
-    tell();
-  }
-}
-
-function fromBase64(text: string): Uint8Array {
-  if ("fromBase64" in Uint8Array) {
-    return (Uint8Array as unknown as { fromBase64(text: string): Uint8Array }).fromBase64(text);
-  }
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let at = 0; at < binary.length; at += 1) bytes[at] = binary.charCodeAt(at);
-  return bytes;
+async function search(request: Request & { kind: "search" }): Promise<void> {
+  const { ticket } = request;
+  newest = ticket;
+  const hits = await searchAll(reader.buffer, request, () => newest === ticket, () => sleep(0));
+  say(hits ? { kind: "found", ticket, ...hits } : { kind: "unwanted", ticket });
 }
 
 self.onmessage = ({ data }: MessageEvent<Request>) => {
   switch (data.kind) {
     case "open": void open(data.url, data.raw); break;
-    case "lines": say({ kind: "lines", ticket: data.ticket, lines: data.numbers.map((n) => buffer.line(n)) }); break;
-    case "search": say({ kind: "found", ticket: data.ticket, numbers: buffer.search(data.text, data.most) }); break;
+    case "rest": reader.rest(); break;
+    case "go on": reader.goOn(); break;
+    case "lines": say({ kind: "lines", ticket: data.ticket, lines: data.numbers.map((n) => reader.buffer.line(n)) }); break;
+    case "search": void search(data); break;
   }
 };

@@ -1,6 +1,7 @@
 // A terminal in a machine. The terminal's code comes once it is needed.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../ui/icons.tsx";
+import { PART_FAILED } from "../ui/parts.ts";
 import { ShellConnection, type ShellState } from "./connection.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -28,6 +29,9 @@ export function Shell({ id }: { id: string }) {
       made.onInput((text) => connection?.send(text));
       made.onResize((size) => connection?.resize(size));
       made.focus();
+    }).catch((error: unknown) => {
+      console.error(error);
+      if (wanted) setState({ kind: "ended", why: PART_FAILED });
     });
     return () => {
       wanted = false;

@@ -3,6 +3,8 @@
 import { FitAddon } from "@xterm/addon-fit";
 import { type ITheme, Terminal as Xterm } from "@xterm/xterm";
 import type { WindowSize } from "../../generated/api.ts";
+import { bytes } from "../words/time.ts";
+import { Flow } from "./flow.ts";
 
 export interface Terminal {
   size: () => WindowSize;
@@ -54,10 +56,19 @@ export function makeTerminal(box: HTMLElement): Terminal {
   });
   const watch = new ResizeObserver(() => fit.fit());
   watch.observe(box);
+  const say = (text: string) => xterm.write(`\r\n\u001B[2m── ${text.replaceAll(/[^ -~\u00A0-\uFFFF]/g, " ")}\u001B[0m\r\n`);
+  const flow = new Flow(
+    (data, drawn) => xterm.write(data, drawn),
+    // It may have been cut in the middle of a sequence, which this ends (CAN).
+    (skipped) => {
+      xterm.write("\u0018");
+      say(`${bytes(skipped)} of output came faster than it can be drawn, and are left out`);
+    },
+  );
   return {
     size: () => ({ rows: xterm.rows, cols: xterm.cols }),
-    write: (data) => xterm.write(data),
-    say: (text) => xterm.write(`\r\n\u001B[2m── ${text.replaceAll(/[^ -~\u00A0-\uFFFF]/g, " ")}\u001B[0m\r\n`),
+    write: (data) => flow.write(data),
+    say,
     onInput: (then) => void xterm.onData(then),
     onResize: (then) => void xterm.onResize(({ rows, cols }) => then({ rows, cols })),
     focus: () => xterm.focus(),

@@ -1,6 +1,6 @@
 // Loaded when there is something to draw.
 import uPlot from "uplot";
-import type { Series } from "./history.tsx";
+import type { Series } from "../words/series.ts";
 
 /** Draws into a box, as wide as that; gives what takes it away again. */
 export function draw(box: HTMLElement, series: Series, dark: boolean): () => void {

@@ -1,7 +1,7 @@
 // Nothing is written without a question that says what will happen.
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { wordsOf } from "../api/fault.ts";
+import { oneLine, wordsOf } from "../api/fault.ts";
 import { Store, useStore } from "../live/store.ts";
 import { toast } from "./toast.tsx";
 
@@ -39,7 +39,11 @@ export function ConfirmDialog() {
     };
   }, [asked]);
   if (!asked) return null;
-  const close = () => question.set(undefined);
+  // The answer to a question that was left meanwhile is not the next one's.
+  const isOpen = () => question.get() === asked;
+  const close = () => {
+    if (isOpen()) question.set(undefined);
+  };
   const run = async (event: Event) => {
     event.preventDefault();
     if (busy) return;
@@ -49,7 +53,9 @@ export function ConfirmDialog() {
       if (said) toast(said);
       close();
     } catch (error) {
-      setFault(wordsOf(error));
+      const words = wordsOf(error);
+      if (!isOpen()) return toast(`${asked.title} It failed: ${oneLine(words)}`, true);
+      setFault(words);
       setBusy(false);
     }
   };

@@ -1,11 +1,13 @@
 // Whether what is shown is so now. Never shown as live when it is not.
 import { useNow, skew } from "../live/clock.ts";
-import { connection, stream, useLive } from "../live/live.ts";
+import { connection, outdated, stream, useLive } from "../live/live.ts";
 import { useStore } from "../live/store.ts";
 import type { Connection } from "../live/stream.ts";
+import { clipped } from "../words/clip.ts";
 import { brief, clock, duration } from "../words/time.ts";
 
 const whole = (now: Connection) => now;
+const same = (old: boolean) => old;
 
 export function ConnectionMark() {
   const now = useStore(connection, whole);
@@ -21,6 +23,7 @@ const APART = 30_000;
 export function ConnectionBanner() {
   const now = useStore(connection, whole);
   const state = useLive();
+  const old = useStore(outdated, same);
   useNow();
   const apart = Math.abs(skew());
   return (
@@ -28,11 +31,15 @@ export function ConnectionBanner() {
       {now.kind === "lost" && (
         <p class="banner bad">
           <b>Not connected since {clock(now.since)}</b>
-          {state
-            ? ` (${brief(Date.now() - now.since)}): what is shown is as it was then.`
-            : ": the server cannot be reached."}{" "}
-          Next attempt {now.again > Date.now() ? `in ${brief(now.again - Date.now() + 999)}` : "now"}.
+          {`${state ? ` (${brief(Date.now() - now.since)}): what is shown is as it was then` : ""}${now.why ? `: ${clipped(now.why, 300)}` : ""}. ${
+            now.again > Date.now() ? `Next attempt in ${brief(now.again - Date.now() + 999)}` : "Next attempt now"}.`}
           <button type="button" onClick={() => stream.hurry()}>Now</button>
+        </p>
+      )}
+      {old && (
+        <p class="banner">
+          The server is of another version now than this page.
+          <button type="button" onClick={() => location.reload()}>Load the page again</button>
         </p>
       )}
       {apart > APART && (

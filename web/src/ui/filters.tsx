@@ -1,5 +1,5 @@
 // What narrows a list. It is kept in the address, so that a list can be sent to somebody.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { setQuery } from "../router.ts";
 import { clipped } from "../words/clip.ts";
 
@@ -7,10 +7,20 @@ const PAUSE = 120;
 
 export function Search({ value, label }: { value: string; label: string }) {
   const [text, setText] = useState(value);
-  useEffect(() => setText(value), [value]);
+  // What the address has of this field, by either of them. What the field has written there itself comes back late, when more may have
+  // been typed, and is nothing new.
+  const known = useRef(value);
   useEffect(() => {
-    if (text === value) return;
-    const timer = setTimeout(() => setQuery({ q: text }), PAUSE);
+    if (value === known.current) return;
+    known.current = value;
+    setText(value);
+  }, [value]);
+  useEffect(() => {
+    if (text === known.current) return;
+    const timer = setTimeout(() => {
+      known.current = text;
+      setQuery({ q: text });
+    }, PAUSE);
     return () => clearTimeout(timer);
   }, [text]);
   return (

@@ -1,5 +1,5 @@
 import { Component, type ComponentChildren } from "preact";
-import { wordsOf } from "../api/fault.ts";
+import { clipped } from "../words/clip.ts";
 
 /** A view that cannot be shown takes nothing else along. */
 export class Guard extends Component<{ children?: ComponentChildren }, { error: unknown }> {
@@ -19,7 +19,7 @@ export class Guard extends Component<{ children?: ComponentChildren }, { error: 
     return (
       <div class="fault" role="alert">
         <h1>This view cannot be shown</h1>
-        <p>{wordsOf(error).message}<small>It is a mistake of the page. The command line shows the same: <code>fireactions --help</code>.</small></p>
+        <p>{clipped(error instanceof Error ? error.message : String(error), 500)}<small>It is a mistake of the page. The command line shows the same: <code>fireactions --help</code>.</small></p>
         <button type="button" onClick={() => this.setState({ error: undefined })}>Try again</button>
       </div>
     );

@@ -1,8 +1,9 @@
 // The last hours as a picture. The chart's code comes once it is needed.
-import { useEffect, useRef } from "preact/hooks";
-import type { History } from "../../generated/api.ts";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { call } from "../api/call.ts";
+import { seriesOf, summary } from "../words/series.ts";
 import { useLoad } from "./load.tsx";
+import { PART_FAILED } from "./parts.ts";
 import { isDark } from "./theme.ts";
 
 const FRESH = 60_000;
@@ -13,6 +14,7 @@ const history = () => call("GET /api/v1/history");
 export function HistoryChart({ pool }: { pool?: string }) {
   const loaded = useLoad(history, []);
   const box = useRef<HTMLDivElement>(null);
+  const [broken, setBroken] = useState(false);
   useEffect(() => {
     const timer = setInterval(loaded.again, FRESH);
     return () => clearInterval(timer);
@@ -25,6 +27,9 @@ export function HistoryChart({ pool }: { pool?: string }) {
     let wanted = true;
     void import("./chart.ts").then(({ draw }) => {
       if (wanted) end = draw(target, series, isDark());
+    }).catch((error: unknown) => {
+      console.error(error);
+      if (wanted) setBroken(true);
     });
     return () => {
       wanted = false;
@@ -37,33 +42,11 @@ export function HistoryChart({ pool }: { pool?: string }) {
   return (
     <section class="panel chart" aria-label="The last hours">
       <h2>Last hours</h2>
-      {(!loaded.value || points >= 2) && (
+      {broken && <p class="empty" role="alert">No picture: {PART_FAILED}.</p>}
+      {!broken && (!loaded.value || points >= 2) && (
         <div ref={box} class="plot" role="img" aria-label={loaded.value ? summary(loaded.value, pool) : "The last hours"} />
       )}
       {loaded.value && points < 2 && <p class="empty">The history begins now: a point a minute, six hours of them.</p>}
     </section>
   );
-}
-
-export interface Series {
-  /** Seconds since 1970. */
-  at: number[];
-  busy: number[];
-  ready: number[];
-  queued: number[];
-}
-
-function seriesOf(all: History, pool: string | undefined): Series {
-  const sum = (key: "queued" | "busy" | "idle") =>
-    all.points.map((point) =>
-      Object.entries(point.pools)
-        .filter(([name]) => pool === undefined || name === pool)
-        .reduce((total, [, count]) => total + count[key], 0));
-  return { at: all.points.map((point) => Date.parse(point.at) / 1000), busy: sum("busy"), ready: sum("idle"), queued: sum("queued") };
-}
-
-function summary(all: History, pool: string | undefined): string {
-  const { busy, queued } = seriesOf(all, pool);
-  if (busy.length === 0) return "No history yet";
-  return `At most ${Math.max(...busy)} machines were busy and ${Math.max(...queued)} jobs queued; now ${busy.at(-1)} and ${queued.at(-1)}`;
 }

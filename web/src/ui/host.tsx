@@ -5,6 +5,7 @@ import { askDrain, askUndrain } from "../api/deeds.tsx";
 import { capacity, taken } from "../words/counts.ts";
 import { mib } from "../words/time.ts";
 import { Ago, Clip } from "./text.tsx";
+import { isIdleRunner } from "../words/job.ts";
 
 export function HostStrip() {
   const state = useLive();
@@ -17,10 +18,12 @@ export function HostStrip() {
   const used = taken(machines.values());
   const running = [...jobs.values()].filter((job) => job.state === "running" || job.state === "assigned").length;
   const queued = [...jobs.values()].filter((job) => job.state === "queued").length;
+  // A forge's runner that stands by runs no job.
+  const idle = [...jobs.values()].filter(isIdleRunner).length;
   return (
     <section class="host" aria-label="Host">
       <dl class="figures">
-        <Figure name="running" value={running} tone="work" link="#/jobs?state=running" />
+        <Figure name="running" value={running - idle} tone="work" link="#/jobs?state=running" />
         <Figure name="waiting" value={queued} tone={queued > 0 ? "wait" : ""} link="#/jobs?state=waiting" />
         <Figure name="ready" value={count.ready} tone="good" link="#/machines?state=ready" />
         <Figure name="starting" value={count.starting} tone="" link="#/machines?state=starting" />

@@ -8,6 +8,8 @@ import { Flame, Icon, type IconName } from "./icons.tsx";
 import { toggleTheme } from "./theme.ts";
 import { toast } from "./toast.tsx";
 import { wordsOf } from "../api/fault.ts";
+import { clipped } from "../words/clip.ts";
+import { isIdleRunner } from "../words/job.ts";
 
 const VIEWS: [string, string, IconName][] = [
   ["", "Overview", "overview"],
@@ -58,7 +60,7 @@ export function Nav({ place, onHelp }: { place: Place; onHelp: () => void }) {
 function useCounts(): Record<string, number> {
   const jobs = useJobs();
   let active = 0;
-  for (const job of jobs.values()) if (!isFinal(job.state)) active += 1;
+  for (const job of jobs.values()) if (!isFinal(job.state) && !isIdleRunner(job)) active += 1;
   return { jobs: active, machines: useMachines().size, pools: usePools().size };
 }
 
@@ -71,7 +73,7 @@ function User() {
   const leave = () => void logOut().catch((error: unknown) => toast(wordsOf(error).message, true));
   return (
     <div class="user">
-      <span title={`by ${via}`}><b>{name}</b> {role}</span>
+      <span title={`by ${via}`}><b>{clipped(name, 60)}</b> {role}</span>
       {via === "cookie" && (
         <button type="button" class="plain" onClick={leave} aria-label="Log out" title="Log out"><Icon name="out" /></button>
       )}

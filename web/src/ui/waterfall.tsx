@@ -1,7 +1,7 @@
 // Phases as bars over time, and the same as a table of numbers for who cannot see bars.
 import { PHASE_WORDS, type Span, type Waterfall } from "../words/phases.ts";
 import { type Scale, scaleOf } from "../words/scale.ts";
-import { duration } from "../words/time.ts";
+import { brief, duration } from "../words/time.ts";
 
 /** In a list: one thin bar. */
 export function MiniWaterfall({ of }: { of: Waterfall }) {
@@ -32,7 +32,7 @@ export function WaterfallTable({ of, caption }: { of: Waterfall; caption: string
           <tr>
             <td />
             <td class="axis">
-              {scale.marks.map((mark) => <span key={mark} style={{ left: percent(scale.at(of.from + mark)) }}>{duration(mark)}</span>)}
+              {scale.marks.map((mark) => <span key={mark} style={{ left: percent(scale.at(of.from + mark)) }}>{mark < 60_000 ? duration(mark) : brief(mark)}</span>)}
             </td>
             <td />
           </tr>

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import type { ImageView, PullEvent } from "../../generated/api.ts";
 import { call, send } from "../api/call.ts";
 import { askCollect, askRemoveImage } from "../api/deeds.tsx";
-import { wordsOf } from "../api/fault.ts";
+import { faultIn, wordsOf } from "../api/fault.ts";
 import { useMay } from "../api/session.ts";
 import { usePools } from "../live/live.ts";
 import { events } from "../log/events.ts";
@@ -69,7 +69,7 @@ function List({ images, may, again }: { images: readonly ImageView[]; may: boole
   );
 }
 
-type Progress = { kind: "none" } | { kind: "going"; event: PullEvent | undefined } | { kind: "failed"; why: string } | { kind: "ready"; name: string };
+type Progress = { kind: "none" } | { kind: "going"; event: PullEvent | undefined } | { kind: "failed"; why: ReturnType<typeof wordsOf> } | { kind: "ready"; name: string };
 
 function Pull({ done }: { done: () => void }) {
   const [name, setName] = useState("");
@@ -83,16 +83,15 @@ function Pull({ done }: { done: () => void }) {
       if (!answer.body) throw new Error("the server said nothing");
       let last: PullEvent | undefined;
       for await (const one of events(answer.body)) {
-        const said = JSON.parse(one.data) as PullEvent & { message?: string };
-        if (one.name === "error") throw new Error(said.message ?? "the image could not be fetched");
-        last = said;
+        if (one.name === "error") throw faultIn(one.data, answer.status) ?? new Error("the image could not be fetched");
+        last = JSON.parse(one.data) as PullEvent;
         setProgress({ kind: "going", event: last });
       }
       if (last?.status !== "ready") throw new Error("the connection ended before the image was there");
       setProgress({ kind: "ready", name });
       done();
     } catch (error) {
-      setProgress({ kind: "failed", why: wordsOf(error).message });
+      setProgress({ kind: "failed", why: wordsOf(error) });
     }
   };
   return (
@@ -108,7 +107,7 @@ function Pull({ done }: { done: () => void }) {
 function PullProgress({ now }: { now: Progress }) {
   switch (now.kind) {
     case "none": return null;
-    case "failed": return <p class="fault" role="alert">{now.why}</p>;
+    case "failed": return <p class="fault" role="alert">{now.why.message}{now.why.hint && <small>{now.why.hint}</small>}</p>;
     case "ready": return <p role="status">{now.name} is there.</p>;
     case "going": {
       const { status = "resolving", done = 0, total } = now.event ?? {};

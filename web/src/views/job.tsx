@@ -5,6 +5,7 @@ import { useMay } from "../api/session.ts";
 import { useNow } from "../live/clock.ts";
 import { useJobs, useMachines, usePools } from "../live/live.ts";
 import { isFinal } from "../live/state.ts";
+import { plain } from "../log/buffer.ts";
 import { LogView } from "../log/view.tsx";
 import { to } from "../router.ts";
 import { Icon } from "../ui/icons.tsx";
@@ -12,8 +13,9 @@ import { FaultBox, useLoad } from "../ui/load.tsx";
 import { State } from "../ui/state.tsx";
 import { Ago, Clip } from "../ui/text.tsx";
 import { WaterfallTable } from "../ui/waterfall.tsx";
+import { block, shown } from "../words/clip.ts";
 import { poolOf } from "../words/counts.ts";
-import { isIdleRunner, jobTitle, outcomeWords, programText, whyLine } from "../words/job.ts";
+import { isIdleRunner, jobTitle, outcomeWords, programText, runnerOf, waitsAtForge, whyLine } from "../words/job.ts";
 import { jobTook, waterfall } from "../words/phases.ts";
 import { bytes, duration } from "../words/time.ts";
 import { safeLink } from "../words/link.ts";
@@ -24,7 +26,11 @@ export function Job({ id, query }: { id: string; query: URLSearchParams }) {
   // It is asked for in any case: what is live leaves out the long parts.
   const asked = useLoad(() => call("GET /api/v1/jobs/{id}", { id }), [id, living?.state]);
   const job = living ?? asked.value;
-  if (!job) return asked.fault ? <FaultBox fault={asked.fault} again={asked.again} /> : <p class="loading" role="status">Loading…</p>;
+  // What goes on, and is not among the live ones any more, is not as it was asked for: the fault says how it is.
+  if (!living && asked.fault && !(job && isFinal(job.state))) {
+    return job && waitsAtForge(job) ? <Taken job={job} /> : <FaultBox fault={asked.fault} again={asked.again} />;
+  }
+  if (!job) return <p class="loading" role="status">Loading…</p>;
   const line = Number(query.get("line"));
   return (
     <article class="job">
@@ -39,23 +45,52 @@ export function Job({ id, query }: { id: string; query: URLSearchParams }) {
       <More job={job} whole={asked.value} />
       <section aria-labelledby="log-title">
         <h2 id="log-title">Log</h2>
-        {/* A new attempt begins a new log. */}
-        <LogView
-          key={`${job.id} ${job.attempt}`}
-          source={address("GET /api/v1/jobs/{id}/log/events", { id: job.id, follow: true })}
-          download={address("GET /api/v1/jobs/{id}/log", { id: job.id })}
-          name={`${job.id}.log`}
-          line={line > 0 ? line - 1 : undefined}
-          linkTo={(number) => `${to("jobs", job.id)}?line=${number + 1}`}
-          empty={job.state === "queued" ? "It waits; its log begins when it runs." : "It has written nothing."}
-        />
+        {waitsAtForge(job)
+          ? <p class="empty">It waits at its forge. When a runner of this server takes it, its log is that runner’s.</p>
+          : (
+            // A new attempt begins a new log.
+            <LogView
+              key={`${job.id} ${job.attempt}`}
+              source={address("GET /api/v1/jobs/{id}/log/events", { id: job.id, follow: true })}
+              download={address("GET /api/v1/jobs/{id}/log", { id: job.id })}
+              name={`${job.id}.log`}
+              line={line > 0 ? line - 1 : undefined}
+              linkTo={(number) => `${to("jobs", job.id)}?line=${number + 1}`}
+              empty={job.state === "queued" ? "It waits; its log begins when it runs." : "It has written nothing."}
+            />
+          )}
       </section>
     </article>
   );
 }
 
+/** A job that waited at its forge and waits no more: its id went with the wait. */
+function Taken({ job }: { job: JobRecord }) {
+  const runner = runnerOf(job, useJobs().values());
+  const page = safeLink(job.remote?.url);
+  return (
+    <article class="job">
+      <header class="head">
+        <p class="trail"><a href="#/jobs">Jobs</a> / <code>{job.id}</code></p>
+        <h1><Clip text={jobTitle(job)} most={200} /></h1>
+      </header>
+      <p class="note">
+        <Icon name="clock" />
+        <span>
+          It waits at its forge no more.{" "}
+          {runner
+            ? <>A runner of this server has it: <a href={to("jobs", runner.id)}>job <code>{runner.id}</code></a>.</>
+            : <>A runner took it, or it was cancelled. A runner’s job here has an id of its own: <a href="#/jobs">all jobs</a>.</>}
+          {page && <> <a href={page} target="_blank" rel="noreferrer noopener"><Icon name="external" />At its forge</a></>}
+        </span>
+      </p>
+    </article>
+  );
+}
+
 function Head({ job }: { job: JobRecord }) {
-  const mayCancel = useMay("operator") && !isFinal(job.state);
+  // What waits at its forge can be cancelled only there.
+  const mayCancel = useMay("operator") && !isFinal(job.state) && !waitsAtForge(job);
   const page = safeLink(job.remote?.url);
   return (
     <header class="head">
@@ -136,13 +171,13 @@ function More({ job, whole }: { job: JobRecord; whole: JobRecord | undefined }) 
         <details class="panel">
           <summary>What was known of the machine that was lost</summary>
           <p>It was {last.state}, at the step {last.step}{last.vmm ? `; ${last.vmm}` : ""}{last.oom_kills > 0 ? `; killed for memory ${last.oom_kills} times` : ""}.</p>
-          <pre tabIndex={0} aria-label="The end of its console">{last.console_tail.slice(-8192)}</pre>
+          <pre tabIndex={0} aria-label="The end of its console">{shown(plain(last.console_tail).slice(-8192).toWellFormed())}</pre>
         </details>
       )}
       {program && (
         <details class="panel">
           <summary>What it runs</summary>
-          <pre tabIndex={0} aria-label="What it runs">{program.slice(0, 20_000)}</pre>
+          <pre tabIndex={0} aria-label="What it runs">{block(program, 20_000)}</pre>
         </details>
       )}
       {(artifacts.length > 0 || services.length > 0) && (

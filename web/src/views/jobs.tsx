@@ -29,7 +29,9 @@ export function Jobs({ query }: { query: URLSearchParams }) {
   const { shown, more } = useSteps(chosen);
   const options = [
     { value: "", label: "All", count: narrowed.length },
-    ...GROUPS.map((one) => ({ ...one, count: narrowed.filter((job) => groupOf(job) === one.value).length })),
+    ...GROUPS.map((one) => ({ ...one, count: narrowed.filter((job) => groupOf(job) === one.value).length }))
+      // Only forges have runners that stand by.
+      .filter((one) => one.value !== "idle" || one.count > 0 || group === one.value),
   ];
   return (
     <>

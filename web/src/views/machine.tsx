@@ -22,7 +22,7 @@ export function Machine({ id, part }: { id: string; part: string | undefined }) 
   const mayEnter = useMay("operator");
   if (!machine) {
     return loaded
-      ? <><h1>Machine {id}</h1><p class="empty">It is gone: each machine is for one job and ends with it. <a href="#/machines">All machines</a></p></>
+      ? <><h1>Machine <Clip text={id} most={80} /></h1><p class="empty">It is gone: each machine is for one job and ends with it. <a href="#/machines">All machines</a></p></>
       : <p class="loading" role="status">Waiting for the server…</p>;
   }
   const shell = part === "shell" && mayEnter;
@@ -60,8 +60,8 @@ function About({ machine }: { machine: MachineView }) {
   const now = useNow();
   return (
     <>
-      {machine.failure && <p class="note bad"><Icon name="warn" /><span>{machine.failure.message}</span></p>}
-      {machine.unrecorded && <p class="note wait"><Icon name="clock" /><span>Its job’s result is known, but not recorded yet: {machine.unrecorded.why}</span></p>}
+      {machine.failure && <p class="note bad"><Icon name="warn" /><Clip text={machine.failure.message} most={2000} /></p>}
+      {machine.unrecorded && <p class="note wait"><Icon name="clock" /><span>Its job’s result is known, but not recorded yet: <Clip text={machine.unrecorded.why} most={1000} /></span></p>}
       <div class="columns narrow">
         <section class="panel" aria-labelledby="phases-title">
           <h2 id="phases-title">Its phases</h2>

@@ -11,7 +11,7 @@ import { CapacityBar } from "../ui/pool_card.tsx";
 import { State } from "../ui/state.tsx";
 import { Ago, Clip, Since } from "../ui/text.tsx";
 import { capacity, forgeOf, obstacle, poolOf } from "../words/counts.ts";
-import { jobTitle, whyLine } from "../words/job.ts";
+import { isIdleRunner, jobTitle, whyLine } from "../words/job.ts";
 import { mib } from "../words/time.ts";
 
 export function Pool({ name }: { name: string }) {
@@ -26,7 +26,7 @@ export function Pool({ name }: { name: string }) {
   return (
     <article class="pool-view">
       <Head pool={pool} />
-      {why && <p class={`note ${why.bad ? "bad" : "wait"}`}><Icon name={why.bad ? "warn" : "clock"} /><span>{why.text}</span></p>}
+      {why && <p class={`note ${why.bad ? "bad" : "wait"}`}><Icon name={why.bad ? "warn" : "clock"} /><Clip text={why.text} most={1000} /></p>}
       <div class="columns narrow">
         <div>
           <HistoryChart pool={name} />
@@ -79,7 +79,10 @@ function Facts({ pool }: { pool: PoolView }) {
 }
 
 function Jobs({ pool }: { pool: string }) {
-  const jobs = [...useJobs().values()].filter((job) => !isFinal(job.state) && poolOf(job) === pool);
+  const all = [...useJobs().values()].filter((job) => !isFinal(job.state) && poolOf(job) === pool);
+  // Runners that stand by have no job yet.
+  const jobs = all.filter((job) => !isIdleRunner(job));
+  const idle = all.length - jobs.length;
   return (
     <section class="panel" aria-labelledby="jobs-title">
       <h2 id="jobs-title">Its jobs <small>{jobs.length}</small></h2>
@@ -96,6 +99,7 @@ function Jobs({ pool }: { pool: string }) {
           </li>
         ))}
       </ol>
+      {idle > 0 && <p class="more"><a href={`#/jobs?state=idle&pool=${encode(pool)}`}>{idle === 1 ? "A runner waits" : `${idle} runners wait`} for a job</a></p>}
     </section>
   );
 }

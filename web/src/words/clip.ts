@@ -2,7 +2,20 @@
 export function clipped(text: string, most = 160): string {
   // More than is shown is not even looked at: a name may be 64 kB.
   const begin = text.length > most ? `${text.slice(0, wholeAt(text, most))}…` : text;
-  return begin.replaceAll(UNSEEN, "\u{FFFD}").replaceAll(/\s+/g, " ").trim();
+  return shown(begin).replaceAll(/\s+/g, " ").trim();
+}
+
+/** The same in its lines, as a block of text has them. */
+export function block(text: string, most: number): string {
+  return shown(text.length > most ? `${text.slice(0, wholeAt(text, most))}…` : text);
+}
+
+/** Text with what would move, hide or reverse other text made visible, for none of it may do anything. */
+export function shown(text: string): string {
+  return text.replaceAll(UNSEEN, (one) => {
+    const code = one.charCodeAt(0);
+    return code < 0x20 ? String.fromCharCode(0x2400 + code) : code === 0x7f ? "\u2421" : "\u{FFFD}";
+  });
 }
 
 // Controls, marks of direction, and what has no width.

@@ -2,11 +2,12 @@
 import type { JobRecord } from "../../generated/api.ts";
 import { isFinal } from "../live/state.ts";
 import { poolOf } from "./counts.ts";
-import { jobTitle } from "./job.ts";
+import { isIdleRunner, jobTitle } from "./job.ts";
 
 export const GROUPS = [
   { value: "waiting", label: "Waiting" },
   { value: "running", label: "Running" },
+  { value: "idle", label: "Runners ready" },
   { value: "failed", label: "Failed" },
   { value: "done", label: "Succeeded" },
   { value: "cancelled", label: "Cancelled" },
@@ -16,7 +17,7 @@ export function groupOf(job: JobRecord): (typeof GROUPS)[number]["value"] {
   switch (job.state) {
     case "queued": return "waiting";
     case "assigned":
-    case "running": return "running";
+    case "running": return isIdleRunner(job) ? "idle" : "running";
     case "succeeded": return "done";
     case "cancelled": return "cancelled";
     default: return "failed";

@@ -27,6 +27,22 @@ export function isIdleRunner(job: JobRecord): boolean {
   return (job.state === "assigned" || job.state === "running") && job.remote != null && !job.remote.picked_up_at;
 }
 
+/** A job that waits at its forge, of which this server has heard. Its id goes with the wait. */
+export function waitsAtForge(job: JobRecord): boolean {
+  return job.state === "queued" && job.remote != null;
+}
+
+/** The runner that has taken a job that waited at its forge: it has a row, and an id, of its own. */
+export function runnerOf(job: JobRecord, all: Iterable<JobRecord>): JobRecord | undefined {
+  const wanted = job.remote;
+  if (wanted?.id == null) return undefined;
+  for (const one of all) {
+    const has = one.remote;
+    if (has?.picked_up_at && has.forge === wanted.forge && has.id === wanted.id) return one;
+  }
+  return undefined;
+}
+
 /** How it ended, in some words. */
 export function outcomeWords(job: JobRecord): string {
   if (job.outcome) return outcome(job.outcome);

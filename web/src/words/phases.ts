@@ -19,7 +19,9 @@ export const PHASE_WORDS: Record<PhaseName, string> = {
   teardown: "everything undone",
 };
 
-const BOOT = ["image", "net", "spawn", "kernel", "agent"] as const;
+const BOOT: readonly PhaseName[] = ["image", "net", "spawn", "kernel", "agent"];
+/** What a machine does once it has a job. */
+const JOB: readonly PhaseName[] = ["runner", "job", "teardown"];
 
 export interface Span {
   phase: PhaseName;
@@ -47,8 +49,8 @@ export function waterfall(job: JobRecord, machine: MachineView | undefined, now:
   const finished = moment(job.finished_at) ?? (isFinal(job.state) ? (started ?? assigned ?? queued) : undefined);
   const end = finished ?? now;
   const taken = job.remote ? (started ?? (isFinal(job.state) ? undefined : assigned)) : assigned;
-  const all: Span[] = [span("queued", queued, Math.max(queued, taken ?? end), taken === undefined && finished === undefined)];
-  all.push(...boot(job, machine, assigned, now));
+  const begun = boot(job, machine, assigned, now);
+  const all: Span[] = [span("queued", queued, Math.max(queued, taken ?? end), taken === undefined && finished === undefined), ...begun];
   if (assigned !== undefined) {
     const online = job.remote ? runnerEnd(job, assigned, end) : (moment(job.started_at) ?? end);
     all.push(span("runner", assigned, online, online === end && finished === undefined));
@@ -56,9 +58,16 @@ export function waterfall(job: JobRecord, machine: MachineView | undefined, now:
   if (started !== undefined) all.push(span("job", started, end, finished === undefined));
   const teardown = job.phases["teardown"];
   if (teardown !== undefined) all.push(span("teardown", end, end + teardown / 1000, false));
-  const spans = all.filter((one) => one.open || one.end > queued || one.phase === "queued");
-  const before = all.filter((one) => !spans.includes(one));
+  // Without its machine it is not known when the boot was: it was for this job, or it was not.
+  const warm = !machine && assigned !== undefined && leastTook(job) > assigned - queued;
+  const costs = (one: Span) => (!machine && begun.includes(one) ? !warm : one.open || one.end > queued || one.phase === "queued");
+  const [spans, before] = [all.filter(costs), all.filter((one) => !costs(one))];
   return { from: queued, to: Math.max(end, ...spans.map((one) => one.end), queued + 1), spans, before };
+}
+
+/** The least time in which the machine can have booted: its disk and its network are made at the same time. */
+function leastTook({ phases }: JobRecord): number {
+  return BOOT.reduce((sum, phase) => sum + (phase === "net" ? 0 : (phases[phase] ?? 0) / 1000), 0);
 }
 
 /** When the job came: at its forge, where it comes from one. */
@@ -92,27 +101,36 @@ function boot(job: JobRecord, machine: MachineView | undefined, assigned: number
   return spans;
 }
 
-/** A machine's own phases, from its beginning. */
+/** A machine's own phases, from its beginning. What is known of them is how long they took, and when its state began. */
 export function machineWaterfall(machine: MachineView, now: number): Waterfall {
   const from = moment(machine.created_at) ?? now;
+  const took = (phase: PhaseName) => (machine.phases[phase] ?? 0) / 1000;
+  const known = (phase: PhaseName) => machine.phases[phase] !== undefined;
   const spans: Span[] = [];
   let at = from;
-  for (const phase of PHASES) {
-    const took = machine.phases[phase];
-    if (took === undefined || phase === "queued") continue;
-    spans.push(span(phase, at, at + took / 1000, false));
-    at += took / 1000;
-  }
-  const going: Partial<Record<string, PhaseName>> = {
-    creating: "image", booting: "kernel", starting: "runner", busy: "job", stopping: "teardown",
+  const put = (phase: PhaseName, open: boolean) => {
+    const end = open ? Math.max(at, now) : at + took(phase);
+    spans.push(span(phase, at, end, open));
+    at = end;
   };
-  const open = going[machine.state];
-  if (open !== undefined) {
-    const since = moment(machine.state_since) ?? at;
-    const begin = open === "image" || open === "kernel" ? at : Math.max(at, since);
-    spans.push(span(open, begin, Math.max(begin, now), true));
+  for (const phase of BOOT.filter(known)) put(phase, false);
+  const next = BOOT[spans.length];
+  if (machine.state === "creating" || machine.state === "booting") {
+    if (next !== undefined) put(next, true);
+    return { from, to: Math.max(from + 1, at), spans, before: [] };
   }
-  return { from, to: Math.max(from + 1, ...spans.map((one) => one.end)), spans, before: [] };
+  // A machine may have been ready for hours until its job came: what the job made it do came right before this state.
+  const since = Math.max(at, moment(machine.state_since) ?? at);
+  const done = JOB.filter(known);
+  at = Math.max(at, since - done.reduce((sum, phase) => sum + took(phase), 0));
+  for (const phase of done) put(phase, false);
+  const going: Partial<Record<string, PhaseName>> = { starting: "runner", busy: "job", stopping: "teardown" };
+  const open = going[machine.state];
+  if (open !== undefined && !done.includes(open)) {
+    at = Math.max(at, since);
+    put(open, true);
+  }
+  return { from, to: Math.max(from + 1, at), spans, before: [] };
 }
 
 function span(phase: PhaseName, start: number, end: number, open: boolean): Span {

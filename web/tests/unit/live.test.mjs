@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { apply, ENDED_KEPT, fromSnapshot } from "../../src/live/state.ts";
+import { apply, fromSnapshot } from "../../src/live/state.ts";
 import { SILENCE, Stream } from "../../src/live/stream.ts";
 
 const job = (id, state = "running", more = {}) => ({ id, state, finished_at: null, ...more });
@@ -22,14 +22,6 @@ test("changes are put in, and what is gone is taken out", () => {
 test("a change that is not the next one is refused", () => {
   const state = fromSnapshot(snapshot(4));
   for (const revision of [3, 4, 6]) assert.equal(apply(state, { revision, at: "" }), undefined);
-});
-
-test("ended jobs are kept up to a bound, the newest; those that run stay", () => {
-  const ended = (n) => job(`e${n}`, "succeeded", { finished_at: new Date(n * 1000).toISOString() });
-  let state = fromSnapshot(snapshot(0, { jobs: Array.from({ length: ENDED_KEPT }, (_, n) => ended(n)) }));
-  state = apply(state, { revision: 1, at: "", jobs: [job("running"), ended(9999)] });
-  assert.equal(state.jobs.size, ENDED_KEPT + 1);
-  assert.ok(state.jobs.has("running") && state.jobs.has("e9999") && !state.jobs.has("e0"));
 });
 
 /** A stream with sources that the test speaks for. */
@@ -83,6 +75,28 @@ test("a gap, nonsense, silence and an error each lead to a new connection and a 
       assert.deepEqual([heard.at(-1), connections.at(-1)], [7, "live"]);
       stream.stop();
     }
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("a stream that rests has no connection, is not called live, and goes on with a new snapshot", () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  try {
+    const { stream, sources, heard, connections } = world();
+    stream.start();
+    sources[0].say("snapshot", snapshot(1));
+    stream.stop();
+    assert.deepEqual([sources[0].closed, connections.at(-1)], [true, "connecting"]);
+    mock.timers.tick(10 * SILENCE);
+    stream.hurry();
+    assert.equal(sources.length, 1);
+    stream.start();
+    stream.hurry();
+    assert.equal(sources.length, 2);
+    sources[1].say("snapshot", snapshot(9));
+    assert.deepEqual([heard, connections.at(-1)], [[1, 9], "live"]);
+    stream.stop();
   } finally {
     mock.timers.reset();
   }

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ApiFault } from "../../src/api/fault.ts";
 import { css, pieces } from "../../src/log/ansi.ts";
-import { groupMark, LARGEST, LogBuffer, LONGEST_LINE, plain } from "../../src/log/buffer.ts";
+import { groupMark, LARGEST, LogBuffer, LONGEST_LINE, MOST_GROUPS, MOST_LINES, plain } from "../../src/log/buffer.ts";
 import { events } from "../../src/log/events.ts";
+import { Finding } from "../../src/log/finding.ts";
+import { LogReader } from "../../src/log/reader.ts";
 import { Rows } from "../../src/log/rows.ts";
+import { searchAll } from "../../src/log/search.ts";
 
 const bytes = (text) => new TextEncoder().encode(text);
 
@@ -59,11 +63,73 @@ test("a log has a bound, and what is beyond it is counted", () => {
   assert.equal(log.line(0).text.length, LONGEST_LINE);
 });
 
+test("a log of nothing but ends of lines has a bound, too", () => {
+  const log = logOf("first\n", new Uint8Array(MOST_LINES + 5).fill(10), "more\n");
+  assert.deepEqual([log.lines, log.size, log.dropped], [MOST_LINES, MOST_LINES - 1 + 6, 6 + 5]);
+  assert.equal(log.line(0).text, "first");
+  // The last that is kept may still grow to its end.
+  const open = logOf(new Uint8Array(MOST_LINES - 1).fill(10), "half", " and half\nmore");
+  assert.deepEqual([open.line(MOST_LINES - 1).text, open.dropped], ["half and half", 4]);
+});
+
+test("a log of nothing but groups has a bound of those, and the kept ones end where they do", () => {
+  const many = "::group::x\n".repeat(MOST_GROUPS + 500);
+  const log = logOf("::group::outer\n", many);
+  assert.deepEqual([log.groups.length, log.groupsBeyond], [MOST_GROUPS, 501]);
+  const changes = log.groupChanges;
+  log.append(bytes("no mark\n::group::y\n"));
+  assert.equal(log.groupChanges, changes, "what is told is the same");
+  log.append(bytes("::endgroup::\n".repeat(502)));
+  assert.equal(log.groups.at(-1).end, undefined);
+  log.append(bytes("::endgroup::\n".repeat(MOST_GROUPS)));
+  assert.equal(log.groups[0].end, log.lines);
+  assert.ok(log.groups.every((group) => group.end !== undefined) && log.groupChanges > changes);
+});
+
+test("a search lets others do something, and ends when nobody waits for it", async () => {
+  const log = logOf("hit\n", "x".repeat(1000).concat("\n").repeat(10_000), "hit\nhi");
+  let turns = 0;
+  const all = (most, from, wanted = () => true) => searchAll(log, { text: "HIT", most, from }, wanted, async () => { turns += 1; });
+  assert.deepEqual(await all(10, 0), { numbers: [0, 10_001], next: 10_002 });
+  assert.ok(turns > 2, `${turns} turns`);
+  assert.deepEqual(await all(1, 0), { numbers: [0], next: 1 });
+  assert.equal(await all(10, 0, () => false), undefined);
+  // The last line was not complete.
+  log.append(bytes("t\n"));
+  assert.deepEqual(await all(10, 10_002), { numbers: [10_002], next: 10_002 });
+});
+
+test("the way through the hits searches only for what has come since", async () => {
+  const asked = [];
+  let answers = [];
+  const finding = new Finding(async (most, from) => { asked.push(from); return answers.shift(); }, () => undefined);
+  answers = [{ numbers: [3, 5], next: 7 }, { numbers: [5, 8], next: 9 }, { numbers: [], next: 9 }, { numbers: [], next: 9 }];
+  assert.equal(finding.words, "searching…");
+  const first = finding.begin();
+  assert.equal(finding.words, "searching…");
+  assert.equal(await first, 3);
+  assert.deepEqual([finding.words, finding.hasWay], ["1 of 2", true]);
+  assert.equal(await finding.begin(), undefined, "once");
+  assert.equal(await finding.move(1), 5);
+  assert.equal(await finding.move(-1), 3);
+  assert.deepEqual(asked, [0]);
+  assert.equal(await finding.move(1), 5);
+  assert.equal(await finding.move(1), 8, "the new one, and none twice");
+  assert.equal(finding.words, "3 of 3");
+  assert.equal(await finding.move(1), 3);
+  assert.equal(await finding.move(-1), 8);
+  assert.deepEqual(asked, [0, 7, 9, 9]);
+  const none = new Finding(async () => ({ numbers: [], next: 0 }), () => undefined);
+  assert.equal(await none.begin(), undefined);
+  assert.equal(none.words, "nothing");
+});
+
 test("search finds text under its colours, whatever its case", () => {
   const log = logOf("nothing\n\u001b[31mErr\u001b[0mor here\nerror\n");
-  assert.deepEqual(log.search("ERROR", 10), [1, 2]);
-  assert.deepEqual(log.search("error", 1), [1]);
-  assert.deepEqual(log.search("", 10), []);
+  assert.deepEqual(log.search("ERROR", 10, 0), { found: [1, 2], next: 3 });
+  assert.deepEqual(log.search("error", 1, 0), { found: [1], next: 2 });
+  assert.deepEqual(log.search("error", 10, 2).found, [2]);
+  assert.deepEqual(log.search("", 10, 0).found, []);
   assert.equal(plain("\u001b]8;;javascript:x\u0007link\u001b]8;;\u0007 \u001b[2Jz"), "link z");
 });
 
@@ -110,7 +176,7 @@ test("no sequence does anything else, and none is half-shown", () => {
   for (const sequence of ["\u001b", "\u001b[", "\u001b[3", "\u001b]0;never ends", "\u001bP"]) {
     assert.equal(pieces(`a${sequence}`).map((piece) => piece.text).join(""), "a", JSON.stringify(sequence));
   }
-  assert.equal(pieces("bell\u0007 null\u0000 rtl\u202Ex").map((piece) => piece.text).join(""), "bell\u2407 null\u2400 rtl\uFFFDx");
+  assert.equal(pieces("bell\u0007 null\u0000 rtl\u202Ex\u061C\u200B").map((piece) => piece.text).join(""), "bell\u2407 null\u2400 rtl\uFFFDx\uFFFD\uFFFD");
 });
 
 test("events are read however their bytes come", async () => {
@@ -125,6 +191,94 @@ test("events are read however their bytes come", async () => {
     });
     const found = [];
     for await (const event of events(body)) found.push(event);
-    assert.deepEqual(found, [{ name: "output", data: '{"a":"ä"}', id: "7" }, { name: "end", data: "x\ny", id: undefined }]);
+    assert.deepEqual(found, [{ name: "output", data: '{"a":"ä"}' }, { name: "end", data: "x\ny" }]);
   }
+});
+
+/** A reader with connections that the test speaks for. */
+function reading(raw) {
+  const connections = [];
+  const broken = [];
+  const opened = [];
+  const reader = new LogReader({
+    body: (address, signal) => new Promise((resolve, reject) => {
+      const connection = {
+        address: new URL(address),
+        begin: () => resolve(new ReadableStream({
+          start(control) {
+            connection.control = control;
+            signal.addEventListener("abort", () => control.error(new DOMException("aborted", "AbortError")));
+          },
+        })),
+        fail: reject,
+      };
+      connections.push(connection);
+      opened.shift()?.(connection);
+    }),
+    grown: () => undefined,
+    broken: (why) => broken.push(why),
+    sleep: async () => undefined,
+  });
+  /** The next connection, with its answer begun. */
+  const next = async () => {
+    const connection = connections[next.seen] ?? await new Promise((resolve) => opened.push(resolve));
+    next.seen += 1;
+    connection.begin();
+    while (!connection.control) await null;
+    return connection;
+  };
+  next.seen = 0;
+  const say = ({ control }, name, data) => control.enqueue(bytes(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`));
+  const chunk = (text, end) => ({ next: end, at: "", stream: "stdout", data: btoa(text) });
+  const until = async (lines) => { while (reader.buffer.lines < lines) await new Promise((resolve) => setImmediate(resolve)); };
+  return { reader, connections, broken, next, say, chunk, until, ended: reader.read("http://x/log?follow=true", raw) };
+}
+
+test("a log is read on where it was, over faults and rests, until its end is told", async () => {
+  const { reader, connections, broken, next, say, chunk, until, ended } = reading(false);
+  const first = await next();
+  say(first, "output", chunk("one\n", 10));
+  await until(1);
+  say(first, "error", { error: { message: "the log cannot be read", hint: "look at the disk" } });
+  const second = await next();
+  assert.deepEqual(broken, ["the log cannot be read: look at the disk"]);
+  assert.equal(second.address.searchParams.get("from"), "10");
+  say(second, "output", chunk("two\n", 20));
+  await until(2);
+  reader.rest();
+  reader.rest();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(connections.length, 2, "a tab that nobody sees has no connection");
+  reader.goOn();
+  const third = await next();
+  assert.deepEqual([third.address.searchParams.get("from"), broken.length], ["20", 1]);
+  say(third, "output", chunk("three\n", 30));
+  say(third, "end", {});
+  assert.equal(await ended, undefined);
+  assert.deepEqual(texts(reader.buffer), ["one", "two", "three"]);
+});
+
+test("a console begins anew with each connection, and what there was stays until then", async () => {
+  const { reader, broken, next, until, ended } = reading(true);
+  const first = await next();
+  first.control.enqueue(bytes("boot\n"));
+  await until(1);
+  first.control.error(new TypeError("network error"));
+  const second = await next();
+  assert.match(broken[0], /cannot be reached/);
+  assert.deepEqual(texts(reader.buffer), ["boot"]);
+  second.control.enqueue(bytes("boot\nlogin:\n"));
+  await until(2);
+  assert.deepEqual(texts(reader.buffer), ["boot", "login:"]);
+  second.control.close();
+  assert.equal(await ended, undefined);
+});
+
+test("a log that there is not ends with the server's words", async () => {
+  const { connections, ended, broken } = reading(false);
+  connections[0].fail(new ApiFault(503, "too many logs are being followed"));
+  while (connections.length < 2) await null;
+  connections[1].fail(new ApiFault(404, "there is no job j", "see the list"));
+  assert.equal(await ended, "there is no job j: see the list");
+  assert.deepEqual(broken, ["too many logs are being followed"]);
 });

@@ -73,7 +73,7 @@ test("a short way to long work is drawn longer than to scale", () => {
 test("text of others is bounded, in one line, and moves nothing", () => {
   assert.equal(clipped("x".repeat(65_536)).length, 161);
   assert.equal(clipped("a\nb\t c"), "a b c");
-  assert.equal(clipped("\u202Egnp.exe\u0007"), "\uFFFDgnp.exe\uFFFD");
+  assert.equal(clipped("\u202Egnp.exe\u0007"), "\uFFFDgnp.exe\u2407");
   assert.ok(clipped(`${"a".repeat(159)}🔥 and more`).isWellFormed());
   assert.equal(jobTitle(record({ spec: { name: null, program: { command: { argv: [] } } } })), "j");
 });
