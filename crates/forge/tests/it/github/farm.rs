@@ -13,7 +13,7 @@ use fireactions_forge::{Forges, HostedForge, HostedSettings, github as github_fo
 use fireactions_github::{App, Credentials, Github, Settings, Timeouts};
 use fireactions_model::{
     Event, Forge, ForgeName, JobRecord, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName, PoolSpec,
-    Program, Report, Secret, Stream, Usage, Work,
+    Program, Release, Report, Secret, Stream, Usage, Work,
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::github::{AppKey, FakeGithub, runner};
@@ -304,7 +304,11 @@ fn install_runner(dir: &Path) {
     }
 }
 
-/// What pools do: machines as many as jobs want, and no more than may be. `perform` is how a machine does its work.
+/// Machines that have no work yet, and what tells them that they are not wanted any more.
+type Idle = Arc<Mutex<HashMap<MachineId, CancellationToken>>>;
+
+/// What pools do: machines as many as jobs want, and no more than may be; one whose job somebody else has taken goes. `perform` is
+/// how a machine does its work.
 pub(crate) async fn keep(
     forges: Forges,
     pools: Vec<PoolSpec>,
@@ -313,7 +317,7 @@ pub(crate) async fn keep(
     perform: impl Fn(Forges, MachineId, Work) -> BoxFuture<'static, ()> + Clone + Send + 'static,
 ) {
     let mut of_pool: HashMap<PoolName, Vec<MachineId>> = HashMap::new();
-    let waiting: Arc<Mutex<HashMap<MachineId, bool>>> = Arc::default();
+    let all_idle = Idle::default();
     let sources = forges.sources();
     while !stop.is_cancelled() {
         let mut demand = BTreeMap::new();
@@ -324,17 +328,22 @@ pub(crate) async fn keep(
         for pool in &pools {
             let mine = of_pool.entry(pool.name.clone()).or_default();
             mine.retain(|id| machines.lock().unwrap().get(id).is_some_and(|machine| !machine.is_finished()));
-            let idle = mine.iter().filter(|id| waiting.lock().unwrap().get(id) == Some(&true)).count();
+            let idle: Vec<CancellationToken> = {
+                let all = all_idle.lock().unwrap();
+                mine.iter().filter_map(|id| all.get(id).cloned()).collect()
+            };
             let wanted: u32 = demand[&pool.name].values().sum();
-            let lacking = usize::try_from(wanted).unwrap().saturating_sub(idle);
+            let wanted = usize::try_from(wanted).unwrap();
+            idle.iter().skip(wanted).for_each(CancellationToken::cancel);
+            let lacking = wanted.saturating_sub(idle.len());
             let room = usize::try_from(pool.max_runners).unwrap().saturating_sub(mine.len());
             for _ in 0..lacking.min(room) {
                 let id = MachineId::from_random(rand::random());
                 mine.push(id.clone());
-                waiting.lock().unwrap().insert(id.clone(), true);
+                all_idle.lock().unwrap().insert(id.clone(), CancellationToken::new());
                 let offer =
                     Offer { machine: id.clone(), pool: pool.clone().into(), shape: pool.shape.clone() };
-                let life = live(forges.clone(), offer, Arc::clone(&waiting), perform.clone());
+                let life = live(forges.clone(), offer, Arc::clone(&all_idle), perform.clone());
                 machines.lock().unwrap().insert(id, tokio::spawn(life));
             }
         }
@@ -350,20 +359,37 @@ pub(crate) async fn keep(
 async fn live(
     forges: Forges,
     offer: Offer,
-    waiting: Arc<Mutex<HashMap<MachineId, bool>>>,
+    idle: Idle,
     perform: impl Fn(Forges, MachineId, Work) -> BoxFuture<'static, ()>,
 ) {
     let id = offer.machine.clone();
+    let unwanted = idle.lock().unwrap()[&id].clone();
+    let mut bound = false;
     let work = loop {
-        match forges.acquire(&offer).await {
+        let acquired = tokio::select! {
+            acquired = forges.acquire(&offer) => acquired,
+            () = unwanted.cancelled(), if !bound => match forges.release(&id).await {
+                Ok(Release::Idle) => {
+                    idle.lock().unwrap().remove(&id);
+                    return;
+                }
+                // Work came just now.
+                Ok(Release::Bound(_)) => {
+                    bound = true;
+                    continue;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match acquired {
             Ok(work) => break work,
             Err(fireactions_model::ForgeError::Unavailable { .. }) => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Err(error) => {
                 // The machine goes, and whatever was bound to it is lost with it.
-                waiting.lock().unwrap().remove(&id);
-                if let Ok(fireactions_model::Release::Bound(job)) = forges.release(&id).await {
+                idle.lock().unwrap().remove(&id);
+                if let Ok(Release::Bound(job)) = forges.release(&id).await {
                     let report = report(Outcome::Lost { reason: error.to_string() }, Vec::new());
                     forges.finished(&job, &id, &report).await.unwrap();
                 }
@@ -372,7 +398,7 @@ async fn live(
             }
         }
     };
-    waiting.lock().unwrap().remove(&id);
+    idle.lock().unwrap().remove(&id);
     perform(forges, id, work).await;
 }
 
