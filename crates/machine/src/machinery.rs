@@ -62,6 +62,12 @@ impl Machinery {
         Self { inner: Arc::new(inner) }
     }
 
+    /// How many machines there can be at once: each has a slot, with an address and a tap of its own.
+    pub fn slots(&self) -> u32 {
+        let Parts { network, vmm, .. } = &self.inner.parts;
+        slots(network, vmm.capabilities())
+    }
+
     pub(crate) fn templates(&self) -> &Templates {
         &self.inner.templates
     }
@@ -180,7 +186,7 @@ impl Machinery {
                 id: MachineId::from_random(rand::random()),
                 spec: PoolSpec::clone(&pool),
                 shape: new.shape,
-                max_slots: slots(&parts.network, parts.vmm.capabilities()),
+                max_slots: self.slots(),
             })
             .await
             .map_err(|e| CreateError::Store(e.to_string()))?;

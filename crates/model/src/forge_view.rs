@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{ForgeName, PoolName};
 
@@ -31,7 +32,8 @@ pub struct RemoteView {
 }
 
 /// A limit that a forge puts on requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RateLimit {
     /// Whose: `app 12 installation 34`, `app 12` or `token`.
     pub credential: String,
@@ -41,8 +43,12 @@ pub struct RateLimit {
     pub limit: u64,
     /// Those that remain.
     pub remaining: u64,
-    /// When the window ends, by the forge's clock.
+    /// When the window ends, by the forge's clock: there are as many as the limit then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub reset_at: Option<Timestamp>,
     /// Nothing is sent before; none when something may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub blocked_until: Option<Timestamp>,
 }

@@ -43,7 +43,7 @@ pub use github::{GithubRunner, GithubScope, RunnerGroup};
 pub use github_url::{GithubUrlError, github_api, is_bare, is_on_this_host, is_private};
 pub use guest_setup::GuestSetup;
 pub use hardware::{DiskLimits, Hardware, HugePages, MmdsVersion, StartMode};
-pub use host::{Drained, HostView};
+pub use host::{Drained, HostBudget, HostView, Share};
 pub use ids::{Digest, ForgeName, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
 pub use image_source::{ImageSource, RemoteImage, Select};
 pub use input_file::{FileKind, InputFile};

@@ -1,6 +1,6 @@
 //! What machines may use of the host.
 
-use fireactions_model::{Shape, Spare};
+use fireactions_model::{Shape, Share, Spare};
 
 /// The host's budget, with overcommit already applied. Zero means that there is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,16 @@ impl Budget {
             vcpus: i64::from(shape.vcpus),
             memory: i64::from(shape.memory_mib) + i64::from(self.machine_overhead_mib),
         }
+    }
+
+    /// What machines of these shapes take of it: virtual CPUs, and memory in MiB.
+    pub(crate) fn taken<'a>(&self, shapes: impl Iterator<Item = &'a Shape>) -> [Share; 2] {
+        let used = shapes.fold(Size::default(), |sum, shape| sum.plus(self.need(shape)));
+        let share = |used: i64, of: u64| Share {
+            used: u64::try_from(used).unwrap_or_default(),
+            of: Some(of).filter(|of| *of > 0),
+        };
+        [share(used.vcpus, self.vcpus.into()), share(used.memory, self.memory_mib)]
     }
 
     /// The larger of the two fractions of the budget that `used` is, in millionths: dominant-resource fairness.

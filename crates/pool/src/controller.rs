@@ -50,7 +50,6 @@ impl Ends {
 /// Sees to it that the pools have the machines they should.
 pub struct Controller {
     shared: Arc<Shared>,
-    budget: Budget,
     timing: Timing,
     sources: Sources,
     ages: Ages,
@@ -73,11 +72,10 @@ impl Controller {
         pools: Vec<PoolSpec>,
         budget: Budget,
     ) -> Self {
-        let shared = Shared::new(machines, pools, &BTreeMap::new(), Arc::new(NoOverrides));
+        let shared = Shared::new(machines, pools, &BTreeMap::new(), Arc::new(NoOverrides), budget);
         let timing = Timing::default();
         Self {
             shared: Arc::new(shared),
-            budget,
             timing,
             sources: Sources::new(forges, timing),
             ages: Ages::default(),
@@ -97,7 +95,8 @@ impl Controller {
         overrides: Arc<dyn Overrides>,
     ) -> Self {
         let pools = self.specs();
-        self.shared = Arc::new(Shared::new(self.shared.machines.clone(), pools, saved, overrides));
+        self.shared =
+            Arc::new(Shared::new(self.shared.machines.clone(), pools, saved, overrides, self.shared.budget));
         self
     }
 
@@ -278,7 +277,7 @@ impl Controller {
         });
         let pools = pools.collect();
         Observed {
-            budget: self.budget,
+            budget: self.shared.budget,
             drained: self.shared.drained().is_some(),
             pools,
             machines,

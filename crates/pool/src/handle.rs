@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    Backoff, Demand, Drained, HostView, MachineId, MachineView, Machines, PoolName, PoolOverride, PoolSpec,
-    PoolView, Shape,
+    Backoff, Demand, Drained, HostBudget, HostView, MachineId, MachineView, Machines, PoolName, PoolOverride,
+    PoolSpec, PoolView, Shape,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -15,7 +15,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::backoff::Failures;
-use crate::{Held, Line, Obstacle, Pace};
+use crate::{Budget, Held, Line, Obstacle, Pace};
 
 /// Longest wait for what was decided before a change: a look takes less.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -171,6 +171,7 @@ pub(crate) struct Shared {
     pub(crate) changed: Arc<Notify>,
     pub(crate) machines: Arc<dyn Machines>,
     pub(crate) overrides: Arc<dyn Overrides>,
+    pub(crate) budget: Budget,
     /// One change at a time, so that what is saved last is what holds.
     changing: tokio::sync::Mutex<()>,
     /// Held while one look's actions are done.
@@ -183,6 +184,7 @@ impl Shared {
         pools: Vec<PoolSpec>,
         saved: &BTreeMap<PoolName, PoolOverride>,
         overrides: Arc<dyn Overrides>,
+        budget: Budget,
     ) -> Self {
         let entries = pools
             .into_iter()
@@ -204,6 +206,7 @@ impl Shared {
             changed: Arc::new(Notify::new()),
             machines,
             overrides,
+            budget,
             changing: tokio::sync::Mutex::new(()),
             acting: tokio::sync::Mutex::new(()),
         }
@@ -340,13 +343,16 @@ impl PoolHandle {
         self.change(pool, move |changed| changed.scale = scale).await
     }
 
-    /// The host as a whole.
+    /// The host as a whole. Of its budget, that which is the pools': processors and memory.
     pub fn host(&self) -> HostView {
+        let views = self.shared.machines.views();
         let mut machines = BTreeMap::new();
-        for machine in self.shared.machines.views() {
+        for machine in &views {
             *machines.entry(machine.state).or_insert(0) += 1;
         }
-        HostView { drained: self.shared.drained().clone(), machines }
+        let [vcpus, memory_mib] = self.shared.budget.taken(views.iter().map(|machine| &machine.shape));
+        let budget = HostBudget { vcpus, memory_mib, ..HostBudget::default() };
+        HostView { drained: self.shared.drained().clone(), machines, budget }
     }
 
     /// Drains the host: it makes no machines and removes idle ones; running jobs finish. With `None` it takes work

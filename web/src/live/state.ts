@@ -1,10 +1,11 @@
 // What the server says is so, and how its changes change it. No IO here.
-import type { HostView, JobRecord, LiveDelta, LiveSnapshot, MachineView, PoolView, Version } from "../../generated/api.ts";
+import type { ForgeLimits, HostView, JobRecord, LiveDelta, LiveSnapshot, MachineView, PoolView, Version } from "../../generated/api.ts";
 
 export interface LiveState {
   readonly revision: number;
   readonly version: Version;
   readonly host: HostView;
+  readonly limits: readonly ForgeLimits[];
   readonly pools: ReadonlyMap<string, PoolView>;
   readonly jobs: ReadonlyMap<string, JobRecord>;
   readonly machines: ReadonlyMap<string, MachineView>;
@@ -22,6 +23,7 @@ export function fromSnapshot(snapshot: LiveSnapshot): LiveState {
     revision: snapshot.revision,
     version: snapshot.version,
     host: snapshot.host,
+    limits: snapshot.limits ?? [],
     pools: by(snapshot.pools, (pool) => pool.spec.name),
     jobs: by(snapshot.jobs, (job) => job.id),
     machines: by(snapshot.machines, (machine) => machine.id),
@@ -35,6 +37,7 @@ export function apply(state: LiveState, delta: LiveDelta): LiveState | undefined
     ...state,
     revision: delta.revision,
     host: delta.host ?? state.host,
+    limits: delta.limits ?? state.limits,
     pools: changed(state.pools, delta.pools, delta.gone?.pools, (pool) => pool.spec.name),
     jobs: changed(state.jobs, delta.jobs, delta.gone?.jobs, (job) => job.id),
     machines: changed(state.machines, delta.machines, delta.gone?.machines, (machine) => machine.id),

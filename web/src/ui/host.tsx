@@ -1,21 +1,21 @@
 // The host in one strip: does it take work, what runs there, what is left of it.
-import { useMay } from "../api/session.ts";
-import { useJobs, useLive, useMachines } from "../live/live.ts";
+import type { ForgeLimits, HostBudget } from "../../generated/api.ts";
 import { askDrain, askUndrain } from "../api/deeds.tsx";
-import { capacity, taken } from "../words/counts.ts";
-import { mib } from "../words/time.ts";
+import { useMay } from "../api/session.ts";
+import { useNow } from "../live/clock.ts";
+import { useJobs, useLive } from "../live/live.ts";
+import { capacity, type Gauge, limitGauge, shareGauge } from "../words/counts.ts";
+import { brief, mib } from "../words/time.ts";
 import { Ago, Clip } from "./text.tsx";
 import { isIdleRunner } from "../words/job.ts";
 
 export function HostStrip() {
   const state = useLive();
-  const machines = useMachines();
   const jobs = useJobs();
   const mayDrain = useMay("admin");
   if (!state) return null;
   const { host, version } = state;
   const count = capacity(host.machines);
-  const used = taken(machines.values());
   const running = [...jobs.values()].filter((job) => job.state === "running" || job.state === "assigned").length;
   const queued = [...jobs.values()].filter((job) => job.state === "queued").length;
   // A forge's runner that stands by runs no job.
@@ -30,8 +30,8 @@ export function HostStrip() {
         {count.held > 0 && <Figure name="held" value={count.held} tone="held" link="#/machines?state=held" />}
       </dl>
       <dl class="facts">
-        <div><dt>Processors</dt><dd>{used.vcpus} taken</dd></div>
-        <div><dt>Memory</dt><dd>{mib(used.memory)} taken</dd></div>
+        <Budget budget={host.budget} />
+        <Limits all={state.limits} />
         <div><dt>Server</dt><dd>{version.version}</dd></div>
         <div><dt>Machines by</dt><dd title={version.vmm_version}>{version.vmm}, <Clip text={version.accel} most={40} /></dd></div>
       </dl>
@@ -44,6 +44,50 @@ export function HostStrip() {
         )
         : mayDrain && <button type="button" class="quiet" onClick={askDrain}>Drain…</button>}
     </section>
+  );
+}
+
+/** What machines take of the host, and of how much. */
+function Budget({ budget }: { budget: HostBudget | undefined }) {
+  if (!budget) return null;
+  const { vcpus, memory_mib: memory, slots, disk_mib: disk } = budget;
+  return (
+    <>
+      <Measure name="Processors" gauge={shareGauge(vcpus, String)} />
+      <Measure name="Memory" gauge={shareGauge(memory, mib)} />
+      {disk && <Measure name="Disk" gauge={shareGauge(disk, mib)} />}
+      <Measure name="Addresses" gauge={shareGauge(slots, String)} />
+    </>
+  );
+}
+
+/** What forges still let be asked, where they say. */
+function Limits({ all }: { all: readonly ForgeLimits[] }) {
+  const now = useNow();
+  return (
+    <>
+      {all.flatMap(({ forge, limits }) => limits.map((limit) => (
+        <Measure
+          key={`${forge} ${limit.credential} ${limit.resource}`}
+          name={forge}
+          about={`${limit.resource}, by ${limit.credential}`}
+          gauge={limitGauge(limit, now, brief)}
+        />
+      )))}
+    </>
+  );
+}
+
+/** A bar beside the words that say the same. */
+function Measure({ name, about, gauge }: { name: string; about?: string; gauge: Gauge }) {
+  return (
+    <div class={gauge.scarce ? "measure scarce" : "measure"}>
+      <dt><Clip text={name} most={40} /></dt>
+      <dd>
+        {gauge.text}{about && <small> <Clip text={about} most={80} /></small>}
+        {gauge.part !== undefined && <span class="gauge" aria-hidden="true"><i style={{ width: `${gauge.part * 100}%` }} /></span>}
+      </dd>
+    </div>
   );
 }
 

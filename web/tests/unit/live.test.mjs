@@ -19,6 +19,15 @@ test("changes are put in, and what is gone is taken out", () => {
   assert.equal(state.machines.size, 1, "what was stays as it was");
 });
 
+test("limits stay as they are until they change", () => {
+  const limits = [{ forge: "github", limits: [] }];
+  const state = fromSnapshot(snapshot(4, { limits }));
+  const next = apply(state, { revision: 5, at: "", host: { machines: { busy: 1 } } });
+  assert.equal(next.limits, limits);
+  assert.deepEqual(apply(next, { revision: 6, at: "", limits: [] }).limits, []);
+  assert.deepEqual(fromSnapshot(snapshot(1)).limits, [], "a server of before");
+});
+
 test("a change that is not the next one is refused", () => {
   const state = fromSnapshot(snapshot(4));
   for (const revision of [3, 4, 6]) assert.equal(apply(state, { revision, at: "" }), undefined);

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { input, MOST, parse, resize } from "../../src/shell/frames.ts";
 import { clipped } from "../../src/words/clip.ts";
+import { limitGauge, shareGauge } from "../../src/words/counts.ts";
 import { matches } from "../../src/words/filter.ts";
 import { jobTitle, waitWords } from "../../src/words/job.ts";
 import { safeLink } from "../../src/words/link.ts";
 import { machineWaterfall, waterfall } from "../../src/words/phases.ts";
 import { scaleOf } from "../../src/words/scale.ts";
-import { ago, bytes, duration } from "../../src/words/time.ts";
+import { ago, brief, bytes, duration } from "../../src/words/time.ts";
 
 const T = Date.parse("2026-01-01T12:00:00Z");
 const at = (ms) => new Date(T + ms).toISOString();
@@ -104,6 +105,23 @@ test("times and sizes are for people", () => {
   assert.equal(ago(at(5000), T), "just now");
   assert.equal(ago("nonsense", T), "–");
   assert.deepEqual([0, 1023, 1536, 5 << 20].map(bytes), ["0 B", "1023 B", "1.5 KiB", "5.0 MiB"]);
+});
+
+test("what is taken is told as a part of what there is", () => {
+  const say = (share) => shareGauge(share, String);
+  assert.deepEqual(say({ used: 3, of: 8 }), { text: "3 of 8", part: 0.375, scarce: false });
+  assert.deepEqual(say({ used: 9, of: 8 }), { text: "9 of 8", part: 1, scarce: true }, "the configuration has changed");
+  assert.deepEqual(say({ used: 0, of: 0 }), { text: "0 of 0", part: 1, scarce: true });
+  assert.deepEqual(say({ used: 3 }), { text: "3 taken", part: undefined, scarce: false }, "nothing limits it");
+});
+
+test("what a forge lets be asked is as it last said, until its window ends", () => {
+  const limit = (more) => limitGauge({ credential: "token", resource: "core", limit: 5000, remaining: 4000, ...more }, T, brief);
+  assert.deepEqual(limit({ reset_at: at(600_000) }), { text: "4000 of 5000 requests left, anew in 10 min", part: 0.19999999999999996, scarce: false });
+  assert.deepEqual(limit({ remaining: 100, reset_at: at(600_000) }).scarce, true);
+  assert.deepEqual(limit({ remaining: 0, reset_at: at(-1) }), { text: "5000 requests, anew", part: 0, scarce: false });
+  assert.equal(limit({}).text, "4000 of 5000 requests left");
+  assert.deepEqual(limit({ blocked_until: at(61_000) }), { text: "asks nothing for 1 min, as the forge wants it", part: 1, scarce: true });
 });
 
 test("a shell's messages are as the server reads them", () => {

@@ -1,6 +1,8 @@
 //! The live view: all that a page shows, and what changes in it.
 
-use fireactions_model::{HostView, JobId, JobRecord, MachineId, MachineView, PoolName, PoolView};
+use fireactions_model::{
+    ForgeName, HostView, JobId, JobRecord, MachineId, MachineView, PoolName, PoolView, RateLimit,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,8 +19,11 @@ pub struct LiveSnapshot {
     pub at: Timestamp,
     /// What runs.
     pub version: Version,
-    /// The host as a whole.
+    /// The host as a whole. Its disk is told at most every 5 seconds.
     pub host: HostView,
+    /// The limits on requests of forges that say what theirs are, told at most every 5 seconds.
+    #[serde(default)]
+    pub limits: Vec<ForgeLimits>,
     /// Every pool, in the order of the configuration.
     pub pools: Vec<PoolView>,
     /// Jobs that are not final (of those that are queued, at most the newest 1000) and the newest 500 that are; newest
@@ -39,6 +44,9 @@ pub struct LiveDelta {
     /// The host as a whole, if anything in it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostView>,
+    /// The forges' limits on requests, all of them, if anything in them changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<ForgeLimits>>,
     /// Pools that are new or changed, whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<PoolView>,
@@ -51,6 +59,16 @@ pub struct LiveDelta {
     /// What is not in the view any more.
     #[serde(default, skip_serializing_if = "LiveGone::is_empty")]
     pub gone: LiveGone,
+}
+
+/// What a forge allows of requests, as it last said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForgeLimits {
+    /// The forge, by its name in the configuration.
+    #[schema(value_type = String)]
+    pub forge: ForgeName,
+    /// Each of its limits, at most 32.
+    pub limits: Vec<RateLimit>,
 }
 
 /// What is not in the live view any more.
@@ -102,6 +120,9 @@ impl LiveSnapshot {
         (self.revision, self.at) = (delta.revision, delta.at);
         if let Some(host) = delta.host {
             self.host = host;
+        }
+        if let Some(limits) = delta.limits {
+            self.limits = limits;
         }
         let LiveGone { pools, jobs, machines } = delta.gone;
         merge(&mut self.pools, delta.pools, &pools, |pool| &pool.spec.name);

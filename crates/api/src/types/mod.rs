@@ -21,7 +21,7 @@ pub use image::{GcReport, GcRequest, ImageView, PullEvent, PullRequest, PullStat
 pub use insight::{ConfigEntry, ConfigView, DoctorFinding, DoctorVerdict, History, HistoryPoint, PoolPoint};
 pub use job::{JOB_WITH_FILES, JobFilter, LogChunk, LogEnd};
 pub(crate) use live::arrange;
-pub use live::{LiveDelta, LiveGap, LiveGone, LivePing, LiveSnapshot};
+pub use live::{ForgeLimits, LiveDelta, LiveGap, LiveGone, LivePing, LiveSnapshot};
 pub use pool::ScaleRequest;
 pub use session::{Login, Role, Session, Via};
 pub use status::{Readiness, Version};

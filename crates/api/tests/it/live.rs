@@ -304,6 +304,44 @@ async fn silence_is_broken_by_pings_and_not_by_a_view_that_stands_still() {
     assert_eq!((page.pings, page.snapshots), (6, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_counted_all_the_time_is_told_now_and_then() {
+    let fake = Fake::new();
+    let api = Api::new(fake.clone(), Limits::default());
+    let mut page = Page::open(&api).await;
+    page.read(1);
+    let limits = |remaining| {
+        let limit = RateLimit {
+            credential: "token".to_owned(),
+            resource: "core".to_owned(),
+            limit: 5000,
+            remaining,
+            reset_at: None,
+            blocked_until: None,
+        };
+        let remote = Some(RemoteView { limits: vec![limit; 40], ..RemoteView::default() });
+        ForgeView { name: ForgeName::github(), oldest: std::collections::BTreeMap::new(), remote }
+    };
+    for used in 1..=100u64 {
+        fake.host.lock().unwrap().budget.disk_mib = Some(Share { used, of: Some(1000) });
+        *fake.forges.lock().unwrap() = vec![limits(5000 - used)];
+        let state = if used == 77 { MachineState::Booting } else { MachineState::Busy };
+        carry_out(&fake, &Step::Machine { n: 1, state });
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        page.read(usize::MAX);
+        if used == 77 {
+            assert_eq!(page.shows().machines[1].state, state, "what happens is told at once");
+        }
+    }
+    // In fifteen seconds: the first, three changes of the machine, a ping, and the gauges every five seconds.
+    assert!(page.bytes.len() <= 8, "{} messages", page.bytes.len());
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    page.read(usize::MAX);
+    let shown = page.shows();
+    assert_eq!(shown.host.budget.disk_mib, Some(Share { used: 100, of: Some(1000) }));
+    assert_eq!((shown.limits[0].limits.len(), shown.limits[0].limits[0].remaining), (32, 4900));
+}
+
 #[tokio::test]
 async fn the_client_reads_it_and_no_secret_is_in_it() {
     let server = serve(Limits::default()).await;

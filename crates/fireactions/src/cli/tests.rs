@@ -267,6 +267,7 @@ fn a_drained_host_says_since_when_and_what_is_left() {
     let host = |busy, held| HostView {
         drained: Some(Drained { since: Timestamp::UNIX_EPOCH, why: "new\nkernel".to_owned() }),
         machines: BTreeMap::from([(MachineState::Busy, busy), (MachineState::Held, held)]),
+        budget: HostBudget::default(),
     };
     assert_eq!(
         ps::drained(&host(2, 0)).unwrap(),

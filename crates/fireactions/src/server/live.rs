@@ -172,6 +172,7 @@ impl Live {
             images: images.clone(),
             progress,
             events,
+            state: config.state_dir.to_path_buf(),
             uploads: dirs.uploads.clone(),
             caches: Caches { actions: cache.clone(), config: Arc::clone(config) },
             version: Version {

@@ -129,6 +129,13 @@ async fn keeps_warm_machines_and_serves_jobs() {
     assert_eq!(rig.machines.created(), 4);
     let view = rig.pools.show(&name()).unwrap();
     assert_eq!((view.machines[&Busy], view.machines[&Ready], view.queued), (2, 2, 0));
+    // What they take of the host, with what each costs beside its memory.
+    let (budget, shape) = (rig.pools.host().budget, shape());
+    assert_eq!((budget.vcpus.used, budget.vcpus.of), (4 * u64::from(shape.vcpus), Some(100)));
+    assert_eq!(
+        (budget.memory_mib.used, budget.memory_mib.of),
+        (4 * u64::from(shape.memory_mib + 64), Some(100_000))
+    );
 }
 
 #[tokio::test]

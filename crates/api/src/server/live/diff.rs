@@ -10,15 +10,18 @@ use jiff::Timestamp;
 use crate::engine::Result;
 use crate::server::answer::shown;
 use crate::types::arrange;
-use crate::{Engine, LiveDelta, LiveGone, LiveSnapshot, Version};
+use crate::{Engine, ForgeLimits, LiveDelta, LiveGone, LiveSnapshot, Version};
 
 /// How many jobs that have ended are in the view.
 const ENDED: u32 = 500;
+/// How many limits of a forge are: their names come from the network.
+const LIMITS: usize = 32;
 
 /// What a page shows, without what nobody is to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
     host: HostView,
+    limits: Vec<ForgeLimits>,
     pools: Vec<PoolView>,
     jobs: Vec<JobRecord>,
     machines: Vec<MachineView>,
@@ -32,12 +35,19 @@ impl View {
         let mut jobs: Vec<JobRecord> =
             engine.recent_jobs(ENDED).await?.iter().map(|job| shown(job.brief())).collect();
         arrange(&mut jobs, &mut machines);
-        Ok(Self { host: engine.host().await?, pools, jobs, machines })
+        Ok(Self { host: engine.host().await?, limits: limits(engine), pools, jobs, machines })
+    }
+
+    /// With the gauges of another view: what changes all the time, without anything that happens.
+    pub(super) fn with_gauges_of(mut self, other: &Self) -> Self {
+        self.host.budget.disk_mib = other.host.budget.disk_mib;
+        self.limits.clone_from(&other.limits);
+        self
     }
 
     pub(super) fn snapshot(&self, revision: u64, at: Timestamp, version: Version) -> LiveSnapshot {
-        let Self { host, pools, jobs, machines } = self.clone();
-        LiveSnapshot { revision, at, version, host, pools, jobs, machines }
+        let Self { host, limits, pools, jobs, machines } = self.clone();
+        LiveSnapshot { revision, at, version, host, limits, pools, jobs, machines }
     }
 
     /// What leads from this view to `after`; nothing if they are the same.
@@ -52,12 +62,23 @@ impl View {
             revision,
             at,
             host: (self.host != after.host).then(|| after.host.clone()),
+            limits: (self.limits != after.limits).then(|| after.limits.clone()),
             pools,
             jobs,
             machines,
             gone: LiveGone { pools: gone_pools, jobs: gone_jobs, machines: gone_machines },
         })
     }
+}
+
+/// What the forges say of their limits; those that say nothing are left out.
+fn limits(engine: &dyn Engine) -> Vec<ForgeLimits> {
+    let of = |forge: fireactions_model::ForgeView| {
+        let mut limits = forge.remote?.limits;
+        limits.truncate(LIMITS);
+        (!limits.is_empty()).then_some(ForgeLimits { forge: forge.name, limits })
+    };
+    engine.forges().into_iter().filter_map(of).collect()
 }
 
 /// What is new or not the same any more, and the keys of what is gone.

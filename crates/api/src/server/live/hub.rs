@@ -28,6 +28,9 @@ const REST: u32 = 4;
 const REST_MOST: Duration = Duration::from_secs(2);
 /// Until the next look when no event comes: not all that is shown has events (queues of forges, what jobs wait for).
 const UNASKED: Duration = Duration::from_secs(1);
+/// The least time between two changes of gauges: a disk that fills and requests that are counted are no events, and nobody is
+/// told of each.
+const GAUGES: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(15);
 /// Messages that a client may be behind.
 const QUEUE: usize = 64;
@@ -52,6 +55,8 @@ struct Shared {
 struct Board {
     revision: u64,
     at: Timestamp,
+    /// When gauges were last taken over.
+    gauged: Instant,
     /// There while the differ runs.
     view: Option<View>,
     /// The message with all of it, once somebody has needed it.
@@ -70,6 +75,7 @@ impl Hub {
         let board = Board {
             revision: 0,
             at: Timestamp::UNIX_EPOCH,
+            gauged: Instant::now(),
             view: None,
             snapshot: None,
             out: broadcast::channel(QUEUE).0,
@@ -197,6 +203,13 @@ impl Board {
     /// Takes a new view, and tells everybody what is different.
     fn tell(&mut self, view: View) -> Result<()> {
         let (revision, at) = (self.revision + 1, Timestamp::now());
+        let view = match &self.view {
+            Some(before) if self.gauged.elapsed() < GAUGES => view.with_gauges_of(before),
+            _ => {
+                self.gauged = Instant::now();
+                view
+            }
+        };
         if let Some(before) = &self.view {
             let Some(delta) = before.delta(&view, revision, at) else {
                 self.broken = None;

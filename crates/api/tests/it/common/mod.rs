@@ -184,6 +184,7 @@ impl Fake {
             host: Mutex::new(HostView {
                 drained: None,
                 machines: BTreeMap::from([(MachineState::Busy, 1), (MachineState::Held, 1)]),
+                budget: HostBudget::default(),
             }),
             machine: Mutex::new(machine()),
             more: Mutex::default(),

@@ -1,6 +1,7 @@
 //! The server as its API sees it.
 
 mod caches;
+mod host;
 mod image_progress;
 mod images;
 mod jobs;
@@ -52,6 +53,8 @@ pub(super) struct ServerEngine {
     pub(super) images: Images,
     pub(super) progress: FetchedImages,
     pub(super) events: broadcast::Sender<Event>,
+    /// The state directory.
+    pub(super) state: PathBuf,
     pub(super) uploads: PathBuf,
     pub(super) version: Version,
     pub(super) caches: Caches,
@@ -209,13 +212,14 @@ impl Engine for ServerEngine {
     }
 
     async fn host(&self) -> Result<HostView> {
-        Ok(self.pools.host())
+        Ok(host::view(self.pools.host(), &self.machines, &self.state).await)
     }
 
     async fn drain_host(&self, to: DrainRequest) -> Result<HostView> {
         let before = self.pools.host().drained.map(|drained| drained.why);
         let why = to.drained.then(|| to.reason.or(before).unwrap_or_default());
-        self.pools.drain(why.as_deref()).await.map_err(|e| Fault::internal(e.to_string()))
+        let host = self.pools.drain(why.as_deref()).await.map_err(|e| Fault::internal(e.to_string()))?;
+        Ok(host::view(host, &self.machines, &self.state).await)
     }
 
     async fn pools(&self) -> Result<Vec<PoolView>> {
