@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::{
     CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding,
     DrainRequest, ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter,
-    LogChunk, PullEvent, Readiness, ScaleRequest, Version,
+    LogChunk, MachineUsage, PullEvent, Readiness, ScaleRequest, Version,
 };
 
 /// The result of every call.
@@ -107,6 +107,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// One machine.
     async fn machine(&self, id: &MachineId) -> Result<MachineView>;
+
+    /// What every machine that runs uses now. Asked often, it looks once a second.
+    async fn usage(&self) -> Result<Vec<MachineUsage>>;
 
     /// Lets an idle or held machine go at once. One that has a job is a conflict. Returns it as it then stands.
     async fn remove_machine(&self, id: &MachineId) -> Result<MachineView>;

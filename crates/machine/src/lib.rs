@@ -59,6 +59,7 @@ mod views;
 mod work;
 
 pub use console::{ConsoleError, console_tail};
+pub use fireactions_vmm::Usage;
 pub use machinery::Machinery;
 pub use parts::{Parts, Settings};
 pub use program::environment;

@@ -14,6 +14,7 @@ use fireactions_model::{
     Spare,
 };
 use fireactions_store::{MachineRow, NewMachineRow};
+use fireactions_vmm::Usage;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -84,6 +85,12 @@ impl Machinery {
     /// One machine.
     pub fn view(&self, id: &MachineId) -> Option<MachineView> {
         self.inner.views.one(id)
+    }
+
+    /// What each machine with a VMM uses now. Reads a few files of the kernel's for each.
+    pub fn usage(&self) -> HashMap<MachineId, Usage> {
+        let vms = self.inner.views.vms();
+        vms.into_iter().filter_map(|(id, vm)| Some((id, vm.usage()?))).collect()
     }
 
     /// The agent of a machine that is up, and how its image wants programs to be run: for `exec` and `login`.

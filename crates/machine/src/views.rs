@@ -65,6 +65,11 @@ impl Views {
         lock(&self.vms).insert(id.clone(), vm);
     }
 
+    /// Every VMM that runs, or has just ended.
+    pub(crate) fn vms(&self) -> Vec<(MachineId, Vm)> {
+        lock(&self.vms).iter().map(|(id, vm)| (id.clone(), vm.clone())).collect()
+    }
+
     /// The machine is held already.
     pub(crate) fn holds(&self, id: &MachineId, pool: &PoolName) {
         lock(&self.held).insert(id.clone(), pool.clone());

@@ -33,5 +33,5 @@ mod vmm;
 pub use apart::Ours;
 pub use error::VmmError;
 pub use process::ProcessRecord;
-pub use vm::{ExitCause, ExitReason, Vm};
+pub use vm::{ExitCause, ExitReason, Usage, Vm};
 pub use vmm::{AgentEndpoint, Capabilities, Drive, Metadata, Nic, Start, VmSpec, Vmm};

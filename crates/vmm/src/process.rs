@@ -14,6 +14,9 @@ use tokio::io::unix::AsyncFd;
 
 use crate::ExitCause;
 
+/// Clock ticks in a second, as `/proc` counts them (`USER_HZ`): the same on all of Linux that runs here.
+const TICKS: u64 = 100;
+
 /// A process that cannot be mistaken for a later one of the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRecord {
@@ -65,6 +68,17 @@ impl Process {
         let state = text[text.rfind(')')? + 1..].trim_start().chars().next()?;
         // Read before the pidfd is asked: then it was this process's.
         matches!(has_ended(self.pidfd.get_ref()), Ok(false)).then_some(state)
+    }
+
+    /// Its resident memory in bytes and its processor time. `None` once it has ended.
+    pub(crate) fn used(&self) -> Option<(u64, Duration)> {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.record.pid)).ok();
+        let (stat, status) = (read("stat")?, read("status")?);
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let memory = resident.split_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024);
+        let cpu = Duration::from_millis(cpu_ticks(&stat)?.saturating_mul(1000 / TICKS));
+        // Read before the pidfd is asked: then it was this process's.
+        matches!(has_ended(self.pidfd.get_ref()), Ok(false)).then_some((memory, cpu))
     }
 
     /// Sends a signal. That the process is gone already is no error.
@@ -144,6 +158,13 @@ fn parse_stat(text: &str) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// Fields 14 and 15 of `/proc/PID/stat`: time in its own code and in the kernel, of all its threads.
+fn cpu_ticks(text: &str) -> Option<u64> {
+    let mut fields = text[text.rfind(')')? + 1..].split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    next()?.checked_add(next()?)
+}
+
 /// A network namespace, as the kernel tells them apart: device and inode of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NetNamespace(u64, u64);
@@ -189,6 +210,36 @@ mod tests {
         assert_eq!(parse_stat(text), Some(4711));
         assert_eq!(parse_stat("7 (sh) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0"), None);
         assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[test]
+    fn processor_time_is_the_process_s_own_and_the_kernel_s_for_it() {
+        let text = "7 (a) 3 (b)) S 1 7 7 0 -1 0 0 0 0 0 120 30 9 9 20 0 1 0 4711 0 0";
+        assert_eq!(cpu_ticks(text), Some(150));
+        assert_eq!(cpu_ticks("7 (a) S 1"), None);
+    }
+
+    #[tokio::test]
+    async fn what_a_process_uses_is_known_until_it_ends() {
+        let mut child = Command::new("sh")
+            .args(["-c", "read x; while :; do :; done"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let process = Process::open(child.id()).unwrap().unwrap();
+        let (memory, before) = process.used().unwrap();
+        assert!((1 << 16..1 << 30).contains(&memory), "{memory}");
+        drop(child.stdin.take());
+        let works = async {
+            while process.used().is_some_and(|(_, cpu)| cpu <= before + Duration::from_millis(100)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), works).await.unwrap();
+        process.signal(Signal::KILL).unwrap();
+        process.ended().await;
+        assert_eq!(process.used(), None);
+        assert!(child.wait().is_err(), "reaped already");
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::cgroup::Used;
 use crate::process::Process;
 use crate::{AgentEndpoint, ProcessRecord, VmmError};
 
@@ -114,6 +115,15 @@ impl fmt::Display for ExitReason {
     }
 }
 
+/// What a machine uses of the host now: its VMM, and so its guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory in bytes that is not there for others. Huge pages are set aside beforehand and not in it.
+    pub memory: u64,
+    /// Processor time since it began.
+    pub cpu: Duration,
+}
+
 /// What a driver adds to the handle.
 #[async_trait]
 pub(crate) trait Control: fmt::Debug + Send + Sync {
@@ -132,6 +142,9 @@ pub(crate) trait Control: fmt::Debug + Send + Sync {
 
     /// Closes every connection to the running process.
     fn detach(&self);
+
+    /// What its cgroups count.
+    fn used(&self) -> Used;
 
     /// Pauses the guest and writes it into its template's directory; the process ends afterwards.
     async fn freeze(&self) -> Result<(), VmmError> {
@@ -228,6 +241,17 @@ impl Vm {
             // The sender lives in `self`, so this is never reached.
             None => std::future::pending().await,
         }
+    }
+
+    /// What the machine uses now: by its cgroups, or its process where they do not count. `None` once it has ended. Reads a few files
+    /// of the kernel's.
+    pub fn usage(&self) -> Option<Usage> {
+        let Used { memory, cpu } = self.0.control.used();
+        if let (Some(memory), Some(cpu)) = (memory, cpu) {
+            return Some(Usage { memory, cpu });
+        }
+        let (resident, spent) = self.0.process.used()?;
+        Some(Usage { memory: memory.unwrap_or(resident), cpu: cpu.unwrap_or(spent) })
     }
 
     /// What is visibly wrong with the VMM process now, one line for people; `None` when nothing is. Takes at most a

@@ -4,8 +4,9 @@ import { askDrain, askUndrain } from "../api/deeds.tsx";
 import { useMay } from "../api/session.ts";
 import { useNow } from "../live/clock.ts";
 import { useJobs, useLive } from "../live/live.ts";
-import { capacity, type Gauge, limitGauge, shareGauge } from "../words/counts.ts";
+import { capacity, limitGauge, shareGauge } from "../words/counts.ts";
 import { brief, mib } from "../words/time.ts";
+import { Measure } from "./measure.tsx";
 import { Ago, Clip } from "./text.tsx";
 import { isIdleRunner } from "../words/job.ts";
 
@@ -75,19 +76,6 @@ function Limits({ all }: { all: readonly ForgeLimits[] }) {
         />
       )))}
     </>
-  );
-}
-
-/** A bar beside the words that say the same. */
-function Measure({ name, about, gauge }: { name: string; about?: string; gauge: Gauge }) {
-  return (
-    <div class={gauge.scarce ? "measure scarce" : "measure"}>
-      <dt><Clip text={name} most={40} /></dt>
-      <dd>
-        {gauge.text}{about && <small> <Clip text={about} most={80} /></small>}
-        {gauge.part !== undefined && <span class="gauge" aria-hidden="true"><i style={{ width: `${gauge.part * 100}%` }} /></span>}
-      </dd>
-    </div>
   );
 }
 

@@ -2,17 +2,19 @@ import type { MachineView } from "../../generated/api.ts";
 import { address } from "../api/call.ts";
 import { askDestroy } from "../api/deeds.tsx";
 import { useMay } from "../api/session.ts";
+import { useUsage } from "../api/usage.ts";
 import { useNow } from "../live/clock.ts";
 import { useJobs, useLive, useMachines } from "../live/live.ts";
 import { LogView } from "../log/view.tsx";
 import { to } from "../router.ts";
 import { Shell } from "../shell/shell.tsx";
 import { Icon } from "../ui/icons.tsx";
+import { Measure } from "../ui/measure.tsx";
 import { State } from "../ui/state.tsx";
 import { Ago, Clip, Since } from "../ui/text.tsx";
 import { WaterfallTable } from "../ui/waterfall.tsx";
 import { jobTitle } from "../words/job.ts";
-import { hasGuest, startWords } from "../words/machine.ts";
+import { cpuGauge, hasGuest, memoryGauge, startWords } from "../words/machine.ts";
 import { machineWaterfall } from "../words/phases.ts";
 import { full, mib } from "../words/time.ts";
 
@@ -85,6 +87,7 @@ function About({ machine }: { machine: MachineView }) {
 
 function Facts({ machine }: { machine: MachineView }) {
   const job = useJobs().get(machine.job ?? "");
+  const usage = useUsage(machine.id).get(machine.id);
   const { shape } = machine;
   return (
     <dl class="panel facts">
@@ -92,7 +95,9 @@ function Facts({ machine }: { machine: MachineView }) {
       <div><dt>Job</dt><dd>{machine.job ? <a href={to("jobs", machine.job)}><Clip text={job ? jobTitle(job) : machine.job} most={80} /></a> : "none"}</dd></div>
       <div><dt>Step</dt><dd>{machine.step}</dd></div>
       <div><dt>Began as</dt><dd>{startWords(machine)}</dd></div>
-      <div><dt>Size</dt><dd>{shape.vcpus} {shape.vcpus === 1 ? "processor" : "processors"}, {mib(shape.memory_mib)}, disk {mib(shape.disk_mib)}</dd></div>
+      <Measure name="Processors" gauge={cpuGauge(machine, usage)} />
+      <Measure name="Memory" gauge={memoryGauge(machine, usage)} />
+      <div><dt>Disk</dt><dd>{mib(shape.disk_mib)}</dd></div>
       <div><dt>Image</dt><dd><Clip text={shape.image} most={100} /></dd></div>
       <div><dt>Address</dt><dd>{machine.address ?? "–"}</dd></div>
       <div><dt>Process</dt><dd>{machine.pid ?? "–"}</dd></div>

@@ -1,21 +1,24 @@
-import type { JobRecord, MachineView } from "../../generated/api.ts";
+import type { JobRecord, MachineUsage, MachineView } from "../../generated/api.ts";
+import { useUsage } from "../api/usage.ts";
 import { useNow } from "../live/clock.ts";
 import { useJobs, useLive, useMachines } from "../live/live.ts";
 import { to } from "../router.ts";
 import { Chips, Choice, Search } from "../ui/filters.tsx";
 import { useSteps } from "../ui/more.tsx";
+import { Bar } from "../ui/measure.tsx";
 import { pure } from "../ui/pure.tsx";
 import { State } from "../ui/state.tsx";
 import { Clip } from "../ui/text.tsx";
 import { jobTitle } from "../words/job.ts";
-import { machineGroup, machineMatches, MACHINE_GROUPS, startWords } from "../words/machine.ts";
-import { ago, duration, mib, moment } from "../words/time.ts";
+import { cpuGauge, machineGroup, machineMatches, MACHINE_GROUPS, memoryGauge, startWords } from "../words/machine.ts";
+import { ago, duration, moment } from "../words/time.ts";
 
 export function Machines({ query }: { query: URLSearchParams }) {
   const loaded = useLive() !== undefined;
   const machines = [...useMachines().values()].sort((a, b) => a.pool.localeCompare(b.pool) || a.created_at.localeCompare(b.created_at));
   const jobs = useJobs();
   const now = useNow();
+  const usage = useUsage();
   const text = query.get("q") ?? "";
   const [pool, group] = [query.get("pool") ?? "", query.get("state") ?? ""];
   const narrowed = machines.filter((one) => (pool === "" || one.pool === pool) && machineMatches(one, text));
@@ -42,12 +45,12 @@ export function Machines({ query }: { query: URLSearchParams }) {
           <caption class="unseen">{chosen.length} machines</caption>
           <thead>
             <tr>
-              <th scope="col">State</th><th scope="col">Machine</th><th scope="col">Pool</th><th scope="col">Size</th>
-              <th scope="col">Began as</th><th scope="col" class="number">In this state</th><th scope="col" class="number">Age</th>
+              <th scope="col">State</th><th scope="col">Machine</th><th scope="col">Pool</th><th scope="col">Began as</th>
+              <th scope="col">Processors</th><th scope="col">Memory</th><th scope="col" class="number">In this state</th><th scope="col" class="number">Age</th>
             </tr>
           </thead>
           <tbody>
-            {shown.map((one) => <Row key={one.id} machine={one} job={one.job ? jobs.get(one.job) : undefined} now={now} />)}
+            {shown.map((one) => <Row key={one.id} machine={one} job={one.job ? jobs.get(one.job) : undefined} usage={usage.get(one.id)} now={now} />)}
           </tbody>
         </table>
       )}
@@ -56,8 +59,15 @@ export function Machines({ query }: { query: URLSearchParams }) {
   );
 }
 
-const Row = pure(({ machine, job, now }: { machine: MachineView; job: JobRecord | undefined; now: number }) => {
-  const { shape } = machine;
+interface Shown {
+  machine: MachineView;
+  job: JobRecord | undefined;
+  usage: MachineUsage | undefined;
+  now: number;
+}
+
+const Row = pure(({ machine, job, usage, now }: Shown) => {
+  const [cpu, memory] = [cpuGauge(machine, usage), memoryGauge(machine, usage)];
   return (
     <tr>
       <td><State state={machine.state} /></td>
@@ -70,8 +80,9 @@ const Row = pure(({ machine, job, now }: { machine: MachineView; job: JobRecord 
         </p>
       </td>
       <td><Clip text={machine.pool} most={40} /></td>
-      <td class="size">{shape.vcpus} × {mib(shape.memory_mib)}</td>
       <td>{startWords(machine)}</td>
+      <td class="size" data-name="cpu">{cpu.text}<Bar gauge={cpu} /></td>
+      <td class="size">{memory.text}<Bar gauge={memory} /></td>
       <td class="number">{duration(Math.max(0, now - (moment(machine.state_since) ?? now)))}</td>
       <td class="number">{ago(machine.created_at, now)}</td>
     </tr>

@@ -1,5 +1,7 @@
 // Machines in words.
-import type { MachineView } from "../../generated/api.ts";
+import type { MachineUsage, MachineView } from "../../generated/api.ts";
+import { type Gauge, shareGauge } from "./counts.ts";
+import { bytes } from "./time.ts";
 
 export const MACHINE_GROUPS = ["busy", "ready", "starting", "held", "stopping"] as const;
 
@@ -28,4 +30,21 @@ export function startWords(machine: MachineView): string {
 export function machineMatches(machine: MachineView, text: string): boolean {
   const all = [machine.id, machine.pool, machine.job, machine.state, machine.address, machine.shape.image].join(" ").toLowerCase();
   return text.toLowerCase().split(/\s+/).every((word) => all.includes(word));
+}
+
+const MIB = 1024 * 1024;
+
+/** Processors that a machine keeps busy, of those it has. */
+export function cpuGauge(machine: MachineView, usage: MachineUsage | undefined): Gauge {
+  const { vcpus } = machine.shape;
+  const cores = usage?.millicores == null ? undefined : usage.millicores / 1000;
+  if (cores === undefined) return { text: String(vcpus), part: undefined, scarce: false };
+  return { text: `${cores.toFixed(cores < 10 ? 2 : 0)} of ${vcpus}`, part: vcpus > 0 ? Math.min(cores / vcpus, 1) : 1, scarce: false };
+}
+
+/** Memory that a machine takes of the host, of what its guest has: with what its VMM needs it may be a little more. */
+export function memoryGauge(machine: MachineView, usage: MachineUsage | undefined): Gauge {
+  const of = machine.shape.memory_mib * MIB;
+  if (!usage) return { text: bytes(of), part: undefined, scarce: false };
+  return { ...shareGauge({ used: usage.memory, of }, bytes), scarce: false };
 }

@@ -22,12 +22,14 @@ export default async function () {
   jobs.push(job("times", "times", { queued_at: "nonsense", started_at: "2099-01-01T00:00:00Z", finished_at: "1970-01-01T00:00:00Z", phases: { queued: 1e18, job: -5, unknown: 7 } }));
   jobs.push(job("later version", "later", { state: "contemplating", outcome: { outcome: "unheard of" }, waiting: { kind: "unheard of" } }));
   const machine = { id: "m1", pool: EVIL[0], shape: { image: EVIL[3], vcpus: 1, memory_mib: 1, disk_mib: 1 }, state: "levitating", step: "x", job: "j0", phases: {}, failure: { kind: "x", message: EVIL[1] }, created_at: "", state_since: "never" };
-  const snapshot = { revision: 1, at: "2031-01-01T00:00:00Z", version: { version: EVIL[0], vmm: EVIL[1], vmm_version: "", accel: EVIL[3], pid: 1 }, host: { machines: { levitating: 1 }, drained: { since: "x", why: EVIL[0] } }, pools: [], jobs, machines: [machine] };
+  const snapshot = { revision: 1, at: "2031-01-01T00:00:00Z", version: { version: EVIL[0], vmm: EVIL[1], vmm_version: "", accel: EVIL[3], pid: 1 }, host: { machines: { levitating: 1 }, drained: { since: "x", why: EVIL[0] }, budget: { vcpus: { used: 9e15, of: 0 }, memory_mib: { used: -5 }, slots: { used: 1, of: 1 } } }, limits: [{ forge: EVIL[0], limits: [{ credential: EVIL[3], resource: EVIL[2], limit: 0, remaining: 9, reset_at: "x", blocked_until: "2099-01-01T00:00:00Z" }, { credential: EVIL[1], resource: EVIL[0], limit: 5000, remaining: -1 }] }], pools: [], jobs, machines: [machine] };
 
   const page = await open({ goto: false, expected: [/Failed to load resource/] });
   const ping = { revision: 1, at: "2031-01-01T00:00:00Z" };
   const body = `event: snapshot\ndata: ${JSON.stringify(snapshot)}\n\nevent: ping\ndata: ${JSON.stringify(ping)}\n\n`;
   await page.route("**/api/v1/live", (route) => route.fulfill({ contentType: "text/event-stream", body }));
+  const usage = [{ machine: "m1", memory: -1, millicores: 9e15 }];
+  await page.route("**/api/v1/usage*", (route) => route.fulfill({ contentType: "application/json", body: JSON.stringify(usage) }));
   for (const [path, name] of [["#/", "overview"], ["#/jobs", "jobs"], ...jobs.map((one) => [`#/jobs/${one.id}`, one.id]), ["#/machines", "machines"], ["#/machines/m1", "machine"]]) {
     await page.goto(base + path);
     await page.locator("main h1").first().waitFor({ state: "attached" });

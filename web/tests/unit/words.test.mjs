@@ -6,6 +6,7 @@ import { limitGauge, shareGauge } from "../../src/words/counts.ts";
 import { matches } from "../../src/words/filter.ts";
 import { jobTitle, waitWords } from "../../src/words/job.ts";
 import { safeLink } from "../../src/words/link.ts";
+import { cpuGauge, memoryGauge } from "../../src/words/machine.ts";
 import { machineWaterfall, waterfall } from "../../src/words/phases.ts";
 import { scaleOf } from "../../src/words/scale.ts";
 import { ago, brief, bytes, duration } from "../../src/words/time.ts";
@@ -113,6 +114,14 @@ test("what is taken is told as a part of what there is", () => {
   assert.deepEqual(say({ used: 9, of: 8 }), { text: "9 of 8", part: 1, scarce: true }, "the configuration has changed");
   assert.deepEqual(say({ used: 0, of: 0 }), { text: "0 of 0", part: 1, scarce: true });
   assert.deepEqual(say({ used: 3 }), { text: "3 taken", part: undefined, scarce: false }, "nothing limits it");
+});
+
+test("what a machine uses is told beside what it has, once it is known", () => {
+  const machine = { shape: { vcpus: 2, memory_mib: 512 } };
+  const used = (usage) => [cpuGauge(machine, usage), memoryGauge(machine, usage)].map((gauge) => [gauge.text, gauge.part]);
+  assert.deepEqual(used({ millicores: 500, memory: 128 << 20 }), [["0.50 of 2", 0.25], ["128 MiB of 512 MiB", 0.25]]);
+  assert.deepEqual(used({ memory: 600 << 20 }), [["2", undefined], ["600 MiB of 512 MiB", 1]]);
+  assert.deepEqual(used(undefined), [["2", undefined], ["512 MiB", undefined]]);
 });
 
 test("what a forge lets be asked is as it last said, until its window ends", () => {

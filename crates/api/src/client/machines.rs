@@ -5,6 +5,7 @@ use fireactions_model::{MachineId, MachineView};
 use reqwest::Method;
 
 use super::{Client, ClientStream, Result};
+use crate::MachineUsage;
 
 impl Client {
     /// Every machine.
@@ -15,6 +16,11 @@ impl Client {
     /// One machine.
     pub async fn machine(&self, id: &MachineId) -> Result<MachineView> {
         self.json(self.get(&format!("/api/v1/machines/{id}"))).await
+    }
+
+    /// What machines use now.
+    pub async fn usage(&self) -> Result<Vec<MachineUsage>> {
+        self.json(self.get("/api/v1/usage")).await
     }
 
     /// Lets an idle or held machine go at once.

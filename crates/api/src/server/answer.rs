@@ -6,7 +6,7 @@ use fireactions_model::{HostView, JobRecord, MachineView, PoolView};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{CacheEntryView, CacheGcReport, CachesView, GcReport, ImageView, LogEnd, Removed};
+use crate::{CacheEntryView, CacheGcReport, CachesView, GcReport, ImageView, LogEnd, MachineUsage, Removed};
 
 /// What stands in the place of a value that is not shown.
 const HIDDEN: &str = "…";
@@ -64,6 +64,10 @@ impl Shown for PoolView {
 }
 
 impl Shown for MachineView {
+    fn hide(&mut self) {}
+}
+
+impl Shown for MachineUsage {
     fn hide(&mut self) {}
 }
 

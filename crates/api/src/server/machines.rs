@@ -11,14 +11,15 @@ use utoipa_axum::routes;
 use super::answer::Answer;
 use super::extract::{Path, Query};
 use super::{Context, exec, raw};
-use crate::ErrorBody;
 use crate::engine::Result;
+use crate::{ErrorBody, MachineUsage};
 
 pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(show, remove))
         .routes(routes!(console))
+        .routes(routes!(usage))
         .merge(exec::routes())
 }
 
@@ -42,6 +43,27 @@ async fn show(State(context): State<Context>, Path(id): Path<MachineId>) -> Resu
         (status = 409, body = ErrorBody)))]
 async fn remove(State(context): State<Context>, Path(id): Path<MachineId>) -> Result<Answer<MachineView>> {
     context.engine.remove_machine(&id).await.map(Answer)
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct Usage {
+    /// Of this one alone.
+    #[param(value_type = Option<String>)]
+    machine: Option<MachineId>,
+}
+
+/// What machines use now: memory and processor time. Machines without a VMM process are not in it. It is no part of the live view, which
+/// would tell everybody of every machine all the time: ask as often as somebody looks. The host is looked at once a second at most.
+#[utoipa::path(get, path = "/api/v1/usage", tag = "machines", params(Usage),
+    responses((status = 200, body = Vec<MachineUsage>)))]
+async fn usage(State(context): State<Context>, Query(of): Query<Usage>) -> Result<Answer<Vec<MachineUsage>>> {
+    let mut all = context.engine.usage().await?;
+    if let Some(machine) = of.machine {
+        all.retain(|one| one.machine == machine);
+    }
+    Ok(Answer(all))
 }
 
 #[derive(Default, Deserialize, IntoParams)]

@@ -10,6 +10,7 @@ mod live;
 mod pool;
 mod session;
 mod status;
+mod usage;
 
 pub use cache::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, MirrorView,
@@ -25,3 +26,4 @@ pub use live::{ForgeLimits, LiveDelta, LiveGap, LiveGone, LivePing, LiveSnapshot
 pub use pool::ScaleRequest;
 pub use session::{Login, Role, Session, Via};
 pub use status::{Readiness, Version};
+pub use usage::MachineUsage;

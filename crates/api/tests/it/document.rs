@@ -10,7 +10,7 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 40] = [
+const ROUTES: [&str; 41] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
     "delete /api/v1/pools/{name}/scale",
@@ -37,6 +37,7 @@ const ROUTES: [&str; 40] = [
     "get /api/v1/pools",
     "get /api/v1/pools/{name}",
     "get /api/v1/session",
+    "get /api/v1/usage",
     "get /api/v1/version",
     "get /healthz",
     "get /metrics",

@@ -49,6 +49,7 @@ fn needed(method: &str, path: &str) -> Option<Role> {
             | "/api/v1/pools"
             | "/api/v1/pools/{name}"
             | "/api/v1/session"
+            | "/api/v1/usage"
             | "/api/v1/version",
         )
         | ("post" | "delete", "/api/v1/session") => Role::Viewer,

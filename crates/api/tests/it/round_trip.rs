@@ -101,6 +101,14 @@ async fn machines_and_their_consoles() {
 }
 
 #[tokio::test]
+async fn what_machines_use() {
+    let server = serve(Limits::default()).await;
+    let all = server.client.usage().await.unwrap();
+    let told: Vec<_> = all.iter().map(|one| (one.memory, one.millicores)).collect();
+    assert_eq!(told, [(64 << 20, Some(1250)), (1, None)]);
+}
+
+#[tokio::test]
 async fn a_machine_without_a_job_is_let_go() {
     let server = serve(Limits::default()).await;
     let error = server.client.remove_machine(&machine_id()).await.unwrap_err();

@@ -1,8 +1,9 @@
 //! `fireactions ps`.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
-use fireactions_api::Client;
+use fireactions_api::{Client, MachineUsage};
 use fireactions_model::{HostView, MachineState, MachineView, StartMode};
 
 use super::{Ended, show};
@@ -18,8 +19,10 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Ended {
     let machines = client.machines().await?;
     // In JSON this is the list that it always was; `GET /api/v1/host` tells the rest.
     let host = if args.format.json { None } else { Some(client.host().await?) };
+    // A server of before does not say what machines use; that is no reason not to show them.
+    let usage = if args.format.json { Vec::new() } else { client.usage().await.unwrap_or_default() };
     show::write(args.format, machines.as_slice(), |machines| {
-        let table = render(machines);
+        let table = render(machines, &usage);
         host.as_ref().and_then(drained).map_or_else(|| table.clone(), |line| format!("{line}\n{table}"))
     })?;
     Ok(ExitCode::SUCCESS)
@@ -46,7 +49,23 @@ fn failure(machine: &MachineView) -> Option<String> {
     Some(format!("held {}: {}", show::until(machine.held_until), why.unwrap_or("no reason was kept")))
 }
 
-pub(super) fn render(machines: &[MachineView]) -> String {
+/// Processors that a machine keeps busy, of those that it has.
+pub(super) fn processors(machine: &MachineView, usage: Option<&MachineUsage>) -> String {
+    let vcpus = machine.shape.vcpus;
+    match usage.and_then(|usage| usage.millicores) {
+        Some(millicores) => format!("{}.{:02} of {vcpus}", millicores / 1000, millicores % 1000 / 10),
+        None => vcpus.to_string(),
+    }
+}
+
+/// Memory that a machine takes of the host, of what its guest has.
+pub(super) fn memory(machine: &MachineView, usage: Option<&MachineUsage>) -> String {
+    let of = machine.shape.memory_mib;
+    usage.map_or_else(|| format!("{of} MiB"), |usage| format!("{} of {of} MiB", usage.memory >> 20))
+}
+
+pub(super) fn render(machines: &[MachineView], usage: &[MachineUsage]) -> String {
+    let usage: HashMap<_, _> = usage.iter().map(|usage| (&usage.machine, usage)).collect();
     let mut table = show::table([
         "MACHINE", "POOL", "STATE", "START", "JOB", "IMAGE", "CPUS", "MEMORY", "ADDRESS", "AGE", "FAILURE",
     ]);
@@ -58,8 +77,8 @@ pub(super) fn render(machines: &[MachineView]) -> String {
             show::maybe(machine.started.map(StartMode::as_str)),
             show::maybe(machine.job.as_ref()),
             show::cell(&machine.shape.image),
-            show::cell(machine.shape.vcpus),
-            show::cell(format!("{} MiB", machine.shape.memory_mib)),
+            show::cell(processors(machine, usage.get(&machine.id).copied())),
+            show::cell(memory(machine, usage.get(&machine.id).copied())),
             show::maybe(machine.address),
             show::cell(show::ago(machine.created_at)),
             show::maybe(failure(machine)),

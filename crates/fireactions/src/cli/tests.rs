@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{CommandFactory, Parser};
-use fireactions_api::ImageView;
+use fireactions_api::{ImageView, MachineUsage};
 use fireactions_fleet::doctor::{CHECKS, Finding, Report};
 use fireactions_model::*;
 use jiff::{SignedDuration, Timestamp};
@@ -258,7 +258,7 @@ fn a_job_says_what_it_waits_for_and_that_its_machine_is_held() {
     assert!(shown.contains("Reason:      exit code 3\n"), "{shown}");
     assert!(shown.contains(&format!("Held:        machine {id} is held until ")), "{shown}");
     assert!(shown.contains(&format!("`fireactions login {id}` opens a shell in it")), "{shown}");
-    let listed = ps::render(&[held]);
+    let listed = ps::render(&[held], &[]);
     assert!(listed.contains("held until 2") && listed.contains("Z (29m): exit code 3"), "{listed}");
 }
 
@@ -281,7 +281,8 @@ fn a_drained_host_says_since_when_and_what_is_left() {
 fn table_of_machines() {
     let machines =
         [machine(1, MachineState::Busy, None), machine(2, MachineState::Stopping, Some("panic\nat boot"))];
-    insta::assert_snapshot!(ps::render(&machines));
+    let usage = MachineUsage { machine: machines[0].id.clone(), memory: 100 << 20, millicores: Some(1057) };
+    insta::assert_snapshot!(ps::render(&machines, &[usage]));
 }
 
 fn machine(seed: u8, state: MachineState, failure: Option<&str>) -> MachineView {

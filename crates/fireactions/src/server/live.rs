@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::actions_cache::{self, ActionsCache};
-use super::engine::{Caches, FetchedImages, ServerEngine, Told};
+use super::engine::{Caches, FetchedImages, ServerEngine, Told, Usages};
 use super::listen::Listeners;
 use super::looked::{LastLook, Looked};
 use super::notify::Notifier;
@@ -168,6 +168,7 @@ impl Live {
             forges: forges.clone(),
             store: store.clone(),
             machines: machines.clone(),
+            usages: Usages::default(),
             pools,
             images: images.clone(),
             progress,

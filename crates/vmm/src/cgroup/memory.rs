@@ -61,7 +61,7 @@ fn count(text: &str, name: &str) -> u32 {
 }
 
 /// `name value` lines.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 

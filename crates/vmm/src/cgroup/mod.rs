@@ -17,10 +17,12 @@ use crate::VmmError;
 
 mod disk;
 mod memory;
+mod used;
 mod weight;
 
 pub(crate) use disk::DiskLimit;
 pub(crate) use memory::Oom;
+pub(crate) use used::Used;
 
 /// Limits of one machine.
 #[derive(Debug, Clone, Copy)]
@@ -211,6 +213,14 @@ impl Cgroups {
             Some(hierarchy @ Hierarchy::V1(_)) => Oom::v1(&self.dir(hierarchy, id)),
             Some(hierarchy @ Hierarchy::V2(_)) => Oom::v2(&self.dir(hierarchy, id)),
             None => Oom::default(),
+        }
+    }
+
+    /// What the machine uses now, as far as controllers count it.
+    pub(crate) fn used(&self, id: &MachineId) -> Used {
+        Used {
+            memory: self.memory.as_ref().and_then(|at| used::memory(at, &self.dir(at, id))),
+            cpu: self.cpu.as_ref().and_then(|at| used::cpu(at, &self.dir(at, id))),
         }
     }
 

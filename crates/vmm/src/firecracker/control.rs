@@ -13,7 +13,7 @@ use super::api::{ApiError, BalloonUpdate, Client, GetBalloonStatistics, GetInsta
 use super::jail::Jail;
 use super::telemetry::{self, Telemetry};
 use super::{machine, snapshot};
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, Used};
 use crate::console::{printable, tail};
 use crate::log::Log;
 use crate::process::Process;
@@ -125,6 +125,10 @@ impl Control for FirecrackerControl {
 
     fn detach(&self) {
         self.telemetry.detach();
+    }
+
+    fn used(&self) -> Used {
+        self.cgroups.used(&self.id)
     }
 
     async fn finish(&self, cause: ExitCause) -> ExitReason {

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::qmp::{Qmp, QmpError};
 use super::spawn::Files;
 use super::{migrate, template};
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, Used};
 use crate::console::{self, BoundedFile, printable, tail};
 use crate::log::Log;
 use crate::vm::{Control, Diagnosis};
@@ -248,6 +248,10 @@ impl Control for QemuControl {
         if let Some(pump) = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take() {
             pump.abort();
         }
+    }
+
+    fn used(&self) -> Used {
+        self.cgroups.used(&self.id)
     }
 
     async fn finish(&self, cause: ExitCause) -> ExitReason {

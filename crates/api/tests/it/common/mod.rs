@@ -349,6 +349,11 @@ impl Engine for Fake {
         }
     }
 
+    async fn usage(&self) -> Result<Vec<MachineUsage>> {
+        let other = MachineUsage { machine: MachineId::from_random([9; 8]), memory: 1, millicores: None };
+        Ok(vec![MachineUsage { machine: machine_id(), memory: 64 << 20, millicores: Some(1250) }, other])
+    }
+
     async fn remove_machine(&self, id: &MachineId) -> Result<MachineView> {
         let machine = self.machine(id).await?;
         if machine.state.is_busy() {

@@ -7,6 +7,7 @@ mod images;
 mod jobs;
 mod machines;
 mod told;
+mod usage;
 mod wait_reason;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,8 @@ use bytes::Bytes;
 use fireactions_api::engine::{Download, EngineStream, ExecSession, Result, Upload};
 use fireactions_api::{
     CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding,
-    DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk, PullEvent,
-    Readiness, ScaleRequest, Version,
+    DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk,
+    MachineUsage, PullEvent, Readiness, ScaleRequest, Version,
 };
 use fireactions_forge::local::LocalForge;
 use fireactions_forge::{Forges, HostedForge};
@@ -42,6 +43,7 @@ pub(super) use caches::Caches;
 pub(super) use image_progress::Images as FetchedImages;
 pub(super) use images::in_use as images_in_use;
 pub(super) use told::Told;
+pub(super) use usage::Usages;
 
 /// Joins the parts to what the API asks for. It decides nothing.
 pub(super) struct ServerEngine {
@@ -49,6 +51,7 @@ pub(super) struct ServerEngine {
     pub(super) forges: Forges,
     pub(super) store: Store,
     pub(super) machines: Machinery,
+    pub(super) usages: Usages,
     pub(super) pools: PoolHandle,
     pub(super) images: Images,
     pub(super) progress: FetchedImages,
@@ -197,6 +200,10 @@ impl Engine for ServerEngine {
 
     async fn machine(&self, id: &MachineId) -> Result<MachineView> {
         machines::view(&self.machines, id)
+    }
+
+    async fn usage(&self) -> Result<Vec<MachineUsage>> {
+        self.usages.now(&self.machines).await
     }
 
     async fn remove_machine(&self, id: &MachineId) -> Result<MachineView> {
