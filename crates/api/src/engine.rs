@@ -114,6 +114,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Lets an idle or held machine go at once. One that has a job is a conflict. Returns it as it then stands.
     async fn remove_machine(&self, id: &MachineId) -> Result<MachineView>;
 
+    /// Has a machine held for so many seconds once its job has ended, or takes that back. Durable. One without a job, or whose job has
+    /// ended, is a conflict. Returns it as it then stands.
+    async fn hold_machine(&self, id: &MachineId, secs: Option<u64>) -> Result<MachineView>;
+
     /// A machine's console: its last `tail` lines (everything kept when absent), then, with `follow`, what it
     /// goes on to say until the machine is gone.
     async fn console(&self, id: &MachineId, tail: Option<u64>, follow: bool) -> Result<EngineStream<Bytes>>;

@@ -1,6 +1,8 @@
 //! What others may ask of a machine's task.
 
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::end::End;
 
@@ -25,6 +27,10 @@ pub(crate) struct Retire {
     /// False when it has work and stays.
     pub(crate) answer: oneshot::Sender<bool>,
 }
+
+/// Whether the machine's task has looked at whether it is to be held: nothing is wished of it any more. Locked while a wish is written,
+/// and while the task looks.
+pub(crate) type Decided = Arc<Mutex<bool>>;
 
 /// The mouth of those who ask one machine.
 pub(crate) struct Asker {

@@ -18,7 +18,7 @@
 //! - `Record::step` is durable before the effect that it names begins, and teardown undoes every
 //!   step whether or not its effect was reached: a crash between any two steps leaves only what
 //!   [`Machinery::recover`] finds by the row, or as a stray by its name.
-//! - Only the machine's own task changes its row. Others ask (retire) and look (views).
+//! - Only the machine's own task changes its row, but for what an operator wishes of it (`wish`). Others ask (retire) and look (views).
 //! - A machine with work is never retired; the forge's own word decides the race between the two.
 //! - The loss of a job is reported only once its VMM is dead: no job runs in two machines.
 //! - Once a job's end is known, nothing changes it, and its row stays until the forge has heard it.
@@ -56,6 +56,7 @@ mod teardown;
 mod templates;
 mod undo;
 mod views;
+mod wish;
 mod work;
 
 pub use console::{ConsoleError, console_tail};
@@ -65,3 +66,4 @@ pub use parts::{Parts, Settings};
 pub use program::environment;
 pub use recover::Recovered;
 pub use service_logs::service_log;
+pub use wish::HoldError;

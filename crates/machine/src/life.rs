@@ -7,7 +7,7 @@ use fireactions_image::ImageConfig;
 use fireactions_model::{Failure, FailureKind, PoolSpec, Report, StartMode};
 use fireactions_vmm::Vm;
 
-use crate::asks::Asks;
+use crate::asks::{Asks, Decided};
 use crate::end::End;
 use crate::made::Made;
 use crate::parts::Parts;
@@ -45,6 +45,8 @@ pub(crate) struct Life {
     pub(crate) pool: Arc<PoolSpec>,
     pub(crate) record: Record,
     pub(crate) asks: Asks,
+    /// Whether what an operator wishes of it was looked at.
+    pub(crate) decided: Decided,
     pub(crate) made: Made,
     /// How the program ended, as an earlier server saw it.
     pub(crate) ended: Option<Report>,

@@ -18,7 +18,7 @@ use fireactions_vmm::Usage;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::asks::{Asker, asks};
+use crate::asks::{Asker, Decided, asks};
 use crate::life::{Life, Start};
 use crate::made::Made;
 use crate::parts::Parts;
@@ -46,6 +46,7 @@ struct Inner {
 /// A machine's task.
 struct Task {
     asker: Arc<Asker>,
+    decided: Decided,
     handle: AbortHandle,
 }
 
@@ -71,6 +72,15 @@ impl Machinery {
 
     pub(crate) fn templates(&self) -> &Templates {
         &self.inner.templates
+    }
+
+    pub(crate) fn views_of(&self) -> &Views {
+        &self.inner.views
+    }
+
+    /// What says whether a machine's task has looked at what is wished of it.
+    pub(crate) fn decided(&self, id: &MachineId) -> Option<Decided> {
+        lock(&self.inner.tasks).get(id).map(|task| Arc::clone(&task.decided))
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -134,15 +144,16 @@ impl Machinery {
         if let Start::Adopted(adopted) = &start {
             view.started = adopted.started;
         }
-        if row.state == MachineState::Held {
+        if row.state == MachineState::Held && row.hold_secs.is_none() {
             self.inner.views.holds(&id, &row.pool);
         }
+        self.inner.views.wish(&id, row.hold_secs);
         let mut record = Record::new(store.clone(), events.clone(), Arc::clone(&self.inner.views), row, view);
         if let Start::Adopted(adopted) = &start {
             record.set_busy_since(adopted.busy_since);
         }
         let (asker, asks) = asks();
-        let asker = Arc::new(asker);
+        let (asker, decided) = (Arc::new(asker), Decided::default());
         let inner = Arc::clone(&self.inner);
         let task_id = id.clone();
         let life = Box::new(Life {
@@ -151,6 +162,7 @@ impl Machinery {
             pool,
             record,
             asks,
+            decided: Arc::clone(&decided),
             made: Made::default(),
             ended: None,
         });
@@ -159,7 +171,7 @@ impl Machinery {
             lock(&inner.tasks).remove(&task_id);
         })
         .abort_handle();
-        tasks.insert(id, Task { asker, handle });
+        tasks.insert(id, Task { asker, decided, handle });
         true
     }
 
@@ -170,7 +182,7 @@ impl Machinery {
             return;
         }
         let (id, pool) = (view.id.clone(), view.pool.clone());
-        self.inner.views.put(Arc::new(view));
+        self.inner.views.put(view);
         let (inner, task_id) = (Arc::clone(&self.inner), id.clone());
         let handle = tokio::spawn(async move {
             undone.await;
@@ -181,7 +193,8 @@ impl Machinery {
         .abort_handle();
         // Who asks it to go hears that it goes: nobody listens.
         let (asker, _) = asks();
-        tasks.insert(id, Task { asker: Arc::new(asker), handle });
+        let decided = Arc::new(tokio::sync::Mutex::new(true));
+        tasks.insert(id, Task { asker: Arc::new(asker), decided, handle });
     }
 
     /// Writes a machine's row and begins its task.

@@ -196,9 +196,14 @@ impl Record {
         Ok(())
     }
 
-    /// Whether the pool may hold one more machine; the place is this machine's then.
-    pub(crate) fn may_hold(&self, max: u32) -> bool {
+    /// Whether one more machine may be held, of the pool's `max` where that counts; the place is this machine's then.
+    pub(crate) fn may_hold(&self, max: Option<u32>) -> bool {
         self.views.may_hold(&self.view.id, &self.view.pool, max)
+    }
+
+    /// For how long an operator wants the machine to be held once its job has ended.
+    pub(crate) fn wished(&self) -> Option<Duration> {
+        self.views.wished(&self.view.id)
     }
 
     /// Whether this server or an earlier one has asked the guest to run the work.
@@ -260,11 +265,11 @@ impl Record {
     }
 
     /// The machine is kept until then.
-    pub(crate) async fn held(&mut self, until: jiff::Timestamp, failure: Failure) -> Result<(), End> {
+    pub(crate) async fn held(&mut self, until: jiff::Timestamp, failure: Option<Failure>) -> Result<(), End> {
         let change = MachineChange {
             step: Some(intent(Step::Hold)),
             state: Some(MachineState::Held),
-            failure: Some(failure),
+            failure,
             held_until: Some(until),
             ..Default::default()
         };
@@ -376,8 +381,7 @@ impl Record {
     }
 
     fn publish(&self) {
-        let view = Arc::new(self.view.clone());
-        self.views.put(Arc::clone(&view));
+        let view = self.views.put(self.view.clone());
         let _ = self.events.send(Event::Machine { machine: view });
     }
 }

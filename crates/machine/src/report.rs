@@ -137,9 +137,11 @@ impl Life {
         autopsy
     }
 
-    /// Until when a machine of which the forge does not hear is kept whole: one that `failed` may be held.
+    /// Until when a machine of which the forge does not hear is kept whole: one that `failed` may be held, and one that somebody
+    /// wants to look into.
     fn needed_until(&self, failed: bool) -> Instant {
-        let may_be_held = failed && matches!(self.pool.on_failure, OnFailure::Hold { .. });
+        let on_failure = failed && matches!(self.pool.on_failure, OnFailure::Hold { .. });
+        let may_be_held = on_failure || self.record.wished().is_some();
         Instant::now() + if may_be_held { HOLD_PATIENCE } else { Duration::ZERO }
     }
 

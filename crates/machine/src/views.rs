@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fireactions_guest_proto::host::Link;
 use fireactions_image::ImageConfig;
-use fireactions_model::{MachineId, MachineView, PoolName};
+use fireactions_model::{MachineId, MachineState, MachineView, PoolName};
 use fireactions_vmm::Vm;
 use tokio::sync::Notify;
 
@@ -21,16 +22,44 @@ pub(crate) struct Views {
     map: Mutex<BTreeMap<MachineId, Arc<MachineView>>>,
     links: Mutex<HashMap<MachineId, (Link, Arc<ImageConfig>)>>,
     vms: Mutex<HashMap<MachineId, Vm>>,
-    /// Machines that are or will be held.
+    /// Machines that are or will be held because they or their jobs failed.
     held: Mutex<HashMap<MachineId, PoolName>>,
+    /// Seconds for which machines are to be held once their jobs have ended.
+    wishes: Mutex<HashMap<MachineId, u64>>,
     hold_no_more: AtomicBool,
     changed: Notify,
 }
 
 impl Views {
-    pub(crate) fn put(&self, view: Arc<MachineView>) {
-        lock(&self.map).insert(view.id.clone(), view);
+    /// Shows a machine, with what is wished of it.
+    pub(crate) fn put(&self, mut view: MachineView) -> Arc<MachineView> {
+        // Held over both, so that no view of before comes after.
+        let wishes = lock(&self.wishes);
+        let counts = !matches!(view.state, MachineState::Held | MachineState::Stopping);
+        view.hold_secs = wishes.get(&view.id).copied().filter(|_| counts);
+        let view = Arc::new(view);
+        lock(&self.map).insert(view.id.clone(), Arc::clone(&view));
         self.changed.notify_one();
+        view
+    }
+
+    /// Notes a wish, and shows it on its machine, if that is shown already.
+    pub(crate) fn wish(&self, id: &MachineId, secs: Option<u64>) -> Option<Arc<MachineView>> {
+        let mut wishes = lock(&self.wishes);
+        match secs {
+            Some(secs) => wishes.insert(id.clone(), secs),
+            None => wishes.remove(id),
+        };
+        let mut map = lock(&self.map);
+        let view = map.get_mut(id)?;
+        Arc::make_mut(view).hold_secs = secs;
+        self.changed.notify_one();
+        Some(Arc::clone(view))
+    }
+
+    /// For how long the machine is to be held once its job has ended.
+    pub(crate) fn wished(&self, id: &MachineId) -> Option<Duration> {
+        lock(&self.wishes).get(id).copied().map(Duration::from_secs)
     }
 
     pub(crate) fn one(&self, id: &MachineId) -> Option<MachineView> {
@@ -80,11 +109,17 @@ impl Views {
         self.hold_no_more.store(true, Ordering::SeqCst);
     }
 
-    /// Takes one of the pool's places for held machines, if there is one.
-    pub(crate) fn may_hold(&self, id: &MachineId, pool: &PoolName, max: u32) -> bool {
-        if self.hold_no_more.load(Ordering::SeqCst) {
+    /// Whether machines are held no more.
+    pub(crate) fn holds_no_more(&self) -> bool {
+        self.hold_no_more.load(Ordering::SeqCst)
+    }
+
+    /// Takes one of the pool's `max` places for held machines, if there is one. Without `max` none is needed.
+    pub(crate) fn may_hold(&self, id: &MachineId, pool: &PoolName, max: Option<u32>) -> bool {
+        if self.holds_no_more() {
             return false;
         }
+        let Some(max) = max else { return true };
         let mut held = lock(&self.held);
         let room = held.values().filter(|other| *other == pool).count() < max as usize;
         if room {
@@ -94,6 +129,7 @@ impl Views {
     }
 
     pub(crate) fn remove(&self, id: &MachineId) {
+        lock(&self.wishes).remove(id);
         lock(&self.map).remove(id);
         lock(&self.links).remove(id);
         lock(&self.vms).remove(id);

@@ -210,6 +210,9 @@ pub struct MachineView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub held_until: Option<Timestamp>,
+    /// Seconds for which it is to be held once its job has ended, because an operator wants to look into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_secs: Option<u64>,
     /// How it was started; absent before its VMM process runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<StartMode>,

@@ -81,6 +81,7 @@ mod tests {
             created_at: since,
             state_since: since,
             held_until: None,
+            hold_secs: None,
             started: None,
             unrecorded: None,
         }

@@ -61,6 +61,8 @@ pub struct MachineRow {
     pub state_since: Timestamp,
     /// Until when a held machine stays.
     pub held_until: Option<Timestamp>,
+    /// Seconds for which it is to be held once its job has ended.
+    pub hold_secs: Option<u64>,
 }
 
 impl MachineRow {
@@ -80,6 +82,7 @@ impl MachineRow {
             created_at: self.created_at,
             state_since: self.state_since,
             held_until: self.held_until,
+            hold_secs: self.hold_secs,
             started: None,
             unrecorded: None,
         }
@@ -116,6 +119,8 @@ pub struct MachineChange {
     pub phases: Option<PhaseTimes>,
     /// Until when a held machine stays.
     pub held_until: Option<Timestamp>,
+    /// Seconds for which it is to be held once its job has ended, or that nobody wants that any more.
+    pub hold_secs: Option<Option<u64>>,
 }
 
 impl Store {
@@ -256,10 +261,15 @@ fn apply(db: &Connection, id: &MachineId, change: &MachineChange) -> Result<Mach
     if change.held_until.is_some() {
         row.held_until = change.held_until;
     }
+    if let Some(wished) = change.hold_secs {
+        row.hold_secs = wished;
+    }
+    let hold = row.hold_secs.map(i64::try_from).transpose().map_err(|e| damaged("hold_secs", &e))?;
     let ticks = row.start_ticks.map(i64::try_from).transpose().map_err(|e| damaged("start_ticks", &e))?;
     db.prepare_cached(
         "UPDATE machines SET state = ?2, step = ?3, pid = ?4, start_ticks = ?5, image = ?6, job = ?7,
-         failure = ?8, phases = ?9, state_since = ?10, held_until = ?11 WHERE id = ?1",
+         failure = ?8, phases = ?9, state_since = ?10, held_until = ?11, hold_secs = ?12
+         WHERE id = ?1",
     )?
     .execute(params![
         id.as_str(),
@@ -273,6 +283,7 @@ fn apply(db: &Connection, id: &MachineId, change: &MachineChange) -> Result<Mach
         to_json("phases", &row.phases)?,
         row.state_since.as_microsecond(),
         row.held_until.map(Timestamp::as_microsecond),
+        hold,
     ])?;
     Ok(row)
 }
@@ -318,6 +329,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<MachineRow, StoreError> {
         created_at: time(row, "created_at")?,
         state_since: time(row, "state_since")?,
         held_until: time_opt(row, "held_until")?,
+        hold_secs: number_opt(row, "hold_secs")?,
     })
 }
 

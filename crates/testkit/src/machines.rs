@@ -122,6 +122,7 @@ impl Machines for FakeMachines {
             created_at: now,
             state_since: now,
             held_until: None,
+            hold_secs: None,
             started: None,
             unrecorded: None,
         });

@@ -26,7 +26,6 @@ export function askDestroy(machine: MachineView): void {
     body: (
       <p>
         Machine <b>{machine.id}</b> of pool {machine.pool} is ended and everything of it removed.
-        {machine.job && !held && <> Job <b>{machine.job}</b> runs in it and is lost with it.</>}
       </p>
     ),
     action: held ? "Let go" : "Destroy",
@@ -34,6 +33,46 @@ export function askDestroy(machine: MachineView): void {
     run: async () => {
       await call("DELETE /api/v1/machines/{id}", { id: machine.id });
       return `Machine ${machine.id} is being removed`;
+    },
+  });
+}
+
+const HOLDS: readonly [number, string][] = [[1800, "30 minutes"], [3600, "an hour"], [4 * 3600, "4 hours"], [24 * 3600, "a day"], [7 * 24 * 3600, "a week"]];
+
+export function askHold(machine: MachineView): void {
+  let secs = 3600;
+  ask({
+    title: "Hold this machine?",
+    body: (
+      <>
+        <p>
+          When its job has ended, however it ends, machine <b>{machine.id}</b> stays as it is, to be looked into: it takes its part of the host
+          and serves no other job. Then it goes.
+        </p>
+        <label>
+          From the end of its job on, for
+          <select onInput={(event) => { secs = Number(event.currentTarget.value); }}>
+            {HOLDS.map(([value, text]) => <option key={value} value={value} selected={value === secs}>{text}</option>)}
+          </select>
+        </label>
+      </>
+    ),
+    action: "Hold",
+    run: async () => {
+      await call("PUT /api/v1/machines/{id}/hold", { id: machine.id }, { secs });
+      return `Machine ${machine.id} stays when its job has ended`;
+    },
+  });
+}
+
+export function askUnhold(machine: MachineView): void {
+  ask({
+    title: "Not hold this machine?",
+    body: <p>Machine <b>{machine.id}</b> goes with its job, as others do.</p>,
+    action: "Do not hold",
+    run: async () => {
+      await call("DELETE /api/v1/machines/{id}/hold", { id: machine.id });
+      return `Machine ${machine.id} goes with its job`;
     },
   });
 }

@@ -1,6 +1,6 @@
 import type { MachineView } from "../../generated/api.ts";
 import { address } from "../api/call.ts";
-import { askDestroy } from "../api/deeds.tsx";
+import { askDestroy, askHold, askUnhold } from "../api/deeds.tsx";
 import { useMay } from "../api/session.ts";
 import { useUsage } from "../api/usage.ts";
 import { useNow } from "../live/clock.ts";
@@ -16,7 +16,7 @@ import { WaterfallTable } from "../ui/waterfall.tsx";
 import { jobTitle } from "../words/job.ts";
 import { cpuGauge, hasGuest, memoryGauge, startWords } from "../words/machine.ts";
 import { machineWaterfall } from "../words/phases.ts";
-import { full, mib } from "../words/time.ts";
+import { duration, full, mib } from "../words/time.ts";
 
 export function Machine({ id, part }: { id: string; part: string | undefined }) {
   const machine = useMachines().get(id);
@@ -41,8 +41,10 @@ export function Machine({ id, part }: { id: string; part: string | undefined }) 
 }
 
 function Head({ machine }: { machine: MachineView }) {
-  const mayDestroy = useMay("operator") && machine.state !== "stopping";
+  const may = useMay("operator") && machine.state !== "stopping";
   const held = machine.state === "held";
+  // Of a job, cancelling it is the way; the machine goes with it.
+  const works = !held && machine.job != null;
   return (
     <header class="head">
       <p class="trail"><a href="#/machines">Machines</a></p>
@@ -51,8 +53,11 @@ function Head({ machine }: { machine: MachineView }) {
         <State state={machine.state} />
         <span>for <Since at={machine.state_since} /></span>
         {machine.held_until && <span>until {full(machine.held_until)}</span>}
+        {machine.hold_secs != null && <span>to be held for {duration(machine.hold_secs * 1000)} after its job</span>}
         <span class="grow" />
-        {mayDestroy && <button type="button" class="danger" onClick={() => askDestroy(machine)}>{held ? "Let go…" : "Destroy…"}</button>}
+        {may && works && <button type="button" onClick={() => askHold(machine)}>Hold…</button>}
+        {may && works && machine.hold_secs != null && <button type="button" onClick={() => askUnhold(machine)}>Do not hold…</button>}
+        {may && !works && <button type="button" class="danger" onClick={() => askDestroy(machine)}>{held ? "Let go…" : "Destroy…"}</button>}
       </div>
     </header>
   );

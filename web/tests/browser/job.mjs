@@ -1,6 +1,6 @@
 // A job that is submitted while the page is open appears, runs, its log comes, its phases end right.
 import assert from "node:assert/strict";
-import { cli, open, submit, until } from "./lib.mjs";
+import { accessible, cli, open, submit, until } from "./lib.mjs";
 
 export default async function () {
   const page = await open({ path: "#/jobs" });
@@ -45,6 +45,7 @@ export default async function () {
   const other = await submit([], "echo begun; hang");
   await page.goto(`${page.url().replace(/#.*/, "")}#/jobs/${other}`);
   await log.getByText("begun").waitFor();
+  await holdAndLetGo(page, other);
   await page.getByRole("button", { name: "Cancel…" }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByRole("button", { name: "Keep as it is" }).click();
@@ -54,4 +55,27 @@ export default async function () {
   await dialog.getByRole("button", { name: "Cancel the job" }).click();
   await page.locator("header .state").getByText("cancelled").waitFor();
   assert.equal(JSON.parse(await cli("jobs", "show", other, "--json")).state, "cancelled");
+}
+
+/** The machine of a running job is to be held, and is not. */
+async function holdAndLetGo(page, job) {
+  const machine = JSON.parse(await cli("jobs", "show", job, "--json")).machine;
+  const held = async () => JSON.parse(await cli("ps", "--json")).find((one) => one.id === machine).hold_secs;
+  await page.goto(page.url().replace(/#.*/, `#/machines/${machine}`));
+  // What it uses, of what it has.
+  await page.locator("dl.facts").getByText(/^[\d.]+ [KM]iB of 256 MiB$/).waitFor();
+  await page.locator("dl.facts").getByText(/^\d+\.\d\d of 1$/).waitFor();
+  assert.equal(await page.getByRole("button", { name: "Destroy…" }).count(), 0, "a job is cancelled, not robbed of its machine");
+  await page.getByRole("button", { name: "Hold…" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("From the end of its job on").selectOption("4 hours");
+  await accessible(page, "the question whether to hold a machine");
+  await dialog.getByRole("button", { name: "Hold", exact: true }).click();
+  await page.getByText("to be held for 4 h").waitFor();
+  assert.equal(await held(), 4 * 3600);
+  await page.getByRole("button", { name: "Do not hold…" }).click();
+  await dialog.getByRole("button", { name: "Do not hold" }).click();
+  await page.getByText("to be held for").waitFor({ state: "detached" });
+  assert.equal(await held(), undefined);
+  await page.goBack();
 }

@@ -6,7 +6,8 @@ import { base, cli, logIn, open, submit } from "./lib.mjs";
 const { viewer, admin } = JSON.parse(process.env.PAGE_TOKENS ?? "{}");
 
 export default async function () {
-  const page = await open({ expected: [/401|403/] });
+  // Streams end with the login that they were opened by, in the middle.
+  const page = await open({ expected: [/401|403|ERR_INCOMPLETE_CHUNKED_ENCODING/] });
   await page.getByLabel("Token").fill("wrongwrongwrongwrong");
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByRole("alert").waitFor();
@@ -21,6 +22,13 @@ export default async function () {
   assert.equal(await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }).includes("token")), false);
   const status = await page.evaluate(async (job) => (await fetch(`api/v1/jobs/${job}/cancel`, { method: "POST" })).status, id);
   assert.equal(status, 403, "a viewer cannot write");
+  const its = JSON.parse(await cli("jobs", "show", id, "--json")).machine;
+  await page.goto(`${base}#/machines/${its}`);
+  await page.locator("dl.facts").getByText(/ of 256 MiB$/).waitFor();
+  assert.equal(await page.getByRole("button", { name: /Hold|Destroy/ }).count(), 0);
+  const held = await page.evaluate(async (machine) => (await fetch(`api/v1/machines/${machine}/hold`, { method: "DELETE" })).status, its);
+  assert.equal(held, 403);
+  await page.goto(`${base}#/jobs/${id}`);
 
   await page.getByRole("button", { name: "Log out" }).click();
   await logIn(page, admin);

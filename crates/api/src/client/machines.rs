@@ -5,7 +5,7 @@ use fireactions_model::{MachineId, MachineView};
 use reqwest::Method;
 
 use super::{Client, ClientStream, Result};
-use crate::MachineUsage;
+use crate::{HoldRequest, MachineUsage};
 
 impl Client {
     /// Every machine.
@@ -26,6 +26,16 @@ impl Client {
     /// Lets an idle or held machine go at once.
     pub async fn remove_machine(&self, id: &MachineId) -> Result<MachineView> {
         self.json(self.request(Method::DELETE, &format!("/api/v1/machines/{id}"))).await
+    }
+
+    /// Has a machine held once its job has ended.
+    pub async fn hold_machine(&self, id: &MachineId, to: HoldRequest) -> Result<MachineView> {
+        self.json(self.request(Method::PUT, &format!("/api/v1/machines/{id}/hold")).json(&to)).await
+    }
+
+    /// Takes that back.
+    pub async fn unhold_machine(&self, id: &MachineId) -> Result<MachineView> {
+        self.json(self.request(Method::DELETE, &format!("/api/v1/machines/{id}/hold"))).await
     }
 
     /// A machine's console, raw: its last `tail` lines, and with `follow` what comes after.

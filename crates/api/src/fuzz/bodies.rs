@@ -13,8 +13,8 @@ use crate::channel::{self, MAX_DATA, MAX_MESSAGE};
 use crate::client::sse::Parser;
 use crate::server::spec;
 use crate::{
-    CacheGcRequest, ErrorBody, ExecEvent, ExecInput, ExecRequest, GcRequest, LogChunk, LogEnd, PullRequest,
-    ScaleRequest,
+    CacheGcRequest, ErrorBody, ExecEvent, ExecInput, ExecRequest, GcRequest, HoldRequest, LogChunk, LogEnd,
+    PullRequest, ScaleRequest,
 };
 
 /// The first byte says what the rest is.
@@ -25,6 +25,7 @@ pub fn api(data: &[u8]) {
         1 => exec(body),
         2 => {
             again::<ScaleRequest>(body);
+            again::<HoldRequest>(body);
             again::<PullRequest>(body);
             again::<GcRequest>(body);
             again::<CacheGcRequest>(body);

@@ -9,15 +9,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::Answer;
-use super::extract::{Path, Query};
+use super::extract::{Json, Path, Query};
 use super::{Context, exec, raw};
 use crate::engine::Result;
-use crate::{ErrorBody, MachineUsage};
+use crate::{ErrorBody, Fault, HoldRequest, MachineUsage};
 
 pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(show, remove))
+        .routes(routes!(hold, unhold))
         .routes(routes!(console))
         .routes(routes!(usage))
         .merge(exec::routes())
@@ -43,6 +44,31 @@ async fn show(State(context): State<Context>, Path(id): Path<MachineId>) -> Resu
         (status = 409, body = ErrorBody)))]
 async fn remove(State(context): State<Context>, Path(id): Path<MachineId>) -> Result<Answer<MachineView>> {
     context.engine.remove_machine(&id).await.map(Answer)
+}
+
+/// Holds a machine once its job has ended, however it ends, to be looked into: for so long, then it goes. Repeating it replaces the time.
+/// It is held across restarts of the server. A machine that is lost under its job cannot be held.
+#[utoipa::path(put, path = "/api/v1/machines/{id}/hold", tag = "machines", params(("id" = MachineId, Path)),
+    request_body = HoldRequest,
+    responses((status = 200, body = MachineView), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody)))]
+async fn hold(
+    State(context): State<Context>,
+    Path(id): Path<MachineId>,
+    Json(to): Json<HoldRequest>,
+) -> Result<Answer<MachineView>> {
+    if let Some(problem) = to.problem() {
+        return Err(Fault::invalid(problem));
+    }
+    context.engine.hold_machine(&id, Some(to.secs)).await.map(Answer)
+}
+
+/// Takes back that a machine is to be held once its job has ended. One that is held already is let go by removing it.
+#[utoipa::path(delete, path = "/api/v1/machines/{id}/hold", tag = "machines", params(("id" = MachineId, Path)),
+    responses((status = 200, body = MachineView), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody)))]
+async fn unhold(State(context): State<Context>, Path(id): Path<MachineId>) -> Result<Answer<MachineView>> {
+    context.engine.hold_machine(&id, None).await.map(Answer)
 }
 
 #[derive(Default, Deserialize, IntoParams)]

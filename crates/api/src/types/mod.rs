@@ -7,10 +7,10 @@ mod image;
 mod insight;
 mod job;
 mod live;
+mod machine;
 mod pool;
 mod session;
 mod status;
-mod usage;
 
 pub use cache::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, MirrorView,
@@ -23,7 +23,7 @@ pub use insight::{ConfigEntry, ConfigView, DoctorFinding, DoctorVerdict, History
 pub use job::{JOB_WITH_FILES, JobFilter, LogChunk, LogEnd};
 pub(crate) use live::arrange;
 pub use live::{ForgeLimits, LiveDelta, LiveGap, LiveGone, LivePing, LiveSnapshot};
+pub use machine::{HOLD_MAX, HoldRequest, MachineUsage};
 pub use pool::ScaleRequest;
 pub use session::{Login, Role, Session, Via};
 pub use status::{Readiness, Version};
-pub use usage::MachineUsage;

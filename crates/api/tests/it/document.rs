@@ -10,9 +10,10 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 41] = [
+const ROUTES: [&str; 43] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
+    "delete /api/v1/machines/{id}/hold",
     "delete /api/v1/pools/{name}/scale",
     "delete /api/v1/session",
     "get /api/v1/caches",
@@ -51,6 +52,7 @@ const ROUTES: [&str; 41] = [
     "post /api/v1/pools/{name}/resume",
     "post /api/v1/session",
     "put /api/v1/host",
+    "put /api/v1/machines/{id}/hold",
     "put /api/v1/pools/{name}/scale",
 ];
 
@@ -117,6 +119,7 @@ async fn the_model_is_described_field_by_field() {
     let job = serde_json::to_value(job).unwrap();
     let machine = MachineView {
         held_until: Some(jiff::Timestamp::UNIX_EPOCH),
+        hold_secs: Some(3600),
         started: Some(StartMode::Boot),
         unrecorded: Some(Unrecorded { outcome: Outcome::TimedOut, why: "the disk is full".to_owned() }),
         ..crate::common::machine()

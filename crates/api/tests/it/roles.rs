@@ -55,6 +55,7 @@ fn needed(method: &str, path: &str) -> Option<Role> {
         | ("post" | "delete", "/api/v1/session") => Role::Viewer,
         ("post", "/api/v1/jobs" | "/api/v1/jobs/{id}/cancel")
         | ("delete", "/api/v1/machines/{id}")
+        | ("put" | "delete", "/api/v1/machines/{id}/hold")
         | ("get", "/api/v1/machines/{id}/exec") => Role::Operator,
         (
             "put" | "post" | "delete",

@@ -120,6 +120,22 @@ async fn a_machine_without_a_job_is_let_go() {
 }
 
 #[tokio::test]
+async fn a_machine_is_to_be_held() {
+    let server = serve(Limits::default()).await;
+    let hold = async |secs| server.client.hold_machine(&machine_id(), HoldRequest { secs }).await;
+    assert_eq!(hold(3600).await.unwrap().hold_secs, Some(3600));
+    assert_eq!(hold(HOLD_MAX).await.unwrap().hold_secs, Some(HOLD_MAX));
+    for secs in [0, HOLD_MAX + 1] {
+        let error = hold(secs).await.unwrap_err();
+        assert!(matches!(error, ClientError::Refused(Fault { code: Code::Invalid, .. })), "{error:?}");
+    }
+    assert_eq!(server.client.unhold_machine(&machine_id()).await.unwrap().hold_secs, None);
+    server.fake.machine.lock().unwrap().state = MachineState::Ready;
+    let error = hold(1).await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused(Fault { code: Code::Conflict, .. })), "{error:?}");
+}
+
+#[tokio::test]
 async fn the_host_is_drained_and_taken_into_use_again() {
     let server = serve(Limits::default()).await;
     let client = &server.client;

@@ -92,7 +92,7 @@ pub(crate) enum Command {
     Exec(exec::Args),
     /// Open a shell in a machine
     Login(login::Args),
-    /// Remove machines
+    /// Hold and remove machines
     Machines(machines::Args),
     /// Empty this host for maintenance: running jobs finish, new jobs are queued
     Drain(drain::Args),

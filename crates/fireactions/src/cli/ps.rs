@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use fireactions_api::{Client, MachineUsage};
 use fireactions_model::{HostView, MachineState, MachineView, StartMode};
@@ -40,13 +41,18 @@ pub(super) fn drained(host: &HostView) -> Option<String> {
     Some(format!("host drained since {}{why}; {busy}", drained.since.strftime("%Y-%m-%dT%H:%M:%SZ")))
 }
 
-/// Why it failed, and of a held one until when it stays.
-fn failure(machine: &MachineView) -> Option<String> {
+/// Why it failed, of a held one until when it stays, and for how long one is to be held.
+pub(super) fn failure(machine: &MachineView) -> Option<String> {
     let why = machine.failure.as_ref().map(|failure| failure.message.as_str());
+    let wished = machine.hold_secs.map(|secs| {
+        let time = humantime::format_duration(Duration::from_secs(secs));
+        format!("to be held for {time} after its job")
+    });
     if machine.state != MachineState::Held {
-        return why.map(str::to_owned);
+        return why.map(str::to_owned).or(wished);
     }
-    Some(format!("held {}: {}", show::until(machine.held_until), why.unwrap_or("no reason was kept")))
+    // Without a failure, somebody wanted it.
+    Some(format!("held {}: {}", show::until(machine.held_until), why.unwrap_or("an operator asked for it")))
 }
 
 /// Processors that a machine keeps busy, of those that it has.

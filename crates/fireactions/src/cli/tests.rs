@@ -57,6 +57,8 @@ fn the_lines_of_the_manual_are_taken() {
         "fireactions jobs cancel j0123456789 j0123456789",
         "fireactions jobs cancel --json j0123456789",
         "fireactions machines remove m0123456789 j0123456789",
+        "fireactions machines hold j0123456789 --for 2h",
+        "fireactions machines unhold m0123456789",
         "fireactions drain",
         "fireactions drain --wait --reason kernel",
         "fireactions drain --wait=30m --json",
@@ -300,6 +302,7 @@ fn machine(seed: u8, state: MachineState, failure: Option<&str>) -> MachineView 
         created_at: some_time_ago(3 * 3600 + 60),
         state_since: some_time_ago(1),
         held_until: None,
+        hold_secs: None,
         started: (state == MachineState::Busy).then_some(StartMode::Snapshot),
         unrecorded: None,
     }

@@ -32,6 +32,7 @@ fn machine(n: u8, state: MachineState, failure: Option<FailureKind>) -> MachineV
         created_at: Timestamp::UNIX_EPOCH,
         state_since: Timestamp::UNIX_EPOCH,
         held_until: None,
+        hold_secs: None,
         started: None,
         unrecorded: None,
     }

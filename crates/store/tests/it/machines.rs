@@ -58,6 +58,7 @@ async fn a_row_survives_with_all_its_fields() {
         job: Some(Some(job(9))),
         phases: Some([(Phase::Net, 1234), (Phase::Spawn, 5)].into()),
         held_until: Some(jiff::Timestamp::UNIX_EPOCH),
+        hold_secs: Some(Some(60)),
     };
     let row = store.change_machine(&id, change).await.unwrap();
     let stopping = MachineChange {
@@ -78,7 +79,9 @@ async fn a_row_survives_with_all_its_fields() {
     assert_eq!(kept.job, None);
     assert_eq!(kept.failure, Some(failure("first")), "the first failure is the cause");
     assert_eq!(kept.phases, [(Phase::Net, 1234), (Phase::Spawn, 5)].into());
-    assert_eq!(kept.held_until, Some(jiff::Timestamp::UNIX_EPOCH));
+    assert_eq!((kept.held_until, kept.hold_secs), (Some(jiff::Timestamp::UNIX_EPOCH), Some(60)));
+    let not_any_more = MachineChange { hold_secs: Some(None), ..MachineChange::default() };
+    assert_eq!(store.change_machine(&id, not_any_more).await.unwrap().hold_secs, None);
     assert_eq!(kept.spec, Some(pool_spec()), "a machine keeps the pool that it was made for");
     assert_eq!(kept.created_at, new.created_at);
     assert!(kept.state_since >= row.state_since);

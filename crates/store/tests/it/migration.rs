@@ -16,10 +16,11 @@ use sha2::{Digest as _, Sha256};
 
 /// What each migration was when it was released. A released one is never changed, because databases out there have
 /// had it as it was: a change is a new file, with a line here and a fixture of the schema that it makes.
-const RELEASED: [(&str, &str); 3] = [
+const RELEASED: [(&str, &str); 4] = [
     ("0001.sql", "31999a806b24d017dd328cdbe32187f115a5bdec3c71c57e142301db34b779b0"),
     ("0002.sql", "bebb9fff2e422df001b7ac65ded23f2ba152a236369812ffa5b46ed79d7c6b22"),
     ("0003.sql", "d5ff9fd8a1fee8925bcde3b3624717f654029f4f3e756924c528ec3ee5a7b189"),
+    ("0004.sql", "87d7ff2dacc2f768924dfc8cc8ea523c437423d1e4a355d2d536458ffdf6810d"),
 ];
 
 fn here(path: &str) -> PathBuf {
@@ -142,6 +143,7 @@ fn first_machine() -> MachineRow {
         created_at: at(0),
         state_since: at(1_000_000),
         held_until: None,
+        hold_secs: None,
     }
 }
 
@@ -294,5 +296,15 @@ async fn version_3_is_read_whole() {
     assert_eq!(store.runner_key("another").await.unwrap(), "0abcde");
     let drained = store.drained().await.unwrap().unwrap();
     assert_eq!((drained.since, drained.why.as_str()), (at(5_000_000), "new disks"));
+    goes_on(&store).await;
+}
+
+#[tokio::test]
+async fn version_4_is_read_whole() {
+    let temp = old(4);
+    let store = Store::open(temp.path()).unwrap();
+    let wanted = store.machine(&vm(3)).await.unwrap().unwrap();
+    assert_eq!((wanted.state, wanted.job, wanted.hold_secs), (MachineState::Busy, Some(id(6)), Some(3600)));
+    assert_eq!(store.machine(&vm(1)).await.unwrap().unwrap().hold_secs, None);
     goes_on(&store).await;
 }

@@ -20,7 +20,10 @@ pub(super) fn needed(method: &Method, route: &str) -> Role {
         // Who may come in may go out.
         "/api/v1/session" => Role::Viewer,
         _ if reads(method) => Role::Viewer,
-        "/api/v1/jobs" | "/api/v1/jobs/{id}/cancel" | "/api/v1/machines/{id}" => Role::Operator,
+        "/api/v1/jobs"
+        | "/api/v1/jobs/{id}/cancel"
+        | "/api/v1/machines/{id}"
+        | "/api/v1/machines/{id}/hold" => Role::Operator,
         _ => Role::Admin,
     }
 }

@@ -140,6 +140,7 @@ pub fn machine() -> MachineView {
         created_at: Timestamp::UNIX_EPOCH,
         state_since: Timestamp::UNIX_EPOCH,
         held_until: None,
+        hold_secs: None,
         started: None,
         unrecorded: None,
     }
@@ -360,6 +361,14 @@ impl Engine for Fake {
             return Err(Fault::conflict(format!("machine {id} has a job")));
         }
         self.machine.lock().unwrap().state = MachineState::Stopping;
+        self.machine(id).await
+    }
+
+    async fn hold_machine(&self, id: &MachineId, secs: Option<u64>) -> Result<MachineView> {
+        if !self.machine(id).await?.state.is_busy() {
+            return Err(Fault::conflict(format!("machine {id} has no job")));
+        }
+        self.machine.lock().unwrap().hold_secs = secs;
         self.machine(id).await
     }
 

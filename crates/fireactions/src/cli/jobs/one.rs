@@ -12,7 +12,7 @@ use crate::cli::show;
 /// The machine of a job that ended badly, if it is kept to be looked into. Not being able to ask is no reason not to
 /// show the job.
 pub(in crate::cli) async fn held_machine(client: &Client, job: &JobRecord) -> Option<MachineView> {
-    let id = job.machine.as_ref().filter(|_| job.state.is_final() && job.state != JobState::Succeeded)?;
+    let id = job.machine.as_ref().filter(|_| job.state.is_final())?;
     client.machine(id).await.ok().filter(|machine| machine.state == MachineState::Held)
 }
 

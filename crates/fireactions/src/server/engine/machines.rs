@@ -10,7 +10,7 @@ use fireactions_api::{ExecEvent, ExecExit, ExecInput, ExecRequest, Fault};
 use fireactions_guest_proto as guest;
 use fireactions_guest_proto::host::{Exec, Link};
 use fireactions_image::ImageConfig;
-use fireactions_machine::{ConsoleError, Machinery, console_tail, environment};
+use fireactions_machine::{ConsoleError, HoldError, Machinery, console_tail, environment};
 use fireactions_model::{MachineId, MachineState, MachineView, Machines, RetireError, Stream};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
@@ -50,6 +50,23 @@ pub(super) async fn remove(machines: &Machinery, id: &MachineId) -> Result<Machi
             })
         }
     }
+}
+
+/// Has a machine held for so long once its job has ended.
+pub(super) async fn hold(machines: &Machinery, id: &MachineId, secs: Option<u64>) -> Result<MachineView> {
+    let told = |error: &HoldError| error.to_string();
+    machines.hold(id, secs.map(Duration::from_secs)).await.map_err(|error| match &error {
+        HoldError::Unknown(_) => unknown(id),
+        HoldError::Idle(_) => Fault::conflict(told(&error))
+            .hint("only the machine of a job can be held; `fireactions ps` shows which has one"),
+        HoldError::Ended(_) => match machines.view(id).and_then(|view| view.held_until) {
+            Some(until) => Fault::conflict(format!("machine {id} is held already, until {until:.0}"))
+                .hint(format!("`fireactions machines remove {id}` lets it go")),
+            None => Fault::conflict(told(&error)).hint("its machine goes; run the job again to look into it"),
+        },
+        HoldError::Stopping => Fault::unavailable(told(&error)),
+        HoldError::Store(_) => Fault::internal(told(&error)),
+    })
 }
 
 /// The console's tail, then what follows.

@@ -210,6 +210,10 @@ impl Engine for ServerEngine {
         machines::remove(&self.machines, id).await
     }
 
+    async fn hold_machine(&self, id: &MachineId, secs: Option<u64>) -> Result<MachineView> {
+        machines::hold(&self.machines, id, secs).await
+    }
+
     async fn console(&self, id: &MachineId, tail: Option<u64>, follow: bool) -> Result<EngineStream<Bytes>> {
         machines::console(&self.machines, id, tail, follow).await
     }

@@ -118,6 +118,7 @@ mod tests {
             created_at: at(0),
             state_since: at(0),
             held_until: None,
+            hold_secs: None,
             started: None,
             unrecorded: None,
         }
