@@ -239,6 +239,7 @@ mod tests {
         process.signal(Signal::KILL).unwrap();
         process.ended().await;
         assert_eq!(process.used(), None);
+        assert!(child.wait().is_err(), "reaped already");
     }
 
     #[tokio::test]

@@ -33,6 +33,7 @@ mod session;
 mod show;
 mod state;
 mod terminal;
+mod top;
 mod validate;
 mod version;
 
@@ -86,6 +87,8 @@ pub(crate) enum Command {
     /// Show machines
     #[command(alias = "ls")]
     Ps(ps::Args),
+    /// Show the host, its pools, jobs and machines in a terminal, as they change
+    Top(top::Args),
     /// Show a machine's console
     Logs(logs::Args),
     /// Run a program in a machine
@@ -160,6 +163,7 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Github(args) => github::run(args).await,
         Command::Jobs(args) => jobs::run(&connection.open()?, args).await,
         Command::Ps(args) => ps::run(&connection.open()?, &args).await,
+        Command::Top(args) => top::run(&connection.open()?, &args).await,
         Command::Logs(args) => logs::run(&connection.open()?, &args).await,
         Command::Exec(args) => exec::run(&connection.open()?, args).await,
         Command::Login(args) => login::run(&connection.open()?, args).await,

@@ -92,3 +92,26 @@ pub(super) fn render(machines: &[MachineView], usage: &[MachineUsage]) -> String
     }
     show::finish(table)
 }
+
+/// All that is known of one.
+pub(super) fn render_one(machine: &MachineView, usage: Option<&MachineUsage>) -> String {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let rows = [
+        ("Machine", machine.id.to_string()),
+        ("State", format!("{}, since {:.0}", machine.state, machine.state_since)),
+        ("Step", machine.step.as_str().to_owned()),
+        ("Pool", machine.pool.to_string()),
+        ("Job", or_none(machine.job.as_ref().map(ToString::to_string))),
+        ("Note", or_none(failure(machine))),
+        ("CPUs", processors(machine, usage)),
+        ("Memory", memory(machine, usage)),
+        ("Disk", format!("{} MiB", machine.shape.disk_mib)),
+        ("Image", machine.shape.image.to_string()),
+        ("Start", or_none(machine.started.map(|start| start.as_str().to_owned()))),
+        ("Address", or_none(machine.address.map(|address| address.to_string()))),
+        ("Process", or_none(machine.pid.map(|pid| pid.to_string()))),
+        ("Made", machine.created_at.to_string()),
+        ("Phases", show::phases(&machine.phases)),
+    ];
+    show::rows(&rows)
+}

@@ -95,7 +95,8 @@ fn login(world: &World, machine: &str) {
     }
 }
 
-fn read_until(from: &mut impl Read, wanted: &str) -> String {
+/// What is read until `wanted` has come.
+pub(crate) fn read_until(from: &mut impl Read, wanted: &str) -> String {
     let mut seen = Vec::new();
     let mut byte = [0];
     while !seen.ends_with(wanted.as_bytes()) {
