@@ -1,11 +1,12 @@
-//! Tokens of the TCP API, for several people and programs.
+//! Tokens of the API, for several people and programs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{SecretFile, patterns};
 
-/// A bearer token of the TCP API: whose it is, and what it allows.
+/// A bearer token of the API: whose it is, and what it allows. It is asked for at TCP addresses, and on the Unix socket from whoever comes
+/// by a proxy or with a browser.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiTokenConfig {

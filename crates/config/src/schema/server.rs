@@ -32,11 +32,14 @@ pub struct Config {
     /// Group that owns the API's Unix socket. When absent, the server's own group.
     #[schemars(example = &"fireactions")]
     pub api_socket_group: Option<GroupName>,
-    /// File with the bearer token of the TCP API that may do everything: an absolute path, or `credential:NAME` for a file of that name in the
+    /// File with the bearer token of the API that may do everything, at TCP addresses and for what a proxy or a browser brings to the Unix
+    /// socket: an absolute path, or `credential:NAME` for a file of that name in the
     /// directory that systemd passes in `$CREDENTIALS_DIRECTORY`.
     #[schemars(example = "credential:api-token")]
     pub api_token_file: Option<SecretFile>,
-    /// More tokens of the TCP API, each with a name and a role. `api_token_file` is an administrator's. The files are read
+    /// More tokens of the API, each with a name and a role; people log in to the page with them. They count at TCP addresses, and on the
+    /// Unix socket for what a proxy or a browser brings there; programs of the host that come to it directly need none.
+    /// `api_token_file` is an administrator's. The files are read
     /// when the server starts: after a change, reload it, which no job notices.
     pub api_tokens: Vec<ApiTokenConfig>,
     /// Minimum severity of log messages that are written.
