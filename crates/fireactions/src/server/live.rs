@@ -135,7 +135,7 @@ impl Live {
         recover(&machines, &forges).await?;
 
         let stopping = CancellationToken::new();
-        let looked = Looked::new(machines.clone());
+        let looked = Looked::new(Arc::new(machines.clone()));
         let last_look = looked.last();
         let controller = controller(config, host, &store, &forges, looked).await?;
         let pools = controller.handle();

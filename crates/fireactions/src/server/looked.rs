@@ -1,11 +1,10 @@
-//! The machines as the pools' controller sees them, with the time of its last call: each of its looks begins with
-//! one, and a loop that hangs makes none.
+//! The machines as the pools' controller sees them, with the time of its last call: each of its looks says what is spare, and a loop
+//! that hangs says nothing. Looking at the machines does not count: whoever shows the pools does that, too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use fireactions_machine::Machinery;
 use fireactions_model::{CreateError, MachineId, MachineView, Machines, NewMachine, RetireError, Spare};
 
 /// When the controller last did something.
@@ -24,12 +23,12 @@ impl LastLook {
 
 /// The controller's machines.
 pub(super) struct Looked {
-    machines: Machinery,
+    machines: Arc<dyn Machines>,
     last: LastLook,
 }
 
 impl Looked {
-    pub(super) fn new(machines: Machinery) -> Self {
+    pub(super) fn new(machines: Arc<dyn Machines>) -> Self {
         Self { machines, last: LastLook(Arc::new(Mutex::new(Instant::now()))) }
     }
 
@@ -51,15 +50,33 @@ impl Machines for Looked {
     }
 
     fn views(&self) -> Vec<Arc<MachineView>> {
-        self.last.now();
         self.machines.views()
     }
 
     fn spare(&self, spare: Spare) {
+        self.last.now();
         self.machines.spare(spare);
     }
 
     async fn changed(&self) {
         self.machines.changed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fireactions_testkit::machines::FakeMachines;
+
+    use super::*;
+
+    #[test]
+    fn who_shows_the_pools_is_not_taken_for_their_loop() {
+        let looked = Looked::new(Arc::new(FakeMachines::default()));
+        let last = || *looked.last.0.lock().unwrap();
+        let before = last();
+        assert!(looked.views().is_empty());
+        assert_eq!(last(), before);
+        looked.spare(Spare::default());
+        assert!(last() > before);
     }
 }
