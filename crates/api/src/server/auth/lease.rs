@@ -9,16 +9,13 @@ use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::sessions::Sessions;
-
 /// How often a stream says that its login is used.
 const USED_EVERY: Duration = Duration::from_secs(60);
 
 /// A login, for as long as a request takes.
 #[derive(Clone)]
 pub(in crate::server) struct Lease {
-    sessions: Arc<Sessions>,
-    name: String,
+    use_it: Arc<dyn Fn() + Send + Sync>,
     ended: CancellationToken,
 }
 
@@ -34,8 +31,9 @@ impl std::fmt::Debug for Lease {
 struct LoggedOut;
 
 impl Lease {
-    pub(super) fn new(sessions: Arc<Sessions>, name: String, ended: CancellationToken) -> Self {
-        Self { sessions, name, ended }
+    /// `use_it` says that the login is used; `ended` is cancelled when it ends.
+    pub(super) fn new(use_it: impl Fn() + Send + Sync + 'static, ended: CancellationToken) -> Self {
+        Self { use_it: Arc::new(use_it), ended }
     }
 
     /// Returns when it has ended.
@@ -51,13 +49,16 @@ impl Lease {
         }
         let start = Some((body.into_data_stream(), self, Instant::now()));
         let stream = stream::unfold(start, |state| async {
-            let (mut body, lease, used) = state?;
+            let (mut body, lease, mut used) = state?;
             let next: Result<Bytes, axum::BoxError> = match lease.ended.run_until_cancelled(body.next()).await
             {
                 Some(next) => next?.map_err(Into::into),
                 None => Err(LoggedOut.into()),
             };
-            let used = if used.elapsed() < USED_EVERY { used } else { lease.sessions.used(&lease.name) };
+            if used.elapsed() >= USED_EVERY {
+                (lease.use_it)();
+                used = Instant::now();
+            }
             let state = next.is_ok().then_some((body, lease, used));
             Some((next, state))
         });

@@ -11,7 +11,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Key;
@@ -94,16 +93,13 @@ impl Sessions {
             return None;
         }
         login.used = now;
-        let lease = Lease::new(Arc::clone(self), name, login.ended.clone());
-        Some((key?, lease))
-    }
-
-    /// It was used, by what goes on with it. Gives when.
-    pub(super) fn used(&self, name: &str) -> Instant {
-        if let Some(login) = self.all().get_mut(name) {
-            login.used = Timestamp::now();
-        }
-        Instant::now()
+        let sessions = Arc::clone(self);
+        let use_it = move || {
+            if let Some(login) = sessions.all().get_mut(&name) {
+                login.used = Timestamp::now();
+            }
+        };
+        Some((key?, Lease::new(use_it, login.ended.clone())))
     }
 
     /// Ends one.
