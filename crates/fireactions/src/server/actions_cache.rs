@@ -146,12 +146,10 @@ fn grant(machine: &MachineId, origin: &Origin) -> Grant {
     let repository = Repository(format!("{forge}/{repository}#{repository_id}"));
     let default = format!("refs/heads/{default_branch}");
     let reference = reference.as_deref().unwrap_or_default();
-    let pull = reference.strip_prefix("refs/pull/").and_then(|rest| rest.split('/').next()?.parse().ok());
+    let pull = reference.strip_prefix("refs/pull/").and_then(|rest| rest.strip_suffix("/head")?.parse().ok());
     let is_branch = reference.starts_with("refs/heads/") || reference.starts_with("refs/tags/");
     match pull {
-        Some(number) if event.starts_with("pull_request") => {
-            Grant::pull_request(repository, number, None, &default)
-        }
+        Some(number) if event == "pull_request" => Grant::pull_request(repository, number, None, &default),
         None if is_branch && OF_BRANCHES.contains(&event.as_str()) => {
             Grant::branch(repository, reference, &default)
         }
@@ -193,17 +191,17 @@ mod tests {
         assert_eq!(granted("push", Some(MAIN)), (vec![MAIN.into()], MAIN.into()));
         assert_eq!(granted("schedule", Some(MAIN)).1, MAIN);
         assert_eq!(granted("push", Some("refs/tags/main")).1, "refs/tags/main");
-        for event in ["pull_request", "pull_request_sync"] {
-            let (reads, writes) = granted(event, Some("refs/pull/7/head"));
-            assert_eq!(
-                (reads.as_slice(), writes.as_str()),
-                (&["refs/pull/7/merge".to_owned(), MAIN.into()][..], "refs/pull/7/merge")
-            );
-        }
+        let (reads, writes) = granted("pull_request", Some("refs/pull/7/head"));
+        assert_eq!(
+            (reads.as_slice(), writes.as_str()),
+            (&["refs/pull/7/merge".to_owned(), MAIN.into()][..], "refs/pull/7/merge")
+        );
         // A pull request's job that runs for the target, a comment's, one whose ref is not told, or a ref out of place.
         for (event, reference) in [
             ("pull_request_target", Some(MAIN)),
-            ("pull_request_sync", Some(MAIN)),
+            ("pull_request_target", Some("refs/pull/7/head")),
+            ("pull_request", Some("refs/pull/7/ci.yml@refs/pull/8/head")),
+            ("pull_request", Some("refs/pull/7/x/head")),
             ("issue_comment", Some(MAIN)),
             ("push", None),
             ("push", Some("main")),

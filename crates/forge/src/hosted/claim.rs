@@ -128,9 +128,6 @@ impl HostedForge {
                     remote.repository = remote.repository.take().or(begun.repository);
                 })
                 .await;
-                if self.inner.settings.caches.is_some() {
-                    self.inner.remote.look_soon();
-                }
             }
             Sign::Ended(conclusion) => {
                 self.over(job, false, move |remote| {
@@ -176,6 +173,10 @@ impl HostedForge {
             .await;
         if news {
             self.wake();
+            // Once: a guest may say again and again that it begins.
+            if !known && self.inner.settings.caches.is_some() {
+                self.inner.remote.look_soon();
+            }
         }
         noted
     }

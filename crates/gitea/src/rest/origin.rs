@@ -55,7 +55,7 @@ impl WireCause {
     fn read(self, kind: Kind) -> Origin {
         let (event, reference) = match kind {
             Kind::Gitea => {
-                let reference = self.path.split_once('@').map(|(_, reference)| reference.to_owned());
+                let reference = gitea_ref(&self.event, &self.path).map(str::to_owned);
                 (self.event, reference)
             }
             Kind::Forgejo => {
@@ -68,6 +68,14 @@ impl WireCause {
         let WireRepository { id, full_name, default_branch } = self.repository;
         Origin { repository: full_name, repository_id: id, default_branch, event, reference }
     }
+}
+
+/// The ref of a run of Gitea. Of a pull request's none is believed: a job for `pull_request_target`, which has secrets and runs the
+/// target's code, is told with the same event and ref as one that runs the pull request's own (services/convert and
+/// services/actions/notifier_helper.go of 1.26). Nor is one that a file's name may have made up: whoever pushes chooses it.
+fn gitea_ref<'a>(event: &str, path: &'a str) -> Option<&'a str> {
+    let (_, reference) = path.split_once('@')?;
+    (!event.starts_with("pull_request") && !reference.contains('@')).then_some(reference)
 }
 
 /// A Forgejo tells the short name of a ref alone, by which a tag cannot be told from a branch. What happened tells more.
@@ -139,6 +147,20 @@ impl Gitea {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ref_of_gitea_is_one_that_nobody_has_made_up() {
+        assert_eq!(gitea_ref("push", "ci.yml@refs/heads/main"), Some("refs/heads/main"));
+        for (event, path) in [
+            ("push", "ci.yml"),
+            ("push", "x@refs/heads/main/ci.yml@refs/heads/topic"),
+            ("push", "ci.yml@refs/heads/x@refs/heads/main"),
+            ("pull_request", "ci.yml@refs/pull/8/head"),
+            ("pull_request_target", "ci.yml@refs/heads/main"),
+        ] {
+            assert_eq!(gitea_ref(event, path), None, "{event} {path}");
+        }
+    }
 
     #[test]
     fn a_ref_of_forgejo_is_told_whole_or_not_at_all() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fireactions_model::{JobCaches, JobRecord, MachineId, Origin, Secret};
-use fireactions_testkit::gitea::{FakeGitea, JobId, JobRequest, JobStatus, Release, Workflow};
+use fireactions_testkit::gitea::{FakeGitea, Fault, JobId, JobRequest, JobStatus, Release, Workflow};
 
 use super::farm::{Farm, Setup, pool, server};
 use super::standing::standing;
@@ -109,6 +109,26 @@ async fn what_a_runner_says_it_has_is_looked_for_at_once() {
         machines.values().any(|said| said.len() == 2).then_some(())
     })
     .await;
+    farm.gates.open("gate");
+    assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success]);
+    farm.stop().await;
+}
+
+/// A token may never be allowed to know: it is asked less and less often, however often the list is looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forge_that_does_not_tell_whose_a_job_is_is_asked_less_and_less() {
+    let (fake, token) = server(Release::GITEA);
+    let told = Arc::new(Told::default());
+    let setup =
+        Setup { caches: Some(told.clone()), ..Setup::new(&token, vec![pool(&fake, "p", &["debian"], 1)]) };
+    fake.fault(Fault::on("GET", "/api/v1/repos/*/*/actions/runs/*").times(1000).status(403, "{}"));
+    let farm = Farm::start(&fake, &setup).await;
+    let job = push(&fake, "acme/app", "gate");
+    let asked = || fake.count("GET", "/api/v1/repos/*/*/actions/runs/*");
+    let looked = || fake.count("GET", "/api/v1/orgs/*/actions/jobs");
+    let before = until("it to be asked", || async { (asked() > 0).then(looked) }).await;
+    until("thirty looks", || async { (looked() >= before + 30).then_some(()) }).await;
+    assert!(asked() <= 5, "{} times in 30 looks", asked());
     farm.gates.open("gate");
     assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success]);
     farm.stop().await;
