@@ -7,6 +7,7 @@ mod forges;
 mod gauges;
 mod labels;
 mod process;
+mod traces;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +25,7 @@ use compat::{Compat, Facts};
 use counts::Counts;
 use forges::Forges;
 use gauges::Gauges;
+use traces::Traces;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PoolLabels {
@@ -42,6 +44,7 @@ struct Parts {
     gauges: Gauges,
     forges: Forges,
     caches: Caches,
+    traces: Traces,
     compat: Option<Compat>,
 }
 
@@ -61,7 +64,8 @@ impl Metrics {
         gauges.build(&engine.version());
         let forges = Forges::register(&mut registry);
         let caches = Caches::register(&mut registry);
-        let parts = Parts { registry, counts, gauges, forges, caches, compat: None };
+        let traces = Traces::register(&mut registry);
+        let parts = Parts { registry, counts, gauges, forges, caches, traces, compat: None };
         let metrics = Self { parts: Arc::new(Mutex::new(parts)) };
         let listener = metrics.clone();
         let mut events = engine.events();
@@ -105,8 +109,10 @@ impl Metrics {
         let drained = engine.host().await?.drained.is_some();
         let forges = engine.forges();
         let caches = engine.cache_counts();
+        let traces = engine.trace_counts();
         let parts = self.lock();
         parts.caches.set(&caches);
+        parts.traces.set(&traces);
         parts.forges.set(&pools, &forges, Timestamp::now());
         parts.gauges.set(&pools, &machines, &jobs, ready, drained, parts.compat.is_some());
         if let Some(compat) = &parts.compat {

@@ -13,6 +13,7 @@ mod listeners;
 mod network;
 mod registry_cache;
 mod runner;
+mod telemetry;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -46,6 +47,7 @@ pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &
     check.api(config);
     check.server(config);
     check.listeners(config);
+    check.telemetry(config);
     check.driver(config);
     check.cgroup_parent(config);
     check.network(config);

@@ -25,6 +25,7 @@ pub mod program;
 pub mod published;
 pub mod qmp;
 pub mod reach;
+pub mod real_collector;
 pub mod real_gitea;
 pub mod recordings;
 pub mod skip;

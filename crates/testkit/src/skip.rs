@@ -35,10 +35,12 @@ pub enum Kind {
     Prometheus,
     /// A browser, and what drives it.
     Browser,
+    /// The collector of OpenTelemetry that `scripts/build-collector` builds.
+    Collector,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -51,6 +53,7 @@ impl Kind {
         Self::Zot,
         Self::Prometheus,
         Self::Browser,
+        Self::Collector,
     ];
 }
 
@@ -69,6 +72,7 @@ impl fmt::Display for Kind {
             Self::Zot => "zot",
             Self::Prometheus => "prometheus",
             Self::Browser => "browser",
+            Self::Collector => "collector",
         })
     }
 }
@@ -129,7 +133,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector"
             ),
             "{error}"
         );

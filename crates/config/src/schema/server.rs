@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AbsolutePath, ActionsCacheConfig, ApiTokenConfig, CommandName, ForgeConfig, GiteaConfig, GithubConfig,
     GroupName, HostConfig, ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig,
-    PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, VmmConfig, forge, kernel_args, patterns,
+    PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, TelemetryConfig, VmmConfig, forge,
+    kernel_args, patterns,
 };
 
 /// The server's configuration file. Every key is optional.
@@ -50,6 +51,8 @@ pub struct Config {
     pub debug: bool,
     /// Prometheus metrics on a separate address. The API serves `/metrics` in any case.
     pub metrics: MetricsConfig,
+    /// What is told to other programs of what happens.
+    pub telemetry: TelemetryConfig,
     /// Directory of all durable state, a path of at most 70 bytes. Created with mode 0700 if it does not exist.
     #[schemars(extend("maxLength" = 70))]
     pub state_dir: AbsolutePath,
@@ -110,6 +113,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             debug: false,
             metrics: MetricsConfig::default(),
+            telemetry: TelemetryConfig::default(),
             state_dir: AbsolutePath::fixed("/var/lib/fireactions"),
             agent_path: None,
             vmm: VmmConfig::default(),

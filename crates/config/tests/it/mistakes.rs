@@ -342,6 +342,17 @@ mistakes! {
     actions_cache_at_the_port_of_registries: with_pool("registry_cache: {enabled: true}\nactions_cache: {enabled: true, port: 5001}\n");
     actions_cache_that_no_job_uses: with_pool("actions_cache: {enabled: true}\n");
     actions_cache_of_days: with_pool("actions_cache: {idle_days: 7}\n");
+    otlp_without_endpoint: with_pool("telemetry:\n  otlp:\n    protocol: grpc\n");
+    otlp_with_a_path_by_grpc: with_pool("telemetry: {otlp: {endpoint: \"https://otel.lan:4317/v1/traces\"}}\n");
+    otlp_with_the_path_of_traces: with_pool("telemetry: {otlp: {endpoint: \"https://otel.lan:4318/v1/traces\", protocol: http}}\n");
+    otlp_without_tls: with_pool("telemetry:\n  otlp:\n    endpoint: http://otel.lan:4317\n");
+    otlp_with_login: with_pool("telemetry: {otlp: {endpoint: \"https://me:hunter2@otel.lan\"}}\n");
+    otlp_with_no_url: with_pool("telemetry: {otlp: {endpoint: \"otel.lan:4317\"}}\n");
+    otlp_by_another_protocol: with_pool("telemetry: {otlp: {endpoint: \"https://otel.lan:4317\", protocol: http/json}}\n");
+    otlp_at_the_port_of_the_other: with_pool("telemetry: {otlp: {endpoint: \"https://otel.lan:4318\"}}\n");
+    otlp_with_headers_inline: with_pool("telemetry: {otlp: {endpoint: \"https://otel.lan\", headers: {authorization: hunter2}}}\n");
+    otlp_of_odd_attributes: with_pool("telemetry:\n  otlp:\n    endpoint: https://otel.lan\n    resource: {\"a b\": x, c: \"y\\nz\"}\n");
+    otlp_in_no_time: with_pool("telemetry:\n  otlp:\n    endpoint: https://otel.lan\n    timeout: 10ms\n");
     registry_with_scheme: with_pool("images: {insecure_registries: [\"https://r:5000/x\"]}\n");
     mirror_with_scheme: with_pool("images: {mirrors: {docker.io: [\"m.lan\", \"https://m.lan\"]}}\n");
     mirror_with_odd_path: with_pool("images: {mirrors: {docker.io: [\"m.lan:5000/Hub/\"]}}\n");

@@ -19,6 +19,7 @@ mod prepare;
 mod signals;
 mod sockets;
 mod successor;
+mod telemetry;
 mod watchdog;
 mod webhook;
 

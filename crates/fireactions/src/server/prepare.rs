@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::build::StateDirs;
 use super::driver::{self, Chosen};
+use super::telemetry;
 
 /// All that was found and made.
 pub(super) struct Prepared {
@@ -24,6 +25,8 @@ pub(super) struct Prepared {
     pub(super) keys: Vec<Key>,
     /// How callers of the API's TCP address are known.
     pub(super) tcp: Option<Auth>,
+    /// Who is told of traces.
+    pub(super) collector: Option<fireactions_telemetry::Settings>,
 }
 
 /// The preparation, under way or done.
@@ -74,8 +77,9 @@ async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
         Some(address) => Some(listen::authority(address.0, &keys)?),
         None => None,
     };
+    let collector = telemetry::settings(config)?;
     let driver = driver::choose(config, &settings).await?;
-    Ok(Prepared { settings: Arc::new(settings), driver, keys, tcp })
+    Ok(Prepared { settings: Arc::new(settings), driver, keys, tcp, collector })
 }
 
 /// Who may use the API by TCP, or by a proxy.

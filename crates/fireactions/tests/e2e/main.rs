@@ -39,6 +39,7 @@ mod service;
 mod shutdown;
 mod standin;
 mod stored_images;
+mod telemetry;
 mod top;
 mod two_servers;
 mod units;
