@@ -100,8 +100,8 @@ impl Metrics {
         self.lock().counts.event(event);
     }
 
-    /// The text for a scrape.
-    pub(crate) async fn render(&self, engine: &dyn Engine) -> Result<String, Fault> {
+    /// The text for a scrape. `exemplars`: the scraper knows what they are.
+    pub(crate) async fn render(&self, engine: &dyn Engine, exemplars: bool) -> Result<String, Fault> {
         let pools = engine.pools().await?;
         let machines = engine.machines().await?;
         let jobs = engine.job_counts().await?;
@@ -121,7 +121,7 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &parts.registry)
             .map_err(|error| Fault::internal(format!("cannot write the metrics: {error}")))?;
-        Ok(text)
+        Ok(if exemplars { text } else { counts::without_exemplars(&text) })
     }
 }
 
