@@ -45,7 +45,7 @@ pub struct Config {
     pub api_tokens: Vec<ApiTokenConfig>,
     /// Minimum severity of log messages that are written.
     pub log_level: LogLevel,
-    /// Format of log messages on standard error.
+    /// Format of log messages on standard error. `text` goes to the journal with its fields, where systemd has connected the two.
     pub log_format: LogFormat,
     /// `true` is another way to write `log_level: debug`.
     pub debug: bool,

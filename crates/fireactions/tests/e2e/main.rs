@@ -25,6 +25,7 @@ mod impostor;
 mod inside;
 mod isolation;
 mod jobs;
+mod journal;
 mod namespace;
 mod own_init;
 mod page;
