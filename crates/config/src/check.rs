@@ -11,6 +11,7 @@ mod github_runner;
 mod guest;
 mod listeners;
 mod network;
+mod oidc;
 mod registry_cache;
 mod runner;
 mod telemetry;
@@ -45,6 +46,7 @@ pub(crate) struct Found {
 pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &Host) -> Found {
     let mut check = Check { root, pruned, found: Found::default() };
     check.api(config);
+    check.oidc(config);
     check.server(config);
     check.listeners(config);
     check.telemetry(config);

@@ -19,6 +19,7 @@ pub mod kept;
 mod lines;
 pub mod machines;
 pub mod no_timer;
+pub mod oidc_provider;
 pub mod pools;
 pub mod port;
 pub mod program;

@@ -37,10 +37,12 @@ pub enum Kind {
     Browser,
     /// The collector of OpenTelemetry that `scripts/build-collector` builds.
     Collector,
+    /// The provider of OpenID Connect that `scripts/oidc-provider` fetches.
+    Oidc,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -54,6 +56,7 @@ impl Kind {
         Self::Prometheus,
         Self::Browser,
         Self::Collector,
+        Self::Oidc,
     ];
 }
 
@@ -73,6 +76,7 @@ impl fmt::Display for Kind {
             Self::Prometheus => "prometheus",
             Self::Browser => "browser",
             Self::Collector => "collector",
+            Self::Oidc => "oidc",
         })
     }
 }
@@ -133,7 +137,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, oidc"
             ),
             "{error}"
         );

@@ -2,6 +2,7 @@
 //! `docs/reference/config.md` is generated from here.
 
 mod actions_cache;
+mod api_oidc;
 mod api_token;
 mod app_id;
 mod exclusive;
@@ -31,6 +32,7 @@ mod vmm;
 mod webhook;
 
 pub use actions_cache::ActionsCacheConfig;
+pub use api_oidc::OidcConfig;
 pub use api_token::{ApiRole, ApiTokenConfig};
 pub use app_id::AppId;
 pub use firecracker::{CpuTemplate, FirecrackerConfig, HugePagesSetting, MachineConfig, MmdsSetting};

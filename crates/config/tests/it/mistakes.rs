@@ -342,6 +342,11 @@ mistakes! {
     actions_cache_at_the_port_of_registries: with_pool("registry_cache: {enabled: true}\nactions_cache: {enabled: true, port: 5001}\n");
     actions_cache_that_no_job_uses: with_pool("actions_cache: {enabled: true}\n");
     actions_cache_of_days: with_pool("actions_cache: {idle_days: 7}\n");
+    oidc_without_groups: with_pool("api_oidc:\n  issuer: https://sso.lan\n  url: https://ci.lan\n  client_id: ci\n");
+    oidc_of_nobody: with_pool("api_oidc: {issuer: \"https://sso.lan\", url: \"https://ci.lan\", client_id: ci, groups: {}}\n");
+    oidc_without_tls: with_pool("api_oidc:\n  issuer: http://sso.lan\n  url: http://ci.lan/?x\n  client_id: ci\n  groups: {ops: admin}\n");
+    oidc_with_a_secret_inline: with_pool("api_oidc: {issuer: \"https://sso.lan\", url: \"https://ci.lan\", client_id: ci, client_secret: hunter2, groups: {ops: admin}}\n");
+    oidc_of_odd_words: with_pool("api_oidc:\n  issuer: https://sso.lan\n  url: https://ci.lan\n  client_id: \"\"\n  scopes: [a b]\n  groups: {ops: root}\n");
     otlp_without_endpoint: with_pool("telemetry:\n  otlp:\n    protocol: grpc\n");
     otlp_with_a_path_by_grpc: with_pool("telemetry: {otlp: {endpoint: \"https://otel.lan:4317/v1/traces\"}}\n");
     otlp_with_the_path_of_traces: with_pool("telemetry: {otlp: {endpoint: \"https://otel.lan:4318/v1/traces\", protocol: http}}\n");

@@ -176,6 +176,23 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
             ]),
         ),
         (
+            "/api_oidc",
+            json!([
+                null,
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": {"ops": "admin"}},
+                {"issuer": "http://localhost:1", "url": "http://127.0.0.1/x", "client_id": "ci", "groups": {"a b": "viewer"}, "name": "Acme",
+                 "client_secret_file": "credential:s", "scopes": [], "groups_claim": "roles", "ca_file": "/ca"},
+            ]),
+            json!([
+                {}, {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci"},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": {}},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": {"ops": "root"}},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "", "groups": {"ops": "admin"}},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": ["ops"]},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": {"ops": "admin"}, "client_secret_file": "s"},
+            ]),
+        ),
+        (
             "/telemetry",
             json!([
                 {},

@@ -203,6 +203,10 @@ impl Live {
         let api = Api::new(Arc::new(engine), Limits::default())
             .with_keys(prepared.keys.clone(), Some(config.state_dir.join(SESSIONS)))
             .with_history(config.state_dir.join(HISTORY));
+        let api = match prepared.oidc.clone() {
+            Some(oidc) => api.with_oidc(oidc),
+            None => api,
+        };
         let api = if config.metrics.compat { api.with_compat_metrics() } else { api };
         let webhook = webhook::router(
             forges.hosted().filter_map(|forge| Some((forge.clone(), config.webhook_path(forge.name())?))),

@@ -14,6 +14,7 @@ mod live;
 pub(crate) mod logging;
 mod looked;
 mod notify;
+mod oidc;
 mod overrides;
 mod prepare;
 mod signals;
