@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fireactions_model::{
     Digest, Event, ForgeView, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId,
-    MachineView, PoolName, PoolView, PullPolicy,
+    MachineView, PoolName, PoolView, PullPolicy, TraceCounts,
 };
 use futures::stream::BoxStream;
 use tempfile::TempPath;
@@ -168,6 +168,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The numbers of the cache of actions, for the metrics; all 0 without one.
     fn cache_counts(&self) -> CacheCounts;
+
+    /// The numbers of the traces, for the metrics; all 0 where nobody is told of them.
+    fn trace_counts(&self) -> TraceCounts;
 
     /// Every forge that jobs come from, for the metrics.
     fn forges(&self) -> Vec<ForgeView>;

@@ -23,6 +23,6 @@ pub mod types;
 pub use client::{Client, ClientError, ClientStream, LiveEvent, LogEvent, RemoteExec, Target};
 pub use engine::{Download, Engine, ExecSession, Upload};
 pub use fault::{Code, ErrorBody, Fault};
-pub use server::auth::{Auth, Key, Peer, Token};
+pub use server::auth::{Auth, Key, Oidc, Peer, Token};
 pub use server::{Api, Limits};
 pub use types::*;

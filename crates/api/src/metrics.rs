@@ -7,6 +7,7 @@ mod forges;
 mod gauges;
 mod labels;
 mod process;
+mod traces;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +25,7 @@ use compat::{Compat, Facts};
 use counts::Counts;
 use forges::Forges;
 use gauges::Gauges;
+use traces::Traces;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PoolLabels {
@@ -42,6 +44,7 @@ struct Parts {
     gauges: Gauges,
     forges: Forges,
     caches: Caches,
+    traces: Traces,
     compat: Option<Compat>,
 }
 
@@ -61,7 +64,8 @@ impl Metrics {
         gauges.build(&engine.version());
         let forges = Forges::register(&mut registry);
         let caches = Caches::register(&mut registry);
-        let parts = Parts { registry, counts, gauges, forges, caches, compat: None };
+        let traces = Traces::register(&mut registry);
+        let parts = Parts { registry, counts, gauges, forges, caches, traces, compat: None };
         let metrics = Self { parts: Arc::new(Mutex::new(parts)) };
         let listener = metrics.clone();
         let mut events = engine.events();
@@ -96,8 +100,8 @@ impl Metrics {
         self.lock().counts.event(event);
     }
 
-    /// The text for a scrape.
-    pub(crate) async fn render(&self, engine: &dyn Engine) -> Result<String, Fault> {
+    /// The text for a scrape. `exemplars`: the scraper knows what they are.
+    pub(crate) async fn render(&self, engine: &dyn Engine, exemplars: bool) -> Result<String, Fault> {
         let pools = engine.pools().await?;
         let machines = engine.machines().await?;
         let jobs = engine.job_counts().await?;
@@ -105,8 +109,10 @@ impl Metrics {
         let drained = engine.host().await?.drained.is_some();
         let forges = engine.forges();
         let caches = engine.cache_counts();
+        let traces = engine.trace_counts();
         let parts = self.lock();
         parts.caches.set(&caches);
+        parts.traces.set(&traces);
         parts.forges.set(&pools, &forges, Timestamp::now());
         parts.gauges.set(&pools, &machines, &jobs, ready, drained, parts.compat.is_some());
         if let Some(compat) = &parts.compat {
@@ -115,7 +121,7 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &parts.registry)
             .map_err(|error| Fault::internal(format!("cannot write the metrics: {error}")))?;
-        Ok(text)
+        Ok(if exemplars { text } else { counts::without_exemplars(&text) })
     }
 }
 

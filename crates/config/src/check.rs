@@ -11,8 +11,10 @@ mod github_runner;
 mod guest;
 mod listeners;
 mod network;
+mod oidc;
 mod registry_cache;
 mod runner;
+mod telemetry;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -44,8 +46,10 @@ pub(crate) struct Found {
 pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &Host) -> Found {
     let mut check = Check { root, pruned, found: Found::default() };
     check.api(config);
+    check.oidc(config);
     check.server(config);
     check.listeners(config);
+    check.telemetry(config);
     check.driver(config);
     check.cgroup_parent(config);
     check.network(config);

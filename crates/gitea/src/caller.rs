@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fireactions_http::{Http, Request, Response, SecretSource, Timeouts, read_secret};
+use fireactions_http::{Body, Http, Request, Response, SecretSource, Timeouts, read_secret};
 use fireactions_model::{ExponentialBackoff, Secret};
 use reqwest::{Method, StatusCode};
 use tokio::sync::Semaphore;
@@ -204,7 +204,7 @@ impl Caller {
             url: call.url.clone(),
             authorization: token.map(|token| Secret::new(format!("token {}", token.expose().trim()))),
             headers: headers.map(|(name, value)| (*name, (*value).to_owned())).collect(),
-            body: call.body.clone(),
+            body: call.body.clone().map(Body::Json),
             deadline: left.min(self.timeouts.request),
             max_body: MAX_BODY,
         };

@@ -111,7 +111,7 @@ mod tests {
     fn response(status: u16, headers: &[(&'static str, &str)], body: &str) -> Response {
         let headers = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
         let status = StatusCode::from_u16(status).unwrap();
-        Response { doing: "test".into(), status, headers, body: Bytes::copy_from_slice(body.as_bytes()) }
+        Response::new("test", status, headers, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     fn fails(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {

@@ -82,10 +82,10 @@ impl Settings {
     /// How it is reached.
     pub(crate) fn connection(&self) -> Connection<'_> {
         Connection {
-            url: &self.url,
             ca_pem: self.ca_pem.as_deref(),
             proxy: self.proxy.as_ref(),
             insecure_http: self.insecure_http,
+            ..Connection::new(&self.url)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_http::{Http, Request, Response};
+use fireactions_http::{Body, Http, Request, Response};
 use fireactions_model::{ExponentialBackoff, Secret};
 use reqwest::{Method, StatusCode};
 use tokio::sync::Semaphore;
@@ -242,7 +242,7 @@ impl Caller {
                 url: call.url.clone(),
                 authorization: Some(authorization.clone()),
                 headers,
-                body: call.body.clone(),
+                body: call.body.clone().map(Body::Json),
                 deadline: left.min(call.poll.unwrap_or(self.timeouts.request)),
                 max_body: call.api.max_body(),
             }

@@ -113,7 +113,7 @@ mod tests {
             headers.insert(LINK, "<https://x>; rel=\"next\"".parse().unwrap());
         }
         let status = StatusCode::from_u16(status).unwrap();
-        Response { doing: "t".into(), status, headers, body: vec![b'x'; size].into() }
+        Response::new("t", status, headers, vec![b'x'; size].into())
     }
 
     #[test]

@@ -178,7 +178,7 @@ mod tests {
             headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
         map.insert("date", DATE.parse().unwrap());
         let body = format!("{{\"message\":\"{message}\"}}").into_bytes().into();
-        Response { doing: "t".into(), status: StatusCode::from_u16(status).unwrap(), headers: map, body }
+        Response::new("t", StatusCode::from_u16(status).unwrap(), map, body)
     }
 
     fn seconds(block: Option<Block>) -> Option<(u64, bool)> {

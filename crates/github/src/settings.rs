@@ -70,7 +70,7 @@ impl Settings {
     /// How it is reached.
     pub(crate) fn connection(&self) -> Connection<'_> {
         let (ca_pem, proxy) = (self.ca_pem.as_deref(), self.proxy.as_ref());
-        Connection { url: &self.url, ca_pem, proxy, insecure_http: false }
+        Connection { ca_pem, proxy, ..Connection::new(&self.url) }
     }
 
     /// The REST API's base, with a slash at the end.

@@ -1,5 +1,5 @@
-//! HTTP to forges, as far as it is the same for all of them: one request with its deadline, bounds, TLS and proxy; answers,
-//! times, secrets and what is checked of a webhook's delivery. What an answer means is the forge's client's matter.
+//! HTTP to forges and collectors of traces, as far as it is the same for all of them: one request with its deadline, bounds, TLS and proxy; answers,
+//! times, secrets and what is checked of a webhook's delivery. What an answer means is its client's matter.
 
 mod error;
 mod number;
@@ -18,4 +18,4 @@ pub use response::Response;
 pub use secret::{SecretSource, read_secret};
 pub use single_flight::SingleFlight;
 pub use timeouts::Timeouts;
-pub use transport::{Connection, Http, Request};
+pub use transport::{Body, Connection, Http, Request};

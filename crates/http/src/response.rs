@@ -20,6 +20,8 @@ pub struct Response {
     pub headers: HeaderMap,
     /// Its body, as it came.
     pub body: Bytes,
+    /// Headers that came after the body.
+    pub trailers: HeaderMap,
 }
 
 // Tokens and configurations are secrets.
@@ -30,6 +32,11 @@ impl fmt::Debug for Response {
 }
 
 impl Response {
+    /// An answer without trailers, as most are.
+    pub fn new(doing: impl Into<String>, status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self { doing: doing.into(), status, headers, body, trailers: HeaderMap::new() }
+    }
+
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -61,7 +68,7 @@ mod tests {
 
     fn response(body: &str) -> Response {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        Response { doing: "test".into(), status: StatusCode::OK, headers: HeaderMap::new(), body }
+        Response::new("test", StatusCode::OK, HeaderMap::new(), body)
     }
 
     #[test]

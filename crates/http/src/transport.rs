@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use fireactions_model::{Secret, is_on_this_host, is_private};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use http_body_util::BodyExt as _;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, Proxy};
 use url::{Origin, Url};
@@ -27,9 +29,21 @@ pub struct Connection<'a> {
     pub proxy: Option<&'a Url>,
     /// Whether requests to this server may go without TLS, where everybody on the way can read the credentials.
     pub insecure_http: bool,
+    /// Whether the server is spoken to in HTTP/2 alone, also without TLS: gRPC's servers know no other.
+    pub http2: bool,
+    /// Sent with each request. Whatever is in them is a secret.
+    pub headers: HeaderMap,
 }
 
-/// The client under everything that talks to a forge. Clones share its connections.
+impl<'a> Connection<'a> {
+    /// With TLS by the usual authorities, and the proxy that the environment names.
+    pub fn new(url: &'a Url) -> Self {
+        let headers = HeaderMap::new();
+        Self { url, ca_pem: None, proxy: None, insecure_http: false, http2: false, headers }
+    }
+}
+
+/// The client under everything that talks to a forge, or to a collector of traces. Clones share its connections.
 #[derive(Clone)]
 pub struct Http {
     client: Client,
@@ -52,12 +66,26 @@ pub struct Request {
     pub authorization: Option<Secret>,
     /// Further headers; a value that cannot be in a header is an error.
     pub headers: Vec<(&'static str, String)>,
-    /// Sent as JSON.
-    pub body: Option<serde_json::Value>,
+    /// What is sent.
+    pub body: Option<Body>,
     /// For the connection, the request and the whole answer.
     pub deadline: Duration,
     /// Most bytes of the answer.
     pub max_body: usize,
+}
+
+/// What is sent with a request.
+#[derive(Clone)]
+pub enum Body {
+    /// As JSON.
+    Json(serde_json::Value),
+    /// As it is.
+    Bytes {
+        /// The header of this name.
+        content_type: &'static str,
+        /// The bytes.
+        bytes: Bytes,
+    },
 }
 
 // URLs of message queues, tokens and configurations are secrets.
@@ -97,7 +125,13 @@ impl Http {
             // Loopback is never behind a proxy that the environment names.
             builder = builder.no_proxy();
         }
+        if connection.http2 {
+            builder = builder.http2_prior_knowledge();
+        }
+        let mut headers = connection.headers.clone();
+        headers.values_mut().for_each(|value| value.set_sensitive(true));
         let client = builder
+            .default_headers(headers)
             .build()
             .map_err(|e| Error::Settings(format!("cannot create an HTTP client: {}", causes(&e))))?;
         let insecure = connection.insecure_http.then(|| connection.url.origin());
@@ -140,21 +174,29 @@ impl Http {
             value.set_sensitive(true);
             sent = sent.header(AUTHORIZATION, value);
         }
-        if let Some(body) = &body {
-            sent = sent.json(body);
+        match body {
+            Some(Body::Json(value)) => sent = sent.json(&value),
+            Some(Body::Bytes { content_type, bytes }) => {
+                sent = sent.header(CONTENT_TYPE, content_type).body(bytes);
+            }
+            None => {}
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
         let mut answer = sent.send().await.map_err(|e| broken(&doing, &e))?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|e| broken(&doing, &e))? {
-            if bytes.len() + chunk.len() > max_body {
-                return Err(unexpected(format!("it is longer than the limit of {max_body} bytes")));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
         let status = answer.status();
         let headers = std::mem::take(answer.headers_mut());
-        Ok(Response { doing, status, headers, body: bytes.into() })
+        let mut body = reqwest::Body::from(answer);
+        let (mut bytes, mut trailers) = (Vec::new(), HeaderMap::new());
+        while let Some(frame) = body.frame().await {
+            match frame.map_err(|e| broken(&doing, &e))?.into_data() {
+                Ok(chunk) if bytes.len() + chunk.len() > max_body => {
+                    return Err(unexpected(format!("it is longer than the limit of {max_body} bytes")));
+                }
+                Ok(chunk) => bytes.extend_from_slice(&chunk),
+                Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
+            }
+        }
+        Ok(Response { doing, status, headers, body: bytes.into(), trailers })
     }
 }
 
@@ -187,7 +229,7 @@ mod tests {
     /// What becomes of a request to `to` by the client of the server at `url`.
     async fn sends(url: &str, insecure_http: bool, to: &str) -> (Result<Response, Error>, u64) {
         let url = url.parse().unwrap();
-        let http = Http::new(&Connection { url: &url, ca_pem: None, proxy: None, insecure_http }).unwrap();
+        let http = Http::new(&Connection { insecure_http, ..Connection::new(&url) }).unwrap();
         let request = Request {
             doing: "try".into(),
             method: Method::GET,
@@ -220,8 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_credential_that_fits_no_header_is_told_without_it() {
         let url: Url = "http://127.0.0.1:9".parse().unwrap();
-        let http =
-            Http::new(&Connection { url: &url, ca_pem: None, proxy: None, insecure_http: false }).unwrap();
+        let http = Http::new(&Connection::new(&url)).unwrap();
         let request = Request {
             doing: "try".into(),
             method: Method::GET,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobRecord, MachineId, MachineView, Phase, PoolName, StartMode};
+use crate::{JobId, JobRecord, MachineId, MachineView, Phase, PoolName, StartMode};
 
 /// One thing that happened. Each event carries the complete new state, so a listener that missed some is up to date
 /// again with the next.
@@ -52,6 +52,8 @@ pub enum Event {
     },
     /// One of the pool's runners began a hosted forge's job.
     PickedUp {
+        /// The job, as it is known here.
+        job: JobId,
         /// Pool.
         pool: PoolName,
         /// Microseconds since it was queued at the forge.

@@ -30,6 +30,7 @@ mod secs_nanos;
 mod service;
 mod shutdown;
 mod spec_rules;
+mod trace;
 mod waiting;
 mod work;
 
@@ -64,6 +65,7 @@ pub use secs_nanos::SecsNanos;
 pub use service::{ServiceReadiness, ServiceSpec};
 pub use shutdown::ShutdownMode;
 pub use spec_rules::{SpecLimits, SpecProblem};
+pub use trace::{TraceCounts, TraceId};
 pub use waiting::{Place, WaitReason};
 pub use work::{
     ARTIFACT_NOTE, Artifact, Outcome, Output, Report, Secret, Stream, Usage, Work, WorkFile, WorkSource,

@@ -75,20 +75,26 @@ impl Authority {
     }
 
     /// What a server of another program is given: its certificate, and its key (PEM).
-    pub(crate) fn server_pem(&self) -> (String, String) {
+    pub fn server_pem(&self) -> (String, String) {
         (pem("CERTIFICATE", &self.server) + &self.pem(), pem("PRIVATE KEY", &self.key))
     }
 
     /// What serves with it.
     pub fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor_for(&[])
+    }
+
+    /// What serves with it, to those who want one of these protocols (ALPN).
+    pub fn acceptor_for(&self, protocols: &[&str]) -> TlsAcceptor {
         let chain = [&self.server, &self.own].map(|der| CertificateDer::from(der.clone()));
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.clone()));
-        let config = ServerConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(chain.to_vec(), key)
             .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
 }

@@ -35,10 +35,14 @@ pub enum Kind {
     Prometheus,
     /// A browser, and what drives it.
     Browser,
+    /// The collector of OpenTelemetry that `scripts/build-collector` builds.
+    Collector,
+    /// The provider of OpenID Connect that `scripts/oidc-provider` fetches.
+    Oidc,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -51,6 +55,8 @@ impl Kind {
         Self::Zot,
         Self::Prometheus,
         Self::Browser,
+        Self::Collector,
+        Self::Oidc,
     ];
 }
 
@@ -69,6 +75,8 @@ impl fmt::Display for Kind {
             Self::Zot => "zot",
             Self::Prometheus => "prometheus",
             Self::Browser => "browser",
+            Self::Collector => "collector",
+            Self::Oidc => "oidc",
         })
     }
 }
@@ -129,7 +137,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, oidc"
             ),
             "{error}"
         );

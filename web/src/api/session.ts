@@ -1,6 +1,7 @@
 // Who looks, and what they may do.
 import { Store, useStore } from "../live/store.ts";
-import type { Role, Session } from "../../generated/api.ts";
+import type { LoginWays, Role, Session } from "../../generated/api.ts";
+import { url } from "./base.ts";
 import { call } from "./call.ts";
 import { ApiFault, oneLine } from "./fault.ts";
 
@@ -21,6 +22,20 @@ export async function lookWho(): Promise<void> {
 /** Nobody is logged in, or not any more. */
 export function nobody(fault: ApiFault): void {
   who.set({ kind: "nobody", why: fault.status === 403 ? oneLine(fault) : "" });
+}
+
+/** How people log in here. Where it cannot be asked, with a token. */
+export async function loginWays(): Promise<LoginWays> {
+  try {
+    return await call("GET /api/v1/session/ways");
+  } catch {
+    return { token: true };
+  }
+}
+
+/** Where a browser goes to log in by the provider. It comes back to the page. */
+export function providerUrl(): string {
+  return url("/api/v1/session/oidc").href;
 }
 
 /** Logs in. Fails where the server refuses the token, and where what it gave for it did not last until the next request. */

@@ -1,10 +1,12 @@
 //! Counters and the phase histogram: what only grows, from the event stream.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::SystemTime;
 
 use fireactions_model::{Event, FailureKind, JobId, JobRecord, MachineId, MachineState, MachineView};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -59,11 +61,42 @@ struct Known {
     ready: bool,
 }
 
+/// Of one job, which stands beside the bucket that it fell into.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobExemplar {
+    trace_id: String,
+    job_id: String,
+}
+
+type Starts =
+    Family<PoolLabels, HistogramWithExemplars<JobExemplar>, fn() -> HistogramWithExemplars<JobExemplar>>;
+
+/// Names of the histograms that have exemplars.
+const WITH_EXEMPLARS: [&str; 2] = ["fireactions_job_pickup_seconds", "fireactions_job_start_seconds"];
+
+/// The text without exemplars, for a scraper that does not know them.
+pub(super) fn without_exemplars(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        // Names of pools have no '#' in them.
+        let exemplar =
+            WITH_EXEMPLARS.iter().find(|name| line.starts_with(**name)).and_then(|_| line.find(" # {"));
+        match exemplar {
+            Some(at) => {
+                plain.push_str(&line[..at]);
+                plain.push('\n');
+            }
+            None => plain.push_str(line),
+        }
+    }
+    plain
+}
+
 /// Counts events.
 pub(super) struct Counts {
     phases: Family<PhaseLabels, Histogram, fn() -> Histogram>,
-    picked_up: Family<PoolLabels, Histogram, fn() -> Histogram>,
-    started: Family<PoolLabels, Histogram, fn() -> Histogram>,
+    picked_up: Starts,
+    started: Starts,
     created: Family<PoolLabels, Counter>,
     failed: Family<PoolLabels, Counter>,
     gone: Family<PoolLabels, Counter>,
@@ -87,10 +120,9 @@ impl Counts {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let phases: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
-        let picked_up: Family<_, _, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(BUCKETS));
-        let started: Family<_, _, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let starts: fn() -> Starts =
+            || Family::new_with_constructor(|| HistogramWithExemplars::new(BUCKETS.into_iter()));
+        let (picked_up, started) = (starts(), starts());
         let readied: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let counts = Self {
@@ -114,12 +146,12 @@ impl Counts {
         };
         registry.register("fireactions_phase_seconds", "Time in each phase of a job", counts.phases.clone());
         registry.register(
-            "fireactions_job_pickup_seconds",
+            WITH_EXEMPLARS[0],
             "Time from when a hosted forge queued a job until one of our runners began it",
             counts.picked_up.clone(),
         );
         registry.register(
-            "fireactions_job_start_seconds",
+            WITH_EXEMPLARS[1],
             "Time from when a job was queued until it ran, of all forges",
             counts.started.clone(),
         );
@@ -190,12 +222,12 @@ impl Counts {
                 }
                 self.starts.get_or_create(&StartLabels { pool, how: how.as_str() }).inc();
             }
-            Event::PickedUp { pool, micros } => {
+            Event::PickedUp { job, pool, micros } => {
                 #[expect(clippy::cast_precision_loss, reason = "285 years of microseconds are exact")]
                 let seconds = *micros as f64 / 1e6;
                 let labels = PoolLabels { pool: pool.to_string() };
-                self.picked_up.get_or_create(&labels).observe(seconds);
-                self.started.get_or_create(&labels).observe(seconds);
+                observe(&self.picked_up, &labels, seconds, job);
+                observe(&self.started, &labels, seconds, job);
             }
             Event::Image { .. } => {}
         }
@@ -254,6 +286,11 @@ impl Counts {
             return;
         }
         let waited = began.duration_since(job.queued_at).as_secs_f64().max(0.0);
-        self.started.get_or_create(&PoolLabels { pool: pool.to_owned() }).observe(waited);
+        observe(&self.started, &PoolLabels { pool: pool.to_owned() }, waited, &job.id);
     }
+}
+
+fn observe(starts: &Starts, labels: &PoolLabels, seconds: f64, job: &JobId) {
+    let exemplar = JobExemplar { trace_id: job.trace_id().to_string(), job_id: job.to_string() };
+    starts.get_or_create(labels).observe(seconds, Some(exemplar), Some(SystemTime::now()));
 }

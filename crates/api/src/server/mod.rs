@@ -172,6 +172,13 @@ impl Api {
         self
     }
 
+    /// Lets people log in by this provider. After [`Api::with_keys`].
+    #[must_use]
+    pub fn with_oidc(mut self, oidc: crate::Oidc) -> Self {
+        self.context.gate.with_oidc(oidc);
+        self
+    }
+
     /// Keeps a history of the last hours, in `file` for the next server. Needs a runtime.
     #[must_use]
     pub fn with_history(mut self, file: PathBuf) -> Self {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,14 +14,19 @@ use super::Context;
 use super::auth::{self, Caller, NoLogin, Peer};
 use super::extract::Json;
 use crate::engine::Result;
-use crate::{Code, ErrorBody, Fault, Login, Session};
+use crate::{Code, ErrorBody, Fault, Login, LoginWays, Session};
 
 /// Whoever logs in is not known yet, so little is taken: a token has 512 characters.
 const MOST_BYTES: usize = 4096;
 const BODY_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) fn routes() -> OpenApiRouter<Context> {
-    OpenApiRouter::new().routes(routes!(show, log_in, log_out)).layer(DefaultBodyLimit::max(MOST_BYTES))
+    OpenApiRouter::new()
+        .routes(routes!(show, log_in, log_out))
+        .routes(routes!(ways))
+        .routes(routes!(go_to_provider))
+        .routes(routes!(come_back))
+        .layer(DefaultBodyLimit::max(MOST_BYTES))
 }
 
 /// Who asks, and what they may do.
@@ -56,6 +62,78 @@ async fn log_in(State(context): State<Context>, peer: Option<Extension<Peer>>, r
             ([(header::RETRY_AFTER, HeaderValue::from(seconds))], fault).into_response()
         }
     }
+}
+
+/// How people log in here. It needs no login.
+#[utoipa::path(get, path = "/api/v1/session/ways", tag = "server", responses((status = 200, body = LoginWays)))]
+async fn ways(State(context): State<Context>) -> axum::Json<LoginWays> {
+    let oidc = context.gate.oidc().map(|oidc| oidc.name.clone());
+    axum::Json(LoginWays { token: context.gate.has_keys(), oidc })
+}
+
+/// Sends a browser to the provider of OpenID Connect, to log in there.
+#[utoipa::path(get, path = "/api/v1/session/oidc", tag = "server",
+    responses((status = 303, description = "To the provider: `Location`"),
+        (status = 404, body = String, content_type = "text/plain", description = "There is no provider"),
+        (status = 503, body = String, content_type = "text/plain", description = "The provider cannot be reached")))]
+async fn go_to_provider(State(context): State<Context>, headers: HeaderMap) -> Response {
+    match auth::go(&context.gate, &headers).await {
+        Ok((url, cookie)) => onward(url.as_str(), &[cookie]),
+        Err(fault) => words(&fault),
+    }
+}
+
+/// Where the provider sends a browser back to. It is sent on to the page, with a login as `POST /api/v1/session` gives it; one that
+/// ends after 12 hours.
+#[utoipa::path(get, path = "/api/v1/session/oidc/callback", tag = "server",
+    responses((status = 303, description = "Logged in, to the page: `Set-Cookie`, `Location`"),
+        (status = 401, body = String, content_type = "text/plain", description = "It is not the end of a login"),
+        (status = 403, body = String, content_type = "text/plain", description = "None of the groups may use this server"),
+        (status = 404, body = String, content_type = "text/plain", description = "There is no provider"),
+        (status = 429, body = String, content_type = "text/plain", description = "Too many failed from this address"),
+        (status = 503, body = String, content_type = "text/plain", description = "The provider cannot be reached")))]
+async fn come_back(
+    State(context): State<Context>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    uri: Uri,
+    answer: std::result::Result<Query<auth::Answer>, QueryRejection>,
+) -> Response {
+    let answer = answer.map(|Query(answer)| answer).unwrap_or_default();
+    let attempt = auth::Attempt::new(peer.map(|Extension(peer)| peer), &headers, &uri);
+    match attempt.come_back(&context.gate, &answer).await {
+        Ok(cookie) => {
+            let page = context.gate.oidc().map_or("/", |oidc| oidc.page.as_str());
+            onward(page, &[cookie, auth::no_login_cookie()])
+        }
+        Err(NoLogin::Fault(fault)) => words(&fault),
+        Err(NoLogin::Wait(wait)) => {
+            let seconds = wait.as_secs() + 1;
+            let why = format!("too many logins from this address came to nothing; wait {seconds} s");
+            let mut answer = words(&Fault::new(Code::TooMany, why));
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            answer
+        }
+    }
+}
+
+/// To another page, whose address is no other server's to know.
+fn onward(to: &str, cookies: &[HeaderValue]) -> Response {
+    let mut answer = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie.clone());
+    }
+    answer
+}
+
+/// A fault for a person whose browser was sent here.
+fn words(fault: &Fault) -> Response {
+    let hint = fault.hint.as_deref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+    (fault.code.status(), kind, format!("{}{hint}\n", fault.message)).into_response()
 }
 
 /// Logs out.

@@ -10,6 +10,8 @@ use utoipa_axum::routes;
 use super::Context;
 use crate::{Fault, Readiness, Version};
 
+const OPENMETRICS: &str = "application/openmetrics-text";
+
 pub(super) fn routes() -> OpenApiRouter<Context> {
     OpenApiRouter::new()
         .routes(routes!(healthz))
@@ -21,13 +23,18 @@ pub(super) fn routes() -> OpenApiRouter<Context> {
 /// The server answers: `ok`, or `{"status":"OK"}` to who accepts JSON and not any type.
 #[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, body = String)))]
 pub(super) async fn healthz(headers: HeaderMap) -> Response {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut kinds =
-        accepted.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or(kind));
-    if kinds.any(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+    if asks_for(&headers, "application/json") {
         return Json(serde_json::json!({"status": "OK"})).into_response();
     }
     "ok\n".into_response()
+}
+
+/// Whether this kind of answer is asked for by its name.
+fn asks_for(headers: &HeaderMap, kind: &str) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds =
+        accepted.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or(kind));
+    kinds.any(|one| one.trim().eq_ignore_ascii_case(kind))
 }
 
 /// Whether jobs are accepted and can run.
@@ -45,11 +52,12 @@ async fn version(State(context): State<Context>) -> Json<Version> {
     Json(context.engine.version())
 }
 
-/// Prometheus metrics.
+/// Prometheus metrics, with exemplars for who asks for `application/openmetrics-text`.
 #[utoipa::path(get, path = "/metrics", tag = "server",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
-pub(super) async fn metrics(State(context): State<Context>) -> Result<Response, Fault> {
-    let text = context.metrics.render(context.engine.as_ref()).await?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) async fn metrics(State(context): State<Context>, headers: HeaderMap) -> Result<Response, Fault> {
+    let exemplars = asks_for(&headers, OPENMETRICS);
+    let text = context.metrics.render(context.engine.as_ref(), exemplars).await?;
+    let kind = format!("{OPENMETRICS}; version=1.0.0; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -25,5 +25,5 @@ pub(crate) use live::arrange;
 pub use live::{ForgeLimits, LiveDelta, LiveGap, LiveGone, LivePing, LiveSnapshot};
 pub use machine::{HOLD_MAX, HoldRequest, MachineUsage};
 pub use pool::ScaleRequest;
-pub use session::{Login, Role, Session, Via};
+pub use session::{Login, LoginWays, Role, Session, Via};
 pub use status::{Readiness, Version};

@@ -61,6 +61,16 @@ pub struct Session {
     pub login: bool,
 }
 
+/// How people log in here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LoginWays {
+    /// With a token.
+    pub token: bool,
+    /// By a provider of OpenID Connect, at `/api/v1/session/oidc`: what people call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<String>,
+}
+
 /// A login.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

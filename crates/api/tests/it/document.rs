@@ -10,7 +10,7 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 43] = [
+const ROUTES: [&str; 46] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
     "delete /api/v1/machines/{id}/hold",
@@ -39,6 +39,9 @@ const ROUTES: [&str; 43] = [
     "get /api/v1/pools/{name}",
     "get /api/v1/session",
     "get /api/v1/usage",
+    "get /api/v1/session/oidc",
+    "get /api/v1/session/oidc/callback",
+    "get /api/v1/session/ways",
     "get /api/v1/version",
     "get /healthz",
     "get /metrics",

@@ -13,6 +13,7 @@ mod insight;
 mod listen;
 mod live;
 mod metrics;
+mod oidc;
 mod page;
 mod pause;
 mod prometheus;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{Server, machine, serve, serve_compat};
+use crate::common::{Server, job_id, machine, serve, serve_compat};
 use fireactions_api::Limits;
 use fireactions_model::*;
 
@@ -125,7 +125,7 @@ async fn views_and_events_become_series() {
         started_at: Some(queued_at + jiff::SignedDuration::from_secs(4)),
         ..crate::common::job(state)
     };
-    send(Event::PickedUp { pool: pool.clone(), micros: 3_000_000 });
+    send(Event::PickedUp { job: job_id(), pool: pool.clone(), micros: 3_000_000 });
     // The same thing told twice is counted once.
     for _ in 0..2 {
         send(Event::Machine { machine: Arc::new(failed.clone()) });

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{Fake, job, machine};
+use crate::common::{Fake, job, job_id, machine};
 use fireactions_api::*;
 use fireactions_model::*;
 use fireactions_testkit::port::ReservedPort;
@@ -60,7 +60,7 @@ fn happen(fake: &Fake) {
     let now = jiff::Timestamp::now();
     let ran = JobRecord { attempt: 2, queued_at: now, started_at: Some(now), ..job(JobState::Failed) };
     send(Event::Job { job: Box::new(ran) });
-    send(Event::PickedUp { pool: pool.clone(), micros: 3_000_000 });
+    send(Event::PickedUp { job: job_id(), pool: pool.clone(), micros: 3_000_000 });
     send(Event::Started { pool: pool.clone(), how: StartMode::Boot, fallback: Some("damaged".into()) });
     let limit = RateLimit {
         credential: "app 1".to_owned(),
@@ -176,6 +176,7 @@ async fn a_real_prometheus_reads_them_and_evaluates_every_rule() {
         .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
         .arg(format!("--web.listen-address={}", port.address()))
         .arg("--log.level=error")
+        .arg("--enable-feature=exemplar-storage")
         .kill_on_drop(true)
         .spawn()
         .unwrap();
@@ -200,4 +201,49 @@ async fn a_real_prometheus_reads_them_and_evaluates_every_rule() {
     // A queue-to-start histogram that Prometheus can make quantiles of.
     let counted = until(&ask("fireactions_job_start_seconds_count"), one).await;
     assert_eq!(counted["value"][1], "2");
+    // With a job beside a bucket, by whose trace Grafana goes on.
+    for series in ["fireactions_job_start_seconds_bucket", "fireactions_job_pickup_seconds_bucket"] {
+        let query = format!("query_exemplars?query={series}&start=0&end=9999999999");
+        let exemplars = format!("http://{}/api/v1/{query}", port.address());
+        let one =
+            until(&exemplars, |answer| answer["data"][0]["exemplars"].as_array()?.first().cloned()).await;
+        assert_eq!(one["labels"]["job_id"], job_id().as_str(), "{series}");
+        assert_eq!(one["labels"]["trace_id"], job_id().trace_id().to_string(), "{series}");
+    }
+}
+
+#[tokio::test]
+async fn exemplars_are_for_those_who_ask_for_openmetrics() {
+    let fake = Fake::new();
+    let (_api, address) = metrics(fake.clone()).await;
+    happen(&fake);
+    let url = format!("http://{address}/metrics");
+    let get = async |accept: Option<&str>| {
+        let mut request = reqwest::Client::new().get(&url);
+        if let Some(accept) = accept {
+            request = request.header("accept", accept);
+        }
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    let exemplar = format!(" # {{trace_id=\"{}\",job_id=\"{}\"}} 3.0 ", job_id().trace_id(), job_id());
+    let asked = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    let mut with = String::new();
+    // The last of the events is counted when it is there.
+    for _ in 0..200 {
+        with = get(Some(asked)).await;
+        if with.contains("fireactions_machine_start_fallbacks_total") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(with.matches(&exemplar).count(), 2, "{with}");
+    for accept in [None, Some("text/plain;version=0.0.4,*/*;q=0.1")] {
+        let without = get(accept).await;
+        assert!(!without.contains("trace_id") && without.ends_with("# EOF\n"));
+        let bucket = |text: &str| {
+            let line = "fireactions_job_pickup_seconds_bucket{le=\"5.0\",pool=\"default\"} 1";
+            text.lines().filter(|one| one.starts_with(line)).map(str::len).next()
+        };
+        assert!(bucket(&without) < bucket(&with) && bucket(&without).is_some(), "{without}");
+    }
 }

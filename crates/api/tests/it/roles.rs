@@ -50,6 +50,9 @@ fn needed(method: &str, path: &str) -> Option<Role> {
             | "/api/v1/pools/{name}"
             | "/api/v1/session"
             | "/api/v1/usage"
+            | "/api/v1/session/oidc"
+            | "/api/v1/session/oidc/callback"
+            | "/api/v1/session/ways"
             | "/api/v1/version",
         )
         | ("post" | "delete", "/api/v1/session") => Role::Viewer,

@@ -27,14 +27,20 @@ fn server(keys: Vec<Key>) -> Api {
     Api::new(Fake::new(), Limits::default()).with_keys(keys, None)
 }
 
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 /// One request at a listener of `auth`. The first words are method and path, then come headers and a body.
-async fn ask(api: &Api, auth: Auth, what: &str, headers: &[(&str, &str)], body: Option<Value>) -> Answer {
+pub(crate) async fn ask(
+    api: &Api,
+    auth: Auth,
+    what: &str,
+    headers: &[(&str, &str)],
+    body: Option<Value>,
+) -> Answer {
     let (method, path) = what.split_once(' ').unwrap();
     let mut request = Request::builder().method(method).uri(path).header("host", "ci.example");
     for (name, value) in headers {

@@ -11,10 +11,11 @@ impl Check<'_> {
             && !address.is_loopback()
             && config.api_token_file.is_none()
             && !self.has_entries("api_tokens")
+            && config.api_oidc.is_none()
         {
             self.error(
                 &root.key("bind_address"),
-                &[&root.key("api_token_file"), &root.key("api_tokens")],
+                &[&root.key("api_token_file"), &root.key("api_tokens"), &root.key("api_oidc")],
                 format!(
                     "bind_address {} can be reached from other hosts, so the API needs a token",
                     address.0

@@ -2,6 +2,7 @@
 //! `docs/reference/config.md` is generated from here.
 
 mod actions_cache;
+mod api_oidc;
 mod api_token;
 mod app_id;
 mod exclusive;
@@ -24,12 +25,14 @@ mod scale_set;
 mod server;
 mod service;
 mod start;
+mod telemetry;
 mod urls;
 mod values;
 mod vmm;
 mod webhook;
 
 pub use actions_cache::ActionsCacheConfig;
+pub use api_oidc::OidcConfig;
 pub use api_token::{ApiRole, ApiTokenConfig};
 pub use app_id::AppId;
 pub use firecracker::{CpuTemplate, FirecrackerConfig, HugePagesSetting, MachineConfig, MmdsSetting};
@@ -53,6 +56,7 @@ pub use scale_set::ScaleSetSetting;
 pub use server::{Config, LogFormat, LogLevel, MetricsConfig};
 pub use service::{HttpConfig, ReadySetting, ServiceConfig, ServiceKeys};
 pub use start::{DiskLimitsConfig, StartSetting};
+pub use telemetry::{OtlpConfig, OtlpProtocol, TelemetryConfig};
 pub use values::{AbsolutePath, CommandName, Duration, GroupName, ListenAddress, Mode, SecretFile};
 pub use vmm::{Accel, Driver, KernelConfig, VmmConfig};
 pub use webhook::WebhookConfig;

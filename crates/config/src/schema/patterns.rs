@@ -20,6 +20,8 @@ pub(super) const SECRET: &str =
     r"^(/(?!([\s\S]*/)?\.\.(/|$))|credential:[A-Za-z0-9_@-][A-Za-z0-9._@-]{0,254}$)";
 /// [`super::ApiTokenConfig::name`].
 pub(super) const TOKEN_NAME: &str = "^[A-Za-z0-9._-]{1,63}$";
+/// A name in [`super::OtlpConfig::resource`].
+pub(super) const RESOURCE_KEY: &str = "^[A-Za-z0-9._-]{1,255}$";
 /// [`super::AppId`], where it is a text.
 pub(super) const APP_ID: &str = "^(?!0$)[A-Za-z0-9.]{1,40}$";
 /// [`super::HostPort`].

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AbsolutePath, ActionsCacheConfig, ApiTokenConfig, CommandName, ForgeConfig, GiteaConfig, GithubConfig,
     GroupName, HostConfig, ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig,
-    PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, VmmConfig, forge, kernel_args, patterns,
+    OidcConfig, PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, TelemetryConfig, VmmConfig,
+    forge, kernel_args, patterns,
 };
 
 /// The server's configuration file. Every key is optional.
@@ -19,7 +20,7 @@ use super::{
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// TCP address of the API (`host:port`; `:8080` means every address). When absent, no TCP socket is opened. Any
-    /// address except a loopback one needs `api_token_file` or `api_tokens`.
+    /// address except a loopback one needs `api_token_file`, `api_tokens` or `api_oidc`.
     #[schemars(example = "127.0.0.1:8080")]
     pub bind_address: Option<ListenAddress>,
     /// Unix socket of the API: a path of at most 107 bytes.
@@ -42,14 +43,18 @@ pub struct Config {
     /// `api_token_file` is an administrator's. The files are read
     /// when the server starts: after a change, reload it, which no job notices.
     pub api_tokens: Vec<ApiTokenConfig>,
+    /// A provider by which people log in to the page. docs/page.md explains it.
+    pub api_oidc: Option<OidcConfig>,
     /// Minimum severity of log messages that are written.
     pub log_level: LogLevel,
-    /// Format of log messages on standard error.
+    /// Format of log messages on standard error. `text` goes to the journal with its fields, where systemd has connected the two.
     pub log_format: LogFormat,
     /// `true` is another way to write `log_level: debug`.
     pub debug: bool,
     /// Prometheus metrics on a separate address. The API serves `/metrics` in any case.
     pub metrics: MetricsConfig,
+    /// What is told to other programs of what happens.
+    pub telemetry: TelemetryConfig,
     /// Directory of all durable state, a path of at most 70 bytes. Created with mode 0700 if it does not exist.
     #[schemars(extend("maxLength" = 70))]
     pub state_dir: AbsolutePath,
@@ -106,10 +111,12 @@ impl Default for Config {
             api_socket_group: None,
             api_token_file: None,
             api_tokens: Vec::new(),
+            api_oidc: None,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             debug: false,
             metrics: MetricsConfig::default(),
+            telemetry: TelemetryConfig::default(),
             state_dir: AbsolutePath::fixed("/var/lib/fireactions"),
             agent_path: None,
             vmm: VmmConfig::default(),

@@ -176,6 +176,40 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
             ]),
         ),
         (
+            "/api_oidc",
+            json!([
+                null,
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": {"ops": "admin"}},
+                {"issuer": "http://localhost:1", "url": "http://127.0.0.1/x", "client_id": "ci", "groups": {"a b": "viewer"}, "name": "Acme",
+                 "client_secret_file": "credential:s", "scopes": [], "groups_claim": "roles", "ca_file": "/ca"},
+            ]),
+            json!([
+                {}, {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci"},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": {}},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": {"ops": "root"}},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "", "groups": {"ops": "admin"}},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": ["ops"]},
+                {"issuer": "https://sso", "url": "https://ci/", "client_id": "ci", "groups": {"ops": "admin"}, "client_secret_file": "s"},
+            ]),
+        ),
+        (
+            "/telemetry",
+            json!([
+                {},
+                {"otlp": null},
+                {"otlp": {"endpoint": "https://otel.lan:4317"}},
+                {"otlp": {"endpoint": "http://127.0.0.1:4318", "protocol": "http", "headers_file": "credential:otlp", "timeout": "1s",
+                          "ca_file": "/ca.pem", "resource": {"a.b": "c d"}}},
+                {"otlp": {"endpoint": "http://otel.lan/x/", "protocol": "http", "insecure_http": true}},
+            ]),
+            json!([
+                {"otlp": {}}, {"otlp": {"endpoint": 4317}}, {"otlp": {"endpoint": "https://o", "protocol": "http/protobuf"}},
+                {"otlp": {"endpoint": "https://o", "headers_file": "token"}}, {"otlp": {"endpoint": "https://o", "timeout": 10}},
+                {"otlp": {"endpoint": "https://o", "resource": {"a b": "c"}}}, {"otlp": {"endpoint": "https://o", "resource": {"a": 1}}},
+                {"otlp": {"endpoint": "https://o", "headers": {"a": "b"}}}, {"prometheus": {}},
+            ]),
+        ),
+        (
             "/images/unused_for",
             json!(["30d", "1h 30m", "1.5h", "0", "2weeks"]),
             json!(["30", "x", "-1s", "1 fortnight", ""]),

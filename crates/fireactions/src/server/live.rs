@@ -18,6 +18,7 @@ use fireactions_model::{Event, Machines, ShutdownMode};
 use fireactions_net::Network;
 use fireactions_pool::{Budget, Controller, Ends};
 use fireactions_store::Store;
+use fireactions_telemetry::Counts;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ use super::prepare::Preparation;
 use super::signals::Signals;
 use super::sockets::{Role, Sockets};
 use super::watchdog::Vitals;
-use super::{build, forges, handover, housekeeping, listen, overrides, webhook};
+use super::{build, forges, handover, housekeeping, listen, overrides, telemetry, webhook};
 
 /// Events that a slow listener may be behind; one that is further behind misses some and is right again after the
 /// next event of the same thing.
@@ -72,6 +73,9 @@ pub(super) struct Live {
     requests: mpsc::Receiver<handover::Request>,
     door: Option<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
+    /// Tells of jobs that have ended, until `told`.
+    telling: Option<JoinHandle<()>>,
+    told: CancellationToken,
     rules: JoinHandle<()>,
     /// Sees to the pools until `freeze` or `stopping`.
     controller: JoinHandle<()>,
@@ -89,7 +93,7 @@ impl Live {
         mut sockets: Sockets,
         taking_over: bool,
     ) -> anyhow::Result<Self> {
-        let Setup { host, config, told, preparation } = setup;
+        let Setup { host, config, told: answers, preparation } = setup;
         // The lock first: nothing may be touched while another server runs on the same state.
         let store = build::store(config, taking_over).await?;
         for name in build::claims(config) {
@@ -117,7 +121,7 @@ impl Live {
         let (network, prepared) = tokio::join!(build::network(config), preparation.get());
         let (network, prepared) = (network?, prepared?);
 
-        let (events, _) = broadcast::channel::<Event>(EVENTS);
+        let (events, heard) = broadcast::channel::<Event>(EVENTS);
         let forge = LocalForge::new(store.clone(), events.clone(), build::forge_settings(config)).await?;
         let cache = ActionsCache::open(config, &store, &network).await;
         let caches = actions_cache::of_forges(cache.as_ref());
@@ -153,6 +157,15 @@ impl Live {
                 stopping.clone(),
             )),
         ];
+        let (traces, told) = (Counts::default(), CancellationToken::new());
+        let telling = match prepared.collector.clone() {
+            Some(collector) => {
+                let known = (store.clone(), machines.clone());
+                let ends = told.clone();
+                Some(telemetry::start(collector, (config, traces.clone()), known, heard, ends)?)
+            }
+            None => None,
+        };
         if let Some(cache) = &cache {
             tasks.push(tokio::spawn(cache.clone().keep(stopping.clone())));
         }
@@ -183,12 +196,17 @@ impl Live {
                 accel: driver.accel.clone(),
                 pid: std::process::id(),
             },
-            told: Arc::clone(told),
+            traces,
+            told: Arc::clone(answers),
             stopping: stopping.clone(),
         };
         let api = Api::new(Arc::new(engine), Limits::default())
             .with_keys(prepared.keys.clone(), Some(config.state_dir.join(SESSIONS)))
             .with_history(config.state_dir.join(HISTORY));
+        let api = match prepared.oidc.clone() {
+            Some(oidc) => api.with_oidc(oidc),
+            None => api,
+        };
         let api = if config.metrics.compat { api.with_compat_metrics() } else { api };
         let webhook = webhook::router(
             forges.hosted().filter_map(|forge| Some((forge.clone(), config.webhook_path(forge.name())?))),
@@ -212,6 +230,8 @@ impl Live {
             requests,
             door,
             tasks,
+            telling,
+            told,
             rules,
             controller,
             freeze,
@@ -254,7 +274,8 @@ impl Live {
         self.listeners.ended().await;
         self.stopping.cancel();
         self.network_done.cancel();
-        join(self.tasks.into_iter().chain([self.rules])).await;
+        self.told.cancel();
+        join(self.tasks.into_iter().chain(self.telling).chain([self.rules])).await;
         self.images.close();
         self.store.close().await;
         self.sockets
@@ -276,7 +297,9 @@ impl Live {
         self.api.close();
         self.listeners.ended().await;
         self.network_done.cancel();
-        join([self.rules].into_iter()).await;
+        // After the last job's end.
+        self.told.cancel();
+        join(self.telling.into_iter().chain([self.rules])).await;
         if left == 0 {
             self.network.remove().await.context("the machines' network could not be removed")?;
         }

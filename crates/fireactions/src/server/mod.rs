@@ -14,11 +14,13 @@ mod live;
 pub(crate) mod logging;
 mod looked;
 mod notify;
+mod oidc;
 mod overrides;
 mod prepare;
 mod signals;
 mod sockets;
 mod successor;
+mod telemetry;
 mod watchdog;
 mod webhook;
 

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use fireactions_api::{Auth, Key, Role, Token, listen};
-use fireactions_config::{ApiRole, Config, SecretFile};
+use fireactions_api::{Auth, Key, Oidc, Role, Token, listen};
+use fireactions_config::{Config, SecretFile};
 use fireactions_machine::Settings;
 use fireactions_model::PoolSpec;
 use tokio::task::JoinHandle;
 
 use super::build::StateDirs;
 use super::driver::{self, Chosen};
+use super::{oidc, telemetry};
 
 /// All that was found and made.
 pub(super) struct Prepared {
@@ -24,6 +25,10 @@ pub(super) struct Prepared {
     pub(super) keys: Vec<Key>,
     /// How callers of the API's TCP address are known.
     pub(super) tcp: Option<Auth>,
+    /// The provider by which people log in.
+    pub(super) oidc: Option<Oidc>,
+    /// Who is told of traces.
+    pub(super) collector: Option<fireactions_telemetry::Settings>,
 }
 
 /// The preparation, under way or done.
@@ -70,12 +75,16 @@ async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
     dirs.make()?;
     let settings = settings(config, &dirs)?;
     let keys = keys(config)?;
+    let oidc = oidc::of(config)?;
     let tcp = match &config.bind_address {
+        // Whoever comes by it has logged in.
+        Some(_) if oidc.is_some() => Some(Auth::Token),
         Some(address) => Some(listen::authority(address.0, &keys)?),
         None => None,
     };
+    let collector = telemetry::settings(config)?;
     let driver = driver::choose(config, &settings).await?;
-    Ok(Prepared { settings: Arc::new(settings), driver, keys, tcp })
+    Ok(Prepared { settings: Arc::new(settings), driver, keys, tcp, oidc, collector })
 }
 
 /// Who may use the API by TCP, or by a proxy.
@@ -99,12 +108,7 @@ fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
         if let Some(other) = keys.iter().find(|key| key.token == token) {
             bail!("{at}: the token of '{name}' is that of '{}' as well: make one for each", other.name);
         }
-        let role = match config.role {
-            ApiRole::Viewer => Role::Viewer,
-            ApiRole::Operator => Role::Operator,
-            ApiRole::Admin => Role::Admin,
-        };
-        keys.push(Key { name, role, token });
+        keys.push(Key { name, role: oidc::role(config.role), token });
     }
     Ok(keys)
 }

@@ -240,7 +240,7 @@ impl HostedForge {
     async fn say_waited(&self, job: &JobId, waited: Duration) {
         let Ok(Some(JobRecord { pool: Some(pool), .. })) = self.inner.store.job(job).await else { return };
         let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let _ = self.inner.events.send(Event::PickedUp { pool, micros });
+        let _ = self.inner.events.send(Event::PickedUp { job: job.clone(), pool, micros });
     }
 }
 

@@ -119,7 +119,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(LINK, link.parse().unwrap());
             let status = StatusCode::OK;
-            next(&Response { doing: "t".into(), status, headers, body: "".into() }, &here)
+            next(&Response::new("t", status, headers, "".into()), &here)
         };
         let link =
             r#"<https://api.github.com/x?page=1>; rel="prev", <https://api.github.com/x?page=3>; rel="next""#;

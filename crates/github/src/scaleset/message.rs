@@ -223,7 +223,7 @@ mod tests {
 
     fn response(body: &str) -> Response {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        Response { doing: "test".into(), status: StatusCode::OK, headers: HeaderMap::new(), body }
+        Response::new("test", StatusCode::OK, HeaderMap::new(), body)
     }
 
     fn told(items: &Value) -> Message {

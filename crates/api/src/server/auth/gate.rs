@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use super::Auth;
 use super::attempts::Attempts;
 use super::caller::{Caller, Key, Source, matching};
+use super::people::{Answer, Oidc};
 use super::request::{cookie, host, is_from_afar, is_loopback_name, is_own_page, needs_origin, passed_on};
 use super::sessions::Sessions;
 use crate::{Code, Fault, Role, Via};
@@ -25,6 +26,8 @@ pub(in crate::server) struct Gate {
     keys: Arc<[Key]>,
     sessions: Arc<Sessions>,
     attempts: Arc<Attempts>,
+    /// A provider by which people log in, and its mark.
+    oidc: Option<Arc<(Oidc, String)>>,
 }
 
 /// A login that was not one.
@@ -37,7 +40,51 @@ pub(in crate::server) enum NoLogin {
 impl Gate {
     pub(in crate::server) fn new(keys: Vec<Key>, sessions: Option<PathBuf>) -> Self {
         let sessions = sessions.map_or_else(Sessions::default, Sessions::kept_in);
-        Self { keys: keys.into(), sessions: Arc::new(sessions), attempts: Arc::default() }
+        Self { keys: keys.into(), sessions: Arc::new(sessions), attempts: Arc::default(), oidc: None }
+    }
+
+    /// Lets in whom this provider sends.
+    pub(in crate::server) fn with_oidc(&mut self, oidc: Oidc) {
+        let mark = oidc.mark();
+        self.oidc = Some(Arc::new((oidc, mark)));
+    }
+
+    /// The provider by which people log in.
+    pub(in crate::server) fn oidc(&self) -> Option<&Oidc> {
+        self.oidc.as_ref().map(|oidc| &oidc.0)
+    }
+
+    /// Whether anybody can log in with a token.
+    pub(in crate::server) fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// Ends a login by the provider: gives what the cookie says, and who it is.
+    pub(super) async fn come_back(
+        &self,
+        from: Source,
+        headers: &HeaderMap,
+        answer: &Answer,
+    ) -> Result<(String, Caller), NoLogin> {
+        let Some(oidc) = &self.oidc else { return Err(NoLogin::Fault(no_provider())) };
+        let (oidc, mark) = &**oidc;
+        let address = from.address();
+        if let Some(wait) = self.attempts.wait(address) {
+            return Err(NoLogin::Wait(wait));
+        }
+        let person = match oidc.finish(headers, answer).await {
+            Ok(person) => person,
+            Err(fault) => {
+                // Whoever guesses codes has few guesses.
+                if fault.code == Code::Unauthorized {
+                    self.attempts.failed(address);
+                }
+                return Err(NoLogin::Fault(fault));
+            }
+        };
+        self.attempts.succeeded(address);
+        let cookie = self.sessions.open_for(&person, mark.clone());
+        Ok((cookie, Caller { name: person.name, role: person.role, via: Via::Cookie, login: None }))
     }
 
     pub(super) fn keys(&self) -> &[Key] {
@@ -69,7 +116,7 @@ impl Gate {
 
     /// Whoever has a token or a login.
     async fn known(&self, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Caller, Fault> {
-        if self.keys.is_empty() {
+        if self.keys.is_empty() && self.oidc.is_none() {
             return Err(no_keys());
         }
         if headers.contains_key(AUTHORIZATION) {
@@ -85,13 +132,14 @@ impl Gate {
         let Some(cookie) = cookie(headers) else {
             return Err(Fault::new(Code::Unauthorized, "this address needs a token").hint(HINT));
         };
-        let Some((key, login)) = self.sessions.find(cookie, &self.keys) else {
+        let provider = self.oidc.as_ref().map(|oidc| oidc.1.as_str());
+        let Some((holder, login)) = self.sessions.find(cookie, &self.keys, provider) else {
             return Err(Fault::new(Code::Unauthorized, "the login has ended").hint("log in again"));
         };
         if needs_origin(method, headers) && is_own_page(headers, uri) != Some(true) {
             return Err(not_own_page());
         }
-        Ok(Caller { login: Some(login), ..Caller::of(key, Via::Cookie) })
+        Ok(Caller { name: holder.name, role: holder.role, via: Via::Cookie, login: Some(login) })
     }
 
     /// Logs in with a token: gives what the cookie says, and who it is.
@@ -142,9 +190,14 @@ fn bearer<'a>(headers: &HeaderMap, keys: &'a [Key]) -> Option<&'a Key> {
     matching(sent, keys).filter(|_| scheme.eq_ignore_ascii_case("bearer"))
 }
 
+pub(super) fn no_provider() -> Fault {
+    let why = "nobody logs in here by a provider";
+    Fault::new(Code::NotFound, why).hint("api_oidc in the server's configuration names one")
+}
+
 fn no_keys() -> Fault {
     let why = "this came from a browser or by a proxy, and there is no token that anybody could log in with";
-    Fault::new(Code::Forbidden, why).hint("set api_tokens in the server's configuration")
+    Fault::new(Code::Forbidden, why).hint("set api_tokens or api_oidc in the server's configuration")
 }
 
 fn not_own_page() -> Fault {

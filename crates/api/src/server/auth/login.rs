@@ -3,9 +3,11 @@
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::audit::Deed;
-use super::caller::{Peer, Source};
-use super::gate::{Gate, NoLogin};
+use super::caller::{Caller, Peer, Source};
+use super::gate::{Gate, NoLogin, no_provider};
+use super::people::Answer;
 use super::request::{COOKIE_NAME, is_by_tls, source};
+use crate::Fault;
 
 /// Somebody who wants to log in.
 pub(in crate::server) struct Attempt<'a> {
@@ -21,9 +23,23 @@ impl<'a> Attempt<'a> {
 
     /// Logs in, and says so in the log; gives the cookie.
     pub(in crate::server) async fn log_in(self, gate: &Gate, token: &str) -> Result<HeaderValue, NoLogin> {
+        let came = gate.log_in(token, self.from, self.headers, self.uri).await;
+        self.came(&Method::POST, came)
+    }
+
+    /// Comes back from the provider, and says so in the log; gives the cookie.
+    pub(in crate::server) async fn come_back(
+        self,
+        gate: &Gate,
+        answer: &Answer,
+    ) -> Result<HeaderValue, NoLogin> {
+        let came = gate.come_back(self.from, self.headers, answer).await;
+        self.came(&Method::GET, came)
+    }
+
+    fn came(self, method: &Method, came: Result<(String, Caller), NoLogin>) -> Result<HeaderValue, NoLogin> {
         let Self { from, headers, uri } = self;
-        let came = gate.log_in(token, from, headers, uri).await;
-        let deed = |caller| Deed::new(caller, &Method::POST, uri.path(), from);
+        let deed = |caller| Deed::new(caller, method, uri.path(), from);
         match came {
             Ok((secret, caller)) => {
                 deed(Some(&caller)).log(StatusCode::NO_CONTENT);
@@ -38,6 +54,14 @@ impl<'a> Attempt<'a> {
             }
         }
     }
+}
+
+/// To the provider: where a browser goes, and what it brings back.
+pub(in crate::server) async fn go(
+    gate: &Gate,
+    headers: &HeaderMap,
+) -> Result<(url::Url, HeaderValue), Fault> {
+    gate.oidc().ok_or_else(no_provider)?.begin(headers).await
 }
 
 /// What takes the cookie away.

@@ -7,6 +7,7 @@
 //! gate       the caller of a request: by its listener, its token, or its login
 //! sessions   logins, and the file that keeps them          attempts   wrong ones, by address
 //! login      a login on its way in, and its cookie         lease      what goes on with one, and ends with it
+//! people     by a provider of OpenID Connect
 //! rights     which role a request needs                    audit      what was done, in the log
 //! ```
 
@@ -16,6 +17,7 @@ mod caller;
 mod gate;
 mod lease;
 mod login;
+mod people;
 mod query;
 mod request;
 mod rights;
@@ -31,7 +33,10 @@ use self::audit::Deed;
 pub(super) use self::caller::Caller;
 pub use self::caller::{Key, Peer};
 pub(super) use self::gate::{Gate, NoLogin};
-pub(super) use self::login::{Attempt, no_cookie};
+pub(super) use self::login::{Attempt, go, no_cookie};
+pub(super) use self::people::Answer;
+pub use self::people::Oidc;
+pub(super) use self::people::no_cookie as no_login_cookie;
 pub use self::token::{Token, WeakToken};
 use crate::{Code, Fault, Role};
 
@@ -93,9 +98,9 @@ fn allowed(caller: &Caller, needed: Role) -> Result<(), Fault> {
         return Ok(());
     }
     let Caller { name, role, .. } = caller;
-    let why = format!("the token '{name}' has the role {role}, and this needs the role {needed}");
+    let why = format!("'{name}' has the role {role}, and this needs the role {needed}");
     Err(Fault::new(Code::Forbidden, why)
-        .hint("use a token with that role; the server's api_tokens say which there are"))
+        .hint("use a token with that role; the server's api_tokens and api_oidc say who has which"))
 }
 
 /// The middleware of everything: no tokens in addresses, where they are kept in logs, whatever is asked.
@@ -109,6 +114,9 @@ pub(super) fn is_open(method: &Method, path: &str) -> bool {
     match path {
         "/healthz" | "/readyz" => true,
         "/api/v1/session" => *method == Method::POST,
+        "/api/v1/session/ways" | "/api/v1/session/oidc" | "/api/v1/session/oidc/callback" => {
+            *method == Method::GET
+        }
         _ => false,
     }
 }

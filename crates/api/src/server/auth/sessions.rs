@@ -15,11 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::caller::Key;
 use super::lease::Lease;
+use super::people::Person;
+use crate::Role;
 use crate::server::kept;
 
 /// Logins at once. For a new one goes the oldest of the token that has most: nobody's logins end others'.
 const MOST: usize = 1000;
-/// A login that is not used for so long ends.
+/// A login that is not used for so long ends; one by a provider in any case.
 const IDLE: Duration = Duration::from_secs(12 * 3600);
 
 /// The logins of one server.
@@ -32,9 +34,12 @@ pub(super) struct Sessions {
 
 #[derive(Serialize, Deserialize)]
 struct Login {
-    /// The mark of its token. A token that is not configured any more, or has another role, has no such mark.
+    /// The mark of its token, or of its provider. A token that is not configured any more, or has another role, has no such mark.
     mark: String,
     used: Timestamp,
+    /// Whom a provider has sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    person: Option<Sent>,
     /// Cancelled when it ends.
     #[serde(skip)]
     ended: CancellationToken,
@@ -44,6 +49,21 @@ impl Drop for Login {
     fn drop(&mut self) {
         self.ended.cancel();
     }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Sent {
+    name: String,
+    role: Role,
+    /// When the provider has said so: groups change, and nobody tells us.
+    since: Timestamp,
+}
+
+/// Who a login stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) name: String,
+    pub(super) role: Role,
 }
 
 impl Sessions {
@@ -65,6 +85,22 @@ impl Sessions {
 
     /// Begins one with this key; gives what its cookie says.
     pub(super) fn open(&self, key: &Key) -> String {
+        self.add(Login {
+            mark: mark(key),
+            used: Timestamp::now(),
+            person: None,
+            ended: CancellationToken::new(),
+        })
+    }
+
+    /// Begins one of somebody whom the provider of this mark has sent; gives what its cookie says.
+    pub(super) fn open_for(&self, Person { name, role }: &Person, mark: String) -> String {
+        let used = Timestamp::now();
+        let person = Some(Sent { name: name.clone(), role: *role, since: used });
+        self.add(Login { mark, used, person, ended: CancellationToken::new() })
+    }
+
+    fn add(&self, login: Login) -> String {
         let cookie = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let mut all = self.all();
         if all.len() >= MOST {
@@ -74,21 +110,34 @@ impl Sessions {
             let goes = goes.map(|(name, _)| name.clone());
             goes.map(|goes| all.remove(&goes));
         }
-        let ended = CancellationToken::new();
-        all.insert(name(&cookie), Login { mark: mark(key), used: Timestamp::now(), ended });
+        all.insert(name(&cookie), login);
         drop(all);
         self.save();
         cookie
     }
 
-    /// The key of a login, which counts as used now, and what can go on with it.
-    pub(super) fn find<'a>(self: &Arc<Self>, cookie: &str, keys: &'a [Key]) -> Option<(&'a Key, Lease)> {
+    /// Who a login stands for, by these keys or the provider of this mark, and what can go on with it. It counts as used now.
+    pub(super) fn find(
+        self: &Arc<Self>,
+        cookie: &str,
+        keys: &[Key],
+        provider: Option<&str>,
+    ) -> Option<(Holder, Lease)> {
         let name = name(cookie);
         let mut all = self.all();
         let login = all.get_mut(&name)?;
         let now = Timestamp::now();
-        let key = keys.iter().find(|key| mark(key) == login.mark);
-        if key.is_none() || is_over(login, now) {
+        let holder = match &login.person {
+            Some(sent) if provider == Some(&login.mark) => {
+                Some(Holder { name: sent.name.clone(), role: sent.role })
+            }
+            Some(_) => None,
+            None => {
+                let key = keys.iter().find(|key| mark(key) == login.mark);
+                key.map(|key| Holder { name: key.name.clone(), role: key.role })
+            }
+        };
+        if holder.is_none() || is_over(login, now) {
             all.remove(&name);
             return None;
         }
@@ -99,7 +148,7 @@ impl Sessions {
                 login.used = Timestamp::now();
             }
         };
-        Some((key?, Lease::new(use_it, login.ended.clone())))
+        Some((holder?, Lease::new(use_it, login.ended.clone())))
     }
 
     /// Ends one.
@@ -122,7 +171,8 @@ impl Sessions {
 }
 
 fn is_over(login: &Login, now: Timestamp) -> bool {
-    now.duration_since(login.used).unsigned_abs() > IDLE
+    let too_long = |since: Timestamp| now.duration_since(since).unsigned_abs() > IDLE;
+    too_long(login.used) || login.person.as_ref().is_some_and(|person| too_long(person.since))
 }
 
 fn name(cookie: &str) -> String {
@@ -145,7 +195,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::{Role, Token};
+    use crate::Token;
 
     fn key(name: &str, role: Role, token: &str) -> Key {
         Key { name: name.to_owned(), role, token: Token::new(token).unwrap() }
@@ -158,17 +208,39 @@ mod tests {
         let one = key("anna", Role::Operator, "0123456789abcdef");
         let cookie = Sessions::kept_in(file.clone()).open(&one);
         let again = || Arc::new(Sessions::kept_in(file.clone()));
-        let found = |keys: &[Key]| again().find(&cookie, keys).map(|(key, _)| key.name.clone());
+        let found = |keys: &[Key]| again().find(&cookie, keys, None).map(|(holder, _)| holder.name);
         assert_eq!(found(std::slice::from_ref(&one)), Some("anna".to_owned()));
         assert_eq!(found(&[key("anna", Role::Admin, "0123456789abcdef")]), None, "another role");
         assert_eq!(found(&[key("anna", Role::Operator, "0123456789abcdeF")]), None, "another token");
         assert_eq!(found(&[]), None);
-        assert!(again().find("nonsense", std::slice::from_ref(&one)).is_none());
+        assert!(again().find("nonsense", std::slice::from_ref(&one), None).is_none());
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(!text.contains(&cookie) && !text.contains("0123456789"), "{text}");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         again().close(&cookie);
         assert_eq!(found(std::slice::from_ref(&one)), None, "logged out");
+    }
+
+    #[test]
+    fn somebody_whom_a_provider_has_sent_is_in_as_long_as_it_is_the_same_and_half_a_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let sessions = Arc::new(Sessions::kept_in(dir.path().join("sessions.json")));
+        let person = || Person { name: "oidc:anna".to_owned(), role: Role::Operator };
+        let cookie = sessions.open_for(&person(), "mark".to_owned());
+        let again = Arc::new(Sessions::kept_in(dir.path().join("sessions.json")));
+        let found = |sessions: &Arc<Sessions>, cookie: &str, provider: Option<&str>| {
+            sessions.find(cookie, &[], provider).map(|(holder, _)| holder)
+        };
+        let holder = Holder { name: "oidc:anna".to_owned(), role: Role::Operator };
+        assert_eq!(found(&again, &cookie, Some("mark")), Some(holder));
+        assert_eq!(found(&again, &cookie, Some("other")), None, "other groups, or another provider");
+        assert_eq!(found(&again, &cookie, Some("mark")), None, "it has ended");
+        assert_eq!(found(&sessions, &cookie, None), None, "no provider any more");
+        let cookie = sessions.open_for(&person(), "mark".to_owned());
+        for login in sessions.all().values_mut() {
+            login.person.as_mut().unwrap().since -= IDLE + Duration::from_secs(1);
+        }
+        assert_eq!(found(&sessions, &cookie, Some("mark")), None, "however much it is used");
     }
 
     #[test]
@@ -178,7 +250,7 @@ mod tests {
         let other = key("kim", Role::Admin, "fedcba9876543210");
         let keys = std::slice::from_ref(&one);
         let (others, first) = (sessions.open(&other), sessions.open(&one));
-        let (_, lease) = sessions.find(&first, keys).unwrap();
+        let (_, lease) = sessions.find(&first, keys, None).unwrap();
         for login in sessions.all().values_mut() {
             login.used -= IDLE / 2;
         }
@@ -186,19 +258,19 @@ mod tests {
             sessions.open(&one);
         }
         assert_eq!(sessions.all().len(), MOST);
-        assert!(sessions.find(&first, keys).is_none(), "the oldest of the many made room");
+        assert!(sessions.find(&first, keys, None).is_none(), "the oldest of the many made room");
         assert!(lease.ended().now_or_never().is_some(), "and what goes on with it ends");
-        assert!(sessions.find(&others, &[other]).is_some(), "nobody else's did");
+        assert!(sessions.find(&others, &[other], None).is_some(), "nobody else's did");
         let last = sessions.open(&one);
         for login in sessions.all().values_mut() {
             login.used -= IDLE + Duration::from_secs(1);
         }
-        assert!(sessions.find(&last, keys).is_none(), "too long unused");
+        assert!(sessions.find(&last, keys, None).is_none(), "too long unused");
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("sessions.json");
         std::fs::write(&file, "{").unwrap();
         let damaged = Arc::new(Sessions::kept_in(file));
         let cookie = damaged.open(&one);
-        assert!(damaged.find(&cookie, keys).is_some());
+        assert!(damaged.find(&cookie, keys, None).is_some());
     }
 }

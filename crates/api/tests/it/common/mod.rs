@@ -337,6 +337,11 @@ impl Engine for Fake {
         CacheCounts { hits: 3, misses: 2, entries: 1, bytes: 3, ..Default::default() }
     }
 
+    fn trace_counts(&self) -> TraceCounts {
+        let dropped = vec![("full", 2), ("unreachable", 0), ("refused", 1), ("stopped", 0)];
+        TraceCounts { sent: 5, waiting: 1, dropped, rejected_spans: 0, failures: 3 }
+    }
+
     async fn machines(&self) -> Result<Vec<MachineView>> {
         let first = self.machine.lock().unwrap().clone();
         Ok(std::iter::once(first).chain(self.more.lock().unwrap().iter().cloned()).collect())

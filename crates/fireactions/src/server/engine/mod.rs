@@ -29,10 +29,11 @@ use fireactions_image::Images;
 use fireactions_machine::Machinery;
 use fireactions_model::{
     Digest, Event, ForgeView, HostView, ImageRef, JobId, JobRecord, JobSpec, JobState, MachineId,
-    MachineView, Machines, Place, PoolName, PoolView, PullPolicy, Unrecorded, WaitReason,
+    MachineView, Machines, Place, PoolName, PoolView, PullPolicy, TraceCounts, Unrecorded, WaitReason,
 };
 use fireactions_pool::PoolHandle;
 use fireactions_store::Store;
+use fireactions_telemetry::Counts;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,8 @@ pub(super) struct ServerEngine {
     pub(super) uploads: PathBuf,
     pub(super) version: Version,
     pub(super) caches: Caches,
+    /// How many traces came how far.
+    pub(super) traces: Counts,
     pub(super) told: Arc<Told>,
     pub(super) stopping: CancellationToken,
 }
@@ -293,6 +296,10 @@ impl Engine for ServerEngine {
 
     fn cache_counts(&self) -> CacheCounts {
         self.caches.counts()
+    }
+
+    fn trace_counts(&self) -> TraceCounts {
+        self.traces.get()
     }
 
     fn forges(&self) -> Vec<ForgeView> {
