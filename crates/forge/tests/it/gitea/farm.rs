@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::gates::Gates;
-use crate::github::farm::{Machines, Place, keep, report};
+use crate::github::farm::{Idle, Machines, Place, at_work, keep, report};
 
 /// A server's second: this forge is near.
 const PACE: Duration = Duration::from_millis(100);
@@ -104,6 +104,7 @@ pub(crate) struct Farm {
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     machines: Machines,
+    idle: Idle,
 }
 
 impl Farm {
@@ -146,7 +147,7 @@ impl Farm {
         let forges = Forges::new(local, [forge.clone()]);
         forges.recover().await.unwrap();
         let stop = CancellationToken::new();
-        let machines = Machines::default();
+        let (machines, idle) = (Machines::default(), Idle::default());
         let gates = Gates::default();
         if !setup.held {
             gates.open(ASK);
@@ -154,10 +155,11 @@ impl Farm {
         let at_gates = gates.clone();
         let perform =
             move |forges: Forges, id: MachineId, work: Work| play(forges, id, work, at_gates.clone());
-        let keeping = keep(forges.clone(), setup.pools.clone(), Arc::clone(&machines), stop.clone(), perform);
+        let shared = (Arc::clone(&machines), Arc::clone(&idle));
+        let keeping = keep(forges.clone(), setup.pools.clone(), shared, stop.clone(), perform);
         let tasks =
             vec![tokio::spawn(forge.clone().run(setup.pools.clone(), stop.clone())), tokio::spawn(keeping)];
-        Self { dir, store, forge, gates, forges, stop, tasks, machines }
+        Self { dir, store, forge, gates, forges, stop, tasks, machines, idle }
     }
 
     /// Ends it as SIGTERM does. Gives what it leaves.
@@ -177,9 +179,9 @@ impl Farm {
         self.store.jobs(JobFilter::default()).await.unwrap()
     }
 
-    /// Machines that there are.
+    /// Machines that have work.
     pub(crate) fn machines(&self) -> usize {
-        self.machines.lock().unwrap().values().filter(|machine| !machine.is_finished()).count()
+        at_work(&self.machines, &self.idle)
     }
 
     /// Kills every machine, as a host that loses its power.

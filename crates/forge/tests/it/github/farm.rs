@@ -1,7 +1,7 @@
 //! A server's part of the work without VMs: pools follow demand, and each machine is a process that runs what the forge
 //! gives it, in a directory of its own with the stand-in runner.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use fireactions_forge::{Forges, HostedForge, HostedSettings, github as github_fo
 use fireactions_github::{App, Credentials, Github, Settings, Timeouts};
 use fireactions_model::{
     Event, Forge, ForgeName, JobRecord, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName, PoolSpec,
-    Program, Release, Report, Secret, Stream, Usage, Work,
+    Program, Report, Secret, Stream, Usage, Work,
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::github::{AppKey, FakeGithub, runner};
@@ -107,9 +107,13 @@ pub(crate) struct Farm {
     forge_task: JoinHandle<()>,
     keeper: JoinHandle<()>,
     machines: Machines,
+    idle: Idle,
 }
 
 pub(crate) type Machines = Arc<Mutex<HashMap<MachineId, JoinHandle<()>>>>;
+
+/// Machines that wait for work.
+pub(crate) type Idle = Arc<Mutex<HashSet<MachineId>>>;
 
 impl Farm {
     /// Starts on an empty state.
@@ -164,15 +168,16 @@ impl Farm {
         let forges = Forges::new(local, [github.clone()]);
         let stop = CancellationToken::new();
         let forge_task = tokio::spawn(github.clone().run(setup.pools.clone(), stop.clone()));
-        let machines = Machines::default();
+        let (machines, idle) = (Machines::default(), Idle::default());
         let home = dir.path().to_owned();
         let at_home = move |forges: Forges, id: MachineId, work: Work| {
             let home = home.clone();
             async move { perform(&forges, &id, &work, &home).await }.boxed()
         };
-        let keeping = keep(forges.clone(), setup.pools.clone(), Arc::clone(&machines), stop.clone(), at_home);
+        let shared = (Arc::clone(&machines), Arc::clone(&idle));
+        let keeping = keep(forges.clone(), setup.pools.clone(), shared, stop.clone(), at_home);
         let keeper = if setup.machines { tokio::spawn(keeping) } else { tokio::spawn(async {}) };
-        Self { dir, store, github, events, forges, stop, forge_task, keeper, machines }
+        Self { dir, store, github, events, forges, stop, forge_task, keeper, machines, idle }
     }
 
     /// Ends it as SIGTERM does. Gives what it leaves.
@@ -220,9 +225,9 @@ impl Farm {
         self.store.jobs(JobFilter::default()).await.unwrap()
     }
 
-    /// Machines that there are.
+    /// Machines that have work.
     pub(crate) fn machines(&self) -> usize {
-        self.machines.lock().unwrap().values().filter(|machine| !machine.is_finished()).count()
+        at_work(&self.machines, &self.idle)
     }
 
     /// Kills the machine that has this runner, as a host's out-of-memory killer would.
@@ -304,20 +309,21 @@ fn install_runner(dir: &Path) {
     }
 }
 
-/// Machines that have no work yet, and what tells them that they are not wanted any more.
-type Idle = Arc<Mutex<HashMap<MachineId, CancellationToken>>>;
+/// Machines that live and have work. One whose job another server has taken waits for the next.
+pub(crate) fn at_work(machines: &Machines, idle: &Idle) -> usize {
+    let (machines, idle) = (machines.lock().unwrap(), idle.lock().unwrap());
+    machines.iter().filter(|(id, machine)| !machine.is_finished() && !idle.contains(*id)).count()
+}
 
-/// What pools do: machines as many as jobs want, and no more than may be; one whose job somebody else has taken goes. `perform` is
-/// how a machine does its work.
+/// What pools do: machines as many as jobs want, and no more than may be. `perform` is how a machine does its work.
 pub(crate) async fn keep(
     forges: Forges,
     pools: Vec<PoolSpec>,
-    machines: Machines,
+    (machines, all_idle): (Machines, Idle),
     stop: CancellationToken,
     perform: impl Fn(Forges, MachineId, Work) -> BoxFuture<'static, ()> + Clone + Send + 'static,
 ) {
     let mut of_pool: HashMap<PoolName, Vec<MachineId>> = HashMap::new();
-    let all_idle = Idle::default();
     let sources = forges.sources();
     while !stop.is_cancelled() {
         let mut demand = BTreeMap::new();
@@ -328,19 +334,14 @@ pub(crate) async fn keep(
         for pool in &pools {
             let mine = of_pool.entry(pool.name.clone()).or_default();
             mine.retain(|id| machines.lock().unwrap().get(id).is_some_and(|machine| !machine.is_finished()));
-            let idle: Vec<CancellationToken> = {
-                let all = all_idle.lock().unwrap();
-                mine.iter().filter_map(|id| all.get(id).cloned()).collect()
-            };
+            let idle = mine.iter().filter(|id| all_idle.lock().unwrap().contains(*id)).count();
             let wanted: u32 = demand[&pool.name].values().sum();
-            let wanted = usize::try_from(wanted).unwrap();
-            idle.iter().skip(wanted).for_each(CancellationToken::cancel);
-            let lacking = wanted.saturating_sub(idle.len());
+            let lacking = usize::try_from(wanted).unwrap().saturating_sub(idle);
             let room = usize::try_from(pool.max_runners).unwrap().saturating_sub(mine.len());
             for _ in 0..lacking.min(room) {
                 let id = MachineId::from_random(rand::random());
                 mine.push(id.clone());
-                all_idle.lock().unwrap().insert(id.clone(), CancellationToken::new());
+                all_idle.lock().unwrap().insert(id.clone());
                 let offer =
                     Offer { machine: id.clone(), pool: pool.clone().into(), shape: pool.shape.clone() };
                 let life = live(forges.clone(), offer, Arc::clone(&all_idle), perform.clone());
@@ -363,25 +364,8 @@ async fn live(
     perform: impl Fn(Forges, MachineId, Work) -> BoxFuture<'static, ()>,
 ) {
     let id = offer.machine.clone();
-    let unwanted = idle.lock().unwrap()[&id].clone();
-    let mut bound = false;
     let work = loop {
-        let acquired = tokio::select! {
-            acquired = forges.acquire(&offer) => acquired,
-            () = unwanted.cancelled(), if !bound => match forges.release(&id).await {
-                Ok(Release::Idle) => {
-                    idle.lock().unwrap().remove(&id);
-                    return;
-                }
-                // Work came just now.
-                Ok(Release::Bound(_)) => {
-                    bound = true;
-                    continue;
-                }
-                Err(error) => Err(error),
-            },
-        };
-        match acquired {
+        match forges.acquire(&offer).await {
             Ok(work) => break work,
             Err(fireactions_model::ForgeError::Unavailable { .. }) => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
