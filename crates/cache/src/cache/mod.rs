@@ -223,7 +223,10 @@ impl Cache {
 async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, CacheError> + Send + 'static,
 ) -> Result<T, CacheError> {
-    tokio::task::spawn_blocking(act).await.unwrap_or_else(|error| {
-        Err(CacheError::Io { what: "use", path: PathBuf::new(), source: io::Error::other(error) })
-    })
+    tokio::task::spawn_blocking(act).await.unwrap_or_else(|error| Err(broken(error)))
+}
+
+/// What was to be done elsewhere came to no end.
+fn broken(error: tokio::task::JoinError) -> CacheError {
+    CacheError::Io { what: "use", path: PathBuf::new(), source: io::Error::other(error) }
 }

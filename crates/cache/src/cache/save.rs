@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fireactions_model::MachineId;
 
-use super::{Cache, Inner, blocking};
+use super::{Cache, Inner, blocking, broken};
 use crate::disk::Disk;
 use crate::entry_file::Label;
 use crate::index::Entry;
@@ -98,6 +98,13 @@ impl Cache {
     pub(crate) async fn finish(&self, upload: Arc<Upload>, size: u64) -> Result<u64, CacheError> {
         // Asked first, so that a client that counted wrong may go on.
         upload.size(size)?;
+        // Once it is closed there is no way back, and nobody else finishes it: that must not hang on a client that waits.
+        let cache = self.clone();
+        let finished = tokio::spawn(async move { cache.close_and_seal(upload, size).await });
+        finished.await.unwrap_or_else(|error| Err(broken(error)))
+    }
+
+    async fn close_and_seal(&self, upload: Arc<Upload>, size: u64) -> Result<u64, CacheError> {
         let closed = upload.close().await;
         if let Err(CacheError::NotFound(_)) = closed {
             // It is somebody else's to finish, or over.
@@ -157,5 +164,49 @@ impl Cache {
                 return id;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::upload::Coverage;
+    use crate::{Limits, Options, Repository};
+
+    fn opened(limits: Limits) -> (tempfile::TempDir, Cache, Session) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Options { limits, ..Options::new(dir.path(), "http://x") }).unwrap();
+        let machine = MachineId::from_random([1; 8]);
+        let grant = Grant::branch(Repository("o/r".to_owned()), "refs/heads/main", "refs/heads/main");
+        cache.admit(&machine, grant);
+        let session = cache.state().enter(machine, None, Duration::ZERO).unwrap();
+        (dir, cache, session)
+    }
+
+    async fn begun(cache: &Cache, session: &Session) -> Arc<Upload> {
+        let named = (Version::new("v").unwrap(), Key::new("k").unwrap());
+        let id = cache.create(session, named, Parts::Ranges(Coverage::default())).await.unwrap();
+        cache.upload(&session.machine, id).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_being_saved_is_saved_though_its_client_goes() {
+        let (_dir, cache, session) = opened(Limits { free: 0, ..Limits::default() });
+        let upload = begun(&cache, &session).await;
+        // A write that goes on is waited for, and meanwhile the client goes.
+        let writes = upload.claim(|_| Ok(Extent { at: 0, len: 0 })).unwrap();
+        assert!(cache.finish(upload.clone(), 0).now_or_never().is_none());
+        drop(writes);
+        let saved = async {
+            while cache.stats().uploads > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), saved).await.expect("nobody goes on with it");
+        assert_eq!(cache.stats().saved, 1);
     }
 }
