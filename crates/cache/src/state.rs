@@ -177,7 +177,7 @@ impl State {
     /// Bytes of all open uploads, and of those of one repository.
     pub(crate) fn pending(&self, repository: &Repository) -> (u64, u64) {
         self.uploads.values().fold((0, 0), |(all, own), upload| {
-            let bytes = upload.parts().end();
+            let bytes = upload.end_of_file();
             (all + bytes, if upload.place.repository == *repository { own + bytes } else { own })
         })
     }

@@ -219,8 +219,8 @@ impl Cache {
     }
 }
 
-/// Does what waits for a disk, away from what must not wait.
-async fn blocking<T: Send + 'static>(
+/// Does what waits for a disk or a processor, away from what must not wait.
+pub(crate) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, CacheError> + Send + 'static,
 ) -> Result<T, CacheError> {
     tokio::task::spawn_blocking(act).await.unwrap_or_else(|error| Err(broken(error)))

@@ -16,6 +16,7 @@ use futures_util::{Stream, StreamExt as _};
 use super::auth::{Address, peer};
 use super::fault::{Dialect, answer};
 use super::{block_list, query, range, receive};
+use crate::cache::blocking;
 use crate::sign::Purpose;
 use crate::upload::{BlockId, Parts, Upload};
 use crate::{Cache, CacheError};
@@ -42,10 +43,15 @@ pub(super) async fn put(
         match comp.as_deref() {
             Some("blocklist") => {
                 let list = receive::small(request.into_body(), block_list::LONGEST).await?;
-                let list = std::str::from_utf8(&list)
-                    .map_err(|_| CacheError::Invalid("the block list is no UTF-8".to_owned()))?;
-                let ids = block_list::parse(list)?;
-                upload.blocks(|blocks| blocks.list(ids, cache.largest()))
+                let limit = cache.largest();
+                // A long one takes a processor's time, and what must not wait for that is elsewhere.
+                blocking(move || {
+                    let list = std::str::from_utf8(&list)
+                        .map_err(|_| CacheError::Invalid("the block list is no UTF-8".to_owned()))?;
+                    let ids = block_list::parse(list)?;
+                    upload.blocks(|blocks| blocks.list(ids, limit))
+                })
+                .await
             }
             Some("block") => {
                 let id = query::value(&query, "blockid");

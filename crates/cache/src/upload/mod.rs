@@ -58,6 +58,8 @@ pub(crate) struct Upload {
     stage: AtomicU8,
     /// Cancelled when it takes no more content: whoever still receives some lets go.
     over: CancellationToken,
+    /// How far the file goes. It is told without waiting for whoever changes the parts.
+    end: AtomicU64,
     /// When something came last, in milliseconds of the cache's clock.
     touched: AtomicU64,
 }
@@ -98,6 +100,7 @@ impl Drop for Claim {
             && let Parts::Blocks(blocks) = &mut *self.upload.parts()
         {
             blocks.give_back(self.extent);
+            self.upload.end.store(blocks.end(), Ordering::Relaxed);
         }
     }
 }
@@ -121,31 +124,48 @@ impl Upload {
             writing: Arc::default(),
             stage: AtomicU8::new(OPEN),
             over: CancellationToken::new(),
+            end: AtomicU64::new(0),
             touched: AtomicU64::new(0),
         };
         upload.touch(now);
         upload
     }
 
-    pub(crate) fn parts(&self) -> MutexGuard<'_, Parts> {
+    fn parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the parts, as long as it is open: what is sealed is what was looked at before.
+    fn change<T>(&self, act: impl FnOnce(&mut Parts) -> Result<T, CacheError>) -> Result<T, CacheError> {
+        let mut parts = self.parts();
+        if !self.is_open() {
+            return Err(CacheError::NotFound("open upload"));
+        }
+        let changed = act(&mut parts);
+        self.end.store(parts.end(), Ordering::Relaxed);
+        changed
+    }
+
+    /// How far the file goes.
+    pub(crate) fn end_of_file(&self) -> u64 {
+        self.end.load(Ordering::Relaxed)
     }
 
     pub(crate) fn blocks<T>(
         &self,
         act: impl FnOnce(&mut Blocks) -> Result<T, CacheError>,
     ) -> Result<T, CacheError> {
-        match &mut *self.parts() {
+        self.change(|parts| match parts {
             Parts::Blocks(blocks) => act(blocks),
             Parts::Ranges(_) => Err(CacheError::NotFound("upload in blocks")),
-        }
+        })
     }
 
     pub(crate) fn ranges<T>(&self, act: impl FnOnce(&mut Coverage) -> T) -> Result<T, CacheError> {
-        match &mut *self.parts() {
+        self.change(|parts| match parts {
             Parts::Ranges(coverage) => Ok(act(coverage)),
             Parts::Blocks(_) => Err(CacheError::NotFound("upload in ranges")),
-        }
+        })
     }
 
     pub(crate) fn touch(&self, now: Duration) {
@@ -182,12 +202,9 @@ impl Upload {
         self: &Arc<Self>,
         allocate: impl FnOnce(&mut Parts) -> Result<Extent, CacheError>,
     ) -> Result<Arc<Claim>, CacheError> {
-        let closed = || CacheError::NotFound("open upload");
-        let writing = self.writing.clone().try_read_owned().map_err(|_| closed())?;
-        if !self.is_open() {
-            return Err(closed());
-        }
-        let extent = allocate(&mut self.parts())?;
+        let writing = self.writing.clone().try_read_owned();
+        let writing = writing.map_err(|_| CacheError::NotFound("open upload"))?;
+        let extent = self.change(allocate)?;
         Ok(Arc::new(Claim { upload: self.clone(), extent, kept: AtomicBool::new(false), _writing: writing }))
     }
 
@@ -220,8 +237,9 @@ impl Upload {
         waited.map(drop).map_err(|_| CacheError::Stalled(LAST_WRITES))
     }
 
-    /// How long the content is, if it is all there.
-    pub(crate) fn size(&self, announced: u64) -> Result<(), CacheError> {
+    /// Looks whether the content is all there. Gives its pieces, if they must be copied to be in order: as many more bytes
+    /// on the disk. Once the upload is closed, the answer stays the same.
+    pub(crate) fn content(&self, announced: u64) -> Result<Option<Vec<Extent>>, CacheError> {
         let wrong = |size: &str| {
             let text = format!(
                 "the cache entry is not whole: {announced} bytes were announced, and {size} were uploaded"
@@ -229,25 +247,16 @@ impl Upload {
             Err(CacheError::Invalid(text))
         };
         match &*self.parts() {
-            Parts::Ranges(coverage) if coverage.is_whole(announced) => Ok(()),
+            Parts::Ranges(coverage) if coverage.is_whole(announced) => Ok(None),
             Parts::Ranges(_) => wrong("other ones"),
             Parts::Blocks(blocks) => {
-                let content = blocks.content();
-                let size = content.map(|pieces| pieces.iter().map(|piece| piece.len).sum::<u64>());
-                match size {
-                    Some(size) if size == announced => Ok(()),
-                    Some(size) => wrong(&size.to_string()),
-                    None => wrong("none"),
+                let Some(pieces) = blocks.content() else { return wrong("none") };
+                let size = pieces.iter().map(|piece| piece.len).sum::<u64>();
+                if size != announced {
+                    return wrong(&size.to_string());
                 }
+                Ok(Some(pieces).filter(|pieces| !assemble::is_in_order(pieces)))
             }
-        }
-    }
-
-    /// The pieces of the content, if they must be copied to be in order: as many more bytes on the disk.
-    pub(crate) fn unordered(&self) -> Option<Vec<Extent>> {
-        match &*self.parts() {
-            Parts::Ranges(_) => None,
-            Parts::Blocks(blocks) => blocks.content().filter(|pieces| !assemble::is_in_order(pieces)),
         }
     }
 
