@@ -44,6 +44,16 @@ pub(crate) struct Session {
 
 pub(crate) const ENDED: CacheError = CacheError::Unknown("its job has ended");
 
+/// What open uploads take, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pending {
+    pub(crate) all: u64,
+    /// Of one repository alone.
+    pub(crate) own: u64,
+    /// Announced by all of them, and not on the disk yet.
+    pub(crate) unwritten: u64,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) index: Index,
@@ -174,11 +184,14 @@ impl State {
         self.index.has_id(id) || self.uploads.contains_key(&id)
     }
 
-    /// Bytes of all open uploads, and of those of one repository.
-    pub(crate) fn pending(&self, repository: &Repository) -> (u64, u64) {
-        self.uploads.values().fold((0, 0), |(all, own), upload| {
-            let bytes = upload.end_of_file();
-            (all + bytes, if upload.place.repository == *repository { own + bytes } else { own })
+    /// What open uploads take, and those of one repository.
+    pub(crate) fn pending(&self, repository: Option<&Repository>) -> Pending {
+        self.uploads.values().fold(Pending::default(), |mut sum, upload| {
+            let held = upload.space().held();
+            sum.all += held;
+            sum.own += if Some(&upload.place.repository) == repository { held } else { 0 };
+            sum.unwritten += upload.space().unwritten();
+            sum
         })
     }
 

@@ -61,6 +61,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     signer: Signer,
     state: Mutex<State>,
+    /// Held by whoever makes room, so that the same is not given twice.
+    room: Mutex<()>,
     counts: Counts,
 }
 
@@ -81,8 +83,8 @@ impl Cache {
             }
         }
         let state = Mutex::new(state);
-        let cache =
-            Self(Arc::new(Inner { disk, limits, base, clock, signer, state, counts: Counts::default() }));
+        let (room, counts) = Default::default();
+        let cache = Self(Arc::new(Inner { disk, limits, base, clock, signer, state, room, counts }));
         cache.sweep();
         Ok(cache)
     }

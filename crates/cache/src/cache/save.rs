@@ -75,9 +75,12 @@ impl Cache {
         allocate: impl FnOnce(&mut Parts) -> Result<Extent, CacheError>,
     ) -> Result<Arc<Claim>, CacheError> {
         let claim = upload.claim(allocate)?;
-        let (cache, repository, len) = (self.clone(), upload.place.repository.clone(), claim.extent().len);
-        blocking(move || cache.make_room(Some(&repository), len)).await?;
-        Ok(claim)
+        let (cache, repository) = (self.clone(), upload.place.repository.clone());
+        blocking(move || {
+            cache.make_room(Some(&repository), claim.extent().len, || claim.grant())?;
+            Ok(claim)
+        })
+        .await
     }
 
     /// The entry of this size that is where a job wanted to save one: a client that got no answer asks again.
@@ -130,10 +133,12 @@ impl Cache {
         let (id, repository) = (upload.id, &upload.place.repository);
         let ordered = match unordered {
             Some(pieces) => {
-                self.make_room(Some(repository), size)?;
+                self.make_room(None, size, || upload.space().begin_copy(size))?;
                 let aside = upload.path.with_extension("ordered");
                 let file = Disk::create(&aside)?;
-                Some(upload.reorder(&pieces, (&aside, file))?)
+                let ordered = upload.reorder(&pieces, (&aside, file))?;
+                upload.space().end_copy(size);
+                Some(ordered)
             }
             None => None,
         };
@@ -212,7 +217,7 @@ mod tests {
         let (sender, made) = std::sync::mpsc::channel();
         let other = cache.clone();
         let waited = upload.blocks(|_| {
-            std::thread::spawn(move || sender.send(other.make_room(None, 0)));
+            std::thread::spawn(move || sender.send(other.make_room(None, 0, || {})));
             Ok(made.recv_timeout(Duration::from_secs(20)))
         });
         waited.unwrap().expect("it waits for the upload").unwrap();

@@ -38,11 +38,6 @@ impl Blocks {
         Ok(extent)
     }
 
-    /// How far the file goes.
-    pub(crate) fn end(&self) -> u64 {
-        self.end
-    }
-
     /// A transfer failed.
     pub(crate) fn give_back(&mut self, extent: Extent) {
         if extent.end() == self.end {
@@ -103,7 +98,7 @@ impl Blocks {
 mod tests {
     use super::*;
 
-    /// With time for each name that is looked for among all others, this would take minutes.
+    /// If each name were looked for among all others, this would take a hundred times as long.
     #[test]
     fn the_longest_list_comes_again() {
         let mut blocks = Blocks::default();

@@ -9,16 +9,11 @@ use super::extent::Extent;
 pub(crate) struct Coverage {
     /// Beginnings and ends; none touch.
     covered: BTreeMap<u64, u64>,
-    /// The end of what has begun to come.
-    end: u64,
+    /// All of them together.
+    bytes: u64,
 }
 
 impl Coverage {
-    /// A range is on its way.
-    pub(crate) fn begin(&mut self, extent: Extent) {
-        self.end = self.end.max(extent.end());
-    }
-
     /// A range has come.
     pub(crate) fn add(&mut self, extent: Extent) {
         if extent.len == 0 {
@@ -32,13 +27,15 @@ impl Coverage {
             }
             (begin, end) = (begin.min(at), end.max(to));
             self.covered.remove(&at);
+            self.bytes -= to - at;
         }
         self.covered.insert(begin, end);
+        self.bytes += end - begin;
     }
 
-    /// How far the file goes.
-    pub(crate) fn end(&self) -> u64 {
-        self.end
+    /// How many bytes are there.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether every byte of `size` is there, and none behind.
@@ -63,11 +60,11 @@ mod tests {
             let mut coverage = Coverage::default();
             let mut bytes = std::collections::BTreeSet::new();
             for (at, len) in ranges {
-                coverage.begin(Extent { at, len });
                 coverage.add(Extent { at, len });
                 bytes.extend(at..at + len);
             }
             prop_assert_eq!(coverage.is_whole(size), bytes == (0..size).collect());
+            prop_assert_eq!(coverage.bytes(), bytes.len() as u64);
         }
     }
 }

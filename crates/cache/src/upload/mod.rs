@@ -19,10 +19,12 @@ mod assemble;
 mod blocks;
 mod coverage;
 mod extent;
+mod space;
 
 pub(crate) use blocks::{BlockId, Blocks};
 pub(crate) use coverage::Coverage;
 pub(crate) use extent::Extent;
+pub(crate) use space::Space;
 
 /// How long sealing waits for the disk to be done with writes that go on.
 const LAST_WRITES: Duration = Duration::from_secs(30);
@@ -32,16 +34,6 @@ const LAST_WRITES: Duration = Duration::from_secs(30);
 pub(crate) enum Parts {
     Blocks(Blocks),
     Ranges(Coverage),
-}
-
-impl Parts {
-    /// How far the file goes.
-    pub(crate) fn end(&self) -> u64 {
-        match self {
-            Self::Blocks(blocks) => blocks.end(),
-            Self::Ranges(coverage) => coverage.end(),
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -58,8 +50,7 @@ pub(crate) struct Upload {
     stage: AtomicU8,
     /// Cancelled when it takes no more content: whoever still receives some lets go.
     over: CancellationToken,
-    /// How far the file goes. It is told without waiting for whoever changes the parts.
-    end: AtomicU64,
+    space: Space,
     /// When something came last, in milliseconds of the cache's clock.
     touched: AtomicU64,
 }
@@ -78,6 +69,10 @@ pub(crate) struct Claim {
     upload: Arc<Upload>,
     /// A part of its own.
     extent: Extent,
+    /// There is room for it, and what is not written yet is counted as if it were.
+    granted: AtomicBool,
+    /// How much is written, from its beginning on.
+    written: AtomicU64,
     kept: AtomicBool,
     _writing: OwnedRwLockReadGuard<()>,
 }
@@ -85,6 +80,12 @@ pub(crate) struct Claim {
 impl Claim {
     pub(crate) fn extent(&self) -> Extent {
         self.extent
+    }
+
+    /// There is room for it on the disk, which nobody else is given from now on.
+    pub(crate) fn grant(&self) {
+        self.upload.space.expect(self.extent.len);
+        self.granted.store(true, Ordering::Release);
     }
 
     /// Its bytes have come, and it is accounted for.
@@ -96,11 +97,14 @@ impl Claim {
 impl Drop for Claim {
     /// What failed may be used again. If not, it only takes room.
     fn drop(&mut self) {
+        let written = Extent { at: self.extent.at, len: self.written.load(Ordering::Acquire) };
+        if self.granted.load(Ordering::Acquire) {
+            self.upload.space.expect_no_more(self.extent.len, written);
+        }
         if !self.kept.load(Ordering::Acquire)
             && let Parts::Blocks(blocks) = &mut *self.upload.parts()
         {
             blocks.give_back(self.extent);
-            self.upload.end.store(blocks.end(), Ordering::Relaxed);
         }
     }
 }
@@ -124,7 +128,7 @@ impl Upload {
             writing: Arc::default(),
             stage: AtomicU8::new(OPEN),
             over: CancellationToken::new(),
-            end: AtomicU64::new(0),
+            space: Space::default(),
             touched: AtomicU64::new(0),
         };
         upload.touch(now);
@@ -141,14 +145,12 @@ impl Upload {
         if !self.is_open() {
             return Err(CacheError::NotFound("open upload"));
         }
-        let changed = act(&mut parts);
-        self.end.store(parts.end(), Ordering::Relaxed);
-        changed
+        act(&mut parts)
     }
 
-    /// How far the file goes.
-    pub(crate) fn end_of_file(&self) -> u64 {
-        self.end.load(Ordering::Relaxed)
+    /// What it takes of the disk.
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
     }
 
     pub(crate) fn blocks<T>(
@@ -205,7 +207,14 @@ impl Upload {
         let writing = self.writing.clone().try_read_owned();
         let writing = writing.map_err(|_| CacheError::NotFound("open upload"))?;
         let extent = self.change(allocate)?;
-        Ok(Arc::new(Claim { upload: self.clone(), extent, kept: AtomicBool::new(false), _writing: writing }))
+        Ok(Arc::new(Claim {
+            upload: self.clone(),
+            extent,
+            granted: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            kept: AtomicBool::new(false),
+            _writing: writing,
+        }))
     }
 
     /// Writes some bytes, `after` so many of the claimed part. The disk is waited for elsewhere, and the write ends even
@@ -221,6 +230,8 @@ impl Upload {
                 }
                 upload.file.write_all_at(&piece, at).map_err(CacheError::io("write", &upload.path))?;
                 at += piece.len() as u64;
+                claim.written.store(at - claim.extent.at, Ordering::Release);
+                upload.space.is_written(piece.len() as u64);
             }
             Ok(())
         };
