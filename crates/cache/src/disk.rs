@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ROOT/secret                       what tokens are made from
-//! ROOT/uploads/ID                   what comes in; emptied at each start
+//! ROOT/uploads/ID[.ordered]         what comes in; emptied at each start
 //! ROOT/entries/REPOSITORY/ID        finished entries; the time of change is that of the last use
 //! ```
 
@@ -57,6 +57,11 @@ impl Disk {
         self.uploads().join(name(id))
     }
 
+    /// Where an upload's content is put in order, if it must be.
+    pub(crate) fn ordered(&self, id: u64) -> PathBuf {
+        self.upload(id).with_extension("ordered")
+    }
+
     pub(crate) fn entry(&self, repository: &Repository, id: EntryId) -> PathBuf {
         self.entries().join(directory(repository)).join(name(id))
     }
@@ -103,6 +108,7 @@ impl Disk {
 
     pub(crate) fn remove_upload(&self, id: u64) {
         remove(&self.upload(id));
+        remove(&self.ordered(id));
     }
 
     /// Notes the last use, for the next server. Whether it reaches the disk does not matter.

@@ -134,7 +134,7 @@ impl Cache {
         let ordered = match unordered {
             Some(pieces) => {
                 self.make_room(None, size, || upload.space().begin_copy(size))?;
-                let aside = upload.path.with_extension("ordered");
+                let aside = disk.ordered(id);
                 let file = Disk::create(&aside)?;
                 let ordered = upload.reorder(&pieces, (&aside, file))?;
                 upload.space().end_copy(size);

@@ -165,3 +165,21 @@ async fn what_was_announced_must_come() {
     let (path, size) = files(&world.root().join("entries")).pop().unwrap();
     assert!(size < 1000, "{} is {size} bytes", path.display());
 }
+
+/// The host's disk fails while blocks are put in order.
+#[tokio::test]
+async fn what_cannot_be_put_in_order_leaves_nothing() {
+    let world = World::new().await;
+    let job = world.main_job(1, "o/r");
+    let address = job.create("k").await;
+    for (id, content) in [("YQ%3D%3D", b"one"), ("Yg%3D%3D", b"two")] {
+        job.put(&address, &format!("&comp=block&blockid={id}"), content).await;
+    }
+    let list = b"<BlockList><Latest>Yg==</Latest><Latest>YQ==</Latest></BlockList>";
+    assert_eq!(job.put(&address, "&comp=blocklist", list).await.status, 201);
+    let (path, _) = files(&world.root().join("uploads")).pop().unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(4).unwrap();
+    job.finalize("k", 6).await.refuses(500, "the host's cache failed");
+    assert_eq!(files(&world.root()).len(), 1, "the secret alone");
+    job.save("k", b"again").await;
+}
