@@ -29,6 +29,7 @@ struct Job {
     /// Until when requests wait for the job to be settled: from the first one on.
     until: Option<Instant>,
     requests: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
 }
 
 /// A request of a job, while it lasts.
@@ -40,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) waits: Option<(watch::Receiver<Known>, Instant)>,
     /// Goes along with an answer that is sent in pieces.
     pub(crate) place: OwnedSemaphorePermit,
+    /// For whoever takes a list of blocks in: they are long, and one of a job is in memory at a time.
+    pub(crate) lists: Arc<Semaphore>,
 }
 
 pub(crate) const ENDED: CacheError = CacheError::Unknown("its job has ended");
@@ -69,7 +72,8 @@ impl State {
             return self.confirm(&machine, known);
         }
         let (known, requests) = (watch::Sender::new(known), Arc::new(Semaphore::new(requests)));
-        self.jobs.insert(machine, Job { known, until: None, requests });
+        let lists = Arc::new(Semaphore::new(1));
+        self.jobs.insert(machine, Job { known, until: None, requests, lists });
     }
 
     /// Changes what a job may do that was let in.
@@ -119,7 +123,7 @@ impl State {
             let until = *job.until.get_or_insert_with(|| Instant::now() + patience);
             (job.known.subscribe(), until)
         });
-        Ok(Session { machine, grant, waits, place })
+        Ok(Session { machine, grant, waits, place, lists: job.lists.clone() })
     }
 
     pub(crate) fn jobs(&self) -> usize {

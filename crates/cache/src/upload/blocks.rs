@@ -49,7 +49,8 @@ impl Blocks {
 
     /// A block has come. One of the same name is forgotten.
     pub(crate) fn stage(&mut self, id: BlockId, extent: Extent) -> Result<(), CacheError> {
-        if self.staged.len() >= BLOCKS && !self.staged.contains_key(&id) {
+        let names = self.staged.len() + self.listed.as_ref().map_or(0, Vec::len);
+        if names >= BLOCKS && !self.staged.contains_key(&id) {
             self.give_back(extent);
             return Err(CacheError::TooMany(format!("{BLOCKS} blocks of an upload")));
         }
@@ -113,5 +114,11 @@ mod tests {
             blocks.list(ids.clone(), limit).unwrap();
         }
         assert_eq!(blocks.content().unwrap().len(), BLOCKS);
+        // There are no more names than that, in a list or not.
+        let extent = blocks.allocate(0, limit).unwrap();
+        let more = blocks.stage("c".to_owned(), extent);
+        assert!(matches!(more, Err(CacheError::TooMany(_))), "{more:?}");
+        blocks.list(vec!["a".to_owned()], limit).unwrap();
+        blocks.stage("c".to_owned(), extent).unwrap();
     }
 }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::extent::Extent;
+use crate::CacheError;
+use crate::limits::BLOCKS;
 
 #[derive(Debug, Default)]
 pub(crate) struct Coverage {
@@ -14,6 +16,23 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
+    /// A place for a range that comes; `limit` is that of the whole file.
+    pub(crate) fn begin(&self, extent: Extent, limit: u64) -> Result<Extent, CacheError> {
+        if extent.end() > limit {
+            return Err(CacheError::TooLarge { what: "the cache entry", limit });
+        }
+        self.bounded()?;
+        Ok(extent)
+    }
+
+    /// Refuses what has too many gaps: each takes memory.
+    pub(super) fn bounded(&self) -> Result<(), CacheError> {
+        if self.covered.len() >= BLOCKS {
+            return Err(CacheError::TooMany(format!("{BLOCKS} ranges of an upload")));
+        }
+        Ok(())
+    }
+
     /// A range has come.
     pub(crate) fn add(&mut self, extent: Extent) {
         if extent.len == 0 {
@@ -53,6 +72,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn there_are_so_many_gaps() {
+        let mut coverage = Coverage::default();
+        for number in 0..BLOCKS as u64 {
+            let extent = coverage.begin(Extent { at: number * 2, len: 1 }, u64::MAX).unwrap();
+            coverage.add(extent);
+        }
+        let more = coverage.begin(Extent { at: BLOCKS as u64 * 2, len: 1 }, u64::MAX);
+        assert_eq!(
+            more.unwrap_err().to_string().split(':').next().unwrap(),
+            "this job has 50000 ranges of an upload open already, which is the limit"
+        );
+    }
 
     proptest! {
         #[test]

@@ -206,6 +206,7 @@ impl Upload {
     ) -> Result<Arc<Claim>, CacheError> {
         let writing = self.writing.clone().try_read_owned();
         let writing = writing.map_err(|_| CacheError::NotFound("open upload"))?;
+        self.space.bounded()?;
         let extent = self.change(allocate)?;
         Ok(Arc::new(Claim {
             upload: self.clone(),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Coverage, Extent};
+use crate::CacheError;
 
 #[derive(Debug, Default)]
 pub(crate) struct Space {
@@ -17,6 +18,11 @@ pub(crate) struct Space {
 }
 
 impl Space {
+    /// Refuses what leaves too many gaps on the disk, transfers that failed included.
+    pub(super) fn bounded(&self) -> Result<(), CacheError> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).bounded()
+    }
+
     /// So many bytes come.
     pub(super) fn expect(&self, len: u64) {
         self.held.fetch_add(len, Ordering::Relaxed);
@@ -57,5 +63,24 @@ impl Space {
     /// What will be taken from what is free.
     pub(crate) fn unwritten(&self) -> u64 {
         self.unwritten.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::BLOCKS;
+
+    #[test]
+    fn transfers_that_fail_leave_so_many_gaps() {
+        let space = Space::default();
+        for number in 0..BLOCKS as u64 {
+            space.bounded().unwrap();
+            space.expect(2);
+            space.is_written(1);
+            space.expect_no_more(2, Extent { at: number * 2, len: 1 });
+        }
+        assert!(matches!(space.bounded(), Err(CacheError::TooMany(_))));
+        assert_eq!((space.held(), space.unwritten()), (BLOCKS as u64, 0));
     }
 }
