@@ -20,6 +20,9 @@ use crate::hex::hex;
 use crate::index::{Entry, EntryId};
 use crate::{CacheError, Repository};
 
+/// How often an entry is named again whose directory goes meanwhile.
+const PUBLISHES: usize = 8;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     root: PathBuf,
@@ -86,18 +89,29 @@ impl Disk {
     ) -> Result<(), CacheError> {
         let dir = self.entries().join(directory(repository));
         let to = dir.join(name(id));
-        let publish = || {
+        let name = || {
             match fs::DirBuilder::new().mode(0o700).create(&dir) {
-                Ok(()) => sync_dir(&self.entries())?,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
             }
             fail::fail_point!("cache::before-rename");
-            fs::rename(from, &to)?;
-            fail::fail_point!("cache::after-rename");
-            sync_dir(&dir)
+            fs::rename(from, &to)
         };
-        publish().map_err(CacheError::io("keep", &to))
+        let mut named = name();
+        for _ in 0..PUBLISHES {
+            match named {
+                // Whoever removed the repository's last entry took its directory away in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => named = name(),
+                _ => break,
+            }
+        }
+        let publish = named.and_then(|()| {
+            fail::fail_point!("cache::after-rename");
+            sync_dir(&dir)?;
+            // It may be there because somebody else made it, who has not synced it yet.
+            sync_dir(&self.entries())
+        });
+        publish.map_err(CacheError::io("keep", &to))
     }
 
     pub(crate) fn remove_entry(&self, repository: &Repository, id: EntryId) {
@@ -204,4 +218,36 @@ fn remove(path: &Path) {
 /// Names in a directory outlive the host's power once this returns.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// The last entry of a repository goes, and with it the directory, at the moment when another one is saved.
+    #[test]
+    fn what_is_published_is_there_whatever_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path()).unwrap();
+        let repository = Repository("o/r".to_owned());
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    disk.remove_entry(&repository, 0);
+                }
+            });
+            let published = (1..300).find_map(|id| {
+                drop(Disk::create(&disk.upload(id)).unwrap());
+                let published = disk.publish(&disk.upload(id), &repository, id);
+                let there = disk.entry(&repository, id).exists();
+                disk.remove_entry(&repository, id);
+                published.err().map(|error| error.to_string()).or((!there).then(String::new))
+            });
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(published, None);
+        });
+    }
 }
