@@ -150,14 +150,16 @@ impl Disk {
             };
             let before = found.len();
             for file in files {
-                let path = file.map_err(CacheError::io("read", &dir))?.path();
+                let file = file.map(|file| file.path());
+                // What else is there in a directory that cannot be read is not known: it is left as it is.
+                let Ok(path) = file.inspect_err(|error| unreadable(&dir, error)) else { break };
                 match self.read(&path, now) {
                     Ok(Some(entry)) => found.push(entry),
                     Ok(None) => {
                         tracing::warn!(path = %path.display(), "this file is no whole entry of the cache, and is removed");
                         remove(&path);
                     }
-                    Err(source) => return Err(CacheError::Io { what: "read", path, source }),
+                    Err(error) => unreadable(&path, &error),
                 }
             }
             if found.len() == before {
@@ -204,6 +206,11 @@ fn name(id: u64) -> String {
 fn number(name: &str) -> Option<u64> {
     let id = u64::from_str_radix(name, 16).ok()?;
     (self::name(id) == name).then_some(id)
+}
+
+/// One that the disk does not give is no reason to be without all others.
+fn unreadable(path: &Path, error: &io::Error) {
+    tracing::warn!(path = %path.display(), %error, "the cache cannot read this, and goes on without it; it stays on the disk");
 }
 
 fn remove(path: &Path) {

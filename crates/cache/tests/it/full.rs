@@ -36,6 +36,29 @@ fn what_stays_free_stays_free_whatever_is_announced() {
     on_a_small_disk("child_that_announces");
 }
 
+#[test]
+fn an_entry_that_cannot_be_read_is_no_reason_to_be_without_all() {
+    on_a_small_disk("child_with_a_bad_entry");
+}
+
+#[tokio::test]
+#[ignore = "run by an_entry_that_cannot_be_read_is_no_reason_to_be_without_all, on a disk of its own"]
+async fn child_with_a_bad_entry() {
+    let world = World::new().await;
+    let job = world.main_job(1, "o/r");
+    job.save("bad", b"bad").await;
+    let (bad, _) = files(&world.root().join("entries")).pop().unwrap();
+    job.save("good", b"good").await;
+    // A file that says it is longer than what can be read of it.
+    let mounted = Command::new("mount").args(["--bind", "/sys/kernel/uevent_seqnum"]).arg(&bad).status();
+    assert!(mounted.unwrap().success());
+    let world = world.restart().await;
+    let job = world.main_job(1, "o/r");
+    assert_eq!(job.restore("good").await.unwrap(), b"good");
+    assert_eq!(job.find(&["bad"]).await, None);
+    assert!(bad.exists());
+}
+
 #[tokio::test]
 #[ignore = "run by a_full_disk_costs_nothing_that_was_saved, on a disk of 4 MiB"]
 async fn child_on_a_small_disk() {
