@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Coverage, Extent};
+use super::coverage::Coverage;
+use super::extent::Extent;
 use crate::CacheError;
 
 #[derive(Debug, Default)]
