@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ROOT/secret                       what tokens are made from
-//! ROOT/uploads/ID                   what comes in; emptied at each start
+//! ROOT/uploads/ID[.ordered]         what comes in; emptied at each start
 //! ROOT/entries/REPOSITORY/ID        finished entries; the time of change is that of the last use
 //! ```
 
@@ -19,6 +19,9 @@ use crate::entry_file::Label;
 use crate::hex::hex;
 use crate::index::{Entry, EntryId};
 use crate::{CacheError, Repository};
+
+/// How often an entry is named again whose directory goes meanwhile.
+const PUBLISHES: usize = 8;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
@@ -57,6 +60,11 @@ impl Disk {
         self.uploads().join(name(id))
     }
 
+    /// Where an upload's content is put in order, if it must be.
+    pub(crate) fn ordered(&self, id: u64) -> PathBuf {
+        self.upload(id).with_extension("ordered")
+    }
+
     pub(crate) fn entry(&self, repository: &Repository, id: EntryId) -> PathBuf {
         self.entries().join(directory(repository)).join(name(id))
     }
@@ -81,18 +89,29 @@ impl Disk {
     ) -> Result<(), CacheError> {
         let dir = self.entries().join(directory(repository));
         let to = dir.join(name(id));
-        let publish = || {
+        let name = || {
             match fs::DirBuilder::new().mode(0o700).create(&dir) {
-                Ok(()) => sync_dir(&self.entries())?,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
             }
             fail::fail_point!("cache::before-rename");
-            fs::rename(from, &to)?;
-            fail::fail_point!("cache::after-rename");
-            sync_dir(&dir)
+            fs::rename(from, &to)
         };
-        publish().map_err(CacheError::io("keep", &to))
+        let mut named = name();
+        for _ in 0..PUBLISHES {
+            match named {
+                // Whoever removed the repository's last entry took its directory away in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => named = name(),
+                _ => break,
+            }
+        }
+        let publish = named.and_then(|()| {
+            fail::fail_point!("cache::after-rename");
+            sync_dir(&dir)?;
+            // It may be there because somebody else made it, who has not synced it yet.
+            sync_dir(&self.entries())
+        });
+        publish.map_err(CacheError::io("keep", &to))
     }
 
     pub(crate) fn remove_entry(&self, repository: &Repository, id: EntryId) {
@@ -103,6 +122,7 @@ impl Disk {
 
     pub(crate) fn remove_upload(&self, id: u64) {
         remove(&self.upload(id));
+        remove(&self.ordered(id));
     }
 
     /// Notes the last use, for the next server. Whether it reaches the disk does not matter.
@@ -130,14 +150,16 @@ impl Disk {
             };
             let before = found.len();
             for file in files {
-                let path = file.map_err(CacheError::io("read", &dir))?.path();
+                let file = file.map(|file| file.path());
+                // What else is there in a directory that cannot be read is not known: it is left as it is.
+                let Ok(path) = file.inspect_err(|error| unreadable(&dir, error)) else { break };
                 match self.read(&path, now) {
                     Ok(Some(entry)) => found.push(entry),
                     Ok(None) => {
                         tracing::warn!(path = %path.display(), "this file is no whole entry of the cache, and is removed");
                         remove(&path);
                     }
-                    Err(source) => return Err(CacheError::Io { what: "read", path, source }),
+                    Err(error) => unreadable(&path, &error),
                 }
             }
             if found.len() == before {
@@ -186,6 +208,11 @@ fn number(name: &str) -> Option<u64> {
     (self::name(id) == name).then_some(id)
 }
 
+/// One that the disk does not give is no reason to be without all others.
+fn unreadable(path: &Path, error: &io::Error) {
+    tracing::warn!(path = %path.display(), %error, "the cache cannot read this, and goes on without it; it stays on the disk");
+}
+
 fn remove(path: &Path) {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -198,4 +225,36 @@ fn remove(path: &Path) {
 /// Names in a directory outlive the host's power once this returns.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// The last entry of a repository goes, and with it the directory, at the moment when another one is saved.
+    #[test]
+    fn what_is_published_is_there_whatever_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path()).unwrap();
+        let repository = Repository("o/r".to_owned());
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    disk.remove_entry(&repository, 0);
+                }
+            });
+            let published = (1..300).find_map(|id| {
+                drop(Disk::create(&disk.upload(id)).unwrap());
+                let published = disk.publish(&disk.upload(id), &repository, id);
+                let there = disk.entry(&repository, id).exists();
+                disk.remove_entry(&repository, id);
+                published.err().map(|error| error.to_string()).or((!there).then(String::new))
+            });
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(published, None);
+        });
+    }
 }

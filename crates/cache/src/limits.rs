@@ -12,7 +12,7 @@ pub const KEYS: usize = 11;
 pub(crate) const VERSION: usize = 256;
 /// Most entries of one repository: each has a file and a place in memory.
 pub(crate) const ENTRIES: usize = 10_000;
-/// Most blocks of one upload, as Azure has it.
+/// Most blocks of one upload, as Azure has it, and most ranges with gaps between them.
 pub(crate) const BLOCKS: usize = 50_000;
 
 /// What an operator decides.

@@ -29,6 +29,7 @@ struct Job {
     /// Until when requests wait for the job to be settled: from the first one on.
     until: Option<Instant>,
     requests: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
 }
 
 /// A request of a job, while it lasts.
@@ -40,9 +41,21 @@ pub(crate) struct Session {
     pub(crate) waits: Option<(watch::Receiver<Known>, Instant)>,
     /// Goes along with an answer that is sent in pieces.
     pub(crate) place: OwnedSemaphorePermit,
+    /// For whoever takes a list of blocks in: they are long, and one of a job is in memory at a time.
+    pub(crate) lists: Arc<Semaphore>,
 }
 
 pub(crate) const ENDED: CacheError = CacheError::Unknown("its job has ended");
+
+/// What open uploads take, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pending {
+    pub(crate) all: u64,
+    /// Of one repository alone.
+    pub(crate) own: u64,
+    /// Announced by all of them, and not on the disk yet.
+    pub(crate) unwritten: u64,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -59,7 +72,8 @@ impl State {
             return self.confirm(&machine, known);
         }
         let (known, requests) = (watch::Sender::new(known), Arc::new(Semaphore::new(requests)));
-        self.jobs.insert(machine, Job { known, until: None, requests });
+        let lists = Arc::new(Semaphore::new(1));
+        self.jobs.insert(machine, Job { known, until: None, requests, lists });
     }
 
     /// Changes what a job may do that was let in.
@@ -109,7 +123,7 @@ impl State {
             let until = *job.until.get_or_insert_with(|| Instant::now() + patience);
             (job.known.subscribe(), until)
         });
-        Ok(Session { machine, grant, waits, place })
+        Ok(Session { machine, grant, waits, place, lists: job.lists.clone() })
     }
 
     pub(crate) fn jobs(&self) -> usize {
@@ -174,11 +188,14 @@ impl State {
         self.index.has_id(id) || self.uploads.contains_key(&id)
     }
 
-    /// Bytes of all open uploads, and of those of one repository.
-    pub(crate) fn pending(&self, repository: &Repository) -> (u64, u64) {
-        self.uploads.values().fold((0, 0), |(all, own), upload| {
-            let bytes = upload.parts().end();
-            (all + bytes, if upload.place.repository == *repository { own + bytes } else { own })
+    /// What open uploads take, and those of one repository.
+    pub(crate) fn pending(&self, repository: Option<&Repository>) -> Pending {
+        self.uploads.values().fold(Pending::default(), |mut sum, upload| {
+            let held = upload.space().held();
+            sum.all += held;
+            sum.own += if Some(&upload.place.repository) == repository { held } else { 0 };
+            sum.unwritten += upload.space().unwritten();
+            sum
         })
     }
 

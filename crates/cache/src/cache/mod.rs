@@ -61,6 +61,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     signer: Signer,
     state: Mutex<State>,
+    /// Held by whoever makes room, so that the same is not given twice.
+    room: Mutex<()>,
     counts: Counts,
 }
 
@@ -81,8 +83,8 @@ impl Cache {
             }
         }
         let state = Mutex::new(state);
-        let cache =
-            Self(Arc::new(Inner { disk, limits, base, clock, signer, state, counts: Counts::default() }));
+        let (room, counts) = Default::default();
+        let cache = Self(Arc::new(Inner { disk, limits, base, clock, signer, state, room, counts }));
         cache.sweep();
         Ok(cache)
     }
@@ -219,11 +221,14 @@ impl Cache {
     }
 }
 
-/// Does what waits for a disk, away from what must not wait.
-async fn blocking<T: Send + 'static>(
+/// Does what waits for a disk or a processor, away from what must not wait.
+pub(crate) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, CacheError> + Send + 'static,
 ) -> Result<T, CacheError> {
-    tokio::task::spawn_blocking(act).await.unwrap_or_else(|error| {
-        Err(CacheError::Io { what: "use", path: PathBuf::new(), source: io::Error::other(error) })
-    })
+    tokio::task::spawn_blocking(act).await.unwrap_or_else(|error| Err(broken(error)))
+}
+
+/// What was to be done elsewhere came to no end.
+fn broken(error: tokio::task::JoinError) -> CacheError {
+    CacheError::Io { what: "use", path: PathBuf::new(), source: io::Error::other(error) }
 }

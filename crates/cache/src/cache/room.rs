@@ -1,6 +1,6 @@
 //! What goes: to make room, because nobody uses it, or because its job has ended.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{Cache, Inner};
@@ -55,7 +55,7 @@ impl Cache {
         while let Some(entry) = self.evict(|state| state.index.oldest(Some(unused))) {
             self.0.disk.remove_entry(&entry.place.repository, entry.id);
         }
-        if let Err(error) = self.make_room(None, 0) {
+        if let Err(error) = self.make_room(None, 0, || {}) {
             tracing::debug!(%error, "the cache is empty, and still there is little room");
         }
     }
@@ -90,22 +90,36 @@ impl Cache {
         entry
     }
 
-    /// Removes the entries used least lately, until the limits are kept and so many bytes of a repository's uploads,
-    /// which are counted already, fit on the disk.
-    pub(super) fn make_room(&self, repository: Option<&Repository>, wanted: u64) -> Result<(), CacheError> {
-        let Inner { disk, limits, .. } = &*self.0;
+    /// Removes the entries used least lately, until the limits are kept and so many more bytes fit on the disk beside all
+    /// that is still to come; a part of an upload of `repository` counts for its limits, too. If it cannot be had, that is
+    /// said before anything goes. What `grant` does is done before anybody else is given room. It blocks.
+    pub(super) fn make_room(
+        &self,
+        repository: Option<&Repository>,
+        wanted: u64,
+        grant: impl FnOnce(),
+    ) -> Result<(), CacheError> {
+        let Inner { disk, limits, room, .. } = &*self.0;
+        let _alone = room.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = if repository.is_some() { wanted } else { 0 };
         loop {
-            let free = disk.free()?;
-            let crowded = {
+            // Asked before what is free: what is written meanwhile counts twice rather than not at all.
+            let (pending, entries) = {
                 let state = self.state();
-                let (all, own) = state.pending(repository.unwrap_or(&Repository(String::new())));
-                if own > limits.repository || all > limits.total {
-                    return Err(CacheError::NoRoom { wanted });
-                }
-                state.index.bytes().saturating_add(all) > limits.total
+                (state.pending(repository), state.index.bytes())
             };
-            if !crowded && free >= limits.free.saturating_add(wanted) {
+            let all = pending.all.saturating_add(part);
+            if pending.own.saturating_add(part) > limits.repository || all > limits.total {
+                return Err(CacheError::NoRoom { wanted });
+            }
+            let free = disk.free()?;
+            let needed = limits.free.saturating_add(pending.unwritten).saturating_add(wanted);
+            if entries.saturating_add(all) <= limits.total && free >= needed {
+                grant();
                 return Ok(());
+            }
+            if wanted > 0 && free.saturating_add(entries) < needed {
+                return Err(CacheError::NoRoom { wanted });
             }
             let evicted =
                 self.evict(|state| state.index.oldest(None)).ok_or(CacheError::NoRoom { wanted })?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fireactions_model::MachineId;
 
-use super::{Cache, Inner, blocking};
+use super::{Cache, Inner, blocking, broken};
 use crate::disk::Disk;
 use crate::entry_file::Label;
 use crate::index::Entry;
@@ -75,9 +75,12 @@ impl Cache {
         allocate: impl FnOnce(&mut Parts) -> Result<Extent, CacheError>,
     ) -> Result<Arc<Claim>, CacheError> {
         let claim = upload.claim(allocate)?;
-        let (cache, repository, len) = (self.clone(), upload.place.repository.clone(), claim.extent().len);
-        blocking(move || cache.make_room(Some(&repository), len)).await?;
-        Ok(claim)
+        let (cache, repository) = (self.clone(), upload.place.repository.clone());
+        blocking(move || {
+            cache.make_room(Some(&repository), claim.extent().len, || claim.grant())?;
+            Ok(claim)
+        })
+        .await
     }
 
     /// The entry of this size that is where a job wanted to save one: a client that got no answer asks again.
@@ -97,7 +100,14 @@ impl Cache {
     /// Makes an upload of `size` bytes an entry. It is on the disk when this returns.
     pub(crate) async fn finish(&self, upload: Arc<Upload>, size: u64) -> Result<u64, CacheError> {
         // Asked first, so that a client that counted wrong may go on.
-        upload.size(size)?;
+        upload.content(size)?;
+        // Once it is closed there is no way back, and nobody else finishes it: that must not hang on a client that waits.
+        let cache = self.clone();
+        let finished = tokio::spawn(async move { cache.close_and_seal(upload, size).await });
+        finished.await.unwrap_or_else(|error| Err(broken(error)))
+    }
+
+    async fn close_and_seal(&self, upload: Arc<Upload>, size: u64) -> Result<u64, CacheError> {
         let closed = upload.close().await;
         if let Err(CacheError::NotFound(_)) = closed {
             // It is somebody else's to finish, or over.
@@ -105,8 +115,8 @@ impl Cache {
         }
         let cache = self.clone();
         blocking(move || {
-            let whole = closed.and_then(|()| upload.size(size));
-            let sealed = whole.and_then(|()| cache.seal(&upload, size));
+            let content = closed.and_then(|()| upload.content(size));
+            let sealed = content.and_then(|unordered| cache.seal(&upload, size, unordered));
             // What the file has become stays; else it goes.
             cache.state().forget(&upload);
             if sealed.is_err() {
@@ -118,15 +128,17 @@ impl Cache {
         .await
     }
 
-    fn seal(&self, upload: &Upload, size: u64) -> Result<u64, CacheError> {
+    fn seal(&self, upload: &Upload, size: u64, unordered: Option<Vec<Extent>>) -> Result<u64, CacheError> {
         let Inner { disk, limits, clock, counts, .. } = &*self.0;
         let (id, repository) = (upload.id, &upload.place.repository);
-        let ordered = match upload.unordered() {
+        let ordered = match unordered {
             Some(pieces) => {
-                self.make_room(Some(repository), size)?;
-                let aside = upload.path.with_extension("ordered");
+                self.make_room(None, size, || upload.space().begin_copy(size))?;
+                let aside = disk.ordered(id);
                 let file = Disk::create(&aside)?;
-                Some(upload.reorder(&pieces, (&aside, file))?)
+                let ordered = upload.reorder(&pieces, (&aside, file))?;
+                upload.space().end_copy(size);
+                Some(ordered)
             }
             None => None,
         };
@@ -157,5 +169,74 @@ impl Cache {
                 return id;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::upload::{Blocks, Coverage};
+    use crate::{Limits, Options, Repository};
+
+    fn opened(limits: Limits) -> (tempfile::TempDir, Cache, Session) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Options { limits, ..Options::new(dir.path(), "http://x") }).unwrap();
+        let machine = MachineId::from_random([1; 8]);
+        let grant = Grant::branch(Repository("o/r".to_owned()), "refs/heads/main", "refs/heads/main");
+        cache.admit(&machine, grant);
+        let session = cache.state().enter(machine, None, Duration::ZERO).unwrap();
+        (dir, cache, session)
+    }
+
+    async fn begun(cache: &Cache, session: &Session, parts: Parts) -> Arc<Upload> {
+        let named = (Version::new("v").unwrap(), Key::new("k").unwrap());
+        let id = cache.create(session, named, parts).await.unwrap();
+        cache.upload(&session.machine, id).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_closed_does_not_change() {
+        let (_dir, cache, session) = opened(Limits::default());
+        let upload = begun(&cache, &session, Parts::Blocks(Blocks::default())).await;
+        let empty = |blocks: &mut Blocks| blocks.list(Vec::new(), 0);
+        upload.blocks(empty).unwrap();
+        upload.close().await.unwrap();
+        assert!(matches!(upload.blocks(empty), Err(CacheError::NotFound(_))));
+        assert_eq!(upload.content(0).unwrap(), None);
+    }
+
+    /// A guest that makes its upload's list long holds up nobody else.
+    #[tokio::test]
+    async fn room_is_made_while_an_upload_changes() {
+        let (_dir, cache, session) = opened(Limits { free: 0, ..Limits::default() });
+        let upload = begun(&cache, &session, Parts::Blocks(Blocks::default())).await;
+        let (sender, made) = std::sync::mpsc::channel();
+        let other = cache.clone();
+        let waited = upload.blocks(|_| {
+            std::thread::spawn(move || sender.send(other.make_room(None, 0, || {})));
+            Ok(made.recv_timeout(Duration::from_secs(20)))
+        });
+        waited.unwrap().expect("it waits for the upload").unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_being_saved_is_saved_though_its_client_goes() {
+        let (_dir, cache, session) = opened(Limits { free: 0, ..Limits::default() });
+        let upload = begun(&cache, &session, Parts::Ranges(Coverage::default())).await;
+        // A write that goes on is waited for, and meanwhile the client goes.
+        let writes = upload.claim(|_| Ok(Extent { at: 0, len: 0 })).unwrap();
+        assert!(cache.finish(upload.clone(), 0).now_or_never().is_none());
+        drop(writes);
+        let saved = async {
+            while cache.stats().uploads > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), saved).await.expect("nobody goes on with it");
+        assert_eq!(cache.stats().saved, 1);
     }
 }

@@ -16,6 +16,7 @@ use futures_util::{Stream, StreamExt as _};
 use super::auth::{Address, peer};
 use super::fault::{Dialect, answer};
 use super::{block_list, query, range, receive};
+use crate::cache::blocking;
 use crate::sign::Purpose;
 use crate::upload::{BlockId, Parts, Upload};
 use crate::{Cache, CacheError};
@@ -41,11 +42,21 @@ pub(super) async fn put(
         let comp = query::value(&query, "comp");
         match comp.as_deref() {
             Some("blocklist") => {
+                let alone = tokio::time::timeout(receive::SILENCE, session.lists.acquire_owned()).await;
+                let Ok(Ok(alone)) = alone else {
+                    return Err(CacheError::TooMany("1 list of blocks".to_owned()));
+                };
                 let list = receive::small(request.into_body(), block_list::LONGEST).await?;
-                let list = std::str::from_utf8(&list)
-                    .map_err(|_| CacheError::Invalid("the block list is no UTF-8".to_owned()))?;
-                let ids = block_list::parse(list)?;
-                upload.blocks(|blocks| blocks.list(ids, cache.largest()))
+                let limit = cache.largest();
+                // A long one takes a processor's time, and what must not wait for that is elsewhere.
+                blocking(move || {
+                    let _alone = alone;
+                    let list = std::str::from_utf8(&list)
+                        .map_err(|_| CacheError::Invalid("the block list is no UTF-8".to_owned()))?;
+                    let ids = block_list::parse(list)?;
+                    upload.blocks(|blocks| blocks.list(ids, limit))
+                })
+                .await
             }
             Some("block") => {
                 let id = query::value(&query, "blockid");
@@ -183,4 +194,43 @@ fn httpdate(time: std::time::SystemTime) -> Result<HeaderValue, ()> {
     let time = jiff::Timestamp::try_from(time).map_err(|_| ())?;
     let text = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     HeaderValue::try_from(text).map_err(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::upload::Blocks;
+    use crate::{Grant, Key, Options, Repository, Version};
+
+    /// Time passes as soon as everybody waits for it.
+    #[tokio::test(start_paused = true)]
+    async fn one_list_of_a_job_is_in_memory_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Options::new(dir.path(), "http://x")).unwrap();
+        let mut jobs = Vec::new();
+        for number in [1, 2] {
+            let machine = fireactions_model::MachineId::from_random([number; 8]);
+            let token = cache.admit(&machine, Grant::branch(Repository("o/r".to_owned()), "main", "main"));
+            let session = cache.enter(token.expose(), None).await.unwrap();
+            let named = (Version::new("v").unwrap(), Key::new(number.to_string()).unwrap());
+            let id = cache.create(&session, named, Parts::Blocks(Blocks::default())).await.unwrap();
+            let address = cache.address(Purpose::Upload, &machine, id);
+            jobs.push((machine, id, format!("{}&comp=blocklist", address.split_once('?').unwrap().1)));
+        }
+        let list = |job: usize, body: Body| {
+            let (machine, id, query) = jobs[job].clone();
+            let path = Path((machine.to_string(), id.to_string()));
+            put(State(cache.clone()), path, RawQuery(Some(query)), Request::new(body))
+        };
+        let whole = || Body::from("<BlockList/>");
+        let slow = Body::from_stream(futures_util::stream::pending::<io::Result<Bytes>>());
+        let mut slow = Box::pin(list(0, slow));
+        assert!((&mut slow).now_or_never().is_none());
+        assert_eq!(list(1, whole()).await.status(), StatusCode::CREATED);
+        assert_eq!(list(0, whole()).await.status(), StatusCode::TOO_MANY_REQUESTS);
+        drop(slow);
+        assert_eq!(list(0, whole()).await.status(), StatusCode::CREATED);
+    }
 }

@@ -15,7 +15,7 @@ const PIECE: usize = 256 << 10;
 /// Longest body that is read to its end though it is refused. GitHub's clients send no longer ones.
 const REFUSED: u64 = 128 << 20;
 /// How long a client may say nothing in the middle of a body.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// The length of a body, which must be told.
 pub(super) fn length(body: &Body) -> Result<u64, CacheError> {

@@ -167,11 +167,7 @@ async fn store(cache: &Cache, upload: &Arc<Upload>, extent: Extent, body: Body) 
         _ if disagrees => {
             Err(CacheError::Invalid("Content-Range and Content-Length do not agree".to_owned()))
         }
-        _ if extent.end() > limit => Err(CacheError::TooLarge { what: "the cache entry", limit }),
-        Parts::Ranges(coverage) => {
-            coverage.begin(extent);
-            Ok(extent)
-        }
+        Parts::Ranges(coverage) => coverage.begin(extent, limit),
         Parts::Blocks(_) => Err(CacheError::NotFound("upload in ranges")),
     };
     receive::store(cache, upload, body, allocate, |_| upload.ranges(|coverage| coverage.add(extent))).await

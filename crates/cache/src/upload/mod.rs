@@ -19,10 +19,12 @@ mod assemble;
 mod blocks;
 mod coverage;
 mod extent;
+mod space;
 
 pub(crate) use blocks::{BlockId, Blocks};
 pub(crate) use coverage::Coverage;
 pub(crate) use extent::Extent;
+pub(crate) use space::Space;
 
 /// How long sealing waits for the disk to be done with writes that go on.
 const LAST_WRITES: Duration = Duration::from_secs(30);
@@ -32,16 +34,6 @@ const LAST_WRITES: Duration = Duration::from_secs(30);
 pub(crate) enum Parts {
     Blocks(Blocks),
     Ranges(Coverage),
-}
-
-impl Parts {
-    /// How far the file goes.
-    pub(crate) fn end(&self) -> u64 {
-        match self {
-            Self::Blocks(blocks) => blocks.end(),
-            Self::Ranges(coverage) => coverage.end(),
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -58,6 +50,7 @@ pub(crate) struct Upload {
     stage: AtomicU8,
     /// Cancelled when it takes no more content: whoever still receives some lets go.
     over: CancellationToken,
+    space: Space,
     /// When something came last, in milliseconds of the cache's clock.
     touched: AtomicU64,
 }
@@ -76,6 +69,10 @@ pub(crate) struct Claim {
     upload: Arc<Upload>,
     /// A part of its own.
     extent: Extent,
+    /// There is room for it, and what is not written yet is counted as if it were.
+    granted: AtomicBool,
+    /// How much is written, from its beginning on.
+    written: AtomicU64,
     kept: AtomicBool,
     _writing: OwnedRwLockReadGuard<()>,
 }
@@ -83,6 +80,12 @@ pub(crate) struct Claim {
 impl Claim {
     pub(crate) fn extent(&self) -> Extent {
         self.extent
+    }
+
+    /// There is room for it on the disk, which nobody else is given from now on.
+    pub(crate) fn grant(&self) {
+        self.upload.space.expect(self.extent.len);
+        self.granted.store(true, Ordering::Release);
     }
 
     /// Its bytes have come, and it is accounted for.
@@ -94,6 +97,10 @@ impl Claim {
 impl Drop for Claim {
     /// What failed may be used again. If not, it only takes room.
     fn drop(&mut self) {
+        let written = Extent { at: self.extent.at, len: self.written.load(Ordering::Acquire) };
+        if self.granted.load(Ordering::Acquire) {
+            self.upload.space.expect_no_more(self.extent.len, written);
+        }
         if !self.kept.load(Ordering::Acquire)
             && let Parts::Blocks(blocks) = &mut *self.upload.parts()
         {
@@ -121,31 +128,46 @@ impl Upload {
             writing: Arc::default(),
             stage: AtomicU8::new(OPEN),
             over: CancellationToken::new(),
+            space: Space::default(),
             touched: AtomicU64::new(0),
         };
         upload.touch(now);
         upload
     }
 
-    pub(crate) fn parts(&self) -> MutexGuard<'_, Parts> {
+    fn parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the parts, as long as it is open: what is sealed is what was looked at before.
+    fn change<T>(&self, act: impl FnOnce(&mut Parts) -> Result<T, CacheError>) -> Result<T, CacheError> {
+        let mut parts = self.parts();
+        if !self.is_open() {
+            return Err(CacheError::NotFound("open upload"));
+        }
+        act(&mut parts)
+    }
+
+    /// What it takes of the disk.
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
     }
 
     pub(crate) fn blocks<T>(
         &self,
         act: impl FnOnce(&mut Blocks) -> Result<T, CacheError>,
     ) -> Result<T, CacheError> {
-        match &mut *self.parts() {
+        self.change(|parts| match parts {
             Parts::Blocks(blocks) => act(blocks),
             Parts::Ranges(_) => Err(CacheError::NotFound("upload in blocks")),
-        }
+        })
     }
 
     pub(crate) fn ranges<T>(&self, act: impl FnOnce(&mut Coverage) -> T) -> Result<T, CacheError> {
-        match &mut *self.parts() {
+        self.change(|parts| match parts {
             Parts::Ranges(coverage) => Ok(act(coverage)),
             Parts::Blocks(_) => Err(CacheError::NotFound("upload in ranges")),
-        }
+        })
     }
 
     pub(crate) fn touch(&self, now: Duration) {
@@ -182,13 +204,18 @@ impl Upload {
         self: &Arc<Self>,
         allocate: impl FnOnce(&mut Parts) -> Result<Extent, CacheError>,
     ) -> Result<Arc<Claim>, CacheError> {
-        let closed = || CacheError::NotFound("open upload");
-        let writing = self.writing.clone().try_read_owned().map_err(|_| closed())?;
-        if !self.is_open() {
-            return Err(closed());
-        }
-        let extent = allocate(&mut self.parts())?;
-        Ok(Arc::new(Claim { upload: self.clone(), extent, kept: AtomicBool::new(false), _writing: writing }))
+        let writing = self.writing.clone().try_read_owned();
+        let writing = writing.map_err(|_| CacheError::NotFound("open upload"))?;
+        self.space.bounded()?;
+        let extent = self.change(allocate)?;
+        Ok(Arc::new(Claim {
+            upload: self.clone(),
+            extent,
+            granted: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            kept: AtomicBool::new(false),
+            _writing: writing,
+        }))
     }
 
     /// Writes some bytes, `after` so many of the claimed part. The disk is waited for elsewhere, and the write ends even
@@ -204,6 +231,8 @@ impl Upload {
                 }
                 upload.file.write_all_at(&piece, at).map_err(CacheError::io("write", &upload.path))?;
                 at += piece.len() as u64;
+                claim.written.store(at - claim.extent.at, Ordering::Release);
+                upload.space.is_written(piece.len() as u64);
             }
             Ok(())
         };
@@ -220,8 +249,9 @@ impl Upload {
         waited.map(drop).map_err(|_| CacheError::Stalled(LAST_WRITES))
     }
 
-    /// How long the content is, if it is all there.
-    pub(crate) fn size(&self, announced: u64) -> Result<(), CacheError> {
+    /// Looks whether the content is all there. Gives its pieces, if they must be copied to be in order: as many more bytes
+    /// on the disk. Once the upload is closed, the answer stays the same.
+    pub(crate) fn content(&self, announced: u64) -> Result<Option<Vec<Extent>>, CacheError> {
         let wrong = |size: &str| {
             let text = format!(
                 "the cache entry is not whole: {announced} bytes were announced, and {size} were uploaded"
@@ -229,25 +259,16 @@ impl Upload {
             Err(CacheError::Invalid(text))
         };
         match &*self.parts() {
-            Parts::Ranges(coverage) if coverage.is_whole(announced) => Ok(()),
+            Parts::Ranges(coverage) if coverage.is_whole(announced) => Ok(None),
             Parts::Ranges(_) => wrong("other ones"),
             Parts::Blocks(blocks) => {
-                let content = blocks.content();
-                let size = content.map(|pieces| pieces.iter().map(|piece| piece.len).sum::<u64>());
-                match size {
-                    Some(size) if size == announced => Ok(()),
-                    Some(size) => wrong(&size.to_string()),
-                    None => wrong("none"),
+                let Some(pieces) = blocks.content() else { return wrong("none") };
+                let size = pieces.iter().map(|piece| piece.len).sum::<u64>();
+                if size != announced {
+                    return wrong(&size.to_string());
                 }
+                Ok(Some(pieces).filter(|pieces| !assemble::is_in_order(pieces)))
             }
-        }
-    }
-
-    /// The pieces of the content, if they must be copied to be in order: as many more bytes on the disk.
-    pub(crate) fn unordered(&self) -> Option<Vec<Extent>> {
-        match &*self.parts() {
-            Parts::Ranges(_) => None,
-            Parts::Blocks(blocks) => blocks.content().filter(|pieces| !assemble::is_in_order(pieces)),
         }
     }
 

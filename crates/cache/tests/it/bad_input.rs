@@ -2,7 +2,6 @@
 
 use reqwest::{Method, header};
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::common::*;
 
@@ -113,11 +112,7 @@ async fn blocks_and_ranges_that_are_none_are_refused() {
 
 /// Begins to send a block of a GiB, and sends ten bytes of it.
 async fn begun(world: &World, path: &str) -> tokio::net::TcpStream {
-    let mut stream =
-        tokio::net::TcpStream::connect(world.base.strip_prefix("http://").unwrap()).await.unwrap();
-    let head = format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n0123456789");
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream
+    world.begin(&format!("PUT {path}\n"), 1 << 30, b"0123456789").await
 }
 
 /// A client gives up a transfer and makes it again, and its old connection is still there.
@@ -128,7 +123,7 @@ async fn a_transfer_that_was_given_up_holds_up_nothing() {
     for (key, ends) in [("k", false), ("ended", true)] {
         let address = job.create(key).await;
         let path = address.strip_prefix(&world.base).unwrap();
-        let mut old = begun(&world, &format!("{path}&comp=block&blockid=YQ%3D%3D")).await;
+        let old = begun(&world, &format!("{path}&comp=block&blockid=YQ%3D%3D")).await;
         // Once it has its place in the file, what comes after it lies behind.
         let mut other = Vec::new();
         while files(&world.root().join("uploads"))[0].1 < 1 << 30 {
@@ -144,9 +139,7 @@ async fn a_transfer_that_was_given_up_holds_up_nothing() {
             assert_eq!(job.restore(key).await.unwrap(), b"content");
         }
         // It is answered once its client has sent all that it will.
-        old.shutdown().await.unwrap();
-        let mut said = String::new();
-        let _ = old.read_to_string(&mut said).await;
+        let said = cut(old).await;
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 404"), "{said}");
     }
     assert_eq!(files(&world.root().join("uploads")), []);
@@ -160,10 +153,7 @@ async fn what_was_announced_must_come() {
     let address = job.create("k").await;
     let path = address.strip_prefix(&world.base).unwrap();
     for more in ["", "&comp=block&blockid=YQ%3D%3D"] {
-        let mut stream = begun(&world, &format!("{path}{more}")).await;
-        stream.shutdown().await.unwrap();
-        let mut said = String::new();
-        let _ = stream.read_to_string(&mut said).await;
+        let said = cut(begun(&world, &format!("{path}{more}")).await).await;
         assert!(!said.contains("201"), "{said}");
     }
     job.finalize("k", 1 << 30).await.refuses(400, "and none were uploaded");
@@ -174,4 +164,22 @@ async fn what_was_announced_must_come() {
     assert_eq!(job.restore("k").await.unwrap(), b"whole");
     let (path, size) = files(&world.root().join("entries")).pop().unwrap();
     assert!(size < 1000, "{} is {size} bytes", path.display());
+}
+
+/// The host's disk fails while blocks are put in order.
+#[tokio::test]
+async fn what_cannot_be_put_in_order_leaves_nothing() {
+    let world = World::new().await;
+    let job = world.main_job(1, "o/r");
+    let address = job.create("k").await;
+    for (id, content) in [("YQ%3D%3D", b"one"), ("Yg%3D%3D", b"two")] {
+        job.put(&address, &format!("&comp=block&blockid={id}"), content).await;
+    }
+    let list = b"<BlockList><Latest>Yg==</Latest><Latest>YQ==</Latest></BlockList>";
+    assert_eq!(job.put(&address, "&comp=blocklist", list).await.status, 201);
+    let (path, _) = files(&world.root().join("uploads")).pop().unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(4).unwrap();
+    job.finalize("k", 6).await.refuses(500, "the host's cache failed");
+    assert_eq!(files(&world.root()).len(), 1, "the secret alone");
+    job.save("k", b"again").await;
 }

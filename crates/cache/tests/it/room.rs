@@ -183,3 +183,21 @@ async fn what_is_cleaned_by_hand_goes_from_the_one_used_least_lately_on() {
     assert_eq!(world.cache.clean(Some(0), None).left, 0);
     assert_eq!(job.find(&["new"]).await, None);
 }
+
+#[tokio::test]
+async fn what_was_announced_and_did_not_come_takes_no_room() {
+    const KIB: usize = 1 << 10;
+    let world = World::with(|limits| limits.repository = 1 << 20).await;
+    let job = world.main_job(1, "o/r");
+    let [cut_off, far] = [job.reserve("cut").await, job.reserve("far").await];
+    let head = job.range(cut_off, "bytes 0-921599/*");
+    let said = cut(world.begin(&head, 921_600, &vec![0; 300 * KIB]).await).await;
+    assert!(!said.contains("204"), "{said}");
+    // Nor does what lies before a range.
+    assert_eq!(job.patch(far, "bytes 1048575-1048575/*", b"x").await.status, 204);
+    job.save("k", &vec![0; 600 * KIB]).await;
+    // What came counts, also of a transfer that failed.
+    let address = job.create("more").await;
+    job.put(&address, "", &vec![0; 800 * KIB]).await.refuses(507, "no room for 819200 more bytes");
+    assert_eq!(job.put(&address, "", &vec![0; 700 * KIB]).await.status, 201);
+}

@@ -11,6 +11,8 @@ use fireactions_model::MachineId;
 use reqwest::{Method, RequestBuilder, StatusCode, header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 pub(crate) const MAIN: &str = "refs/heads/main";
 pub(crate) const VERSION: &str = "0f5e";
@@ -106,6 +108,16 @@ impl World {
         Job { machine, token, base: self.base.clone(), http: self.http.clone() }
     }
 
+    /// Begins a request that has a body of `announced` bytes, and sends some of it.
+    pub(crate) async fn begin(&self, request: &str, announced: u64, some: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.base.strip_prefix("http://").unwrap()).await.unwrap();
+        let head = request.replacen('\n', " HTTP/1.1\r\nHost: x\r\n", 1);
+        let head = format!("{head}Content-Length: {announced}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(some).await.unwrap();
+        stream
+    }
+
     /// A job of `main` of a repository.
     pub(crate) fn main_job(&self, number: u64, repository: &str) -> Job {
         self.job(number, branch(repository, MAIN))
@@ -164,6 +176,14 @@ impl Answer {
         assert_eq!(self.status, status, "{}", self.text());
         assert!(self.text().contains(words), "{}", self.text());
     }
+}
+
+/// Sends nothing more; what the cache says to that, if anything.
+pub(crate) async fn cut(mut stream: TcpStream) -> String {
+    stream.shutdown().await.unwrap();
+    let mut said = String::new();
+    let _ = stream.read_to_string(&mut said).await;
+    said
 }
 
 pub(crate) async fn sent(request: RequestBuilder) -> Answer {
@@ -252,6 +272,12 @@ impl Job {
     pub(crate) async fn patch(&self, id: u64, range: &str, content: &[u8]) -> Answer {
         let request = self.v1(Method::PATCH, &format!("caches/{id}"));
         sent(request.header(header::CONTENT_RANGE, range).body(content.to_vec())).await
+    }
+
+    /// The head of a request for a range, for [`World::begin`].
+    pub(crate) fn range(&self, id: u64, range: &str) -> String {
+        let token = &self.token;
+        format!("PATCH /{token}/_apis/artifactcache/caches/{id}\nContent-Range: {range}\r\n")
     }
 
     pub(crate) async fn commit(&self, id: u64, size: usize) -> Answer {
