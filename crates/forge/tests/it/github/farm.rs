@@ -13,7 +13,7 @@ use fireactions_forge::{Forges, HostedForge, HostedSettings, github as github_fo
 use fireactions_github::{App, Credentials, Github, Settings, Timeouts};
 use fireactions_model::{
     Event, Forge, ForgeName, JobRecord, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName, PoolSpec,
-    Program, Report, Secret, Stream, Usage, Work,
+    Program, Release, Report, Secret, Stream, Usage, Work,
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::github::{AppKey, FakeGithub, runner};
