@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::gates::Gates;
-use crate::github::farm::{Idle, Machines, Place, at_work, keep, report};
+use crate::github::farm::{Idle, Machines, Place, keep, report};
 
 /// A server's second: this forge is near.
 const PACE: Duration = Duration::from_millis(100);
@@ -179,9 +179,15 @@ impl Farm {
         self.store.jobs(JobFilter::default()).await.unwrap()
     }
 
-    /// Machines that have work.
+    /// Machines that there are.
     pub(crate) fn machines(&self) -> usize {
-        at_work(&self.machines, &self.idle)
+        self.machines.lock().unwrap().values().filter(|machine| !machine.is_finished()).count()
+    }
+
+    /// Those that have work. One whose job another server has taken waits for the next.
+    pub(crate) fn at_work(&self) -> usize {
+        let (machines, idle) = (self.machines.lock().unwrap(), self.idle.lock().unwrap());
+        machines.iter().filter(|(id, machine)| !machine.is_finished() && !idle.contains(*id)).count()
     }
 
     /// Kills every machine, as a host that loses its power.

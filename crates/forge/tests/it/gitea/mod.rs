@@ -34,12 +34,12 @@ async fn ended(fake: &FakeGitea, jobs: &[JobId]) -> Vec<JobStatus> {
     .await
 }
 
-/// Waits until no machine is left, and gives what the rows say then, the oldest first.
+/// Waits until no machine is at work, and gives what the rows say then, the oldest first.
 async fn settled(farm: &Farm, jobs: usize) -> Vec<JobRecord> {
     let mut rows = until("the machines to end", || async {
         let rows = farm.rows().await;
         let all = rows.len() >= jobs && rows.iter().all(|row| row.state.is_final());
-        (all && farm.machines() == 0).then_some(rows)
+        (all && farm.at_work() == 0).then_some(rows)
     })
     .await;
     rows.sort_by_key(|row| row.queued_at);

@@ -107,7 +107,6 @@ pub(crate) struct Farm {
     forge_task: JoinHandle<()>,
     keeper: JoinHandle<()>,
     machines: Machines,
-    idle: Idle,
 }
 
 pub(crate) type Machines = Arc<Mutex<HashMap<MachineId, JoinHandle<()>>>>;
@@ -168,16 +167,16 @@ impl Farm {
         let forges = Forges::new(local, [github.clone()]);
         let stop = CancellationToken::new();
         let forge_task = tokio::spawn(github.clone().run(setup.pools.clone(), stop.clone()));
-        let (machines, idle) = (Machines::default(), Idle::default());
+        let machines = Machines::default();
         let home = dir.path().to_owned();
         let at_home = move |forges: Forges, id: MachineId, work: Work| {
             let home = home.clone();
             async move { perform(&forges, &id, &work, &home).await }.boxed()
         };
-        let shared = (Arc::clone(&machines), Arc::clone(&idle));
+        let shared = (Arc::clone(&machines), Idle::default());
         let keeping = keep(forges.clone(), setup.pools.clone(), shared, stop.clone(), at_home);
         let keeper = if setup.machines { tokio::spawn(keeping) } else { tokio::spawn(async {}) };
-        Self { dir, store, github, events, forges, stop, forge_task, keeper, machines, idle }
+        Self { dir, store, github, events, forges, stop, forge_task, keeper, machines }
     }
 
     /// Ends it as SIGTERM does. Gives what it leaves.
@@ -225,9 +224,9 @@ impl Farm {
         self.store.jobs(JobFilter::default()).await.unwrap()
     }
 
-    /// Machines that have work.
+    /// Machines that there are.
     pub(crate) fn machines(&self) -> usize {
-        at_work(&self.machines, &self.idle)
+        self.machines.lock().unwrap().values().filter(|machine| !machine.is_finished()).count()
     }
 
     /// Kills the machine that has this runner, as a host's out-of-memory killer would.
@@ -307,12 +306,6 @@ fn install_runner(dir: &Path) {
     for applet in String::from_utf8(list.stdout).unwrap().lines() {
         std::os::unix::fs::symlink(busybox, bin.join(applet)).unwrap();
     }
-}
-
-/// Machines that live and have work. One whose job another server has taken waits for the next.
-pub(crate) fn at_work(machines: &Machines, idle: &Idle) -> usize {
-    let (machines, idle) = (machines.lock().unwrap(), idle.lock().unwrap());
-    machines.iter().filter(|(id, machine)| !machine.is_finished() && !idle.contains(*id)).count()
 }
 
 /// What pools do: machines as many as jobs want, and no more than may be. `perform` is how a machine does its work.
