@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod cgroups;
 pub mod corpus;
 pub mod debian;
+mod fetched;
 pub mod forge;
 pub mod gitea;
 pub mod github;

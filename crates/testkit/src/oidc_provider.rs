@@ -7,11 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::skip;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use crate::{fetched, skip};
 
 /// The directory of packages that `scripts/oidc-provider` fetches; nothing where they are not there, and then it is said that
 /// `test` does not run.
@@ -20,20 +16,7 @@ fn root() -> PathBuf {
 ///
 /// When `FIREACTIONS_REQUIRE` has `oidc` and they are not there.
 pub fn available(test: &str) -> Option<PathBuf> {
-    let script = root().join("scripts/oidc-provider");
-    let said = Command::new(&script).arg("--where").output();
-    let said = said.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-    assert!(said.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&said.stderr));
-    let dir = PathBuf::from(String::from_utf8(said.stdout).unwrap().trim());
-    if dir.join("node_modules").is_dir() {
-        return Some(dir);
-    }
-    let why = format!(
-        "{} is not there: install Node.js 20 or newer with npm, and run `scripts/oidc-provider`",
-        dir.display()
-    );
-    skip::say(skip::Kind::Oidc, test, &why);
-    None
+    fetched::packages("oidc-provider", skip::Kind::Oidc, test)
 }
 
 /// One that runs on loopback. It ends when this is dropped, or the test ends.
@@ -51,7 +34,7 @@ impl OidcProvider {
     /// When it does not start.
     pub fn start(packages: &Path, redirect: &str, userinfo: bool) -> Self {
         let mut process = Command::new("node")
-            .arg(root().join("crates/oidc/tests/provider/server.mjs"))
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../oidc/tests/provider/server.mjs"))
             .arg(packages)
             .arg(redirect)
             .args(userinfo.then_some("userinfo"))

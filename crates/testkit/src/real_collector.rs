@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::certificate::Authority;
 use crate::port::ReservedPort;
-use crate::skip;
+use crate::{fetched, skip};
 
 /// How long it may take to start, on a busy host.
 const START: Duration = Duration::from_secs(60);
@@ -26,11 +26,7 @@ const START: Duration = Duration::from_secs(60);
 ///
 /// When `FIREACTIONS_REQUIRE` has `collector` and there is none.
 pub fn available(test: &str) -> Option<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/build-collector");
-    let said = Command::new(&script).arg("--where").output();
-    let said = said.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-    assert!(said.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&said.stderr));
-    let program = PathBuf::from(String::from_utf8(said.stdout).unwrap().trim());
+    let program = fetched::place("build-collector");
     if program.is_file() {
         return Some(program);
     }

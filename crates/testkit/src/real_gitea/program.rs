@@ -1,9 +1,8 @@
 //! Which program it is.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use crate::skip;
+use crate::{fetched, skip};
 
 /// A Gitea, or a Forgejo, whose settings and command line are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub struct Program {
 ///
 /// When `FIREACTIONS_REQUIRE` has `gitea` and there is none.
 pub fn available(test: &str) -> Option<Program> {
-    let dir = place();
+    let dir = fetched::place("build-gitea");
     let program = Program { binary: dir.join("gitea"), files: dir.join("static") };
     if program.binary.is_file() {
         return Some(program);
@@ -46,13 +45,4 @@ pub fn forgejo(test: &str) -> Option<Program> {
         skip::say(skip::Kind::Forgejo, test, why);
     }
     program.map(|(binary, files)| Program { binary, files })
-}
-
-/// The directory that the script would build into: it knows of what the name is made.
-fn place() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/build-gitea");
-    let said = Command::new(&script).arg("--where").output();
-    let said = said.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-    assert!(said.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&said.stderr));
-    PathBuf::from(String::from_utf8(said.stdout).unwrap().trim())
 }
