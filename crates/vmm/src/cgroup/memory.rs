@@ -66,10 +66,11 @@ pub(super) fn field(text: &str, name: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn dir(files: &[(&str, &str)]) -> tempfile::TempDir {
+    /// A cgroup, as far as its files go.
+    pub(in crate::cgroup) fn dir(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();

@@ -41,15 +41,8 @@ fn read(dir: &Path, file: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::tests::dir;
     use super::*;
-
-    fn dir(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            std::fs::write(dir.path().join(name), text).unwrap();
-        }
-        dir
-    }
 
     #[test]
     fn both_versions_say_what_is_used() {
