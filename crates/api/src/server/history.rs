@@ -109,8 +109,7 @@ async fn look(engine: &dyn Engine) -> Result<HistoryPoint> {
 fn point(at: Timestamp, pools: &[PoolView], machines: &[MachineView]) -> HistoryPoint {
     let of = |pool: &PoolView| {
         let count = |wanted: fn(MachineState) -> bool| {
-            let all = machines.iter().filter(|one| one.pool == pool.spec.name && wanted(one.state)).count();
-            u32::try_from(all).unwrap_or(u32::MAX)
+            pool.machines.iter().filter(|(state, _)| wanted(**state)).map(|(_, count)| count).sum()
         };
         let point = PoolPoint {
             queued: pool.queued,
