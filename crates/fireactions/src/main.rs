@@ -1,6 +1,7 @@
 //! `fireactions`: the server and its command line in one executable.
 
 mod cli;
+mod credentials;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod registry_cache;

@@ -168,6 +168,9 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// Those in which nothing more will happen to a job.
+    pub const FINAL: [Self; 5] = [Self::Succeeded, Self::Failed, Self::Cancelled, Self::TimedOut, Self::Lost];
+
     /// True when nothing more will happen to it.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::TimedOut | Self::Lost)
@@ -306,6 +309,13 @@ impl JobRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_states_in_which_a_job_stays_are_named_whole() {
+        let others = [JobState::Queued, JobState::Assigned, JobState::Running];
+        assert!(JobState::FINAL.iter().all(|state| state.is_final()));
+        assert!(!others.iter().any(|state| state.is_final()));
+    }
 
     #[test]
     fn an_event_of_a_large_job_is_small() {

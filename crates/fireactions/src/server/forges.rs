@@ -1,6 +1,5 @@
 //! From the configuration to the hosted forges.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -12,6 +11,8 @@ use fireactions_gitea::{Gitea, Kind, Settings as GiteaClientSettings};
 use fireactions_github::{App, Credentials, Github, SecretSource, Settings};
 use fireactions_model::{Event, ForgeName, JobCaches, PoolSpec};
 use tokio::sync::broadcast;
+
+use crate::credentials;
 
 /// The hosted forges that a pool is of. None is asked for anything yet: a server starts without them.
 pub(super) async fn hosted(
@@ -99,19 +100,15 @@ pub(super) fn ca_pem(file: Option<&AbsolutePath>, key: &str) -> anyhow::Result<O
 }
 
 fn secret(file: SecretFile) -> SecretSource {
-    Arc::new(move || file.read(credentials_directory().as_deref()).map_err(|error| error.to_string()))
+    Arc::new(move || file.read(credentials::directory().as_deref()).map_err(|error| error.to_string()))
 }
 
 fn secrets(files: Vec<SecretFile>) -> WebhookSecrets {
     Arc::new(move || {
-        let directory = credentials_directory();
+        let directory = credentials::directory();
         let read = |file: &SecretFile| file.read(directory.as_deref()).map_err(|error| error.to_string());
         files.iter().map(read).collect()
     })
-}
-
-fn credentials_directory() -> Option<PathBuf> {
-    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 /// What people know this host by: how the names of its sessions at a forge begin.

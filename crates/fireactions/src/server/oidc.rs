@@ -1,19 +1,18 @@
 //! From the configuration to the provider by which people log in.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, anyhow};
 use fireactions_api::{Oidc, Role};
 use fireactions_config::{ApiRole, Config};
 use fireactions_oidc::{Provider, Settings};
 
 use super::forges;
+use crate::credentials;
 
 /// The provider, if there is one. Its files are read; it is not asked for anything yet.
 pub(super) fn of(config: &Config) -> anyhow::Result<Option<Oidc>> {
     let Some(oidc) = &config.api_oidc else { return Ok(None) };
     let key = "api_oidc";
-    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let directory = credentials::directory();
     let secret = oidc.client_secret_file.as_ref().map(|file| file.read(directory.as_deref())).transpose();
     let settings = Settings {
         issuer: oidc.issuer.clone(),

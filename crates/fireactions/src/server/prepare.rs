@@ -2,7 +2,6 @@
 //! So a new server does this while the old one still serves, and a restarted one beside the opening of its state.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
@@ -15,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::build::StateDirs;
 use super::driver::{self, Chosen};
 use super::{oidc, telemetry};
+use crate::credentials;
 
 /// All that was found and made.
 pub(super) struct Prepared {
@@ -89,7 +89,7 @@ async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
 
 /// Who may use the API by TCP, or by a proxy.
 fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
-    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let directory = credentials::directory();
     let token = |file: &SecretFile, at: &str| {
         let secret = file.read(directory.as_deref()).with_context(|| at.to_owned())?;
         Token::new(secret.expose()).map_err(|error| anyhow!("{at}: {error}"))

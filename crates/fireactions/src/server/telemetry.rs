@@ -1,7 +1,6 @@
 //! Traces of jobs, told to the collector that the configuration names.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -17,12 +16,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::forges;
+use crate::credentials;
 
 /// Up to which end jobs were told, in the state directory.
 const MARK: &str = "traces.json";
-/// States in which a job stays.
-const FINAL: [JobState; 5] =
-    [JobState::Succeeded, JobState::Failed, JobState::Cancelled, JobState::TimedOut, JobState::Lost];
 
 /// The collector, as far as it can fail before the server runs: its files are read.
 pub(super) fn settings(config: &Config) -> anyhow::Result<Option<Settings>> {
@@ -45,9 +42,8 @@ pub(super) fn settings(config: &Config) -> anyhow::Result<Option<Settings>> {
 }
 
 fn headers(otlp: &OtlpConfig) -> anyhow::Result<Option<Secret>> {
-    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let Some(file) = &otlp.headers_file else { return Ok(None) };
-    Ok(Some(file.read(directory.as_deref())?))
+    Ok(Some(file.read(credentials::directory().as_deref())?))
 }
 
 /// Who tells: this server, unless the configuration says otherwise.
@@ -87,7 +83,7 @@ impl Jobs for Stored {
     }
 
     async fn ended_after(&self, time: Timestamp) -> Vec<JobRecord> {
-        let filter = JobFilter { states: FINAL.to_vec(), ..JobFilter::default() };
+        let filter = JobFilter { states: JobState::FINAL.to_vec(), ..JobFilter::default() };
         let mut jobs = self.store.jobs(filter).await.unwrap_or_default();
         jobs.retain(|job| job.finished_at.is_some_and(|ended| ended > time));
         jobs.sort_by_key(|job| job.finished_at);

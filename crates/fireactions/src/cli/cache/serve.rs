@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use super::{enabled, room};
 use crate::cli::Ended;
 use crate::cli::edge::advise;
-use crate::{registry_cache, server};
+use crate::{credentials, registry_cache, server};
 
 /// Between the end of a program and its next start.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
@@ -45,7 +45,7 @@ struct Part {
 pub(super) async fn run(config: &Config) -> Ended {
     let mut cache = enabled(config)?;
     server::logging::start(config.effective_log_level(), config.log_format)?;
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let credentials = credentials::directory();
     registry_cache::log_in(&mut cache, config, credentials.as_deref())?;
     let binary = cache_program(&config.registry_cache).1.ok_or_else(|| {
         advise(

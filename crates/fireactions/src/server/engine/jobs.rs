@@ -41,14 +41,8 @@ pub(super) const MOST: usize = 1000;
 /// Jobs that are not final, and the newest so many that are.
 pub(super) async fn recent(forge: &LocalForge, ended: u32) -> Result<Vec<JobRecord>> {
     // In the order of a job's life: one that goes on in between is met twice and never missed.
-    let kinds: [(&[JobState], u32); 3] = [
-        (&[JobState::Queued], 0),
-        (&[JobState::Assigned, JobState::Running], 0),
-        (
-            &[JobState::Succeeded, JobState::Failed, JobState::Cancelled, JobState::TimedOut, JobState::Lost],
-            ended,
-        ),
-    ];
+    let kinds: [(&[JobState], u32); 3] =
+        [(&[JobState::Queued], 0), (&[JobState::Assigned, JobState::Running], 0), (&JobState::FINAL, ended)];
     let mut found: BTreeMap<JobId, JobRecord> = BTreeMap::new();
     for (states, limit) in kinds {
         let filter = fireactions_store::JobFilter { states: states.to_vec(), limit, before: None };
