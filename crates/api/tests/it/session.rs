@@ -128,13 +128,19 @@ async fn what_a_login_changes_comes_from_the_servers_own_page() {
     assert_eq!((foreign.status, foreign.headers.get("set-cookie")), (403, None));
 }
 
-#[tokio::test]
-async fn a_shell_needs_the_servers_own_page_too() {
-    let (_api, url) = serve_keys(keys()).await;
+/// Somebody who has logged in at a real server as an administrator: a client, and the cookie.
+async fn browser(url: &str) -> (reqwest::Client, String) {
     let http = reqwest::Client::builder().http1_only().build().unwrap();
     let login = http.post(format!("{url}/api/v1/session")).json(&json!({"token": ADMIN}));
     let answer = login.send().await.unwrap();
     let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    (http, cookie)
+}
+
+#[tokio::test]
+async fn a_shell_needs_the_servers_own_page_too() {
+    let (_api, url) = serve_keys(keys()).await;
+    let (http, cookie) = browser(&url).await;
     let upgrade = async |origin: Option<&str>| {
         let mut ask = http
             .get(format!("{url}/api/v1/machines/{}/exec", machine_id()))
@@ -156,10 +162,7 @@ async fn a_shell_needs_the_servers_own_page_too() {
 #[tokio::test]
 async fn what_goes_on_with_a_login_ends_with_it() {
     let (_api, url) = serve_keys(keys()).await;
-    let http = reqwest::Client::builder().http1_only().build().unwrap();
-    let login = http.post(format!("{url}/api/v1/session")).json(&json!({"token": ADMIN}));
-    let answer = login.send().await.unwrap();
-    let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let (http, cookie) = browser(&url).await;
     let live = http.get(format!("{url}/api/v1/live")).header("cookie", &cookie).send();
     let mut live = live.await.unwrap();
     assert!(live.chunk().await.unwrap().is_some(), "the snapshot");
