@@ -41,6 +41,8 @@ pub(crate) struct Job {
     pid: i32,
     /// By the monotonic clock.
     since: Instant,
+    /// The host has sent it a signal.
+    asked: AtomicBool,
     /// Its first process is still there; guards against a signal to a reused process id.
     alive: Mutex<bool>,
 }
@@ -105,7 +107,13 @@ impl Job {
         let pipe = || pipe().map_err(|error| format!("the agent cannot make a pipe: {error}"));
         let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
         let pid = spawn::start(reaper, &request, stdout_end, stderr_end)?;
-        let job = Arc::new(Self { cgroup, pid, since: Instant::now(), alive: Mutex::new(true) });
+        let job = Arc::new(Self {
+            cgroup,
+            pid,
+            since: Instant::now(),
+            asked: AtomicBool::new(false),
+            alive: Mutex::new(true),
+        });
         let mut copiers = Vec::new();
         for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             match Copier::start(pipe, session.job_output(stream)) {
@@ -117,6 +125,12 @@ impl Job {
             }
         }
         Ok((job, copiers))
+    }
+
+    /// [`Self::signal`], for the host: the result says so.
+    pub(crate) fn ask(&self, signal: i32) -> bool {
+        self.asked.store(true, Ordering::Relaxed);
+        self.signal(signal)
     }
 
     /// Sends `signal` to all of the job's processes; false when there is no such signal (the real-time ones, which
@@ -140,7 +154,7 @@ impl Job {
         beside: &Beside,
     ) {
         let exit = reaper.wait(self.pid);
-        let ran = self.since.elapsed();
+        let (ran, asked) = (self.since.elapsed(), self.asked.load(Ordering::Relaxed));
         let full = notes::disk();
         *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = false;
         // Left-over children end with the job: nothing of it may still run, write or hold its output open when the
@@ -157,6 +171,7 @@ impl Job {
         }
         let mut result = self.result(exit, oom_before);
         result.ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
+        result.asked = asked;
         result.notes.extend(full);
         session.exited(result);
     }

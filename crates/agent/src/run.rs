@@ -125,7 +125,7 @@ impl Server {
             }
             Event::Signal(signal) => {
                 if let Some(job) = &self.job
-                    && !job.signal(signal)
+                    && !job.ask(signal)
                 {
                     self.session.log(LogLevel::Warn, &format!("{signal} is not a signal that can be sent"));
                 }

@@ -11,6 +11,7 @@ use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
@@ -20,18 +21,17 @@ use crate::hex::hex;
 use crate::index::{Entry, EntryId};
 use crate::{CacheError, Repository};
 
-/// How often an entry is named again whose directory goes meanwhile.
-const PUBLISHES: usize = 8;
-
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     root: PathBuf,
+    /// Held while a repository's directory is made and filled, or taken away: neither comes in between the other's steps.
+    directories: Arc<Mutex<()>>,
 }
 
 impl Disk {
     /// Makes the directory, if need be, and empties its part for uploads: nobody goes on with those.
     pub(crate) fn open(root: &Path) -> Result<Self, CacheError> {
-        let disk = Self { root: root.to_owned() };
+        let disk = Self { root: root.to_owned(), directories: Arc::default() };
         for dir in [root.to_owned(), disk.uploads(), disk.entries()] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
             made.map_err(CacheError::io("make", &dir))?;
@@ -42,6 +42,11 @@ impl Disk {
             fs::remove_file(&path).map_err(CacheError::io("remove", &path))?;
         }
         Ok(disk)
+    }
+
+    fn directories(&self) -> MutexGuard<'_, ()> {
+        // It guards files, not memory: a panic leaves nothing half-done behind it.
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn secret(&self) -> PathBuf {
@@ -89,25 +94,21 @@ impl Disk {
     ) -> Result<(), CacheError> {
         let dir = self.entries().join(directory(repository));
         let to = dir.join(name(id));
-        let name = || {
+        let named = || {
+            let _directories = self.directories();
             match fs::DirBuilder::new().mode(0o700).create(&dir) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
             fail::fail_point!("cache::before-rename");
-            fs::rename(from, &to)
+            // Open before the entry may be removed, and the directory with it.
+            let opened = File::open(&dir)?;
+            fs::rename(from, &to)?;
+            Ok(opened)
         };
-        let mut named = name();
-        for _ in 0..PUBLISHES {
-            match named {
-                // Whoever removed the repository's last entry took its directory away in between.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => named = name(),
-                _ => break,
-            }
-        }
-        let publish = named.and_then(|()| {
+        let publish = named().and_then(|dir| {
             fail::fail_point!("cache::after-rename");
-            sync_dir(&dir)?;
+            dir.sync_all()?;
             // It may be there because somebody else made it, who has not synced it yet.
             sync_dir(&self.entries())
         });
@@ -117,6 +118,7 @@ impl Disk {
     pub(crate) fn remove_entry(&self, repository: &Repository, id: EntryId) {
         remove(&self.entry(repository, id));
         // Only an empty one goes.
+        let _directories = self.directories();
         let _ = fs::remove_dir(self.entries().join(directory(repository)));
     }
 

@@ -187,6 +187,9 @@ pub struct JobResult {
     /// was there to see either. 0 from agents that do not measure it.
     #[serde(default)]
     pub ran_us: u64,
+    /// The host had sent it a signal before it ended. A server that was not there when it ended has it from here why.
+    #[serde(default)]
+    pub asked: bool,
     /// What the agent saw at the end that may explain it, for people ("the scratch disk is full …"): at most
     /// [`MAX_NOTES`](crate::limits::MAX_NOTES) of at most [`MAX_NOTE`](crate::limits::MAX_NOTE) bytes.
     #[serde(default)]
@@ -196,7 +199,16 @@ pub struct JobResult {
 impl JobResult {
     /// A job that ended like this and used nothing, as far as is known.
     pub fn new(exit: Exit) -> Self {
-        Self { exit, oom_kills: 0, user_us: 0, system_us: 0, max_rss_kib: 0, ran_us: 0, notes: Vec::new() }
+        Self {
+            exit,
+            oom_kills: 0,
+            user_us: 0,
+            system_us: 0,
+            max_rss_kib: 0,
+            ran_us: 0,
+            asked: false,
+            notes: Vec::new(),
+        }
     }
 }
 

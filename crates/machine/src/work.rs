@@ -248,10 +248,18 @@ impl Run<'_> {
         }
     }
 
-    /// What the guest says of the end, with what it cannot know.
+    /// What the guest says of an end that this server did not ask for. The server before may have, and have been gone
+    /// before it came: of that, the guest knows only that it was asked.
     fn known(self, result: JobResult) -> Ended {
+        let asked = result.asked;
         let ended = ended(result);
-        Ended { outcome: why_ended(self.parts, self.work, ended.outcome, ended.ran), ..ended }
+        let outcome = match self.parts.forge.cancelled(&self.work.job).now_or_never() {
+            _ if !asked => ended.outcome,
+            Some(_) => Outcome::Cancelled,
+            // Nothing else has a server ask.
+            None => Outcome::TimedOut,
+        };
+        Ended { outcome, ..ended }
     }
 
     /// Follows the program, and tells the forge beside it that it runs.
@@ -421,18 +429,6 @@ async fn keep(parts: &Parts, guest: &Guest, work: &Work, output: &Output) {
         }
         tokio::time::sleep(pause).await;
     }
-}
-
-/// Why a program ended that this server did not ask to. The server before may have, and have been gone before the end:
-/// of that, the guest knows only the signal.
-fn why_ended(parts: &Parts, work: &Work, told: Outcome, ran: Option<Duration>) -> Outcome {
-    if !matches!(told, Outcome::Signalled { signal: SIGTERM | SIGKILL }) {
-        return told;
-    }
-    if parts.forge.cancelled(&work.job).now_or_never().is_some() {
-        return Outcome::Cancelled;
-    }
-    if ran.is_some_and(|ran| ran >= work.timeout) { Outcome::TimedOut } else { told }
 }
 
 async fn interrupt(guest: &Guest, signal: i32) {

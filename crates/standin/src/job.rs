@@ -15,6 +15,7 @@ pub(crate) struct Job {
     began: Instant,
     pause: Pause,
     stubborn: bool,
+    asked: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -46,7 +47,7 @@ const SIGKILL: i32 = 9;
 
 impl Job {
     pub(crate) fn new(steps: Vec<Step>) -> Self {
-        Self { steps: steps.into(), began: Instant::now(), pause: Pause::None, stubborn: false }
+        Self { steps: steps.into(), began: Instant::now(), pause: Pause::None, stubborn: false, asked: false }
     }
 
     /// How it ends at once, if it is not even to begin.
@@ -66,6 +67,7 @@ impl Job {
 
     /// Takes a signal; one that ends it replaces the rest of the script.
     pub(crate) fn signal(&mut self, signal: i32) {
+        self.asked = true;
         if signal == SIGKILL || (signal == SIGTERM && !self.stubborn) {
             self.steps = [Step::Signal(signal)].into();
             self.pause = Pause::None;
@@ -111,6 +113,7 @@ impl Job {
             system_us: ran / 4 + 1,
             max_rss_kib: 1024,
             ran_us: ran,
+            asked: self.asked,
             ..JobResult::new(exit)
         }
     }

@@ -246,8 +246,9 @@ fn a_job_that_the_server_before_ended_is_told_as_what_it_was_ended_for() {
     in_namespace(|| async {
         let mut world = World::new().await;
         let run = async |world: &World, timeout: u64| {
-            // In the server's place, the job's own signal ends it while nobody is there.
-            let text = "echo one; sleep 2; while [ ! -e /tmp/go ]; do sleep 0.1; done; kill -TERM $$";
+            // It ends by the same signal while nobody is there, whether a server asked it to or not.
+            let text = "trap 'echo asked' TERM; echo one; until [ -e /tmp/go ]; do sleep 0.1; done; \
+                        trap - TERM; kill -TERM $$";
             let spec = JobSpec { timeout_secs: Some(timeout), ..script(text) };
             let job = world.forge.submit(spec, vec![]).await.unwrap().id;
             let id = world.machine().await.id;
@@ -256,16 +257,17 @@ fn a_job_that_the_server_before_ended_is_told_as_what_it_was_ended_for() {
         };
 
         let (job, id) = run(&world, 60).await;
-        let cancel = async |world: &World| {
-            world.forge.cancel(&job).await.unwrap();
-            world.end_job(&id).await;
-        };
-        world.replaced(cancel).await;
+        world.forge.cancel(&job).await.unwrap();
+        world.until_output(&job, "asked").await;
+        world.replaced(async |world: &World| world.end_job(&id).await).await;
         world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
         assert_eq!(world.job(&job).await.state, JobState::Cancelled);
 
         for (timeout, state) in [(1, JobState::TimedOut), (60, JobState::Failed)] {
             let (job, id) = run(&world, timeout).await;
+            if state == JobState::TimedOut {
+                world.until_output(&job, "asked").await;
+            }
             world.replaced(async |world: &World| world.end_job(&id).await).await;
             world.until("the machine's end", |w| w.machines.view(&id).is_none()).await;
             assert_eq!(world.job(&job).await.state, state, "{:?}", world.job(&job).await);
