@@ -5,10 +5,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
 
-use crate::sqlite::{MAGIC, beside, configure};
+use crate::sqlite::{MAGIC, beside, configure, set_checkpoint};
 use crate::{StoreError, dir, host, jobs, machines, pools, rebuild, row, schema};
 
 /// The check at the start of a server ends after this; what was not looked at by then is taken for whole. A gigabyte
@@ -48,7 +47,8 @@ pub fn check(dir: &Path) -> Result<Checked, StoreError> {
     Ok(checked)
 }
 
-/// Opens the database for writing once the check found no damage, and creates it if there is none yet.
+/// Opens the database for writing once the check found no damage, and creates it if there is none yet. A log that is
+/// there stays if the connection is closed as it is ([`set_checkpoint`]).
 pub(crate) fn open(path: &Path, unclean: bool) -> Result<Connection, StoreError> {
     let mut checked = Checked { path: path.to_owned(), problems: Vec::new(), jobs: 0, machines: 0 };
     let found = look(path, unclean, Depth::Structure, START, &mut checked)?;
@@ -56,7 +56,6 @@ pub(crate) fn open(path: &Path, unclean: bool) -> Result<Connection, StoreError>
         return Err(StoreError::Corrupt { path: path.to_owned(), why });
     }
     if let Some(db) = found {
-        set_checkpoint(&db, true)?;
         return Ok(db);
     }
     dir::private_file(path)?;
@@ -218,6 +217,17 @@ fn all<T>(
 /// What an error says about the database itself; none when it is about something else.
 fn damage(error: &StoreError) -> Option<String> {
     let StoreError::Sql { source, .. } = error else { return None };
+    if let Some(ffi::Error { code: ErrorCode::SystemIoFailure, extended_code }) = source.sqlite_error() {
+        // What cannot be read is damage; locks, memory that is shared and syncs are of the host.
+        let is_of_the_file = matches!(
+            *extended_code,
+            ffi::SQLITE_IOERR_READ
+                | ffi::SQLITE_IOERR_SHORT_READ
+                | ffi::SQLITE_IOERR_CORRUPTFS
+                | ffi::SQLITE_IOERR_DATA
+        );
+        return is_of_the_file.then(|| source.to_string());
+    }
     match source.sqlite_error_code() {
         Some(
             ErrorCode::DatabaseBusy
@@ -235,13 +245,6 @@ fn damage(error: &StoreError) -> Option<String> {
 fn is_interrupted(error: &StoreError) -> bool {
     let StoreError::Sql { source, .. } = error else { return false };
     source.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
-}
-
-/// Whether closing the connection moves the write-ahead log into the database.
-fn set_checkpoint(db: &Connection, at_close: bool) -> Result<(), StoreError> {
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !at_close)
-        .map(drop)
-        .map_err(StoreError::sql("be configured"))
 }
 
 /// Length of a file; 0 where there is none.

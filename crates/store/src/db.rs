@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::dir::{self, Lock};
 use crate::error::CommitFailure;
-use crate::sqlite::configure;
+use crate::sqlite::{configure, set_checkpoint};
 use crate::{StoreError, files, schema};
 
 /// Calls waiting for a thread; more wait in the callers.
@@ -148,6 +148,8 @@ pub(crate) fn writer(mut db: Connection, path: &Path, lock: Lock, jobs: &Path) -
     db.pragma_update(None, "user_version", schema::known()).map_err(StoreError::sql("write its version"))?;
     path.parent().map_or(Ok(()), dir::sync_dir)?;
     lock.opened()?;
+    // Not before: a start that fails after a crash would take the log away, and the next one would miss it.
+    set_checkpoint(&db, true)?;
     spawn("store-writer", path, move |mut inbox| {
         let observer = Mutex::new(None);
         while let Some((batch, more)) = next_batch(&mut inbox, BATCH) {

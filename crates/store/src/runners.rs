@@ -7,7 +7,9 @@
 //! ```
 
 use fail::fail_point;
-use fireactions_model::{JobId, JobSpec, MachineId, Phase, PhaseTimes, PoolName, RemoteJob, Secret};
+use fireactions_model::{
+    ForgeName, JobId, JobRecord, JobSpec, MachineId, Phase, PhaseTimes, PoolName, RemoteJob, Secret,
+};
 use rusqlite::{OptionalExtension, params};
 
 use crate::jobs::{Bind, Standing, get, seq_column, standing, tell};
@@ -129,14 +131,16 @@ impl Store {
         .await
     }
 
-    /// Final runners that the forge may still have: to be deregistered.
-    pub async fn registered_runners(&self) -> Result<Vec<fireactions_model::JobRecord>, StoreError> {
-        self.read(|db| {
+    /// Final runners that this forge may still have: to be deregistered. The longest-waiting thousand of them.
+    pub async fn registered_runners(&self, forge: &ForgeName) -> Result<Vec<JobRecord>, StoreError> {
+        let forge = forge.clone();
+        self.read(move |db| {
             let mut query = db.prepare_cached(
                 "SELECT * FROM jobs WHERE finished_at IS NOT NULL AND remote IS NOT NULL
-                 AND NOT json_extract(remote, '$.deregistered') ORDER BY seq LIMIT 1000",
+                 AND NOT json_extract(remote, '$.deregistered') AND json_extract(remote, '$.forge') = ?
+                 ORDER BY seq LIMIT 1000",
             )?;
-            crate::row::collect(query.query([])?, |row| Ok(crate::jobs::read_change(row)?.job))
+            crate::row::collect(query.query([forge.as_str()])?, |row| Ok(crate::jobs::read_change(row)?.job))
         })
         .await
     }

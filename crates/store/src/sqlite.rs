@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use crate::StoreError;
 
@@ -23,4 +24,11 @@ pub(crate) fn configure(db: &Connection) -> Result<(), StoreError> {
     db.busy_timeout(Duration::from_secs(5)).map_err(StoreError::sql("be configured"))?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// Whether closing the connection moves the write-ahead log into the database.
+pub(crate) fn set_checkpoint(db: &Connection, at_close: bool) -> Result<(), StoreError> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !at_close)
+        .map(drop)
+        .map_err(StoreError::sql("be configured"))
 }

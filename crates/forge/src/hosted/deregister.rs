@@ -7,11 +7,11 @@ use fireactions_model::{Cancel, ExponentialBackoff, JobId, JobRecord};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::HostedForge;
 use super::board::Stage;
 use super::error::Error;
 use super::problems::Concern;
 use super::remote::Deleted;
-use super::{HostedForge, is_of};
 
 /// First and longest pause after an error, in units of [`pace`](super::HostedSettings::pace).
 const PAUSES: (u32, u32) = (2, 120);
@@ -47,7 +47,7 @@ pub(crate) async fn run(forge: HostedForge, stop: CancellationToken) {
 
 /// Every runner that ended and that the forge may still have.
 async fn all(forge: &HostedForge) -> Result<(), Error> {
-    let ended = match forge.inner.store.registered_runners().await {
+    let ended = match forge.inner.store.registered_runners(&forge.inner.name).await {
         Ok(ended) => ended,
         Err(error) => {
             tracing::warn!(%error, "runners that ended could not be read from the store");
@@ -55,7 +55,7 @@ async fn all(forge: &HostedForge) -> Result<(), Error> {
         }
     };
     let mut failed = None;
-    for record in ended.iter().filter(|record| is_of(&forge.inner.name, record)) {
+    for record in &ended {
         match one(forge, record).await {
             Err(error) if !error.is_transient() && is_old(record) => {
                 tracing::warn!(job = %record.id, %error, "a runner could not be removed at the forge for a day; it is left to the forge");

@@ -408,6 +408,23 @@ fn a_missing_log_is_missed_only_after_a_crash() {
     drop(Store::open(clean.dir()).unwrap());
 }
 
+/// A start that fails after a crash, whatever for, leaves the log to the next one.
+#[test]
+fn a_start_that_fails_after_a_crash_loses_nothing() {
+    let world = World::new(End::Killed);
+    // Not a directory, so it cannot be removed as one.
+    let left = world.dir().join("jobs/.new-left");
+    fs::write(&left, "").unwrap();
+    for _ in 0..2 {
+        let error = Store::open(world.dir()).unwrap_err();
+        assert!(matches!(error, StoreError::Io { .. }), "{error}");
+    }
+    fs::remove_file(left).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let found = runtime.block_on(async { rows(&Store::open(world.dir()).unwrap()).await });
+    assert_eq!(found, (world.jobs.clone(), world.machines.clone()));
+}
+
 #[test]
 fn a_log_whose_beginning_is_damaged_is_not_taken_for_an_empty_one() {
     let world = World::new(End::Killed);

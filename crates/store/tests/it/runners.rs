@@ -86,9 +86,12 @@ async fn a_lost_runner_is_not_tried_again() {
     let end = store.finish_job(&job(1), &machine(1), &lost, policy).await.unwrap();
     assert!(matches!(end, Finish::Final(_)), "{end:?}");
     assert_eq!(end.job().state, JobState::Lost);
-    assert_eq!(store.registered_runners().await.unwrap().len(), 1, "the forge may still have it");
+    let forge = remote(1).forge;
+    assert_eq!(store.registered_runners(&forge).await.unwrap().len(), 1, "the forge may still have it");
+    let other = ForgeName::new("other").unwrap();
+    assert_eq!(store.registered_runners(&other).await.unwrap(), []);
     store.update_remote(&job(1), |remote| remote.deregistered = true).await.unwrap();
-    assert_eq!(store.registered_runners().await.unwrap(), []);
+    assert_eq!(store.registered_runners(&forge).await.unwrap(), []);
 }
 
 #[tokio::test]
