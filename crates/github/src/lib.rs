@@ -32,6 +32,6 @@ pub use fireactions_model::GithubScope as Scope;
 pub use ids::{JobId, RunId, RunnerId};
 pub use job::{JobStatus, WorkflowJob};
 pub use repository::Repository;
-pub use rest::{Access, AppAccess, ListedRepository, MissingPermission};
+pub use rest::{Access, AppAccess, ListedRepository, MissingPermission, Origin};
 pub use runner::{Deleted, Jit, JitRequest, RegistrationToken, Runner, RunnerGroup};
 pub use settings::{App, Credentials, Settings};

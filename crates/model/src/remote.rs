@@ -44,6 +44,10 @@ pub struct RemoteJob {
     /// The repository, `owner/name`.
     #[serde(default)]
     pub repository: Option<String>,
+    /// The workflow that it runs, `owner/name/.github/workflows/FILE@REF`, by the word of the queue that its scale set has at
+    /// GitHub.
+    #[serde(default)]
+    pub workflow_ref: Option<String>,
     /// The branch or tag that it runs for.
     #[serde(default)]
     pub git_ref: Option<String>,
@@ -90,6 +94,7 @@ impl RemoteJob {
             task: None,
             run_id: None,
             repository: None,
+            workflow_ref: None,
             git_ref: None,
             actor: None,
             workflow: None,

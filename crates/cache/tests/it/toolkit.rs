@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,6 +17,9 @@ use crate::common::*;
 
 const V1: &str = "cache-v1";
 const V2: &str = "cache-v2";
+
+/// What runners of GitHub load before each action, so that it finds this cache.
+const PRELOAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../forge/src/github/cache.cjs");
 
 /// A job's directory, and the clients in it.
 struct Runner {
@@ -70,10 +75,14 @@ impl Runner {
     }
 
     fn command(&self) -> tokio::process::Command {
+        let mut node = self.node();
+        node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/toolkit/drive.mjs")).arg(&self.packages);
+        node
+    }
+
+    fn node(&self) -> tokio::process::Command {
         let mut node = tokio::process::Command::new("node");
-        node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/toolkit/drive.mjs"))
-            .arg(&self.packages)
-            .current_dir(self.work())
+        node.current_dir(self.work())
             .env("GITHUB_WORKSPACE", self.work())
             .env("RUNNER_TEMP", self.dir.path().join("tmp"))
             .env_remove("GITHUB_SERVER_URL")
@@ -85,7 +94,11 @@ impl Runner {
     }
 
     async fn run(&self, steps: &[Value]) -> Said {
-        let mut node = self.command().spawn().unwrap();
+        Self::drive(self.command(), steps).await
+    }
+
+    async fn drive(mut node: tokio::process::Command, steps: &[Value]) -> Said {
+        let mut node = node.spawn().unwrap();
         let steps_text = serde_json::to_vec(steps).unwrap();
         node.stdin.take().unwrap().write_all(&steps_text).await.unwrap();
         let output = node.wait_with_output().await.unwrap();
@@ -328,5 +341,83 @@ async fn large_caches_go_through() {
         assert_eq!(said.values(), ["many", "large"].map(|path| format!("{client}-{path}")), "{}", said.log);
         assert_eq!(runner.read("many/99/199"), b"199");
         assert!(runner.read("large") == large, "{client}");
+    }
+}
+
+/// As in a runner of GitHub, which has its own word for where the service is: the cache is found all the same, and nothing else is
+/// led away.
+#[tokio::test]
+async fn a_runner_of_github_that_names_another_service_finds_the_hosts_cache() {
+    let Some(packages) = actions_toolkit::available(
+        "toolkit::a_runner_of_github_that_names_another_service_finds_the_hosts_cache",
+    ) else {
+        return;
+    };
+    let world = World::new().await;
+    let runner = Runner::new(&packages, &world, world.main_job(1, "o/r"));
+    let github = Elsewhere::start().await;
+    let results = format!("https://127.0.0.1:{}/", github.port);
+    let envs = [
+        json!({"ACTIONS_RESULTS_URL": results, "ACTIONS_CACHE_URL": results, "ACTIONS_CACHE_SERVICE_V2": "1"}),
+        json!({"ACTIONS_CACHE_URL": results}),
+    ];
+    for (client, mut env) in [V2, V1].into_iter().zip(envs) {
+        env["ACTIONS_RUNTIME_TOKEN"] = "what GitHub alone may see".into();
+        env["FIREACTIONS_ACTIONS_CACHE"] = runner.url.clone().into();
+        runner.write("kept/file", client);
+        let run = async |call: &str, arguments: Value| {
+            let step = json!({"client": client, "call": call, "args": arguments, "env": {}});
+            let said = Runner::drive(preloaded(runner.command(), &env), &[step]).await;
+            said.values().remove(0)
+        };
+        assert!(run("saveCache", json!([["kept"], client])).await.as_i64().unwrap() > 0);
+        runner.clean();
+        assert_eq!(run("restoreCache", json!([["kept"], client])).await, client);
+        assert_eq!(runner.read("kept/file"), client.as_bytes());
+        runner.clean();
+    }
+    assert_eq!(github.asked(), 0, "what is the cache's went to GitHub");
+
+    // An artifact's call, a page of the same host, and what names no host.
+    let ask = format!(
+        "for (const ask of ['{results}twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact', '{results}'])
+           require('https').get(new URL(ask)).on('error', () => {{}});
+         require('https').request({{host: '127.0.0.1', port: {}, path: '/twirp/x'}}).on('error', () => {{}}).end();",
+        github.port
+    );
+    let env = json!({"ACTIONS_RESULTS_URL": results, "FIREACTIONS_ACTIONS_CACHE": runner.url});
+    let done = preloaded(runner.node(), &env).args(["-e", &ask]).output().await.unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(github.asked(), 3);
+}
+
+/// The program with these variables, as a runner's script has it begin.
+fn preloaded(mut node: tokio::process::Command, env: &Value) -> tokio::process::Command {
+    node.env("NODE_OPTIONS", format!("--require={PRELOAD}"));
+    node.envs(env.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap())));
+    node
+}
+
+/// A place that counts who comes, and answers nobody.
+struct Elsewhere {
+    port: u16,
+    came: Arc<AtomicUsize>,
+}
+
+impl Elsewhere {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, came) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&came);
+        tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { port, came }
+    }
+
+    fn asked(&self) -> usize {
+        self.came.load(Ordering::Relaxed)
     }
 }

@@ -36,13 +36,13 @@ impl Check<'_> {
                 "write a minute or more, such as 7d",
             );
         }
-        let has_users =
-            |config: &Config| config.forges().iter().any(|(_, forge)| !matches!(forge, ForgeRef::Github(_)));
-        if cache.enabled && !has_users(config) {
+        let has_users = config.forges().iter().any(|(_, forge)| !matches!(forge, ForgeRef::Github(_)))
+            || config.pools().iter().any(|pool| pool.scale_set().is_some());
+        if cache.enabled && !has_users {
             self.warn(
                 &at.key("enabled"),
-                "no job will use the cache: only jobs of a Gitea or a Forgejo do",
-                "remove it, or configure 'gitea' or 'forgejo'",
+                "no job will use the cache: only jobs of a Gitea, of a Forgejo, and of GitHub's scale sets do",
+                "remove it, or configure 'gitea' or 'forgejo', or write 'runner: {scale_set: true}' in a pool of GitHub",
             );
         }
     }

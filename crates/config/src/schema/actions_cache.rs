@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{AbsolutePath, Duration};
 
 /// The cache service of CI jobs (`actions/cache`) on this host. The server runs it at the bridge's address, and gives it to the jobs
-/// of Gitea and Forgejo. docs/caches.md explains it.
+/// of Gitea, of Forgejo, and of GitHub's scale sets. docs/caches.md explains it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ActionsCacheConfig {

@@ -146,7 +146,9 @@ fn grant(machine: &MachineId, origin: &Origin) -> Grant {
     let repository = Repository(format!("{forge}/{repository}#{repository_id}"));
     let default = format!("refs/heads/{default_branch}");
     let reference = reference.as_deref().unwrap_or_default();
-    let pull = reference.strip_prefix("refs/pull/").and_then(|rest| rest.strip_suffix("/head")?.parse().ok());
+    // GitHub's run for the merge, a Forgejo's for the head.
+    let of_pull = |rest: &str| rest.strip_suffix("/merge").or(rest.strip_suffix("/head"))?.parse().ok();
+    let pull = reference.strip_prefix("refs/pull/").and_then(of_pull);
     let is_branch = reference.starts_with("refs/heads/") || reference.starts_with("refs/tags/");
     match pull {
         Some(number) if event == "pull_request" => Grant::pull_request(repository, number, None, &default),
@@ -191,11 +193,13 @@ mod tests {
         assert_eq!(granted("push", Some(MAIN)), (vec![MAIN.into()], MAIN.into()));
         assert_eq!(granted("schedule", Some(MAIN)).1, MAIN);
         assert_eq!(granted("push", Some("refs/tags/main")).1, "refs/tags/main");
-        let (reads, writes) = granted("pull_request", Some("refs/pull/7/head"));
-        assert_eq!(
-            (reads.as_slice(), writes.as_str()),
-            (&["refs/pull/7/merge".to_owned(), MAIN.into()][..], "refs/pull/7/merge")
-        );
+        for reference in ["refs/pull/7/head", "refs/pull/7/merge"] {
+            let (reads, writes) = granted("pull_request", Some(reference));
+            assert_eq!(
+                (reads.as_slice(), writes.as_str()),
+                (&["refs/pull/7/merge".to_owned(), MAIN.into()][..], "refs/pull/7/merge")
+            );
+        }
         // A pull request's job that runs for the target, a comment's, one whose ref is not told, or a ref out of place.
         for (event, reference) in [
             ("pull_request_target", Some(MAIN)),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use fireactions_testkit::github::{Delivery, FakeGithub, Fault, Job, JobId, JobRequest, JobStatus, runner};
 use fireactions_vmm::firecracker::api::{Client, Method, Request};
 
+use crate::actions_cache;
 use crate::driver::on_firecracker;
 use crate::world::{BOOT, Setup, World, pool_of, text};
 
@@ -48,7 +49,8 @@ fn start_at(host: &str, most: u32, before: &str) -> Octoworld {
 
 /// With stand-ins for machines there is no runner in them: its program ends at once, with 127.
 fn start_with(host: &str, most: u32, before: &str, standin: bool) -> Octoworld {
-    let Octo { fake, files, pools, more } = Octo::new(host, most);
+    let Octo { fake, files, pools, mut more } = Octo::new(host, most);
+    more += actions_cache::SECTION;
     let world = World::start(Setup { pools, more, before: before.to_owned(), standin, ..Setup::default() });
     open(&fake, &world);
     Octoworld { world, fake, files }
@@ -144,14 +146,20 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
     // The job's workspace, as its runner made it.
     let on_disk =
         r#"pwd | grep ^/home/runner/_work/ && grep -q " /home/runner/_work ext4 " /proc/mounts || exit 1"#;
+    // Whose job the runner of a set has, GitHub says; nobody else's finds the host's cache.
+    let preloaded =
+        r#"[ -r "${NODE_OPTIONS#--require=}" ]; export ACTIONS_CACHE_URL=$FIREACTIONS_ACTIONS_CACHE"#;
+    let save = format!("set -e; {preloaded}\n{}", actions_cache::SAVE);
+    let none = r#"[ -z "$NODE_OPTIONS$FIREACTIONS_ACTIONS_CACHE" ]"#.to_owned();
     let jobs: Vec<JobId> = (0..count)
         .map(|n| {
-            let labels: &[&str] = match n % 3 {
-                0 => &["fast"],
-                1 => &["self-hosted", "Debian"],
-                _ => &["debian", "GPU"],
+            let (labels, cache): (&[&str], &str) = match n % 3 {
+                0 => (&["fast"], if n == 0 { &save } else { "" }),
+                1 => (&["self-hosted", "Debian"], &none),
+                _ => (&["debian", "GPU"], &none),
             };
-            fake.queue_job(request(n, labels, &format!("{on_disk}; echo ran {n} as $RUNNER_NAME")))
+            let script = format!("{on_disk}\n{cache}\necho ran {n} as $RUNNER_NAME");
+            fake.queue_job(request(n, labels, &script))
         })
         .collect();
     // While they wait, they are shown with what is known of them.
@@ -166,6 +174,18 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
     for (n, job) in done.iter().enumerate() {
         assert!(job.log.contains(&format!("ran {n} as ")), "{job:#?}");
     }
+    let cached = world.json(&["cache", "list"]);
+    assert!(cached[0]["repository"].as_str().unwrap().starts_with("github/acme/widgets#"), "{cached}");
+    let branch = |name: &str| {
+        let find = format!("{preloaded}\n{}\ncat /tmp/found", actions_cache::FIND);
+        let workflow = format!("ci.yml@refs/heads/{name}");
+        fake.queue_job(request(count, &["fast"], &find).caused("push", name, &workflow))
+    };
+    let found = octoworld.completed(&[branch("topic")], BOOT);
+    octoworld.all_well(&found);
+    let place = (&cached[0]["key"], &cached[0]["scope"]);
+    assert_eq!(place, (&"deps".into(), &"refs/heads/main".into()), "{cached}\n{}", world.log());
+    assert!(found[0].log.contains("http://172.30.0.1:"), "{}\n{}", found[0].log, world.log());
     world.wait(BOOT, "all rows to be final", || {
         world.json(&["jobs", "list", "--active"]).as_array().unwrap().is_empty().then_some(())
     });

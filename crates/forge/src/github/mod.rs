@@ -6,6 +6,7 @@ mod drift;
 mod error;
 mod groups;
 mod job;
+mod origin;
 mod program;
 mod register;
 mod remote;

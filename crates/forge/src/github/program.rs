@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_model::{JobId, PoolSpec, Program, Secret, Work};
+use fireactions_model::{JobId, PoolSpec, Program, Secret, Work, WorkFile, WorkSource};
 
 /// Where runner images have the runner, after the image's own working directory and the user's home.
 const HOMES: &str = "/home/runner /actions-runner /opt/actions-runner /opt/runner";
@@ -13,6 +13,16 @@ const CREDENTIAL: &str = "ACTIONS_RUNNER_INPUT_JITCONFIG";
 
 /// Marks the lines that the runner's hooks have written.
 pub(super) const HOOK: &str = "fireactions hook: ";
+
+/// Where the job finds the host's cache.
+const CACHE: &str = "FIREACTIONS_ACTIONS_CACHE";
+
+/// Leads what actions ask of GitHub's cache to the host's. The runner sets the address of the service for each action itself, and it
+/// is that of artifacts and logs, too.
+const PRELOAD: &str = include_str!("cache.cjs");
+
+/// A memory file system of the guest.
+const PRELOADED: &str = "/run/fireactions-runner/cache.cjs";
 
 /// Starts the runner with hooks that tell when its job begins and ends, unless the image has hooks of its own, and returns
 /// what the runner returned. `Runner.Listener` rather than `run.sh`, which hides the exit code; the codes 3 and 4 say that
@@ -39,6 +49,7 @@ for hook in started completed; do
 done
 : "${ACTIONS_RUNNER_HOOK_JOB_STARTED:=$dir/started.sh}" "${ACTIONS_RUNNER_HOOK_JOB_COMPLETED:=$dir/completed.sh}"
 export ACTIONS_RUNNER_HOOK_JOB_STARTED ACTIONS_RUNNER_HOOK_JOB_COMPLETED
+if [ -r "@PRELOADED@" ]; then export NODE_OPTIONS="--require=@PRELOADED@${NODE_OPTIONS:+ $NODE_OPTIONS}"; fi
 while read -r sign; do echo "@HOOK@$sign"; done <> "$dir/signs" &
 reader=$!
 while :; do
@@ -53,9 +64,9 @@ kill "$reader" 2>/dev/null || :
 exit "$code"
 "#;
 
-/// The work of a machine that is to be a runner with this credential.
-pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret) -> Work {
-    let script = SCRIPT.replace("@HOMES@", HOMES).replace("@HOOK@", HOOK);
+/// The work of a machine that is to be a runner with this credential. `cache` is where its job finds the host's cache of jobs.
+pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret, cache: Option<&Secret>) -> Work {
+    let script = SCRIPT.replace("@HOMES@", HOMES).replace("@HOOK@", HOOK).replace("@PRELOADED@", PRELOADED);
     let mut argv = vec!["/bin/sh".to_owned(), "-e".to_owned(), "-c".to_owned(), script, "runner".to_owned()];
     argv.extend(pool.github().and_then(|runner| runner.command.clone()).into_iter().flatten());
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -67,14 +78,22 @@ pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret) -> Work {
             set("RUNNER_ALLOW_RUNASROOT", "1"),
             set("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE", "1"),
         ],
-        secret_env: vec![(CREDENTIAL.to_owned(), credential.clone())],
+        secret_env: [(CREDENTIAL.to_owned(), credential.clone())]
+            .into_iter()
+            .chain(cache.map(|cache| (CACHE.to_owned(), cache.clone())))
+            .collect(),
         metadata_credential: Some(credential),
         user: None,
         workdir: None,
         timeout: pool.deadlines.job.max(Duration::from_secs(1)),
-        files: Vec::new(),
+        files: cache.map(|_| preload()).into_iter().collect(),
         artifacts: Vec::new(),
     }
+}
+
+fn preload() -> WorkFile {
+    let source = WorkSource::Secret(Secret::new(PRELOAD));
+    WorkFile { source, dest: PRELOADED.to_owned(), mode: 0o644 }
 }
 
 /// What an exit code of the runner means, for people; nothing where it has no meaning of its own.
@@ -105,7 +124,11 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let script = SCRIPT.replace("@HOMES@", "/nowhere").replace("@HOOK@", HOOK);
+        let preloaded = dir.path().join("cache.cjs");
+        let script = SCRIPT
+            .replace("@HOMES@", "/nowhere")
+            .replace("@HOOK@", HOOK)
+            .replace("@PRELOADED@", preloaded.to_str().unwrap());
         let mut child = Command::new("/bin/sh")
             .args(["-e", "-c", &script, "runner"])
             .args(command)

@@ -88,8 +88,13 @@ impl Remote for GithubRemote {
         sets.map(listen).collect()
     }
 
-    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret, _: Option<&Secret>) -> Work {
-        program::work(&record.id, pool, credential)
+    /// The queue of a scale set says which runner has which job.
+    fn tells_origin(&self, remote: &RemoteJob) -> bool {
+        remote.scale_set.is_some()
+    }
+
+    fn work(&self, record: &JobRecord, pool: &PoolSpec, credential: Secret, cache: Option<&Secret>) -> Work {
+        program::work(&record.id, pool, credential, cache)
     }
 
     fn sign(&self, line: &str) -> Option<Sign> {

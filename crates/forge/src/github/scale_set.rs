@@ -11,7 +11,7 @@ use fireactions_model::{ExponentialBackoff, GithubRunner, PoolName, PoolSpec, Re
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, GithubRemote, OpenSet, drift};
+use super::{Error, GithubRemote, OpenSet, drift, origin};
 use crate::hosted::HostedForge;
 use crate::hosted::board::{Assigned, Waiting};
 use crate::hosted::lock;
@@ -168,7 +168,11 @@ async fn follow(
             Ok(()) = capacity.changed() => continue,
         };
         progress.pauses.succeeded();
-        let Some(message) = message else { continue };
+        let Some(message) = message else {
+            // Of what a server before has acknowledged, or was not answered.
+            origin::look(remote, forge, &pool.name).await;
+            continue;
+        };
         let available: Vec<_> = message
             .events
             .iter()
@@ -187,6 +191,7 @@ async fn follow(
             forge.board().set_assigned(&pool.name, counted(message.statistics));
         }
         let is_noted = apply(remote, forge, &pool.name, runner, message).await;
+        origin::look(remote, forge, &pool.name).await;
         progress.applied = Some(id);
         if !is_noted {
             return Err(Error::NotNoted);
@@ -220,6 +225,13 @@ async fn apply(
                     is_noted &= forge
                         .picked_up(&row, true, move |remote| {
                             describe(remote, &job, url);
+                            // All or nothing: with parts of what the runner has said, it would be the runner's word.
+                            if job.repository.is_some()
+                                && job.run_id.is_some()
+                                && !job.workflow_ref.is_empty()
+                            {
+                                remote.workflow_ref = Some(job.workflow_ref.clone());
+                            }
                             remote.queued_at = remote.queued_at.or(known.and_then(|known| known.queued_at));
                         })
                         .await;

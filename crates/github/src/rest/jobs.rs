@@ -95,7 +95,7 @@ impl Github {
         }
     }
 
-    fn of(&self, repository: &Repository, more: &[&str]) -> url::Url {
+    pub(super) fn of(&self, repository: &Repository, more: &[&str]) -> url::Url {
         let mut at = vec!["repos", repository.owner(), repository.name()];
         at.extend(more);
         url(self.api(), &at)

@@ -2,6 +2,7 @@
 
 mod access;
 mod jobs;
+mod origin;
 mod repositories;
 mod runners;
 
@@ -18,6 +19,7 @@ use crate::response::Meaning as _;
 use crate::{Error, Github, Scope};
 
 pub use access::{Access, AppAccess, MissingPermission};
+pub use origin::Origin;
 pub use repositories::ListedRepository;
 
 /// Pages of a list that are read. GitHub has at most 10,000 runners in a group, and shows at most 1,000 runs.

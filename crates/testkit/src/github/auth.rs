@@ -26,6 +26,8 @@ pub(super) enum Need {
     ReadRunners,
     WriteRunners,
     ReadActions,
+    /// Every installation may.
+    ReadMetadata,
 }
 
 impl Who {
@@ -128,6 +130,7 @@ impl State {
                     return Err(Reply::error(404, "Not Found"));
                 }
                 let name = match (need, scope) {
+                    (Need::ReadMetadata, _) => return Ok(()),
                     (Need::ReadActions, _) => "actions",
                     (_, ScopeId::Account(_)) => "organization_self_hosted_runners",
                     (_, ScopeId::Repository(_)) => "administration",
@@ -135,7 +138,7 @@ impl State {
                 let has = permissions.get(name).map(String::as_str);
                 let enough = match need {
                     Need::WriteRunners => has == Some("write"),
-                    Need::ReadRunners | Need::ReadActions => has.is_some(),
+                    Need::ReadRunners | Need::ReadActions | Need::ReadMetadata => has.is_some(),
                 };
                 if enough { Ok(()) } else { Err(Reply::error(403, "Resource not accessible by integration")) }
             }

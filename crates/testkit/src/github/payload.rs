@@ -51,7 +51,7 @@ impl State {
             "run_attempt": 1,
             "node_id": node("CheckRun", id),
             "head_sha": COMMIT,
-            "head_branch": "main",
+            "head_branch": public.request.cause.branch,
             "url": format!("{url}/actions/jobs/{id}"),
             "html_url": format!("{base}/{full_name}/actions/runs/{}/job/{id}", public.run_id),
             "status": shown.status.word(),
@@ -91,24 +91,27 @@ impl State {
         let full_name = self.accounts.full_name(repository);
         let api = format!("{}/repos/{full_name}", self.api());
         let url = format!("{api}/actions/runs/{id}");
+        let cause = &first.public.request.cause;
+        let called = |path: &String| json!({"path": path, "sha": COMMIT});
         let actor = self.simple_user(self.accounts.account(repository.owner));
         let (status, conclusion) = Self::run_status(jobs);
         json!({
             "id": id,
             "name": first.public.request.workflow,
             "node_id": node("WorkflowRun", id),
-            "head_branch": "main",
+            "head_branch": cause.branch,
             "head_sha": COMMIT,
             "path": ".github/workflows/ci.yml",
             "display_title": "A change",
             "run_number": 1,
             "run_attempt": 1,
-            "event": "push",
+            "event": cause.event,
             "status": status,
             "conclusion": conclusion,
             "workflow_id": 1,
             "url": url,
             "html_url": format!("{}/{full_name}/actions/runs/{id}", self.base),
+            "referenced_workflows": cause.called.iter().map(called).collect::<Vec<_>>(),
             "pull_requests": [],
             "created_at": wire(first.public.queued_at),
             "updated_at": wire(first.public.queued_at),

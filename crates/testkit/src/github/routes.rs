@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 /// Paths whose answers the description knows nothing about, and those of the other services.
-const OTHERS: [&str; 22] = [
+const OTHERS: [&str; 24] = [
     "/actions/runner-registration",
     "/installation/repositories",
     "/installation/token",
     "/orgs/{org}/repos",
+    "/repos/{owner}/{repo}",
+    "/repos/{owner}/{repo}/actions/runs/{run_id}",
     "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories",
     "/_actions/_apis/runtime/runnergroups/",
     "/_actions/_apis/runtime/runnerscalesets",

@@ -1,57 +1,16 @@
 //! Whose a runner's job is, the host's cache of jobs hears from the forge alone.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use fireactions_model::{JobCaches, JobRecord, MachineId, Origin, Secret};
+use fireactions_model::JobRecord;
 use fireactions_testkit::gitea::{FakeGitea, Fault, JobId, JobRequest, JobStatus, Release, Workflow};
 
 use super::farm::{Farm, Setup, pool, server};
 use super::standing::standing;
 use super::{NEVER, NEWEST, ended, settled};
+use crate::common::told::Told;
 use crate::github::farm::until;
-
-/// What a cache was told of each machine.
-#[derive(Default)]
-struct Told {
-    machines: Mutex<BTreeMap<MachineId, Vec<String>>>,
-}
-
-impl Told {
-    fn note(&self, machine: &MachineId, what: String) {
-        self.machines.lock().unwrap().entry(machine.clone()).or_default().push(what);
-    }
-
-    fn of(&self, machine: &MachineId) -> Vec<String> {
-        self.machines.lock().unwrap().get(machine).cloned().unwrap_or_default()
-    }
-}
-
-#[async_trait]
-impl JobCaches for Told {
-    async fn admit(&self, machine: &MachineId) -> Option<Secret> {
-        self.note(machine, "admitted".to_owned());
-        Some(Secret::new(format!("http://cache.example/{machine}/")))
-    }
-
-    fn is_open(&self, machine: &MachineId) -> bool {
-        self.of(machine) == ["admitted"]
-    }
-
-    async fn confirm(&self, machine: &MachineId, origin: &Origin) {
-        let Origin { forge, repository, repository_id, default_branch, event, reference } = origin;
-        assert_eq!((forge.as_str(), default_branch.as_str()), ("work", "main"));
-        let reference = reference.as_deref().unwrap_or("?");
-        assert!(*repository_id > 0);
-        self.note(machine, format!("{repository} {event} {reference}"));
-    }
-
-    async fn end(&self, machine: &MachineId) {
-        self.note(machine, "ended".to_owned());
-    }
-}
 
 /// A job of a repository in a run of its own.
 fn push(fake: &FakeGitea, repository: &str, step: &str) -> JobId {

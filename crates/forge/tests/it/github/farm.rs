@@ -12,8 +12,8 @@ use fireactions_forge::local::{LocalConfig, LocalForge};
 use fireactions_forge::{Forges, HostedForge, HostedSettings, github as github_forge};
 use fireactions_github::{App, Credentials, Github, Settings, Timeouts};
 use fireactions_model::{
-    Event, Forge, ForgeName, JobRecord, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName, PoolSpec,
-    Program, Release, Report, Secret, Stream, Usage, Work,
+    Event, Forge, ForgeName, JobCaches, JobRecord, MachineId, Offer, Outcome, Output, PhaseTimes, PoolName,
+    PoolSpec, Program, Release, Report, Secret, Stream, Usage, Work,
 };
 use fireactions_store::{JobFilter, Store};
 use fireactions_testkit::github::{AppKey, FakeGithub, runner};
@@ -57,6 +57,7 @@ pub(crate) struct Setup {
     pub(crate) key: Key,
     /// Machines are made as jobs want them; otherwise the test plays them itself.
     pub(crate) machines: bool,
+    pub(crate) caches: Option<Arc<dyn JobCaches>>,
 }
 
 impl Setup {
@@ -69,6 +70,7 @@ impl Setup {
             app: app.id,
             key: Arc::new(Mutex::new(app.pkcs1.clone())),
             machines: true,
+            caches: None,
         }
     }
 }
@@ -128,7 +130,7 @@ impl Farm {
     }
 
     /// The same with machines that are there already, by the jobs that they have.
-    async fn open(url: &str, setup: &Setup, dir: Place) -> Self {
+    pub(crate) async fn open(url: &str, setup: &Setup, dir: Place) -> Self {
         install_runner(dir.path());
         let store = Store::open(dir.path().join("state")).unwrap();
         let (events, _) = broadcast::channel(1024);
@@ -152,6 +154,7 @@ impl Farm {
             conflict_pause: setup.conflict,
             pace: PACE,
             webhook: Some(Arc::new(|| vec![Ok(Secret::new(SECRET))])),
+            caches: setup.caches.clone(),
             ..HostedSettings::new("host")
         };
         let github = github_forge::forge(

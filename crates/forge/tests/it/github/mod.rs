@@ -1,6 +1,7 @@
 //! The GitHub forge against a GitHub that is held to the published description: signals, runners, faults, crashes.
 //! Machines are processes here; with real ones it runs in the end-to-end tests.
 
+mod caches;
 mod crash;
 pub(crate) mod farm;
 mod faults;

@@ -31,6 +31,21 @@ pub struct JobRequest {
     pub labels: Vec<String>,
     /// What the runner runs with `sh`.
     pub script: String,
+    /// What caused its run.
+    pub cause: Cause,
+}
+
+/// What caused a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// `push`, …
+    pub event: String,
+    /// The short name of the branch or tag; of a pull request, of the branch that it comes from.
+    pub branch: String,
+    /// The workflow of the job, `owner/name/.github/workflows/FILE@REF`: of a job of a called workflow, that one.
+    pub workflow_ref: String,
+    /// Workflows that the run's own calls, `owner/name/.github/workflows/FILE@REF`.
+    pub called: Vec<String>,
 }
 
 impl JobRequest {
@@ -42,7 +57,30 @@ impl JobRequest {
             name: "test".into(),
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
             script: script.into(),
+            cause: Cause {
+                event: "push".to_owned(),
+                branch: "main".to_owned(),
+                workflow_ref: format!("{repository}/.github/workflows/ci.yml@refs/heads/main"),
+                called: Vec::new(),
+            },
         }
+    }
+
+    /// The same of a run that was caused otherwise; the workflow is `FILE@REF` of the job's repository.
+    #[must_use]
+    pub fn caused(mut self, event: &str, branch: &str, workflow: &str) -> Self {
+        self.cause.event = event.into();
+        self.cause.branch = branch.into();
+        self.cause.workflow_ref = format!("{}/.github/workflows/{workflow}", self.repository);
+        self
+    }
+
+    /// The same of a workflow that the run's own calls, `owner/name/.github/workflows/FILE@REF`.
+    #[must_use]
+    pub fn calling(mut self, workflow_ref: &str) -> Self {
+        self.cause.workflow_ref = workflow_ref.into();
+        self.cause.called.push(workflow_ref.into());
+        self
     }
 
     /// The same with another name.

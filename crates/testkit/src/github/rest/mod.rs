@@ -159,6 +159,13 @@ impl State {
     fn scoped(&mut self, ask: &Ask, who: &Who, scope: ScopeId, rest: &[&str]) -> Result<Reply, Reply> {
         let method = ask.method.as_str();
         match (method, rest) {
+            ("GET", []) => {
+                let ScopeId::Repository(repository) = scope else {
+                    return Err(Reply::error(404, "Not Found"));
+                };
+                self.allow(who, scope, Need::ReadMetadata)?;
+                Ok(Reply::json(200, &self.full_repository(self.accounts.repository(repository))))
+            }
             ("GET", ["installation"]) => self.installation_of_scope(who, scope),
             ("GET", ["repos"]) => self.organization_repositories(ask, who, scope),
             (_, ["actions", "runners", rest @ ..]) => {

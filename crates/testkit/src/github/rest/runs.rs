@@ -36,6 +36,12 @@ impl State {
                 let all: Vec<Value> = runs.map(|(id, jobs)| self.run_object(*id, jobs)).collect();
                 Ok(self.page(ask, &format!("{root}/runs"), Some("workflow_runs"), all, &[]))
             }
+            ["runs", id] => {
+                let of_run = |(job, _): &(&Entry, &Shown)| job.public.run_id.to_string() == *id;
+                let jobs: Vec<_> = self.shown_jobs(repository).filter(of_run).collect();
+                let first = jobs.first().ok_or_else(unknown)?.0.public.run_id;
+                Ok(Reply::json(200, &self.run_object(first, &jobs)))
+            }
             ["runs", id, "jobs"] => {
                 let jobs =
                     self.shown_jobs(repository).filter(|(job, _)| job.public.run_id.to_string() == *id);
