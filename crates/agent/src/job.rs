@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::guest::{JobOutput, Session};
-use fireactions_guest_proto::{Exit, JobResult, RunRequest, Stream};
+use fireactions_guest_proto::{Exit, JobResult, LogLevel, RunRequest, Stream};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -19,7 +20,7 @@ use rustix::pipe::fcntl_getpipe_size;
 use crate::cgroup::{self, Cgroup};
 use crate::reaper::Reaper;
 use crate::services::Services;
-use crate::{notes, spawn, stage};
+use crate::{notes, spawn, stage, users};
 
 /// Once everything that could write is killed, a pipe that still does not end is held by something that cannot be
 /// killed; its silence for this long ends the output.
@@ -91,10 +92,20 @@ impl Job {
         if let Some(cgroup) = &cgroup {
             cgroup.limit_processes();
         }
+        let user = match owner(&request) {
+            Some((file, name)) => {
+                let said = format!(
+                    "the job runs as user '{name}', who owns {file}: neither it nor the image names a user"
+                );
+                session.log(LogLevel::Info, &said);
+                name
+            }
+            None => request.user,
+        };
         let request = stage::Request {
             argv: request.argv,
             env: request.env,
-            user: request.user,
+            user,
             workdir: request.workdir,
             cgroup: cgroup.as_ref().map(|group| group.dir().to_owned()),
             stdin: PathBuf::from("/dev/null"),
@@ -203,6 +214,18 @@ impl Job {
             ..JobResult::new(exit)
         }
     }
+}
+
+/// The first file of the request's that there is, and who owns it, where the request names nobody.
+fn owner(request: &RunRequest) -> Option<(String, String)> {
+    if !request.user.is_empty() {
+        return None;
+    }
+    let there = |file: &String| Some((file.clone(), std::fs::metadata(file).ok()?.uid()));
+    let (file, uid) = request.owner_of.iter().find_map(there)?;
+    let passwd = stage::read_accounts("/etc/passwd").unwrap_or_default();
+    let name = users::name_of(uid, &passwd).filter(|_| uid != 0)?;
+    Some((file, name.to_owned()))
 }
 
 fn unstartable(why: String) -> JobResult {

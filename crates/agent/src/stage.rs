@@ -133,7 +133,7 @@ fn prepare(request: &Request) -> io::Result<()> {
 }
 
 /// A regular file's text; not that of a FIFO or device, on which a hostile image would let this hang.
-fn read_accounts(path: &str) -> io::Result<String> {
+pub(crate) fn read_accounts(path: &str) -> io::Result<String> {
     let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Ok(String::new());

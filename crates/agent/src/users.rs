@@ -15,6 +15,11 @@ pub(crate) struct User {
     pub(crate) shell: String,
 }
 
+/// What this user is called.
+pub(crate) fn name_of(uid: u32, passwd: &str) -> Option<&str> {
+    passwd.lines().filter_map(account).find(|account| account.uid == uid).map(|account| account.name)
+}
+
 struct Account<'a> {
     name: &'a str,
     uid: u32,
@@ -101,6 +106,12 @@ mod tests {
     fn ids(spec: &str) -> (u32, u32, Vec<u32>, String) {
         let user = resolve(spec, PASSWD, GROUP).unwrap();
         (user.uid, user.gid, user.groups, user.home)
+    }
+
+    #[test]
+    fn a_number_has_the_name_of_its_first_entry() {
+        assert_eq!(name_of(1000, PASSWD), Some("runner"));
+        assert_eq!(name_of(999, PASSWD), None);
     }
 
     #[test]

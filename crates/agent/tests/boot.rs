@@ -22,7 +22,8 @@ async fn a_job_has_its_images_environment_and_leaves_nothing_running() {
 
     let (stdout, stderr, result) = guest
         .job(RunRequest {
-            user: "runner".into(),
+            // The first is not there, the second is the runner's.
+            owner_of: vec!["/nowhere/run.sh".into(), "/home/runner/.cache/act".into()],
             workdir: "/work/new".into(),
             ..script(
                 "id; pwd; echo $GREETING $HOME $PATH $HOSTNAME; cat /work/in/file; ls /proc/self/fd | wc -l

@@ -97,6 +97,10 @@ pub struct RunRequest {
     pub env: Vec<(String, String)>,
     /// `""` (root), `name`, `uid`, `uid:gid`, `name:group`, as in an OCI image.
     pub user: String,
+    /// Where `user` names nobody: the program runs as the owner of the first of these files that there is, if that is somebody of
+    /// the image's `/etc/passwd`.
+    #[serde(default)]
+    pub owner_of: Vec<String>,
     /// Working directory; made when absent from the image. `""` is `/`.
     pub workdir: String,
 }

@@ -37,6 +37,7 @@ pub(crate) fn resolve(work: &Work, image: &ImageConfig) -> Result<RunRequest, St
         argv,
         env,
         user: work.user.clone().unwrap_or_else(|| image.user.clone()),
+        owner_of: work.owner_of.clone(),
         workdir: work.workdir.clone().unwrap_or_else(|| image.workdir.clone()),
     })
 }
@@ -92,6 +93,7 @@ mod tests {
             secret_env: vec![("TOKEN".into(), Secret::new("s3cret"))],
             metadata_credential: None,
             user: None,
+            owner_of: vec![],
             workdir: None,
             timeout: Duration::from_secs(1),
             files: vec![],

@@ -238,6 +238,7 @@ pub(crate) fn script(text: &str) -> RunRequest {
         argv: vec!["sh".into(), "-c".into(), text.into()],
         env: vec![("GREETING".into(), "hello".into())],
         user: String::new(),
+        owner_of: Vec::new(),
         workdir: String::new(),
     }
 }

@@ -138,6 +138,7 @@ pub(super) fn work(
         secret_env: Vec::new(),
         metadata_credential: None,
         user: None,
+        owner_of: Vec::new(),
         workdir: None,
         timeout: longest,
         files,

@@ -84,11 +84,17 @@ pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret, cache: Opti
             .collect(),
         metadata_credential: Some(credential),
         user: None,
+        owner_of: HOMES.split(' ').flat_map(runner_in).collect(),
         workdir: None,
         timeout: pool.deadlines.job.max(Duration::from_secs(1)),
         files: cache.map(|_| preload()).into_iter().collect(),
         artifacts: Vec::new(),
     }
+}
+
+/// What a home has that is the runner's.
+fn runner_in(home: &str) -> [String; 2] {
+    ["bin/Runner.Listener", "run.sh"].map(|file| format!("{home}/{file}"))
 }
 
 fn preload() -> WorkFile {

@@ -155,6 +155,7 @@ impl LocalForge {
             secret_env: Vec::new(),
             metadata_credential: None,
             user: spec.user.clone(),
+            owner_of: Vec::new(),
             workdir: spec.workdir.clone(),
             timeout: spec.timeout().map_or(longest, |own: Duration| own.min(longest)),
             files: files.collect(),

@@ -315,6 +315,7 @@ async fn a_guest_that_stops_reading_holds_up_only_its_callers() {
         argv: vec!["x".repeat(2 << 20)],
         env: vec![],
         user: String::new(),
+        owner_of: Vec::new(),
         workdir: String::new(),
     };
     drop(rogue);
@@ -338,6 +339,7 @@ async fn secrets_are_not_printed() {
         argv: vec!["runner".into(), "argument-secret".into()],
         env: vec![("TOKEN".into(), "env-secret".into())],
         user: String::new(),
+        owner_of: Vec::new(),
         workdir: String::new(),
     };
     let text = format!("{:?}", HostMsg::Run { request });

@@ -95,7 +95,14 @@ impl Machine {
 
 fn run(script: &str) -> RunRequest {
     let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
-    RunRequest { run: "job".to_owned(), argv, env: Vec::new(), user: String::new(), workdir: String::new() }
+    RunRequest {
+        run: "job".to_owned(),
+        argv,
+        env: Vec::new(),
+        user: String::new(),
+        owner_of: Vec::new(),
+        workdir: String::new(),
+    }
 }
 
 /// What the job says until it ends, and how it ends.

@@ -128,6 +128,7 @@ pub(crate) async fn first_line_after(world: &World, link: &Link, command: &str) 
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         user: String::new(),
+        owner_of: Vec::new(),
         workdir: String::new(),
     };
     link.run(request).await?;

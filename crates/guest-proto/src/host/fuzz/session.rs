@@ -220,7 +220,14 @@ impl World {
         match script.byte() % 4 {
             0 => {
                 let run = "j1".to_owned();
-                let request = RunRequest { run, argv: vec![], env: vec![], user: text(), workdir: text() };
+                let request = RunRequest {
+                    run,
+                    argv: vec![],
+                    env: vec![],
+                    user: text(),
+                    owner_of: vec![text()],
+                    workdir: text(),
+                };
                 let _ = now(self.link.run(request));
             }
             1 => {

@@ -49,6 +49,7 @@ pub fn request(run: &str) -> RunRequest {
         argv: vec!["job".into()],
         env: vec![],
         user: String::new(),
+        owner_of: Vec::new(),
         workdir: String::new(),
     }
 }

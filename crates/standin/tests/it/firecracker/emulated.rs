@@ -140,6 +140,7 @@ async fn run(link: &Link, script: &str) -> String {
         argv,
         env: Vec::new(),
         user: String::new(),
+        owner_of: Vec::new(),
         workdir: String::new(),
     };
     timeout(LONG, link.run(request)).await.expect("it starts in time").unwrap();

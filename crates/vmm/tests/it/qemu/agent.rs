@@ -190,6 +190,7 @@ pub(crate) async fn job(link: &Link, script: &str) -> String {
         argv: vec!["sh".into(), "-c".into(), script.into()],
         env: vec![],
         user: String::new(),
+        owner_of: Vec::new(),
         workdir: String::new(),
     };
     timeout(SOON, link.run(request)).await.unwrap().unwrap();
