@@ -3,6 +3,7 @@ let module = path: { imports = [ path ]; }; in
 rec {
   fireactions = module ../../modules/fireactions;
   fireteact = module ../../modules/fireteact;
+  fireglab = module ../../modules/fireglab;
   microvm-base = module ../../modules/microvm-base;
   registry-cache = module ../../modules/registry-cache;
   default = fireactions;

@@ -1,5 +1,7 @@
 # Options of nixos-fireactions that have no effect here: each is a warning.
 {
+  imports = [ ../../../modules/fireglab ];
+  services.fireglab = { enable = false; gitlab = { instanceUrl = "https://gitlab.example.com"; runnerType = "group_type"; }; pools = [{ name = "default"; runner.tags = [ "linux" ]; }]; };
   services.fireactions = {
     enable = true;
     networking.externalInterface = "ens3";

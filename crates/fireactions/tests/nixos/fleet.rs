@@ -106,7 +106,15 @@ fn the_flake_has_the_page_s_outputs() {
     assert_eq!(names("packages.aarch64-linux"), packages);
     assert_eq!(
         names("nixosModules"),
-        json!(["default", "fireactions", "fireactions-node", "fireteact", "microvm-base", "registry-cache"])
+        json!([
+            "default",
+            "fireactions",
+            "fireactions-node",
+            "fireglab",
+            "fireteact",
+            "microvm-base",
+            "registry-cache"
+        ])
     );
     assert_eq!(
         names("nixosConfigurations"),
