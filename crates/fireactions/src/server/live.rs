@@ -188,7 +188,7 @@ impl Live {
             events,
             state: config.state_dir.to_path_buf(),
             uploads: dirs.uploads.clone(),
-            caches: Caches { actions: cache.clone(), config: Arc::clone(config) },
+            caches: Caches { actions: cache.clone(), config: Arc::clone(config), counting: Arc::default() },
             version: Version {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 vmm: driver.vmm.name().to_owned(),

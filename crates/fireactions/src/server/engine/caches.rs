@@ -1,7 +1,8 @@
 //! The caches, as the API shows them.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use fireactions_api::engine::Result;
 use fireactions_api::{
@@ -26,7 +27,9 @@ const COUNT: Duration = Duration::from_secs(10);
 pub(in crate::server) struct Caches {
     /// What is not open is off, or could not be opened.
     pub(in crate::server) actions: Option<ActionsCache>,
-    pub(in crate::server) config: std::sync::Arc<Config>,
+    pub(in crate::server) config: Arc<Config>,
+    /// One counts files, however many ask.
+    pub(in crate::server) counting: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Caches {
@@ -64,7 +67,15 @@ impl Caches {
     async fn registries(&self) -> Option<RegistryCacheView> {
         let cache = crate::registry_cache::of(&self.config)?;
         let storage = cache.storage.clone();
-        let counted = tokio::task::spawn_blocking(move || size(&storage));
+        let counting = Arc::clone(&self.counting);
+        let counted = async move {
+            let one = counting.lock_owned().await;
+            let counted = tokio::task::spawn_blocking(move || {
+                let _one = one;
+                size(&storage, Instant::now() + COUNT)
+            });
+            counted.await.ok().flatten()
+        };
         let mirrors = cache.mirrors().into_iter().map(async |mirror| {
             let connected = timeout(CONNECT, TcpStream::connect(&mirror.host)).await;
             MirrorView { registry: mirror.registry, address: mirror.host, up: matches!(connected, Ok(Ok(_))) }
@@ -73,7 +84,7 @@ impl Caches {
         Some(RegistryCacheView {
             program: cache.program.as_str().to_owned(),
             directory: cache.storage.display().to_string(),
-            bytes: bytes.ok().and_then(std::result::Result::ok),
+            bytes: bytes.ok().flatten(),
             mirrors,
         })
     }
@@ -123,10 +134,13 @@ fn at(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or_default()
 }
 
-/// Bytes of the files below a directory; what cannot be read counts as nothing.
-fn size(top: &Path) -> u64 {
+/// Bytes of the files below a directory; what cannot be read counts as nothing. None where they cannot be counted until then.
+fn size(top: &Path, until: Instant) -> Option<u64> {
     let (mut all, mut left): (u64, Vec<PathBuf>) = (0, vec![top.to_owned()]);
     while let Some(directory) = left.pop() {
+        if Instant::now() > until {
+            return None;
+        }
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             match entry.metadata() {
                 Ok(found) if found.is_dir() => left.push(entry.path()),
@@ -135,5 +149,5 @@ fn size(top: &Path) -> u64 {
             }
         }
     }
-    all
+    Some(all)
 }
