@@ -43,18 +43,34 @@ struct Platform {
     variant: Option<String>,
 }
 
-impl Platform {
-    /// Whether machines here run it. Builders write the processor's name in several ways.
-    fn is_ours(&self) -> bool {
-        let variant = self.variant.as_deref().unwrap_or_default();
-        is_ours(&self.os, &self.architecture) && !["v3", "v4"].iter().any(|v| variant.eq_ignore_ascii_case(v))
-    }
+/// A processor in the words of those who build images: names are compared as containerd does.
+struct Processor {
+    name: &'static str,
+    also: &'static [&'static str],
+    /// Variants that not every processor of its name runs.
+    newer: &'static [&'static str],
 }
 
-/// Names of platforms are compared as containerd does.
-fn is_ours(os: &str, architecture: &str) -> bool {
-    os.eq_ignore_ascii_case("linux")
-        && ["amd64", "x86_64", "x86-64"].iter().any(|name| architecture.eq_ignore_ascii_case(name))
+const AMD64: Processor = Processor { name: "amd64", also: &["x86_64", "x86-64"], newer: &["v3", "v4"] };
+const ARM64: Processor = Processor { name: "arm64", also: &["aarch64"], newer: &["v9"] };
+/// Machines have the host's.
+const OURS: Processor = if cfg!(target_arch = "aarch64") { ARM64 } else { AMD64 };
+
+impl Processor {
+    fn is(&self, os: &str, architecture: &str) -> bool {
+        let named = |name: &&str| architecture.eq_ignore_ascii_case(name);
+        os.eq_ignore_ascii_case("linux") && (named(&self.name) || self.also.iter().any(named))
+    }
+
+    /// Whether every processor of this name runs it.
+    fn runs(&self, platform: &Platform) -> bool {
+        let variant = platform.variant.as_deref().unwrap_or_default();
+        let newer = self
+            .newer
+            .iter()
+            .any(|newer| variant.get(..newer.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(newer)));
+        self.is(&platform.os, &platform.architecture) && !newer
+    }
 }
 
 impl Descriptor {
@@ -144,7 +160,9 @@ pub(crate) fn is_artifact(document: &[u8]) -> bool {
 
 /// The image for this kind of machine, out of an index.
 pub(crate) fn choose(index: &[Descriptor]) -> Result<&Descriptor, ImageError> {
-    if let Some(found) = index.iter().find(|d| d.platform.as_ref().is_some_and(Platform::is_ours)) {
+    if let Some(found) =
+        index.iter().find(|d| d.platform.as_ref().is_some_and(|platform| OURS.runs(platform)))
+    {
         return Ok(found);
     }
     // An index of one image without a platform: the config will tell. Several names of one image are one image.
@@ -165,7 +183,7 @@ pub(crate) fn choose(index: &[Descriptor]) -> Result<&Descriptor, ImageError> {
     have.sort();
     have.dedup();
     let have = if have.is_empty() { "none".to_string() } else { have.join(", ") };
-    Err(ImageError::Unsupported(format!("it is not made for linux/amd64 (it has: {have})")))
+    Err(ImageError::Unsupported(format!("it is not made for linux/{} (it has: {have})", OURS.name)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -200,10 +218,10 @@ struct RawRootfs {
 pub(crate) fn parse_config(bytes: &[u8]) -> Result<(ImageConfig, Vec<Digest>), ImageError> {
     let raw: RawConfig = serde_json::from_slice(bytes)
         .map_err(|e| ImageError::malformed(format!("its config is not that of an image: {e}")))?;
-    if !is_ours(&raw.os, &raw.architecture) {
+    if !OURS.is(&raw.os, &raw.architecture) {
         return Err(ImageError::Unsupported(format!(
-            "it is made for {:.32}/{:.32}, but machines here are linux/amd64",
-            raw.os, raw.architecture
+            "it is made for {:.32}/{:.32}, but machines here are linux/{}",
+            raw.os, raw.architecture, OURS.name
         )));
     }
     let run = raw.config.unwrap_or_default();
@@ -253,5 +271,34 @@ impl Manifest {
     /// Compressed bytes of all layers.
     pub(crate) fn total(&self) -> u64 {
         self.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_for_the_processors_that_run_it() {
+        let platform = |architecture: &str, variant: &str| Platform {
+            os: "Linux".to_owned(),
+            architecture: architecture.to_owned(),
+            variant: Some(variant.to_owned()),
+        };
+        for (architecture, variant, amd64, arm64) in [
+            ("amd64", "", true, false),
+            ("X86_64", "v2", true, false),
+            ("amd64", "v3", false, false),
+            ("arm64", "v8", false, true),
+            ("aarch64", "", false, true),
+            ("arm64", "v9", false, false),
+            ("arm64", "V9.2", false, false),
+            ("arm", "v7", false, false),
+            ("", "", false, false),
+        ] {
+            let platform = platform(architecture, variant);
+            assert_eq!((AMD64.runs(&platform), ARM64.runs(&platform)), (amd64, arm64), "{platform:?}");
+        }
+        assert!(!AMD64.is("windows", "amd64"));
     }
 }
