@@ -41,7 +41,7 @@ mod tree;
 mod types;
 mod unzstd;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use error::ImageError;
 pub use shelf::{TemplateInfo, TemplateLimits};
@@ -60,6 +60,16 @@ async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(e) => Err(ImageError::Internal(format!("a worker thread ended early: {e}"))),
     }
+}
+
+/// Works on what is shared where it may block: who has the lock may be writing, or removing gigabytes, and no task of the server's is
+/// to stand still for that.
+async fn locked<C: Send + 'static, T: Send + 'static>(
+    shared: &Arc<Mutex<C>>,
+    work: impl FnOnce(&mut C) -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
+    let shared = Arc::clone(shared);
+    blocking(move || work(&mut lock(&shared))).await
 }
 
 /// Locks; what a panicking thread left is still whole, because files are changed before memory.

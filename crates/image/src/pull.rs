@@ -22,7 +22,7 @@ use crate::manifest::{CONFIG_MAX, Descriptor, Document, Manifest, choose, parse_
 use crate::reference::parse;
 use crate::registry::{BlobCache, Places, Registries};
 use crate::tree::Tree;
-use crate::{ImageConfig, ImageError, ImagesConfig, Progress, RootImage, blocking, squash, tarwrite};
+use crate::{ImageConfig, ImageError, ImagesConfig, Progress, RootImage, blocking, locked, squash, tarwrite};
 
 /// An index of an index of an index is a maze, not an image.
 const INDEX_DEPTH: usize = 3;
@@ -48,7 +48,7 @@ enum Parts {
 
 impl Puller {
     /// Answers from what is stored, where the policy allows.
-    pub(crate) fn stored(
+    pub(crate) async fn stored(
         &self,
         image: &ImageRef,
         policy: PullPolicy,
@@ -56,13 +56,16 @@ impl Puller {
         if policy == PullPolicy::Always {
             return Ok(None);
         }
-        let mut catalog = crate::lock(&self.catalog);
-        let digest = catalog.names.get(image).map(|name| name.digest.clone());
-        match digest.and_then(|digest| catalog.take(&digest)) {
-            Some(root) => Ok(Some(root)),
-            None if policy == PullPolicy::Never => Err(ImageError::NotPresent(image.clone())),
-            None => Ok(None),
-        }
+        let image = image.clone();
+        locked(&self.catalog, move |catalog| {
+            let digest = catalog.names.get(&image).map(|name| name.digest.clone());
+            match digest.and_then(|digest| catalog.take(&digest)) {
+                Some(root) => Ok(Some(root)),
+                None if policy == PullPolicy::Never => Err(ImageError::NotPresent(image)),
+                None => Ok(None),
+            }
+        })
+        .await
     }
 
     pub(crate) async fn pull(
@@ -77,14 +80,14 @@ impl Puller {
         let (parts, mut document, source) = match source {
             ImageSource::Registry(remote) => {
                 // What a digest names cannot have changed.
-                if pinned && let Some(root) = self.stored(image, PullPolicy::IfNotPresent)? {
+                if pinned && let Some(root) = self.stored(image, PullPolicy::IfNotPresent).await? {
                     return Ok(root);
                 }
                 let places = self.registries.places(&remote);
                 let version = &remote.version;
-                if let Some(known) = self.known(image)
+                if let Some(known) = self.known(image).await?
                     && self.registries.still_names(&places, version, &known).await
-                    && let Some(root) = self.unchanged(image, &known)
+                    && let Some(root) = self.unchanged(image, &known).await?
                 {
                     return Ok(root);
                 }
@@ -103,7 +106,7 @@ impl Puller {
                 blocking(move || open_layout(Layout::archive(local)?, &select, &text)).await?
             }
         };
-        if let Some(root) = self.unchanged(image, &source) {
+        if let Some(root) = self.unchanged(image, &source).await? {
             return Ok(root);
         }
         let mut manifest = None;
@@ -130,14 +133,12 @@ impl Puller {
         let digest = manifest.config.digest.clone();
         // Of one source: the same image from one that never ends keeps no other's waiting.
         let _one = self.making.lock(&format!("{} {}", parts.source(), digest.hex())).await;
-        let known = crate::lock(&self.catalog).roots.contains_key(&digest);
-        if !known {
+        let known = digest.clone();
+        if !locked(&self.catalog, move |catalog| Ok(catalog.roots.contains_key(&known))).await? {
             self.make(&parts, manifest, diff_ids, &config, progress, &cancel).await?;
         }
         let name = Name { name: image.clone(), digest: digest.clone(), source };
-        let catalog = self.catalog.clone();
-        blocking(move || {
-            let mut catalog = crate::lock(&catalog);
+        locked(&self.catalog, move |catalog| {
             catalog.name(name)?;
             catalog.take(&digest).ok_or_else(|| ImageError::Internal("a finished image is gone".into()))
         })
@@ -145,17 +146,24 @@ impl Puller {
     }
 
     /// The document that this name's source gave the last time, if its image is there.
-    fn known(&self, image: &ImageRef) -> Option<Digest> {
-        let catalog = crate::lock(&self.catalog);
-        let name = catalog.names.get(image).filter(|name| catalog.roots.contains_key(&name.digest))?;
-        Some(name.source.clone())
+    async fn known(&self, image: &ImageRef) -> Result<Option<Digest>, ImageError> {
+        let image = image.clone();
+        locked(&self.catalog, move |catalog| {
+            let name = catalog.names.get(&image).filter(|name| catalog.roots.contains_key(&name.digest));
+            Ok(name.map(|name| name.source.clone()))
+        })
+        .await
     }
 
     /// The image that this name had the last time its source gave the same document.
-    fn unchanged(&self, image: &ImageRef, source: &Digest) -> Option<RootImage> {
-        let mut catalog = crate::lock(&self.catalog);
-        let digest = catalog.names.get(image).filter(|name| name.source == *source)?.digest.clone();
-        catalog.take(&digest)
+    async fn unchanged(&self, image: &ImageRef, source: &Digest) -> Result<Option<RootImage>, ImageError> {
+        let (image, source) = (image.clone(), source.clone());
+        locked(&self.catalog, move |catalog| {
+            let name = catalog.names.get(&image).filter(|name| name.source == source);
+            let digest = name.map(|name| name.digest.clone());
+            Ok(digest.and_then(|digest| catalog.take(&digest)))
+        })
+        .await
     }
 
     fn programs(&self) -> Programs {

@@ -19,7 +19,7 @@ use crate::reference::parse;
 use crate::registry::{BlobCache, Registries};
 use crate::{
     GcPolicy, GcReport, ImageError, ImageInfo, ImagesConfig, Progress, ProgressFn, RootImage, TemplateLimits,
-    blocking,
+    blocking, locked,
 };
 
 /// Fewer digits of a digest are too easily a name, or somebody else's digest.
@@ -109,7 +109,7 @@ impl Images {
         progress: Option<ProgressFn>,
     ) -> Result<RootImage, ImageError> {
         let tell = |value| progress.iter().for_each(|hear| hear(value));
-        if let Some(root) = self.inner.puller.stored(image, policy)? {
+        if let Some(root) = self.inner.puller.stored(image, policy).await? {
             tell(Progress::Ready);
             return Ok(root);
         }
@@ -137,8 +137,9 @@ impl Images {
     }
 
     /// A stored image by its digest, for a machine that has it already.
-    pub fn stored(&self, digest: &Digest) -> Option<RootImage> {
-        crate::lock(&self.inner.puller.catalog).take(digest)
+    pub async fn stored(&self, digest: &Digest) -> Option<RootImage> {
+        let digest = digest.clone();
+        locked(self.catalog(), move |catalog| Ok(catalog.take(&digest))).await.ok().flatten()
     }
 
     /// The pull of this image that is under way, or a new one.
@@ -160,23 +161,21 @@ impl Images {
     }
 
     /// Everything stored, most recently used first.
-    #[allow(clippy::unused_async, reason = "the other operations on the store wait, and this one may")]
     pub async fn list(&self) -> Result<Vec<ImageInfo>, ImageError> {
-        let catalog = crate::lock(&self.inner.puller.catalog);
-        let mut list: Vec<ImageInfo> = catalog
-            .roots
-            .values()
-            .map(|record| ImageInfo {
+        locked(self.catalog(), |catalog| {
+            let info = |record: &Record| ImageInfo {
                 digest: record.digest.clone(),
                 names: catalog.names_of(&record.digest).cloned().collect(),
                 size: record.size,
                 templates: catalog.templates.size_of(&record.digest),
                 created_at: record.created_at,
                 last_used: record.last_used,
-            })
-            .collect();
-        list.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.digest.cmp(&b.digest)));
-        Ok(list)
+            };
+            let mut list: Vec<ImageInfo> = catalog.roots.values().map(info).collect();
+            list.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.digest.cmp(&b.digest)));
+            Ok(list)
+        })
+        .await
     }
 
     /// Removes a name, and its image when no other name leads to it; or, by digest (with or without `sha256:`, at
@@ -185,13 +184,12 @@ impl Images {
     /// # Errors
     /// Nothing or more than one image matches, or a machine uses it (`in_use`).
     pub async fn remove(&self, what: &str, in_use: &HashSet<Digest>) -> Result<Vec<Digest>, ImageError> {
-        let (catalog, what, in_use) = (self.inner.puller.catalog.clone(), what.to_string(), in_use.clone());
-        blocking(move || {
-            let mut catalog = crate::lock(&catalog);
+        let (what, in_use) = (what.to_string(), in_use.clone());
+        locked(self.catalog(), move |catalog| {
             let name = ImageRef::new(what.clone()).ok().and_then(|name| catalog.names.get(&name).cloned());
             let digest = match &name {
                 Some(name) => name.digest.clone(),
-                None => by_prefix(&catalog, &what)?,
+                None => by_prefix(catalog, &what)?,
             };
             if let Some(name) = name
                 && catalog.names_of(&digest).count() > 1

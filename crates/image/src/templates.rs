@@ -19,7 +19,7 @@ use fireactions_model::Digest;
 use crate::catalog::Catalog;
 use crate::files::{entries, remove_tree};
 use crate::shelf::{TemplateInfo, TemplateLimits};
-use crate::{ImageError, Images, blocking};
+use crate::{ImageError, Images, blocking, locked};
 
 /// A template being made. Dropped, it leaves a directory that the next attempt or the next open removes.
 #[derive(Debug)]
@@ -81,13 +81,14 @@ impl Making {
 
 impl Images {
     /// The directory of a template, if it is there; counts as a use.
-    pub fn template(&self, key: &Digest) -> Option<PathBuf> {
-        crate::lock(self.catalog()).templates.take(key)
+    pub async fn template(&self, key: &Digest) -> Option<PathBuf> {
+        let key = key.clone();
+        locked(self.catalog(), move |catalog| Ok(catalog.templates.take(&key))).await.ok().flatten()
     }
 
     /// Every template, most recently used first.
-    pub fn templates(&self) -> Vec<TemplateInfo> {
-        crate::lock(self.catalog()).templates.by_use()
+    pub async fn templates(&self) -> Vec<TemplateInfo> {
+        locked(self.catalog(), |catalog| Ok(catalog.templates.by_use())).await.unwrap_or_default()
     }
 
     /// Begins a template of a guest that runs this image.
@@ -112,7 +113,7 @@ impl Images {
     /// # Errors
     /// The disk refuses.
     pub async fn remove_template(&self, key: &Digest) -> Result<(), ImageError> {
-        let (catalog, key) = (Arc::clone(self.catalog()), key.clone());
-        blocking(move || crate::lock(&catalog).templates.remove(&key).map(drop)).await
+        let key = key.clone();
+        locked(self.catalog(), move |catalog| catalog.templates.remove(&key).map(drop)).await
     }
 }

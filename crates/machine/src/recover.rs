@@ -98,7 +98,11 @@ impl Machinery {
                 broken.push((row, "its tap is gone".to_owned()));
                 continue;
             }
-            let Some(root) = row.image.as_ref().and_then(|image| parts.images.stored(image)) else {
+            let root = match &row.image {
+                Some(image) => parts.images.stored(image).await,
+                None => None,
+            };
+            let Some(root) = root else {
                 broken.push((row, "its image is gone".to_owned()));
                 continue;
             };

@@ -43,7 +43,7 @@ impl Life {
         order: Order,
         spec: &VmSpec,
     ) -> Result<bool, End> {
-        let Some(directory) = self.parts.images.template(&order.key) else {
+        let Some(directory) = self.parts.images.template(&order.key).await else {
             self.templates.want(&self.parts, order);
             return Ok(false);
         };

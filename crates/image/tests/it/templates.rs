@@ -55,15 +55,15 @@ async fn a_template_is_whole_or_absent() {
     let root = image(&lab, "1").await;
     let making = lab.images.begin_template(&key(1), &root).await.unwrap();
     assert_eq!(std::fs::metadata(making.dir()).unwrap().permissions().mode() & 0o777, 0o700);
-    assert!(lab.images.template(&key(1)).is_none(), "not before it is published");
+    assert!(lab.images.template(&key(1)).await.is_none(), "not before it is published");
     let error = making.publish(json!(null)).await.unwrap_err().to_string();
     assert!(error.contains("empty template"), "{error}");
     assert_eq!(entries(&lab), [] as [PathBuf; 0]);
 
     make(&lab.images, &key(1), &root).await;
-    let dir = lab.images.template(&key(1)).unwrap();
+    let dir = lab.images.template(&key(1)).await.unwrap();
     assert_eq!(std::fs::read(dir.join("state")).unwrap(), b"state");
-    let info = &lab.images.templates()[0];
+    let info = &lab.images.templates().await[0];
     assert_eq!((&info.key, &info.image, &info.made_of), (&key(1), &root, &json!({"kernel": "kernel-1"})));
     assert!(info.size >= 64 << 10, "{info:?}");
     assert_eq!(lab.images.list().await.unwrap()[0].templates, info.size);
@@ -73,11 +73,11 @@ async fn a_template_is_whole_or_absent() {
     let cut = lab.images.begin_template(&key(3), &root).await.unwrap();
     freeze(cut.dir());
     make(&lab.images, &key(4), &root).await;
-    std::fs::remove_file(lab.images.template(&key(4)).unwrap().join("template.json")).unwrap();
-    assert!(lab.images.template(&key(4)).is_none(), "without its record it is none");
+    std::fs::remove_file(lab.images.template(&key(4)).await.unwrap().join("template.json")).unwrap();
+    assert!(lab.images.template(&key(4)).await.is_none(), "without its record it is none");
     drop(cut);
     let lab = reopened(lab, quick());
-    assert_eq!(lab.images.template(&key(1)), Some(dir.clone()));
+    assert_eq!(lab.images.template(&key(1)).await, Some(dir.clone()));
     assert_eq!(entries(&lab), [dir]);
 }
 
@@ -89,11 +89,11 @@ async fn templates_go_with_their_image() {
     make(&lab.images, &key(2), &two).await;
     // Its name leads elsewhere by now.
     lab.images.gc(GcPolicy::default(), &HashSet::new()).await.unwrap();
-    assert!(lab.images.template(&key(1)).is_none() && lab.images.template(&key(2)).is_some());
+    assert!(lab.images.template(&key(1)).await.is_none() && lab.images.template(&key(2)).await.is_some());
     let making = lab.images.begin_template(&key(3), &two).await.unwrap();
     freeze(making.dir());
     lab.images.remove(two.as_str(), &HashSet::new()).await.unwrap();
-    assert!(lab.images.template(&key(2)).is_none());
+    assert!(lab.images.template(&key(2)).await.is_none());
     let error = making.publish(json!(null)).await.unwrap_err();
     assert!(matches!(error, fireactions_image::ImageError::Unknown(_)), "{error}");
     assert_eq!(entries(&lab), [] as [PathBuf; 0]);
@@ -103,7 +103,7 @@ async fn templates_go_with_their_image() {
     make(&lab.images, &key(4), &three).await;
     std::fs::remove_file(lab.path("images/roots").join(format!("{}.squashfs", three.hex()))).unwrap();
     let lab = reopened(lab, quick());
-    assert!(lab.images.template(&key(4)).is_none());
+    assert!(lab.images.template(&key(4)).await.is_none());
     assert_eq!(entries(&lab), [] as [PathBuf; 0]);
 }
 
@@ -116,21 +116,24 @@ async fn there_are_not_many_and_the_unused_go_first() {
     for n in 1..=3 {
         make(&lab.images, &key(n), &root).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
-        lab.images.template(&key(1));
+        lab.images.template(&key(1)).await;
     }
-    let kept = |lab: &Lab| lab.images.templates().into_iter().map(|info| info.key).collect::<HashSet<_>>();
-    assert_eq!(kept(&lab), HashSet::from([key(1), key(3)]), "the second was not used any more");
+    let kept = async |lab: &Lab| {
+        let all = lab.images.templates().await;
+        all.into_iter().map(|info| info.key).collect::<HashSet<_>>()
+    };
+    assert_eq!(kept(&lab).await, HashSet::from([key(1), key(3)]), "the second was not used any more");
 
     // By age, which outlives the server.
-    age(&lab.images.template(&key(3)).unwrap(), Duration::from_secs(7200));
+    age(&lab.images.template(&key(3)).await.unwrap(), Duration::from_secs(7200));
     let lab = reopened(lab, config());
     lab.images.gc(GcPolicy::default(), &HashSet::new()).await.unwrap();
-    assert_eq!(kept(&lab), HashSet::from([key(1)]));
+    assert_eq!(kept(&lab).await, HashSet::from([key(1)]));
 
     // By space, before the image itself; that is in use, the template's own use does not count.
     let policy = GcPolicy { max_bytes: Some(1), ..GcPolicy::default() };
     let report = lab.images.gc(policy, &HashSet::from([root.clone()])).await.unwrap();
-    assert_eq!((report.removed.len(), kept(&lab).len()), (0, 0));
+    assert_eq!((report.removed.len(), kept(&lab).await.len()), (0, 0));
     assert!(report.freed >= 64 << 10, "{report:?}");
     lab.images.remove_template(&key(1)).await.unwrap();
     assert_eq!(lab.images.list().await.unwrap()[0].templates, 0);

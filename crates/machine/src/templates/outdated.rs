@@ -26,7 +26,7 @@ pub(super) async fn remove(parts: &Parts) {
         };
     }
     let vmm = parts.vmm.fingerprint();
-    for info in parts.images.templates() {
+    for info in parts.images.templates().await {
         let made_of = serde_json::from_value::<Ingredients>(info.made_of).ok();
         let of_use = made_of.is_some_and(|made_of| {
             made_of.key() == info.key
