@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use fireactions_model::{Digest, ImageRef};
@@ -57,6 +58,8 @@ pub(crate) struct Catalog {
     pub roots: HashMap<Digest, Record>,
     pub names: BTreeMap<ImageRef, Name>,
     pub templates: Shelf,
+    /// Who was given an image has the other end.
+    holds: HashMap<Digest, Weak<()>>,
 }
 
 impl Catalog {
@@ -81,7 +84,7 @@ impl Catalog {
             }
         }
         let templates = Shelf::open(dir.join("templates"), |image| roots.contains_key(image))?;
-        Ok(Self { dir: dir.to_path_buf(), roots, names, templates })
+        Ok(Self { dir: dir.to_path_buf(), roots, names, templates, holds: HashMap::new() })
     }
 
     pub(crate) fn squashfs(&self, digest: &Digest) -> PathBuf {
@@ -111,7 +114,15 @@ impl Catalog {
             tracing::warn!(path = %record_path.display(), error = %e, "cannot note the use of an image");
         }
         record.last_used = Timestamp::try_from(now).unwrap_or(record.last_used);
-        Some(RootImage { digest: digest.clone(), path, size: record.size, config: record.config.clone() })
+        let (size, config) = (record.size, record.config.clone());
+        let hold = self.holds.get(digest).and_then(Weak::upgrade).unwrap_or_default();
+        self.holds.insert(digest.clone(), Arc::downgrade(&hold));
+        Some(RootImage { digest: digest.clone(), path, size, config, hold })
+    }
+
+    /// Whether somebody who was given the image still has it.
+    pub(crate) fn is_held(&self, digest: &Digest) -> bool {
+        self.holds.get(digest).is_some_and(|hold| hold.strong_count() > 0)
     }
 
     /// Takes a finished, synced squashfs in.
@@ -169,6 +180,7 @@ impl Catalog {
         remove(&self.squashfs(digest))?;
         sync_directory(&self.dir.join("roots"))?;
         let templates = self.templates.remove_of(digest)?;
+        self.holds.remove(digest);
         Ok(self.roots.remove(digest).map_or(0, |record| record.size) + templates)
     }
 

@@ -197,7 +197,7 @@ impl Images {
                 catalog.unname(&name.name)?;
                 return Ok(Vec::new());
             }
-            if in_use.contains(&digest) {
+            if in_use.contains(&digest) || catalog.is_held(&digest) {
                 return Err(ImageError::InUse(digest));
             }
             catalog.remove(&digest)?;
@@ -221,7 +221,8 @@ impl Images {
             let mut free: Vec<Record> = catalog
                 .roots
                 .values()
-                .filter(|record| !in_use.contains(&record.digest) && unused(record) >= puller.config.grace)
+                .filter(|record| !in_use.contains(&record.digest) && !catalog.is_held(&record.digest))
+                .filter(|record| unused(record) >= puller.config.grace)
                 .cloned()
                 .collect();
             free.sort_by(|a, b| a.last_used.cmp(&b.last_used).then_with(|| a.digest.cmp(&b.digest)));

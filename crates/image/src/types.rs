@@ -29,7 +29,8 @@ pub struct ImageConfig {
     pub stop_signal: Option<String>,
 }
 
-/// A root filesystem, ready to be attached to a machine read-only.
+/// A root filesystem, ready to be attached to a machine read-only. While one of these is there, the image is not removed: a
+/// machine that is being made of it is in nobody's list yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootImage {
     /// The image's id: the digest of its OCI config, which names every layer's uncompressed digest. The same id is
@@ -41,6 +42,8 @@ pub struct RootImage {
     pub size: u64,
     /// How the image wants to be run.
     pub config: ImageConfig,
+    #[serde(skip)]
+    pub(crate) hold: Arc<()>,
 }
 
 /// One stored root image, for listings.

@@ -181,17 +181,18 @@ async fn names_removal_and_collection() {
     let mut roots = Vec::new();
     for (i, name) in ["a", "b", "c"].iter().enumerate() {
         let name = layout(lab.temp.path(), name, name);
-        roots.push((name.clone(), lab.images.ensure(&name, PullPolicy::IfNotPresent, None).await.unwrap()));
+        let root = lab.images.ensure(&name, PullPolicy::IfNotPresent, None).await.unwrap();
+        roots.push((name, (root.digest.clone(), root.size, root.path.clone())));
         tokio::time::sleep(Duration::from_millis(20 * (i as u64 + 1))).await;
     }
     let none = HashSet::new();
-    let busy = HashSet::from([roots[0].1.digest.clone()]);
+    let busy = HashSet::from([roots[0].1.0.clone()]);
     // The oldest is in use, so the next oldest goes.
-    let size = roots[0].1.size;
+    let size = roots[0].1.1;
     let report =
         lab.images.gc(GcPolicy { max_bytes: Some(2 * size), unused_for: None }, &busy).await.unwrap();
-    assert_eq!((report.removed, report.kept), (vec![roots[1].1.digest.clone()], 2 * size));
-    assert!(!roots[1].1.path.exists());
+    assert_eq!((report.removed, report.kept), (vec![roots[1].1.0.clone()], 2 * size));
+    assert!(!roots[1].1.2.exists());
     let report = lab
         .images
         .gc(GcPolicy { max_bytes: None, unused_for: Some(Duration::from_secs(3600)) }, &none)
@@ -200,17 +201,14 @@ async fn names_removal_and_collection() {
     assert_eq!(report.removed, []);
     // A name that moved on leaves an image that nobody can ask for.
     layout(lab.temp.path(), "c", "moved");
-    let moved = lab.images.ensure(&roots[2].0, PullPolicy::Always, None).await.unwrap();
-    assert_eq!(
-        lab.images.gc(GcPolicy::default(), &none).await.unwrap().removed,
-        vec![roots[2].1.digest.clone()]
-    );
+    let moved = lab.images.ensure(&roots[2].0, PullPolicy::Always, None).await.unwrap().digest;
+    assert_eq!(lab.images.gc(GcPolicy::default(), &none).await.unwrap().removed, vec![roots[2].1.0.clone()]);
     let error = lab.images.remove(roots[0].0.as_str(), &busy).await.unwrap_err();
     assert!(matches!(error, ImageError::InUse(_)), "{error}");
     assert!(matches!(lab.images.remove("nothing:1", &none).await, Err(ImageError::Unknown(_))));
-    let prefix = &roots[0].1.digest.hex()[..12];
-    assert_eq!(lab.images.remove(prefix, &none).await.unwrap(), vec![roots[0].1.digest.clone()]);
-    assert_eq!(lab.images.remove(roots[2].0.as_str(), &none).await.unwrap(), vec![moved.digest]);
+    let prefix = &roots[0].1.0.hex()[..12];
+    assert_eq!(lab.images.remove(prefix, &none).await.unwrap(), vec![roots[0].1.0.clone()]);
+    assert_eq!(lab.images.remove(roots[2].0.as_str(), &none).await.unwrap(), vec![moved]);
     assert!(lab.images.list().await.unwrap().is_empty());
     assert_eq!(lab.roots(), 0);
     // Within its grace, nothing goes.
@@ -409,4 +407,21 @@ async fn the_disk_of_a_frozen_machine_is_kept_and_each_clone_has_a_copy() {
     assert!(copied.blocks() * 512 < 8 << 20, "holes stay holes: {} bytes", copied.blocks() * 512);
     write(&clone, b"the clone's");
     assert!(std::fs::read(template.join("scratch")).unwrap() == whole, "a clone's writes are its own");
+}
+
+/// A machine that is being made of an image is in no list of machines yet.
+#[tokio::test]
+async fn an_image_that_somebody_was_given_stays_while_they_have_it() {
+    let lab = Lab::new();
+    let name = layout(lab.temp.path(), "a", "a");
+    let (none, all) = (HashSet::new(), GcPolicy { max_bytes: Some(0), unused_for: None });
+    let one = lab.images.ensure(&name, PullPolicy::IfNotPresent, None).await.unwrap();
+    let again = lab.images.stored(&one.digest).await.unwrap();
+    for given in [one, again] {
+        let error = lab.images.remove(name.as_str(), &none).await.unwrap_err();
+        assert!(matches!(error, ImageError::InUse(_)), "{error}");
+        assert_eq!(lab.images.gc(all, &none).await.unwrap().removed, []);
+        assert!(given.path.exists());
+    }
+    assert_eq!(lab.images.remove(name.as_str(), &none).await.unwrap().len(), 1);
 }
