@@ -32,13 +32,20 @@ pub(crate) fn resolve(work: &Work, image: &ImageConfig) -> Result<RunRequest, St
     }
     let secret = work.secret_env.iter().map(|(key, value)| (key.clone(), value.expose().to_owned()));
     let env = environment(image, work.env.iter().cloned().chain(secret));
+    let workdir = work.workdir.clone().unwrap_or_else(|| image.workdir.clone());
+    let owner_of = work.owner_of.iter().filter_map(|file| {
+        let is_whole = file.starts_with('/');
+        let below = || (!workdir.is_empty()).then(|| format!("{workdir}/{file}"));
+        if is_whole { Some(file.clone()) } else { below() }
+    });
+    let owner_of = owner_of.collect();
     Ok(RunRequest {
         run: work.job.to_string(),
         argv,
         env,
         user: work.user.clone().unwrap_or_else(|| image.user.clone()),
-        owner_of: work.owner_of.clone(),
-        workdir: work.workdir.clone().unwrap_or_else(|| image.workdir.clone()),
+        owner_of,
+        workdir,
     })
 }
 

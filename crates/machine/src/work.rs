@@ -81,9 +81,10 @@ enum WorkState {
 }
 
 /// What is left of the work to be followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// The program, which has this long.
-    Program(Duration),
+    /// The program.
+    Program,
     /// The output of one that has ended.
     Output,
 }
@@ -110,9 +111,8 @@ impl Run<'_> {
             Err(outcome) => return self.standing(outcome.into()).into(),
         };
         let fresh = matches!(state, WorkState::Fresh);
-        let before = if fresh { Duration::ZERO } else { record.busy_for() };
         let known = match state {
-            WorkState::Over(result) => Some(self.standing(self.known(result))),
+            WorkState::Over(result) => Some(self.standing(self.known(result, self.deadline(record)))),
             WorkState::Fresh | WorkState::Runs => None,
         };
         if let Some(Ended { outcome, usage, notes, .. }) = &known {
@@ -123,11 +123,9 @@ impl Run<'_> {
                 if !begun {
                     record.phase(Phase::Runner);
                 }
-                let left = match known {
-                    Some(_) => Left::Output,
-                    None => Left::Program(work.timeout.saturating_sub(before)),
-                };
-                self.follow_and_tell(asks, left).await
+                let left = if known.is_some() { Left::Output } else { Left::Program };
+                let deadline = if fresh { Instant::now() + work.timeout } else { self.deadline(record) };
+                self.follow_and_tell(asks, left, deadline).await
             }
             Err(outcome @ Outcome::Lost { .. }) if known.is_some() => outcome.into(),
             Err(outcome) => return self.standing(outcome.into()).into(),
@@ -248,24 +246,30 @@ impl Run<'_> {
         }
     }
 
+    /// Until when a program may run that an earlier server began.
+    fn deadline(self, record: &Record) -> Instant {
+        Instant::now() + self.work.timeout.saturating_sub(record.busy_for())
+    }
+
     /// What the guest says of an end that this server did not ask for. The server before may have, and have been gone
     /// before it came: of that, the guest knows only that it was asked.
-    fn known(self, result: JobResult) -> Ended {
+    fn known(self, result: JobResult, deadline: Instant) -> Ended {
         let asked = result.asked;
         let ended = ended(result);
-        let outcome = match self.parts.forge.cancelled(&self.work.job).now_or_never() {
-            _ if !asked => ended.outcome,
-            Some(_) => Outcome::Cancelled,
-            // Nothing else has a server ask.
-            None => Outcome::TimedOut,
+        let is_cancelled = self.parts.forge.cancelled(&self.work.job).now_or_never().is_some();
+        let outcome = match asked {
+            false => ended.outcome,
+            true if !is_cancelled && Instant::now() >= deadline => Outcome::TimedOut,
+            // Also where a forge let its runner go, and only the server before knew.
+            true => Outcome::Cancelled,
         };
         Ended { outcome, ..ended }
     }
 
     /// Follows the program, and tells the forge beside it that it runs.
-    async fn follow_and_tell(self, asks: &mut Asks, left: Left) -> Ended {
+    async fn follow_and_tell(self, asks: &mut Asks, left: Left, deadline: Instant) -> Ended {
         let mut told = pin!(tell_started(self.parts, self.work, self.guest));
-        let mut followed = pin!(self.follow(asks, left));
+        let mut followed = pin!(self.follow(asks, left, deadline));
         tokio::select! {
             biased;
             () = &mut told => followed.await,
@@ -278,15 +282,12 @@ impl Run<'_> {
     }
 
     /// Passes output on until the program ends, is asked to end, or the machine is lost.
-    async fn follow(self, asks: &mut Asks, left: Left) -> Ended {
+    async fn follow(self, asks: &mut Asks, left: Left, until: Instant) -> Ended {
         let Self { parts, guest, work, .. } = self;
         let mut ending: Option<Outcome> = None;
         let mut killed = false;
-        let (runs, time) = match left {
-            Left::Program(time) => (true, time),
-            Left::Output => (false, HAND_OVER),
-        };
-        let mut deadline = Instant::now() + time;
+        let runs = left == Left::Program;
+        let mut deadline = if runs { until } else { Instant::now() + HAND_OVER };
         loop {
             tokio::select! {
                 event = guest.link.next_output() => match event {
@@ -301,7 +302,7 @@ impl Run<'_> {
                     Ok(JobEvent::Exited(result)) => {
                         return match ending {
                             Some(outcome) => Ended { outcome, ..ended(result) },
-                            None => self.known(result),
+                            None => self.known(result, until),
                         };
                     }
                     Err(error) => return ending.unwrap_or_else(|| lost(format!("the agent link: {error}"))).into(),

@@ -59,7 +59,7 @@ pub use pool::{
 };
 pub use pool_forge::{ForgeRunner, PoolForge};
 pub use pool_view::{Backoff, PoolOverride, PoolView};
-pub use remote::RemoteJob;
+pub use remote::{QueuedJob, RemoteJob};
 #[cfg(feature = "schema")]
 pub use secs_nanos::SecsNanos;
 pub use service::{ServiceReadiness, ServiceSpec};

@@ -44,10 +44,9 @@ pub struct RemoteJob {
     /// The repository, `owner/name`.
     #[serde(default)]
     pub repository: Option<String>,
-    /// The workflow that it runs, `owner/name/.github/workflows/FILE@REF`, by the word of the queue that its scale set has at
-    /// GitHub.
+    /// The job by the word of the queue that the runner's scale set has at GitHub. Nothing else that is heard of the job changes it.
     #[serde(default)]
-    pub workflow_ref: Option<String>,
+    pub queue_says: Option<QueuedJob>,
     /// The branch or tag that it runs for.
     #[serde(default)]
     pub git_ref: Option<String>,
@@ -79,6 +78,18 @@ pub struct RemoteJob {
     pub conclusion: Option<String>,
 }
 
+/// A job, as the queue of its scale set tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct QueuedJob {
+    /// The repository, `owner/name`.
+    pub repository: String,
+    /// The number of the run.
+    pub run_id: u64,
+    /// The workflow, `owner/name/.github/workflows/FILE@REF`.
+    pub workflow_ref: String,
+}
+
 impl RemoteJob {
     /// Nothing is known yet but where it is.
     pub fn new(forge: ForgeName, scope: impl Into<String>) -> Self {
@@ -94,7 +105,7 @@ impl RemoteJob {
             task: None,
             run_id: None,
             repository: None,
-            workflow_ref: None,
+            queue_says: None,
             git_ref: None,
             actor: None,
             workflow: None,

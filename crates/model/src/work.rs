@@ -74,7 +74,7 @@ pub struct Work {
     pub metadata_credential: Option<Secret>,
     /// User as in an OCI config (`name`, `uid`, `uid:gid`); the image's own when absent.
     pub user: Option<String>,
-    /// Where neither names one, whoever owns the first of these files that the image has.
+    /// Where neither names one, whoever owns the first of these files that the image has; some are below the working directory.
     pub owner_of: Vec<String>,
     /// Working directory; the image's own when absent.
     pub workdir: Option<String>,

@@ -378,6 +378,21 @@ async fn a_runner_of_github_that_names_another_service_finds_the_hosts_cache() {
     }
     assert_eq!(github.asked(), 0, "what is the cache's went to GitHub");
 
+    // What the workflow's cache mode forbids is for GitHub to refuse.
+    let ask = "for (const call of ['GetCacheEntryDownloadURL', 'CreateCacheEntry', 'FinalizeCacheEntryUpload']) {
+        const { hostname: host, port } = new URL(process.env.ACTIONS_RESULTS_URL);
+        const path = '/twirp/github.actions.results.api.v1.CacheService/' + call;
+        require('https').request({ host, port, path, method: 'POST' }, (got) => got.resume()).on('error', () => {}).end('{}');
+      }";
+    for (mode, refused) in [("read", 2), ("write-only", 1), ("none", 3), ("write", 0)] {
+        let before = github.asked();
+        let env = json!({"ACTIONS_RESULTS_URL": results, "FIREACTIONS_ACTIONS_CACHE": runner.url, "ACTIONS_CACHE_MODE": mode});
+        let done = preloaded(runner.node(), &env).args(["-e", ask]).output().await.unwrap();
+        assert!(done.status.success(), "{done:?}");
+        assert_eq!(github.asked() - before, refused, "{mode}");
+    }
+    let before = github.asked();
+
     // An artifact's call, a page of the same host, and what names no host.
     let ask = format!(
         "for (const ask of ['{results}twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact', '{results}'])
@@ -388,12 +403,12 @@ async fn a_runner_of_github_that_names_another_service_finds_the_hosts_cache() {
     let env = json!({"ACTIONS_RESULTS_URL": results, "FIREACTIONS_ACTIONS_CACHE": runner.url});
     let done = preloaded(runner.node(), &env).args(["-e", &ask]).output().await.unwrap();
     assert!(done.status.success(), "{done:?}");
-    assert_eq!(github.asked(), 3);
+    assert_eq!(github.asked() - before, 3);
 }
 
 /// The program with these variables, as a runner's script has it begin.
 fn preloaded(mut node: tokio::process::Command, env: &Value) -> tokio::process::Command {
-    node.env("NODE_OPTIONS", format!("--require={PRELOAD}"));
+    node.env("NODE_OPTIONS", format!("--require {PRELOAD}"));
     node.envs(env.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap())));
     node
 }

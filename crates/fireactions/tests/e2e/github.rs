@@ -148,7 +148,7 @@ fn jobs_of_github_over_three_pools_none_lost_none_doubled() {
         r#"pwd | grep ^/home/runner/_work/ && grep -q " /home/runner/_work ext4 " /proc/mounts || exit 1"#;
     // Whose job the runner of a set has, GitHub says; nobody else's finds the host's cache.
     let preloaded =
-        r#"[ -r "${NODE_OPTIONS#--require=}" ]; export ACTIONS_CACHE_URL=$FIREACTIONS_ACTIONS_CACHE"#;
+        r#"[ -r "${NODE_OPTIONS#--require }" ]; export ACTIONS_CACHE_URL=$FIREACTIONS_ACTIONS_CACHE"#;
     let save = format!("set -e; {preloaded}\n{}", actions_cache::SAVE);
     let none = r#"[ -z "$NODE_OPTIONS$FIREACTIONS_ACTIONS_CACHE" ]"#.to_owned();
     let jobs: Vec<JobId> = (0..count)

@@ -135,11 +135,10 @@ async fn take(
         if let Some(machine) = forge.unconfirmed(row)
             && let Some(job) = running.confirmed(known)
         {
-            forge.confirm_in_cache(
-                &row.id,
-                machine,
-                origin::ask(remote.clone(), forge.name().clone(), job.clone()),
-            );
+            let (remote, name, job) = (remote.clone(), forge.name().clone(), job.clone());
+            forge.confirm_in_cache(&row.id, machine, move || {
+                origin::ask(remote.clone(), name.clone(), job.clone())
+            });
         }
         match running.of(known) {
             Some(job) => {

@@ -1,13 +1,12 @@
 //! What caused a job, by the forge's own word.
 
 use fireactions_github::{Repository, RunId};
-use fireactions_model::{ForgeName, JobRecord, Origin, PoolName};
+use fireactions_model::{ForgeName, JobRecord, Origin, PoolName, QueuedJob};
 
 use super::{Error, GithubRemote};
 use crate::hosted::HostedForge;
 
-/// Asks what caused the jobs of the pool's runners whose machines the host's cache has let in and does not know yet. What fails is
-/// asked again at a later look.
+/// Asks what caused the jobs of the pool's runners whose machines the host's cache has let in and does not know yet.
 pub(super) async fn look(remote: &GithubRemote, forge: &HostedForge, pool: &PoolName) {
     let rows = match forge.inner().store.bound_jobs().await {
         Ok(rows) => rows,
@@ -18,12 +17,14 @@ pub(super) async fn look(remote: &GithubRemote, forge: &HostedForge, pool: &Pool
     };
     for row in rows.iter().filter(|row| row.pool.as_ref() == Some(pool)) {
         if let (Some(machine), Some(job)) = (forge.unconfirmed(row), Told::of(forge.name(), row)) {
-            forge.confirm_in_cache(&row.id, machine, ask(remote.clone(), forge.name().clone(), job));
+            let (remote, name) = (remote.clone(), forge.name().clone());
+            forge.confirm_in_cache(&row.id, machine, move || ask(remote.clone(), name.clone(), job.clone()));
         }
     }
 }
 
 /// What the queue of a scale set has told of a job.
+#[derive(Clone)]
 struct Told {
     repository: Repository,
     run: RunId,
@@ -31,14 +32,12 @@ struct Told {
 }
 
 impl Told {
-    /// None while a row's runner has no job by GitHub's word: what the runner says itself is a guest's.
+    /// None while a row's runner has no job by the queue's word. What the runner says itself is a guest's, and a webhook tells of every
+    /// runner of this name, wherever it is registered.
     fn of(forge: &ForgeName, row: &JobRecord) -> Option<Self> {
         let remote = row.remote.as_ref().filter(|remote| remote.forge == *forge)?;
-        Some(Self {
-            workflow_ref: remote.workflow_ref.clone()?,
-            repository: remote.repository.as_ref()?.parse().ok()?,
-            run: RunId::new(remote.run_id?),
-        })
+        let QueuedJob { repository, run_id, workflow_ref } = remote.queue_says.clone()?;
+        Some(Self { repository: repository.parse().ok()?, run: RunId::new(run_id), workflow_ref })
     }
 }
 

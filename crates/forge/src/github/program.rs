@@ -49,7 +49,7 @@ for hook in started completed; do
 done
 : "${ACTIONS_RUNNER_HOOK_JOB_STARTED:=$dir/started.sh}" "${ACTIONS_RUNNER_HOOK_JOB_COMPLETED:=$dir/completed.sh}"
 export ACTIONS_RUNNER_HOOK_JOB_STARTED ACTIONS_RUNNER_HOOK_JOB_COMPLETED
-if [ -r "@PRELOADED@" ]; then export NODE_OPTIONS="--require=@PRELOADED@${NODE_OPTIONS:+ $NODE_OPTIONS}"; fi
+if [ -r "@PRELOADED@" ]; then export NODE_OPTIONS="--require @PRELOADED@${NODE_OPTIONS:+ $NODE_OPTIONS}"; fi
 while read -r sign; do echo "@HOOK@$sign"; done <> "$dir/signs" &
 reader=$!
 while :; do
@@ -68,7 +68,8 @@ exit "$code"
 pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret, cache: Option<&Secret>) -> Work {
     let script = SCRIPT.replace("@HOMES@", HOMES).replace("@HOOK@", HOOK).replace("@PRELOADED@", PRELOADED);
     let mut argv = vec!["/bin/sh".to_owned(), "-e".to_owned(), "-c".to_owned(), script, "runner".to_owned()];
-    argv.extend(pool.github().and_then(|runner| runner.command.clone()).into_iter().flatten());
+    let command = pool.github().and_then(|runner| runner.command.clone());
+    argv.extend(command.iter().flatten().cloned());
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Work {
         job: job.clone(),
@@ -84,7 +85,7 @@ pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret, cache: Opti
             .collect(),
         metadata_credential: Some(credential),
         user: None,
-        owner_of: HOMES.split(' ').flat_map(runner_in).collect(),
+        owner_of: if command.is_some() { Vec::new() } else { owned() },
         workdir: None,
         timeout: pool.deadlines.job.max(Duration::from_secs(1)),
         files: cache.map(|_| preload()).into_iter().collect(),
@@ -92,9 +93,11 @@ pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret, cache: Opti
     }
 }
 
-/// What a home has that is the runner's.
-fn runner_in(home: &str) -> [String; 2] {
-    ["bin/Runner.Listener", "run.sh"].map(|file| format!("{home}/{file}"))
+/// What is the runner's, in the working directory and in its homes.
+fn owned() -> Vec<String> {
+    let files = ["bin/Runner.Listener", "run.sh"];
+    let in_homes = HOMES.split(' ').flat_map(|home| files.map(|file| format!("{home}/{file}")));
+    files.map(str::to_owned).into_iter().chain(in_homes).collect()
 }
 
 fn preload() -> WorkFile {

@@ -7,7 +7,7 @@ use fireactions_github::Error as GithubError;
 use fireactions_github::scaleset::{
     JobEvent, JobInfo, Message, MessageId, ScaleSet, ScaleSetSpec, ScaleSets, Session, Statistics,
 };
-use fireactions_model::{ExponentialBackoff, GithubRunner, PoolName, PoolSpec, RemoteJob};
+use fireactions_model::{ExponentialBackoff, GithubRunner, PoolName, PoolSpec, QueuedJob, RemoteJob};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -225,13 +225,7 @@ async fn apply(
                     is_noted &= forge
                         .picked_up(&row, true, move |remote| {
                             describe(remote, &job, url);
-                            // All or nothing: with parts of what the runner has said, it would be the runner's word.
-                            if job.repository.is_some()
-                                && job.run_id.is_some()
-                                && !job.workflow_ref.is_empty()
-                            {
-                                remote.workflow_ref = Some(job.workflow_ref.clone());
-                            }
+                            remote.queue_says = queued(&job).or(remote.queue_says.take());
                             remote.queued_at = remote.queued_at.or(known.and_then(|known| known.queued_at));
                         })
                         .await;
@@ -303,6 +297,16 @@ fn describe(remote: &mut RemoteJob, job: &JobInfo, url: Option<String>) {
     if !job.labels.is_empty() {
         remote.labels.clone_from(&job.labels);
     }
+}
+
+/// The job in the queue's own words; none where it does not say all.
+fn queued(job: &JobInfo) -> Option<QueuedJob> {
+    let workflow_ref = Some(job.workflow_ref.clone()).filter(|text| !text.is_empty())?;
+    Some(QueuedJob {
+        repository: job.repository.as_ref()?.to_string(),
+        run_id: job.run_id?.get(),
+        workflow_ref,
+    })
 }
 
 /// The workflow's file of `owner/name/.github/workflows/FILE@REF`.

@@ -2,28 +2,14 @@
 //! is, the forge says; until then it shares nothing.
 
 use std::fmt::Display;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fireactions_model::{ExponentialBackoff, JobId, JobRecord, MachineId, Origin, RemoteJob, Secret};
 
 use super::{HostedForge, lock};
 
-/// A job that was not asked about for so long is over.
-const FORGET: Duration = Duration::from_secs(900);
-
-/// What caused a job is being asked, or will be again.
-pub(super) struct Asked {
-    /// Not before; none while it is asked.
-    next: Option<Instant>,
-    pauses: ExponentialBackoff,
-}
-
-impl Default for Asked {
-    fn default() -> Self {
-        let pauses = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(300));
-        Self { next: None, pauses }
-    }
-}
+/// First and longest pause between two questions: a token may never be allowed to know.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
 impl HostedForge {
     /// Lets the machine of a runner in, if its forge will say whose its job is. Gives where the job finds the cache.
@@ -48,38 +34,36 @@ impl HostedForge {
         row.machine.as_ref().filter(|machine| caches.is_open(machine))
     }
 
-    /// Asks the forge by `ask` what caused the runner's job, unless it is being asked, and tells the cache. What fails is tried again
-    /// at a later look: a token may never be allowed to know.
-    pub(crate) fn confirm_in_cache<E: Display + Send>(
+    /// Asks the forge by `ask` what caused the runner's job, unless it is being asked, and tells the cache; again and again, until it is
+    /// known or the job is over.
+    pub(crate) fn confirm_in_cache<E, F>(
         &self,
         row: &JobId,
         machine: &MachineId,
-        ask: impl Future<Output = Result<Option<Origin>, E>> + Send + 'static,
-    ) {
+        ask: impl Fn() -> F + Send + Sync + 'static,
+    ) where
+        E: Display + Send,
+        F: Future<Output = Result<Option<Origin>, E>> + Send,
+    {
         let Some(caches) = self.inner.settings.caches.clone() else { return };
-        {
-            let (mut asking, now) = (lock(&self.inner.asking), Instant::now());
-            asking.retain(|_, asked| asked.next.is_none_or(|next| now < next + FORGET));
-            match asking.get_mut(row) {
-                Some(asked) if asked.next.is_none_or(|next| now < next) => return,
-                Some(asked) => asked.next = None,
-                None => drop(asking.insert(row.clone(), Asked::default())),
-            }
+        if !lock(&self.inner.asking).insert(row.clone()) {
+            return;
         }
         let (forge, row, machine) = (self.clone(), row.clone(), machine.clone());
         tokio::spawn(async move {
-            match ask.await {
-                Ok(Some(origin)) => {
-                    caches.confirm(&machine, &origin).await;
-                    lock(&forge.inner.asking).remove(&row);
-                    return;
+            let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
+            while caches.is_open(&machine) {
+                match ask().await {
+                    Ok(Some(origin)) => {
+                        caches.confirm(&machine, &origin).await;
+                        break;
+                    }
+                    Ok(None) => tracing::debug!(job = %row, "the forge does not say what caused the job"),
+                    Err(error) => tracing::debug!(job = %row, %error, "what caused the job is not known yet"),
                 }
-                Ok(None) => tracing::debug!(job = %row, "the forge does not say what caused the job"),
-                Err(error) => tracing::debug!(job = %row, %error, "what caused the job is not known yet"),
+                tokio::time::sleep(pauses.failed(rand::random())).await;
             }
-            if let Some(asked) = lock(&forge.inner.asking).get_mut(&row) {
-                asked.next = Some(Instant::now() + asked.pauses.failed(rand::random()));
-            }
+            lock(&forge.inner.asking).remove(&row);
         });
     }
 }

@@ -90,7 +90,7 @@ pub(crate) struct Inner {
     /// Runners whose job has left the forge, about which the forge is being asked.
     settling: Mutex<HashSet<JobId>>,
     /// Runners about whose job's cause the forge is being asked.
-    asking: Mutex<HashMap<JobId, caches::Asked>>,
+    asking: Mutex<HashSet<JobId>>,
     deliveries: webhook::Intake,
     counts: view::Counts,
     /// Demand may have changed.

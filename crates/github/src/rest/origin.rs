@@ -29,8 +29,15 @@ struct WireRun {
     event: String,
     /// The short name of a branch or tag; of a pull request, that of the branch that it comes from, wherever that is.
     head_branch: Option<String>,
+    /// None where GitHub does not say.
     #[serde(default)]
     referenced_workflows: Option<Vec<Referenced>>,
+    repository: RepositoryId,
+}
+
+#[derive(Deserialize)]
+struct RepositoryId {
+    id: u64,
 }
 
 /// A workflow that the run's own calls.
@@ -68,7 +75,8 @@ impl Github {
         let of_repository = self.told::<WireRepository>(repository, of_repository);
         let (Some(run), Some(known)) = futures::try_join!(of_run, of_repository)? else { return Ok(None) };
         // A repository that was renamed answers by its new name, and another one may have the old.
-        if known.full_name.parse::<Repository>().ok().as_ref() != Some(repository) {
+        let is_it = known.full_name.parse::<Repository>().ok().as_ref() == Some(repository);
+        if !is_it || known.id != run.repository.id {
             return Ok(None);
         }
         let reference = reference(repository, &run, workflow_ref).map(str::to_owned);
@@ -104,7 +112,7 @@ fn reference<'a>(repository: &Repository, run: &WireRun, workflow_ref: &'a str) 
     let (path, reference) = workflow_ref.split_once('@')?;
     let mut parts = path.splitn(3, '/');
     let its = format!("{}/{}", parts.next()?, parts.next()?).parse::<Repository>().ok()?;
-    let is_called = run.referenced_workflows.iter().flatten().any(|called| {
+    let is_called = run.referenced_workflows.as_ref()?.iter().any(|called| {
         called.path.split_once('@').map_or(called.path.as_str(), |(path, _)| path).eq_ignore_ascii_case(path)
     });
     // A file's name may have an '@' of its own, and so may a branch's.
@@ -133,6 +141,7 @@ mod tests {
             event: event.to_owned(),
             head_branch: Some(branch.to_owned()),
             referenced_workflows: Some(called),
+            repository: RepositoryId { id: 1 },
         };
         reference(&"Acme/App".parse().unwrap(), &run, workflow_ref).map(str::to_owned)
     }

@@ -99,6 +99,29 @@ async fn what_a_server_was_not_told_the_next_one_asks() {
     second.stop().await;
 }
 
+/// A webhook tells of every runner of a name, also of one that somebody has registered at a repository of theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_of_the_same_name_elsewhere_does_not_change_whose_a_job_is() {
+    let (fake, app) = github();
+    let (farm, told) = farm(&fake, Setup::new(&app, vec![pool("set", &["debian"], 1, Some("fast"))])).await;
+    fake.fault(Fault::on("GET", "/repos/*/*/actions/runs/*").times(1).status(403, "{}"));
+    let ours = fake.queue_job(job(&farm));
+    until("it to be asked", || async { (fake.calls().of(RUN) > 0).then_some(()) }).await;
+    let row = farm.rows().await.remove(0);
+    // As a delivery of the webhook writes it down.
+    let change = |remote: &mut fireactions_model::RemoteJob| {
+        remote.repository = Some("evil/widgets".to_owned());
+        remote.run_id = Some(1);
+    };
+    farm.store.update_remote(&row.id, change).await.unwrap();
+    let machine = row.machine.unwrap();
+    until("it to be known", || async { (told.of(&machine).len() == 2).then_some(()) }).await;
+    assert_eq!(told.of(&machine)[1], "acme/widgets push refs/heads/main");
+    open_gate(&farm, "gate");
+    completed(&fake, &[ours]).await;
+    farm.stop().await;
+}
+
 /// What its runner says of its job is a guest's word, and GitHub's queue is not asked by those without a set.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_without_a_scale_set_gets_no_cache() {
