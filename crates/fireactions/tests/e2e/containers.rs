@@ -141,7 +141,27 @@ fn docker_works_in_the_custom_kernel() {
     }
 }
 
-/// The same image with systemd, whose machines are clones of one in which that is up; Docker answers their job's first question.
+/// Nothing in the image is made for it: its user is a line in `/etc/passwd`, and podman is installed.
+#[test]
+fn podman_works_for_a_user_without_rights() {
+    let mut packages = vec!["podman", "uidmap", "slirp4netns", "kmod", "ca-certificates", "busybox-static"];
+    // What podman has used since its version 5.
+    packages.extend(["passt"].into_iter().filter(|name| debian::has(name)));
+    let image = debian::image_with_user(&packages, "runner");
+    let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 768");
+    let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 2048");
+    let world = World::start(Setup { pools, ..Setup::default() });
+    let archive = busybox::reference().replace("oci-archive:", "");
+    let copy = format!("{archive}:/tmp/busybox.tar");
+    let id = world.submit(&["--user", "runner", "--copy", &copy], include_str!("rootless.sh"));
+    let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);
+    let log = world.cli(&["jobs", "logs", &id]);
+    assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&log.stdout));
+    println!("{}\n{}", job["phases"], text(&log.stdout));
+    world.finish();
+}
+
+/// Docker in an image with systemd, whose machines are clones of one in which that is up; Docker answers their job's first question.
 #[test]
 fn docker_is_up_in_clones_of_an_image_with_systemd() {
     let image = debian::image(&debian::SYSTEMD_WITH_DOCKER);
