@@ -39,15 +39,9 @@ pub(crate) fn kernel() -> String {
     format!("image: {}, modules: {}", image.display(), modules.display())
 }
 
-/// The kernel that `scripts/build-kernel` has built and `FIREACTIONS_CUSTOM_KERNEL` names, as `kernel:`. It has no modules.
+/// The kernel of `scripts/build-kernel`, as `kernel:`. It has no modules.
 pub(crate) fn custom_kernel(test: &str) -> Option<String> {
-    let Some(image) = std::env::var_os("FIREACTIONS_CUSTOM_KERNEL").map(PathBuf::from) else {
-        let why = "FIREACTIONS_CUSTOM_KERNEL names no vmlinux (`scripts/build-kernel DIR` builds one)";
-        skip::say(skip::Kind::Kernel, test, why);
-        return None;
-    };
-    assert!(image.is_file(), "FIREACTIONS_CUSTOM_KERNEL: {} is not there", image.display());
-    Some(format!("image: {}", image.display()))
+    guest::custom_kernel(test).map(|image| format!("image: {}", image.display()))
 }
 
 /// The driver that `FIREACTIONS_E2E_DRIVER` names, `qemu` without it, as fields of `vmm:`. Firecracker and its jailer
