@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::mount_bind;
 
 use crate::console::say;
-use crate::{copy, inside, root};
+use crate::{copy, inside, root, rootless};
 
 /// Where Docker, containerd and podman keep layers unless they are told otherwise.
 const USUAL: [&str; 3] = ["/var/lib/docker", "/var/lib/containerd", "/var/lib/containers"];
@@ -25,10 +25,11 @@ const HOMES: [&str; 7] = [
     "/opt/runner",
 ];
 
-/// Puts the usual directories, `more` and the runners' `work` on the scratch disk, with what the image has in them. One of
+/// Puts the usual directories, `more`, the runners' `work` and where rootless engines keep layers on the scratch disk, with what the image has in them. One of
 /// `more` that cannot be used is an error; another is said and left alone.
 pub(crate) fn place(more: &[PathBuf], work: Option<&Path>) -> Result<(), String> {
     let mut wanted: HashSet<PathBuf> = USUAL.iter().map(PathBuf::from).chain(more.iter().cloned()).collect();
+    wanted.extend(rootless::places(Path::new(root::LOWER)));
     if let Some(work) = work {
         if work.is_absolute() {
             wanted.insert(work.to_owned());

@@ -8,13 +8,21 @@ use rustix::fs::{FileType, Mode, makedev, mknodat};
 use crate::console::say;
 use crate::module_tree;
 
-/// Makes the nodes that the modules of the kernel want, such as `/dev/fuse` and `/dev/net/tun`. Those that are there stay.
+/// What udev lets everybody open, by its rules. The others are root's alone, as with kmod.
+const EVERYBODYS: [&str; 2] = ["fuse", "net/tun"];
+
+/// Makes the nodes that the modules of the kernel want, such as `/dev/fuse` and `/dev/net/tun`. Those that are there, of
+/// drivers that are built in, stay.
 pub(crate) fn make() {
     let list = module_tree::home().join("modules.devname");
     for node in std::fs::read_to_string(list).unwrap_or_default().lines().filter_map(Node::parse) {
         if let Err(error) = node.make() {
             say(format_args!("cannot make /dev/{}: {error}", node.name));
         }
+    }
+    for name in EVERYBODYS {
+        // A kernel without the driver has no node.
+        let _ = rustix::fs::chmod(Path::new("/dev").join(name), Mode::from_raw_mode(0o666));
     }
 }
 
@@ -47,14 +55,10 @@ impl<'a> Node<'a> {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        // As udev has them by its rules; the others are root's alone, as with kmod.
-        let mode = Mode::from_raw_mode(if matches!(self.name, "fuse" | "net/tun") { 0o666 } else { 0o600 });
         let device = makedev(self.major, self.minor);
-        match mknodat(rustix::fs::CWD, &path, self.kind, mode, device) {
-            Err(rustix::io::Errno::EXIST) => Ok(()),
+        match mknodat(rustix::fs::CWD, &path, self.kind, Mode::from_raw_mode(0o600), device) {
+            Err(rustix::io::Errno::EXIST) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
-            // The umask took some of it.
-            Ok(()) => Ok(rustix::fs::chmod(&path, mode)?),
         }
     }
 }

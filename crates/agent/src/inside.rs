@@ -1,6 +1,7 @@
 //! Places in the machine's root before it is `/`. The image is not to be trusted: no link of its leads out.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Component, Path, PathBuf};
@@ -49,6 +50,27 @@ pub(crate) fn find(root: &Path, path: &Path) -> io::Result<Option<OwnedFd>> {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The text of a regular file, `most` bytes of it; not that of a FIFO or a device, on which a hostile image would let this hang.
+pub(crate) fn text(root: &Path, path: &Path, most: u64) -> io::Result<String> {
+    let top = rustix::fs::open(root, DIRECTORY, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(openat2(&top, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether there is a regular file.
+pub(crate) fn has_file(root: &Path, path: &Path) -> bool {
+    let found = rustix::fs::open(root, DIRECTORY, Mode::empty()).and_then(|top| {
+        openat2(&top, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)
+    });
+    found.is_ok_and(|found| File::from(found).metadata().is_ok_and(|meta| meta.is_file()))
 }
 
 /// A path by which `directory` can be mounted on and looked into, whatever its name leads to meanwhile.

@@ -44,6 +44,7 @@ mod reaper;
 mod renew;
 mod replace;
 mod root;
+mod rootless;
 mod run;
 mod service;
 mod services;

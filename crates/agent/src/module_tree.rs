@@ -11,8 +11,8 @@ use crate::{inside, modules, root};
 /// Where the tree is until the root is switched.
 const TREE: &str = "/.fireactions/modules";
 
-/// Mounts the tree on `device`, and loads `names` with what they need, in this order. Without a tree, they must be built
-/// into the kernel.
+/// Mounts the tree on `device`, and loads `names` with what they need, in this order. Without a tree, they are taken to be
+/// built into the kernel, which does not say all that is.
 pub(crate) fn load(device: Option<&Path>, names: &[String]) -> Result<(), String> {
     if let Some(device) = device {
         let mounted = std::fs::create_dir_all(TREE).map_err(|error| error.to_string()).and_then(|()| {
@@ -36,6 +36,11 @@ pub(crate) fn load(device: Option<&Path>, names: &[String]) -> Result<(), String
                 continue;
             }
             let release = rustix::system::uname().release().to_string_lossy().into_owned();
+            if device.is_none() {
+                // Of what is built in, only what has parameters is in /sys/module.
+                say(format_args!("kernel module '{name}' is taken to be built into the kernel {release}"));
+                continue;
+            }
             return Err(format!(
                 "kernel module '{name}' is neither built into the kernel {release} nor among its modules"
             ));

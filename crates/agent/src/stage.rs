@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::users::{self, User};
+use crate::{inside, rootless};
 
 /// First argument that starts the agent this way.
 pub(crate) const VERB: &str = "stage";
@@ -36,7 +37,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(crate) struct Request {
     /// Program and arguments; the user's login shell when empty.
     pub(crate) argv: Vec<String>,
-    /// Environment. `PATH`, `HOME` and `HOSTNAME` (with a terminal also `TERM`) are added when absent.
+    /// Environment. `PATH`, `HOME` and `HOSTNAME` (with a terminal also `TERM`, for rootless engines `XDG_RUNTIME_DIR`) are added
+    /// when absent.
     pub(crate) env: Vec<(String, String)>,
     /// As in an OCI image.
     pub(crate) user: String,
@@ -88,11 +90,15 @@ fn become_program(request: &Request) -> String {
     if let Err(error) = enter_workdir(&request.workdir, &user) {
         return format!("cannot use the working directory '{}': {error}", request.workdir);
     }
+    let runtime_dir = rootless::prepare(&user, request.cgroup.as_deref());
     if let Err(error) = become_user(request, &user) {
         return format!("cannot become user {}:{}: {error}", user.uid, user.gid);
     }
+    if runtime_dir.is_some() {
+        rootless::configure(&user, request.cgroup.as_deref());
+    }
 
-    let env = environment(request, &user);
+    let env = environment(request, &user, runtime_dir.as_deref());
     let shell = [user.shell];
     let argv = if request.argv.is_empty() { &shell[..] } else { &request.argv[..] };
     let path = env.iter().find(|(key, _)| key == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
@@ -132,15 +138,9 @@ fn prepare(request: &Request) -> io::Result<()> {
     Ok(())
 }
 
-/// A regular file's text; not that of a FIFO or device, on which a hostile image would let this hang.
+/// The text of `/etc/passwd` or `/etc/group`.
 pub(crate) fn read_accounts(path: &str) -> io::Result<String> {
-    let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Ok(String::new());
-    }
-    let mut bytes = Vec::new();
-    file.take(MOST_ACCOUNTS).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    inside::text(Path::new("/"), Path::new(path), MOST_ACCOUNTS)
 }
 
 fn enter_workdir(workdir: &str, user: &User) -> io::Result<()> {
@@ -174,7 +174,7 @@ fn become_user(request: &Request, user: &User) -> io::Result<()> {
     Ok(())
 }
 
-fn environment(request: &Request, user: &User) -> Vec<(String, String)> {
+fn environment(request: &Request, user: &User, runtime_dir: Option<&Path>) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();
     for (key, value) in &request.env {
         // Neither can be handed to a program.
@@ -197,6 +197,9 @@ fn environment(request: &Request, user: &User) -> Vec<(String, String)> {
     default("PATH", &|| DEFAULT_PATH.to_owned());
     default("HOME", &|| user.home.clone());
     default("HOSTNAME", &hostname);
+    if let Some(dir) = runtime_dir {
+        default("XDG_RUNTIME_DIR", &|| dir.to_string_lossy().into_owned());
+    }
     if request.terminal {
         default("TERM", &|| "xterm".to_owned());
     }
@@ -262,12 +265,14 @@ mod tests {
         let env = environment(
             &request(&[("A", "1"), ("HOME", ""), ("A", "2"), ("bad=", "x"), ("B", "\0")]),
             &root(),
+            Some(Path::new("/run/user/0")),
         );
         let get =
             |key: &str| env.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
         assert_eq!(get("A"), ["2"]);
         assert_eq!(get("HOME"), ["/root"]);
         assert_eq!(get("PATH"), [DEFAULT_PATH]);
+        assert_eq!(get("XDG_RUNTIME_DIR"), ["/run/user/0"]);
         assert_eq!(get("TERM"), ["xterm"]);
         assert_eq!(get("HOSTNAME").len(), 1);
         assert!(get("bad=").is_empty() && get("B").is_empty());
@@ -275,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_the_image_says_is_kept() {
-        let env = environment(&request(&[("PATH", "/x"), ("HOME", "/y"), ("HOSTNAME", "z")]), &root());
+        let env = environment(&request(&[("PATH", "/x"), ("HOME", "/y"), ("HOSTNAME", "z")]), &root(), None);
         assert!(env.contains(&("PATH".to_owned(), "/x".to_owned())));
         assert!(env.contains(&("HOME".to_owned(), "/y".to_owned())));
         assert!(env.contains(&("HOSTNAME".to_owned(), "z".to_owned())));

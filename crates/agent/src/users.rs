@@ -3,6 +3,8 @@
 /// Somebody to run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
+    /// Name, where there is one.
+    pub(crate) name: Option<String>,
     /// User id.
     pub(crate) uid: u32,
     /// Primary group.
@@ -46,6 +48,7 @@ pub(crate) fn resolve(spec: &str, passwd: &str, group: &str) -> Result<User, Str
     });
     let mut user = match (&account, number) {
         (Some(found), _) => User {
+            name: Some(found.name.to_owned()),
             uid: found.uid,
             gid: found.gid,
             groups: Vec::new(),
@@ -53,7 +56,8 @@ pub(crate) fn resolve(spec: &str, passwd: &str, group: &str) -> Result<User, Str
             shell: if found.shell.is_empty() { "/bin/sh" } else { found.shell }.to_owned(),
         },
         (None, Some(uid)) => {
-            User { uid, gid: 0, groups: Vec::new(), home: "/".to_owned(), shell: "/bin/sh".to_owned() }
+            let (home, shell) = ("/".to_owned(), "/bin/sh".to_owned());
+            User { name: None, uid, gid: 0, groups: Vec::new(), home, shell }
         }
         (None, None) => return Err(format!("user '{who}' is not in the image's /etc/passwd")),
     };
@@ -75,6 +79,16 @@ pub(crate) fn resolve(spec: &str, passwd: &str, group: &str) -> Result<User, Str
             .ok_or_else(|| format!("group '{explicit}' is not in the image's /etc/group"))?;
     }
     Ok(user)
+}
+
+/// Home directories of the users with these ids.
+pub(crate) fn homes(passwd: &str, ids: std::ops::Range<u32>) -> Vec<&str> {
+    passwd
+        .lines()
+        .filter_map(account)
+        .filter(|account| ids.contains(&account.uid))
+        .map(|account| account.home)
+        .collect()
 }
 
 fn account(line: &str) -> Option<Account<'_>> {

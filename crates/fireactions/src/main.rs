@@ -18,6 +18,9 @@ const SPARE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse_from(cli::old::translate(std::env::args_os()));
+    if let Err(error) = cli.old_login.answer() {
+        return cli::edge::report(&error);
+    }
     // Before there are other threads, since it changes the environment.
     let activation = match cli.command {
         cli::Command::Server(_) => server::Activation::from_environment(),

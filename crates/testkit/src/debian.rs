@@ -24,13 +24,22 @@ pub const SYSTEMD_WITH_DOCKER: [&str; 10] = [
 
 /// Reference of an image with these packages, made by `scripts/debian-image` where it is not there yet: a minute's work.
 pub fn image(packages: &[&str]) -> String {
+    made(packages, "")
+}
+
+/// The same with a user of this name (1000:1000), with a home and nothing else.
+pub fn image_with_user(packages: &[&str], user: &str) -> String {
+    made(packages, user)
+}
+
+fn made(packages: &[&str], user: &str) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/debian-image");
     let packages = packages.join(",");
     let release = std::fs::read_to_string("/etc/os-release").unwrap();
-    let content =
-        [std::fs::read(&script).unwrap(), packages.clone().into_bytes(), release.into_bytes()].concat();
+    let words = format!("{packages} {user} {release}");
+    let content = [std::fs::read(&script).unwrap(), words.into_bytes()].concat();
     let path = kept::made("debian", &content, ".oci.tar", |path| {
-        let made = Command::new(&script).arg(path).arg(&packages).output().unwrap();
+        let made = Command::new(&script).arg(path).args([packages.as_str(), user]).output().unwrap();
         assert!(made.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&made.stderr));
     });
     format!("oci-archive:{}", path.display())

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::skip;
+
 /// A distribution's kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
@@ -28,6 +30,22 @@ pub fn kernel() -> Kernel {
     let version = std::fs::read_dir(&modules).ok().and_then(|mut versions| versions.next()?.ok());
     let version = version.unwrap_or_else(|| panic!("{} is empty: run `make setup`", modules.display()));
     Kernel { image, modules: version.path() }
+}
+
+/// The kernel that `scripts/build-kernel` has built and `FIREACTIONS_CUSTOM_KERNEL` names. Without it says that `test` does not
+/// run.
+///
+/// # Panics
+///
+/// When the file is not there.
+pub fn custom_kernel(test: &str) -> Option<PathBuf> {
+    let Some(image) = std::env::var_os("FIREACTIONS_CUSTOM_KERNEL").map(PathBuf::from) else {
+        let why = "FIREACTIONS_CUSTOM_KERNEL names no vmlinux (`scripts/build-kernel DIR` builds one)";
+        skip::say(skip::Kind::Kernel, test, why);
+        return None;
+    };
+    assert!(image.is_file(), "FIREACTIONS_CUSTOM_KERNEL: {} is not there", image.display());
+    Some(image)
 }
 
 /// The guest agent.

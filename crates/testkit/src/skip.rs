@@ -17,6 +17,8 @@ pub enum Kind {
     Firecracker,
     /// A kernel that Firecracker boots on this host's KVM.
     Lab,
+    /// The kernel that `scripts/build-kernel` builds.
+    Kernel,
     /// A KVM that can be opened.
     Kvm,
     /// The real Gitea that `make gitea` builds.
@@ -42,10 +44,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
+        Self::Kernel,
         Self::Kvm,
         Self::Gitea,
         Self::Forgejo,
@@ -66,6 +69,7 @@ impl fmt::Display for Kind {
             Self::Specs => "specs",
             Self::Firecracker => "firecracker",
             Self::Lab => "lab",
+            Self::Kernel => "kernel",
             Self::Kvm => "kvm",
             Self::Gitea => "gitea",
             Self::Forgejo => "forgejo",
@@ -137,7 +141,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, oidc"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, oidc"
             ),
             "{error}"
         );

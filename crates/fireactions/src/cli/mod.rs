@@ -56,6 +56,9 @@ pub(crate) struct Cli {
     /// Print version
     #[arg(short = 'v', hide = true, action = clap::ArgAction::Version)]
     old_version: Option<bool>,
+    /// What other programs of this name are told who asks.
+    #[command(flatten)]
+    pub(crate) old_login: old::Login,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -15,6 +15,47 @@ pub(crate) struct Args {
     rest: Vec<OsString>,
 }
 
+/// Before a command: the user and password of an API with basic authentication.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Login {
+    /// Answered by an error
+    #[arg(short, long, hide = true, value_parser = Given::parse)]
+    username: Option<Given>,
+    /// Likewise
+    #[arg(short, long, hide = true, value_parser = Given::parse)]
+    password: Option<Given>,
+}
+
+/// A word that is not kept.
+#[derive(Debug, Clone)]
+struct Given;
+
+impl Given {
+    // As clap asks for it.
+    #[expect(clippy::unnecessary_wraps)]
+    fn parse(_: &str) -> Result<Self, std::convert::Infallible> {
+        Ok(Self)
+    }
+}
+
+impl Login {
+    /// What to do in its place, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// When a user or a password was given. It says neither.
+    pub(crate) fn answer(&self) -> anyhow::Result<()> {
+        if self.username.is_none() && self.password.is_none() {
+            return Ok(());
+        }
+        Err(advise(
+            "--username (-u) and --password (-p) are not used: the API takes a token, from a file, not a user and a password",
+            "leave them out for the server of this host, or give `--url URL --token-file FILE`, with the file of the server's \
+             api_token_file",
+        ))
+    }
+}
+
 /// A command that there is not: what to do in its place.
 pub(crate) fn answer(name: &str, instead: &str) -> Ended {
     Err(advise(format!("there is no command '{name}'"), instead))
@@ -34,6 +75,29 @@ pub(crate) fn translate(line: impl Iterator<Item = OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_and_a_password_are_answered_and_not_shown() {
+        use clap::Parser;
+        let answered = |line: &str| {
+            let cli = crate::cli::Cli::try_parse_from(line.split(' ')).unwrap();
+            cli.old_login.answer().map_err(|error| crate::cli::edge::render(&error))
+        };
+        for line in [
+            "fireactions -u ann -p s3cret pools ls",
+            "fireactions --password=s3cret ps",
+            "fireactions --username ann ps",
+        ] {
+            let told = answered(line).unwrap_err();
+            assert!(
+                told.contains("--token-file FILE") && !told.contains("s3cret") && !told.contains("ann"),
+                "{told}"
+            );
+        }
+        // These are the commands' own.
+        answered("fireactions run -u runner -- id -u -p").unwrap();
+        answered("fireactions host deploy -p nvme -n n -t small -u nixos 203.0.113.5").unwrap();
+    }
 
     #[test]
     fn an_endpoint_is_a_url_where_nothing_else_is_called_so() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fireactions_testkit::{busybox, debian};
 
-use crate::registry_cache;
 use crate::world::{BOOT, Setup, World, pool_of, text};
+use crate::{driver, registry_cache};
 
 /// Docker starts, and starts containers, within seconds; under emulation beside other tests it may take a while.
 const DOCKER: Duration = Duration::from_secs(600);
@@ -19,17 +19,27 @@ fn seeded(dir: &std::path::Path) -> String {
     format!("oci-archive:{}", archive.display())
 }
 
-#[test]
-fn a_container_engine_finds_its_place_and_its_modules() {
+/// A kernel's modules as the machine has them; the kernel asks for one by this name of the program.
+const WITH_MODULES: &str = r"
+    grep -c ^dummy /proc/modules
+    ls /lib/modules/$(uname -r)/modules.dep >/dev/null
+    ! grep -q ^veth /proc/modules
+    mkdir -p /sbin; ln -s /bin/modprobe /sbin/modprobe
+";
+/// All is in the kernel, also what is to be loaded.
+const ALL_BUILT_IN: &str = "ip link add d0 type dummy; grep -c . /proc/modules || true";
+
+/// What engines need of a guest, in one whose kernel is this one; `modules` prints a line.
+fn is_fit_for_engines(kernel: String, modules: &str, line: &str) {
     let dir = tempfile::tempdir().unwrap();
     let image = format!("{}\n      data_dirs: [/srv/seeded]", seeded(dir.path()));
     let more = "      kernel_modules_load: [dummy]\n    swap_mib: 64\n";
     let world = World::start(Setup {
         pools: pool_of("default", 1, 1, &image, more),
         more: "network: {dns_search: [corp.example.com], dns_options: [timeout:1], mtu: 1400}".into(),
+        kernel,
         ..Setup::default()
     });
-    // The kernel asks for a module by this name.
     let script = r"
         set -e
         for d in /var/lib/docker /var/lib/containerd /var/lib/containers /srv/seeded; do
@@ -39,25 +49,25 @@ fn a_container_engine_finds_its_place_and_its_modules() {
         cd /var/lib/docker; mkdir low up work on; echo below >low/file
         mount -t overlay overlay -o lowerdir=low,upperdir=up,workdir=work on
         echo above >on/file; cat up/file low/file
-        grep -c ^dummy /proc/modules
-        ls /lib/modules/$(uname -r)/modules.dep
-        ! grep -q ^veth /proc/modules
-        mkdir -p /sbin; ln -s /bin/modprobe /sbin/modprobe
+        MODULES
         ip link add v0 type veth; ip link add name b0 type bridge; ls -d /sys/class/net/v0 /sys/class/net/b0
         # The kernel loads the driver of a node that is opened.
-        ls -l /dev/fuse /dev/net/tun | cut -c1-10; : <>/dev/net/tun; ls -d /sys/module/tun
+        ls -l /dev/fuse /dev/net/tun | cut -c1-10; : <>/dev/net/tun; grep -c '^ *200 tun$' /proc/misc
+        # Files of another processor, say, run by a program that is registered for them.
+        mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+        printf '#!/bin/sh\necho run by $0: $1\n' >/tmp/runs; echo anything >/tmp/file.foreign
+        chmod +x /tmp/runs /tmp/file.foreign
+        echo ':foreign:E::foreign::/tmp/runs:' >/proc/sys/fs/binfmt_misc/register; /tmp/file.foreign
         awk 'NR > 1 && $3 > 60000 { print $2 }' /proc/swaps; ulimit -n
         grep -v nameserver /etc/resolv.conf; cat /sys/class/net/eth0/mtu
     ";
-    let ran = world.cli(&["run", "--", "sh", "-c", script]);
-    let said = text(&ran.stdout);
-    let release = said.lines().find(|line| line.starts_with("/lib/modules")).unwrap_or_default().to_owned();
+    let ran = world.cli(&["run", "--", "sh", "-c", &script.replace("MODULES", modules)]);
     assert_eq!(
-        said,
+        text(&ran.stdout),
         format!(
             "/var/lib/docker ext4\n/var/lib/containerd ext4\n/var/lib/containers ext4\n/srv/seeded ext4\nfrom the image\nabove\n\
-             below\n1\n{release}\n/sys/class/net/b0\n/sys/class/net/v0\ncrw-rw-rw-\ncrw-rw-rw-\n/sys/module/tun\nfile\n65536\n\
-             search corp.example.com\noptions timeout:1\n1400\n"
+             below\n{line}\n/sys/class/net/b0\n/sys/class/net/v0\ncrw-rw-rw-\ncrw-rw-rw-\n1\nrun by /tmp/runs: /tmp/file.foreign\n\
+             file\n65536\nsearch corp.example.com\noptions timeout:1\n1400\n"
         ),
         "{}\n{}",
         text(&ran.stderr),
@@ -65,6 +75,18 @@ fn a_container_engine_finds_its_place_and_its_modules() {
     );
     assert!(ran.status.success());
     world.finish();
+}
+
+#[test]
+fn a_container_engine_finds_its_place_and_its_modules() {
+    is_fit_for_engines(driver::kernel(), WITH_MODULES, "1");
+}
+
+#[test]
+fn a_container_engine_finds_its_place_in_the_custom_kernel() {
+    if let Some(kernel) = driver::custom_kernel("what engines need, in the kernel of scripts/build-kernel") {
+        is_fit_for_engines(kernel, ALL_BUILT_IN, "0");
+    }
 }
 
 #[test]
@@ -83,20 +105,23 @@ fn a_data_directory_that_cannot_be_one_is_named() {
     world.wait_job(&id, &["cancelled"], BOOT);
 }
 
-#[test]
-fn docker_runs_builds_and_publishes() {
+fn docker_works(kernel: String) {
+    let is_long = std::env::var_os("FIREACTIONS_LONG").is_some();
     let mut packages = vec!["docker.io", "iptables", "kmod", "iproute2", "ca-certificates", "busybox-static"];
     // Releases in which BuildKit is a package of its own.
     packages.extend(["docker-buildx"].into_iter().filter(|name| debian::has(name)));
+    if is_long {
+        packages.extend(["docker-compose"]);
+    }
     let image = debian::image(&packages);
     let image = format!("{image}\n      services: [{{name: dockerd, timeout: 5m}}]");
     let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
     let before = registry_cache::before("library/busybox:latest");
     let more = registry_cache::SECTION.to_owned();
-    let world = World::start(Setup { pools, more, before, ..Setup::default() });
-    let big = if std::env::var_os("FIREACTIONS_LONG").is_some() { 2048 } else { 128 };
-    let id = world.submit(&["--env", &format!("BIG={big}")], include_str!("docker.sh"));
+    let world = World::start(Setup { pools, more, before, kernel, ..Setup::default() });
+    let (big, compose) = if is_long { ("BIG=2048", "COMPOSE=1") } else { ("BIG=128", "COMPOSE=") };
+    let id = world.submit(&["--env", big, "--env", compose], include_str!("docker.sh"));
     let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);
     let log = world.cli(&["jobs", "logs", &id]);
     assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&log.stdout));
@@ -104,7 +129,39 @@ fn docker_runs_builds_and_publishes() {
     world.finish();
 }
 
-/// The same image with systemd, whose machines are clones of one in which that is up; Docker answers their job's first question.
+#[test]
+fn docker_runs_builds_and_publishes() {
+    docker_works(driver::kernel());
+}
+
+#[test]
+fn docker_works_in_the_custom_kernel() {
+    if let Some(kernel) = driver::custom_kernel("Docker in the kernel of scripts/build-kernel") {
+        docker_works(kernel);
+    }
+}
+
+/// Nothing in the image is made for it: its user is a line in `/etc/passwd`, and podman is installed.
+#[test]
+fn podman_works_for_a_user_without_rights() {
+    let mut packages = vec!["podman", "uidmap", "slirp4netns", "kmod", "ca-certificates", "busybox-static"];
+    // What podman has used since its version 5.
+    packages.extend(["passt"].into_iter().filter(|name| debian::has(name)));
+    let image = debian::image_with_user(&packages, "runner");
+    let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 768");
+    let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 2048");
+    let world = World::start(Setup { pools, ..Setup::default() });
+    let archive = busybox::reference().replace("oci-archive:", "");
+    let copy = format!("{archive}:/tmp/busybox.tar");
+    let id = world.submit(&["--user", "runner", "--copy", &copy], include_str!("rootless.sh"));
+    let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);
+    let log = world.cli(&["jobs", "logs", &id]);
+    assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&log.stdout));
+    println!("{}\n{}", job["phases"], text(&log.stdout));
+    world.finish();
+}
+
+/// Docker in an image with systemd, whose machines are clones of one in which that is up; Docker answers their job's first question.
 #[test]
 fn docker_is_up_in_clones_of_an_image_with_systemd() {
     let image = debian::image(&debian::SYSTEMD_WITH_DOCKER);

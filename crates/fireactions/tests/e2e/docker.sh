@@ -1,4 +1,4 @@
-# What a CI job does with Docker, in a machine whose image has Debian's own. Ends with the first thing that is not so.
+# What a CI job does with Docker, in a machine whose image has Debian's own; with COMPOSE, also what docker-compose does. Ends with the first thing that is not so.
 set -eu
 check() { # WHAT GOT WANTED
   [ "$2" = "$3" ] || { echo "$1: '$2', not '$3'"; tail -n 40 /var/log/fireactions/dockerd.log; exit 1; }
@@ -55,6 +55,30 @@ got=$(docker run --rm --network net cached sh -c "cat /state; wget -q -O - http:
 check "names, large" "$got" "found in two
 page
 $((BIG << 20))"
+
+# Two services of a file, one of which asks the other by its name.
+if [ -n "${COMPOSE:-}" ]; then
+  mkdir /tmp/shop
+  cat >/tmp/shop/compose.yaml <<'F'
+services:
+  web:
+    image: base
+    command: [sh, -c, 'mkdir /www; echo from web >/www/index.html; exec httpd -f -p 80 -h /www']
+  client:
+    image: base
+    depends_on: [web]
+    command: [sh, -c, 'for i in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://web/ && exit; sleep 1; done; exit 7']
+F
+  cd /tmp/shop
+  compose=docker-compose
+  ! docker compose version >/dev/null 2>&1 || compose="docker compose"
+  $compose up -d >/dev/null 2>&1 || { $compose up; exit 1; }
+  check compose "$(docker wait "$($compose ps -q client)")" 0
+  check "compose, by name" "$($compose logs --no-color client | grep -c 'from web')" 1
+  $compose down -t 0 >/dev/null 2>&1
+  check "compose, gone" "$(docker ps -q | wc -l)" 1
+  cd /
+fi
 
 # Its memory ends where it is said to, and what it may do does not.
 code=0

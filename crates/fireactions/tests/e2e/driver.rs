@@ -39,6 +39,11 @@ pub(crate) fn kernel() -> String {
     format!("image: {}, modules: {}", image.display(), modules.display())
 }
 
+/// The kernel of `scripts/build-kernel`, as `kernel:`. It has no modules.
+pub(crate) fn custom_kernel(test: &str) -> Option<String> {
+    guest::custom_kernel(test).map(|image| format!("image: {}", image.display()))
+}
+
 /// The driver that `FIREACTIONS_E2E_DRIVER` names, `qemu` without it, as fields of `vmm:`. Firecracker and its jailer
 /// are the real ones where they are named, else stand-ins, whose guests need no KVM: played ones where `standin` says so, else
 /// real ones in QEMU.

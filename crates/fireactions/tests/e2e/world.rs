@@ -39,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) standin: bool,
     /// The server begins with an empty state: it makes images, boot files and templates itself (see [`prepared`]).
     pub(crate) bare: bool,
+    /// The guest kernel, as `kernel:`.
+    pub(crate) kernel: String,
 }
 
 impl Default for Setup {
@@ -49,6 +51,7 @@ impl Default for Setup {
             before: String::new(),
             standin: false,
             bare: false,
+            kernel: driver::kernel(),
         }
     }
 }
@@ -90,7 +93,7 @@ impl World {
     }
 
     /// A world without a server yet, for what is to be there before it.
-    pub(crate) fn new(Setup { pools, more, before, standin, bare }: Setup) -> Self {
+    pub(crate) fn new(Setup { pools, more, before, standin, bare, kernel }: Setup) -> Self {
         assert_eq!(
             nix::unistd::geteuid().as_raw(),
             0,
@@ -108,7 +111,7 @@ impl World {
         writeln!(config, "log_level: debug").unwrap();
         writeln!(config, "agent_path: {}", guest::agent().display()).unwrap();
         writeln!(config, "vmm: {{cgroup_parent: {cgroup}, {}}}", driver::vmm(standin)).unwrap();
-        writeln!(config, "kernel: {{{}}}", driver::kernel()).unwrap();
+        writeln!(config, "kernel: {{{kernel}}}").unwrap();
         writeln!(config, "host: {{vcpus: 8, memory_mib: 8192}}").unwrap();
         if !more.contains("shutdown:") {
             // A test that is killed must not leave jobs running for a server that never comes.

@@ -349,3 +349,21 @@ fn what_is_no_kvm_is_named() {
         assert!(found["found"].as_str().unwrap().starts_with(words), "{found}");
     }
 }
+
+#[test]
+fn machines_and_engines_miss_nothing_in_the_custom_kernel() {
+    let Some(kernel) = guest::custom_kernel("the doctor's look at the kernel of scripts/build-kernel") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for driver in ["qemu", "firecracker"] {
+        let config = format!("vmm: {{driver: {driver}}}\nkernel: {{image: {}}}\n", kernel.display());
+        let (_, findings) = doctor(dir.path(), &config);
+        for check in ["kernel", "kernel_features", "kernel_containers"] {
+            let finding = of(&findings, check);
+            let found = finding["found"].as_str().unwrap();
+            let is_whole = !["would miss", "cannot be seen"].iter().any(|words| found.contains(words));
+            assert!(finding["severity"] == "ok" && is_whole, "{driver}: {finding}");
+        }
+    }
+}

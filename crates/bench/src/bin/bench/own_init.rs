@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use fireactions_image::scratch;
 use fireactions_model::{ImageRef, InitMode, PullPolicy};
 use fireactions_testkit::debian;
-use fireactions_vmm::{Start, VmSpec, Vmm};
+use fireactions_vmm::{Drive, Start, VmSpec, Vmm};
 use tokio::time::timeout;
 
 use crate::Args;
@@ -89,6 +89,9 @@ impl Bench<'_> {
     fn spec(&self, resources: &Resources, start: Start) -> VmSpec {
         let mut spec = resources.spec(self.world, &self.world.boot, InitMode::Image, start);
         self.root.clone_into(&mut spec.drives[0].path);
+        // Docker asks the kernel for a dozen of them.
+        let modules = self.world.boot.modules.clone();
+        spec.drives.extend(modules.map(|path| Drive { id: "modules".into(), path, read_only: true }));
         spec.memory_mib = MEMORY_MIB;
         spec
     }
