@@ -8,9 +8,9 @@ use std::process::Stdio;
 
 use std::time::Duration;
 
-use fireactions_testkit::oidc_provider::{self, OidcProvider};
 use fireactions_testkit::browser;
 use fireactions_testkit::github::JobRequest;
+use fireactions_testkit::oidc_provider::{self, OidcProvider};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -159,7 +159,9 @@ fn who_may_not_is_refused_and_so_are_other_pages() {
 #[test]
 fn people_log_in_by_their_provider() {
     let test = "page::people_log_in_by_their_provider";
-    let (Some(web), Some(packages)) = (browser::available(test), oidc_provider::available(test)) else { return };
+    let (Some(web), Some(packages)) = (browser::available(test), oidc_provider::available(test)) else {
+        return;
+    };
     let mut world = world(pool("default", 1, 2, ""), true);
     let back = "http://localhost:8080/api/v1/session/oidc/callback";
     let provider = world.namespace.inside(move || OidcProvider::start(&packages, back, false));
@@ -231,6 +233,17 @@ fn every_view_is_for_everybody_and_fits() {
     world.boot();
     world.wait_ready("default", 2);
     look(&web, &mut world, "views", nothing);
+    world.finish();
+}
+
+#[test]
+fn a_long_log_is_shown_in_part_and_searched_as_a_whole() {
+    let Some(web) = browser::available("page::a_long_log_is_shown_in_part_and_searched_as_a_whole") else {
+        return;
+    };
+    let mut world = world(pool("default", 1, 2, ""), true);
+    world.boot();
+    look(&web, &mut world, "longlog", nothing);
     world.finish();
 }
 
