@@ -18,6 +18,7 @@ export async function machinesShown(page, count) {
     const begun = performance.now();
     location.hash = "#/machines";
     for (;;) {
+      if (performance.now() - begun > 30_000) throw new Error(`there is no list of ${wanted} machines: ${document.querySelector("main caption")?.textContent}`);
       await new Promise((resolve) => requestAnimationFrame(resolve));
       const table = document.querySelector("main table.machines");
       const isFull = table && (table.getBoundingClientRect().bottom > innerHeight || table.querySelectorAll("tbody tr").length === wanted);

@@ -24,6 +24,7 @@ export async function opened(page, id, count) {
     location.hash = `#/jobs/${job}`;
     let first;
     for (;;) {
+      if (performance.now() - begun > 60_000) throw new Error(`the log is not there: ${document.querySelector(".log")?.textContent}`);
       await new Promise((resolve) => requestAnimationFrame(resolve));
       if (document.querySelector(".log .row code")?.textContent.startsWith("line ")) first ??= performance.now() - begun;
       const said = document.querySelector(".log .size")?.textContent ?? "";
