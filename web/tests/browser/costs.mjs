@@ -30,10 +30,11 @@ export async function machinesShown(page, count) {
   }, count);
 }
 
-/** The length of each frame while `during` lasts, and the part of it that the page's own thread was busy. */
+/** The length of each frame while `during` lasts, and the part of a processor that the page's own thread took. */
 export async function frames(page, during) {
   const cdp = await page.context().newCDPSession(page);
-  await cdp.send("Performance.enable");
+  // Time on a processor, not what others took of it.
+  await cdp.send("Performance.enable", { timeDomain: "threadTicks" });
   const busy = async () => (await cdp.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration").value * 1000;
   await page.evaluate(() => {
     const watch = { frames: [], last: performance.now(), over: false };
