@@ -168,7 +168,7 @@ fn tell(
             Goal::AtMost(1.0),
         );
         report.row("  a frame, p99", of(&format!("{view}_p99"))?, "ms");
-        report.row("  the page's own thread is busy", of(&format!("{view}_busy"))?, "%");
+        report.row("  the page's own thread", of(&format!("{view}_busy"))?, "% of a core");
     }
     report.judged("log of 1,000,000 lines: its first lines", of("log_first")?, "ms", Goal::AtMost(1000.0));
     report.row("  all of it", of("log_whole")?, "ms");
