@@ -44,6 +44,13 @@ impl Setup {
         Ok(setup)
     }
 
+    /// The same with more of the configuration's YAML.
+    pub fn with(self, more: &str) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(&self.config)?;
+        fs::write(&self.config, text + more)?;
+        Ok(self)
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.state.join("api.sock")
     }

@@ -86,6 +86,7 @@ impl Job {
                 Some(Step::Print(text)) => write(session, Stream::Stdout, &(text + "\n")),
                 Some(Step::PrintErr(text)) => write(session, Stream::Stderr, &(text + "\n")),
                 Some(Step::PrintBytes(count)) => print_bytes(session, count),
+                Some(Step::PrintLines(count)) => print_lines(session, count),
                 Some(Step::Sleep(time)) => self.pause = Pause::Until(Instant::now() + time),
                 Some(Step::Wait) => self.pause = Pause::Told,
                 Some(Step::Hang) => self.pause = Pause::Signal,
@@ -134,6 +135,15 @@ fn print_bytes(session: &Session, count: usize) {
             return;
         }
         left -= take;
+    }
+}
+
+fn print_lines(session: &Session, count: usize) {
+    for number in 1..=count {
+        let line = format!("line {number:>9} {:.>48}\n", "");
+        if session.job_output(Stream::Stdout).write_all(line.as_bytes()).is_err() {
+            return;
+        }
     }
 }
 

@@ -5,9 +5,11 @@
 //! print TEXT, echo TEXT   a line on standard output        sleep SECONDS
 //! print-err TEXT          a line on standard error         wait          until somebody runs `tell` by exec
 //! print-bytes N           N bytes, in lines of 64          hang          until a signal
-//! exit N, true, false     ends                             stubborn      from here on SIGTERM does nothing
-//! signal N                ends as if by this signal        die           the guest panics
-//! unstartable TEXT        never begins (first statement)   mute          the agent says nothing more, ever
+//! print-lines N           N lines of 64 bytes with their   stubborn      from here on SIGTERM does nothing
+//!                         numbers, from 1
+//! exit N, true, false     ends                             die           the guest panics
+//! signal N                ends as if by this signal        mute          the agent says nothing more, ever
+//! unstartable TEXT        never begins (first statement)
 //! withhold                from here on the agent hands out no file: whoever asks waits
 //! ```
 
@@ -19,6 +21,7 @@ pub(crate) enum Step {
     Print(String),
     PrintErr(String),
     PrintBytes(usize),
+    PrintLines(usize),
     Sleep(Duration),
     Wait,
     Tell,
@@ -60,6 +63,7 @@ fn step(statement: &str) -> Option<Step> {
         "print" | "echo" => Step::Print(rest.to_owned()),
         "print-err" => Step::PrintErr(rest.to_owned()),
         "print-bytes" => Step::PrintBytes(rest.parse().ok()?),
+        "print-lines" => Step::PrintLines(rest.parse().ok()?),
         "sleep" => Step::Sleep(Duration::try_from_secs_f64(rest.parse().ok()?).ok()?),
         "wait" => Step::Wait,
         "tell" => Step::Tell,

@@ -48,6 +48,7 @@ export const stream = new Stream({
   },
 });
 
+const isThere = (state: LiveState | undefined) => state !== undefined;
 const whole = (state: LiveState | undefined) => state;
 const poolsOf = (state: LiveState | undefined) => state?.pools ?? NONE;
 const jobsOf = (state: LiveState | undefined) => state?.jobs ?? NONE;
@@ -55,6 +56,8 @@ const machinesOf = (state: LiveState | undefined) => state?.machines ?? NONE;
 const NONE: ReadonlyMap<string, never> = new Map<string, never>();
 
 export const useLive = () => useStore(live, whole);
+/** Whether the server has said anything yet. Unlike the others, it has nobody drawn again by what changes later. */
+export const useLoaded = () => useStore(live, isThere);
 export const usePools = () => useStore(live, poolsOf);
 export const useJobs = (): ReadonlyMap<string, JobRecord> => useStore(live, jobsOf);
 export const useMachines = () => useStore(live, machinesOf);

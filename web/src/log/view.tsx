@@ -143,13 +143,17 @@ function words({ lines, size, dropped, groupsBeyond, state, why }: LogStatus): s
 function useLines(client: LogClient | undefined, numbers: readonly number[], status: LogStatus): readonly Line[] {
   const [lines, setLines] = useState<readonly Line[]>([]);
   const key = `${numbers[0]} ${numbers.length} ${numbers.at(-1)}`;
+  const now = useRef<LogClient | undefined>(undefined);
+  useEffect(() => {
+    now.current = client;
+    return () => {
+      now.current = undefined;
+    };
+  }, [client]);
   useEffect(() => {
     if (!client || numbers.length === 0) return;
-    let wanted = true;
-    void client.lines([...numbers]).then((told) => wanted && setLines(told));
-    return () => {
-      wanted = false;
-    };
+    // Answers come in the order of the questions. All are shown: where a log grows faster than it is told, the newest is always late.
+    void client.lines([...numbers]).then((told) => now.current === client && setLines(told));
   }, [client, key, status.size]);
   return numbers.length === 0 ? [] : lines;
 }

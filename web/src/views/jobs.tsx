@@ -1,6 +1,7 @@
+import { useMemo } from "preact/hooks";
 import type { JobRecord, MachineView } from "../../generated/api.ts";
 import { useNow } from "../live/clock.ts";
-import { useJobs, useLive, useMachines } from "../live/live.ts";
+import { useJobs, useLoaded, useMachines } from "../live/live.ts";
 import { isFinal } from "../live/state.ts";
 import { to } from "../router.ts";
 import { Chips, Choice, Search } from "../ui/filters.tsx";
@@ -10,26 +11,31 @@ import { State } from "../ui/state.tsx";
 import { Clip } from "../ui/text.tsx";
 import { MiniWaterfall } from "../ui/waterfall.tsx";
 import { poolOf } from "../words/counts.ts";
-import { groupOf, GROUPS, matches, newestFirst } from "../words/filter.ts";
+import { counted, groupOf, GROUPS, matches, newestFirst } from "../words/filter.ts";
 import { isIdleRunner, jobTitle, outcomeWords, whyLine } from "../words/job.ts";
 import { jobTook, waterfall } from "../words/phases.ts";
 import { ago, duration, full } from "../words/time.ts";
 
 export function Jobs({ query }: { query: URLSearchParams }) {
-  const loaded = useLive() !== undefined;
-  const all = [...useJobs().values()].sort(newestFirst);
+  const loaded = useLoaded();
+  const jobs = useJobs();
   const machines = useMachines();
   const now = useNow();
   const text = query.get("q") ?? "";
   const [pool, repository, group] = [query.get("pool") ?? "", query.get("repo") ?? "", query.get("state") ?? ""];
-  const narrowed = all.filter(
-    (job) => (pool === "" || poolOf(job) === pool) && (repository === "" || job.remote?.repository === repository) && matches(job, text),
+  const all = useMemo(() => [...jobs.values()].sort(newestFirst), [jobs]);
+  const narrowed = useMemo(
+    () => all.filter(
+      (job) => (pool === "" || poolOf(job) === pool) && (repository === "" || job.remote?.repository === repository) && matches(job, text),
+    ),
+    [all, pool, repository, text],
   );
-  const chosen = narrowed.filter((job) => group === "" || groupOf(job) === group);
+  const chosen = useMemo(() => (group === "" ? narrowed : narrowed.filter((job) => groupOf(job) === group)), [narrowed, group]);
+  const counts = useMemo(() => counted(narrowed, groupOf), [narrowed]);
   const { shown, more } = useSteps(chosen);
   const options = [
     { value: "", label: "All", count: narrowed.length },
-    ...GROUPS.map((one) => ({ ...one, count: narrowed.filter((job) => groupOf(job) === one.value).length }))
+    ...GROUPS.map((one) => ({ ...one, count: counts.get(one.value) ?? 0 }))
       // Only forges have runners that stand by.
       .filter((one) => one.value !== "idle" || one.count > 0 || group === one.value),
   ];

@@ -1,7 +1,8 @@
-import type { JobRecord, MachineUsage, MachineView } from "../../generated/api.ts";
+import { useMemo } from "preact/hooks";
+import type { MachineView } from "../../generated/api.ts";
 import { useUsage } from "../api/usage.ts";
 import { useNow } from "../live/clock.ts";
-import { useJobs, useLive, useMachines } from "../live/live.ts";
+import { useJobs, useLoaded, useMachines } from "../live/live.ts";
 import { to } from "../router.ts";
 import { Chips, Choice, Search } from "../ui/filters.tsx";
 import { useSteps } from "../ui/more.tsx";
@@ -9,24 +10,31 @@ import { Bar } from "../ui/measure.tsx";
 import { pure } from "../ui/pure.tsx";
 import { State } from "../ui/state.tsx";
 import { Clip } from "../ui/text.tsx";
+import type { Gauge } from "../words/counts.ts";
+import { counted } from "../words/filter.ts";
 import { jobTitle } from "../words/job.ts";
-import { cpuGauge, machineGroup, machineMatches, MACHINE_GROUPS, memoryGauge, startWords } from "../words/machine.ts";
+import { byPool, cpuGauge, machineGroup, machineMatches, MACHINE_GROUPS, memoryGauge, startWords } from "../words/machine.ts";
 import { ago, duration, moment } from "../words/time.ts";
 
 export function Machines({ query }: { query: URLSearchParams }) {
-  const loaded = useLive() !== undefined;
-  const machines = [...useMachines().values()].sort((a, b) => a.pool.localeCompare(b.pool) || a.created_at.localeCompare(b.created_at));
+  const loaded = useLoaded();
+  const all = useMachines();
   const jobs = useJobs();
   const now = useNow();
   const usage = useUsage();
   const text = query.get("q") ?? "";
   const [pool, group] = [query.get("pool") ?? "", query.get("state") ?? ""];
-  const narrowed = machines.filter((one) => (pool === "" || one.pool === pool) && machineMatches(one, text));
-  const chosen = narrowed.filter((one) => group === "" || machineGroup(one) === group);
+  const machines = useMemo(() => [...all.values()].sort(byPool), [all]);
+  const narrowed = useMemo(
+    () => machines.filter((one) => (pool === "" || one.pool === pool) && machineMatches(one, text)),
+    [machines, pool, text],
+  );
+  const chosen = useMemo(() => (group === "" ? narrowed : narrowed.filter((one) => machineGroup(one) === group)), [narrowed, group]);
+  const counts = useMemo(() => counted(narrowed, machineGroup), [narrowed]);
   const { shown, more } = useSteps(chosen);
   const options = [
     { value: "", label: "All", count: narrowed.length },
-    ...MACHINE_GROUPS.map((value) => ({ value, label: value, count: narrowed.filter((one) => machineGroup(one) === value).length })),
+    ...MACHINE_GROUPS.map((value) => ({ value, label: value, count: counts.get(value) ?? 0 })),
   ];
   return (
     <>
@@ -50,7 +58,15 @@ export function Machines({ query }: { query: URLSearchParams }) {
             </tr>
           </thead>
           <tbody>
-            {shown.map((one) => <Row key={one.id} machine={one} job={one.job ? jobs.get(one.job) : undefined} usage={usage.get(one.id)} now={now} />)}
+            {shown.map((one) => {
+              const [job, used] = [one.job ? jobs.get(one.job) : undefined, usage.get(one.id)];
+              return (
+                <Row
+                  key={one.id} machine={one} job={job ? jobTitle(job) : one.job ?? ""} cpu={cpuGauge(one, used)} memory={memoryGauge(one, used)}
+                  since={duration(Math.max(0, now - (moment(one.state_since) ?? now)))} age={ago(one.created_at, now)}
+                />
+              );
+            })}
           </tbody>
         </table>
       )}
@@ -59,22 +75,24 @@ export function Machines({ query }: { query: URLSearchParams }) {
   );
 }
 
+/** What a row shows, in words: it is drawn again when one of these is another, not whenever a second has gone by. */
 interface Shown {
   machine: MachineView;
-  job: JobRecord | undefined;
-  usage: MachineUsage | undefined;
-  now: number;
+  /** The job's title. */
+  job: string;
+  cpu: Gauge;
+  memory: Gauge;
+  since: string;
+  age: string;
 }
 
-const Row = pure(({ machine, job, usage, now }: Shown) => {
-  const [cpu, memory] = [cpuGauge(machine, usage), memoryGauge(machine, usage)];
-  return (
+const Row = pure(({ machine, job, cpu, memory, since, age }: Shown) => (
     <tr>
       <td><State state={machine.state} /></td>
       <td class="main">
         <a data-row href={to("machines", machine.id)}><code>{machine.id}</code></a>
         <p>
-          {machine.job && <a href={to("jobs", machine.job)}><Clip text={job ? jobTitle(job) : machine.job} most={100} /></a>}
+          {machine.job && <a href={to("jobs", machine.job)}><Clip text={job} most={100} /></a>}
           {machine.failure && <span class="why bad"><Clip text={machine.failure.message} most={220} /></span>}
           {machine.unrecorded && <span class="why bad"><Clip text={`its result is not recorded yet: ${machine.unrecorded.why}`} most={220} /></span>}
         </p>
@@ -83,8 +101,7 @@ const Row = pure(({ machine, job, usage, now }: Shown) => {
       <td>{startWords(machine)}</td>
       <td class="size" data-name="cpu">{cpu.text}<Bar gauge={cpu} /></td>
       <td class="size">{memory.text}<Bar gauge={memory} /></td>
-      <td class="number">{duration(Math.max(0, now - (moment(machine.state_since) ?? now)))}</td>
-      <td class="number">{ago(machine.created_at, now)}</td>
+      <td class="number">{since}</td>
+      <td class="number">{age}</td>
     </tr>
-  );
-});
+));

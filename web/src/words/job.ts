@@ -57,7 +57,8 @@ function outcome(how: Outcome): string {
     case "cancelled": return "cancelled";
     case "lost": return `lost: ${clipped(how.reason)}`;
     case "unstartable": return `could not be started: ${clipped(how.reason)}`;
-    default: return "ended";
+    // Each that the API describes has its words, or this does not build. A newer server may have others.
+    default: how satisfies never; return "ended";
   }
 }
 
@@ -95,6 +96,6 @@ export function waitWords(why: WaitReason): string {
         : "The host's budget of processors or memory is used up";
     case "recording": return `It has ended, but the result could not be recorded yet: ${why.why}`;
     case "turn": return "A machine is about to be started for it";
-    default: return "It waits";
+    default: why satisfies never; return "It waits";
   }
 }

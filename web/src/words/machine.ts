@@ -1,6 +1,7 @@
 // Machines in words.
 import type { MachineUsage, MachineView } from "../../generated/api.ts";
 import { type Gauge, shareGauge } from "./counts.ts";
+import { inOrder } from "./filter.ts";
 import { bytes } from "./time.ts";
 
 export const MACHINE_GROUPS = ["busy", "ready", "starting", "held", "stopping"] as const;
@@ -15,6 +16,11 @@ export function machineGroup(machine: MachineView): (typeof MACHINE_GROUPS)[numb
     case "held": return "held";
     default: return "stopping";
   }
+}
+
+/** By pool, oldest first. */
+export function byPool(a: MachineView, b: MachineView): number {
+  return a.pool.localeCompare(b.pool) || inOrder(a.created_at, b.created_at) || inOrder(a.id, b.id);
 }
 
 /** Whether there may be a guest that answers. */
@@ -39,12 +45,18 @@ export function cpuGauge(machine: MachineView, usage: MachineUsage | undefined):
   const { vcpus } = machine.shape;
   const cores = usage?.millicores == null ? undefined : usage.millicores / 1000;
   if (cores === undefined) return { text: String(vcpus), part: undefined, scarce: false };
-  return { text: `${cores.toFixed(cores < 10 ? 2 : 0)} of ${vcpus}`, part: vcpus > 0 ? Math.min(cores / vcpus, 1) : 1, scarce: false };
+  return { text: `${cores.toFixed(cores < 10 ? 2 : 0)} of ${vcpus}`, part: vcpus > 0 ? hundredths(Math.min(cores / vcpus, 1)) : 1, scarce: false };
 }
 
 /** Memory that a machine takes of the host, of what its guest has: with what its VMM needs it may be a little more. */
 export function memoryGauge(machine: MachineView, usage: MachineUsage | undefined): Gauge {
   const of = machine.shape.memory_mib * MIB;
   if (!usage) return { text: bytes(of), part: undefined, scarce: false };
-  return { ...shareGauge({ used: usage.memory, of }, bytes), scarce: false };
+  const { text, part } = shareGauge({ used: usage.memory, of }, bytes);
+  return { text, part: part === undefined ? undefined : hundredths(part), scarce: false };
+}
+
+/** No bar is so long that more could be seen, and what is the same is not drawn again. */
+function hundredths(part: number): number {
+  return Math.round(part * 100) / 100;
 }

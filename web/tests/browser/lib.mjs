@@ -125,4 +125,9 @@ export async function picture(page, name) {
 export async function fits(page, name) {
   const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(wide <= window, `${name} is ${wide} wide in a window of ${window}`);
+  const over = await page.evaluate(() => {
+    const isCut = (cell) => cell.scrollWidth > cell.clientWidth && getComputedStyle(cell).display !== "none";
+    return [...document.querySelectorAll("table.list :is(th, td)")].filter(isCut).map((cell) => cell.textContent);
+  });
+  assert.deepEqual(over, [], `${name}: what is wider than its column`);
 }

@@ -48,6 +48,18 @@ export default async function () {
       await page.close();
     }
   }
+  // Between a phone and a tablet lists have the least room.
+  for (const width of [720, 820]) {
+    const page = await open({ width, goto: false });
+    for (const name of ["jobs", "machines"]) {
+      await page.goto(base + views[name][0]);
+      await page.locator("main").getByText(views[name][1]).filter({ visible: true }).first().waitFor();
+      if (LATER[name]) await page.locator("main").getByText(LATER[name]).first().waitFor();
+      await picture(page, `${name}-${width}`);
+      await fits(page, `${name} in ${width} pixels`);
+    }
+    await page.context().close();
+  }
   await keyboard(running);
 }
 

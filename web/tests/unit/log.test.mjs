@@ -87,7 +87,8 @@ test("a log of nothing but groups has a bound of those, and the kept ones end wh
 });
 
 test("a search lets others do something, and ends when nobody waits for it", async () => {
-  const log = logOf("hit\n", "x".repeat(1000).concat("\n").repeat(10_000), "hit\nhi");
+  // With an escape sequence each is looked at by itself.
+  const log = logOf("hit\n", "x".repeat(1000).concat("\u001B[m\n").repeat(10_000), "hit\nhi");
   let turns = 0;
   const all = (most, from, wanted = () => true) => searchAll(log, { text: "HIT", most, from }, wanted, async () => { turns += 1; });
   assert.deepEqual(await all(10, 0), { numbers: [0, 10_001], next: 10_002 });
@@ -281,4 +282,45 @@ test("a log that there is not ends with the server's words", async () => {
   connections[1].fail(new ApiFault(404, "there is no job j", "see the list"));
   assert.equal(await ended, "there is no job j: see the list");
   assert.deepEqual(broken, ["too many logs are being followed"]);
+});
+
+test("a search finds the same whether lines are looked at together or one by one", () => {
+  const lines = Array.from({ length: 30_000 }, (_, n) => `line ${n} of a log, Ärger ${n % 1000}`);
+  lines[12_345] += " \u001B[31mred\u001B[0m";
+  lines[20_000] = "1%\r50%\rdone";
+  lines[20_001] = "x".repeat(200_000);
+  const log = logOf(`${lines.join("\n")}\n`);
+  const all = (text) => {
+    const found = [];
+    for (let at = 0, steps = 0; at < log.lines; steps += 1) {
+      const step = log.search(text, 10_000, at);
+      assert.ok(step.next > at && steps < 1000);
+      found.push(...step.found);
+      at = step.next;
+    }
+    return found;
+  };
+  const shown = lines.map((_, n) => plain(log.line(n).text).toLowerCase());
+  for (const text of ["LINE 29999 ", "ärger 999", "red", "a log, Ärger 345 red", "50%", "done", "31m", "log\n", "xxx", "nowhere", "0 of"]) {
+    const wanted = shown.flatMap((line, n) => (line.includes(text.toLowerCase()) ? [n] : []));
+    assert.deepEqual(all(text), wanted, text);
+  }
+  assert.deepEqual(all(""), []);
+});
+
+test("a log of 100 MB and a million lines is searched, and each of its lines is there by its number", () => {
+  const count = 1_000_000;
+  const log = new LogBuffer();
+  const line = (n) => `line ${String(n).padStart(9)} ${".".repeat(84)}\n`;
+  for (let n = 0; n < count; n += 1000) log.append(bytes(Array.from({ length: 1000 }, (_, more) => line(n + more)).join("")));
+  assert.deepEqual([log.lines, log.size, log.dropped], [count, 100_000_000, 0]);
+  for (const n of [0, 1, 10_485, 10_486, 499_999, 750_000, count - 1]) assert.equal(`${log.line(n).text}\n`, line(n));
+  const found = [];
+  for (let at = 0; at < count; ) {
+    const step = log.search("98765", 10_000, at);
+    found.push(...step.found);
+    at = step.next;
+  }
+  const wanted = Array.from({ length: count }, (_, n) => n).filter((n) => String(n).includes("98765"));
+  assert.deepEqual(found, wanted);
 });

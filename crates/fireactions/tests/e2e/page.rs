@@ -6,10 +6,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use std::time::Duration;
+
 use fireactions_testkit::browser;
+use fireactions_testkit::github::JobRequest;
+use fireactions_testkit::oidc_provider::{self, OidcProvider};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use crate::github::{self, Octo};
 use crate::world::{Setup, World, pool};
 
 const ADDRESS: &str = "127.0.0.1:8080";
@@ -150,6 +155,57 @@ fn who_may_not_is_refused_and_so_are_other_pages() {
     world.finish();
 }
 
+/// By a provider that is another site to the browser, as it is in life.
+#[test]
+fn people_log_in_by_their_provider() {
+    let test = "page::people_log_in_by_their_provider";
+    let (Some(web), Some(packages)) = (browser::available(test), oidc_provider::available(test)) else {
+        return;
+    };
+    let mut world = world(pool("default", 1, 2, ""), true);
+    let back = "http://localhost:8080/api/v1/session/oidc/callback";
+    let provider = world.namespace.inside(move || OidcProvider::start(&packages, back, false));
+    let secret = world.path("oidc-secret");
+    fs::write(&secret, "s3cret+of/the=client").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    configure(&world, |config| {
+        format!(
+            "{config}api_oidc:\n  issuer: {}\n  url: http://localhost:8080/\n  client_id: fire:actions\n  \
+             client_secret_file: {}\n  name: Acme\n  scopes: [profile, groups]\n  \
+             groups: {{operations: admin, developers: viewer}}\n",
+            provider.issuer,
+            secret.display(),
+        )
+    });
+    world.boot();
+    look(&web, &mut world, "oidc", nothing);
+    drop(provider);
+    world.finish();
+}
+
+#[test]
+fn what_a_forge_still_lets_be_asked_is_shown_by_forge() {
+    let Some(web) = browser::available("page::what_a_forge_still_lets_be_asked_is_shown_by_forge") else {
+        return;
+    };
+    let octo = Octo::new("127.0.0.1", 1);
+    octo.fake.set_rate_limit(1000);
+    let more = format!("bind_address: {ADDRESS}\n{}", octo.more);
+    let pools = octo.pools.clone() + &pool("default", 0, 1, "");
+    let mut world = World::new(Setup { pools, more, standin: true, ..Setup::default() });
+    github::open(&octo.fake, &world);
+    world.boot();
+    look(&web, &mut world, "limits", |_, what| match what {
+        // The next answer tells of it: the server asks for what it does not know of the job.
+        "exhaust" => {
+            octo.fake.exhaust_rate_limit(Duration::from_secs(1800));
+            octo.fake.queue_job(JobRequest::new("acme/widgets", &["debian"], "true"));
+        }
+        other => panic!("the browser's part asks for {other}"),
+    });
+    world.finish();
+}
+
 #[test]
 fn a_proxy_serves_the_socket_below_a_path() {
     let Some(web) = browser::available("page::a_proxy_serves_the_socket_below_a_path") else { return };
@@ -177,6 +233,17 @@ fn every_view_is_for_everybody_and_fits() {
     world.boot();
     world.wait_ready("default", 2);
     look(&web, &mut world, "views", nothing);
+    world.finish();
+}
+
+#[test]
+fn a_long_log_is_shown_in_part_and_searched_as_a_whole() {
+    let Some(web) = browser::available("page::a_long_log_is_shown_in_part_and_searched_as_a_whole") else {
+        return;
+    };
+    let mut world = world(pool("default", 1, 2, ""), true);
+    world.boot();
+    look(&web, &mut world, "longlog", nothing);
     world.finish();
 }
 

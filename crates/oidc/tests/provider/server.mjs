@@ -1,6 +1,7 @@
 // A provider of OpenID Connect to log in at: the certified implementation of npm's `oidc-provider`, with people and groups of its
 // own. `node server.mjs PACKAGES REDIRECT [userinfo]` says its issuer, and serves until its input ends. Whoever comes to
-// /interaction/ID?as=NAME is logged in as NAME. With `userinfo`, groups are told there, and not in the id token.
+// /interaction/ID?as=NAME is logged in as NAME; without a name, there is a page on which people choose theirs. With `userinfo`, groups
+// are told there, and not in the id token.
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -44,6 +45,10 @@ server.on("request", async (request, response) => {
   const url = new URL(request.url, issuer);
   if (!url.pathname.startsWith("/interaction/")) return answer(request, response);
   const as = url.searchParams.get("as");
+  if (as === null) {
+    const names = Object.keys(GROUPS).map((name) => `<li><a href="?as=${name}">${name}</a>`);
+    return response.setHeader("content-type", "text/html").end(`<!doctype html><title>Acme</title><ul>${names.join("")}</ul>`);
+  }
   const result = as === "nobody" ? { error: "access_denied", error_description: "not today" } : { login: { accountId: as } };
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
 });

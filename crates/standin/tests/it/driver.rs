@@ -123,9 +123,10 @@ async fn heard(link: &Link) -> (String, String, Exit) {
 async fn a_job_is_played_and_the_machine_powered_off() {
     let machine = Machine::start("").await;
     let link = machine.configured().await;
-    link.run(run("print one; print-err two; print-bytes 100000; exit 3")).await.unwrap();
+    link.run(run("print one; print-err two; print-bytes 100000; print-lines 12; exit 3")).await.unwrap();
     let (out, err, exit) = heard(&link).await;
-    assert!(out.starts_with("one\n") && out.len() == 100_004, "{} bytes", out.len());
+    assert!(out.starts_with("one\n") && out.len() == 100_004 + 12 * 64, "{} bytes", out.len());
+    assert!(out.lines().last().unwrap().starts_with("line        12 ..."), "{}", &out[100_004..]);
     assert_eq!((err.as_str(), exit), ("two\n", Exit::Code(3)));
     link.power_off().await.unwrap();
     let reason = timeout(SOON, machine.vm.exited()).await.expect("it ends");

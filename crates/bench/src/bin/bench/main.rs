@@ -12,7 +12,7 @@
 //! thousand.rs a thousand machines with a stand-in VMM (fleet.rs): memory, CPU at rest, time to a decision
 //! github.rs   webhook → decision, queued → runner with a warm machine, requests a job
 //! forges.rs   four forges side by side: the server's CPU and memory at rest, requests a minute
-//! page.rs     what fifty open pages cost the server while much happens
+//! page.rs     what fifty open pages cost the server while much happens; browser.rs: what the page costs a browser
 //! adoption.rs a killed server → the next one ready with all machines
 //! ```
 //!
@@ -21,6 +21,7 @@
 mod adoption;
 mod alone;
 mod attach;
+mod browser;
 mod cni;
 mod cold;
 mod convert;
@@ -149,6 +150,7 @@ fn bench(args: &Args) -> anyhow::Result<bool> {
     }
     if args.wants(Part::Page) {
         page::measure(args, work.path(), &mut report).context("open pages")?;
+        browser::measure(args, work.path(), &mut report).context("the page in a browser")?;
     }
     if args.wants(Part::Adoption) {
         adoption::measure(args, work.path(), &mut report).context("adoption")?;
