@@ -102,26 +102,33 @@ fn drive(
 struct Noise {
     runtime: Runtime,
     client: Client,
-    running: Option<(Arc<AtomicBool>, Arc<AtomicU64>, JoinHandle<anyhow::Result<()>>)>,
+    running: Option<Running>,
     began: Option<(Instant, u64)>,
     /// Events a second, by the view that was watched.
     reached: BTreeMap<String, f64>,
 }
 
+/// Clients that make events.
+struct Running {
+    done: Arc<AtomicBool>,
+    events: Arc<AtomicU64>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
 impl Noise {
     fn deed(&mut self, what: &str) -> anyhow::Result<()> {
-        let count = self.running.as_ref().map_or(0, |(_, events, _)| events.load(Ordering::Relaxed));
+        let count = self.running.as_ref().map_or(0, |running| running.events.load(Ordering::Relaxed));
         match what {
             "noise" => {
                 let (done, events) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
                 let noise = fleet::noise(self.client.clone(), Arc::clone(&done), Arc::clone(&events));
-                self.running = Some((done, events, self.runtime.spawn(noise)));
+                self.running = Some(Running { done, events, task: self.runtime.spawn(noise) });
             }
             "begin" => self.began = Some((Instant::now(), count)),
             "quiet" => {
-                let (done, _, noise) = self.running.take().context("there is no noise")?;
+                let Running { done, task, .. } = self.running.take().context("there is no noise")?;
                 done.store(true, Ordering::Relaxed);
-                self.runtime.block_on(noise)??;
+                self.runtime.block_on(task)??;
             }
             other => {
                 let Some(view) = other.strip_prefix("watched ") else { bail!("it asks for {other}") };
