@@ -51,7 +51,7 @@ export default async function () {
   await logIn(page, viewer);
   await submit(["--name", "seen from afar"], "echo begun; hang");
   await page.goto(`${at}#/jobs`);
-  await page.getByRole("link", { name: "seen from afar" }).click();
+  await page.getByRole("link", { name: "seen from afar", exact: true }).click();
   await page.getByRole("region", { name: /^Log/ }).getByText("begun").waitFor();
   await page.getByRole("button", { name: "Log out" }).click();
   await logIn(page, admin);

@@ -66,6 +66,9 @@ struct Args {
     /// Few repetitions: shows that it works, not how fast it is.
     #[arg(long)]
     quick: bool,
+    /// Makes what needs the network, which a measurement has not, and measures nothing.
+    #[arg(long)]
+    fetch: bool,
     /// Only these; everything when absent.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
@@ -120,6 +123,12 @@ fn main() -> ExitCode {
 
 /// True when every goal was met.
 fn bench(args: &Args) -> anyhow::Result<bool> {
+    if args.fetch {
+        if args.wants(Part::OwnInit) {
+            own_init::image()?;
+        }
+        return Ok(true);
+    }
     let work = tempfile::Builder::new().prefix("work-").tempdir_in(&args.inputs)?;
     let mut report = Report::new(args.quick);
     // First: a child starts with its parent's size, so the parent should still be small.

@@ -31,9 +31,14 @@ struct Times {
     docker: f64,
 }
 
+/// Reference of the image with systemd and Docker, made where it is not there yet: from packages.
+pub(crate) fn image() -> anyhow::Result<ImageRef> {
+    Ok(ImageRef::new(debian::image(&debian::SYSTEMD_WITH_DOCKER))?)
+}
+
 pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> anyhow::Result<()> {
     report.load("own init");
-    let reference = ImageRef::new(debian::image(&debian::SYSTEMD_WITH_DOCKER))?;
+    let reference = image()?;
     let root = world.images.ensure(&reference, PullPolicy::IfNotPresent, None).await.context("its image")?;
     let bench = Bench { world, root: &root.path };
     let template = world.dir.join("template-own-init");
