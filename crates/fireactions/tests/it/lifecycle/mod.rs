@@ -39,8 +39,8 @@ use self::op::{Op, Reference};
 use self::watch::TOTALS;
 use self::world::World;
 
-/// Cases of a plain `make test`.
-const CASES: u32 = 40;
+/// Cases of a plain `make test`; `make test-all` plays as many as PROPTEST_CASES says.
+const CASES: u32 = 24;
 /// Operations of one case, at most.
 const OPERATIONS: usize = 40;
 /// Cases that run at a time: most of a case's time is waiting.
