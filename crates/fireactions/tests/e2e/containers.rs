@@ -122,11 +122,16 @@ fn docker_works(kernel: String) {
     let world = World::start(Setup { pools, more, before, kernel, ..Setup::default() });
     let (big, compose) = if is_long { ("BIG=2048", "COMPOSE=1") } else { ("BIG=128", "COMPOSE=") };
     let id = world.submit(&["--env", big, "--env", compose], include_str!("docker.sh"));
-    let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);
-    let log = world.cli(&["jobs", "logs", &id]);
-    assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&log.stdout));
-    println!("{}\n{}", job["phases"], text(&log.stdout));
+    assert_all_well(&world, &id);
     world.finish();
+}
+
+/// Waits for the end of a job whose script ends with the first thing that is not well.
+fn assert_all_well(world: &World, id: &str) {
+    let job = world.wait_job(id, &["succeeded", "failed", "lost"], DOCKER);
+    let log = world.cli(&["jobs", "logs", id]);
+    assert_eq!(job["state"], "succeeded", "{job}\n{}{}", text(&log.stdout), text(&log.stderr));
+    println!("{}\n{}", job["phases"], text(&log.stdout));
 }
 
 #[test]
@@ -154,10 +159,7 @@ fn podman_works_for_a_user_without_rights() {
     let archive = busybox::reference().replace("oci-archive:", "");
     let copy = format!("{archive}:/tmp/busybox.tar");
     let id = world.submit(&["--user", "runner", "--copy", &copy], include_str!("rootless.sh"));
-    let job = world.wait_job(&id, &["succeeded", "failed", "lost"], DOCKER);
-    let log = world.cli(&["jobs", "logs", &id]);
-    assert_eq!(job["state"], "succeeded", "{job}\n{}", text(&log.stdout));
-    println!("{}\n{}", job["phases"], text(&log.stdout));
+    assert_all_well(&world, &id);
     world.finish();
 }
 
@@ -201,9 +203,7 @@ fn docker_is_up_in_clones_of_an_image_with_systemd() {
         assert_eq!(who[who.len() - 2..], ["running", who[1]], "{said:?}");
     }
     let big = world.submit(&["--env", "BIG=16"], include_str!("docker.sh"));
-    let job = world.wait_job(&big, &["succeeded", "failed", "lost"], DOCKER);
-    let log = world.cli(&["jobs", "logs", &big]);
-    assert_eq!(job["state"], "succeeded", "{job}\n{}{}", text(&log.stdout), text(&log.stderr));
+    assert_all_well(&world, &big);
     world.finish();
 }
 

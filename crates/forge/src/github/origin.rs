@@ -1,13 +1,16 @@
 //! What caused a job, by the forge's own word.
 
-use fireactions_github::{Repository, RunId};
-use fireactions_model::{ForgeName, JobRecord, Origin, PoolName, QueuedJob};
+use fireactions_github::RunId;
+use fireactions_model::{ForgeName, Origin, PoolName, QueuedJob};
 
 use super::{Error, GithubRemote};
 use crate::hosted::HostedForge;
 
 /// Asks what caused the jobs of the pool's runners whose machines the host's cache has let in and does not know yet.
 pub(super) async fn look(remote: &GithubRemote, forge: &HostedForge, pool: &PoolName) {
+    if forge.inner().settings.caches.is_none() {
+        return;
+    }
     let rows = match forge.inner().store.bound_jobs().await {
         Ok(rows) => rows,
         Err(error) => {
@@ -16,33 +19,20 @@ pub(super) async fn look(remote: &GithubRemote, forge: &HostedForge, pool: &Pool
         }
     };
     for row in rows.iter().filter(|row| row.pool.as_ref() == Some(pool)) {
-        if let (Some(machine), Some(job)) = (forge.unconfirmed(row), Told::of(forge.name(), row)) {
+        let its = row.remote.as_ref().filter(|remote| remote.forge == *forge.name());
+        // The queue's word alone: what the runner says itself is a guest's, and a webhook tells of every runner of this name, wherever
+        // it is registered.
+        let told = its.and_then(|remote| remote.queue_says.clone());
+        if let (Some(machine), Some(job)) = (forge.unconfirmed(row), told) {
             let (remote, name) = (remote.clone(), forge.name().clone());
             forge.confirm_in_cache(&row.id, machine, move || ask(remote.clone(), name.clone(), job.clone()));
         }
     }
 }
 
-/// What the queue of a scale set has told of a job.
-#[derive(Clone)]
-struct Told {
-    repository: Repository,
-    run: RunId,
-    workflow_ref: String,
-}
-
-impl Told {
-    /// None while a row's runner has no job by the queue's word. What the runner says itself is a guest's, and a webhook tells of every
-    /// runner of this name, wherever it is registered.
-    fn of(forge: &ForgeName, row: &JobRecord) -> Option<Self> {
-        let remote = row.remote.as_ref().filter(|remote| remote.forge == *forge)?;
-        let QueuedJob { repository, run_id, workflow_ref } = remote.queue_says.clone()?;
-        Some(Self { repository: repository.parse().ok()?, run: RunId::new(run_id), workflow_ref })
-    }
-}
-
-async fn ask(remote: GithubRemote, forge: ForgeName, job: Told) -> Result<Option<Origin>, Error> {
-    let found = remote.inner.github.origin(&job.repository, job.run, &job.workflow_ref).await?;
+async fn ask(remote: GithubRemote, forge: ForgeName, job: QueuedJob) -> Result<Option<Origin>, Error> {
+    let Ok(repository) = job.repository.parse() else { return Ok(None) };
+    let found = remote.inner.github.origin(&repository, RunId::new(job.run_id), &job.workflow_ref).await?;
     Ok(found.map(|found| Origin {
         forge,
         repository: found.repository,
