@@ -125,6 +125,11 @@ impl Catalog {
         self.holds.get(digest).is_some_and(|hold| hold.strong_count() > 0)
     }
 
+    /// Whether the image is there and no other than the one that was made then.
+    pub(crate) fn is_made_at(&self, digest: &Digest, made: Timestamp) -> bool {
+        self.roots.get(digest).is_some_and(|record| record.created_at == made)
+    }
+
     /// Takes a finished, synced squashfs in.
     pub(crate) fn commit(
         &mut self,

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use fireactions_model::Digest;
+use jiff::Timestamp;
 
 use crate::catalog::Catalog;
 use crate::files::{entries, remove_tree};
@@ -28,6 +29,8 @@ pub struct Making {
     limits: TemplateLimits,
     key: Digest,
     image: Digest,
+    /// When the image was made that the guest runs: once it was removed, another of its digest has its files elsewhere.
+    image_made: Timestamp,
     dir: PathBuf,
 }
 
@@ -35,6 +38,12 @@ impl Making {
     /// Where its files go: an empty directory that only the server can enter.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether the image of the guest is still there.
+    pub async fn has_image(&self) -> bool {
+        let (image, made) = (self.image.clone(), self.image_made);
+        locked(&self.catalog, move |catalog| Ok(catalog.is_made_at(&image, made))).await.unwrap_or(false)
     }
 
     /// Syncs the files and makes the template visible, in place of one with the same key. `made_of` is kept for whoever
@@ -71,7 +80,7 @@ impl Making {
         }
         let info = TemplateInfo::record(&self.dir, (self.key.clone(), self.image.clone()), made_of, size)?;
         let mut catalog = crate::lock(&self.catalog);
-        if !catalog.roots.contains_key(&self.image) {
+        if !catalog.is_made_at(&self.image, self.image_made) {
             return Err(ImageError::Unknown(self.image.to_string()));
         }
         catalog.templates.publish(&self.dir, info.clone(), self.limits)?;
@@ -91,19 +100,24 @@ impl Images {
         locked(self.catalog(), |catalog| Ok(catalog.templates.by_use())).await.unwrap_or_default()
     }
 
-    /// Begins a template of a guest that runs this image.
+    /// Begins a template of a guest that runs this image. The image may be removed meanwhile.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// There is no such image, or the directory cannot be made.
     pub async fn begin_template(&self, key: &Digest, image: &Digest) -> Result<Making, ImageError> {
         let (catalog, limits) = (Arc::clone(self.catalog()), self.template_limits());
         let (key, image) = (key.clone(), image.clone());
         blocking(move || {
-            let dir = crate::lock(&catalog).templates.making(&key);
+            let (dir, image_made) = {
+                let catalog = crate::lock(&catalog);
+                let record =
+                    catalog.roots.get(&image).ok_or_else(|| ImageError::Unknown(image.to_string()))?;
+                (catalog.templates.making(&key), record.created_at)
+            };
             // An attempt before this one was cut off.
             remove_tree(&dir)?;
             DirBuilder::new().mode(0o700).create(&dir).map_err(|e| ImageError::io("make", &dir, e))?;
-            Ok(Making { catalog, limits, key, image, dir })
+            Ok(Making { catalog, limits, key, image, image_made, dir })
         })
         .await
     }

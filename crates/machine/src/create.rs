@@ -67,7 +67,7 @@ impl Life {
 
         record.enter(MachineState::Booting, Step::Spawn).await?;
         let order = Order::new(&*parts.vmm, pool, &shape, &root, &boot);
-        let mut spec = resources.spec(parts, pool, &shape, &root, boot);
+        let mut spec = resources.spec(parts, pool, &shape, &root.path, boot);
         let restored = match order {
             Some(order) => self.restore(&resources, order, &spec).await?,
             None => false,

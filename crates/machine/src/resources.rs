@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fireactions_image::RootImage;
 use fireactions_image::scratch::{self, ScratchError};
 use fireactions_model::{FailureKind, MachineId, NetworkPolicy, PoolSpec, Shape};
 use fireactions_net::{Network, Port};
@@ -104,11 +103,11 @@ impl Resources {
         parts: &Parts,
         pool: &PoolSpec,
         shape: &Shape,
-        root: &RootImage,
+        root: &Path,
         boot: BootFiles,
     ) -> VmSpec {
         let mut drives = vec![
-            Drive { id: "root".into(), path: root.path.clone(), read_only: true },
+            Drive { id: "root".into(), path: root.to_owned(), read_only: true },
             Drive { id: "scratch".into(), path: self.scratch(), read_only: false },
         ];
         drives.extend(boot.modules.clone().map(|path| Drive { id: "modules".into(), path, read_only: true }));

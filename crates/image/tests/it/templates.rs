@@ -97,6 +97,20 @@ async fn templates_go_with_their_image() {
     let error = making.publish(json!(null)).await.unwrap_err();
     assert!(matches!(error, fireactions_image::ImageError::Unknown(_)), "{error}");
     assert_eq!(entries(&lab), [] as [PathBuf; 0]);
+    let error = lab.images.begin_template(&key(3), &two).await.unwrap_err();
+    assert!(matches!(error, fireactions_image::ImageError::Unknown(_)), "{error}");
+
+    // One whose image was removed and made again meanwhile.
+    let two = image(&lab, "2").await;
+    let making = lab.images.begin_template(&key(3), &two).await.unwrap();
+    freeze(making.dir());
+    lab.images.remove(two.as_str(), &HashSet::new()).await.unwrap();
+    assert!(!making.has_image().await);
+    assert_eq!(image(&lab, "2").await, two);
+    assert!(!making.has_image().await);
+    let error = making.publish(json!(null)).await.unwrap_err();
+    assert!(matches!(error, fireactions_image::ImageError::Unknown(_)), "{error}");
+    assert_eq!(entries(&lab), [] as [PathBuf; 0]);
 
     // One whose image was removed behind the store's back.
     let three = image(&lab, "3").await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fireactions_guest_proto::GuestState;
 use fireactions_guest_proto::host::{Link, LinkOptions};
-use fireactions_image::TemplateInfo;
+use fireactions_image::{ImageError, TemplateInfo};
 use fireactions_model::{ExponentialBackoff, InitMode, MachineId, NetworkPolicy};
 use fireactions_vmm::Start;
 use tokio::time::timeout;
@@ -35,6 +35,8 @@ pub(super) enum BuildResult {
     Crowded,
     /// The server ends.
     Closed,
+    /// Its image was removed, so nobody is cloned from it.
+    NoImage,
     /// Its guest found no timer, by chance; for people.
     NoTimer(String),
     /// It could not be made; for people.
@@ -50,8 +52,9 @@ impl From<String> for BuildResult {
 /// Makes a template, and undoes the machine that it took, whatever happens. Ends early when `stop` returns: true for
 /// the server's end.
 pub(super) async fn build(parts: &Parts, order: &Order, stop: impl Future<Output = bool>) -> BuildResult {
-    let making = match parts.images.begin_template(&order.key, &order.root.digest).await {
+    let making = match parts.images.begin_template(&order.key, &order.image).await {
         Ok(making) => making,
+        Err(ImageError::Unknown(_)) => return BuildResult::NoImage,
         Err(error) => return BuildResult::Failed(error.to_string()),
     };
     fail::fail_point!("machine::template-begun");
@@ -65,7 +68,10 @@ pub(super) async fn build(parts: &Parts, order: &Order, stop: impl Future<Output
     fail::fail_point!("machine::template-frozen");
     undone(parts, &id).await;
     fail::fail_point!("machine::template-undone");
-    if let Err(outcome) = frozen {
+    if let Err(mut outcome) = frozen {
+        if matches!(outcome, BuildResult::Failed(_)) && !making.has_image().await {
+            outcome = BuildResult::NoImage;
+        }
         if let Err(error) = making.abandon().await {
             tracing::debug!(%error, "an unfinished template is left for the next start");
         }
@@ -78,6 +84,7 @@ pub(super) async fn build(parts: &Parts, order: &Order, stop: impl Future<Output
             tracing::debug!(took = ?began.elapsed(), key = order.key.hex(), "template published");
             BuildResult::Made(info)
         }
+        Err(ImageError::Unknown(_)) => BuildResult::NoImage,
         Err(error) => BuildResult::Failed(error.to_string()),
     }
 }

@@ -195,6 +195,9 @@ impl Templates {
                 outdated::remove(parts).await;
             }
             BuildResult::Closed => {}
+            BuildResult::NoImage => {
+                tracing::debug!(%pool, key, image = %order.image, "a template's image was removed meanwhile");
+            }
             BuildResult::Crowded => {
                 tracing::debug!(%pool, key, "a template gave way to the pools; it is made when there is room");
                 self.state().wanted.push(order.clone());

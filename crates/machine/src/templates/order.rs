@@ -1,5 +1,7 @@
 //! What a template is made from, and who may be cloned.
 
+use std::path::PathBuf;
+
 use fireactions_image::RootImage;
 use fireactions_model::{Digest, HugePages, InitMode, PoolSpec, Shape, StartMode};
 use fireactions_vmm::boot::BootFiles;
@@ -30,7 +32,10 @@ pub(crate) struct Order {
     pub(crate) ingredients: Ingredients,
     pub(crate) pool: PoolSpec,
     pub(crate) shape: Shape,
-    pub(crate) root: RootImage,
+    /// The image. What is only wanted keeps nobody from removing it, so this is no [`RootImage`].
+    pub(crate) image: Digest,
+    /// The image's squashfs file.
+    pub(crate) root: PathBuf,
     pub(crate) boot: BootFiles,
     /// How many guests were begun for it and found no timer.
     pub(super) guests: u32,
@@ -54,7 +59,8 @@ impl Order {
             ingredients,
             pool: pool.clone(),
             shape: shape.clone(),
-            root: root.clone(),
+            image: root.digest.clone(),
+            root: root.path.clone(),
             boot: boot.clone(),
             guests: 0,
         })

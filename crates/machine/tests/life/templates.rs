@@ -1,13 +1,13 @@
 //! Machines as clones of a template: the first one boots, the others wake up; and whatever is wrong with a template
 //! costs time, never a job.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fireactions_model::{
-    InitMode, JobState, MachineId, MachineState, MachineView, Machines, PoolSpec, StartMode,
+    InitMode, JobState, MachineId, MachineState, MachineView, Machines, PoolSpec, Spare, StartMode,
 };
 
 use crate::world::{World, in_namespace, new, pool, script};
@@ -110,6 +110,25 @@ fn another_agent_has_another_template() {
         world.until("only one", |w| templates(w).len() == 1).await;
         assert!(!first.exists());
         assert_eq!(serves(&world).await, StartMode::Snapshot);
+    });
+}
+
+/// A template that waits for room, for hours perhaps, is nobody's reason to keep an image.
+#[test]
+fn an_image_is_removed_although_a_template_of_it_is_wanted() {
+    in_namespace(|| async {
+        let world = World::with(cloned()).await;
+        world.machines.spare(Spare::default());
+        assert_eq!(serves(&world).await, StartMode::Boot);
+        let image = world.parts.images.list().await.unwrap().remove(0).digest;
+        let removed = world.parts.images.remove(image.as_str(), &HashSet::new()).await;
+        assert_eq!(removed.unwrap(), std::slice::from_ref(&image));
+        // There is room: the one that was wanted is none any more, and the next machine's is made.
+        world.machines.spare(Spare { vcpus: 8, memory_mib: 8192, machine_overhead_mib: 64 });
+        assert_eq!(serves(&world).await, StartMode::Boot);
+        template(&world).await;
+        assert_eq!(serves(&world).await, StartMode::Snapshot);
+        world.assert_nothing_left().await;
     });
 }
 
