@@ -27,9 +27,8 @@ mod webhook;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use fireactions_config::Host;
-use tokio::process::Child;
 
 use crate::cli::server::Args;
 pub(crate) use activation::Activation;
@@ -40,7 +39,7 @@ use notify::{Manager, Notifier};
 use prepare::Preparation;
 use signals::{Asked, Signals};
 use sockets::{Name, Role, Sockets};
-use successor::Launcher;
+use successor::{Launcher, Successor, is_successor};
 use watchdog::Watchdog;
 
 /// Runs the server until it is stopped or another one has taken over.
@@ -68,6 +67,9 @@ pub(crate) async fn run(args: Args, activation: Activation) -> anyhow::Result<()
     ended
 }
 
+const NOT_ALONE: &str = "the server that started this one to take over (SIGHUP) has ended meanwhile; whoever ended it has to \
+                         start the next";
+
 /// What a server begins with.
 struct Start {
     sockets: Sockets,
@@ -92,7 +94,11 @@ impl Start {
         }
         // All that can fail without the other server's help fails here, and that one has not noticed.
         setup.preparation.get().await?;
+        fail_point!("handover::prepared");
         let Some(offer) = handover::ask(&config.state_dir).await? else {
+            if is_successor() {
+                bail!(NOT_ALONE);
+            }
             tracing::info!("no server to take over from; starting as usual");
             return Ok(alone);
         };
@@ -101,6 +107,9 @@ impl Start {
             Ok(Some(taken)) => taken,
             Ok(None) => {
                 bound.remove();
+                if is_successor() {
+                    bail!(NOT_ALONE);
+                }
                 tracing::warn!("the running server ended instead of handing over; starting without it");
                 return Ok(Self { taking_over: true, ..alone });
             }
@@ -193,11 +202,17 @@ enum Next {
 
 /// Waits for signals and successors while everything runs.
 async fn attend(live: &mut Live, signals: &mut Signals, launcher: &Launcher, notifier: &Notifier) -> Next {
-    let mut successor: Option<Child> = None;
+    let mut successor: Option<Successor> = None;
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
-                Asked::Stop(signal) => return Next::Stop(signal),
+                Asked::Stop(signal) => {
+                    if let Some(mut successor) = successor.take() {
+                        tracing::info!("{signal}: the new server that was starting is ended first");
+                        successor.kill().await;
+                    }
+                    return Next::Stop(signal);
+                }
                 Asked::Replace if successor.is_some() => tracing::info!("SIGHUP: a new server is starting already"),
                 Asked::Replace => successor = launch(launcher, notifier),
             },
@@ -211,13 +226,13 @@ async fn attend(live: &mut Live, signals: &mut Signals, launcher: &Launcher, not
     }
 }
 
-fn launch(launcher: &Launcher, notifier: &Notifier) -> Option<Child> {
+fn launch(launcher: &Launcher, notifier: &Notifier) -> Option<Successor> {
     let program = launcher.program().display().to_string();
     match launcher.start() {
-        Ok(child) => {
-            tracing::info!(program, pid = child.id(), "SIGHUP: starting a new server");
+        Ok(successor) => {
+            tracing::info!(program, pid = successor.id(), "SIGHUP: starting a new server");
             notifier.reloading();
-            Some(child)
+            Some(successor)
         }
         Err(error) => {
             tracing::error!(program, %error, "SIGHUP: no new server could be started; this one continues");
@@ -226,13 +241,10 @@ fn launch(launcher: &Launcher, notifier: &Notifier) -> Option<Child> {
     }
 }
 
-/// Pends for ever without a child.
-async fn ended(child: &mut Option<Child>) -> String {
-    match child {
-        Some(child) => match child.wait().await {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        },
+/// Pends for ever without one.
+async fn ended(successor: &mut Option<Successor>) -> String {
+    match successor {
+        Some(successor) => successor.ended().await,
         None => std::future::pending().await,
     }
 }
