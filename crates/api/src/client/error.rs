@@ -38,6 +38,14 @@ pub enum ClientError {
         /// What it sent.
         message: String,
     },
+    /// Something between here and the server answers that it does not reach it.
+    #[error("the server at {target} is not reached by what is in front of it, which answers {status}")]
+    Away {
+        /// Where.
+        target: Target,
+        /// 502, 503 or 504.
+        status: reqwest::StatusCode,
+    },
     /// A file to send cannot be read.
     #[error("cannot read {path}: {source}", path = path.display())]
     File {
@@ -73,7 +81,7 @@ impl ClientError {
                 kind,
                 Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut)
             ),
-            Self::Broken { .. } => true,
+            Self::Broken { .. } | Self::Away { .. } => true,
             Self::Refused(fault) => matches!(fault.code, Code::Unavailable | Code::Timeout),
             Self::Protocol { .. } | Self::File { .. } => false,
         }
@@ -99,6 +107,9 @@ impl ClientError {
             Self::Broken { .. } => {
                 Some("The server may have been restarted: try again; its log says more.".to_owned())
             }
+            Self::Away { .. } => Some(
+                "The server may be restarting: try again. Else ask the reverse proxy where it looks for the server.".to_owned(),
+            ),
             Self::Protocol { .. } => {
                 Some("Client and server may be of different versions: compare `fireactions version`.".to_owned())
             }

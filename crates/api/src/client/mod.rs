@@ -134,6 +134,7 @@ impl Client {
             .map_err(|_| self.protocol(format!("{status} without its body")))??;
         Err(match serde_json::from_slice::<crate::ErrorBody>(&body) {
             Ok(body) => ClientError::Refused(body.error),
+            Err(_) if is_away(status) => ClientError::Away { target: self.target.clone(), status },
             Err(_) => self.protocol(format!("{status} with a body that is not from fireactions")),
         })
     }
@@ -191,6 +192,11 @@ impl Client {
     fn protocol(&self, message: impl Into<String>) -> ClientError {
         ClientError::Protocol { target: self.target.clone(), message: message.into() }
     }
+}
+
+/// What reverse proxies answer whose server is away.
+fn is_away(status: reqwest::StatusCode) -> bool {
+    matches!(status.as_u16(), 502..=504)
 }
 
 fn only_looks(request: &RequestBuilder) -> bool {

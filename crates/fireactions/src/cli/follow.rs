@@ -47,13 +47,14 @@ async fn write(to: &mut Option<impl AsyncWrite + Unpin>, data: &[u8]) -> io::Res
 
 /// Writes the log as it is now.
 pub(crate) async fn present(client: &Client, job: &JobId, sink: &mut Sink) -> anyhow::Result<()> {
-    let mut log = client.job_log(job, 0, false).await?;
+    let mut log = client.whole_log(job);
     while let Some(event) = log.try_next().await? {
-        if let LogEvent::Output(chunk) = event {
-            sink.write(&chunk).await?;
+        match event {
+            LogEvent::Output(chunk) => sink.write(&chunk).await?,
+            LogEvent::End(_) => return Ok(()),
         }
     }
-    Ok(())
+    bail!("the log of job {job} ended in the middle")
 }
 
 /// Writes the log until the job is final and gives the job. `before` is called before each piece.
