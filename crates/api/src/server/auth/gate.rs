@@ -68,11 +68,12 @@ impl Gate {
     ) -> Result<(String, Caller), NoLogin> {
         let Some(oidc) = &self.oidc else { return Err(NoLogin::Fault(no_provider())) };
         let (oidc, mark) = &**oidc;
+        let pending = Oidc::begun(headers, answer).map_err(NoLogin::Fault)?;
         let address = from.address();
         if let Some(wait) = self.attempts.wait(address) {
             return Err(NoLogin::Wait(wait));
         }
-        let person = match oidc.finish(headers, answer).await {
+        let person = match oidc.finish(&pending, answer).await {
             Ok(person) => person,
             Err(fault) => {
                 // Whoever guesses codes has few guesses.

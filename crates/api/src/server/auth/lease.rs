@@ -6,10 +6,10 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::response::Response;
 use futures::{StreamExt as _, stream};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// How often a stream says that its login is used.
+/// How often what goes on says that its login is used.
 const USED_EVERY: Duration = Duration::from_secs(60);
 
 /// A login, for as long as a request takes.
@@ -17,6 +17,8 @@ const USED_EVERY: Duration = Duration::from_secs(60);
 pub(in crate::server) struct Lease {
     use_it: Arc<dyn Fn() + Send + Sync>,
     ended: CancellationToken,
+    /// When it ends however much it is used.
+    until: Option<Instant>,
 }
 
 impl std::fmt::Debug for Lease {
@@ -31,14 +33,34 @@ impl std::fmt::Debug for Lease {
 struct LoggedOut;
 
 impl Lease {
-    /// `use_it` says that the login is used; `ended` is cancelled when it ends.
-    pub(super) fn new(use_it: impl Fn() + Send + Sync + 'static, ended: CancellationToken) -> Self {
-        Self { use_it: Arc::new(use_it), ended }
+    /// `use_it` says that the login is used; `ended` is cancelled when it ends; one by a provider is over after so long in any case.
+    pub(super) fn new(
+        use_it: impl Fn() + Send + Sync + 'static,
+        ended: CancellationToken,
+        left: Option<Duration>,
+    ) -> Self {
+        Self { use_it: Arc::new(use_it), ended, until: left.map(|left| Instant::now() + left) }
     }
 
-    /// Returns when it has ended.
+    /// Returns when it has ended. As long as somebody waits for that, it is used.
     pub(super) async fn ended(&self) {
-        self.ended.cancelled().await;
+        let over = async {
+            match self.until {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        let used = async {
+            loop {
+                sleep(USED_EVERY).await;
+                (self.use_it)();
+            }
+        };
+        tokio::select! {
+            () = self.ended.cancelled() => {}
+            () = over => {}
+            () = used => {}
+        }
     }
 
     /// Breaks an answer that goes on and on when the login ends.
@@ -47,19 +69,15 @@ impl Lease {
         if body.size_hint().exact().is_some() {
             return Response::from_parts(head, body);
         }
-        let start = Some((body.into_data_stream(), self, Instant::now()));
-        let stream = stream::unfold(start, |state| async {
-            let (mut body, lease, mut used) = state?;
-            let next: Result<Bytes, axum::BoxError> = match lease.ended.run_until_cancelled(body.next()).await
-            {
-                Some(next) => next?.map_err(Into::into),
-                None => Err(LoggedOut.into()),
+        let ended = Box::pin(async move { self.ended().await });
+        let stream = stream::unfold(Some((body.into_data_stream(), ended)), |state| async {
+            let (mut body, mut ended) = state?;
+            let next: Result<Bytes, axum::BoxError> = tokio::select! {
+                biased;
+                () = &mut ended => Err(LoggedOut.into()),
+                next = body.next() => next?.map_err(Into::into),
             };
-            if used.elapsed() >= USED_EVERY {
-                (lease.use_it)();
-                used = Instant::now();
-            }
-            let state = next.is_ok().then_some((body, lease, used));
+            let state = next.is_ok().then_some((body, ended));
             Some((next, state))
         });
         Response::from_parts(head, Body::from_stream(stream))

@@ -14,6 +14,7 @@ use crate::{Code, Fault, Role};
 
 /// The cookie of a login that has begun: what its answer has to fit.
 const COOKIE_NAME: &str = "fireactions_login";
+const AGAIN: &str = "begin again at the page; a login has ten minutes, in one browser";
 /// The most of a name in the log.
 const NAME: usize = 64;
 
@@ -74,28 +75,29 @@ impl Oidc {
         Ok((url, cookie(&pending.to_text(), is_by_tls(headers), 600)))
     }
 
-    /// Ends one.
-    pub(super) async fn finish(&self, headers: &HeaderMap, answer: &Answer) -> Result<Person, Fault> {
+    /// The login that this answer ends, which the browser that brings it has begun. Any page can send a browser here with an
+    /// answer to nothing, so that is nobody's attempt.
+    pub(super) fn begun(headers: &HeaderMap, answer: &Answer) -> Result<Pending, Fault> {
         let begun = cookie_named(headers, COOKIE_NAME).and_then(Pending::from_text);
-        let again = "begin again at the page; a login has ten minutes, in one browser";
         let ours =
             |pending: &Pending| answer.state.as_deref().is_some_and(|state| pending.is_answered_by(state));
-        let Some(pending) = begun.filter(ours) else {
-            return Err(Fault::new(
-                Code::Unauthorized,
-                "this is not the end of a login that this browser has begun",
-            )
-            .hint(again));
-        };
+        begun.filter(ours).ok_or_else(|| {
+            Fault::new(Code::Unauthorized, "this is not the end of a login that this browser has begun")
+                .hint(AGAIN)
+        })
+    }
+
+    /// Ends it.
+    pub(super) async fn finish(&self, pending: &Pending, answer: &Answer) -> Result<Person, Fault> {
         if let Some(error) = &answer.error {
             return Err(self.fault(&Provider::refusal(error, answer.error_description.as_deref())));
         }
         let Some(code) = &answer.code else {
             return Err(
-                Fault::new(Code::Unauthorized, "the provider has sent nothing to log in with").hint(again)
+                Fault::new(Code::Unauthorized, "the provider has sent nothing to log in with").hint(AGAIN)
             );
         };
-        let ended = self.provider.finish(&pending, code, answer.iss.as_deref()).await;
+        let ended = self.provider.finish(pending, code, answer.iss.as_deref()).await;
         let identity = ended.map_err(|error| self.fault(&error))?;
         let name = log_name(&identity.name);
         match identity.groups.iter().filter_map(|group| self.groups.get(group)).max() {

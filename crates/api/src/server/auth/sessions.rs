@@ -148,7 +148,8 @@ impl Sessions {
                 login.used = Timestamp::now();
             }
         };
-        Some((holder?, Lease::new(use_it, login.ended.clone())))
+        let left = login.person.as_ref().map(|person| IDLE.saturating_sub(since(person.since, now)));
+        Some((holder?, Lease::new(use_it, login.ended.clone(), left)))
     }
 
     /// Ends one.
@@ -171,8 +172,12 @@ impl Sessions {
 }
 
 fn is_over(login: &Login, now: Timestamp) -> bool {
-    let too_long = |since: Timestamp| now.duration_since(since).unsigned_abs() > IDLE;
+    let too_long = |then: Timestamp| since(then, now) > IDLE;
     too_long(login.used) || login.person.as_ref().is_some_and(|person| too_long(person.since))
+}
+
+fn since(then: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(then).unsigned_abs()
 }
 
 fn name(cookie: &str) -> String {
@@ -243,8 +248,40 @@ mod tests {
         assert_eq!(found(&sessions, &cookie, Some("mark")), None, "however much it is used");
     }
 
-    #[test]
-    fn logins_are_bounded_end_when_idle_and_a_damaged_file_is_none() {
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_ends_with_half_a_day_of_a_person_and_uses_the_login_of_a_token() {
+        let sessions = Arc::new(Sessions::default());
+        let person = Person { name: "oidc:anna".to_owned(), role: Role::Operator };
+        let cookie = sessions.open_for(&person, "mark".to_owned());
+        for login in sessions.all().values_mut() {
+            login.person.as_mut().unwrap().since -= IDLE;
+            login.person.as_mut().unwrap().since += Duration::from_secs(100);
+        }
+        let (_, lease) = sessions.find(&cookie, &[], Some("mark")).unwrap();
+        let begun = tokio::time::Instant::now();
+        lease.ended().await;
+        assert!(
+            begun.elapsed().abs_diff(Duration::from_secs(100)) < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+
+        let one = key("anna", Role::Operator, "0123456789abcdef");
+        let (_, lease) = sessions.find(&sessions.open(&one), std::slice::from_ref(&one), None).unwrap();
+        let long_ago = Timestamp::now() - IDLE / 2;
+        let used = || {
+            sessions.all().values().filter(|login| login.person.is_none()).all(|login| login.used > long_ago)
+        };
+        for login in sessions.all().values_mut() {
+            login.used = long_ago;
+        }
+        assert!(!used());
+        assert!(tokio::time::timeout(IDLE, lease.ended()).await.is_err(), "a shell that is open is used");
+        assert!(used());
+    }
+
+    #[tokio::test]
+    async fn logins_are_bounded_end_when_idle_and_a_damaged_file_is_none() {
         let sessions = Arc::new(Sessions::default());
         let one = key("anna", Role::Viewer, "0123456789abcdef");
         let other = key("kim", Role::Admin, "fedcba9876543210");
