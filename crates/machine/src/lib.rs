@@ -59,7 +59,7 @@ mod views;
 mod wish;
 mod work;
 
-pub use console::{ConsoleError, console_tail};
+pub use console::{ConsoleError, ConsolePiece, console_from, console_tail};
 pub use fireactions_vmm::Usage;
 pub use machinery::Machinery;
 pub use parts::{Parts, Settings};

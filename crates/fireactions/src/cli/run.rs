@@ -175,7 +175,7 @@ fn script(path: &PathBuf) -> anyhow::Result<String> {
     let size = read.with_context(|| format!("cannot read the script {}", path.display()))?;
     if size as u64 > MAX_SCRIPT {
         return Err(advise(
-            format!("the script {} is larger than 512 KiB", path.display()),
+            format!("the script {} has more than {MAX_SCRIPT} bytes", path.display()),
             "copy it with --copy and run that",
         ));
     }

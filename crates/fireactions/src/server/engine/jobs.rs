@@ -1,6 +1,7 @@
 //! Jobs of the built-in queue.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use fireactions_api::engine::{Download, EngineStream, Result, Upload};
@@ -24,15 +25,33 @@ pub(super) async fn submit(forge: &LocalForge, spec: JobSpec, files: Vec<Upload>
     })
 }
 
+/// Jobs of these states, the newest so many.
 pub(super) async fn list(forge: &LocalForge, filter: JobFilter) -> Result<Vec<JobRecord>> {
-    let states = match (filter.state, filter.active) {
-        (Some(state), _) => vec![state],
-        (None, true) => vec![JobState::Queued, JobState::Assigned, JobState::Running],
-        (None, false) => vec![],
+    // Those that wait first, as in [`recent`].
+    let kinds: &[&[JobState]] = match (filter.state, filter.active) {
+        (Some(state), _) => &[&[state]],
+        (None, true) => &[&[JobState::Queued], &[JobState::Assigned, JobState::Running]],
+        (None, false) => &[&[]],
     };
     let limit = filter.limit.unwrap_or(100).clamp(1, 1000);
-    let filter = fireactions_store::JobFilter { states, limit, before: None };
-    forge.list(filter).await.map_err(|e| store_fault(&e))
+    let mut found: Vec<JobRecord> = Vec::new();
+    for states in kinds {
+        let filter = fireactions_store::JobFilter { states: states.to_vec(), limit, before: None };
+        let jobs = forge.list(filter).await.map_err(|e| store_fault(&e))?;
+        let again: BTreeSet<&JobId> = jobs.iter().map(|job| &job.id).collect();
+        found.retain(|job| !again.contains(&job.id));
+        found.extend(jobs);
+    }
+    Ok(newest(found, &filter))
+}
+
+/// As many as the filter takes, newest first. Of jobs that are not final, those that have a machine go before those that wait:
+/// a rush hides nothing that runs.
+pub(super) fn newest(mut jobs: Vec<JobRecord>, filter: &JobFilter) -> Vec<JobRecord> {
+    jobs.sort_by_key(|job| (filter.active && job.state == JobState::Queued, Reverse(job.queued_at)));
+    jobs.truncate(most(filter));
+    jobs.sort_by_key(|job| Reverse(job.queued_at));
+    jobs
 }
 
 /// The most jobs of one kind that are given at once.

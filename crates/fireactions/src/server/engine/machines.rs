@@ -10,7 +10,9 @@ use fireactions_api::{ExecEvent, ExecExit, ExecInput, ExecRequest, Fault};
 use fireactions_guest_proto as guest;
 use fireactions_guest_proto::host::{Exec, Link};
 use fireactions_image::ImageConfig;
-use fireactions_machine::{ConsoleError, HoldError, Machinery, console_tail, environment};
+use fireactions_machine::{
+    ConsoleError, ConsolePiece, HoldError, Machinery, console_from, console_tail, environment,
+};
 use fireactions_model::{MachineId, MachineState, MachineView, Machines, RetireError, Stream};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
@@ -19,6 +21,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// More of a console is never sent at once.
 const CONSOLE_MAX: u64 = 4 << 20;
+/// Of what it grows by, this much at once.
+const CONSOLE_PIECE: u64 = 64 << 10;
 const EXEC_START: Duration = Duration::from_secs(15);
 const LINK_AGAIN: Duration = Duration::from_millis(20);
 /// Queued pieces each way; a piece is at most 64 KiB.
@@ -78,12 +82,11 @@ pub(super) async fn console(
 ) -> Result<EngineStream<Bytes>> {
     view(machines, id)?;
     let path = machines.console(id);
-    let mut start = match console_tail(&path, CONSOLE_MAX).await {
-        Ok(bytes) => bytes,
-        Err(ConsoleError::Absent) => Vec::new(),
+    let ConsolePiece { bytes: mut start, next } = match console_tail(&path, CONSOLE_MAX).await {
+        Ok(tail) => tail,
+        Err(ConsoleError::Absent) => ConsolePiece::default(),
         Err(error) => return Err(Fault::internal(error.to_string())),
     };
-    let seen = start.len();
     if let Some(lines) = tail {
         start = last_lines(&start, lines);
     }
@@ -91,7 +94,7 @@ pub(super) async fn console(
     let (machines, id) = (machines.clone(), id.clone());
     tokio::spawn(async move {
         if sender.send(Ok(Bytes::from(start))).await.is_ok() && follow {
-            follow_console(&machines, &id, path, seen, &sender).await;
+            follow_console(&machines, &id, path, next, &sender).await;
         }
     });
     Ok(Box::pin(ReceiverStream::new(receiver)))
@@ -103,21 +106,17 @@ async fn follow_console(
     machines: &Machinery,
     id: &MachineId,
     path: PathBuf,
-    mut seen: usize,
+    mut at: u64,
     sender: &mpsc::Sender<Result<Bytes>>,
 ) {
     while !sender.is_closed() {
         let gone = machines.view(id).is_none();
-        if let Ok(bytes) = console_tail(&path, u64::MAX).await {
-            if bytes.len() < seen {
-                seen = 0;
-            }
-            if bytes.len() > seen {
-                let fresh = Bytes::copy_from_slice(&bytes[seen..]);
-                seen = bytes.len();
-                if sender.send(Ok(fresh)).await.is_err() {
-                    return;
-                }
+        while let Ok(ConsolePiece { bytes, next }) = console_from(&path, at, CONSOLE_PIECE).await
+            && !bytes.is_empty()
+        {
+            at = next;
+            if sender.send(Ok(Bytes::from(bytes))).await.is_err() {
+                return;
             }
         }
         if gone {

@@ -144,13 +144,14 @@ impl Engine for ServerEngine {
 
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobRecord>> {
         let most = jobs::most(&filter);
-        let mut waiting = Vec::new();
+        let mut all = Vec::new();
         if matches!(filter.state, None | Some(JobState::Queued)) {
-            waiting.extend(self.forges.hosted().flat_map(|forge| forge.queued(most)));
-            waiting.sort_by_key(|(job, _)| std::cmp::Reverse(job.queued_at));
+            let waiting = self.forges.hosted().flat_map(|forge| forge.queued(most));
+            all.extend(waiting.map(|job| self.at_forge(job)));
         }
-        let rows = jobs::list(&self.forge, filter).await?.into_iter().map(|job| self.explained(job));
-        Ok(waiting.into_iter().map(|job| self.at_forge(job)).chain(rows).take(most).collect())
+        let rows = jobs::list(&self.forge, filter.clone()).await?;
+        all.extend(rows.into_iter().map(|job| self.explained(job)));
+        Ok(jobs::newest(all, &filter))
     }
 
     async fn recent_jobs(&self, ended: u32) -> Result<Vec<JobRecord>> {
