@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::SystemTime;
 
 use fireactions_model::{Event, FailureKind, JobId, JobRecord, MachineId, MachineState, MachineView};
+use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
@@ -107,6 +108,8 @@ pub(super) struct Counts {
     missed: Counter,
     /// From a machine's beginning until it was ready.
     pub(super) readied: Family<PoolLabels, Histogram, fn() -> Histogram>,
+    /// What was before has been counted by the server before: its machines and jobs go on, and begin no second time.
+    since: Timestamp,
     /// Live machines.
     machines: HashMap<MachineId, Known>,
     final_jobs: HashSet<JobId>,
@@ -138,6 +141,7 @@ impl Counts {
             finished: Family::default(),
             retried: Family::default(),
             missed: Counter::default(),
+            since: Timestamp::now(),
             machines: HashMap::new(),
             final_jobs: HashSet::new(),
             order: VecDeque::new(),
@@ -236,10 +240,12 @@ impl Counts {
     fn machine(&mut self, machine: &MachineView) {
         let labels = PoolLabels { pool: machine.pool.to_string() };
         let known = self.machines.entry(machine.id.clone()).or_insert_with(|| {
-            self.created.get_or_create(&labels).inc();
+            if machine.created_at >= self.since {
+                self.created.get_or_create(&labels).inc();
+            }
             Known::default()
         });
-        if machine.state == MachineState::Ready && !known.ready {
+        if machine.state == MachineState::Ready && !known.ready && machine.state_since >= self.since {
             known.ready = true;
             let took = machine.state_since.duration_since(machine.created_at).as_secs_f64();
             self.readied.get_or_create(&labels).observe(took.max(0.0));
@@ -257,7 +263,10 @@ impl Counts {
         if self.final_jobs.contains(&job.id) {
             return;
         }
-        let counted = self.attempts.get(&job.id).copied().unwrap_or(1);
+        let counted = self.attempts.get(&job.id).copied().unwrap_or_else(|| {
+            let assigned_before = job.assigned_at.is_none_or(|at| at < self.since);
+            if assigned_before { job.attempt } else { job.attempt.saturating_sub(1) }.max(1)
+        });
         if job.attempt > counted {
             let more = u64::from(job.attempt - counted);
             self.retried.get_or_create(&PoolLabels { pool: pool.clone() }).inc_by(more);
@@ -281,7 +290,8 @@ impl Counts {
 
     /// How long a job of the built-in queue waited until it ran. Of others their forge's word counts ([`Event::PickedUp`]).
     fn job_start(&mut self, job: &JobRecord, pool: &str) {
-        let Some(began) = job.started_at.filter(|_| job.remote.is_none()) else { return };
+        let ours = |began: &Timestamp| job.remote.is_none() && *began >= self.since;
+        let Some(began) = job.started_at.filter(ours) else { return };
         if self.starts_of.insert(job.id.clone(), job.attempt) == Some(job.attempt) {
             return;
         }

@@ -32,6 +32,7 @@ pub(super) async fn enforce(
 ) -> Result<Response, Fault> {
     let upload = request.method() == Method::POST && request.uri().path() == "/api/v1/jobs";
     let limit = if upload { bounds.limits.upload_deadline } else { bounds.limits.request };
+    let looks = request.method().is_safe();
     let answer = tokio::time::timeout(limit, next.run(request));
     let last_call = async {
         bounds.closing.cancelled().await;
@@ -43,9 +44,14 @@ pub(super) async fn enforce(
                 .hint("look at the server's log; `fireactions doctor` checks the host")
         })?,
         () = last_call => {
-            return Err(Fault::unavailable("the server is stopping or being replaced, and the request was \
-                 not carried out")
-                .hint("send it again in a moment"));
+            let why = "the server is stopping or being replaced";
+            return Err(if looks {
+                Fault::unavailable(why).hint("send it again in a moment")
+            } else {
+                // What was handed on already goes on without us.
+                Fault::unavailable(format!("{why}; the request may have been carried out or not"))
+                    .hint("look in a moment whether it was (`fireactions jobs list`, `fireactions ps`), and send it again if not")
+            });
         }
     };
     // Whoever asks again and again is to come by a new connection, which the next server takes, and not to meet the

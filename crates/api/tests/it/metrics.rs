@@ -105,8 +105,11 @@ async fn views_and_events_become_series() {
     for phase in Phase::ALL {
         send(Event::Phase { pool: pool.clone(), phase, micros: 2_000_000 });
     }
+    let now = jiff::Timestamp::now();
     let held = MachineView {
         id: MachineId::from_random([5; 8]),
+        created_at: now,
+        state_since: now,
         state: MachineState::Held,
         failure: Some(Failure { kind: FailureKind::Job, message: "exit code 1".into() }),
         ..machine()
@@ -116,16 +119,27 @@ async fn views_and_events_become_series() {
     send(Event::Machine { machine: Arc::new(held) });
     let failed = MachineView {
         failure: Some(Failure { kind: FailureKind::Guest, message: "no".into() }),
+        created_at: now,
+        state_since: now,
         ..machine()
     };
-    let queued_at = jiff::Timestamp::UNIX_EPOCH;
+    let queued_at = now;
     let ran = |state| JobRecord {
         attempt: 2,
         queued_at,
+        assigned_at: Some(now),
         started_at: Some(queued_at + jiff::SignedDuration::from_secs(4)),
         ..crate::common::job(state)
     };
     send(Event::PickedUp { job: job_id(), pool: pool.clone(), micros: 3_000_000 });
+    // What the server before has counted goes on.
+    let (adopted, began) = (MachineId::from_random([6; 8]), jiff::Timestamp::UNIX_EPOCH);
+    for state in [MachineState::Ready, MachineState::Busy] {
+        send(Event::Machine { machine: Arc::new(MachineView { id: adopted.clone(), state, ..machine() }) });
+    }
+    let old = JobRecord { id: JobId::from_random([6; 8]), attempt: 3, ..ran(JobState::Running) };
+    let old = JobRecord { queued_at: began, assigned_at: Some(began), started_at: Some(began), ..old };
+    send(Event::Job { job: Box::new(old) });
     // The same thing told twice is counted once.
     for _ in 0..2 {
         send(Event::Machine { machine: Arc::new(failed.clone()) });
@@ -188,14 +202,17 @@ async fn names_of_other_programs_are_there_when_asked_for() {
         pool.paused = true;
         server.fake.machine.lock().unwrap().state = MachineState::Booting;
     }
+    let now = jiff::Timestamp::now();
     let failed = MachineView {
         failure: Some(Failure { kind: FailureKind::Guest, message: "no".into() }),
+        created_at: now,
         ..machine()
     };
     let fine = MachineView {
         id: MachineId::from_random([5; 8]),
         state: MachineState::Ready,
-        state_since: machine().created_at + jiff::SignedDuration::from_secs(2),
+        created_at: now,
+        state_since: now + jiff::SignedDuration::from_secs(2),
         ..machine()
     };
     // Ready only once, however often it is told.
