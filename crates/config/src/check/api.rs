@@ -78,12 +78,5 @@ impl Check<'_> {
                 );
             }
         }
-        if config.bind_address.is_none() && !config.api_tokens.is_empty() {
-            self.warn(
-                &at,
-                "api_tokens has no effect without bind_address: on the Unix socket, file permissions decide",
-                "add 'bind_address: 127.0.0.1:8080', or remove api_tokens",
-            );
-        }
     }
 }

@@ -4,7 +4,7 @@ use fireactions_model::network_rules::overlap;
 
 use super::forges::section;
 use super::{At, Check};
-use crate::{Config, ListenAddress};
+use crate::{CacheProgram, Config, ListenAddress};
 
 impl Check<'_> {
     pub(super) fn listeners(&mut self, config: &Config) {
@@ -21,15 +21,20 @@ impl Check<'_> {
         ];
         let cache = &config.registry_cache;
         let mirrors = root.key("registry_cache").key("mirrors");
-        for upstream in cache.upstreams().iter().filter(|_| cache.enabled) {
+        let at_gateway = |port: u16| ListenAddress((config.network.gateway(), port).into());
+        let is_zot = cache.program == Some(CacheProgram::Zot);
+        if is_zot && cache.enabled {
+            // One port for all registries.
+            listeners.push((root.key("registry_cache").key("port"), Some(at_gateway(cache.port))));
+        }
+        for upstream in cache.upstreams().iter().filter(|_| cache.enabled && !is_zot) {
             let own = mirrors.key(upstream.name.as_str().to_owned()).key("port");
-            let address = (config.network.gateway(), upstream.port).into();
-            listeners.push((own, Some(ListenAddress(address))));
+            listeners.push((own, Some(at_gateway(upstream.port))));
         }
         let caches = listeners.len();
         let cache = &config.actions_cache;
-        let address = ListenAddress((config.network.gateway(), cache.port).into());
-        listeners.push((root.key("actions_cache").key("port"), Some(address).filter(|_| cache.enabled)));
+        let address = Some(at_gateway(cache.port)).filter(|_| cache.enabled);
+        listeners.push((root.key("actions_cache").key("port"), address));
         for (index, (at, address)) in listeners.iter().enumerate() {
             let Some(address) = address else { continue };
             for (other, taken) in &listeners[..index] {

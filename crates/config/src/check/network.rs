@@ -65,6 +65,17 @@ impl Check<'_> {
                 format!("network.subnet {subnet} has addresses for {capacity} machines, but the pools may have {wanted}"),
                 format!("use a prefix of /{} or shorter, or lower max_runners", prefix_for(wanted)),
             );
+        } else if wanted == capacity && capacity > 1 {
+            // The machine that a template is made of has the last slot.
+            self.warn(
+                &at,
+                format!(
+                    "network.subnet {subnet} has addresses for {capacity} machines, of which one is for making templates: the \
+                     pools may have {wanted}, and {} run at a time",
+                    capacity - 1
+                ),
+                format!("use a prefix of /{} or shorter, or lower max_runners by one", prefix_for(wanted + 1)),
+            );
         }
     }
 

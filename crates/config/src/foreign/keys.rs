@@ -137,11 +137,16 @@ pub(super) fn defaults(root: &mut Node, first: Range<usize>, ids: &mut Ids, note
     let Value::Map(entries) = &mut root.value else { return };
     entries.retain(|entry| entry.key != "metrics");
     entries.extend(section::lines("metrics: {enabled: true}", &first, ids));
-    let message =
-        format!("metrics are served at {metrics}, which is the default of the program whose file this is");
-    let help = "write 'metrics: {enabled: true}' to keep it so, or 'metrics: {enabled: false}'";
+    let message = format!(
+        "metrics are served at {metrics}; the program whose file this is serves them by default, too, but at every address"
+    );
+    let help = format!(
+        "write 'metrics: {{enabled: true}}' to keep it so, 'metrics: {{enabled: true, address: \":{}\"}}' for a scraper on another \
+         host, or 'metrics: {{enabled: false}}'",
+        metrics.port()
+    );
     let problem = Problem::new(first, message).help(help).without_rest();
-    let comment = "This was the default of the program whose file this was".to_owned();
+    let comment = "The program whose file this was serves metrics by default, at every address".to_owned();
     let before = Some("metrics".to_owned());
     notes.all.push(Note { section: id, before, comment, severity: Severity::Warning(problem) });
 }
