@@ -35,7 +35,7 @@ impl Remains {
         if let Some(record) = record {
             // A record from before a reboot of the host may name another's process by chance, so it has to look ours.
             if let Some(process) = Process::find(record).map_err(failed(record.pid))?
-                && (members.contains(&record.pid) || self.scanner.carries(record.pid, id))
+                && (members.contains(&record.pid) || self.scanner.carries(record.pid, id).await?)
             {
                 found.push(process);
             }
@@ -43,7 +43,7 @@ impl Remains {
             let scan = self.scanner.look().await?;
             for (_, pid) in scan.found().filter(|(machine, _)| machine == id) {
                 if let Some(process) = Process::open(*pid).map_err(failed(*pid))?
-                    && self.scanner.carries(*pid, id)
+                    && self.scanner.carries(*pid, id).await?
                 {
                     found.push(process);
                 }

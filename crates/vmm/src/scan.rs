@@ -4,7 +4,7 @@
 //! made on a thread that may wait: reading the arguments of a process that is stuck in the kernel can hang.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fireactions_model::MachineId;
 use tokio::sync::Mutex;
@@ -12,6 +12,9 @@ use tokio::sync::Mutex;
 use crate::VmmError;
 use crate::apart::Ours;
 use crate::process::{self, NetNamespace};
+
+/// How long the arguments of a process may take to be read.
+const ARGUMENTS: Duration = Duration::from_secs(5);
 
 /// Reads a machine's mark from a process's arguments.
 pub(crate) type Marked = fn(&[Vec<u8>]) -> Option<MachineId>;
@@ -65,8 +68,19 @@ impl Scanner {
     }
 
     /// Whether this process carries the machine's mark.
-    pub(crate) fn carries(&self, pid: u32, id: &MachineId) -> bool {
-        (self.marked)(&process::arguments(pid)).as_ref() == Some(id)
+    ///
+    /// # Errors
+    /// Its arguments cannot be read in time: it is stuck in the kernel.
+    pub(crate) async fn carries(&self, pid: u32, id: &MachineId) -> Result<bool, VmmError> {
+        let marked = self.marked;
+        let look = tokio::task::spawn_blocking(move || marked(&process::arguments(pid)));
+        let late = |_| VmmError::Timeout {
+            id: id.clone(),
+            what: "show its arguments in /proc: it is stuck in the kernel, where a disk hangs perhaps",
+            deadline: ARGUMENTS,
+        };
+        let found = tokio::time::timeout(ARGUMENTS, look).await.map_err(late)?;
+        Ok(found.ok().flatten().as_ref() == Some(id))
     }
 
     /// Whether this process of the machine's is one of this server's.

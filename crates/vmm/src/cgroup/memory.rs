@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// Near its limit: this part of it cannot be given back.
-const FULL_PERCENT: u64 = 98;
+/// Near its limit: no more bytes than these are left of it. A VMM whose guest has touched all its memory has far more.
+const NEAR: u64 = 16 << 20;
 
 /// A look at one memory cgroup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub(crate) struct Oom {
     /// Its own limit was hit so hard that nothing was left to give back. With kills and without this it was the
     /// host that had no memory left.
     pub(crate) limit_hit: bool,
-    /// Anonymous memory, bytes: what the guest and the VMM hold. The page cache of the disks does not count, it
-    /// fills every limit and goes when it is needed.
+    /// What cannot be given back, bytes: the memory that the guest and the VMM hold, and the tables of its pages. The page cache of
+    /// the disks does not count, it fills every limit and goes when it is needed.
     pub(crate) held: u64,
     /// A process waits for memory now.
     pub(crate) waiting: bool,
@@ -32,7 +32,10 @@ impl Oom {
             // "max" when there is none.
             limit: read("memory.max").trim().parse().ok(),
             limit_hit: count(&events, "oom") > 0,
-            held: field(&read("memory.stat"), "anon").unwrap_or(0),
+            held: {
+                let stat = read("memory.stat");
+                ["anon", "pagetables", "sec_pagetables"].iter().filter_map(|name| field(&stat, name)).sum()
+            },
             waiting: false,
         }
     }
@@ -45,14 +48,17 @@ impl Oom {
             kills: count(&control, "oom_kill"),
             limit: read("memory.limit_in_bytes").trim().parse().ok(),
             limit_hit: read("memory.failcnt").trim().parse().is_ok_and(|failed: u64| failed > 0),
-            held: field(&read("memory.stat"), "total_rss").unwrap_or(0),
+            held: {
+                let kernel = read("memory.kmem.usage_in_bytes").trim().parse().unwrap_or(0);
+                field(&read("memory.stat"), "total_rss").unwrap_or(0) + kernel
+            },
             waiting: count(&control, "under_oom") > 0,
         }
     }
 
     /// Whether its processes can hardly get any more memory.
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting || self.limit.is_some_and(|limit| self.held >= limit / 100 * FULL_PERCENT)
+        self.waiting || self.limit.is_some_and(|limit| self.held + NEAR >= limit)
     }
 }
 
@@ -82,27 +88,30 @@ pub(super) mod tests {
     fn version_2() {
         let dir = dir(&[
             ("memory.events", "low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 1\n"),
-            ("memory.max", "1000000\n"),
-            ("memory.stat", "anon 990000\nfile 5\n"),
+            ("memory.max", "1000000000\n"),
+            ("memory.stat", "anon 990000000\nfile 5\npagetables 4000000\nsec_pagetables 1000000\n"),
         ]);
         let oom = Oom::v2(dir.path());
-        let expected =
-            Oom { kills: 1, limit: Some(1_000_000), limit_hit: true, held: 990_000, waiting: false };
-        assert_eq!(oom, expected);
+        let (limit, held) = (Some(1_000_000_000), 995_000_000);
+        assert_eq!(oom, Oom { kills: 1, limit, limit_hit: true, held, waiting: false });
         assert!(oom.is_full());
-        assert!(!Oom { held: 900_000, ..oom }.is_full());
+        assert!(!Oom { held: 980_000_000, ..oom }.is_full());
     }
 
     #[test]
     fn version_1() {
         let dir = dir(&[
             ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"),
-            ("memory.limit_in_bytes", "2000000\n"),
+            ("memory.limit_in_bytes", "200000000\n"),
+            ("memory.kmem.usage_in_bytes", "7\n"),
             ("memory.failcnt", "0\n"),
-            ("memory.stat", "cache 7\nrss 1\ntotal_cache 1999990\ntotal_rss 5\n"),
+            ("memory.stat", "cache 7\nrss 1\ntotal_cache 199999000\ntotal_rss 5\n"),
         ]);
         let oom = Oom::v1(dir.path());
-        assert_eq!(oom, Oom { kills: 3, limit: Some(2_000_000), limit_hit: false, held: 5, waiting: false });
+        assert_eq!(
+            oom,
+            Oom { kills: 3, limit: Some(200_000_000), limit_hit: false, held: 12, waiting: false }
+        );
         assert!(!oom.is_full(), "a full page cache is no lack of memory");
     }
 

@@ -37,6 +37,14 @@ pub(crate) struct Limits {
     pub(crate) disk: Option<DiskLimit>,
 }
 
+impl Limits {
+    /// The bytes that a machine may hold: the guest's memory, what its VMM needs, and the tables of the guest's pages: the kernel
+    /// counts those of the process and those of KVM, 2 MiB each for a GiB that was touched, and as much again as room.
+    pub(crate) fn memory_of(guest_mib: u32, vmm_mib: u64) -> u64 {
+        (u64::from(guest_mib) + vmm_mib + u64::from(guest_mib) / 128) << 20
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hierarchy {
     V1(PathBuf),

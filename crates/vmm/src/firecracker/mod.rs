@@ -115,7 +115,7 @@ impl Firecracker {
 
     fn limits(spec: &VmSpec) -> Limits {
         Limits {
-            memory: (u64::from(spec.memory_mib) + OVERHEAD_MIB) << 20,
+            memory: Limits::memory_of(spec.memory_mib, OVERHEAD_MIB),
             // Half a core more than the guest has, for Firecracker's own threads.
             millicores: u64::from(spec.vcpus) * 1000 + 500,
             tasks: u64::from(spec.vcpus) + OTHER_TASKS,
@@ -314,7 +314,7 @@ impl Vmm for Firecracker {
     ) -> Result<Option<Vm>, VmmError> {
         let failed = |source| VmmError::Process { action: "adopt", pid: record.pid, source };
         let Some(process) = Process::find(record).map_err(failed)? else { return Ok(None) };
-        if !self.remains.scanner.carries(record.pid, id) {
+        if !self.remains.scanner.carries(record.pid, id).await? {
             return Ok(None); // the record is from before a reboot of the host, and the ticks agree by chance
         }
         let Some(second) = Process::find(record).map_err(failed)? else { return Ok(None) };

@@ -119,9 +119,9 @@ impl Qemu {
     /// What QEMU needs beside the guest's memory. Under TCG that is mostly translated code and its tables: an idle
     /// guest was measured at 245 MiB whatever its memory.
     fn limits(&self, spec: &VmSpec) -> Limits {
-        let overhead = if self.config.accel.accel == Accel::Kvm { 192 } else { 448 };
+        let own = if self.config.accel.accel == Accel::Kvm { 192 } else { 448 };
         Limits {
-            memory: (u64::from(spec.memory_mib) + overhead) << 20,
+            memory: Limits::memory_of(spec.memory_mib, own),
             // Half a core more than the guest has, for QEMU's own threads.
             millicores: u64::from(spec.vcpus) * 1000 + 500,
             // One thread per virtual CPU; the disk workers are at most 64.
@@ -301,7 +301,7 @@ impl Vmm for Qemu {
     ) -> Result<Option<Vm>, VmmError> {
         let failed = |source| VmmError::Process { action: "adopt", pid: record.pid, source };
         let Some(process) = Process::find(record).map_err(failed)? else { return Ok(None) };
-        if !self.remains.scanner.carries(record.pid, id) {
+        if !self.remains.scanner.carries(record.pid, id).await? {
             return Ok(None); // the record is from before a reboot of the host, and the ticks agree by chance
         }
         let files = Files::of(run_dir);
@@ -326,7 +326,7 @@ impl Vmm for Qemu {
         record: Option<&ProcessRecord>,
     ) -> Result<(), VmmError> {
         self.remains.end(id, record).await?;
-        self.memories.prune().await;
+        self.memories.prune();
         Files::of(run_dir).remove()
     }
 }

@@ -110,7 +110,7 @@ async fn the_process_is_unprivileged_sandboxed_limited_and_apart() {
         assert_eq!(members.trim(), pid.to_string(), "{}", dir.display());
     }
     // In the words of either version, whichever has the controller.
-    let memory = ((128_u64 + 448) << 20).to_string();
+    let memory = ((128_u64 + 448 + 1) << 20).to_string();
     for (claimed, limits) in [
         (capabilities.memory_limit, [("memory.limit_in_bytes", memory.as_str()), ("memory.max", &memory)]),
         (capabilities.cpu_limit, [("cpu.cfs_quota_us", "150000"), ("cpu.max", "150000 100000")]),
