@@ -141,10 +141,32 @@ impl Cgroup {
     }
 }
 
-/// OOM kills in the whole guest since boot, for jobs that moved themselves out of their group.
-pub(crate) fn system_oom_kills() -> u64 {
-    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    flat_field(&text, "oom_kill").unwrap_or(0)
+/// Processes that the kernel has killed for memory in the whole guest since its boot: also those that had moved out of their job's
+/// group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OomKills {
+    pub(crate) all: u64,
+    /// How often a group, or one below it, was at a memory limit of its own: a container's, say.
+    pub(crate) at_limits: u64,
+}
+
+impl OomKills {
+    pub(crate) fn now() -> Self {
+        let read = |path: &Path, name: &str| flat_field(&std::fs::read_to_string(path).ok()?, name);
+        // The counts of groups that are gone are in those above them.
+        let groups = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        Self {
+            all: read(Path::new("/proc/vmstat"), "oom_kill").unwrap_or(0),
+            at_limits: groups.filter_map(|group| read(&group.path().join("memory.events"), "oom")).sum(),
+        }
+    }
+
+    pub(crate) const fn since(self, before: Self) -> Self {
+        Self {
+            all: self.all.saturating_sub(before.all),
+            at_limits: self.at_limits.saturating_sub(before.at_limits),
+        }
+    }
 }
 
 /// Kills every process but PID 1, kernel threads and execs: what a job has left outside its group (a container

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::fcntl_getpipe_size;
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{self, Cgroup, OomKills};
 use crate::reaper::Reaper;
 use crate::services::Services;
 use crate::{notes, spawn, stage, users};
@@ -61,14 +61,14 @@ impl Job {
         give: Vec<PathBuf>,
         beside: Beside,
     ) -> Option<Arc<Self>> {
-        let oom_before = cgroup::system_oom_kills();
+        let before = OomKills::now();
         match Self::spawn(session, reaper, request, give) {
             Ok((job, outputs)) => {
                 session.started(job.pid.unsigned_abs());
                 let (watched, watcher, session_) = (Arc::clone(&job), Arc::clone(reaper), session.clone());
                 let spawned = std::thread::Builder::new()
                     .name("job".to_owned())
-                    .spawn(move || watched.watch(&session_, &watcher, outputs, oom_before, &beside));
+                    .spawn(move || watched.watch(&session_, &watcher, outputs, before, &beside));
                 if let Err(error) = spawned {
                     job.signal(Signal::SIGKILL as i32);
                     session.exited(unstartable(format!("the agent cannot watch the job: {error}")));
@@ -161,7 +161,7 @@ impl Job {
         session: &Session,
         reaper: &Reaper,
         outputs: Vec<Copier>,
-        oom_before: u64,
+        before: OomKills,
         beside: &Beside,
     ) {
         let exit = reaper.wait(self.pid);
@@ -180,7 +180,7 @@ impl Job {
         for output in outputs {
             output.finish();
         }
-        let mut result = self.result(exit, oom_before);
+        let mut result = self.result(exit, before);
         result.ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
         result.asked = asked;
         result.notes.extend(full);
@@ -188,10 +188,13 @@ impl Job {
     }
 
     /// How it ended and what it used.
-    fn result(&self, exit: Exit, oom_before: u64) -> JobResult {
-        let system = cgroup::system_oom_kills().saturating_sub(oom_before);
+    fn result(&self, exit: Exit, before: OomKills) -> JobResult {
+        let killed = OomKills::now().since(before);
         // The group's own count misses processes that moved to another group.
-        let oom_kills = self.cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0).max(system);
+        let killed_in_all = self.cgroup.as_ref().and_then(Cgroup::oom_kills).unwrap_or(0).max(killed.all);
+        let at_limits = killed.at_limits.min(killed_in_all);
+        // The others, which more memory would have helped.
+        let oom_kills = killed_in_all - at_limits;
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
         let micros = |time: nix::sys::time::TimeVal| {
             u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0)
@@ -210,7 +213,7 @@ impl Job {
             user_us,
             system_us,
             max_rss_kib,
-            notes: notes::processes(self.cgroup.as_ref(), oom_kills),
+            notes: notes::processes(self.cgroup.as_ref(), oom_kills, at_limits),
             ..JobResult::new(exit)
         }
     }

@@ -28,7 +28,7 @@ pub(crate) fn early() -> Result<(), String> {
 /// The rest, once the root is `/`. None of these is worth a failed boot; what is missing is said.
 ///
 /// `keep_run`: `/run` gets the directories that the image has there (a `/run/mysqld`, say), which an image's own init
-/// would make itself.
+/// would make itself; and `/etc/mtab` is made where there is none.
 pub(crate) fn late(keep_run: bool) {
     let run = if keep_run { crate::root::skeleton(Path::new("/run")) } else { Vec::new() };
     for (target, kind, flags, data) in [
@@ -53,6 +53,12 @@ pub(crate) fn late(keep_run: bool) {
     }
     if make_tmp().is_err() {
         say("cannot make /tmp");
+    }
+    // No image has it: container engines and systemd make it. Whoever lists mounts the old way (setmntent(3): fusermount, say)
+    // looks there.
+    let mtab = Path::new("/etc/mtab");
+    if keep_run && mtab.symlink_metadata().is_err() {
+        let _ = symlink("/proc/mounts", mtab);
     }
 }
 

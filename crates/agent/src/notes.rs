@@ -24,21 +24,27 @@ fn full(disk: &StatVfs) -> Option<String> {
         .then(|| format!("the scratch disk has no room for another file (all {} are in use)", disk.f_files))
 }
 
-/// Processes that the kernel refused to start, or killed.
-pub(crate) fn processes(cgroup: Option<&Cgroup>, oom_kills: u64) -> Vec<String> {
+/// Processes that the kernel refused to start, or killed; so many of them at a memory limit within the machine.
+pub(crate) fn processes(cgroup: Option<&Cgroup>, oom_kills: u64, at_limits: u64) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some((refused, max)) = cgroup.and_then(Cgroup::refused_forks) {
         notes.push(format!(
             "the job reached its limit of {max} processes and threads; {refused} could not be started"
         ));
     }
+    let killed = |count: u64| {
+        format!("memory: {count} {} killed", if count == 1 { "process was" } else { "processes were" })
+    };
+    if at_limits > 0 {
+        notes.push(format!(
+            "{} at the memory limit of a container or another group in the machine",
+            killed(at_limits)
+        ));
+    }
     if oom_kills > 0 {
         let memory = rustix::system::sysinfo();
         let size = u64::from(memory.mem_unit).saturating_mul(memory.totalram) >> 20;
-        let processes = if oom_kills == 1 { "process was" } else { "processes were" };
-        notes.push(format!(
-            "memory: {oom_kills} {processes} killed for memory, of which the machine has {size} MiB"
-        ));
+        notes.push(format!("{} for memory, of which the machine has {size} MiB", killed(oom_kills)));
     }
     notes
 }

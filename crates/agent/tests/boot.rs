@@ -185,6 +185,23 @@ async fn a_job_that_eats_all_memory_is_killed_and_counted() {
     guest.power_off().await;
 }
 
+/// What a container engine does, and what it finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_killed_at_a_limit_within_the_machine_is_no_sign_of_a_small_machine() {
+    let guest = Guest::boot(Setup::default()).await;
+    let container = r#"engine=/sys/fs/cgroup/engine box=$engine/box; mkdir -p $box
+        echo +memory >$engine/cgroup.subtree_control && echo 16M >$box/memory.max || exit 1
+        (echo 0 >$box/cgroup.procs && exec awk 'BEGIN { s = "x"; while (1) s = s s }'); echo code $?
+        rmdir $box; readlink /etc/mtab"#;
+    let (stdout, stderr, result) = guest.job(script(container)).await;
+    assert_eq!(stdout, "code 137\n/proc/mounts\n", "{stderr}");
+    assert_eq!(result.oom_kills, 0, "{result:?}");
+    let note =
+        "memory: 1 process was killed at the memory limit of a container or another group in the machine";
+    assert_eq!(result.notes, [note]);
+    guest.power_off().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_forks_without_end_reaches_its_bound_and_the_agent_lives() {
     let guest = Guest::boot(Setup::default()).await;
