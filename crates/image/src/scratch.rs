@@ -1,6 +1,6 @@
 //! The writable disk of one machine: a sparse copy of an empty, preformatted ext4 filesystem.
 //!
-//! A template is made once per size. `lazy_itable_init=0` has mke2fs mark the inode tables as zeroed (they stay
+//! A template is made once per size, and kept while it is one of those used lately: a job names its own size. `lazy_itable_init=0` has mke2fs mark the inode tables as zeroed (they stay
 //! holes), so that the guest's kernel does not write them in the background of every machine. Without a journal,
 //! because a machine's disk is never used again after a crash.
 //!
@@ -16,12 +16,17 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use fireactions_model::Hardware;
 use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek};
 
 /// Names the options a template was made with; a change of options is a new name.
 const TEMPLATE_VERSION: u32 = 2;
+/// Most templates that are kept; the one used longest ago goes first. One has the tables of its size: 1 MiB for 100 GiB.
+const MOST: usize = 16;
+/// What is being made has such a name.
+const UNFINISHED: &str = ".scratch-";
 
 /// Why a scratch disk could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +104,20 @@ pub async fn create(
     .unwrap_or_else(|e| Err(at("make", dest)(io::Error::other(e))))
 }
 
+/// Removes what a killed server left unfinished in the directory of templates. Nobody else may use it meanwhile.
+///
+/// # Errors
+/// The directory cannot be read, or a file not removed.
+pub fn tidy(templates_dir: &Path) -> Result<(), ScratchError> {
+    for entry in std::fs::read_dir(templates_dir).map_err(at("read", templates_dir))?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let path = entry.path();
+            std::fs::remove_file(&path).map_err(at("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// File name of the disk in the directory of a machine's template.
 const KEPT: &str = "scratch";
 
@@ -129,7 +148,7 @@ fn seal_and_move(disk: &Path, dest: &Path, size: u64) -> Result<(), ScratchError
     file.set_permissions(Permissions::from_mode(0o400)).map_err(at("seal", disk))?;
     match std::fs::rename(disk, dest) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            clone(disk, dest, own)?;
+            clone(&file, dest, own)?;
             std::fs::set_permissions(dest, Permissions::from_mode(0o400)).map_err(at("seal", dest))?;
             std::fs::remove_file(disk).map_err(at("remove", disk))
         }
@@ -144,28 +163,34 @@ fn seal_and_move(disk: &Path, dest: &Path, size: u64) -> Result<(), ScratchError
 /// The template has none, or a full disk.
 pub async fn copy(template: &Path, dest: &Path, owner: (u32, u32)) -> Result<(), ScratchError> {
     let (kept, dest_path) = (template.join(KEPT), dest.to_path_buf());
-    tokio::task::spawn_blocking(move || clone(&kept, &dest_path, owner))
-        .await
-        .unwrap_or_else(|e| Err(at("make", dest)(io::Error::other(e))))
+    tokio::task::spawn_blocking(move || {
+        let kept = File::open(&kept).map_err(at("open", &kept))?;
+        clone(&kept, &dest_path, owner)
+    })
+    .await
+    .unwrap_or_else(|e| Err(at("make", dest)(io::Error::other(e))))
 }
 
-/// One lock per template path, so that machines starting together format once. Templates are few.
+/// One lock per template path, so that machines starting together format once. As many as templates.
+static LOCKS: LazyLock<Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
+
 fn template_lock(path: &Path) -> Arc<Mutex<()>> {
-    static LOCKS: LazyLock<Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
     let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
     locks.entry(path.to_path_buf()).or_default().clone()
 }
 
-fn template(dir: &Path, size: Size) -> Result<PathBuf, ScratchError> {
+/// The empty disk of this size, open: it may go by its name once another size needs the room.
+fn template(dir: &Path, size: Size) -> Result<File, ScratchError> {
     let path = dir.join(format!("scratch-v{TEMPLATE_VERSION}-{}MiB-{}.ext4", size.mib, size.bytes_per_inode));
     let lock = template_lock(&path);
     let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
-    if path.exists() {
-        return Ok(path);
+    if let Ok(file) = File::open(&path) {
+        let _ = file.set_modified(SystemTime::now());
+        return Ok(file);
     }
     std::fs::create_dir_all(dir).map_err(at("make the directory", dir))?;
     let temp = tempfile::Builder::new()
-        .prefix(".scratch-")
+        .prefix(UNFINISHED)
         .tempfile_in(dir)
         .map_err(at("make a temporary file in", dir))?;
     temp.as_file().set_len(u64::from(size.mib) << 20).map_err(at("size", temp.path()))?;
@@ -185,22 +210,42 @@ fn template(dir: &Path, size: Size) -> Result<PathBuf, ScratchError> {
         return Err(ScratchError::Format { path, why });
     }
     temp.as_file().sync_all().map_err(at("write", temp.path()))?;
-    temp.persist(&path).map_err(|e| at("name", &path)(e.error))?;
+    let file = temp.persist(&path).map_err(|e| at("name", &path)(e.error))?;
     File::open(dir).and_then(|d| d.sync_all()).map_err(at("sync", dir))?;
-    Ok(path)
+    trim(dir, &path);
+    Ok(file)
 }
 
-fn clone(template: &Path, dest: &Path, (uid, gid): (u32, u32)) -> Result<(), ScratchError> {
+/// Removes the templates that were used longest ago, as far as nobody takes one now. One that stays is no harm.
+fn trim(dir: &Path, newest: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let is_template =
+        |path: &PathBuf| path != newest && path.extension().is_some_and(|extension| extension == "ext4");
+    let paths = entries.flatten().map(|entry| entry.path()).filter(is_template);
+    let mut used: Vec<(SystemTime, PathBuf)> =
+        paths.filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path))).collect();
+    used.sort_unstable_by(|one, other| other.cmp(one));
+    for (_, path) in used.into_iter().skip(MOST - 1) {
+        let lock = template_lock(&path);
+        if let Ok(_held) = lock.try_lock()
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::debug!(path = %path.display(), %error, "an unused scratch template stays");
+        }
+        LOCKS.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
+    }
+}
+
+fn clone(source: &File, dest: &Path, (uid, gid): (u32, u32)) -> Result<(), ScratchError> {
     let dir = dest.parent().unwrap_or(Path::new("/"));
-    let source = File::open(template).map_err(at("open", template))?;
     let temp = tempfile::Builder::new()
-        .prefix(".scratch-")
+        .prefix(UNFINISHED)
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(dir)
         .map_err(at("make a temporary file in", dir))?;
     let file = temp.as_file();
-    if ioctl_ficlone(file, &source).is_err() {
-        copy_sparse(&source, file).map_err(at("copy the scratch disk to", dest))?;
+    if ioctl_ficlone(file, source).is_err() {
+        copy_sparse(source, file).map_err(at("copy the scratch disk to", dest))?;
     }
     fchown(file, Some(uid), Some(gid)).map_err(at("give away", dest))?;
     // No fsync: after a power failure no machine that used it is alive.

@@ -2,9 +2,9 @@
 //! links without needing root, and packs a tar stream as it comes.
 
 use std::fs::File;
-use std::io::{BufWriter, Read};
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -65,15 +65,11 @@ pub(crate) fn pack(
         .map_err(|e| ImageError::Squashfs(format!("cannot watch tar2sqfs: {e}")))?;
     // A longer pipe lets decompression run ahead while the packer compresses. Not being allowed to is fine.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdin, 1 << 20);
-    let mut out = BufWriter::with_capacity(256 << 10, stdin);
-    let heard = |done| {
-        watch.goes_on();
-        written(done);
-    };
-    let sent = tarwrite::write(programs, tree, layers, &mut out, cancel, heard);
+    let mut out = BufWriter::with_capacity(256 << 10, Taken { stdin, watch: &watch });
+    let sent = tarwrite::write(programs, tree, layers, &mut out, cancel, &mut written);
     watch.goes_on();
     // Into the pipe without flushing again: after an error the archive stays cut off, never complete.
-    let (stdin, _) = out.into_parts();
+    let (Taken { stdin, .. }, _) = out.into_parts();
     if matches!(&sent, Err(e) if !matches!(e, ImageError::Squashfs(_))) {
         kill(&mut child);
     }
@@ -88,6 +84,24 @@ pub(crate) fn pack(
     }
     own(&output, 0).map_err(|e| ImageError::io("take back", to, e))?;
     output.sync_all().map_err(|e| ImageError::io("write", to, e))
+}
+
+/// The way into a program: it goes on as long as it takes something, however large the file is in whose middle it is.
+struct Taken<'a> {
+    stdin: ChildStdin,
+    watch: &'a Watch,
+}
+
+impl Write for Taken<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let taken = self.stdin.write(bytes)?;
+        self.watch.goes_on();
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stdin.flush()
+    }
 }
 
 /// Ends a program that nobody waits for any more, or that does not go on: whoever writes to it, or waits for its end, has no

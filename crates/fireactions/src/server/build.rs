@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use fireactions_config::Config;
 use fireactions_forge::local::LocalConfig;
-use fireactions_image::{ImageError, Images, ImagesConfig, Limits, LocalSources};
+use fireactions_image::{ImageError, Images, ImagesConfig, Limits, LocalSources, scratch};
 use fireactions_net::{Ipv6Config, NetConfig, Network};
 use fireactions_registry_cache::Cache;
 use fireactions_store::{Store, StoreError};
@@ -56,8 +56,9 @@ impl StateDirs {
         Ok(())
     }
 
-    /// Removes half-received uploads of an earlier server: they belong to nobody. With the lock held.
+    /// Removes what an earlier server left half-done, and what belongs to nobody: uploads, disks' templates. With the lock held.
     pub(super) fn sweep(&self) -> anyhow::Result<()> {
+        scratch::tidy(&self.scratch)?;
         match std::fs::remove_dir_all(&self.uploads) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(e).with_context(|| format!("{} could not be emptied", self.uploads.display()));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use reqwest::{Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
@@ -27,9 +28,14 @@ pub(crate) struct BlobCache {
 
 /// A file being filled.
 struct Partial {
-    file: std::fs::File,
     path: PathBuf,
     len: u64,
+    /// Absent while a thread that may wait for the disk writes.
+    written: Option<Written>,
+}
+
+struct Written {
+    file: std::fs::File,
     hasher: Sha256,
 }
 
@@ -56,37 +62,68 @@ impl Partial {
                 }
             }
         }
-        let mut partial = Self { file, path, len, hasher };
+        let mut written = Written { file, hasher };
         if len > max {
-            partial.restart()?;
+            written.restart().map_err(|e| ImageError::io("empty", &path, e))?;
+            len = 0;
         }
-        partial.file.seek(std::io::SeekFrom::End(0)).map_err(|e| ImageError::io("read", &partial.path, e))?;
-        Ok(partial)
+        written.file.seek(std::io::SeekFrom::End(0)).map_err(|e| ImageError::io("read", &path, e))?;
+        Ok(Self { path, len, written: Some(written) })
     }
 
-    fn restart(&mut self) -> Result<(), ImageError> {
-        use std::io::Seek;
-        self.file
-            .set_len(0)
-            .and_then(|()| self.file.rewind())
-            .map_err(|e| ImageError::io("empty", &self.path, e))?;
-        self.len = 0;
-        self.hasher = Sha256::new();
+    /// Works on the file on a thread of its own: a disk that is slow, or hangs, holds up no other task of the server.
+    async fn work(
+        &mut self,
+        verb: &'static str,
+        work: impl FnOnce(&mut Written) -> std::io::Result<()> + Send + 'static,
+    ) -> Result<(), ImageError> {
+        let mut written = self.written.take().ok_or_else(Self::left)?;
+        let path = self.path.clone();
+        let written = crate::blocking(move || match work(&mut written) {
+            Ok(()) => Ok(written),
+            Err(e) => Err(ImageError::io(verb, &path, e)),
+        });
+        self.written = Some(written.await?);
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
-        if let Err(e) = self.file.write_all(bytes) {
-            let error = ImageError::io("write", &self.path, e);
+    /// An error of writing ends the pull, so nobody sees this.
+    fn left() -> ImageError {
+        ImageError::Internal("a layer's file was left by who wrote it".into())
+    }
+
+    async fn restart(&mut self) -> Result<(), ImageError> {
+        self.work("empty", Written::restart).await?;
+        self.len = 0;
+        Ok(())
+    }
+
+    async fn append(&mut self, pieces: Vec<Bytes>) -> Result<(), ImageError> {
+        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let append = move |written: &mut Written| {
+            pieces.iter().try_for_each(|piece| {
+                written.hasher.update(piece);
+                written.file.write_all(piece)
+            })
+        };
+        if let Err(error) = self.work("write", append).await {
             if matches!(error, ImageError::DiskFull { .. }) {
                 // What cannot be finished must not hold the space.
                 let _ = std::fs::remove_file(&self.path);
             }
             return Err(error);
         }
-        self.hasher.update(bytes);
-        self.len += bytes.len() as u64;
+        self.len += length;
         Ok(())
+    }
+}
+
+impl Written {
+    fn restart(&mut self) -> std::io::Result<()> {
+        use std::io::Seek;
+        self.hasher = Sha256::new();
+        self.file.set_len(0)?;
+        self.file.rewind()
     }
 }
 
@@ -122,6 +159,9 @@ impl BlobCache {
 
 /// How long the beginning of a layer is kept for a later attempt.
 const PARTIAL_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Bytes that are written at once.
+const GATHER: u64 = 1 << 20;
 
 /// A beginning that grew within this time is one that is being fetched.
 const GROWS: Duration = Duration::from_secs(10 * 60);
@@ -182,7 +222,8 @@ impl Registries {
             let mut partial = crate::blocking(move || Partial::open(to_open, max)).await?;
             let resumed = partial.len > 0;
             self.fill(repository, descriptor, &mut partial, &progress).await?;
-            let Err(error) = verify("layer", &descriptor.digest, to_digest(partial.hasher)) else { break };
+            let Some(Written { hasher, .. }) = partial.written else { return Err(Partial::left()) };
+            let Err(error) = verify("layer", &descriptor.digest, to_digest(hasher)) else { break };
             std::fs::remove_file(&part).map_err(|e| ImageError::io("remove", &part, e))?;
             // What an earlier attempt left may have been damaged by a crash; a whole one is the registry's.
             if !resumed || second {
@@ -243,23 +284,39 @@ impl Registries {
             no_web_page(registry, &response)?;
         }
         match response.status() {
-            StatusCode::OK => partial.restart()?,
+            StatusCode::OK => partial.restart().await?,
             StatusCode::PARTIAL_CONTENT if continues(&response, partial.len) => {}
             // Not from where it was asked for: begin again, and count it as a failure so that it ends.
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
-                partial.restart()?;
+                partial.restart().await?;
                 return Err(Attempt::Again { why: "it cannot resume a layer".into(), retry_after: None });
             }
             _ => return Err(refusal(repository, response).await),
         }
-        while let Some(chunk) = response.chunk().await.map_err(|e| Attempt::from_reqwest(registry, &e))? {
-            if partial.len + chunk.len() as u64 > descriptor.size {
-                let why = format!("a layer is longer than the {} bytes it should have", descriptor.size);
-                let _ = std::fs::remove_file(&partial.path);
-                return Err(ImageError::Protocol { registry: registry.clone(), why }.into());
+        let (mut pieces, mut gathered) = (Vec::new(), 0);
+        loop {
+            let chunk = response.chunk().await;
+            if let Ok(Some(chunk)) = &chunk {
+                gathered += chunk.len() as u64;
+                if partial.len + gathered > descriptor.size {
+                    let why = format!("a layer is longer than the {} bytes it should have", descriptor.size);
+                    let _ = std::fs::remove_file(&partial.path);
+                    return Err(ImageError::Protocol { registry: registry.clone(), why }.into());
+                }
+                pieces.push(chunk.clone());
+                progress(partial.len + gathered);
             }
-            partial.append(&chunk)?;
-            progress(partial.len);
+            let goes_on = matches!(chunk, Ok(Some(_)));
+            if gathered >= GATHER || !goes_on {
+                // Also what came before it broke: the next attempt begins there.
+                partial.append(std::mem::take(&mut pieces)).await?;
+                gathered = 0;
+            }
+            match chunk {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return Err(Attempt::from_reqwest(registry, &error)),
+            }
         }
         if partial.len < descriptor.size {
             return Err(Attempt::Again { why: "it ended a layer early".into(), retry_after: None });

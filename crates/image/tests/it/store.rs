@@ -374,6 +374,25 @@ async fn scratch_disks_are_sparse_owned_and_sound() {
 }
 
 #[tokio::test]
+async fn empty_disks_of_sizes_that_nobody_asks_for_any_more_go() {
+    let temp = tempfile::tempdir().unwrap();
+    let (templates, disk) = (temp.path().join("templates"), temp.path().join("disk"));
+    std::fs::create_dir(&templates).unwrap();
+    std::fs::write(templates.join(".scratch-abc"), "of a killed server").unwrap();
+    scratch::tidy(&templates).unwrap();
+    let here = || std::fs::read_dir(&templates).unwrap().count();
+    assert_eq!(here(), 0);
+    let usual = scratch::Size::of(64);
+    for mib in 16..36 {
+        scratch::create(&templates, &disk, usual, (0, 0)).await.unwrap();
+        scratch::create(&templates, &disk, scratch::Size::of(mib), (0, 0)).await.unwrap();
+    }
+    assert_eq!(here(), 16);
+    let usual = templates.join(format!("scratch-v2-64MiB-{}.ext4", usual.bytes_per_inode));
+    assert!(usual.exists(), "what is used stays");
+}
+
+#[tokio::test]
 async fn the_disk_of_a_frozen_machine_is_kept_and_each_clone_has_a_copy() {
     let temp = tempfile::tempdir().unwrap();
     let (templates, template) = (temp.path().join("templates"), temp.path().join("template"));
