@@ -35,7 +35,7 @@ impl Network {
             .map_err(|source| NetError::Netfilter { action: "open a netlink socket to netfilter", source })?;
         let mtu = match config.mtu {
             Some(given) => Some(given),
-            None => uplink::mtu().await,
+            None => uplink::mtu(config.ipv6.is_some()).await,
         };
         let network = Self {
             inner: Arc::new(Inner {
