@@ -61,7 +61,7 @@ pub(crate) fn pack(
         let _ = stderr.take(16 << 10).read_to_end(&mut text);
         String::from_utf8_lossy(&text).trim().to_string()
     });
-    let watch = Watch::begin(&child, cancel.clone())
+    let watch = Watch::begin(&child, cancel.clone(), STALL)
         .map_err(|e| ImageError::Squashfs(format!("cannot watch tar2sqfs: {e}")))?;
     // A longer pipe lets decompression run ahead while the packer compresses. Not being allowed to is fine.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdin, 1 << 20);
@@ -112,7 +112,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn begin(child: &Child, cancel: Cancel) -> std::io::Result<Self> {
+    fn begin(child: &Child, cancel: Cancel, stall: Duration) -> std::io::Result<Self> {
         let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
         let (went_on, heard) = channel();
         let thread = std::thread::Builder::new().name("tar2sqfs".to_owned()).spawn(move || {
@@ -124,8 +124,8 @@ impl Watch {
                     Err(RecvTimeoutError::Timeout) => {
                         let why = match cancel.check() {
                             Err(cancelled) => cancelled,
-                            Ok(()) if since.elapsed() < STALL => continue,
-                            Ok(()) => ImageError::Squashfs(format!("tar2sqfs did not go on for {STALL:?}")),
+                            Ok(()) if since.elapsed() < stall => continue,
+                            Ok(()) => ImageError::Squashfs(format!("tar2sqfs did not go on for {stall:?}")),
                         };
                         let _ = pidfd_send_signal(&process, Signal::KILL);
                         return Err(why);
@@ -171,5 +171,33 @@ fn failure(to: &Path, status: std::process::ExitStatus, words: &str, sent: Optio
     match (last, sent) {
         ("", Some(sent)) => sent,
         (last, _) => ImageError::Squashfs(format!("tar2sqfs: {last} ({status})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a piece every now and then, for longer than a program may stand still.
+    fn feed(program: &str) -> Result<(), ImageError> {
+        let stall = Duration::from_secs(2);
+        let mut child = Command::new("sh").args(["-c", program]).stdin(Stdio::piped()).spawn().unwrap();
+        let watch = Watch::begin(&child, Cancel::default(), stall).unwrap();
+        let mut taken = Taken { stdin: child.stdin.take().unwrap(), watch: &watch };
+        let began = Instant::now();
+        while began.elapsed() < stall * 2 && taken.write_all(&vec![0; 128 << 10]).is_ok() {
+            std::thread::sleep(stall / 40);
+        }
+        drop(taken);
+        child.wait().unwrap();
+        watch.end()
+    }
+
+    #[test]
+    fn a_program_that_takes_something_goes_on_and_one_that_takes_nothing_is_ended() {
+        let hung = std::thread::spawn(|| feed("exec sleep 60"));
+        feed("exec cat >/dev/null").unwrap();
+        let error = hung.join().unwrap().unwrap_err().to_string();
+        assert!(error.contains("did not go on for 2s"), "{error}");
     }
 }

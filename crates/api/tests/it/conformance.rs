@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use fireactions_api::{Limits, server};
@@ -18,11 +20,13 @@ const ROUNDS: (u32, u32) = (20, 1000);
 
 struct Document {
     root: Value,
+    /// What is made of a schema, which takes much longer than to use it.
+    validators: RefCell<HashMap<String, jsonschema::Validator>>,
 }
 
 impl Document {
     fn of_this_api() -> Self {
-        Self { root: serde_json::to_value(server::openapi()).unwrap() }
+        Self { root: serde_json::to_value(server::openapi()).unwrap(), validators: RefCell::default() }
     }
 
     fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
@@ -34,9 +38,12 @@ impl Document {
 
     /// Why a value is not as a schema says.
     fn mistakes(&self, schema: &Value, value: &Value) -> Option<String> {
-        let mut whole = json!({"components": self.root["components"]});
-        whole.as_object_mut().unwrap().insert("allOf".to_owned(), json!([schema]));
-        let validator = jsonschema::validator_for(&whole).unwrap();
+        let mut validators = self.validators.borrow_mut();
+        let validator = validators.entry(schema.to_string()).or_insert_with(|| {
+            let mut whole = json!({"components": self.root["components"]});
+            whole.as_object_mut().unwrap().insert("allOf".to_owned(), json!([schema]));
+            jsonschema::validator_for(&whole).unwrap()
+        });
         let errors: Vec<String> =
             validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
         (!errors.is_empty()).then(|| errors.join("; "))

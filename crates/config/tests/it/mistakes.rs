@@ -308,6 +308,7 @@ mistakes! {
     subnet_with_host_bits: with_pool("network: {subnet: 10.0.0.7/24}\n");
     subnet_public: with_pool("network: {subnet: 8.8.8.0/24}\n");
     subnet_nonsense: with_pool("network: {subnet: 10.0.0.0/99}\n");
+    subnet_with_one_address_too_few: told("network: {subnet: 10.0.0.0/29}\nkernel: {image: /k}\npools: [{name: a, max_runners: 5, runner: {image: i, labels: [x]}}]\n");
     subnet_of_one_machine: told("network: {subnet: 10.0.0.0/30}\nkernel: {image: /k}\npools: [{name: a, max_runners: 1, runner: {image: i, labels: [x]}}]\n");
     ipv6_link_local: with_pool("network: {ipv6: {subnet: 'fe80::/64'}}\n");
     ipv6_too_small: with_pool("network: {ipv6: {subnet: 'fd00::/120'}}\n");
@@ -336,6 +337,7 @@ mistakes! {
     registry_cache_at_one_port: with_pool("registry_cache: {enabled: true, mirrors: {docker.io: {}, ghcr.io: {port: 5000}}}\n");
     registry_cache_at_the_port_of_the_api: with_pool("bind_address: \":5001\"\napi_token_file: /t\nregistry_cache: {enabled: true}\n");
     registry_cache_of_zot_with_limit: with_pool("registry_cache: {program: zot, max_size_mib: 1024}\n");
+    registry_cache_of_zot_at_one_port: with_pool("registry_cache: {enabled: true, program: zot, port: 5079}\nactions_cache: {enabled: true}\n");
     registry_cache_with_password: with_pool("registry_cache: {mirrors: {ghcr.io: {password: hunter2}}}\n");
     actions_cache_smaller_than_a_repository: with_pool("actions_cache:\n  max_size_mib: 1024\n");
     actions_cache_of_nothing: with_pool("actions_cache: {max_size_mib: 0, unused_for: 1s}\n");

@@ -1,8 +1,12 @@
-# What a CI job does with Docker, in a machine whose image has Debian's own; with COMPOSE, also what docker-compose does. Ends with the first thing that is not so.
+# What a CI job does with Docker, in a machine whose image has Debian's own. In MORE is what else it does: buildkit, names (and a file of
+# BIG MiB; needs buildkit), compose. Ends with the first thing that is not so.
 set -eu
 check() { # WHAT GOT WANTED
   [ "$2" = "$3" ] || { echo "$1: '$2', not '$3'"; tail -n 40 /var/log/fireactions/dockerd.log; exit 1; }
   echo "$1: ok after $(($(date +%s) - begun)) s"
+}
+has() { # WORD
+  case " ${MORE:-} " in *" $1 "*) ;; *) return 1 ;; esac
 }
 begun=$(date +%s)
 
@@ -29,16 +33,18 @@ F
 DOCKER_BUILDKIT=0 docker build -q -t made /tmp/context >/dev/null
 
 # BuildKit, with a cache that one build leaves to the next. With --no-cache it would give the second one a new cache, too.
-cat >/tmp/context/Dockerfile <<'F'
+if has buildkit; then
+  cat >/tmp/context/Dockerfile <<'F'
 FROM base
 ARG build
 RUN --mount=type=cache,target=/cache if [ -e /cache/mark ]; then echo "found in $build"; else echo "new in $build"; fi | tee /state; echo x >/cache/mark
 F
-for build in one two; do
-  DOCKER_BUILDKIT=1 docker build --progress=plain --build-arg "build=$build" -t cached /tmp/context >/tmp/build.log 2>&1 ||
-    { cat /tmp/build.log; exit 1; }
-  check "cache $build" "$(grep -o -E '(new|found) in (one|two)$' /tmp/build.log)" "$([ $build = one ] && echo new || echo found) in $build"
-done
+  for build in one two; do
+    DOCKER_BUILDKIT=1 docker build --progress=plain --build-arg "build=$build" -t cached /tmp/context >/tmp/build.log 2>&1 ||
+      { cat /tmp/build.log; exit 1; }
+    check "cache $build" "$(grep -o -E '(new|found) in (one|two)$' /tmp/build.log)" "$([ $build = one ] && echo new || echo found) in $build"
+  done
+fi
 
 docker run -d --name web -p 8080:80 base sh -c 'mkdir /www; echo page >/www/index.html; exec httpd -f -p 80 -h /www' >/dev/null
 for _ in $(seq 60); do
@@ -48,16 +54,18 @@ done
 check publish "${page:-}" page
 
 # By its name in a network of their own; and as many MiB as the test says.
-docker network create net >/dev/null
-docker network connect net web
-got=$(docker run --rm --network net cached sh -c "cat /state; wget -q -O - http://web/
-  dd if=/dev/zero of=/big bs=1M count=$BIG 2>/dev/null; stat -c %s /big")
-check "names, large" "$got" "found in two
+if has names; then
+  docker network create net >/dev/null
+  docker network connect net web
+  got=$(docker run --rm --network net cached sh -c "cat /state; wget -q -O - http://web/
+    dd if=/dev/zero of=/big bs=1M count=$BIG 2>/dev/null; stat -c %s /big")
+  check "names, large" "$got" "found in two
 page
 $((BIG << 20))"
+fi
 
 # Two services of a file, one of which asks the other by its name.
-if [ -n "${COMPOSE:-}" ]; then
+if has compose; then
   mkdir /tmp/shop
   cat >/tmp/shop/compose.yaml <<'F'
 services:

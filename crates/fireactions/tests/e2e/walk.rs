@@ -23,7 +23,8 @@ const AT_A_FORGE: [&str; 2] = ["store::runner-", "store::credential-"];
 /// Points that need two servers; the tests of handovers go there.
 const BETWEEN_SERVERS: &str = "handover::";
 
-/// Points with a machine's process before or behind them, or a job's files: they are walked with real guests.
+/// Points with a machine's process before or behind them, or a job's files: they are walked in the way of the driver that is
+/// production's, and in `make test-all` with real guests.
 const OF_THE_DRIVER: [&str; 10] = [
     "::spawn",
     "::agent",
@@ -102,7 +103,7 @@ impl Scenario {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guests {
     Real,
-    /// What happens between the server and its database is the same with them, and takes a tenth of the time.
+    /// What happens on the host is the same with them, and takes a tenth of the time.
     Played,
 }
 
@@ -155,7 +156,8 @@ impl Part {
         if let Ok(only) = std::env::var("FIREACTIONS_WALK_ONLY") {
             points.retain(|point| point.contains(&only));
         }
-        let real = self != Self::Others || std::env::var_os("FIREACTIONS_LONG").is_some();
+        // What is frozen and woken has to be a guest.
+        let real = self == Self::DriversWithTemplates || std::env::var_os("FIREACTIONS_LONG").is_some();
         let guests = if real { Guests::Real } else { Guests::Played };
         let mut world = world(guests);
         if self == Self::DriversWithTemplates {

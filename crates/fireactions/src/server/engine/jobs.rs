@@ -181,3 +181,52 @@ fn unknown(id: &JobId) -> Fault {
 pub(super) fn store_fault(error: &StoreError) -> Fault {
     Fault::internal(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use fireactions_model::{PhaseTimes, Usage};
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+
+    fn job(seed: u8, state: JobState) -> JobRecord {
+        JobRecord {
+            id: JobId::from_random([seed; 8]),
+            spec: serde_json::from_str(r#"{"program":{"command":{"argv":["true"]}}}"#).unwrap(),
+            state,
+            attempt: 1,
+            pool: None,
+            machine: None,
+            cancel_requested: false,
+            outcome: None,
+            reason: None,
+            usage: Usage::default(),
+            phases: PhaseTimes::new(),
+            notes: vec![],
+            waiting: None,
+            autopsy: None,
+            remote: None,
+            queued_at: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seed.into()),
+            assigned_at: None,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
+    #[test]
+    fn a_rush_hides_nothing_that_runs() {
+        let rush = || {
+            let mut jobs =
+                vec![job(9, JobState::Queued), job(2, JobState::Running), job(1, JobState::Assigned)];
+            jobs.extend((3..9).map(|seed| job(seed, JobState::Queued)));
+            jobs
+        };
+        let ids = |active, limit| -> Vec<u64> {
+            let filter = JobFilter { active, limit: Some(limit), ..JobFilter::default() };
+            newest(rush(), &filter).iter().map(|job| job.queued_at.as_second().unsigned_abs()).collect()
+        };
+        assert_eq!(ids(true, 4), [9, 8, 2, 1]);
+        assert_eq!(ids(false, 4), [9, 8, 7, 6], "of all jobs, the newest are asked for");
+        assert_eq!(ids(true, 1), [2]);
+    }
+}

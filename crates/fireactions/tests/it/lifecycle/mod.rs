@@ -40,7 +40,7 @@ use self::watch::TOTALS;
 use self::world::World;
 
 /// Cases of a plain `make test`; `make test-all` plays as many as PROPTEST_CASES says.
-const CASES: u32 = 24;
+const CASES: u32 = 16;
 /// Operations of one case, at most.
 const OPERATIONS: usize = 40;
 /// Cases that run at a time: most of a case's time is waiting.
