@@ -63,7 +63,8 @@ yes_if() {
 local_facts() {
   top=$(cd "$(dirname "$0")/.." && pwd)
   fact nix "$(version nix)"
-  fact flakes "$(yes_if nix flake --help)"
+  # Help is given where flakes are off, too. Nothing is fetched by this.
+  fact flakes "$(yes_if nix eval --impure --expr 'builtins.isFunction builtins.getFlake')"
   fact git "$(version git)"
   fact ssh "$(version ssh -V)"
   fact ssh_keygen "$(command -v ssh-keygen)"

@@ -69,5 +69,5 @@ async function logInAs(page, name, isLetIn = true) {
 }
 
 async function cookie(page) {
-  return (await page.context().cookies()).find((one) => one.name === "fireactions_session");
+  return (await page.context().cookies()).find((one) => one.name.startsWith("fireactions_session_"));
 }

@@ -49,8 +49,8 @@ pub(super) fn complete(openapi: &mut OpenApi) {
             .to_owned(),
     );
     components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
-    let login = "A login (`POST /api/v1/session`), for people with a browser.";
-    let cookie = ApiKey::Cookie(ApiKeyValue::with_description("fireactions_session", login));
+    let login = "A login (`POST /api/v1/session`), for people with a browser. Behind the last underscore is a name of the server's own.";
+    let cookie = ApiKey::Cookie(ApiKeyValue::with_description("fireactions_session_ID", login));
     components.add_security_scheme(COOKIE, SecurityScheme::ApiKey(cookie));
     let need = |scheme| SecurityRequirement::new(scheme, [] as [&str; 0]);
     openapi.security = Some(vec![need(TOKEN), need(COOKIE), SecurityRequirement::default()]);

@@ -141,5 +141,5 @@ fn words(fault: &Fault) -> Response {
     responses((status = 204, description = "Logged out")))]
 async fn log_out(State(context): State<Context>, headers: HeaderMap) -> Result<Response> {
     context.gate.log_out(&headers);
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, auth::no_cookie())]).into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, auth::no_cookie(&context.gate))]).into_response())
 }

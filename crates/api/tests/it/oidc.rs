@@ -96,7 +96,7 @@ async fn log_in(api: &Api, who: &str) -> String {
     let Begun { cookie, back } = begin(api, who).await;
     let answer = come_back(api, &back, &cookie).await;
     assert_eq!((answer.status, answer.headers["location"].to_str().unwrap()), (303, PAGE), "{}", answer.body);
-    let (login, rest) = set(&answer, "fireactions_session=");
+    let (login, rest) = set(&answer, "fireactions_session_");
     assert!(
         rest.contains("HttpOnly") && rest.contains("SameSite=Strict") && rest.contains("Secure"),
         "{rest}"

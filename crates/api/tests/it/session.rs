@@ -271,7 +271,7 @@ async fn what_a_proxy_passes_on_to_the_unix_socket_needs_a_login() {
         ("x-real-ip", "203.0.113.9"),
         ("origin", "https://ci.example"),
         ("sec-fetch-site", "same-origin"),
-        ("cookie", "fireactions_session=made-up"),
+        ("cookie", "fireactions_session_0=made-up"),
     ] {
         assert_eq!(session(&api, Auth::Socket, &[here, (name, value)]).await, Err(401), "{name}");
     }

@@ -112,12 +112,24 @@ fn judge(bridge: &str, closed: &[(&Chain, &str)]) -> Finding {
             "Docker's: `iptables -I DOCKER-USER -i {bridge} -j ACCEPT` and `iptables -I DOCKER-USER -o {bridge} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT`"
         ));
     }
-    for (chain, _) in closed.iter().filter(|(chain, table)| !docker(chain, table)) {
-        advice.push(format!(
-            "allow packets from and to {bridge}, e.g. `nft insert rule {} {} iifname {bridge} accept`, and \
-             the same with oifname",
-            chain.table, chain.name
-        ));
+    for (chain, table) in closed.iter().filter(|(chain, table)| !docker(chain, table)) {
+        let advised = if chain.table.ends_with(" firewalld") {
+            // It owns its table: nobody else can change it, and a reload would undo it.
+            format!(
+                "firewalld's: `firewall-cmd --permanent --zone=trusted --add-interface={bridge}` and `firewall-cmd --reload`"
+            )
+        } else if table.contains("chain ufw-") {
+            format!("ufw's: `ufw route allow in on {bridge}` and `ufw allow in on {bridge}`")
+        } else {
+            format!(
+                "allow packets from and to {bridge}, e.g. `nft insert rule {} {} iifname {bridge} accept`, and \
+                 the same with oifname",
+                chain.table, chain.name
+            )
+        };
+        if !advice.contains(&advised) {
+            advice.push(advised);
+        }
     }
     Finding::warning(
         &FIREWALL,
@@ -205,5 +217,25 @@ mod tests {
         assert!(advice.contains("nft insert rule ip filter FORWARD iifname b") && !advice.contains("DOCKER"));
         let advice = judge("b", &[(&all[1], LISTING), (&all[3], LISTING)]).advice.unwrap();
         assert!(advice.contains("DOCKER-USER -i b") && advice.contains("rule inet nixos-fw input iifname b"));
+    }
+
+    #[test]
+    fn whose_program_makes_the_rules_is_told_by_it() {
+        let firewalld =
+            table("inet firewalld", "forward", "drop", &[]) + &table("inet firewalld", "input", "drop", &[]);
+        let all = chains(&firewalld);
+        let advice = judge("b", &[(&all[0], &firewalld), (&all[1], &firewalld)]).advice.unwrap();
+        assert!(
+            advice.starts_with("firewalld's: `firewall-cmd --permanent --zone=trusted --add-interface=b`"),
+            "{advice}"
+        );
+        assert!(
+            !advice.contains("nft insert") && advice.matches("firewalld's").count() == 1,
+            "its table is its own: {advice}"
+        );
+        let ufw = table("ip filter", "forward", "drop", &["jump ufw-before-forward"])
+            + "chain ufw-before-forward {\n}\n";
+        let advice = judge("b", &[(&chains(&ufw)[0], &ufw)]).advice.unwrap();
+        assert!(advice.contains("`ufw route allow in on b`") && !advice.contains("nft insert"), "{advice}");
     }
 }

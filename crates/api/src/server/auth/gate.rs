@@ -11,7 +11,9 @@ use super::Auth;
 use super::attempts::Attempts;
 use super::caller::{Caller, Key, Source, matching};
 use super::people::{Answer, Oidc};
-use super::request::{cookie, host, is_from_afar, is_loopback_name, is_own_page, needs_origin, passed_on};
+use super::request::{
+    cookie_named, host, is_from_afar, is_loopback_name, is_own_page, needs_origin, passed_on,
+};
 use super::sessions::Sessions;
 use crate::{Code, Fault, Role, Via};
 
@@ -52,6 +54,11 @@ impl Gate {
     /// The provider by which people log in.
     pub(in crate::server) fn oidc(&self) -> Option<&Oidc> {
         self.oidc.as_ref().map(|oidc| &oidc.0)
+    }
+
+    /// What the cookies of this server's logins are called.
+    pub(super) fn cookie_name(&self) -> &str {
+        self.sessions.cookie_name()
     }
 
     /// Whether anybody can log in with a token.
@@ -130,7 +137,7 @@ impl Gate {
             };
             return Ok(Caller::of(key, Via::Token));
         }
-        let Some(cookie) = cookie(headers) else {
+        let Some(cookie) = cookie_named(headers, self.cookie_name()) else {
             return Err(Fault::new(Code::Unauthorized, "this address needs a token").hint(HINT));
         };
         let provider = self.oidc.as_ref().map(|oidc| oidc.1.as_str());
@@ -174,7 +181,7 @@ impl Gate {
 
     /// Ends the login that a request came with.
     pub(in crate::server) fn log_out(&self, headers: &HeaderMap) {
-        if let Some(cookie) = cookie(headers) {
+        if let Some(cookie) = cookie_named(headers, self.cookie_name()) {
             self.sessions.close(cookie);
         }
     }

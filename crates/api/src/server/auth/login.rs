@@ -6,7 +6,7 @@ use super::audit::Deed;
 use super::caller::{Caller, Peer, Source};
 use super::gate::{Gate, NoLogin, no_provider};
 use super::people::Answer;
-use super::request::{COOKIE_NAME, is_by_tls, source};
+use super::request::{is_by_tls, source};
 use crate::Fault;
 
 /// Somebody who wants to log in.
@@ -24,7 +24,7 @@ impl<'a> Attempt<'a> {
     /// Logs in, and says so in the log; gives the cookie.
     pub(in crate::server) async fn log_in(self, gate: &Gate, token: &str) -> Result<HeaderValue, NoLogin> {
         let came = gate.log_in(token, self.from, self.headers, self.uri).await;
-        self.came(&Method::POST, came)
+        self.came(gate, &Method::POST, came)
     }
 
     /// Comes back from the provider, and says so in the log; gives the cookie.
@@ -34,16 +34,21 @@ impl<'a> Attempt<'a> {
         answer: &Answer,
     ) -> Result<HeaderValue, NoLogin> {
         let came = gate.come_back(self.from, self.headers, answer).await;
-        self.came(&Method::GET, came)
+        self.came(gate, &Method::GET, came)
     }
 
-    fn came(self, method: &Method, came: Result<(String, Caller), NoLogin>) -> Result<HeaderValue, NoLogin> {
+    fn came(
+        self,
+        gate: &Gate,
+        method: &Method,
+        came: Result<(String, Caller), NoLogin>,
+    ) -> Result<HeaderValue, NoLogin> {
         let Self { from, headers, uri } = self;
         let deed = |caller| Deed::new(caller, method, uri.path(), from);
         match came {
             Ok((secret, caller)) => {
                 deed(Some(&caller)).log(StatusCode::NO_CONTENT);
-                Ok(cookie(&secret, is_by_tls(headers), ""))
+                Ok(cookie(gate.cookie_name(), &secret, is_by_tls(headers), ""))
             }
             Err(why) => {
                 deed(None).log(match &why {
@@ -65,13 +70,13 @@ pub(in crate::server) async fn go(
 }
 
 /// What takes the cookie away.
-pub(in crate::server) fn no_cookie() -> HeaderValue {
-    cookie("", false, "; Max-Age=0")
+pub(in crate::server) fn no_cookie(gate: &Gate) -> HeaderValue {
+    cookie(gate.cookie_name(), "", false, "; Max-Age=0")
 }
 
-fn cookie(secret: &str, tls: bool, more: &str) -> HeaderValue {
+fn cookie(name: &str, secret: &str, tls: bool, more: &str) -> HeaderValue {
     let secure = if tls { "; Secure" } else { "" };
-    let text = format!("{COOKIE_NAME}={secret}; HttpOnly; SameSite=Strict; Path=/{secure}{more}");
+    let text = format!("{name}={secret}; HttpOnly; SameSite=Strict; Path=/{secure}{more}");
     // Letters and digits alone.
     let mut value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
     value.set_sensitive(true);

@@ -10,8 +10,9 @@ use fireactions_model::network_rules;
 use super::caller::{Peer, Source};
 use super::rights::reads;
 
-/// The cookie of a login.
-pub(super) const COOKIE_NAME: &str = "fireactions_session";
+/// What the name of a login's cookie begins with; what is behind it is the server's own. Cookies of one host name are the same for
+/// all its ports, and people have several servers open: one service beside another, two tunnels to the own computer.
+pub(super) const COOKIE_PREFIX: &str = "fireactions_session_";
 
 /// Headers that a proxy adds to what it passes on.
 const OF_PROXIES: [&str; 7] = [
@@ -41,20 +42,18 @@ pub(super) fn is_from_afar(headers: &HeaderMap, uri: &Uri) -> bool {
     let asked = host(headers, uri).unwrap_or_default();
     passed_on(headers).is_some()
         || OF_BROWSERS.iter().any(|name| headers.contains_key(*name))
-        || cookie(headers).is_some()
+        || cookies(headers).any(|(name, _)| name.starts_with(COOKIE_PREFIX))
         || (asked.contains(['.', ':']) && !is_loopback_name(asked))
-}
-
-/// The login's cookie.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
-    cookie_named(headers, COOKIE_NAME)
 }
 
 /// A cookie.
 pub(super) fn cookie_named<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    cookies(headers).find(|(name, _)| *name == wanted).map(|(_, value)| value)
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
+    all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
 }
 
 /// Whether a page of another place could make a browser ask this with the cookie: what changes something, and WebSockets.
@@ -196,8 +195,10 @@ mod tests {
 
     #[test]
     fn the_cookie_is_found_among_others() {
-        let found = |text| cookie(&headers(&[("cookie", text)])).map(ToOwned::to_owned);
-        assert_eq!(found("a=b; fireactions_session=xyz; c"), Some("xyz".to_owned()));
-        assert_eq!(found("xfireactions_session=xyz"), None);
+        let found = |text| {
+            cookie_named(&headers(&[("cookie", text)]), "fireactions_session_1").map(ToOwned::to_owned)
+        };
+        assert_eq!(found("a=b; fireactions_session_1=xyz; c"), Some("xyz".to_owned()));
+        assert_eq!(found("xfireactions_session_1=xyz; fireactions_session_2=abc"), None);
     }
 }

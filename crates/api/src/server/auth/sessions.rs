@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::caller::Key;
 use super::lease::Lease;
 use super::people::Person;
+use super::request::COOKIE_PREFIX;
 use crate::Role;
 use crate::server::kept;
 
@@ -25,8 +26,8 @@ const MOST: usize = 1000;
 const IDLE: Duration = Duration::from_secs(12 * 3600);
 
 /// The logins of one server.
-#[derive(Default)]
 pub(super) struct Sessions {
+    cookie_name: String,
     /// By the hash of what their cookies say: whoever reads the file, or this, has no cookie.
     all: Mutex<HashMap<String, Login>>,
     file: Option<PathBuf>,
@@ -66,6 +67,21 @@ pub(super) struct Holder {
     pub(super) role: Role,
 }
 
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { cookie_name: cookie_name(None), all: Mutex::default(), file: None }
+    }
+}
+
+/// The same for each server of this host that keeps its logins in this file, and for no other.
+fn cookie_name(file: Option<&Path>) -> String {
+    let mut hash = Sha256::new();
+    // The same directory is on many hosts.
+    hash.update(std::fs::read("/etc/machine-id").unwrap_or_default());
+    hash.update(file.map(|file| file.as_os_str().as_encoded_bytes()).unwrap_or_default());
+    format!("{COOKIE_PREFIX}{}", URL_SAFE_NO_PAD.encode(&hash.finalize()[..6]))
+}
+
 impl Sessions {
     /// With those that an earlier server left in this file. One that cannot be read is as good as none: people log in anew.
     pub(super) fn kept_in(file: PathBuf) -> Self {
@@ -76,7 +92,12 @@ impl Sessions {
                 HashMap::new()
             }
         };
-        Self { all: Mutex::new(all), file: Some(file) }
+        Self { cookie_name: cookie_name(Some(&file)), all: Mutex::new(all), file: Some(file) }
+    }
+
+    /// What the cookies of its logins are called.
+    pub(super) fn cookie_name(&self) -> &str {
+        &self.cookie_name
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, Login>> {
@@ -218,6 +239,8 @@ mod tests {
         assert_eq!(found(&[key("anna", Role::Admin, "0123456789abcdef")]), None, "another role");
         assert_eq!(found(&[key("anna", Role::Operator, "0123456789abcdeF")]), None, "another token");
         assert_eq!(found(&[]), None);
+        let elsewhere = Sessions::kept_in(dir.path().join("others.json"));
+        assert_ne!(elsewhere.cookie_name(), again().cookie_name(), "two servers of one host name");
         assert!(again().find("nonsense", std::slice::from_ref(&one), None).is_none());
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(!text.contains(&cookie) && !text.contains("0123456789"), "{text}");
