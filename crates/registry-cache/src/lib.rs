@@ -11,6 +11,7 @@ mod docker_registry;
 mod firewall;
 mod guest;
 mod login;
+mod status;
 mod zot;
 
 pub use cache::{Cache, Mirror, Program, Upstream};
@@ -18,4 +19,5 @@ pub use docker_registry::docker_registry;
 pub use firewall::nft;
 pub use guest::drop_ins;
 pub use login::{Login, LoginError};
+pub use status::Status;
 pub use zot::{zot, zot_logins};

@@ -66,8 +66,23 @@ pub struct RegistryCacheView {
     pub directory: String,
     /// Bytes of that directory's files; absent when they could not be counted in time.
     pub bytes: Option<u64>,
+    /// Bytes that are free on its file system; absent when that is not known.
+    pub free_bytes: Option<u64>,
+    /// Bytes that stay free there; absent where the program cannot be limited.
+    pub keep_free_bytes: Option<u64>,
+    /// What the running cache says; absent where it says nothing.
+    pub counts: Option<RegistryCacheCounts>,
     /// The registries.
     pub mirrors: Vec<MirrorView>,
+}
+
+/// What the cache of registries has done since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RegistryCacheCounts {
+    /// Bytes that were removed for room.
+    pub evicted_bytes: u64,
+    /// Less is free than is to stay free, and there is nothing left to remove: nothing new is cached.
+    pub full: bool,
 }
 
 /// A registry that is cached.

@@ -14,7 +14,7 @@ mod status;
 
 pub use cache::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, MirrorView,
-    RegistryCacheView,
+    RegistryCacheCounts, RegistryCacheView,
 };
 pub use exec::{ExecEvent, ExecExit, ExecInput, ExecRequest, WindowSize};
 pub use host::{DrainRequest, REASON_MAX};

@@ -45,6 +45,9 @@ pub struct RegistryCacheConfig {
     /// absent; docker-registry also forgets what it fetched a week ago. Zot cannot be limited.
     #[schemars(range(min = 64), example = 51200)]
     pub max_size_mib: Option<u64>,
+    /// What stays free on that directory's file system, in MiB: images are removed for it, those first that were not used for the
+    /// longest time. Where that is not enough, guests are sent to the registries themselves. Zot cannot be limited.
+    pub keep_free_mib: u64,
 }
 
 /// One cached registry.
@@ -167,6 +170,7 @@ impl Default for RegistryCacheConfig {
             port: 5000,
             storage_dir: AbsolutePath::fixed("/var/cache/fireactions-registry"),
             max_size_mib: None,
+            keep_free_mib: 5 * 1024,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The cache of registries with real parts: Debian's docker-registry as the registry and as its cache.
 
 use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -83,23 +85,28 @@ fn upstream(namespace: &Namespace, dir: &Path, name: &str, port: u16, more: &str
 impl Lab {
     /// The cache runs, and waits for the bridge.
     fn new() -> Self {
+        Self::with("", |_| String::new())
+    }
+
+    /// With more in the section, and what is done before in shell, told the directory of what is cached.
+    fn with(more: &str, before: impl FnOnce(&Path) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path();
-        let namespace = Namespace::new("");
+        let namespace = Namespace::new(&before(&path.join("cache")));
         fs::write(path.join("htpasswd"), HTPASSWD).unwrap();
         let auth =
             format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", path.join("htpasswd").display());
         let open = upstream(&namespace, path, "open", 5100, "");
         let closed = upstream(&namespace, path, "closed", 5101, &auth);
         let config = format!(
-            "kernel: {{image: /k}}\npools: []\nregistry_cache:\n  enabled: true\n  program: docker-registry\n  \
+            "kernel: {{image: /k}}\npools: []\nregistry_cache:\n  enabled: true\n  {more}\n  program: docker-registry\n  \
              docker_registry_binary: {}\n  storage_dir: {}\n  mirrors:\n    \
              docker.io: {{url: 'http://127.0.0.1:5100'}}\n    closed.example: {{url: 'http://127.0.0.1:5101'}}\n",
             registry(),
             path.join("cache").display()
         );
         fs::write(path.join("config.yaml"), config).unwrap();
-        let log = fs::File::create(path.join("cache.log")).unwrap();
+        let log = File::create(path.join("cache.log")).unwrap();
         let cache = namespace
             .command(env!("CARGO_BIN_EXE_fireactions"))
             .args(["cache", "run", "--config"])
@@ -141,11 +148,34 @@ impl Lab {
     }
 
     fn push(&self, address: &str, name: &str, options: &[&str]) {
+        self.push_image(&busybox::reference(), address, name, options);
+    }
+
+    fn push_image(&self, image: &str, address: &str, name: &str, options: &[&str]) {
         self.answers(address);
         let to = format!("docker://{address}/{name}");
-        let (done, said) =
-            self.copy(&busybox::reference(), &to, &[&["--dest-tls-verify=false"], options].concat());
+        let (done, said) = self.copy(image, &to, &[&["--dest-tls-verify=false"], options].concat());
         assert!(done, "{said}");
+    }
+
+    /// Pushes an image that cannot be made smaller, and is as large as this.
+    fn push_large(&self, address: &str, name: &str, bytes: usize) {
+        let mut content = vec![0; bytes];
+        File::open("/dev/urandom").unwrap().read_exact(&mut content).unwrap();
+        let file = self.dir.path().join("large.oci.tar");
+        fs::write(&file, busybox::archive(&[busybox::layer_of("blob", &content)])).unwrap();
+        self.push_image(&format!("oci-archive:{}", file.display()), address, name, &[]);
+    }
+
+    /// The directory of what is cached, which may be a file system of its own.
+    fn cached(&self) -> PathBuf {
+        self.namespace.root().join(self.dir.path().strip_prefix("/").unwrap()).join("cache")
+    }
+
+    /// What the cache says of itself.
+    fn status(&self) -> serde_json::Value {
+        let text = fs::read(self.cached().join("status.json")).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
     }
 
     /// As a guest does.
@@ -160,7 +190,8 @@ impl Lab {
 
     /// The blobs of a registry, the largest last.
     fn blobs(&self, of: &str) -> Vec<PathBuf> {
-        let top = self.dir.path().join(of).join("docker/registry/v2/blobs/sha256");
+        let top = self.namespace.root().join(self.dir.path().strip_prefix("/").unwrap());
+        let top = top.join(of).join("docker/registry/v2/blobs/sha256");
         let below =
             |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut all: Vec<_> = below(top).flat_map(below).map(|dir| dir.join("data")).collect();
@@ -263,4 +294,47 @@ fn its_programs_are_kept_running_and_end_with_it() {
     killed.cache.kill().unwrap();
     killed.cache.wait().unwrap();
     until("the programs to end", || killed.programs("docker.io").is_empty().then_some(()));
+}
+
+#[test]
+fn what_is_to_stay_free_stays_free() {
+    const MIB: u64 = 1 << 20;
+    let lab = Lab::with("keep_free_mib: 20", |cache| {
+        format!("mkdir {0}; mount -t tmpfs -o size=40m cache {0}", cache.display())
+    });
+    let free = || {
+        let disk = rustix::fs::statvfs(lab.cached()).unwrap();
+        disk.f_bavail * disk.f_frsize
+    };
+    let large = || {
+        let mut blobs = lab.blobs("cache/docker.io");
+        blobs.retain(|blob| blob.metadata().is_ok_and(|found| found.len() > MIB));
+        blobs
+    };
+    lab.make_bridge();
+    for tag in 0..4 {
+        lab.push_large("127.0.0.1:5100", &format!("team/app:v{tag}"), 6 << 20);
+    }
+    lab.answers(HUB);
+    let mut order = Vec::new();
+    for tag in 0..4 {
+        assert_eq!(lab.pull(HUB, &format!("team/app:v{tag}")), (true, String::new()), "{}", lab.log());
+        let fresh = || large().into_iter().find(|blob| !order.contains(blob));
+        order.push(until("it to be kept", fresh));
+    }
+    // The one that was used longest ago has gone, the newest has not.
+    until("room", || (free() >= 20 * MIB).then_some(()));
+    let evicted = || lab.status()["evicted_bytes"].as_u64();
+    until("to be told of it", || (evicted()? >= 6 * MIB).then_some(()));
+    assert!(!order[0].exists() && order[3].exists(), "{}", lab.log());
+    assert_eq!(lab.status()["full"], false, "{}", lab.log());
+
+    // Where others take the room, nothing is kept.
+    let filler = lab.cached().join("filler");
+    fs::write(&filler, vec![7; 21 << 20]).unwrap();
+    until("all to go", || (large().is_empty() && lab.status()["full"] == true).then_some(()));
+    assert!(lab.log().contains("registry_cache.keep_free_mib"), "{}", lab.log());
+    fs::remove_file(filler).unwrap();
+    until("room again", || (lab.status()["full"] == false).then_some(()));
+    assert_eq!(lab.pull(HUB, "team/app:v0"), (true, String::new()), "{}", lab.log());
 }

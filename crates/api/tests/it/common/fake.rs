@@ -299,6 +299,8 @@ impl Engine for Fake {
             actions: Some(ActionsCacheView { up: true, counts: self.cache_counts(), ..Default::default() }),
             registries: Some(RegistryCacheView {
                 bytes: Some(7),
+                free_bytes: Some(8),
+                counts: Some(RegistryCacheCounts { evicted_bytes: 9, full: true }),
                 mirrors: vec![mirror],
                 ..Default::default()
             }),
@@ -324,6 +326,10 @@ impl Engine for Fake {
 
     fn cache_counts(&self) -> CacheCounts {
         CacheCounts { hits: 3, misses: 2, entries: 1, bytes: 3, ..Default::default() }
+    }
+
+    async fn registry_cache(&self) -> Option<RegistryCacheView> {
+        self.caches().await.ok()?.registries
     }
 
     fn trace_counts(&self) -> TraceCounts {

@@ -5,6 +5,7 @@ mod render;
 mod room;
 mod serve;
 mod show;
+mod told;
 
 use std::path::PathBuf;
 

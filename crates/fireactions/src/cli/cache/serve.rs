@@ -12,7 +12,7 @@ use anyhow::Context;
 use fireactions_config::Config;
 use fireactions_fleet::doctor::cache_program;
 use fireactions_model::ExponentialBackoff;
-use fireactions_registry_cache::{Cache, Program, docker_registry, zot, zot_logins};
+use fireactions_registry_cache::{Cache, Program, Status, docker_registry, zot, zot_logins};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,7 +20,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{enabled, room};
+use super::room::{Limits, Room};
+use super::{enabled, told};
 use crate::cli::Ended;
 use crate::cli::edge::advise;
 use crate::{credentials, registry_cache, server};
@@ -67,8 +68,12 @@ pub(super) async fn run(config: &Config) -> Ended {
     for part in parts {
         tasks.spawn(keep(part, stopped.clone()));
     }
-    if let (Program::DockerRegistry, Some(mib)) = (cache.program, config.registry_cache.max_size_mib) {
-        tasks.spawn(room::keep(Arc::from(cache.storage.as_path()), mib << 20, stopped));
+    if cache.program == Program::DockerRegistry {
+        let room = Arc::new(room(config));
+        let now = Arc::clone(&room);
+        let now = move || Status { evicted_bytes: now.evicted(), full: now.is_full() };
+        tasks.spawn(told::keep(cache.status_file(), now, stopped.clone()));
+        tasks.spawn(async move { room.keep(stopped).await });
     }
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -79,6 +84,13 @@ pub(super) async fn run(config: &Config) -> Ended {
     // Each ends its program, which has its own deadline.
     while tasks.join_next().await.is_some() {}
     Ok(ExitCode::SUCCESS)
+}
+
+fn room(config: &Config) -> Room {
+    let own = &config.registry_cache;
+    let bytes = |mib: u64| mib.saturating_mul(1 << 20);
+    let limits = Limits { most: own.max_size_mib.map(bytes), keep_free: bytes(own.keep_free_mib) };
+    Room::new(own.storage_dir.to_path_buf(), limits)
 }
 
 /// The service manager's own for this unit, which it removes; else where temporary files are.

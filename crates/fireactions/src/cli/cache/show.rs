@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use fireactions_api::{
-    ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, RegistryCacheView,
+    ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, RegistryCacheCounts,
+    RegistryCacheView,
 };
 
 use crate::cli::{Ended, show};
@@ -70,9 +71,17 @@ fn render_actions(cache: &ActionsCacheView) -> String {
 }
 
 fn render_registries(cache: &RegistryCacheView) -> String {
-    let RegistryCacheView { program, directory, bytes, mirrors } = cache;
+    let RegistryCacheView { program, directory, bytes, free_bytes, keep_free_bytes, counts, mirrors } = cache;
     let size = bytes.map_or_else(|| "too many files to count".to_owned(), show::bytes);
     let mut text = format!("registries: {program}\n  directory   {directory} ({size})");
+    if let Some(free) = free_bytes {
+        let kept = keep_free_bytes.map(|keep| format!("; {} are kept free", show::bytes(keep)));
+        let _ = write!(text, "\n  free        {}{}", show::bytes(*free), kept.unwrap_or_default());
+    }
+    if let Some(RegistryCacheCounts { evicted_bytes, full }) = counts {
+        let full = if *full { "; there is nothing left to remove, and nothing new is cached" } else { "" };
+        let _ = write!(text, "\n  evicted     {}{full}", show::bytes(*evicted_bytes));
+    }
     for mirror in mirrors {
         let state = if mirror.up { "up" } else { "down" };
         let _ = write!(text, "\n  {state:<11} {} at {}", mirror.registry, mirror.address);
@@ -126,6 +135,9 @@ mod tests {
                 program: "zot".to_owned(),
                 directory: "/var/cache/x".to_owned(),
                 bytes: None,
+                free_bytes: Some(3 << 30),
+                keep_free_bytes: Some(5 << 30),
+                counts: Some(RegistryCacheCounts { evicted_bytes: 1 << 20, full: true }),
                 mirrors: vec![mirror("docker.io", true), mirror("ghcr.io", false)],
             }),
         };
@@ -137,6 +149,8 @@ mod tests {
             "  searches    3 found, 2 not",
             "registries: zot",
             "  directory   /var/cache/x (too many files to count)",
+            "  free        3.0 GiB; 5.0 GiB are kept free",
+            "  evicted     1.0 MiB; there is nothing left to remove, and nothing new is cached",
             "  up          docker.io at 172.30.0.1:5000",
             "  down        ghcr.io at 172.30.0.1:5000",
         ] {
