@@ -57,3 +57,24 @@ pub(crate) fn free(directory: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(directory).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_running_cache_says_is_read_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("status.json");
+        assert_eq!(status(&file), None);
+        let said = Status { evicted_bytes: 7, full: true, ..Status::default() };
+        std::fs::write(&file, serde_json::to_vec(&said).unwrap()).unwrap();
+        assert_eq!(status(&file), Some(said));
+        // Of another version, with more in it and less.
+        std::fs::write(&file, r#"{"evicted_bytes": 7, "new": []}"#).unwrap();
+        assert_eq!(status(&file), Some(Status { evicted_bytes: 7, ..Status::default() }));
+        std::fs::write(&file, "{").unwrap();
+        assert_eq!(status(&file), None);
+        assert!(free(directory.path()).is_some() && free(&file.join("no")).is_none());
+    }
+}

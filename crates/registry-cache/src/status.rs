@@ -1,5 +1,7 @@
 //! What the running cache says of itself, in a file beside the images: for the server, which shows it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Counted since the cache's start.
@@ -10,4 +12,22 @@ pub struct Status {
     pub evicted_bytes: u64,
     /// Less is free than is to stay free, and there is nothing left to remove.
     pub full: bool,
+    /// Each registry by its name.
+    pub registries: BTreeMap<String, RegistryStatus>,
+}
+
+/// What the cache says of one registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RegistryStatus {
+    /// The registry does not answer: what is cached is served, and nothing else.
+    pub offline: bool,
+    /// Answers with what was there.
+    pub hits: u64,
+    /// Answers with what the registry was asked for.
+    pub misses: u64,
+    /// Bytes that were served.
+    pub sent_bytes: u64,
+    /// Times that the registry did not answer, or with an error of its own.
+    pub upstream_errors: u64,
 }

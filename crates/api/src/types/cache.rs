@@ -94,6 +94,23 @@ pub struct MirrorView {
     pub address: String,
     /// Whether something listens there.
     pub up: bool,
+    /// What the running cache says of it; absent where it says nothing.
+    pub counts: Option<MirrorCounts>,
+}
+
+/// What the cache of one registry has done since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MirrorCounts {
+    /// The registry does not answer: what is cached is served, and nothing else.
+    pub offline: bool,
+    /// Answers with what was there.
+    pub hits: u64,
+    /// Answers with what was not.
+    pub misses: u64,
+    /// Bytes that were served.
+    pub sent_bytes: u64,
+    /// Times that the registry did not answer, or with an error of its own.
+    pub upstream_errors: u64,
 }
 
 /// An entry of the cache of actions.

@@ -82,6 +82,14 @@ fn upstream(namespace: &Namespace, dir: &Path, name: &str, port: u16, more: &str
     command.stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// `fireactions cache run`, whose log goes on.
+fn run(namespace: &Namespace, dir: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(dir.join("cache.log")).unwrap();
+    let mut command = namespace.command(env!("CARGO_BIN_EXE_fireactions"));
+    command.args(["cache", "run", "--config"]).arg(dir.join("config.yaml")).env("TMPDIR", dir);
+    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
 impl Lab {
     /// The cache runs, and waits for the bridge.
     fn new() -> Self {
@@ -106,16 +114,7 @@ impl Lab {
             path.join("cache").display()
         );
         fs::write(path.join("config.yaml"), config).unwrap();
-        let log = File::create(path.join("cache.log")).unwrap();
-        let cache = namespace
-            .command(env!("CARGO_BIN_EXE_fireactions"))
-            .args(["cache", "run", "--config"])
-            .arg(path.join("config.yaml"))
-            .env("TMPDIR", path)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let cache = run(&namespace, path);
         Self { dir, namespace, open, closed, cache }
     }
 
@@ -188,6 +187,23 @@ impl Lab {
         )
     }
 
+    /// The status of Docker Hub's cache's answer, and where it says to have it from.
+    fn asked(&self, what: &str) -> String {
+        let accept = "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+        let mut command = self.namespace.command("curl");
+        command.args([
+            "-s",
+            "--max-time",
+            "60",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code} %header{cache-status}",
+        ]);
+        let output = command.args(["-H", accept, &format!("http://{HUB}/v2/{what}")]).output().unwrap();
+        text(&output.stdout)
+    }
+
     /// The blobs of a registry, the largest last.
     fn blobs(&self, of: &str) -> Vec<PathBuf> {
         let top = self.namespace.root().join(self.dir.path().strip_prefix("/").unwrap());
@@ -198,6 +214,11 @@ impl Lab {
         all.retain(|data| data.exists());
         all.sort_by_key(|data| fs::metadata(data).unwrap().len());
         all
+    }
+
+    /// The processes that serve Docker Hub's images without it.
+    fn alone(&self) -> Vec<i32> {
+        self.programs("docker.io.alone")
     }
 
     /// The processes that cache this registry.
@@ -334,7 +355,70 @@ fn what_is_to_stay_free_stays_free() {
     fs::write(&filler, vec![7; 21 << 20]).unwrap();
     until("all to go", || (large().is_empty() && lab.status()["full"] == true).then_some(()));
     assert!(lab.log().contains("registry_cache.keep_free_mib"), "{}", lab.log());
+    assert_eq!(lab.asked("team/app/manifests/v3"), "503 fireactions; detail=no-room");
     fs::remove_file(filler).unwrap();
     until("room again", || (lab.status()["full"] == false).then_some(()));
     assert_eq!(lab.pull(HUB, "team/app:v0"), (true, String::new()), "{}", lab.log());
+
+    // What does not fit beside it is not even begun.
+    lab.push_large("127.0.0.1:5100", "team/large:v1", 24 << 20);
+    let (pulled, said) = lab.pull(HUB, "team/large:v1");
+    assert!(!pulled && said.contains("503"), "{said}");
+    assert!(free() >= 20 * MIB);
+}
+
+#[test]
+fn what_is_there_is_served_while_the_registry_is_away() {
+    let mut lab = Lab::new();
+    lab.make_bridge();
+    lab.push("127.0.0.1:5100", "team/app:v1", &[]);
+    lab.answers(HUB);
+    let manifest = "team/app/manifests/v1";
+    // Both began together, and the registry may not have answered at first.
+    until("a miss", || (lab.asked(manifest) == "200 fireactions; fwd=miss").then_some(()));
+    assert_eq!(lab.pull(HUB, "team/app:v1"), (true, String::new()), "{}", lab.log());
+    until("all blobs to be kept", || {
+        (lab.blobs("cache/docker.io").len() == lab.blobs("open").len()).then_some(())
+    });
+    assert_eq!(lab.asked(manifest), "200 fireactions; hit");
+    let counts = || lab.status()["registries"]["docker.io"].clone();
+    until("it to be counted", || {
+        (counts()["hits"].as_u64()? >= 1 && counts()["misses"].as_u64()? >= 3).then_some(())
+    });
+    let before = counts()["upstream_errors"].as_u64().unwrap();
+    assert_eq!(counts()["offline"], false);
+    assert!(counts()["sent_bytes"].as_u64() > Some(100_000), "{}", counts());
+
+    lab.open.kill().unwrap();
+    lab.open.wait().unwrap();
+    // The first answers after that are docker-registry's, which asks the registry in vain.
+    let offline = "200 fireactions; hit; detail=offline";
+    until("it to be noticed", || {
+        let _ = lab.asked("team/app/manifests/v2");
+        (lab.asked(manifest) == offline).then_some(())
+    });
+    assert_eq!(lab.pull(HUB, "team/app:v1"), (true, String::new()), "{}", lab.log());
+    assert_eq!(lab.asked("team/app/manifests/v2"), "404 fireactions; detail=offline");
+    let counts = || lab.status()["registries"]["docker.io"].clone();
+    until("it to be told", || {
+        (counts()["offline"] == true && counts()["upstream_errors"].as_u64()? > before).then_some(())
+    });
+
+    // A cache that starts then serves it, too.
+    assert!(Command::new("kill").arg(lab.cache.id().to_string()).status().unwrap().success());
+    assert_eq!(lab.cache.wait().unwrap().code(), Some(0), "{}", lab.log());
+    lab.cache = run(&lab.namespace, lab.dir.path());
+    lab.answers(HUB);
+    assert_eq!(
+        until("an answer", || Some(lab.asked(manifest)).filter(|said| said.starts_with("200"))),
+        offline
+    );
+    assert_eq!(lab.pull(HUB, "team/app:v1"), (true, String::new()), "{}", lab.log());
+    assert!(lab.log().contains("the registry does not answer"), "{}", lab.log());
+
+    lab.open = upstream(&lab.namespace, lab.dir.path(), "open", 5100, "");
+    until("the registry to be noticed", || (lab.asked(manifest) == "200 fireactions; hit").then_some(()));
+    lab.push("127.0.0.1:5100", "team/other:v1", &[]);
+    assert_eq!(lab.pull(HUB, "team/other:v1"), (true, String::new()), "{}", lab.log());
+    until("the other program to end", || lab.alone().is_empty().then_some(()));
 }

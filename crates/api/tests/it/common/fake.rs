@@ -294,7 +294,13 @@ impl Engine for Fake {
     }
 
     async fn caches(&self) -> Result<CachesView> {
-        let mirror = MirrorView { registry: "docker.io".into(), address: "10.0.0.1:5000".into(), up: true };
+        let counts = MirrorCounts { offline: true, hits: 5, misses: 6, sent_bytes: 7, upstream_errors: 4 };
+        let mirror = MirrorView {
+            registry: "docker.io".into(),
+            address: "10.0.0.1:5000".into(),
+            up: true,
+            counts: Some(counts),
+        };
         Ok(CachesView {
             actions: Some(ActionsCacheView { up: true, counts: self.cache_counts(), ..Default::default() }),
             registries: Some(RegistryCacheView {

@@ -1,11 +1,15 @@
 //! `fireactions cache`: the host's caches, of actions and of registries. See docs/caches.md.
 
 mod child;
+mod front;
+mod keep;
 mod render;
 mod room;
 mod serve;
 mod show;
 mod told;
+mod upstream;
+mod wire;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
 //! Room for what is cached: docker-registry has no limit of its own, but fetches again what it no longer has.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
@@ -31,14 +32,15 @@ pub(super) struct Room {
     limits: Limits,
     evicted: AtomicU64,
     full: AtomicBool,
+    reserved: AtomicU64,
     /// One makes room at a time: when it last looked.
     making: Mutex<Option<Instant>>,
 }
 
 impl Room {
     pub(super) fn new(storage: PathBuf, limits: Limits) -> Self {
-        let (evicted, full, making) = Default::default();
-        Self { storage, limits, evicted, full, making }
+        let (evicted, full, reserved, making) = Default::default();
+        Self { storage, limits, evicted, full, reserved, making }
     }
 
     /// Bytes that were removed.
@@ -78,6 +80,39 @@ impl Room {
             return;
         }
         *looked = Some(Instant::now());
+        self.evict(short).await;
+        let full = self.short() > 0;
+        if full && !self.full.swap(full, Ordering::Relaxed) {
+            tracing::warn!(
+                "less than {} MiB are free below {} (registry_cache.keep_free_mib), and nothing is left to remove: nothing new is \
+                 cached until there is room",
+                self.limits.keep_free >> 20,
+                self.storage.display()
+            );
+        }
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// Room for so many bytes that are about to come, until it is dropped; nothing if there is not enough, whatever goes for it.
+    pub(super) async fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reserved> {
+        self.reserved.fetch_add(bytes, Ordering::Relaxed);
+        let reserved = Reserved { room: Arc::clone(self), bytes };
+        // What is reserved and written already counts twice: rather too little comes than too much.
+        let short = || self.short_of(self.reserved.load(Ordering::Relaxed));
+        if short() == 0 {
+            return Some(reserved);
+        }
+        let one = self.making.lock().await;
+        let missing = short();
+        if missing > 0 {
+            self.evict(missing).await;
+        }
+        drop(one);
+        (short() == 0).then_some(reserved)
+    }
+
+    /// Removes so much, and what is above the limit of all.
+    async fn evict(&self, short: u64) {
         let (storage, most) = (self.storage.clone(), self.limits.most);
         // A tenth more than is needed, so that not every blob is the next one's end.
         let need = if short > 0 { short.saturating_add(self.limits.keep_free / 10) } else { 0 };
@@ -91,22 +126,29 @@ impl Room {
                 tracing::warn!("no room could be made below {}: {error}", self.storage.display());
             }
         }
-        let full = self.short() > 0;
-        if full && !self.full.swap(full, Ordering::Relaxed) {
-            tracing::warn!(
-                "less than {} MiB are free below {} (registry_cache.keep_free_mib), and nothing is left to remove: nothing new is \
-                 cached until there is room",
-                self.limits.keep_free >> 20,
-                self.storage.display()
-            );
-        }
-        self.full.store(full, Ordering::Relaxed);
     }
 
     /// Bytes that are missing to what stays free. What cannot be found out is not missing.
     fn short(&self) -> u64 {
+        self.short_of(0)
+    }
+
+    /// The same once so much more is there.
+    fn short_of(&self, more: u64) -> u64 {
         let free = free(&self.storage).unwrap_or(u64::MAX);
-        self.limits.keep_free.saturating_sub(free)
+        self.limits.keep_free.saturating_add(more).saturating_sub(free)
+    }
+}
+
+/// Room that is about to be taken.
+pub(super) struct Reserved {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.room.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use fireactions_api::{
-    ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, RegistryCacheCounts,
-    RegistryCacheView,
+    ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, MirrorCounts,
+    RegistryCacheCounts, RegistryCacheView,
 };
 
 use crate::cli::{Ended, show};
@@ -83,8 +83,21 @@ fn render_registries(cache: &RegistryCacheView) -> String {
         let _ = write!(text, "\n  evicted     {}{full}", show::bytes(*evicted_bytes));
     }
     for mirror in mirrors {
-        let state = if mirror.up { "up" } else { "down" };
+        let offline = mirror.counts.is_some_and(|counts| counts.offline);
+        let state = match (mirror.up, offline) {
+            (true, true) => "offline",
+            (true, false) => "up",
+            (false, _) => "down",
+        };
         let _ = write!(text, "\n  {state:<11} {} at {}", mirror.registry, mirror.address);
+        if let Some(counts) = mirror.counts {
+            let MirrorCounts { hits, misses, sent_bytes, upstream_errors, .. } = counts;
+            let sent = show::bytes(sent_bytes);
+            let _ = write!(
+                text,
+                ": {hits} hits, {misses} misses, {sent} sent, {upstream_errors} errors of the registry"
+            );
+        }
     }
     text
 }
@@ -121,6 +134,13 @@ mod tests {
             registry: registry.to_owned(),
             address: "172.30.0.1:5000".to_owned(),
             up,
+            counts: (registry == "quay.io").then_some(MirrorCounts {
+                offline: true,
+                hits: 3,
+                misses: 2,
+                sent_bytes: 1 << 20,
+                upstream_errors: 1,
+            }),
         };
         let caches = CachesView {
             actions: Some(ActionsCacheView {
@@ -138,7 +158,7 @@ mod tests {
                 free_bytes: Some(3 << 30),
                 keep_free_bytes: Some(5 << 30),
                 counts: Some(RegistryCacheCounts { evicted_bytes: 1 << 20, full: true }),
-                mirrors: vec![mirror("docker.io", true), mirror("ghcr.io", false)],
+                mirrors: vec![mirror("docker.io", true), mirror("ghcr.io", false), mirror("quay.io", true)],
             }),
         };
         let text = render(&caches);
@@ -153,6 +173,7 @@ mod tests {
             "  evicted     1.0 MiB; there is nothing left to remove, and nothing new is cached",
             "  up          docker.io at 172.30.0.1:5000",
             "  down        ghcr.io at 172.30.0.1:5000",
+            "  offline     quay.io at 172.30.0.1:5000: 3 hits, 2 misses, 1.0 MiB sent, 1 errors of the registry",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use fireactions_api::engine::Result;
 use fireactions_api::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Fault,
-    MirrorView, RegistryCacheCounts, RegistryCacheView,
+    MirrorCounts, MirrorView, RegistryCacheCounts, RegistryCacheView,
 };
 use fireactions_cache::Entry;
 use fireactions_config::Config;
@@ -98,8 +98,17 @@ impl Caches {
             (registry_cache::free(&storage), limited.then(|| registry_cache::status(&file)).flatten())
         };
         let (free_bytes, status) = tokio::task::spawn_blocking(look).await.unwrap_or_default();
-        let mirror =
-            |mirror: Mirror| MirrorView { registry: mirror.registry, address: mirror.host, up: false };
+        let mirror = |mirror: Mirror| {
+            let counts = status.as_ref().and_then(|status| status.registries.get(&mirror.registry));
+            let counts = counts.map(|own| MirrorCounts {
+                offline: own.offline,
+                hits: own.hits,
+                misses: own.misses,
+                sent_bytes: own.sent_bytes,
+                upstream_errors: own.upstream_errors,
+            });
+            MirrorView { registry: mirror.registry, address: mirror.host, up: false, counts }
+        };
         Some(RegistryCacheView {
             program: cache.program.as_str().to_owned(),
             directory: cache.storage.display().to_string(),
@@ -108,6 +117,7 @@ impl Caches {
             keep_free_bytes: limited
                 .then(|| self.config.registry_cache.keep_free_mib.saturating_mul(1 << 20)),
             counts: status
+                .as_ref()
                 .map(|status| RegistryCacheCounts { evicted_bytes: status.evicted_bytes, full: status.full }),
             mirrors: cache.mirrors().into_iter().map(mirror).collect(),
         })
