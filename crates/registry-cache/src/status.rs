@@ -14,6 +14,8 @@ pub struct Status {
     pub full: bool,
     /// Each registry by its name.
     pub registries: BTreeMap<String, RegistryStatus>,
+    /// Each image that is to be pulled ahead and was tried, and why it is not there.
+    pub warm: BTreeMap<String, Option<String>>,
 }
 
 /// What the cache says of one registry.

@@ -72,8 +72,19 @@ pub struct RegistryCacheView {
     pub keep_free_bytes: Option<u64>,
     /// What the running cache says; absent where it says nothing.
     pub counts: Option<RegistryCacheCounts>,
+    /// The images that the running cache has tried to pull ahead.
+    pub warm: Vec<WarmImageView>,
     /// The registries.
     pub mirrors: Vec<MirrorView>,
+}
+
+/// An image that is pulled ahead.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WarmImageView {
+    /// Its name.
+    pub image: String,
+    /// Why it is not in the cache; absent when it is.
+    pub problem: Option<String>,
 }
 
 /// What the cache of registries has done since its start.

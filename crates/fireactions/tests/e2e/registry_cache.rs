@@ -422,3 +422,68 @@ fn what_is_there_is_served_while_the_registry_is_away() {
     assert_eq!(lab.pull(HUB, "team/other:v1"), (true, String::new()), "{}", lab.log());
     until("the other program to end", || lab.alone().is_empty().then_some(()));
 }
+
+#[test]
+fn images_are_pulled_ahead() {
+    let mut lab =
+        Lab::with("warm: ['team/app:v1', 'docker.io/team/gone:v1', 'closed.example/team/app:v1']", |_| {
+            String::new()
+        });
+    // They are there before the cache is, which waits for the bridge.
+    lab.push("127.0.0.1:5100", "team/app:v1", &[]);
+    lab.push("127.0.0.1:5101", "team/app:v1", &["--dest-creds", "user:secret"]);
+    lab.make_bridge();
+    let warm = || {
+        until("each image to be tried", || {
+            lab.status()["warm"].as_object().filter(|all| all.len() == 3).cloned()
+        })
+    };
+    let known = warm();
+    assert_eq!(known["team/app:v1"], serde_json::Value::Null, "{known:?}");
+    let why = |image: &str| known[image].as_str().unwrap_or_default().to_owned();
+    assert!(why("docker.io/team/gone:v1").contains("404"), "{known:?}");
+    assert!(!why("closed.example/team/app:v1").is_empty(), "{known:?}");
+    assert!(lab.log().contains("the image could not be pulled ahead"), "{}", lab.log());
+
+    // By the command: each by itself, and what fails is told.
+    let warm = |images: &[&str]| {
+        let mut command = lab.namespace.command(env!("CARGO_BIN_EXE_fireactions"));
+        command.args(["cache", "warm", "--config"]).arg(lab.dir.path().join("config.yaml")).args(images);
+        let output = command.output().unwrap();
+        (output.status.code(), text(&output.stdout))
+    };
+    lab.push("127.0.0.1:5100", "team/other:v1", &[]);
+    let (code, said) = warm(&["team/other:v1"]);
+    assert!(code == Some(0) && said.starts_with("team/other:v1: in the cache (1 layers, "), "{said}");
+    let (code, said) = warm(&["team/other:v1", "ghcr.io/a/b:1", "docker.io/team/gone:v1", "oci:/srv/image"]);
+    assert_eq!(code, Some(1));
+    for line in [
+        "team/other:v1: in the cache",
+        "ghcr.io/a/b:1: not in the cache: its registry 'ghcr.io' is not cached; name it in registry_cache.mirrors",
+        "docker.io/team/gone:v1: not in the cache: the cache answered 404 Not Found for manifests/v1",
+        "oci:/srv/image: not in the cache: it is not of a registry",
+    ] {
+        assert!(said.lines().any(|said| said.starts_with(line)), "{line}\n{said}");
+    }
+    let (code, said) = warm(&[]);
+    assert!(
+        code == Some(1) && said.contains("\nclosed.example/team/app:v1: not") | said.starts_with("closed"),
+        "{said}"
+    );
+
+    // The first guest needs no registry.
+    until("all blobs to be kept", || {
+        (lab.blobs("cache/docker.io").len() == lab.blobs("open").len()).then_some(())
+    });
+    lab.open.kill().unwrap();
+    lab.open.wait().unwrap();
+    for image in ["team/app:v1", "team/other:v1"] {
+        assert_eq!(lab.pull(HUB, image), (true, String::new()), "{}", lab.log());
+    }
+    lab.cache.kill().unwrap();
+    let _ = lab.cache.wait();
+    let mut command = lab.namespace.command(env!("CARGO_BIN_EXE_fireactions"));
+    let output =
+        command.args(["cache", "warm", "--config"]).arg(lab.dir.path().join("config.yaml")).output().unwrap();
+    assert!(text(&output.stdout).contains("is `fireactions cache run` running?"), "{}", text(&output.stdout));
+}

@@ -27,6 +27,7 @@ use super::front::{Counts, Front};
 use super::keep::{PAUSES, Part, When, keep, say_waiting};
 use super::room::{Limits, Room};
 use super::upstream::Upstream;
+use super::warm::{self, Known};
 use super::{enabled, told};
 use crate::cli::Ended;
 use crate::cli::edge::advise;
@@ -152,10 +153,16 @@ fn one_each(
         let listen = (cache.gateway, one.port).into();
         tasks.spawn(open(one.name.clone(), listen, front.router(), stopped.clone()));
     }
+    let known = Arc::new(Known::default());
+    if !config.registry_cache.warm.is_empty() {
+        let images = config.registry_cache.warm.clone();
+        tasks.spawn(warm::keep(cache.clone(), images, Arc::clone(&known), stopped.clone()));
+    }
     let now = Arc::clone(&room);
     let now = move || Status {
         evicted_bytes: now.evicted(),
         full: now.is_full(),
+        warm: known.get(),
         registries: fronts.iter().map(|(name, front)| (name.clone(), front.status())).collect(),
     };
     tasks.spawn(told::keep(cache.status_file(), now, stopped.clone()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fireactions_api::{
     ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, MirrorCounts,
-    RegistryCacheCounts, RegistryCacheView,
+    RegistryCacheCounts, RegistryCacheView, WarmImageView,
 };
 
 use crate::cli::{Ended, show};
@@ -71,7 +71,8 @@ fn render_actions(cache: &ActionsCacheView) -> String {
 }
 
 fn render_registries(cache: &RegistryCacheView) -> String {
-    let RegistryCacheView { program, directory, bytes, free_bytes, keep_free_bytes, counts, mirrors } = cache;
+    let RegistryCacheView { program, directory, bytes, free_bytes, keep_free_bytes, counts, mirrors, warm } =
+        cache;
     let size = bytes.map_or_else(|| "too many files to count".to_owned(), show::bytes);
     let mut text = format!("registries: {program}\n  directory   {directory} ({size})");
     if let Some(free) = free_bytes {
@@ -98,6 +99,12 @@ fn render_registries(cache: &RegistryCacheView) -> String {
                 ": {hits} hits, {misses} misses, {sent} sent, {upstream_errors} errors of the registry"
             );
         }
+    }
+    for WarmImageView { image, problem } in warm {
+        let _ = match problem {
+            None => write!(text, "\n  warm        {image}"),
+            Some(why) => write!(text, "\n  not warm    {image}: {}", show::clean(why)),
+        };
     }
     text
 }
@@ -155,6 +162,10 @@ mod tests {
                 program: "zot".to_owned(),
                 directory: "/var/cache/x".to_owned(),
                 bytes: None,
+                warm: vec![
+                    WarmImageView { image: "docker.io/a:1".to_owned(), problem: None },
+                    WarmImageView { image: "docker.io/b:1".to_owned(), problem: Some("away".to_owned()) },
+                ],
                 free_bytes: Some(3 << 30),
                 keep_free_bytes: Some(5 << 30),
                 counts: Some(RegistryCacheCounts { evicted_bytes: 1 << 20, full: true }),
@@ -172,6 +183,8 @@ mod tests {
             "  free        3.0 GiB; 5.0 GiB are kept free",
             "  evicted     1.0 MiB; there is nothing left to remove, and nothing new is cached",
             "  up          docker.io at 172.30.0.1:5000",
+            "  warm        docker.io/a:1",
+            "  not warm    docker.io/b:1: away",
             "  down        ghcr.io at 172.30.0.1:5000",
             "  offline     quay.io at 172.30.0.1:5000: 3 hits, 2 misses, 1.0 MiB sent, 1 errors of the registry",
         ] {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use fireactions_api::engine::Result;
 use fireactions_api::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Fault,
-    MirrorCounts, MirrorView, RegistryCacheCounts, RegistryCacheView,
+    MirrorCounts, MirrorView, RegistryCacheCounts, RegistryCacheView, WarmImageView,
 };
 use fireactions_cache::Entry;
 use fireactions_config::Config;
@@ -109,6 +109,7 @@ impl Caches {
             });
             MirrorView { registry: mirror.registry, address: mirror.host, up: false, counts }
         };
+        let warm = |(image, problem): (String, Option<String>)| WarmImageView { image, problem };
         Some(RegistryCacheView {
             program: cache.program.as_str().to_owned(),
             directory: cache.storage.display().to_string(),
@@ -120,6 +121,7 @@ impl Caches {
                 .as_ref()
                 .map(|status| RegistryCacheCounts { evicted_bytes: status.evicted_bytes, full: status.full }),
             mirrors: cache.mirrors().into_iter().map(mirror).collect(),
+            warm: status.map(|status| status.warm).unwrap_or_default().into_iter().map(warm).collect(),
         })
     }
 
