@@ -320,8 +320,8 @@ fn its_programs_are_kept_running_and_end_with_it() {
 #[test]
 fn what_is_to_stay_free_stays_free() {
     const MIB: u64 = 1 << 20;
-    let lab = Lab::with("keep_free_mib: 20", |cache| {
-        format!("mkdir {0}; mount -t tmpfs -o size=40m cache {0}", cache.display())
+    let lab = Lab::with("keep_free_mib: 12", |cache| {
+        format!("mkdir {0}; mount -t tmpfs -o size=24m cache {0}", cache.display())
     });
     let free = || {
         let disk = rustix::fs::statvfs(lab.cached()).unwrap();
@@ -334,7 +334,7 @@ fn what_is_to_stay_free_stays_free() {
     };
     lab.make_bridge();
     for tag in 0..4 {
-        lab.push_large("127.0.0.1:5100", &format!("team/app:v{tag}"), 6 << 20);
+        lab.push_large("127.0.0.1:5100", &format!("team/app:v{tag}"), 3 << 20);
     }
     lab.answers(HUB);
     let mut order = Vec::new();
@@ -344,15 +344,15 @@ fn what_is_to_stay_free_stays_free() {
         order.push(until("it to be kept", fresh));
     }
     // The one that was used longest ago has gone, the newest has not.
-    until("room", || (free() >= 20 * MIB).then_some(()));
+    until("room", || (free() >= 12 * MIB).then_some(()));
     let evicted = || lab.status()["evicted_bytes"].as_u64();
-    until("to be told of it", || (evicted()? >= 6 * MIB).then_some(()));
+    until("to be told of it", || (evicted()? >= 3 * MIB).then_some(()));
     assert!(!order[0].exists() && order[3].exists(), "{}", lab.log());
     assert_eq!(lab.status()["full"], false, "{}", lab.log());
 
     // Where others take the room, nothing is kept.
     let filler = lab.cached().join("filler");
-    fs::write(&filler, vec![7; 21 << 20]).unwrap();
+    fs::write(&filler, vec![7; 13 << 20]).unwrap();
     until("all to go", || (large().is_empty() && lab.status()["full"] == true).then_some(()));
     assert!(lab.log().contains("registry_cache.keep_free_mib"), "{}", lab.log());
     assert_eq!(lab.asked("team/app/manifests/v3"), "503 fireactions; detail=no-room");
@@ -361,10 +361,10 @@ fn what_is_to_stay_free_stays_free() {
     assert_eq!(lab.pull(HUB, "team/app:v0"), (true, String::new()), "{}", lab.log());
 
     // What does not fit beside it is not even begun.
-    lab.push_large("127.0.0.1:5100", "team/large:v1", 24 << 20);
+    lab.push_large("127.0.0.1:5100", "team/large:v1", 16 << 20);
     let (pulled, said) = lab.pull(HUB, "team/large:v1");
     assert!(!pulled && said.contains("503"), "{said}");
-    assert!(free() >= 20 * MIB);
+    assert!(free() >= 12 * MIB);
 }
 
 #[test]
