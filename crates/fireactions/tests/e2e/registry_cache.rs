@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fireactions_testkit::busybox;
 use fireactions_testkit::real_gitea::wait_for;
@@ -486,4 +486,24 @@ fn images_are_pulled_ahead() {
     let output =
         command.args(["cache", "warm", "--config"]).arg(lab.dir.path().join("config.yaml")).output().unwrap();
     assert!(text(&output.stdout).contains("is `fireactions cache run` running?"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_registry_that_hangs_is_away_too() {
+    let lab = Lab::new();
+    lab.make_bridge();
+    lab.push("127.0.0.1:5100", "team/app:v1", &[]);
+    lab.answers(HUB);
+    let manifest = "team/app/manifests/v1";
+    until("a hit", || (lab.asked(manifest) == "200 fireactions; hit").then_some(()));
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &lab.open.id().to_string()]).status().unwrap().success());
+    };
+    // It takes connections still, as the kernel does for it.
+    signal("-STOP");
+    let begin = Instant::now();
+    assert_eq!(lab.asked(manifest), "200 fireactions; hit; detail=offline", "{}", lab.log());
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    signal("-CONT");
+    until("the registry to be noticed", || (lab.asked(manifest) == "200 fireactions; hit").then_some(()));
 }

@@ -140,7 +140,7 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
         );
     }
     let asked = Asked::of(head_of.uri.path());
-    let (offline, had) = (front.upstream.is_down(), front.had(&asked).await);
+    let (mut offline, had) = (front.upstream.is_down(), front.had(&asked).await);
     let mut reserved = None;
     if !offline && matches!(had, Had::No) && asked != Asked::Other {
         if front.room.is_full() {
@@ -153,8 +153,19 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
             };
         }
     }
-    let socket = if offline { &front.alone } else { &front.through };
-    let answer = match front.ask(socket, head(&head_of, head_of.method.clone())).await {
+    let asked_for = || head(&head_of, head_of.method.clone());
+    let answered = if offline {
+        front.ask(&front.alone, asked_for()).await
+    } else {
+        tokio::select! {
+            answered = front.ask(&front.through, asked_for()) => answered,
+            () = front.upstream.hangs() => {
+                offline = true;
+                front.ask(&front.alone, asked_for()).await
+            }
+        }
+    };
+    let answer = match answered {
         Ok(answer) => answer,
         Err(error) => {
             front.upstream.doubt(false);

@@ -16,6 +16,8 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// Between two questions, whoever doubts that it answers.
 const LEAST: Duration = Duration::from_secs(1);
+/// For an answer to somebody else, before it is doubted that there will be one.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// For an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Most bytes of it.
@@ -68,6 +70,15 @@ impl Upstream {
     pub(super) fn doubt(&self, error: bool) {
         self.errors.fetch_add(error.into(), Ordering::Relaxed);
         self.doubt.notify_one();
+    }
+
+    /// Until it is known that it does not answer, which is doubted after a while.
+    pub(super) async fn hangs(&self) {
+        sleep(PATIENCE).await;
+        self.doubt(false);
+        let mut reach = self.reach();
+        // Whoever waits has what tells it.
+        let _ = reach.wait_for(|now| *now == Reach::Down).await;
     }
 
     /// Asks it again and again until all is to stop.
