@@ -15,6 +15,10 @@ rec {
   };
   urlOf = name: urls.${name} or "https://${name}";
 
+  # What is not the internet's: the engine's list of what guests reach only where their pool allows it (crates/net), and the same of IPv6.
+  inside = [ "0.0.0.0/8" "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.0.0.0/24" "192.0.2.0/24" "192.31.196.0/24" "192.52.193.0/24" "192.88.99.0/24" "192.168.0.0/16" "198.18.0.0/15" "198.51.100.0/24" "203.0.113.0/24" "224.0.0.0/3" ];
+  inside6 = [ "::1/128" "64:ff9b::/96" "64:ff9b:1::/48" "2001::/32" "2002::/16" "fc00::/7" "fe80::/10" "ff00::/8" ];
+
   bumps = cfg: cfg.squid.enable && cfg.squid.sslBump.mode != "off";
 
   # Ports at the bridge's address that guests use.
@@ -99,7 +103,7 @@ rec {
         "http_access deny !Safe_ports"
         "http_access deny CONNECT !SSL_ports"
         # The host itself and its networks are not the guests' to ask for by this way.
-        "acl inside dst 0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 224.0.0.0/3 ::1/128 fc00::/7 fe80::/10"
+        "acl inside dst ${join " " (inside ++ inside6)}"
         "http_access deny inside"
         "http_access allow localnet"
         "http_access deny all"
@@ -119,11 +123,12 @@ rec {
         ""
       ]);
 
-  # Guests' web traffic goes to Squid. Their gateway's own ports and the metadata address do not.
+  # Guests' web traffic goes to Squid. What is not the internet's does not: the server's own rules say which pool gets to a private network, the
+  # metadata address is another's, and Squid is no way to the host, whose addresses may be public.
   redirect = { cfg, networks }:
     let
       of = network:
-        let others = "iifname \"${network.bridgeName}\" ip daddr != { ${gateway network.subnet}, 169.254.169.254 }"; in
+        let others = "iifname \"${network.bridgeName}\" ip daddr != { ${join ", " inside} } fib daddr type != local"; in
         [ "${others} tcp dport 80 redirect to :3128" ]
         ++ util.optional (bumps cfg) "${others} tcp dport 443 redirect to :3129";
     in

@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::{
     CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding,
     DrainRequest, ExecEvent, ExecInput, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter,
-    LogChunk, MachineUsage, PullEvent, Readiness, ScaleRequest, Version,
+    LogChunk, MachineUsage, PullEvent, Readiness, RegistryCacheView, ScaleRequest, Version,
 };
 
 /// The result of every call.
@@ -168,6 +168,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The numbers of the cache of actions, for the metrics; all 0 without one.
     fn cache_counts(&self) -> CacheCounts;
+
+    /// The cache of registries, for the metrics, without what takes time to find out; nothing where it is off.
+    async fn registry_cache(&self) -> Option<RegistryCacheView>;
 
     /// The numbers of the traces, for the metrics; all 0 where nobody is told of them.
     fn trace_counts(&self) -> TraceCounts;

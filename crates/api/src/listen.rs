@@ -18,7 +18,7 @@ mod stall;
 
 pub use peers::Connections;
 pub(crate) use serve::HEAD;
-pub use serve::serve;
+pub use serve::{serve, serve_until};
 
 /// Why a listener was not had.
 #[derive(Debug, thiserror::Error)]

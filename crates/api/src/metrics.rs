@@ -7,6 +7,7 @@ mod forges;
 mod gauges;
 mod labels;
 mod process;
+mod registry_cache;
 mod traces;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,7 @@ use compat::{Compat, Facts};
 use counts::Counts;
 use forges::Forges;
 use gauges::Gauges;
+use registry_cache::RegistryCache;
 use traces::Traces;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,6 +46,7 @@ struct Parts {
     gauges: Gauges,
     forges: Forges,
     caches: Caches,
+    registry_cache: RegistryCache,
     traces: Traces,
     compat: Option<Compat>,
 }
@@ -64,8 +67,9 @@ impl Metrics {
         gauges.build(&engine.version());
         let forges = Forges::register(&mut registry);
         let caches = Caches::register(&mut registry);
+        let registry_cache = RegistryCache::register(&mut registry);
         let traces = Traces::register(&mut registry);
-        let parts = Parts { registry, counts, gauges, forges, caches, traces, compat: None };
+        let parts = Parts { registry, counts, gauges, forges, caches, registry_cache, traces, compat: None };
         let metrics = Self { parts: Arc::new(Mutex::new(parts)) };
         let listener = metrics.clone();
         let mut events = engine.events();
@@ -109,9 +113,11 @@ impl Metrics {
         let drained = engine.host().await?.drained.is_some();
         let forges = engine.forges();
         let caches = engine.cache_counts();
+        let registry_cache = engine.registry_cache().await;
         let traces = engine.trace_counts();
         let parts = self.lock();
         parts.caches.set(&caches);
+        parts.registry_cache.set(registry_cache.as_ref());
         parts.traces.set(&traces);
         parts.forges.set(&pools, &forges, Timestamp::now());
         parts.gauges.set(&pools, &machines, &jobs, ready, drained, parts.compat.is_some());

@@ -120,6 +120,11 @@ impl Cache {
         }
     }
 
+    /// The file in which the running cache says how it is.
+    pub fn status_file(&self) -> PathBuf {
+        self.storage.join("status.json")
+    }
+
     /// The directory of what one program keeps: Zot's, or of one registry.
     pub(crate) fn directory(&self, name: &str) -> PathBuf {
         self.storage.join(name)

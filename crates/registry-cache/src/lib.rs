@@ -6,16 +6,20 @@
 //!
 //! Nothing here opens a file or a socket.
 
+mod asked;
 mod cache;
 mod docker_registry;
 mod firewall;
 mod guest;
 mod login;
+mod status;
 mod zot;
 
+pub use asked::Asked;
 pub use cache::{Cache, Mirror, Program, Upstream};
-pub use docker_registry::docker_registry;
+pub use docker_registry::{Listen, docker_registry, docker_registry_alone};
 pub use firewall::nft;
 pub use guest::drop_ins;
 pub use login::{Login, LoginError};
+pub use status::{RegistryStatus, Status};
 pub use zot::{zot, zot_logins};

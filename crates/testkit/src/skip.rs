@@ -41,10 +41,12 @@ pub enum Kind {
     Collector,
     /// The provider of OpenID Connect that `scripts/oidc-provider` fetches.
     Oidc,
+    /// Squid, with what opens TLS.
+    Squid,
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -60,6 +62,7 @@ impl Kind {
         Self::Browser,
         Self::Collector,
         Self::Oidc,
+        Self::Squid,
     ];
 }
 
@@ -81,6 +84,7 @@ impl fmt::Display for Kind {
             Self::Browser => "browser",
             Self::Collector => "collector",
             Self::Oidc => "oidc",
+            Self::Squid => "squid",
         })
     }
 }
@@ -141,7 +145,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, oidc"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, oidc, squid"
             ),
             "{error}"
         );

@@ -57,7 +57,7 @@ impl FromPeer for UnixStream {
 /// At most so many `connections` are open at once; the others wait in the backlog as well. Before a caller is known, all that it
 /// can hold is one of these places, until [`HEAD`] is over. What is more than one address may have is closed again.
 pub async fn serve<L>(
-    mut listener: L,
+    listener: L,
     router: Router,
     api: Api,
     connections: impl Into<Connections>,
@@ -66,7 +66,21 @@ where
     L: Listener,
     L::Io: Unpin + FromPeer,
 {
-    let (pausing, closing) = (api.pausing().clone(), api.closing().clone());
+    serve_until(listener, router, api.pausing().clone(), api.closing().clone(), connections).await
+}
+
+/// The same without an API: until `closing`, and no connection is taken from `pausing` on.
+pub async fn serve_until<L>(
+    mut listener: L,
+    router: Router,
+    pausing: CancellationToken,
+    closing: CancellationToken,
+    connections: impl Into<Connections>,
+) -> io::Result<()>
+where
+    L: Listener,
+    L::Io: Unpin + FromPeer,
+{
     let Connections { all, each } = connections.into();
     let (places, peers) = (Arc::new(Semaphore::new(all)), Peers::new(each));
     let tasks = TaskTracker::new();

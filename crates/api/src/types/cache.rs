@@ -66,8 +66,34 @@ pub struct RegistryCacheView {
     pub directory: String,
     /// Bytes of that directory's files; absent when they could not be counted in time.
     pub bytes: Option<u64>,
+    /// Bytes that are free on its file system; absent when that is not known.
+    pub free_bytes: Option<u64>,
+    /// Bytes that stay free there; absent where the program cannot be limited.
+    pub keep_free_bytes: Option<u64>,
+    /// What the running cache says; absent where it says nothing.
+    pub counts: Option<RegistryCacheCounts>,
+    /// The images that the running cache has tried to pull ahead.
+    pub warm: Vec<WarmImageView>,
     /// The registries.
     pub mirrors: Vec<MirrorView>,
+}
+
+/// An image that is pulled ahead.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WarmImageView {
+    /// Its name.
+    pub image: String,
+    /// Why it is not in the cache; absent when it is.
+    pub problem: Option<String>,
+}
+
+/// What the cache of registries has done since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RegistryCacheCounts {
+    /// Bytes that were removed for room.
+    pub evicted_bytes: u64,
+    /// Less is free than is to stay free, and there is nothing left to remove: nothing new is cached.
+    pub full: bool,
 }
 
 /// A registry that is cached.
@@ -79,6 +105,23 @@ pub struct MirrorView {
     pub address: String,
     /// Whether something listens there.
     pub up: bool,
+    /// What the running cache says of it; absent where it says nothing.
+    pub counts: Option<MirrorCounts>,
+}
+
+/// What the cache of one registry has done since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MirrorCounts {
+    /// The registry does not answer: what is cached is served, and nothing else.
+    pub offline: bool,
+    /// Answers with what was there.
+    pub hits: u64,
+    /// Answers with what was not.
+    pub misses: u64,
+    /// Bytes that were served.
+    pub sent_bytes: u64,
+    /// Times that the registry did not answer, or with an error of its own.
+    pub upstream_errors: u64,
 }
 
 /// An entry of the cache of actions.

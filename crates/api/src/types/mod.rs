@@ -13,8 +13,8 @@ mod session;
 mod status;
 
 pub use cache::{
-    ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, MirrorView,
-    RegistryCacheView,
+    ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, MirrorCounts,
+    MirrorView, RegistryCacheCounts, RegistryCacheView, WarmImageView,
 };
 pub use exec::{ExecEvent, ExecExit, ExecInput, ExecRequest, WindowSize};
 pub use host::{DrainRequest, REASON_MAX};

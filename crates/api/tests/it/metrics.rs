@@ -61,6 +61,14 @@ async fn what_forges_are_asked_and_tell_becomes_series() {
         |text: &str, series: &str| sample(text, series).unwrap_or_else(|| panic!("{series} in:\n{text}"));
     for (series, expected) in [
         ("fireactions_actions_cache_hits_total", 3.0),
+        ("fireactions_registry_cache_free_bytes", 8.0),
+        ("fireactions_registry_cache_evicted_bytes_total", 9.0),
+        ("fireactions_registry_cache_full", 1.0),
+        ("fireactions_registry_cache_hits_total{registry=\"docker.io\"}", 5.0),
+        ("fireactions_registry_cache_misses_total{registry=\"docker.io\"}", 6.0),
+        ("fireactions_registry_cache_sent_bytes_total{registry=\"docker.io\"}", 7.0),
+        ("fireactions_registry_cache_upstream_errors_total{registry=\"docker.io\"}", 4.0),
+        ("fireactions_registry_cache_offline{registry=\"docker.io\"}", 1.0),
         ("fireactions_actions_cache_misses_total", 2.0),
         ("fireactions_actions_cache_size_bytes", 3.0),
         ("fireactions_forge_requests_total{forge=\"github\"}", 8.0),

@@ -1,10 +1,11 @@
 //! The cache of registries: what it is to cache, from where, and at which ports.
 
+use fireactions_model::ImageSource;
 use url::{Host, Url};
 
 use super::{At, Check};
 use crate::Config;
-use crate::schema::registry_cache::{CacheProgram, HUB, MOST_UPSTREAMS};
+use crate::schema::registry_cache::{CacheProgram, HUB, MOST_UPSTREAMS, MOST_WARM, RegistryCacheConfig};
 
 /// What else images may be said to come from, when they come from Docker Hub.
 const HUB_HOSTS: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
@@ -33,6 +34,7 @@ impl Check<'_> {
                 "remove it, or write 'program: docker-registry'",
             );
         }
+        self.warm(cache, &at.key("warm"));
         for upstream in cache.upstreams() {
             let name = upstream.name.as_str();
             let own = mirrors.key(name.to_owned());
@@ -42,6 +44,41 @@ impl Check<'_> {
             }
             if let Some(url) = cache.mirrors.get(upstream.name).and_then(|mirror| mirror.url.as_ref()) {
                 self.upstream_url(config, &own.key("url"), url);
+            }
+        }
+    }
+
+    /// Only what comes through the cache can be in it.
+    fn warm(&mut self, cache: &RegistryCacheConfig, at: &At) {
+        if cache.warm.len() > MOST_WARM {
+            let message = format!("registry_cache.warm has {} images", cache.warm.len());
+            self.error(at, &[], message, format!("name {MOST_WARM} at most"));
+        }
+        for (index, image) in cache.warm.iter().enumerate() {
+            let own = at.index(index);
+            match ImageSource::of(image) {
+                Ok(ImageSource::Registry(remote)) => {
+                    if !cache.mirrors.keys().any(|name| name.as_str() == remote.registry) {
+                        let message = format!("the registry '{}' of {own} is not cached", remote.registry);
+                        let help = format!("add '{}: {{}}' to registry_cache.mirrors", remote.registry);
+                        self.error(&own, &[&At::root().key("registry_cache").key("mirrors")], message, help);
+                    }
+                }
+                Ok(_) => {
+                    let message = format!("{own} is not an image of a registry");
+                    self.error(
+                        &own,
+                        &[],
+                        message,
+                        "name it as `docker pull` does, such as docker.io/library/debian:12",
+                    );
+                }
+                Err(why) => self.error(
+                    &own,
+                    &[],
+                    format!("{own} is not an image's name: {why}"),
+                    "name it as `docker pull` does",
+                ),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fireactions_model::ImageRef;
 use schemars::JsonSchema;
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,13 @@ pub struct RegistryCacheConfig {
     /// absent; docker-registry also forgets what it fetched a week ago. Zot cannot be limited.
     #[schemars(range(min = 64), example = 51200)]
     pub max_size_mib: Option<u64>,
+    /// What stays free on that directory's file system, in MiB: images are removed for it, those first that were not used for the
+    /// longest time. Where that is not enough, guests are sent to the registries themselves. Zot cannot be limited.
+    pub keep_free_mib: u64,
+    /// Images that `fireactions cache run` pulls ahead, at its start and each day, so that the first job finds them; 100 at most. Each is
+    /// of one of `mirrors`.
+    #[schemars(with = "Vec<String>", length(max = MOST_WARM), inner(regex(pattern = ImageRef::PATTERN)), example = ["docker.io/library/debian:12"])]
+    pub warm: Vec<ImageRef>,
 }
 
 /// One cached registry.
@@ -77,6 +85,9 @@ pub enum CacheProgram {
 
 /// More processes and ports than this are a mistake.
 pub(crate) const MOST_UPSTREAMS: usize = 32;
+
+/// More images than this are a mistake.
+pub(crate) const MOST_WARM: usize = 100;
 
 /// Docker Hub, as images name it.
 pub(crate) const HUB: &str = "docker.io";
@@ -167,6 +178,8 @@ impl Default for RegistryCacheConfig {
             port: 5000,
             storage_dir: AbsolutePath::fixed("/var/cache/fireactions-registry"),
             max_size_mib: None,
+            keep_free_mib: 5 * 1024,
+            warm: Vec::new(),
         }
     }
 }

@@ -338,6 +338,7 @@ mistakes! {
     registry_cache_at_the_port_of_the_api: with_pool("bind_address: \":5001\"\napi_token_file: /t\nregistry_cache: {enabled: true}\n");
     registry_cache_of_zot_with_limit: with_pool("registry_cache: {program: zot, max_size_mib: 1024}\n");
     registry_cache_of_zot_at_one_port: with_pool("registry_cache: {enabled: true, program: zot, port: 5079}\nactions_cache: {enabled: true}\n");
+    registry_cache_warm_of_others: with_pool("registry_cache: {mirrors: {ghcr.io: {}}, warm: [\"debian:12\", \"oci:/srv/x\", \"ghcr.io/a/b:1\"]}\n");
     registry_cache_with_password: with_pool("registry_cache: {mirrors: {ghcr.io: {password: hunter2}}}\n");
     actions_cache_smaller_than_a_repository: with_pool("actions_cache:\n  max_size_mib: 1024\n");
     actions_cache_of_nothing: with_pool("actions_cache: {max_size_mib: 0, unused_for: 1s}\n");

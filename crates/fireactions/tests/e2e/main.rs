@@ -38,6 +38,7 @@ mod restart;
 mod result;
 mod service;
 mod shutdown;
+mod squid;
 mod standin;
 mod stored_images;
 mod telemetry;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -34,6 +35,11 @@ impl Namespace {
         let mut namespace = Self { holder, mounts_before, processes_before: Vec::new() };
         namespace.processes_before = namespace.processes().into_iter().map(|(pid, _)| pid).collect();
         namespace
+    }
+
+    /// The file systems as they are in there.
+    pub(crate) fn root(&self) -> PathBuf {
+        format!("/proc/{}/root", self.holder.id()).into()
     }
 
     /// A command in the namespaces, ready to be given arguments.

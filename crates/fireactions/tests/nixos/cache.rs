@@ -29,7 +29,11 @@ fn nftables_takes_the_redirect_and_the_limits() {
         ));
         let rules = rules.as_str().unwrap();
         assert_eq!(rules.contains("dport 443"), mode != "off");
-        assert!(rules.contains(r#"iifname "fireteact0" ip daddr != { 10.201.0.1, 169.254.169.254 } tcp dport 80 redirect to :3128"#), "{rules}");
+        assert!(rules.contains(r#"iifname "fireteact0" ip daddr != { 0.0.0.0/8, 10.0.0.0/8, "#), "{rules}");
+        assert!(
+            rules.contains("224.0.0.0/3 } fib daddr type != local tcp dport 80 redirect to :3128"),
+            "{rules}"
+        );
         nft("ip", rules).unwrap();
     }
     let limits = |arguments: &str| {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use fireactions_guest_proto::DropIn;
 use fireactions_registry_cache::{
-    Cache, Login, Program, Upstream, docker_registry, drop_ins, nft, zot, zot_logins,
+    Cache, Listen, Login, Program, Upstream, docker_registry, docker_registry_alone, drop_ins, nft, zot,
+    zot_logins,
 };
 
 pub(crate) fn upstream(name: &str, url: &str, port: u16) -> Upstream {
@@ -41,8 +42,14 @@ fn files(list: &[DropIn]) -> String {
 #[test]
 fn docker_registry_is_told_its_registry() {
     let cache = cache(Program::DockerRegistry);
-    insta::assert_snapshot!("docker_registry", docker_registry(&cache, &cache.upstreams[0]));
-    insta::assert_snapshot!("docker_registry_with_login", docker_registry(&cache, &cache.upstreams[2]));
+    insta::assert_snapshot!("docker_registry", docker_registry(&cache, &cache.upstreams[0], Listen::Gateway));
+    let socket = Listen::Socket(Path::new("/run/2.sock"));
+    insta::assert_snapshot!(
+        "docker_registry_with_login",
+        docker_registry(&cache, &cache.upstreams[2], socket)
+    );
+    let alone = docker_registry_alone(&cache, &cache.upstreams[2], socket);
+    insta::assert_snapshot!("docker_registry_alone", alone);
 }
 
 #[test]

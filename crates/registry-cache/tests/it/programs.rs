@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use fireactions_registry_cache::{Program, docker_registry, nft, zot};
+use fireactions_registry_cache::{Listen, Program, docker_registry, nft, zot};
 use fireactions_testkit::skip;
 
 use crate::golden::cache;
@@ -32,7 +32,7 @@ fn docker_registry_takes_its_file() {
     cache.gateway = [127, 0, 0, 1].into();
     cache.upstreams[2].url = "http://127.0.0.1:1".to_owned();
     let file = dir.path().join("config.yml");
-    std::fs::write(&file, docker_registry(&cache, &cache.upstreams[2])).unwrap();
+    std::fs::write(&file, docker_registry(&cache, &cache.upstreams[2], Listen::Gateway)).unwrap();
     let run = |file: &std::path::Path| {
         let mut child = Command::new("docker-registry")
             .arg("serve")

@@ -294,11 +294,19 @@ impl Engine for Fake {
     }
 
     async fn caches(&self) -> Result<CachesView> {
-        let mirror = MirrorView { registry: "docker.io".into(), address: "10.0.0.1:5000".into(), up: true };
+        let counts = MirrorCounts { offline: true, hits: 5, misses: 6, sent_bytes: 7, upstream_errors: 4 };
+        let mirror = MirrorView {
+            registry: "docker.io".into(),
+            address: "10.0.0.1:5000".into(),
+            up: true,
+            counts: Some(counts),
+        };
         Ok(CachesView {
             actions: Some(ActionsCacheView { up: true, counts: self.cache_counts(), ..Default::default() }),
             registries: Some(RegistryCacheView {
                 bytes: Some(7),
+                free_bytes: Some(8),
+                counts: Some(RegistryCacheCounts { evicted_bytes: 9, full: true }),
                 mirrors: vec![mirror],
                 ..Default::default()
             }),
@@ -324,6 +332,10 @@ impl Engine for Fake {
 
     fn cache_counts(&self) -> CacheCounts {
         CacheCounts { hits: 3, misses: 2, entries: 1, bytes: 3, ..Default::default() }
+    }
+
+    async fn registry_cache(&self) -> Option<RegistryCacheView> {
+        self.caches().await.ok()?.registries
     }
 
     fn trace_counts(&self) -> TraceCounts {

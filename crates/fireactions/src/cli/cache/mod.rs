@@ -1,10 +1,17 @@
 //! `fireactions cache`: the host's caches, of actions and of registries. See docs/caches.md.
 
+mod ahead;
 mod child;
+mod front;
+mod keep;
 mod render;
 mod room;
 mod serve;
 mod show;
+mod told;
+mod upstream;
+mod warm;
+mod wire;
 
 use std::path::PathBuf;
 
@@ -42,6 +49,8 @@ enum Action {
     Gc(show::Gc),
     /// Run the cache of registries: start its programs at the bridge's address, and start them again when they end
     Run(ConfigFile),
+    /// Pull images through the running cache of registries, on its host, so that the first job finds them
+    Warm(ahead::Args),
     /// Print what a part of the cache of registries is told
     Render(render::Args),
     /// Run a program that ends with its parent
@@ -75,6 +84,7 @@ pub(crate) async fn run(args: Args, client: impl FnOnce() -> anyhow::Result<Clie
         Action::List { format } => show::list(&client()?, format).await,
         Action::Gc(args) => show::gc(&client()?, args).await,
         Action::Run(file) => serve::run(&file.load()?).await,
+        Action::Warm(args) => ahead::run(args).await,
         Action::Render(args) => render::run(&args),
         Action::Child(args) => child::run(&args),
     }

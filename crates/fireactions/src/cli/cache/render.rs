@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use fireactions_guest_proto::{DropIn, Meets};
-use fireactions_registry_cache::{Cache, Program, docker_registry, drop_ins, nft, zot};
+use fireactions_registry_cache::{Cache, Listen, Program, docker_registry, drop_ins, nft, zot};
 
 use super::{ConfigFile, enabled};
 use crate::cli::edge::advise;
@@ -58,7 +58,7 @@ fn text(part: Part, mut cache: Cache) -> String {
             zot(&cache, None)
         }
         Part::DockerRegistry => {
-            let one = |upstream| docker_registry(&cache, upstream);
+            let one = |upstream| docker_registry(&cache, upstream, Listen::Gateway);
             cache.upstreams.iter().map(one).collect::<Vec<_>>().join("---\n")
         }
         Part::Guest => files(&drop_ins(&cache)),

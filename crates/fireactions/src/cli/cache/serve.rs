@@ -1,46 +1,40 @@
 //! `fireactions cache run`: the programs of the cache, for as long as this one runs.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, ExitStatus, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use axum::Router;
+use fireactions_api::listen::{Connections, serve_until};
 use fireactions_config::Config;
 use fireactions_fleet::doctor::cache_program;
 use fireactions_model::ExponentialBackoff;
-use fireactions_registry_cache::{Cache, Program, docker_registry, zot, zot_logins};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use fireactions_registry_cache::{
+    Cache, Listen, Program, Status, docker_registry, docker_registry_alone, zot, zot_logins,
+};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use super::{enabled, room};
+use super::front::{Counts, Front};
+use super::keep::{PAUSES, Part, When, keep, say_waiting};
+use super::room::{Limits, Room};
+use super::upstream::Upstream;
+use super::warm::{self, Known};
+use super::{enabled, told};
 use crate::cli::Ended;
 use crate::cli::edge::advise;
 use crate::{credentials, registry_cache, server};
 
-/// Between the end of a program and its next start.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// One that ran this long had started well.
-const WELL: Duration = Duration::from_secs(60);
-/// For a program to end by itself once it was asked to.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// A program of the cache.
-struct Part {
-    /// What it caches.
-    name: String,
-    binary: PathBuf,
-    arguments: Vec<PathBuf>,
-    /// Where it listens.
-    listen: SocketAddr,
-}
+/// Connections of guests to one registry's cache. An image has dozens of layers, and a client takes a handful at once.
+const CONNECTIONS: Connections = Connections { all: 1024, each: 64 };
 
 pub(super) async fn run(config: &Config) -> Ended {
     let mut cache = enabled(config)?;
@@ -59,16 +53,15 @@ pub(super) async fn run(config: &Config) -> Ended {
         .prefix("fireactions-cache-")
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir_in(runtime_directory())?;
-    let parts = parts(&cache, &binary, files.path())?;
     tracing::info!(program = cache.program.as_str(), binary = %binary.display(), "caching registries");
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    for part in parts {
-        tasks.spawn(keep(part, stopped.clone()));
-    }
-    if let (Program::DockerRegistry, Some(mib)) = (cache.program, config.registry_cache.max_size_mib) {
-        tasks.spawn(room::keep(Arc::from(cache.storage.as_path()), mib << 20, stopped));
+    match cache.program {
+        Program::Zot => {
+            tasks.spawn(keep(all_in_one(&cache, &binary, files.path())?, stopped.clone()));
+        }
+        Program::DockerRegistry => one_each(&cache, config, &binary, files.path(), &mut tasks, &stopped)?,
     }
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -79,6 +72,13 @@ pub(super) async fn run(config: &Config) -> Ended {
     // Each ends its program, which has its own deadline.
     while tasks.join_next().await.is_some() {}
     Ok(ExitCode::SUCCESS)
+}
+
+fn room(config: &Config) -> Room {
+    let own = &config.registry_cache;
+    let bytes = |mib: u64| mib.saturating_mul(1 << 20);
+    let limits = Limits { most: own.max_size_mib.map(bytes), keep_free: bytes(own.keep_free_mib) };
+    Room::new(own.storage_dir.to_path_buf(), limits)
 }
 
 /// The service manager's own for this unit, which it removes; else where temporary files are.
@@ -94,112 +94,116 @@ fn make_directory(path: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("the directory {} could not be made", path.display()))
 }
 
-/// What is started, each with its configuration in a file below `files`.
-fn parts(cache: &Cache, binary: &Path, files: &Path) -> anyhow::Result<Vec<Part>> {
-    let write = |name: &str, text: &str| {
-        let path = files.join(name);
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-            .with_context(|| format!("{} could not be written", path.display()))?;
-        anyhow::Ok(path)
-    };
-    let part = |name: &str, port: u16, file: PathBuf| Part {
-        name: name.to_owned(),
-        binary: binary.to_owned(),
-        arguments: vec!["serve".into(), file],
-        listen: (cache.gateway, port).into(),
-    };
-    match cache.program {
-        Program::Zot => {
-            let logins = zot_logins(cache).map(|text| write("logins.json", &text)).transpose()?;
-            let file = write("zot.json", &zot(cache, logins.as_deref()))?;
-            Ok(vec![part("all registries", cache.port, file)])
-        }
-        Program::DockerRegistry => {
-            let one = |upstream: &fireactions_registry_cache::Upstream| {
-                let file = write(&format!("{}.yml", upstream.name), &docker_registry(cache, upstream))?;
-                Ok(part(&upstream.name, upstream.port, file))
-            };
-            cache.upstreams.iter().map(one).collect()
-        }
-    }
+fn write(path: PathBuf, text: &str) -> anyhow::Result<PathBuf> {
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .with_context(|| format!("{} could not be written", path.display()))?;
+    Ok(path)
 }
 
-/// Runs a program until all is to stop.
-async fn keep(part: Part, mut stop: watch::Receiver<bool>) {
+/// Zot, with its configuration in a file below `files`.
+fn all_in_one(cache: &Cache, binary: &Path, files: &Path) -> anyhow::Result<Part> {
+    let logins = zot_logins(cache).map(|text| write(files.join("logins.json"), &text)).transpose()?;
+    let file = write(files.join("zot.json"), &zot(cache, logins.as_deref()))?;
+    Ok(Part {
+        name: "all registries".to_owned(),
+        binary: binary.to_owned(),
+        arguments: vec!["serve".into(), file],
+        listen: Some((cache.gateway, cache.port).into()),
+        when: When::Always,
+    })
+}
+
+/// A docker-registry for each registry, what guests reach of it, and what is looked at.
+fn one_each(
+    cache: &Cache,
+    config: &Config,
+    binary: &Path,
+    files: &Path,
+    tasks: &mut JoinSet<()>,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let room = Arc::new(room(config));
+    let mut fronts = Vec::new();
+    for (number, one) in cache.upstreams.iter().enumerate() {
+        let upstream = Arc::new(Upstream::new(&one.name, &one.url)?);
+        // A socket's path is short, and a registry's name may be long.
+        let (through, alone) =
+            (files.join(format!("{number}.sock")), files.join(format!("{number}-alone.sock")));
+        let part = |file: PathBuf, when| Part {
+            name: one.name.clone(),
+            binary: binary.to_owned(),
+            arguments: vec!["serve".into(), file],
+            listen: None,
+            when,
+        };
+        let text = docker_registry(cache, one, Listen::Socket(&through));
+        let file = write(files.join(format!("{}.yml", one.name)), &text)?;
+        // It does not start without its registry.
+        tasks.spawn(keep(part(file, When::Up(upstream.reach())), stopped.clone()));
+        let text = docker_registry_alone(cache, one, Listen::Socket(&alone));
+        let file = write(files.join(format!("{}.alone.yml", one.name)), &text)?;
+        tasks.spawn(keep(part(file, When::Down(upstream.reach())), stopped.clone()));
+
+        let (looked, room, stop) = (Arc::clone(&upstream), Arc::clone(&room), stopped.clone());
+        tasks.spawn(async move { looked.watch(stop).await });
+        let directory = cache.storage.join(&one.name);
+        let front = Arc::new(Front { directory, through, alone, upstream, room, counts: Counts::default() });
+        fronts.push((one.name.clone(), Arc::clone(&front)));
+        let listen = (cache.gateway, one.port).into();
+        tasks.spawn(open(one.name.clone(), listen, front.router(), stopped.clone()));
+    }
+    let known = Arc::new(Known::default());
+    if !config.registry_cache.warm.is_empty() {
+        let images = config.registry_cache.warm.clone();
+        tasks.spawn(warm::keep(cache.clone(), images, Arc::clone(&known), stopped.clone()));
+    }
+    let now = Arc::clone(&room);
+    let now = move || Status {
+        evicted_bytes: now.evicted(),
+        full: now.is_full(),
+        warm: known.get(),
+        registries: fronts.iter().map(|(name, front)| (name.clone(), front.status())).collect(),
+    };
+    tasks.spawn(told::keep(cache.status_file(), now, stopped.clone()));
+    let stop = stopped.clone();
+    tasks.spawn(async move { room.keep(stop).await });
+    Ok(())
+}
+
+/// Serves guests at the bridge's address, which may not be there yet, until all is to stop.
+async fn open(name: String, listen: SocketAddr, router: Router, mut stop: watch::Receiver<bool>) {
     let mut backoff = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
     let mut waiting = false;
-    while !*stop.borrow() {
-        let began = Instant::now();
-        let why = match TcpListener::bind(part.listen) {
-            // The server makes the bridge, and it may start later.
+    let listener = loop {
+        let why = match TcpListener::bind(listen).await {
+            Ok(listener) => break listener,
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
                 if !std::mem::replace(&mut waiting, true) {
-                    tracing::info!(
-                        registry = part.name,
-                        "waiting for the bridge, which the server makes: {} is no address of this host yet",
-                        part.listen.ip()
-                    );
+                    say_waiting(&name, Some(listen));
                 }
                 None
             }
-            Err(error) => Some(format!("cannot listen at {}: {error}", part.listen)),
-            Ok(free) => {
-                drop(free);
-                waiting = false;
-                match start(&part) {
-                    Ok(child) => {
-                        attend(&part, child, &mut stop).await.map(|status| format!("it ended: {status}"))
-                    }
-                    Err(error) => Some(format!("it could not be started: {error}")),
-                }
-            }
+            Err(error) => Some(error),
         };
-        if *stop.borrow() {
-            return;
-        }
-        if began.elapsed() >= WELL {
-            backoff.succeeded();
-        }
         let pause = backoff.failed(rand::random());
         if let Some(why) = why {
-            tracing::warn!(registry = part.name, "the cache does not run: {why}; tried again in {pause:.1?}");
+            tracing::warn!(registry = name, "cannot listen at {listen}: {why}; tried again in {pause:.1?}");
         }
         tokio::select! {
             () = sleep(pause) => {}
-            _ = stop.changed() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
         }
+    };
+    tracing::info!(registry = name, address = %listen, "guests are served");
+    let closing = CancellationToken::new();
+    let ended = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+        closing.cancel();
+    };
+    let (served, ()) =
+        tokio::join!(serve_until(listener, router, closing.clone(), closing.clone(), CONNECTIONS), ended);
+    if let Err(error) = served {
+        tracing::warn!(registry = name, "guests are not served any more: {error}");
     }
-}
-
-fn start(part: &Part) -> std::io::Result<Child> {
-    let child = Command::new(std::env::current_exe()?)
-        .args(["cache", "child"])
-        .arg(std::process::id().to_string())
-        .arg(&part.binary)
-        .args(&part.arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    tracing::info!(registry = part.name, address = %part.listen, pid = child.id(), "started");
-    Ok(child)
-}
-
-/// Waits for the end of a program, or ends it.
-async fn attend(part: &Part, mut child: Child, stop: &mut watch::Receiver<bool>) -> Option<ExitStatus> {
-    tokio::select! {
-        status = child.wait() => return status.ok(),
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // It may have ended just now.
-        let _ = kill_process(pid, Signal::TERM);
-    }
-    if timeout(GRACE, child.wait()).await.is_err() {
-        tracing::warn!(registry = part.name, "it did not end within {GRACE:?} and is killed");
-        let _ = child.kill().await;
-    }
-    None
 }

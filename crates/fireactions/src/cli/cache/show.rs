@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use fireactions_api::{
-    ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, RegistryCacheView,
+    ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, MirrorCounts,
+    RegistryCacheCounts, RegistryCacheView, WarmImageView,
 };
 
 use crate::cli::{Ended, show};
@@ -70,12 +71,40 @@ fn render_actions(cache: &ActionsCacheView) -> String {
 }
 
 fn render_registries(cache: &RegistryCacheView) -> String {
-    let RegistryCacheView { program, directory, bytes, mirrors } = cache;
+    let RegistryCacheView { program, directory, bytes, free_bytes, keep_free_bytes, counts, mirrors, warm } =
+        cache;
     let size = bytes.map_or_else(|| "too many files to count".to_owned(), show::bytes);
     let mut text = format!("registries: {program}\n  directory   {directory} ({size})");
+    if let Some(free) = free_bytes {
+        let kept = keep_free_bytes.map(|keep| format!("; {} are kept free", show::bytes(keep)));
+        let _ = write!(text, "\n  free        {}{}", show::bytes(*free), kept.unwrap_or_default());
+    }
+    if let Some(RegistryCacheCounts { evicted_bytes, full }) = counts {
+        let full = if *full { "; there is nothing left to remove, and nothing new is cached" } else { "" };
+        let _ = write!(text, "\n  evicted     {}{full}", show::bytes(*evicted_bytes));
+    }
     for mirror in mirrors {
-        let state = if mirror.up { "up" } else { "down" };
+        let offline = mirror.counts.is_some_and(|counts| counts.offline);
+        let state = match (mirror.up, offline) {
+            (true, true) => "offline",
+            (true, false) => "up",
+            (false, _) => "down",
+        };
         let _ = write!(text, "\n  {state:<11} {} at {}", mirror.registry, mirror.address);
+        if let Some(counts) = mirror.counts {
+            let MirrorCounts { hits, misses, sent_bytes, upstream_errors, .. } = counts;
+            let sent = show::bytes(sent_bytes);
+            let _ = write!(
+                text,
+                ": {hits} hits, {misses} misses, {sent} sent, {upstream_errors} errors of the registry"
+            );
+        }
+    }
+    for WarmImageView { image, problem } in warm {
+        let _ = match problem {
+            None => write!(text, "\n  warm        {image}"),
+            Some(why) => write!(text, "\n  not warm    {image}: {}", show::clean(why)),
+        };
     }
     text
 }
@@ -112,6 +141,13 @@ mod tests {
             registry: registry.to_owned(),
             address: "172.30.0.1:5000".to_owned(),
             up,
+            counts: (registry == "quay.io").then_some(MirrorCounts {
+                offline: true,
+                hits: 3,
+                misses: 2,
+                sent_bytes: 1 << 20,
+                upstream_errors: 1,
+            }),
         };
         let caches = CachesView {
             actions: Some(ActionsCacheView {
@@ -126,7 +162,14 @@ mod tests {
                 program: "zot".to_owned(),
                 directory: "/var/cache/x".to_owned(),
                 bytes: None,
-                mirrors: vec![mirror("docker.io", true), mirror("ghcr.io", false)],
+                warm: vec![
+                    WarmImageView { image: "docker.io/a:1".to_owned(), problem: None },
+                    WarmImageView { image: "docker.io/b:1".to_owned(), problem: Some("away".to_owned()) },
+                ],
+                free_bytes: Some(3 << 30),
+                keep_free_bytes: Some(5 << 30),
+                counts: Some(RegistryCacheCounts { evicted_bytes: 1 << 20, full: true }),
+                mirrors: vec![mirror("docker.io", true), mirror("ghcr.io", false), mirror("quay.io", true)],
             }),
         };
         let text = render(&caches);
@@ -137,8 +180,13 @@ mod tests {
             "  searches    3 found, 2 not",
             "registries: zot",
             "  directory   /var/cache/x (too many files to count)",
+            "  free        3.0 GiB; 5.0 GiB are kept free",
+            "  evicted     1.0 MiB; there is nothing left to remove, and nothing new is cached",
             "  up          docker.io at 172.30.0.1:5000",
+            "  warm        docker.io/a:1",
+            "  not warm    docker.io/b:1: away",
             "  down        ghcr.io at 172.30.0.1:5000",
+            "  offline     quay.io at 172.30.0.1:5000: 3 hits, 2 misses, 1.0 MiB sent, 1 errors of the registry",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }

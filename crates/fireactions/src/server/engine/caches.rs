@@ -7,15 +7,17 @@ use std::time::{Duration, Instant, SystemTime};
 use fireactions_api::engine::Result;
 use fireactions_api::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Fault,
-    MirrorView, RegistryCacheView,
+    MirrorCounts, MirrorView, RegistryCacheCounts, RegistryCacheView, WarmImageView,
 };
 use fireactions_cache::Entry;
 use fireactions_config::Config;
+use fireactions_registry_cache::{Mirror, Program};
 use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::registry_cache;
 use crate::server::actions_cache::ActionsCache;
 
 /// Until a cache of this host takes a connection.
@@ -65,7 +67,7 @@ impl Caches {
     }
 
     async fn registries(&self) -> Option<RegistryCacheView> {
-        let cache = crate::registry_cache::of(&self.config)?;
+        let cache = registry_cache::of(&self.config)?;
         let storage = cache.storage.clone();
         let counting = Arc::clone(&self.counting);
         let counted = async move {
@@ -76,16 +78,50 @@ impl Caches {
             });
             counted.await.ok().flatten()
         };
-        let mirrors = cache.mirrors().into_iter().map(async |mirror| {
-            let connected = timeout(CONNECT, TcpStream::connect(&mirror.host)).await;
-            MirrorView { registry: mirror.registry, address: mirror.host, up: matches!(connected, Ok(Ok(_))) }
+        let mut view = self.registry_cache().await?;
+        let mirrors = view.mirrors.into_iter().map(async |mirror| {
+            let connected = timeout(CONNECT, TcpStream::connect(&mirror.address)).await;
+            MirrorView { up: matches!(connected, Ok(Ok(_))), ..mirror }
         });
         let (mirrors, bytes) = tokio::join!(join_all(mirrors), timeout(COUNT, counted));
+        view.mirrors = mirrors;
+        view.bytes = bytes.ok().flatten();
+        Some(view)
+    }
+
+    /// Without what is counted and who answers.
+    pub(super) async fn registry_cache(&self) -> Option<RegistryCacheView> {
+        let cache = registry_cache::of(&self.config)?;
+        let limited = cache.program == Program::DockerRegistry;
+        let (storage, file) = (cache.storage.clone(), cache.status_file());
+        let look = move || {
+            (registry_cache::free(&storage), limited.then(|| registry_cache::status(&file)).flatten())
+        };
+        let (free_bytes, status) = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+        let mirror = |mirror: Mirror| {
+            let counts = status.as_ref().and_then(|status| status.registries.get(&mirror.registry));
+            let counts = counts.map(|own| MirrorCounts {
+                offline: own.offline,
+                hits: own.hits,
+                misses: own.misses,
+                sent_bytes: own.sent_bytes,
+                upstream_errors: own.upstream_errors,
+            });
+            MirrorView { registry: mirror.registry, address: mirror.host, up: false, counts }
+        };
+        let warm = |(image, problem): (String, Option<String>)| WarmImageView { image, problem };
         Some(RegistryCacheView {
             program: cache.program.as_str().to_owned(),
             directory: cache.storage.display().to_string(),
-            bytes: bytes.ok().flatten(),
-            mirrors,
+            bytes: None,
+            free_bytes,
+            keep_free_bytes: limited
+                .then(|| self.config.registry_cache.keep_free_mib.saturating_mul(1 << 20)),
+            counts: status
+                .as_ref()
+                .map(|status| RegistryCacheCounts { evicted_bytes: status.evicted_bytes, full: status.full }),
+            mirrors: cache.mirrors().into_iter().map(mirror).collect(),
+            warm: status.map(|status| status.warm).unwrap_or_default().into_iter().map(warm).collect(),
         })
     }
 

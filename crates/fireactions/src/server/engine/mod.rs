@@ -21,7 +21,7 @@ use fireactions_api::engine::{Download, EngineStream, ExecSession, Result, Uploa
 use fireactions_api::{
     CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, ConfigView, DoctorFinding,
     DrainRequest, Engine, ExecRequest, Fault, GcReport, GcRequest, ImageView, JobFilter, LogChunk,
-    MachineUsage, PullEvent, Readiness, ScaleRequest, Version,
+    MachineUsage, PullEvent, Readiness, RegistryCacheView, ScaleRequest, Version,
 };
 use fireactions_forge::local::LocalForge;
 use fireactions_forge::{Forges, HostedForge};
@@ -297,6 +297,10 @@ impl Engine for ServerEngine {
 
     fn cache_counts(&self) -> CacheCounts {
         self.caches.counts()
+    }
+
+    async fn registry_cache(&self) -> Option<RegistryCacheView> {
+        self.caches.registry_cache().await
     }
 
     fn trace_counts(&self) -> TraceCounts {
