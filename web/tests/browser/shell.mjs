@@ -39,6 +39,7 @@ export default async function () {
   await terminal.locator("textarea").focus();
   await page.keyboard.type("echo $((6 * 7)) apples; stty size; printf '\\033]0;pwned\\007'\n");
   await terminal.getByText("42 apples").first().waitFor();
+  await functionKeys(page);
   // What the guest has of the window is what there is of it, also when that changes.
   const sizes = async () => (await terminal.locator(".xterm-accessibility").innerText()).match(/^\d+ \d+$/gm) ?? [];
   const [first] = await until("the terminal's size", async () => ((await sizes()).length > 0 ? sizes() : undefined));
@@ -58,4 +59,18 @@ export default async function () {
   await page.keyboard.type("touch /tmp/told; exit\n");
   await page.getByText("The shell has ended.").first().waitFor();
   await page.getByRole("button", { name: "Another shell" }).waitFor();
+}
+
+/** They are the shell's, and the browser does with them nothing of its own: F5 would load the page again. */
+async function functionKeys(page) {
+  await page.keyboard.type("cat -v\n");
+  const prevented = () => page.evaluate(() => globalThis.pressed.map((event) => [event.key, event.defaultPrevented]));
+  await page.evaluate(() => {
+    globalThis.pressed = [];
+    addEventListener("keydown", (event) => /^F\d/.test(event.key) && globalThis.pressed.push(event), true);
+  });
+  for (const key of ["F5", "F11", "Control+F5"]) await page.keyboard.press(key);
+  assert.deepEqual(await prevented(), [["F5", true], ["F11", true], ["F5", false]]);
+  await page.locator(".terminal").getByText("^[[15~^[[23~").first().waitFor();
+  await page.keyboard.press("Control+c");
 }
