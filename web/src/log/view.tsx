@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../ui/icons.tsx";
 import { bytes } from "../words/time.ts";
 import type { Line } from "./buffer.ts";
+import { follows } from "./follow.ts";
 import { LogClient, NOTHING, type LogStatus } from "./client.ts";
 import { LogLine } from "./line.tsx";
 import { Rows } from "./rows.ts";
@@ -36,6 +37,8 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
   const [tail, setTail] = useState(line === undefined);
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
+  /** Where the window was when it was scrolled last. */
+  const seen = useRef(0);
   const [height, setHeight] = useState(480);
 
   useEffect(() => {
@@ -77,7 +80,9 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
     const element = box.current;
     if (!element) return;
     setTop(element.scrollTop);
-    setTail(element.scrollTop + element.clientHeight >= element.scrollHeight - ROW);
+    const before = seen.current;
+    seen.current = element.scrollTop;
+    setTail((did) => follows(did, before, element));
   };
   const fold = (number: number) => {
     const next = new Set(folded);
