@@ -15,6 +15,9 @@ export const lately = new Store<readonly Happening[]>([]);
 export const outdated = new Store(false);
 let version: string | undefined;
 
+/** Snapshots after the first: by each, the server may be another, and what was asked of it once is to be asked again. */
+export const renewals = new Store(0);
+
 /** Happenings that are kept. */
 const KEPT = 60;
 
@@ -32,6 +35,7 @@ export const stream = new Stream({
     // A snapshot may be older than its sending: nothing had changed since.
     if (delta) serverSaid(delta.at);
     live.set(state);
+    if (before && !delta) renewals.update((count) => count + 1);
     version ??= state.version.version;
     outdated.set(state.version.version !== version);
     if (before) {
@@ -61,3 +65,4 @@ export const useLoaded = () => useStore(live, isThere);
 export const usePools = () => useStore(live, poolsOf);
 export const useJobs = (): ReadonlyMap<string, JobRecord> => useStore(live, jobsOf);
 export const useMachines = () => useStore(live, machinesOf);
+export const useRenewals = () => useStore(renewals, asIs);
