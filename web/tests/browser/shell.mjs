@@ -6,7 +6,7 @@ const HOSTILE = [
   "printf '\\033]0;pwned\\007\\033]2;pwned\\033\\\\<img src=x onerror=document.title=1> \\033[31mred\\033[0m\\n'",
   "printf '\\377\\376A\\303(\\n'",
   "printf '1%%\\r50%%\\r100%%\\n'",
-  "printf '::group::Fold me\\ninside\\n::endgroup::\\n'",
+  "printf '::group::\\033[31mFold\\033[0m me\\342\\200\\256\\ninside\\n::endgroup::\\n'",
   "printf '\\033]8;;javascript:alert(1)\\007link\\033]8;;\\007 \\033[2J\\033[1;1H\\033cend\\n'",
   "head -c 300000 /dev/zero | tr '\\0' x; echo",
 ].join("; ");
@@ -23,7 +23,7 @@ export default async function () {
   await log.getByText("100%", { exact: true }).waitFor();
   await log.getByText("link end").waitFor();
   await log.getByText(/296,000 more/).waitFor();
-  await log.getByRole("button", { name: "Fold me" }).click();
+  await log.getByRole("button", { name: "Fold me\uFFFD", exact: true }).click();
   await until("the group to be folded", async () => (await log.getByText("inside").count()) === 0);
   assert.equal(await page.title(), `Job ${id} · fireactions`);
   assert.equal(await page.locator("main img, main b:text('evil')").count(), 0, "markup is text");
