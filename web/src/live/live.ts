@@ -46,9 +46,13 @@ export const stream = new Stream({
   },
   pinged: serverSaid,
   connection: (next) => {
-    connection.set(next);
+    if (next.kind !== "lost") return connection.set(next);
+    // Why the attempt before came to nothing holds until more is known.
+    const before = connection.get();
+    const lost = before.kind === "lost" && before.why ? { ...next, why: before.why } : next;
+    connection.set(lost);
     // Of this loss, if it is not over by then.
-    if (next.kind === "lost") void ask().then((why) => connection.get() === next && why && connection.set({ ...next, why }));
+    void ask().then((why) => connection.get() === lost && connection.set(why ? { ...next, why } : next));
   },
 });
 
@@ -59,10 +63,12 @@ const jobsOf = (state: LiveState | undefined) => state?.jobs ?? NONE;
 const machinesOf = (state: LiveState | undefined) => state?.machines ?? NONE;
 const NONE: ReadonlyMap<string, never> = new Map<string, never>();
 
+const asIs = (count: number) => count;
+
 export const useLive = () => useStore(live, whole);
 /** Whether the server has said anything yet. Unlike the others, it has nobody drawn again by what changes later. */
 export const useLoaded = () => useStore(live, isThere);
 export const usePools = () => useStore(live, poolsOf);
 export const useJobs = (): ReadonlyMap<string, JobRecord> => useStore(live, jobsOf);
-export const useMachines = () => useStore(live, machinesOf);
 export const useRenewals = () => useStore(renewals, asIs);
+export const useMachines = () => useStore(live, machinesOf);

@@ -107,7 +107,8 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
       <div class="bar">
         <Finder client={client} lines={status.lines} onHit={find} onClear={() => setHit(undefined)} />
         <span class="grow" />
-        <span class="size" role="status">{words(status)}</span>
+        <span class="size">{words(status)}</span>
+        <span class="unseen" role="status">{told(status)}</span>
         {status.groups.length > 0 && (
           <button type="button" onClick={() => setFolded(folded.size > 0 ? new Set() : new Set(status.groups.map((group) => group.line)))}>
             {folded.size > 0 ? "Open groups" : "Fold groups"}
@@ -133,6 +134,13 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
       </div>
     </div>
   );
+}
+
+/** What is said to who listens: not each line that comes, as who looks sees it, but when no more do. */
+function told({ state, why }: LogStatus): string {
+  if (state === "broken") return `The log breaks off; connecting again: ${why ?? ""}`;
+  if (state === "ended") return why ? `The log has ended: ${why}` : "The log has ended.";
+  return "";
 }
 
 function words({ lines, size, dropped, groupsBeyond, state, why }: LogStatus): string {

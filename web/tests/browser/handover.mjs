@@ -1,6 +1,6 @@
 // The server is replaced, and stopped and started, under the open page.
 import assert from "node:assert/strict";
-import { ask, cli, open, submit } from "./lib.mjs";
+import { ask, base, cli, open, submit, until } from "./lib.mjs";
 
 export default async function () {
   const page = await open({ path: "#/jobs", expected: [/Failed to load resource|net::ERR_/] });
@@ -29,6 +29,7 @@ export default async function () {
   await page.getByText(/Not connected since/).waitFor();
   await page.getByText("what is shown is as it was then").waitFor();
   assert.equal(await page.getByText("live", { exact: true }).count(), 0, "it does not call itself live");
+  await countsInSilence(page);
   await ask("start");
   await page.getByText("live", { exact: true }).waitFor();
   // What went while nobody told is gone.
