@@ -3,7 +3,7 @@ import { render } from "preact";
 import { onLostLogin, whyNot } from "./api/call.ts";
 import { lookWho, nobody, who } from "./api/session.ts";
 import { App } from "./app.tsx";
-import { onBroken, stream } from "./live/live.ts";
+import { connection, onBroken, stream } from "./live/live.ts";
 import { whileHidden } from "./live/shown.ts";
 import { applyTheme } from "./ui/theme.ts";
 
@@ -20,6 +20,13 @@ const goOn = () => {
   else stream.start();
 };
 who.listen(goOn);
+// The answer to who looks may have been lost. Without it a live page has no buttons.
+let wasLive = false;
+connection.listen(() => {
+  const isLive = connection.get().kind === "live";
+  if (isLive && !wasLive && who.get().kind === "unknown") void lookWho();
+  wasLive = isLive;
+});
 addEventListener("online", () => stream.hurry());
 whileHidden({
   rest() {

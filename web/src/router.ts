@@ -23,6 +23,29 @@ function decode(part: string): string {
   }
 }
 
+const KEPT = "fireactions-place";
+
+/** Keeps where the page is for when it is loaded again without it: a provider sends back to the page, and knows of no view. */
+export function keepPlace(): void {
+  try {
+    sessionStorage.setItem(KEPT, location.hash);
+  } catch {
+    // Storage may be forbidden; it is the overview then.
+  }
+}
+
+/** Goes where `keepPlace` was, once, unless the address says where. */
+function goBack(): void {
+  try {
+    const kept = sessionStorage.getItem(KEPT);
+    sessionStorage.removeItem(KEPT);
+    if (kept?.startsWith("#") && location.hash === "") history.replaceState(null, "", kept);
+  } catch {
+    // As above.
+  }
+}
+
+goBack();
 const place = new Store<Place>(read());
 const whole = (one: Place) => one;
 

@@ -15,6 +15,9 @@ export const lately = new Store<readonly Happening[]>([]);
 export const outdated = new Store(false);
 let version: string | undefined;
 
+/** Snapshots after the first: by each, the server may be another, and what was asked of it once is to be asked again. */
+export const renewals = new Store(0);
+
 /** Happenings that are kept. */
 const KEPT = 60;
 
@@ -32,6 +35,7 @@ export const stream = new Stream({
     // A snapshot may be older than its sending: nothing had changed since.
     if (delta) serverSaid(delta.at);
     live.set(state);
+    if (before && !delta) renewals.update((count) => count + 1);
     version ??= state.version.version;
     outdated.set(state.version.version !== version);
     if (before) {
@@ -42,9 +46,13 @@ export const stream = new Stream({
   },
   pinged: serverSaid,
   connection: (next) => {
-    connection.set(next);
+    if (next.kind !== "lost") return connection.set(next);
+    // Why the attempt before came to nothing holds until more is known.
+    const before = connection.get();
+    const lost = before.kind === "lost" && before.why ? { ...next, why: before.why } : next;
+    connection.set(lost);
     // Of this loss, if it is not over by then.
-    if (next.kind === "lost") void ask().then((why) => connection.get() === next && why && connection.set({ ...next, why }));
+    void ask().then((why) => connection.get() === lost && connection.set(why ? { ...next, why } : next));
   },
 });
 
@@ -55,9 +63,12 @@ const jobsOf = (state: LiveState | undefined) => state?.jobs ?? NONE;
 const machinesOf = (state: LiveState | undefined) => state?.machines ?? NONE;
 const NONE: ReadonlyMap<string, never> = new Map<string, never>();
 
+const asIs = (count: number) => count;
+
 export const useLive = () => useStore(live, whole);
 /** Whether the server has said anything yet. Unlike the others, it has nobody drawn again by what changes later. */
 export const useLoaded = () => useStore(live, isThere);
 export const usePools = () => useStore(live, poolsOf);
 export const useJobs = (): ReadonlyMap<string, JobRecord> => useStore(live, jobsOf);
+export const useRenewals = () => useStore(renewals, asIs);
 export const useMachines = () => useStore(live, machinesOf);

@@ -5,8 +5,8 @@ export interface ServerEvent {
   data: string;
 }
 
-/** The events of an answer, as they come. */
-export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
+/** The events of an answer, as they come. `heard` is told whenever anything does, a comment too. */
+export async function* events(body: ReadableStream<Uint8Array>, heard?: () => void): AsyncGenerator<ServerEvent> {
   const decoder = new TextDecoder();
   const reader = body.getReader();
   let rest = "";
@@ -14,6 +14,7 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
+      heard?.();
       rest += decoder.decode(value, { stream: true });
       let end = rest.indexOf("\n\n");
       let from = 0;

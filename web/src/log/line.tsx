@@ -24,6 +24,8 @@ const MOST = 4000;
 export const LogLine = pure(({ line, first, pointed, find, times, folds, folded, onFold, href }: LineProperties) => {
   const mark = groupMark(line.text);
   const title = folds && mark !== undefined && mark !== "end" ? mark.title : undefined;
+  // Nothing but a colour is no title.
+  const name = pieces(title ?? "");
   const cut = line.cut + Math.max(0, line.text.length - MOST);
   const text = line.text.slice(0, MOST);
   return (
@@ -32,7 +34,7 @@ export const LogLine = pure(({ line, first, pointed, find, times, folds, folded,
       {times && <span class="when" title={line.at ? clock(line.at) : ""}>{line.at ? `+${((line.at - first) / 1000).toFixed(1)}` : ""}</span>}
       {title === undefined
         ? <code>{mark === "end" ? "" : pieces(text).flatMap((piece) => marked(piece, find))}{cut > 0 && <em> … {cut.toLocaleString()} more</em>}</code>
-        : <button type="button" class="fold" aria-expanded={!folded} onClick={() => onFold(line.number)}>{title || "group"}</button>}
+        : <button type="button" class="fold" aria-expanded={!folded} onClick={() => onFold(line.number)}>{name.length > 0 ? name.flatMap((piece) => marked(piece, find)) : "group"}</button>}
     </div>
   );
 });

@@ -5,6 +5,10 @@ import { LogBuffer } from "./buffer.ts";
 import { events } from "./events.ts";
 
 const PAUSES = [500, 1000, 2000, 5000, 10_000];
+/** A server says something every 15 s, in events. */
+export const SILENCE = 40_000;
+/** Why a connection was ended that nobody wants now. */
+const RESTS = new Error("it rests");
 /** The status of what broke on the way. */
 const BROKEN = 500;
 
@@ -36,19 +40,25 @@ export class LogReader {
       while (this.#rest) await this.#rest.over;
       const connection = new AbortController();
       this.#connection = connection;
+      const watch = new Watch(connection);
       const before = this.buffer.size + this.buffer.dropped;
       try {
-        if (raw) await this.#readRaw(address, connection.signal);
-        else if (!(await this.#readEvents(address, connection.signal))) throw new Error("the connection ended before the log did");
+        if (raw) await this.#readRaw(address, connection.signal, watch);
+        else if (!(await this.#readEvents(address, connection.signal, watch))) throw new Error("the connection ended before the log did");
         return undefined;
-      } catch (error) {
-        if (this.buffer.size + this.buffer.dropped > before || connection.signal.aborted) failures = -1;
-        if (connection.signal.aborted) continue;
+      } catch (thrown) {
+        const { aborted, reason } = connection.signal;
+        const rests = aborted && reason === RESTS;
+        if (this.buffer.size + this.buffer.dropped > before || rests) failures = -1;
+        if (rests) continue;
+        const error: unknown = aborted ? reason : thrown;
         this.#parts.grown();
         if (error instanceof ApiFault && error.status < 500) return oneLine(error);
         // Busy, being replaced, or out of reach: worth another attempt.
         this.#parts.broken(oneLine(wordsOf(error)));
         await this.#parts.sleep(PAUSES[Math.min(Math.max(failures, 0), PAUSES.length - 1)] ?? 0);
+      } finally {
+        watch.end();
       }
     }
   }
@@ -59,7 +69,7 @@ export class LogReader {
     let end = () => {};
     const over = new Promise<void>((resolve) => { end = resolve; });
     this.#rest = { over, end };
-    this.#connection?.abort();
+    this.#connection?.abort(RESTS);
   }
 
   goOn(): void {
@@ -68,10 +78,10 @@ export class LogReader {
   }
 
   /** Whether the log's end was told. */
-  async #readEvents(address: string, signal: AbortSignal): Promise<boolean> {
+  async #readEvents(address: string, signal: AbortSignal, watch: Watch): Promise<boolean> {
     const from = new URL(address);
     from.searchParams.set("from", String(this.#position));
-    for await (const event of events(await this.#parts.body(from.href, signal))) {
+    for await (const event of events(await this.#parts.body(from.href, signal), () => watch.heard())) {
       if (event.name === "output") {
         const chunk = JSON.parse(event.data) as LogChunk;
         this.buffer.append(fromBase64(chunk.data), chunk.stream === "stderr", Date.parse(chunk.at) || 0);
@@ -86,9 +96,13 @@ export class LogReader {
     return false;
   }
 
-  /** What is raw has no positions to go on at: each connection begins with all of it. What there was stays until then. */
-  async #readRaw(address: string, signal: AbortSignal): Promise<void> {
+  /**
+   * What is raw has no positions to go on at: each connection begins with all of it. What there was stays until then. It may be silent for
+   * as long as its writer is.
+   */
+  async #readRaw(address: string, signal: AbortSignal, watch: Watch): Promise<void> {
     const reader = (await this.#parts.body(address, signal)).getReader();
+    watch.end();
     for (let isFirst = true; ; isFirst = false) {
       const { done, value } = await reader.read();
       if (done) return;
@@ -96,6 +110,26 @@ export class LogReader {
       this.buffer.append(value);
       this.#parts.grown();
     }
+  }
+}
+
+/** Ends a connection of which nothing is heard: one whose other end is gone does not break by itself. */
+class Watch {
+  #connection: AbortController;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(connection: AbortController) {
+    this.#connection = connection;
+    this.heard();
+  }
+
+  heard(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#connection.abort(new Error(`nothing was heard of the server for ${SILENCE / 1000} s`)), SILENCE);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
   }
 }
 

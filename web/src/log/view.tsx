@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../ui/icons.tsx";
 import { bytes } from "../words/time.ts";
 import type { Line } from "./buffer.ts";
+import { follows } from "./follow.ts";
 import { LogClient, NOTHING, type LogStatus } from "./client.ts";
 import { LogLine } from "./line.tsx";
 import { Rows } from "./rows.ts";
@@ -36,6 +37,8 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
   const [tail, setTail] = useState(line === undefined);
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
+  /** Where the window was when it was scrolled last. */
+  const seen = useRef(0);
   const [height, setHeight] = useState(480);
 
   useEffect(() => {
@@ -77,7 +80,9 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
     const element = box.current;
     if (!element) return;
     setTop(element.scrollTop);
-    setTail(element.scrollTop + element.clientHeight >= element.scrollHeight - ROW);
+    const before = seen.current;
+    seen.current = element.scrollTop;
+    setTail((did) => follows(did, before, element));
   };
   const fold = (number: number) => {
     const next = new Set(folded);
@@ -102,7 +107,8 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
       <div class="bar">
         <Finder client={client} lines={status.lines} onHit={find} onClear={() => setHit(undefined)} />
         <span class="grow" />
-        <span class="size" role="status">{words(status)}</span>
+        <span class="size">{words(status)}</span>
+        <span class="unseen" role="status">{told(status)}</span>
         {status.groups.length > 0 && (
           <button type="button" onClick={() => setFolded(folded.size > 0 ? new Set() : new Set(status.groups.map((group) => group.line)))}>
             {folded.size > 0 ? "Open groups" : "Fold groups"}
@@ -128,6 +134,13 @@ export function LogView({ source, raw = false, download, name, line, linkTo, emp
       </div>
     </div>
   );
+}
+
+/** What is said to who listens: not each line that comes, as who looks sees it, but when no more do. */
+function told({ state, why }: LogStatus): string {
+  if (state === "broken") return `The log breaks off; connecting again: ${why ?? ""}`;
+  if (state === "ended") return why ? `The log has ended: ${why}` : "The log has ended.";
+  return "";
 }
 
 function words({ lines, size, dropped, groupsBeyond, state, why }: LogStatus): string {

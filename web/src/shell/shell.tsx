@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../ui/icons.tsx";
 import { PART_FAILED } from "../ui/parts.ts";
+import { clipped } from "../words/clip.ts";
 import { ShellConnection, type ShellState } from "./connection.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -23,7 +24,7 @@ export function Shell({ id }: { id: string }) {
         write: made.write,
         state: (now) => {
           setState(now);
-          if (now.kind === "broken" || now.kind === "ended") made.say(now.why);
+          if (now.kind === "broken" || now.kind === "ended") made.say(clipped(now.why, 300));
         },
       });
       made.onInput((text) => connection?.send(text));
@@ -44,7 +45,7 @@ export function Shell({ id }: { id: string }) {
     <section class="shell" aria-label={`Shell in ${id}`}>
       <div class="bar">
         <span class={`connection ${state.kind === "open" ? "live" : state.kind === "connecting" ? "connecting" : "lost"}`} role="status">{words}</span>
-        {"why" in state && <span class="why">{state.why}</span>}
+        {"why" in state && <span class="why">{clipped(state.why, 300)}</span>}
         <span class="grow" />
         <span class="hint">Ctrl+Shift+C copies, Ctrl+Shift+V pastes</span>
         {state.kind === "ended" && <button type="button" onClick={() => setRound(round + 1)}><Icon name="shell" />Another shell</button>}

@@ -45,6 +45,8 @@ export function makeTerminal(box: HTMLElement): Terminal {
   xterm.open(box);
   fit.fit();
   xterm.attachCustomKeyEventHandler((event) => {
+    // In the mode for screen readers xterm leaves them to the browser, too, and F5 would load the page again.
+    if (event.type === "keydown" && /^F([1-9]|1[0-2])$/.test(event.key) && !event.ctrlKey && !event.altKey && !event.metaKey) event.preventDefault();
     if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey) return true;
     if (event.code === "KeyC" && xterm.hasSelection()) {
       event.preventDefault();

@@ -31,8 +31,9 @@ export function ConnectionBanner() {
       {now.kind === "lost" && (
         <p class="banner bad">
           <b>Not connected since {clock(now.since)}</b>
-          {`${state ? ` (${brief(Date.now() - now.since)}): what is shown is as it was then` : ""}${now.why ? `: ${clipped(now.why, 300)}` : ""}. ${
-            now.again > Date.now() ? `Next attempt in ${brief(now.again - Date.now() + 999)}` : "Next attempt now"}.`}
+          {state && <><Counted>{` (${brief(Date.now() - now.since)})`}</Counted>: what is shown is as it was then</>}
+          {`${now.why ? `: ${clipped(now.why, 300)}` : ""}.`}
+          <Counted>{` ${now.again > Date.now() ? `Next attempt in ${brief(now.again - Date.now() + 999)}` : "Next attempt now"}.`}</Counted>
           <button type="button" onClick={() => stream.hurry()}>Now</button>
         </p>
       )}
@@ -44,9 +45,14 @@ export function ConnectionBanner() {
       )}
       {apart > APART && (
         <p class="banner">
-          This computer’s clock and the server’s are {duration(apart)} apart; durations are by the server’s.
+          This computer’s clock and the server’s are <Counted>{duration(apart)}</Counted> apart; durations are by the server’s.
         </p>
       )}
     </div>
   );
+}
+
+/** What changes each second: to be seen, and not told to who listens, over and over. */
+function Counted({ children }: { children: string }) {
+  return <span aria-hidden="true">{children}</span>;
 }

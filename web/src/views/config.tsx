@@ -1,6 +1,7 @@
 import type { ConfigEntry } from "../../generated/api.ts";
 import { call } from "../api/call.ts";
 import { useMay } from "../api/session.ts";
+import { useRenewals } from "../live/live.ts";
 import { Chips, Search } from "../ui/filters.tsx";
 import { Load, useLoad } from "../ui/load.tsx";
 import { useSteps } from "../ui/more.tsx";
@@ -20,7 +21,7 @@ export function Config({ query }: { query: URLSearchParams }) {
 }
 
 function Entries({ query }: { query: URLSearchParams }) {
-  const loaded = useLoad(entries, []);
+  const loaded = useLoad(entries, [useRenewals()]);
   return <Load of={loaded}>{(all) => <List all={all} query={query} />}</Load>;
 }
 

@@ -1,5 +1,6 @@
 import type { DoctorFinding } from "../../generated/api.ts";
 import { call } from "../api/call.ts";
+import { useRenewals } from "../live/live.ts";
 import { Load, useLoad } from "../ui/load.tsx";
 import { Ticked } from "../ui/text.tsx";
 import { State } from "../ui/state.tsx";
@@ -11,7 +12,7 @@ const ORDER = ["error", "warning", "unknown", "ok"];
 const rank = ({ verdict }: DoctorFinding) => (ORDER.indexOf(verdict) + ORDER.length) % ORDER.length;
 
 export function Doctor() {
-  const loaded = useLoad(findings, []);
+  const loaded = useLoad(findings, [useRenewals()]);
   return (
     <>
       <h1>Doctor</h1>

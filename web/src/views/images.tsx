@@ -4,7 +4,7 @@ import { call, send } from "../api/call.ts";
 import { askCollect, askRemoveImage } from "../api/deeds.tsx";
 import { faultIn, wordsOf } from "../api/fault.ts";
 import { useMay } from "../api/session.ts";
-import { usePools } from "../live/live.ts";
+import { usePools, useRenewals } from "../live/live.ts";
 import { events } from "../log/events.ts";
 import { Load, useLoad } from "../ui/load.tsx";
 import { State } from "../ui/state.tsx";
@@ -12,7 +12,7 @@ import { Ago, Clip } from "../ui/text.tsx";
 import { bytes } from "../words/time.ts";
 
 export function Images() {
-  const loaded = useLoad(() => call("GET /api/v1/images"), []);
+  const loaded = useLoad(() => call("GET /api/v1/images"), [useRenewals()]);
   const may = useMay("admin");
   return (
     <>

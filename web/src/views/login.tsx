@@ -3,6 +3,7 @@ import { wordsOf } from "../api/fault.ts";
 import type { LoginWays } from "../../generated/api.ts";
 import { logIn, loginWays, providerUrl, type Who, who } from "../api/session.ts";
 import { useStore } from "../live/store.ts";
+import { keepPlace } from "../router.ts";
 import { Flame } from "../ui/icons.tsx";
 
 const reason = (now: Who) => (now.kind === "nobody" ? now.why : "");
@@ -41,7 +42,7 @@ export function Login() {
           {ways.token && <> Enter a token: one of those in the files that its configuration names (<code>api_tokens</code>).</>}
         </p>
         {why && <p class="note wait">{why}</p>}
-        {ways.oidc != null && <a class="button primary" href={providerUrl()}>Log in with {ways.oidc}</a>}
+        {ways.oidc != null && <a class="button primary" href={providerUrl()} onClick={keepPlace}>Log in with {ways.oidc}</a>}
         {ways.token && (
           <>
             <label for="token">Token</label>

@@ -15,9 +15,9 @@ export default async function () {
   await logInAs(page, "bert");
   await page.getByText("oidc:bert viewer").waitFor();
   assert.equal(page.url().replace(/#.*/, ""), HERE, "nothing of the login is left in the address");
+  assert.equal(page.url(), `${HERE}#/jobs/${id}`, "and the view is the one that was asked for");
   const session = await cookie(page);
   assert.ok(session.httpOnly && session.sameSite === "Strict", JSON.stringify(session));
-  await page.goto(`${HERE}#/jobs/${id}`);
   await page.getByRole("region", { name: /^Log/ }).getByText("begun").waitFor();
   assert.equal(await page.getByRole("button", { name: /Cancel|Drain|Pause|Destroy/ }).count(), 0);
   const cancelled = await page.evaluate(async (job) => {

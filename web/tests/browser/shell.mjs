@@ -6,7 +6,7 @@ const HOSTILE = [
   "printf '\\033]0;pwned\\007\\033]2;pwned\\033\\\\<img src=x onerror=document.title=1> \\033[31mred\\033[0m\\n'",
   "printf '\\377\\376A\\303(\\n'",
   "printf '1%%\\r50%%\\r100%%\\n'",
-  "printf '::group::Fold me\\ninside\\n::endgroup::\\n'",
+  "printf '::group::\\033[31mFold\\033[0m me\\342\\200\\256\\ninside\\n::endgroup::\\n'",
   "printf '\\033]8;;javascript:alert(1)\\007link\\033]8;;\\007 \\033[2J\\033[1;1H\\033cend\\n'",
   "head -c 300000 /dev/zero | tr '\\0' x; echo",
 ].join("; ");
@@ -23,7 +23,7 @@ export default async function () {
   await log.getByText("100%", { exact: true }).waitFor();
   await log.getByText("link end").waitFor();
   await log.getByText(/296,000 more/).waitFor();
-  await log.getByRole("button", { name: "Fold me" }).click();
+  await log.getByRole("button", { name: "Fold me\uFFFD", exact: true }).click();
   await until("the group to be folded", async () => (await log.getByText("inside").count()) === 0);
   assert.equal(await page.title(), `Job ${id} · fireactions`);
   assert.equal(await page.locator("main img, main b:text('evil')").count(), 0, "markup is text");
@@ -39,6 +39,7 @@ export default async function () {
   await terminal.locator("textarea").focus();
   await page.keyboard.type("echo $((6 * 7)) apples; stty size; printf '\\033]0;pwned\\007'\n");
   await terminal.getByText("42 apples").first().waitFor();
+  await functionKeys(page);
   // What the guest has of the window is what there is of it, also when that changes.
   const sizes = async () => (await terminal.locator(".xterm-accessibility").innerText()).match(/^\d+ \d+$/gm) ?? [];
   const [first] = await until("the terminal's size", async () => ((await sizes()).length > 0 ? sizes() : undefined));
@@ -58,4 +59,18 @@ export default async function () {
   await page.keyboard.type("touch /tmp/told; exit\n");
   await page.getByText("The shell has ended.").first().waitFor();
   await page.getByRole("button", { name: "Another shell" }).waitFor();
+}
+
+/** They are the shell's, and the browser does with them nothing of its own: F5 would load the page again. */
+async function functionKeys(page) {
+  await page.keyboard.type("cat -v\n");
+  const prevented = () => page.evaluate(() => globalThis.pressed.map((event) => [event.key, event.defaultPrevented]));
+  await page.evaluate(() => {
+    globalThis.pressed = [];
+    addEventListener("keydown", (event) => /^F\d/.test(event.key) && globalThis.pressed.push(event), true);
+  });
+  for (const key of ["F5", "F11", "Control+F5"]) await page.keyboard.press(key);
+  assert.deepEqual(await prevented(), [["F5", true], ["F11", true], ["F5", false]]);
+  await page.locator(".terminal").getByText("^[[15~^[[23~").first().waitFor();
+  await page.keyboard.press("Control+c");
 }

@@ -136,3 +136,41 @@ test("pings keep a quiet connection, and attempts become rarer", () => {
     mock.timers.reset();
   }
 });
+
+test("what was asked for once is asked for again after each snapshot but the first", async () => {
+  let source;
+  globalThis.EventSource = class extends EventTarget {
+    constructor() {
+      super();
+      source = this;
+    }
+    close() {}
+  };
+  Object.assign(globalThis, { document: { baseURI: "http://x/", hidden: true }, location: { hash: "" }, addEventListener: () => undefined });
+  const { onBroken, connection, renewals, stream } = await import("../../src/live/live.ts");
+  const whys = ["the server is away", undefined];
+  onBroken(async () => whys.shift());
+  const say = (name, data) => source.dispatchEvent(new MessageEvent(name, { data: JSON.stringify(data) }));
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  try {
+    stream.start();
+    say("snapshot", snapshot(1));
+    say("delta", { revision: 2, at: "" });
+    assert.equal(renewals.get(), 0);
+    say("snapshot", snapshot(3));
+    assert.equal(renewals.get(), 1);
+    // Why it is lost is said until it is known otherwise, not anew with each attempt.
+    say("error", "");
+    for (const _ of [1, 2]) await null;
+    assert.equal(connection.get().why, "the server is away");
+    mock.timers.tick(1000);
+    say("error", "");
+    assert.equal(connection.get().why, "the server is away");
+    for (const _ of [1, 2]) await null;
+    assert.equal(connection.get().why, undefined);
+    stream.stop();
+  } finally {
+    mock.timers.reset();
+    delete globalThis.EventSource;
+  }
+});

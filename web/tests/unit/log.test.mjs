@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { ApiFault } from "../../src/api/fault.ts";
 import { css, pieces } from "../../src/log/ansi.ts";
 import { groupMark, LARGEST, LogBuffer, LONGEST_LINE, MOST_GROUPS, MOST_LINES, plain } from "../../src/log/buffer.ts";
 import { events } from "../../src/log/events.ts";
 import { Finding } from "../../src/log/finding.ts";
-import { LogReader } from "../../src/log/reader.ts";
+import { follows } from "../../src/log/follow.ts";
+import { LogReader, SILENCE } from "../../src/log/reader.ts";
 import { Rows } from "../../src/log/rows.ts";
 import { searchAll } from "../../src/log/search.ts";
 
@@ -205,6 +206,7 @@ function reading(raw) {
     body: (address, signal) => new Promise((resolve, reject) => {
       const connection = {
         address: new URL(address),
+        signal,
         begin: () => resolve(new ReadableStream({
           start(control) {
             connection.control = control;
@@ -213,6 +215,7 @@ function reading(raw) {
         })),
         fail: reject,
       };
+      signal.addEventListener("abort", () => reject(signal.reason));
       connections.push(connection);
       opened.shift()?.(connection);
     }),
@@ -257,6 +260,63 @@ test("a log is read on where it was, over faults and rests, until its end is tol
   say(third, "end", {});
   assert.equal(await ended, undefined);
   assert.deepEqual(texts(reader.buffer), ["one", "two", "three"]);
+});
+
+test("a connection that says nothing is given up, its answer's head included, and the log is read on by another", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const soon = () => new Promise((resolve) => setImmediate(resolve));
+  try {
+    const { connections, broken, next, say, chunk, until, ended } = reading(false);
+    mock.timers.tick(SILENCE);
+    await soon();
+    assert.deepEqual([connections.length, connections[0].signal.aborted], [2, true], "no head came");
+    next.seen = 1;
+    const second = await next();
+    say(second, "output", chunk("one\n", 10));
+    await until(1);
+    // A comment is all that a server has to say of a quiet job.
+    for (let n = 0; n < 10; n += 1) {
+      mock.timers.tick(SILENCE / 2);
+      second.control.enqueue(bytes(":\n\n"));
+      await soon();
+    }
+    assert.equal(connections.length, 2);
+    mock.timers.tick(SILENCE);
+    const third = await next();
+    assert.equal(third.address.searchParams.get("from"), "10");
+    assert.deepEqual(broken, Array(2).fill("nothing was heard of the server for 40 s"));
+    say(third, "end", {});
+    assert.equal(await ended, undefined);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("a console may be silent as long as it likes, once its answer has begun", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    const { connections, next, until, ended } = reading(true);
+    const first = await next();
+    first.control.enqueue(bytes("boot\n"));
+    await until(1);
+    mock.timers.tick(100 * SILENCE);
+    first.control.close();
+    assert.equal(await ended, undefined);
+    assert.equal(connections.length, 1);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("a log is followed until somebody goes up in it, however fast it grows, and again from its end on", () => {
+  const box = (scrollTop, scrollHeight) => ({ scrollTop, clientHeight: 500, scrollHeight });
+  assert.equal(follows(true, 500, box(1000, 1500)), true);
+  assert.equal(follows(true, 1000, box(1000, 9000)), true, "it has grown meanwhile");
+  assert.equal(follows(true, 1000, box(1200, 9000)), true, "and was not yet brought to its end");
+  assert.equal(follows(true, 1000, box(900, 9000)), false, "up");
+  assert.equal(follows(false, 900, box(1200, 9000)), false, "down, and not to the end");
+  assert.equal(follows(false, 1200, box(8500, 9000)), true, "the end");
+  assert.equal(follows(true, 8500, box(300, 800)), true, "it has become shorter");
 });
 
 test("a console begins anew with each connection, and what there was stays until then", async () => {
