@@ -39,12 +39,14 @@ pub enum Kind {
     Browser,
     /// The collector of OpenTelemetry that `scripts/build-collector` builds.
     Collector,
+    /// The NATS server that `scripts/build-nats` builds.
+    Nats,
     /// The provider of OpenID Connect that `scripts/oidc-provider` fetches.
     Oidc,
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -59,6 +61,7 @@ impl Kind {
         Self::Prometheus,
         Self::Browser,
         Self::Collector,
+        Self::Nats,
         Self::Oidc,
     ];
 }
@@ -80,6 +83,7 @@ impl fmt::Display for Kind {
             Self::Prometheus => "prometheus",
             Self::Browser => "browser",
             Self::Collector => "collector",
+            Self::Nats => "nats",
             Self::Oidc => "oidc",
         })
     }
@@ -141,7 +145,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, oidc"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, nats, oidc"
             ),
             "{error}"
         );
