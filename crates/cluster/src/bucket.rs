@@ -127,14 +127,31 @@ impl Bucket {
         }
     }
 
-    /// Removes a key whose value is still that of the revision.
-    pub(crate) async fn remove(&self, key: &str, revision: u64) -> Result<(), Trouble> {
+    /// Removes a key whose value `own` says is this host's. What was on its way to NATS when nobody waited for it any more may come
+    /// in between, so it is tried again.
+    pub(crate) async fn remove<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        own: impl Fn(&T) -> bool,
+    ) -> Result<(), Trouble> {
+        for _ in 0..3 {
+            let found = self.get::<T>(key).await?.filter(|found| own(&found.value));
+            let Some(Value { revision, .. }) = found else { return Ok(()) };
+            if self.remove_at(key, revision).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a key whose value is still that of the revision. False when it is not.
+    async fn remove_at(&self, key: &str, revision: u64) -> Result<bool, Trouble> {
         let doing = || format!("to remove '{key}' of the bucket '{}'", self.name);
         match within(&self.link, Box::pin(self.store.delete_expect_revision(key, Some(revision))), &doing)
             .await?
         {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(false),
             Err(error) => Err(diagnose(&self.link, &self.name, &doing(), Said::of(&error)).await),
         }
     }

@@ -125,8 +125,9 @@ impl Lease {
             let ended = stop.run_until_cancelled(Box::pin(self.compete(&mut written, &mut pauses))).await;
             self.let_go();
             let Some(trouble) = ended else {
-                if let Some((bucket, revision)) = written {
-                    let _ = timeout(ANSWER, bucket.remove(&self.inner.name.0, revision)).await;
+                if let Some(bucket) = written {
+                    let is_own = |holder: &Holder| holder.run == self.inner.identity.run;
+                    let _ = timeout(ANSWER, bucket.remove(&self.inner.name.0, is_own)).await;
                 }
                 return;
             };
@@ -139,22 +140,21 @@ impl Lease {
     }
 
     /// Tries to take it, and keeps it once it has it. Returns what is wrong with NATS.
-    async fn compete(&self, written: &mut Option<(Bucket, u64)>, pauses: &mut ExponentialBackoff) -> Trouble {
+    async fn compete(&self, written: &mut Option<Bucket>, pauses: &mut ExponentialBackoff) -> Trouble {
         let bucket = match Buckets::open_or_make(&self.inner.link).await {
             Ok(buckets) => buckets.leases,
             Err(trouble) => return trouble,
         };
+        *written = Some(bucket.clone());
         loop {
             let asked = Moment::now();
             match self.take(&bucket).await {
                 Ok(Some(revision)) => {
                     pauses.succeeded();
                     let fence = Fence(bucket.made(), revision);
-                    *written = Some((bucket.clone(), revision));
                     self.hold(fence, asked);
-                    let trouble = self.keep(&bucket, fence, written).await;
+                    let trouble = self.keep(&bucket, fence).await;
                     self.let_go();
-                    *written = None;
                     if let Some(trouble) = trouble {
                         return trouble;
                     }
@@ -182,12 +182,7 @@ impl Lease {
     }
 
     /// Renews it until it is lost: by its clock, or by NATS's word. Gives what is wrong with NATS, if that is why.
-    async fn keep(
-        &self,
-        bucket: &Bucket,
-        fence: Fence,
-        written: &mut Option<(Bucket, u64)>,
-    ) -> Option<Trouble> {
+    async fn keep(&self, bucket: &Bucket, fence: Fence) -> Option<Trouble> {
         let since = self.state().holder.as_ref().map_or_else(Timestamp::now, |holder| holder.since);
         let own = self.own(since);
         let mut revision = fence.1;
@@ -198,7 +193,6 @@ impl Lease {
             match timeout(left, bucket.update(&self.inner.name.0, &own, revision)).await {
                 Ok(Ok(Some(next))) => {
                     revision = next;
-                    *written = Some((bucket.clone(), next));
                     self.hold(fence, asked);
                 }
                 // Somebody has it, or it went.

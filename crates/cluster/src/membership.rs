@@ -20,9 +20,9 @@ use crate::trouble::Trouble;
 /// How often a host tells.
 const EVERY: Duration = Duration::from_secs(2);
 /// Pauses after errors.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 /// Pauses while another has the name: it may be this host's server before, whose key goes by itself.
-const TAKEN: Duration = Duration::from_secs(5);
+const TAKEN: Duration = Duration::from_secs(2);
 
 /// How a host stands in its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,9 +93,10 @@ impl Membership {
         if ends.hand_over.is_cancelled() {
             return;
         }
-        if let Some((bucket, revision)) = told {
+        if let Some(hosts) = told {
+            let is_own = |member: &Member| member.identity.run == self.identity.run;
             // If NATS is not there, the key goes by itself.
-            let _ = timeout(ANSWER, bucket.remove(self.key(), revision)).await;
+            let _ = timeout(ANSWER, hosts.remove(self.key(), is_own)).await;
         }
     }
 
@@ -103,12 +104,11 @@ impl Membership {
         self.identity.host.as_str()
     }
 
-    async fn tell_on(&self, told: &mut Option<(Bucket, u64)>) {
+    async fn tell_on(&self, told: &mut Option<Bucket>) {
         let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
         let mut link = None;
         loop {
             let round = Box::pin(self.tell(&mut link, told, &mut pauses)).await;
-            *told = None;
             let pause = match round {
                 Round::Taken(other) => {
                     self.stand(Standing::Refused(taken(&self.identity, &other)));
@@ -127,7 +127,7 @@ impl Membership {
     async fn tell(
         &self,
         link: &mut Option<Link>,
-        told: &mut Option<(Bucket, u64)>,
+        told: &mut Option<Bucket>,
         pauses: &mut ExponentialBackoff,
     ) -> Round {
         let link = match link {
@@ -141,6 +141,7 @@ impl Membership {
             Ok(buckets) => buckets,
             Err(trouble) => return trouble.into(),
         };
+        *told = Some(buckets.hosts.clone());
         let mut revision = match self.join(&buckets.hosts).await {
             Ok(revision) => revision,
             Err(round) => return round,
@@ -148,7 +149,6 @@ impl Membership {
         loop {
             self.stand(Standing::Member);
             pauses.succeeded();
-            *told = Some((buckets.hosts.clone(), revision));
             sleep_until(Instant::now() + ExponentialBackoff::jitter(EVERY, rand::random())).await;
             revision = match buckets.hosts.update(self.key(), &self.member(), revision).await {
                 Ok(Some(revision)) => revision,

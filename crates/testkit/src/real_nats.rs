@@ -185,7 +185,17 @@ impl RealNats {
     ///
     /// When it cannot be written.
     pub fn credentials(&self) -> PathBuf {
-        self.write_credentials("user.creds", &self.accounts)
+        self.write_credentials("user.creds", &self.accounts.credentials(&json!({}), &json!({})))
+    }
+
+    /// A file with credentials of a user who may publish and subscribe to these subjects alone.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn limited_credentials(&self, publish: &[String], subscribe: &[String]) -> PathBuf {
+        let text = self.accounts.credentials(&json!({"allow": publish}), &json!({"allow": subscribe}));
+        self.write_credentials("limited.creds", &text)
     }
 
     /// A file with credentials of somebody whom it does not know.
@@ -194,12 +204,12 @@ impl RealNats {
     ///
     /// When it cannot be written.
     pub fn strange_credentials(&self) -> PathBuf {
-        self.write_credentials("stranger.creds", &Accounts::new())
+        self.write_credentials("stranger.creds", &Accounts::new().credentials(&json!({}), &json!({})))
     }
 
-    fn write_credentials(&self, name: &str, accounts: &Accounts) -> PathBuf {
+    fn write_credentials(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, accounts.credentials()).unwrap();
+        fs::write(&path, text).unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         path
     }
@@ -263,8 +273,8 @@ impl Accounts {
         )
     }
 
-    fn credentials(&self) -> String {
-        let claims = json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, "pub": {}, "sub": {}});
+    fn credentials(&self, publish: &Value, subscribe: &Value) -> String {
+        let claims = json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, "pub": publish, "sub": subscribe});
         format!(
             "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
              ************************* IMPORTANT *************************\n\n\

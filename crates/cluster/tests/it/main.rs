@@ -5,6 +5,7 @@
 
 mod leases;
 mod membership;
+mod permissions;
 mod troubles;
 
 use std::path::PathBuf;
