@@ -2,6 +2,7 @@
 
 mod actions_cache;
 mod api;
+mod cluster;
 mod driver;
 mod forges;
 mod gitea;
@@ -59,6 +60,7 @@ pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &
     check.mirrors(config);
     check.forges(config);
     check.runners(config);
+    check.cluster(config);
     check.pools(config);
     check.kernel_args(config);
     for (index, pool) in config.pools.iter().enumerate() {

@@ -157,6 +157,33 @@ text_id!(
 );
 
 text_id!(
+    /// A cluster's name, as in the configuration: hosts that share jobs have it in common. It is part of names of buckets and subjects
+    /// in NATS.
+    ClusterName,
+    "cluster name",
+    "use 1 to 32 of a-z 0-9 -, starting with a letter",
+    "^[a-z][a-z0-9-]{0,31}$",
+    |text| {
+        text.len() <= 32
+            && text.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+);
+
+text_id!(
+    /// A host's name in its cluster: one token of a subject in NATS, so no dots.
+    ClusterHost,
+    "host name",
+    "use 1 to 63 of A-Z a-z 0-9 _ -, starting with a letter or digit; no dots",
+    "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$",
+    |text| {
+        text.len() <= 63
+            && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    }
+);
+
+text_id!(
     /// Where an image comes from: `debian:12`, `registry:5000/team/image@sha256:…`, `oci:/dir[:tag]`,
     /// `oci-archive:/file.tar[:tag]`. Only its shape is checked here.
     ImageRef,
@@ -322,6 +349,8 @@ mod tests {
             prop_assert_eq!(JobId::new(text.clone()).is_ok(), fits(JobId::PATTERN));
             prop_assert_eq!(PoolName::new(text.clone()).is_ok(), fits(PoolName::PATTERN));
             prop_assert_eq!(ForgeName::new(text.clone()).is_ok(), fits(ForgeName::PATTERN));
+            prop_assert_eq!(ClusterName::new(text.clone()).is_ok(), fits(ClusterName::PATTERN));
+            prop_assert_eq!(ClusterHost::new(text.clone()).is_ok(), fits(ClusterHost::PATTERN));
             prop_assert_eq!(ImageRef::new(text.clone()).is_ok(), fits(ImageRef::PATTERN));
             prop_assert_eq!(Digest::new(text.clone()).is_ok(), fits(Digest::PATTERN));
         }

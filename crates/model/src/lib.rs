@@ -45,7 +45,9 @@ pub use github_url::{GithubUrlError, github_api, is_bare, is_on_this_host, is_pr
 pub use guest_setup::GuestSetup;
 pub use hardware::{DiskLimits, Hardware, HugePages, MmdsVersion, StartMode};
 pub use host::{Drained, HostBudget, HostView, Share};
-pub use ids::{Digest, ForgeName, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName};
+pub use ids::{
+    ClusterHost, ClusterName, Digest, ForgeName, IdError, ImageRef, JobId, Label, Labels, MachineId, PoolName,
+};
 pub use image_source::{ImageSource, RemoteImage, Select};
 pub use input_file::{FileKind, InputFile};
 pub use job::{JobRecord, JobSpec, JobState, Program, RetryPolicy};

@@ -29,6 +29,7 @@ pub mod qmp;
 pub mod reach;
 pub mod real_collector;
 pub mod real_gitea;
+pub mod real_nats;
 pub mod recordings;
 pub mod skip;
 pub mod spec;

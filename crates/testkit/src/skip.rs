@@ -39,6 +39,8 @@ pub enum Kind {
     Browser,
     /// The collector of OpenTelemetry that `scripts/build-collector` builds.
     Collector,
+    /// The NATS server that `scripts/build-nats` builds.
+    Nats,
     /// The provider of OpenID Connect that `scripts/oidc-provider` fetches.
     Oidc,
     /// Squid, with what opens TLS.
@@ -46,7 +48,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -61,6 +63,7 @@ impl Kind {
         Self::Prometheus,
         Self::Browser,
         Self::Collector,
+        Self::Nats,
         Self::Oidc,
         Self::Squid,
     ];
@@ -83,6 +86,7 @@ impl fmt::Display for Kind {
             Self::Prometheus => "prometheus",
             Self::Browser => "browser",
             Self::Collector => "collector",
+            Self::Nats => "nats",
             Self::Oidc => "oidc",
             Self::Squid => "squid",
         })
@@ -145,7 +149,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, oidc, squid"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, nats, oidc, squid"
             ),
             "{error}"
         );

@@ -64,3 +64,7 @@ pub(super) const DOMAIN: &str = r"^(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9
 pub(super) const DNS_OPTION: &str = "^(?=.{1,40}$)[a-z][a-z0-9-]*(:[0-9]{1,3})?$";
 /// An IPv4 address.
 pub(super) const IPV4: &str = r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$";
+/// [`super::NatsUrl`].
+pub(super) const NATS_URL: &str = r"^\s*([nN][aA][tT][sS]|[tT][lL][sS])://[^/?#@]+/?\s*$";
+/// [`super::ClusterHostConfig::zone`].
+pub(super) const ZONE: &str = "^[A-Za-z0-9._-]{1,63}$";

@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbsolutePath, ActionsCacheConfig, ApiTokenConfig, CommandName, ForgeConfig, GiteaConfig, GithubConfig,
-    GroupName, HostConfig, ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode, NetworkConfig,
-    OidcConfig, PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, TelemetryConfig, VmmConfig,
-    forge, kernel_args, patterns,
+    AbsolutePath, ActionsCacheConfig, ApiTokenConfig, ClusterConfig, CommandName, ForgeConfig, GiteaConfig,
+    GithubConfig, GroupName, HostConfig, ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode,
+    NetworkConfig, OidcConfig, PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, TelemetryConfig,
+    VmmConfig, forge, kernel_args, patterns,
 };
 
 /// The server's configuration file. Every key is optional.
@@ -75,6 +75,9 @@ pub struct Config {
     pub actions_cache: ActionsCacheConfig,
     /// The share of the host that machines may use.
     pub host: HostConfig,
+    /// Other hosts that this one belongs together with. When absent, this host is alone and connects to nothing. docs/cluster.md explains
+    /// it.
+    pub cluster: Option<ClusterConfig>,
     /// The built-in job queue.
     pub local: LocalConfig,
     /// How the server stops.
@@ -126,6 +129,7 @@ impl Default for Config {
             registry_cache: RegistryCacheConfig::default(),
             actions_cache: ActionsCacheConfig::default(),
             host: HostConfig::default(),
+            cluster: None,
             local: LocalConfig::default(),
             shutdown: ShutdownConfig::default(),
             github: None,

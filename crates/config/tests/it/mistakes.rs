@@ -361,6 +361,17 @@ mistakes! {
     otlp_with_headers_inline: with_pool("telemetry: {otlp: {endpoint: \"https://otel.lan\", headers: {authorization: hunter2}}}\n");
     otlp_of_odd_attributes: with_pool("telemetry:\n  otlp:\n    endpoint: https://otel.lan\n    resource: {\"a b\": x, c: \"y\\nz\"}\n");
     otlp_in_no_time: with_pool("telemetry:\n  otlp:\n    endpoint: https://otel.lan\n    timeout: 10ms\n");
+    cluster_of_this_host: with_pool("cluster: {name: ci, nats: {urls: [\"nats://127.0.0.1\"]}}\n");
+    cluster_with_creds: with_pool("cluster:\n  name: ci\n  nats: {urls: [\"tls://nats.lan\"], creds_file: credential:nats}\n  host: {name: ci-1, labels: [gpu], zone: dc3}\n");
+    cluster_without_nats: with_pool("cluster:\n  name: ci\n");
+    cluster_of_odd_names: with_pool("cluster:\n  name: C.I\n  nats: {urls: [\"nats://localhost:4222\"]}\n  host:\n    name: ci.example\n    zone: a b\n");
+    cluster_without_tls: with_pool("cluster:\n  name: ci\n  nats:\n    urls: [\"tls://a.lan\", \"nats://b.lan:4222\"]\n    creds_file: /creds\n");
+    cluster_without_credentials: with_pool("cluster:\n  name: ci\n  nats:\n    urls: [\"tls://a.lan\"]\n    tls: {ca_file: /ca.pem}\n");
+    cluster_with_half_a_certificate: with_pool("cluster:\n  name: ci\n  nats:\n    urls: [\"tls://a.lan\"]\n    tls: {cert_file: /host.pem}\n");
+    cluster_with_a_key_alone: with_pool("cluster:\n  name: ci\n  nats:\n    urls: [\"tls://a.lan\"]\n    creds_file: /creds\n    tls: {key_file: /host.key}\n");
+    cluster_with_a_password: with_pool("cluster: {name: ci, nats: {urls: [\"tls://me:hunter2@a.lan\", \"http://a.lan\", \"tls://a.lan/x\"]}}\n");
+    cluster_of_no_servers: with_pool("cluster: {name: ci, nats: {urls: []}}\n");
+    cluster_with_a_forge: with_runner("cluster: {name: ci, nats: {urls: [\"nats://localhost\"]}}\ngithub: {app_id: 1, app_private_key_file: /key.pem}\n", "organization: acme");
     registry_with_scheme: with_pool("images: {insecure_registries: [\"https://r:5000/x\"]}\n");
     mirror_with_scheme: with_pool("images: {mirrors: {docker.io: [\"m.lan\", \"https://m.lan\"]}}\n");
     mirror_with_odd_path: with_pool("images: {mirrors: {docker.io: [\"m.lan:5000/Hub/\"]}}\n");

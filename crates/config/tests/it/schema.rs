@@ -210,6 +210,25 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
             ]),
         ),
         (
+            "/cluster",
+            json!([
+                null,
+                {"name": "ci", "nats": {"urls": ["nats://localhost"]}},
+                {"name": "ci", "nats": {"urls": ["tls://a.lan:4222", "TLS://[::1]"], "creds_file": "credential:n", "tls": {"ca_file": "/ca.pem"}},
+                 "host": {"name": "ci-1_A", "labels": ["GPU"], "zone": "a.b-1"}},
+                {"name": "ci", "nats": {"urls": ["tls://a/"], "tls": {"cert_file": "/c", "key_file": "/k"}}, "host": {}},
+            ]),
+            json!([
+                {}, {"name": "ci"}, {"name": "C", "nats": {"urls": ["nats://localhost"]}}, {"name": "ci", "nats": {}},
+                {"name": "ci", "nats": {"urls": ["localhost:4222"]}}, {"name": "ci", "nats": {"urls": ["http://a"]}},
+                {"name": "ci", "nats": {"urls": ["nats://me@localhost"]}}, {"name": "ci", "nats": {"urls": []}},
+                {"name": "ci", "nats": {"urls": ["nats://localhost"], "creds_file": "creds"}},
+                {"name": "ci", "nats": {"urls": ["nats://localhost"]}, "host": {"name": "a.b"}},
+                {"name": "ci", "nats": {"urls": ["nats://localhost"]}, "host": {"zone": "a b"}},
+                {"name": "ci", "nats": {"urls": ["nats://localhost"]}, "host": {"labels": ["a,b"]}},
+            ]),
+        ),
+        (
             "/images/unused_for",
             json!(["30d", "1h 30m", "1.5h", "0", "2weeks"]),
             json!(["30", "x", "-1s", "1 fortnight", ""]),

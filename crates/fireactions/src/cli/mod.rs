@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each with its arguments and what it does.
 
 mod cache;
+mod cluster;
 mod completion;
 mod connection;
 mod copy;
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Forgejo(forge::KindArgs),
     /// Check the GitHub side of the configuration, or prepare it
     Github(github::Args),
+    /// Show the hosts of the cluster, and check its NATS
+    Cluster(cluster::Args),
     /// Show, cancel and read jobs
     Jobs(jobs::Args),
     /// Show machines
@@ -164,6 +167,7 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Gitea(args) => forge::run_kind(args, "Gitea").await,
         Command::Forgejo(args) => forge::run_kind(args, "Forgejo").await,
         Command::Github(args) => github::run(args).await,
+        Command::Cluster(args) => cluster::run(args).await,
         Command::Jobs(args) => jobs::run(&connection.open()?, args).await,
         Command::Ps(args) => ps::run(&connection.open()?, &args).await,
         Command::Top(args) => top::run(&connection.open()?, &args).await,

@@ -32,7 +32,7 @@ use super::prepare::Preparation;
 use super::signals::Signals;
 use super::sockets::{Role, Sockets};
 use super::watchdog::Vitals;
-use super::{build, forges, handover, housekeeping, listen, overrides, telemetry, webhook};
+use super::{build, cluster, forges, handover, housekeeping, listen, overrides, telemetry, webhook};
 
 /// Events that a slow listener may be behind; one that is further behind misses some and is right again after the
 /// next event of the same thing.
@@ -147,6 +147,8 @@ impl Live {
         let freeze = CancellationToken::new();
         let ends = Ends { stop: stopping.clone(), freeze: freeze.clone() };
         let controller = tokio::spawn(controller.run(ends));
+        let ends = fireactions_cluster::Ends { stop: stopping.clone(), hand_over: freeze.clone() };
+        let membership = cluster::join(config, &store, &pools, ends).await?;
         let mut tasks = vec![
             tokio::spawn(progress.clone().follow(events.subscribe(), stopping.clone())),
             tokio::spawn(housekeeping::run(
@@ -166,6 +168,7 @@ impl Live {
             }
             None => None,
         };
+        tasks.extend(membership);
         if let Some(cache) = &cache {
             tasks.push(tokio::spawn(cache.clone().keep(stopping.clone())));
         }

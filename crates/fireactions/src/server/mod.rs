@@ -3,6 +3,7 @@
 mod actions_cache;
 mod activation;
 mod build;
+pub(crate) mod cluster;
 mod driver;
 mod engine;
 mod files;

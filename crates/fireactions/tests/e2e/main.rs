@@ -7,6 +7,7 @@
 mod actions_cache;
 mod bulk;
 mod cancel;
+mod cluster;
 mod containers;
 mod crashes;
 mod drain;

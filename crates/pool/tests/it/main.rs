@@ -5,5 +5,6 @@
 
 mod controller;
 mod decisions;
+mod placing;
 mod properties;
 mod world;

@@ -1,0 +1,58 @@
+//! What docs/cluster.md says that a host's user needs is enough.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fireactions_cluster::{Ends, Lease, LeaseName, LeaseTiming, Link, Load, Membership, Standing, look};
+use fireactions_model::ForgeName;
+use fireactions_testkit::real_nats::NatsSetup;
+use tokio_util::sync::CancellationToken;
+
+use crate::{PATIENCE, creds, identity, nats, settings, until};
+
+/// The subjects that the page lists for this, with the cluster's buckets.
+fn listed(what: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cluster.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let buckets = ["fireactions-ci", "fireactions-ci-hosts", "fireactions-ci-leases"];
+    let lines = page.lines().filter_map(|line| Some(line.strip_prefix(what)?.trim().to_owned()));
+    let mut all: Vec<String> =
+        lines.flat_map(|line| buckets.map(|bucket| line.replace("BUCKET", bucket))).collect();
+    all.dedup();
+    assert!(!all.is_empty(), "{what}");
+    all
+}
+
+#[tokio::test]
+async fn a_host_needs_what_the_page_lists() {
+    let setup = NatsSetup { credentials: true, ..NatsSetup::default() };
+    let Some(nats) = nats("a_host_needs_what_the_page_lists", setup) else { return };
+    let mut limited = settings(&nats, "ci");
+    limited.creds = Some(creds(nats.limited_credentials(&listed("publish "), &listed("subscribe "))));
+    let membership = Membership::new(limited.clone(), identity("ci", "aaa", "r1"), Arc::new(Load::default));
+    let (mut standing, ends) = (membership.standing(), Ends::default());
+    let member = tokio::spawn(membership.run(ends.clone()));
+    let joined =
+        tokio::time::timeout(PATIENCE, standing.wait_for(|now| *now == Standing::Member)).await.is_ok();
+    assert!(joined, "{:?}\n{}", *standing.borrow(), nats.log());
+
+    let link = Link::open(&limited).await.unwrap();
+    let lease = Lease::new(
+        &link,
+        LeaseName::forge(&ForgeName::github()),
+        identity("ci", "aaa", "r1"),
+        LeaseTiming::default(),
+    );
+    let stop = CancellationToken::new();
+    let holder = tokio::spawn(lease.clone().run(stop.clone()));
+    until("the lease", async || lease.fence()).await;
+    let state = look(&link).await.unwrap_or_else(|trouble| panic!("{trouble}\n{}", nats.log()));
+    assert_eq!((state.hosts.len(), state.leaders.len()), (1, 1));
+    stop.cancel();
+    holder.await.unwrap();
+    ends.stop.cancel();
+    member.await.unwrap();
+    let state = look(&link).await.unwrap();
+    assert_eq!((state.hosts.len(), state.leaders.len()), (0, 0));
+    assert!(!nats.log().contains(" Violation "), "{}", nats.log());
+}
