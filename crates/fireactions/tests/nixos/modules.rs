@@ -112,6 +112,10 @@ fn what_is_right_evaluates_and_builds() {
                 for table in ["fireactions_limits", "registry_cache_nat"] {
                     assert!(tables.as_array().unwrap().contains(&json!(table)), "{tables}");
                 }
+                // The firewall's package is nftables here, which has no `iptables`.
+                let path = "map (package: package.name) config.systemd.services.fireactions-docker.path";
+                let path = eval(&of(&tree, &module, path)).to_string();
+                assert!(path.contains("iptables") && !path.contains("nftables"), "{path}");
                 let unmanaged = eval(&of(&tree, &module, "config.networking.networkmanager.unmanaged"));
                 assert!(
                     unmanaged.as_array().unwrap().contains(&json!("interface-name:fireactions0")),
