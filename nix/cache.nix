@@ -15,6 +15,11 @@ rec {
   };
   urlOf = name: urls.${name} or "https://${name}";
 
+  # The host's own networks and their like. Squid asks none of them for guests, so guests' way there is not through Squid: what a pool
+  # allows, it allows without a cache.
+  inside = [ "0.0.0.0/8" "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.168.0.0/16" "224.0.0.0/3" ];
+  inside6 = [ "::1/128" "fc00::/7" "fe80::/10" ];
+
   bumps = cfg: cfg.squid.enable && cfg.squid.sslBump.mode != "off";
 
   # Ports at the bridge's address that guests use.
@@ -99,7 +104,7 @@ rec {
         "http_access deny !Safe_ports"
         "http_access deny CONNECT !SSL_ports"
         # The host itself and its networks are not the guests' to ask for by this way.
-        "acl inside dst 0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 224.0.0.0/3 ::1/128 fc00::/7 fe80::/10"
+        "acl inside dst ${join " " (inside ++ inside6)}"
         "http_access deny inside"
         "http_access allow localnet"
         "http_access deny all"
@@ -119,11 +124,11 @@ rec {
         ""
       ]);
 
-  # Guests' web traffic goes to Squid. Their gateway's own ports and the metadata address do not.
+  # Guests' web traffic goes to Squid. What is for their gateway and for `inside`, the metadata address with it, does not.
   redirect = { cfg, networks }:
     let
       of = network:
-        let others = "iifname \"${network.bridgeName}\" ip daddr != { ${gateway network.subnet}, 169.254.169.254 }"; in
+        let others = "iifname \"${network.bridgeName}\" ip daddr != ${gateway network.subnet} ip daddr != { ${join ", " inside} }"; in
         [ "${others} tcp dport 80 redirect to :3128" ]
         ++ util.optional (bumps cfg) "${others} tcp dport 443 redirect to :3129";
     in
