@@ -7,6 +7,10 @@ let
   claim = assertion: message: { inherit assertion message; };
 in
 rec {
+  # A secret's file, if there is one, is not in the store.
+  outside = option: file: claim (file == null || !(util.inStore file))
+    "${option}: ${toString file} would be in the Nix store, which everybody on the host can read; name a file that exists on the host alone, as a string: \"/run/secrets/…\"";
+
   # `where` adds to an option the files that define it.
   service = { instance, cfg, where ? (_: "") }:
     let
@@ -27,10 +31,7 @@ rec {
               "${o "pools"}: ${at} has minRunners ${toString pool.minRunners}, more than its maxRunners ${toString pool.maxRunners}; lower the one or raise the other")
           ])
         indexes;
-      files = map
-        (entry: claim (!(secrets.inStore entry.file))
-          "${entry.option}${where entry.path}: ${toString entry.file} would be in the Nix store, which everybody on the host can read; name a file that exists on the host alone, as a string: \"/run/secrets/…\"")
-        secrets.all;
+      files = map (entry: outside "${entry.option}${where entry.path}" entry.file) secrets.all;
     in
     pools ++ files ++ [
       (claim (util.twice names == [ ])
@@ -69,6 +70,24 @@ rec {
       (claim (source == "nixpkgs" || builtins.elem version known)
         "${option}: no hash is known for the ${source} kernel ${version}; known are ${join known}. For another one set kernelSource = \"nixpkgs\", or its file with settings.kernel.image")
     ];
+
+  # The cache of registries and of the web, with `networks` that it serves.
+  cache = { cfg, networks }:
+    let
+      o = path: "services.registry-cache.${path}";
+      names = builtins.attrNames cfg.zot.mirrors;
+      logins = builtins.filter (file: file != null) (map (name: cfg.zot.mirrors.${name}.credentialsFile) names);
+      ca = cfg.squid.ca;
+    in
+    [
+      (claim (networks != [ ])
+        "services.registry-cache: there is no network to serve; enable services.fireactions or services.fireteact, or name one in ${o "networks"}")
+      (claim ((ca.certFile == null) == (ca.keyFile == null))
+        "${o "squid.ca"}: certFile and keyFile belong together; set both, or none")
+      (claim (builtins.all (file: file == builtins.head logins) logins)
+        "${o "zot.mirrors.*.credentialsFile"}: Zot reads one file for all registries; name the same one everywhere")
+      (outside (o "squid.ca.keyFile") ca.keyFile)
+    ] ++ map (name: outside (o "zot.mirrors.\"${name}\".credentialsFile") cfg.zot.mirrors.${name}.credentialsFile) names;
 
   # What two services on one host must not share. A service's `where` adds to its options the files that define them.
   together = a: b:

@@ -68,6 +68,32 @@ fn each_mistake_is_one_message() {
 }
 
 #[test]
+fn a_cache_s_secrets_are_not_in_the_store() {
+    let said = |given: &str| -> Vec<String> {
+        serde_json::from_value(pure(&format!("failingCache {{ {given} }}"))).unwrap()
+    };
+    assert_eq!(said(""), [""; 0]);
+    let login = |file: &str| format!(r#"zot.mirrors."ghcr.io".credentialsFile = {file};"#);
+    assert_eq!(said(&login(r#""/run/secrets/registries""#)), [""; 0]);
+    let ca = |file: &str| format!(r#"squid.ca = {{ certFile = "/etc/ca.pem"; keyFile = {file}; }};"#);
+    assert_eq!(said(&ca(r#""/run/secrets/ca.key""#)), [""; 0]);
+    for (given, option) in [
+        (login("./flake.nix"), r#"zot.mirrors."ghcr.io".credentialsFile"#),
+        (login(r#""/nix/store/x-registries""#), r#"zot.mirrors."ghcr.io".credentialsFile"#),
+        (ca("./flake.nix"), "squid.ca.keyFile"),
+        (ca(r#""/nix/store/x-key""#), "squid.ca.keyFile"),
+    ] {
+        let said = said(&given);
+        assert!(
+            said.len() == 1
+                && said[0].starts_with(&format!("services.registry-cache.{option}: "))
+                && said[0].contains("would be in the Nix store"),
+            "{given}: {said:#?}"
+        );
+    }
+}
+
+#[test]
 fn two_services_must_not_share_networks_ports_or_directories() {
     let both = |one: &str, other: &str| -> Vec<String> {
         serde_json::from_value(pure(&format!("failingBoth {{ {one} }} {{ {other} }}"))).unwrap()
