@@ -78,6 +78,8 @@ rec {
       names = builtins.attrNames cfg.zot.mirrors;
       logins = builtins.filter (file: file != null) (map (name: cfg.zot.mirrors.${name}.credentialsFile) names);
       ca = cfg.squid.ca;
+      bump = cfg.squid.sslBump;
+      opens = cfg.squid.enable && (bump.mode == "all" || (bump.mode == "selective" && bump.domains != [ ]));
     in
     [
       (claim (networks != [ ])
@@ -86,6 +88,8 @@ rec {
         "${o "squid.ca"}: certFile and keyFile belong together; set both, or none")
       (claim (builtins.all (file: file == builtins.head logins) logins)
         "${o "zot.mirrors.*.credentialsFile"}: Zot reads one file for all registries; name the same one everywhere")
+      (claim (!opens || ca.certFile != null)
+        "${o "squid.sslBump"}: nothing gives guests the authority that is made here, so each https connection that Squid opens would fail in them; put the certificate of an authority of your own into the pools' root images and name it with squid.ca.certFile and squid.ca.keyFile, or leave ${if bump.mode == "all" then "mode at \"selective\"" else "domains empty"}")
       (outside (o "squid.ca.keyFile") ca.keyFile)
     ] ++ map (name: outside (o "zot.mirrors.\"${name}\".credentialsFile") cfg.zot.mirrors.${name}.credentialsFile) names;
 

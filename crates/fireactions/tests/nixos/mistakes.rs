@@ -93,6 +93,30 @@ fn a_cache_s_secrets_are_not_in_the_store() {
     }
 }
 
+/// Guests refuse what an authority signs that they do not have.
+#[test]
+fn https_is_opened_only_with_an_authority_that_guests_can_have() {
+    let said = |given: &str| -> Vec<String> {
+        serde_json::from_value(pure(&format!("failingCache {{ {given} }}"))).unwrap()
+    };
+    let own = r#"squid.ca = { certFile = "/etc/ca.pem"; keyFile = "/run/secrets/ca.key"; };"#;
+    for opens in [
+        r#"squid.sslBump.domains = [ ".example.com" ];"#,
+        r#"squid.sslBump.mode = "all";"#,
+    ] {
+        let words = said(opens);
+        assert!(
+            words.len() == 1
+                && words[0].starts_with("services.registry-cache.squid.sslBump: ")
+                && words[0].contains("squid.ca.certFile"),
+            "{opens}: {words:#?}"
+        );
+        assert_eq!(said(&format!("{opens} {own}")), [""; 0]);
+        assert_eq!(said(&format!("{opens} squid.enable = false;")), [""; 0]);
+    }
+    assert_eq!(said(r#"squid.sslBump = { mode = "off"; domains = [ ".example.com" ]; };"#), [""; 0]);
+}
+
 #[test]
 fn two_services_must_not_share_networks_ports_or_directories() {
     let both = |one: &str, other: &str| -> Vec<String> {
