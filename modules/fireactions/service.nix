@@ -7,9 +7,12 @@ let
   mistakes = import ../../nix/mistakes.nix { };
   instances = import ../../nix/instances.nix;
   secrets = import ../../nix/secrets.nix { inherit instance cfg; };
+  places = import ../../nix/places.nix { inherit cfg; };
   own = cfg.configFile != null;
   root = cfg.user == "root";
-  elsewhere = toString cfg.dataDir != "/var/lib/${instance.name}";
+  elsewhere = places.dataDir != "/var/lib/${instance.name}";
+  # What the server writes to, and systemd does not make for it.
+  directories = lib.optional elsewhere places.dataDir ++ places.beside;
 
   values = lib.optionals (!own) secrets.values;
   template = "/etc/${instance.name}/config.yaml";
@@ -30,7 +33,7 @@ let
   hardened = config.services.${instance.name}.security.hardening.systemdHardening.enable;
 
   script = name: arguments: "${pkgs.runtimeShell} ${../../nix + "/${name}"} ${arguments}";
-  token = cfg.dataDir + "/api-token";
+  token = places.dataDir + "/api-token";
   makesToken = !own && (cfg.renderedConfig.api_token_file or null) == token;
   fillIn = script "fill-in.sh" "${template} ${file} ${toString (map (entry: entry.name) values)}";
   before = lib.optional makesToken (script "make-token.sh" token) ++ lib.optional (values != [ ]) fillIn;
@@ -45,16 +48,16 @@ let
     User = [ cfg.user ];
     Group = [ cfg.group ];
   } // lib.optionalAttrs (!root) { AmbientCapabilities = unit.service.CapabilityBoundingSet; }
-  // lib.optionalAttrs elsewhere {
-    StateDirectory = [ ];
-    ReadWritePaths = lib.optionals hardened hardening.ReadWritePaths ++ [ (toString cfg.dataDir) ];
+  // lib.optionalAttrs elsewhere { StateDirectory = [ ]; }
+  // lib.optionalAttrs (directories != [ ]) {
+    ReadWritePaths = lib.optionals hardened hardening.ReadWritePaths ++ directories;
   };
   # A directive with one line is a text, as NixOS's options want it.
   plain = all: lib.mapAttrs (_: lines: if builtins.length lines == 1 then builtins.head lines else lines)
     (lib.filterAttrs (_: lines: lines != [ ]) all);
 
   ports = lib.unique (builtins.filter (port: port != null) (map networks.port (builtins.filter networks.isOpen
-    (lib.optional (cfg.bindAddress != null) cfg.bindAddress ++ lib.optional cfg.metricsEnable cfg.metricsAddress))));
+    (lib.optional (places.bindAddress != null) places.bindAddress ++ lib.optional places.metricsEnable places.metricsAddress))));
 
   whereOf = name: path:
     let
@@ -107,18 +110,17 @@ in
     };
 
     users = lib.mkIf (!root) {
-      users.${cfg.user} = { isSystemUser = true; inherit (cfg) group; extraGroups = [ "kvm" ]; home = cfg.dataDir; };
+      users.${cfg.user} = { isSystemUser = true; inherit (cfg) group; extraGroups = [ "kvm" ]; home = places.dataDir; };
       groups = lib.mkIf (cfg.group != "root") { ${cfg.group} = { }; };
     };
-    systemd.tmpfiles.rules = lib.optional elsewhere
-      "d ${toString cfg.dataDir} 0700 ${cfg.user} ${cfg.group} -";
+    systemd.tmpfiles.rules = map (directory: "d ${directory} 0700 ${cfg.user} ${cfg.group} -") directories;
 
     networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall ports;
 
     services.microvm-base = {
       enable = true;
-      bridges.${instance.name} = { inherit (cfg.networking) bridgeName subnet; };
-      stateDirectories.${instance.name} = cfg.dataDir;
+      bridges.${instance.name} = { bridgeName = places.bridge; inherit (places) subnet; };
+      stateDirectories.${instance.name} = places.dataDir;
     };
   };
 }

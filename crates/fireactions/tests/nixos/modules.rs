@@ -130,6 +130,7 @@ fn what_is_right_evaluates_and_builds() {
                 ));
                 assert_eq!(ports, json!([3128, 3129, 5000, 5080]));
             }
+            "settings-alone" => settings_alone(&tree, &module),
             "own-file" => {
                 let unit = eval(&of(&tree, &module, "unit \"fireactions\""));
                 let credentials: Vec<&str> = unit
@@ -216,6 +217,31 @@ fn everything(tree: &str, module: &str) {
         let text = fs::read_to_string(built.join(format!("{service}.service"))).unwrap();
         verify(service, &here(&text)).unwrap_or_else(|said| panic!("{said}\n{text}"));
     }
+}
+
+/// What `settings` say wins in the server, and the unit, the firewall and the rest of the host follow.
+fn settings_alone(tree: &str, module: &str) {
+    let (config, unit) = whole(tree, module, "fireactions");
+    assert_eq!((&config["state_dir"], &config["network"]["bridge"]), (&json!("/srv/ci"), &json!("ci0")));
+    assert_eq!(config["api_token_file"], "/srv/ci/api-token");
+    assert!(unit.contains("make-token.sh /srv/ci/api-token") && !unit.contains("StateDirectory=f"), "{unit}");
+    let has = |expression: &str| eval(&of(tree, module, expression));
+    for directory in ["/srv/ci", "/srv/actions-cache"] {
+        assert!(unit.lines().any(|line| line == format!("ReadWritePaths={directory}")), "{directory}: {unit}");
+        let rules = has("config.systemd.tmpfiles.rules");
+        let rule = json!(format!("d {directory} 0700 root root -"));
+        assert!(rules.as_array().unwrap().contains(&rule), "{rules}");
+    }
+    assert_eq!(has("config.networking.firewall.interfaces.ci0.allowedTCPPorts"), json!([5080]));
+    assert_eq!(
+        has("config.services.microvm-base.bridges.fireactions"),
+        json!({"bridgeName": "ci0", "externalInterface": null, "subnet": "10.77.0.0/20"})
+    );
+    assert_eq!(
+        has("config.networking.networkmanager.unmanaged"),
+        json!(["interface-name:ci0", "interface-name:fam*"])
+    );
+    assert_eq!(has("config.networking.firewall.allowedTCPPorts"), json!([9000]));
 }
 
 #[test]
