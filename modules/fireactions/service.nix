@@ -32,6 +32,9 @@ let
   };
   hardened = config.services.${instance.name}.security.hardening.systemdHardening.enable;
 
+  # What the server starts. `fireactions doctor` looks for them, too, in an operator's shell.
+  tools = [ pkgs.coreutils pkgs.iproute2 pkgs.kmod pkgs.e2fsprogs pkgs.squashfs-tools-ng pkgs.zstd pkgs.util-linux ];
+
   script = name: arguments: "${pkgs.runtimeShell} ${../../nix + "/${name}"} ${arguments}";
   token = places.dataDir + "/api-token";
   makesToken = !own && (cfg.renderedConfig.api_token_file or null) == token;
@@ -91,7 +94,7 @@ in
       inherit (unit) wants wantedBy;
       inherit (unit) after;
       description = instance.description;
-      path = [ pkgs.coreutils pkgs.iproute2 pkgs.kmod pkgs.e2fsprogs pkgs.squashfs-tools-ng pkgs.zstd pkgs.util-linux ];
+      path = tools;
       # A changed configuration is taken over by a handover: no job ends and no client is refused. A changed unit restarts the
       # server, which ends no job either.
       reloadTriggers = [ config.environment.etc."${instance.name}/config.yaml".source ];
@@ -103,10 +106,11 @@ in
       socketConfig = plain (unit.socket // { SocketGroup = [ cfg.group ]; });
     };
 
-    environment.systemPackages = [ cfg.package ];
-    # The command line of this host speaks to this server.
+    environment.systemPackages = [ cfg.package ] ++ tools;
+    # The command line of this host speaks to this server, and checks what this server reads: not the template.
     environment.variables = lib.mkIf (instance.name == "fireactions" || !(config.services.fireactions.enable or false)) {
       FIREACTIONS_SOCKET = lib.mkDefault "/run/${instance.name}/api.sock";
+      FIREACTIONS_CONFIG = lib.mkDefault file;
     };
 
     users = lib.mkIf (!root) {

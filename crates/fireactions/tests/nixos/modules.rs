@@ -103,6 +103,12 @@ fn what_is_right_evaluates_and_builds() {
                 let (config, unit) = whole(&tree, &module, "fireteact");
                 assert_eq!(config["forgejo"]["url"], "@gitea-instance-url@");
                 assert!(unit.contains("fill-in.sh /etc/fireteact/config.yaml /run/fireteact/config.yaml gitea-instance-url gitea-runner-owner"), "{unit}");
+                // Commands check what the server reads, and have its tools.
+                let variable = "config.environment.variables.FIREACTIONS_CONFIG";
+                assert_eq!(eval(&of(&tree, &module, variable)), "/run/fireteact/config.yaml");
+                let names = "map (package: package.name) config.environment.systemPackages";
+                let names = eval(&of(&tree, &module, names)).to_string();
+                assert!(names.contains("squashfs-tools-ng"), "{names}");
                 assert!(!unit.contains("MemoryDenyWriteExecute"), "QEMU generates code: {unit}");
             }
             "beside-docker-and-nftables" => {
@@ -140,6 +146,8 @@ fn what_is_right_evaluates_and_builds() {
                     .filter(|line| line.starts_with("LoadCredential"))
                     .collect();
                 assert_eq!(credentials, ["LoadCredential=mine:/run/secrets/mine"]);
+                let variable = "config.environment.variables.FIREACTIONS_CONFIG";
+                assert_eq!(eval(&of(&tree, &module, variable)), "/etc/fireactions/config.yaml");
                 assert_eq!(
                     eval(&of(&tree, &module, "config.environment.etc.\"fireactions/config.yaml\".source")),
                     "/etc/mine.yaml"
