@@ -37,7 +37,8 @@ mod tests {
     #[test]
     fn a_running_service_s_credential_is_found_if_it_is_the_only_one() {
         let root = tempfile::tempdir().unwrap();
-        for (unit, name) in [(UNITS[0], "one"), (UNITS[0], "both"), (UNITS[1], "both"), ("sshd.service", "x")] {
+        for (unit, name) in [(UNITS[0], "one"), (UNITS[0], "both"), (UNITS[1], "both"), ("sshd.service", "x")]
+        {
             std::fs::create_dir_all(root.path().join(unit)).unwrap();
             std::fs::write(root.path().join(unit).join(name), "s3cret").unwrap();
         }

@@ -100,7 +100,9 @@ pub(super) fn ca_pem(file: Option<&AbsolutePath>, key: &str) -> anyhow::Result<O
 }
 
 fn secret(file: SecretFile) -> SecretSource {
-    Arc::new(move || file.read(credentials::directory_of(&file).as_deref()).map_err(|error| error.to_string()))
+    Arc::new(move || {
+        file.read(credentials::directory_of(&file).as_deref()).map_err(|error| error.to_string())
+    })
 }
 
 fn secrets(files: Vec<SecretFile>) -> WebhookSecrets {

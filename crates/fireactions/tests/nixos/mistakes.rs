@@ -100,10 +100,7 @@ fn https_is_opened_only_with_an_authority_that_guests_can_have() {
         serde_json::from_value(pure(&format!("failingCache {{ {given} }}"))).unwrap()
     };
     let own = r#"squid.ca = { certFile = "/etc/ca.pem"; keyFile = "/run/secrets/ca.key"; };"#;
-    for opens in [
-        r#"squid.sslBump.domains = [ ".example.com" ];"#,
-        r#"squid.sslBump.mode = "all";"#,
-    ] {
+    for opens in [r#"squid.sslBump.domains = [ ".example.com" ];"#, r#"squid.sslBump.mode = "all";"#] {
         let words = said(opens);
         assert!(
             words.len() == 1
@@ -147,10 +144,22 @@ fn two_services_must_not_share_networks_ports_or_directories() {
     }
     // What `settings` say wins in the server, so it is what is judged, by its own name.
     for (one, words) in [
-        (r#"settings.network.subnet = "10.201.0.0/16";"#, "services.fireactions.settings.network.subnet is 10.201.0.0/16"),
-        (r#"settings.network.bridge = "fireteact0";"#, "services.fireactions.settings.network.bridge and services.fireteact.networking.bridgeName are both"),
-        (r#"settings.state_dir = "/var/lib/fireteact";"#, "services.fireactions.settings.state_dir and services.fireteact.dataDir are both"),
-        (r#"settings.bind_address = ":8082";"#, "services.fireactions.settings.bind_address and services.fireteact.bindAddress both listen at port 8082"),
+        (
+            r#"settings.network.subnet = "10.201.0.0/16";"#,
+            "services.fireactions.settings.network.subnet is 10.201.0.0/16",
+        ),
+        (
+            r#"settings.network.bridge = "fireteact0";"#,
+            "services.fireactions.settings.network.bridge and services.fireteact.networking.bridgeName are both",
+        ),
+        (
+            r#"settings.state_dir = "/var/lib/fireteact";"#,
+            "services.fireactions.settings.state_dir and services.fireteact.dataDir are both",
+        ),
+        (
+            r#"settings.bind_address = ":8082";"#,
+            "services.fireactions.settings.bind_address and services.fireteact.bindAddress both listen at port 8082",
+        ),
     ] {
         let said = both(one, "");
         assert!(said.len() == 1 && said[0].contains(words), "{one}: {said:#?}");

@@ -235,7 +235,10 @@ fn settings_alone(tree: &str, module: &str) {
     assert!(unit.contains("make-token.sh /srv/ci/api-token") && !unit.contains("StateDirectory=f"), "{unit}");
     let has = |expression: &str| eval(&of(tree, module, expression));
     for directory in ["/srv/ci", "/srv/actions-cache"] {
-        assert!(unit.lines().any(|line| line == format!("ReadWritePaths={directory}")), "{directory}: {unit}");
+        assert!(
+            unit.lines().any(|line| line == format!("ReadWritePaths={directory}")),
+            "{directory}: {unit}"
+        );
         let rules = has("config.systemd.tmpfiles.rules");
         let rule = json!(format!("d {directory} 0700 root root -"));
         assert!(rules.as_array().unwrap().contains(&rule), "{rules}");
