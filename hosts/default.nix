@@ -1,11 +1,12 @@
-# Colmena's hive: a node for each host of registry.json, in this directory or in one of yours.
-{ nixpkgs, disko, sops-nix, self, directory ? ./. }:
+# Colmena's hive: a node for each host of registry.json, in this directory or in one of yours. `profiles` is a directory of your own
+# profiles, beside the project's, and `secretsFile` your secrets.
+{ nixpkgs, disko, sops-nix, self, directory ? ./., profiles ? null, secretsFile ? null }:
 let
   inherit (nixpkgs) lib;
   registry = import ../nix/registry.nix;
   hosts = registry.read (directory + "/registry.json");
   orphans = registry.orphans { inherit hosts; files = builtins.attrNames (builtins.readDir directory); };
-  node = import ../nix/node.nix { inherit disko sops-nix self directory; };
+  node = import ../nix/node.nix { inherit disko sops-nix self directory profiles secretsFile; };
   checked = if orphans == [ ] then hosts else throw (builtins.head orphans);
 in
 {

@@ -1,5 +1,5 @@
 # The registry cache's own files: Zot's and Squid's configuration, and the redirect of the guests' web traffic. What guests get for it
-# (their registries' mirrors, the authority's certificate) is the server's part.
+# (their registries' mirrors) is the server's part. The authority's certificate is in their root images, or Squid opens nothing.
 #   cfg       the options of services.registry-cache
 #   networks  `[{ name; bridgeName; subnet; }]`
 let

@@ -8,12 +8,13 @@ let
   util = import ./util.nix;
   networks = import ./networks.nix;
   secrets = import ./secrets.nix { inherit instance cfg; };
+  places = import ./places.nix { inherit cfg; };
   github = instance.forge == "github";
   credential = name: if builtins.any (entry: entry.name == name) secrets.secret then "credential:${name}" else null;
 
   token =
     if cfg.apiTokenFile != null then "credential:api-token"
-    else if cfg.bindAddress != null && (networks.isOpen cfg.bindAddress || cfg.basicAuth.enable or false) then "${cfg.dataDir}/api-token"
+    else if places.bindAddress != null && (networks.isOpen places.bindAddress || cfg.basicAuth.enable or false) then "${places.dataDir}/api-token"
     else null;
 
   # What the network's options open for all pools.
@@ -60,16 +61,15 @@ let
       (util.withoutNulls pool.settings);
 
   rendered = {
-    bind_address = cfg.bindAddress;
+    bind_address = places.bindAddress;
     api_socket = "/run/${instance.name}/api.sock";
     api_token_file = token;
-    state_dir = toString cfg.dataDir;
+    state_dir = places.dataDir;
     agent_path = paths.agent;
     log_level = if cfg.debug.enable then "debug" else cfg.logLevel;
-    metrics = { enabled = cfg.metricsEnable; address = cfg.metricsAddress; };
+    metrics = { enabled = places.metricsEnable; address = places.metricsAddress; };
     network = {
-      bridge = cfg.networking.bridgeName;
-      inherit (cfg.networking) subnet;
+      inherit (places) bridge subnet;
       inherit (host) dns;
     };
     registry_cache = host.registries or null;

@@ -7,11 +7,17 @@ let
   claim = assertion: message: { inherit assertion message; };
 in
 rec {
+  # A secret's file, if there is one, is not in the store.
+  outside = option: file: claim (file == null || !(util.inStore file))
+    "${option}: ${toString file} would be in the Nix store, which everybody on the host can read; name a file that exists on the host alone, as a string: \"/run/secrets/…\"";
+
   # `where` adds to an option the files that define it.
   service = { instance, cfg, where ? (_: "") }:
     let
       o = path: "services.${instance.name}.${path}${where path}";
       secrets = import ./secrets.nix { inherit instance cfg; };
+      places = import ./places.nix { inherit cfg; };
+      said = name: o places.said.${name}.option;
       names = map (pool: pool.name) (builtins.filter (pool: pool.name != null) cfg.pools);
       indexes = builtins.genList (n: n) (builtins.length cfg.pools);
       own = cfg.configFile == null;
@@ -27,10 +33,7 @@ rec {
               "${o "pools"}: ${at} has minRunners ${toString pool.minRunners}, more than its maxRunners ${toString pool.maxRunners}; lower the one or raise the other")
           ])
         indexes;
-      files = map
-        (entry: claim (!(secrets.inStore entry.file))
-          "${entry.option}${where entry.path}: ${toString entry.file} would be in the Nix store, which everybody on the host can read; name a file that exists on the host alone, as a string: \"/run/secrets/…\"")
-        secrets.all;
+      files = map (entry: outside "${entry.option}${where entry.path}" entry.file) secrets.all;
     in
     pools ++ files ++ [
       (claim (util.twice names == [ ])
@@ -39,10 +42,10 @@ rec {
         "${o "configFile"}: the file replaces all options, so ${o "pools"} would have no effect; leave one of the two out")
       (claim (!own || cfg.pools != [ ] || setting "pools" != null)
         "${o "pools"}: there is no pool, so nothing would run; add one, or name a file of your own with ${o "configFile"}")
-      (claim (networks.parse cfg.networking.subnet != null)
-        "${o "networking.subnet"}: '${cfg.networking.subnet}' is no IPv4 network; write it as 10.200.0.0/24")
-      (claim (cfg.bindAddress == null || !cfg.metricsEnable || networks.port cfg.bindAddress != networks.port cfg.metricsAddress)
-        "${o "metricsAddress"}: the API listens at port ${toString (networks.port cfg.metricsAddress)} already (${o "bindAddress"}); choose another port")
+      (claim (networks.parse places.subnet != null)
+        "${said "subnet"}: '${places.subnet}' is no IPv4 network; write it as 10.200.0.0/24")
+      (claim (places.bindAddress == null || !places.metricsEnable || networks.port places.bindAddress != networks.port places.metricsAddress)
+        "${said "metricsAddress"}: the API listens at port ${toString (networks.port places.metricsAddress)} already (${said "bindAddress"}); choose another port")
     ] ++ (if !own then [ ]
     else if github then [
       (claim ((cfg.github.appId == null && cfg.github.appIdFile == null) || cfg.github.appPrivateKeyFile != null)
@@ -70,27 +73,50 @@ rec {
         "${option}: no hash is known for the ${source} kernel ${version}; known are ${join known}. For another one set kernelSource = \"nixpkgs\", or its file with settings.kernel.image")
     ];
 
+  # The cache of registries and of the web, with `networks` that it serves.
+  cache = { cfg, networks }:
+    let
+      o = path: "services.registry-cache.${path}";
+      names = builtins.attrNames cfg.zot.mirrors;
+      logins = builtins.filter (file: file != null) (map (name: cfg.zot.mirrors.${name}.credentialsFile) names);
+      ca = cfg.squid.ca;
+      bump = cfg.squid.sslBump;
+      opens = cfg.squid.enable && (bump.mode == "all" || (bump.mode == "selective" && bump.domains != [ ]));
+    in
+    [
+      (claim (networks != [ ])
+        "services.registry-cache: there is no network to serve; enable services.fireactions or services.fireteact, or name one in ${o "networks"}")
+      (claim ((ca.certFile == null) == (ca.keyFile == null))
+        "${o "squid.ca"}: certFile and keyFile belong together; set both, or none")
+      (claim (builtins.all (file: file == builtins.head logins) logins)
+        "${o "zot.mirrors.*.credentialsFile"}: Zot reads one file for all registries; name the same one everywhere")
+      (claim (!opens || ca.certFile != null)
+        "${o "squid.sslBump"}: nothing gives guests the authority that is made here, so each https connection that Squid opens would fail in them; put the certificate of an authority of your own into the pools' root images and name it with squid.ca.certFile and squid.ca.keyFile, or leave ${if bump.mode == "all" then "mode at \"selective\"" else "domains empty"}")
+      (outside (o "squid.ca.keyFile") ca.keyFile)
+    ] ++ map (name: outside (o "zot.mirrors.\"${name}\".credentialsFile") cfg.zot.mirrors.${name}.credentialsFile) names;
+
   # What two services on one host must not share. A service's `where` adds to its options the files that define them.
   together = a: b:
     let
-      option = service: path: "services.${service.instance.name}.${path}${(service.where or (_: "")) path}";
-      same = path: value: claim (value a != value b)
-        "${option a path} and ${option b path} are both '${value a}'; choose two";
+      places = service: import ./places.nix { inherit (service) cfg; };
+      option = service: name: let path = (places service).said.${name}.option; in "services.${service.instance.name}.${path}${(service.where or (_: "")) path}";
+      same = name: let value = service: (places service).${name}; in claim (value a != value b)
+        "${option a name} and ${option b name} are both '${value a}'; choose two";
       # Its addresses' options by their ports.
       ports = service: builtins.filter (entry: entry.port != null)
-        (map (path: { inherit path; port = if service.cfg.${path} == null then null else networks.port service.cfg.${path}; })
-          ([ "bindAddress" ] ++ (if service.cfg.metricsEnable then [ "metricsAddress" ] else [ ])));
+        (map (name: let address = (places service).${name}; in { inherit name; port = if address == null then null else networks.port address; })
+          ([ "bindAddress" ] ++ (if (places service).metricsEnable then [ "metricsAddress" ] else [ ])));
       clashes = builtins.concatMap (one: builtins.concatMap (other: if one.port == other.port then [ { inherit one other; } ] else [ ]) (ports b)) (ports a);
-      subnet = service: service.cfg.networking.subnet;
+      subnet = service: (places service).subnet;
     in
     [
       (claim (!networks.overlap (subnet a) (subnet b))
-        "${option a "networking.subnet"} is ${subnet a} and ${option b "networking.subnet"} is ${subnet b}, which overlap; choose networks that have no address in common")
-      (same "networking.bridgeName" (service: service.cfg.networking.bridgeName))
-      (same "dataDir" (service: toString service.cfg.dataDir))
+        "${option a "subnet"} is ${subnet a} and ${option b "subnet"} is ${subnet b}, which overlap; choose networks that have no address in common")
+      (same "bridge")
+      (same "dataDir")
     ] ++ map
       (clash: claim false
-        "${option a clash.one.path} and ${option b clash.other.path} both listen at port ${toString clash.one.port}; choose another port for one of them")
+        "${option a clash.one.name} and ${option b clash.other.name} both listen at port ${toString clash.one.port}; choose another port for one of them")
       clashes;
 
   failing = claims: map (claim: claim.message) (builtins.filter (claim: !claim.assertion) claims);

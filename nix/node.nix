@@ -1,6 +1,9 @@
 # The modules of a host, in their order: base → provider → profiles of its tags, alphabetically → hosts/NAME.nix → what is never to be
 # lost: the way in.
-{ disko, sops-nix, self, directory, profiles ? import ../profiles { } }:
+#   profiles     directory of your own profiles, or none; of one name, yours counts
+#   secretsFile  your secrets.yaml, or none: the project's
+{ disko, sops-nix, self, directory, profiles ? null, secretsFile ? null }:
+let tags = import ./tags.nix { directory = ../profiles; more = profiles; }; in
 { name, host }:
 [
   ({ modulesPath, ... }: {
@@ -16,7 +19,11 @@
   { disko.devices.disk.disk1.device = host.platform.disk; }
 ]
 ++ (if host.platform.cloudInit then [ ../deploy/digitalocean.nix ] else [ ])
-++ profiles.getProfilesForTags host.tags
+++ (if secretsFile == null then [ ] else [
+  # Over the project's, below the host's own word.
+  ({ lib, ... }: { sops.defaultSopsFile = lib.mkOverride 900 secretsFile; sops.validateSopsFiles = lib.mkOverride 900 (builtins.pathExists secretsFile); })
+])
+++ tags.getProfilesForTags host.tags
 ++ (if builtins.pathExists (directory + "/${name}.nix") then [ (directory + "/${name}.nix") ] else [ ])
 ++ [
   ({ lib, ... }: {

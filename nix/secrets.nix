@@ -37,9 +37,4 @@ rec {
   # The value of an option, or what its file's content takes the place of; the file wins, as it does at nixos-fireactions.
   valueOr = name: value:
     if builtins.any (entry: entry.name == name) values then placeholder name else value;
-
-  # A file that is readable for everybody who can log in.
-  inStore = file:
-    builtins.isPath file || util.hasPrefix (toString builtins.storeDir) (toString file)
-    || util.hasPrefix "/nix/store/" (toString file);
 }

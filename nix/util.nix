@@ -20,6 +20,10 @@ rec {
 
   hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
 
+  # A file that is readable for everybody who can log in.
+  inStore = file:
+    builtins.isPath file || hasPrefix (toString builtins.storeDir) (toString file) || hasPrefix "/nix/store/" (toString file);
+
   lines = text: builtins.filter builtins.isString (builtins.split "\n" text);
 
   # The values that are there more than once, each once.

@@ -15,8 +15,9 @@
         "registry.example.com" = { };
       };
       storage.maxSize = "100GB";
-      # What is fetched by https from here is cached too; guests trust the host's authority for it.
-      squid.sslBump.domains = [ ".githubusercontent.com" ];
+      # What is fetched by https from here is cached too, with an authority of your own that the pools' root images trust:
+      # squid.sslBump.domains = [ ".githubusercontent.com" ];
+      # squid.ca = { certFile = "/etc/registry-cache/ca.pem"; keyFile = "/run/secrets/registry-cache-ca.key"; };
     };
   };
 }

@@ -3,7 +3,7 @@
 { config, lib, pkgs, ... }:
 let
   cfg = config.services.${instance.name};
-  bridge = cfg.networking.bridgeName;
+  inherit (import ../../nix/places.nix { inherit cfg; }) bridge;
   own = cfg.configFile != null;
   # The cache of actions is at the bridge's address, for the guests of all pools.
   cache = cfg.renderedConfig.actions_cache or { };
@@ -36,7 +36,8 @@ in
       wantedBy = [ "docker.service" ];
       after = [ "docker.service" ];
       partOf = [ "docker.service" ];
-      path = [ config.networking.firewall.package ];
+      # Not networking.firewall.package, which is nftables where NixOS has that. Docker itself writes with iptables.
+      path = [ pkgs.iptables ];
       serviceConfig = { Type = "oneshot"; RemainAfterExit = true; };
       script = ''
         iptables -w -C DOCKER-USER -i ${bridge} -j ACCEPT 2>/dev/null || iptables -w -I DOCKER-USER -i ${bridge} -j ACCEPT

@@ -7,9 +7,12 @@ let
   mistakes = import ../../nix/mistakes.nix { };
   instances = import ../../nix/instances.nix;
   secrets = import ../../nix/secrets.nix { inherit instance cfg; };
+  places = import ../../nix/places.nix { inherit cfg; };
   own = cfg.configFile != null;
   root = cfg.user == "root";
-  elsewhere = toString cfg.dataDir != "/var/lib/${instance.name}";
+  elsewhere = places.dataDir != "/var/lib/${instance.name}";
+  # What the server writes to, and systemd does not make for it.
+  directories = lib.optional elsewhere places.dataDir ++ places.beside;
 
   values = lib.optionals (!own) secrets.values;
   template = "/etc/${instance.name}/config.yaml";
@@ -29,8 +32,11 @@ let
   };
   hardened = config.services.${instance.name}.security.hardening.systemdHardening.enable;
 
+  # What the server starts. `fireactions doctor` looks for them, too, in an operator's shell.
+  tools = [ pkgs.coreutils pkgs.iproute2 pkgs.kmod pkgs.e2fsprogs pkgs.squashfs-tools-ng pkgs.zstd pkgs.util-linux ];
+
   script = name: arguments: "${pkgs.runtimeShell} ${../../nix + "/${name}"} ${arguments}";
-  token = cfg.dataDir + "/api-token";
+  token = places.dataDir + "/api-token";
   makesToken = !own && (cfg.renderedConfig.api_token_file or null) == token;
   fillIn = script "fill-in.sh" "${template} ${file} ${toString (map (entry: entry.name) values)}";
   before = lib.optional makesToken (script "make-token.sh" token) ++ lib.optional (values != [ ]) fillIn;
@@ -45,16 +51,16 @@ let
     User = [ cfg.user ];
     Group = [ cfg.group ];
   } // lib.optionalAttrs (!root) { AmbientCapabilities = unit.service.CapabilityBoundingSet; }
-  // lib.optionalAttrs elsewhere {
-    StateDirectory = [ ];
-    ReadWritePaths = lib.optionals hardened hardening.ReadWritePaths ++ [ (toString cfg.dataDir) ];
+  // lib.optionalAttrs elsewhere { StateDirectory = [ ]; }
+  // lib.optionalAttrs (directories != [ ]) {
+    ReadWritePaths = lib.optionals hardened hardening.ReadWritePaths ++ directories;
   };
   # A directive with one line is a text, as NixOS's options want it.
   plain = all: lib.mapAttrs (_: lines: if builtins.length lines == 1 then builtins.head lines else lines)
     (lib.filterAttrs (_: lines: lines != [ ]) all);
 
   ports = lib.unique (builtins.filter (port: port != null) (map networks.port (builtins.filter networks.isOpen
-    (lib.optional (cfg.bindAddress != null) cfg.bindAddress ++ lib.optional cfg.metricsEnable cfg.metricsAddress))));
+    (lib.optional (places.bindAddress != null) places.bindAddress ++ lib.optional places.metricsEnable places.metricsAddress))));
 
   whereOf = name: path:
     let
@@ -88,7 +94,7 @@ in
       inherit (unit) wants wantedBy;
       inherit (unit) after;
       description = instance.description;
-      path = [ pkgs.coreutils pkgs.iproute2 pkgs.kmod pkgs.e2fsprogs pkgs.squashfs-tools-ng pkgs.zstd pkgs.util-linux ];
+      path = tools;
       # A changed configuration is taken over by a handover: no job ends and no client is refused. A changed unit restarts the
       # server, which ends no job either.
       reloadTriggers = [ config.environment.etc."${instance.name}/config.yaml".source ];
@@ -100,25 +106,25 @@ in
       socketConfig = plain (unit.socket // { SocketGroup = [ cfg.group ]; });
     };
 
-    environment.systemPackages = [ cfg.package ];
-    # The command line of this host speaks to this server.
+    environment.systemPackages = [ cfg.package ] ++ tools;
+    # The command line of this host speaks to this server, and checks what this server reads: not the template.
     environment.variables = lib.mkIf (instance.name == "fireactions" || !(config.services.fireactions.enable or false)) {
       FIREACTIONS_SOCKET = lib.mkDefault "/run/${instance.name}/api.sock";
+      FIREACTIONS_CONFIG = lib.mkDefault file;
     };
 
     users = lib.mkIf (!root) {
-      users.${cfg.user} = { isSystemUser = true; inherit (cfg) group; extraGroups = [ "kvm" ]; home = cfg.dataDir; };
+      users.${cfg.user} = { isSystemUser = true; inherit (cfg) group; extraGroups = [ "kvm" ]; home = places.dataDir; };
       groups = lib.mkIf (cfg.group != "root") { ${cfg.group} = { }; };
     };
-    systemd.tmpfiles.rules = lib.optional elsewhere
-      "d ${toString cfg.dataDir} 0700 ${cfg.user} ${cfg.group} -";
+    systemd.tmpfiles.rules = map (directory: "d ${directory} 0700 ${cfg.user} ${cfg.group} -") directories;
 
     networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall ports;
 
     services.microvm-base = {
       enable = true;
-      bridges.${instance.name} = { inherit (cfg.networking) bridgeName subnet; };
-      stateDirectories.${instance.name} = cfg.dataDir;
+      bridges.${instance.name} = { bridgeName = places.bridge; inherit (places) subnet; };
+      stateDirectories.${instance.name} = places.dataDir;
     };
   };
 }

@@ -42,12 +42,12 @@ in
     squid = {
       enable = mkOption { type = types.bool; default = true; description = "Whether other web traffic goes through Squid."; };
       sslBump = {
-        mode = mkOption { type = types.enum [ "selective" "all" "off" ]; default = "selective"; description = "Which https connections Squid opens to cache what is in them."; };
+        mode = mkOption { type = types.enum [ "selective" "all" "off" ]; default = "selective"; description = "Which https connections Squid opens to cache what is in them. It opens any only with `ca.certFile`, an authority that the pools' root images trust."; };
         domains = mkOption { type = types.listOf types.str; default = [ ]; example = [ ".githubusercontent.com" ]; description = "Those of the mode `selective`."; };
       };
       memoryCache = mkOption { type = types.strMatching "[0-9]+ ?[MG]i?B?"; default = "256MB"; description = "Memory for small objects."; };
       ca = {
-        certFile = mkOption { type = types.nullOr types.path; default = null; description = "The authority's certificate; null: one is made."; };
+        certFile = mkOption { type = types.nullOr types.path; default = null; description = "The certificate of an authority that the pools' root images trust; null: one is made, and no https connection is opened."; };
         keyFile = mkOption { type = types.nullOr types.path; default = null; description = "Its key."; };
         validDays = mkOption { type = types.ints.positive; default = 3650; description = "How long one that is made is valid. It is renewed 30 days before its end."; };
       };

@@ -23,12 +23,7 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    assertions = [
-      { assertion = networks != [ ]; message = "services.registry-cache: there is no network to serve; enable services.fireactions or services.fireteact, or name one in services.registry-cache.networks"; }
-      { assertion = (cfg.squid.ca.certFile == null) == (cfg.squid.ca.keyFile == null); message = "services.registry-cache.squid.ca: certFile and keyFile belong together; set both, or none"; }
-      { assertion = cfg.squid.ca.keyFile == null || !lib.hasPrefix builtins.storeDir (toString cfg.squid.ca.keyFile); message = "services.registry-cache.squid.ca.keyFile: ${toString cfg.squid.ca.keyFile} would be in the Nix store, which everybody on the host can read; name a file that exists on the host alone, as a string"; }
-      { assertion = builtins.length (lib.unique credentials) <= 1; message = "services.registry-cache.zot.mirrors.*.credentialsFile: Zot reads one file for all registries; name the same one everywhere"; }
-    ];
+    assertions = (import ../../nix/mistakes.nix { }).cache { inherit cfg networks; };
     warnings = map (name: "services.registry-cache.zot.mirrors.\"${name}\".credentials has no effect; use credentialsFile") oldCredentials
       ++ lib.optional (cfg.debug.sshKeyFile != null) "services.registry-cache.debug.sshKeyFile has no effect: `fireactions login MACHINE` opens a shell without SSH";
 

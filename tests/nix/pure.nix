@@ -33,11 +33,12 @@ rec {
   cache = import ../../nix/cache.nix;
   cacheCfg = util.merge {
     zot = { enable = true; port = 5000; mirrors = { "docker.io" = mirror "docker.io"; "ghcr.io" = mirror "ghcr.io"; }; };
-    squid = { enable = true; memoryCache = "256MB"; sslBump = { mode = "selective"; domains = [ ]; }; };
+    squid = { enable = true; memoryCache = "256MB"; ca = { certFile = null; keyFile = null; validDays = 3650; }; sslBump = { mode = "selective"; domains = [ ]; }; };
     storage = { cacheDir = "/var/cache/registry-cache"; maxSize = "50GB"; };
     logging = { accessLog = "/var/log/registry-cache/squid-access.log"; cacheLog = "/var/log/registry-cache/squid-cache.log"; };
     dns.upstreamServers = [ "8.8.8.8" ];
   };
+  failingCache = given: mistakes.failing (mistakes.cache { cfg = cacheCfg given; networks = cacheNetworks; });
   mirror = name: { url = cache.urlOf name; prefix = "**"; onDemand = true; credentialsFile = null; };
   cacheNetworks = [
     { name = "fireactions"; bridgeName = "fireactions0"; subnet = "10.200.0.0/24"; }

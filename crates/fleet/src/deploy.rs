@@ -1,5 +1,7 @@
 //! What a deployment will do, from what is wished and what the host is. Pure: nothing is asked, and nothing is changed.
 
+use std::path::Path;
+
 use crate::facts::{Disk, Facts};
 use crate::host::{Address, HostName};
 use crate::provider::{Arch, NoSuchHosts, Provider, ProviderChoice};
@@ -146,8 +148,8 @@ fn names(disks: &[Disk]) -> String {
     if names.is_empty() { "no disk that can be seen".to_owned() } else { names.join(", ") }
 }
 
-/// nixos-anywhere's arguments. `flake` is the flake's directory.
-pub fn arguments(wish: &Wish, plan: &Plan, flake: &str) -> Vec<String> {
+/// nixos-anywhere's arguments. `flake` is the flake's directory; `files` has what is copied into the new system.
+pub fn arguments(wish: &Wish, plan: &Plan, flake: &str, files: Option<&Path>) -> Vec<String> {
     let mut all: Vec<String> = vec![
         "--flake".to_owned(),
         format!("{flake}#{}", plan.provider.target(wish.arch)),
@@ -164,6 +166,9 @@ pub fn arguments(wish: &Wish, plan: &Plan, flake: &str) -> Vec<String> {
     if wish.provider == ProviderChoice::Auto {
         let file = format!("{flake}/hardware-configuration.nix");
         all.extend(["--generate-hardware-config".to_owned(), "nixos-generate-config".to_owned(), file]);
+    }
+    if let Some(files) = files {
+        all.extend(["--extra-files".to_owned(), files.display().to_string()]);
     }
     for option in &wish.ssh_options {
         all.extend(["--ssh-option".to_owned(), option.clone()]);
@@ -259,7 +264,7 @@ mod tests {
         let mut wish = wish("do", Arch::X86_64);
         let plan = plan(&wish, &facts(), "").unwrap();
         assert_eq!(
-            arguments(&wish, &plan, ".").join(" "),
+            arguments(&wish, &plan, ".", None).join(" "),
             "--flake .#fireactions-node-do --target-host root@203.0.113.50 --build-on remote --option accept-flake-config true"
         );
         wish.provider = ProviderChoice::Auto;
@@ -267,10 +272,10 @@ mod tests {
         wish.ssh_options = vec!["Port=2222".to_owned()];
         wish.more = vec!["--debug".to_owned()];
         assert_eq!(
-            arguments(&wish, &plan, "/flake").join(" "),
+            arguments(&wish, &plan, "/flake", Some(Path::new("/files"))).join(" "),
             "--flake /flake#fireactions-node-do --target-host nixos@203.0.113.50 --build-on remote --option accept-flake-config true \
              --env-password --phases disko,install,reboot \
-             --generate-hardware-config nixos-generate-config /flake/hardware-configuration.nix --ssh-option Port=2222 --debug"
+             --generate-hardware-config nixos-generate-config /flake/hardware-configuration.nix --extra-files /files --ssh-option Port=2222 --debug"
         );
     }
 }

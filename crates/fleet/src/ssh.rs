@@ -112,6 +112,15 @@ impl Ssh {
         }
     }
 
+    /// What the user who logs in has in `~/.ssh/authorized_keys`; empty when there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn authorized_keys(&self) -> Result<String, SshError> {
+        let cat = "cat ~/.ssh/authorized_keys 2>/dev/null || true";
+        Ok(self.run(&[], &["sh", "-c", &format!("'{cat}'")], "").await?.stdout)
+    }
+
     /// The host's ed25519 key, `ssh-ed25519 BASE64`. The host shows it before anybody logs in, so no login is needed.
     ///
     /// # Errors

@@ -23,7 +23,13 @@ enum Action {
         /// Name of the forge: 'github', 'gitea', 'forgejo', or a name below 'forges:'
         name: ForgeName,
         /// Configuration file
-        #[arg(long, value_name = "FILE", default_value = "/etc/fireactions/config.yaml")]
+        #[arg(
+            long,
+            value_name = "FILE",
+            env = "FIREACTIONS_CONFIG",
+            hide_env_values = true,
+            default_value = "/etc/fireactions/config.yaml"
+        )]
         config: PathBuf,
     },
 }
@@ -40,7 +46,13 @@ enum KindAction {
     /// Check version, token scopes and what machines can reach, of each that a pool serves
     Check {
         /// Configuration file
-        #[arg(long, value_name = "FILE", default_value = "/etc/fireactions/config.yaml")]
+        #[arg(
+            long,
+            value_name = "FILE",
+            env = "FIREACTIONS_CONFIG",
+            hide_env_values = true,
+            default_value = "/etc/fireactions/config.yaml"
+        )]
         config: PathBuf,
     },
 }

@@ -30,7 +30,13 @@ enum Action {
     /// Check App, permissions, installation, runner groups and scale sets of every pool that serves a GitHub
     Check {
         /// Configuration file
-        #[arg(long, value_name = "FILE", default_value = "/etc/fireactions/config.yaml")]
+        #[arg(
+            long,
+            value_name = "FILE",
+            env = "FIREACTIONS_CONFIG",
+            hide_env_values = true,
+            default_value = "/etc/fireactions/config.yaml"
+        )]
         config: PathBuf,
     },
     /// Print the URL of GitHub's form for a suitable App, already filled in

@@ -100,13 +100,16 @@ pub(super) fn ca_pem(file: Option<&AbsolutePath>, key: &str) -> anyhow::Result<O
 }
 
 fn secret(file: SecretFile) -> SecretSource {
-    Arc::new(move || file.read(credentials::directory().as_deref()).map_err(|error| error.to_string()))
+    Arc::new(move || {
+        file.read(credentials::directory_of(&file).as_deref()).map_err(|error| error.to_string())
+    })
 }
 
 fn secrets(files: Vec<SecretFile>) -> WebhookSecrets {
     Arc::new(move || {
-        let directory = credentials::directory();
-        let read = |file: &SecretFile| file.read(directory.as_deref()).map_err(|error| error.to_string());
+        let read = |file: &SecretFile| {
+            file.read(credentials::directory_of(file).as_deref()).map_err(|error| error.to_string())
+        };
         files.iter().map(read).collect()
     })
 }

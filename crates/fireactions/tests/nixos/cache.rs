@@ -106,6 +106,8 @@ fn squid_listens_at_each_bridge_and_serves_guests_alone() {
     ] {
         assert!(selective.lines().any(|has| has == line), "{line}\n{selective}");
     }
+    let denied = selective.lines().find(|line| line.starts_with("acl inside dst ")).unwrap();
+    assert!(denied.contains(" 192.168.0.0/16 ") && denied.contains(" fc00::/7 "), "{denied}");
     assert!(!selective.contains("ssl_bump bump"), "without domains nothing is opened: {selective}");
     assert!(
         selective.find("deny inside") < selective.find("allow localnet"),

@@ -121,6 +121,8 @@ fn tokens_follow_from_who_can_reach_the_api() {
     assert_eq!(token("bindAddress = null;"), Value::Null);
     assert_eq!(token(r#"apiTokenFile = "/run/secrets/t";"#), "credential:api-token");
     assert_eq!(token(r#"dataDir = "/srv/f";"#), "/srv/f/api-token");
+    assert_eq!(token(r#"settings.state_dir = "/srv/f";"#), "/srv/f/api-token");
+    assert_eq!(token(r#"settings.bind_address = "127.0.0.1:8080";"#), Value::Null);
 }
 
 #[test]

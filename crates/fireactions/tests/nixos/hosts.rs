@@ -42,6 +42,46 @@ fn profiles_come_in_the_tags_alphabetical_order() {
     );
 }
 
+/// A flake of one's own has profiles and secrets of its own.
+#[test]
+fn a_flake_of_one_s_own_has_its_profiles_and_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    fs::create_dir(dir.path().join("profiles")).unwrap();
+    fs::create_dir(dir.path().join("hosts")).unwrap();
+    for profile in ["gpu", "prod"] {
+        fs::write(dir.path().join(format!("profiles/{profile}.nix")), "{ }").unwrap();
+    }
+    fs::write(dir.path().join("secrets.yaml"), "").unwrap();
+    let registry = r#"{ "a": { "hostname": "192.0.2.1", "tags": ["gpu", "prod", "large"] } }"#;
+    fs::write(dir.path().join("hosts/registry.json"), registry).unwrap();
+    let imports = |more: &str| {
+        try_eval(&format!(
+            "let hive = import ./hosts {{
+                   nixpkgs.lib = builtins; disko.nixosModules.disko = \"disko\"; sops-nix.nixosModules.sops = \"sops\";
+                   self.nixosModules = {{ fireactions = \"f\"; fireteact = \"t\"; }}; directory = {at}/hosts; {more}
+                 }};
+                 all = hive.a.imports;
+                 same = value: value;
+                 arguments = {{ modulesPath = \"/m\"; lib = {{ mkForce = same; mkDefault = same; mkOverride = _: same; }}; }};
+                 given = map (module: if builtins.isFunction module then module arguments else module) all;
+                 secrets = builtins.filter (module: builtins.isAttrs module && module ? sops) given;
+             in {{ profiles = map toString (builtins.filter builtins.isPath all); secrets = map (module: [ (toString module.sops.defaultSopsFile) module.sops.validateSopsFiles ]) secrets; }}"
+        ))
+    };
+    let own = imports(&format!("profiles = {at}/profiles; secretsFile = {at}/secrets.yaml;")).unwrap();
+    let profiles = own["profiles"].as_array().unwrap();
+    let project = crate::nix::repository().join("profiles/large.nix").display().to_string();
+    // Each beside the project's; of one name, the flake's own.
+    assert_eq!(
+        profiles[profiles.len() - 3..],
+        [json!(format!("{at}/profiles/gpu.nix")), json!(project), json!(format!("{at}/profiles/prod.nix"))]
+    );
+    assert_eq!(own["secrets"], json!([[format!("{at}/secrets.yaml"), true]]));
+    let said = imports("").unwrap_err();
+    assert!(said.contains("there is no profile 'gpu'"), "{said}");
+}
+
 #[test]
 fn an_unknown_tag_is_told_with_the_nearest() {
     let said = pure_error(r#"tags.getProfilesForTags [ "prod" "github-runner" ]"#);

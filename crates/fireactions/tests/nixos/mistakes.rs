@@ -68,6 +68,53 @@ fn each_mistake_is_one_message() {
 }
 
 #[test]
+fn a_cache_s_secrets_are_not_in_the_store() {
+    let said = |given: &str| -> Vec<String> {
+        serde_json::from_value(pure(&format!("failingCache {{ {given} }}"))).unwrap()
+    };
+    assert_eq!(said(""), [""; 0]);
+    let login = |file: &str| format!(r#"zot.mirrors."ghcr.io".credentialsFile = {file};"#);
+    assert_eq!(said(&login(r#""/run/secrets/registries""#)), [""; 0]);
+    let ca = |file: &str| format!(r#"squid.ca = {{ certFile = "/etc/ca.pem"; keyFile = {file}; }};"#);
+    assert_eq!(said(&ca(r#""/run/secrets/ca.key""#)), [""; 0]);
+    for (given, option) in [
+        (login("./flake.nix"), r#"zot.mirrors."ghcr.io".credentialsFile"#),
+        (login(r#""/nix/store/x-registries""#), r#"zot.mirrors."ghcr.io".credentialsFile"#),
+        (ca("./flake.nix"), "squid.ca.keyFile"),
+        (ca(r#""/nix/store/x-key""#), "squid.ca.keyFile"),
+    ] {
+        let said = said(&given);
+        assert!(
+            said.len() == 1
+                && said[0].starts_with(&format!("services.registry-cache.{option}: "))
+                && said[0].contains("would be in the Nix store"),
+            "{given}: {said:#?}"
+        );
+    }
+}
+
+/// Guests refuse what an authority signs that they do not have.
+#[test]
+fn https_is_opened_only_with_an_authority_that_guests_can_have() {
+    let said = |given: &str| -> Vec<String> {
+        serde_json::from_value(pure(&format!("failingCache {{ {given} }}"))).unwrap()
+    };
+    let own = r#"squid.ca = { certFile = "/etc/ca.pem"; keyFile = "/run/secrets/ca.key"; };"#;
+    for opens in [r#"squid.sslBump.domains = [ ".example.com" ];"#, r#"squid.sslBump.mode = "all";"#] {
+        let words = said(opens);
+        assert!(
+            words.len() == 1
+                && words[0].starts_with("services.registry-cache.squid.sslBump: ")
+                && words[0].contains("squid.ca.certFile"),
+            "{opens}: {words:#?}"
+        );
+        assert_eq!(said(&format!("{opens} {own}")), [""; 0]);
+        assert_eq!(said(&format!("{opens} squid.enable = false;")), [""; 0]);
+    }
+    assert_eq!(said(r#"squid.sslBump = { mode = "off"; domains = [ ".example.com" ]; };"#), [""; 0]);
+}
+
+#[test]
 fn two_services_must_not_share_networks_ports_or_directories() {
     let both = |one: &str, other: &str| -> Vec<String> {
         serde_json::from_value(pure(&format!("failingBoth {{ {one} }} {{ {other} }}"))).unwrap()
@@ -94,6 +141,28 @@ fn two_services_must_not_share_networks_ports_or_directories() {
     ] {
         let said = both(one, other);
         assert!(said.len() == 1 && said[0].contains(words), "{one} {other}: {said:#?}");
+    }
+    // What `settings` say wins in the server, so it is what is judged, by its own name.
+    for (one, words) in [
+        (
+            r#"settings.network.subnet = "10.201.0.0/16";"#,
+            "services.fireactions.settings.network.subnet is 10.201.0.0/16",
+        ),
+        (
+            r#"settings.network.bridge = "fireteact0";"#,
+            "services.fireactions.settings.network.bridge and services.fireteact.networking.bridgeName are both",
+        ),
+        (
+            r#"settings.state_dir = "/var/lib/fireteact";"#,
+            "services.fireactions.settings.state_dir and services.fireteact.dataDir are both",
+        ),
+        (
+            r#"settings.bind_address = ":8082";"#,
+            "services.fireactions.settings.bind_address and services.fireteact.bindAddress both listen at port 8082",
+        ),
+    ] {
+        let said = both(one, "");
+        assert!(said.len() == 1 && said[0].contains(words), "{one}: {said:#?}");
     }
     assert_eq!(both("metricsEnable = false;", r#"bindAddress = ":8081";"#), [""; 0]);
 }

@@ -103,6 +103,12 @@ fn what_is_right_evaluates_and_builds() {
                 let (config, unit) = whole(&tree, &module, "fireteact");
                 assert_eq!(config["forgejo"]["url"], "@gitea-instance-url@");
                 assert!(unit.contains("fill-in.sh /etc/fireteact/config.yaml /run/fireteact/config.yaml gitea-instance-url gitea-runner-owner"), "{unit}");
+                // Commands check what the server reads, and have its tools.
+                let variable = "config.environment.variables.FIREACTIONS_CONFIG";
+                assert_eq!(eval(&of(&tree, &module, variable)), "/run/fireteact/config.yaml");
+                let names = "map (package: package.name) config.environment.systemPackages";
+                let names = eval(&of(&tree, &module, names)).to_string();
+                assert!(names.contains("squashfs-tools-ng"), "{names}");
                 assert!(!unit.contains("MemoryDenyWriteExecute"), "QEMU generates code: {unit}");
             }
             "beside-docker-and-nftables" => {
@@ -112,6 +118,10 @@ fn what_is_right_evaluates_and_builds() {
                 for table in ["fireactions_limits", "registry_cache_nat"] {
                     assert!(tables.as_array().unwrap().contains(&json!(table)), "{tables}");
                 }
+                // The firewall's package is nftables here, which has no `iptables`.
+                let path = "map (package: package.name) config.systemd.services.fireactions-docker.path";
+                let path = eval(&of(&tree, &module, path)).to_string();
+                assert!(path.contains("iptables") && !path.contains("nftables"), "{path}");
                 let unmanaged = eval(&of(&tree, &module, "config.networking.networkmanager.unmanaged"));
                 assert!(
                     unmanaged.as_array().unwrap().contains(&json!("interface-name:fireactions0")),
@@ -126,6 +136,7 @@ fn what_is_right_evaluates_and_builds() {
                 ));
                 assert_eq!(ports, json!([3128, 3129, 5000, 5080]));
             }
+            "settings-alone" => settings_alone(&tree, &module),
             "own-file" => {
                 let unit = eval(&of(&tree, &module, "unit \"fireactions\""));
                 let credentials: Vec<&str> = unit
@@ -135,6 +146,8 @@ fn what_is_right_evaluates_and_builds() {
                     .filter(|line| line.starts_with("LoadCredential"))
                     .collect();
                 assert_eq!(credentials, ["LoadCredential=mine:/run/secrets/mine"]);
+                let variable = "config.environment.variables.FIREACTIONS_CONFIG";
+                assert_eq!(eval(&of(&tree, &module, variable)), "/etc/fireactions/config.yaml");
                 assert_eq!(
                     eval(&of(&tree, &module, "config.environment.etc.\"fireactions/config.yaml\".source")),
                     "/etc/mine.yaml"
@@ -212,6 +225,34 @@ fn everything(tree: &str, module: &str) {
         let text = fs::read_to_string(built.join(format!("{service}.service"))).unwrap();
         verify(service, &here(&text)).unwrap_or_else(|said| panic!("{said}\n{text}"));
     }
+}
+
+/// What `settings` say wins in the server, and the unit, the firewall and the rest of the host follow.
+fn settings_alone(tree: &str, module: &str) {
+    let (config, unit) = whole(tree, module, "fireactions");
+    assert_eq!((&config["state_dir"], &config["network"]["bridge"]), (&json!("/srv/ci"), &json!("ci0")));
+    assert_eq!(config["api_token_file"], "/srv/ci/api-token");
+    assert!(unit.contains("make-token.sh /srv/ci/api-token") && !unit.contains("StateDirectory=f"), "{unit}");
+    let has = |expression: &str| eval(&of(tree, module, expression));
+    for directory in ["/srv/ci", "/srv/actions-cache"] {
+        assert!(
+            unit.lines().any(|line| line == format!("ReadWritePaths={directory}")),
+            "{directory}: {unit}"
+        );
+        let rules = has("config.systemd.tmpfiles.rules");
+        let rule = json!(format!("d {directory} 0700 root root -"));
+        assert!(rules.as_array().unwrap().contains(&rule), "{rules}");
+    }
+    assert_eq!(has("config.networking.firewall.interfaces.ci0.allowedTCPPorts"), json!([5080]));
+    assert_eq!(
+        has("config.services.microvm-base.bridges.fireactions"),
+        json!({"bridgeName": "ci0", "externalInterface": null, "subnet": "10.77.0.0/20"})
+    );
+    assert_eq!(
+        has("config.networking.networkmanager.unmanaged"),
+        json!(["interface-name:ci0", "interface-name:fam*"])
+    );
+    assert_eq!(has("config.networking.firewall.allowedTCPPorts"), json!([9000]));
 }
 
 #[test]

@@ -84,6 +84,28 @@ fn a_value_cannot_change_the_configuration_s_form() {
     }
 }
 
+/// The service manager gives credentials to a start, and none to a reload.
+#[test]
+fn a_reload_fills_a_changed_template_with_the_values_of_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let reload = || {
+        let mut again = script("fill-in.sh");
+        again.arg(dir.path().join("template")).arg(dir.path().join("result")).arg("github-app-id");
+        again.env_remove("CREDENTIALS_DIRECTORY").output().unwrap()
+    };
+    fs::write(dir.path().join("template"), "id: @github-app-id@\n").unwrap();
+    let early = reload();
+    assert!(!early.status.success() && said(&early).contains("restart the service"), "{}", said(&early));
+    fill_in(dir.path(), "id: @github-app-id@\n", &[("github-app-id", "12345\n")]).unwrap();
+    let kept = dir.path().join("result.values");
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(kept.join("github-app-id")).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::write(dir.path().join("template"), "log_level: debug\nid: @github-app-id@\n").unwrap();
+    let output = reload();
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(fs::read_to_string(dir.path().join("result")).unwrap(), "log_level: debug\nid: 12345\n");
+}
+
 #[test]
 fn every_script_parses() {
     let mut scripts = 0;

@@ -1,5 +1,6 @@
 //! `fireactions host deploy`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use fireactions_fleet::doctor::Severity;
 use fireactions_fleet::facts::Facts;
 use fireactions_fleet::host::{Address, HostName, user_name};
 use fireactions_fleet::installer::{self, Ended as Installed};
+use fireactions_fleet::keys;
 use fireactions_fleet::prerequisites;
-use fireactions_fleet::provider::{Arch, ProviderChoice};
+use fireactions_fleet::provider::{Arch, Provider, ProviderChoice};
 use fireactions_fleet::registry::{Host, Hosts};
 use fireactions_fleet::ssh::Ssh;
 use fireactions_model::ExponentialBackoff;
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::super::edge::advise;
@@ -64,6 +67,9 @@ pub(super) struct Args {
     /// The host runs the NixOS installer already: do not start it
     #[arg(long)]
     no_kexec: bool,
+    /// File with the public keys that log in to the new host as root [default: those that log in to the host now, else ~/.ssh/*.pub]
+    #[arg(long, value_name = "FILE")]
+    authorized_keys: Option<PathBuf>,
     /// Do not ask before the host is erased
     #[arg(short, long)]
     yes: bool,
@@ -99,6 +105,8 @@ pub(super) async fn run(flake: &Flake, args: Args) -> Ended {
     let _lock = registry.lock(&lock, Duration::ZERO).map_err(|error| {
         advise(format!("another deployment to {} runs: {error}", args.address), error.advice())
     })?;
+    // A mistake here is told before anybody is asked anything.
+    let named = args.authorized_keys.as_deref().map(named_keys).transpose()?;
     let wish = Wish {
         name,
         address: args.address,
@@ -120,13 +128,25 @@ pub(super) async fn run(flake: &Flake, args: Args) -> Ended {
     let plan =
         plan(&wish, &facts, here.trim()).map_err(|refusal| advise(refusal.to_string(), refusal.advice()))?;
     fits(&facts)?;
-    show::line(&tell(&wish, &plan, &facts, hosts.get(wish.name.as_str()), tags.as_deref()))?;
+    let keys = match named {
+        Some(keys) => keys,
+        None => found_keys(&ssh).await?,
+    };
+    // A droplet has those that DigitalOcean knows, by cloud-init.
+    if keys.is_empty() && plan.provider != Provider::Do {
+        return Err(advise(
+            format!("nobody could log in to {} afterwards: there is no public key", wish.address),
+            "name a file with --authorized-keys FILE, or make a key with `ssh-keygen`",
+        ));
+    }
+    let files = extra_files(&keys).context("the new host's keys cannot be prepared")?;
+    show::line(&tell(&wish, &plan, &facts, &keys, hosts.get(wish.name.as_str()), tags.as_deref()))?;
     if !args.yes {
         confirm::ask(&format!("Erase /dev/{} of {} and install NixOS?", plan.disk.name, wish.address))?;
     }
 
     let mut stop = Stop::listen()?;
-    let told = arguments(&wish, &plan, &reference);
+    let told = arguments(&wish, &plan, &reference, files.as_ref().map(TempDir::path));
     if let Some(code) = install(args.nixos_anywhere.as_deref(), &told, &wish, &mut stop).await? {
         return Ok(code);
     }
@@ -149,6 +169,40 @@ pub(super) async fn run(flake: &Flake, args: Args) -> Ended {
     };
     show::line(&next_steps(&wish.name, key))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The keys of a file that somebody named.
+fn named_keys(file: &Path) -> anyhow::Result<Vec<String>> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("--authorized-keys {} cannot be read", file.display()))?;
+    let keys = keys::parse(&text);
+    if keys.is_empty() {
+        return Err(advise(
+            format!("--authorized-keys {} has no public key", file.display()),
+            "each line is one, as in ~/.ssh/id_ed25519.pub",
+        ));
+    }
+    Ok(keys)
+}
+
+/// Whoever can log in to the host now, else the operator.
+async fn found_keys(ssh: &Ssh) -> anyhow::Result<Vec<String>> {
+    let there = keys::parse(&ssh.authorized_keys().await.map_err(|error| words::ssh(&error))?);
+    if !there.is_empty() {
+        return Ok(there);
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    Ok(home.map(|home| keys::own(&home.join(".ssh"))).unwrap_or_default())
+}
+
+/// What is copied into the new system. It is removed when it is dropped.
+fn extra_files(keys: &[String]) -> std::io::Result<Option<TempDir>> {
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let dir = tempfile::tempdir()?;
+    keys::write(dir.path(), keys)?;
+    Ok(Some(dir))
 }
 
 fn default_name(provider: ProviderChoice, address: &Address) -> anyhow::Result<HostName> {
@@ -174,7 +228,14 @@ fn fits(facts: &Facts) -> anyhow::Result<()> {
 }
 
 /// What is there and what will be.
-fn tell(wish: &Wish, plan: &Plan, facts: &Facts, before: Option<&Host>, tags: Option<&[String]>) -> String {
+fn tell(
+    wish: &Wish,
+    plan: &Plan,
+    facts: &Facts,
+    keys: &[String],
+    before: Option<&Host>,
+    tags: Option<&[String]>,
+) -> String {
     let others: Vec<String> =
         plan.others.iter().map(|disk| format!("/dev/{} ({} GiB)", disk.name, disk.gib)).collect();
     let tags = tags
@@ -195,6 +256,14 @@ fn tell(wish: &Wish, plan: &Plan, facts: &Facts, before: Option<&Host>, tags: Op
         ("tags", or_none(tags)),
         ("ERASED", format!("/dev/{} ({} GiB), with everything on it", plan.disk.name, plan.disk.gib)),
         ("left alone", or_none(others.join(", "))),
+        (
+            "logs in",
+            if keys.is_empty() {
+                "root, with the keys of the provider".to_owned()
+            } else {
+                format!("root, with {}", shown(keys))
+            },
+        ),
     ];
     if let Some(before) = before {
         rows.push((
@@ -203,6 +272,19 @@ fn tell(wish: &Wish, plan: &Plan, facts: &Facts, before: Option<&Host>, tags: Op
         ));
     }
     show::rows(&rows)
+}
+
+/// Keys by their comments, which people know them by.
+fn shown(keys: &[String]) -> String {
+    let names: Vec<String> = keys
+        .iter()
+        .map(|key| match key.splitn(3, char::is_whitespace).collect::<Vec<_>>()[..] {
+            [kind, _, comment] => format!("{comment} ({kind})"),
+            [kind, ..] => format!("a key without a comment ({kind})"),
+            [] => String::new(),
+        })
+        .collect();
+    names.join(", ")
 }
 
 /// Runs the installer. An exit code: it was interrupted.

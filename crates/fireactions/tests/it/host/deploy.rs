@@ -29,6 +29,7 @@ fn a_host_is_erased_when_told_so_and_registered_when_done() {
         "ERASED:     /dev/sda (80 GiB), with everything on it",
         "left alone: /dev/sdb (500 GiB)",
         "tags:       prod, runners, large",
+        "logs in:    root, with key (ssh-ed25519)",
     ] {
         assert!(out.contains(line), "{line}: {out}");
     }
@@ -39,11 +40,17 @@ fn a_host_is_erased_when_told_so_and_registered_when_done() {
     let mut told = ["--flake", ".#fireactions-node", "--target-host"].map(str::to_owned).to_vec();
     told.push(format!("root@{}", host.address()));
     told.extend(["--build-on", "remote", "--option", "accept-flake-config", "true"].map(str::to_owned));
+    told.push("--extra-files".to_owned());
+    let mut said = fleet.told();
+    let files = said.remove(told.len());
+    assert!(!std::path::Path::new(&files).exists(), "{files} is left");
     for option in host.options() {
         told.extend(["--ssh-option".to_owned(), option]);
     }
     told.push("SSHPASS is not set".to_owned());
-    assert_eq!(fleet.told(), told);
+    assert_eq!(said, told);
+    let key = std::fs::read_to_string(host.path("key.pub")).unwrap();
+    assert_eq!(fleet.read("new/root/.ssh/authorized_keys"), key);
 
     let entry = &fleet.registry()["runner-1"];
     assert_eq!(entry["hostname"], host.address());
@@ -111,9 +118,38 @@ fn a_failed_installation_is_not_registered() {
     for option in host.options() {
         command.arg("--ssh-option").arg(option);
     }
+    command.arg("--authorized-keys").arg(host.path("key.pub"));
     let ran: Ran = command.env("FIREACTIONS_NIXOS_ANYWHERE", "/nonexistent/it").output().unwrap().into();
     assert!(ran.code == 1 && ran.err.contains("/nonexistent/it cannot be started"), "{ran:?}");
     assert_eq!(fleet.read("hosts/registry.json"), text);
+}
+
+/// Nobody erases a host into one that lets nobody in.
+#[test]
+fn without_a_key_nothing_is_erased() {
+    let (fleet, host) = (Fleet::new(), Sshd::start(&Looks::default()));
+    let nobody = |args: &[&str]| -> Ran { fleet.deployment_by_nobody(&host, args).output().unwrap().into() };
+    let ran = nobody(&["-n", "a", "-y"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.err.contains("afterwards: there is no public key\n  → name a file with --authorized-keys FILE"),
+        "{ran:?}"
+    );
+    let empty = fleet.path("empty");
+    std::fs::write(&empty, "# none\n").unwrap();
+    let ran = nobody(&["-n", "a", "-y", "--authorized-keys", empty.to_str().unwrap()]);
+    assert!(ran.code == 1 && ran.err.contains("has no public key"), "{ran:?}");
+    assert!(!fleet.path("told").exists() && fleet.files().is_empty());
+
+    // The operator's own key, as every program of OpenSSH takes it.
+    std::fs::create_dir(fleet.path(".ssh")).unwrap();
+    std::fs::copy(host.path("key.pub"), fleet.path(".ssh/id_ed25519.pub")).unwrap();
+    let ran = nobody(&["-n", "a", "-y"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(
+        fleet.read("new/root/.ssh/authorized_keys"),
+        std::fs::read_to_string(host.path("key.pub")).unwrap()
+    );
 }
 
 #[test]
@@ -220,7 +256,10 @@ fn the_command_line_of_before() {
             host.ssh_in_path().display(),
             std::env::var("PATH").unwrap()
         );
-        command.env("PATH", path).env("FIREACTIONS_NIXOS_ANYWHERE", fleet.path("bin/nixos-anywhere"));
+        command
+            .env("HOME", fleet.path("."))
+            .env("PATH", path)
+            .env("FIREACTIONS_NIXOS_ANYWHERE", fleet.path("bin/nixos-anywhere"));
         command.output().unwrap().into()
     };
     let ran = script(&[
@@ -235,6 +274,8 @@ fn the_command_line_of_before() {
         "--user",
         "root",
         "--yes",
+        "--authorized-keys",
+        host.path("key.pub").to_str().unwrap(),
         host.address(),
     ]);
     assert_eq!(ran.code, 0, "{ran:?}");

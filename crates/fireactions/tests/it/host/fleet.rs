@@ -52,7 +52,9 @@ impl Fleet {
         for tag in TAGS {
             fs::write(fleet.path(&format!("profiles/{tag}.nix")), "").unwrap();
         }
-        let told = "#!/bin/sh\ncd \"${0%/*}/..\"\n\
+        // What is copied into the new system is gone afterwards.
+        let told = "#!/bin/sh\ncd \"${0%/*}/..\"\nlast=\n\
+            for word; do [ \"$last\" != --extra-files ] || cp -a \"$word\" new; last=$word; done\n\
             { for word; do printf '%s\\n' \"$word\"; done; echo \"SSHPASS is ${SSHPASS:-not set}\"; } >told.$$\n\
             echo $$ >pid; mv told.$$ told\n\
             n=0; while [ -e hold ]; do sleep 0.02; n=$((n + 1)); [ $n -lt 2000 ] || exit 9; done\n\
@@ -75,6 +77,8 @@ impl Fleet {
             .current_dir(self.dir.path())
             .env_remove("SSHPASS")
             .env_remove("FIREACTIONS_FLAKE")
+            // Its operator has no keys but those that a test gives.
+            .env("HOME", self.dir.path())
             .env("NO_COLOR", "1");
         command.arg("host").args(args).stdin(Stdio::null());
         command
@@ -84,8 +88,15 @@ impl Fleet {
         self.command(args).output().unwrap().into()
     }
 
-    /// `host deploy` to this host, with the stand-in.
+    /// `host deploy` to this host, with the stand-in, and the key that logs in there.
     pub(super) fn deployment(&self, host: &Sshd, args: &[&str]) -> Command {
+        let mut command = self.deployment_by_nobody(host, args);
+        command.arg("--authorized-keys").arg(host.path("key.pub"));
+        command
+    }
+
+    /// The same without the key: neither has the host one, nor its operator.
+    pub(super) fn deployment_by_nobody(&self, host: &Sshd, args: &[&str]) -> Command {
         let mut command = self.command(&["deploy"]);
         command.arg("--nixos-anywhere").arg(self.installer());
         for option in host.options() {
