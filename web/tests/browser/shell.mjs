@@ -69,8 +69,8 @@ async function functionKeys(page) {
     globalThis.pressed = [];
     addEventListener("keydown", (event) => /^F\d/.test(event.key) && globalThis.pressed.push(event), true);
   });
-  for (const key of ["F5", "F11", "Control+F5"]) await page.keyboard.press(key);
-  assert.deepEqual(await prevented(), [["F5", true], ["F11", true], ["F5", false]]);
+  for (const key of ["F5", "F11"]) await page.keyboard.press(key);
+  assert.deepEqual(await prevented(), [["F5", true], ["F11", true]]);
   await page.locator(".terminal").getByText("^[[15~^[[23~").first().waitFor();
   await page.keyboard.press("Control+c");
 }
