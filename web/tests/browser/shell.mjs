@@ -63,7 +63,9 @@ export default async function () {
 
 /** They are the shell's, and the browser does with them nothing of its own: F5 would load the page again. */
 async function functionKeys(page) {
-  await page.keyboard.type("cat -v\n");
+  await page.keyboard.type("echo $((6 * 3)) plums; cat\n");
+  // From here on the terminal itself shows what is typed.
+  await page.locator(".terminal").getByText("18 plums").first().waitFor();
   const prevented = () => page.evaluate(() => globalThis.pressed.map((event) => [event.key, event.defaultPrevented]));
   await page.evaluate(() => {
     globalThis.pressed = [];
@@ -73,4 +75,10 @@ async function functionKeys(page) {
   assert.deepEqual(await prevented(), [["F5", true], ["F11", true]]);
   await page.locator(".terminal").getByText("^[[15~^[[23~").first().waitFor();
   await page.keyboard.press("Control+c");
+  // Who has no mouse leaves it so.
+  const isInside = () => page.evaluate(() => document.activeElement.closest(".terminal") !== null);
+  assert.ok(await isInside());
+  await page.keyboard.press("Shift+Tab");
+  await until("the terminal to be left", async () => !(await isInside()));
+  await page.locator(".terminal textarea").focus();
 }
