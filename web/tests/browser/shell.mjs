@@ -23,7 +23,7 @@ export default async function () {
   await log.getByText("100%", { exact: true }).waitFor();
   await log.getByText("link end").waitFor();
   await log.getByText(/296,000 more/).waitFor();
-  await log.getByRole("button", { name: "Fold me\uFFFD", exact: true }).click();
+  await log.getByRole("button", { name: "Fold me\uFFFD" }).click();
   await until("the group to be folded", async () => (await log.getByText("inside").count()) === 0);
   assert.equal(await page.title(), `Job ${id} · fireactions`);
   assert.equal(await page.locator("main img, main b:text('evil')").count(), 0, "markup is text");
@@ -63,14 +63,22 @@ export default async function () {
 
 /** They are the shell's, and the browser does with them nothing of its own: F5 would load the page again. */
 async function functionKeys(page) {
-  await page.keyboard.type("cat -v\n");
+  await page.keyboard.type("echo $((6 * 3)) plums; cat\n");
+  // From here on the terminal itself shows what is typed.
+  await page.locator(".terminal").getByText("18 plums").first().waitFor();
   const prevented = () => page.evaluate(() => globalThis.pressed.map((event) => [event.key, event.defaultPrevented]));
   await page.evaluate(() => {
     globalThis.pressed = [];
     addEventListener("keydown", (event) => /^F\d/.test(event.key) && globalThis.pressed.push(event), true);
   });
-  for (const key of ["F5", "F11", "Control+F5"]) await page.keyboard.press(key);
-  assert.deepEqual(await prevented(), [["F5", true], ["F11", true], ["F5", false]]);
+  for (const key of ["F5", "F11"]) await page.keyboard.press(key);
+  assert.deepEqual(await prevented(), [["F5", true], ["F11", true]]);
   await page.locator(".terminal").getByText("^[[15~^[[23~").first().waitFor();
   await page.keyboard.press("Control+c");
+  // Who has no mouse leaves it so.
+  const isInside = () => page.evaluate(() => document.activeElement.closest(".terminal") !== null);
+  assert.ok(await isInside());
+  await page.keyboard.press("Shift+Tab");
+  await until("the terminal to be left", async () => !(await isInside()));
+  await page.locator(".terminal textarea").focus();
 }
