@@ -178,3 +178,26 @@ fn a_qemu_host_has_no_word_of_firecracker() {
     );
     valid(&config);
 }
+
+/// The module names the file that the server reads, which on NixOS is not `/etc/fireactions/config.yaml` wherever a value comes from a
+/// file, nor with fireteact alone.
+#[test]
+fn checks_look_at_the_configuration_that_the_environment_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("filled-in.yaml");
+    fs::write(&file, "kernel: {image: /vmlinux}\npools: [{name: p, runner: {image: x}}]\n").unwrap();
+    for (check, words) in [
+        ("forge check github", "the configuration declares no forge"),
+        ("github check", "the configuration has no 'github:' section"),
+        ("gitea check", "the configuration declares no Gitea"),
+        ("forgejo check", "the configuration declares no Forgejo"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_fireactions"))
+            .args(check.split(' '))
+            .env("FIREACTIONS_CONFIG", &file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(words), "{check}: {said}");
+    }
+}
