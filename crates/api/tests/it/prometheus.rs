@@ -53,11 +53,11 @@ fn happen(fake: &Fake) {
         send(Event::Phase { pool: pool.clone(), phase, micros: 2_000_000 });
     }
     let failure = Some(Failure { kind: FailureKind::Guest, message: "no".into() });
-    send(Event::Machine {
-        machine: Arc::new(MachineView { state: MachineState::Ready, failure, ..machine() }),
-    });
-    send(Event::MachineGone { id: machine().id, pool: pool.clone() });
     let now = jiff::Timestamp::now();
+    let (state, times) =
+        (MachineState::Ready, MachineView { created_at: now, state_since: now, ..machine() });
+    send(Event::Machine { machine: Arc::new(MachineView { state, failure, ..times }) });
+    send(Event::MachineGone { id: machine().id, pool: pool.clone() });
     let ran = JobRecord { attempt: 2, queued_at: now, started_at: Some(now), ..job(JobState::Failed) };
     send(Event::Job { job: Box::new(ran) });
     send(Event::PickedUp { job: job_id(), pool: pool.clone(), micros: 3_000_000 });

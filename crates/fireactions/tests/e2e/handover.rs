@@ -38,10 +38,11 @@ impl World {
         assert_eq!(self.answering(), self.server_pid(), "{}", self.log());
     }
 
-    /// The process that answers.
+    /// The process that answers. One that takes back has begun to serve before it does.
     fn answering(&self) -> i32 {
-        let version = self.json(&["version"]);
-        i32::try_from(version["server"]["pid"].as_i64().unwrap_or_else(|| panic!("{version}"))).unwrap()
+        let pid =
+            self.wait(HANDOVER, "a server to answer", || self.json(&["version"])["server"]["pid"].as_i64());
+        i32::try_from(pid).unwrap()
     }
 
     /// Machines by name and process.

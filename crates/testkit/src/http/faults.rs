@@ -154,11 +154,17 @@ pub(crate) async fn meet(effect: Option<Effect>, handled: impl Future<Output = R
 pub(crate) struct Faults {
     scripted: Vec<Fault>,
     down_until: Option<Instant>,
+    /// How often it went down: a connection that was not looked after in time breaks all the same.
+    downs: u64,
 }
 
 impl Faults {
     pub(crate) fn is_down(&self) -> bool {
         self.down_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(crate) const fn downs(&self) -> u64 {
+        self.downs
     }
 
     /// What a request meets; the oldest fault that fits is used up first.
@@ -189,5 +195,6 @@ impl Faults {
     /// For so long every connection ends in a reset: new ones, idle ones, and those with a request under way.
     pub(crate) fn down(&mut self, time: Duration) {
         self.down_until = Some(Instant::now() + time);
+        self.downs += 1;
     }
 }

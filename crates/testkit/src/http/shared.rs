@@ -88,10 +88,14 @@ impl<S: Site> Shared<S> {
         }
     }
 
-    /// Until [`Faults::down`] holds, be it already.
-    pub(crate) async fn down(&self) {
-        let is_down = |state: &mut S| state.faults().is_down().then_some(());
-        while self.poll(Duration::from_secs(3600), is_down).await.is_none() {}
+    /// Until [`Faults::down`] holds, be it already, or has held since this call, however shortly.
+    pub(crate) fn down(&self) -> impl Future<Output = ()> {
+        let before = self.with(|state| state.faults().downs());
+        let was_down = move |state: &mut S| {
+            let faults = state.faults();
+            (faults.is_down() || faults.downs() != before).then_some(())
+        };
+        async move { while self.poll(Duration::from_secs(3600), was_down).await.is_none() {} }
     }
 
     /// Blocks until something changes, or for so long.
