@@ -32,6 +32,10 @@ const STARTING: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Until more of an answer's body is there.
 const STALLED: Duration = Duration::from_secs(120);
+/// docker-registry keeps in the background what it sends, and fails where another request finds that half-written: then it is asked
+/// again.
+const HALF_WRITTEN: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_secs(1)];
 /// Longest file with a digest.
 const LINK: usize = 100;
 
@@ -154,15 +158,24 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
         }
     }
     let asked_for = || head(&head_of, head_of.method.clone());
-    let answered = if offline {
-        front.ask(&front.alone, asked_for()).await
-    } else {
-        tokio::select! {
-            answered = front.ask(&front.through, asked_for()) => answered,
-            () = front.upstream.hangs() => {
-                offline = true;
-                front.ask(&front.alone, asked_for()).await
+    let mut pauses = HALF_WRITTEN.into_iter();
+    let answered = loop {
+        let answered = if offline {
+            front.ask(&front.alone, asked_for()).await
+        } else {
+            tokio::select! {
+                answered = front.ask(&front.through, asked_for()) => answered,
+                () = front.upstream.hangs() => {
+                    offline = true;
+                    front.ask(&front.alone, asked_for()).await
+                }
             }
+        };
+        let fails =
+            answered.as_ref().is_ok_and(|answer| answer.status() == StatusCode::INTERNAL_SERVER_ERROR);
+        match pauses.next() {
+            Some(pause) if fails && matches!(asked, Asked::Blob { .. }) => sleep(pause).await,
+            _ => break answered,
         }
     };
     let answer = match answered {
