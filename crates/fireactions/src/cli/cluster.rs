@@ -1,16 +1,15 @@
 //! `fireactions cluster`: how the hosts of the cluster stand, in plain words. It asks NATS, as a server does, and needs no server.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use fireactions_cluster::{ClusterState, Leader, Link, Member, Settings, Trouble, look};
-use fireactions_config::Host;
 use fireactions_model::{ClusterName, MachineState, Share};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::config_file::ConfigFile;
 use super::report::Report;
 use super::{Ended, show};
 use crate::server::cluster;
@@ -27,37 +26,29 @@ enum Action {
     /// Show the hosts of the cluster, what they have, and who leads what
     Status {
         #[command(flatten)]
-        of: Of,
+        file: ConfigFile,
         #[command(flatten)]
         format: show::Format,
     },
     /// Check NATS, its JetStream and this host's place in the cluster, and say what to do about each problem
     Check {
         #[command(flatten)]
-        of: Of,
+        file: ConfigFile,
     },
-}
-
-#[derive(Debug, clap::Args)]
-struct Of {
-    /// Configuration file
-    #[arg(long, value_name = "FILE", default_value = "/etc/fireactions/config.yaml")]
-    config: PathBuf,
 }
 
 pub(crate) async fn run(args: Args) -> Ended {
     match args.action {
-        Action::Status { of, format } => status(&settings(&of)?, format).await,
-        Action::Check { of } => check(&settings(&of)?).await,
+        Action::Status { file, format } => status(&settings(&file)?, format).await,
+        Action::Check { file } => check(&settings(&file)?).await,
     }
 }
 
-fn settings(of: &Of) -> anyhow::Result<Settings> {
-    let loaded = fireactions_config::load_for(&of.config, &Host::unknown())?;
-    cluster::settings(&loaded.config)?.ok_or_else(|| {
+fn settings(file: &ConfigFile) -> anyhow::Result<Settings> {
+    cluster::settings(&file.load()?)?.ok_or_else(|| {
         anyhow::anyhow!(
             "this host is in no cluster: {} has no section 'cluster:'; docs/cluster.md explains it",
-            of.config.display()
+            file.path().display()
         )
     })
 }

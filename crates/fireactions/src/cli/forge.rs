@@ -1,11 +1,10 @@
 //! `fireactions forge`: is everything at a forge as the configuration needs it, in plain words.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
-use fireactions_config::{Config, ForgeRef, Host};
+use fireactions_config::{Config, ForgeRef};
 use fireactions_model::ForgeName;
 
+use super::config_file::ConfigFile;
 use super::report::Report;
 use super::{Ended, gitea, github};
 
@@ -22,15 +21,8 @@ enum Action {
     Check {
         /// Name of the forge: 'github', 'gitea', 'forgejo', or a name below 'forges:'
         name: ForgeName,
-        /// Configuration file
-        #[arg(
-            long,
-            value_name = "FILE",
-            env = "FIREACTIONS_CONFIG",
-            hide_env_values = true,
-            default_value = "/etc/fireactions/config.yaml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
     },
 }
 
@@ -45,23 +37,15 @@ pub(crate) struct KindArgs {
 enum KindAction {
     /// Check version, token scopes and what machines can reach, of each that a pool serves
     Check {
-        /// Configuration file
-        #[arg(
-            long,
-            value_name = "FILE",
-            env = "FIREACTIONS_CONFIG",
-            hide_env_values = true,
-            default_value = "/etc/fireactions/config.yaml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
     },
 }
 
 /// Looks at all forges of a kind: `Gitea` or `Forgejo`.
 pub(crate) async fn run_kind(args: KindArgs, kind: &str) -> Ended {
-    let KindAction::Check { config } = args.action;
-    let loaded = fireactions_config::load_for(&config, &Host::unknown())?;
-    let config = &loaded.config;
+    let KindAction::Check { file } = args.action;
+    let config = &file.load()?;
     let of_kind: Vec<_> = config.forges().into_iter().filter(|(_, forge)| forge.kind() == kind).collect();
     anyhow::ensure!(!of_kind.is_empty(), "the configuration declares no {kind}");
     let mut report = Report::default();
@@ -73,9 +57,8 @@ pub(crate) async fn run_kind(args: KindArgs, kind: &str) -> Ended {
 }
 
 pub(crate) async fn run(args: Args) -> Ended {
-    let Action::Check { name, config } = args.action;
-    let loaded = fireactions_config::load_for(&config, &Host::unknown())?;
-    check(&loaded.config, &name).await
+    let Action::Check { name, file } = args.action;
+    check(&file.load()?, &name).await
 }
 
 /// Looks at one forge, by its name.

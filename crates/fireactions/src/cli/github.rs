@@ -1,12 +1,11 @@
 //! `fireactions github`: is everything at GitHub as the configuration needs it, in plain words.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Subcommand;
-use fireactions_config::{Config, ForgeRef, GithubConfig, Host};
+use fireactions_config::{Config, ForgeRef, GithubConfig};
 use fireactions_github::manifest::{NewApp, Owner};
 use fireactions_github::scaleset::{ScaleSetId, ScaleSets};
 use fireactions_github::{Access, Error as GithubError, Github};
@@ -14,6 +13,7 @@ use fireactions_model::{
     ForgeName, ForgeRunner, GithubRunner, GithubScope, PoolForge, PoolName, RunnerGroup,
 };
 
+use super::config_file::ConfigFile;
 use super::report::Report;
 use super::{Ended, show};
 use crate::server::forges::{client, host_name};
@@ -29,15 +29,8 @@ pub(crate) struct Args {
 enum Action {
     /// Check App, permissions, installation, runner groups and scale sets of every pool that serves a GitHub
     Check {
-        /// Configuration file
-        #[arg(
-            long,
-            value_name = "FILE",
-            env = "FIREACTIONS_CONFIG",
-            hide_env_values = true,
-            default_value = "/etc/fireactions/config.yaml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
     },
     /// Print the URL of GitHub's form for a suitable App, already filled in
     NewApp(Box<NewAppArgs>),
@@ -65,10 +58,7 @@ struct NewAppArgs {
 
 pub(crate) async fn run(args: Args) -> Ended {
     match args.action {
-        Action::Check { config } => {
-            let loaded = fireactions_config::load_for(&config, &Host::unknown())?;
-            check(&loaded.config).await?.show()
-        }
+        Action::Check { file } => check(&file.load()?).await?.show(),
         Action::NewApp(args) => {
             let NewAppArgs { scope, github_url, name, webhook, personal } = *args;
             let owner = if personal { Owner::User } else { Owner::Organization };

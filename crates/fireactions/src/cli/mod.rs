@@ -3,6 +3,7 @@
 mod cache;
 mod cluster;
 mod completion;
+mod config_file;
 mod connection;
 mod copy;
 mod doctor;

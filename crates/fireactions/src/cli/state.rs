@@ -1,13 +1,13 @@
 //! `fireactions state`: for when the server does not start on its database any more. See docs/recovery.md.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use fireactions_config::Host;
 use fireactions_store::{Checked, Rebuilt};
 
+use super::config_file::ConfigFile;
 use super::{Ended, show};
 
 /// Arguments.
@@ -17,34 +17,24 @@ pub(crate) struct Args {
     action: Action,
 }
 
+/// Whose state: that of a server which does not run.
+const STOPPED: &str = "Configuration file of the server, which must be stopped";
+
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Check every page and row of the state database; changes nothing. Exit code 1 if it is damaged
+    #[command(mut_arg("config", |config| config.help(STOPPED)))]
     Check(ConfigFile),
     /// Set a damaged state database aside and make a new one from every row that can still be read
     ///
     /// The damaged file stays beside it as state.db.damaged-TIME. You can interrupt it and run it again.
+    #[command(mut_arg("config", |config| config.help(STOPPED)))]
     Rebuild(ConfigFile),
 }
 
-/// Whose state.
-#[derive(Debug, clap::Args)]
-struct ConfigFile {
-    /// Configuration file of the server, which must be stopped
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "FIREACTIONS_CONFIG",
-        hide_env_values = true,
-        default_value = "/etc/fireactions/config.yaml"
-    )]
-    config: PathBuf,
-}
-
 pub(crate) fn run(args: &Args) -> Ended {
-    let (Action::Check(ConfigFile { config }) | Action::Rebuild(ConfigFile { config })) = &args.action;
-    // Whether this host could run it does not matter here.
-    let dir = fireactions_config::load_for(config, &Host::unknown())?.config.state_dir;
+    let (Action::Check(file) | Action::Rebuild(file)) = &args.action;
+    let (config, dir) = (file.path(), file.load()?.state_dir);
     let checked = fireactions_store::check(&dir)?;
     let whole = checked.problems.is_empty();
     match args.action {

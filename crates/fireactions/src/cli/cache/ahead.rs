@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use fireactions_model::ImageRef;
 
+use super::enabled;
 use super::warm::{self, Warmed};
-use super::{ConfigFile, enabled};
+use crate::cli::config_file::ConfigFile;
 use crate::cli::edge::advise;
 use crate::cli::{Ended, show};
 

@@ -13,14 +13,13 @@ mod upstream;
 mod warm;
 mod wire;
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use fireactions_api::Client;
-use fireactions_config::{Config, Host};
+use fireactions_config::Config;
 use fireactions_registry_cache::Cache;
 
 use super::Ended;
+use super::config_file::ConfigFile;
 use super::edge::advise;
 use super::show::Format;
 use crate::registry_cache;
@@ -56,26 +55,6 @@ enum Action {
     /// Run a program that ends with its parent
     #[command(hide = true)]
     Child(child::Args),
-}
-
-/// Whose cache.
-#[derive(Debug, clap::Args)]
-struct ConfigFile {
-    /// Configuration file of the server
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "FIREACTIONS_CONFIG",
-        hide_env_values = true,
-        default_value = "/etc/fireactions/config.yaml"
-    )]
-    config: PathBuf,
-}
-
-impl ConfigFile {
-    fn load(&self) -> anyhow::Result<Config> {
-        Ok(fireactions_config::load_for(&self.config, &Host::unknown())?.config)
-    }
 }
 
 pub(crate) async fn run(args: Args, client: impl FnOnce() -> anyhow::Result<Client>) -> Ended {

@@ -7,7 +7,8 @@ use clap::ValueEnum;
 use fireactions_guest_proto::{DropIn, Meets};
 use fireactions_registry_cache::{Cache, Listen, Program, docker_registry, drop_ins, nft, zot};
 
-use super::{ConfigFile, enabled};
+use super::enabled;
+use crate::cli::config_file::ConfigFile;
 use crate::cli::edge::advise;
 use crate::cli::{Ended, show};
 
