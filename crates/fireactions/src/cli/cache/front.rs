@@ -102,21 +102,6 @@ impl Front {
         if all_there(&files).await { Had::Yes } else { Had::No }
     }
 
-    /// Room for a blob that is not there, if its size is told and there is enough.
-    async fn reserve(&self, request: &axum::http::request::Parts) -> Result<Option<Reserved>, Response> {
-        // docker-registry begins to keep what it is only asked about, and two that keep the same at once disturb each other.
-        if self.room.is_ample() {
-            return Ok(None);
-        }
-        let Ok(answer) = self.ask(&self.through, head(request, Method::HEAD)).await else { return Ok(None) };
-        let size = answer.headers().get(CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
-        let Some(size) = size.filter(|_| answer.status() == StatusCode::OK) else { return Ok(None) };
-        match self.room.reserve(size).await {
-            Some(reserved) => Ok(Some(reserved)),
-            None => Err(no_room()),
-        }
-    }
-
     async fn ask(
         &self,
         socket: &Path,
@@ -149,17 +134,9 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
     }
     let asked = Asked::of(head_of.uri.path());
     let (mut offline, had) = (front.upstream.is_down(), front.had(&asked).await);
-    let mut reserved = None;
-    if !offline && matches!(had, Had::No) && asked != Asked::Other {
-        if front.room.is_full() {
-            return no_room();
-        }
-        if head_of.method == Method::GET && matches!(asked, Asked::Blob { .. }) {
-            reserved = match front.reserve(&head_of).await {
-                Ok(reserved) => reserved,
-                Err(refused) => return refused,
-            };
-        }
+    let is_new = matches!(had, Had::No) && asked != Asked::Other;
+    if !offline && is_new && front.room.is_full() {
+        return no_room();
     }
     let asked_for = || head(&head_of, head_of.method.clone());
     let mut pauses = HALF_WRITTEN.into_iter();
@@ -195,6 +172,17 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
     let (status, found) = (parts.status, parts.status.is_success());
     if !offline && !found {
         front.upstream.doubt(status.is_server_error());
+    }
+    let mut reserved = None;
+    if !offline && is_new && found && head_of.method == Method::GET && matches!(asked, Asked::Blob { .. }) {
+        // It says how much it sends, and has not sent it yet. Asked for that alone (HEAD), it would begin to keep it, too.
+        let size = parts.headers.get(CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
+        if let Some(size) = size {
+            reserved = front.room.reserve(size).await;
+            if reserved.is_none() {
+                return no_room();
+            }
+        }
     }
     let hit = found
         && match had {

@@ -10,8 +10,6 @@ use tokio::sync::{Mutex, watch};
 
 use crate::registry_cache::free;
 
-/// More free than this, beyond what stays free, is enough for any layer.
-const AMPLE: u64 = 20 << 30;
 /// Between two looks at what is free, which is one system call.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks at everything that is kept, while there is room.
@@ -93,11 +91,6 @@ impl Room {
             );
         }
         self.full.store(full, Ordering::Relaxed);
-    }
-
-    /// Whether there is room for whatever may come: nobody has to ask how large it is.
-    pub(super) fn is_ample(&self) -> bool {
-        self.short_of(self.reserved.load(Ordering::Relaxed).saturating_add(AMPLE)) == 0
     }
 
     /// Room for so many bytes that are about to come, until it is dropped; nothing if there is not enough, whatever goes for it.
