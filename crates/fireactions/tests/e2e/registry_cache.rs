@@ -82,6 +82,12 @@ fn upstream(namespace: &Namespace, dir: &Path, name: &str, port: u16, more: &str
     command.stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// Waits until something takes connections there.
+fn listens(namespace: &Namespace, address: &str) {
+    let address: SocketAddr = address.parse().unwrap();
+    until(&format!("{address} to answer"), || namespace.inside(move || TcpStream::connect(address)).ok());
+}
+
 /// `fireactions cache run`, whose log goes on.
 fn run(namespace: &Namespace, dir: &Path) -> Child {
     let log = File::options().create(true).append(true).open(dir.join("cache.log")).unwrap();
@@ -114,6 +120,10 @@ impl Lab {
             path.join("cache").display()
         );
         fs::write(path.join("config.yaml"), config).unwrap();
+        // Or the cache finds them away at first, and serves what it has: nothing.
+        for registry in ["127.0.0.1:5100", "127.0.0.1:5101"] {
+            listens(&namespace, registry);
+        }
         let cache = run(&namespace, path);
         Self { dir, namespace, open, closed, cache }
     }
@@ -132,10 +142,7 @@ impl Lab {
     }
 
     fn answers(&self, address: &str) {
-        let address: SocketAddr = address.parse().unwrap();
-        until(&format!("{address} to answer; {}", self.log()), || {
-            self.namespace.inside(move || TcpStream::connect(address)).ok()
-        });
+        listens(&self.namespace, address);
     }
 
     /// Whether Skopeo copies from one place to another, and what it says.
