@@ -452,44 +452,6 @@ fn a_stop_ends_a_handover_that_hangs() {
     world.assert_nothing_left();
 }
 
-/// One that reloads is stopped, or dies, while its successor has not asked it for anything yet.
-#[cfg(feature = "failpoints")]
-#[test]
-fn a_successor_never_serves_alone() {
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
-
-    let mut world =
-        World::start(Setup { pools: pool("default", 0, 1, ""), standin: true, ..Setup::default() });
-    for end in [Signal::SIGTERM, Signal::SIGKILL] {
-        world.signal_server(Signal::SIGTERM);
-        world.server_ended(HANDOVER);
-        world.boot_with(&[("FIREACTIONS_STOP_AT", "handover::prepared")]);
-        let server = world.server_pid();
-        world.signal_server(Signal::SIGHUP);
-        let stands = |pid: i32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            stat.contains(") T ")
-        };
-        let successor = world.wait(HANDOVER, "the successor to stand still", || {
-            world.all_processes().into_iter().find(|(pid, _)| *pid != server && stands(*pid))
-        });
-        world.signal_server(end);
-        world.server_ended(HANDOVER);
-        let successor = Pid::from_raw(successor.0);
-        match end {
-            Signal::SIGTERM => {
-                assert_eq!(world.all_processes(), [], "who stops a server means its successor, too");
-            }
-            _ => kill(successor, Signal::SIGCONT).unwrap(),
-        }
-        world.wait(HANDOVER, "its end", || world.all_processes().is_empty().then_some(()));
-        world.boot();
-    }
-    assert!(world.log().contains("has ended meanwhile"), "{}", world.log());
-    world.finish();
-}
-
 #[test]
 fn a_new_server_that_fails_late_says_why_and_the_old_one_takes_back() {
     let pools = pool("default", 1, 1, "");

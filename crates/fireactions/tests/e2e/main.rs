@@ -42,6 +42,7 @@ mod shutdown;
 mod squid;
 mod standin;
 mod stored_images;
+mod successor;
 mod telemetry;
 mod top;
 mod two_servers;
