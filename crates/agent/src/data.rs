@@ -26,8 +26,7 @@ const HOMES: [&str; 7] = [
 ];
 
 /// Puts the usual directories, `more`, the runners' `work` and where rootless engines keep layers on the scratch disk, with
-/// what the image has in them. One of
-/// `more` that cannot be used is an error; another is said and left alone.
+/// what the image has in them. One of `more` that cannot be used is an error; another is said and left alone.
 pub(crate) fn place(more: &[PathBuf], work: Option<&Path>) -> Result<(), String> {
     let mut wanted: HashSet<PathBuf> = USUAL.iter().map(PathBuf::from).chain(more.iter().cloned()).collect();
     wanted.extend(rootless::places(Path::new(root::LOWER)));

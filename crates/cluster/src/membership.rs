@@ -7,7 +7,7 @@ use std::time::Duration;
 use fireactions_model::ExponentialBackoff;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Bucket, Value};
@@ -149,7 +149,7 @@ impl Membership {
         loop {
             self.stand(Standing::Member);
             pauses.succeeded();
-            sleep_until(Instant::now() + ExponentialBackoff::jitter(EVERY, rand::random())).await;
+            sleep(ExponentialBackoff::jitter(EVERY, rand::random())).await;
             revision = match buckets.hosts.update(self.key(), &self.member(), revision).await {
                 Ok(Some(revision)) => revision,
                 // It went by itself while NATS was away, an answer was lost, or another took it.

@@ -17,6 +17,16 @@ pub(crate) fn place(script: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(said.stdout).unwrap().trim())
 }
 
+/// The program that this script builds; nothing where it is not there, and then it is said that `test` does not run.
+pub(crate) fn program(script: &str, kind: skip::Kind, test: &str) -> Option<PathBuf> {
+    let program = place(script);
+    if program.is_file() {
+        return Some(program);
+    }
+    skip::say(kind, test, &format!("{} is not there: run `scripts/{script}`", program.display()));
+    None
+}
+
 /// The directory of npm's packages that this script fetches; nothing where they are not there, and then it is said that `test` does
 /// not run.
 pub(crate) fn packages(script: &str, kind: skip::Kind, test: &str) -> Option<PathBuf> {

@@ -26,13 +26,7 @@ const START: Duration = Duration::from_secs(60);
 ///
 /// When `FIREACTIONS_REQUIRE` has `collector` and there is none.
 pub fn available(test: &str) -> Option<PathBuf> {
-    let program = fetched::place("build-collector");
-    if program.is_file() {
-        return Some(program);
-    }
-    let why = format!("{} is not there: run `scripts/build-collector`", program.display());
-    skip::say(skip::Kind::Collector, test, &why);
-    None
+    fetched::program("build-collector", skip::Kind::Collector, test)
 }
 
 /// One that runs on loopback, with TLS by an authority of its own. It ends when this is dropped.

@@ -29,13 +29,7 @@ const START: Duration = Duration::from_secs(60);
 ///
 /// When `FIREACTIONS_REQUIRE` has `nats` and there is none.
 pub fn available(test: &str) -> Option<PathBuf> {
-    let program = fetched::place("build-nats");
-    if program.is_file() {
-        return Some(program);
-    }
-    let why = format!("{} is not there: run `scripts/build-nats`", program.display());
-    skip::say(skip::Kind::Nats, test, &why);
-    None
+    fetched::program("build-nats", skip::Kind::Nats, test)
 }
 
 /// How one is set up.
