@@ -15,6 +15,7 @@ pub mod fault;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod hosts;
 pub mod listen;
 pub mod metrics;
 pub mod server;
@@ -23,6 +24,7 @@ pub mod types;
 pub use client::{Client, ClientError, ClientStream, LiveEvent, LogEvent, RemoteExec, Target};
 pub use engine::{Download, Engine, ExecSession, Upload};
 pub use fault::{Code, ErrorBody, Fault};
+pub use hosts::{HostAnswer, HostEntry, HostRequest, Hosts};
 pub use server::auth::{Auth, Key, Oidc, Peer, Token};
-pub use server::{Api, Limits};
+pub use server::{Api, HostDoor, Limits};
 pub use types::*;

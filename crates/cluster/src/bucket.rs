@@ -172,7 +172,9 @@ impl Bucket {
     ) -> Result<BoxStream<'static, Result<Change<T>, Trouble>>, Trouble> {
         let doing = format!("to watch '{key}' of the bucket '{}'", self.name);
         let said = doing.clone();
-        let watch = match within(&self.link, Box::pin(self.store.watch_with_history(key)), &|| doing.clone()).await? {
+        let watch = match within(&self.link, Box::pin(self.store.watch_with_history(key)), &|| doing.clone())
+            .await?
+        {
             Ok(watch) => watch,
             Err(error) => return Err(diagnose(&self.link, &self.name, &doing, Said::of(&error)).await),
         };

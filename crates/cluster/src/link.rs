@@ -66,6 +66,10 @@ impl Link {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Returns when it has been down for a while.
     pub(crate) async fn lost(&self) {
         let mut down = Duration::ZERO;

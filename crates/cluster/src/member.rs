@@ -1,10 +1,8 @@
 //! What hosts tell each other of themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fireactions_model::{
-    ClusterHost, ForgeName, ForgeReport, Labels, MachineState, PoolName, Room, Share,
-};
+use fireactions_model::{ClusterHost, ForgeName, ForgeReport, Labels, MachineState, PoolName, Room, Share};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +48,9 @@ pub struct Load {
     /// Its runners, by forge; of forges whose jobs the hosts share.
     #[serde(default)]
     pub forges: BTreeMap<ForgeName, ForgeReport>,
+    /// Forges that it listens to for all hosts.
+    #[serde(default)]
+    pub leads: BTreeSet<ForgeName>,
 }
 
 impl Load {

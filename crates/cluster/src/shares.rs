@@ -134,8 +134,7 @@ impl Desk {
             return Ok(true);
         }
         let revision = before.and_then(|(_, revision)| *revision);
-        let value =
-            Given { fence: self.fence, instance: given.instance.clone(), share: given.share.clone() };
+        let value = Given { fence: self.fence, instance: given.instance.clone(), share: given.share.clone() };
         let written = self.write(&key(&self.forge, host), &value, revision).await?;
         if let Some(revision) = written {
             self.given.insert(host.clone(), (given, Some(revision)));

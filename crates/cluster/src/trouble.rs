@@ -69,6 +69,9 @@ pub enum Trouble {
         /// How long it was waited for.
         deadline: Duration,
     },
+    /// Nobody answers there.
+    #[error("no host '{0}' is in the cluster now; `fireactions cluster status` shows those that are")]
+    NoHost(fireactions_model::ClusterHost),
     /// Another version.
     #[error(
         "the hosts of this cluster speak protocol {theirs}, and this one speaks {ours}; upgrade {}",

@@ -12,5 +12,6 @@ mod waiters;
 
 pub use forges::Forges;
 pub use hosted::{
-    Answer, Delivery, Earlier, Heard, HostedForge, HostedSettings, MAX_DELIVERY, Presence, WebhookSecrets, runner_key,
+    Answer, Delivery, Earlier, Heard, HostedForge, HostedSettings, MAX_DELIVERY, Presence, WebhookSecrets,
+    runner_key,
 };

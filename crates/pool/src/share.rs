@@ -71,8 +71,10 @@ pub fn share(counted: &[Counted], hosts: &[Sharer]) -> Sharing {
             let runners = host.runners(&counted.pool);
             let new = placed(&shares, &host.place.host, wanted);
             let cut = surplus.remove(&host.place.host).unwrap_or(0);
-            let jobs =
-                AssignedJobs { all: runners.all().saturating_add(new).saturating_sub(cut), running: runners.busy };
+            let jobs = AssignedJobs {
+                all: runners.all().saturating_add(new).saturating_sub(cut),
+                running: runners.busy,
+            };
             if jobs != AssignedJobs::default() {
                 sharing.given.entry(host.place.host.clone()).or_default().insert(counted.pool.clone(), jobs);
             }

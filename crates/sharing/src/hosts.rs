@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fireactions_cluster::{Member, PoolLoad};
 use fireactions_forge::Heard;
-use fireactions_model::{AssignedJobs, ForgeName, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord};
+use fireactions_model::{
+    AssignedJobs, ForgeName, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord,
+};
 use fireactions_pool::{Budget, Place, PlacePool, Prepared, Runners, Sharer};
 
 /// A host, what it has and what it was `given` before.
@@ -17,7 +19,9 @@ pub(crate) fn sharer(
 ) -> Sharer {
     let load = &member.load;
     let report = load.forges.get(forge);
-    let its = |pool: &PoolSpec| Some((pool.name.clone(), place_of(load.pools.get(&pool.name)?, pool, load.drained)));
+    let its = |pool: &PoolSpec| {
+        Some((pool.name.clone(), place_of(load.pools.get(&pool.name)?, pool, load.drained)))
+    };
     let runners = |(pool, report): (&PoolName, &PoolReport)| (pool.clone(), runners(report, &heard.words));
     let Room { vcpus, memory_mib, machine_overhead_mib } = load.room;
     Sharer {
@@ -69,9 +73,15 @@ fn runners(report: &PoolReport, words: &BTreeMap<String, RunnerWord>) -> Runners
 }
 
 /// Runners of the forge that hosts report.
-pub(crate) fn reported<'a>(members: impl Iterator<Item = &'a Member>, forge: &ForgeName) -> BTreeSet<&'a str> {
+pub(crate) fn reported<'a>(
+    members: impl Iterator<Item = &'a Member>,
+    forge: &ForgeName,
+) -> BTreeSet<&'a str> {
     let reports = members.filter_map(|member| member.load.forges.get(forge));
-    reports.flat_map(|report| report.pools.values()).flat_map(|pool| pool.runners.keys().map(String::as_str)).collect()
+    reports
+        .flat_map(|report| report.pools.values())
+        .flat_map(|pool| pool.runners.keys().map(String::as_str))
+        .collect()
 }
 
 /// Machines that each pool may have on all hosts.

@@ -16,7 +16,9 @@ mod lead;
 
 use std::sync::Arc;
 
-use fireactions_cluster::{Identity, Lease, LeaseName, LeaseTiming, Link, Roster, Standing, follow as shares};
+use fireactions_cluster::{
+    Identity, Lease, LeaseName, LeaseTiming, Link, Roster, Standing, follow as shares,
+};
 use fireactions_forge::HostedForge;
 use fireactions_model::PoolSpec;
 use tokio::sync::{Notify, watch};
@@ -36,6 +38,8 @@ pub struct Host {
     pub standing: watch::Receiver<Standing>,
     /// Notified when the others should hear of this host at once.
     pub news: Arc<Notify>,
+    /// All hosts; kept right while this runs.
+    pub roster: Roster,
 }
 
 /// Shares the jobs of these forges with the other hosts until `stop`. `pools` are all pools of the configuration. The forges' own
@@ -48,7 +52,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let Some(link) = stop.run_until_cancelled(connected(host.link.clone())).await.flatten() else { return };
-    let roster = Roster::default();
+    let roster = host.roster.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(roster.clone().run(link.clone(), stop.clone()));
     for forge in forges {

@@ -6,6 +6,7 @@ mod events;
 mod exec;
 mod follow;
 mod host;
+mod hosts;
 mod images;
 mod jobs;
 mod live;
@@ -66,6 +67,8 @@ pub struct Client {
     http: reqwest::Client,
     target: Target,
     base: String,
+    /// The host of the cluster that is to answer, if it is another one.
+    on: Option<String>,
 }
 
 impl Client {
@@ -102,7 +105,7 @@ impl Client {
             Target::Url(url) => url.trim_end_matches('/').to_owned(),
         };
         let http = builder.build().map_err(|error| ClientError::setup(&target, error::chain(&error)))?;
-        Ok(Self { http, target, base })
+        Ok(Self { http, target, base, on: None })
     }
 
     /// Where the server is.
@@ -110,8 +113,19 @@ impl Client {
         &self.target
     }
 
+    /// The same, but another host of the cluster answers: the server passes on what it is asked.
+    #[must_use]
+    pub fn on(&self, host: &str) -> Self {
+        Self { on: Some(host.to_owned()), ..self.clone() }
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        let base = &self.base;
+        let url = match (&self.on, path.strip_prefix("/api/v1/")) {
+            (Some(host), Some(rest)) => format!("{base}/api/v1/hosts/{host}/{rest}"),
+            _ => format!("{base}{path}"),
+        };
+        self.http.request(method, url)
     }
 
     fn get(&self, path: &str) -> RequestBuilder {

@@ -6,7 +6,9 @@ use fireactions_model::{HostView, JobRecord, MachineView, PoolView};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{CacheEntryView, CacheGcReport, CachesView, GcReport, ImageView, LogEnd, MachineUsage, Removed};
+use crate::{
+    CacheEntryView, CacheGcReport, CachesView, GcReport, HostEntry, ImageView, LogEnd, MachineUsage, Removed,
+};
 
 /// What stands in the place of a value that is not shown.
 const HIDDEN: &str = "…";
@@ -72,6 +74,10 @@ impl Shown for MachineUsage {
 }
 
 impl Shown for HostView {
+    fn hide(&mut self) {}
+}
+
+impl Shown for HostEntry {
     fn hide(&mut self) {}
 }
 

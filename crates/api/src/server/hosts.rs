@@ -107,7 +107,8 @@ impl HostDoor {
             .header(header::CONTENT_TYPE, "application/json")
             .extension(caller)
             .body(Body::from(request.body.unwrap_or_default()));
-        let built = built.map_err(|error| Fault::invalid(format!("a request that cannot be read: {error}")))?;
+        let built =
+            built.map_err(|error| Fault::invalid(format!("a request that cannot be read: {error}")))?;
         self.router.clone().oneshot(built).await.map_err(|never| match never {})
     }
 }
@@ -131,7 +132,10 @@ async fn whole(answer: Response) -> HostAnswer {
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or("text/plain").to_owned();
     if content_type.starts_with("text/event-stream") {
-        return fault(&Fault::invalid("what is followed cannot be asked of another host").hint("ask that host's own server"));
+        return fault(
+            &Fault::invalid("what is followed cannot be asked of another host")
+                .hint("ask that host's own server"),
+        );
     }
     match to_bytes(body, MAX_ANSWER).await {
         Ok(body) => HostAnswer {

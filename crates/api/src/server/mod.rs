@@ -12,6 +12,7 @@ mod exec;
 mod extract;
 mod history;
 mod host;
+mod hosts;
 mod images;
 mod insight;
 mod jobs;
@@ -28,7 +29,7 @@ mod status;
 pub(crate) mod upload;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use self::hosts::HostDoor;
 use crate::{Auth, Engine, Fault, Key, metrics::Metrics};
 
 /// Bounds on what a request may cost.
@@ -97,6 +99,7 @@ struct Context {
     gate: auth::Gate,
     history: history::History,
     doctor: insight::Doctor,
+    hosts: Arc<OnceLock<Arc<dyn crate::Hosts>>>,
 }
 
 /// The API of one server; routers for its listeners are made from it.
@@ -153,6 +156,7 @@ impl Api {
                 gate,
                 history: history::History::default(),
                 doctor: insight::Doctor::default(),
+                hosts: Arc::default(),
             },
         }
     }
@@ -184,6 +188,14 @@ impl Api {
     pub fn with_history(mut self, file: PathBuf) -> Self {
         let (engine, closing) = (Arc::clone(&self.context.engine), self.context.closing.clone());
         self.context.history = history::History::start(engine, file, closing);
+        self
+    }
+
+    /// Passes on what is asked of the cluster's other hosts.
+    #[must_use]
+    pub fn with_hosts(self, hosts: Arc<dyn crate::Hosts>) -> Self {
+        // Once: there is one cluster.
+        let _ = self.context.hosts.set(hosts);
         self
     }
 
@@ -276,6 +288,7 @@ fn routes() -> OpenApiRouter<Context> {
         .merge(jobs::routes())
         .merge(machines::routes())
         .merge(host::routes())
+        .merge(hosts::routes())
         .merge(pools::routes())
         .merge(images::routes())
         .merge(caches::routes())

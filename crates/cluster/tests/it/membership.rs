@@ -18,7 +18,12 @@ struct Host {
 }
 
 fn load() -> Load {
-    let pool = PoolLoad { max: 4, machines: BTreeMap::from([(MachineState::Busy, 3)]), queued: 1, holds_back: false };
+    let pool = PoolLoad {
+        max: 4,
+        machines: BTreeMap::from([(MachineState::Busy, 3)]),
+        queued: 1,
+        holds_back: false,
+    };
     Load {
         drained: false,
         vcpus: Share { used: 6, of: Some(16) },

@@ -3,9 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fireactions_cluster::{Ends, Lease, LeaseName, LeaseTiming, Link, Load, Membership, Standing, look};
-use fireactions_model::ForgeName;
+use fireactions_cluster::{
+    Desk, Ends, GivenTo, Lease, LeaseName, LeaseTiming, Link, Load, Membership, Roster, Standing, Trouble,
+    answer, ask, follow, look,
+};
+use fireactions_model::{ClusterHost, ForgeName, ForgeShare};
 use fireactions_testkit::real_nats::NatsSetup;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{PATIENCE, creds, identity, nats, settings, until};
@@ -14,10 +18,14 @@ use crate::{PATIENCE, creds, identity, nats, settings, until};
 fn listed(what: &str) -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cluster.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let buckets = ["fireactions-ci", "fireactions-ci-hosts", "fireactions-ci-leases"];
+    let buckets =
+        ["fireactions-ci", "fireactions-ci-hosts", "fireactions-ci-leases", "fireactions-ci-shares"];
     let lines = page.lines().filter_map(|line| Some(line.strip_prefix(what)?.trim().to_owned()));
-    let mut all: Vec<String> =
-        lines.flat_map(|line| buckets.map(|bucket| line.replace("BUCKET", bucket))).collect();
+    let mut all: Vec<String> = lines
+        .flat_map(|line| buckets.map(|bucket| line.replace("BUCKET", bucket)))
+        .map(|line| line.replace("CLUSTER", "ci").replace("HOST", "ci"))
+        .collect();
+    all.sort();
     all.dedup();
     assert!(!all.is_empty(), "{what}");
     all
@@ -48,8 +56,32 @@ async fn a_host_needs_what_the_page_lists() {
     until("the lease", async || lease.fence()).await;
     let state = look(&link).await.unwrap_or_else(|trouble| panic!("{trouble}\n{}", nats.log()));
     assert_eq!((state.hosts.len(), state.leaders.len()), (1, 1));
+    // The one that has the lease writes shares, and each host follows its own.
+    let (forge, host) = (ForgeName::github(), ClusterHost::new("ci").unwrap());
+    let mut desk = Desk::open(&link, &forge, lease.fence().unwrap()).await.unwrap();
+    let given = GivenTo { instance: "aaa".to_owned(), share: ForgeShare::default() };
+    assert!(desk.give(&host, given).await.unwrap());
+    let share = watch::Sender::new(None);
+    let following = follow(link.clone(), forge, host.clone(), share.clone(), stop.clone());
+    let following = tokio::spawn(following);
+    share.subscribe().wait_for(Option::is_some).await.unwrap();
+    assert!(desk.forget(&host).await.unwrap());
+    let roster = Roster::default();
+    let watching = tokio::spawn(roster.clone().run(link.clone(), stop.clone()));
+    roster.hosts().wait_for(|hosts| hosts.contains_key(&host)).await.unwrap();
+
+    // Hosts ask each other.
+    let echo = |question: bytes::Bytes| async move { question.to_vec() };
+    let answering = tokio::spawn(answer(link.clone(), host.clone(), echo, stop.clone()));
+    let answered = until("an answer", async || ask(&link, &host, b"hello".to_vec()).await.ok()).await;
+    assert_eq!(&answered[..], b"hello");
+    let nobody = ask(&link, &ClusterHost::new("ci-2").unwrap(), Vec::new()).await;
+    assert!(matches!(nobody, Err(Trouble::NoHost(_))), "{nobody:?}");
+
     stop.cancel();
-    holder.await.unwrap();
+    for task in [holder, following, watching, answering] {
+        task.await.unwrap();
+    }
     ends.stop.cancel();
     member.await.unwrap();
     let state = look(&link).await.unwrap();

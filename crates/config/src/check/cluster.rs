@@ -21,6 +21,11 @@ impl Check<'_> {
             let message = format!("{key} is not a zone's name");
             self.error(&key, &[], message, "use 1 to 63 of A-Z a-z 0-9 . _ -");
         }
+        if cluster.host.name.as_ref().is_some_and(|name| name.as_str() == "all") {
+            let key = host.key("name");
+            let message = format!("{key} is 'all', which means every host (`fireactions --on all`)");
+            self.error(&key, &[], message, "give this host another name");
+        }
         if cluster.host.labels.len() > LABELS {
             let key = host.key("labels");
             let message = format!("{key} has {} labels", cluster.host.labels.len());

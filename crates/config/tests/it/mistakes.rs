@@ -364,6 +364,7 @@ mistakes! {
     cluster_of_this_host: with_pool("cluster: {name: ci, nats: {urls: [\"nats://127.0.0.1\"]}}\n");
     cluster_with_creds: with_pool("cluster:\n  name: ci\n  nats: {urls: [\"tls://nats.lan\"], creds_file: credential:nats}\n  host: {name: ci-1, labels: [gpu], zone: dc3}\n");
     cluster_without_nats: with_pool("cluster:\n  name: ci\n");
+    cluster_host_all: with_pool("cluster:\n  name: ci\n  nats: {urls: [\"nats://localhost:4222\"]}\n  host: {name: all}\n");
     cluster_of_odd_names: with_pool("cluster:\n  name: C.I\n  nats: {urls: [\"nats://localhost:4222\"]}\n  host:\n    name: ci.example\n    zone: a b\n");
     cluster_without_tls: with_pool("cluster:\n  name: ci\n  nats:\n    urls: [\"tls://a.lan\", \"nats://b.lan:4222\"]\n    creds_file: /creds\n");
     cluster_without_credentials: with_pool("cluster:\n  name: ci\n  nats:\n    urls: [\"tls://a.lan\"]\n    tls: {ca_file: /ca.pem}\n");

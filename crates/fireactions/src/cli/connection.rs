@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use fireactions_api::{Client, Target};
 
+use super::edge::advise;
+
 /// Where a server listens by default.
 const DEFAULT_SOCKET: &str = "/run/fireactions/api.sock";
+/// All hosts of the cluster; no host can have this name.
+const ALL: &str = "all";
 /// A token file that is larger is something else.
 const MAX_TOKEN: u64 = 4096;
 
@@ -30,6 +34,9 @@ pub(crate) struct Connection {
     /// File with the bearer token for --url
     #[arg(long, global = true, value_name = "FILE", env = "FIREACTIONS_TOKEN_FILE", hide_env_values = true)]
     pub(crate) token_file: Option<PathBuf>,
+    /// Have another host of the cluster answer; `all`: each of them, where something is listed
+    #[arg(long, global = true, value_name = "HOST", env = "FIREACTIONS_ON", hide_env_values = true)]
+    pub(crate) on: Option<String>,
 }
 
 impl Connection {
@@ -42,7 +49,27 @@ impl Connection {
             None => Target::Socket(self.socket.clone()),
         };
         let token = self.token_file.as_ref().map(read_token).transpose()?;
-        Ok(Client::new(target, token.as_deref())?)
+        let client = Client::new(target, token.as_deref())?;
+        Ok(match self.on.as_deref() {
+            Some(ALL) => {
+                return Err(advise(
+                    "`--on all` is for what is listed: ps, jobs list and pools list, without --json",
+                    "name one host; `fireactions cluster status` shows them",
+                ));
+            }
+            Some(host) => client.on(host),
+            None => client,
+        })
+    }
+
+    /// Whether all hosts of the cluster are to answer.
+    pub(crate) fn is_of_all(&self) -> bool {
+        self.on.as_deref() == Some(ALL)
+    }
+
+    /// The same for one host, or for the server itself.
+    pub(crate) fn of(&self, host: Option<&str>) -> Self {
+        Self { on: host.map(str::to_owned), ..self.clone() }
     }
 }
 

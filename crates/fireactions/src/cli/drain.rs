@@ -7,7 +7,7 @@ use fireactions_api::{Client, DrainRequest};
 use fireactions_model::{HostView, MachineState};
 
 use super::edge::advise;
-use super::{Ended, ps, show};
+use super::{Connection, Ended, ps, show};
 
 /// Between two looks while waiting.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    host: Host,
     /// Reason; shown wherever jobs wait
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -33,7 +35,37 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct UndrainArgs {
     #[command(flatten)]
+    host: Host,
+    #[command(flatten)]
     format: show::Format,
+}
+
+/// Which host is meant.
+#[derive(Debug, clap::Args)]
+struct Host {
+    /// Another host of the cluster, instead of this one
+    #[arg(value_name = "HOST")]
+    name: Option<String>,
+}
+
+impl Host {
+    fn on(&self, connection: &Connection) -> Connection {
+        self.name.as_deref().map_or_else(|| connection.clone(), |name| connection.of(Some(name)))
+    }
+}
+
+impl Args {
+    /// How the host is reached that is meant.
+    pub(super) fn on(&self, connection: &Connection) -> Connection {
+        self.host.on(connection)
+    }
+}
+
+impl UndrainArgs {
+    /// How the host is reached that is meant.
+    pub(super) fn on(&self, connection: &Connection) -> Connection {
+        self.host.on(connection)
+    }
 }
 
 pub(crate) async fn run(client: &Client, args: Args) -> Ended {

@@ -15,13 +15,13 @@ use super::follow::{self, Sink};
 use super::{Ended, show};
 
 /// Arguments.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Action {
     /// List jobs, newest first
     #[command(alias = "ls")]
@@ -66,6 +66,13 @@ enum Action {
         #[arg(long, value_name = "NAME", conflicts_with = "follow")]
         service: Option<String>,
     },
+}
+
+impl Args {
+    /// Whether it only lists, for people.
+    pub(super) const fn lists(&self) -> bool {
+        matches!(&self.action, Action::List { format, .. } if !format.json)
+    }
 }
 
 pub(crate) async fn run(client: &Client, args: Args) -> Ended {

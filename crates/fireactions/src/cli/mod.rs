@@ -24,6 +24,7 @@ mod machines;
 mod man;
 mod migrate;
 pub(crate) mod old;
+mod on_all;
 mod pools;
 mod progress;
 mod ps;
@@ -158,6 +159,9 @@ const OWN_AGENT: &str = "the server puts its own agent into each guest, which st
 
 /// Runs everything but the server.
 pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
+    if connection.is_of_all() && on_all::lists(&command) {
+        return Box::pin(on_all::run(&connection, &command)).await;
+    }
     match command {
         Command::Server(_) => Err(anyhow::anyhow!("the server is started by the main program")),
         Command::Validate(args) => validate::run(&args),
@@ -176,8 +180,8 @@ pub(crate) async fn run(connection: Connection, command: Command) -> Ended {
         Command::Exec(args) => exec::run(&connection.open()?, args).await,
         Command::Login(args) => login::run(&connection.open()?, args).await,
         Command::Machines(args) => machines::run(&connection.open()?, args).await,
-        Command::Drain(args) => drain::run(&connection.open()?, args).await,
-        Command::Undrain(args) => drain::undrain(&connection.open()?, &args).await,
+        Command::Drain(args) => drain::run(&args.on(&connection).open()?, args).await,
+        Command::Undrain(args) => drain::undrain(&args.on(&connection).open()?, &args).await,
         Command::Pools(args) => pools::run(&connection.open()?, args).await,
         Command::Cache(args) => cache::run(args, || connection.open()).await,
         Command::Image(args) => image::run(&connection.open()?, args).await,

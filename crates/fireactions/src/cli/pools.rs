@@ -9,13 +9,13 @@ use fireactions_model::{Hardware, HugePages, MmdsVersion, PoolName, PoolView};
 use super::{Ended, show};
 
 /// Arguments.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Action {
     /// List pools
     #[command(alias = "ls")]
@@ -69,6 +69,13 @@ enum Action {
         #[command(flatten)]
         format: show::Format,
     },
+}
+
+impl Args {
+    /// Whether it only lists, for people.
+    pub(super) const fn lists(&self) -> bool {
+        matches!(&self.action, Action::List { format } if !format.json)
+    }
 }
 
 pub(crate) async fn run(client: &Client, args: Args) -> Ended {

@@ -16,6 +16,13 @@ pub(crate) struct Args {
     format: show::Format,
 }
 
+impl Args {
+    /// Whether it is for people.
+    pub(super) const fn lists(&self) -> bool {
+        !self.format.json
+    }
+}
+
 pub(crate) async fn run(client: &Client, args: &Args) -> Ended {
     let machines = client.machines().await?;
     // In JSON this is the list that it always was; `GET /api/v1/host` tells the rest.

@@ -1,16 +1,21 @@
 //! This host in its cluster: what the others are told of it, and the jobs that they share.
 
+mod others;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use fireactions_cluster::{CredsSource, Ends, Identity, Load, Membership, PROTOCOL, PoolLoad, Settings};
+use fireactions_cluster::{
+    CredsSource, Ends, Identity, Load, Membership, PROTOCOL, PoolLoad, Roster, Settings,
+};
 use fireactions_config::{ClusterConfig, Config};
 use fireactions_forge::{Forges, HostedForge};
 use fireactions_model::{ClusterHost, MachineId, PoolView};
 use fireactions_pool::PoolHandle;
 use fireactions_store::Store;
 use jiff::Timestamp;
+pub(super) use others::Others;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -57,6 +62,12 @@ fn host(cluster: &ClusterConfig) -> anyhow::Result<ClusterHost> {
     })
 }
 
+/// A membership that goes on until its end.
+pub(super) struct Joined {
+    pub(super) tasks: Vec<JoinHandle<()>>,
+    pub(super) others: Arc<Others>,
+}
+
 /// Joins the cluster that the configuration names, stays in it until the end, and shares the jobs of `forges` with its hosts. NATS need
 /// not be there.
 ///
@@ -68,8 +79,8 @@ pub(super) async fn join(
     pools: &PoolHandle,
     forges: &Forges,
     ends: Ends,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    let (Some(settings), Some(cluster)) = (settings(config)?, &config.cluster) else { return Ok(Vec::new()) };
+) -> anyhow::Result<Option<Joined>> {
+    let (Some(settings), Some(cluster)) = (settings(config)?, &config.cluster) else { return Ok(None) };
     let random = || MachineId::from_random(rand::random()).as_str()[1..].to_owned();
     let instance = store.runner_key(&random()[..6]).await.context("this host's key could not be read")?;
     let identity = Identity {
@@ -84,17 +95,20 @@ pub(super) async fn join(
     };
     let forges: Vec<HostedForge> = forges.hosted().cloned().collect();
     let (handle, told) = (pools.clone(), forges.clone());
-    let membership =
-        Membership::new(settings, identity.clone(), Arc::new(move || load(&handle, &told)));
+    let membership = Membership::new(settings, identity.clone(), Arc::new(move || load(&handle, &told)));
     let host = fireactions_sharing::Host {
         identity,
         link: membership.link(),
         standing: membership.standing(),
         news: membership.news(),
+        roster: Roster::default(),
     };
+    let others =
+        Others { own: host.identity.host.clone(), link: host.link.clone(), roster: host.roster.hosts() };
     let stop = ends.stop.clone();
     let sharing = fireactions_sharing::run(host, forges, config.pools(), watch::Sender::default(), stop);
-    Ok(vec![tokio::spawn(membership.run(ends)), tokio::spawn(sharing)])
+    let tasks = vec![tokio::spawn(membership.run(ends)), tokio::spawn(sharing)];
+    Ok(Some(Joined { tasks, others: Arc::new(others) }))
 }
 
 /// What the pools and the host are like now.
@@ -108,6 +122,7 @@ fn load(pools: &PoolHandle, forges: &[HostedForge]) -> Load {
         memory_mib: host.budget.memory_mib,
         room: pools.room(),
         pools: all,
+        leads: forges.iter().filter(|forge| forge.leads()).map(|forge| forge.name().clone()).collect(),
         forges: forges.iter().map(|forge| (forge.name().clone(), forge.report())).collect(),
     }
 }

@@ -148,7 +148,7 @@ impl Live {
         let ends = Ends { stop: stopping.clone(), freeze: freeze.clone() };
         let controller = tokio::spawn(controller.run(ends));
         let ends = fireactions_cluster::Ends { stop: stopping.clone(), hand_over: freeze.clone() };
-        let membership = cluster::join(config, &store, &pools, &forges, ends).await?;
+        let joined = cluster::join(config, &store, &pools, &forges, ends).await?;
         let mut tasks = vec![
             tokio::spawn(progress.clone().follow(events.subscribe(), stopping.clone())),
             tokio::spawn(housekeeping::run(
@@ -168,7 +168,6 @@ impl Live {
             }
             None => None,
         };
-        tasks.extend(membership);
         if let Some(cache) = &cache {
             tasks.push(tokio::spawn(cache.clone().keep(stopping.clone())));
         }
@@ -208,6 +207,15 @@ impl Live {
             .with_history(config.state_dir.join(HISTORY));
         let api = match prepared.oidc.clone() {
             Some(oidc) => api.with_oidc(oidc),
+            None => api,
+        };
+        let api = match joined {
+            Some(joined) => {
+                let api = api.with_hosts(joined.others.clone());
+                tasks.extend(joined.tasks);
+                tasks.push(tokio::spawn(joined.others.answer(api.host_door(), stopping.clone())));
+                api
+            }
             None => api,
         };
         let api = if config.metrics.compat { api.with_compat_metrics() } else { api };

@@ -38,6 +38,7 @@ mod registry_cache;
 mod restart;
 mod result;
 mod service;
+mod sharing;
 mod shutdown;
 mod squid;
 mod standin;

@@ -7,7 +7,9 @@ use fireactions_github::Error as GithubError;
 use fireactions_github::scaleset::{
     JobEvent, JobInfo, Message, MessageId, ScaleSet, ScaleSetSpec, ScaleSets, Session, Statistics,
 };
-use fireactions_model::{AssignedJobs, ExponentialBackoff, GithubRunner, PoolName, PoolSpec, QueuedJob, RemoteJob, RunnerWord};
+use fireactions_model::{
+    AssignedJobs, ExponentialBackoff, GithubRunner, PoolName, PoolSpec, QueuedJob, RemoteJob, RunnerWord,
+};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 

@@ -54,8 +54,8 @@ use remote::Remote;
 use signs::Signs;
 
 pub use delivery::{Delivery, MAX_DELIVERY};
-pub use settings::{HostedSettings, WebhookSecrets};
 pub use names::runner_key;
+pub use settings::{HostedSettings, WebhookSecrets};
 pub use shared::{Earlier, Heard, Presence};
 pub use webhook::Answer;
 

@@ -15,7 +15,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fireactions_model::{AssignedJobs, ForgeReport, ForgeShare, JobId, PoolName, PoolSpec, RemoteJob, RunnerWord};
+use fireactions_model::{
+    AssignedJobs, ForgeReport, ForgeShare, JobId, PoolName, PoolSpec, RemoteJob, RunnerWord,
+};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -159,6 +161,11 @@ impl HostedForge {
     /// Whether other hosts have the forge's jobs, too.
     pub fn is_shared(&self) -> bool {
         self.inner.shared.is_some()
+    }
+
+    /// Whether this host listens to the forge for others.
+    pub fn leads(&self) -> bool {
+        self.inner.shared.as_ref().is_some_and(Shared::leads)
     }
 
     /// Listens to the forge for all hosts, until `stop`. Its other work is [`run`](Self::run)'s.

@@ -40,6 +40,21 @@ impl Caller {
         Self { name: key.name.clone(), role: key.role, via, login: None }
     }
 
+    /// A caller of another host, which vouches for it.
+    pub(in crate::server) fn of_host(caller: &str, host: &str, role: Role) -> Self {
+        Self { name: crate::fault::line(&format!("{caller} at {host}")), role, via: Via::Token, login: None }
+    }
+
+    /// As it stands in the log.
+    pub(in crate::server) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it may do.
+    pub(in crate::server) const fn role(&self) -> Role {
+        self.role
+    }
+
     /// Returns when the caller is logged out; of others, never.
     pub(in crate::server) async fn logged_out(&self) {
         match &self.login {

@@ -93,6 +93,28 @@ pub(super) async fn require(
     Ok(answer)
 }
 
+/// The middleware of what other hosts pass on: the caller is known already.
+pub(super) async fn require_of_host(
+    route: Option<MatchedPath>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let needed = rights::needed(&method, route.as_ref().map_or(uri.path(), MatchedPath::as_str));
+    let changes = needed > Role::Viewer || !rights::reads(&method);
+    let from = request::source(None, request.headers());
+    let deed = changes.then(|| Deed::new(Some(&caller), &method, uri.path(), from));
+    let answer = match allowed(&caller, needed) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => fault.into_response(),
+    };
+    if let Some(deed) = deed {
+        deed.log(answer.status());
+    }
+    answer
+}
+
 fn allowed(caller: &Caller, needed: Role) -> Result<(), Fault> {
     if caller.role >= needed {
         return Ok(());

@@ -17,8 +17,8 @@ pub(super) fn needed(method: &Method, route: &str) -> Role {
         "/api/v1/machines/{id}/exec" => Role::Operator,
         // Paths, addresses and what the host allows are for who may change them.
         "/api/v1/config" => Role::Admin,
-        // Who may come in may go out.
-        "/api/v1/session" => Role::Viewer,
+        // Who may come in may go out. Of another host, that one decides.
+        "/api/v1/session" | "/api/v1/hosts/{host}/{*rest}" => Role::Viewer,
         _ if reads(method) => Role::Viewer,
         "/api/v1/jobs"
         | "/api/v1/jobs/{id}/cancel"

@@ -196,7 +196,8 @@ impl Runners {
         let its = self.by_job.values().filter(|runner| runner.pool == *pool);
         let covering: Vec<&Runner> =
             its.filter(|runner| runner.stage.covers(Counting::Assigned, now)).collect();
-        let named = covering.iter().filter_map(|runner| Some((runner.name.clone()?, runner.stage != Stage::Idle)));
+        let named =
+            covering.iter().filter_map(|runner| Some((runner.name.clone()?, runner.stage != Stage::Idle)));
         let named: BTreeMap<String, bool> = named.collect();
         let unnamed = covering.len().saturating_sub(named.len());
         (named, u32::try_from(unnamed).unwrap_or(u32::MAX))
