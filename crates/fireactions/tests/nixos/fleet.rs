@@ -27,7 +27,7 @@ fn each_profile_and_what_is_used_together() {
         .iter()
         .map(|tags| {
             let list = format!("\"{}\"", tags.join("\" \""));
-            format!("{{ services.fireactions.github.organization = \"acme\"; imports = (import ./profiles {{ }}).getProfilesForTags [ {list} ]; }}")
+            format!("{{ services.fireactions.github.organization = \"acme\"; services.fireactions-queue.hosts = [ \"ci-1\" ]; imports = (import ./profiles {{ }}).getProfilesForTags [ {list} ]; }}")
         })
         .collect();
     for (tags, failed) in sets.iter().zip(failed(&tree, &modules)) {
@@ -65,6 +65,7 @@ fn examples_evaluate_as_flakes() {
         ("minimal-gitea", "gitea-runner"),
         ("registry-cache", "runner"),
         ("custom-profile", "gpu-runner"),
+        ("cluster", "ci-1"),
     ] {
         // What a newcomer's host would still lack: disks and a boot loader.
         let of = |expression: &str| {
@@ -84,6 +85,20 @@ fn examples_evaluate_as_flakes() {
         assert!(Path::new(&program).exists() && program.ends_with("/bin/fireactions"), "{program}");
         try_build(&of("system.config.system.build.etc")).unwrap_or_else(|said| panic!("{example}: {said}"));
     }
+}
+
+/// The host of an example that runs no server.
+#[test]
+fn the_cluster_s_nats_evaluates_as_a_flake() {
+    let Some(tree) = tree("the_cluster_s_nats_evaluates_as_a_flake") else { return };
+    let system = "((example ./examples/cluster).nixosConfigurations.nats-1).extendModules { modules = [ ./tests/nix/base.nix ({ lib, ... }: { system.stateVersion = lib.mkForce \"24.11\"; }) ]; }";
+    let of = |expression: &str| flake(&tree, &format!("let system = {system}; in {expression}"));
+    assert_eq!(eval(&of("mistakes system")), json!([]));
+    assert_eq!(
+        eval(&of("system.config.systemd.services.nats.serviceConfig.LoadCredential")),
+        json!(["tls.key:/run/secrets/nats-key"])
+    );
+    assert_eq!(eval(&of("system.config.systemd.services ? fireactions")), json!(false));
 }
 
 #[test]
@@ -113,6 +128,7 @@ fn the_flake_has_the_page_s_outputs() {
             "fireglab",
             "fireteact",
             "microvm-base",
+            "queue",
             "registry-cache"
         ])
     );
