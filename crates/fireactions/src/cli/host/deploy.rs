@@ -369,9 +369,10 @@ fn next_steps(name: &HostName, age_key: anyhow::Result<String>) -> String {
     format!(
         "\nNext:\n\
          \x20 1. Let the host read your secrets: {key}\n\
-         \x20    Put it into secrets/.sops.yaml, then  sops updatekeys secrets/secrets.yaml\n\
-         \x20 2. Give the host its profiles:     colmena apply --on {name}\n\
-         \x20 3. What only this host has goes into hosts/{name}.nix\n\
+         \x20    Put it into secrets/.sops.yaml, then  cd secrets && sops updatekeys secrets.yaml\n\
+         \x20 2. What only this host has goes into hosts/{name}.nix: for GitHub, services.fireactions.github.organization\n\
+         \x20 3. Let git know of new files, or Nix does not:  git add hosts secrets\n\
+         \x20 4. Give the host its profiles:     colmena apply --on {name}\n\
          Docs: docs/deployment.md\n"
     )
 }
