@@ -4,7 +4,7 @@ in=/srv/in
 chmod -R a+rX $in; chmod 755 $in/vmm/*
 install -m 755 $in/fireactions $in/fireactions-agent /usr/local/bin/
 for case in $CASES; do
-  trap 'systemctl status --no-pager fireactions; journalctl --no-pager -n 60; systemctl stop fireactions; timeout 20 /usr/local/bin/fireactions server --config /etc/fireactions/config.yaml 2>&1 | tail -n 20' EXIT
+  trap 'set +e; systemctl status --no-pager fireactions; journalctl --no-pager -n 60' EXIT
   cp $in/$case.service /etc/systemd/system/fireactions.service
   mkdir -p /etc/fireactions
   cp $in/$case.yaml /etc/fireactions/config.yaml
@@ -23,23 +23,28 @@ for case in $CASES; do
   echo "$case home: $(nsenter -t $pid -m touch /root/written 2>&1 | sed 's/.*: //')"
   echo "$case exposure: $(systemd-analyze security --no-pager fireactions | sed -n 's/.*fireactions.service: \([0-9.]*\).*/\1/p')"
 
-  # A machine: tap, rules, cgroup, a user of its own, a root image, a scratch disk.
-  code=0
-  said=$(fireactions run -- sh -c 'echo hello; exit 7' 2>/tmp/err) || code=$?
-  [ $code = 7 ] || cat /tmp/err
-  echo "$case job: $said $code"
+  job=
+  if [ $case != module-qemu ]; then
+    # A machine: tap, rules, cgroup, a user of its own, a jail, a root image, a scratch disk.
+    code=0
+    said=$(fireactions run -- sh -c 'echo hello; exit 7' 2>/tmp/err) || code=$?
+    [ $code = 7 ] || cat /tmp/err
+    echo "$case job: $said $code"
+    job=$(fireactions run --detach -- sh -c 'echo begun; hang')
+    until fireactions jobs logs $job | grep -q begun; do sleep 0.2; done
+  fi
 
-  # One job through a reload, a crash and a restart.
-  job=$(fireactions run --detach -- sh -c 'echo begun; hang')
-  until fireactions jobs logs $job | grep -q begun; do sleep 0.2; done
+  # A reload, a crash and a restart, of which the job notices nothing.
   systemctl reload fireactions
   until [ "$(main)" != $pid ] && health >/dev/null; do sleep 0.2; done
   pid=$(main)
   kill -9 $pid
   until [ "$(main)" != $pid ] && [ "$(systemctl is-active fireactions)" = active ]; do sleep 0.2; done
   systemctl restart fireactions
-  echo "$case job after a reload, a crash and a restart: $(fireactions jobs show --json $job | tr -d ' \n' | grep -o '"state":"[a-z]*"\|"attempt":[0-9]*' | tr '\n' ' ')"
-  fireactions jobs cancel $job >/dev/null 2>&1
+  if [ -n "$job" ]; then
+    echo "$case job after a reload, a crash and a restart: $(fireactions jobs show --json $job | tr -d ' \n' | grep -o '"state":"[a-z]*"\|"attempt":[0-9]*' | sort | tr '\n' ' ')"
+    fireactions jobs cancel $job >/dev/null 2>&1
+  fi
 
   systemctl stop fireactions
   echo "$case stopped: $(state)"
