@@ -25,7 +25,7 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use fireactions_model::MachineId;
@@ -156,13 +156,12 @@ impl Jail {
     /// Name by name: `openat2` would do it at once, but a service with `RestrictSUIDSGID=` has none.
     pub(crate) fn open(&self, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
         let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = Path::new(name);
-        let (Some(last), Some(above)) = (path.file_name(), path.parent()) else {
+        if name.split('/').any(|part| matches!(part, "" | "..")) {
             return Err(io::ErrorKind::InvalidInput.into());
-        };
+        }
+        let (above, last) = name.rsplit_once('/').unwrap_or((".", name));
         let mut at = rustix::fs::open(&self.root, through, Mode::empty())?;
-        for part in above.components() {
-            let Component::Normal(part) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
+        for part in above.split('/') {
             at = rustix::fs::openat(&at, part, through, Mode::empty())?;
         }
         let found = rustix::fs::openat(&at, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
