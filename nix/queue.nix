@@ -6,7 +6,7 @@ let
 in
 rec {
   # The cluster's buckets (docs/cluster.md).
-  buckets = cluster: { lasting = "fireactions-${cluster}"; hosts = "fireactions-${cluster}-hosts"; leases = "fireactions-${cluster}-leases"; };
+  buckets = cluster: { lasting = "fireactions-${cluster}"; hosts = "fireactions-${cluster}-hosts"; leases = "fireactions-${cluster}-leases"; shares = "fireactions-${cluster}-shares"; };
 
   # What a host needs, and no more: it writes its own key of the hosts' bucket alone.
   permissions = cluster: host:
@@ -20,11 +20,11 @@ rec {
           "$JS.API.CONSUMER.CREATE.KV_${bucket}"
           "$JS.FC.KV_${bucket}.>"
         ])
-        [ named.lasting named.hosts named.leases ];
+        (builtins.attrValues named);
     in
     {
       publish = [ "$JS.API.INFO" ] ++ each
-        ++ [ "$KV.${named.lasting}.>" "$KV.${named.hosts}.${host}" "$KV.${named.leases}.>" ];
+        ++ [ "$KV.${named.lasting}.>" "$KV.${named.hosts}.${host}" "$KV.${named.leases}.>" "$KV.${named.shares}.>" ];
       subscribe = [ "_INBOX.>" ];
     };
 

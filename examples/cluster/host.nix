@@ -1,10 +1,11 @@
-# A host with machines for its own queue, which the other one knows of.
+# A host that runs its share of the organization's jobs.
 { config, ... }:
 let name = config.networking.hostName; in
 {
   services.fireactions = {
     enable = true;
-    pools = [{ name = "default"; runner.image = "IMAGE"; }];
+    github = { appId = 12345; appPrivateKeyFile = "/run/secrets/github-app-key"; organization = "YOUR-ORG"; };
+    pools = [{ name = "default"; runner.labels = [ "self-hosted" "linux" ]; }];
     cluster = {
       name = "ci";
       host = { inherit name; zone = "ROOM"; };

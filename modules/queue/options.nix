@@ -19,7 +19,7 @@ in
       caFile = file "The certificate of the authority (PEM) that signed those of servers and hosts. It should sign nobody else's.";
     };
     dataDir = mkOption { type = types.path; default = "/var/lib/nats"; description = "Where what hosts say is kept."; };
-    maxStorage = mkOption { type = types.strMatching "[0-9]+[KMGT]"; default = "1G"; description = "Most that is kept. A cluster takes 48 MiB."; };
+    maxStorage = mkOption { type = types.strMatching "[0-9]+[KMGT]"; default = "1G"; description = "Most that is kept. A cluster takes 256 MiB."; };
     openFirewall = mkOption { type = types.bool; default = false; description = "Whether the firewall lets in `port`, and with `nodes` `routePort`."; };
     settings = mkOption { type = (pkgs.formats.json { }).type; default = { }; example = { http = "127.0.0.1:8222"; }; description = "Whatever else NATS is to be told. Merged last: what is here wins."; };
   };

@@ -220,7 +220,7 @@ fn checked(lab: &Lab) -> String {
 #[test]
 fn a_host_may_do_what_the_guide_lists_and_writes_its_own_key_alone() {
     let page = fs::read_to_string(repository().join("docs/cluster.md")).unwrap();
-    let named = ["fireactions-ci", "fireactions-ci-hosts", "fireactions-ci-leases"];
+    let named = ["fireactions-ci", "fireactions-ci-hosts", "fireactions-ci-leases", "fireactions-ci-shares"];
     let listed = |what: &str| {
         let lines = page.lines().filter_map(|line| Some(line.strip_prefix(what)?.trim().to_owned()));
         let mut all: Vec<String> =
@@ -327,7 +327,7 @@ async fn three_nats_keep_what_hosts_say_and_one_of_them_may_go() {
         let streams = said.pointer("/account_details/0/stream_detail").and_then(Value::as_array);
         streams.into_iter().flatten().filter_map(|one| one.pointer("/config/num_replicas")?.as_u64()).collect()
     };
-    assert_eq!(until("the buckets", async || Some(kept()).filter(|all| all.len() == 3)).await, [3, 3, 3]);
+    assert_eq!(until("the buckets", async || Some(kept()).filter(|all| all.len() == 4)).await, [3; 4]);
 
     // One of them is gone. What is said goes on to be heard by those that are there.
     let mut gone = lab.nodes.remove(0);
