@@ -128,7 +128,9 @@ fn tokens_follow_from_who_can_reach_the_api() {
 #[test]
 fn a_host_of_a_cluster() {
     let config = |given: &str| {
-        pure(&format!(r#"config "fireactions" {{ pools = [ {{ name = "p"; }} ]; cluster = {{ name = "ci"; {given} }}; }}"#))
+        pure(&format!(
+            r#"config "fireactions" {{ pools = [ {{ name = "p"; }} ]; cluster = {{ name = "ci"; {given} }}; }}"#
+        ))
     };
     let urls = r#"urls = [ "tls://a.example.com:4222" "tls://b.example.com" ];"#;
     let by_file = config(&format!(r#"nats = {{ {urls} credsFile = "/run/secrets/creds"; }};"#));
@@ -140,7 +142,10 @@ fn a_host_of_a_cluster() {
     )));
     let (ok, said) = validate(&config(&format!("nats = {{ {urls} }};")));
     assert!(!ok && said.contains("NATS must know who this one is"), "{said}");
-    assert_eq!(pure(r#"(config "fireactions" { pools = [ { name = "p"; } ]; }).cluster or null"#), Value::Null);
+    assert_eq!(
+        pure(r#"(config "fireactions" { pools = [ { name = "p"; } ]; }).cluster or null"#),
+        Value::Null
+    );
 }
 
 #[test]

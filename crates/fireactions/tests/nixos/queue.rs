@@ -58,7 +58,8 @@ impl Lab {
         let script = printed("openssl req -x509");
         let (make, uses) = script.split_once("\n}\n").unwrap();
         assert!(uses.contains("sign nats-1 ") && uses.contains("sign ci-1 "), "{uses}");
-        let mut script = format!("set -e\n{make}\n}}\nsign ci-1 DNS:ci-1\nsign ci-2 DNS:ci-2\nsign ci-9 DNS:ci-9\n");
+        let mut script =
+            format!("set -e\n{make}\n}}\nsign ci-1 DNS:ci-1\nsign ci-2 DNS:ci-2\nsign ci-9 DNS:ci-9\n");
         for (number, address) in addresses().iter().enumerate() {
             let name = format!("nats-{}", number + 1);
             let _ = writeln!(script, "sign {name} DNS:{name}.example.com,IP:{address}");
@@ -98,7 +99,8 @@ impl Lab {
     fn start(&mut self, name: &str, file: &Path) {
         let hosts = self.path("hosts");
         let lines = addresses();
-        let lines = lines.iter().enumerate().map(|(number, at)| format!("{at} nats-{}.example.com\n", number + 1));
+        let lines =
+            lines.iter().enumerate().map(|(number, at)| format!("{at} nats-{}.example.com\n", number + 1));
         fs::write(&hosts, lines.collect::<String>()).unwrap();
         let log = fs::File::create(self.path(&format!("{name}.log"))).unwrap();
         let script = "mount --bind $0 /etc/hosts; exec \"$1\" -c \"$2\"";
@@ -214,7 +216,12 @@ fn checked(lab: &Lab) -> String {
         .env("CREDENTIALS_DIRECTORY", &credentials)
         .output()
         .unwrap();
-    format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 #[test]
@@ -260,7 +267,10 @@ fn mistakes_of_the_queue_are_one_message_each() {
     ] {
         let said = failing(given);
         let option = format!("services.fireactions-queue.{option}: ");
-        assert!(said.len() == 1 && said[0].starts_with(&option) && said[0].contains(words), "{given}: {said:#?}");
+        assert!(
+            said.len() == 1 && said[0].starts_with(&option) && said[0].contains(words),
+            "{given}: {said:#?}"
+        );
     }
 }
 
@@ -325,7 +335,11 @@ async fn three_nats_keep_what_hosts_say_and_one_of_them_may_go() {
         let said = Command::new("curl").args(["-s", &url]).output().unwrap();
         let said: Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
         let streams = said.pointer("/account_details/0/stream_detail").and_then(Value::as_array);
-        streams.into_iter().flatten().filter_map(|one| one.pointer("/config/num_replicas")?.as_u64()).collect()
+        streams
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one.pointer("/config/num_replicas")?.as_u64())
+            .collect()
     };
     assert_eq!(until("the buckets", async || Some(kept()).filter(|all| all.len() == 4)).await, [3; 4]);
 
