@@ -10,11 +10,17 @@ let
     gitea-runner-owner = { key = "gitea_runner_owner"; unit = "fireteact"; };
     gitea-runner-repo = { key = "gitea_runner_repo"; unit = "fireteact"; };
   };
+  # A host's own: the file has those of all.
+  own = lib.genAttrs [ "nats-key" ] (_: {
+    key = "nats_key_${config.networking.hostName}";
+    unit = if config.services.fireactions-queue.enable then "nats" else "fireactions";
+  });
   github = config.services.fireactions;
   gitea = config.services.fireteact;
   asked = map toString (lib.filter (file: file != null)
     (lib.optionals github.enable (with github.github; [ appIdFile appPrivateKeyFile tokenFile ] ++ [ github.apiTokenFile ])
-      ++ lib.optionals gitea.enable (with gitea.gitea; [ apiTokenFile runnerTokenFile instanceUrlFile runnerOwnerFile runnerRepoFile ] ++ [ gitea.apiTokenFile ])));
+      ++ lib.optionals gitea.enable (with gitea.gitea; [ apiTokenFile runnerTokenFile instanceUrlFile runnerOwnerFile runnerRepoFile ] ++ [ gitea.apiTokenFile ])
+      ++ (with github.cluster.nats; [ tls.keyFile ]) ++ lib.optional config.services.fireactions-queue.enable config.services.fireactions-queue.tls.keyFile));
 in
 {
   sops = {
@@ -35,6 +41,6 @@ in
         # Credentials are read at a start. It ends no job.
         restartUnits = [ "${secret.unit}.service" ];
       })
-      (lib.filterAttrs (name: _: lib.elem "/run/secrets/${name}" asked) known);
+      (lib.filterAttrs (name: _: lib.elem "/run/secrets/${name}" asked) (known // own));
   };
 }

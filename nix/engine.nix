@@ -8,8 +8,9 @@ let
   util = import ./util.nix;
   networks = import ./networks.nix;
   secrets = import ./secrets.nix { inherit instance cfg; };
-  places = import ./places.nix { inherit cfg; };
+  places = import ./places.nix { inherit instance cfg; };
   github = instance.forge == "github";
+  text = file: if file == null then null else toString file;
   credential = name: if builtins.any (entry: entry.name == name) secrets.secret then "credential:${name}" else null;
 
   token =
@@ -62,7 +63,7 @@ let
 
   rendered = {
     bind_address = places.bindAddress;
-    api_socket = "/run/${instance.name}/api.sock";
+    api_socket = places.apiSocket;
     api_token_file = token;
     state_dir = places.dataDir;
     agent_path = paths.agent;
@@ -73,6 +74,22 @@ let
       inherit (host) dns;
     };
     registry_cache = host.registries or null;
+    cluster = if cfg.cluster.name == null then null else {
+      inherit (cfg.cluster) name;
+      nats = {
+        inherit (cfg.cluster.nats) urls;
+        creds_file = credential "nats-creds";
+        tls = {
+          ca_file = text cfg.cluster.nats.tls.caFile;
+          cert_file = text cfg.cluster.nats.tls.certFile;
+          key_file = credential "nats-key";
+        };
+      };
+      host = {
+        inherit (cfg.cluster.host) name zone;
+        labels = if cfg.cluster.host.labels == [ ] then null else cfg.cluster.host.labels;
+      };
+    };
     kernel = {
       image = paths.kernel;
       modules = paths.kernelModules;

@@ -16,7 +16,7 @@ rec {
     let
       o = path: "services.${instance.name}.${path}${where path}";
       secrets = import ./secrets.nix { inherit instance cfg; };
-      places = import ./places.nix { inherit cfg; };
+      places = import ./places.nix { inherit instance cfg; };
       said = name: o places.said.${name}.option;
       names = map (pool: pool.name) (builtins.filter (pool: pool.name != null) cfg.pools);
       indexes = builtins.genList (n: n) (builtins.length cfg.pools);
@@ -46,6 +46,14 @@ rec {
         "${said "subnet"}: '${places.subnet}' is no IPv4 network; write it as 10.200.0.0/24")
       (claim (places.bindAddress == null || !places.metricsEnable || networks.port places.bindAddress != networks.port places.metricsAddress)
         "${said "metricsAddress"}: the API listens at port ${toString (networks.port places.metricsAddress)} already (${said "bindAddress"}); choose another port")
+      (claim (!(cfg.socketActivation) || places.apiSocket == "/run/${instance.name}/api.sock")
+        "${said "apiSocket"}: with ${o "socketActivation"} systemd opens /run/${instance.name}/api.sock; leave one of the two out")
+      (claim (!(builtins.elem places.socketDirectory [ "/" "/run" "/tmp" "/var" "/var/lib" "/var/run" "/var/tmp" ]))
+        "${said "apiSocket"}: ${places.apiSocket} is in a directory that is not the server's alone; choose one below a directory of its own: /run/ci/api.sock")
+      (claim (cfg.cluster.name != null || cfg.cluster == unnamed cfg.cluster)
+        "${o "cluster.name"}: the cluster of the other options of ${o "cluster"} has no name; give it the one that all of its hosts have")
+      (claim (cfg.cluster.name == null || cfg.cluster.nats.urls != [ ])
+        "${o "cluster.nats.urls"}: nothing says where the cluster's NATS is; write its servers: [ \"tls://nats.example.com:4222\" ]")
     ] ++ (if !own then [ ]
     else if github then [
       (claim ((cfg.github.appId == null && cfg.github.appIdFile == null) || cfg.github.appPrivateKeyFile != null)
@@ -73,6 +81,33 @@ rec {
         "${option}: no hash is known for the ${source} kernel ${version}; known are ${join known}. For another one set kernelSource = \"nixpkgs\", or its file with settings.kernel.image")
     ];
 
+  # A cluster of which nothing is said.
+  unnamed = cluster: cluster // {
+    nats = { urls = [ ]; credsFile = null; tls = { caFile = null; certFile = null; keyFile = null; }; };
+    host = { name = null; zone = null; labels = [ ]; };
+  };
+
+  # The NATS of a cluster.
+  queue = cfg:
+    let
+      o = path: "services.fireactions-queue.${path}";
+      count = builtins.length cfg.nodes;
+      odd = builtins.filter (host: builtins.match "[A-Za-z0-9_-]{1,63}" host == null) cfg.hosts;
+    in
+    [
+      (claim (cfg.hosts != [ ])
+        "${o "hosts"}: nobody may connect; name the cluster's hosts: [ \"ci-1\" \"ci-2\" ]")
+      (claim (odd == [ ])
+        "${o "hosts"}: ${join (map (host: "'${host}'") odd)} is no name of a host; use 1 to 63 of A-Z a-z 0-9 _ -")
+      (claim (util.twice cfg.hosts == [ ])
+        "${o "hosts"}: ${join (map (host: "'${host}'") (util.twice cfg.hosts))} is there twice; each host has a name of its own")
+      (claim (count == 0 || (count >= 3 && count / 2 * 2 != count))
+        "${o "nodes"}: there are ${toString count}; NATS needs an odd number of servers, of which most are there: name three, or none for this one alone")
+      (claim (cfg.tls.certFile != null && cfg.tls.keyFile != null && cfg.tls.caFile != null)
+        "${o "tls"}: hosts are known by certificates, so NATS needs its own and the authority's; set certFile, keyFile and caFile")
+      (outside (o "tls.keyFile") cfg.tls.keyFile)
+    ];
+
   # The cache of registries and of the web, with `networks` that it serves.
   cache = { cfg, networks }:
     let
@@ -98,7 +133,7 @@ rec {
   # What two services on one host must not share. A service's `where` adds to its options the files that define them.
   together = a: b:
     let
-      places = service: import ./places.nix { inherit (service) cfg; };
+      places = service: import ./places.nix { inherit (service) instance cfg; };
       option = service: name: let path = (places service).said.${name}.option; in "services.${service.instance.name}.${path}${(service.where or (_: "")) path}";
       same = name: let value = service: (places service).${name}; in claim (value a != value b)
         "${option a name} and ${option b name} are both '${value a}'; choose two";
@@ -114,6 +149,7 @@ rec {
         "${option a "subnet"} is ${subnet a} and ${option b "subnet"} is ${subnet b}, which overlap; choose networks that have no address in common")
       (same "bridge")
       (same "dataDir")
+      (same "apiSocket")
     ] ++ map
       (clash: claim false
         "${option a clash.one.name} and ${option b clash.other.name} both listen at port ${toString clash.one.port}; choose another port for one of them")

@@ -11,6 +11,8 @@ rec {
   # `name` is the credential's; the configuration says `credential:NAME`.
   secret = given ([
     { name = "api-token"; file = cfg.apiTokenFile; path = "apiTokenFile"; }
+    { name = "nats-creds"; file = cfg.cluster.nats.credsFile; path = "cluster.nats.credsFile"; }
+    { name = "nats-key"; file = cfg.cluster.nats.tls.keyFile; path = "cluster.nats.tls.keyFile"; }
   ] ++ (if github then [
     { name = "github-app-key"; file = cfg.github.appPrivateKeyFile; path = "github.appPrivateKeyFile"; }
     { name = "github-token"; file = cfg.github.tokenFile; path = "github.tokenFile"; }

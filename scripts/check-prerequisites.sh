@@ -31,7 +31,7 @@ local|age-key|age_key|in valid|in none|age key: %|`age-keygen -o ~/.config/sops/
 local|flake|flake|in yes||flake.nix: %|run the script that is in your flake
 local|deploy|deploy|in yes||deploy/deploy.sh: %|take deploy/deploy.sh from the project, and make it executable
 local|sops-file|sops_file|in yes|any|secrets/.sops.yaml: %|write secrets/.sops.yaml with your age key and the hosts' (docs/deployment.md)
-local|secrets|secrets|in encrypted|in none|secrets/secrets.yaml: %|`sops secrets/secrets.yaml` makes it; `sops -e -i secrets/secrets.yaml` encrypts one that is not
+local|secrets|secrets|in encrypted|in none|secrets/secrets.yaml: %|`cd secrets && sops secrets.yaml` makes it; `sops -e -i secrets.yaml` there encrypts one that is not
 remote|ssh|ssh|in yes||SSH: %|let your key log in (`ssh-copy-id root@HOST`), and see that the address and port are right
 remote|login|root|in yes sudo||root: %|log in as root, or as a user who may run sudo without a password
 remote|arch|arch|in x86_64 aarch64||%|use a host with an x86_64 or aarch64 processor

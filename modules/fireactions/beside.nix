@@ -3,7 +3,7 @@
 { config, lib, pkgs, ... }:
 let
   cfg = config.services.${instance.name};
-  inherit (import ../../nix/places.nix { inherit cfg; }) bridge;
+  inherit (import ../../nix/places.nix { inherit instance cfg; }) bridge;
   own = cfg.configFile != null;
   # The cache of actions is at the bridge's address, for the guests of all pools.
   cache = cfg.renderedConfig.actions_cache or { };

@@ -9,5 +9,5 @@
       key = "${toString part}#${instance.name}";
       imports = [ (import part { inherit instance; }) ];
     }) [ ./options.nix ./render.nix ./service.nix ./beside.nix ./security ./cache.nix ]
-  ++ [ ../microvm-base ../registry-cache ];
+  ++ [ ../microvm-base ../registry-cache ../queue ];
 }

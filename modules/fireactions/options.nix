@@ -94,6 +94,23 @@ in
     };
     pools = mkOption { type = types.listOf pool; default = [ ]; description = "Pools of machines, in order of preference."; };
     credentials = mkOption { type = types.attrsOf types.path; default = { }; example = { github-webhook = "/run/secrets/webhook"; }; description = "More secrets, by name: `settings` name them as `credential:NAME`."; };
+    cluster = {
+      name = text "Name of the cluster whose host this is (docs/cluster.md), the same on all of its hosts; without one, the host is alone.";
+      nats = {
+        urls = mkOption { type = types.listOf types.str; default = [ ]; example = [ "tls://nats.example.com:4222" ]; description = "Servers of the NATS that the hosts talk through. Of several, one that answers is used."; };
+        credsFile = file "File with this host's credentials, as `nsc generate creds` writes it; not needed with a certificate.";
+        tls = {
+          caFile = mkOption { type = types.nullOr types.path; default = null; description = "Certificates (PEM) of the authorities to trust, in place of the usual ones."; };
+          certFile = mkOption { type = types.nullOr types.path; default = null; description = "This host's own certificate (PEM). `services.fireactions-queue` knows hosts by it."; };
+          keyFile = file "The key of `certFile`.";
+        };
+      };
+      host = {
+        name = mkOption { type = types.nullOr types.str; default = null; example = "ci-1"; description = "Name of this host in the cluster; without one, the host's own up to its first dot."; };
+        zone = mkOption { type = types.nullOr types.str; default = null; example = "fsn1-dc3"; description = "What fails together with this host."; };
+        labels = mkOption { type = types.listOf types.str; default = [ ]; example = [ "gpu" ]; description = "What this host is or has, in your words."; };
+      };
+    };
     settings = mkOption {
       type = schema.configuration;
       default = { };

@@ -7,12 +7,14 @@ let
   mistakes = import ../../nix/mistakes.nix { };
   instances = import ../../nix/instances.nix;
   secrets = import ../../nix/secrets.nix { inherit instance cfg; };
-  places = import ../../nix/places.nix { inherit cfg; };
+  places = import ../../nix/places.nix { inherit instance cfg; };
   own = cfg.configFile != null;
   root = cfg.user == "root";
   elsewhere = places.dataDir != "/var/lib/${instance.name}";
   # What the server writes to, and systemd does not make for it.
   directories = lib.optional elsewhere places.dataDir ++ places.beside;
+  # Others than the server reach the socket in it.
+  open = lib.optional (places.socketDirectory != null) places.socketDirectory;
 
   values = lib.optionals (!own) secrets.values;
   template = "/etc/${instance.name}/config.yaml";
@@ -52,8 +54,8 @@ let
     Group = [ cfg.group ];
   } // lib.optionalAttrs (!root) { AmbientCapabilities = unit.service.CapabilityBoundingSet; }
   // lib.optionalAttrs elsewhere { StateDirectory = [ ]; }
-  // lib.optionalAttrs (directories != [ ]) {
-    ReadWritePaths = lib.optionals hardened hardening.ReadWritePaths ++ directories;
+  // lib.optionalAttrs (directories ++ open != [ ]) {
+    ReadWritePaths = lib.optionals hardened hardening.ReadWritePaths ++ directories ++ open;
   };
   # A directive with one line is a text, as NixOS's options want it.
   plain = all: lib.mapAttrs (_: lines: if builtins.length lines == 1 then builtins.head lines else lines)
@@ -109,7 +111,7 @@ in
     environment.systemPackages = [ cfg.package ] ++ tools;
     # The command line of this host speaks to this server, and checks what this server reads: not the template.
     environment.variables = lib.mkIf (instance.name == "fireactions" || !(config.services.fireactions.enable or false)) {
-      FIREACTIONS_SOCKET = lib.mkDefault "/run/${instance.name}/api.sock";
+      FIREACTIONS_SOCKET = lib.mkDefault places.apiSocket;
       FIREACTIONS_CONFIG = lib.mkDefault file;
     };
 
@@ -117,7 +119,8 @@ in
       users.${cfg.user} = { isSystemUser = true; inherit (cfg) group; extraGroups = [ "kvm" ]; home = places.dataDir; };
       groups = lib.mkIf (cfg.group != "root") { ${cfg.group} = { }; };
     };
-    systemd.tmpfiles.rules = map (directory: "d ${directory} 0700 ${cfg.user} ${cfg.group} -") directories;
+    systemd.tmpfiles.rules = map (directory: "d ${directory} 0700 ${cfg.user} ${cfg.group} -") directories
+      ++ map (directory: "d ${directory} 0755 ${cfg.user} ${cfg.group} -") open;
 
     networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall ports;
 

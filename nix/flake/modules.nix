@@ -6,6 +6,7 @@ rec {
   fireglab = module ../../modules/fireglab;
   microvm-base = module ../../modules/microvm-base;
   registry-cache = module ../../modules/registry-cache;
+  queue = module ../../modules/queue;
   default = fireactions;
   # The name of before.
   fireactions-node = fireactions;

@@ -29,6 +29,12 @@ let
       kernelVersion = "6.1.141";
       networking = { bridgeName = instance.bridge; inherit (instance) subnet; externalInterface = null; };
       credentials = { };
+      socketActivation = false;
+      cluster = {
+        name = null;
+        nats = { urls = [ ]; credsFile = null; tls = { caFile = null; certFile = null; keyFile = null; }; };
+        host = { name = null; zone = null; labels = [ ]; };
+      };
       settings = { };
       pools = [ ];
       security.network = { enable = false; blockVmToVm = true; blockCloudMetadata = true; rateLimitConnections = 100; allowedHostPorts = [ ]; allowedHostUdpPorts = [ ]; additionalRules = ""; };

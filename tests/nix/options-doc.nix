@@ -3,7 +3,7 @@
 let
   evaluated = import ./eval.nix { inherit tree binary; modules = [ ../../modules/fireactions ../../modules/fireteact ]; };
   lib = import (tree + "/lib");
-  services = [ "fireactions" "fireteact" "microvm-base" "registry-cache" ];
+  services = [ "fireactions" "fireteact" "microvm-base" "registry-cache" "fireactions-queue" ];
   # Keys of the server are in its own reference; here they would be there four times.
   isShown = name: builtins.match "services[.](fireactions|fireteact)[.](settings|pools[.].*[.]settings)[.].+" name == null;
   text = value:
@@ -27,7 +27,7 @@ in
 ''
   # Options of the NixOS modules
 
-  <!-- Generated from the modules' options by `scripts/doc-nixos`. Do not edit. -->
+  <!-- Generated from the modules' options by `scripts/doc-nixos`. Do not edit. ${import ./options-sum.nix} -->
 
   `settings`, of a service and of each of its pools, takes every key of the server's configuration: [config.md](config.md) explains them.
 

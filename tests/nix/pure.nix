@@ -39,6 +39,20 @@ rec {
     dns.upstreamServers = [ "8.8.8.8" ];
   };
   failingCache = given: mistakes.failing (mistakes.cache { cfg = cacheCfg given; networks = cacheNetworks; });
+  queue = import ../../nix/queue.nix;
+  queueCfg = util.merge {
+    cluster = "ci";
+    hosts = [ "ci-1" "ci-2" ];
+    name = "nats-1";
+    nodes = [ ];
+    port = 4222;
+    routePort = 6222;
+    tls = { certFile = "/tls/server.pem"; keyFile = "/tls/server.key"; caFile = "/tls/ca.pem"; };
+    dataDir = "/var/lib/nats";
+    maxStorage = "1G";
+    settings = { };
+  };
+  failingQueue = given: mistakes.failing (mistakes.queue (queueCfg given));
   mirror = name: { url = cache.urlOf name; prefix = "**"; onDemand = true; credentialsFile = null; };
   cacheNetworks = [
     { name = "fireactions"; bridgeName = "fireactions0"; subnet = "10.200.0.0/24"; }

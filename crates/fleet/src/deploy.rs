@@ -25,8 +25,34 @@ pub struct Wish {
     pub kexec: bool,
     /// `KEY=VALUE`, for all connections.
     pub ssh_options: Vec<String>,
+    /// The port of the installer that replaces the running system, and of the new system.
+    pub new_port: u16,
     /// More arguments for nixos-anywhere.
     pub more: Vec<String>,
+}
+
+impl Wish {
+    /// The port that the options name for the system that runs now: of several, the first one, as ssh has it.
+    fn port(&self) -> Option<&str> {
+        self.ssh_options.iter().find_map(|option| port_of(option))
+    }
+
+    /// What ssh is told once the new system runs, which may listen elsewhere. Where no port was named, ssh's own configuration counts
+    /// before and after.
+    pub fn later_ssh_options(&self) -> Vec<String> {
+        let others = self.ssh_options.iter().filter(|option| port_of(option).is_none()).cloned();
+        let port = (self.port().is_some() || self.new_port != SSH).then(|| format!("Port={}", self.new_port));
+        port.into_iter().chain(others).collect()
+    }
+}
+
+/// Where sshd listens unless it is told otherwise.
+pub const SSH: u16 = 22;
+
+/// The port of `Port=22` or `port 22`; names of options have no case, ssh_config(5).
+fn port_of(option: &str) -> Option<&str> {
+    let (name, value) = option.trim().split_once(['=', ' ', '\t'])?;
+    name.eq_ignore_ascii_case("port").then(|| value.trim_start_matches(['=', ' ', '\t']))
 }
 
 /// What will be done.
@@ -170,8 +196,15 @@ pub fn arguments(wish: &Wish, plan: &Plan, flake: &str, files: Option<&Path>) ->
     if let Some(files) = files {
         all.extend(["--extra-files".to_owned(), files.display().to_string()]);
     }
-    for option in &wish.ssh_options {
+    // An option is for all connections of nixos-anywhere's; the port that it has as a port is for those before its installer runs.
+    for option in wish.ssh_options.iter().filter(|option| port_of(option).is_none()) {
         all.extend(["--ssh-option".to_owned(), option.clone()]);
+    }
+    if let Some(port) = wish.port() {
+        all.extend(["--ssh-port".to_owned(), port.to_owned()]);
+    }
+    if wish.new_port != SSH {
+        all.extend(["--post-kexec-ssh-port".to_owned(), wish.new_port.to_string()]);
     }
     all.extend(wish.more.iter().cloned());
     all
@@ -191,6 +224,7 @@ mod tests {
             password: false,
             kexec: true,
             ssh_options: Vec::new(),
+            new_port: SSH,
             more: Vec::new(),
         }
     }
@@ -269,13 +303,32 @@ mod tests {
         );
         wish.provider = ProviderChoice::Auto;
         (wish.password, wish.kexec, wish.user) = (true, false, "nixos".to_owned());
-        wish.ssh_options = vec!["Port=2222".to_owned()];
+        wish.ssh_options = ["Port=2222", "ProxyJump=bastion", "Port=2223"].map(str::to_owned).to_vec();
         wish.more = vec!["--debug".to_owned()];
         assert_eq!(
             arguments(&wish, &plan, "/flake", Some(Path::new("/files"))).join(" "),
             "--flake /flake#fireactions-node-do --target-host nixos@203.0.113.50 --build-on remote --option accept-flake-config true \
              --env-password --phases disko,install,reboot \
-             --generate-hardware-config nixos-generate-config /flake/hardware-configuration.nix --extra-files /files --ssh-option Port=2222 --debug"
+             --generate-hardware-config nixos-generate-config /flake/hardware-configuration.nix --extra-files /files --ssh-option ProxyJump=bastion --ssh-port 2222 --debug"
         );
+        assert_eq!(wish.later_ssh_options(), ["Port=22", "ProxyJump=bastion"]);
+        wish.new_port = 2022;
+        let told = arguments(&wish, &plan, ".", None).join(" ");
+        assert!(told.ends_with("--ssh-port 2222 --post-kexec-ssh-port 2022 --debug"), "{told}");
+        assert_eq!(wish.later_ssh_options(), ["Port=2022", "ProxyJump=bastion"]);
+    }
+
+    #[test]
+    fn a_port_is_found_as_ssh_finds_it() {
+        let port = |option| port_of(option);
+        for option in ["Port=2222", "port 2222", " PORT = 2222", "Port\t2222"] {
+            assert_eq!(port(option), Some("2222"), "{option}");
+        }
+        for option in ["Port", "PortForwarding=no", "ProxyJump=bastion:2222", "ProxyCommand=nc -p 1 Port=2"] {
+            assert_eq!(port(option), None, "{option}");
+        }
+        let mut wish = wish("do", Arch::X86_64);
+        wish.ssh_options = vec!["ProxyJump=bastion".to_owned()];
+        assert_eq!(wish.later_ssh_options(), ["ProxyJump=bastion"], "ssh's own configuration counts");
     }
 }

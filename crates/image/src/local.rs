@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use fireactions_model::ImageRef;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags};
 
 use crate::{ImageError, LocalSources};
 
@@ -66,13 +66,14 @@ impl Local {
         let dir = rustix::fs::open(within, flags | OFlags::DIRECTORY, Mode::empty())?;
         let below = path.strip_prefix(within).map_err(io::Error::other)?;
         let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
-        openat2(dir, below, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
-            .map_err(|error| match error {
-                rustix::io::Errno::XDEV => io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!("a link leads out of {}", within.display()),
-                ),
-                other => other.into(),
-            })
+        let found = rustix::fs::openat(&dir, below, flags, Mode::empty())?;
+        // Where links have led is looked at once it is open: `openat2` would not follow them out, but a service with
+        // `RestrictSUIDSGID=` has none.
+        let place = |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        if !place(&found)?.starts_with(place(&dir)?) {
+            let why = format!("a link leads out of {}", within.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        Ok(found)
     }
 }

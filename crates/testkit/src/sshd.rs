@@ -16,7 +16,10 @@ use tempfile::TempDir;
 pub const PASSWORD: &str = "correct horse";
 /// Its hash, by `openssl passwd -6`.
 const SHADOW: &str = "root:$6$fleettest$5fM6woqu7mYVNvLVrL.ePoRqJrz9hKv61KfQHcI6m0umimINi.bTO4bCMjFyOficlk.424sDJY/a/Azmh1FL3/:19000::::::\n";
-const PORT: u16 = 2299;
+/// Where it listens.
+pub const PORT: u16 = 2299;
+/// Where the system listens that was installed over it.
+pub const NEW_PORT: u16 = 2298;
 
 /// What the host looks like.
 #[derive(Debug, Clone)]
@@ -42,6 +45,7 @@ impl Default for Looks<'_> {
 pub struct Sshd {
     dir: TempDir,
     address: String,
+    port: u16,
     server: Child,
 }
 
@@ -52,6 +56,26 @@ impl Sshd {
     ///
     /// When there is no sshd, or it does not start.
     pub fn start(looks: &Looks<'_>) -> Self {
+        // One that nobody else has: there are sixteen million.
+        let addresses = std::iter::repeat_with(|| {
+            let random = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
+            let byte = |at: usize| u8::from_str_radix(&random[at..at + 2], 16).unwrap();
+            format!("127.{}.{}.{}", 1 + byte(0) % 250, byte(2), byte(4))
+        });
+        Self::start_at(looks, PORT, addresses.take(3))
+    }
+
+    /// The system that was installed over it: at the same address, with keys of its own, at [`NEW_PORT`].
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn installed(&self) -> Self {
+        Self::start_at(&Looks::default(), NEW_PORT, std::iter::once(self.address.clone()))
+    }
+
+    fn start_at(looks: &Looks<'_>, port: u16, addresses: impl Iterator<Item = String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         for key in ["host-key", "key"] {
@@ -77,13 +101,9 @@ impl Sshd {
         if looks.elsewhere {
             mounts.push_str("mount --bind $0/boot_id /proc/sys/kernel/random/boot_id\n");
         }
-        // One that nobody else has: there are sixteen million.
-        for _ in 0..3 {
-            let random = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
-            let byte = |at: usize| u8::from_str_radix(&random[at..at + 2], 16).unwrap();
-            let address = format!("127.{}.{}.{}", 1 + byte(0) % 250, byte(2), byte(4));
-            if let Some(server) = serve(dir.path(), &mounts, &address) {
-                return Self { dir, address, server };
+        for address in addresses {
+            if let Some(server) = serve(dir.path(), &mounts, &address, port) {
+                return Self { dir, address, port, server };
             }
         }
         panic!("sshd does not start:\n{}", fs::read_to_string(dir.path().join("log")).unwrap_or_default());
@@ -108,7 +128,7 @@ impl Sshd {
     /// What `ssh -o` needs to reach it, without this machine's own keys.
     pub fn options(&self) -> Vec<String> {
         vec![
-            format!("Port={PORT}"),
+            format!("Port={}", self.port),
             format!("IdentityFile={}", self.path("key").display()),
             "IdentitiesOnly=yes".to_owned(),
             format!("UserKnownHostsFile={}", self.path("known").display()),
@@ -158,10 +178,10 @@ fn program() -> (PathBuf, String) {
     (PathBuf::from("/usr/sbin/sshd"), String::new())
 }
 
-fn serve(dir: &Path, mounts: &str, address: &str) -> Option<Child> {
+fn serve(dir: &Path, mounts: &str, address: &str, port: u16) -> Option<Child> {
     let (program, libraries) = program();
     let mut config = format!(
-        "Port {PORT}\nListenAddress {address}\nHostKey {0}/host-key\nAuthorizedKeysFile {0}/authorized\nStrictModes no\n\
+        "Port {port}\nListenAddress {address}\nHostKey {0}/host-key\nAuthorizedKeysFile {0}/authorized\nStrictModes no\n\
          UsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication yes\n",
         dir.display()
     );

@@ -6,7 +6,7 @@ let
   cfg = config.services.${instance.name};
   net = cfg.security.network;
   alias = path: lib.mkAliasOptionModule ([ "services" instance.name "security" ] ++ path) ([ "services" "microvm-base" "security" ] ++ path);
-  inherit (import ../../../nix/places.nix { inherit cfg; }) bridge;
+  inherit (import ../../../nix/places.nix { inherit instance cfg; }) bridge;
   additional = lib.concatMapStringsSep "\n" (line: "  ${line}") (lib.filter (line: line != "") (lib.splitString "\n" net.additionalRules));
   rules = import ../../../nix/limits.nix { inherit bridge; rate = net.rateLimitConnections; inherit additional; };
   limited = net.enable && (net.rateLimitConnections > 0 || net.additionalRules != "");

@@ -24,6 +24,7 @@ mod hung;
 mod images;
 mod impostor;
 mod inside;
+mod installed;
 mod isolation;
 mod jobs;
 mod journal;

@@ -126,6 +126,29 @@ fn tokens_follow_from_who_can_reach_the_api() {
 }
 
 #[test]
+fn a_host_of_a_cluster() {
+    let config = |given: &str| {
+        pure(&format!(
+            r#"config "fireactions" {{ pools = [ {{ name = "p"; }} ]; cluster = {{ name = "ci"; {given} }}; }}"#
+        ))
+    };
+    let urls = r#"urls = [ "tls://a.example.com:4222" "tls://b.example.com" ];"#;
+    let by_file = config(&format!(r#"nats = {{ {urls} credsFile = "/run/secrets/creds"; }};"#));
+    assert_eq!(by_file["cluster"]["nats"]["creds_file"], "credential:nats-creds");
+    let said = valid(&by_file);
+    assert!(said.contains("jobs run on the host where they were submitted"), "{said}");
+    valid(&config(&format!(
+        r#"nats = {{ {urls} tls = {{ certFile = "/c"; keyFile = "/run/k"; caFile = "/a"; }}; }}; host.zone = "z";"#
+    )));
+    let (ok, said) = validate(&config(&format!("nats = {{ {urls} }};")));
+    assert!(!ok && said.contains("NATS must know who this one is"), "{said}");
+    assert_eq!(
+        pure(r#"(config "fireactions" { pools = [ { name = "p"; } ]; }).cluster or null"#),
+        Value::Null
+    );
+}
+
+#[test]
 fn ports_and_networks_that_the_host_opens() {
     let pool = |given: &str, host: &str| {
         let config = pure(&format!(

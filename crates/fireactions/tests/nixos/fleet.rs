@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use fireactions_testkit::skip::{self, Kind};
 use serde_json::json;
 
-use crate::nix::{eval, try_build, try_eval};
+use crate::nix::{command, eval, repository, try_build, try_eval};
 use crate::tree::{failed, flake, of, tree};
 
 #[test]
@@ -27,7 +28,7 @@ fn each_profile_and_what_is_used_together() {
         .iter()
         .map(|tags| {
             let list = format!("\"{}\"", tags.join("\" \""));
-            format!("{{ services.fireactions.github.organization = \"acme\"; imports = (import ./profiles {{ }}).getProfilesForTags [ {list} ]; }}")
+            format!("{{ services.fireactions.github.organization = \"acme\"; services.fireactions-queue.hosts = [ \"ci-1\" ]; imports = (import ./profiles {{ }}).getProfilesForTags [ {list} ]; }}")
         })
         .collect();
     for (tags, failed) in sets.iter().zip(failed(&tree, &modules)) {
@@ -65,6 +66,7 @@ fn examples_evaluate_as_flakes() {
         ("minimal-gitea", "gitea-runner"),
         ("registry-cache", "runner"),
         ("custom-profile", "gpu-runner"),
+        ("cluster", "ci-1"),
     ] {
         // What a newcomer's host would still lack: disks and a boot loader.
         let of = |expression: &str| {
@@ -84,6 +86,47 @@ fn examples_evaluate_as_flakes() {
         assert!(Path::new(&program).exists() && program.ends_with("/bin/fireactions"), "{program}");
         try_build(&of("system.config.system.build.etc")).unwrap_or_else(|said| panic!("{example}: {said}"));
     }
+}
+
+/// The host of an example that runs no server.
+/// Colmena itself, where it is named.
+#[test]
+fn colmena_takes_the_fleet() {
+    let Some(tree) = tree("colmena_takes_the_fleet") else { return };
+    let Ok(colmena) = std::env::var("COLMENA") else {
+        skip::say(Kind::Nixpkgs, "colmena_takes_the_fleet", "COLMENA names no Colmena (docs/testing.md)");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let hive = repository().join("tests/nix/hive.nix");
+    let binary = env!("CARGO_BIN_EXE_fireactions");
+    let text = format!("import {} {{ tree = {tree}; binary = \"{binary}\"; }}", hive.display());
+    std::fs::write(dir.path().join("hive.nix"), text).unwrap();
+    let asked = "{ nodes, lib, ... }: lib.mapAttrs (_: node: [ node.config.deployment.tags node.config.services.fireactions.logLevel ]) nodes";
+    let output = command(&colmena)
+        .args(["eval", "-f"])
+        .arg(dir.path().join("hive.nix"))
+        .args(["-E", asked])
+        .output()
+        .unwrap();
+    let nodes: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(nodes["runner-1"], json!([["prod", "runners", "large", "registry-cache"], "info"]));
+    assert_eq!(nodes["runner-2"], json!([["dev", "gitea-runners", "small"], "debug"]));
+    assert_eq!(nodes["runner-3"], json!([["prod", "runners", "small"], "warn"]));
+}
+
+#[test]
+fn the_cluster_s_nats_evaluates_as_a_flake() {
+    let Some(tree) = tree("the_cluster_s_nats_evaluates_as_a_flake") else { return };
+    let system = "((example ./examples/cluster).nixosConfigurations.nats-1).extendModules { modules = [ ./tests/nix/base.nix ({ lib, ... }: { system.stateVersion = lib.mkForce \"24.11\"; }) ]; }";
+    let of = |expression: &str| flake(&tree, &format!("let system = {system}; in {expression}"));
+    assert_eq!(eval(&of("mistakes system")), json!([]));
+    assert_eq!(
+        eval(&of("system.config.systemd.services.nats.serviceConfig.LoadCredential")),
+        json!(["tls.key:/run/secrets/nats-key"])
+    );
+    assert_eq!(eval(&of("system.config.systemd.services ? fireactions")), json!(false));
 }
 
 #[test]
@@ -113,6 +156,7 @@ fn the_flake_has_the_page_s_outputs() {
             "fireglab",
             "fireteact",
             "microvm-base",
+            "queue",
             "registry-cache"
         ])
     );

@@ -14,6 +14,7 @@ mod mistakes;
 mod modules;
 mod nix;
 mod page;
+mod queue;
 mod scripts;
 mod tree;
 mod unit;

@@ -137,6 +137,7 @@ fn what_is_right_evaluates_and_builds() {
                 assert_eq!(ports, json!([3128, 3129, 5000, 5080]));
             }
             "settings-alone" => settings_alone(&tree, &module),
+            "cluster" => cluster(&tree, &module),
             "own-file" => {
                 let unit = eval(&of(&tree, &module, "unit \"fireactions\""));
                 let credentials: Vec<&str> = unit
@@ -255,6 +256,36 @@ fn settings_alone(tree: &str, module: &str) {
     assert_eq!(has("config.networking.firewall.allowedTCPPorts"), json!([9000]));
 }
 
+/// A cluster's secrets are credentials of those that read them, and commands find the socket where it was put.
+fn cluster(tree: &str, module: &str) {
+    let (config, unit) = whole(tree, module, "fireactions");
+    let cluster = json!({
+        "name": "ci",
+        "host": {"name": "ci-1", "zone": "z", "labels": ["gpu"]},
+        "nats": {
+            "urls": ["tls://nats.example.com:4222"],
+            "tls": {"ca_file": "/etc/ci/ca.pem", "cert_file": "/etc/ci/ci-1.pem", "key_file": "credential:nats-key"},
+        },
+    });
+    assert_eq!(config["cluster"], cluster);
+    assert_eq!(config["api_socket"], "/run/ci/api.sock");
+    for line in ["LoadCredential=nats-key:/run/secrets/ci-1.key", "ReadWritePaths=/run/ci"] {
+        assert!(unit.lines().any(|has| has == line), "{line}: {unit}");
+    }
+    let has = |expression: &str| eval(&of(tree, module, expression));
+    assert_eq!(has("config.environment.variables.FIREACTIONS_SOCKET"), "/run/ci/api.sock");
+    let rules = has("config.systemd.tmpfiles.rules");
+    assert!(rules.as_array().unwrap().contains(&json!("d /run/ci 0755 root root -")), "{rules}");
+
+    let built = try_build(&of(tree, module, "config.systemd.units.\"nats.service\".unit")).unwrap();
+    let nats = fs::read_to_string(built.join("nats.service")).unwrap();
+    verify("nats", &here(&nats)).unwrap_or_else(|said| panic!("{said}\n{nats}"));
+    let starts: Vec<&str> = nats.lines().filter(|line| line.starts_with("ExecStart")).collect();
+    assert!(starts.len() == 2 && starts.iter().all(|line| line.ends_with("-nats.json")), "{nats}");
+    assert!(nats.contains("LoadCredential=tls.key:/run/secrets/nats.key\n"), "{nats}");
+    assert_eq!(has("config.networking.firewall.allowedTCPPorts"), json!([4222, 6222]));
+}
+
 #[test]
 fn both_services_have_nothing_in_common() {
     let Some(tree) = tree("both_services_have_nothing_in_common") else { return };
@@ -352,6 +383,17 @@ fn another_lib_s_types_say_the_same() {
     }
     let said = try_eval(&of("wrong/setting-out-of-range")).unwrap_err();
     assert!(said.contains("services.fireactions.settings.vmm.console_max_kib"), "{said}");
+}
+
+/// Without a tree, too, an option that changed is noticed.
+#[test]
+fn the_options_page_is_of_these_options() {
+    let sum = eval("import ./tests/nix/options-sum.nix");
+    let page = fs::read_to_string(repository().join("docs/reference/nixos.md")).unwrap();
+    assert!(
+        page.contains(sum.as_str().unwrap()),
+        "options changed since docs/reference/nixos.md was written: run scripts/doc-nixos"
+    );
 }
 
 #[test]

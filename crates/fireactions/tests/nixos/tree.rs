@@ -79,7 +79,7 @@ pub(crate) fn whole(tree: &str, modules: &str, service: &str) -> (Value, String)
 pub(crate) fn here(unit: &str) -> String {
     let line = |line: &str| {
         let program = line.split_once('=').map_or("", |(_, value)| value.split(' ').next().unwrap_or(""));
-        let lacks = ["/bin/kill", "/bin/nft"].iter().any(|name| program.ends_with(name))
+        let lacks = ["/bin/kill", "/bin/nft", "/bin/nats-server"].iter().any(|name| program.ends_with(name))
             && !Path::new(program).exists();
         if lacks { line.replace(program, "/bin/sh") + "\n" } else { format!("{line}\n") }
     };

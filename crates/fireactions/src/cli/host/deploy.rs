@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use fireactions_fleet::deploy::{Plan, Wish, arguments, plan};
+use fireactions_fleet::deploy::{Plan, SSH, Wish, arguments, plan};
 use fireactions_fleet::doctor::Severity;
 use fireactions_fleet::facts::Facts;
 use fireactions_fleet::host::{Address, HostName, user_name};
@@ -73,9 +73,12 @@ pub(super) struct Args {
     /// Do not ask before the host is erased
     #[arg(short, long)]
     yes: bool,
-    /// Option for ssh, as after `ssh -o`; can be given several times
+    /// Option for ssh, as after `ssh -o`; can be given several times. `Port=PORT` is where the host listens now
     #[arg(long = "ssh-option", value_name = "KEY=VALUE")]
     ssh_options: Vec<String>,
+    /// Where the host listens once the installer has replaced what runs now, and afterwards: another port than 22 behind a forwarded one
+    #[arg(long, value_name = "PORT", default_value_t = SSH, value_parser = clap::value_parser!(u16).range(1..))]
+    post_kexec_ssh_port: u16,
     /// Program to install with [default: nix run github:nix-community/nixos-anywhere]
     #[arg(long, value_name = "PROGRAM", env = "FIREACTIONS_NIXOS_ANYWHERE", hide_env_values = true)]
     nixos_anywhere: Option<String>,
@@ -116,6 +119,7 @@ pub(super) async fn run(flake: &Flake, args: Args) -> Ended {
         password: args.env_password,
         kexec: !args.no_kexec,
         ssh_options: args.ssh_options,
+        new_port: args.post_kexec_ssh_port,
         more: args.more,
     };
 
@@ -341,7 +345,7 @@ fn entry(before: Option<&Host>, wish: &Wish, plan: &Plan, tags: Option<Vec<Strin
 async fn age_key_after_reboot(wish: &Wish) -> anyhow::Result<String> {
     let deadline = Instant::now() + REBOOT;
     let mut backoff = ExponentialBackoff::new(Duration::from_secs(2), Duration::from_secs(20));
-    let ssh = Ssh::new("root", &wish.address, &wish.ssh_options, false)?.forgetful();
+    let ssh = Ssh::new("root", &wish.address, &wish.later_ssh_options(), false)?.forgetful();
     loop {
         let error = match age_key::ask(&ssh).await {
             Ok(key) => return Ok(key),
@@ -365,9 +369,10 @@ fn next_steps(name: &HostName, age_key: anyhow::Result<String>) -> String {
     format!(
         "\nNext:\n\
          \x20 1. Let the host read your secrets: {key}\n\
-         \x20    Put it into secrets/.sops.yaml, then  sops updatekeys secrets/secrets.yaml\n\
-         \x20 2. Give the host its profiles:     colmena apply --on {name}\n\
-         \x20 3. What only this host has goes into hosts/{name}.nix\n\
+         \x20    Put it into secrets/.sops.yaml, then  cd secrets && sops updatekeys secrets.yaml\n\
+         \x20 2. What only this host has goes into hosts/{name}.nix: for GitHub, services.fireactions.github.organization\n\
+         \x20 3. Let git know of new files, or Nix does not:  git add hosts secrets\n\
+         \x20 4. Give the host its profiles:     colmena apply --on {name}\n\
          Docs: docs/deployment.md\n"
     )
 }

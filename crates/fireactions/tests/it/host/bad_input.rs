@@ -38,7 +38,7 @@ fn mistakes_on_the_command_line() {
         (
             "register a 10.0.0.2 -t prod,runers",
             1,
-            "there is no profile 'runers': known are dev, gitea-runners, github-runners, large, medium, prod, registry-cache, runners, security-hardened, small\n  → did you mean 'runners'?",
+            "there is no profile 'runers': known are dev, gitea-runners, github-runners, large, medium, prod, queue, registry-cache, runners, security-hardened, small\n  → did you mean 'runners'?",
         ),
         ("register a 10.0.0.2 -t gpu", 1, "→ write profiles/gpu.nix, or use a tag that there is"),
         (

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use fireactions_fleet::age;
-use fireactions_testkit::sshd::{Looks, PASSWORD, Sshd};
+use fireactions_testkit::sshd::{Looks, NEW_PORT, PASSWORD, PORT, Sshd};
 
 use super::fleet::{Fleet, Ran, TAGS, ended, project};
 
@@ -44,8 +44,11 @@ fn a_host_is_erased_when_told_so_and_registered_when_done() {
     let mut said = fleet.told();
     let files = said.remove(told.len());
     assert!(!std::path::Path::new(&files).exists(), "{files} is left");
-    for option in host.options() {
+    for option in host.options().into_iter().filter(|option| !option.starts_with("Port=")) {
         told.extend(["--ssh-option".to_owned(), option]);
+    }
+    for option in ["--ssh-port", "--post-kexec-ssh-port"] {
+        told.extend([option.to_owned(), PORT.to_string()]);
     }
     told.push("SSHPASS is not set".to_owned());
     assert_eq!(said, told);
@@ -144,12 +147,30 @@ fn without_a_key_nothing_is_erased() {
     // The operator's own key, as every program of OpenSSH takes it.
     std::fs::create_dir(fleet.path(".ssh")).unwrap();
     std::fs::copy(host.path("key.pub"), fleet.path(".ssh/id_ed25519.pub")).unwrap();
-    let ran = nobody(&["-n", "a", "-y"]);
+    let ran = nobody(&["-n", "a", "-y", "--post-kexec-ssh-port", &PORT.to_string()]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(
         fleet.read("new/root/.ssh/authorized_keys"),
         std::fs::read_to_string(host.path("key.pub")).unwrap()
     );
+}
+
+/// The port of the system that is erased is not the new one's: nixos-anywhere is told so, and the host is asked for its key there.
+#[test]
+fn another_port_is_for_what_runs_now_alone() {
+    let (fleet, host) = (Fleet::new(), Sshd::start(&Looks::default()));
+    let new = host.installed();
+    let port = NEW_PORT.to_string();
+    let mut command = fleet.deployment_by_nobody(&host, &["-n", "a", "-y", "--post-kexec-ssh-port", &port]);
+    // Of two, ssh takes the first.
+    command.args(["--ssh-option", "port 1"]);
+    command.arg("--authorized-keys").arg(host.path("key.pub"));
+    let ran: Ran = command.output().unwrap().into();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let told = fleet.told().join(" ");
+    assert!(told.contains(&format!(" --ssh-port {PORT} --post-kexec-ssh-port {port} ")), "{told}");
+    assert!(!told.to_lowercase().contains("port=") && !told.contains("port 1"), "{told}");
+    assert!(ran.out.contains(&age::recipient(&new.host_key()).unwrap()), "{ran:?}");
 }
 
 #[test]

@@ -6,17 +6,18 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fireactions_testkit::program;
-use fireactions_testkit::sshd::Sshd;
+use fireactions_testkit::sshd::{PORT, Sshd};
 use tempfile::TempDir;
 
 /// The tags of the profiles that come with the project.
-pub(super) const TAGS: [&str; 10] = [
+pub(super) const TAGS: [&str; 11] = [
     "dev",
     "gitea-runners",
     "github-runners",
     "large",
     "medium",
     "prod",
+    "queue",
     "registry-cache",
     "runners",
     "security-hardened",
@@ -88,9 +89,10 @@ impl Fleet {
         self.command(args).output().unwrap().into()
     }
 
-    /// `host deploy` to this host, with the stand-in, and the key that logs in there.
+    /// `host deploy` to this host, with the stand-in, and the key that logs in there. It is the same host afterwards.
     pub(super) fn deployment(&self, host: &Sshd, args: &[&str]) -> Command {
         let mut command = self.deployment_by_nobody(host, args);
+        command.args(["--post-kexec-ssh-port", &PORT.to_string()]);
         command.arg("--authorized-keys").arg(host.path("key.pub"));
         command
     }

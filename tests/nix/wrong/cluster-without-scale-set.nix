@@ -1,0 +1,2 @@
+# builds: pool 'default' has no scale set at the forge 'github', so the hosts of a cluster would not share its jobs
+{ services.fireactions = { enable = true; github = { appId = 1; appPrivateKeyFile = "/run/secrets/key"; organization = "acme"; }; pools = [{ name = "default"; settings.runner.scale_set = false; }]; cluster = { name = "ci"; nats = { urls = [ "tls://nats.example.com:4222" ]; credsFile = "/run/secrets/creds"; }; }; }; }
