@@ -63,10 +63,12 @@ fn configure(fc: &Firecracker, files: &Files) {
     drive("root", &files.root, true);
     drive("scratch", Path::new("scratch.img"), false);
     fc.put("/vsock", &json!({"guest_cid": 3, "uds_path": "v.sock"}));
-    fc.put(
-        "/network-interfaces/eth0",
-        &json!({"iface_id": "eth0", "host_dev_name": "fa0", "guest_mac": "06:00:00:00:00:01"}),
-    );
+    for (card, tap, mac) in [("eth0", "fa0", "06:00:00:00:00:01"), ("eth1", "fa1", "06:00:00:00:00:02")] {
+        let body = json!({"iface_id": card, "host_dev_name": tap, "guest_mac": mac});
+        fc.put(&format!("/network-interfaces/{card}"), &body);
+    }
+    fc.put("/mmds/config", &json!({"version": "V2", "network_interfaces": ["eth0"]}));
+    fc.put("/mmds", &json!({"latest": {"meta-data": {"id": "i-1", "long": "x".repeat(40_000)}}}));
     fc.put("/entropy", &json!({}));
     fc.put(
         "/balloon",
@@ -190,6 +192,51 @@ fn limits_change(fc: &Firecracker) {
     fc.refused("PATCH", "/drives/scratch", &too_much, "Unable to patch the block device: Block:");
 }
 
+/// The service is where it was configured to be, and not a packet to it comes further, though somebody listens there.
+async fn metadata_is_served(fc: &Firecracker, link: &Link) {
+    // BusyBox's wget cannot PUT.
+    let ask = r#"ask() { printf "$1 HTTP/1.1\r\nHost: a\r\n$2\r\n" | nc -w 10 169.254.169.254 80; }
+        token() { ask 'PUT /latest/api/token' 'X-metadata-token-ttl-seconds: 60\r\n' | tail -n 1; }
+        get() { ask "GET $1" "X-metadata-token: $token\r\n$2"; }
+        page() { wget -q -T 10 -O - http://169.254.169.254/page; }
+        reached() { ping -c 1 -W 2 169.254.169.254 >/dev/null && echo yes || echo no; }
+        cd /tmp; "#;
+    let script = r#"
+        ip route | grep -q default; token=$(token)
+        echo "by the gateway: $(get /latest/meta-data/id | tail -n 1)"
+        ip route add 169.254.169.254 dev eth0
+        echo "without: $(ask 'GET /latest/meta-data/id' '' | head -n 1)"
+        echo "another: $(ask 'GET /latest/meta-data/id' 'X-metadata-token: x\r\n' | head -n 1)"
+        echo "with: $(get /latest/meta-data/id | tail -n 1)"
+        echo "listed: $(get /latest/meta-data/ | tail -n 2 | tr '\n' ' ')"
+        echo "as JSON: $(get /latest/meta-data/id 'Accept: application/json\r\n' | tail -n 1)"
+        echo "long: $(get /latest/meta-data/long | tail -n 1 | wc -c)"
+        echo "host: $(page) $(reached)"
+        ip link set eth1 up; ip addr add 172.30.4.2/22 dev eth1; ip route replace 169.254.169.254 dev eth1
+        echo "by the other card: $(page) $(reached)""#;
+    let said = run(link, &format!("{ask}{script}")).await;
+    let lines: Vec<&str> = said.lines().map(str::trim).collect();
+    assert_eq!(
+        lines,
+        [
+            "by the gateway: i-1",
+            "without: HTTP/1.1 401",
+            "another: HTTP/1.1 401",
+            "with: i-1",
+            "listed: id long",
+            "as JSON: \"i-1\"",
+            "long: 40000",
+            "host:  no",
+            "by the other card: the host yes",
+        ],
+        "{said}"
+    );
+    fc.patch("/mmds", &json!({"latest": {"meta-data": {"id": "i-2", "long": null}}}));
+    let again = r"ip route replace 169.254.169.254 dev eth0; token=$(token); get /latest/meta-data | tail -n 1
+        get /latest/meta-data/id | tail -n 1";
+    assert_eq!(run(link, &format!("{ask}{again}")).await, "id\ni-2");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_guest_boots_runs_a_job_and_ends_with_a_restart() {
     let files = Files::make().await;
@@ -199,6 +246,7 @@ async fn a_real_guest_boots_runs_a_job_and_ends_with_a_restart() {
     fc.patch("/balloon", &json!({"amount_mib": 64}));
     assert_eq!(fc.get("/balloon/statistics")["target_mib"], 64);
     limits_change(&fc);
+    metadata_is_served(&fc, &link).await;
     timeout(LONG, link.power_off()).await.unwrap().unwrap();
     assert!(fc.ended(Duration::from_secs(20)).success(), "{}", fc.console());
     drop(files.dir);
