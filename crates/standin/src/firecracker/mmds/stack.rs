@@ -185,7 +185,8 @@ impl Connection {
         self.send(socket);
         if self.request.len() >= REQUEST_MAX {
             socket.abort();
-        } else if self.answer.is_empty() && !socket.may_recv() {
+        } else if self.answer.is_empty() && socket.state() == tcp::State::CloseWait {
+            // The guest has nothing more to ask, and has all that it asked for.
             socket.close();
         }
     }
