@@ -6,7 +6,7 @@ use fireactions_model::ForgeName;
 
 use crate::schema::NoForge;
 use crate::suggest;
-use crate::{Config, ForgeRef, PoolConfig, RunnerConfig, ScaleSetSetting};
+use crate::{Config, ForgeRef, PoolConfig, RunnerConfig, ScaleSetSetting, StartedBySetting};
 
 use super::forges::section;
 use super::{At, Check};

@@ -49,7 +49,8 @@ pub use local::{LocalConfig, ShutdownConfig, ShutdownMode};
 pub use network::NetworkConfig;
 pub use on_failure::{HoldConfig, OnFailureSetting};
 pub use pool::{
-    DeadlinesConfig, HostPort, InitSetting, PoolConfig, PoolNetworkConfig, PullSetting, RunnerConfig, ScopeSetting, StartedBySetting,
+    DeadlinesConfig, HostPort, InitSetting, PoolConfig, PoolNetworkConfig, PullSetting, RunnerConfig,
+    ScopeSetting, StartedBySetting,
 };
 pub use registry_cache::{CacheProgram, RegistryCacheConfig, RegistryName, Upstream, UpstreamConfig};
 pub use runner_label::RunnerLabel;
