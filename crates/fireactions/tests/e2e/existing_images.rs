@@ -35,6 +35,8 @@ fn image(dir: &std::path::Path) -> String {
         busybox::layer_of("etc/systemd/system/fireactions.service", UNIT.as_bytes()),
         busybox::layer_of("etc/systemd/system/multi-user.target.d/fireactions.conf", ENABLED.as_bytes()),
         busybox::layer_of("usr/bin/fireactions", PROGRAM.as_bytes()),
+        // Masked: without udev there is no device to wait for.
+        busybox::layer_of("etc/systemd/system/serial-getty@.service", b""),
         busybox::layer_of_user("opt/runner/run.sh", runner::SCRIPT.as_bytes(), 1000),
     ];
     let archive = dir.join("image.tar");
