@@ -38,7 +38,12 @@ impl Check<'_> {
                     self.github_runner(&at, pool, &name, github, &section(config, &name), &mut sets);
                 }
                 ForgeRef::Gitea(gitea) | ForgeRef::Forgejo(gitea) => {
-                    self.foreign_keys(&at, pool, &["group", "scale_set", "work_folder", "started_by"], "GitHub's");
+                    self.foreign_keys(
+                        &at,
+                        pool,
+                        &["group", "scale_set", "work_folder", "started_by"],
+                        "GitHub's",
+                    );
                     self.gitea_runner(&pool_at, pool, &name, forge, gitea);
                 }
             }
@@ -56,7 +61,12 @@ impl Check<'_> {
         let name = &pool.name;
         let error = match config.forge_of(&pool.runner) {
             Ok(None) => {
-                self.foreign_keys(at, pool, &["group", "scale_set", "command", "work_folder", "started_by"], "of a forge");
+                self.foreign_keys(
+                    at,
+                    pool,
+                    &["group", "scale_set", "command", "work_folder", "started_by"],
+                    "of a forge",
+                );
                 return None;
             }
             // Which is the only one is not known when others could not be read.

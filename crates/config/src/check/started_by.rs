@@ -34,7 +34,9 @@ impl Check<'_> {
         if pool.runner.command.is_some() {
             self.warn(
                 &at.key("runner").key("command"),
-                format!("runner.command of pool '{name}' is not used: a service of the image starts the runner"),
+                format!(
+                    "runner.command of pool '{name}' is not used: a service of the image starts the runner"
+                ),
                 "remove it, or remove started_by",
             );
         }

@@ -58,11 +58,14 @@ fn shapes(files: Vec<(String, Vec<u8>)>) -> (Shapes, Vec<String>) {
 }
 
 /// What a guest says of itself.
-const WHO: &str = "nproc; awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo; hostname; echo $(cat /proc/cmdline)";
+const WHO: &str =
+    "nproc; awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo; hostname; echo $(cat /proc/cmdline)";
 
 #[test]
 fn guests_of_published_configurations_boot_and_run_a_job() {
-    let Some(files) = published::files("guests_of_published_configurations_boot_and_run_a_job") else { return };
+    let Some(files) = published::files("guests_of_published_configurations_boot_and_run_a_job") else {
+        return;
+    };
     let (shapes, without) = shapes(files);
     let pools: Vec<String> = shapes
         .keys()

@@ -56,12 +56,7 @@ pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
 
 impl Service {
     pub(crate) fn new(config: &Mmds, store: Shared) -> Self {
-        Self {
-            version: config.version,
-            imds_compat: config.imds_compat,
-            store,
-            tokens: Mutex::default(),
-        }
+        Self { version: config.version, imds_compat: config.imds_compat, store, tokens: Mutex::default() }
     }
 
     /// Answers one request, of which `bytes` are all.
@@ -71,8 +66,7 @@ impl Service {
             Err(refused) => ("HTTP/1.1", refused),
         };
         let kind = if answer.format == Format::Json { "application/json" } else { "text/plain" };
-        let (status, headers, length, body) =
-            (answer.status, answer.headers, answer.body.len(), answer.body);
+        let (status, headers, length, body) = (answer.status, answer.headers, answer.body.len(), answer.body);
         format!(
             "{version} {status} \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n{headers}Content-Type: {kind}\r\n\
              Content-Length: {length}\r\n\r\n{body}"
@@ -120,7 +114,10 @@ impl Service {
 
     fn put(&self, request: &Request<'_>, now: Instant) -> Answer {
         if let Some((name, _)) = request.header(&[FORWARDED]) {
-            return Answer::text(400, format!("Invalid header. Reason: Unsupported header name. Key: {name}"));
+            return Answer::text(
+                400,
+                format!("Invalid header. Reason: Unsupported header name. Key: {name}"),
+            );
         }
         if one_slash(request.path) != TOKEN_PATH {
             return not_found(request.path);
@@ -197,8 +194,7 @@ fn parse(bytes: &[u8]) -> Result<(&'static str, Request<'_>), Answer> {
         "HTTP/1.1" => "HTTP/1.1",
         _ => return Err(Answer::text(501, "Unsupported HTTP version.")),
     };
-    let mut request =
-        Request { method, path: absolute(uri), headers: Vec::new(), accept: Format::Imds };
+    let mut request = Request { method, path: absolute(uri), headers: Vec::new(), accept: Format::Imds };
     for line in lines.take_while(|line| !line.is_empty()) {
         let Some((name, value)) = line.split_once(':') else {
             return Err(Answer::text(400, format!("Header is incorrectly formatted. Key: {line}")));

@@ -64,7 +64,9 @@ fn outwards(guest: &UnixDatagram, tap: &mut File, mut stack: Stack) {
             Ok(count) if stack.take(&buffer[HEADER..][..count]) => {}
             // A tap that is down, or full, loses frames, as a cable does.
             Ok(count) => drop(tap.write(&buffer[..HEADER + count])),
-            Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => stack.work(),
+            Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
+                stack.work()
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return,
         }

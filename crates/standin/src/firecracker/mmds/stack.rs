@@ -74,8 +74,7 @@ impl Stack {
         let connections = connections.collect();
         let guest = MAC;
         let frames = VecDeque::new();
-        let mut stack =
-            Self { address, service, interface, packets, sockets, connections, guest, frames };
+        let mut stack = Self { address, service, interface, packets, sockets, connections, guest, frames };
         stack.work();
         stack
     }
@@ -141,9 +140,8 @@ impl Stack {
 
     /// Ends the connection that was silent the longest, when none is left for another.
     fn make_room(&mut self) {
-        let free = |connection: &Connection| {
-            self.sockets.get::<tcp::Socket<'_>>(connection.socket).is_listening()
-        };
+        let free =
+            |connection: &Connection| self.sockets.get::<tcp::Socket<'_>>(connection.socket).is_listening();
         if self.connections.iter().any(free) {
             return;
         }
