@@ -15,6 +15,7 @@ mod network;
 mod oidc;
 mod registry_cache;
 mod runner;
+mod started_by;
 mod telemetry;
 
 use std::borrow::Cow;

@@ -99,6 +99,7 @@ mod tests {
             env: vec![("A".into(), "job".into())],
             secret_env: vec![("TOKEN".into(), Secret::new("s3cret"))],
             metadata_credential: None,
+            ends_with_guest: false,
             user: None,
             owner_of: vec![],
             workdir: None,

@@ -11,6 +11,7 @@ use fireactions_model::{
     ARTIFACT_NOTE, Artifact, Cancel, ExponentialBackoff, ForgeError, MachineState, Outcome, Output, Phase,
     PhaseTimes, PoolSpec, Report, Stream, Usage, Work, WorkFile, WorkSource,
 };
+use fireactions_vmm::{ExitCause, ExitReason};
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -281,6 +282,26 @@ impl Run<'_> {
         }
     }
 
+    /// The end of work whose guest is not there any more, for this reason. Where the image ends its guest when the work is done, the
+    /// agent goes first, and the VMM with the last step of the guest's own shutdown.
+    async fn guest_gone(self, asks: &mut Asks, reason: String) -> Ended {
+        let Self { pool, guest, work, .. } = self;
+        if !work.ends_with_guest {
+            return lost(reason).into();
+        }
+        tokio::select! {
+            biased;
+            why = asks.killed() => lost(why).into(),
+            exit = timeout(pool.deadlines.shutdown, guest.vm.exited()) => match exit {
+                Ok(exit) if is_own_end(&exit) => {
+                    let notes = vec!["the guest ended by itself, as its image does when the runner is done".to_owned()];
+                    Ended { notes, ..Outcome::Exited { code: 0 }.into() }
+                }
+                _ => lost(reason).into(),
+            },
+        }
+    }
+
     /// Passes output on until the program ends, is asked to end, or the machine is lost.
     async fn follow(self, asks: &mut Asks, left: Left, until: Instant) -> Ended {
         let Self { parts, guest, work, .. } = self;
@@ -305,10 +326,19 @@ impl Run<'_> {
                             None => self.known(result, until),
                         };
                     }
-                    Err(error) => return ending.unwrap_or_else(|| lost(format!("the agent link: {error}"))).into(),
+                    Err(error) => {
+                        let reason = format!("the agent link: {error}");
+                        return match ending {
+                            Some(outcome) => outcome.into(),
+                            None => self.guest_gone(asks, reason).await,
+                        };
+                    }
                 },
                 reason = doomed(guest, asks) => {
-                    return ending.unwrap_or_else(|| lost(reason)).into();
+                    return match ending {
+                        Some(outcome) => outcome.into(),
+                        None => self.guest_gone(asks, reason).await,
+                    };
                 }
                 why = parts.forge.cancelled(&work.job), if runs && ending.is_none() => {
                     ending = Some(Outcome::Cancelled);
@@ -340,6 +370,12 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Whether a guest that has ended restarted or powered itself off.
+fn is_own_end(exit: &ExitReason) -> bool {
+    exit.cause == ExitCause::Code(0)
+        && matches!(exit.shutdown.as_deref(), Some("guest-reset" | "guest-shutdown"))
 }
 
 /// Tells the forge that the work runs, until it has heard: what it keeps for the beginning, it forgets then.

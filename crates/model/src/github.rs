@@ -144,6 +144,9 @@ pub struct GithubRunner {
     pub command: Option<Vec<String>>,
     /// Directory for jobs, below the runner's own.
     pub work_folder: String,
+    /// A service of the image starts the runner, with the credential from the VMM's metadata service.
+    #[serde(default)]
+    pub by_image: bool,
 }
 
 impl GithubRunner {
@@ -156,6 +159,7 @@ impl GithubRunner {
             scale_set: None,
             command: None,
             work_folder: "_work".to_owned(),
+            by_image: false,
         }
     }
 }

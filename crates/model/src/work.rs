@@ -72,6 +72,8 @@ pub struct Work {
     pub secret_env: Vec<(String, Secret)>,
     /// A runner's one-job credential for images that read it from the VMM's metadata service, where there is one.
     pub metadata_credential: Option<Secret>,
+    /// A guest that ends by itself, restarted or powered off, has done this work: a service of its image ends it so.
+    pub ends_with_guest: bool,
     /// User as in an OCI config (`name`, `uid`, `uid:gid`); the image's own when absent.
     pub user: Option<String>,
     /// Where neither names one, whoever owns the first of these files that the image has; some are below the working directory.

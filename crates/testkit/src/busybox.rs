@@ -60,6 +60,18 @@ pub fn layer_of(path: &str, bytes: &[u8]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
+/// A layer with one program of the user with this number, its directory included.
+pub fn layer_of_user(path: &str, bytes: &[u8], user: u64) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    if let Some((parent, _)) = path.rsplit_once('/') {
+        directory(&mut tar, parent, 0o755, user);
+    }
+    let mut header = header(tar::EntryType::Regular, 0o755, user);
+    header.set_size(bytes.len() as u64);
+    tar.append_data(&mut header, path, bytes).unwrap();
+    tar.into_inner().unwrap()
+}
+
 /// An OCI archive of one image with these layers.
 pub fn archive(layers: &[Vec<u8>]) -> Vec<u8> {
     archive_with(layers, r#""Cmd":["sh"]"#)

@@ -32,6 +32,23 @@ pub fn image_with_user(packages: &[&str], user: &str) -> String {
     made(packages, user)
 }
 
+/// An OCI archive of such an image with more layers above, as bytes. `image` is its reference.
+pub fn with_layers(image: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+    let path = image.strip_prefix("oci-archive:").unwrap();
+    let mut archive = tar::Archive::new(std::fs::File::open(path).unwrap());
+    // Its one layer is larger than all else in it.
+    let mut largest = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if entry.size() > largest.len() as u64 {
+            largest.clear();
+            std::io::Read::read_to_end(&mut entry, &mut largest).unwrap();
+        }
+    }
+    let all: Vec<Vec<u8>> = std::iter::once(largest).chain(layers.iter().cloned()).collect();
+    crate::busybox::archive(&all)
+}
+
 fn made(packages: &[&str], user: &str) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/debian-image");
     let packages = packages.join(",");

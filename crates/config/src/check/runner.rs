@@ -6,7 +6,7 @@ use fireactions_model::ForgeName;
 
 use crate::schema::NoForge;
 use crate::suggest;
-use crate::{Config, ForgeRef, PoolConfig, RunnerConfig, ScaleSetSetting};
+use crate::{Config, ForgeRef, PoolConfig, RunnerConfig, ScaleSetSetting, StartedBySetting};
 
 use super::forges::section;
 use super::{At, Check};
@@ -34,10 +34,16 @@ impl Check<'_> {
             }
             match forge {
                 ForgeRef::Github(github) => {
+                    self.started_by(&pool_at, config, pool);
                     self.github_runner(&at, pool, &name, github, &section(config, &name), &mut sets);
                 }
                 ForgeRef::Gitea(gitea) | ForgeRef::Forgejo(gitea) => {
-                    self.foreign_keys(&at, pool, &["group", "scale_set", "work_folder"], "GitHub's");
+                    self.foreign_keys(
+                        &at,
+                        pool,
+                        &["group", "scale_set", "work_folder", "started_by"],
+                        "GitHub's",
+                    );
                     self.gitea_runner(&pool_at, pool, &name, forge, gitea);
                 }
             }
@@ -55,7 +61,12 @@ impl Check<'_> {
         let name = &pool.name;
         let error = match config.forge_of(&pool.runner) {
             Ok(None) => {
-                self.foreign_keys(at, pool, &["group", "scale_set", "command", "work_folder"], "of a forge");
+                self.foreign_keys(
+                    at,
+                    pool,
+                    &["group", "scale_set", "command", "work_folder", "started_by"],
+                    "of a forge",
+                );
                 return None;
             }
             // Which is the only one is not known when others could not be read.
@@ -103,12 +114,13 @@ impl Check<'_> {
 
     /// Keys that the pool has no use for. `group_id` is not told of: it stands in existing files.
     fn foreign_keys(&mut self, at: &At, pool: &PoolConfig, keys: &[&'static str], whose: &str) {
-        let RunnerConfig { group, scale_set, command, work_folder, .. } = &pool.runner;
+        let RunnerConfig { group, scale_set, command, work_folder, started_by, .. } = &pool.runner;
         for (key, given) in [
             ("group", group.is_some()),
             ("scale_set", *scale_set != ScaleSetSetting::default()),
             ("command", command.is_some()),
             ("work_folder", work_folder.is_some()),
+            ("started_by", *started_by != StartedBySetting::default()),
         ] {
             if given && keys.contains(&key) {
                 let help = if pool.runner.is_hosted() {

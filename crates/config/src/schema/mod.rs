@@ -50,7 +50,7 @@ pub use network::NetworkConfig;
 pub use on_failure::{HoldConfig, OnFailureSetting};
 pub use pool::{
     DeadlinesConfig, HostPort, InitSetting, PoolConfig, PoolNetworkConfig, PullSetting, RunnerConfig,
-    ScopeSetting,
+    ScopeSetting, StartedBySetting,
 };
 pub use registry_cache::{CacheProgram, RegistryCacheConfig, RegistryName, Upstream, UpstreamConfig};
 pub use runner_label::RunnerLabel;

@@ -145,6 +145,9 @@ pub struct RunnerConfig {
     #[serde(default)]
     #[schemars(example = ["./run.sh"])]
     pub command: Option<Vec<String>>,
+    /// Who starts the runner in the guest.
+    #[serde(default)]
+    pub started_by: StartedBySetting,
     /// GitHub's directory for jobs: relative to the runner's own directory, or an absolute path. When absent, `_work`. It lies
     /// on the guest's disk itself, as `data_dirs` do.
     #[serde(default)]
@@ -171,6 +174,19 @@ pub enum ScopeSetting {
     Instance,
     /// Runners of the user to whom the token belongs.
     User,
+}
+
+/// Who starts the runner in the guest. Whoever does not has no credential, so there is one runner and never two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StartedBySetting {
+    /// The fireactions agent, in any image.
+    #[default]
+    Agent,
+    /// A service of the image, which reads its JIT configuration from Firecracker's metadata service
+    /// (`latest/meta-data/fireactions/runner_jit_config`) once there is one, as images for hostinger/fireactions do. Needs
+    /// `init: image`, `vmm.driver: firecracker` and GitHub.
+    Image,
 }
 
 /// When an image's tag is looked up at its source.
@@ -444,6 +460,7 @@ impl RunnerConfig {
             scale_set: self.scale_set.name(pool),
             command: self.command.clone(),
             work_folder: self.work_folder.clone().unwrap_or(usual.work_folder),
+            by_image: self.started_by == StartedBySetting::Image,
             scope: usual.scope,
         })
     }

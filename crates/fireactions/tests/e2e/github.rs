@@ -14,7 +14,7 @@ use crate::actions_cache;
 use crate::driver::on_firecracker;
 use crate::world::{BOOT, Setup, World, pool_of, text};
 
-const PORT: u16 = 8099;
+pub(crate) const PORT: u16 = 8099;
 /// Where deliveries of all forges come to.
 pub(crate) const WEBHOOK: &str = "127.0.0.1:8098";
 const SECRET: &str = "It's a Secret to Everybody";
@@ -357,10 +357,49 @@ fn each_clone_finds_its_own_credential_in_the_metadata() {
         })
         .collect();
     assert_eq!(credentials.len(), 2, "no two clones have the same");
+    // As the guests themselves see it: by a token of their own, and of nobody else.
+    let ask = |machine: &serde_json::Value, script: &str| {
+        let output = world.exec(machine["job"].as_str().unwrap(), &format!("{ASK}{script}"));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let told: Vec<(String, String)> = machines
+        .iter()
+        .map(|machine| {
+            let told = ask(
+                machine,
+                "get /latest/meta-data/fireactions/runner_id; echo \"$(first)\"; renew; echo $token
+                 get / 'Accept: application/json\\r\\n'; echo \"$(last)\"",
+            );
+            let lines: Vec<&str> = told.lines().collect();
+            assert_eq!(lines[0], "HTTP/1.1 401", "without a token: {told}");
+            let tree: serde_json::Value = serde_json::from_str(lines[2]).unwrap();
+            assert_eq!(tree["latest"]["meta-data"]["fireactions"]["runner_id"], machine["id"], "{told}");
+            (lines[1].to_owned(), lines[2].to_owned())
+        })
+        .collect();
+    for (index, machine) in machines.iter().enumerate() {
+        let (token, tree) = &told[1 - index];
+        assert!(!tree.contains(machine["id"].as_str().unwrap()), "{tree}");
+        let own = &told[index].1;
+        assert_eq!(credentials.iter().filter(|credential| own.contains(credential.as_str())).count(), 1);
+        let others = format!("token={token}; get /latest/meta-data; echo \"$(first)\"");
+        assert_eq!(ask(machine, &others), "HTTP/1.1 401\n", "the other's token");
+    }
     let done = octoworld.completed(&jobs, BOOT);
     octoworld.all_well(&done);
     octoworld.world.finish();
 }
+
+/// What a shell with BusyBox needs to ask the metadata service, which keeps connections: so `nc` waits for more, for as long as a slow
+/// guest takes for an answer.
+const ASK: &str = r#"
+    ask() { said=; until [ -n "$said" ]; do said=$(printf "$1 HTTP/1.1\r\n$2\r\n" | nc -w 3 169.254.169.254 80); done; }
+    last() { printf '%s' "$said" | sed -e '1,/^\r$/d'; }
+    first() { printf '%s' "$said" | head -n 1 | tr -d '\r' | sed 's/ $//'; }
+    renew() { ask 'PUT /latest/api/token' 'X-metadata-token-ttl-seconds: 60\r\n'; token=$(last); }
+    get() { ask "GET $1" "X-metadata-token: $token\r\n$2"; }
+"#;
 
 /// The whole tree of the metadata service, which the server itself never reads.
 #[derive(serde::Serialize)]

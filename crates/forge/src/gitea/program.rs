@@ -137,6 +137,7 @@ pub(super) fn work(
         ],
         secret_env: Vec::new(),
         metadata_credential: None,
+        ends_with_guest: false,
         user: None,
         owner_of: Vec::new(),
         workdir: None,

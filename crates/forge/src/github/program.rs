@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fireactions_model::{JobId, PoolSpec, Program, Secret, Work, WorkFile, WorkSource};
+use fireactions_model::{InitMode, JobId, PoolSpec, Program, Secret, Work, WorkFile, WorkSource};
 
 /// Where runner images have the runner, after the image's own working directory and the user's home.
 const HOMES: &str = "/home/runner /actions-runner /opt/actions-runner /opt/runner";
@@ -64,8 +64,71 @@ kill "$reader" 2>/dev/null || :
 exit "$code"
 "#;
 
+/// How often a guest's processes are looked through, how long its service may take to start the runner, and how long there must
+/// be none for it to be over: `run.sh` starts a runner that has updated itself again after a pause. In seconds.
+const LOOK: u32 = 1;
+const APPEARS: u32 = 600;
+const GONE: u32 = 5;
+
+/// The exit code when no runner came up.
+const NO_RUNNER: i32 = 126;
+
+/// Waits until the runner that a service of the image starts has come and gone. It is known by its processes' names. When the
+/// service ends its guest with its runner, which systemd's `SuccessAction=reboot` does, this is ended with all others.
+const WATCH: &str = r#"
+trap 'exit 0' TERM
+runs() {
+  for file in /proc/[0-9]*/comm; do
+    read -r name 2>/dev/null <"$file" || continue
+    case $name in run.sh|run-helper.sh|Runner.Listener) return 0 ;; esac
+  done
+  return 1
+}
+waited=0
+until runs; do
+  if [ "$waited" -ge @APPEARS@ ]; then
+    echo "fireactions: no service of the image has started a runner (run.sh, Runner.Listener) within @APPEARS@ s; it finds its JIT configuration at http://169.254.169.254/latest/meta-data/fireactions/runner_jit_config" >&2
+    exit @NO_RUNNER@
+  fi
+  waited=$((waited + @LOOK@))
+  sleep @LOOK@ & wait $!
+done
+echo "fireactions: a service of the image has started its runner"
+gone=0
+while [ "$gone" -lt @GONE@ ]; do
+  if runs; then gone=0; else gone=$((gone + @LOOK@)); fi
+  sleep @LOOK@ & wait $!
+done
+"#;
+
+/// The work of a machine whose image starts the runner with this credential.
+fn watched(job: &JobId, pool: &PoolSpec, credential: Secret) -> Work {
+    let script = [("@LOOK@", LOOK), ("@APPEARS@", APPEARS), ("@GONE@", GONE)]
+        .iter()
+        .fold(WATCH.to_owned(), |script, (name, seconds)| script.replace(name, &seconds.to_string()))
+        .replace("@NO_RUNNER@", &NO_RUNNER.to_string());
+    Work {
+        job: job.clone(),
+        program: Program::Command { argv: ["/bin/sh", "-c", script.as_str()].map(str::to_owned).to_vec() },
+        env: Vec::new(),
+        secret_env: Vec::new(),
+        metadata_credential: Some(credential),
+        ends_with_guest: true,
+        // It looks at processes of all users.
+        user: Some("0".to_owned()),
+        owner_of: Vec::new(),
+        workdir: Some("/".to_owned()),
+        timeout: pool.deadlines.job.max(Duration::from_secs(1)),
+        files: Vec::new(),
+        artifacts: Vec::new(),
+    }
+}
+
 /// The work of a machine that is to be a runner with this credential. `cache` is where its job finds the host's cache of jobs.
 pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret, cache: Option<&Secret>) -> Work {
+    if pool.github().is_some_and(|runner| runner.by_image) {
+        return watched(job, pool, credential);
+    }
     let script = SCRIPT.replace("@HOMES@", HOMES).replace("@HOOK@", HOOK).replace("@PRELOADED@", PRELOADED);
     let mut argv = vec!["/bin/sh".to_owned(), "-e".to_owned(), "-c".to_owned(), script, "runner".to_owned()];
     let command = pool.github().and_then(|runner| runner.command.clone());
@@ -83,7 +146,9 @@ pub(super) fn work(job: &JobId, pool: &PoolSpec, credential: Secret, cache: Opti
             .into_iter()
             .chain(cache.map(|cache| (CACHE.to_owned(), cache.clone())))
             .collect(),
-        metadata_credential: Some(credential),
+        // A service of the image that finds one there starts a second runner.
+        metadata_credential: (pool.init == InitMode::Agent).then_some(credential),
+        ends_with_guest: false,
         user: None,
         owner_of: if command.is_some() { Vec::new() } else { owned() },
         workdir: None,
@@ -112,6 +177,7 @@ pub(super) fn meaning(code: i32) -> Option<&'static str> {
         2 => "the runner could not reach GitHub, or GitHub refused it temporarily",
         5 => "GitHub has another session of this runner",
         7 => "GitHub no longer accepts this version of the runner: rebuild the image with a newer runner",
+        NO_RUNNER => "no service of the image started a runner",
         127 => "no GitHub runner was found in the image",
         _ => return None,
     })

@@ -154,6 +154,7 @@ impl LocalForge {
             env: spec.env.clone(),
             secret_env: Vec::new(),
             metadata_credential: None,
+            ends_with_guest: false,
             user: spec.user.clone(),
             owner_of: Vec::new(),
             workdir: spec.workdir.clone(),

@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use rustix::io::FdFlags;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::config::{Drive, RateLimiter};
 use super::inside::host_path;
 use super::kernel_line::{self, PORT};
+use super::mmds::{self, Card, Service, Stack};
 use super::monitor::Monitor;
 use super::relay::Relay;
 use super::resources::Resources;
@@ -78,10 +80,13 @@ impl Emulated {
 
     fn start(resources: &Resources, memory: File, size: u64, incoming: bool) -> Result<Self, String> {
         let (own, theirs) = UnixStream::pair().map_err(|error| format!("a socket: {error}"))?;
-        let mut line = command_line(resources, memory.as_fd(), theirs.as_fd(), incoming);
-        let inherited =
-            [memory.as_fd(), theirs.as_fd()].into_iter().chain(resources.taps.iter().map(AsFd::as_fd));
-        for descriptor in inherited {
+        let cards = cards(resources).map_err(|error| format!("a network card: {error}"))?;
+        let mut line = command_line(resources, &cards, memory.as_fd(), theirs.as_fd(), incoming);
+        let networks = resources.taps.iter().zip(&cards).map(|(tap, card)| match card {
+            Some(card) => card.as_fd(),
+            None => tap.as_fd(),
+        });
+        for descriptor in [memory.as_fd(), theirs.as_fd()].into_iter().chain(networks) {
             rustix::io::fcntl_setfd(descriptor, FdFlags::empty()).map_err(|error| error.to_string())?;
         }
         let program = ["/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64"];
@@ -94,7 +99,7 @@ impl Emulated {
             .stdin(Stdio::null())
             .spawn()
             .map_err(|error| format!("cannot start QEMU: {error}"))?;
-        drop(theirs);
+        drop((theirs, cards));
 
         let boot = resources.config.boot.as_ref().and_then(|boot| boot.boot_args.as_deref());
         let port = vsock::agent_port(boot.unwrap_or_default());
@@ -176,8 +181,26 @@ fn handle(event: &Value, relay: Option<&Relay>) {
     }
 }
 
+/// For each network card that leads to the metadata service what is between QEMU and the tap; the others get the tap itself.
+fn cards(resources: &Resources) -> io::Result<Vec<Option<Card>>> {
+    let service = resources.config.mmds.as_ref().map(|config| {
+        let service = Arc::new(Service::new(config, resources.metadata.clone()));
+        (config, service)
+    });
+    let nics = resources.config.nics.iter().zip(&resources.taps);
+    let cards = nics.map(|(nic, tap)| match &service {
+        Some((config, service)) if config.network_interfaces.contains(&nic.iface_id) => {
+            let address = config.ipv4_address.unwrap_or(mmds::ADDRESS);
+            Card::start(tap.try_clone()?, Stack::new(address, service.clone())).map(Some)
+        }
+        _ => Ok(None),
+    });
+    cards.collect()
+}
+
 fn command_line(
     resources: &Resources,
+    cards: &[Option<Card>],
     memory: BorrowedFd<'_>,
     monitor: BorrowedFd<'_>,
     incoming: bool,
@@ -226,8 +249,12 @@ fn command_line(
         add("-drive", drive_option(index, drive));
         add("-device", format!("virtio-blk-device,drive=drive{index}"));
     }
-    for (index, (nic, tap)) in config.nics.iter().zip(&resources.taps).enumerate() {
-        add("-netdev", format!("tap,id=net{index},fd={}", tap.as_raw_fd()));
+    for (index, ((nic, tap), card)) in config.nics.iter().zip(&resources.taps).zip(cards).enumerate() {
+        let network = match card {
+            Some(card) => format!("dgram,id=net{index},local.type=fd,local.str={}", card.as_fd().as_raw_fd()),
+            None => format!("tap,id=net{index},fd={}", tap.as_raw_fd()),
+        };
+        add("-netdev", network);
         let mac = nic.guest_mac.clone().map(|mac| format!(",mac={}", String::from(mac))).unwrap_or_default();
         add("-device", format!("virtio-net-device,netdev=net{index}{mac}"));
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::config::{Balloon, BootSource, Drive, Entropy, Machine, MachineUpdate, Mmds, Nic, Vsock};
 use super::cpu::CpuConfig;
 use super::inside::{host_path, is_jailed};
+use super::mmds::Shared;
 use super::tap;
 use super::vsock::Listener;
 
@@ -35,6 +36,8 @@ pub(crate) struct Resources {
     /// One for each network card.
     pub(crate) taps: Vec<File>,
     pub(crate) vsock: Option<Listener>,
+    /// What the guest may read.
+    pub(crate) metadata: Shared,
 }
 
 /// Devices that Firecracker has room for without PCI.

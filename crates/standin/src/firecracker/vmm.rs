@@ -33,7 +33,6 @@ pub(crate) struct Vmm {
     kind: Kind,
     outputs: Outputs,
     resources: Resources,
-    mmds: Store,
     mmds_limit: usize,
     /// Something was configured for a boot: no snapshot may be loaded any more.
     boot_path: bool,
@@ -62,7 +61,6 @@ impl Vmm {
             kind,
             outputs,
             resources: Resources::default(),
-            mmds: Store::default(),
             mmds_limit: arguments.mmds_limit,
             boot_path: false,
             fatal: false,
@@ -133,7 +131,7 @@ impl Vmm {
         );
         match action {
             A::GetInstance | A::GetVersion | A::GetVmConfig | A::GetMachine => Ok(self.get(&action)),
-            A::GetMmds => Ok(Response::json(&self.mmds.get())),
+            A::GetMmds => Ok(Response::json(&self.resources.metadata.lock().get())),
             A::GetBalloon => {
                 let balloon = self.resources.config.balloon.as_ref();
                 balloon
@@ -190,7 +188,7 @@ impl Vmm {
             A::GetMmds | A::PutMmds(_) | A::PatchMmds(_) if self.resources.config.mmds.is_none() => {
                 Err("MMDS error: The MMDS data store is not initialized.".to_owned())
             }
-            A::GetMmds => Ok(Response::json(&self.mmds.get())),
+            A::GetMmds => Ok(Response::json(&self.resources.metadata.lock().get())),
             A::PutMmds(value) => self.stored(|store, limit| store.put(value, limit)),
             A::PatchMmds(patch) => self.stored(|store, limit| store.patch(&patch, limit)),
             A::GetBalloon => self.balloon("Internal VMM error").map(|balloon| Response::json(&balloon)),
@@ -237,7 +235,8 @@ impl Vmm {
     }
 
     fn stored(&mut self, store: impl FnOnce(&mut Store, usize) -> Result<(), mmds::Refused>) -> ApiResult {
-        match store(&mut self.mmds, self.mmds_limit) {
+        let stored = store(&mut self.resources.metadata.lock(), self.mmds_limit);
+        match stored {
             Ok(()) => Ok(Response::empty()),
             Err(mmds::Refused::TooLarge) => {
                 Err("MMDS limit exceeded error: The MMDS patch request doesn't fit.".to_owned())

@@ -3,6 +3,7 @@
 # Exit codes are the runner's own: 0 done, 1 not configured, 2 try again, 5 used before, 7 version deprecated.
 
 jit=$ACTIONS_RUNNER_INPUT_JITCONFIG
+[ "$1" != --jitconfig ] || jit=$2
 unset ACTIONS_RUNNER_INPUT_JITCONFIG
 if [ -z "$jit" ]; then
     echo "An error occurred: Not configured. Run config.(sh/cmd) to configure the runner." >&2

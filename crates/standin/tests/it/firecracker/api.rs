@@ -21,12 +21,18 @@ pub(crate) struct Firecracker {
 
 impl Firecracker {
     /// Starts it in a new directory, to which its standard output goes as `console`, and in a network namespace of its
-    /// own with the tap `fa0`.
+    /// own with the taps `fa0` and `fa1` to the guest's 172.30.0.2 and 172.30.4.2. By either, whoever asks 169.254.169.254 there
+    /// is told that this is the host's.
     pub(crate) fn start(binary: &Path) -> Self {
+        let network = "set -e; for tap in fa0 fa1; do ip tuntap add $tap mode tap; ip link set $tap up; done
+            ip addr add 172.30.0.1/22 dev fa0; ip addr add 172.30.4.1/22 dev fa1
+            ip link set lo up; ip addr add 169.254.169.254/32 dev lo
+            mkdir www; echo the host >www/page
+            setpriv --pdeathsig KILL busybox httpd -f -p 169.254.169.254:80 -h www & exec \"$0\" \"$@\"";
         let dir = tempfile::tempdir().unwrap();
         let console = File::create(dir.path().join("console")).unwrap();
         let child = Command::new("unshare")
-            .args(["--net", "sh", "-c", "ip tuntap add fa0 mode tap && exec \"$0\" \"$@\""])
+            .args(["--net", "sh", "-c", network])
             .arg(binary)
             .args(["--id", "m-1", "--api-sock", "api.sock"])
             .current_dir(dir.path())

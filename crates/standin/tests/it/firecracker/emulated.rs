@@ -63,10 +63,12 @@ fn configure(fc: &Firecracker, files: &Files) {
     drive("root", &files.root, true);
     drive("scratch", Path::new("scratch.img"), false);
     fc.put("/vsock", &json!({"guest_cid": 3, "uds_path": "v.sock"}));
-    fc.put(
-        "/network-interfaces/eth0",
-        &json!({"iface_id": "eth0", "host_dev_name": "fa0", "guest_mac": "06:00:00:00:00:01"}),
-    );
+    for (card, tap, mac) in [("eth0", "fa0", "06:00:00:00:00:01"), ("eth1", "fa1", "06:00:00:00:00:02")] {
+        let body = json!({"iface_id": card, "host_dev_name": tap, "guest_mac": mac});
+        fc.put(&format!("/network-interfaces/{card}"), &body);
+    }
+    fc.put("/mmds/config", &json!({"version": "V2", "network_interfaces": ["eth0"]}));
+    fc.put("/mmds", &json!({"latest": {"meta-data": {"id": "i-1", "long": "x".repeat(40_000)}}}));
     fc.put("/entropy", &json!({}));
     fc.put(
         "/balloon",
@@ -132,8 +134,8 @@ async fn booted(files: &Files) -> (Firecracker, Link) {
     }
 }
 
-/// Runs a script in a configured guest; gives what it said.
-async fn run(link: &Link, script: &str) -> String {
+/// Starts a script in a configured guest, which runs one.
+async fn start(link: &Link, script: &str) {
     let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
     let request = RunRequest {
         run: "job".to_owned(),
@@ -144,16 +146,23 @@ async fn run(link: &Link, script: &str) -> String {
         workdir: String::new(),
     };
     timeout(LONG, link.run(request)).await.expect("it starts in time").unwrap();
+}
+
+/// What it says up to these words, or else up to its end.
+async fn said(link: &Link, until: Option<&str>) -> String {
     let mut said = String::new();
-    loop {
-        match timeout(LONG, link.next_output()).await.expect("it says something in time").unwrap() {
+    while until.is_none_or(|until| !said.contains(until)) {
+        let event = timeout(LONG, link.next_output()).await;
+        match event.unwrap_or_else(|_| panic!("it says nothing more:\n{said}")).unwrap() {
             JobEvent::Output { data, .. } => said += std::str::from_utf8(&data).unwrap(),
             JobEvent::Exited(result) => {
                 assert_eq!(result.exit, Exit::Code(0), "{said}");
-                return said;
+                assert_eq!(until, None, "{said}");
+                break;
             }
         }
     }
+    said
 }
 
 /// What an update does not name stays, a bucket of nothing is no limit, and all is shown.
@@ -190,15 +199,66 @@ fn limits_change(fc: &Firecracker) {
     fc.refused("PATCH", "/drives/scratch", &too_much, "Unable to patch the block device: Block:");
 }
 
+/// Asks for the metadata by both of its cards, and again once it has changed. The service keeps connections, so `nc` waits for more:
+/// for as long as a slow guest takes for an answer.
+const SCRIPT: &str = r#"
+    hostname; grep -c fireactions.port /proc/cmdline
+    at=169.254.169.254 it=latest/meta-data
+    ask() { said=; until [ -n "$said" ]; do said=$(printf "$1 HTTP/1.1\r\n$2\r\n" | nc -w 3 $at 80); done; }
+    get() { ask "GET /$1" "X-metadata-token: $token\r\n$2"; }
+    last() { printf '%s' "$said" | sed -e '1,/^\r$/d'; }
+    first() { printf '%s' "$said" | head -n 1 | tr -d '\r'; }
+    reached() { ping -c 1 -W 2 $at >/dev/null && echo yes || echo no; }
+    ask 'PUT /latest/api/token' 'X-metadata-token-ttl-seconds: 60\r\n'; token=$(last)
+    get $it/id; echo "by the gateway: $(last)"
+    ip route add $at dev eth0
+    get $it/; echo "listed: $(last | tr '\n' ' ')"
+    get $it/id 'Accept: application/json\r\n'; echo "as JSON: $(last)"
+    get $it/long; echo "long: $(last | wc -c)"
+    ask "GET /$it/id"; echo "without: $(first)"
+    get page; echo "host: $(first)$(reached)"
+    ip link set eth1 up; ip addr add 172.30.4.2/22 dev eth1; ip route del $at; ip route add $at dev eth1
+    get page; echo "by the other card: $(last) $(reached)"
+    ip route del $at; ip route add $at dev eth0; token=x
+    get $it/id; echo "another: $(first)"
+    ask 'PUT /latest/api/token' 'X-metadata-token-ttl-seconds: 60\r\n'; token=$(last)
+    while get $it && [ "$(last)" != id ]; do sleep 1; done
+    get $it/id; echo "then: $(last)""#;
+
+/// The service is where it was configured to be, and not a packet to it comes further, though somebody listens there.
+async fn metadata_is_served(fc: &Firecracker, link: &Link) {
+    start(link, SCRIPT).await;
+    let first = said(link, Some("by the other card: the host")).await;
+    fc.patch("/mmds", &json!({"latest": {"meta-data": {"id": "i-2", "long": null}}}));
+    let all = first + &said(link, None).await;
+    let lines: Vec<&str> = all.lines().map(str::trim).collect();
+    assert_eq!(
+        lines,
+        [
+            "first",
+            "1",
+            "by the gateway: i-1",
+            "listed: id long",
+            "as JSON: \"i-1\"",
+            "long: 40000",
+            "without: HTTP/1.1 401",
+            "host: HTTP/1.1 404 no",
+            "by the other card: the host yes",
+            "another: HTTP/1.1 401",
+            "then: i-2",
+        ],
+        "{all}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_guest_boots_runs_a_job_and_ends_with_a_restart() {
     let files = Files::make().await;
     let (mut fc, link) = booted(&files).await;
-    let said = run(&link, "hostname; grep -c fireactions.port /proc/cmdline").await;
-    assert_eq!(said, "first\n1\n");
     fc.patch("/balloon", &json!({"amount_mib": 64}));
     assert_eq!(fc.get("/balloon/statistics")["target_mib"], 64);
     limits_change(&fc);
+    metadata_is_served(&fc, &link).await;
     timeout(LONG, link.power_off()).await.unwrap().unwrap();
     assert!(fc.ended(Duration::from_secs(20)).success(), "{}", fc.console());
     drop(files.dir);
