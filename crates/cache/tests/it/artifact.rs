@@ -20,12 +20,15 @@ use crate::toolkit::{Runner, V2, preloaded};
 
 const SERVICE: &str = "/twirp/github.actions.results.api.v1.ArtifactService/";
 
+/// A path, and the token that was shown.
+type Asked = (String, Option<String>);
+
 /// What is needed of the service of artifacts at GitHub, over TLS, and what it was asked.
 #[derive(Clone, Default)]
 struct Results {
     base: Arc<Mutex<String>>,
     content: Arc<Mutex<Vec<u8>>>,
-    asked: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Results {
@@ -44,7 +47,7 @@ impl Results {
     }
 
     /// The methods that were called, and with which token.
-    fn called(&self) -> Vec<(String, Option<String>)> {
+    fn called(&self) -> Vec<Asked> {
         let asked = self.asked.lock().unwrap();
         let calls = asked
             .iter()
@@ -93,16 +96,13 @@ async fn answer(
         (Method::POST, Some("CreateArtifact")) => {
             Json(json!({"ok": true, "signedUploadUrl": blob})).into_response()
         }
-        (Method::POST, Some("FinalizeArtifact")) => {
+        (Method::POST, Some("FinalizeArtifact" | "DeleteArtifact")) => {
             Json(json!({"ok": true, "artifactId": "7"})).into_response()
         }
         (Method::POST, Some("ListArtifacts")) => {
             Json(json!({"artifacts": [artifact(size())]})).into_response()
         }
         (Method::POST, Some("GetSignedArtifactURL")) => Json(json!({"signedUrl": blob})).into_response(),
-        (Method::POST, Some("DeleteArtifact")) => {
-            Json(json!({"ok": true, "artifactId": "7"})).into_response()
-        }
         (Method::PUT, None) => {
             // A list of blocks changes nothing: there is one block.
             if !uri.query().unwrap_or_default().contains("comp=blocklist") {

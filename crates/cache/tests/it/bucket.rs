@@ -12,6 +12,8 @@ use serde_json::json;
 use crate::common::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// What jobs are told.
+const AWAY: &str = "the bucket of the host's cache does not answer";
 /// For what comes soon, on a busy host.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -141,13 +143,12 @@ async fn while_the_bucket_is_away_jobs_are_told_so_and_go_on() {
 
     let cache = &world.cache;
     s3.kill();
-    const WORDS: &str = "the bucket of the host's cache does not answer";
     let asked = json!({"key": "k", "version": VERSION});
-    job.twirp("GetCacheEntryDownloadURL", &asked).await.refuses(503, WORDS);
-    job.twirp("CreateCacheEntry", &json!({"key": "new", "version": VERSION})).await.refuses(503, WORDS);
-    job.get(&address).await.refuses(503, WORDS);
+    job.twirp("GetCacheEntryDownloadURL", &asked).await.refuses(503, AWAY);
+    job.twirp("CreateCacheEntry", &json!({"key": "new", "version": VERSION})).await.refuses(503, AWAY);
+    job.get(&address).await.refuses(503, AWAY);
     assert_eq!(job.put(&begun, "", b"goes on").await.status, 201);
-    job.finalize("begun", 7).await.refuses(503, WORDS);
+    job.finalize("begun", 7).await.refuses(503, AWAY);
     assert!(cache.problem().unwrap().starts_with("the bucket of the cache cannot "), "{:?}", cache.problem());
     // What needs no bucket has none.
     alone.save("own", b"its own").await;
