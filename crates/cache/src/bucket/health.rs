@@ -12,7 +12,7 @@ use crate::CacheError;
 /// Between two tries while it is away.
 const PAUSE: Duration = Duration::from_secs(5);
 /// What of its words is told, in characters.
-const WORDS: usize = 300;
+const WORDS: usize = 600;
 
 #[derive(Debug)]
 struct Trouble {
