@@ -30,6 +30,13 @@ pub(crate) struct Card {
     pub(crate) label: Label,
 }
 
+impl Card {
+    /// From an object's content; nothing if it is no card.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+}
+
 /// What is other than it was known to be.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
@@ -52,11 +59,6 @@ impl Bucket {
                 seen.below(&within).map(|(name, known)| (name.clone(), known.id)).collect()
             };
             let listed = self.list(&within).await?;
-            let mut changes = Changes::default();
-            for (name, id) in before.into_iter().filter(|(name, _)| !listed.contains_key(name)) {
-                self.seen().forget(&name, id);
-                changes.gone.extend(id);
-            }
             let unknown: Vec<_> = {
                 let seen = self.seen();
                 let is_known =
@@ -75,6 +77,12 @@ impl Bucket {
                 Ok::<_, CacheError>(Some((meta, card)))
             });
             let cards: Vec<_> = cards.buffer_unordered(AT_A_TIME).try_collect().await?;
+            let mut changes = Changes::default();
+            // From here on nothing is waited for: what is changed here is told, whoever goes away.
+            for (name, id) in before.into_iter().filter(|(name, _)| !listed.contains_key(name)) {
+                self.seen().forget(&name, id);
+                changes.gone.extend(id);
+            }
             for (meta, card) in cards.into_iter().flatten() {
                 self.note(&meta, card, &mut changes);
             }
@@ -93,8 +101,10 @@ impl Bucket {
         }
         let before = seen.at(&meta.location).and_then(|known| known.id);
         seen.put(meta.location.clone(), Known { id, mark: meta.into() });
-        drop(seen);
         if before != id {
+            if let Some(before) = before {
+                seen.touched.remove(&before);
+            }
             changes.gone.extend(before);
             changes.new.extend(card);
         }
@@ -127,6 +137,6 @@ impl Bucket {
             if got.meta.size > LONGEST { Ok(None) } else { got.bytes().await.map(Some) }
         };
         let text = self.quick("read an entry", read).await?;
-        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+        Ok(text.and_then(|text| Card::parse(&text)))
     }
 }

@@ -61,6 +61,12 @@ const RETRIED: Duration = Duration::from_secs(10);
 /// Removals at a time.
 const REMOVALS: usize = 8;
 
+/// The name of the entry that an object says it is.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn name_of_card(prefix: &str, text: &[u8]) -> Option<String> {
+    Card::parse(text).map(|card| Names::new(prefix).entry(&card.label.place).to_string())
+}
+
 /// A bucket, and who asks for it.
 #[derive(Debug, Clone)]
 pub struct S3 {

@@ -132,7 +132,7 @@ impl Cache {
         let closed = upload.close().await;
         if let Err(CacheError::NotFound(_)) = closed {
             // It is somebody else's to finish, or over.
-            return closed.map(|()| 0);
+            return if upload.is_sealing() { self.finished(&upload, size).await } else { closed.map(|()| 0) };
         }
         let sealed = match closed.and_then(|()| upload.content(size)) {
             Ok(unordered) => self.seal(&upload, size, unordered).await,

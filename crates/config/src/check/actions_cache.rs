@@ -54,7 +54,7 @@ impl Check<'_> {
     }
 
     fn bucket(&mut self, at: &At, s3: &ActionsCacheS3Config) {
-        let mut wrong = |key: &str, what: &str, help: &str| {
+        let mut wrong = |key: &'static str, what: &str, help: &str| {
             let key = at.key(key);
             let message = format!("{key} is not {what}");
             self.error(&key, &[], message, help);
