@@ -7,7 +7,8 @@ use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind, 
 use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKind};
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -31,6 +32,13 @@ pub(crate) struct Bucket {
 pub(crate) struct Value<T> {
     pub(crate) value: T,
     pub(crate) revision: u64,
+}
+
+/// A key has another value, or none.
+#[derive(Debug)]
+pub(crate) struct Change<T> {
+    pub(crate) key: String,
+    pub(crate) value: Option<T>,
 }
 
 impl Bucket {
@@ -156,8 +164,36 @@ impl Bucket {
         }
     }
 
-    /// All keys with their values, in the keys' order.
-    pub(crate) async fn all<T: DeserializeOwned>(&self) -> Result<Vec<(String, T)>, Trouble> {
+    /// The values of a key, or of all with `>`: first what they are, then each change. A key that is removed has none then; one that
+    /// goes by itself is not told.
+    pub(crate) async fn watch<T: DeserializeOwned + 'static>(
+        &self,
+        key: &str,
+    ) -> Result<BoxStream<'static, Result<Change<T>, Trouble>>, Trouble> {
+        let doing = format!("to watch '{key}' of the bucket '{}'", self.name);
+        let said = doing.clone();
+        let watch = match within(&self.link, Box::pin(self.store.watch_with_history(key)), &|| doing.clone()).await? {
+            Ok(watch) => watch,
+            Err(error) => return Err(diagnose(&self.link, &self.name, &doing, Said::of(&error)).await),
+        };
+        let bucket = self.name.clone();
+        let changes = watch.map(move |entry| {
+            let entry = entry.map_err(|error| Trouble::Other { doing: said.clone(), why: words(&error) })?;
+            let read = |value: &[u8]| {
+                serde_json::from_slice(value).map_err(|error| Trouble::Odd {
+                    bucket: bucket.clone(),
+                    key: entry.key.clone(),
+                    why: error.to_string(),
+                })
+            };
+            let value = (entry.operation == Operation::Put).then(|| read(&entry.value)).transpose()?;
+            Ok(Change { key: entry.key, value })
+        });
+        Ok(changes.boxed())
+    }
+
+    /// All keys, in order.
+    pub(crate) async fn keys(&self) -> Result<Vec<String>, Trouble> {
         let doing = || format!("to list the bucket '{}'", self.name);
         let listing = async {
             let keys = self.store.keys().await?;
@@ -168,6 +204,12 @@ impl Bucket {
             Err(error) => return Err(diagnose(&self.link, &self.name, &doing(), Said::of(&*error)).await),
         };
         keys.sort();
+        Ok(keys)
+    }
+
+    /// All keys with their values, in the keys' order.
+    pub(crate) async fn all<T: DeserializeOwned>(&self) -> Result<Vec<(String, T)>, Trouble> {
+        let keys = self.keys().await?;
         let read = |key: String| async move {
             Ok::<_, Trouble>(self.get::<T>(&key).await?.map(|found| (key, found.value)))
         };

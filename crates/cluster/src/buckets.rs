@@ -21,15 +21,17 @@ pub(crate) const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// The key of the version.
 const KEY: &str = "protocol";
-/// Most bytes of a bucket, and of a value. A host's value has some hundred bytes for each of its pools.
-const BUCKET: i64 = 16 << 20;
-const VALUE: i32 = 256 << 10;
+/// Most bytes of a bucket, and of a value: less than what NATS takes in one message. A host's value has some hundred bytes for each of
+/// its pools and its runners, a share some hundred for each runner that has a job.
+const BUCKET: i64 = 64 << 20;
+const VALUE: i32 = 900 << 10;
 
 /// The buckets, open.
 #[derive(Debug, Clone)]
 pub struct Buckets {
     pub(crate) hosts: Bucket,
     pub(crate) leases: Bucket,
+    pub(crate) shares: Bucket,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +53,7 @@ impl Buckets {
         Ok(Self {
             hosts: Box::pin(Bucket::open_or_make(link, config(cluster, "-hosts", Some(HOST_TTL)))).await?,
             leases: Box::pin(Bucket::open_or_make(link, config(cluster, "-leases", Some(LEASE_TTL)))).await?,
+            shares: Box::pin(Bucket::open_or_make(link, config(cluster, "-shares", None))).await?,
         })
     }
 
@@ -60,10 +63,11 @@ impl Buckets {
     /// When they are not, or the cluster's hosts speak another protocol.
     pub async fn open(link: &Link) -> Result<Self, Trouble> {
         let cluster = &link.settings.cluster;
-        check(&Bucket::open(link, &name(cluster, "")).await?).await?;
+        check(&Box::pin(Bucket::open(link, &name(cluster, ""))).await?).await?;
         Ok(Self {
-            hosts: Bucket::open(link, &name(cluster, "-hosts")).await?,
-            leases: Bucket::open(link, &name(cluster, "-leases")).await?,
+            hosts: Box::pin(Bucket::open(link, &name(cluster, "-hosts"))).await?,
+            leases: Box::pin(Bucket::open(link, &name(cluster, "-leases"))).await?,
+            shares: Box::pin(Bucket::open(link, &name(cluster, "-shares"))).await?,
         })
     }
 }

@@ -4,6 +4,7 @@
 //!  fireactions-CLUSTER          protocol ─▶ the version that all hosts speak
 //!  fireactions-CLUSTER-hosts    HOST ─▶ who it is and what it has; gone when it was not told again for HOST_TTL
 //!  fireactions-CLUSTER-leases   NAME ─▶ who holds it; gone when it was not renewed for LEASE_TTL
+//!  fireactions-CLUSTER-shares   FORGE.HOST ─▶ what the host that listens to the forge tells this one
 //! ```
 //!
 //! What it promises:
@@ -22,7 +23,9 @@ mod lease;
 mod link;
 mod member;
 mod membership;
+mod roster;
 mod settings;
+mod shares;
 mod state;
 mod trouble;
 
@@ -32,6 +35,8 @@ pub use lease::{Fence, Holder, Lease, LeaseName, LeaseTiming};
 pub use link::Link;
 pub use member::{Identity, Load, Member, PoolLoad};
 pub use membership::{Ends, Membership, Standing};
+pub use roster::Roster;
 pub use settings::{CredsSource, Settings};
+pub use shares::{Desk, GivenTo, follow};
 pub use state::{ClusterState, Leader, look};
 pub use trouble::Trouble;

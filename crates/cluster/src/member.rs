@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fireactions_model::{ClusterHost, Labels, MachineState, PoolName, Share};
+use fireactions_model::{
+    ClusterHost, ForgeName, ForgeReport, Labels, MachineState, PoolName, Room, Share,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -39,9 +41,15 @@ pub struct Load {
     pub vcpus: Share,
     /// Memory of its machines, in MiB, with what each costs beside its own.
     pub memory_mib: Share,
+    /// What is left of it for jobs.
+    #[serde(default)]
+    pub room: Room,
     /// Its pools.
     #[serde(default)]
     pub pools: BTreeMap<PoolName, PoolLoad>,
+    /// Its runners, by forge; of forges whose jobs the hosts share.
+    #[serde(default)]
+    pub forges: BTreeMap<ForgeName, ForgeReport>,
 }
 
 impl Load {
@@ -63,6 +71,9 @@ pub struct PoolLoad {
     /// Jobs that wait for it on this host.
     #[serde(default)]
     pub queued: u32,
+    /// It makes no machines now: it is paused, or waits after failures.
+    #[serde(default)]
+    pub holds_back: bool,
 }
 
 /// A host of the cluster, as it last told.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fireactions_model::ExponentialBackoff;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,8 @@ use crate::trouble::Trouble;
 
 /// How often a host tells.
 const EVERY: Duration = Duration::from_secs(2);
+/// It tells no oftener.
+const GATHER: Duration = Duration::from_millis(50);
 /// Pauses after errors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 /// Pauses while another has the name: it may be this host's server before, whose key goes by itself.
@@ -52,6 +54,8 @@ pub struct Membership {
     identity: Identity,
     load: Arc<dyn Fn() -> Load + Send + Sync>,
     standing: watch::Sender<Standing>,
+    link: watch::Sender<Option<Link>>,
+    news: Arc<Notify>,
 }
 
 /// Why a round of telling ended.
@@ -69,7 +73,18 @@ impl From<Trouble> for Round {
 impl Membership {
     /// `load` gives what the host has now; it is asked often and must be quick. Nothing is connected before [`run`](Self::run).
     pub fn new(settings: Settings, identity: Identity, load: Arc<dyn Fn() -> Load + Send + Sync>) -> Self {
-        Self { settings, identity, load, standing: watch::Sender::new(Standing::Joining) }
+        let (standing, link) = (watch::Sender::new(Standing::Joining), watch::Sender::default());
+        Self { settings, identity, load, standing, link, news: Arc::default() }
+    }
+
+    /// The connection, once there is one: it comes back by itself.
+    pub fn link(&self) -> watch::Receiver<Option<Link>> {
+        self.link.subscribe()
+    }
+
+    /// To be notified when there is something that the others should know before the next time.
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
     }
 
     /// How it stands, from now on.
@@ -133,7 +148,10 @@ impl Membership {
         let link = match link {
             Some(link) => link,
             None => match Link::open(&self.settings).await {
-                Ok(open) => link.insert(open),
+                Ok(open) => {
+                    self.link.send_replace(Some(open.clone()));
+                    link.insert(open)
+                }
                 Err(trouble) => return trouble.into(),
             },
         };
@@ -149,7 +167,7 @@ impl Membership {
         loop {
             self.stand(Standing::Member);
             pauses.succeeded();
-            sleep(ExponentialBackoff::jitter(EVERY, rand::random())).await;
+            self.next().await;
             revision = match buckets.hosts.update(self.key(), &self.member(), revision).await {
                 Ok(Some(revision)) => revision,
                 // It went by itself while NATS was away, an answer was lost, or another took it.
@@ -160,6 +178,13 @@ impl Membership {
                 Err(trouble) => return trouble.into(),
             };
         }
+    }
+
+    /// Returns when the others are to be told again.
+    async fn next(&self) {
+        // Much may happen at once.
+        sleep(GATHER).await;
+        let _ = timeout(ExponentialBackoff::jitter(EVERY, rand::random()), self.news.notified()).await;
     }
 
     /// Writes this host's key for the first time in this run: a server of this host that was before has no say any more.

@@ -11,4 +11,6 @@ mod refusal;
 mod waiters;
 
 pub use forges::Forges;
-pub use hosted::{Answer, Delivery, HostedForge, HostedSettings, MAX_DELIVERY, WebhookSecrets};
+pub use hosted::{
+    Answer, Delivery, Earlier, Heard, HostedForge, HostedSettings, MAX_DELIVERY, Presence, WebhookSecrets, runner_key,
+};

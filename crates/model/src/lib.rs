@@ -28,6 +28,7 @@ mod remote;
 #[cfg(feature = "schema")]
 mod secs_nanos;
 mod service;
+mod sharing;
 mod shutdown;
 mod spec_rules;
 mod trace;
@@ -65,6 +66,7 @@ pub use remote::{QueuedJob, RemoteJob};
 #[cfg(feature = "schema")]
 pub use secs_nanos::SecsNanos;
 pub use service::{ServiceReadiness, ServiceSpec};
+pub use sharing::{AssignedJobs, ForgeReport, ForgeShare, PoolReport, Room, RunnerWord};
 pub use shutdown::ShutdownMode;
 pub use spec_rules::{SpecLimits, SpecProblem};
 pub use trace::{TraceCounts, TraceId};

@@ -1,6 +1,6 @@
 //! What machines may use of the host.
 
-use fireactions_model::{Shape, Share, Spare};
+use fireactions_model::{Room, Shape, Share, Spare};
 
 /// The host's budget, with overcommit already applied. Zero means that there is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,17 @@ impl Budget {
             of: Some(of).filter(|of| *of > 0),
         };
         [share(used.vcpus, self.vcpus.into()), share(used.memory, self.memory_mib)]
+    }
+
+    /// What machines of these shapes leave of it.
+    pub(crate) fn room<'a>(&self, shapes: impl Iterator<Item = &'a Shape>) -> Room {
+        let [vcpus, memory] = self.taken(shapes);
+        let left = |share: Share| Some(share.of?.saturating_sub(share.used));
+        Room {
+            vcpus: left(vcpus).map(|left| u32::try_from(left).unwrap_or(u32::MAX)),
+            memory_mib: left(memory),
+            machine_overhead_mib: self.machine_overhead_mib,
+        }
     }
 
     /// The larger of the two fractions of the budget that `used` is, in millionths: dominant-resource fairness.

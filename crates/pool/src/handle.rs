@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fireactions_model::{
     Backoff, Demand, Drained, HostBudget, HostView, MachineId, MachineView, Machines, PoolName, PoolOverride,
-    PoolSpec, PoolView, Shape,
+    PoolSpec, PoolView, Room, Shape,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -353,6 +353,13 @@ impl PoolHandle {
         let [vcpus, memory_mib] = self.shared.budget.taken(views.iter().map(|machine| &machine.shape));
         let budget = HostBudget { vcpus, memory_mib, ..HostBudget::default() };
         HostView { drained: self.shared.drained().clone(), machines, budget }
+    }
+
+    /// What machines that are not idle leave of the host.
+    pub fn room(&self) -> Room {
+        let views = self.shared.machines.views();
+        let stays = views.iter().filter(|machine| !machine.state.is_idle_capacity());
+        self.shared.budget.room(stays.map(|machine| &machine.shape))
     }
 
     /// Drains the host: it makes no machines and removes idle ones; running jobs finish. With `None` it takes work

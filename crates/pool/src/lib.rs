@@ -21,6 +21,7 @@ mod handle;
 mod observed;
 mod place;
 mod room;
+mod share;
 mod sources;
 mod timing;
 
@@ -31,4 +32,5 @@ pub use decide::{decide, plan};
 pub use handle::{NoOverrides, Outlook, Overrides, PoolError, PoolHandle};
 pub use observed::{Machine, Observed, Pace, Pool};
 pub use place::{Place, PlacePool, Prepared, Shares, Wanted, place, unplaced};
+pub use share::{Counted, Runners, Sharer, Sharing, share};
 pub use timing::Timing;

@@ -18,12 +18,13 @@ struct Host {
 }
 
 fn load() -> Load {
-    let pool = PoolLoad { max: 4, machines: BTreeMap::from([(MachineState::Busy, 3)]), queued: 1 };
+    let pool = PoolLoad { max: 4, machines: BTreeMap::from([(MachineState::Busy, 3)]), queued: 1, holds_back: false };
     Load {
         drained: false,
         vcpus: Share { used: 6, of: Some(16) },
         memory_mib: Share { used: 512, of: None },
         pools: BTreeMap::from([(PoolName::new("default").unwrap(), pool)]),
+        ..Load::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A cluster: whether its NATS can be trusted with what is said there, and what its hosts do not share.
 
 use super::{At, Check};
-use crate::Config;
+use crate::{Config, ForgeRef};
 
 /// More servers than any NATS has.
 const SERVERS: usize = 16;
@@ -78,22 +78,34 @@ impl Check<'_> {
         }
     }
 
-    /// Hosts that each take the jobs of one forge would each make machines for all of them: until they share, that is refused.
+    /// Hosts share the jobs that a forge counts itself: those of GitHub's scale sets. Of any other, each would make machines for all of
+    /// them, which is refused.
     fn shared(&mut self, config: &Config) {
         let cluster = At::root().key("cluster");
         let mut has_own = false;
         for (index, pool) in config.pools.iter().enumerate() {
             match config.forge_of(&pool.runner) {
-                Ok(Some((forge, _))) => {
+                Ok(Some((_, ForgeRef::Github(_)))) if pool.runner.scale_set.name(&pool.name).is_some() => {}
+                Ok(Some((forge, of))) => {
+                    let (what, help) = match of {
+                        ForgeRef::Github(_) => (
+                            "has no scale set at",
+                            "remove 'scale_set: false' from the pool: the hosts of a cluster share the jobs of scale sets",
+                        ),
+                        ForgeRef::Gitea(_) | ForgeRef::Forgejo(_) => (
+                            "belongs to",
+                            "remove the section 'cluster:' from this host, or the pool: only jobs of GitHub's scale sets are shared yet",
+                        ),
+                    };
                     let runner = At::root().key("pools").index(index).key("runner");
                     self.error(
                         &runner,
                         &[&cluster],
                         format!(
-                            "pool '{}' belongs to the forge '{forge}', whose jobs the hosts of a cluster do not share yet: each would start machines for all of them",
+                            "pool '{}' {what} the forge '{forge}', so the hosts of a cluster would not share its jobs: each would start machines for all of them",
                             pool.name
                         ),
-                        "remove the section 'cluster:' from this host, or the pool",
+                        help,
                     );
                 }
                 Ok(None) => has_own = true,

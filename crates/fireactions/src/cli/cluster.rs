@@ -39,8 +39,8 @@ enum Action {
 
 pub(crate) async fn run(args: Args) -> Ended {
     match args.action {
-        Action::Status { file, format } => status(&settings(&file)?, format).await,
-        Action::Check { file } => check(&settings(&file)?).await,
+        Action::Status { file, format } => Box::pin(status(&settings(&file)?, format)).await,
+        Action::Check { file } => Box::pin(check(&settings(&file)?)).await,
     }
 }
 

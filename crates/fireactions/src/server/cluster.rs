@@ -1,4 +1,4 @@
-//! This host in its cluster: what the others are told of it.
+//! This host in its cluster: what the others are told of it, and the jobs that they share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +6,12 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use fireactions_cluster::{CredsSource, Ends, Identity, Load, Membership, PROTOCOL, PoolLoad, Settings};
 use fireactions_config::{ClusterConfig, Config};
+use fireactions_forge::{Forges, HostedForge};
 use fireactions_model::{ClusterHost, MachineId, PoolView};
 use fireactions_pool::PoolHandle;
 use fireactions_store::Store;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::credentials;
@@ -55,7 +57,8 @@ fn host(cluster: &ClusterConfig) -> anyhow::Result<ClusterHost> {
     })
 }
 
-/// Joins the cluster that the configuration names, and stays in it until the end. NATS need not be there.
+/// Joins the cluster that the configuration names, stays in it until the end, and shares the jobs of `forges` with its hosts. NATS need
+/// not be there.
 ///
 /// # Errors
 /// When this host has no name for it, or the store cannot be read.
@@ -63,9 +66,10 @@ pub(super) async fn join(
     config: &Config,
     store: &Store,
     pools: &PoolHandle,
+    forges: &Forges,
     ends: Ends,
-) -> anyhow::Result<Option<JoinHandle<()>>> {
-    let (Some(settings), Some(cluster)) = (settings(config)?, &config.cluster) else { return Ok(None) };
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let (Some(settings), Some(cluster)) = (settings(config)?, &config.cluster) else { return Ok(Vec::new()) };
     let random = || MachineId::from_random(rand::random()).as_str()[1..].to_owned();
     let instance = store.runner_key(&random()[..6]).await.context("this host's key could not be read")?;
     let identity = Identity {
@@ -78,13 +82,23 @@ pub(super) async fn join(
         zone: cluster.host.zone.clone(),
         labels: cluster.host.labels.iter().map(|label| label.label().clone()).collect(),
     };
-    let pools = pools.clone();
-    let membership = Membership::new(settings, identity, Arc::new(move || load(&pools)));
-    Ok(Some(tokio::spawn(membership.run(ends))))
+    let forges: Vec<HostedForge> = forges.hosted().cloned().collect();
+    let (handle, told) = (pools.clone(), forges.clone());
+    let membership =
+        Membership::new(settings, identity.clone(), Arc::new(move || load(&handle, &told)));
+    let host = fireactions_sharing::Host {
+        identity,
+        link: membership.link(),
+        standing: membership.standing(),
+        news: membership.news(),
+    };
+    let stop = ends.stop.clone();
+    let sharing = fireactions_sharing::run(host, forges, config.pools(), watch::Sender::default(), stop);
+    Ok(vec![tokio::spawn(membership.run(ends)), tokio::spawn(sharing)])
 }
 
 /// What the pools and the host are like now.
-fn load(pools: &PoolHandle) -> Load {
+fn load(pools: &PoolHandle, forges: &[HostedForge]) -> Load {
     let host = pools.host();
     let all: BTreeMap<_, _> =
         pools.list().into_iter().map(|view| (view.spec.name.clone(), pool_load(&view))).collect();
@@ -92,7 +106,9 @@ fn load(pools: &PoolHandle) -> Load {
         drained: host.drained.is_some(),
         vcpus: host.budget.vcpus,
         memory_mib: host.budget.memory_mib,
+        room: pools.room(),
         pools: all,
+        forges: forges.iter().map(|forge| (forge.name().clone(), forge.report())).collect(),
     }
 }
 
@@ -101,5 +117,6 @@ fn pool_load(view: &PoolView) -> PoolLoad {
         max: if view.paused { 0 } else { view.max_runners },
         machines: view.machines.clone(),
         queued: view.queued,
+        holds_back: view.paused || view.backoff.is_some(),
     }
 }

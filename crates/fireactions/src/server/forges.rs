@@ -34,6 +34,7 @@ pub(super) async fn hosted(
             audit_interval: forge.audit_interval().0,
             authorities: ca_pem(forge.ca_file(), &key)?,
             caches: caches.clone(),
+            shared: config.cluster.is_some(),
             webhook: forge.webhook().map(|webhook| secrets(webhook.secret_files())),
             ..HostedSettings::new(host_name())
         };

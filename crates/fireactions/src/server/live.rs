@@ -148,7 +148,7 @@ impl Live {
         let ends = Ends { stop: stopping.clone(), freeze: freeze.clone() };
         let controller = tokio::spawn(controller.run(ends));
         let ends = fireactions_cluster::Ends { stop: stopping.clone(), hand_over: freeze.clone() };
-        let membership = cluster::join(config, &store, &pools, ends).await?;
+        let membership = cluster::join(config, &store, &pools, &forges, ends).await?;
         let mut tasks = vec![
             tokio::spawn(progress.clone().follow(events.subscribe(), stopping.clone())),
             tokio::spawn(housekeeping::run(

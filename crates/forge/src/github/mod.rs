@@ -12,6 +12,7 @@ mod register;
 mod remote;
 mod rules;
 mod scale_set;
+mod session;
 mod signs;
 
 use std::collections::HashMap;
@@ -55,8 +56,10 @@ struct GithubRemote {
 struct Inner {
     github: Github,
     rules: Arc<GithubRules>,
-    /// Scale sets that there are and that have a session.
+    /// Scale sets that there are and that have a session here.
     sets: Mutex<HashMap<PoolName, OpenSet>>,
+    /// Scale sets that another host listens to.
+    others: Mutex<HashMap<PoolName, OpenSet>>,
     groups: register::Groups,
 }
 
@@ -65,6 +68,8 @@ struct Inner {
 struct OpenSet {
     sets: ScaleSets,
     id: ScaleSetId,
+    /// The session, if it is this host's.
+    session: Option<String>,
 }
 
 impl GithubRemote {
@@ -73,6 +78,7 @@ impl GithubRemote {
             github,
             rules: Arc::default(),
             sets: Mutex::default(),
+            others: Mutex::default(),
             groups: register::Groups::default(),
         };
         Self { inner: Arc::new(inner) }

@@ -41,8 +41,9 @@ impl GithubRemote {
     ) -> Result<Registered, Error> {
         let registered = self.try_register(forge, pool, runner, name).await;
         if registered.as_ref().is_err_and(|error| !error.is_transient()) {
-            // A group that was made anew has another number.
+            // A group or a set that was made anew has another number.
             lock(&self.inner.groups.0).clear();
+            lock(&self.inner.others).remove(&pool.name);
         }
         registered
     }
@@ -55,7 +56,7 @@ impl GithubRemote {
         name: &str,
     ) -> Result<Registered, Error> {
         if runner.scale_set.is_some() {
-            let set = self.open_set(&pool.name)?;
+            let set = self.set_of(forge, &pool.name, runner).await?;
             let jit = set.sets.generate_jit(set.id, name, &runner.work_folder).await?;
             return Ok(Registered { id: jit.runner_id.get(), credential: jit.config });
         }

@@ -1,5 +1,6 @@
 //! GitHub as a hosted forge.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,12 +9,12 @@ use fireactions_github::webhook::{self, Event};
 use fireactions_github::{Deleted as Deletion, JobStatus, RunnerId};
 use fireactions_http::webhook::Forged;
 use fireactions_model::{
-    ForgeName, GithubScope, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work,
+    ForgeName, GithubScope, JobRecord, Offer, Outcome, PoolName, PoolSpec, RateLimit, RemoteJob, Secret, Work,
 };
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{GithubRemote, audit, drift, job, program, register, scale_set, signs};
+use super::{GithubRemote, audit, drift, job, origin, program, register, scale_set, signs};
 use crate::hosted::board::Rules;
 use crate::hosted::error::Error;
 use crate::hosted::remote::{Change, Deleted, JobNews, Judged, Listed, Registered, Remote};
@@ -86,6 +87,18 @@ impl Remote for GithubRemote {
             Box::pin(listening) as BoxFuture<'static, ()>
         };
         sets.map(listen).collect()
+    }
+
+    fn holds(&self) -> BTreeMap<PoolName, String> {
+        self.sessions()
+    }
+
+    async fn free(&self, pools: &[PoolSpec], held: &BTreeMap<PoolName, String>) {
+        self.free_sessions(pools, held).await;
+    }
+
+    async fn look_at_origins(&self, forge: &HostedForge, pool: &PoolName) {
+        origin::look(self, forge, pool).await;
     }
 
     /// The queue of a scale set says which runner has which job.

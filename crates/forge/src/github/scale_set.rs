@@ -7,13 +7,13 @@ use fireactions_github::Error as GithubError;
 use fireactions_github::scaleset::{
     JobEvent, JobInfo, Message, MessageId, ScaleSet, ScaleSetSpec, ScaleSets, Session, Statistics,
 };
-use fireactions_model::{ExponentialBackoff, GithubRunner, PoolName, PoolSpec, QueuedJob, RemoteJob};
+use fireactions_model::{AssignedJobs, ExponentialBackoff, GithubRunner, PoolName, PoolSpec, QueuedJob, RemoteJob, RunnerWord};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, GithubRemote, OpenSet, drift, origin};
 use crate::hosted::HostedForge;
-use crate::hosted::board::{Assigned, Waiting};
+use crate::hosted::board::Waiting;
 use crate::hosted::lock;
 use crate::hosted::problems::Concern;
 
@@ -56,8 +56,8 @@ pub(super) async fn listen(
         let without = *progress.without.get_or_insert_with(Instant::now);
         if is_anothers || without.elapsed() > pace * LASTING {
             // What was assigned is known to nobody here any more: it makes no machines, and the next session counts anew.
-            let mut board = forge.board();
-            board.set_assigned(&pool.name, Assigned::default());
+            let mut board = forge.heard();
+            board.set_assigned(&pool.name, AssignedJobs::default());
             board.queue.keep_assigned(&pool.name, 0);
             drop(board);
             forge.wake();
@@ -93,14 +93,15 @@ async fn session(
         let set = set_up(remote, forge, pool, runner, &sets).await?;
         let owner = format!("{}-{}", forge.inner().settings.owner, forge.inner().key);
         let session = sets.open_session(set.id, &owner).await?;
-        Ok::<_, Error>((OpenSet { sets, id: set.id }, session))
+        let open = OpenSet { sets, id: set.id, session: Some(session.id().to_owned()) };
+        Ok::<_, Error>((open, session))
     };
     let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
     let (set, mut session) = opened?;
     tracing::info!(pool = %pool.name, set = set_name(runner), "listening for jobs of the scale set");
     forge.set_problem(&pool.name, Concern::Listening, None);
     progress.without = None;
-    forge.board().set_assigned(&pool.name, counted(session.statistics()));
+    forge.heard().set_assigned(&pool.name, counted(session.statistics()));
     lock(&remote.inner.sets).insert(pool.name.clone(), set);
     forge.wake();
     let listened = tokio::select! {
@@ -159,7 +160,7 @@ async fn follow(
     session: &mut Session,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let mut capacity = forge.inner().capacity.subscribe();
+    let mut capacity = forge.capacity();
     loop {
         let most = capacity.borrow_and_update().get(&pool.name).copied().unwrap_or(pool.max_runners);
         let message = tokio::select! {
@@ -188,7 +189,7 @@ async fn follow(
         // First of all: a runner whose end this message tells is not to be taken for one that is lacking. A message that
         // comes again tells what was true when it was written.
         if progress.applied != Some(id) {
-            forge.board().set_assigned(&pool.name, counted(message.statistics));
+            forge.heard().set_assigned(&pool.name, counted(message.statistics));
         }
         let is_noted = apply(remote, forge, &pool.name, runner, message).await;
         origin::look(remote, forge, &pool.name).await;
@@ -216,86 +217,64 @@ async fn apply(
             JobEvent::Available(_) => {}
             JobEvent::Assigned(job) => {
                 let waiting = waiting(remote, forge, runner, &job);
-                forge.board().queue.assign(pool, waiting);
+                forge.heard().queue.assign(pool, waiting);
             }
             JobEvent::Started { job, runner_name, .. } => {
-                let known = forge.board().queue.unassign(pool, job.request_id.get());
-                if let Some(row) = row_of(forge, &runner_name) {
-                    let url = url(remote, &job);
-                    is_noted &= forge
-                        .picked_up(&row, true, move |remote| {
-                            describe(remote, &job, url);
-                            remote.queue_says = queued(&job).or(remote.queue_says.take());
-                            remote.queued_at = remote.queued_at.or(known.and_then(|known| known.queued_at));
-                        })
-                        .await;
-                }
+                let known = forge.heard().queue.unassign(pool, job.request_id.get());
+                let mut told = told(remote, forge, runner, &job);
+                told.queue_says = queued(&job);
+                told.queued_at = told.queued_at.or(known.and_then(|known| known.queued_at));
+                is_noted &= forge.say(&runner_name, RunnerWord { ended: false, job: Box::new(told) }).await;
             }
             JobEvent::Completed { job, result, runner_name, .. } => {
-                forge.board().queue.unassign(pool, job.request_id.get());
+                forge.heard().queue.unassign(pool, job.request_id.get());
                 // A job that was cancelled before it began has none.
-                if let Some(row) = runner_name.as_deref().and_then(|name| row_of(forge, name)) {
-                    let url = url(remote, &job);
-                    is_noted &= forge
-                        .over(&row, true, move |remote| {
-                            describe(remote, &job, url);
-                            remote.conclusion = Some(conclusion(&result));
-                            // GitHub forgets a runner with its job.
-                            remote.deregistered = true;
-                        })
-                        .await;
-                }
+                let Some(runner_name) = runner_name else { continue };
+                let mut told = told(remote, forge, runner, &job);
+                told.conclusion = Some(conclusion(&result));
+                // GitHub forgets a runner with its job.
+                told.deregistered = true;
+                is_noted &= forge.say(&runner_name, RunnerWord { ended: true, job: Box::new(told) }).await;
             }
         }
     }
-    forge.board().queue.keep_assigned(pool, statistics.assigned.saturating_sub(statistics.running));
+    forge.heard().queue.keep_assigned(pool, statistics.assigned.saturating_sub(statistics.running));
     forge.wake();
     is_noted
 }
 
-fn counted(statistics: Statistics) -> Assigned {
-    Assigned { all: statistics.assigned, running: statistics.running }
+fn counted(statistics: Statistics) -> AssignedJobs {
+    AssignedJobs { all: statistics.assigned, running: statistics.running }
 }
 
-fn row_of(forge: &HostedForge, name: &str) -> Option<fireactions_model::JobId> {
-    forge.board().runners.named(name).cloned()
+/// What is told of a job.
+fn told(remote: &GithubRemote, forge: &HostedForge, runner: &GithubRunner, job: &JobInfo) -> RemoteJob {
+    // The page of the run: a message does not name that of the job.
+    let page = job.repository.as_ref().zip(job.run_id);
+    let url = page.map(|(repository, run)| remote.inner.github.run_page(repository, run));
+    RemoteJob {
+        scale_set: runner.scale_set.clone(),
+        run_id: job.run_id.map(fireactions_github::RunId::get),
+        url,
+        repository: job.repository.as_ref().map(ToString::to_string),
+        workflow: workflow(&job.workflow_ref),
+        queued_at: job.queued_at,
+        name: Some(job.name.clone()).filter(|name| !name.is_empty()),
+        labels: job.labels.clone(),
+        ..RemoteJob::new(forge.name().clone(), runner.scope.to_string())
+    }
 }
 
 fn waiting(remote: &GithubRemote, forge: &HostedForge, runner: &GithubRunner, job: &JobInfo) -> Waiting {
-    let mut remote_job = RemoteJob {
-        scale_set: runner.scale_set.clone(),
-        ..RemoteJob::new(forge.name().clone(), runner.scope.to_string())
-    };
-    describe(&mut remote_job, job, url(remote, job));
     Waiting {
         id: job.request_id.get(),
         repository: job.repository.as_ref().map(ToString::to_string).unwrap_or_default(),
         labels: job.labels.clone(),
         queued_at: job.queued_at,
         tries: 0,
-        remote: remote_job,
+        remote: told(remote, forge, runner, job),
         heard: Instant::now(),
         told: Timestamp::now(),
-    }
-}
-
-/// The page of the run; a message does not name that of the job.
-fn url(remote: &GithubRemote, job: &JobInfo) -> Option<String> {
-    let (repository, run) = (job.repository.as_ref()?, job.run_id?);
-    Some(remote.inner.github.run_page(repository, run))
-}
-
-fn describe(remote: &mut RemoteJob, job: &JobInfo, url: Option<String>) {
-    remote.run_id = job.run_id.map(fireactions_github::RunId::get).or(remote.run_id);
-    remote.url = url.or(remote.url.take());
-    remote.repository = job.repository.as_ref().map(ToString::to_string).or(remote.repository.take());
-    remote.workflow = workflow(&job.workflow_ref).or(remote.workflow.take());
-    remote.queued_at = remote.queued_at.or(job.queued_at);
-    if !job.name.is_empty() {
-        remote.name = Some(job.name.clone());
-    }
-    if !job.labels.is_empty() {
-        remote.labels.clone_from(&job.labels);
     }
 }
 

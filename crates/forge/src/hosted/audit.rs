@@ -29,6 +29,9 @@ pub(super) async fn run(forge: HostedForge, scope: String, pools: Vec<PoolSpec>,
         let audit = async {
             // What is wrong with runners hides no job that nobody told of.
             let looked = runners(&forge, &scope, &pools, &mut unlisted).await;
+            if !forge.listens() {
+                return looked;
+            }
             let rest = forge.inner.remote.audit(&forge, &scope, &pools).await;
             looked.and(rest)
         };

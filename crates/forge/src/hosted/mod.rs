@@ -31,6 +31,7 @@ mod register;
 pub(crate) mod remote;
 mod serve;
 mod settings;
+mod shared;
 pub(crate) mod signs;
 mod view;
 mod webhook;
@@ -54,6 +55,8 @@ use signs::Signs;
 
 pub use delivery::{Delivery, MAX_DELIVERY};
 pub use settings::{HostedSettings, WebhookSecrets};
+pub use names::runner_key;
+pub use shared::{Earlier, Heard, Presence};
 pub use webhook::Answer;
 
 /// How long tasks have to say good-bye to the forge at the end.
@@ -79,8 +82,10 @@ pub(crate) struct Inner {
     /// Tells this server's runners from another host's.
     pub(crate) key: String,
     board: Mutex<Board>,
-    /// Most machines of each pool.
-    pub(crate) capacity: watch::Sender<BTreeMap<PoolName, u32>>,
+    /// Other hosts have its jobs, too.
+    shared: Option<shared::Shared>,
+    /// Most machines of each pool on this host.
+    capacity: watch::Sender<BTreeMap<PoolName, u32>>,
     /// What is wrong with a pool's runners, for people.
     problems: Problems,
     /// What runners say, until they end.
@@ -130,7 +135,9 @@ impl HostedForge {
                 board.runners.insert(record.id.clone(), runner);
             }
         }
+        let shared = settings.shared.then(|| shared::Shared::new(Board::new(remote.rules())));
         let inner = Inner {
+            shared,
             name,
             remote,
             store,
@@ -155,12 +162,15 @@ impl HostedForge {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Listens to the forge and keeps its runners in order until `stop`; then lets go of it and returns.
+    /// Keeps the forge's runners in order until `stop`, and listens to the forge if no other host shares it; then lets go of it and
+    /// returns.
     pub async fn run(self, pools: Vec<PoolSpec>, stop: CancellationToken) {
         let pools = of(&self.inner.name, &pools);
         let mut tasks = JoinSet::new();
-        for listener in self.inner.remote.listeners(&self, &pools, &stop) {
-            tasks.spawn(listener);
+        if !self.is_shared() {
+            for listener in self.inner.remote.listeners(&self, &pools, &stop) {
+                tasks.spawn(listener);
+            }
         }
         tasks.spawn(deregister::run(self.clone(), stop.clone()));
         let scopes: BTreeSet<String> =
@@ -200,6 +210,21 @@ impl HostedForge {
         lock(&self.inner.board)
     }
 
+    /// What the forge has said of its jobs: to this host alone, or as the one that listens for all.
+    pub(crate) fn heard(&self) -> MutexGuard<'_, Board> {
+        lock(self.inner.shared.as_ref().map_or(&self.inner.board, shared::Shared::heard))
+    }
+
+    /// Whether what the forge says comes to this host.
+    pub(crate) fn listens(&self) -> bool {
+        self.inner.shared.as_ref().is_none_or(shared::Shared::leads)
+    }
+
+    /// Most machines of each pool, on all hosts that have the forge's jobs.
+    pub(crate) fn capacity(&self) -> watch::Receiver<BTreeMap<PoolName, u32>> {
+        self.inner.shared.as_ref().map_or(&self.inner.capacity, shared::Shared::capacity).subscribe()
+    }
+
     /// The machine of a runner that has one is to end.
     pub(crate) fn end(&self, job: &JobId, why: Cancel) {
         lock(&self.inner.ending).insert(job.clone(), why);
@@ -221,6 +246,9 @@ impl HostedForge {
         let needs = self.board().needs(Instant::now());
         self.rouse(&needs);
         self.inner.demand.notify_one();
+        if let Some(shared) = &self.inner.shared {
+            shared.wake();
+        }
     }
 
     fn rouse(&self, needs: &BTreeMap<PoolName, u32>) {

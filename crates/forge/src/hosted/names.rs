@@ -15,9 +15,14 @@ pub(super) fn name(prefix: &str, key: &str, machine: &MachineId) -> String {
 
 /// The machine of a runner of this name, if the name is one that a server with this key gives.
 pub(super) fn machine_of(name: &str, key: &str) -> Option<MachineId> {
-    let (rest, machine) = name.rsplit_once('-')?;
-    let (_, its_key) = rest.rsplit_once('-')?;
-    (its_key == key).then(|| MachineId::new(machine).ok()).flatten()
+    let (_, machine) = name.rsplit_once('-')?;
+    (runner_key(name)? == key).then(|| MachineId::new(machine).ok()).flatten()
+}
+
+/// The key of the server that has a runner of this name.
+pub fn runner_key(name: &str) -> Option<&str> {
+    let (rest, _) = name.rsplit_once('-')?;
+    Some(rest.rsplit_once('-')?.1)
 }
 
 #[cfg(test)]

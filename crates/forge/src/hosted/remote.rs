@@ -1,10 +1,11 @@
 //! What is asked of a forge. Everything else about hosted forges is the same for all of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use fireactions_model::{
-    ForgeName, JobId, JobRecord, Offer, Outcome, PoolSpec, RateLimit, RemoteJob, Secret, Work,
+    ForgeName, JobId, JobRecord, Offer, Outcome, PoolName, PoolSpec, RateLimit, RemoteJob, Secret, Work,
 };
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -162,6 +163,21 @@ pub(crate) trait Remote: Send + Sync {
         pools: &[PoolSpec],
         stop: &CancellationToken,
     ) -> Vec<BoxFuture<'static, ()>>;
+
+    /// What of the forge this host holds that one host at a time can: what it listens with, by pool. No secret.
+    fn holds(&self) -> BTreeMap<PoolName, String> {
+        BTreeMap::new()
+    }
+
+    /// Frees what another host held that listens no more.
+    async fn free(&self, pools: &[PoolSpec], held: &BTreeMap<PoolName, String>) {
+        let _ = (pools, held);
+    }
+
+    /// Asks what caused the jobs of the pool's runners whose machines the host's cache has let in and does not know yet.
+    async fn look_at_origins(&self, forge: &HostedForge, pool: &PoolName) {
+        let _ = (forge, pool);
+    }
 
     /// Whether this forge will say which job the runner of the row has, in words that no guest can change, and the runner can
     /// be given a cache.

@@ -19,6 +19,8 @@ pub struct HostedSettings {
     pub authorities: Option<Vec<u8>>,
     /// The webhook's secrets; none without a webhook.
     pub webhook: Option<WebhookSecrets>,
+    /// Other hosts have the forge's jobs, too: one of them listens, and tells the others for what they are to have runners.
+    pub shared: bool,
     /// The host's cache of jobs, if it has one.
     pub caches: Option<std::sync::Arc<dyn JobCaches>>,
     /// A runner that no job is there for is let go after this. Less than the minutes after which GitHub forgets an unused
@@ -39,6 +41,7 @@ impl HostedSettings {
             audit_interval: Duration::from_secs(300),
             authorities: None,
             webhook: None,
+            shared: false,
             caches: None,
             surplus_after: Duration::from_secs(90),
             conflict_pause: Duration::from_secs(30),

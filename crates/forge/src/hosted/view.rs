@@ -35,7 +35,7 @@ impl HostedForge {
         let counts = &self.inner.counts;
         ForgeView {
             name: self.inner.name.clone(),
-            oldest: self.board().oldest(),
+            oldest: self.heard().oldest(),
             remote: Some(RemoteView {
                 registered: counts.registered.load(Ordering::Relaxed),
                 requests: self.inner.remote.calls(),
@@ -48,7 +48,7 @@ impl HostedForge {
     /// Jobs that wait at the forge for one of the pools, as far as they were heard of: the newest, at most so many, each with where
     /// it is to run. Their ids are made from the forge's numbers and go with the wait: a runner's row has an id of its own.
     pub fn queued(&self, most: usize) -> Vec<(JobRecord, Option<Place>)> {
-        let board = self.board();
+        let board = self.heard();
         let mut all: Vec<(Option<&PoolName>, &Waiting)> = board.queue.all().collect();
         all.sort_by_key(|(_, waiting)| std::cmp::Reverse(waiting.since()));
         all.truncate(most);
@@ -60,7 +60,7 @@ impl HostedForge {
 
     /// One of [`HostedForge::queued`].
     pub fn queued_job(&self, id: &JobId) -> Option<(JobRecord, Option<Place>)> {
-        let board = self.board();
+        let board = self.heard();
         let (pool, waiting) = board.queue.all().find(|(_, waiting)| id_of(waiting) == *id)?;
         let place = board.places().remove(&(waiting.remote.scale_set.is_some(), waiting.id));
         Some((record(pool.cloned(), waiting), place))

@@ -101,6 +101,17 @@ impl ScaleSets {
     }
 }
 
+impl ScaleSets {
+    /// Ends a session whose holder is gone, by its id: another can have one at once. One that is not there is ended.
+    ///
+    /// # Errors
+    ///
+    /// As every call: [`Error`].
+    pub async fn end_session(&self, set: ScaleSetId, id: &str) -> Result<(), Error> {
+        end(&self.service, set, id).await
+    }
+}
+
 impl Session {
     /// How the set stood when it was last told.
     pub fn statistics(&self) -> Statistics {
@@ -184,20 +195,29 @@ impl Session {
         Ok(())
     }
 
+    /// Its id: what [`ScaleSets::end_session`] takes. It lets nobody do anything by itself.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Ends the session, so that another can have one at once.
     ///
     /// # Errors
     ///
     /// As every call: [`Error`].
     pub async fn close(self) -> Result<(), Error> {
-        let doing = self.doing("end the session");
-        let path = format!("{SETS}/{}/sessions/{}", self.set, self.id);
-        let response = self.service.call(doing, Method::DELETE, &path, &[], None).await?;
-        match response.status {
-            status if status.is_success() => Ok(()),
-            StatusCode::NOT_FOUND => Ok(()),
-            _ => Err(failure(&response)),
-        }
+        end(&self.service, self.set, &self.id).await
+    }
+}
+
+async fn end(service: &Service, set: ScaleSetId, id: &str) -> Result<(), Error> {
+    let doing = format!("end the session of scale set {set} of {}", service.scope);
+    let path = format!("{SETS}/{set}/sessions/{id}");
+    let response = service.call(doing, Method::DELETE, &path, &[], None).await?;
+    match response.status {
+        status if status.is_success() => Ok(()),
+        StatusCode::NOT_FOUND => Ok(()),
+        _ => Err(failure(&response)),
     }
 }
 

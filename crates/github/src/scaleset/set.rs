@@ -21,6 +21,13 @@ const AGENTS: &str = "_apis/distributedtask/pools/0/agents";
 #[serde(transparent)]
 pub struct ScaleSetId(u64);
 
+impl ScaleSetId {
+    /// The set of this number.
+    pub const fn new(id: u64) -> Self {
+        Self(id)
+    }
+}
+
 impl fmt::Display for ScaleSetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

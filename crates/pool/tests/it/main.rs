@@ -7,4 +7,5 @@ mod controller;
 mod decisions;
 mod placing;
 mod properties;
+mod sharing;
 mod world;

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fireactions_model::{JobId, Place, PoolName, PoolSpec};
+use fireactions_model::{AssignedJobs, ForgeReport, JobId, Place, PoolName, PoolReport, PoolSpec};
 use jiff::Timestamp;
 
 use crate::oldest::oldest;
@@ -39,15 +39,6 @@ pub(crate) enum Counting {
     Assigned,
     /// By the configuration: nothing tells of jobs, so as many runners wait for them.
     Standing(u32),
-}
-
-/// What the forge says of jobs that it has assigned to a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Assigned {
-    /// Those that wait and those that run.
-    pub(crate) all: u32,
-    /// Those that run.
-    pub(crate) running: u32,
 }
 
 /// The forge's rules, as far as the board needs them. Quick, and without IO.
@@ -71,7 +62,7 @@ pub(crate) struct Board {
     /// Most machines of each pool; its configured maximum, when absent.
     capacity: BTreeMap<PoolName, u32>,
     /// What the forge last said of pools whose jobs it counts itself.
-    assigned: HashMap<PoolName, Assigned>,
+    assigned: HashMap<PoolName, AssignedJobs>,
     pub(crate) queue: Queue,
     pub(crate) runners: Runners,
 }
@@ -116,9 +107,9 @@ impl Board {
         self.runners.audited(pool, asked, self.rules.behind());
     }
 
-    /// What the forge says of the jobs that it has assigned to a pool.
-    pub(crate) fn set_assigned(&mut self, pool: &PoolName, assigned: Assigned) {
-        self.assigned.insert(pool.clone(), assigned);
+    /// What the forge says of the jobs that it has assigned to a pool. False when that is no news.
+    pub(crate) fn set_assigned(&mut self, pool: &PoolName, assigned: AssignedJobs) -> bool {
+        self.assigned.insert(pool.clone(), assigned).unwrap_or_default() != assigned
     }
 
     /// What was seen waiting when the forge was asked, from `since` on, for all jobs that `asked` is true of. Gives whether
@@ -146,6 +137,22 @@ impl Board {
 
     fn fits(&self, pool: &PoolSpec, wants: &Wants<'_>) -> bool {
         self.is_placed(pool) && self.rules.fits(pool, wants)
+    }
+
+    /// What the forge has assigned to each pool, as far as it has said.
+    pub(crate) fn assigned(&self) -> BTreeMap<PoolName, AssignedJobs> {
+        self.assigned.iter().map(|(pool, assigned)| (pool.clone(), *assigned)).collect()
+    }
+
+    /// The runners that are there for jobs which the forge still counts, of pools whose jobs it counts itself.
+    pub(crate) fn report(&self, now: Instant) -> ForgeReport {
+        let counted = self.pools.iter().filter(|pool| self.rules.counting(pool) == Counting::Assigned);
+        let report = |pool: &PoolSpec| {
+            let capacity = self.capacity.get(&pool.name).copied().unwrap_or(pool.max_runners);
+            let (runners, unnamed) = self.runners.by_name(&pool.name, now);
+            (pool.name.clone(), PoolReport { capacity, runners, unnamed })
+        };
+        ForgeReport { pools: counted.map(report).collect() }
     }
 
     /// Runners that each pool lacks now.

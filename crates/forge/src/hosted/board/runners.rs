@@ -1,6 +1,6 @@
 //! Our runners: what each is at, as far as anything has told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use fireactions_model::{JobId, PoolName};
@@ -28,6 +28,20 @@ pub(crate) enum Stage {
         /// When it began a job of which the forge has not said that it waits no more.
         began: Option<Instant>,
     },
+}
+
+impl Stage {
+    /// Whether it is there for a job that is still counted as wanted.
+    fn covers(self, counting: Counting, now: Instant) -> bool {
+        let ahead = |since: Instant| now.saturating_duration_since(since) < AHEAD;
+        match (self, counting) {
+            (Self::Idle, _) | (Self::Busy { .. }, Counting::Assigned) => true,
+            (Self::Busy { known, .. }, Counting::Placed) => !known,
+            (Self::Over { known, since, .. }, Counting::Assigned) => !known && ahead(since),
+            (Self::Over { since, began, .. }, Counting::Placed) => began.is_some() && ahead(since),
+            (Self::Busy { .. } | Self::Over { .. }, Counting::Standing(_)) => false,
+        }
+    }
 }
 
 /// A runner.
@@ -174,14 +188,18 @@ impl Runners {
     /// has heard of their end; of those that are placed, until it has said that they began, by the webhook or in an audit,
     /// even if they have ended meanwhile. Standing runners are there for the next job each.
     pub(crate) fn covering(&self, pool: &PoolName, counting: Counting, now: Instant) -> u32 {
-        let ahead = |since: Instant| now.saturating_duration_since(since) < AHEAD;
-        self.count(pool, |stage| match (stage, counting) {
-            (Stage::Idle, _) | (Stage::Busy { .. }, Counting::Assigned) => true,
-            (Stage::Busy { known, .. }, Counting::Placed) => !known,
-            (Stage::Over { known, since, .. }, Counting::Assigned) => !known && ahead(since),
-            (Stage::Over { since, began, .. }, Counting::Placed) => began.is_some() && ahead(since),
-            (Stage::Busy { .. } | Stage::Over { .. }, Counting::Standing(_)) => false,
-        })
+        self.count(pool, |stage| stage.covers(counting, now))
+    }
+
+    /// Of a pool's runners those that cover assigned jobs: by name, with whether each has a job, and how many have no name yet.
+    pub(crate) fn by_name(&self, pool: &PoolName, now: Instant) -> (BTreeMap<String, bool>, u32) {
+        let its = self.by_job.values().filter(|runner| runner.pool == *pool);
+        let covering: Vec<&Runner> =
+            its.filter(|runner| runner.stage.covers(Counting::Assigned, now)).collect();
+        let named = covering.iter().filter_map(|runner| Some((runner.name.clone()?, runner.stage != Stage::Idle)));
+        let named: BTreeMap<String, bool> = named.collect();
+        let unnamed = covering.len().saturating_sub(named.len());
+        (named, u32::try_from(unnamed).unwrap_or(u32::MAX))
     }
 
     /// Whether one was made for this job, which may not have been taken off the list of those that wait. One that ended without

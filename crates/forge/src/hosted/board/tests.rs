@@ -68,8 +68,8 @@ fn need(board: &Board, pool: &str, now: Instant) -> u32 {
     board.needs(now).get(&name(pool)).copied().unwrap()
 }
 
-fn assigned(all: u32, running: u32) -> Assigned {
-    Assigned { all, running }
+fn assigned(all: u32, running: u32) -> AssignedJobs {
+    AssignedJobs { all, running }
 }
 
 #[test]

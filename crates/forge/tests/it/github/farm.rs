@@ -58,6 +58,8 @@ pub(crate) struct Setup {
     /// Machines are made as jobs want them; otherwise the test plays them itself.
     pub(crate) machines: bool,
     pub(crate) caches: Option<Arc<dyn JobCaches>>,
+    /// It has the jobs with other hosts.
+    pub(crate) shared: bool,
 }
 
 impl Setup {
@@ -71,6 +73,7 @@ impl Setup {
             key: Arc::new(Mutex::new(app.pkcs1.clone())),
             machines: true,
             caches: None,
+            shared: false,
         }
     }
 }
@@ -109,6 +112,7 @@ pub(crate) struct Farm {
     forge_task: JoinHandle<()>,
     keeper: JoinHandle<()>,
     machines: Machines,
+    idle: Idle,
 }
 
 pub(crate) type Machines = Arc<Mutex<HashMap<MachineId, JoinHandle<()>>>>;
@@ -155,6 +159,7 @@ impl Farm {
             pace: PACE,
             webhook: Some(Arc::new(|| vec![Ok(Secret::new(SECRET))])),
             caches: setup.caches.clone(),
+            shared: setup.shared,
             ..HostedSettings::new("host")
         };
         let github = github_forge::forge(
@@ -176,10 +181,11 @@ impl Farm {
             let home = home.clone();
             async move { perform(&forges, &id, &work, &home).await }.boxed()
         };
-        let shared = (Arc::clone(&machines), Idle::default());
+        let idle = Idle::default();
+        let shared = (Arc::clone(&machines), Arc::clone(&idle));
         let keeping = keep(forges.clone(), setup.pools.clone(), shared, stop.clone(), at_home);
         let keeper = if setup.machines { tokio::spawn(keeping) } else { tokio::spawn(async {}) };
-        Self { dir, store, github, events, forges, stop, forge_task, keeper, machines }
+        Self { dir, store, github, events, forges, stop, forge_task, keeper, machines, idle }
     }
 
     /// Ends it as SIGTERM does. Gives what it leaves.
@@ -230,6 +236,16 @@ impl Farm {
     /// Machines that there are.
     pub(crate) fn machines(&self) -> usize {
         self.machines.lock().unwrap().values().filter(|machine| !machine.is_finished()).count()
+    }
+
+    /// Gives, whenever it is asked, how many machines there are and how many of them wait for work.
+    pub(crate) fn watched(&self) -> impl Fn() -> (u32, u32) + Send + Sync + 'static {
+        let (machines, idle) = (Arc::clone(&self.machines), Arc::clone(&self.idle));
+        move || {
+            let idle = idle.lock().unwrap().len();
+            let all = machines.lock().unwrap().values().filter(|machine| !machine.is_finished()).count();
+            (u32::try_from(all.max(idle)).unwrap(), u32::try_from(idle).unwrap())
+        }
     }
 
     /// Kills the machine that has this runner, as a host's out-of-memory killer would.

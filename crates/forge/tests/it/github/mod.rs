@@ -10,6 +10,7 @@ mod lists;
 pub(crate) mod queue;
 mod runners;
 mod secrets;
+mod shared;
 mod signals;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,246 @@
+//! How a forge's jobs are shared: the sum is right whatever was heard late, and no job has a runner twice.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fireactions_model::{AssignedJobs, ClusterHost, ImageRef, Labels, PoolName, Shape};
+use fireactions_pool::{Budget, Counted, Place, PlacePool, Runners, Sharer, Sharing, share};
+use proptest::prelude::*;
+
+fn pool() -> PoolName {
+    PoolName::new("fast").unwrap()
+}
+
+fn shape() -> Shape {
+    Shape { image: ImageRef::new("debian:12").unwrap(), vcpus: 2, memory_mib: 1024, disk_mib: 1024 }
+}
+
+fn name(host: usize) -> ClusterHost {
+    ClusterHost::new(format!("h{host}")).unwrap()
+}
+
+/// A host with room for so many more machines, with these runners, that was given so many jobs before.
+fn sharer(host: usize, room: u32, runners: Runners, given: u32) -> Sharer {
+    Sharer {
+        place: Place {
+            host: name(host),
+            zone: None,
+            labels: Labels::default(),
+            room: Budget { vcpus: 0, memory_mib: 0, machine_overhead_mib: 0 },
+            is_full: false,
+            pools: BTreeMap::from([(pool(), PlacePool { room, shapes: BTreeMap::new() })]),
+        },
+        runners: BTreeMap::from([(pool(), runners)]),
+        given: BTreeMap::from([(pool(), given)]),
+    }
+}
+
+fn counted(jobs: u32) -> [Counted; 1] {
+    [Counted { pool: pool(), shape: shape(), jobs }]
+}
+
+fn given(sharing: &Sharing, host: usize) -> AssignedJobs {
+    sharing.given.get(&name(host)).and_then(|pools| pools.get(&pool())).copied().unwrap_or_default()
+}
+
+const fn runners(idle: u32, busy: u32) -> Runners {
+    Runners { idle, busy }
+}
+
+#[test]
+fn jobs_without_a_runner_go_where_there_is_room_and_the_rest_to_nobody() {
+    let hosts = [sharer(0, 2, runners(0, 1), 0), sharer(1, 1, runners(0, 0), 0)];
+    let sharing = share(&counted(6), &hosts);
+    assert_eq!(given(&sharing, 0), AssignedJobs { all: 3, running: 1 });
+    assert_eq!(given(&sharing, 1), AssignedJobs { all: 1, running: 0 });
+    assert_eq!(sharing.unplaced, BTreeMap::from([(pool(), 2)]));
+}
+
+#[test]
+fn a_host_keeps_what_it_was_given_and_has_no_runner_for_yet() {
+    // The other has more room, and the first has begun its machines.
+    let hosts = [sharer(0, 4, runners(0, 3), 5), sharer(1, 9, runners(0, 0), 0)];
+    let sharing = share(&counted(5), &hosts);
+    assert_eq!((given(&sharing, 0).all, given(&sharing, 1).all), (5, 0));
+    // One that has no room any more does not.
+    let hosts = [sharer(0, 0, runners(0, 3), 5), sharer(1, 9, runners(0, 0), 0)];
+    let sharing = share(&counted(5), &hosts);
+    assert_eq!((given(&sharing, 0).all, given(&sharing, 1).all), (3, 2));
+}
+
+#[test]
+fn runners_that_no_job_is_there_for_are_told_where_most_are_idle() {
+    let hosts = [sharer(0, 4, runners(3, 1), 4), sharer(1, 4, runners(1, 1), 2)];
+    let sharing = share(&counted(3), &hosts);
+    assert_eq!(given(&sharing, 0), AssignedJobs { all: 1, running: 1 });
+    assert_eq!(given(&sharing, 1), AssignedJobs { all: 2, running: 1 });
+    // A runner with a job stays, whatever is counted.
+    let sharing = share(&counted(0), &hosts);
+    assert_eq!((given(&sharing, 0).all, given(&sharing, 1).all), (1, 1));
+    assert_eq!(share(&counted(0), &[sharer(0, 4, runners(0, 0), 0)]), Sharing::default());
+}
+
+/// A host as it is, which is not what others know of it.
+#[derive(Debug, Clone, Default)]
+struct Actual {
+    idle: u32,
+    busy: u32,
+    /// Runners whose job has ended, as the forge has not told yet.
+    over: u32,
+    /// What it was told last.
+    all: u32,
+    /// What it has told and was not heard yet.
+    told: VecDeque<Runners>,
+    /// What was heard of it last.
+    heard: Runners,
+}
+
+impl Actual {
+    fn covering(&self) -> u32 {
+        self.idle + self.busy + self.over
+    }
+
+    fn runners(&self) -> Runners {
+        runners(self.idle, self.busy + self.over)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A job is queued.
+    Queue,
+    /// A host makes a runner, if it lacks one.
+    Make(usize),
+    /// The forge gives an idle runner of this host a job.
+    Begin(usize),
+    /// A job of this host ends, and the host knows.
+    End(usize),
+    /// The forge says so: with its count.
+    TellEnd(usize),
+    /// A host tells what it has.
+    Report(usize),
+    /// The oldest of it is heard.
+    Hear(usize),
+    /// The jobs are shared, and hosts hear of it.
+    Share,
+}
+
+const HOSTS: usize = 3;
+
+fn step() -> impl Strategy<Value = Step> {
+    let host = 0..HOSTS;
+    prop_oneof![
+        3 => Just(Step::Queue),
+        5 => Just(Step::Share),
+        5 => host.clone().prop_map(Step::Make),
+        3 => host.clone().prop_map(Step::Begin),
+        2 => host.clone().prop_map(Step::End),
+        2 => host.clone().prop_map(Step::TellEnd),
+        4 => host.clone().prop_map(Step::Report),
+        4 => host.prop_map(Step::Hear),
+    ]
+}
+
+#[derive(Debug, Default)]
+struct World {
+    hosts: [Actual; HOSTS],
+    /// Jobs that wait at the forge, and that it says are assigned.
+    waiting: u32,
+    counted: u32,
+    queued: u32,
+    made: u32,
+}
+
+const ROOM: u32 = 4;
+
+impl World {
+    fn play(&mut self, step: Step) {
+        match step {
+            Step::Queue => {
+                self.queued += 1;
+                self.waiting += 1;
+                self.counted += 1;
+            }
+            Step::Make(host) => {
+                let host = &mut self.hosts[host];
+                if host.all > host.covering() {
+                    host.idle += 1;
+                    self.made += 1;
+                }
+            }
+            Step::Begin(host) if self.hosts[host].idle > 0 && self.waiting > 0 => {
+                self.waiting -= 1;
+                self.hosts[host].idle -= 1;
+                self.hosts[host].busy += 1;
+            }
+            Step::End(host) if self.hosts[host].busy > 0 => {
+                self.hosts[host].busy -= 1;
+                self.hosts[host].over += 1;
+            }
+            // With its word for the one that listens: what hosts have told before is read with it in mind.
+            Step::TellEnd(host) if self.hosts[host].over > 0 => {
+                self.counted -= 1;
+                let host = &mut self.hosts[host];
+                host.over -= 1;
+                host.all = host.all.saturating_sub(1);
+                let less = |runners: &mut Runners| runners.busy = runners.busy.saturating_sub(1);
+                host.told.iter_mut().for_each(less);
+                less(&mut host.heard);
+            }
+            Step::Report(host) => {
+                let now = self.hosts[host].runners();
+                self.hosts[host].told.push_back(now);
+            }
+            Step::Hear(host) => {
+                if let Some(heard) = self.hosts[host].told.pop_front() {
+                    self.hosts[host].heard = heard;
+                }
+            }
+            Step::Share => self.share(),
+            Step::Begin(_) | Step::End(_) | Step::TellEnd(_) => {}
+        }
+    }
+
+    fn share(&mut self) {
+        let sharer = |(index, host): (usize, &Actual)| {
+            let room = ROOM.saturating_sub(host.heard.busy);
+            sharer(index, room, host.heard, host.all)
+        };
+        let hosts: Vec<Sharer> = self.hosts.iter().enumerate().map(sharer).collect();
+        let sharing = share(&counted(self.counted), &hosts);
+        for (index, host) in self.hosts.iter_mut().enumerate() {
+            host.all = given(&sharing, index).all;
+        }
+    }
+
+    /// Everything is heard and done, for as long as there is something.
+    fn settle(&mut self) {
+        for _ in 0..400 {
+            for host in 0..HOSTS {
+                self.play(Step::Report(host));
+                while !self.hosts[host].told.is_empty() {
+                    self.play(Step::Hear(host));
+                }
+            }
+            self.share();
+            for host in 0..HOSTS {
+                for step in [Step::Make(host), Step::Begin(host), Step::End(host), Step::TellEnd(host)] {
+                    self.play(step);
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_job_gets_one_runner_however_late_hosts_hear_of_each_other(steps in prop::collection::vec(step(), 0..300)) {
+        let mut world = World::default();
+        for step in steps {
+            world.play(step);
+            prop_assert!(world.made <= world.queued, "{} runners for {} jobs: {world:#?}", world.made, world.queued);
+        }
+        world.settle();
+        prop_assert_eq!((world.waiting, world.counted), (0, 0), "all jobs end");
+        prop_assert_eq!(world.made, world.queued, "{:#?}", world);
+    }
+}

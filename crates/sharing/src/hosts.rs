@@ -1,0 +1,90 @@
+//! The cluster's hosts in the words of who shares jobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fireactions_cluster::{Member, PoolLoad};
+use fireactions_forge::Heard;
+use fireactions_model::{AssignedJobs, ForgeName, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord};
+use fireactions_pool::{Budget, Place, PlacePool, Prepared, Runners, Sharer};
+
+/// A host, what it has and what it was `given` before.
+pub(crate) fn sharer(
+    member: &Member,
+    forge: &ForgeName,
+    pools: &[PoolSpec],
+    heard: &Heard,
+    given: &BTreeMap<PoolName, AssignedJobs>,
+) -> Sharer {
+    let load = &member.load;
+    let report = load.forges.get(forge);
+    let its = |pool: &PoolSpec| Some((pool.name.clone(), place_of(load.pools.get(&pool.name)?, pool, load.drained)));
+    let runners = |(pool, report): (&PoolName, &PoolReport)| (pool.clone(), runners(report, &heard.words));
+    let Room { vcpus, memory_mib, machine_overhead_mib } = load.room;
+    Sharer {
+        place: Place {
+            host: member.identity.host.clone(),
+            zone: member.identity.zone.clone(),
+            labels: member.identity.labels.clone(),
+            // In a budget, zero is no limit.
+            is_full: vcpus == Some(0) || memory_mib == Some(0),
+            room: Budget {
+                vcpus: vcpus.unwrap_or(0),
+                memory_mib: memory_mib.unwrap_or(0),
+                machine_overhead_mib,
+            },
+            pools: pools.iter().filter_map(its).collect(),
+        },
+        runners: report.into_iter().flat_map(|report| &report.pools).map(runners).collect(),
+        given: given.iter().map(|(pool, jobs)| (pool.clone(), jobs.all)).collect(),
+    }
+}
+
+fn place_of(load: &PoolLoad, pool: &PoolSpec, drained: bool) -> PlacePool {
+    let count = |which: &dyn Fn(MachineState) -> bool| -> u32 {
+        load.machines.iter().filter(|(state, _)| which(**state)).map(|(_, count)| count).sum()
+    };
+    // A held machine is not the pool's any more.
+    let taken = count(&|state| !state.is_idle_capacity() && state != MachineState::Held);
+    let room = if drained || load.holds_back { 0 } else { load.max.saturating_sub(taken) };
+    let prepared = Prepared {
+        ready: count(&|state| state == MachineState::Ready),
+        coming: count(&|state| matches!(state, MachineState::Creating | MachineState::Booting)),
+        ..Prepared::default()
+    };
+    PlacePool { room, shapes: BTreeMap::from([(pool.shape.clone(), prepared)]) }
+}
+
+/// What the host has by its own word, and by the forge's, which it may not have heard yet.
+fn runners(report: &PoolReport, words: &BTreeMap<String, RunnerWord>) -> Runners {
+    let mut all = Runners { idle: report.unnamed, busy: 0 };
+    for (runner, is_busy) in &report.runners {
+        match words.get(runner) {
+            Some(word) if word.ended => {}
+            Some(_) => all.busy += 1,
+            None if *is_busy => all.busy += 1,
+            None => all.idle += 1,
+        }
+    }
+    all
+}
+
+/// Runners of the forge that hosts report.
+pub(crate) fn reported<'a>(members: impl Iterator<Item = &'a Member>, forge: &ForgeName) -> BTreeSet<&'a str> {
+    let reports = members.filter_map(|member| member.load.forges.get(forge));
+    reports.flat_map(|report| report.pools.values()).flat_map(|pool| pool.runners.keys().map(String::as_str)).collect()
+}
+
+/// Machines that each pool may have on all hosts.
+pub(crate) fn capacity<'a>(
+    members: impl Iterator<Item = &'a Member>,
+    forge: &ForgeName,
+) -> BTreeMap<PoolName, u32> {
+    let mut all: BTreeMap<PoolName, u32> = BTreeMap::new();
+    for report in members.filter_map(|member| member.load.forges.get(forge)) {
+        for (pool, report) in &report.pools {
+            let sum = all.entry(pool.clone()).or_default();
+            *sum = sum.saturating_add(report.capacity);
+        }
+    }
+    all
+}
