@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/secret                       what tokens are made from
 //! ROOT/uploads/ID[.ordered]         what comes in; emptied at each start
+//! ROOT/bucket/ID                    uploads to a bucket that are under way
 //! ROOT/entries/REPOSITORY/ID        finished entries; the time of change is that of the last use
 //! ```
 
@@ -51,6 +52,11 @@ impl Disk {
 
     pub(crate) fn secret(&self) -> PathBuf {
         self.root.join("secret")
+    }
+
+    /// Uploads to a bucket that have begun.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.root.join("bucket")
     }
 
     fn uploads(&self) -> PathBuf {
@@ -125,6 +131,20 @@ impl Disk {
     pub(crate) fn remove_upload(&self, id: u64) {
         remove(&self.upload(id));
         remove(&self.ordered(id));
+    }
+
+    /// An entry's file, if it is there.
+    pub(crate) fn open_entry(
+        &self,
+        repository: &Repository,
+        id: EntryId,
+    ) -> Result<Option<File>, CacheError> {
+        let path = self.entry(repository, id);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(CacheError::io("read", &path)(error)),
+        }
     }
 
     /// Notes the last use, for the next server. Whether it reaches the disk does not matter.

@@ -33,6 +33,11 @@ impl Label {
         Self { place, size, serial, created: u64::try_from(since.as_millis()).unwrap_or(0) }
     }
 
+    /// Milliseconds of the time of day.
+    pub(crate) fn created_millis(&self) -> u64 {
+        self.created
+    }
+
     pub(crate) fn created(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH
             .checked_add(Duration::from_millis(self.created))

@@ -72,6 +72,14 @@ pub enum CacheError {
     /// The file system is full.
     #[error("the disk of the host's cache is full")]
     Full,
+    /// The bucket did not do what it was asked for.
+    #[error("the bucket of the cache cannot {what}: {why}")]
+    Bucket {
+        /// What was tried ("save").
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
     /// The file system failed.
     #[error("the cache cannot {what} {}: {source}", .path.display())]
     Io {
@@ -95,6 +103,6 @@ impl CacheError {
 
     /// Whether it is the host's fault, and worth a line in its log.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Full)
+        matches!(self, Self::Io { .. } | Self::Full | Self::Bucket { .. })
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Index {
     order: BTreeSet<(Duration, EntryId)>,
     sums: HashMap<Repository, Sum>,
     bytes: u64,
+    /// Of entries that are for one job alone.
+    alone: u64,
     serial: u64,
 }
 
@@ -59,6 +61,9 @@ impl Index {
         sum.entries += 1;
         sum.bytes += entry.size;
         self.bytes += entry.size;
+        if entry.place.scope.owner().is_some() {
+            self.alone += entry.size;
+        }
         self.entries.insert(entry.place.clone(), entry);
         true
     }
@@ -68,6 +73,9 @@ impl Index {
         let entry = self.entries.remove(&place)?;
         self.order.remove(&(entry.used, id));
         self.bytes -= entry.size;
+        if place.scope.owner().is_some() {
+            self.alone -= entry.size;
+        }
         if let Some(sum) = self.sums.get_mut(&place.repository) {
             sum.entries -= 1;
             sum.bytes -= entry.size;
@@ -102,7 +110,7 @@ impl Index {
             keys.iter().find_map(|key| {
                 let begins = || self.beginning(&grant.repository, scope, version, key);
                 let exact = begins().next().filter(|entry| entry.place.key == *key);
-                exact.or_else(|| begins().max_by_key(|entry| entry.serial))
+                exact.or_else(|| begins().max_by_key(|entry| (entry.serial, entry.id)))
             })
         })
     }
@@ -133,9 +141,14 @@ impl Index {
 
     /// Notes that an entry was used.
     pub(crate) fn touch(&mut self, id: EntryId, now: Duration) {
+        self.set_used(id, |used| used.max(now));
+    }
+
+    /// Changes when an entry was used last.
+    pub(crate) fn set_used(&mut self, id: EntryId, used: impl FnOnce(Duration) -> Duration) {
         let Some(entry) = self.places.get(&id).and_then(|place| self.entries.get_mut(place)) else { return };
         self.order.remove(&(entry.used, id));
-        entry.used = entry.used.max(now);
+        entry.used = used(entry.used);
         self.order.insert((entry.used, id));
     }
 
@@ -143,6 +156,12 @@ impl Index {
     pub(crate) fn oldest(&self, since: Option<Duration>) -> Option<EntryId> {
         let (used, id) = self.order.first()?;
         since.is_none_or(|since| *used <= since).then_some(*id)
+    }
+
+    /// Of those for one job alone, the entry used least lately.
+    pub(crate) fn oldest_alone(&self) -> Option<EntryId> {
+        let is_alone = |id: &EntryId| self.get(*id).is_some_and(|entry| entry.place.scope.owner().is_some());
+        self.order.iter().map(|(_, id)| *id).find(is_alone)
     }
 
     /// The entry of a repository used least lately, if another of `more` bytes takes it above its limits.
@@ -164,6 +183,11 @@ impl Index {
     /// Of all entries.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Of entries for one job alone.
+    pub(crate) fn alone(&self) -> u64 {
+        self.alone
     }
 
     pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Entry> {

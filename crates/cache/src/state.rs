@@ -163,6 +163,7 @@ impl State {
     /// The upload is over, one way or the other.
     pub(crate) fn forget(&mut self, upload: &Upload) {
         self.uploads.remove(&upload.id);
+        upload.done.cancel();
         if self.reserved.get(&upload.place) == Some(&upload.id) {
             self.reserved.remove(&upload.place);
         }

@@ -30,6 +30,7 @@ pub mod reach;
 pub mod real_collector;
 pub mod real_gitea;
 pub mod real_nats;
+pub mod real_s3;
 pub mod recordings;
 pub mod skip;
 pub mod spec;

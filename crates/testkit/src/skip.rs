@@ -41,6 +41,8 @@ pub enum Kind {
     Collector,
     /// The NATS server that `scripts/build-nats` builds.
     Nats,
+    /// The S3 server that `scripts/build-s3` builds.
+    S3,
     /// The provider of OpenID Connect that `scripts/oidc-provider` fetches.
     Oidc,
     /// Squid, with what opens TLS.
@@ -48,7 +50,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -64,6 +66,7 @@ impl Kind {
         Self::Browser,
         Self::Collector,
         Self::Nats,
+        Self::S3,
         Self::Oidc,
         Self::Squid,
     ];
@@ -87,6 +90,7 @@ impl fmt::Display for Kind {
             Self::Browser => "browser",
             Self::Collector => "collector",
             Self::Nats => "nats",
+            Self::S3 => "s3",
             Self::Oidc => "oidc",
             Self::Squid => "squid",
         })
@@ -149,7 +153,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, nats, oidc, squid"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, nats, s3, oidc, squid"
             ),
             "{error}"
         );

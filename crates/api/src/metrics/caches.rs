@@ -22,6 +22,7 @@ pub(super) struct Caches {
     bytes: Gauge<u64, AtomicU64>,
     uploads: Gauge<u64, AtomicU64>,
     jobs: Gauge<u64, AtomicU64>,
+    storage_up: Gauge<u64, AtomicU64>,
 }
 
 impl Caches {
@@ -43,6 +44,11 @@ impl Caches {
         r.register(name("size_bytes"), "Bytes of all entries in the cache", all.bytes.clone());
         r.register(name("uploads"), "Uploads that are under way", all.uploads.clone());
         r.register(name("jobs"), "Jobs that may use the cache now", all.jobs.clone());
+        r.register(
+            name("storage_up"),
+            "Whether the cache's bucket, or directory, can be used",
+            all.storage_up.clone(),
+        );
         all
     }
 
@@ -59,5 +65,6 @@ impl Caches {
         self.bytes.set(counts.bytes);
         self.uploads.set(counts.uploads);
         self.jobs.set(counts.jobs);
+        self.storage_up.set(u64::from(counts.storage_up));
     }
 }

@@ -20,8 +20,11 @@ pub struct ActionsCacheView {
     pub up: bool,
     /// Where guests reach it.
     pub address: String,
-    /// Where its entries are.
+    /// Where its entries are: a directory, or `s3://BUCKET/PREFIX`.
     pub directory: String,
+    /// What is wrong with the bucket at the moment: until that is over, jobs save and find nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Most bytes of all entries and uploads together.
     pub max_bytes: u64,
     /// Most bytes of the entries of one repository.
@@ -55,6 +58,9 @@ pub struct CacheCounts {
     pub uploads: u64,
     /// Jobs that may use it now.
     pub jobs: u64,
+    /// Whether its directory, or its bucket, does what it is asked.
+    #[serde(default)]
+    pub storage_up: bool,
 }
 
 /// The cache of registries.

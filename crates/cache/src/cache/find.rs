@@ -1,11 +1,8 @@
 //! What a job finds.
 
-use std::fs::File;
-use std::io;
-
-use super::{Cache, blocking};
-use crate::disk::Disk;
+use super::Cache;
 use crate::index::Entry;
+use crate::storage::Pieces;
 use crate::{CacheError, Grant, Key, Version};
 
 impl Cache {
@@ -19,6 +16,9 @@ impl Cache {
         if grant.reads.is_empty() {
             return Err(CacheError::ReadDenied);
         }
+        if grant.reads.iter().any(|scope| scope.owner().is_none()) {
+            self.look(&grant.repository).await?;
+        }
         loop {
             let found = self.state().index.find(grant, version, keys).cloned();
             let Some(entry) = found else {
@@ -26,7 +26,7 @@ impl Cache {
                 return Ok(None);
             };
             // Gone only if it was evicted this moment, or somebody removed the file by hand: then it is searched again.
-            if self.open_entry(&entry).await?.is_some() {
+            if self.touch(&entry).await? {
                 self.0.counts.hits.add(1);
                 return Ok(Some(entry));
             }
@@ -44,31 +44,37 @@ impl Cache {
         all.take(most).cloned().collect()
     }
 
-    /// The content of an entry that this job may read.
-    pub(crate) async fn open_content(&self, grant: &Grant, id: u64) -> Result<(File, Entry), CacheError> {
+    /// An entry that this job may read, which is used by that.
+    pub(crate) async fn readable(&self, grant: &Grant, id: u64) -> Result<Entry, CacheError> {
         let entry = self.state().readable(grant, id)?;
-        let file = self.open_entry(&entry).await?;
-        Ok((file.ok_or(CacheError::NotFound("cache entry"))?, entry))
+        if self.touch(&entry).await? { Ok(entry) } else { Err(CacheError::NotFound("cache entry")) }
     }
 
-    async fn open_entry(&self, entry: &Entry) -> Result<Option<File>, CacheError> {
-        let (cache, entry) = (self.clone(), entry.clone());
-        blocking(move || {
-            let path = cache.0.disk.entry(&entry.place.repository, entry.id);
-            match File::open(&path) {
-                Ok(file) => {
-                    let now = cache.now();
-                    cache.state().index.touch(entry.id, now);
-                    Disk::touch(&file, cache.0.clock.day());
-                    Ok(Some(file))
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    cache.state().index.remove(entry.id);
-                    Ok(None)
-                }
-                Err(error) => Err(CacheError::io("read", &path)(error)),
-            }
+    /// So many bytes of an entry's content, from the first number on.
+    pub(crate) async fn read(&self, entry: &Entry, part: (u64, u64)) -> Result<Pieces, CacheError> {
+        let pieces = self.storage(&entry.place).read(entry, part).await?;
+        pieces.ok_or_else(|| {
+            self.is_gone(entry);
+            CacheError::NotFound("cache entry")
         })
-        .await
+    }
+
+    /// Notes that an entry is used. False if it is there no more.
+    async fn touch(&self, entry: &Entry) -> Result<bool, CacheError> {
+        let is_there = self.storage(&entry.place).touch(entry, self.0.clock.day()).await?;
+        if is_there {
+            let now = self.now();
+            self.state().index.touch(entry.id, now);
+        } else {
+            self.is_gone(entry);
+        }
+        Ok(is_there)
+    }
+
+    /// Its content is not there any more. What else there is of it goes, too.
+    fn is_gone(&self, entry: &Entry) {
+        if self.state().index.remove(entry.id).is_some() {
+            self.remove(entry);
+        }
     }
 }

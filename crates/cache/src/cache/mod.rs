@@ -1,23 +1,26 @@
 //! The cache itself: who gets in, and what there is.
 
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fireactions_model::{MachineId, Secret};
+use tokio::runtime::Handle;
 
+use crate::bucket::{self, Bucket};
 use crate::disk::Disk;
 use crate::index::Entry;
 use crate::sign::{Purpose, Signer};
 use crate::state::{ENDED, Known, Session, State};
 use crate::stats::Counts;
-use crate::{CacheError, Clock, Grant, HostClock, Limits, Stats};
+use crate::storage::Storage;
+use crate::{CacheError, Clock, Grant, HostClock, Limits, Place, S3, Stats};
 
 mod find;
 mod room;
 mod save;
+mod shared;
 
 pub use room::Cleaned;
 
@@ -29,6 +32,8 @@ const BEFORE_THE_BOOT: Duration = Duration::from_secs(366 * 24 * 3600);
 pub struct Options {
     /// The directory that is its own.
     pub root: PathBuf,
+    /// Where entries are instead, shared with other hosts. What only one job finds stays in the directory.
+    pub bucket: Option<S3>,
     /// How much there may be of everything.
     pub limits: Limits,
     /// Where guests reach it, without a slash at the end ("http://10.0.0.1:8090").
@@ -42,6 +47,7 @@ impl Options {
     pub fn new(root: &Path, base: &str) -> Self {
         Self {
             root: root.to_owned(),
+            bucket: None,
             limits: Limits::default(),
             base: base.to_owned(),
             clock: Arc::new(HostClock),
@@ -56,6 +62,7 @@ pub struct Cache(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     disk: Disk,
+    bucket: Option<Bucket>,
     limits: Limits,
     base: String,
     clock: Arc<dyn Clock>,
@@ -68,12 +75,22 @@ struct Inner {
 
 impl Cache {
     /// Opens the cache in a directory, or makes one. Uploads of an earlier server are gone, and so is every file that is
-    /// no whole entry. It blocks.
+    /// no whole entry. What a bucket has is not looked at before somebody asks for it. It blocks, and is called within a
+    /// runtime.
     pub fn open(options: Options) -> Result<Self, CacheError> {
-        let Options { root, limits, base, clock } = options;
+        let Options { root, bucket, limits, base, clock } = options;
         let disk = Disk::open(&root)?;
         let signer = Signer::open(&disk.secret())?;
         let mut found = disk.load((clock.boot() + BEFORE_THE_BOOT, clock.day()))?;
+        let bucket = bucket.map(|s3| Bucket::open(&s3, &disk.journal(), Handle::current())).transpose()?;
+        if bucket.is_some() {
+            let all = found.len();
+            found.retain(|entry| entry.place.scope.owner().is_some());
+            let left = all - found.len();
+            if left > 0 {
+                tracing::warn!(path = %root.display(), entries = left, "entries from before the cache had a bucket are on the disk, and are not used: remove 'entries' there");
+            }
+        }
         found.sort_by_key(|entry| entry.serial);
         let mut state = State::default();
         for entry in found {
@@ -84,7 +101,7 @@ impl Cache {
         }
         let state = Mutex::new(state);
         let (room, counts) = Default::default();
-        let cache = Self(Arc::new(Inner { disk, limits, base, clock, signer, state, room, counts }));
+        let cache = Self(Arc::new(Inner { disk, bucket, limits, base, clock, signer, state, room, counts }));
         cache.sweep();
         Ok(cache)
     }
@@ -168,7 +185,17 @@ impl Cache {
 
     /// Of content. More than a repository may have is no entry.
     pub(crate) fn largest(&self) -> u64 {
-        self.0.limits.entry.min(self.0.limits.repository).min(self.0.limits.total)
+        let most = if self.0.bucket.is_some() { bucket::LARGEST } else { u64::MAX };
+        self.0.limits.entry.min(self.0.limits.repository).min(self.0.limits.total).min(most)
+    }
+
+    /// Where an entry at this place is.
+    fn storage(&self, place: &Place) -> &dyn Storage {
+        match &self.0.bucket {
+            // What one job alone finds is of no use to other hosts, and none of them knows when that job ends.
+            Some(bucket) if place.scope.owner().is_none() => bucket,
+            _ => &self.0.disk,
+        }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -219,16 +246,4 @@ impl Cache {
         }
         self.enter_as(machine, peer).await
     }
-}
-
-/// Does what waits for a disk or a processor, away from what must not wait.
-pub(crate) async fn blocking<T: Send + 'static>(
-    act: impl FnOnce() -> Result<T, CacheError> + Send + 'static,
-) -> Result<T, CacheError> {
-    tokio::task::spawn_blocking(act).await.unwrap_or_else(|error| Err(broken(error)))
-}
-
-/// What was to be done elsewhere came to no end.
-fn broken(error: tokio::task::JoinError) -> CacheError {
-    CacheError::Io { what: "use", path: PathBuf::new(), source: io::Error::other(error) }
 }

@@ -34,7 +34,7 @@ impl Cache {
         };
         let mut cleaned = Cleaned::default();
         while let Some(entry) = self.evict(goes) {
-            self.0.disk.remove_entry(&entry.place.repository, entry.id);
+            self.remove(&entry);
             cleaned.entries += 1;
             cleaned.bytes += entry.size;
         }
@@ -53,7 +53,7 @@ impl Cache {
         self.remove_alone();
         let unused = now.saturating_sub(self.0.limits.idle);
         while let Some(entry) = self.evict(|state| state.index.oldest(Some(unused))) {
-            self.0.disk.remove_entry(&entry.place.repository, entry.id);
+            self.remove(&entry);
         }
         if let Err(error) = self.make_room(None, 0, || {}) {
             tracing::debug!(%error, "the cache is empty, and still there is little room");
@@ -70,7 +70,7 @@ impl Cache {
             ids.into_iter().filter_map(|id| state.index.remove(id)).collect()
         };
         for entry in left {
-            self.0.disk.remove_entry(&entry.place.repository, entry.id);
+            self.remove(&entry);
         }
     }
 
@@ -81,7 +81,12 @@ impl Cache {
         }
     }
 
-    /// Takes an entry out of the index; its file is the caller's to remove.
+    /// Removes an entry that is out of the index already.
+    pub(super) fn remove(&self, entry: &Entry) {
+        self.storage(&entry.place).remove(&entry.place, entry.id);
+    }
+
+    /// Takes an entry out of the index; what it is in is the caller's to remove.
     pub(super) fn evict(&self, which: impl FnOnce(&State) -> Option<u64>) -> Option<Entry> {
         let mut state = self.state();
         let id = which(&state)?;
@@ -104,9 +109,11 @@ impl Cache {
         let part = if repository.is_some() { wanted } else { 0 };
         loop {
             // Asked before what is free: what is written meanwhile counts twice rather than not at all.
-            let (pending, entries) = {
+            let (pending, entries, on_disk) = {
                 let state = self.state();
-                (state.pending(repository), state.index.bytes())
+                let bytes = state.index.bytes();
+                let on_disk = if self.0.bucket.is_some() { state.index.alone() } else { bytes };
+                (state.pending(repository), bytes, on_disk)
             };
             let all = pending.all.saturating_add(part);
             if pending.own.saturating_add(part) > limits.repository || all > limits.total {
@@ -118,12 +125,17 @@ impl Cache {
                 grant();
                 return Ok(());
             }
-            if wanted > 0 && free.saturating_add(entries) < needed {
+            if wanted > 0 && free.saturating_add(on_disk) < needed {
                 return Err(CacheError::NoRoom { wanted });
             }
-            let evicted =
-                self.evict(|state| state.index.oldest(None)).ok_or(CacheError::NoRoom { wanted })?;
-            disk.remove_entry(&evicted.place.repository, evicted.id);
+            let above = entries.saturating_add(all) > limits.total;
+            let goes = |state: &State| match &self.0.bucket {
+                // What is in the bucket takes no room on the disk.
+                Some(_) if !above => state.index.oldest_alone(),
+                _ => state.index.oldest(None),
+            };
+            let evicted = self.evict(goes).ok_or(CacheError::NoRoom { wanted })?;
+            self.remove(&evicted);
         }
     }
 }

@@ -1,19 +1,25 @@
 //! What a job saves: an upload that begins, is filled, and becomes an entry.
 
+use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fireactions_model::MachineId;
 
-use super::{Cache, Inner, blocking, broken};
+use super::{Cache, Inner};
+use crate::blocking::{blocking, broken};
 use crate::disk::Disk;
 use crate::entry_file::Label;
 use crate::index::Entry;
-use crate::state::Session;
+use crate::state::{Session, State};
+use crate::storage::Finished;
 use crate::upload::{Claim, Extent, Parts, Upload};
 use crate::{CacheError, Grant, Key, Place, Version};
 
 /// Integers that JavaScript can count.
 const SAFE: u64 = (1 << 53) - 1;
+/// How long a client waits at most that asks again.
+const SEALED: Duration = Duration::from_secs(900);
 
 impl Cache {
     /// Begins an upload where the job may save. Gives its number, which the entry will have, too.
@@ -24,6 +30,9 @@ impl Cache {
         parts: Parts,
     ) -> Result<u64, CacheError> {
         let place = Self::writable(&session.grant, version, key)?;
+        if place.scope.owner().is_none() {
+            self.look(&place.repository).await?;
+        }
         let (cache, machine) = (self.clone(), session.machine.clone());
         blocking(move || {
             let most = cache.0.limits.uploads;
@@ -97,68 +106,113 @@ impl Cache {
         self.state().index.get(id).is_some_and(|entry| entry.size == size && own(entry))
     }
 
-    /// Makes an upload of `size` bytes an entry. It is on the disk when this returns.
+    /// Makes an upload of `size` bytes an entry. It outlives the server when this returns.
     pub(crate) async fn finish(&self, upload: Arc<Upload>, size: u64) -> Result<u64, CacheError> {
         // Asked first, so that a client that counted wrong may go on.
         upload.content(size)?;
+        if upload.is_sealing() {
+            return self.finished(&upload, size).await;
+        }
         // Once it is closed there is no way back, and nobody else finishes it: that must not hang on a client that waits.
         let cache = self.clone();
         let finished = tokio::spawn(async move { cache.close_and_seal(upload, size).await });
         finished.await.unwrap_or_else(|error| Err(broken(error)))
     }
 
+    /// A client that has waited for too long asks again while its upload becomes an entry.
+    async fn finished(&self, upload: &Upload, size: u64) -> Result<u64, CacheError> {
+        let done = tokio::time::timeout(SEALED, upload.done.cancelled()).await;
+        done.map_err(|_| CacheError::Stalled(SEALED))?;
+        let state = self.state();
+        let entry = state.index.get(upload.id).filter(|entry| entry.size == size);
+        entry.map(|entry| entry.id).ok_or(CacheError::NotFound("open upload"))
+    }
+
     async fn close_and_seal(&self, upload: Arc<Upload>, size: u64) -> Result<u64, CacheError> {
         let closed = upload.close().await;
         if let Err(CacheError::NotFound(_)) = closed {
             // It is somebody else's to finish, or over.
-            return closed.map(|()| 0);
+            return if upload.is_sealing() { self.finished(&upload, size).await } else { closed.map(|()| 0) };
         }
+        let sealed = match closed.and_then(|()| upload.content(size)) {
+            Ok(unordered) => self.seal(&upload, size, unordered).await,
+            Err(error) => Err(error),
+        };
         let cache = self.clone();
         blocking(move || {
-            let content = closed.and_then(|()| upload.content(size));
-            let sealed = content.and_then(|unordered| cache.seal(&upload, size, unordered));
-            // What the file has become stays; else it goes.
+            // What has become an entry stays; else it goes.
             cache.state().forget(&upload);
+            cache.0.disk.remove_upload(upload.id);
             if sealed.is_err() {
-                cache.0.disk.remove_upload(upload.id);
-                cache.0.disk.remove_entry(&upload.place.repository, upload.id);
+                cache.storage(&upload.place).remove(&upload.place, upload.id);
             }
             sealed
         })
         .await
     }
 
-    fn seal(&self, upload: &Upload, size: u64, unordered: Option<Vec<Extent>>) -> Result<u64, CacheError> {
-        let Inner { disk, limits, clock, counts, .. } = &*self.0;
+    async fn seal(
+        &self,
+        upload: &Arc<Upload>,
+        size: u64,
+        unordered: Option<Vec<Extent>>,
+    ) -> Result<u64, CacheError> {
+        let Inner { limits, clock, counts, .. } = &*self.0;
         let (id, repository) = (upload.id, &upload.place.repository);
-        let ordered = match unordered {
-            Some(pieces) => {
-                self.make_room(None, size, || upload.space().begin_copy(size))?;
-                let aside = disk.ordered(id);
-                let file = Disk::create(&aside)?;
-                let ordered = upload.reorder(&pieces, (&aside, file))?;
-                upload.space().end_copy(size);
-                Some(ordered)
-            }
-            None => None,
-        };
-        let serial = self.state().index.next_serial();
-        let label = Label::new(upload.place.clone(), size, serial, clock.day());
-        upload.seal(&label, ordered.as_ref())?;
-        while let Some(entry) = self.evict(|state| state.index.above(repository, size, limits.repository)) {
-            disk.remove_entry(&entry.place.repository, entry.id);
+        let file = self.ordered(upload, size, unordered).await?;
+        if upload.place.scope.owner().is_none() {
+            self.look(repository).await?;
         }
-        disk.publish(&upload.path, repository, id)?;
-        let place = label.place.clone();
-        let entry = Entry { id, place, size, serial, created: label.created(), used: self.now() };
+        let label = {
+            let mut state = self.state();
+            if state.index.at(&upload.place).is_some() {
+                return Err(CacheError::Exists);
+            }
+            Label::new(upload.place.clone(), size, state.index.next_serial(), clock.day())
+        };
+        let storage = self.storage(&upload.place);
+        let finished = Finished { id, label, file, path: upload.path.clone() };
+        storage.store(&finished).await?;
+        let surplus = |state: &State| state.index.above(repository, size, limits.repository);
+        if surplus(&self.state()).is_some() {
+            self.learn_uses(Some(repository)).await?;
+        }
+        while let Some(entry) = self.evict(surplus) {
+            self.remove(&entry);
+        }
+        storage.publish(&finished).await?;
+        let label = finished.label;
+        let (place, serial, created) = (label.place.clone(), label.serial, label.created());
+        let entry = Entry { id, place, size, serial, created, used: self.now() };
         let mut state = self.state();
         state.forget(upload);
-        if !state.index.add(entry) {
+        // Whoever looked into the bucket meanwhile may have seen it there first.
+        if !state.index.add(entry) && !state.index.has_id(id) {
             return Err(CacheError::Exists);
         }
         drop(state);
         counts.saved.add(1);
         Ok(id)
+    }
+
+    /// The file that begins with the content: the upload's, or another one if its pieces must be put in order.
+    async fn ordered(
+        &self,
+        upload: &Arc<Upload>,
+        size: u64,
+        unordered: Option<Vec<Extent>>,
+    ) -> Result<Arc<File>, CacheError> {
+        let Some(pieces) = unordered else { return Ok(upload.file.clone()) };
+        let (cache, upload) = (self.clone(), upload.clone());
+        blocking(move || {
+            cache.make_room(None, size, || upload.space().begin_copy(size))?;
+            let aside = cache.0.disk.ordered(upload.id);
+            let file = Disk::create(&aside)?;
+            let ordered = upload.reorder(&pieces, (&aside, file))?;
+            upload.space().end_copy(size);
+            Ok(Arc::new(ordered))
+        })
+        .await
     }
 
     /// A number that nothing has.
@@ -174,8 +228,6 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::FutureExt as _;
 
     use super::*;

@@ -1,28 +1,22 @@
 //! The blobs of signed addresses, as Azure's clients ask for them: Put Blob, Put Block, Put Block List, and ranges of
 //! what is there. There is nothing to copy, list or delete.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 
 use super::auth::{Address, peer};
 use super::fault::{Dialect, answer};
 use super::{block_list, query, range, receive};
-use crate::cache::blocking;
+use crate::blocking::blocking;
 use crate::sign::Purpose;
 use crate::upload::{BlockId, Parts, Upload};
 use crate::{Cache, CacheError};
 
-/// What is read of a file at a time.
-const PIECE: usize = 512 << 10;
 /// The version of Azure's protocol that clients are told.
 const AZURE: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-ms-version"), HeaderValue::from_static("2021-08-06"));
@@ -116,15 +110,17 @@ pub(super) async fn get(
     let get = async {
         let address = Address::parse(&machine, &id, &query)?;
         let session = address.enter(&cache, Purpose::Download, peer(&head.extensions)).await?;
-        let (file, entry) = cache.open_content(&session.grant, address.id).await?;
+        let entry = cache.readable(&session.grant, address.id).await?;
         let asked = wanted(&head.headers);
         let (from, len) = match &asked {
             // There is no range in nothing, and clients ask for one.
             Some(asked) if entry.size > 0 => range::part(asked, entry.size)?,
             _ => (0, entry.size),
         };
+        // Whoever asks for the head alone is sent nothing.
+        let wanted = if head.method == Method::HEAD { (0, 0) } else { (from, len) };
         let counting = cache.clone();
-        let pieces = pieces(file, from, len).inspect(move |piece| {
+        let pieces = cache.read(&entry, wanted).await?.inspect(move |piece| {
             // The job's request lasts as long as its answer.
             let _lasts = &session.place;
             counting.counts().sent.add(piece.as_ref().map_or(0, |piece| piece.len() as u64));
@@ -155,29 +151,6 @@ pub(super) async fn get(
     }
 }
 
-/// A part of a file. The next piece is read while one is sent, so that disk and network do not wait for each other; no
-/// thread waits for a slow client.
-fn pieces(file: File, from: u64, len: u64) -> impl Stream<Item = io::Result<Bytes>> {
-    let (file, end) = (Arc::new(file), from + len);
-    let read = move |at: u64| {
-        let size = usize::try_from(end - at).map_or(PIECE, |left| left.min(PIECE));
-        let file = file.clone();
-        (size > 0).then(|| {
-            tokio::task::spawn_blocking(move || {
-                let mut piece = vec![0; size];
-                file.read_exact_at(&mut piece, at).map(|()| Bytes::from(piece))
-            })
-        })
-    };
-    futures_util::stream::unfold((from, read(from), read), async |(at, reading, read)| {
-        let piece = reading?.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let at = at + piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        // After an error there is nothing more to send.
-        let next = if piece.is_ok() { read(at) } else { None };
-        Some((piece, (at, next, read)))
-    })
-}
-
 /// The range that is asked for. Azure's own header comes before the standard's.
 fn wanted(headers: &HeaderMap) -> Option<String> {
     let value = headers.get("x-ms-range").or_else(|| headers.get(header::RANGE))?;
@@ -198,6 +171,9 @@ fn httpdate(time: std::time::SystemTime) -> Result<HeaderValue, ()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use bytes::Bytes;
     use futures_util::FutureExt as _;
 
     use super::*;

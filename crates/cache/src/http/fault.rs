@@ -21,9 +21,17 @@ pub(super) enum Dialect {
 pub(super) fn answer(cache: &Cache, dialect: Dialect, error: &CacheError) -> Response {
     let words = if error.is_ours() {
         cache.counts().errors.add(1);
-        tracing::error!(error = %error, "the cache failed");
+        if let CacheError::Bucket { .. } = error {
+            // Said once, when it began.
+            tracing::debug!(error = %error, "the cache's bucket failed");
+        } else {
+            tracing::error!(error = %error, "the cache failed");
+        }
         match error {
             CacheError::Full => error.to_string(),
+            CacheError::Bucket { .. } => {
+                "the bucket of the host's cache does not answer, so nothing is saved or found at the moment; the log of the host's server says more".to_owned()
+            }
             _ => "the host's cache failed; the log of its server says why".to_owned(),
         }
     } else {
@@ -70,6 +78,7 @@ fn names(error: &CacheError) -> (StatusCode, &'static str, &'static str) {
             (StatusCode::INSUFFICIENT_STORAGE, "failed_precondition", "InsufficientStorage")
         }
         E::Stalled(_) | E::Short { .. } => (StatusCode::REQUEST_TIMEOUT, "canceled", "OperationTimedOut"),
+        E::Bucket { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "ServerBusy"),
         E::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "InternalError"),
     }
 }
@@ -83,6 +92,7 @@ fn twirp_status(code: &str) -> StatusCode {
         "resource_exhausted" => StatusCode::TOO_MANY_REQUESTS,
         "failed_precondition" => StatusCode::PRECONDITION_FAILED,
         "canceled" => StatusCode::REQUEST_TIMEOUT,
+        "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
         "internal" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     }

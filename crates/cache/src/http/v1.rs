@@ -56,10 +56,23 @@ fn answered(cache: &Cache, result: Result<Response, CacheError>) -> Response {
     result.unwrap_or_else(|error| answer(cache, Dialect::Message, &error))
 }
 
-async fn asked<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, CacheError> {
-    let body = receive::small(body, LONGEST).await?;
-    serde_json::from_slice(&body)
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, CacheError> {
+    serde_json::from_slice(body)
         .map_err(|error| CacheError::Invalid(format!("the request is not as it should be: {error}")))
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn parse_reserve(body: &[u8]) -> Result<(), CacheError> {
+    parse::<Reserve>(body).map(drop)
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn parse_commit(body: &[u8]) -> Result<(), CacheError> {
+    parse::<Commit>(body).map(drop)
+}
+
+async fn asked<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, CacheError> {
+    parse(&receive::small(body, LONGEST).await?)
 }
 
 /// `GET cache?keys=A,B&version=V`: 200 with where the content is, or 204.

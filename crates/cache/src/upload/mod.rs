@@ -12,7 +12,6 @@ use fireactions_model::MachineId;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use crate::entry_file::Label;
 use crate::{CacheError, Place};
 
 mod assemble;
@@ -42,7 +41,7 @@ pub(crate) struct Upload {
     pub(crate) machine: MachineId,
     pub(crate) place: Place,
     pub(crate) path: PathBuf,
-    file: File,
+    pub(crate) file: Arc<File>,
     parts: Mutex<Parts>,
     /// Shared by those who write, taken alone by whoever seals. Writes hold it where they run, which may be longer than
     /// the request lives that they are for.
@@ -50,6 +49,8 @@ pub(crate) struct Upload {
     stage: AtomicU8,
     /// Cancelled when it takes no more content: whoever still receives some lets go.
     over: CancellationToken,
+    /// Cancelled when it is an entry, or nothing any more.
+    pub(crate) done: CancellationToken,
     space: Space,
     /// When something came last, in milliseconds of the cache's clock.
     touched: AtomicU64,
@@ -123,11 +124,12 @@ impl Upload {
             machine,
             place,
             path,
-            file,
+            file: Arc::new(file),
             parts: Mutex::new(parts),
             writing: Arc::default(),
             stage: AtomicU8::new(OPEN),
             over: CancellationToken::new(),
+            done: CancellationToken::new(),
             space: Space::default(),
             touched: AtomicU64::new(0),
         };
@@ -284,17 +286,5 @@ impl Upload {
         };
         reorder().map_err(CacheError::io("finish", &self.path))?;
         Ok(aside)
-    }
-
-    /// Makes the file (this one, if it was put in order) say what it is. It is whole on the disk when this returns. It
-    /// blocks. The upload is closed.
-    pub(crate) fn seal(&self, label: &Label, ordered: Option<&File>) -> Result<(), CacheError> {
-        let seal = || {
-            fail::fail_point!("cache::before-seal");
-            label.write(ordered.unwrap_or(&self.file))?;
-            fail::fail_point!("cache::after-seal");
-            Ok(())
-        };
-        seal().map_err(CacheError::io("finish", &self.path))
     }
 }

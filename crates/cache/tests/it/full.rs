@@ -44,7 +44,7 @@ fn an_entry_that_cannot_be_read_is_no_reason_to_be_without_all() {
 #[tokio::test]
 #[ignore = "run by an_entry_that_cannot_be_read_is_no_reason_to_be_without_all, on a disk of its own"]
 async fn child_with_a_bad_entry() {
-    let world = World::new().await;
+    let world = World::of_files().await;
     let job = world.main_job(1, "o/r");
     job.save("bad", b"bad").await;
     let (bad, _) = files(&world.root().join("entries")).pop().unwrap();
@@ -64,7 +64,7 @@ async fn child_with_a_bad_entry() {
 async fn child_on_a_small_disk() {
     let dir = std::env::var(DIR).unwrap();
     // The disk of the host is full because of others: nothing that is kept free helps.
-    let world = World::with(|limits| limits.idle = std::time::Duration::MAX).await;
+    let world = World::of_files_with(|limits| limits.idle = std::time::Duration::MAX).await;
     assert!(world.root().starts_with(&dir));
     let job = world.main_job(1, "o/r");
     job.save("small", b"small").await;
@@ -98,7 +98,7 @@ async fn child_on_a_small_disk() {
 #[ignore = "run by what_stays_free_stays_free_whatever_is_announced, on a disk of 4 MiB"]
 async fn child_that_announces() {
     const MIB: usize = 1 << 20;
-    let world = World::with(|limits| limits.free = 1 << 20).await;
+    let world = World::of_files_with(|limits| limits.free = 1 << 20).await;
     let [job, other] = [(1, "o/r"), (2, "o/other")].map(|(number, name)| world.main_job(number, name));
     other.save("theirs", b"content").await;
     // What cannot have room is refused, and nothing goes for it.

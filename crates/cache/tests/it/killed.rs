@@ -11,14 +11,19 @@ use fireactions_cache::{Cache, Options};
 use crate::common::*;
 
 const DIR: &str = "FIREACTIONS_TEST_CACHE_DIR";
+/// Of the bucket.
+const ENDPOINT: &str = "FIREACTIONS_TEST_CACHE_ENDPOINT";
 const POINT: &str = "FIREACTIONS_TEST_POINT";
+/// More than two parts, in bytes.
+const LARGE: usize = 20 << 20;
 const CONTENT: &[u8] = b"AAAABBBB";
 
 /// Saves in a process of its own, which kills itself at `point`.
-fn killed(dir: &Path, point: &str) {
+fn killed(child: &str, dir: &Path, point: &str, endpoint: &str) {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "killed::child_that_kills_itself", "--ignored", "--nocapture"])
+        .args(["--exact", &format!("killed::{child}"), "--ignored", "--nocapture"])
         .env("TMPDIR", dir)
+        .env(ENDPOINT, endpoint)
         .env(DIR, dir)
         .env(POINT, point)
         .output()
@@ -31,15 +36,12 @@ fn killed(dir: &Path, point: &str) {
 #[ignore = "run by the tests here, and kills itself"]
 async fn child_that_kills_itself() {
     let [dir, point] = [DIR, POINT].map(|name| std::env::var(name).unwrap());
-    let world = World::new().await;
+    let world = World::of_files().await;
     // Where the parent looks.
     std::os::unix::fs::symlink(world.root(), Path::new(&dir).join("root")).unwrap();
     let job = world.main_job(1, "o/r");
     job.save("before", b"before").await;
-    fail::cfg_callback(point, || {
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
-    })
-    .unwrap();
+    kill_at(&point);
     let address = job.create("k").await;
     // Out of order, so that it is put in order.
     for (id, content) in [("Yg%3D%3D", &CONTENT[4..]), ("YQ%3D%3D", &CONTENT[..4])] {
@@ -49,6 +51,64 @@ async fn child_that_kills_itself() {
     let list = b"<BlockList><Latest>YQ==</Latest><Latest>Yg==</Latest></BlockList>";
     job.put(&address, "&comp=blocklist", list).await;
     job.finalize("k", CONTENT.len()).await;
+}
+
+fn kill_at(point: &str) {
+    fail::cfg_callback(point, || {
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+    })
+    .unwrap();
+}
+
+#[tokio::test]
+#[ignore = "run by a_host_that_is_killed_leaves_no_half_entry_in_the_bucket, and kills itself"]
+async fn child_that_kills_itself_on_the_way_to_the_bucket() {
+    let [dir, point, endpoint] = [DIR, POINT, ENDPOINT].map(|name| std::env::var(name).unwrap());
+    let world = World::of_client(client_of(endpoint)).await;
+    std::os::unix::fs::symlink(world.root(), Path::new(&dir).join("root")).unwrap();
+    let job = world.main_job(1, "o/r");
+    job.save("before", b"before").await;
+    kill_at(&point);
+    let address = job.create("k").await;
+    // So much that it goes in parts.
+    let content = vec![7; LARGE];
+    job.put(&address, "", &content).await;
+    job.finalize("k", content.len()).await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_killed_leaves_no_half_entry_in_the_bucket() {
+    let Some(s3) = bucket() else { return };
+    let points = [("part-is-sent", false, 1), ("before-card", false, 2), ("after-card", true, 2)];
+    for (number, (point, exists, contents)) in points.into_iter().enumerate() {
+        let temp = tempfile::tempdir().unwrap();
+        let child = "child_that_kills_itself_on_the_way_to_the_bucket";
+        killed(child, temp.path(), &format!("cache::{point}"), &s3.endpoint());
+        // What the server has of uploads that are no objects yet.
+        let parts = || s3.objects(".sgwtmp/").len();
+        assert_eq!(parts() > 0, point == "part-is-sent", "killed at {point}");
+        let root = fs::canonicalize(temp.path().join("root")).unwrap();
+        let cache =
+            Cache::open(Options { bucket: Some(client(&s3)), ..Options::new(&root, "http://x") }).unwrap();
+        cache.tend().await.unwrap();
+        assert_eq!(parts(), 0, "killed at {point}: {:?}", s3.objects(".sgwtmp/"));
+        assert_eq!(files(&root.join("uploads")), [], "killed at {point}");
+        assert_eq!(files(&root.join("bucket")), [], "killed at {point}");
+        assert_eq!(s3.objects("shared/ci/v1/content/").len(), contents, "killed at {point}");
+
+        let world = World::of_bucket(&s3, |_| {}).await;
+        let job = world.main_job(number as u64, "o/r");
+        assert_eq!(job.restore("before").await.unwrap(), b"before");
+        assert_eq!(job.restore("k").await, exists.then(|| vec![7; LARGE]), "killed at {point}");
+        if !exists {
+            job.save("k", b"again").await;
+        }
+        world.cache.clean(Some(0), None);
+        world.cache.tend().await.unwrap();
+        for name in s3.objects("shared/ci/v1/content/") {
+            fs::remove_file(s3.object(&name)).unwrap();
+        }
+    }
 }
 
 #[tokio::test]
@@ -62,7 +122,7 @@ async fn an_entry_is_there_whole_or_not_at_all() {
     ];
     for (point, exists) in points {
         let temp = tempfile::tempdir().unwrap();
-        killed(temp.path(), &format!("cache::{point}"));
+        killed("child_that_kills_itself", temp.path(), &format!("cache::{point}"), "");
         let root = fs::canonicalize(temp.path().join("root")).unwrap();
         let cache = Cache::open(Options::new(&root, "http://x")).unwrap();
         let mut keys: Vec<_> =
@@ -80,7 +140,7 @@ async fn an_entry_is_there_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn what_is_no_whole_entry_is_removed() {
-    let world = World::new().await;
+    let world = World::of_files().await;
     let job = world.main_job(1, "o/r");
     for key in ["whole", "cut", "longer", "moved", "foreign"] {
         job.save(key, &[7; 1000]).await;

@@ -2,13 +2,15 @@
 
 // Here a failed setup is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+// What holds wherever entries are is tried in both places.
+#![allow(clippy::duplicate_mod)]
 
-mod bad_input;
+mod artifact;
+mod bucket;
 mod common;
 mod full;
-mod isolation;
+mod in_a_bucket;
+mod in_files;
 mod killed;
-mod room;
+mod restarted;
 mod toolkit;
-mod v1;
-mod v2;

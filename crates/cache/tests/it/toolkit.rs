@@ -16,27 +16,27 @@ use tokio::io::AsyncWriteExt as _;
 use crate::common::*;
 
 const V1: &str = "cache-v1";
-const V2: &str = "cache-v2";
+pub(crate) const V2: &str = "cache-v2";
 
 /// What runners of GitHub load before each action, so that it finds this cache.
 const PRELOAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../forge/src/github/cache.cjs");
 
 /// A job's directory, and the clients in it.
-struct Runner {
+pub(crate) struct Runner {
     packages: PathBuf,
     dir: tempfile::TempDir,
     job: Job,
-    url: String,
+    pub(crate) url: String,
 }
 
 /// What a client said: how each step ended, and all that it printed.
-struct Said {
+pub(crate) struct Said {
     steps: Vec<Value>,
-    log: String,
+    pub(crate) log: String,
 }
 
 impl Runner {
-    fn new(packages: &Path, world: &World, job: Job) -> Self {
+    pub(crate) fn new(packages: &Path, world: &World, job: Job) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for name in ["work", "tmp"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
@@ -45,26 +45,26 @@ impl Runner {
         Self { packages: packages.to_owned(), dir, job, url }
     }
 
-    fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.dir.path().join("work")
     }
 
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.work().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
 
-    fn read(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
         std::fs::read(self.work().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    fn clean(&self) {
+    pub(crate) fn clean(&self) {
         std::fs::remove_dir_all(self.work()).unwrap();
         std::fs::create_dir(self.work()).unwrap();
     }
 
-    fn step(&self, client: &str, call: &str, args: &Value) -> Value {
+    pub(crate) fn step(&self, client: &str, call: &str, args: &Value) -> Value {
         // As runners of Gitea and Forgejo have it, and as GitHub's has it.
         let env = if client == V1 {
             json!({"ACTIONS_CACHE_URL": self.url, "ACTIONS_RUNTIME_TOKEN": "a token of the forge"})
@@ -74,13 +74,13 @@ impl Runner {
         json!({"client": client, "call": call, "args": args, "env": env})
     }
 
-    fn command(&self) -> tokio::process::Command {
+    pub(crate) fn command(&self) -> tokio::process::Command {
         let mut node = self.node();
         node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/toolkit/drive.mjs")).arg(&self.packages);
         node
     }
 
-    fn node(&self) -> tokio::process::Command {
+    pub(crate) fn node(&self) -> tokio::process::Command {
         let mut node = tokio::process::Command::new("node");
         node.current_dir(self.work())
             .env("GITHUB_WORKSPACE", self.work())
@@ -93,11 +93,11 @@ impl Runner {
         node
     }
 
-    async fn run(&self, steps: &[Value]) -> Said {
+    pub(crate) async fn run(&self, steps: &[Value]) -> Said {
         Self::drive(self.command(), steps).await
     }
 
-    async fn drive(mut node: tokio::process::Command, steps: &[Value]) -> Said {
+    pub(crate) async fn drive(mut node: tokio::process::Command, steps: &[Value]) -> Said {
         let mut node = node.spawn().unwrap();
         let steps_text = serde_json::to_vec(steps).unwrap();
         node.stdin.take().unwrap().write_all(&steps_text).await.unwrap();
@@ -111,7 +111,7 @@ impl Runner {
 }
 
 impl Said {
-    fn values(&self) -> Vec<Value> {
+    pub(crate) fn values(&self) -> Vec<Value> {
         let value = |step: &Value| {
             assert_eq!(step.get("error"), None, "{}", self.log);
             step["value"].clone()
@@ -131,8 +131,17 @@ fn noise(bytes: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn both_clients_save_and_find() {
+    both_clients_save_and_find_on(On::Files).await;
+}
+
+#[tokio::test]
+async fn both_clients_save_and_find_in_a_bucket() {
+    both_clients_save_and_find_on(On::Bucket).await;
+}
+
+async fn both_clients_save_and_find_on(on: On) {
     let Some(packages) = actions_toolkit::available("toolkit::both_clients_save_and_find") else { return };
-    let world = World::new().await;
+    let Some(world) = World::new(on).await else { return };
     let runner = Runner::new(&packages, &world, world.main_job(1, "o/r"));
     let content = noise(3_000_000);
     for client in [V1, V2] {
@@ -210,7 +219,7 @@ async fn azures_client_uploads_blocks_and_downloads_ranges() {
     else {
         return;
     };
-    let world = World::new().await;
+    let world = World::of_files().await;
     let runner = Runner::new(&packages, &world, world.main_job(1, "o/r"));
     let address = runner.job.create("k").await;
     let size = 100_000;
@@ -236,7 +245,7 @@ async fn a_refusal_in_the_middle_of_an_upload_is_heard() {
     else {
         return;
     };
-    let world = World::with(|limits| limits.entry = 1 << 20).await;
+    let world = World::of_files_with(|limits| limits.entry = 1 << 20).await;
     let runner = Runner::new(&packages, &world, world.main_job(1, "o/r"));
     let address = runner.job.create("k").await;
     let whole = json!([address, 16 << 20, {}]);
@@ -253,7 +262,7 @@ async fn a_refusal_in_the_middle_of_an_upload_is_heard() {
 #[tokio::test]
 async fn an_upload_that_is_cut_off_leaves_nothing_and_is_made_again() {
     let Some(packages) = actions_toolkit::available("toolkit::an_upload_that_is_cut_off") else { return };
-    let world = World::new().await;
+    let world = World::of_files().await;
     let runner = Runner::new(&packages, &world, world.main_job(1, "o/r"));
     runner.write("data", noise(40 << 20));
     let save = runner.step(V1, "saveCache", &json!([["data"], "k"]));
@@ -282,7 +291,7 @@ async fn many_jobs_save_and_find_at_once() {
     let Some(packages) = actions_toolkit::available("toolkit::many_jobs_save_and_find_at_once") else {
         return;
     };
-    let world = World::new().await;
+    let world = World::of_files().await;
     let mut tasks = Vec::new();
     for number in 1..=4 {
         let repository = format!("o/r{}", number % 2);
@@ -319,7 +328,7 @@ async fn large_caches_go_through() {
     let (clients, count, size): (&[_], _, _) =
         if long { (&[V1, V2], 10_000, 1 << 30) } else { (&[V2], 200, 132 << 20) };
     let Some(packages) = actions_toolkit::available("toolkit::large_caches_go_through") else { return };
-    let world = World::new().await;
+    let world = World::of_files().await;
     let runner = Runner::new(&packages, &world, world.main_job(1, "o/r"));
     for number in 0..count {
         runner.write(&format!("many/{}/{number}", number % 100), number.to_string());
@@ -353,7 +362,7 @@ async fn a_runner_of_github_that_names_another_service_finds_the_hosts_cache() {
     ) else {
         return;
     };
-    let world = World::new().await;
+    let world = World::of_files().await;
     let runner = Runner::new(&packages, &world, world.main_job(1, "o/r"));
     let github = Elsewhere::start().await;
     let results = format!("https://127.0.0.1:{}/", github.port);
@@ -407,7 +416,7 @@ async fn a_runner_of_github_that_names_another_service_finds_the_hosts_cache() {
 }
 
 /// The program with these variables, as a runner's script has it begin.
-fn preloaded(mut node: tokio::process::Command, env: &Value) -> tokio::process::Command {
+pub(crate) fn preloaded(mut node: tokio::process::Command, env: &Value) -> tokio::process::Command {
     node.env("NODE_OPTIONS", format!("--require {PRELOAD}"));
     node.envs(env.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap())));
     node

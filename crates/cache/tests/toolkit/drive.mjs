@@ -1,6 +1,6 @@
 // Does with the real clients what a test tells it, step by step, and says how each step ended:
 //   node drive.mjs DIRECTORY-OF-PACKAGES <STEPS.json
-// A step is {client: "cache-v1" | "cache-v2", call, args, env}; "azure" calls Azure's client, with bytes as base64.
+// A step is {client: "cache-v1" | "cache-v2" | "artifact", call, args, env}; "azure" calls Azure's client, with bytes as base64.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -35,7 +35,8 @@ for (const { client, call, args, env } of JSON.parse(readFileSync(0, 'utf8'))) {
   process.env = { ...given, ...env }
   let said
   try {
-    const does = client === 'azure' ? azure : await load(client)
+    const loaded = client === 'azure' ? azure : await load(client)
+    const does = loaded.default?.[call] ? loaded.default : loaded
     said = { value: (await does[call](...args)) ?? null }
   } catch (error) {
     said = { error: `${error.name}: ${error.message}` }

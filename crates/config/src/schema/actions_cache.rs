@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AbsolutePath, Duration};
+use super::{AbsolutePath, ActionsCacheS3Config, Duration};
 
 /// The cache service of CI jobs (`actions/cache`) on this host. The server runs it at the bridge's address, and gives it to the jobs
 /// of Gitea, of Forgejo, and of GitHub's scale sets. docs/caches.md explains it.
@@ -17,9 +17,12 @@ pub struct ActionsCacheConfig {
     /// TCP port at the bridge's address. Guests reach it whatever their pool's network rules say, and nobody else does but this host.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// Directory of the cache's own. Created if it does not exist. When absent, `actions-cache` in `state_dir`.
+    /// Directory of the cache's own. Created if it does not exist. When absent, `actions-cache` in `state_dir`. With `s3`, uploads are
+    /// there on their way to the bucket, and what jobs save that share with no others.
     #[schemars(example = "/srv/actions-cache")]
     pub storage_dir: Option<AbsolutePath>,
+    /// Bucket in which the entries are instead, for several hosts together.
+    pub s3: Option<ActionsCacheS3Config>,
     /// Size limit of all entries and uploads together, in MiB. Above it, the entries used least lately are removed.
     #[schemars(range(min = 64))]
     pub max_size_mib: u64,
@@ -46,6 +49,7 @@ impl Default for ActionsCacheConfig {
             enabled: false,
             port: 5080,
             storage_dir: None,
+            s3: None,
             max_size_mib: 50 * 1024,
             max_repository_mib: 10 * 1024,
             keep_free_mib: 5 * 1024,

@@ -2,6 +2,7 @@
 //! `docs/reference/config.md` is generated from here.
 
 mod actions_cache;
+mod actions_cache_s3;
 mod api_oidc;
 mod api_token;
 mod app_id;
@@ -33,6 +34,7 @@ mod vmm;
 mod webhook;
 
 pub use actions_cache::ActionsCacheConfig;
+pub use actions_cache_s3::ActionsCacheS3Config;
 pub use api_oidc::OidcConfig;
 pub use api_token::{ApiRole, ApiTokenConfig};
 pub use app_id::AppId;

@@ -22,6 +22,14 @@ pub(super) const SECRET: &str =
 pub(super) const TOKEN_NAME: &str = "^[A-Za-z0-9._-]{1,63}$";
 /// A name in [`super::OtlpConfig::resource`].
 pub(super) const RESOURCE_KEY: &str = "^[A-Za-z0-9._-]{1,255}$";
+/// [`super::ActionsCacheS3Config::bucket`].
+pub(super) const BUCKET: &str = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$";
+/// [`super::ActionsCacheS3Config::region`].
+pub(super) const REGION: &str = "^[A-Za-z0-9-]{1,63}$";
+/// [`super::ActionsCacheS3Config::prefix`].
+pub(super) const PREFIX: &str = r"^(?!(.*/)?\.{1,2}(/|$))([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?)?$";
+/// [`super::ActionsCacheS3Config::access_key_id`].
+pub(super) const ACCESS_KEY: &str = "^[!-~]{1,128}$";
 /// [`super::AppId`], where it is a text.
 pub(super) const APP_ID: &str = "^(?!0$)[A-Za-z0-9.]{1,40}$";
 /// [`super::HostPort`].

@@ -345,6 +345,13 @@ mistakes! {
     actions_cache_at_the_port_of_registries: with_pool("registry_cache: {enabled: true}\nactions_cache: {enabled: true, port: 5001}\n");
     actions_cache_that_no_job_uses: with_pool("actions_cache: {enabled: true}\n");
     actions_cache_of_days: with_pool("actions_cache: {idle_days: 7}\n");
+    actions_cache_in_a_bucket_without_keys: with_pool("actions_cache: {s3: {bucket: ci-cache}}\n");
+    actions_cache_in_a_bucket_with_a_secret_inline: with_pool("actions_cache: {s3: {bucket: ci-cache, access_key_id: id, secret_access_key: hunter2, secret_access_key_file: /s}}\n");
+    actions_cache_in_a_bucket_of_odd_names: with_pool("actions_cache:\n  s3:\n    bucket: CI_Cache\n    region: \"eu 1\"\n    prefix: /ci//x\n    access_key_id: \"\"\n    secret_access_key_file: /s\n");
+    actions_cache_in_a_bucket_without_tls: with_pool("actions_cache: {s3: {bucket: ci-cache, endpoint: \"http://s3.lan:9000\", access_key_id: id, secret_access_key_file: /s}}\n");
+    actions_cache_in_a_bucket_with_its_path: with_pool("actions_cache: {s3: {bucket: ci-cache, endpoint: \"https://s3.lan/ci-cache\", access_key_id: id, secret_access_key_file: /s}}\n");
+    actions_cache_in_a_bucket_of_a_number: with_pool("actions_cache: {s3: {bucket: ci-cache, endpoint: \"https://10.0.0.9\", path_style: false, access_key_id: id, secret_access_key_file: /s}}\n");
+    actions_cache_in_a_bucket_of_no_url: with_pool("actions_cache: {s3: {bucket: ci-cache, endpoint: \"s3.lan:9000\", access_key_id: id, secret_access_key_file: /s}}\n");
     oidc_without_groups: with_pool("api_oidc:\n  issuer: https://sso.lan\n  url: https://ci.lan\n  client_id: ci\n");
     oidc_of_nobody: with_pool("api_oidc: {issuer: \"https://sso.lan\", url: \"https://ci.lan\", client_id: ci, groups: {}}\n");
     oidc_without_tls: with_pool("api_oidc:\n  issuer: http://sso.lan\n  url: http://ci.lan/?x\n  client_id: ci\n  groups: {ops: admin}\n");

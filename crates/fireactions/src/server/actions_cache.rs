@@ -4,20 +4,28 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{self, Next};
 use fireactions_api::Peer;
-use fireactions_cache::{Cache, Grant, Limits, Options, Repository, router};
-use fireactions_config::Config;
+use fireactions_cache::{Cache, Grant, Limits, Options, Repository, S3, router};
+use fireactions_config::{ActionsCacheS3Config, Config};
 use fireactions_model::{JobCaches, MachineId, Origin, Secret};
 use fireactions_net::Network;
 use fireactions_store::Store;
 use tokio_util::sync::CancellationToken;
 
+use super::forges::ca_pem;
+use crate::credentials;
+
 /// Between two looks for what is too old or too much.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Hosts that share a bucket do not look at the same time, for all that they started together.
+const SPREAD: Duration = Duration::from_secs(10);
+/// The bucket is looked at each so many times.
+const TENDED: u32 = 5;
 
 /// The cache, and where machines are.
 #[derive(Clone)]
@@ -39,18 +47,20 @@ impl ActionsCache {
             limits: limits(config),
             ..Options::new(&root, &format!("http://{}:{}", config.network.gateway(), own.port))
         };
+        let s3 = own.s3.clone();
         let opened = tokio::task::spawn_blocking(move || {
+            let bucket = s3.map(|s3| bucket(&s3)).transpose()?;
             if let Some(parent) = root.parent() {
                 // Its own directory it makes itself, for root alone.
                 std::fs::create_dir_all(parent)?;
             }
-            anyhow::Ok(Cache::open(options)?)
+            anyhow::Ok(Cache::open(Options { bucket, ..options })?)
         });
         let why = match opened.await {
             Ok(Ok(cache)) => {
                 return Some(Self { cache, store: store.clone(), network: network.clone() });
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => format!("{error:#}"),
             Err(error) => error.to_string(),
         };
         tracing::error!("the cache of actions cannot be opened, and jobs run without it: {why}");
@@ -69,9 +79,23 @@ impl ActionsCache {
 
     /// Keeps its limits until `stopping`.
     pub(super) async fn keep(self, stopping: CancellationToken) {
-        while stopping.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+        for turn in (0..TENDED).cycle() {
+            if turn == 0 && stopping.run_until_cancelled(self.tend()).await.is_none() {
+                return;
+            }
             let cache = self.cache.clone();
             let _ = tokio::task::spawn_blocking(move || cache.sweep()).await;
+            let pause = SWEEP + SPREAD.mul_f64(rand::random());
+            if stopping.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// That a bucket does not answer is in the log already.
+    async fn tend(&self) {
+        if let Err(error) = self.cache.tend().await {
+            tracing::debug!(%error, "the bucket of the cache of actions is looked at later");
         }
     }
 
@@ -113,6 +137,22 @@ impl JobCaches for ActionsCache {
 /// Forges' view of a cache that may not be there.
 pub(super) fn of_forges(cache: Option<&ActionsCache>) -> Option<Arc<dyn JobCaches>> {
     cache.map(|cache| Arc::new(cache.clone()) as Arc<dyn JobCaches>)
+}
+
+fn bucket(own: &ActionsCacheS3Config) -> anyhow::Result<S3> {
+    const KEY: &str = "actions_cache.s3";
+    let file = &own.secret_access_key_file;
+    let secret = file.read(credentials::directory_of(file).as_deref());
+    Ok(S3 {
+        bucket: own.bucket.clone(),
+        endpoint: own.endpoint.as_ref().map(ToString::to_string),
+        region: own.region.clone(),
+        prefix: own.prefix.clone(),
+        access_key_id: own.access_key_id.clone(),
+        secret_access_key: secret.with_context(|| format!("{KEY}.secret_access_key_file"))?,
+        ca: ca_pem(own.ca_file.as_ref(), KEY)?,
+        virtual_hosted: !own.path_style,
+    })
 }
 
 fn limits(config: &Config) -> Limits {

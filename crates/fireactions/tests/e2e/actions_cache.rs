@@ -1,12 +1,15 @@
 //! What jobs do with the host's cache: by hand, with what the smallest image has, in the first version of the protocol. It is
-//! used in the worlds of other tests, so that no machine boots for it alone.
+//! used in the worlds of other tests, so that no machine boots for it alone. And where the server has it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
 
+use fireactions_testkit::real_s3::{self, RealS3};
 use serde_json::Value;
 
-use crate::world::{World, text};
+use crate::world::{Setup, World, pool, text};
 
 /// Of a configuration.
 pub(crate) const SECTION: &str = "actions_cache: {enabled: true, keep_free_mib: 0}\n";
@@ -98,4 +101,49 @@ pub(crate) fn metric(world: &World, name: &str) -> u64 {
     let metrics = world.get("/metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
     line.unwrap_or_else(|| panic!("no {name}: {metrics}")).trim().parse().unwrap()
+}
+
+/// For what takes moments, on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The server starts while its bucket is away, says so, and uses it once it is there.
+#[test]
+fn the_bucket_of_the_configuration_is_used_once_it_is_there() {
+    let Some(program) =
+        real_s3::available("actions_cache::the_bucket_of_the_configuration_is_used_once_it_is_there")
+    else {
+        return;
+    };
+    // Its address is known, and nobody is there.
+    let s3 = Arc::new(RealS3::start(&program));
+    s3.kill();
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), real_s3::SECRET).unwrap();
+    let more = format!(
+        "actions_cache: {{enabled: true, keep_free_mib: 0, s3: {{bucket: {}, endpoint: '{}', region: {}, prefix: e2e, \
+         access_key_id: {}, secret_access_key_file: {}}}}}",
+        real_s3::BUCKET,
+        s3.endpoint(),
+        real_s3::REGION,
+        real_s3::KEY_ID,
+        secret.path().display()
+    );
+    let world = World::start(Setup { pools: pool("default", 0, 1, ""), more, ..Setup::default() });
+    let status = || world.json(&["cache", "status"])["actions"].clone();
+    let problem = world.wait(DEADLINE, "what is wrong with the bucket", || {
+        status()["problem"].as_str().map(ToOwned::to_owned)
+    });
+    assert!(problem.contains("the bucket of the cache cannot "), "{problem}");
+    assert_eq!(status()["directory"], "s3://ci-cache/e2e");
+    assert_eq!((&status()["up"], metric(&world, "storage_up")), (&true.into(), 0));
+    assert!(!world.log().contains(real_s3::SECRET));
+
+    world.namespace.inside({
+        let s3 = Arc::clone(&s3);
+        move || s3.resume()
+    });
+    world.wait(DEADLINE, "the bucket", || world.cli(&["cache", "gc"]).status.success().then_some(()));
+    assert_eq!((&status()["problem"], metric(&world, "storage_up")), (&Value::Null, 1));
+    assert_eq!(s3.objects("e2e/"), ["e2e/v1/clock"]);
+    world.finish();
 }

@@ -13,6 +13,7 @@
 //! github.rs   webhook → decision, queued → runner with a warm machine, requests a job
 //! forges.rs   four forges side by side: the server's CPU and memory at rest, requests a minute
 //! page.rs     what fifty open pages cost the server while much happens; browser.rs: what the page costs a browser
+//! cache.rs    the cache of actions: an entry beside a plain file, many jobs at once, memory
 //! adoption.rs a killed server → the next one ready with all machines
 //! ```
 //!
@@ -22,6 +23,7 @@ mod adoption;
 mod alone;
 mod attach;
 mod browser;
+mod cache;
 mod cni;
 mod cold;
 mod convert;
@@ -90,6 +92,7 @@ enum Part {
     Adoption,
     Github,
     Forges,
+    Cache,
 }
 
 impl Args {
@@ -108,7 +111,7 @@ impl Args {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = convert::child() {
+    if let Some(code) = convert::child().or_else(cache::child) {
         return code;
     }
     match bench(&Args::parse()) {
@@ -149,6 +152,9 @@ fn bench(args: &Args) -> anyhow::Result<bool> {
     }
     if args.wants(Part::Queue) {
         runtime.block_on(queue::measure(args, work.path(), &mut report)).context("queue")?;
+    }
+    if args.wants(Part::Cache) {
+        runtime.block_on(cache::measure(args, work.path(), &mut report)).context("the cache of actions")?;
     }
     drop(runtime);
     if args.wants(Part::Pool) {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use fireactions_cache::{Cache, Clock, Grant, HostClock, Limits, Options, Repository, Scope, router};
-use fireactions_model::MachineId;
+use fireactions_cache::{Cache, Clock, Grant, HostClock, Limits, Options, Repository, S3, Scope, router};
+use fireactions_model::{MachineId, Secret};
+use fireactions_testkit::real_s3::{self, RealS3};
 use reqwest::{Method, RequestBuilder, StatusCode, header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -48,47 +49,132 @@ impl Clock for TestClock {
     }
 }
 
+/// Where a cache has its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    Files,
+    Bucket,
+}
+
+/// A bucket of a real server, with nothing of others in it.
+pub(crate) fn bucket() -> Option<Arc<RealS3>> {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    Some(Arc::new(RealS3::start(&real_s3::available(&test)?)))
+}
+
+/// Who asks for it.
+pub(crate) fn client(s3: &RealS3) -> S3 {
+    S3 { ca: s3.authority().map(String::into_bytes), ..client_of(s3.endpoint()) }
+}
+
+/// The same, of a server of which the address alone is known.
+pub(crate) fn client_of(endpoint: String) -> S3 {
+    S3 {
+        bucket: real_s3::BUCKET.to_owned(),
+        endpoint: Some(endpoint),
+        region: real_s3::REGION.to_owned(),
+        prefix: "shared/ci".to_owned(),
+        access_key_id: real_s3::KEY_ID.to_owned(),
+        secret_access_key: Secret::new(real_s3::SECRET.to_owned()),
+        ca: None,
+        virtual_hosted: false,
+    }
+}
+
 pub(crate) struct World {
     pub(crate) cache: Cache,
     pub(crate) base: String,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) limits: Limits,
+    client: Option<S3>,
+    s3: Option<Arc<RealS3>>,
     dir: Arc<TempDir>,
     http: reqwest::Client,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl World {
-    pub(crate) async fn new() -> Self {
-        Self::with(|_| {}).await
+    /// Nothing where there is no server for a bucket.
+    pub(crate) async fn new(on: On) -> Option<Self> {
+        Self::with(on, |_| {}).await
     }
 
-    /// With other limits. No test shares its disk with its host's free space.
-    pub(crate) async fn with(change: impl FnOnce(&mut Limits)) -> Self {
-        let mut limits = Limits { free: 0, ..Limits::default() };
-        change(&mut limits);
-        let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self::start(dir, limits, Arc::default()).await
+    /// With other limits.
+    pub(crate) async fn with(on: On, change: impl FnOnce(&mut Limits)) -> Option<Self> {
+        match on {
+            On::Files => Some(Self::of_files_with(change).await),
+            On::Bucket => Some(Self::of_bucket(&bucket()?, change).await),
+        }
     }
 
-    async fn start(dir: Arc<TempDir>, limits: Limits, clock: Arc<TestClock>) -> Self {
+    pub(crate) async fn of_files() -> Self {
+        Self::of_files_with(|_| {}).await
+    }
+
+    pub(crate) async fn of_files_with(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::start(new_dir(), (None, None), limits(change), Arc::default()).await
+    }
+
+    /// A host that shares this bucket.
+    pub(crate) async fn of_bucket(s3: &Arc<RealS3>, change: impl FnOnce(&mut Limits)) -> Self {
+        let shared = (Some(client(s3)), Some(s3.clone()));
+        Self::start(new_dir(), shared, limits(change), Arc::default()).await
+    }
+
+    /// The same, for a server that another process has.
+    pub(crate) async fn of_client(client: S3) -> Self {
+        Self::start(new_dir(), (Some(client), None), limits(|_| {}), Arc::default()).await
+    }
+
+    async fn start(
+        dir: Arc<TempDir>,
+        (client, s3): (Option<S3>, Option<Arc<RealS3>>),
+        limits: Limits,
+        clock: Arc<TestClock>,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let options = Options {
             limits: limits.clone(),
             clock: clock.clone(),
+            bucket: client.clone(),
             ..Options::new(&dir.path().join("cache"), &base)
         };
         let cache = Cache::open(options).unwrap();
+        cache.tend().await.unwrap();
         let service = router(cache.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
-        Self { cache, base, clock, limits, dir, http: reqwest::Client::new(), server }
+        Self { cache, base, clock, limits, client, s3, dir, http: reqwest::Client::new(), server }
     }
 
     /// The next server on the same files.
     pub(crate) async fn restart(self) -> Self {
         self.server.abort();
-        Self::start(self.dir.clone(), self.limits.clone(), self.clock.clone()).await
+        Self::start(
+            self.dir.clone(),
+            (self.client.clone(), self.s3.clone()),
+            self.limits.clone(),
+            self.clock.clone(),
+        )
+        .await
+    }
+
+    /// The sizes of all contents that are stored, once nothing is on its way out.
+    async fn contents(&self) -> Vec<u64> {
+        let Some(s3) = &self.s3 else {
+            return files(&self.root().join("entries")).into_iter().map(|(_, size)| size).collect();
+        };
+        self.cache.tend().await.unwrap();
+        let objects = s3.objects("shared/ci/v1/content/");
+        objects.iter().map(|name| std::fs::metadata(s3.object(name)).unwrap().len()).collect()
+    }
+
+    pub(crate) async fn stored(&self) -> usize {
+        self.contents().await.len()
+    }
+
+    pub(crate) async fn stored_bytes(&self) -> u64 {
+        self.contents().await.iter().sum()
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -122,6 +208,17 @@ impl World {
     pub(crate) fn main_job(&self, number: u64, repository: &str) -> Job {
         self.job(number, branch(repository, MAIN))
     }
+}
+
+fn new_dir() -> Arc<TempDir> {
+    Arc::new(tempfile::tempdir().unwrap())
+}
+
+/// No test shares its disk with its host's free space.
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits { free: 0, ..Limits::default() };
+    change(&mut limits);
+    limits
 }
 
 pub(crate) fn machine(number: u64) -> MachineId {

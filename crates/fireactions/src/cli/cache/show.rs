@@ -51,10 +51,14 @@ fn render(caches: &CachesView) -> String {
 }
 
 fn render_actions(cache: &ActionsCacheView) -> String {
-    let ActionsCacheView { up, address, directory, max_bytes, max_repository_bytes, counts } = cache;
+    let ActionsCacheView { up, address, directory, problem, max_bytes, max_repository_bytes, counts } = cache;
     let state = if *up { "up" } else { "could not be opened; the server's log says why" };
+    let problem = problem
+        .as_ref()
+        .map(|problem| format!("\n  problem     {}", show::clean(problem)))
+        .unwrap_or_default();
     format!(
-        "actions: {state}\n  address     {address}\n  directory   {directory}\n  entries     {} ({} of {}, {} for each repository)\n  \
+        "actions: {state}\n  address     {address}\n  storage     {directory}{problem}\n  entries     {} ({} of {}, {} for each repository)\n  \
          searches    {} found, {} not\n  moved       {} in, {} out\n  saved       {}\n  evicted     {}\n  jobs now    {}",
         counts.entries,
         show::bytes(counts.bytes),
@@ -153,7 +157,8 @@ mod tests {
             actions: Some(ActionsCacheView {
                 up: true,
                 address: "172.30.0.1:5080".to_owned(),
-                directory: "/state/actions-cache".to_owned(),
+                directory: "s3://ci-cache/eu".to_owned(),
+                problem: Some("the bucket of the cache cannot list: it is away".to_owned()),
                 max_bytes: 1 << 30,
                 max_repository_bytes: 1 << 20,
                 counts: CacheCounts { hits: 3, misses: 2, entries: 1, bytes: 512, ..CacheCounts::default() },

@@ -50,6 +50,7 @@ impl Caches {
             bytes: stats.bytes,
             uploads: stats.uploads,
             jobs: stats.jobs,
+            storage_up: actions.cache().problem().is_none(),
         }
     }
 
@@ -58,7 +59,11 @@ impl Caches {
         let actions = own.enabled.then(|| ActionsCacheView {
             up: self.actions.is_some(),
             address: format!("{}:{}", self.config.network.gateway(), own.port),
-            directory: own.directory(&self.config.state_dir).display().to_string(),
+            directory: match self.actions.as_ref().and_then(|actions| actions.cache().bucket()) {
+                Some(bucket) => bucket.to_owned(),
+                None => own.directory(&self.config.state_dir).display().to_string(),
+            },
+            problem: self.actions.as_ref().and_then(|actions| actions.cache().problem()),
             max_bytes: own.max_size_mib.saturating_mul(1 << 20),
             max_repository_bytes: own.max_repository_mib.saturating_mul(1 << 20),
             counts: self.counts(),
@@ -147,6 +152,8 @@ impl Caches {
 
     pub(super) async fn gc(&self, request: CacheGcRequest) -> Result<CacheGcReport> {
         let cache = self.open()?.cache().clone();
+        // What other hosts have saved and used counts, too.
+        cache.tend().await.map_err(|error| Fault::unavailable(error.to_string()))?;
         let unused = request.unused_for_secs.map(Duration::from_secs);
         let cleaned = tokio::task::spawn_blocking(move || cache.clean(request.max_bytes, unused)).await;
         let cleaned = cleaned.map_err(|error| Fault::internal(error.to_string()))?;

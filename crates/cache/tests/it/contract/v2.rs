@@ -5,11 +5,12 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::{Method, header};
 use serde_json::json;
 
+use super::super::ON;
 use crate::common::*;
 
 #[tokio::test]
 async fn what_is_saved_is_found_by_key_prefix_and_version() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let job = world.main_job(1, "o/r");
     assert_eq!(job.find(&["deps-1"]).await, None);
     for key in ["deps-1", "deps-2", "deps-10", "other"] {
@@ -38,7 +39,7 @@ async fn what_is_saved_is_found_by_key_prefix_and_version() {
 
 #[tokio::test]
 async fn an_entry_does_not_change() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let job = world.main_job(1, "o/r");
     job.save("k", b"first").await;
     let asked = json!({"key": "k", "version": VERSION});
@@ -58,7 +59,7 @@ async fn an_entry_does_not_change() {
 
 #[tokio::test]
 async fn blocks_come_in_any_order_and_more_than_once() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let job = world.main_job(1, "o/r");
     let address = job.create("k").await;
     // "YQ==" is "a", and so on.
@@ -91,7 +92,7 @@ async fn blocks_come_in_any_order_and_more_than_once() {
 
 #[tokio::test]
 async fn parts_of_an_entry_are_sent_as_they_are_asked_for() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let job = world.main_job(1, "o/r");
     job.save("k", b"0123456789").await;
     job.save("empty", b"").await;
@@ -119,7 +120,7 @@ async fn parts_of_an_entry_are_sent_as_they_are_asked_for() {
 
 #[tokio::test]
 async fn an_upload_that_is_begun_anew_is_a_new_one() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let [first, second] = [1, 2].map(|number| world.main_job(number, "o/r"));
     let old = first.create("k").await;
     first.put(&old, "", b"old").await;
@@ -138,7 +139,7 @@ async fn an_upload_that_is_begun_anew_is_a_new_one() {
 
 #[tokio::test]
 async fn of_many_jobs_that_save_the_same_at_once_one_does() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let jobs: Vec<_> = (1..=16).map(|number| world.main_job(number, "o/r")).collect();
     let tasks: Vec<_> = jobs
         .iter()
@@ -179,7 +180,7 @@ fn resident() -> u64 {
 async fn a_large_entry_goes_through_in_little_memory() {
     const BLOCK: usize = 32 << 20;
     let blocks = if std::env::var_os("FIREACTIONS_LONG").is_some() { 160 } else { 6 };
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let job = world.main_job(1, "o/r");
     job.save("warm", &[0; 1000]).await;
     let piece = bytes::Bytes::from(vec![7; 64 << 10]);
@@ -219,7 +220,7 @@ async fn a_large_entry_goes_through_in_little_memory() {
 
 #[tokio::test]
 async fn five_hundred_requests_at_once_are_answered() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let content = vec![5; 100_000];
     world.main_job(1, "o/r").save("k", &content).await;
     let tasks: Vec<_> = (1..=500)

@@ -7,11 +7,12 @@ use fireactions_cache::{Grant, Repository};
 use reqwest::Method;
 use serde_json::json;
 
+use super::super::ON;
 use crate::common::*;
 
 #[tokio::test]
 async fn branches_read_their_own_and_the_default_one_and_pull_requests_save_for_themselves() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let jobs = [
         ("main", world.job(1, branch("o/r", MAIN))),
         ("topic", world.job(2, branch("o/r", "refs/heads/topic"))),
@@ -45,7 +46,7 @@ async fn branches_read_their_own_and_the_default_one_and_pull_requests_save_for_
 
 #[tokio::test]
 async fn no_repository_sees_another_ones_whatever_they_are_called() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let victim = world.main_job(1, "o/r");
     victim.save("key", b"secret").await;
     let names = [
@@ -66,7 +67,7 @@ async fn no_repository_sees_another_ones_whatever_they_are_called() {
 
 #[tokio::test]
 async fn what_a_guest_says_about_itself_does_not_matter() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     world.main_job(1, "o/r").save("key", b"secret").await;
     let thief = world.main_job(2, "o/thief");
     let asked = json!({
@@ -82,7 +83,7 @@ async fn what_a_guest_says_about_itself_does_not_matter() {
 
 #[tokio::test]
 async fn tokens_and_addresses_end_with_their_job() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let job = world.main_job(1, "o/r");
     let other = world.main_job(2, "o/r");
     job.save("k", b"content").await;
@@ -104,7 +105,9 @@ async fn tokens_and_addresses_end_with_their_job() {
 
 #[tokio::test]
 async fn addresses_expire() {
-    let world = World::with(|limits| limits.address = Duration::from_secs(600)).await;
+    let Some(world) = World::with(ON, |limits| limits.address = Duration::from_secs(600)).await else {
+        return;
+    };
     let job = world.main_job(1, "o/r");
     job.save("k", b"content").await;
     let (_, down) = job.find(&["k"]).await.unwrap();
@@ -123,7 +126,7 @@ async fn addresses_expire() {
 
 #[tokio::test]
 async fn nothing_of_a_token_or_an_address_can_be_changed() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let [job, other] =
         [(1, "o/r"), (2, "o/thief")].map(|(number, repository)| world.main_job(number, repository));
     job.save("k", b"content").await;
@@ -173,7 +176,7 @@ async fn nothing_of_a_token_or_an_address_can_be_changed() {
 
 #[tokio::test]
 async fn a_token_is_good_from_its_machine_alone() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let at = |number: u64, address: &str| {
         let grant = Grant::branch(Repository("o/r".to_owned()), MAIN, MAIN);
         world.job(number, grant.from(address.parse::<IpAddr>().unwrap()))
@@ -190,7 +193,7 @@ async fn a_token_is_good_from_its_machine_alone() {
 #[tokio::test]
 async fn a_secret_that_others_could_read_is_replaced() {
     use std::os::unix::fs::PermissionsExt as _;
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     let old = world.main_job(1, "o/r");
     old.save("k", b"content").await;
     let secret = world.root().join("secret");
@@ -215,7 +218,7 @@ const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 #[tokio::test]
 async fn until_it_is_known_whose_a_job_is_it_has_what_it_saves_itself() {
-    let world = World::with(|limits| limits.patience = Duration::ZERO).await;
+    let Some(world) = World::with(ON, |limits| limits.patience = Duration::ZERO).await else { return };
     let known = world.main_job(1, "o/r");
     known.save("key", b"of the branch").await;
     let job = world.expected(2, HERE);
@@ -245,7 +248,7 @@ async fn until_it_is_known_whose_a_job_is_it_has_what_it_saves_itself() {
 
 #[tokio::test]
 async fn what_a_job_saved_alone_does_not_outlive_the_server() {
-    let world = World::with(|limits| limits.patience = Duration::ZERO).await;
+    let Some(world) = World::with(ON, |limits| limits.patience = Duration::ZERO).await else { return };
     world.expected(1, HERE).save("key", b"its own").await;
     world.main_job(2, "o/r").save("key", b"of the branch").await;
     let world = world.restart().await;
@@ -256,7 +259,9 @@ async fn what_a_job_saved_alone_does_not_outlive_the_server() {
 
 #[tokio::test]
 async fn the_first_requests_of_a_job_wait_for_the_word_on_whose_it_is() {
-    let world = World::with(|limits| limits.patience = Duration::from_secs(600)).await;
+    let Some(world) = World::with(ON, |limits| limits.patience = Duration::from_secs(600)).await else {
+        return;
+    };
     world.main_job(1, "o/r").save("key", b"of the branch").await;
     let job = world.expected(2, HERE);
     let asking = tokio::spawn({
@@ -286,7 +291,7 @@ async fn the_first_requests_of_a_job_wait_for_the_word_on_whose_it_is() {
 
 #[tokio::test]
 async fn a_job_that_is_neither_a_branchs_nor_a_pull_requests_finds_the_default_branch_and_saves_alone() {
-    let world = World::new().await;
+    let Some(world) = World::new(ON).await else { return };
     world.main_job(1, "o/r").save("key", b"of the branch").await;
     let job = world.job(2, Grant::reader(Repository("o/r".to_owned()), &machine(2), MAIN));
     assert_eq!(job.restore("key").await.unwrap(), b"of the branch");
