@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(program: PathBuf) -> Self {
+    fn start(program: &Path) -> Self {
         let Octo { fake, files, pools, more } = Octo::new("127.0.0.1", 2);
         // A session whose holder is gone is missed for long.
         fake.set_session_timeout(Duration::from_secs(3600));
@@ -85,7 +85,7 @@ impl Cluster {
         };
         let mut worlds: Vec<World> = NAMES.iter().map(|name| world(name)).collect();
         // Each host reaches it at its own loopback, and it is in none of their networks.
-        let nats = RealNats::start(&program, NatsSetup::default());
+        let nats = RealNats::start(program, NatsSetup::default());
         let ways: Vec<Way> = worlds
             .iter()
             .map(|world| {
@@ -163,7 +163,8 @@ impl Cluster {
     }
 
     fn logs(&self) -> String {
-        self.worlds.iter().zip(NAMES).map(|(world, name)| format!("{name}:\n{}\n", world.log())).collect()
+        let logs = self.worlds.iter().zip(NAMES).map(|(world, name)| format!("{name}:\n{}", world.log()));
+        logs.collect::<Vec<String>>().join("\n")
     }
 }
 
@@ -174,7 +175,7 @@ fn three_hosts_share_one_scale_set_whatever_becomes_of_one_of_them() {
         return;
     }
     let Some(program) = real_nats::available("three_hosts_share_one_scale_set") else { return };
-    let mut cluster = Cluster::start(program);
+    let mut cluster = Cluster::start(&program);
     cluster.worlds[0].wait(SOON, "all hosts to be there", || (cluster.hosts(0).len() == 3).then_some(()));
     let leader = cluster.leader(0);
 

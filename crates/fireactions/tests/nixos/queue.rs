@@ -232,7 +232,9 @@ fn a_host_may_do_what_the_guide_lists_and_writes_its_own_key_alone() {
         let lines = page.lines().filter_map(|line| Some(line.strip_prefix(what)?.trim().to_owned()));
         let mut all: Vec<String> =
             lines.flat_map(|line| named.map(|bucket| line.replace("BUCKET", bucket))).collect();
-        all.iter_mut().for_each(|line| *line = line.replace("CLUSTER", "ci").replace("HOST", "ci-1"));
+        for line in &mut all {
+            *line = line.replace("CLUSTER", "ci").replace("HOST", "ci-1");
+        }
         all.sort();
         all.dedup();
         all

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fireactions_cluster::{
-    Ends, Identity, Link, Load, Membership, PROTOCOL, PoolLoad, Settings, Standing, look,
+    Ends, Identity, Link, Load, Membership, PROTOCOL, PoolLoad, Roster, Settings, Standing, look,
 };
 use fireactions_model::{ClusterHost, ClusterName, MachineState, PoolSpec};
 use fireactions_testkit::github::{AppKey, FakeGithub, JobId, JobRequest};
@@ -87,6 +87,7 @@ impl Host {
             link: membership.link(),
             standing: membership.standing(),
             news: membership.news(),
+            roster: Roster::default(),
         };
         let ends = Ends { stop: stop.clone(), hand_over: CancellationToken::new() };
         let sharing = fireactions_sharing::run(

@@ -65,7 +65,7 @@ fn outwards(guest: &UnixDatagram, tap: &mut File, mut stack: Stack) {
             // A tap that is down, or full, loses frames, as a cable does.
             Ok(count) => drop(tap.write(&buffer[..HEADER + count])),
             Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
-                stack.work()
+                stack.work();
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return,
