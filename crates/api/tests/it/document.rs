@@ -10,7 +10,7 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 46] = [
+const ROUTES: [&str; 47] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
     "delete /api/v1/machines/{id}/hold",
@@ -23,6 +23,7 @@ const ROUTES: [&str; 46] = [
     "get /api/v1/events",
     "get /api/v1/history",
     "get /api/v1/host",
+    "get /api/v1/hosts",
     "get /api/v1/images",
     "get /api/v1/jobs",
     "get /api/v1/jobs/{id}",

@@ -1,10 +1,10 @@
 //! Who may do what: each route with each role, and what is said of it in the log.
 
-use fireactions_api::{Key, Role, Token};
+use fireactions_api::{HostRequest, Key, Role, Token};
 use fireactions_testkit::written::Written;
 use reqwest::Method;
 
-use crate::common::{HIDDEN, job_id, serve_keys};
+use crate::common::{Fake, HIDDEN, job_id, serve_keys, serve_with};
 
 const ROLES: [(Role, &str); 3] = [
     (Role::Viewer, "viewer-0123456789abcdef"),
@@ -33,6 +33,7 @@ fn needed(method: &str, path: &str) -> Option<Role> {
             | "/api/v1/events"
             | "/api/v1/history"
             | "/api/v1/host"
+            | "/api/v1/hosts"
             | "/api/v1/images"
             | "/api/v1/caches"
             | "/api/v1/caches/actions"
@@ -170,4 +171,38 @@ async fn what_is_changed_is_logged_with_who_and_from_where_and_never_with_a_toke
     let expected = [("a-viewer", "viewer", 403), ("a-admin", "admin", 200), ("a-admin", "admin", 400)];
     assert_eq!(all, expected.map(|(who, role, status)| row(who, role, status)), "looking is not logged");
     assert!(!text.contains("0123456789abcdef"), "{text}");
+}
+
+/// Another host answers for itself: what the caller may do is what counts, whatever the host that passes it on.
+#[tokio::test]
+async fn callers_of_other_hosts_have_their_role_and_ask_for_what_is_whole() {
+    let server = serve_with(Fake::new(), |api| api).await;
+    let door = server.api.host_door();
+    let ask = async |method: &str, path: &str, role: Role| {
+        let body = (method == "PUT").then(|| r#"{"drained": true}"#.to_owned());
+        let (method, path) = (method.to_owned(), path.to_owned());
+        let answer =
+            door.answer("ci-2", HostRequest { method, path, body, caller: "anna".to_owned(), role }).await;
+        (answer.status, answer.body)
+    };
+    let (status, body) = ask("GET", "/api/v1/jobs?limit=5", Role::Viewer).await;
+    assert!(status == 200 && body.starts_with('['), "{status}: {body}");
+    let (status, body) = ask("PUT", "/api/v1/host", Role::Operator).await;
+    assert!(status == 403 && body.contains("'anna at ci-2' has the role operator"), "{status}: {body}");
+    assert_eq!(ask("PUT", "/api/v1/host", Role::Admin).await.0, 200);
+    assert_eq!(ask("GET", "/api/v1/nowhere", Role::Viewer).await.0, 404);
+    for path in [
+        "/api/v1/hosts",
+        "/api/v1/hosts/ci-3/jobs",
+        "/api/v1/config",
+        "/api/v1/session",
+        "/api/v1/events",
+        "/api/v1/live",
+        "/api/v1/machines/m00000000000/exec",
+        "/metrics",
+        "/api/v1/../metrics",
+    ] {
+        let (status, body) = ask("GET", path, Role::Admin).await;
+        assert!(status == 400 || status == 404, "{path}: {status}: {body}");
+    }
 }

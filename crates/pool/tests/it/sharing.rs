@@ -162,7 +162,8 @@ impl World {
             }
             Step::Make(host) => {
                 let host = &mut self.hosts[host];
-                if host.all > host.covering() {
+                // It has no more machines than it may.
+                if host.all > host.covering() && host.covering() < ROOM {
                     host.idle += 1;
                     self.made += 1;
                 }
