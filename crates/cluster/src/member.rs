@@ -51,6 +51,9 @@ pub struct Load {
     /// Forges that it listens to for all hosts.
     #[serde(default)]
     pub leads: BTreeSet<ForgeName>,
+    /// Jobs of those for which no host has room, by pool.
+    #[serde(default)]
+    pub unplaced: BTreeMap<PoolName, u32>,
 }
 
 impl Load {

@@ -121,7 +121,12 @@ fn render(status: &Status, settings: &Settings) -> String {
         let _ = writeln!(text, "{host} leads {} since {since:.0}", show::clean(lease));
     }
     if status.leaders.is_empty() {
-        text.push_str("no host leads anything: servers of this version share no forge's jobs\n");
+        text.push_str(
+            "no host leads anything: no pool here has a scale set at GitHub, so there are no jobs to share\n",
+        );
+    }
+    for (pool, jobs) in status.hosts.iter().flat_map(|host| &host.load.unplaced) {
+        let _ = writeln!(text, "no host has room for more jobs of pool '{pool}': {jobs} without a host");
     }
     text
 }

@@ -114,7 +114,7 @@ fn mistakes_are_named() {
         ("fireactions -v", concat!("fireactions ", env!("CARGO_PKG_VERSION"))),
         ("fireactions pools scale p --min 1 --reset", "cannot be used with"),
         ("fireactions drain --wait=soon", "--wait"),
-        ("fireactions drain kernel", "unexpected argument"),
+        ("fireactions drain new kernel", "unexpected argument"),
         ("fireactions machines remove", "<VM>"),
         ("fireactions exec m0123456789", "<CMD>"),
         ("fireactions image pull debian:12 extra", "unexpected argument"),

@@ -13,6 +13,7 @@ use fireactions_config::{ClusterConfig, Config};
 use fireactions_forge::{Forges, HostedForge};
 use fireactions_model::{ClusterHost, MachineId, PoolView};
 use fireactions_pool::PoolHandle;
+use fireactions_sharing::Shortage;
 use fireactions_store::Store;
 use jiff::Timestamp;
 pub(super) use others::Others;
@@ -94,8 +95,10 @@ pub(super) async fn join(
         labels: cluster.host.labels.iter().map(|label| label.label().clone()).collect(),
     };
     let forges: Vec<HostedForge> = forges.hosted().cloned().collect();
-    let (handle, told) = (pools.clone(), forges.clone());
-    let membership = Membership::new(settings, identity.clone(), Arc::new(move || load(&handle, &told)));
+    let (handle, told, shortage) = (pools.clone(), forges.clone(), watch::Sender::<Shortage>::default());
+    let short = shortage.subscribe();
+    let membership =
+        Membership::new(settings, identity.clone(), Arc::new(move || load(&handle, &told, &short.borrow())));
     let host = fireactions_sharing::Host {
         identity,
         link: membership.link(),
@@ -106,13 +109,13 @@ pub(super) async fn join(
     let others =
         Others { own: host.identity.host.clone(), link: host.link.clone(), roster: host.roster.hosts() };
     let stop = ends.stop.clone();
-    let sharing = fireactions_sharing::run(host, forges, config.pools(), watch::Sender::default(), stop);
+    let sharing = fireactions_sharing::run(host, forges, config.pools(), shortage, stop);
     let tasks = vec![tokio::spawn(membership.run(ends)), tokio::spawn(sharing)];
     Ok(Some(Joined { tasks, others: Arc::new(others) }))
 }
 
 /// What the pools and the host are like now.
-fn load(pools: &PoolHandle, forges: &[HostedForge]) -> Load {
+fn load(pools: &PoolHandle, forges: &[HostedForge], shortage: &Shortage) -> Load {
     let host = pools.host();
     let all: BTreeMap<_, _> =
         pools.list().into_iter().map(|view| (view.spec.name.clone(), pool_load(&view))).collect();
@@ -123,6 +126,7 @@ fn load(pools: &PoolHandle, forges: &[HostedForge]) -> Load {
         room: pools.room(),
         pools: all,
         leads: forges.iter().filter(|forge| forge.leads()).map(|forge| forge.name().clone()).collect(),
+        unplaced: shortage.iter().map(|((_, pool), jobs)| (pool.clone(), *jobs)).collect(),
         forges: forges.iter().map(|forge| (forge.name().clone(), forge.report())).collect(),
     }
 }

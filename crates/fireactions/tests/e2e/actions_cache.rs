@@ -145,5 +145,7 @@ fn the_bucket_of_the_configuration_is_used_once_it_is_there() {
     world.wait(DEADLINE, "the bucket", || world.cli(&["cache", "gc"]).status.success().then_some(()));
     assert_eq!((&status()["problem"], metric(&world, "storage_up")), (&Value::Null, 1));
     assert_eq!(s3.objects("e2e/"), ["e2e/v1/clock"]);
+    // It is in the world's namespace, where nothing is to be left.
+    s3.kill();
     world.finish();
 }

@@ -371,7 +371,8 @@ fn what_is_to_stay_free_stays_free() {
     lab.push_large("127.0.0.1:5100", "team/large:v1", 16 << 20);
     let (pulled, said) = lab.pull(HUB, "team/large:v1");
     assert!(!pulled && said.contains("503"), "{said}");
-    assert!(free() >= 12 * MIB);
+    // docker-registry has asked for it by then, and gives up when nobody takes it.
+    until("what had come of it to go", || (free() >= 12 * MIB).then_some(()));
 }
 
 #[test]

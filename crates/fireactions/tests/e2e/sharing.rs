@@ -179,11 +179,15 @@ fn three_hosts_share_one_scale_set_whatever_becomes_of_one_of_them() {
     cluster.worlds[0].wait(SOON, "all hosts to be there", || (cluster.hosts(0).len() == 3).then_some(()));
     let leader = cluster.leader(0, None);
 
-    // No host has room for all of them.
-    let jobs = cluster.queue(6, "sleep 3");
+    // No host has room for all of them, and one has to wait for room on any.
+    let jobs = cluster.queue(7, "sleep 5");
+    cluster.worlds[leader].wait(SOON, "one job too many to be told of", || {
+        let said = text(&cluster.cli(leader, &["cluster", "status"]).stdout);
+        said.contains("no host has room for more jobs of pool 'fast': 1 without a host").then_some(())
+    });
     cluster.completed(&jobs);
     let ran = cluster.ran();
-    assert_eq!(ran.iter().sum::<usize>(), 6, "no job had two runners: {ran:?}\n{}", cluster.logs());
+    assert_eq!(ran.iter().sum::<usize>(), 7, "no job had two runners: {ran:?}\n{}", cluster.logs());
     assert!(ran.iter().all(|count| *count > 0), "{ran:?}");
 
     // Each host answers for the others.
@@ -191,13 +195,13 @@ fn three_hosts_share_one_scale_set_whatever_becomes_of_one_of_them() {
     let world = &cluster.worlds[leader];
     let listed = text(&world.cli(&["--on", "all", "jobs", "list"]).stdout);
     assert!(NAMES.iter().all(|name| listed.contains(&format!("{name}:\n"))), "{listed}");
-    assert_eq!(listed.matches("acme/widgets: ").count(), 6, "{listed}");
+    assert_eq!(listed.matches("acme/widgets: ").count(), 7, "{listed}");
     let drained = world.cli(&["drain", NAMES[other], "--reason", "new disk"]);
     assert!(drained.status.success() && text(&drained.stdout).contains("new disk"), "{drained:?}");
     let before = cluster.ran();
     cluster.completed(&cluster.queue(3, "true"));
     let ran = cluster.ran();
-    assert_eq!((ran[other], ran.iter().sum::<usize>()), (before[other], 9), "{ran:?}, before {before:?}");
+    assert_eq!((ran[other], ran.iter().sum::<usize>()), (before[other], 10), "{ran:?}, before {before:?}");
     assert!(world.cli(&["undrain", NAMES[other]]).status.success());
     let refused = text(&world.cli(&["--on", "four", "ps"]).stderr);
     assert!(refused.contains("no host 'four' is in the cluster"), "{refused}");
@@ -213,7 +217,7 @@ fn three_hosts_share_one_scale_set_whatever_becomes_of_one_of_them() {
     let before = cluster.ran();
     cluster.completed(&cluster.queue(3, "true"));
     let ran = cluster.ran();
-    assert_eq!((ran[other], ran.iter().sum::<usize>()), (before[other], 18), "{ran:?}, before {before:?}");
+    assert_eq!((ran[other], ran.iter().sum::<usize>()), (before[other], 19), "{ran:?}, before {before:?}");
     cluster.ways[other].mend();
 
     // The one that listens is killed with its jobs running, and comes back to them.
@@ -235,7 +239,7 @@ fn three_hosts_share_one_scale_set_whatever_becomes_of_one_of_them() {
         let told = |job: &Value| job["remote"]["conclusion"] == "success";
         assert!(rows.as_array().unwrap().iter().all(told), "{rows}");
     }
-    assert_eq!(cluster.ran().iter().sum::<usize>(), 25, "no job had two runners\n{}", cluster.logs());
+    assert_eq!(cluster.ran().iter().sum::<usize>(), 26, "no job had two runners\n{}", cluster.logs());
     let fake = &cluster.fake;
     cluster.worlds[0].wait(SOON, "GitHub to have no runner left", || fake.runners().is_empty().then_some(()));
     for world in cluster.worlds {

@@ -34,6 +34,7 @@ fn profiles_come_in_the_tags_alphabetical_order() {
             "large",
             "medium",
             "prod",
+            "queue",
             "registry-cache",
             "runners",
             "security-hardened",
