@@ -18,6 +18,7 @@ let
           environment = { etc = any; systemPackages = list; variables = any; };
           fileSystems = any;
           networking = {
+            hostName = mkOption { type = types.str; default = "host"; };
             nftables = { enable = off; tables = any; };
             firewall = { enable = off; filterForward = off; allowedTCPPorts = list; interfaces = any; extraForwardRules = mkOption { type = types.lines; default = ""; }; };
             networkmanager.unmanaged = list;
