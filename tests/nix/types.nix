@@ -26,7 +26,7 @@ let
             useNetworkd = off;
             useHostResolvConf = off;
           };
-          services.logrotate.settings = any;
+          services = { logrotate.settings = any; nats = any; };
           systemd = { services = any; sockets = any; timers = any; network.networks = any; tmpfiles.rules = list; };
           users = { users = any; groups = any; };
           virtualisation.docker.enable = off;
