@@ -22,9 +22,6 @@ const AT_ONCE: usize = 8;
 /// Pauses after errors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Most bytes of an answer: NATS takes no more than a mebibyte in a message.
-pub const MAX_ANSWER: usize = 900 << 10;
-
 fn subject(cluster: &ClusterName, host: &ClusterHost) -> String {
     format!("fireactions.{cluster}.ask.{host}")
 }

@@ -30,7 +30,7 @@ mod shares;
 mod state;
 mod trouble;
 
-pub use ask::{MAX_ANSWER, answer, ask};
+pub use ask::{answer, ask};
 pub use buckets::{Buckets, HOST_TTL, PROTOCOL};
 pub use clock::Moment;
 pub use lease::{Fence, Holder, Lease, LeaseName, LeaseTiming};

@@ -82,6 +82,11 @@ impl Membership {
         self.link.subscribe()
     }
 
+    /// Who this host is.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// To be notified when there is something that the others should know before the next time.
     pub fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)

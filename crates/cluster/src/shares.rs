@@ -142,15 +142,15 @@ impl Desk {
         Ok(written.is_some())
     }
 
-    /// A host is gone, and nothing is to be told to it. False when another host listens now.
+    /// A host is gone, and nothing is to be told to it.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn forget(&mut self, host: &ClusterHost) -> Result<bool, Trouble> {
+    pub async fn forget(&mut self, host: &ClusterHost) -> Result<(), Trouble> {
         let fence = self.fence;
         self.bucket.remove::<Given>(&key(&self.forge, host), |given| given.fence <= fence).await?;
         self.given.remove(host);
-        Ok(true)
+        Ok(())
     }
 
     /// Leaves what this host holds at the forge to the next that listens. False when that is another one already.

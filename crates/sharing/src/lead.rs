@@ -120,13 +120,9 @@ impl Leader {
         let (given, unplaced) = self.shares(desk, &members, &heard);
         for (host, given) in given {
             self.kept(fence)?;
-            let is_idle = given.share == ForgeShare::default();
-            let is_held = if is_idle && !members.contains_key(&host) {
-                desk.forget(&host).await?
-            } else {
-                desk.give(&host, given).await?
-            };
-            if !is_held {
+            if given.share == ForgeShare::default() && !members.contains_key(&host) {
+                desk.forget(&host).await?;
+            } else if !desk.give(&host, given).await? {
                 return Err(Ended::Lost);
             }
         }
@@ -179,18 +175,19 @@ impl Leader {
             .map(|member| hosts::sharer(member, name, &pools, heard, given(&member.identity.host)))
             .collect();
         let mut sharing = share(&counted, &sharers);
+        let words = words_by_key(heard);
         let mut all = BTreeMap::new();
         for (host, member) in members {
             let mut pools: BTreeMap<PoolName, AssignedJobs> = given(host).clone();
             pools.retain(|pool, _| !heard.assigned.contains_key(pool) && self.has(pool));
             pools.extend(sharing.given.remove(host).unwrap_or_default());
             let instance = member.identity.instance.clone();
-            let words = words_for(&instance, heard);
+            let words = words.get(instance.as_str()).cloned().unwrap_or_default();
             all.insert(host.clone(), GivenTo { instance, share: ForgeShare { pools, words } });
         }
         for (host, given) in before {
             if !all.contains_key(host) {
-                let words = words_for(&given.instance, heard);
+                let words = words.get(given.instance.as_str()).cloned().unwrap_or_default();
                 let share = ForgeShare { pools: BTreeMap::new(), words };
                 all.insert(host.clone(), GivenTo { instance: given.instance.clone(), share });
             }
@@ -213,8 +210,13 @@ impl Leader {
     }
 }
 
-/// What the forge says of runners of the host with this key.
-fn words_for(instance: &str, heard: &Heard) -> BTreeMap<String, RunnerWord> {
-    let its = heard.words.iter().filter(|(runner, _)| runner_key(runner) == Some(instance));
-    its.map(|(runner, word)| (runner.clone(), word.clone())).collect()
+/// What the forge says of runners, by the key of the host that has them.
+fn words_by_key(heard: &Heard) -> BTreeMap<&str, BTreeMap<String, RunnerWord>> {
+    let mut all: BTreeMap<&str, BTreeMap<String, RunnerWord>> = BTreeMap::new();
+    for (runner, word) in &heard.words {
+        if let Some(key) = runner_key(runner) {
+            all.entry(key).or_default().insert(runner.clone(), word.clone());
+        }
+    }
+    all
 }

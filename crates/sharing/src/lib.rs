@@ -17,7 +17,7 @@ mod lead;
 use std::sync::Arc;
 
 use fireactions_cluster::{
-    Identity, Lease, LeaseName, LeaseTiming, Link, Roster, Standing, follow as shares,
+    Identity, Lease, LeaseName, LeaseTiming, Link, Membership, Roster, Standing, follow as shares,
 };
 use fireactions_forge::HostedForge;
 use fireactions_model::PoolSpec;
@@ -40,6 +40,19 @@ pub struct Host {
     pub news: Arc<Notify>,
     /// All hosts; kept right while this runs.
     pub roster: Roster,
+}
+
+impl Host {
+    /// The host of this membership, which runs beside.
+    pub fn of(membership: &Membership) -> Self {
+        Self {
+            identity: membership.identity().clone(),
+            link: membership.link(),
+            standing: membership.standing(),
+            news: membership.news(),
+            roster: Roster::default(),
+        }
+    }
 }
 
 /// Shares the jobs of these forges with the other hosts until `stop`. `pools` are all pools of the configuration. The forges' own

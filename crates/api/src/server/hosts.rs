@@ -18,7 +18,7 @@ use super::{Api, Context};
 use crate::engine::Result;
 use crate::{Code, Fault, HostAnswer, HostEntry, HostRequest};
 
-/// Most bytes of what another host is asked, and of its answer.
+/// Most bytes of what another host is asked, and of its answer: NATS takes a mebibyte in one message.
 const MAX_QUESTION: usize = 256 << 10;
 const MAX_ANSWER: usize = 850 << 10;
 

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use fireactions_cluster::{
-    CredsSource, Ends, Identity, Load, Membership, PROTOCOL, PoolLoad, Roster, Settings,
-};
+use fireactions_cluster::{CredsSource, Ends, Identity, Load, Membership, PROTOCOL, PoolLoad, Settings};
 use fireactions_config::{ClusterConfig, Config};
 use fireactions_forge::{Forges, HostedForge};
 use fireactions_model::{ClusterHost, MachineId, PoolView};
@@ -98,14 +96,8 @@ pub(super) async fn join(
     let (handle, told, shortage) = (pools.clone(), forges.clone(), watch::Sender::<Shortage>::default());
     let short = shortage.subscribe();
     let membership =
-        Membership::new(settings, identity.clone(), Arc::new(move || load(&handle, &told, &short.borrow())));
-    let host = fireactions_sharing::Host {
-        identity,
-        link: membership.link(),
-        standing: membership.standing(),
-        news: membership.news(),
-        roster: Roster::default(),
-    };
+        Membership::new(settings, identity, Arc::new(move || load(&handle, &told, &short.borrow())));
+    let host = fireactions_sharing::Host::of(&membership);
     let others =
         Others { own: host.identity.host.clone(), link: host.link.clone(), roster: host.roster.hosts() };
     let stop = ends.stop.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fireactions_cluster::{
-    Ends, Identity, Link, Load, Membership, PROTOCOL, PoolLoad, Roster, Settings, Standing, look,
+    Ends, Identity, Link, Load, Membership, PROTOCOL, PoolLoad, Settings, Standing, look,
 };
 use fireactions_model::{ClusterHost, ClusterName, MachineState, PoolSpec};
 use fireactions_testkit::github::{AppKey, FakeGithub, JobId, JobRequest};
@@ -80,15 +80,9 @@ impl Host {
                 ..Load::default()
             }
         };
-        let membership = Membership::new(nats_settings(nats, name), identity.clone(), Arc::new(load));
+        let membership = Membership::new(nats_settings(nats, name), identity, Arc::new(load));
         let (standing, stop) = (membership.standing(), CancellationToken::new());
-        let host = fireactions_sharing::Host {
-            identity,
-            link: membership.link(),
-            standing: membership.standing(),
-            news: membership.news(),
-            roster: Roster::default(),
-        };
+        let host = fireactions_sharing::Host::of(&membership);
         let ends = Ends { stop: stop.clone(), hand_over: CancellationToken::new() };
         let sharing = fireactions_sharing::run(
             host,
