@@ -28,6 +28,9 @@ pub struct AssignedJobs {
     pub all: u32,
     /// Those that run.
     pub running: u32,
+    /// Those that the forge would assign if there were more room, beside `all`.
+    #[serde(default)]
+    pub held_back: u32,
 }
 
 /// A host's runners of a forge.

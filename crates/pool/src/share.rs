@@ -74,6 +74,7 @@ pub fn share(counted: &[Counted], hosts: &[Sharer]) -> Sharing {
             let jobs = AssignedJobs {
                 all: runners.all().saturating_add(new).saturating_sub(cut),
                 running: runners.busy,
+                held_back: 0,
             };
             if jobs != AssignedJobs::default() {
                 sharing.given.entry(host.place.host.clone()).or_default().insert(counted.pool.clone(), jobs);

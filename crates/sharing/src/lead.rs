@@ -175,6 +175,9 @@ impl Leader {
             .map(|member| hosts::sharer(member, name, &pools, heard, given(&member.identity.host)))
             .collect();
         let mut sharing = share(&counted, &sharers);
+        for (pool, jobs) in heard.assigned.iter().filter(|(_, jobs)| jobs.held_back > 0) {
+            *sharing.unplaced.entry(pool.clone()).or_default() += jobs.held_back;
+        }
         let words = words_by_key(heard);
         let mut all = BTreeMap::new();
         for (host, member) in members {

@@ -254,12 +254,13 @@ impl Storage for Bucket {
         // Whoever is first has the place: the bucket decides that among all hosts.
         let put = self.0.s3.put_opts(&name, PutPayload::from(text), PutMode::Create.into());
         let put = match self.quick("save", put).await {
-            // It may be this very one, if the answer to its first request was lost.
-            Err(CacheError::Exists)
-                if self.card_at(&name).await?.is_some_and(|card| card.id == finished.id) =>
-            {
-                None
-            }
+            Err(CacheError::Exists) => match self.card_at(&name).await {
+                // It is this very one, if the answer to its first request was lost.
+                Ok(Some(card)) if card.id == finished.id => None,
+                // Removed since then, or a server that refuses what comes second before it shows what came first.
+                Ok(_) | Err(CacheError::NotFound(_)) => return Err(CacheError::Exists),
+                Err(error) => return Err(error),
+            },
             put => put?.e_tag,
         };
         fail::fail_point!("cache::after-card");

@@ -246,7 +246,9 @@ async fn apply(
 }
 
 fn counted(statistics: Statistics) -> AssignedJobs {
-    AssignedJobs { all: statistics.assigned, running: statistics.running }
+    // What can be acquired is acquired at once; what stays so is more than the capacity that GitHub was told.
+    let Statistics { assigned: all, running, available: held_back, .. } = statistics;
+    AssignedJobs { all, running, held_back }
 }
 
 /// What is told of a job.

@@ -38,6 +38,10 @@ fn counted(jobs: u32) -> [Counted; 1] {
     [Counted { pool: pool(), shape: shape(), jobs }]
 }
 
+fn assigned(all: u32, running: u32) -> AssignedJobs {
+    AssignedJobs { all, running, held_back: 0 }
+}
+
 fn given(sharing: &Sharing, host: usize) -> AssignedJobs {
     sharing.given.get(&name(host)).and_then(|pools| pools.get(&pool())).copied().unwrap_or_default()
 }
@@ -50,8 +54,8 @@ const fn runners(idle: u32, busy: u32) -> Runners {
 fn jobs_without_a_runner_go_where_there_is_room_and_the_rest_to_nobody() {
     let hosts = [sharer(0, 2, runners(0, 1), 0), sharer(1, 1, runners(0, 0), 0)];
     let sharing = share(&counted(6), &hosts);
-    assert_eq!(given(&sharing, 0), AssignedJobs { all: 3, running: 1 });
-    assert_eq!(given(&sharing, 1), AssignedJobs { all: 1, running: 0 });
+    assert_eq!(given(&sharing, 0), assigned(3, 1));
+    assert_eq!(given(&sharing, 1), assigned(1, 0));
     assert_eq!(sharing.unplaced, BTreeMap::from([(pool(), 2)]));
 }
 
@@ -71,8 +75,8 @@ fn a_host_keeps_what_it_was_given_and_has_no_runner_for_yet() {
 fn runners_that_no_job_is_there_for_are_told_where_most_are_idle() {
     let hosts = [sharer(0, 4, runners(3, 1), 4), sharer(1, 4, runners(1, 1), 2)];
     let sharing = share(&counted(3), &hosts);
-    assert_eq!(given(&sharing, 0), AssignedJobs { all: 2, running: 1 });
-    assert_eq!(given(&sharing, 1), AssignedJobs { all: 1, running: 1 });
+    assert_eq!(given(&sharing, 0), assigned(2, 1));
+    assert_eq!(given(&sharing, 1), assigned(1, 1));
     // A runner with a job stays, whatever is counted.
     let sharing = share(&counted(0), &hosts);
     assert_eq!((given(&sharing, 0).all, given(&sharing, 1).all), (1, 1));

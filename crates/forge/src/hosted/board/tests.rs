@@ -69,7 +69,7 @@ fn need(board: &Board, pool: &str, now: Instant) -> u32 {
 }
 
 fn assigned(all: u32, running: u32) -> AssignedJobs {
-    AssignedJobs { all, running }
+    AssignedJobs { all, running, held_back: 0 }
 }
 
 #[test]
