@@ -176,7 +176,8 @@ impl Leader {
             .collect();
         let mut sharing = share(&counted, &sharers);
         for (pool, jobs) in heard.assigned.iter().filter(|(_, jobs)| jobs.held_back > 0) {
-            *sharing.unplaced.entry(pool.clone()).or_default() += jobs.held_back;
+            let unplaced = sharing.unplaced.entry(pool.clone()).or_default();
+            *unplaced = unplaced.saturating_add(jobs.held_back);
         }
         let words = words_by_key(heard);
         let mut all = BTreeMap::new();
