@@ -114,5 +114,6 @@ fn identity() -> Identity {
         ipv6: None,
         services: Vec::new(),
         drop_ins: Vec::new(),
+        sticky: Vec::new(),
     }
 }

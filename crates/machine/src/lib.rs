@@ -52,6 +52,7 @@ mod secret;
 mod serve;
 mod service_logs;
 mod shutdown;
+mod sticky;
 mod teardown;
 mod templates;
 mod undo;

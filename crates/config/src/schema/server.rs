@@ -73,6 +73,8 @@ pub struct Config {
     pub registry_cache: RegistryCacheConfig,
     /// The cache service of CI jobs (`actions/cache`) on this host.
     pub actions_cache: ActionsCacheConfig,
+    /// What this host keeps for sticky directories of pools.
+    pub sticky: StickyConfig,
     /// The share of the host that machines may use.
     pub host: HostConfig,
     /// Other hosts that this one belongs together with. When absent, this host is alone and connects to nothing. docs/cluster.md explains
@@ -128,6 +130,7 @@ impl Default for Config {
             images: ImagesConfig::default(),
             registry_cache: RegistryCacheConfig::default(),
             actions_cache: ActionsCacheConfig::default(),
+            sticky: StickyConfig::default(),
             host: HostConfig::default(),
             cluster: None,
             local: LocalConfig::default(),

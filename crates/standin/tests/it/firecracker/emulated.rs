@@ -96,6 +96,7 @@ fn identity(name: &str) -> Identity {
         dns_options: Vec::new(),
         services: Vec::new(),
         drop_ins: Vec::new(),
+        sticky: Vec::new(),
         mtu: None,
         mac: None,
         ipv6: None,
