@@ -17,7 +17,7 @@ impl Life {
         self.record.restart_clock();
         self.record.stopping(failure).await;
         let mut writer = self.release_sticky().await;
-        let Self { parts, pool, record, made, .. } = &mut *self;
+        let Self { pool, made, .. } = &mut *self;
         if let Some(vm) = &made.vm {
             // The scratch disk goes with the machine, so nothing else in the guest is worth waiting for: a guest that is
             // asked and does not end at once is killed.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AbsolutePath, ActionsCacheConfig, ApiTokenConfig, ClusterConfig, CommandName, ForgeConfig, GiteaConfig,
     GithubConfig, GroupName, HostConfig, ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode,
-    NetworkConfig, OidcConfig, PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, TelemetryConfig,
-    VmmConfig, forge, kernel_args, patterns,
+    NetworkConfig, OidcConfig, PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, StickyConfig,
+    TelemetryConfig, VmmConfig, forge, kernel_args, patterns,
 };
 
 /// The server's configuration file. Every key is optional.

@@ -128,7 +128,7 @@ async fn booted(files: &Files) -> (Firecracker, Link) {
         };
         let met = timeout(LONG, met).await;
         match met {
-            Ok(Some(Ok(()))) => return (fc, link),
+            Ok(Some(Ok(_))) => return (fc, link),
             Ok(None) if replaced.gave_up(&fc.console()) => link.shut().await,
             other => panic!("no agent: {other:?}\n{}", fc.console()),
         }
