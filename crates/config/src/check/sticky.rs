@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fireactions_model::StickyDir;
+
 use super::{At, Check};
 use crate::{Config, ForgeRef, InitSetting, PoolConfig};
 
@@ -29,6 +31,18 @@ impl Check<'_> {
         let sticky = runner.key("sticky");
         if dirs.is_empty() {
             return;
+        }
+        if dirs.len() > StickyDir::MOST {
+            self.error(
+                &sticky,
+                &[],
+                format!(
+                    "pool '{name}' has {} directories in runner.sticky, and a machine has disks for {}",
+                    dirs.len(),
+                    StickyDir::MOST
+                ),
+                "remove some, or make one of the directories above them sticky instead",
+            );
         }
         for (index, dir) in dirs.iter().enumerate() {
             let (one, path, key) = (sticky.index(index), dir.path.as_str(), dir.key.as_str());

@@ -168,7 +168,7 @@ pub struct RunnerConfig {
     /// compilers and packages, layers of Docker. Only for pools of one `repository` and of the built-in queue, where all jobs of the
     /// pool share them. Jobs of pull requests find them, and what those write is not kept. Not for `init: image`.
     #[serde(default)]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = model::StickyDir::MOST))]
     pub sticky: Vec<StickyDirConfig>,
 }
 

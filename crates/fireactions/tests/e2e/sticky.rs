@@ -104,7 +104,7 @@ fn a_pull_request_of_a_fork_finds_what_a_push_left_and_leaves_nothing() {
 
     let mut known = 0;
     let mut runs = |event: &str, branch: &str, workflow: &str, line: &str| -> String {
-        let script = format!("cd /home/runner/cache; cat f; echo {line} >>f; {UNTIL_TOLD}");
+        let script = format!("cd /home/runner/cache; cat f || true; echo {line} >>f; {UNTIL_TOLD}");
         let request = JobRequest::new("acme/widgets", &["hub"], &script).caused(event, branch, workflow);
         let id: JobId = fake.queue_job(request);
         let row = world.wait(BOOT, "the job to run", || {

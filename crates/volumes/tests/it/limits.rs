@@ -64,7 +64,7 @@ fn what_nobody_uses_goes() {
     }
     world.volumes.sweep();
     assert_eq!(keys(&world).len(), 3);
-    let cleaned = world.volumes.clean(Some(2 << 20), None);
+    let cleaned = world.volumes.clean(Some((2 << 20) - 1), None);
     assert_eq!((cleaned.volumes, keys(&world)), (2, vec!["c".to_owned()]), "{cleaned:?}");
 
     // It lay unused while no server ran.
