@@ -21,7 +21,7 @@ use crate::metadata;
 use crate::parts::Parts;
 use crate::record::Record;
 use crate::release::{Leaving, may_go};
-use crate::sticky;
+use crate::sticky_disks;
 
 impl Life {
     /// Waits for the agent's first word and gives the guest its identity, if it has none. What an earlier server began
@@ -159,7 +159,7 @@ fn identity(parts: &Parts, pool: &PoolSpec, record: &Record) -> Identity {
         mtu: parts.network.mtu(),
         services: pool.services.iter().map(service).collect(),
         drop_ins: parts.settings.drop_ins.clone(),
-        sticky: sticky::disks(pool),
+        sticky: sticky_disks::disks(pool),
         mac: Some(Network::mac(record.slot())),
         ipv6: parts
             .network

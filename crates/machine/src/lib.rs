@@ -53,6 +53,7 @@ mod serve;
 mod service_logs;
 mod shutdown;
 mod sticky;
+mod sticky_disks;
 mod teardown;
 mod templates;
 mod undo;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::end::End;
 use crate::parts::Parts;
-use crate::sticky;
+use crate::sticky_disks;
 
 /// Disk, tap and process are made in milliseconds; a host that takes this long is not well.
 pub(crate) const HOST_DEADLINE: Duration = Duration::from_secs(30);
@@ -116,7 +116,7 @@ impl Resources {
             Drive { id: "scratch".into(), path: self.scratch(), read_only: false },
         ];
         // Before the modules, which not every kernel has: the guest is told by their places.
-        let sticky = sticky::drives(pool, &self.directory);
+        let sticky = sticky_disks::drives(pool, &self.directory);
         drives.extend(sticky.map(|(id, path)| Drive { id, path, read_only: false }));
         drives.extend(boot.modules.clone().map(|path| Drive { id: "modules".into(), path, read_only: true }));
         VmSpec {

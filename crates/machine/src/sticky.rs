@@ -10,10 +10,10 @@
 //!
 //! Nothing of it is durable but what `volumes` keeps: whatever cuts this off leaves the volumes as they were.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use fireactions_guest_proto::{StickyDisk, Unusable};
+use fireactions_guest_proto::Unusable;
 use fireactions_image::scratch::{self, Size};
 use fireactions_model::{FailureKind, JobId, Outcome, PoolSpec, StickyDir};
 use fireactions_volumes::{Name, Taken, Volumes, Writer};
@@ -23,34 +23,13 @@ use crate::end::End;
 use crate::life::Life;
 use crate::parts::Parts;
 use crate::resources::{HOST_DEADLINE, Resources};
+use crate::sticky_disks::file;
 
 /// A guest writes back what a job has written last within this, or it is lost: its disk is slower than any build.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where the file system shares no blocks, a copy is made at this rate at least, in MiB a second.
 const SLOWEST_COPY: u32 = 32;
-
-/// Letter of the first of these disks: root and scratch disk come before.
-const FIRST: u8 = b'c';
-
-/// The disk of this number, in a machine's directory.
-fn file(directory: &Path, number: usize) -> PathBuf {
-    directory.join(format!("sticky{number}.ext4"))
-}
-
-/// Names of the drives of a pool's machines, and where they are.
-pub(crate) fn drives(pool: &PoolSpec, directory: &Path) -> impl Iterator<Item = (String, PathBuf)> {
-    (0..pool.sticky.len()).map(|number| (format!("sticky{number}"), file(directory, number)))
-}
-
-/// The same, as a guest is told.
-pub(crate) fn disks(pool: &PoolSpec) -> Vec<StickyDisk> {
-    let disk = |(letter, dir): (u8, &StickyDir)| StickyDisk {
-        device: format!("/dev/vd{}", char::from(letter)),
-        path: dir.path.clone(),
-    };
-    (FIRST..).zip(&pool.sticky).map(disk).collect()
-}
 
 fn name(owner: &str, key: &str) -> Name {
     Name { owner: owner.to_owned(), key: key.to_owned() }
@@ -176,28 +155,5 @@ impl Life {
             Err(error) => error.to_string(),
         };
         tracing::warn!(machine = %self.record.id(), pool = %self.pool.name, "a sticky directory is not kept: {why}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use fireactions_model::{ImageRef, PoolName, Shape};
-
-    use super::*;
-
-    #[test]
-    fn a_guest_is_told_of_the_disks_that_it_has() {
-        let image = ImageRef::new("debian:12").unwrap();
-        let shape = Shape { image, vcpus: 1, memory_mib: 64, disk_mib: 64 };
-        let dir = |path: &str| StickyDir { path: path.into(), key: "k".into(), size_mib: 64 };
-        let pool = PoolSpec {
-            sticky: vec![dir("/a"), dir("/b")],
-            ..PoolSpec::new(PoolName::new("p").unwrap(), shape)
-        };
-        let told: Vec<(String, String)> =
-            disks(&pool).into_iter().map(|disk| (disk.device, disk.path)).collect();
-        assert_eq!(told, [("/dev/vdc".into(), "/a".into()), ("/dev/vdd".into(), "/b".into())]);
-        let drives: Vec<_> = drives(&pool, Path::new("/m")).collect();
-        assert_eq!(drives[1], ("sticky1".to_owned(), PathBuf::from("/m/sticky1.ext4")));
     }
 }

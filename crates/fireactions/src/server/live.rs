@@ -126,7 +126,9 @@ impl Live {
         let forge = LocalForge::new(store.clone(), events.clone(), build::forge_settings(config)).await?;
         let cache = ActionsCache::open(config, &store, &network).await;
         let sticky = Sticky::open(config, &dirs, &store).await;
-        let caches = origins::of_forges(cache.as_ref(), sticky.as_ref());
+        // Forges are asked whose a job is only where that matters.
+        let has_sticky = config.pools().iter().any(|pool| !pool.sticky.is_empty());
+        let caches = origins::of_forges(cache.as_ref(), sticky.as_ref().filter(|_| has_sticky));
         let forges = Forges::new(forge.clone(), forges::hosted(config, &forge, &events, caches).await?);
         let driver = &prepared.driver;
         let machines = Machinery::new(Parts {
