@@ -72,6 +72,14 @@ fn runners(report: &PoolReport, words: &BTreeMap<String, RunnerWord>) -> Runners
     all
 }
 
+/// The host's runners of the forge, as it reports them.
+pub(crate) fn counted(member: &Member, forge: &ForgeName) -> BTreeMap<PoolName, BTreeSet<String>> {
+    let pools = member.load.forges.get(forge).into_iter().flat_map(|report| &report.pools);
+    let runners =
+        |(pool, report): (&PoolName, &PoolReport)| (pool.clone(), report.runners.keys().cloned().collect());
+    pools.filter(|(_, report)| !report.runners.is_empty()).map(runners).collect()
+}
+
 /// Runners of the forge that hosts report.
 pub(crate) fn reported<'a>(
     members: impl Iterator<Item = &'a Member>,
