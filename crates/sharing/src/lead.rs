@@ -162,7 +162,8 @@ impl Leader {
     ) -> (BTreeMap<ClusterHost, GivenTo>, BTreeMap<PoolName, u32>) {
         let before: BTreeMap<&ClusterHost, &GivenTo> = desk.given().collect();
         let none = BTreeMap::new();
-        let given = |host: &ClusterHost| before.get(host).map_or(&none, |given| &given.share.pools);
+        let share_of = |host: &ClusterHost| before.get(host).map(|given| &given.share);
+        let given = |host: &ClusterHost| share_of(host).map_or(&none, |share| &share.pools);
         let name = self.forge.name();
         // Pools of which the forge has said nothing yet stay as they are.
         let is_heard = |pool: &&PoolSpec| heard.assigned.contains_key(&pool.name);
@@ -175,7 +176,7 @@ impl Leader {
         let counted: Vec<Counted> = pools.iter().map(counted).collect();
         let sharers: Vec<Sharer> = members
             .values()
-            .map(|member| hosts::sharer(member, name, &pools, heard, given(&member.identity.host)))
+            .map(|member| hosts::sharer(member, name, &pools, heard, share_of(&member.identity.host)))
             .collect();
         let mut sharing = share(&counted, &sharers);
         for (pool, jobs) in heard.assigned.iter().filter(|(_, jobs)| jobs.held_back > 0) {

@@ -236,6 +236,8 @@ impl Runners {
         let gone: Vec<JobId> =
             self.by_name.iter().filter(|(name, _)| is_gone(name)).map(|(_, row)| row.clone()).collect();
         for row in gone {
+            // It may have begun a job and ended it since the last report. The next list tells.
+            self.began(&row, false, now);
             self.ended(&row, false, now);
         }
         for (name, (pool, is_busy)) in all {
