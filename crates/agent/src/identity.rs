@@ -126,6 +126,7 @@ mod tests {
             ipv6: None,
             services: Vec::new(),
             drop_ins: Vec::new(),
+            sticky: Vec::new(),
         }
     }
 

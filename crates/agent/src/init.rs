@@ -15,7 +15,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cmdline) => match cmdline.init {
             InitMode::Agent => stay(cmdline, boot_us),
             InitMode::Image => {
-                enter::root(&cmdline, false).map_or_else(|error| error, |_| hand_over(boot_us))
+                enter::root(&cmdline, false, &[]).map_or_else(|error| error, |_| hand_over(boot_us))
             }
         },
         Err(error) => error,

@@ -53,14 +53,19 @@ impl Job {
     /// when it cannot start.
     ///
     /// `give`: files to be handed to the job's user. `beside`: whose everything is that is not
-    /// the job's.
+    /// the job's. `said`: lines for its log, before its own.
     pub(crate) fn start(
         session: &Session,
         reaper: &Arc<Reaper>,
         request: RunRequest,
         give: Vec<PathBuf>,
         beside: Beside,
+        said: &[String],
     ) -> Option<Arc<Self>> {
+        for text in said {
+            // Lost only with the session itself.
+            let _ = writeln!(session.job_output(Stream::Stderr), "fireactions: {text}");
+        }
         let before = OomKills::now();
         match Self::spawn(session, reaper, request, give) {
             Ok((job, outputs)) => {

@@ -51,6 +51,7 @@ mod services;
 mod settle;
 mod spawn;
 mod stage;
+mod sticky;
 mod swap;
 mod timer;
 mod users;

@@ -44,8 +44,8 @@ pub(crate) fn off(scratch: Option<&OwnedFd>) -> ! {
     }
 }
 
-/// Remounts a file system that has no path any more.
-fn read_only(dir: &OwnedFd) -> rustix::io::Result<()> {
+/// Remounts a file system that has no path any more: what was written is on its disk, and nobody writes to it any more.
+pub(crate) fn read_only(dir: &OwnedFd) -> rustix::io::Result<()> {
     let context = fspick(dir, "", FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC)?;
     fsconfig_set_flag(&context, "ro")?;
     fsconfig_reconfigure(&context)

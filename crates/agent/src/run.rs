@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fireactions_guest_proto::guest::{About, Channel, Event, Session};
-use fireactions_guest_proto::{Exit, LogLevel, Service};
+use fireactions_guest_proto::{Exit, LogLevel, Service, StickyDisk};
 
 use nix::sys::signal::Signal;
 
@@ -16,6 +16,7 @@ use crate::identity::Before;
 use crate::job::{Beside, Job};
 use crate::reaper::Reaper;
 use crate::services::Services;
+use crate::sticky::Sticky;
 use crate::{archive, clock, drop_ins, enter, exec, files, identity, power, renew, settle};
 
 /// Only bounds one wait for the host; nothing happens when it passes.
@@ -67,8 +68,15 @@ pub(crate) fn run(channel: Channel, role: Role, boot_us: u64) -> String {
         Ok(session) => session,
         Err(error) => return format!("cannot start the session with the host: {error}"),
     };
-    let server =
-        Server { session, reaper, role, job: None, services: Services::default(), given: Arc::default() };
+    let server = Server {
+        session,
+        reaper,
+        role,
+        job: None,
+        services: Services::default(),
+        sticky: Arc::default(),
+        given: Arc::default(),
+    };
     server.serve()
 }
 
@@ -84,6 +92,8 @@ struct Server {
     role: Role,
     job: Option<Arc<Job>>,
     services: Services,
+    /// Disks that outlive the machine.
+    sticky: Arc<Sticky>,
     /// Paths put in before the job starts: they become the job's user's.
     given: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -107,7 +117,7 @@ impl Server {
                     Role::Service { is_settled: false, .. } => Before::Init,
                     Role::Service { is_settled: true, .. } => Before::FrozenInit,
                 };
-                let result = identity::apply(&identity, before, || self.enter_root());
+                let result = identity::apply(&identity, before, || self.enter_root(&identity.sticky));
                 if result.is_ok() {
                     for said in drop_ins::put(&identity.drop_ins, &identity.services) {
                         self.session.log(LogLevel::Info, &said);
@@ -121,7 +131,8 @@ impl Server {
                     Role::Init(_) => Beside::Ours(self.services.clone()),
                 };
                 let given = std::mem::take(&mut *self.given.lock().unwrap_or_else(PoisonError::into_inner));
-                self.job = Job::start(&self.session, &self.reaper, request, given, beside);
+                let said = self.sticky.said();
+                self.job = Job::start(&self.session, &self.reaper, request, given, beside, said);
             }
             Event::Signal(signal) => {
                 if let Some(job) = &self.job
@@ -161,6 +172,10 @@ impl Server {
                     self.session.log(LogLevel::Info, &said);
                 }
             }
+            Event::Release => {
+                let (session, sticky) = (self.session.clone(), Arc::clone(&self.sticky));
+                self.beside("release", move || session.released(sticky.release()));
+            }
             Event::PowerOff => {
                 if let Some(job) = &self.job {
                     job.signal(Signal::SIGKILL as i32);
@@ -194,6 +209,7 @@ impl Server {
             Role::Service { image_keys, is_settled: true } => Some(image_keys.clone()),
             _ => None,
         };
+        let unusable = self.sticky.unusable();
         let rest = move || {
             let result = applied.and_then(|()| {
                 let failed = image_keys.map(|keys| renew::rest(&reaper, &keys)).unwrap_or_default();
@@ -205,7 +221,7 @@ impl Server {
             if let Err(error) = &result {
                 say(format_args!("cannot configure the machine: {error}"));
             }
-            session.configured(result);
+            session.configured(result.map(|()| unusable));
         };
         self.beside("services", rest);
     }
@@ -215,11 +231,13 @@ impl Server {
     }
 
     /// Switches PID 1 to the machine's root, unless it is there already.
-    fn enter_root(&mut self) -> Result<(), String> {
+    fn enter_root(&mut self, disks: &[StickyDisk]) -> Result<(), String> {
         if let Role::Init(root) = &mut self.role
             && let Root::Waiting(cmdline) = root
         {
-            *root = Root::Entered(enter::root(cmdline, true)?);
+            let (scratch, sticky) = enter::root(cmdline, true, disks)?;
+            *root = Root::Entered(scratch);
+            self.sticky = Arc::new(sticky);
         }
         Ok(())
     }

@@ -166,6 +166,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes entries of the cache of actions.
     async fn gc_cache(&self, request: CacheGcRequest) -> Result<CacheGcReport>;
 
+    /// Removes what sticky directories keep.
+    async fn gc_sticky(&self, request: CacheGcRequest) -> Result<CacheGcReport>;
+
     /// The numbers of the cache of actions, for the metrics; all 0 without one.
     fn cache_counts(&self) -> CacheCounts;
 

@@ -90,7 +90,7 @@ async fn meet(world: &World, link: &Link) -> anyhow::Result<Option<&'static str>
         Err(_) => return Ok(Some("hello")),
     }
     match timeout(world.deadline(), link.configure(identity())).await {
-        Ok(configured) => configured?,
+        Ok(configured) => drop(configured?),
         Err(_) => return Ok(Some("answer to its identity")),
     }
     Ok(None)
@@ -114,5 +114,6 @@ fn identity() -> Identity {
         ipv6: None,
         services: Vec::new(),
         drop_ins: Vec::new(),
+        sticky: Vec::new(),
     }
 }

@@ -16,6 +16,7 @@ mod oidc;
 mod registry_cache;
 mod runner;
 mod started_by;
+mod sticky;
 mod telemetry;
 
 use std::borrow::Cow;
@@ -58,6 +59,7 @@ pub(crate) fn check(config: &Config, root: &Node, pruned: &HashSet<u32>, host: &
     check.registries(config);
     check.registry_cache(config);
     check.actions_cache(config);
+    check.sticky(config);
     check.mirrors(config);
     check.forges(config);
     check.runners(config);

@@ -28,7 +28,10 @@ pub const MAX_TEXT: usize = 4096;
 /// Notes of the agent about the job's end; more are dropped.
 pub const MAX_NOTES: usize = 8;
 
-/// Bytes of one such note; the rest is cut.
+/// Disks of a machine that outlive it; what a guest says of more is dropped.
+pub const MAX_DISKS: usize = 8;
+
+/// Bytes of a note; the rest is cut.
 pub const MAX_NOTE: usize = 200;
 
 /// Bytes of a name in a message: run id, kernel release, agent version.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AgentSecret, DropIn, Service};
 
 /// The newest version of the messages that this crate speaks.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// The oldest version of the messages that this crate speaks: without a secret.
 pub const OLDEST_VERSION: u16 = 1;
@@ -57,6 +57,27 @@ pub struct Identity {
     /// Put into the image before that.
     #[serde(default)]
     pub drop_ins: Vec<DropIn>,
+    /// Directories that lie on disks of their own, which outlive the machine.
+    #[serde(default)]
+    pub sticky: Vec<StickyDisk>,
+}
+
+/// A directory of the machine on a disk that outlives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StickyDisk {
+    /// The disk: `/dev/vdc`.
+    pub device: String,
+    /// The directory, absolute.
+    pub path: String,
+}
+
+/// A disk that outlives the machine, and could not be mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unusable {
+    /// Its number in [`Identity::sticky`].
+    pub disk: u32,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// IPv6 of an interface.
@@ -284,6 +305,9 @@ pub enum HostMsg {
         /// How long that may take, in milliseconds.
         timeout_ms: u64,
     },
+    /// The job is over: end what of it still runs, and write back the disks that outlive the machine, which nobody writes to from
+    /// then on. Answered by `Released`. From version 5 on.
+    Release,
     /// Be this machine. Answered by `Configured`.
     Configure {
         /// Who.
@@ -368,10 +392,18 @@ pub enum GuestMsg {
         /// Why it could not.
         error: Option<String>,
     },
+    /// Answers `Release`.
+    Released {
+        /// Why one of the disks is not to be kept.
+        error: Option<String>,
+    },
     /// Answers `Configure`.
     Configured {
         /// Why it could not.
         error: Option<String>,
+        /// Of the disks that outlive the machine, those that cannot be mounted: the machine does without.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unusable: Vec<Unusable>,
     },
     /// The end of a file stream, after its last byte.
     FileDone {

@@ -98,7 +98,7 @@ pub async fn create(
     let (templates, dest_path) = (templates_dir.to_path_buf(), dest.to_path_buf());
     tokio::task::spawn_blocking(move || {
         let template = template(&templates, size)?;
-        clone(&template, &dest_path, owner)
+        clone_of(&template, &dest_path, owner)
     })
     .await
     .unwrap_or_else(|e| Err(at("make", dest)(io::Error::other(e))))
@@ -148,7 +148,7 @@ fn seal_and_move(disk: &Path, dest: &Path, size: u64) -> Result<(), ScratchError
     file.set_permissions(Permissions::from_mode(0o400)).map_err(at("seal", disk))?;
     match std::fs::rename(disk, dest) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            clone(&file, dest, own)?;
+            clone_of(&file, dest, own)?;
             std::fs::set_permissions(dest, Permissions::from_mode(0o400)).map_err(at("seal", dest))?;
             std::fs::remove_file(disk).map_err(at("remove", disk))
         }
@@ -165,7 +165,7 @@ pub async fn copy(template: &Path, dest: &Path, owner: (u32, u32)) -> Result<(),
     let (kept, dest_path) = (template.join(KEPT), dest.to_path_buf());
     tokio::task::spawn_blocking(move || {
         let kept = File::open(&kept).map_err(at("open", &kept))?;
-        clone(&kept, &dest_path, owner)
+        clone_of(&kept, &dest_path, owner)
     })
     .await
     .unwrap_or_else(|e| Err(at("make", dest)(io::Error::other(e))))
@@ -236,7 +236,12 @@ fn trim(dir: &Path, newest: &Path) {
     }
 }
 
-fn clone(source: &File, dest: &Path, (uid, gid): (u32, u32)) -> Result<(), ScratchError> {
+/// Makes the disk `dest` as `source` is, for the VMM process of an owner (uid, gid), mode 0600. What was at `dest` before is replaced; a
+/// failure leaves that as it was. It blocks.
+///
+/// # Errors
+/// A full disk.
+pub fn clone_of(source: &File, dest: &Path, (uid, gid): (u32, u32)) -> Result<(), ScratchError> {
     let dir = dest.parent().unwrap_or(Path::new("/"));
     let temp = tempfile::Builder::new()
         .prefix(UNFINISHED)

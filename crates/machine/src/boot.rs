@@ -21,6 +21,7 @@ use crate::metadata;
 use crate::parts::Parts;
 use crate::record::Record;
 use crate::release::{Leaving, may_go};
+use crate::sticky_disks;
 
 impl Life {
     /// Waits for the agent's first word and gives the guest its identity, if it has none. What an earlier server began
@@ -122,8 +123,9 @@ impl Life {
         let identity = identity(parts, pool, record);
         let deadline =
             pool.deadlines.agent + pool.services.iter().map(|service| service.timeout).sum::<Duration>();
+        let unusable;
         tokio::select! {
-            done = timeout(deadline, guest.link.configure(identity)) => done
+            done = timeout(deadline, guest.link.configure(identity)) => unusable = done
                 .map_err(|_| End::because(FailureKind::Guest, format!(
                     "the guest did not take its identity and start its services within {deadline:?}")))?
                 .map_err(|e| End::failed(FailureKind::Guest, "the guest's identity", &e))?,
@@ -131,6 +133,7 @@ impl Life {
             end = asks.retired() => return Err(end),
         }
         record.phase(Phase::Agent);
+        self.discard_unusable(&unusable).await;
         Ok(())
     }
 }
@@ -156,6 +159,7 @@ fn identity(parts: &Parts, pool: &PoolSpec, record: &Record) -> Identity {
         mtu: parts.network.mtu(),
         services: pool.services.iter().map(service).collect(),
         drop_ins: parts.settings.drop_ins.clone(),
+        sticky: sticky_disks::disks(pool),
         mac: Some(Network::mac(record.slot())),
         ipv6: parts
             .network

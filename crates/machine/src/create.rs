@@ -19,7 +19,7 @@ use crate::templates::Order;
 impl Life {
     /// Makes everything up to a running VMM process.
     pub(crate) async fn create(&mut self) -> Result<Arc<ImageConfig>, End> {
-        let Self { parts, pool, record, asks, .. } = self;
+        let Self { parts, pool, record, asks, made, .. } = self;
         let settings = &parts.settings;
         let shape = record.view().shape.clone();
 
@@ -61,8 +61,11 @@ impl Life {
             Ok::<_, End>(began.elapsed())
         };
         let (disk, net) = in_time("scratch disk and network", async { tokio::join!(disk, net) }).await?;
-        record.phase_took(Phase::Image, image_took + disk?);
-        record.phase_took(Phase::Net, net?);
+        let (disk, net) = (disk?, net?);
+        let began = Instant::now();
+        made.taken = resources.make_sticky(parts, pool, false).await?;
+        record.phase_took(Phase::Image, image_took + disk + began.elapsed());
+        record.phase_took(Phase::Net, net);
         record.restart_clock();
 
         record.enter(MachineState::Booting, Step::Spawn).await?;

@@ -55,6 +55,8 @@ impl Life {
                 until
             }
         };
+        // Whoever looks into it may change what is there.
+        made.writer = None;
         let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
         let why = tokio::select! {
             () = sleep(left) => "its hold time is over".to_owned(),

@@ -52,6 +52,8 @@ mod secret;
 mod serve;
 mod service_logs;
 mod shutdown;
+mod sticky;
+mod sticky_disks;
 mod teardown;
 mod templates;
 mod undo;

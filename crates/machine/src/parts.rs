@@ -11,6 +11,7 @@ use fireactions_model::{Event, Forge, MachineId, PoolName, PoolSpec};
 use fireactions_net::Network;
 use fireactions_store::Store;
 use fireactions_vmm::Vmm;
+use fireactions_volumes::Volumes;
 use tokio::sync::broadcast;
 
 /// The parts that machines are put together from.
@@ -22,6 +23,8 @@ pub struct Parts {
     pub images: Images,
     /// Bridge, taps, rules.
     pub network: Network,
+    /// What outlives machines; without it, each one begins anew.
+    pub volumes: Option<Volumes>,
     /// The VMM driver.
     pub vmm: Arc<dyn Vmm>,
     /// Who has the jobs.

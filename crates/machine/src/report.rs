@@ -196,6 +196,7 @@ impl Life {
     /// Ends the VMM and frees the disk. False if it must be tried again.
     async fn give_back(&mut self) -> bool {
         let Self { parts, record, made, .. } = self;
+        made.writer = None;
         if let Some(link) = &made.link {
             link.close();
         }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::end::End;
 use crate::parts::Parts;
+use crate::sticky_disks;
 
 /// Disk, tap and process are made in milliseconds; a host that takes this long is not well.
 pub(crate) const HOST_DEADLINE: Duration = Duration::from_secs(30);
@@ -54,6 +55,11 @@ impl Resources {
         self.directory.join("scratch.ext4")
     }
 
+    /// User and group of the VMM process.
+    pub(crate) fn owner(&self) -> (u32, u32) {
+        (self.uid, self.uid)
+    }
+
     /// Makes the directory and the scratch disk in it.
     pub(crate) async fn make_disk(&self, parts: &Parts, pool: &PoolSpec, shape: &Shape) -> Result<(), End> {
         make_run_dir(&self.directory).await?;
@@ -62,15 +68,14 @@ impl Resources {
 
     /// Makes the scratch disk, in place of one that a guest may have touched.
     pub(crate) async fn renew_disk(&self, parts: &Parts, pool: &PoolSpec, shape: &Shape) -> Result<(), End> {
-        let owner = (self.uid, self.uid);
-        scratch::create(&parts.settings.scratch_dir, &self.scratch(), size(pool, shape), owner)
+        scratch::create(&parts.settings.scratch_dir, &self.scratch(), size(pool, shape), self.owner())
             .await
             .map_err(|e| End::failed(FailureKind::Host, "scratch disk", &e))
     }
 
     /// Makes the scratch disk a copy of the one that was frozen with this template, in place of what is there.
     pub(crate) async fn copy_disk(&self, template: &Path) -> Result<(), ScratchError> {
-        scratch::copy(template, &self.scratch(), (self.uid, self.uid)).await
+        scratch::copy(template, &self.scratch(), self.owner()).await
     }
 
     /// Makes the scratch disk of a machine that is frozen a part of its template; its VMM is dead.
@@ -110,6 +115,9 @@ impl Resources {
             Drive { id: "root".into(), path: root.to_owned(), read_only: true },
             Drive { id: "scratch".into(), path: self.scratch(), read_only: false },
         ];
+        // Before the modules, which not every kernel has: the guest is told by their places.
+        let sticky = sticky_disks::drives(pool, &self.directory);
+        drives.extend(sticky.map(|(id, path)| Drive { id, path, read_only: false }));
         drives.extend(boot.modules.clone().map(|path| Drive { id: "modules".into(), path, read_only: true }));
         VmSpec {
             id: self.id.clone(),

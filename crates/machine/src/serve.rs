@@ -76,6 +76,7 @@ impl Life {
         if matches!(report.outcome, Outcome::Lost { .. }) {
             report.autopsy = Some(self.last_look().await);
         }
+        self.decide_on_sticky(&work.job, &report.outcome);
         Box::pin(self.conclude(&work.job, &report, unused)).await
     }
 

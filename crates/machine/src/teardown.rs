@@ -14,22 +14,28 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 impl Life {
     /// Undoes the machine, and removes its row.
     pub(crate) async fn teardown(&mut self, failure: Option<Failure>) {
-        let Self { parts, pool, record, made, .. } = self;
-        record.restart_clock();
-        record.stopping(failure).await;
+        self.record.restart_clock();
+        self.record.stopping(failure).await;
+        let mut writer = self.release_sticky().await;
+        let Self { pool, made, .. } = &mut *self;
         if let Some(vm) = &made.vm {
-            // The scratch disk goes with the machine, so nothing in the guest is worth waiting for: a guest that is
+            // The scratch disk goes with the machine, so nothing else in the guest is worth waiting for: a guest that is
             // asked and does not end at once is killed.
             if let Some(link) = &made.link {
                 let _ = timeout(Duration::from_millis(200), link.power_off()).await;
             }
             if timeout(pool.deadlines.shutdown, vm.exited()).await.is_err() {
-                vm.kill().await;
+                // One that survives may still write.
+                writer = if vm.kill().await.is_some() { writer } else { None };
             }
         }
         if let Some(link) = &made.link {
             link.close();
         }
+        if let Some(writer) = writer {
+            self.keep_sticky(writer).await;
+        }
+        let Self { parts, record, made, .. } = &mut *self;
         let process = made.vm.as_ref().map(|vm| *vm.process());
         let mut pauses = ExponentialBackoff::new(Duration::from_millis(200), LONGEST_PAUSE);
         loop {

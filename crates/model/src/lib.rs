@@ -31,6 +31,7 @@ mod service;
 mod sharing;
 mod shutdown;
 mod spec_rules;
+mod sticky;
 mod trace;
 mod waiting;
 mod work;
@@ -69,6 +70,7 @@ pub use service::{ServiceReadiness, ServiceSpec};
 pub use sharing::{AssignedJobs, ForgeReport, ForgeShare, PoolReport, Room, RunnerWord};
 pub use shutdown::ShutdownMode;
 pub use spec_rules::{SpecLimits, SpecProblem};
+pub use sticky::StickyDir;
 pub use trace::{TraceCounts, TraceId};
 pub use waiting::{Place, WaitReason};
 pub use work::{

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::pool_forge;
 use crate::{
     ForgeRunner, GiteaRunner, GithubRunner, GuestSetup, Hardware, ImageRef, Labels, PoolForge, PoolName,
-    ServiceSpec, StartMode,
+    ServiceSpec, StartMode, StickyDir,
 };
 
 /// What makes two machines interchangeable. A warm machine serves a job only when the shapes are equal.
@@ -225,6 +225,9 @@ pub struct PoolSpec {
     /// Programs beside its jobs, in the order in which they start.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
+    /// Directories that its jobs find as the last one left them, each on a disk of its own.
+    #[serde(default)]
+    pub sticky: Vec<StickyDir>,
     /// Free-form metadata handed to the guest, as existing configuration files have it.
     pub metadata: serde_json::Value,
     /// `user-data` of the metadata service, as cloud-init reads it.
@@ -255,6 +258,7 @@ impl PoolSpec {
             hardware: Hardware::default(),
             guest: GuestSetup::default(),
             services: Vec::new(),
+            sticky: Vec::new(),
             metadata: serde_json::Value::Null,
             user_data: None,
             forge: None,

@@ -107,9 +107,10 @@ impl Guest {
         match event {
             Event::Connected { .. } | Event::Disconnected | Event::Clock { .. } => {}
             Event::Settle { .. } => self.session.settled(Ok(())),
+            Event::Release => self.session.released(Ok(())),
             Event::Configure(identity) => {
                 (self.console)(&format!("[    0.000000] {} is configured", identity.hostname));
-                self.session.configured(Ok(()));
+                self.session.configured(Ok(Vec::new()));
             }
             Event::Run(request) => {
                 let job = Job::new(script::parse(&request.argv));

@@ -59,8 +59,11 @@ pub(crate) fn finish_kernel_line(
         InitMode::Agent => " fireactions.init=agent",
         InitMode::Image => " fireactions.init=image",
     });
-    for (_, parameter) in spec.drives.iter().zip(["root=/dev/vda", "scratch=/dev/vdb", "modules=/dev/vdc"]) {
-        let _ = write!(line, " fireactions.{parameter}");
+    for (letter, drive) in ('a'..).zip(&spec.drives) {
+        // Others are told with the machine's identity.
+        if let id @ ("root" | "scratch" | "modules") = drive.id.as_str() {
+            let _ = write!(line, " fireactions.{id}=/dev/vd{letter}");
+        }
     }
     let _ = write!(line, " fireactions.{channel}");
     for (word, values) in [("load", &spec.guest.modules_load), ("data", &spec.guest.data_dirs)] {

@@ -40,7 +40,7 @@ pub enum Start {
     /// Its kernel boots, to be frozen by [`Vm::freeze`] into this existing, empty directory of the server's own.
     Template(PathBuf),
     /// It is a clone of the template in this directory. The rest of the specification must be the template's, but
-    /// for the id, the run directory, the user, the scratch disk's content (its size stays) and the taps.
+    /// for the id, the run directory, the user, what is on disks that can be written (their sizes stay) and the taps.
     Restore(PathBuf),
 }
 
@@ -66,7 +66,8 @@ pub struct VmSpec {
     pub vcpus: u8,
     /// Guest memory in MiB, at least 64.
     pub memory_mib: u32,
-    /// Disks in order: root, scratch, the kernel's modules.
+    /// Disks in order: `root`, `scratch`, those that outlive the machine, and the kernel's `modules`. The agent is told of the three by
+    /// their names.
     pub drives: Vec<Drive>,
     /// Network cards in order.
     pub nics: Vec<Nic>,

@@ -256,6 +256,7 @@ pub(crate) fn on_terminal(argv: &[&str]) -> ExecRequest {
 
 pub(crate) fn identity() -> Identity {
     Identity {
+        sticky: Vec::new(),
         hostname: "mtest".into(),
         address: [10, 0, 2, 15].into(),
         prefix: 24,

@@ -18,4 +18,9 @@ impl Client {
     pub async fn gc_cache(&self, request: &CacheGcRequest) -> Result<CacheGcReport> {
         self.json(self.post("/api/v1/caches/actions/gc").json(request)).await
     }
+
+    /// Removes what sticky directories keep.
+    pub async fn gc_sticky(&self, request: &CacheGcRequest) -> Result<CacheGcReport> {
+        self.json(self.post("/api/v1/caches/sticky/gc").json(request)).await
+    }
 }

@@ -11,10 +11,14 @@ use crate::engine::Result;
 use crate::{CacheEntryView, CacheGcReport, CacheGcRequest, CachesView};
 
 pub(super) fn routes() -> OpenApiRouter<Context> {
-    OpenApiRouter::new().routes(routes!(show)).routes(routes!(entries)).routes(routes!(gc))
+    OpenApiRouter::new()
+        .routes(routes!(show))
+        .routes(routes!(entries))
+        .routes(routes!(gc))
+        .routes(routes!(gc_sticky))
 }
 
-/// The host's caches: of actions, and of registries.
+/// The host's caches: of actions, of registries, and what sticky directories keep.
 #[utoipa::path(get, path = "/api/v1/caches", tag = "caches", responses((status = 200, body = CachesView)))]
 async fn show(State(context): State<Context>) -> Result<Answer<CachesView>> {
     context.engine.caches().await.map(Answer)
@@ -35,4 +39,14 @@ async fn gc(
     Json(request): Json<CacheGcRequest>,
 ) -> Result<Answer<CacheGcReport>> {
     context.engine.gc_cache(request).await.map(Answer)
+}
+
+/// Removes what sticky directories keep: their next jobs begin anew.
+#[utoipa::path(post, path = "/api/v1/caches/sticky/gc", tag = "caches", request_body = CacheGcRequest,
+    responses((status = 200, body = CacheGcReport)))]
+async fn gc_sticky(
+    State(context): State<Context>,
+    Json(request): Json<CacheGcRequest>,
+) -> Result<Answer<CacheGcReport>> {
+    context.engine.gc_sticky(request).await.map(Answer)
 }

@@ -11,6 +11,41 @@ pub struct CachesView {
     pub actions: Option<ActionsCacheView>,
     /// The cache of registries; absent when it is off.
     pub registries: Option<RegistryCacheView>,
+    /// What sticky directories keep; absent where no pool has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<StickyView>,
+}
+
+/// What sticky directories of pools keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StickyView {
+    /// Most bytes that all of it takes on the host's disk.
+    pub max_bytes: u64,
+    /// Bytes that it takes.
+    pub bytes: u64,
+    /// The volumes, those used last first.
+    pub volumes: Vec<StickyVolumeView>,
+}
+
+/// What one sticky directory keeps for the next job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StickyVolumeView {
+    /// Whose it is: the forge's name in the configuration and the repository, or `pool/` and a pool of the built-in queue.
+    pub owner: String,
+    /// The key of the directory.
+    pub key: String,
+    /// Its size as a disk.
+    pub disk_bytes: u64,
+    /// What it takes on the host's disk.
+    pub bytes: u64,
+    /// Whose job left it.
+    pub written_by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub kept_at: Timestamp,
+    /// When a machine was given it last.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_used: Timestamp,
 }
 
 /// The cache of actions.
@@ -153,7 +188,7 @@ pub struct CacheEntryView {
     pub last_used: Timestamp,
 }
 
-/// What to remove from the cache of actions. What its limits demand goes in any case.
+/// What to remove from a cache. What its limits demand goes in any case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheGcRequest {
@@ -163,10 +198,10 @@ pub struct CacheGcRequest {
     pub unused_for_secs: Option<u64>,
 }
 
-/// What was removed from the cache of actions.
+/// What was removed from a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CacheGcReport {
-    /// Entries.
+    /// Entries, or sticky directories.
     pub removed: u64,
     /// Bytes freed.
     pub freed: u64,

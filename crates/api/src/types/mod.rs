@@ -14,7 +14,7 @@ mod status;
 
 pub use cache::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, MirrorCounts,
-    MirrorView, RegistryCacheCounts, RegistryCacheView, WarmImageView,
+    MirrorView, RegistryCacheCounts, RegistryCacheView, StickyView, StickyVolumeView, WarmImageView,
 };
 pub use exec::{ExecEvent, ExecExit, ExecInput, ExecRequest, WindowSize};
 pub use host::{DrainRequest, REASON_MAX};

@@ -10,7 +10,7 @@ use fireactions_model::*;
 use serde_json::Value;
 
 /// Every route. A new one is written here, too.
-const ROUTES: [&str; 47] = [
+const ROUTES: [&str; 48] = [
     "delete /api/v1/images",
     "delete /api/v1/machines/{id}",
     "delete /api/v1/machines/{id}/hold",
@@ -48,6 +48,7 @@ const ROUTES: [&str; 47] = [
     "get /metrics",
     "get /readyz",
     "post /api/v1/caches/actions/gc",
+    "post /api/v1/caches/sticky/gc",
     "post /api/v1/images/gc",
     "post /api/v1/images/pull",
     "post /api/v1/jobs",

@@ -64,6 +64,7 @@ fn needed(method: &str, path: &str) -> Option<Role> {
         (
             "put" | "post" | "delete",
             "/api/v1/caches/actions/gc"
+            | "/api/v1/caches/sticky/gc"
             | "/api/v1/host"
             | "/api/v1/images"
             | "/api/v1/images/gc"

@@ -220,6 +220,8 @@ async fn caches() {
     let report =
         client.gc_cache(&CacheGcRequest { max_bytes: Some(7), unused_for_secs: None }).await.unwrap();
     assert_eq!(report, CacheGcReport { removed: 1, freed: 3, left: 7 });
+    let report = client.gc_sticky(&CacheGcRequest::default()).await.unwrap();
+    assert_eq!(report, CacheGcReport { removed: 2, freed: 4, left: 9 });
 }
 
 #[tokio::test]

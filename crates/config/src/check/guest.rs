@@ -106,6 +106,7 @@ impl Check<'_> {
             }
         }
         self.services(at, pool);
+        self.sticky_dirs(config, at, pool);
         let modules = config.kernel.modules_load.iter().chain(&pool.firecracker.kernel_modules_load);
         // As `fireactions.data=DIR`, `fireactions.load=NAME`, and a space.
         let words = dirs.iter().map(|dir| dir.as_str().len() + 18).sum::<usize>()

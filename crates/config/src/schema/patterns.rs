@@ -54,6 +54,8 @@ pub(super) const REGISTRY_NAME: &str = r"^(?=.{1,255}$)[a-z0-9]([a-z0-9.-]*[a-z0
 pub(super) const WEBHOOK_PATH: &str = "^/[A-Za-z0-9/._~-]*$";
 /// [`super::GuestDir`].
 pub(super) const GUEST_DIR: &str = r"^(?!/(dev|proc|run|sys)(/|$))(?!.*/\.{1,2}(/|$))(/[!-.0-~]+)+$";
+/// [`super::StickyKey`].
+pub(super) const STICKY_KEY: &str = "^[A-Za-z0-9._-]{1,64}$";
 /// The name of a [`super::ServiceConfig`].
 pub(super) const SERVICE: &str = "^[A-Za-z0-9_-]{1,64}$";
 /// [`super::ModuleName`].

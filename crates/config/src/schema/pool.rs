@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DiskLimitsConfig, Duration, FirecrackerConfig, GuestDir, OnFailureSetting, RunnerLabel, ScaleSetSetting,
-    ServiceConfig, StartSetting,
+    ServiceConfig, StartSetting, StickyDirConfig,
 };
 use super::{exclusive, patterns};
 
@@ -164,6 +164,12 @@ pub struct RunnerConfig {
     #[serde(default)]
     #[schemars(length(max = 16), example = ["dockerd"])]
     pub services: Vec<ServiceConfig>,
+    /// Directories of the guest that a job finds as the last job of the same repository left them that succeeded: caches of
+    /// compilers and packages, layers of Docker. Only for pools of one `repository` and of the built-in queue, where all jobs of the
+    /// pool share them. Jobs of pull requests find them, and what those write is not kept. Not for `init: image`.
+    #[serde(default)]
+    #[schemars(length(max = model::StickyDir::MOST))]
+    pub sticky: Vec<StickyDirConfig>,
 }
 
 /// Whose runners a pool's machines are at a Gitea or a Forgejo.
@@ -378,6 +384,7 @@ impl PoolConfig {
                 swap_mib: self.swap_mib,
             },
             services: self.runner.services.iter().map(ServiceConfig::spec).collect(),
+            sticky: self.runner.sticky.iter().map(StickyDirConfig::spec).collect(),
             metadata: self.firecracker.metadata(),
             user_data: self.firecracker.user_data.clone(),
             forge,

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AbsolutePath, ActionsCacheConfig, ApiTokenConfig, ClusterConfig, CommandName, ForgeConfig, GiteaConfig,
     GithubConfig, GroupName, HostConfig, ImagesConfig, KernelConfig, ListenAddress, LocalConfig, Mode,
-    NetworkConfig, OidcConfig, PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, TelemetryConfig,
-    VmmConfig, forge, kernel_args, patterns,
+    NetworkConfig, OidcConfig, PoolConfig, RegistryCacheConfig, SecretFile, ShutdownConfig, StickyConfig,
+    TelemetryConfig, VmmConfig, forge, kernel_args, patterns,
 };
 
 /// The server's configuration file. Every key is optional.
@@ -73,6 +73,8 @@ pub struct Config {
     pub registry_cache: RegistryCacheConfig,
     /// The cache service of CI jobs (`actions/cache`) on this host.
     pub actions_cache: ActionsCacheConfig,
+    /// What this host keeps for sticky directories of pools.
+    pub sticky: StickyConfig,
     /// The share of the host that machines may use.
     pub host: HostConfig,
     /// Other hosts that this one belongs together with. When absent, this host is alone and connects to nothing. docs/cluster.md explains
@@ -128,6 +130,7 @@ impl Default for Config {
             images: ImagesConfig::default(),
             registry_cache: RegistryCacheConfig::default(),
             actions_cache: ActionsCacheConfig::default(),
+            sticky: StickyConfig::default(),
             host: HostConfig::default(),
             cluster: None,
             local: LocalConfig::default(),

@@ -98,6 +98,14 @@ mistakes! {
     data_dir_relative: in_runner("data_dirs: [srv/cache]");
     data_dir_of_the_kernel: in_runner("data_dirs: [/proc/x]");
     data_dir_twice: in_runner("data_dirs: [/srv/x, /srv/x]");
+    sticky_twice: in_runner("sticky: [{path: /srv/x, key: a, size_mib: 64}, {path: /srv/x, key: b, size_mib: 64}, {path: /srv/y, key: a, size_mib: 64}]");
+    sticky_in_data_dirs: in_runner("data_dirs: [/srv/x]\nsticky: [{path: /srv/x, key: a, size_mib: 64}]");
+    sticky_of_odd_values: in_runner("sticky: [{path: ~/.cargo, key: a, size_mib: 64}, {path: /srv/x, key: a/b, size_mib: 64}, {path: /srv/x, key: b, size_mib: 1}]");
+    sticky_beside_an_init: told("kernel: {image: /k}\npools:\n  - name: a\n    max_runners: 2\n    init: image\n    runner: {image: debian, labels: [x], sticky: [{path: /srv/x, key: a, size_mib: 64}]}\n");
+    sticky_of_an_organization: with_runner(GITEA, "organization: acme\nlabels: [x]\nsticky: [{path: /srv/x, key: a, size_mib: 64}]");
+    sticky_without_a_scale_set: with_runner("github: {app_id: 1, app_private_key_file: /k, webhook: {listen: \"127.0.0.1:8090\", secret_file: /s}}\n", "repository: acme/app\nlabels: [x]\nscale_set: false\nsticky: [{path: /srv/x, key: a, size_mib: 64}]");
+    sticky_with_a_registration_token: with_runner("gitea: {url: \"https://git.example.com\", runner_token_file: /token}\n", "repository: acme/app\nlabels: [x]\nsticky: [{path: /srv/x, key: a, size_mib: 64}]");
+    sticky_that_goes_at_once: with_pool("sticky: {unused_for: 1s}\n");
     too_many_words: in_runner(&format!("data_dirs: [{}]", (0..8).map(|n| format!("/srv/a-rather-long-name-{n}")).collect::<Vec<_>>().join(", ")));
     module_name: told("kernel: {image: /k, modules_load: [veth.ko]}\npools: []\n");
     inode_size: in_pool("    disk_bytes_per_inode: 3000\n");

@@ -77,6 +77,18 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
                 ["/a b"]
             ]),
         ),
+        (
+            "/pools/0/runner/sticky",
+            json!([[], [{"path": "/srv/x", "key": "a.B_c-1", "size_mib": 16}]]),
+            json!([
+                [{"path": "x", "key": "a", "size_mib": 16}],
+                [{"path": "/x", "key": "a/b", "size_mib": 16}],
+                [{"path": "/x", "key": "", "size_mib": 16}],
+                [{"path": "/x", "key": "a", "size_mib": 15}],
+                [{"path": "/x", "key": "a"}],
+                [{"path": "/a", "key": "a", "size_mib": 16}, {"path": "/b", "key": "b", "size_mib": 16}, {"path": "/c", "key": "c", "size_mib": 16}, {"path": "/d", "key": "d", "size_mib": 16}, {"path": "/e", "key": "e", "size_mib": 16}],
+            ]),
+        ),
         ("/pools/0/disk_bytes_per_inode", json!([1024, 16384, 65536]), json!([512, 3000, 131_072, "16k"])),
         (
             "/pools/0/runner/services",

@@ -1,23 +1,22 @@
 //! The host's cache of jobs: at the guests' gateway, for machines whose job a forge vouches for. Jobs run without it, too.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{self, Next};
 use fireactions_api::Peer;
 use fireactions_cache::{Cache, Grant, Limits, Options, Repository, S3, router};
 use fireactions_config::{ActionsCacheS3Config, Config};
-use fireactions_model::{JobCaches, MachineId, Origin, Secret};
+use fireactions_model::{MachineId, Origin, Secret};
 use fireactions_net::Network;
 use fireactions_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use super::forges::ca_pem;
+use super::words::is_of_branch;
 use crate::credentials;
 
 /// Between two looks for what is too old or too much.
@@ -106,9 +105,10 @@ impl ActionsCache {
     }
 }
 
-#[async_trait]
-impl JobCaches for ActionsCache {
-    async fn admit(&self, machine: &MachineId) -> Option<Secret> {
+/// As forges use it.
+impl ActionsCache {
+    /// Lets a machine's job in; where it finds the cache.
+    pub(super) async fn admit(&self, machine: &MachineId) -> Option<Secret> {
         let Some(address) = self.address(machine).await else {
             tracing::warn!(%machine, "the machine's job gets no cache: its address is not known");
             return None;
@@ -117,26 +117,24 @@ impl JobCaches for ActionsCache {
         Some(self.cache.url(machine))
     }
 
-    fn is_open(&self, machine: &MachineId) -> bool {
+    /// Whether it is not known yet whose job the machine has.
+    pub(super) fn is_open(&self, machine: &MachineId) -> bool {
         self.cache.is_open(machine)
     }
 
-    async fn confirm(&self, machine: &MachineId, origin: &Origin) {
+    /// It is known.
+    pub(super) async fn confirm(&self, machine: &MachineId, origin: &Origin) {
         let Some(address) = self.address(machine).await else { return };
         let grant = grant(machine, origin).from(address);
         tracing::debug!(%machine, repository = grant.repository.0, saves = ?grant.writes, "whose job it is, is known");
         self.cache.confirm(machine, grant);
     }
 
-    async fn end(&self, machine: &MachineId) {
+    /// The machine's job is over.
+    pub(super) async fn end(&self, machine: &MachineId) {
         let (cache, machine) = (self.cache.clone(), machine.clone());
         let _ = tokio::task::spawn_blocking(move || cache.end(&machine)).await;
     }
-}
-
-/// Forges' view of a cache that may not be there.
-pub(super) fn of_forges(cache: Option<&ActionsCache>) -> Option<Arc<dyn JobCaches>> {
-    cache.map(|cache| Arc::new(cache.clone()) as Arc<dyn JobCaches>)
 }
 
 fn bucket(own: &ActionsCacheS3Config) -> anyhow::Result<S3> {
@@ -176,9 +174,6 @@ async fn with_address(mut request: Request, next: Next) -> axum::response::Respo
     next.run(request).await
 }
 
-/// What of events is a branch's own doing: whoever causes one may write to it.
-const OF_BRANCHES: [&str; 3] = ["push", "schedule", "workflow_dispatch"];
-
 /// What a job may do that was caused so. What is neither a branch's nor a pull request's, or is not told whole, saves for itself.
 fn grant(machine: &MachineId, origin: &Origin) -> Grant {
     let Origin { forge, repository, repository_id, default_branch, event, reference } = origin;
@@ -189,12 +184,9 @@ fn grant(machine: &MachineId, origin: &Origin) -> Grant {
     // GitHub's run for the merge, a Forgejo's for the head.
     let of_pull = |rest: &str| rest.strip_suffix("/merge").or(rest.strip_suffix("/head"))?.parse().ok();
     let pull = reference.strip_prefix("refs/pull/").and_then(of_pull);
-    let is_branch = reference.starts_with("refs/heads/") || reference.starts_with("refs/tags/");
     match pull {
         Some(number) if event == "pull_request" => Grant::pull_request(repository, number, None, &default),
-        None if is_branch && OF_BRANCHES.contains(&event.as_str()) => {
-            Grant::branch(repository, reference, &default)
-        }
+        None if is_of_branch(event, reference) => Grant::branch(repository, reference, &default),
         _ => Grant::reader(repository, machine, &default),
     }
 }

@@ -30,6 +30,7 @@ pub(super) struct StateDirs {
     pub(super) boot: PathBuf,
     pub(super) images: PathBuf,
     pub(super) scratch: PathBuf,
+    pub(super) sticky: PathBuf,
     pub(super) uploads: PathBuf,
 }
 
@@ -40,6 +41,7 @@ impl StateDirs {
             boot: state.join("boot"),
             images: state.join("images"),
             scratch: state.join("scratch"),
+            sticky: state.join("sticky"),
             uploads: state.join("uploads"),
         }
     }

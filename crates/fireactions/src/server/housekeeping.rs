@@ -1,4 +1,4 @@
-//! Regular tasks: remove old jobs and unused images, restore lost network rules.
+//! Regular tasks: remove old jobs, unused images and volumes, restore lost network rules.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use fireactions_forge::local::LocalForge;
 use fireactions_image::{GcPolicy, Images};
 use fireactions_net::Network;
 use fireactions_store::Store;
+use fireactions_volumes::Volumes;
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(600);
@@ -25,6 +26,7 @@ pub(super) async fn run(
     forge: LocalForge,
     images: Images,
     store: Store,
+    volumes: Option<Volumes>,
     unused_for: Option<Duration>,
     stopping: CancellationToken,
 ) {
@@ -37,6 +39,9 @@ pub(super) async fn run(
             Ok(0) => {}
             Ok(jobs) => tracing::info!(jobs, "old jobs removed"),
             Err(error) => tracing::warn!(%error, "old jobs could not be removed"),
+        }
+        if let Some(volumes) = volumes.clone() {
+            let _ = tokio::task::spawn_blocking(move || volumes.sweep()).await;
         }
         let Ok(in_use) = super::engine::images_in_use(&store).await else { continue };
         match images.gc(GcPolicy { max_bytes: None, unused_for }, &in_use).await {

@@ -23,7 +23,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::actions_cache::{self, ActionsCache};
+use super::actions_cache::ActionsCache;
 use super::engine::{Caches, FetchedImages, ServerEngine, Told, Usages};
 use super::listen::Listeners;
 use super::looked::{LastLook, Looked};
@@ -31,8 +31,9 @@ use super::notify::Notifier;
 use super::prepare::Preparation;
 use super::signals::Signals;
 use super::sockets::{Role, Sockets};
+use super::sticky::Sticky;
 use super::watchdog::Vitals;
-use super::{build, cluster, forges, handover, housekeeping, listen, overrides, telemetry, webhook};
+use super::{build, cluster, forges, handover, housekeeping, listen, origins, overrides, telemetry, webhook};
 
 /// Events that a slow listener may be behind; one that is further behind misses some and is right again after the
 /// next event of the same thing.
@@ -124,13 +125,17 @@ impl Live {
         let (events, heard) = broadcast::channel::<Event>(EVENTS);
         let forge = LocalForge::new(store.clone(), events.clone(), build::forge_settings(config)).await?;
         let cache = ActionsCache::open(config, &store, &network).await;
-        let caches = actions_cache::of_forges(cache.as_ref());
+        let sticky = Sticky::open(config, &dirs, &store).await;
+        // Forges are asked whose a job is only where that matters.
+        let has_sticky = config.pools().iter().any(|pool| !pool.sticky.is_empty());
+        let caches = origins::of_forges(cache.as_ref(), sticky.as_ref().filter(|_| has_sticky));
         let forges = Forges::new(forge.clone(), forges::hosted(config, &forge, &events, caches).await?);
         let driver = &prepared.driver;
         let machines = Machinery::new(Parts {
             store: store.clone(),
             images: images.clone(),
             network: network.clone(),
+            volumes: sticky.as_ref().map(|sticky| sticky.volumes().clone()),
             vmm: Arc::clone(&driver.vmm),
             forge: Arc::new(forges.clone()),
             events: events.clone(),
@@ -155,6 +160,7 @@ impl Live {
                 forge.clone(),
                 images.clone(),
                 store.clone(),
+                sticky.as_ref().map(|sticky| sticky.volumes().clone()),
                 config.images.unused_for.as_ref().map(|time| time.0),
                 stopping.clone(),
             )),
@@ -190,7 +196,12 @@ impl Live {
             events,
             state: config.state_dir.to_path_buf(),
             uploads: dirs.uploads.clone(),
-            caches: Caches { actions: cache.clone(), config: Arc::clone(config), counting: Arc::default() },
+            caches: Caches {
+                actions: cache.clone(),
+                sticky: sticky.map(|sticky| sticky.volumes().clone()),
+                config: Arc::clone(config),
+                counting: Arc::default(),
+            },
             version: Version {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 vmm: driver.vmm.name().to_owned(),

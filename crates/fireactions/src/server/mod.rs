@@ -16,14 +16,17 @@ pub(crate) mod logging;
 mod looked;
 mod notify;
 mod oidc;
+mod origins;
 mod overrides;
 mod prepare;
 mod signals;
 mod sockets;
+mod sticky;
 mod successor;
 mod telemetry;
 mod watchdog;
 mod webhook;
+mod words;
 
 use std::sync::Arc;
 use std::time::Instant;

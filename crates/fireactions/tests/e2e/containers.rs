@@ -139,6 +139,38 @@ fn docker_runs_builds_and_publishes() {
     docker_works(driver::kernel());
 }
 
+/// Layers, images and containers of one job are there in the next one's Docker, which has not been asked to do anything for it.
+#[test]
+fn docker_has_what_the_last_job_left() {
+    let packages = ["docker.io", "iptables", "kmod", "iproute2", "ca-certificates", "busybox-static"];
+    let sticky = "sticky: [{path: /var/lib/docker, key: docker, size_mib: 2048}]";
+    let image = format!(
+        "{}\n      services: [{{name: dockerd, timeout: 5m}}]\n      {sticky}",
+        debian::image(&packages)
+    );
+    let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 1024");
+    let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 1024");
+    let more = "sticky: {keep_free_mib: 0}".to_owned();
+    let world = World::start(Setup { pools, more, ..Setup::default() });
+    let leaves = "set -e
+        mkdir -p /tmp/root/bin; cp /bin/busybox /tmp/root/bin/; tar -C /tmp/root -c . | docker import - base
+        docker run --name left base /bin/busybox sh -c 'echo written >/in-its-layer'
+        # One that is not ended by anybody.
+        docker run -d base /bin/busybox sleep 1000";
+    assert_all_well(&world, &world.submit(&[], leaves));
+    world.wait(DOCKER, "what it left", || {
+        let status = world.json(&["cache", "status"]);
+        status["sticky"]["volumes"][0]["key"].as_str().map(|key| assert_eq!(key, "docker"))
+    });
+    let finds = "set -e; docker images -q base | grep .; docker cp left:/in-its-layer - | tar -xO
+        docker run --rm base /bin/busybox echo ran";
+    let id = world.submit(&[], finds);
+    assert_all_well(&world, &id);
+    let log = text(&world.cli(&["jobs", "logs", &id]).stdout);
+    assert!(log.ends_with("written\nran\n"), "{log}");
+    world.finish();
+}
+
 #[test]
 fn docker_works_in_the_custom_kernel() {
     if let Some(kernel) = driver::custom_kernel("Docker in the kernel of scripts/build-kernel") {

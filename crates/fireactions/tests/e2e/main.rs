@@ -45,6 +45,7 @@ mod sharing;
 mod shutdown;
 mod squid;
 mod standin;
+mod sticky;
 mod stored_images;
 mod successor;
 mod telemetry;

@@ -23,6 +23,7 @@ pub(super) fn handle(state: &mut State, message: HostMsg) {
                 state.say(GuestMsg::Settled { error });
             }
         }
+        HostMsg::Release => state.events.push_back(Notice::Release),
         HostMsg::Configure { identity, secret } => match state.job.phase {
             Phase::Idle => {
                 // Kept before anything else is done: whatever cuts the connection now, the next hello proves itself.
@@ -31,7 +32,7 @@ pub(super) fn handle(state: &mut State, message: HostMsg) {
                 state.events.push_back(Notice::Configure(identity));
             }
             Phase::Configuring => {} // the answer is on its way
-            _ => state.say(GuestMsg::Configured { error: None }),
+            _ => state.say(GuestMsg::Configured { error: None, unusable: Vec::new() }),
         },
         HostMsg::Run { request } => run(state, request),
         HostMsg::PutFile { stream, dest, mode, size } => {

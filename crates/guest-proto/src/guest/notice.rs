@@ -16,6 +16,7 @@ pub(super) enum Notice {
     Connected { machine: String },
     Disconnected,
     Settle { timeout: Duration },
+    Release,
     Configure(Identity),
     PutFile { id: StreamId, dest: String, mode: u32, size: u64 },
     GetFile { id: StreamId, path: String, last: Option<u64> },

@@ -12,7 +12,7 @@ use super::output::JobOutput;
 use super::state::{About, Shared};
 use super::stream::{Done, ExecControl, Handle, Incoming, Outgoing};
 use crate::text::line;
-use crate::{ExecRequest, Exit, GuestMsg, Identity, JobResult, LogLevel, RunRequest, Stream};
+use crate::{ExecRequest, Exit, GuestMsg, Identity, JobResult, LogLevel, RunRequest, Stream, Unusable};
 
 /// Something for the agent to do.
 pub enum Event {
@@ -28,6 +28,8 @@ pub enum Event {
         /// How long that may take.
         timeout: Duration,
     },
+    /// End what is left of the job, and write back the disks that outlive the machine; then call [`Session::released`].
+    Release,
     /// Take this identity, then call [`Session::configured`]. Comes once, unless that reports a failure.
     Configure(Identity),
     /// Write a file.
@@ -120,6 +122,7 @@ impl Session {
             Notice::Connected { machine } => Event::Connected { machine },
             Notice::Disconnected => Event::Disconnected,
             Notice::Settle { timeout } => Event::Settle { timeout },
+            Notice::Release => Event::Release,
             Notice::Configure(identity) => Event::Configure(identity),
             Notice::PutFile { id, dest, mode, size } => {
                 let (data, done) = (Incoming(at(id)), Done(at(id)));
@@ -150,11 +153,22 @@ impl Session {
         });
     }
 
-    /// Answers [`Event::Configure`].
-    pub fn configured(&self, result: Result<(), String>) {
+    /// Answers [`Event::Release`].
+    pub fn released(&self, result: Result<(), String>) {
+        self.shared.update(|state| {
+            state.say(GuestMsg::Released { error: result.err().map(|text| line(&text)) });
+        });
+    }
+
+    /// Answers [`Event::Configure`]; with the disks that outlive the machine and cannot be mounted.
+    pub fn configured(&self, result: Result<Vec<Unusable>, String>) {
         self.shared.update(|state| {
             state.job.phase = if result.is_ok() { Phase::Configured } else { Phase::Idle };
-            state.say(GuestMsg::Configured { error: result.err().map(|text| line(&text)) });
+            let (error, unusable) = match result {
+                Ok(unusable) => (None, unusable),
+                Err(text) => (Some(line(&text)), Vec::new()),
+            };
+            state.say(GuestMsg::Configured { error, unusable });
         });
     }
 

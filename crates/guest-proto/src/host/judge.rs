@@ -5,7 +5,7 @@ use super::flow::{End, Use};
 use super::run_state::RunState;
 use super::state::State;
 use crate::frame::{self, Frame, Kind};
-use crate::limits::{JOB_WINDOW, MAX_NAME, MAX_NOTE, MAX_NOTES, STREAM_WINDOW};
+use crate::limits::{JOB_WINDOW, MAX_DISKS, MAX_NAME, MAX_NOTE, MAX_NOTES, STREAM_WINDOW};
 use crate::text::{line, short_line};
 use crate::{Exit, GuestHello, GuestMsg, GuestState, JobResult, LogLevel};
 
@@ -166,7 +166,12 @@ fn control(state: &mut State, message: GuestMsg, size: usize, machine: &str) -> 
             state.settled = Some(error.map_or(Ok(()), |text| Err(line(&text))));
             Ok(())
         }
-        GuestMsg::Configured { error } => {
+        GuestMsg::Released { error } => {
+            state.rate.charge(size)?;
+            state.released = Some(error.map_or(Ok(()), |text| Err(line(&text))));
+            Ok(())
+        }
+        GuestMsg::Configured { error, mut unusable } => {
             state.rate.charge(size)?;
             if state.job.run != RunState::Idle {
                 return Ok(()); // the answer to a question that was asked twice
@@ -174,6 +179,11 @@ fn control(state: &mut State, message: GuestMsg, size: usize, machine: &str) -> 
             if error.is_none() {
                 state.job.run = RunState::Configured;
             }
+            unusable.truncate(MAX_DISKS);
+            for disk in &mut unusable {
+                disk.why = short_line(&disk.why, MAX_NOTE);
+            }
+            state.unusable = unusable;
             state.configured = Some(error.map_or(Ok(()), |text| Err(line(&text))));
             Ok(())
         }

@@ -12,10 +12,13 @@ use super::proof::Proof;
 use super::run_state::RunState;
 use super::state::{Shared, State};
 use crate::limits::SILENCE;
-use crate::{AgentSecret, GuestHello, HostMsg, Identity};
+use crate::{AgentSecret, GuestHello, HostMsg, Identity, Unusable};
 
 /// The first version whose agents can be asked to settle.
 const SETTLE_VERSION: u16 = 4;
+
+/// The first version whose agents can be asked to release disks.
+const RELEASE_VERSION: u16 = 5;
 
 /// What the guest answered, once it has.
 type Answer = Option<Result<(), String>>;
@@ -90,14 +93,33 @@ impl Link {
             .await
     }
 
-    /// Gives the machine its identity, and the link's secret with it. Does nothing when it has one.
+    /// Gives the machine its identity, and the link's secret with it. Does nothing when it has one. Gives what the guest says of
+    /// disks that outlive it and cannot be mounted.
     ///
     /// # Errors
     /// [`LinkError::Guest`] when the agent could not set it up.
-    pub async fn configure(&self, identity: Identity) -> Result<(), LinkError> {
+    pub async fn configure(&self, identity: Identity) -> Result<Vec<Unusable>, LinkError> {
         let secret = self.shared.lock().proof.secret.clone();
         let message = HostMsg::Configure { identity, secret };
-        self.ask(&message, |state| &mut state.configured).await
+        let is_done = |state: &State| state.job.run != RunState::Idle;
+        self.ask(&message, is_done, |state| &mut state.configured).await?;
+        Ok(std::mem::take(&mut self.shared.lock().unusable))
+    }
+
+    /// Has a machine whose job is over end what of it still runs, and write back the disks that outlive the machine. Nobody writes to
+    /// them from then on.
+    ///
+    /// # Errors
+    /// [`LinkError::Guest`] when one of them is not to be kept, or the agent is of before it could.
+    pub async fn release(&self) -> Result<(), LinkError> {
+        let version = self.hello().await?.version;
+        if version < RELEASE_VERSION {
+            let why = format!(
+                "its agent speaks version {version}, and only from {RELEASE_VERSION} on it can release disks"
+            );
+            return Err(LinkError::Guest(why));
+        }
+        self.ask(&HostMsg::Release, |_| false, |state| &mut state.released).await
     }
 
     /// Has a machine that is to be frozen wait until its image's own init has come up, and write back its disk. Does
@@ -114,17 +136,23 @@ impl Link {
             return Err(LinkError::Guest(why));
         }
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        self.ask(&HostMsg::Settle { timeout_ms }, |state| &mut state.settled).await
+        let is_done = |state: &State| state.job.run != RunState::Idle;
+        self.ask(&HostMsg::Settle { timeout_ms }, is_done, |state| &mut state.settled).await
     }
 
-    /// Asks a guest without identity, again after each loss of the connection. `answer` is where the answer is put.
-    async fn ask(&self, message: &HostMsg, answer: fn(&mut State) -> &mut Answer) -> Result<(), LinkError> {
+    /// Asks a guest, again after each loss of the connection, unless it `is_done` by then. `answer` is where the answer is put.
+    async fn ask(
+        &self,
+        message: &HostMsg,
+        is_done: fn(&State) -> bool,
+        answer: fn(&mut State) -> &mut Answer,
+    ) -> Result<(), LinkError> {
         loop {
             let connected = self.shared.connected().await?;
             let session = connected.session;
             let done = self.shared.update(|state| {
                 *answer(state) = None;
-                state.job.run != RunState::Idle
+                is_done(state)
             });
             if done {
                 return Ok(());

@@ -13,7 +13,7 @@ use super::proof::Proof;
 use super::rate::{LogRate, Rate};
 use super::run_state::JobIn;
 use crate::limits::MAX_HOST_CONTROL;
-use crate::{GuestHello, HostMsg};
+use crate::{GuestHello, HostMsg, Unusable};
 
 /// Frames that may wait for the writer; each is at most a chunk or one control message.
 pub(super) const QUEUE: usize = 32;
@@ -62,6 +62,10 @@ pub(super) struct State {
     pub(super) hello: Option<GuestHello>,
     /// The answer to a `Settle` in this session.
     pub(super) settled: Option<Result<(), String>>,
+    /// The answer to a `Release` in this session.
+    pub(super) released: Option<Result<(), String>>,
+    /// What came with the answer to a `Configure`.
+    pub(super) unusable: Vec<Unusable>,
     /// The answer to a `Configure` in this session.
     pub(super) configured: Option<Result<(), String>>,
     pub(super) job: JobIn,
@@ -100,6 +104,8 @@ impl Shared {
                 stranger: false,
                 hello: None,
                 settled: None,
+                released: None,
+                unusable: Vec::new(),
                 configured: None,
                 job: JobIn::default(),
                 streams: HashMap::new(),
@@ -165,6 +171,7 @@ impl State {
             self.lost = Some(Instant::now());
         }
         self.settled = None;
+        self.released = None;
         self.configured = None;
         self.resets.clear();
         for stream in self.streams.values_mut() {

@@ -46,8 +46,10 @@ async fn the_way_of_a_job() {
         let late = link.settle(Duration::from_millis(1)).await.unwrap_err();
         assert!(matches!(&late, LinkError::Guest(why) if why == "its init is not up"), "{late}");
         link.settle(Duration::from_secs(60)).await.unwrap();
-        link.configure(identity()).await.unwrap();
-        link.configure(identity()).await.unwrap();
+        assert_eq!(link.configure(identity()).await.unwrap(), [unusable()]);
+        assert_eq!(link.configure(identity()).await.unwrap(), [], "it is told once");
+        let busy = link.release().await.unwrap_err();
+        assert!(matches!(&busy, LinkError::Guest(why) if why == "it is busy"), "{busy}");
         link.run(request("j1")).await.unwrap();
         link.run(request("j1")).await.unwrap();
         let other = link.run(request("j2")).await.unwrap_err();
@@ -56,6 +58,7 @@ async fn the_way_of_a_job() {
         assert_eq!(drain(&link, &mut log).await.unwrap(), result(3));
         assert_eq!(log, flat(&pieces));
         assert_eq!(drain(&link, &mut log).await.unwrap(), result(3), "the end can be asked for again");
+        link.release().await.unwrap();
     })
     .await
     .unwrap();

@@ -110,6 +110,7 @@ async fn freeze(
             .await
             .map_err(|_| format!("its scratch disk and network took over {HOST_DEADLINE:?}"))?;
     disk.map_err(|end| end.to_string())?;
+    resources.make_sticky(parts, pool, true).await.map_err(|end| end.to_string())?;
     net.map_err(|end| end.to_string())?;
     fail::fail_point!("machine::template-placed");
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Of the way templates are made. Those of another version are not used.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// Everything that a clone must have in common with its template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub(crate) struct Ingredients {
     vcpus: u8,
     memory_mib: u32,
     disk_mib: u32,
+    /// Disks that outlive the machine, in MiB: what is on them is each clone's own.
+    sticky_mib: Vec<u32>,
     /// The limiter of the card is a part of the frozen VMM.
     bandwidth_mbit: Option<u32>,
     hardware: Hardware,
@@ -48,6 +50,7 @@ impl Ingredients {
             vcpus: shape.vcpus,
             memory_mib: shape.memory_mib,
             disk_mib: shape.disk_mib,
+            sticky_mib: pool.sticky.iter().map(|dir| dir.size_mib).collect(),
             bandwidth_mbit: pool.network.bandwidth_mbit,
             hardware: pool.hardware.clone(),
             guest: pool.guest.clone(),
@@ -73,7 +76,7 @@ mod tests {
     use std::collections::HashSet;
     use std::path::PathBuf;
 
-    use fireactions_model::{DiskLimits, HugePages, ImageRef, MmdsVersion, PoolName};
+    use fireactions_model::{DiskLimits, HugePages, ImageRef, MmdsVersion, PoolName, StickyDir};
 
     use super::*;
 
@@ -101,6 +104,7 @@ mod tests {
             change(&mut shape);
             key(&pool, &shape, &image, &boot, "qemu 7.2")
         };
+        let sticky = |key: &str, size_mib| StickyDir { path: format!("/{key}"), key: key.into(), size_mib };
         let first = key(&pool, &shape, &image, &boot, "qemu 7.2");
         let other = vec![
             key(&pool, &shape, &Digest::from_sha256([2; 32]), &boot, "qemu 7.2"),
@@ -124,6 +128,9 @@ mod tests {
             of_pool(&|pool| pool.guest.data_dirs = vec!["/srv".into()]),
             of_pool(&|pool| pool.guest.work_folder = Some("_work".into())),
             of_pool(&|pool| pool.guest.swap_mib = 64),
+            of_pool(&|pool| pool.sticky = vec![sticky("a", 64)]),
+            of_pool(&|pool| pool.sticky = vec![sticky("a", 128)]),
+            of_pool(&|pool| pool.sticky = vec![sticky("a", 64), sticky("b", 64)]),
             of_pool(&|pool| pool.hardware.console = true),
             of_pool(&|pool| pool.hardware.huge_pages = HugePages::Transparent),
             of_pool(&|pool| pool.hardware.disk_limits = DiskLimits { iops: Some(1), ..Default::default() }),
@@ -143,6 +150,11 @@ mod tests {
         assert_eq!(key(&pool, &shape, &image, &elsewhere, "qemu 7.2"), first);
         assert_eq!(of_pool(&|pool| pool.name = PoolName::new("q").unwrap()), first);
         assert_eq!(of_pool(&|pool| pool.min_runners = 3), first);
+        assert_eq!(
+            of_pool(&|pool| pool.sticky = vec![sticky("a", 64)]),
+            of_pool(&|pool| pool.sticky = vec![sticky("other", 64)]),
+            "which directories they are is told with the identity"
+        );
         assert_eq!(of_shape(&|shape| shape.image = ImageRef::new("debian:stable").unwrap()), first);
     }
 }

@@ -9,6 +9,7 @@ mod odd;
 mod odd_forge;
 mod odd_vmm;
 mod shutdown;
+mod sticky;
 mod store;
 mod templates;
 mod world;

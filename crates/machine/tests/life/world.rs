@@ -20,6 +20,7 @@ use fireactions_store::Store;
 use fireactions_testkit::{busybox, cgroups, guest, no_timer, standin};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
+use fireactions_volumes::Volumes;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::broadcast;
@@ -121,10 +122,13 @@ impl World {
         };
         let odd = Arc::new(Oddities::default());
         let resists = Arc::new(AtomicBool::new(false));
+        // Nothing of the host's disk is kept free in a test.
+        let limits = fireactions_volumes::Limits { free: 0, ..fireactions_volumes::Limits::default() };
         let parts = Parts {
             store: store.clone(),
             images,
             network: network.clone(),
+            volumes: Some(Volumes::open(&dir.path().join("sticky"), limits).unwrap()),
             vmm: Arc::new(OddVmm { vmm: Arc::new(vmm), resists: Arc::clone(&resists) }),
             forge: Arc::new(OddForge { queue: forge.clone(), odd: Arc::clone(&odd) }),
             events,

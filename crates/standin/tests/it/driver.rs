@@ -88,6 +88,7 @@ impl Machine {
             dns_options: Vec::new(),
             services: Vec::new(),
             drop_ins: Vec::new(),
+            sticky: Vec::new(),
             mtu: None,
             mac: None,
             ipv6: None,

@@ -310,6 +310,19 @@ impl Engine for Fake {
                 mirrors: vec![mirror],
                 ..Default::default()
             }),
+            sticky: Some(StickyView {
+                max_bytes: 9,
+                bytes: 4,
+                volumes: vec![StickyVolumeView {
+                    owner: "gitea/acme/app".into(),
+                    key: "cargo".into(),
+                    disk_bytes: 8,
+                    bytes: 4,
+                    written_by: "push refs/heads/main".into(),
+                    kept_at: Timestamp::UNIX_EPOCH,
+                    last_used: Timestamp::UNIX_EPOCH,
+                }],
+            }),
         })
     }
 
@@ -328,6 +341,10 @@ impl Engine for Fake {
 
     async fn gc_cache(&self, request: CacheGcRequest) -> Result<CacheGcReport> {
         Ok(CacheGcReport { removed: 1, freed: 3, left: request.max_bytes.unwrap_or(9) })
+    }
+
+    async fn gc_sticky(&self, request: CacheGcRequest) -> Result<CacheGcReport> {
+        Ok(CacheGcReport { removed: 2, freed: 4, left: request.max_bytes.unwrap_or(9) })
     }
 
     fn cache_counts(&self) -> CacheCounts {

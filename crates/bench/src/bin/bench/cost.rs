@@ -113,6 +113,7 @@ async fn machinery(
         store: store.clone(),
         images: world.images.clone(),
         network: world.network.clone(),
+        volumes: None,
         vmm: Arc::new(vmm),
         forge: Arc::new(forge),
         events: events.clone(),

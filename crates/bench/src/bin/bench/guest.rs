@@ -104,6 +104,7 @@ pub(crate) async fn configure(world: &World, resources: &Resources, link: &Link)
         ipv6: None,
         services: Vec::new(),
         drop_ins: Vec::new(),
+        sticky: Vec::new(),
     };
     link.configure(identity).await?;
     Ok(())

@@ -14,6 +14,7 @@
 //! forges.rs   four forges side by side: the server's CPU and memory at rest, requests a minute
 //! page.rs     what fifty open pages cost the server while much happens; browser.rs: what the page costs a browser
 //! cache.rs    the cache of actions: an entry beside a plain file, many jobs at once, memory
+//! sticky.rs   a large sticky directory until it is a machine's own, with shared blocks and without
 //! adoption.rs a killed server → the next one ready with all machines
 //! ```
 //!
@@ -42,6 +43,7 @@ mod queue;
 mod seed;
 mod server;
 mod snapshot;
+mod sticky;
 mod thousand;
 mod world;
 
@@ -93,6 +95,7 @@ enum Part {
     Github,
     Forges,
     Cache,
+    Sticky,
 }
 
 impl Args {
@@ -157,6 +160,9 @@ fn bench(args: &Args) -> anyhow::Result<bool> {
         runtime.block_on(cache::measure(args, work.path(), &mut report)).context("the cache of actions")?;
     }
     drop(runtime);
+    if args.wants(Part::Sticky) {
+        sticky::measure(args, work.path(), &mut report).context("sticky directories")?;
+    }
     if args.wants(Part::Pool) {
         pool::measure(args, work.path(), &mut report).context("warm pool")?;
     }

@@ -33,7 +33,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show the caches of actions and of registries: whether they are up, and what is in them
+    /// Show the caches of actions and of registries, whether they are up and what is in them, and what sticky directories keep
     Status {
         #[command(flatten)]
         format: Format,
@@ -44,7 +44,7 @@ enum Action {
         #[command(flatten)]
         format: Format,
     },
-    /// Remove entries of the cache of actions, those unused for longest first
+    /// Remove entries of the cache of actions, or what sticky directories keep, those unused for longest first
     Gc(show::Gc),
     /// Run the cache of registries: start its programs at the bridge's address, and start them again when they end
     Run(ConfigFile),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fireactions_api::{
     ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, MirrorCounts,
-    RegistryCacheCounts, RegistryCacheView, WarmImageView,
+    RegistryCacheCounts, RegistryCacheView, StickyView, WarmImageView,
 };
 
 use crate::cli::{Ended, show};
@@ -20,6 +20,9 @@ pub(super) struct Gc {
     /// Remove entries that no job used for this long, e.g. 7d
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     unused_for: Option<Duration>,
+    /// Remove what sticky directories keep, instead of entries: their next jobs begin anew
+    #[arg(long)]
+    sticky: bool,
     #[command(flatten)]
     format: show::Format,
 }
@@ -39,7 +42,12 @@ pub(super) async fn gc(client: &Client, args: Gc) -> Ended {
         max_bytes: args.max_size.map(|mib| mib.saturating_mul(1 << 20)),
         unused_for_secs: args.unused_for.map(|time| time.as_secs()),
     };
-    show::write(args.format, &client.gc_cache(&request).await?, render_gc)?;
+    let (report, what) = if args.sticky {
+        (client.gc_sticky(&request).await?, "sticky directories")
+    } else {
+        (client.gc_cache(&request).await?, "entries")
+    };
+    show::write(args.format, &report, |report| render_gc(report, what))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -47,7 +55,27 @@ fn render(caches: &CachesView) -> String {
     let actions = caches.actions.as_ref().map_or_else(|| "actions: off".to_owned(), render_actions);
     let registries =
         caches.registries.as_ref().map_or_else(|| "registries: off".to_owned(), render_registries);
-    format!("{actions}\n{registries}")
+    let sticky = caches.sticky.as_ref().map_or_else(|| "sticky directories: none".to_owned(), render_sticky);
+    format!("{actions}\n{registries}\n{sticky}")
+}
+
+fn render_sticky(sticky: &StickyView) -> String {
+    let StickyView { max_bytes, bytes, volumes } = sticky;
+    let mut text = format!("sticky directories: {} of {}", show::bytes(*bytes), show::bytes(*max_bytes));
+    for volume in volumes {
+        let _ = write!(
+            text,
+            "\n  {} of {}: {} of {}, left by {} {} ago, used {} ago",
+            show::clean(&volume.key),
+            show::clean(&volume.owner),
+            show::bytes(volume.bytes),
+            show::bytes(volume.disk_bytes),
+            show::clean(&volume.written_by),
+            show::ago(volume.kept_at),
+            show::ago(volume.last_used),
+        );
+    }
+    text
 }
 
 fn render_actions(cache: &ActionsCacheView) -> String {
@@ -128,19 +156,19 @@ fn render_entries(entries: &[CacheEntryView]) -> String {
     show::finish(table)
 }
 
-fn render_gc(report: &CacheGcReport) -> String {
-    show::removed(report.removed, "entries", report.freed, report.left)
+fn render_gc(report: &CacheGcReport, what: &str) -> String {
+    show::removed(report.removed, what, report.freed, report.left)
 }
 
 #[cfg(test)]
 mod tests {
-    use fireactions_api::{CacheCounts, MirrorView};
+    use fireactions_api::{CacheCounts, MirrorView, StickyVolumeView};
 
     use super::*;
 
     #[test]
     fn what_is_off_is_said_and_what_is_down_too() {
-        assert_eq!(render(&CachesView::default()), "actions: off\nregistries: off");
+        assert_eq!(render(&CachesView::default()), "actions: off\nregistries: off\nsticky directories: none");
         let mirror = |registry: &str, up| MirrorView {
             registry: registry.to_owned(),
             address: "172.30.0.1:5000".to_owned(),
@@ -176,6 +204,19 @@ mod tests {
                 counts: Some(RegistryCacheCounts { evicted_bytes: 1 << 20, full: true }),
                 mirrors: vec![mirror("docker.io", true), mirror("ghcr.io", false), mirror("quay.io", true)],
             }),
+            sticky: Some(StickyView {
+                max_bytes: 50 << 30,
+                bytes: 1 << 30,
+                volumes: vec![StickyVolumeView {
+                    owner: "gitea/acme/app".to_owned(),
+                    key: "cargo".to_owned(),
+                    disk_bytes: 5 << 30,
+                    bytes: 1 << 30,
+                    written_by: "push refs/heads/main".to_owned(),
+                    kept_at: jiff::Timestamp::now(),
+                    last_used: jiff::Timestamp::now(),
+                }],
+            }),
         };
         let text = render(&caches);
         for line in [
@@ -184,6 +225,7 @@ mod tests {
             "  entries     1 (512 B of 1.0 GiB, 1.0 MiB for each repository)",
             "  searches    3 found, 2 not",
             "registries: zot",
+            "sticky directories: 1.0 GiB of 50.0 GiB",
             "  directory   /var/cache/x (too many files to count)",
             "  free        3.0 GiB; 5.0 GiB are kept free",
             "  evicted     1.0 MiB; there is nothing left to remove, and nothing new is cached",

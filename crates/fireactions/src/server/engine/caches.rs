@@ -7,11 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use fireactions_api::engine::Result;
 use fireactions_api::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Fault,
-    MirrorCounts, MirrorView, RegistryCacheCounts, RegistryCacheView, WarmImageView,
+    MirrorCounts, MirrorView, RegistryCacheCounts, RegistryCacheView, StickyView, StickyVolumeView,
+    WarmImageView,
 };
 use fireactions_cache::Entry;
 use fireactions_config::Config;
 use fireactions_registry_cache::{Mirror, Program};
+use fireactions_volumes::{Volume, Volumes};
 use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
@@ -29,6 +31,8 @@ const COUNT: Duration = Duration::from_secs(10);
 pub(in crate::server) struct Caches {
     /// What is not open is off, or could not be opened.
     pub(in crate::server) actions: Option<ActionsCache>,
+    /// What could not be opened is in the log.
+    pub(in crate::server) sticky: Option<Volumes>,
     pub(in crate::server) config: Arc<Config>,
     /// One counts files, however many ask.
     pub(in crate::server) counting: Arc<tokio::sync::Mutex<()>>,
@@ -68,7 +72,43 @@ impl Caches {
             max_repository_bytes: own.max_repository_mib.saturating_mul(1 << 20),
             counts: self.counts(),
         });
-        CachesView { actions, registries: self.registries().await }
+        let sticky = self.sticky().await;
+        CachesView { actions, registries: self.registries().await, sticky }
+    }
+
+    /// Nothing where no pool has such directories, and nothing is left of any.
+    async fn sticky(&self) -> Option<StickyView> {
+        let volumes = self.sticky.clone()?;
+        let list = tokio::task::spawn_blocking(move || volumes.list()).await.unwrap_or_default();
+        if list.is_empty() && self.config.pools().iter().all(|pool| pool.sticky.is_empty()) {
+            return None;
+        }
+        let own = &self.config.sticky;
+        let volume = |volume: Volume| StickyVolumeView {
+            owner: volume.name.owner,
+            key: volume.name.key,
+            disk_bytes: u64::from(volume.mib) << 20,
+            bytes: volume.bytes,
+            written_by: volume.writer.job,
+            kept_at: volume.kept_at,
+            last_used: at(volume.last_used),
+        };
+        Some(StickyView {
+            max_bytes: own.max_size_mib.saturating_mul(1 << 20),
+            bytes: list.iter().map(|volume| volume.bytes).sum(),
+            volumes: list.into_iter().map(volume).collect(),
+        })
+    }
+
+    pub(super) async fn gc_sticky(&self, request: CacheGcRequest) -> Result<CacheGcReport> {
+        let volumes = self.sticky.clone().ok_or_else(|| {
+            Fault::unavailable("what sticky directories keep could not be opened")
+                .hint("the server's log says why")
+        })?;
+        let unused = request.unused_for_secs.map(Duration::from_secs);
+        let cleaned = tokio::task::spawn_blocking(move || volumes.clean(request.max_bytes, unused)).await;
+        let cleaned = cleaned.map_err(|error| Fault::internal(error.to_string()))?;
+        Ok(CacheGcReport { removed: cleaned.volumes, freed: cleaned.bytes, left: cleaned.left })
     }
 
     async fn registries(&self) -> Option<RegistryCacheView> {

@@ -295,6 +295,10 @@ impl Engine for ServerEngine {
         self.caches.gc(request).await
     }
 
+    async fn gc_sticky(&self, request: CacheGcRequest) -> Result<CacheGcReport> {
+        self.caches.gc_sticky(request).await
+    }
+
     fn cache_counts(&self) -> CacheCounts {
         self.caches.counts()
     }

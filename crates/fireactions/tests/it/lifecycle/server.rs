@@ -197,6 +197,7 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
         store: store.clone(),
         images: places.images.clone(),
         network,
+        volumes: None,
         vmm: Arc::new(vmm),
         forge: Arc::new(forge.clone()),
         events,

@@ -1,7 +1,7 @@
 //! Bytes as instructions to a guest that keeps the protocol where it is not told to break it. Plain bytes would never
 //! get past the nonce.
 
-use crate::{Exit, GuestHello, GuestMsg, GuestState, JobResult, LogLevel};
+use crate::{Exit, GuestHello, GuestMsg, GuestState, JobResult, LogLevel, Unusable};
 
 /// Reads instructions; zeros when there are no more.
 pub(super) struct Script<'a>(pub(super) &'a [u8]);
@@ -113,15 +113,21 @@ impl<'a> Script<'a> {
     }
 
     pub(super) fn message(&mut self, at: u64) -> GuestMsg {
-        match self.byte() % 11 {
+        match self.byte() % 12 {
             0 => self.hello(at),
-            1 => GuestMsg::Configured { error: self.error() },
+            1 => {
+                let unusable =
+                    (0..self.byte() % 12).map(|disk| Unusable { disk: disk.into(), why: self.text() });
+                let unusable = unusable.collect();
+                GuestMsg::Configured { error: self.error(), unusable }
+            }
             2 => GuestMsg::FileDone { stream: self.stream(), error: self.error() },
             3 => GuestMsg::Started { run: self.run(), pid: 1 },
             4 => GuestMsg::Refused { run: self.run(), error: self.text() },
             5 | 6 => GuestMsg::Exited { run: self.run(), end: self.offset(at), result: self.result() },
             7 => GuestMsg::ExecExited { stream: self.stream(), exit: self.exit() },
             8 => GuestMsg::Pong,
+            10 => GuestMsg::Released { error: self.error() },
             9 => GuestMsg::Settled { error: self.error() },
             _ => GuestMsg::Log { level: LogLevel::Debug, text: self.text() },
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fireactions_guest_proto::guest::{About, Channel, Event, ExecSignal, Session};
 use fireactions_guest_proto::{
-    Decoder, ExecRequest, Exit, Identity, JobResult, Kind, LogLevel, RunRequest, Stream,
+    Decoder, ExecRequest, Exit, Identity, JobResult, Kind, LogLevel, RunRequest, Stream, Unusable,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -37,6 +37,7 @@ pub fn identity() -> Identity {
         dns_options: Vec::new(),
         services: Vec::new(),
         drop_ins: Vec::new(),
+        sticky: Vec::new(),
         mtu: None,
         mac: None,
         ipv6: None,
@@ -78,6 +79,11 @@ pub struct Told {
     pub connects: u32,
 }
 
+/// A disk that the agent cannot mount.
+pub fn unusable() -> Unusable {
+    Unusable { disk: 0, why: "bad superblock".into() }
+}
+
 pub type Job = Box<dyn FnOnce(Session) + Send>;
 
 /// Serves a session like an agent: `echo` copies input to output, `flood` writes for ever, a file comes back as its
@@ -100,10 +106,14 @@ pub fn agent(session: Session, job: Job) -> Arc<Mutex<Told>> {
                     let late = timeout < Duration::from_secs(1);
                     session.settled(if late { Err("its init is not\nup".into()) } else { Ok(()) });
                 }
+                Some(Event::Release) => {
+                    let first = seen.lock().unwrap().runs.is_empty();
+                    session.released(if first { Err("it is\nbusy".into()) } else { Ok(()) });
+                }
                 Some(Event::Configure(_)) => {
                     seen.lock().unwrap().configured += 1;
                     session.log(LogLevel::Info, "configured\x1b[31m");
-                    session.configured(Ok(()));
+                    session.configured(Ok(vec![unusable()]));
                 }
                 Some(Event::PutFile(mut file)) => {
                     let seen = Arc::clone(&seen);

@@ -96,6 +96,7 @@ fn identity(name: &str) -> Identity {
         dns_options: Vec::new(),
         services: Vec::new(),
         drop_ins: Vec::new(),
+        sticky: Vec::new(),
         mtu: None,
         mac: None,
         ipv6: None,
@@ -127,7 +128,7 @@ async fn booted(files: &Files) -> (Firecracker, Link) {
         };
         let met = timeout(LONG, met).await;
         match met {
-            Ok(Some(Ok(()))) => return (fc, link),
+            Ok(Some(Ok(_))) => return (fc, link),
             Ok(None) if replaced.gave_up(&fc.console()) => link.shut().await,
             other => panic!("no agent: {other:?}\n{}", fc.console()),
         }

@@ -218,6 +218,7 @@ pub(crate) fn identity(index: u8) -> Identity {
         dns_options: Vec::new(),
         services: Vec::new(),
         drop_ins: Vec::new(),
+        sticky: Vec::new(),
         mtu: None,
         mac: Some(mac(index)),
         ipv6: None,

@@ -180,6 +180,7 @@ pub(crate) fn identity(index: u8, mac: [u8; 6]) -> Identity {
         ipv6: None,
         services: Vec::new(),
         drop_ins: Vec::new(),
+        sticky: Vec::new(),
     }
 }
 
