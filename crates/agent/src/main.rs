@@ -46,6 +46,7 @@ mod replace;
 mod root;
 mod rootless;
 mod run;
+mod runner_service;
 mod service;
 mod services;
 mod settle;
