@@ -7,7 +7,8 @@ use crate::cmdline::{Cmdline, InitMode};
 use crate::console::insist;
 use crate::run::Root;
 use crate::{
-    enter, identity, module_tree, modules, mounts, port, power, renew, root, run, runner_service, service, timer,
+    enter, identity, module_tree, modules, mounts, port, power, renew, root, run, runner_service, service,
+    timer,
 };
 
 /// Never returns in a machine that works: PID 1 that ends is a kernel panic.

@@ -12,8 +12,12 @@ use crate::inside;
 use crate::replace::replace;
 
 /// Where images have the unit.
-const UNITS: [&str; 4] =
-    ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const UNITS: [&str; 4] = [
+    "/etc/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
 const NAME: &str = "fireactions.service";
 /// Not in `/run`: whether there is a `/run/systemd/system` is how programs know that systemd runs.
 const DROP_IN: &str = "/etc/systemd/system/fireactions.service.d/90-fireactions-agent.conf";
