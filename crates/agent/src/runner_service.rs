@@ -5,6 +5,7 @@
 //! (<https://github.com/systemd/systemd/issues/27722>), so the guest would restart, which ends the machine. The action is not needed:
 //! the host is told of the runner's end anyway.
 
+use std::io;
 use std::path::Path;
 
 use crate::console::say;
@@ -26,11 +27,34 @@ const TEXT: &str = "# The machine ends with its runner without this, and would e
 
 /// Before systemd has read its units. What went wrong is said, and harms no image without such a service.
 pub(crate) fn wait_for_its_credential() {
-    let root = Path::new("/");
-    if !UNITS.iter().any(|dir| inside::has_file(root, &Path::new(dir).join(NAME))) {
-        return;
-    }
-    if let Err(error) = replace(Path::new(DROP_IN), TEXT) {
+    if let Err(error) = put_below(Path::new("/")) {
         say(format_args!("cannot make {DROP_IN}, so {NAME} may restart the machine: {error}"));
+    }
+}
+
+fn put_below(root: &Path) -> io::Result<()> {
+    let inside = |path: &str| root.join(path.trim_start_matches('/'));
+    if !UNITS.iter().any(|dir| inside::has_file(root, &Path::new(dir).join(NAME))) {
+        return Ok(());
+    }
+    replace(&inside(DROP_IN), TEXT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn only_an_image_with_the_service_gets_the_drop_in() {
+        let root = tempfile::tempdir().unwrap();
+        put_below(root.path()).unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        fs::create_dir_all(root.path().join("usr/lib/systemd/system")).unwrap();
+        fs::write(root.path().join("usr/lib/systemd/system").join(NAME), "[Service]\n").unwrap();
+        put_below(root.path()).unwrap();
+        let text = fs::read_to_string(root.path().join(&DROP_IN[1..])).unwrap();
+        assert!(text.ends_with("[Unit]\nSuccessAction=none\n"), "{text}");
     }
 }

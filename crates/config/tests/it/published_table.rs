@@ -25,7 +25,7 @@ fn migrated(name: &str, bytes: &[u8]) -> (String, String) {
         let own = &pool.firecracker;
         let mut words =
             format!("{} vCPU, {} MiB", own.machine_config.vcpu_count, own.machine_config.mem_size_mib);
-        if own.metadata.as_object().is_some_and(|metadata| !metadata.is_empty()) {
+        if !own.metadata.is_empty() {
             words.push_str(", metadata");
         }
         if own.user_data.is_some() {
