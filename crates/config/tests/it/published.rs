@@ -179,12 +179,12 @@ pub(crate) const VERDICTS: [(&str, &str, &[Told]); 29] = [
     ),
     (
         "thpham-head-small-cache-base",
-        "nixos-fireactions main, `dev`, `small`, `registry-cache`, as its modules render it",
+        "nixos-fireactions main, profiles `dev`, `small`, `registry-cache`, as its modules render it",
         &[OPEN, NO_ID, KEY],
     ),
     (
         "thpham-head-small-cache-injected",
-        "nixos-fireactions main, `dev`, `small`, `registry-cache`, with its secrets put in",
+        "nixos-fireactions main, profiles `dev`, `small`, `registry-cache`, with its secrets put in",
         &[OPEN, KEY],
     ),
     (
