@@ -7,8 +7,7 @@ use crate::cmdline::{Cmdline, InitMode};
 use crate::console::insist;
 use crate::run::Root;
 use crate::{
-    enter, identity, module_tree, modules, mounts, port, power, renew, root, run, runner_service, service,
-    timer,
+    enter, identity, module_tree, modules, mounts, port, power, renew, root, run, service, timer, units,
 };
 
 /// Never returns in a machine that works: PID 1 that ends is a kernel panic.
@@ -55,7 +54,7 @@ fn stay(cmdline: Cmdline, boot_us: u64) -> String {
 /// The image's own init takes PID 1; a second agent goes on beside it. Returns only what went wrong.
 fn hand_over(boot_us: u64) -> String {
     identity::fresh_machine_id();
-    runner_service::wait_for_its_credential();
+    units::fit();
     // argv[0] with '@': systemd's rule for what it must not kill before the very end of a shutdown.
     let started = Command::new("/proc/self/exe")
         .arg0("@fireactions-agent")

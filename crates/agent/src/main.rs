@@ -46,7 +46,6 @@ mod replace;
 mod root;
 mod rootless;
 mod run;
-mod runner_service;
 mod service;
 mod services;
 mod settle;
@@ -54,6 +53,7 @@ mod spawn;
 mod stage;
 mod swap;
 mod timer;
+mod units;
 mod users;
 
 use std::process::ExitCode;
