@@ -17,6 +17,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_millis(250);
 /// A machine whose init has not set up the system by then is used as it is. The host allows for it.
 const SET_UP: Duration = Duration::from_secs(60);
+/// The unit that cleans up, and what comes after it, for images that have it not.
+const CLEANED: [&str; 2] = ["systemd-tmpfiles-setup.service", "sysinit.target"];
 /// A guest that has not come to rest by then never will, and is as good as it gets.
 const RESTLESS: Duration = Duration::from_secs(60);
 /// Of a processor, in percent, that a guest at rest may use.
@@ -49,17 +51,20 @@ pub(crate) fn settle(reaper: &Reaper, timeout: Duration) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits until systemd has mounted its file systems and cleaned up (`sysinit.target`): it empties `/tmp`, where a job would have its
-/// files already. Other inits cannot be asked.
+/// Waits until systemd has mounted its file systems and cleaned up: it empties `/tmp`, where a job would have its files already. Not for
+/// all of `sysinit.target`, of which cloud-init is a part. Other inits cannot be asked.
 pub(crate) fn set_up(reaper: &Reaper) -> Result<(), String> {
     let began = Instant::now();
     loop {
         let lacks = match Init::now() {
             Init::NotYet => "it has not started yet".to_owned(),
-            Init::Systemd => match asked(reaper, &["systemctl", "is-active", "sysinit.target"])?.as_str() {
-                "active" => return Ok(()),
-                state => format!("sysinit.target is '{state}'"),
-            },
+            Init::Systemd => {
+                let states = asked(reaper, &[&["systemctl", "is-active"][..], &CLEANED].concat())?;
+                if states.lines().any(|state| state == "active") {
+                    return Ok(());
+                }
+                format!("neither of {} is active", CLEANED.join(", "))
+            }
             Init::Other => return Ok(()),
         };
         if began.elapsed() >= SET_UP {
