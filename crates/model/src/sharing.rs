@@ -1,7 +1,7 @@
 //! What the hosts of a cluster tell each other of a hosted forge: each its runners, and the one that listens to the forge for how
 //! many jobs each is to have runners, and what the forge says of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,12 @@ pub struct ForgeShare {
     /// Its jobs of each pool; a pool without any is left out.
     #[serde(default)]
     pub pools: BTreeMap<PoolName, AssignedJobs>,
+    /// The host's runners that this counts.
+    #[serde(default)]
+    pub counted: BTreeMap<PoolName, BTreeSet<String>>,
+    /// Which of them wait, where that is known: a runner may be for one job alone.
+    #[serde(default)]
+    pub jobs: BTreeMap<PoolName, Vec<RemoteJob>>,
     /// By the runner's name.
     #[serde(default)]
     pub words: BTreeMap<String, RunnerWord>,

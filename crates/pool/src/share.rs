@@ -28,8 +28,8 @@ pub struct Sharer {
     pub place: Place,
     /// Its runners.
     pub runners: BTreeMap<PoolName, Runners>,
-    /// Jobs that were its own at the last look.
-    pub given: BTreeMap<PoolName, u32>,
+    /// Runners that it was given to make and of which nothing was seen yet: it may have begun them.
+    pub pending: BTreeMap<PoolName, u32>,
 }
 
 /// A host's runners of a pool that are there for jobs which the forge still counts.
@@ -89,13 +89,12 @@ pub fn share(counted: &[Counted], hosts: &[Sharer]) -> Sharing {
     sharing
 }
 
-/// Jobs of the pool that have no runner. Each host is to keep those that it was given before and has none for yet: its machines for
-/// them may have begun.
+/// Jobs of the pool that have no runner. Each host is to keep those for which it may have begun a machine.
 fn lacking(counted: &Counted, hosts: &mut [Sharer]) -> Wanted {
     let Counted { pool, shape, jobs } = counted;
     let covered = hosts.iter().map(|host| host.runners(pool).all()).fold(0, u32::saturating_add);
     for host in hosts {
-        let kept = host.given.get(pool).copied().unwrap_or(0).saturating_sub(host.runners(pool).all());
+        let kept = host.pending.get(pool).copied().unwrap_or(0);
         if let Some(its) = host.place.pools.get_mut(pool) {
             its.shapes.entry(shape.clone()).or_default().kept = kept;
         }

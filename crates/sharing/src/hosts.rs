@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use fireactions_cluster::{Member, PoolLoad};
 use fireactions_forge::Heard;
 use fireactions_model::{
-    AssignedJobs, ForgeName, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord,
+    ForgeName, ForgeReport, ForgeShare, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord,
 };
 use fireactions_pool::{Budget, Place, PlacePool, Prepared, Runners, Sharer};
 
-/// A host, what it has and what it was `given` before.
+/// A host, what it has and what it was given `before`.
 pub(crate) fn sharer(
     member: &Member,
     forge: &ForgeName,
     pools: &[PoolSpec],
     heard: &Heard,
-    given: &BTreeMap<PoolName, AssignedJobs>,
+    before: Option<&ForgeShare>,
 ) -> Sharer {
     let load = &member.load;
     let report = load.forges.get(forge);
@@ -39,7 +39,7 @@ pub(crate) fn sharer(
             pools: pools.iter().filter_map(its).collect(),
         },
         runners: report.into_iter().flat_map(|report| &report.pools).map(runners).collect(),
-        given: given.iter().map(|(pool, jobs)| (pool.clone(), jobs.all)).collect(),
+        pending: pools.iter().map(|pool| (pool.name.clone(), pending(&pool.name, report, before))).collect(),
     }
 }
 
@@ -70,6 +70,30 @@ fn runners(report: &PoolReport, words: &BTreeMap<String, RunnerWord>) -> Runners
         }
     }
     all
+}
+
+/// Runners that the host was given `before` beside those that were counted then, and that it does not report yet.
+fn pending(pool: &PoolName, report: Option<&ForgeReport>, before: Option<&ForgeShare>) -> u32 {
+    let Some(jobs) = before.and_then(|before| before.pools.get(pool)) else { return 0 };
+    let counted = before.and_then(|before| before.counted.get(pool));
+    let is_fresh = |name: &&String| counted.is_none_or(|counted| !counted.contains(*name));
+    let fresh = report.and_then(|report| report.pools.get(pool)).map_or(0, |report| {
+        report.runners.keys().filter(is_fresh).count() + usize::try_from(report.unnamed).unwrap_or(usize::MAX)
+    });
+    let given = jobs.all.saturating_sub(count(counted.map_or(0, BTreeSet::len)));
+    given.saturating_sub(count(fresh))
+}
+
+fn count(runners: usize) -> u32 {
+    u32::try_from(runners).unwrap_or(u32::MAX)
+}
+
+/// The host's runners of the forge, as it reports them.
+pub(crate) fn counted(member: &Member, forge: &ForgeName) -> BTreeMap<PoolName, BTreeSet<String>> {
+    let pools = member.load.forges.get(forge).into_iter().flat_map(|report| &report.pools);
+    let runners =
+        |(pool, report): (&PoolName, &PoolReport)| (pool.clone(), report.runners.keys().cloned().collect());
+    pools.filter(|(_, report)| !report.runners.is_empty()).map(runners).collect()
 }
 
 /// Runners of the forge that hosts report.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use fireactions_cluster::{Desk, Fence, GivenTo, Lease, Link, Member, Trouble};
 use fireactions_forge::{Earlier, Heard, HostedForge, Presence, runner_key};
 use fireactions_model::{
-    AssignedJobs, ClusterHost, ExponentialBackoff, ForgeName, ForgeShare, PoolName, PoolSpec, RunnerWord,
+    AssignedJobs, ClusterHost, ExponentialBackoff, ForgeName, ForgeShare, PoolName, PoolSpec, RemoteJob,
+    RunnerWord,
 };
 use fireactions_pool::{Counted, Sharer, share};
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::hosts;
+use crate::jobs::{Wanting, deal};
 
 /// How often shares are looked at whether or not anything changed: time alone changes what hosts do.
 const LOOK: Duration = Duration::from_secs(1);
@@ -116,6 +118,7 @@ impl Leader {
         let members = self.roster.borrow().clone();
         let name = self.forge.name();
         self.forge.set_shared_capacity(hosts::capacity(members.values(), name));
+        self.forge.set_reports(members.values().filter_map(|member| member.load.forges.get(name)));
         let Some(heard) = self.forge.heard_so_far() else { return self.kept(fence) };
         let (given, unplaced) = self.shares(desk, &members, &heard);
         for (host, given) in given {
@@ -159,7 +162,8 @@ impl Leader {
     ) -> (BTreeMap<ClusterHost, GivenTo>, BTreeMap<PoolName, u32>) {
         let before: BTreeMap<&ClusterHost, &GivenTo> = desk.given().collect();
         let none = BTreeMap::new();
-        let given = |host: &ClusterHost| before.get(host).map_or(&none, |given| &given.share.pools);
+        let share_of = |host: &ClusterHost| before.get(host).map(|given| &given.share);
+        let given = |host: &ClusterHost| share_of(host).map_or(&none, |share| &share.pools);
         let name = self.forge.name();
         // Pools of which the forge has said nothing yet stay as they are.
         let is_heard = |pool: &&PoolSpec| heard.assigned.contains_key(&pool.name);
@@ -172,7 +176,7 @@ impl Leader {
         let counted: Vec<Counted> = pools.iter().map(counted).collect();
         let sharers: Vec<Sharer> = members
             .values()
-            .map(|member| hosts::sharer(member, name, &pools, heard, given(&member.identity.host)))
+            .map(|member| hosts::sharer(member, name, &pools, heard, share_of(&member.identity.host)))
             .collect();
         let mut sharing = share(&counted, &sharers);
         for (pool, jobs) in heard.assigned.iter().filter(|(_, jobs)| jobs.held_back > 0) {
@@ -180,6 +184,7 @@ impl Leader {
             *unplaced = unplaced.saturating_add(jobs.held_back);
         }
         let words = words_by_key(heard);
+        let mut dealt = jobs_by_host(heard, &sharing.given, &before);
         let mut all = BTreeMap::new();
         for (host, member) in members {
             let mut pools: BTreeMap<PoolName, AssignedJobs> = given(host).clone();
@@ -187,12 +192,14 @@ impl Leader {
             pools.extend(sharing.given.remove(host).unwrap_or_default());
             let instance = member.identity.instance.clone();
             let words = words.get(instance.as_str()).cloned().unwrap_or_default();
-            all.insert(host.clone(), GivenTo { instance, share: ForgeShare { pools, words } });
+            let jobs = dealt.remove(host).unwrap_or_default();
+            let counted = hosts::counted(member, name);
+            all.insert(host.clone(), GivenTo { instance, share: ForgeShare { pools, counted, jobs, words } });
         }
         for (host, given) in before {
             if !all.contains_key(host) {
                 let words = words.get(given.instance.as_str()).cloned().unwrap_or_default();
-                let share = ForgeShare { pools: BTreeMap::new(), words };
+                let share = ForgeShare { words, ..ForgeShare::default() };
                 all.insert(host.clone(), GivenTo { instance: given.instance.clone(), share });
             }
         }
@@ -212,6 +219,28 @@ impl Leader {
             *known != before
         });
     }
+}
+
+/// Of the jobs that wait those that each host is to have runners for, by pool.
+fn jobs_by_host(
+    heard: &Heard,
+    given: &BTreeMap<ClusterHost, BTreeMap<PoolName, AssignedJobs>>,
+    before: &BTreeMap<&ClusterHost, &GivenTo>,
+) -> BTreeMap<ClusterHost, BTreeMap<PoolName, Vec<RemoteJob>>> {
+    let mut all: BTreeMap<ClusterHost, BTreeMap<PoolName, Vec<RemoteJob>>> = BTreeMap::new();
+    for (pool, waiting) in &heard.waiting {
+        let wanting = |(host, pools): (&ClusterHost, &BTreeMap<PoolName, AssignedJobs>)| {
+            let jobs = pools.get(pool)?;
+            let before = before.get(host).and_then(|given| given.share.jobs.get(pool)).cloned();
+            let count = jobs.all.saturating_sub(jobs.running);
+            Some((host.clone(), Wanting { count, before: before.unwrap_or_default() }))
+        };
+        let hosts = given.iter().filter_map(wanting).collect();
+        for (host, jobs) in deal(waiting, &hosts) {
+            all.entry(host).or_default().insert(pool.clone(), jobs);
+        }
+    }
+    all
 }
 
 /// What the forge says of runners, by the key of the host that has them.

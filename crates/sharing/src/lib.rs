@@ -12,6 +12,7 @@
 
 mod follow;
 mod hosts;
+mod jobs;
 mod lead;
 
 use std::sync::Arc;

@@ -83,38 +83,29 @@ impl Check<'_> {
         }
     }
 
-    /// Hosts share the jobs that a forge counts itself: those of GitHub's scale sets. Of any other, each would make machines for all of
-    /// them, which is refused.
+    /// Hosts share the jobs of GitHub's scale sets, of Gitea and of Forgejo. Webhooks of GitHub come to one host alone, and nothing else
+    /// tells in time of jobs without a scale set: each host would make machines for what it hears of, which is refused.
     fn shared(&mut self, config: &Config) {
         let cluster = At::root().key("cluster");
         let mut has_own = false;
         for (index, pool) in config.pools.iter().enumerate() {
             match config.forge_of(&pool.runner) {
-                Ok(Some((_, ForgeRef::Github(_)))) if pool.runner.scale_set.name(&pool.name).is_some() => {}
-                Ok(Some((forge, of))) => {
-                    let (what, help) = match of {
-                        ForgeRef::Github(_) => (
-                            "has no scale set at",
-                            "remove 'scale_set: false' from the pool: the hosts of a cluster share the jobs of scale sets",
-                        ),
-                        ForgeRef::Gitea(_) | ForgeRef::Forgejo(_) => (
-                            "belongs to",
-                            "remove the section 'cluster:' from this host, or the pool: only jobs of GitHub's scale sets are shared yet",
-                        ),
-                    };
+                Ok(Some((forge, ForgeRef::Github(_))))
+                    if pool.runner.scale_set.name(&pool.name).is_none() =>
+                {
                     let runner = At::root().key("pools").index(index).key("runner");
                     self.error(
                         &runner,
                         &[&cluster],
                         format!(
-                            "pool '{}' {what} the forge '{forge}', so the hosts of a cluster would not share its jobs: each would start machines for all of them",
+                            "pool '{}' has no scale set at the forge '{forge}', so the hosts of a cluster would not share its jobs: each would start machines for all of them",
                             pool.name
                         ),
-                        help,
+                        "remove 'scale_set: false' from the pool: the hosts of a cluster share the jobs of scale sets",
                     );
                 }
+                Ok(Some(_)) | Err(_) => {}
                 Ok(None) => has_own = true,
-                Err(_) => {}
             }
         }
         if has_own {

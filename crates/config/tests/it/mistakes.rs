@@ -380,6 +380,7 @@ mistakes! {
     cluster_with_a_password: with_pool("cluster: {name: ci, nats: {urls: [\"tls://me:hunter2@a.lan\", \"http://a.lan\", \"tls://a.lan/x\"]}}\n");
     cluster_of_no_servers: with_pool("cluster: {name: ci, nats: {urls: []}}\n");
     cluster_with_a_scale_set: with_runner("cluster: {name: ci, nats: {urls: [\"nats://localhost\"]}}\ngithub: {app_id: 1, app_private_key_file: /key.pem}\n", "organization: acme");
+    cluster_with_gitea: with_runner(&format!("cluster: {{name: ci, nats: {{urls: [\"nats://localhost\"]}}}}\n{GITEA}"), "organization: acme\nlabels: [x]");
     cluster_without_a_scale_set: with_runner("cluster: {name: ci, nats: {urls: [\"nats://localhost\"]}}\ngithub: {app_id: 1, app_private_key_file: /key.pem}\n", "organization: acme\nscale_set: false");
     registry_with_scheme: with_pool("images: {insecure_registries: [\"https://r:5000/x\"]}\n");
     mirror_with_scheme: with_pool("images: {mirrors: {docker.io: [\"m.lan\", \"https://m.lan\"]}}\n");

@@ -58,15 +58,24 @@ impl StateDirs {
 
     /// Removes what an earlier server left half-done, and what belongs to nobody: uploads, disks' templates. With the lock held.
     pub(super) fn sweep(&self) -> anyhow::Result<()> {
+        // At a first start the preparation, which runs beside this, may not have come to it yet.
+        self.make()?;
         scratch::tidy(&self.scratch)?;
-        match std::fs::remove_dir_all(&self.uploads) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(e).with_context(|| format!("{} could not be emptied", self.uploads.display()));
-            }
-            _ => {}
-        }
-        self.make()
+        empty(&self.uploads).with_context(|| format!("{} could not be emptied", self.uploads.display()))
     }
+}
+
+/// Removes what is in a directory.
+fn empty(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.symlink_metadata()?.is_dir() {
+            std::fs::remove_dir_all(path)?;
+        } else {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens the state. `taking_over`: the server before is just going, so its locks are waited for; so are those of one that

@@ -80,7 +80,8 @@ fn set_problem(forge: &HostedForge, pools: &[PoolSpec], problem: Option<&str>) {
 
 /// The server has no list of jobs. With a webhook jobs are heard of all the same.
 fn blind(remote: &GiteaRemote, forge: &HostedForge, pools: &[PoolSpec], why: &str) {
-    let hooked = forge.inner().settings.webhook.is_some();
+    // A delivery comes to one host, and the others would not know of it.
+    let hooked = forge.inner().settings.webhook.is_some() && !forge.is_shared();
     if remote.inner.rules.set_blind(!hooked) {
         forge.wake();
     }
@@ -108,13 +109,19 @@ async fn take(
         .partition(|job| job.status == JobStatus::Waiting);
     let listed = scope.to_string();
     {
-        let mut board = forge.board();
+        let mut board = forge.heard();
         let waiting: Vec<Waiting> = waiting
             .iter()
             .map(|job| job::waiting(forge.name(), job, asked))
             .filter(|job| board.is_ours(job))
             .collect();
         news |= board.audited(|job| covers(scope, &job.wants()), waiting, asked);
+        for pool in pools {
+            board.asked(&pool.name, asked);
+        }
+    }
+    if forge.is_shared() {
+        let mut board = forge.board();
         for pool in pools {
             board.asked(&pool.name, asked);
         }

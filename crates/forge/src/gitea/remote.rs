@@ -168,6 +168,11 @@ impl Remote for GiteaRemote {
         scopes.into_iter().map(follow).collect()
     }
 
+    /// The queue's list tells of runs of each runner, too, and costs the server little.
+    fn listens_on_each_host(&self) -> bool {
+        true
+    }
+
     /// A Gitea names the runner that has a job; a Forgejo's runner has the job that it is bound to, or none.
     fn tells_origin(&self, remote: &RemoteJob) -> bool {
         self.inner.settings.reads_queue && (!self.binds() || remote.handle.is_some())

@@ -122,8 +122,9 @@ impl HostedForge {
     ) -> Result<Self, StoreError> {
         let store = records.store().clone();
         let key = store.runner_key(&names::fresh_key()).await?;
-        let mut board = Board::new(remote.rules());
-        board.set_pools(of(&name, pools));
+        let (new, ours) = (if settings.shared { Board::of_share } else { Board::new }, of(&name, pools));
+        let mut board = new(remote.rules());
+        board.set_pools(ours.clone());
         let now = Instant::now();
         for record in store.bound_jobs().await?.iter().filter(|record| is_of(&name, record)) {
             if let (Some(remote), Some(pool)) = (&record.remote, &record.pool) {
@@ -135,7 +136,11 @@ impl HostedForge {
                 board.runners.insert(record.id.clone(), runner);
             }
         }
-        let shared = settings.shared.then(|| shared::Shared::new(Board::new(remote.rules())));
+        let shared = settings.shared.then(|| {
+            let mut heard = Board::new(remote.rules());
+            heard.set_pools(ours);
+            shared::Shared::new(heard)
+        });
         let inner = Inner {
             shared,
             name,
@@ -162,12 +167,12 @@ impl HostedForge {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Keeps the forge's runners in order until `stop`, and listens to the forge if no other host shares it; then lets go of it and
-    /// returns.
+    /// Keeps the forge's runners in order until `stop`, and listens to the forge unless another host does that for this one; then lets
+    /// go of it and returns.
     pub async fn run(self, pools: Vec<PoolSpec>, stop: CancellationToken) {
         let pools = of(&self.inner.name, &pools);
         let mut tasks = JoinSet::new();
-        if !self.is_shared() {
+        if !self.is_shared() || self.inner.remote.listens_on_each_host() {
             for listener in self.inner.remote.listeners(&self, &pools, &stop) {
                 tasks.spawn(listener);
             }

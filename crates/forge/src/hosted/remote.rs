@@ -164,6 +164,11 @@ pub(crate) trait Remote: Send + Sync {
         stop: &CancellationToken,
     ) -> Vec<BoxFuture<'static, ()>>;
 
+    /// Whether each host of a cluster listens for itself: what becomes of its own runners is told to no other.
+    fn listens_on_each_host(&self) -> bool {
+        false
+    }
+
     /// What of the forge this host holds that one host at a time can: what it listens with, by pool. No secret.
     fn holds(&self) -> BTreeMap<PoolName, String> {
         BTreeMap::new()

@@ -150,7 +150,7 @@ impl Forge for HostedForge {
             // Known before the next list is: no other machine is made for it.
             let handle = remote.handle.as_deref();
             let id = remote.id.filter(|_| missed != Missed::Untold);
-            let waited = id.is_some_and(|id| self.board().queue.missed(id, handle, Instant::now()));
+            let waited = id.is_some_and(|id| self.heard().queue.missed(id, handle, Instant::now()));
             if waited {
                 self.wake();
             }

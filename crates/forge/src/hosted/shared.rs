@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 use fireactions_model::{
     AssignedJobs, ForgeReport, ForgeShare, JobId, PoolName, PoolSpec, RemoteJob, RunnerWord,
 };
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, describe};
+use super::board::{Board, Waiting, describe};
 use super::{HostedForge, lock, of};
 
 /// For a word to be where its host can hear it. Then the forge tells it again.
@@ -117,6 +118,14 @@ impl Words {
     }
 }
 
+/// Under what the runner of another host stands on the board of the host that listens: its own row is not known there.
+fn row_of(runner: &str) -> JobId {
+    let hash = Sha256::digest(runner);
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash[..8]);
+    JobId::from_random(bytes)
+}
+
 /// Adds what the forge's queue tells of a job to what is known of its runner.
 fn add(known: &mut RemoteJob, told: &RemoteJob) {
     describe(known, told);
@@ -138,8 +147,10 @@ pub struct Earlier {
 /// What the forge has said to the host that listens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// Jobs that are assigned to each pool.
+    /// Jobs of each pool: those that the forge has assigned to it, or that wait for it and run there.
     pub assigned: BTreeMap<PoolName, AssignedJobs>,
+    /// The jobs that wait for each pool, where it is known which these are; the oldest first, and as many as there may be machines.
+    pub waiting: BTreeMap<PoolName, Vec<RemoteJob>>,
     /// What it says of runners.
     pub words: BTreeMap<String, RunnerWord>,
     /// How many words that is; for [`HostedForge::told`].
@@ -172,10 +183,13 @@ impl HostedForge {
     pub async fn lead(&self, pools: &[PoolSpec], earlier: Earlier, stop: CancellationToken) {
         let Some(shared) = &self.inner.shared else { return };
         let pools = of(&self.inner.name, pools);
-        {
+        let on_each_host = self.inner.remote.listens_on_each_host();
+        if !on_each_host {
             let mut heard = Board::new(self.inner.remote.rules());
             heard.set_pools(pools.clone());
             *lock(&shared.heard) = heard;
+        }
+        {
             let mut words = lock(&shared.words);
             words.by_runner.clear();
             let now = Instant::now();
@@ -187,10 +201,16 @@ impl HostedForge {
         shared.leads.store(true, Ordering::SeqCst);
         // Otherwise the forge keeps this host out until it has missed the one before.
         self.inner.remote.free(&pools, &earlier.held).await;
-        let listeners = self.inner.remote.listeners(self, &pools, &stop);
-        futures::future::join_all(listeners).await;
+        if on_each_host {
+            // Since it runs: this host has heard of all jobs already.
+            stop.cancelled().await;
+        } else {
+            futures::future::join_all(self.inner.remote.listeners(self, &pools, &stop)).await;
+        }
         shared.leads.store(false, Ordering::SeqCst);
-        *lock(&shared.heard) = Board::new(self.inner.remote.rules());
+        if !on_each_host {
+            *lock(&shared.heard) = Board::new(self.inner.remote.rules());
+        }
         shared.wake();
     }
 
@@ -203,10 +223,13 @@ impl HostedForge {
     pub fn heard_so_far(&self) -> Option<Heard> {
         let shared = self.inner.shared.as_ref().filter(|shared| shared.leads())?;
         // Counts before words: a runner whose end is told is not to be taken for one that is lacking.
-        let assigned = lock(&shared.heard).assigned();
+        let (assigned, waiting) = {
+            let heard = lock(&shared.heard);
+            (heard.counted(Instant::now()), heard.to_give())
+        };
         let words = lock(&shared.words);
         let by_runner = words.by_runner.iter().map(|(runner, kept)| (runner.clone(), kept.word.clone()));
-        Some(Heard { assigned, words: by_runner.collect(), count: words.count })
+        Some(Heard { assigned, waiting, words: by_runner.collect(), count: words.count })
     }
 
     /// So many words are where their hosts can hear them. What was said of runners that are not there is forgotten after a while.
@@ -231,9 +254,20 @@ impl HostedForge {
         });
     }
 
+    /// The runners that the hosts report now, this one among them.
+    pub fn set_reports<'a>(&self, reports: impl Iterator<Item = &'a ForgeReport>) {
+        let Some(shared) = &self.inner.shared else { return };
+        let pools = reports.flat_map(|report| &report.pools);
+        let runners = pools.flat_map(|(pool, report)| {
+            report.runners.iter().map(move |(runner, is_busy)| (runner.as_str(), (pool, *is_busy)))
+        });
+        lock(&shared.heard).runners.reported(&runners.collect(), row_of, Instant::now());
+    }
+
     /// Most machines of each pool on all hosts.
     pub fn set_shared_capacity(&self, capacity: BTreeMap<PoolName, u32>) {
         let Some(shared) = &self.inner.shared else { return };
+        lock(&shared.heard).set_capacity(capacity.clone());
         shared.capacity.send_if_modified(|known| {
             let changed = *known != capacity;
             if changed {
@@ -257,7 +291,7 @@ impl HostedForge {
     }
 
     /// What this host is to have runners for from now on, and what the forge says of its runners. May be told again and again.
-    pub async fn take_share(&self, share: ForgeShare) {
+    pub async fn take_share(&self, mut share: ForgeShare) {
         let Some(shared) = &self.inner.shared else { return };
         let now = Instant::now();
         let mut words = Vec::new();
@@ -265,9 +299,12 @@ impl HostedForge {
         {
             // At once: a runner whose end is told is not to be taken for one that is lacking.
             let mut board = self.board();
+            board.set_counted(share.counted);
             for name in board.names() {
                 let jobs = share.pools.get(&name).copied().unwrap_or_default();
                 news |= board.set_assigned(&name, jobs);
+                let jobs = share.jobs.remove(&name).unwrap_or_default().into_iter();
+                board.queue.give(&name, jobs.filter_map(|job| Waiting::of_other(job, now)));
             }
             for (runner, word) in share.words {
                 let Some(row) = board.runners.named(&runner).cloned() else { continue };

@@ -35,7 +35,7 @@ impl HostedForge {
         let counts = &self.inner.counts;
         ForgeView {
             name: self.inner.name.clone(),
-            oldest: self.heard().oldest(),
+            oldest: if self.listens() { self.heard().oldest() } else { BTreeMap::new() },
             remote: Some(RemoteView {
                 registered: counts.registered.load(Ordering::Relaxed),
                 requests: self.inner.remote.calls(),
@@ -46,8 +46,11 @@ impl HostedForge {
     }
 
     /// Jobs that wait at the forge for one of the pools, as far as they were heard of: the newest, at most so many, each with where
-    /// it is to run. Their ids are made from the forge's numbers and go with the wait: a runner's row has an id of its own.
+    /// it is to run; where hosts share them, at the one that listens alone. Their ids are made from the forge's numbers and go with the wait: a runner's row has an id of its own.
     pub fn queued(&self, most: usize) -> Vec<(JobRecord, Option<Place>)> {
+        if !self.listens() {
+            return Vec::new();
+        }
         let board = self.heard();
         let mut all: Vec<(Option<&PoolName>, &Waiting)> = board.queue.all().collect();
         all.sort_by_key(|(_, waiting)| std::cmp::Reverse(waiting.since()));

@@ -90,7 +90,7 @@ impl HostedForge {
     fn take(&self, news: JobNews, room: mpsc::Permit<'_, JobNews>) -> Answer {
         let job = &news.job;
         let changed = {
-            let mut board = self.board();
+            let mut board = self.heard();
             match news.change {
                 Change::Queued => board.is_ours(job) && board.queue.add(job.clone()),
                 Change::Began | Change::Ended => board.queue.remove(job.id, job.tries, job.heard),

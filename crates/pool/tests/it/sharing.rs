@@ -18,8 +18,8 @@ fn name(host: usize) -> ClusterHost {
     ClusterHost::new(format!("h{host}")).unwrap()
 }
 
-/// A host with room for so many more machines, with these runners, that was given so many jobs before.
-fn sharer(host: usize, room: u32, runners: Runners, given: u32) -> Sharer {
+/// A host with room for so many more machines, with these runners, that was given so many to make which were not seen yet.
+fn sharer(host: usize, room: u32, runners: Runners, pending: u32) -> Sharer {
     Sharer {
         place: Place {
             host: name(host),
@@ -30,7 +30,7 @@ fn sharer(host: usize, room: u32, runners: Runners, given: u32) -> Sharer {
             pools: BTreeMap::from([(pool(), PlacePool { room, shapes: BTreeMap::new() })]),
         },
         runners: BTreeMap::from([(pool(), runners)]),
-        given: BTreeMap::from([(pool(), given)]),
+        pending: BTreeMap::from([(pool(), pending)]),
     }
 }
 
@@ -62,18 +62,18 @@ fn jobs_without_a_runner_go_where_there_is_room_and_the_rest_to_nobody() {
 #[test]
 fn a_host_keeps_what_it_was_given_and_has_no_runner_for_yet() {
     // The other has more room, and the first has begun its machines.
-    let hosts = [sharer(0, 4, runners(0, 3), 5), sharer(1, 9, runners(0, 0), 0)];
+    let hosts = [sharer(0, 4, runners(0, 3), 2), sharer(1, 9, runners(0, 0), 0)];
     let sharing = share(&counted(5), &hosts);
     assert_eq!((given(&sharing, 0).all, given(&sharing, 1).all), (5, 0));
     // One that has no room any more does not.
-    let hosts = [sharer(0, 0, runners(0, 3), 5), sharer(1, 9, runners(0, 0), 0)];
+    let hosts = [sharer(0, 0, runners(0, 3), 2), sharer(1, 9, runners(0, 0), 0)];
     let sharing = share(&counted(5), &hosts);
     assert_eq!((given(&sharing, 0).all, given(&sharing, 1).all), (3, 2));
 }
 
 #[test]
 fn runners_that_no_job_is_there_for_are_told_where_most_are_idle() {
-    let hosts = [sharer(0, 4, runners(3, 1), 4), sharer(1, 4, runners(1, 1), 2)];
+    let hosts = [sharer(0, 4, runners(3, 1), 0), sharer(1, 4, runners(1, 1), 0)];
     let sharing = share(&counted(3), &hosts);
     assert_eq!(given(&sharing, 0), assigned(2, 1));
     assert_eq!(given(&sharing, 1), assigned(1, 1));
@@ -88,14 +88,27 @@ fn runners_that_no_job_is_there_for_are_told_where_most_are_idle() {
 struct Actual {
     idle: u32,
     busy: u32,
-    /// Runners whose job has ended, as the forge has not told yet.
+    /// Runners whose job has ended, as the host does not know from the forge yet.
     over: u32,
+    /// Of those, the ones of which the forge has told the host that listens.
+    words: u32,
+    /// How many it ever made.
+    made: u32,
     /// What it was told last.
     all: u32,
     /// What it has told and was not heard yet.
-    told: VecDeque<Runners>,
+    told: VecDeque<Told>,
     /// What was heard of it last.
-    heard: Runners,
+    heard: Told,
+    /// What it was given beside the runners that were heard of, and how many it had made by then.
+    given: (u32, u32),
+}
+
+/// Its runners, and how many it ever made, which their names tell.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    runners: Runners,
+    made: u32,
 }
 
 impl Actual {
@@ -103,8 +116,14 @@ impl Actual {
         self.idle + self.busy + self.over
     }
 
-    fn runners(&self) -> Runners {
-        runners(self.idle, self.busy + self.over)
+    /// As it is read with the forge's word in mind.
+    fn told(&self) -> Told {
+        Told { runners: runners(self.idle, self.busy + self.over - self.words), made: self.made }
+    }
+
+    fn pending(&self) -> u32 {
+        let (given, made) = self.given;
+        given.saturating_sub(self.heard.made - made)
     }
 }
 
@@ -169,6 +188,7 @@ impl World {
                 // It has no more machines than it may.
                 if host.all > host.covering() && host.covering() < ROOM {
                     host.idle += 1;
+                    host.made += 1;
                     self.made += 1;
                 }
             }
@@ -181,18 +201,17 @@ impl World {
                 self.hosts[host].busy -= 1;
                 self.hosts[host].over += 1;
             }
-            // With its word for the one that listens: what hosts have told before is read with it in mind.
-            Step::TellEnd(host) if self.hosts[host].over > 0 => {
+            // To the one that listens: what hosts have told before is read with it in mind.
+            Step::TellEnd(host) if self.hosts[host].over > self.hosts[host].words => {
                 self.counted -= 1;
                 let host = &mut self.hosts[host];
-                host.over -= 1;
-                host.all = host.all.saturating_sub(1);
-                let less = |runners: &mut Runners| runners.busy = runners.busy.saturating_sub(1);
+                host.words += 1;
+                let less = |told: &mut Told| told.runners.busy = told.runners.busy.saturating_sub(1);
                 host.told.iter_mut().for_each(less);
                 less(&mut host.heard);
             }
             Step::Report(host) => {
-                let now = self.hosts[host].runners();
+                let now = self.hosts[host].told();
                 self.hosts[host].told.push_back(now);
             }
             Step::Hear(host) => {
@@ -207,13 +226,17 @@ impl World {
 
     fn share(&mut self) {
         let sharer = |(index, host): (usize, &Actual)| {
-            let room = ROOM.saturating_sub(host.heard.busy);
-            sharer(index, room, host.heard, host.all)
+            let room = ROOM.saturating_sub(host.heard.runners.busy);
+            sharer(index, room, host.heard.runners, host.pending())
         };
         let hosts: Vec<Sharer> = self.hosts.iter().enumerate().map(sharer).collect();
         let sharing = share(&counted(self.counted), &hosts);
         for (index, host) in self.hosts.iter_mut().enumerate() {
             host.all = given(&sharing, index).all;
+            let Runners { idle, busy } = host.heard.runners;
+            host.given = (host.all.saturating_sub(idle + busy), host.heard.made);
+            // The forge's words come with it.
+            host.over -= std::mem::take(&mut host.words);
         }
     }
 

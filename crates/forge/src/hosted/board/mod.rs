@@ -1,9 +1,9 @@
 //! What waits at the forge, and what of ours is there for it. Signals put in what they know, in any order and more than
 //! once; every question is answered from all of it. Plain data, no IO, no clock of its own.
 //!
-//! A pool's runners are wanted by one of three counts, never by two ([`Counting`]): what the forge itself has assigned to
-//! it, the queued jobs that were heard of, each placed in one pool, or, where neither can be known, the runners that the
-//! configuration keeps ready.
+//! A pool's runners are wanted by one of four counts, never by two ([`Counting`]): what the forge itself has assigned to
+//! it, the queued jobs that were heard of, each placed in one pool, the share of such jobs that a host of a cluster was given, or,
+//! where none of it can be known, the runners that the configuration keeps ready.
 //!
 //! Runners that are there are taken off. The forge decides which job a runner gets, so runners and jobs are counted, not
 //! paired.
@@ -14,11 +14,11 @@ mod runners;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fireactions_model::{AssignedJobs, ForgeReport, JobId, Place, PoolName, PoolReport, PoolSpec};
+use fireactions_model::{AssignedJobs, ForgeReport, JobId, Place, PoolName, PoolReport, PoolSpec, RemoteJob};
 use jiff::Timestamp;
 
 use crate::oldest::oldest;
@@ -37,6 +37,8 @@ pub(crate) enum Counting {
     Placed,
     /// By the forge's own count of what it has assigned to the pool: GitHub's scale sets.
     Assigned,
+    /// By the host's share of the jobs that were heard of, where several hosts have them. No forge's rules say so.
+    Given,
     /// By the configuration: nothing tells of jobs, so as many runners wait for them.
     Standing(u32),
 }
@@ -61,8 +63,14 @@ pub(crate) struct Board {
     pools: Vec<PoolSpec>,
     /// Most machines of each pool; its configured maximum, when absent.
     capacity: BTreeMap<PoolName, u32>,
-    /// What the forge last said of pools whose jobs it counts itself.
+    /// What the forge last said of pools whose jobs it counts itself, or what was given of those that are placed elsewhere.
     assigned: HashMap<PoolName, AssignedJobs>,
+    /// Jobs that are heard of are placed elsewhere, for several hosts.
+    has_share: bool,
+    /// Runners that are a part of what was given. One that has ended since is none that is lacking.
+    counted: BTreeMap<PoolName, BTreeSet<String>>,
+    /// Pools for whose jobs the forge was asked.
+    asked: HashSet<PoolName>,
     pub(crate) queue: Queue,
     pub(crate) runners: Runners,
 }
@@ -75,8 +83,23 @@ impl Board {
             pools: Vec::new(),
             capacity: BTreeMap::new(),
             assigned: HashMap::new(),
+            has_share: false,
+            counted: BTreeMap::new(),
+            asked: HashSet::new(),
             queue: Queue::default(),
             runners: Runners::default(),
+        }
+    }
+
+    /// Nothing is known yet, and what the host is to have runners for is its share of what another board has heard.
+    pub(crate) fn of_share(rules: Arc<dyn Rules>) -> Self {
+        Self { has_share: true, ..Self::new(rules) }
+    }
+
+    fn counting(&self, pool: &PoolSpec) -> Counting {
+        match self.rules.counting(pool) {
+            Counting::Placed if self.has_share => Counting::Given,
+            counting => counting,
         }
     }
 
@@ -105,11 +128,19 @@ impl Board {
     /// The forge has just been asked, from `asked` on, for all jobs of the pool that wait.
     pub(crate) fn asked(&mut self, pool: &PoolName, asked: Instant) {
         self.runners.audited(pool, asked, self.rules.behind());
+        if !self.asked.contains(pool) {
+            self.asked.insert(pool.clone());
+        }
     }
 
-    /// What the forge says of the jobs that it has assigned to a pool. False when that is no news.
+    /// What the forge says of the jobs that it has assigned to a pool, or what the host was given. False when that is no news.
     pub(crate) fn set_assigned(&mut self, pool: &PoolName, assigned: AssignedJobs) -> bool {
         self.assigned.insert(pool.clone(), assigned).unwrap_or_default() != assigned
+    }
+
+    /// These are the runners that what was given counts.
+    pub(crate) fn set_counted(&mut self, counted: BTreeMap<PoolName, BTreeSet<String>>) {
+        self.counted = counted;
     }
 
     /// What was seen waiting when the forge was asked, from `since` on, for all jobs that `asked` is true of. Gives whether
@@ -132,27 +163,53 @@ impl Board {
     }
 
     fn is_placed(&self, pool: &PoolSpec) -> bool {
-        self.rules.counting(pool) == Counting::Placed
+        self.counting(pool) == Counting::Placed
     }
 
     fn fits(&self, pool: &PoolSpec, wants: &Wants<'_>) -> bool {
         self.is_placed(pool) && self.rules.fits(pool, wants)
     }
 
-    /// What the forge has assigned to each pool, as far as it has said.
-    pub(crate) fn assigned(&self) -> BTreeMap<PoolName, AssignedJobs> {
-        self.assigned.iter().map(|(pool, assigned)| (pool.clone(), *assigned)).collect()
+    /// The jobs of each pool, those that wait and those that runners have: as the forge counts them, or by what was heard of. Without
+    /// pools of which nothing was said yet.
+    pub(crate) fn counted(&self, now: Instant) -> BTreeMap<PoolName, AssignedJobs> {
+        let mut all: BTreeMap<PoolName, AssignedJobs> =
+            self.assigned.iter().map(|(pool, assigned)| (pool.clone(), *assigned)).collect();
+        let placed = self.placed();
+        for PoolSpec { name, .. } in self.placing().filter(|pool| self.asked.contains(&pool.name)) {
+            let waiting = count(placed.get(name).map_or(0, Vec::len));
+            let waiting = waiting.saturating_sub(self.runners.ahead(name, now));
+            let running = self.runners.busy(name);
+            let jobs = AssignedJobs { all: waiting.saturating_add(running), running, held_back: 0 };
+            all.insert(name.clone(), jobs);
+        }
+        all
     }
 
-    /// The runners that are there for jobs which the forge still counts, of pools whose jobs it counts itself.
-    pub(crate) fn report(&self, now: Instant) -> ForgeReport {
-        let counted = self.pools.iter().filter(|pool| self.rules.counting(pool) == Counting::Assigned);
-        let report = |pool: &PoolSpec| {
-            let capacity = self.capacity.get(&pool.name).copied().unwrap_or(pool.max_runners);
-            let (runners, unnamed) = self.runners.by_name(&pool.name, now);
-            (pool.name.clone(), PoolReport { capacity, runners, unnamed })
+    /// The jobs that are placed, those that waited longest first: of each pool as many as it may have machines.
+    pub(crate) fn to_give(&self) -> BTreeMap<PoolName, Vec<RemoteJob>> {
+        let of_pool = |(pool, jobs): (PoolName, Vec<u64>)| {
+            let most =
+                self.capacity.get(&pool).map_or(0, |most| usize::try_from(*most).unwrap_or(usize::MAX));
+            let jobs = jobs.into_iter().filter_map(|id| self.queue.get(id)).take(most);
+            let jobs: Vec<RemoteJob> = jobs.map(|waiting| waiting.remote.clone()).collect();
+            (pool, jobs)
         };
-        ForgeReport { pools: counted.map(report).collect() }
+        self.placed().into_iter().map(of_pool).collect()
+    }
+
+    /// The runners that are there for jobs which still count, of pools whose jobs several hosts can share.
+    pub(crate) fn report(&self, now: Instant) -> ForgeReport {
+        let report = |pool: &PoolSpec| {
+            let counting = self.counting(pool);
+            if !matches!(counting, Counting::Assigned | Counting::Given) {
+                return None;
+            }
+            let capacity = self.capacity.get(&pool.name).copied().unwrap_or(pool.max_runners);
+            let (runners, unnamed) = self.runners.by_name(&pool.name, counting, now);
+            Some((pool.name.clone(), PoolReport { capacity, runners, unnamed }))
+        };
+        ForgeReport { pools: self.pools.iter().filter_map(report).collect() }
     }
 
     /// Runners that each pool lacks now.
@@ -163,13 +220,17 @@ impl Board {
 
     fn need(&self, pool: &PoolSpec, placed: &HashMap<PoolName, Vec<u64>>, now: Instant) -> u32 {
         let name = &pool.name;
-        let counting = self.rules.counting(pool);
+        let counting = self.counting(pool);
         let wanted = match counting {
-            Counting::Assigned => self.assigned.get(name).map_or(0, |assigned| assigned.all),
+            Counting::Assigned | Counting::Given => {
+                self.assigned.get(name).map_or(0, |assigned| assigned.all)
+            }
             Counting::Placed => count(placed.get(name).map_or(0, Vec::len)),
             Counting::Standing(ready) => ready.min(self.room(pool)),
         };
-        wanted.saturating_sub(self.runners.covering(name, counting, now))
+        let gone = self.counted.get(name).filter(|_| counting == Counting::Given);
+        let gone = gone.map_or(0, |counted| self.runners.not_covering(counted, counting, now));
+        wanted.saturating_sub(self.runners.covering(name, counting, now)).saturating_sub(gone)
     }
 
     /// Counts a machine of the pool as one of its runners from now on, if the pool lacks one. Gives the
@@ -180,7 +241,7 @@ impl Board {
         if self.need(spec, &placed, now) == 0 {
             return None;
         }
-        let waiting = match self.rules.counting(spec) {
+        let waiting = match self.counting(spec) {
             Counting::Assigned => {
                 let before = usize::try_from(self.runners.idle(pool)).unwrap_or(usize::MAX);
                 self.queue.assigned_to(pool).nth(before)
@@ -189,6 +250,7 @@ impl Board {
                 let jobs = placed.get(pool).map(Vec::as_slice).unwrap_or_default();
                 jobs.iter().find(|id| !self.runners.is_for(**id)).and_then(|id| self.queue.get(*id))
             }
+            Counting::Given => self.queue.assigned_to(pool).find(|waiting| !self.runners.is_for(waiting.id)),
             Counting::Standing(_) => None,
         };
         let waiting = waiting.cloned();
@@ -210,11 +272,15 @@ impl Board {
         capacity.saturating_sub(self.runners.busy(&pool.name)).max(self.runners.idle(&pool.name))
     }
 
+    /// Pools in which jobs that are heard of are placed.
+    fn placing(&self) -> impl Iterator<Item = &PoolSpec> {
+        self.pools.iter().filter(|pool| self.is_placed(pool))
+    }
+
     /// Jobs that are placed, by the pool that is to serve them, those that waited longest first.
     fn placed(&self) -> HashMap<PoolName, Vec<u64>> {
-        let candidates = self.pools.iter().filter(|pool| self.is_placed(pool));
         place::place(
-            candidates,
+            self.placing(),
             self.queue.waiting(),
             |pool, wants| self.rules.fits(pool, wants),
             |pool| self.room(pool),
@@ -242,7 +308,7 @@ impl Board {
                 places.insert((assigned, id), place);
             }
         };
-        for pool in self.pools.iter().filter(|pool| self.rules.counting(pool) == Counting::Assigned) {
+        for pool in self.pools.iter().filter(|pool| self.counting(pool) == Counting::Assigned) {
             line(&pool.name, true, &mut self.queue.assigned_to(&pool.name).map(|waiting| waiting.id));
         }
         for (pool, jobs) in self.placed() {
@@ -262,8 +328,8 @@ impl Board {
         let placed = self.placed();
         let mut surplus = Vec::new();
         for pool in &self.pools {
-            let jobs = match self.rules.counting(pool) {
-                Counting::Assigned => {
+            let jobs = match self.counting(pool) {
+                Counting::Assigned | Counting::Given => {
                     self.assigned.get(&pool.name).map_or(0, |jobs| jobs.all.saturating_sub(jobs.running))
                 }
                 Counting::Placed => count(placed.get(&pool.name).map_or(0, Vec::len)),

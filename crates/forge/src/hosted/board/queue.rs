@@ -157,6 +157,14 @@ impl Queue {
         self.assigned.remove(&(pool.clone(), request))
     }
 
+    /// These are all jobs of a pool that its host was given.
+    pub(crate) fn give(&mut self, pool: &PoolName, jobs: impl Iterator<Item = Waiting>) {
+        self.assigned.retain(|(of, _), _| of != pool);
+        for waiting in jobs {
+            self.assign(pool, waiting);
+        }
+    }
+
     /// The forge says how many assigned jobs of a pool wait; more than that were forgotten on the way.
     pub(crate) fn keep_assigned(&mut self, pool: &PoolName, most: u32) {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -189,6 +197,20 @@ impl Queue {
 }
 
 impl Waiting {
+    /// One that another host has heard of. Nothing without its number.
+    pub(crate) fn of_other(remote: RemoteJob, now: Instant) -> Option<Self> {
+        Some(Self {
+            id: remote.id?,
+            repository: remote.repository.clone().unwrap_or_default(),
+            labels: remote.labels.clone(),
+            queued_at: remote.queued_at,
+            tries: 0,
+            remote,
+            heard: now,
+            told: Timestamp::now(),
+        })
+    }
+
     /// Since when it waits.
     pub(crate) fn since(&self) -> Timestamp {
         self.queued_at.unwrap_or(self.told)

@@ -1,6 +1,6 @@
 //! Our runners: what each is at, as far as anything has told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use fireactions_model::{JobId, PoolName};
@@ -35,10 +35,12 @@ impl Stage {
     fn covers(self, counting: Counting, now: Instant) -> bool {
         let ahead = |since: Instant| now.saturating_duration_since(since) < AHEAD;
         match (self, counting) {
-            (Self::Idle, _) | (Self::Busy { .. }, Counting::Assigned) => true,
+            (Self::Idle, _) | (Self::Busy { .. }, Counting::Assigned | Counting::Given) => true,
             (Self::Busy { known, .. }, Counting::Placed) => !known,
             (Self::Over { known, since, .. }, Counting::Assigned) => !known && ahead(since),
-            (Self::Over { since, began, .. }, Counting::Placed) => began.is_some() && ahead(since),
+            (Self::Over { since, began, .. }, Counting::Placed | Counting::Given) => {
+                began.is_some() && ahead(since)
+            }
             (Self::Busy { .. } | Self::Over { .. }, Counting::Standing(_)) => false,
         }
     }
@@ -191,16 +193,65 @@ impl Runners {
         self.count(pool, |stage| stage.covers(counting, now))
     }
 
-    /// Of a pool's runners those that cover assigned jobs: by name, with whether each has a job, and how many have no name yet.
-    pub(crate) fn by_name(&self, pool: &PoolName, now: Instant) -> (BTreeMap<String, bool>, u32) {
+    /// How many of these cover no job any more.
+    pub(crate) fn not_covering(&self, names: &BTreeSet<String>, counting: Counting, now: Instant) -> u32 {
+        let covers = |name: &&String| {
+            let runner = self.by_name.get(*name).and_then(|row| self.by_job.get(row));
+            runner.is_some_and(|runner| runner.stage.covers(counting, now))
+        };
+        let count = names.iter().filter(|name| !covers(name)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Of a pool's runners those that cover jobs: by name, with whether each has a job, and how many have no name yet.
+    pub(crate) fn by_name(
+        &self,
+        pool: &PoolName,
+        counting: Counting,
+        now: Instant,
+    ) -> (BTreeMap<String, bool>, u32) {
         let its = self.by_job.values().filter(|runner| runner.pool == *pool);
-        let covering: Vec<&Runner> =
-            its.filter(|runner| runner.stage.covers(Counting::Assigned, now)).collect();
+        let covering: Vec<&Runner> = its.filter(|runner| runner.stage.covers(counting, now)).collect();
         let named =
             covering.iter().filter_map(|runner| Some((runner.name.clone()?, runner.stage != Stage::Idle)));
         let named: BTreeMap<String, bool> = named.collect();
         let unnamed = covering.len().saturating_sub(named.len());
         (named, u32::try_from(unnamed).unwrap_or(u32::MAX))
+    }
+
+    /// Runners of a pool that have begun a job which the forge may still count as one that waits.
+    pub(crate) fn ahead(&self, pool: &PoolName, now: Instant) -> u32 {
+        self.count(pool, |stage| stage != Stage::Idle && stage.covers(Counting::Placed, now))
+    }
+
+    /// These are all runners that other hosts report now, by name: each with its pool, and whether it has a job. `row` makes a row's
+    /// name of a runner's.
+    pub(crate) fn reported(
+        &mut self,
+        all: &BTreeMap<&str, (&PoolName, bool)>,
+        row: impl Fn(&str) -> JobId,
+        now: Instant,
+    ) {
+        let is_gone = |name: &&String| !all.contains_key(name.as_str());
+        let gone: Vec<JobId> =
+            self.by_name.iter().filter(|(name, _)| is_gone(name)).map(|(_, row)| row.clone()).collect();
+        for row in gone {
+            // It may have begun a job and ended it since the last report. The next list tells.
+            self.began(&row, false, now);
+            self.ended(&row, false, now);
+        }
+        for (name, (pool, is_busy)) in all {
+            let row = self.by_name.get(*name).cloned().unwrap_or_else(|| {
+                let row = row(name);
+                let runner = Runner { name: Some((*name).to_owned()), ..Runner::new((*pool).clone(), now) };
+                self.insert(row.clone(), runner);
+                row
+            });
+            if *is_busy {
+                self.began(&row, false, now);
+            }
+        }
+        self.forget(now);
     }
 
     /// Whether one was made for this job, which may not have been taken off the list of those that wait. One that ended without

@@ -394,3 +394,83 @@ fn standing_runners_are_as_many_as_are_kept_ready_whatever_runs() {
     board.set_capacity([(name("p"), 0)].into());
     assert_eq!(need(&board, "p", now), 0, "the pool is paused");
 }
+
+/// The board of the host that places for all, with one pool.
+fn placing(jobs: std::ops::RangeInclusive<u64>, asked: Instant) -> Board {
+    let mut board = board(vec![pool("p", &["debian"], 9, None)]);
+    board.set_capacity([(name("p"), 9)].into());
+    for job in jobs {
+        board.queue.add(waiting(job, &["debian"]));
+    }
+    board.asked(&name("p"), asked);
+    board
+}
+
+fn report(board: &mut Board, runners: &[(&str, bool)], now: Instant) {
+    let pool = name("p");
+    let all = runners.iter().map(|(runner, is_busy)| (*runner, (&pool, *is_busy))).collect();
+    board.runners.reported(&all, |runner| id(u8::try_from(runner.len()).unwrap()), now);
+}
+
+#[test]
+fn of_jobs_that_several_hosts_share_each_counts_once() {
+    let second = |n| *START + Duration::from_secs(n);
+    let mut board = placing(1..=3, second(0));
+    let counted = |board: &Board, at| board.counted(second(at))[&name("p")];
+    report(&mut board, &[("a", false)], second(1));
+    assert_eq!(counted(&board, 1), assigned(3, 0));
+    assert_eq!(board.to_give()[&name("p")].len(), 3);
+    // A runner has begun one, and the list still has it.
+    report(&mut board, &[("a", true)], second(2));
+    assert_eq!(counted(&board, 2), assigned(3, 1));
+    board.audited(in_widgets, vec![waiting(2, &["debian"]), waiting(3, &["debian"])], second(20));
+    board.asked(&name("p"), second(20));
+    assert_eq!(counted(&board, 20), assigned(3, 1));
+    // One that began a job and ended it between two reports: what the list still has is not lacking a runner.
+    report(&mut board, &[("a", true), ("bb", false)], second(21));
+    report(&mut board, &[("a", true)], second(22));
+    assert_eq!(counted(&board, 22), assigned(2, 1));
+    // It had none: the next list says so.
+    board.asked(&name("p"), second(40));
+    assert_eq!(counted(&board, 40), assigned(3, 1));
+    // Before a list was read nothing is said, so that no host loses what it was given.
+    let mut new = Board::new(Arc::new(Plain));
+    new.set_pools(vec![pool("p", &["debian"], 9, None)]);
+    assert_eq!(new.counted(*START), BTreeMap::new());
+}
+
+#[test]
+fn a_host_makes_runners_for_its_share_and_none_for_what_has_ended() {
+    let now = *START;
+    let mut board = Board::of_share(Arc::new(Plain));
+    board.set_pools(vec![pool("p", &["debian"], 9, None)]);
+    board.queue.add(waiting(9, &["debian"]));
+    assert_eq!(need(&board, "p", now), 0, "what it hears of is for others to place");
+    board.set_assigned(&name("p"), assigned(2, 0));
+    board.queue.give(&name("p"), [waiting(4, &[]), waiting(7, &[])].into_iter());
+    let mut claim = |row| board.claim(&name("p"), &id(row), now).map(|claim| claim.waiting.map(|job| job.id));
+    assert_eq!(
+        (claim(1), claim(2), claim(3)),
+        (Some(Some(4)), Some(Some(7)), None),
+        "one runner for each job"
+    );
+    for (row, runner) in [(1, "one"), (2, "two")] {
+        board.runners.name(&id(row), runner);
+    }
+    let counted = |names: &[&str]| {
+        BTreeMap::from([(name("p"), names.iter().map(ToString::to_string).collect::<BTreeSet<String>>())])
+    };
+    board.set_assigned(&name("p"), assigned(2, 1));
+    board.set_counted(counted(&["one", "two"]));
+    board.runners.began(&id(1), false, now);
+    board.asked(&name("p"), now + Duration::from_secs(60));
+    board.runners.ended(&id(1), true, now);
+    board.runners.forget(now);
+    assert_eq!(need(&board, "p", now), 0, "the share counts the one that has ended");
+    let report = &board.report(now).pools[&name("p")];
+    assert_eq!(report.runners, BTreeMap::from([("two".to_owned(), false)]));
+    // The next share does not, and has a job more.
+    board.set_assigned(&name("p"), assigned(2, 0));
+    board.set_counted(counted(&["two"]));
+    assert_eq!(need(&board, "p", now), 1);
+}

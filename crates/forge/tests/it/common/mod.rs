@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub(crate) mod log;
+pub(crate) mod member;
 pub(crate) mod told;
 
 use std::fmt::Debug;

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::gates::Gates;
-use crate::github::farm::{Idle, Machines, Place, keep, report};
+use crate::github::farm::{Idle, Machines, Place, keep, report, watched};
 
 /// A server's second: this forge is near.
 const PACE: Duration = Duration::from_millis(100);
@@ -73,6 +73,8 @@ pub(crate) struct Setup {
     pub(crate) webhook: bool,
     /// Runners stop at the gate [`ASK`] before they ask for work.
     pub(crate) held: bool,
+    /// It has the jobs with other hosts.
+    pub(crate) shared: bool,
     /// The host's cache of jobs.
     pub(crate) caches: Option<Arc<dyn JobCaches>>,
 }
@@ -88,6 +90,7 @@ impl Setup {
             surplus: Duration::from_secs(90),
             webhook: true,
             held: false,
+            shared: false,
             caches: None,
         }
     }
@@ -137,6 +140,7 @@ impl Farm {
             surplus_after: setup.surplus,
             pace: PACE,
             caches: setup.caches.clone(),
+            shared: setup.shared,
             webhook: setup.webhook.then(|| Arc::new(|| vec![Ok(Secret::new(SECRET))]) as WebhookSecrets),
             ..HostedSettings::new("host")
         };
@@ -177,6 +181,11 @@ impl Farm {
 
     pub(crate) async fn rows(&self) -> Vec<JobRecord> {
         self.store.jobs(JobFilter::default()).await.unwrap()
+    }
+
+    /// Gives, whenever it is asked, how many machines there are and how many of them wait for work.
+    pub(crate) fn watched(&self) -> impl Fn() -> (u32, u32) + Send + Sync + 'static {
+        watched(&self.machines, &self.idle)
     }
 
     /// Machines that there are.

@@ -6,6 +6,7 @@ mod farm;
 mod faults;
 mod gates;
 mod queue;
+mod shared;
 mod standing;
 
 use std::time::Duration;

@@ -240,12 +240,7 @@ impl Farm {
 
     /// Gives, whenever it is asked, how many machines there are and how many of them wait for work.
     pub(crate) fn watched(&self) -> impl Fn() -> (u32, u32) + Send + Sync + 'static {
-        let (machines, idle) = (Arc::clone(&self.machines), Arc::clone(&self.idle));
-        move || {
-            let idle = idle.lock().unwrap().len();
-            let all = machines.lock().unwrap().values().filter(|machine| !machine.is_finished()).count();
-            (u32::try_from(all.max(idle)).unwrap(), u32::try_from(idle).unwrap())
-        }
+        watched(&self.machines, &self.idle)
     }
 
     /// Kills the machine that has this runner, as a host's out-of-memory killer would.
@@ -262,6 +257,16 @@ impl Farm {
         let _ = task.await;
         let report = report(Outcome::Lost { reason: "the VMM was killed".to_owned() }, Vec::new());
         self.forges.finished(&row.id, &machine, &report).await.unwrap();
+    }
+}
+
+/// Gives, whenever it is asked, how many machines there are and how many of them wait for work.
+pub(crate) fn watched(machines: &Machines, idle: &Idle) -> impl Fn() -> (u32, u32) + Send + Sync + 'static {
+    let (machines, idle) = (Arc::clone(machines), Arc::clone(idle));
+    move || {
+        let idle = idle.lock().unwrap().len();
+        let all = machines.lock().unwrap().values().filter(|machine| !machine.is_finished()).count();
+        (u32::try_from(all.max(idle)).unwrap(), u32::try_from(idle).unwrap())
     }
 }
 

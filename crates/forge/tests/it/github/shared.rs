@@ -1,41 +1,20 @@
 //! Hosts that share one scale set, by a real NATS: each job has one runner, whichever host it is on and whichever host dies.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use fireactions_cluster::{
-    Ends, Identity, Link, Load, Membership, PROTOCOL, PoolLoad, Settings, Standing, look,
-};
-use fireactions_model::{ClusterHost, ClusterName, MachineState, PoolSpec};
+use fireactions_cluster::Standing;
+use fireactions_model::PoolSpec;
 use fireactions_testkit::github::{AppKey, FakeGithub, JobId, JobRequest};
 use fireactions_testkit::real_nats::{self, NatsSetup, RealNats};
-use jiff::Timestamp;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
+use crate::common::member::{Member, leader};
 use crate::github::farm::{Farm, Place, Setup, gate, github, open_gate, pool, until};
 use crate::github::{all_well, completed, no_violations};
 
 /// A host of the cluster.
 struct Host {
     farm: Farm,
-    standing: watch::Receiver<Standing>,
-    stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-fn nats_settings(nats: &RealNats, host: &str) -> Settings {
-    Settings {
-        cluster: ClusterName::new("ci").unwrap(),
-        host: ClusterHost::new(host).unwrap(),
-        urls: vec![nats.url()],
-        require_tls: false,
-        creds: None,
-        ca_file: None,
-        certificate: None,
-    }
+    member: Member,
 }
 
 fn setup(app: &AppKey, pool: &PoolSpec) -> Setup {
@@ -55,74 +34,21 @@ impl Host {
         place: Place,
     ) -> Self {
         let farm = Farm::start_in(&fake.url(), setup, place).await;
-        let identity = Identity {
-            host: ClusterHost::new(name).unwrap(),
-            instance: farm.store.runner_key("unused").await.unwrap(),
-            run: format!("{name}-{}", rand::random::<u32>()),
-            since: Timestamp::now(),
-            version: "1.2.3".to_owned(),
-            protocol: PROTOCOL,
-            zone: None,
-            labels: fireactions_model::Labels::new(),
-        };
-        let (forge, watched, pools) = (farm.github.clone(), farm.watched(), setup.pools.clone());
-        let load = move || {
-            let (all, idle) = watched();
-            let its = |pool: &PoolSpec| {
-                let machines = [(MachineState::Ready, idle), (MachineState::Busy, all - idle)];
-                let max = pool.max_runners;
-                let load = PoolLoad { max, machines: BTreeMap::from(machines), ..PoolLoad::default() };
-                (pool.name.clone(), load)
-            };
-            Load {
-                pools: pools.iter().map(its).collect(),
-                forges: BTreeMap::from([(forge.name().clone(), forge.report())]),
-                ..Load::default()
-            }
-        };
-        let membership = Membership::new(nats_settings(nats, name), identity, Arc::new(load));
-        let (standing, stop) = (membership.standing(), CancellationToken::new());
-        let host = fireactions_sharing::Host::of(&membership);
-        let ends = Ends { stop: stop.clone(), hand_over: CancellationToken::new() };
-        let sharing = fireactions_sharing::run(
-            host,
-            vec![farm.github.clone()],
-            setup.pools.clone(),
-            watch::Sender::default(),
-            stop.clone(),
-        );
-        let tasks = vec![tokio::spawn(membership.run(ends)), tokio::spawn(sharing)];
-        Self { farm, standing, stop, tasks }
+        let instance = farm.store.runner_key("unused").await.unwrap();
+        let member = Member::join((name, nats), &farm.github, &setup.pools, instance, farm.watched());
+        Self { farm, member }
     }
 
     async fn stop(self) {
-        self.stop.cancel();
-        for task in self.tasks {
-            task.await.unwrap();
-        }
+        self.member.leave().await;
         self.farm.stop().await;
     }
 
     /// As a crash ends it, with its machines.
     async fn kill(self) -> Place {
-        for task in &self.tasks {
-            task.abort();
-        }
-        for task in self.tasks {
-            let _ = task.await;
-        }
+        self.member.die().await;
         self.farm.kill().await
     }
-}
-
-async fn leader(nats: &RealNats) -> String {
-    let link = Link::open(&nats_settings(nats, "looker")).await.unwrap();
-    let asking = until("a leader", || async {
-        // Whoever is first makes the buckets.
-        let leaders = Box::pin(look(&link)).await.ok()?.leaders;
-        leaders.first().map(|leader| leader.host.to_string())
-    });
-    Box::pin(asking).await
 }
 
 fn queue(fake: &FakeGithub, count: usize, script: &str) -> Vec<JobId> {
@@ -152,7 +78,7 @@ async fn three_hosts_share_a_scale_set_and_no_job_has_two_runners() {
     let three = Host::start("three", &nats, &fake, &setup).await;
     let hosts = [&one, &two, &three];
     for host in hosts {
-        host.standing.clone().wait_for(|standing| *standing == Standing::Member).await.unwrap();
+        host.member.joined().await;
     }
     Box::pin(leader(&nats)).await;
 
@@ -258,7 +184,7 @@ async fn hosts_without_nats_end_what_they_have_and_begin_nothing() {
     nats.kill();
     for host in [&one, &two] {
         let apart = |standing: &Standing| matches!(standing, Standing::Apart(_));
-        host.standing.clone().wait_for(apart).await.unwrap();
+        host.member.standing.clone().wait_for(apart).await.unwrap();
     }
     let before = fake.all_runners().len();
     let waiting = queue(&fake, 3, "true");
