@@ -1,6 +1,9 @@
 //! Other hosts, whose servers this one can ask for what its callers want to know of them.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use fireactions_model::PoolName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -23,6 +26,17 @@ pub struct HostEntry {
     /// Forges that it listens to for all hosts.
     #[serde(default)]
     pub leads: Vec<String>,
+}
+
+/// The cluster in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetCounts {
+    /// Hosts that are there.
+    pub hosts: u64,
+    /// Those of them that an operator drained.
+    pub drained: u64,
+    /// Jobs that no host has room for, by pool.
+    pub unplaced: BTreeMap<PoolName, u32>,
 }
 
 /// What a caller of one host asks of another.
@@ -57,6 +71,9 @@ pub struct HostAnswer {
 pub trait Hosts: Send + Sync {
     /// All of them, this one first.
     fn list(&self) -> Vec<HostEntry>;
+
+    /// Their numbers for metrics.
+    fn counts(&self) -> FleetCounts;
 
     /// Asks one.
     async fn ask(&self, host: &str, request: HostRequest) -> Result<HostAnswer, Fault>;

@@ -24,7 +24,7 @@ pub mod types;
 pub use client::{Client, ClientError, ClientStream, LiveEvent, LogEvent, RemoteExec, Target};
 pub use engine::{Download, Engine, ExecSession, Upload};
 pub use fault::{Code, ErrorBody, Fault};
-pub use hosts::{HostAnswer, HostEntry, HostRequest, Hosts};
+pub use hosts::{FleetCounts, HostAnswer, HostEntry, HostRequest, Hosts};
 pub use server::auth::{Auth, Key, Oidc, Peer, Token};
 pub use server::{Api, HostDoor, Limits};
 pub use types::*;

@@ -3,6 +3,7 @@
 mod caches;
 mod compat;
 mod counts;
+mod fleet;
 mod forges;
 mod gauges;
 mod labels;
@@ -20,10 +21,11 @@ use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Engine, Fault};
+use crate::{Engine, Fault, Hosts};
 use caches::Caches;
 use compat::{Compat, Facts};
 use counts::Counts;
+use fleet::Fleet;
 use forges::Forges;
 use gauges::Gauges;
 use registry_cache::RegistryCache;
@@ -49,6 +51,7 @@ struct Parts {
     registry_cache: RegistryCache,
     traces: Traces,
     compat: Option<Compat>,
+    fleet: Option<Fleet>,
 }
 
 impl Metrics {
@@ -57,6 +60,12 @@ impl Metrics {
         let parts = &mut *self.lock();
         let compat = Compat::register(&mut parts.registry, &parts.counts);
         parts.compat = Some(compat);
+    }
+
+    /// Serves what the hosts of a cluster tell of themselves.
+    pub(crate) fn serve_fleet(&self) {
+        let parts = &mut *self.lock();
+        parts.fleet = Some(Fleet::register(&mut parts.registry));
     }
 
     /// Registers everything and listens to the engine's events until `closing`.
@@ -69,7 +78,8 @@ impl Metrics {
         let caches = Caches::register(&mut registry);
         let registry_cache = RegistryCache::register(&mut registry);
         let traces = Traces::register(&mut registry);
-        let parts = Parts { registry, counts, gauges, forges, caches, registry_cache, traces, compat: None };
+        let (compat, fleet) = (None, None);
+        let parts = Parts { registry, counts, gauges, forges, caches, registry_cache, traces, compat, fleet };
         let metrics = Self { parts: Arc::new(Mutex::new(parts)) };
         let listener = metrics.clone();
         let mut events = engine.events();
@@ -105,7 +115,12 @@ impl Metrics {
     }
 
     /// The text for a scrape. `exemplars`: the scraper knows what they are.
-    pub(crate) async fn render(&self, engine: &dyn Engine, exemplars: bool) -> Result<String, Fault> {
+    pub(crate) async fn render(
+        &self,
+        engine: &dyn Engine,
+        hosts: Option<&Arc<dyn Hosts>>,
+        exemplars: bool,
+    ) -> Result<String, Fault> {
         let pools = engine.pools().await?;
         let machines = engine.machines().await?;
         let jobs = engine.job_counts().await?;
@@ -121,6 +136,9 @@ impl Metrics {
         parts.traces.set(&traces);
         parts.forges.set(&pools, &forges, Timestamp::now());
         parts.gauges.set(&pools, &machines, &jobs, ready, drained, parts.compat.is_some());
+        if let (Some(fleet), Some(hosts)) = (&parts.fleet, hosts) {
+            fleet.set(&pools, &hosts.counts());
+        }
         if let Some(compat) = &parts.compat {
             compat.set(&facts(&pools, &machines, &parts.counts));
         }

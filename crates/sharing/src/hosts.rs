@@ -3,26 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fireactions_cluster::{Member, PoolLoad};
-use fireactions_forge::Heard;
 use fireactions_model::{
-    ForgeName, ForgeReport, ForgeShare, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord,
+    ForgeName, ForgeShare, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord,
 };
 use fireactions_pool::{Budget, Place, PlacePool, Prepared, Runners, Sharer};
+
+/// What a forge says of a host's runners, by their names.
+pub(crate) type Words = BTreeMap<String, RunnerWord>;
 
 /// A host, what it has and what it was given `before`.
 pub(crate) fn sharer(
     member: &Member,
     forge: &ForgeName,
     pools: &[PoolSpec],
-    heard: &Heard,
-    before: Option<&ForgeShare>,
+    words: &Words,
+    before: &ForgeShare,
 ) -> Sharer {
     let load = &member.load;
     let report = load.forges.get(forge);
     let its = |pool: &PoolSpec| {
         Some((pool.name.clone(), place_of(load.pools.get(&pool.name)?, pool, load.drained)))
     };
-    let runners = |(pool, report): (&PoolName, &PoolReport)| (pool.clone(), runners(report, &heard.words));
+    let runners = |(pool, report): (&PoolName, &PoolReport)| (pool.clone(), runners(report, words));
+    let pending = |pool: &PoolSpec| {
+        let report = report.and_then(|report| report.pools.get(&pool.name));
+        (pool.name.clone(), pending(pool, report, before, words))
+    };
     let Room { vcpus, memory_mib, machine_overhead_mib } = load.room;
     Sharer {
         place: Place {
@@ -39,7 +45,7 @@ pub(crate) fn sharer(
             pools: pools.iter().filter_map(its).collect(),
         },
         runners: report.into_iter().flat_map(|report| &report.pools).map(runners).collect(),
-        pending: pools.iter().map(|pool| (pool.name.clone(), pending(&pool.name, report, before))).collect(),
+        pending: pools.iter().map(pending).collect(),
     }
 }
 
@@ -59,7 +65,7 @@ fn place_of(load: &PoolLoad, pool: &PoolSpec, drained: bool) -> PlacePool {
 }
 
 /// What the host has by its own word, and by the forge's, which it may not have heard yet.
-fn runners(report: &PoolReport, words: &BTreeMap<String, RunnerWord>) -> Runners {
+fn runners(report: &PoolReport, words: &Words) -> Runners {
     let mut all = Runners { idle: report.unnamed, busy: 0 };
     for (runner, is_busy) in &report.runners {
         match words.get(runner) {
@@ -72,28 +78,41 @@ fn runners(report: &PoolReport, words: &BTreeMap<String, RunnerWord>) -> Runners
     all
 }
 
-/// Runners that the host was given `before` beside those that were counted then, and that it does not report yet.
-fn pending(pool: &PoolName, report: Option<&ForgeReport>, before: Option<&ForgeShare>) -> u32 {
-    let Some(jobs) = before.and_then(|before| before.pools.get(pool)) else { return 0 };
-    let counted = before.and_then(|before| before.counted.get(pool));
-    let is_fresh = |name: &&String| counted.is_none_or(|counted| !counted.contains(*name));
-    let fresh = report.and_then(|report| report.pools.get(pool)).map_or(0, |report| {
-        report.runners.keys().filter(is_fresh).count() + usize::try_from(report.unnamed).unwrap_or(usize::MAX)
-    });
-    let given = jobs.all.saturating_sub(count(counted.map_or(0, BTreeSet::len)));
-    given.saturating_sub(count(fresh))
+/// Runners that the host was given `before` beside those that were counted then, and of which nothing was heard since: neither by its
+/// report nor by the forge.
+fn pending(pool: &PoolSpec, report: Option<&PoolReport>, before: &ForgeShare, words: &Words) -> u32 {
+    let given = before.pools.get(&pool.name).map_or(0, |jobs| jobs.all);
+    let none = BTreeSet::new();
+    let counted = before.counted.get(&pool.name).unwrap_or(&none);
+    let is_its =
+        |word: &RunnerWord| pool.scale_set().is_some() && word.job.scale_set.as_deref() == pool.scale_set();
+    let told = words.iter().filter(|(_, word)| is_its(word)).map(|(runner, _)| runner);
+    let now: BTreeSet<&String> =
+        report.into_iter().flat_map(|report| report.runners.keys()).chain(told).collect();
+    let fresh =
+        now.iter().filter(|runner| !counted.contains(**runner) && !before.words.contains_key(**runner));
+    let fresh = count(fresh.count()).saturating_add(report.map_or(0, |report| report.unnamed));
+    given.saturating_sub(count(counted.len())).saturating_sub(fresh)
 }
 
 fn count(runners: usize) -> u32 {
     u32::try_from(runners).unwrap_or(u32::MAX)
 }
 
-/// The host's runners of the forge, as it reports them.
-pub(crate) fn counted(member: &Member, forge: &ForgeName) -> BTreeMap<PoolName, BTreeSet<String>> {
+/// The host's runners of the forge, as it reports them, without those that have ended by the forge's word.
+pub(crate) fn counted(
+    member: &Member,
+    forge: &ForgeName,
+    words: &Words,
+) -> BTreeMap<PoolName, BTreeSet<String>> {
+    let has_ended = |runner: &&String| words.get(*runner).is_some_and(|word| word.ended);
     let pools = member.load.forges.get(forge).into_iter().flat_map(|report| &report.pools);
-    let runners =
-        |(pool, report): (&PoolName, &PoolReport)| (pool.clone(), report.runners.keys().cloned().collect());
-    pools.filter(|(_, report)| !report.runners.is_empty()).map(runners).collect()
+    let runners = |(pool, report): (&PoolName, &PoolReport)| {
+        let names: BTreeSet<String> =
+            report.runners.keys().filter(|runner| !has_ended(runner)).cloned().collect();
+        (pool.clone(), names)
+    };
+    pools.map(runners).filter(|(_, names)| !names.is_empty()).collect()
 }
 
 /// Runners of the forge that hosts report.

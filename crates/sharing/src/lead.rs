@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fireactions_cluster::{Desk, Fence, GivenTo, Lease, Link, Member, Trouble};
+use fireactions_cluster::{Desk, Fence, GivenTo, Identity, Lease, Link, Member, Trouble};
 use fireactions_forge::{Earlier, Heard, HostedForge, Presence, runner_key};
 use fireactions_model::{
     AssignedJobs, ClusterHost, ExponentialBackoff, ForgeName, ForgeShare, PoolName, PoolSpec, RemoteJob,
-    RunnerWord,
 };
 use fireactions_pool::{Counted, Sharer, share};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::hosts;
+use crate::hosts::{self, Words};
 use crate::jobs::{Wanting, deal};
 
 /// How often shares are looked at whether or not anything changed: time alone changes what hosts do.
@@ -161,9 +160,10 @@ impl Leader {
         heard: &Heard,
     ) -> (BTreeMap<ClusterHost, GivenTo>, BTreeMap<PoolName, u32>) {
         let before: BTreeMap<&ClusterHost, &GivenTo> = desk.given().collect();
-        let none = BTreeMap::new();
-        let share_of = |host: &ClusterHost| before.get(host).map(|given| &given.share);
-        let given = |host: &ClusterHost| share_of(host).map_or(&none, |share| &share.pools);
+        let (no_share, no_words) = (ForgeShare::default(), Words::new());
+        let share_of = |host: &ClusterHost| before.get(host).map_or(&no_share, |given| &given.share);
+        let words = words_by_key(heard);
+        let words_of = |instance: &str| words.get(instance).unwrap_or(&no_words);
         let name = self.forge.name();
         // Pools of which the forge has said nothing yet stay as they are.
         let is_heard = |pool: &&PoolSpec| heard.assigned.contains_key(&pool.name);
@@ -176,30 +176,35 @@ impl Leader {
         let counted: Vec<Counted> = pools.iter().map(counted).collect();
         let sharers: Vec<Sharer> = members
             .values()
-            .map(|member| hosts::sharer(member, name, &pools, heard, share_of(&member.identity.host)))
+            .map(|member| {
+                let Identity { host, instance, .. } = &member.identity;
+                hosts::sharer(member, name, &pools, words_of(instance), share_of(host))
+            })
             .collect();
         let mut sharing = share(&counted, &sharers);
         for (pool, jobs) in heard.assigned.iter().filter(|(_, jobs)| jobs.held_back > 0) {
             let unplaced = sharing.unplaced.entry(pool.clone()).or_default();
             *unplaced = unplaced.saturating_add(jobs.held_back);
         }
-        let words = words_by_key(heard);
         let mut dealt = jobs_by_host(heard, &sharing.given, &before);
         let mut all = BTreeMap::new();
         for (host, member) in members {
-            let mut pools: BTreeMap<PoolName, AssignedJobs> = given(host).clone();
-            pools.retain(|pool, _| !heard.assigned.contains_key(pool) && self.has(pool));
-            pools.extend(sharing.given.remove(host).unwrap_or_default());
             let instance = member.identity.instance.clone();
-            let words = words.get(instance.as_str()).cloned().unwrap_or_default();
+            let words = words_of(&instance).clone();
+            let is_kept = |pool: &PoolName| !heard.assigned.contains_key(pool) && self.has(pool);
+            let ForgeShare { mut pools, counted: mut known, .. } = share_of(host).clone();
+            pools.retain(|pool, _| is_kept(pool));
+            pools.extend(sharing.given.remove(host).unwrap_or_default());
+            known.retain(|pool, _| is_kept(pool));
+            let mut counted = hosts::counted(member, name, &words);
+            counted.retain(|pool, _| !is_kept(pool));
+            counted.extend(known);
             let jobs = dealt.remove(host).unwrap_or_default();
-            let counted = hosts::counted(member, name);
             all.insert(host.clone(), GivenTo { instance, share: ForgeShare { pools, counted, jobs, words } });
         }
         for (host, given) in before {
             if !all.contains_key(host) {
-                let words = words.get(given.instance.as_str()).cloned().unwrap_or_default();
-                let share = ForgeShare { words, ..ForgeShare::default() };
+                let share = ForgeShare { words: words_of(&given.instance).clone(), ..ForgeShare::default() };
                 all.insert(host.clone(), GivenTo { instance: given.instance.clone(), share });
             }
         }
@@ -244,8 +249,8 @@ fn jobs_by_host(
 }
 
 /// What the forge says of runners, by the key of the host that has them.
-fn words_by_key(heard: &Heard) -> BTreeMap<&str, BTreeMap<String, RunnerWord>> {
-    let mut all: BTreeMap<&str, BTreeMap<String, RunnerWord>> = BTreeMap::new();
+fn words_by_key(heard: &Heard) -> BTreeMap<&str, Words> {
+    let mut all: BTreeMap<&str, Words> = BTreeMap::new();
     for (runner, word) in &heard.words {
         if let Some(key) = runner_key(runner) {
             all.entry(key).or_default().insert(runner.clone(), word.clone());

@@ -195,7 +195,9 @@ impl Api {
     #[must_use]
     pub fn with_hosts(self, hosts: Arc<dyn crate::Hosts>) -> Self {
         // Once: there is one cluster.
-        let _ = self.context.hosts.set(hosts);
+        if self.context.hosts.set(hosts).is_ok() {
+            self.context.metrics.serve_fleet();
+        }
         self
     }
 

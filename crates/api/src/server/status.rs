@@ -57,7 +57,7 @@ async fn version(State(context): State<Context>) -> Json<Version> {
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(context): State<Context>, headers: HeaderMap) -> Result<Response, Fault> {
     let exemplars = asks_for(&headers, OPENMETRICS);
-    let text = context.metrics.render(context.engine.as_ref(), exemplars).await?;
+    let text = context.metrics.render(context.engine.as_ref(), context.hosts.get(), exemplars).await?;
     let kind = format!("{OPENMETRICS}; version=1.0.0; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

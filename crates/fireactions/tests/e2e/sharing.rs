@@ -200,6 +200,19 @@ fn three_hosts_share_one_scale_set_whatever_becomes_of_one_of_them() {
         let said = text(&cluster.cli(leader, &["cluster", "status"]).stdout);
         said.contains("no host has room for more jobs of pool 'fast': 1 without a host").then_some(())
     });
+    // Whoever adds hosts is told by any of them.
+    for world in &cluster.worlds {
+        world.wait(SOON, "the fleet's metrics", || {
+            let metrics = world.get("/metrics");
+            let has = |line: &&str| metrics.lines().any(|found| found == *line);
+            let lines = [
+                "fireactions_fleet_hosts 3",
+                "fireactions_fleet_unplaced_jobs{pool=\"fast\"} 1",
+                "fireactions_fleet_shortage_vcpus 1",
+            ];
+            lines.iter().all(has).then_some(())
+        });
+    }
     cluster.told(&jobs);
     let ran = cluster.ran();
     assert_eq!(ran.iter().sum::<usize>(), 7, "no job had two runners: {ran:?}\n{}", cluster.logs());

@@ -1,6 +1,6 @@
 //! How a forge's jobs are shared: the sum is right whatever was heard late, and no job has a runner twice.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fireactions_model::{AssignedJobs, ClusterHost, ImageRef, Labels, PoolName, Shape};
 use fireactions_pool::{Budget, Counted, Place, PlacePool, Runners, Sharer, Sharing, share};
@@ -83,16 +83,13 @@ fn runners_that_no_job_is_there_for_are_told_where_most_are_idle() {
     assert_eq!(share(&counted(0), &[sharer(0, 4, runners(0, 0), 0)]), Sharing::default());
 }
 
-/// A host as it is, which is not what others know of it.
+/// A host as it is, which is not what others know of it. Its runners have numbers in the order in which they were made.
 #[derive(Debug, Clone, Default)]
 struct Actual {
-    idle: u32,
-    busy: u32,
+    idle: VecDeque<u32>,
+    busy: VecDeque<u32>,
     /// Runners whose job has ended, as the host does not know from the forge yet.
-    over: u32,
-    /// Of those, the ones of which the forge has told the host that listens.
-    words: u32,
-    /// How many it ever made.
+    over: VecDeque<u32>,
     made: u32,
     /// What it was told last.
     all: u32,
@@ -100,30 +97,46 @@ struct Actual {
     told: VecDeque<Told>,
     /// What was heard of it last.
     heard: Told,
-    /// What it was given beside the runners that were heard of, and how many it had made by then.
-    given: (u32, u32),
+    /// Runners whose end the forge has told the host that listens.
+    words: BTreeSet<u32>,
+    /// What it was given last beside its runners, and the runners that had been heard of by then.
+    given: u32,
+    known: BTreeSet<u32>,
 }
 
-/// Its runners, and how many it ever made, which their names tell.
-#[derive(Debug, Clone, Copy, Default)]
+/// Its runners, as a host tells of them.
+#[derive(Debug, Clone, Default)]
 struct Told {
-    runners: Runners,
-    made: u32,
+    idle: BTreeSet<u32>,
+    busy: BTreeSet<u32>,
 }
 
 impl Actual {
     fn covering(&self) -> u32 {
-        self.idle + self.busy + self.over
+        u32::try_from(self.idle.len() + self.busy.len() + self.over.len()).unwrap()
     }
 
-    /// As it is read with the forge's word in mind.
     fn told(&self) -> Told {
-        Told { runners: runners(self.idle, self.busy + self.over - self.words), made: self.made }
+        let busy = self.busy.iter().chain(&self.over).copied().collect();
+        Told { idle: self.idle.iter().copied().collect(), busy }
+    }
+
+    /// What was heard of it, read with the forge's words in mind.
+    fn runners(&self) -> Runners {
+        let busy = self.heard.busy.difference(&self.words).count();
+        runners(
+            u32::try_from(self.heard.idle.difference(&self.words).count()).unwrap(),
+            u32::try_from(busy).unwrap(),
+        )
+    }
+
+    fn heard_of(&self) -> BTreeSet<u32> {
+        self.heard.idle.iter().chain(&self.heard.busy).chain(&self.words).copied().collect()
     }
 
     fn pending(&self) -> u32 {
-        let (given, made) = self.given;
-        given.saturating_sub(self.heard.made - made)
+        let fresh = self.heard_of().difference(&self.known).count();
+        self.given.saturating_sub(u32::try_from(fresh).unwrap())
     }
 }
 
@@ -187,28 +200,28 @@ impl World {
                 let host = &mut self.hosts[host];
                 // It has no more machines than it may.
                 if host.all > host.covering() && host.covering() < ROOM {
-                    host.idle += 1;
+                    host.idle.push_back(host.made);
                     host.made += 1;
                     self.made += 1;
                 }
             }
-            Step::Begin(host) if self.hosts[host].idle > 0 && self.waiting > 0 => {
-                self.waiting -= 1;
-                self.hosts[host].idle -= 1;
-                self.hosts[host].busy += 1;
+            Step::Begin(host) if self.waiting > 0 => {
+                if let Some(runner) = self.hosts[host].idle.pop_front() {
+                    self.waiting -= 1;
+                    self.hosts[host].busy.push_back(runner);
+                }
             }
-            Step::End(host) if self.hosts[host].busy > 0 => {
-                self.hosts[host].busy -= 1;
-                self.hosts[host].over += 1;
+            Step::End(host) => {
+                let host = &mut self.hosts[host];
+                let ended = host.busy.pop_front();
+                host.over.extend(ended);
             }
             // To the one that listens: what hosts have told before is read with it in mind.
-            Step::TellEnd(host) if self.hosts[host].over > self.hosts[host].words => {
-                self.counted -= 1;
+            Step::TellEnd(host) => {
                 let host = &mut self.hosts[host];
-                host.words += 1;
-                let less = |told: &mut Told| told.runners.busy = told.runners.busy.saturating_sub(1);
-                host.told.iter_mut().for_each(less);
-                less(&mut host.heard);
+                let untold = host.over.iter().find(|runner| !host.words.contains(runner)).copied();
+                self.counted -= u32::from(untold.is_some());
+                host.words.extend(untold);
             }
             Step::Report(host) => {
                 let now = self.hosts[host].told();
@@ -220,23 +233,24 @@ impl World {
                 }
             }
             Step::Share => self.share(),
-            Step::Begin(_) | Step::End(_) | Step::TellEnd(_) => {}
+            Step::Begin(_) => {}
         }
     }
 
     fn share(&mut self) {
         let sharer = |(index, host): (usize, &Actual)| {
-            let room = ROOM.saturating_sub(host.heard.runners.busy);
-            sharer(index, room, host.heard.runners, host.pending())
+            let runners = host.runners();
+            sharer(index, ROOM.saturating_sub(runners.busy), runners, host.pending())
         };
         let hosts: Vec<Sharer> = self.hosts.iter().enumerate().map(sharer).collect();
         let sharing = share(&counted(self.counted), &hosts);
         for (index, host) in self.hosts.iter_mut().enumerate() {
             host.all = given(&sharing, index).all;
-            let Runners { idle, busy } = host.heard.runners;
-            host.given = (host.all.saturating_sub(idle + busy), host.heard.made);
+            let Runners { idle, busy } = host.runners();
+            host.given = host.all.saturating_sub(idle + busy);
+            host.known = host.heard_of();
             // The forge's words come with it.
-            host.over -= std::mem::take(&mut host.words);
+            host.over.retain(|runner| !host.words.contains(runner));
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fireactions_api::{Code, Fault, HostAnswer, HostDoor, HostEntry, HostRequest, Hosts};
+use fireactions_api::{Code, Fault, FleetCounts, HostAnswer, HostDoor, HostEntry, HostRequest, Hosts};
 use fireactions_cluster::{Link, Member, Trouble, answer, ask};
 use fireactions_model::ClusterHost;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,21 @@ impl Hosts for Others {
         let mut all: Vec<HostEntry> = hosts.iter().map(entry).collect();
         all.sort_by_key(|entry| !entry.this);
         all
+    }
+
+    fn counts(&self) -> FleetCounts {
+        let hosts = self.roster.borrow().clone();
+        let mut counts =
+            FleetCounts { hosts: u64::try_from(hosts.len()).unwrap_or(u64::MAX), ..FleetCounts::default() };
+        for member in hosts.values() {
+            counts.drained += u64::from(member.load.drained);
+            // Each forge's are told by the host that listens to it, and a pool has one forge.
+            for (pool, jobs) in &member.load.unplaced {
+                let known = counts.unplaced.entry(pool.clone()).or_default();
+                *known = (*known).max(*jobs);
+            }
+        }
+        counts
     }
 
     async fn ask(&self, host: &str, request: HostRequest) -> Result<HostAnswer, Fault> {
