@@ -19,10 +19,10 @@ const DROP_INS: &str = "/etc/systemd/system";
 const DROP_IN: &str = "90-fireactions-agent.conf";
 
 /// The service of images that were made for hostinger's fireactions. It starts the runner, and starts again every few seconds while
-/// the metadata service has no credential: in a machine that is to be frozen, that waits for a job, or whose runner the agent starts. Before
-/// version 254, systemd takes a service that it starts again for one that has succeeded
-/// (<https://github.com/systemd/systemd/issues/27722>), and then `SuccessAction=reboot` ends the machine. It is not needed: the host is
-/// told of the runner's end anyway.
+/// the metadata service has no credential: in a machine that is to be frozen, that waits for a job, or whose runner the agent starts.
+/// `SuccessAction=reboot` would end such a machine if systemd took a service that it starts again for one that has succeeded, as it did
+/// for `OnSuccess=` before version 254 (<https://github.com/systemd/systemd/issues/27722>). A precaution: Debian's 252 was not seen to
+/// do so. The action is not needed: the host is told of the runner's end anyway.
 const RUNNER: Fit = Fit {
     unit: "fireactions.service",
     program: None,
