@@ -6,7 +6,9 @@ use std::process::{Command, ExitCode};
 use crate::cmdline::{Cmdline, InitMode};
 use crate::console::insist;
 use crate::run::Root;
-use crate::{enter, identity, module_tree, modules, mounts, port, power, renew, root, run, service, timer};
+use crate::{
+    enter, identity, module_tree, modules, mounts, port, power, renew, root, run, service, timer, units,
+};
 
 /// Never returns in a machine that works: PID 1 that ends is a kernel panic.
 pub(crate) fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn stay(cmdline: Cmdline, boot_us: u64) -> String {
 /// The image's own init takes PID 1; a second agent goes on beside it. Returns only what went wrong.
 fn hand_over(boot_us: u64) -> String {
     identity::fresh_machine_id();
+    units::fit();
     // argv[0] with '@': systemd's rule for what it must not kill before the very end of a shutdown.
     let started = Command::new("/proc/self/exe")
         .arg0("@fireactions-agent")

@@ -54,6 +54,7 @@ mod stage;
 mod sticky;
 mod swap;
 mod timer;
+mod units;
 mod users;
 
 use std::process::ExitCode;

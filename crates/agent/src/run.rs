@@ -210,7 +210,15 @@ impl Server {
             _ => None,
         };
         let unusable = self.sticky.unusable();
+        let boots_beside = matches!(self.role, Role::Service { is_settled: false, .. });
         let rest = move || {
+            if boots_beside
+                && applied.is_ok()
+                && let Err(why) = settle::set_up(&reaper)
+            {
+                session
+                    .log(LogLevel::Warn, &format!("the image's init: {why}; the machine is used as it is"));
+            }
             let result = applied.and_then(|()| {
                 let failed = image_keys.map(|keys| renew::rest(&reaper, &keys)).unwrap_or_default();
                 for why in failed {

@@ -1,6 +1,8 @@
 //! Before a machine is frozen whose PID 1 is the image's own init: that has come up, and what it has written is on the disk.
 //!
 //! systemd says itself when it is up. Other inits do not: they are up when the guest has come to rest.
+//!
+//! And before a machine is used that has booted with such an init: that has done what would harm whoever is there already.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -11,6 +13,12 @@ use crate::reaper::Reaper;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// The same before a machine is used, for which somebody may wait.
+const SOON: Duration = Duration::from_millis(250);
+/// A machine whose init has not set up the system by then is used as it is. The host allows for it.
+const SET_UP: Duration = Duration::from_secs(60);
+/// The unit that cleans up, and what comes after it, for images that have it not.
+const CLEANED: [&str; 2] = ["systemd-tmpfiles-setup.service", "sysinit.target"];
 /// A guest that has not come to rest by then never will, and is as good as it gets.
 const RESTLESS: Duration = Duration::from_secs(60);
 /// Of a processor, in percent, that a guest at rest may use.
@@ -43,6 +51,29 @@ pub(crate) fn settle(reaper: &Reaper, timeout: Duration) -> Result<(), String> {
     Ok(())
 }
 
+/// Waits until systemd has mounted its file systems and cleaned up: it empties `/tmp`, where a job would have its files already. Not for
+/// all of `sysinit.target`, of which cloud-init is a part. Other inits cannot be asked.
+pub(crate) fn set_up(reaper: &Reaper) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        let lacks = match Init::now() {
+            Init::NotYet => "it has not started yet".to_owned(),
+            Init::Systemd => {
+                let states = asked(reaper, &[&["systemctl", "is-active"][..], &CLEANED].concat())?;
+                if states.lines().any(|state| state == "active") {
+                    return Ok(());
+                }
+                format!("neither of {} is active", CLEANED.join(", "))
+            }
+            Init::Other => return Ok(()),
+        };
+        if began.elapsed() >= SET_UP {
+            return Err(format!("it has not set up the system within {} s: {lacks}", SET_UP.as_secs()));
+        }
+        std::thread::sleep(SOON);
+    }
+}
+
 /// What PID 1 is.
 #[derive(Debug, PartialEq)]
 enum Init {
@@ -68,12 +99,8 @@ impl Init {
 
 /// What systemd says of itself. An error when that is never going to be better.
 fn systemd(reaper: &Reaper) -> Result<String, String> {
-    // It is asked there before there is a bus.
-    if !Path::new("/run/systemd/private").exists() {
-        return Ok("starting".to_owned());
-    }
-    let state = answer(reaper, &["systemctl", "is-system-running"])?;
-    match state.trim() {
+    let state = asked(reaper, &["systemctl", "is-system-running"])?;
+    match state.as_str() {
         "degraded" => {
             let failed = answer(reaper, &["systemctl", "list-units", "--failed", "--plain", "--no-legend"])?;
             let units: Vec<&str> = failed.lines().filter_map(|line| line.split_whitespace().next()).collect();
@@ -82,6 +109,15 @@ fn systemd(reaper: &Reaper) -> Result<String, String> {
         state @ ("maintenance" | "stopping") => Err(format!("systemd says '{state}'")),
         state => Ok(state.to_owned()),
     }
+}
+
+/// What systemd answers.
+fn asked(reaper: &Reaper, argv: &[&str]) -> Result<String, String> {
+    // It is asked there before there is a bus.
+    if !Path::new("/run/systemd/private").exists() {
+        return Ok("starting".to_owned());
+    }
+    answer(reaper, argv).map(|said| said.trim().to_owned())
 }
 
 /// What the guest has done since its boot.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fireactions_guest_proto::{GuestHello, GuestState, Identity, Ipv6, Ready, Service};
 use fireactions_image::ImageConfig;
 use fireactions_model::{
-    FailureKind, MachineState, Phase, PoolSpec, ServiceReadiness, ServiceSpec, StartMode, Step,
+    FailureKind, InitMode, MachineState, Phase, PoolSpec, ServiceReadiness, ServiceSpec, StartMode, Step,
 };
 use fireactions_net::Network;
 use rand::RngExt;
@@ -22,6 +22,9 @@ use crate::parts::Parts;
 use crate::record::Record;
 use crate::release::{Leaving, may_go};
 use crate::sticky_disks;
+
+/// What an image's own init gets beyond that to set up the system; the agent waits for it.
+const INIT_DEADLINE: Duration = Duration::from_secs(60);
 
 impl Life {
     /// Waits for the agent's first word and gives the guest its identity, if it has none. What an earlier server began
@@ -121,8 +124,9 @@ impl Life {
         record.step(Step::Agent).await?;
         record.phase(Phase::Kernel);
         let identity = identity(parts, pool, record);
-        let deadline =
-            pool.deadlines.agent + pool.services.iter().map(|service| service.timeout).sum::<Duration>();
+        let services: Duration = pool.services.iter().map(|service| service.timeout).sum();
+        let init = if pool.init == InitMode::Image { INIT_DEADLINE } else { Duration::ZERO };
+        let deadline = pool.deadlines.agent + services + init;
         let unusable;
         tokio::select! {
             done = timeout(deadline, guest.link.configure(identity)) => unusable = done

@@ -3,7 +3,8 @@
 //! ```text
 //! latest/  2009-04-04/
 //!   meta-data/            the pool's own metadata
-//!     fireactions/        runner_id, hostname, shutdown_on_exit, and runner_jit_config once there is one
+//!     fireactions/        runner_id, hostname, and runner_jit_config once there is one; shutdown_on_exit, unless
+//!                         the metadata is for cloud-init
 //!   user-data             the pool's, if it has some
 //! ```
 //!
@@ -77,9 +78,12 @@ fn tree(pool: &PoolSpec, machine: &MachineId, jit_config: Option<&Secret>) -> Re
     let mut runner = json!({
         "runner_id": machine.as_str(),
         "hostname": machine.as_str(),
-        // One job, one machine.
-        "shutdown_on_exit": true,
     });
+    if !meta_data.contains_key("instance-id") {
+        // One job, one machine. Of the versions that read this, it must be true or false, not text, and such a value is an error to who
+        // asks for it as text. cloud-init does so with each value, and gives the whole service up at an error.
+        runner["shutdown_on_exit"] = true.into();
+    }
     if let Some(jit_config) = jit_config {
         runner["runner_jit_config"] = jit_config.expose().into();
     }
@@ -135,6 +139,17 @@ mod tests {
         });
         let expected = json!({"latest": version, "2009-04-04": version});
         assert_eq!(tree(&pool, &machine(), None).unwrap(), expected);
+    }
+
+    #[test]
+    fn cloud_init_finds_text_alone() {
+        let tree =
+            tree(&pool(json!({"instance-id": "i-1"}), None), &machine(), Some(&Secret::new("jit"))).unwrap();
+        let meta_data = &tree["2009-04-04"]["meta-data"];
+        assert_eq!(meta_data["instance-id"], "i-1");
+        let fireactions = meta_data["fireactions"].as_object().unwrap();
+        assert_eq!(fireactions.keys().collect::<Vec<_>>(), ["hostname", "runner_id", "runner_jit_config"]);
+        assert!(fireactions.values().all(Value::is_string), "{tree}");
     }
 
     #[test]

@@ -7,5 +7,6 @@ mod files;
 mod migrate;
 mod mistakes;
 mod published;
+mod published_table;
 mod registry_cache;
 mod schema;

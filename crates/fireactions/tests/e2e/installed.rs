@@ -80,7 +80,7 @@ fn files(dir: &Path) {
 #[test]
 fn the_units_run_the_server_under_systemd() {
     let image = debian::image(&HOST);
-    let pools = pool_of("default", 0, 1, &image, "    init: image\n");
+    let pools = pool_of("default", 0, 1, &image, "    init: image\n    start: boot\n");
     let pools = pools.replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 2048");
     let world = World::start(Setup { pools, more: "local: {attempts: 1}".into(), ..Setup::default() });

@@ -77,7 +77,7 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
     report.note(format!(
         "own init: 1 vCPU, {MEMORY_MIB} MiB, QEMU; medians of {} boots and {} clones in turn, from the start of the VMM's process, for \
          clones from the start of the copy of their disk; a machine with its identity is not the same in both: a boot's init has \
-         just begun then, a clone's is up",
+         set up its file systems then, a clone's is up",
         boots.len(),
         clones.len(),
     ));
