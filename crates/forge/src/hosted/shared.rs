@@ -225,7 +225,8 @@ impl HostedForge {
         // Counts before words: a runner whose end is told is not to be taken for one that is lacking.
         let (assigned, waiting) = {
             let heard = lock(&shared.heard);
-            (heard.counted(Instant::now()), heard.to_give())
+            let placed = heard.placed();
+            (heard.counted(&placed, Instant::now()), heard.to_give(&placed))
         };
         let words = lock(&shared.words);
         let by_runner = words.by_runner.iter().map(|(runner, kept)| (runner.clone(), kept.word.clone()));

@@ -46,7 +46,8 @@ impl HostedForge {
     }
 
     /// Jobs that wait at the forge for one of the pools, as far as they were heard of: the newest, at most so many, each with where
-    /// it is to run; where hosts share them, at the one that listens alone. Their ids are made from the forge's numbers and go with the wait: a runner's row has an id of its own.
+    /// it is to run; where hosts share them, at the one that listens alone. Their ids are made from the forge's numbers and go with
+    /// the wait: a runner's row has an id of its own.
     pub fn queued(&self, most: usize) -> Vec<(JobRecord, Option<Place>)> {
         if !self.listens() {
             return Vec::new();

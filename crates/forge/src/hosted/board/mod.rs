@@ -56,6 +56,9 @@ pub(crate) trait Rules: Send + Sync {
     fn behind(&self) -> Duration;
 }
 
+/// Numbers of jobs, by the pool that is to serve them.
+pub(crate) type Placed = HashMap<PoolName, Vec<u64>>;
+
 /// All of it.
 pub(crate) struct Board {
     rules: Arc<dyn Rules>,
@@ -170,12 +173,11 @@ impl Board {
         self.is_placed(pool) && self.rules.fits(pool, wants)
     }
 
-    /// The jobs of each pool, those that wait and those that runners have: as the forge counts them, or by what was heard of. Without
-    /// pools of which nothing was said yet.
-    pub(crate) fn counted(&self, now: Instant) -> BTreeMap<PoolName, AssignedJobs> {
+    /// The jobs of each pool, those that wait ([`placed`](Self::placed)) and those that runners have: as the forge counts them, or by what
+    /// was heard of. Without pools of which nothing was said yet.
+    pub(crate) fn counted(&self, placed: &Placed, now: Instant) -> BTreeMap<PoolName, AssignedJobs> {
         let mut all: BTreeMap<PoolName, AssignedJobs> =
             self.assigned.iter().map(|(pool, assigned)| (pool.clone(), *assigned)).collect();
-        let placed = self.placed();
         for PoolSpec { name, .. } in self.placing().filter(|pool| self.asked.contains(&pool.name)) {
             let waiting = count(placed.get(name).map_or(0, Vec::len));
             let waiting = waiting.saturating_sub(self.runners.ahead(name, now));
@@ -187,15 +189,14 @@ impl Board {
     }
 
     /// The jobs that are placed, those that waited longest first: of each pool as many as it may have machines.
-    pub(crate) fn to_give(&self) -> BTreeMap<PoolName, Vec<RemoteJob>> {
-        let of_pool = |(pool, jobs): (PoolName, Vec<u64>)| {
-            let most =
-                self.capacity.get(&pool).map_or(0, |most| usize::try_from(*most).unwrap_or(usize::MAX));
-            let jobs = jobs.into_iter().filter_map(|id| self.queue.get(id)).take(most);
+    pub(crate) fn to_give(&self, placed: &Placed) -> BTreeMap<PoolName, Vec<RemoteJob>> {
+        let of_pool = |(pool, jobs): (&PoolName, &Vec<u64>)| {
+            let most = self.capacity.get(pool).map_or(0, |most| usize::try_from(*most).unwrap_or(usize::MAX));
+            let jobs = jobs.iter().filter_map(|id| self.queue.get(*id)).take(most);
             let jobs: Vec<RemoteJob> = jobs.map(|waiting| waiting.remote.clone()).collect();
-            (pool, jobs)
+            (pool.clone(), jobs)
         };
-        self.placed().into_iter().map(of_pool).collect()
+        placed.iter().map(of_pool).collect()
     }
 
     /// The runners that are there for jobs which still count, of pools whose jobs several hosts can share.
@@ -218,7 +219,7 @@ impl Board {
         self.pools.iter().map(|pool| (pool.name.clone(), self.need(pool, &placed, now))).collect()
     }
 
-    fn need(&self, pool: &PoolSpec, placed: &HashMap<PoolName, Vec<u64>>, now: Instant) -> u32 {
+    fn need(&self, pool: &PoolSpec, placed: &Placed, now: Instant) -> u32 {
         let name = &pool.name;
         let counting = self.counting(pool);
         let wanted = match counting {
@@ -278,7 +279,7 @@ impl Board {
     }
 
     /// Jobs that are placed, by the pool that is to serve them, those that waited longest first.
-    fn placed(&self) -> HashMap<PoolName, Vec<u64>> {
+    pub(crate) fn placed(&self) -> Placed {
         place::place(
             self.placing(),
             self.queue.waiting(),

@@ -416,10 +416,10 @@ fn report(board: &mut Board, runners: &[(&str, bool)], now: Instant) {
 fn of_jobs_that_several_hosts_share_each_counts_once() {
     let second = |n| *START + Duration::from_secs(n);
     let mut board = placing(1..=3, second(0));
-    let counted = |board: &Board, at| board.counted(second(at))[&name("p")];
+    let counted = |board: &Board, at| board.counted(&board.placed(), second(at))[&name("p")];
     report(&mut board, &[("a", false)], second(1));
     assert_eq!(counted(&board, 1), assigned(3, 0));
-    assert_eq!(board.to_give()[&name("p")].len(), 3);
+    assert_eq!(board.to_give(&board.placed())[&name("p")].len(), 3);
     // A runner has begun one, and the list still has it.
     report(&mut board, &[("a", true)], second(2));
     assert_eq!(counted(&board, 2), assigned(3, 1));
@@ -436,7 +436,7 @@ fn of_jobs_that_several_hosts_share_each_counts_once() {
     // Before a list was read nothing is said, so that no host loses what it was given.
     let mut new = Board::new(Arc::new(Plain));
     new.set_pools(vec![pool("p", &["debian"], 9, None)]);
-    assert_eq!(new.counted(*START), BTreeMap::new());
+    assert_eq!(new.counted(&new.placed(), *START), BTreeMap::new());
 }
 
 #[test]
