@@ -38,7 +38,7 @@ pub(crate) struct Value<T> {
 #[derive(Debug)]
 pub(crate) struct Change<T> {
     pub(crate) key: String,
-    pub(crate) value: Option<T>,
+    pub(crate) value: Option<Value<T>>,
 }
 
 impl Bucket {
@@ -189,6 +189,7 @@ impl Bucket {
                 })
             };
             let value = (entry.operation == Operation::Put).then(|| read(&entry.value)).transpose()?;
+            let value = value.map(|value| Value { value, revision: entry.revision });
             Ok(Change { key: entry.key, value })
         });
         Ok(changes.boxed())

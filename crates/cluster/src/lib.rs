@@ -39,6 +39,6 @@ pub use member::{Identity, Load, Member, PoolLoad};
 pub use membership::{Ends, Membership, Standing};
 pub use roster::Roster;
 pub use settings::{CredsSource, Settings};
-pub use shares::{Desk, GivenTo, follow};
+pub use shares::{Desk, GivenTo, Revised, follow};
 pub use state::{ClusterState, Leader, look};
 pub use trouble::Trouble;

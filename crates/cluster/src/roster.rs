@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::bucket::Change;
+use crate::bucket::{Change, Value};
 use crate::buckets::{Buckets, HOST_TTL};
 use crate::link::Link;
 use crate::member::Member;
@@ -74,7 +74,7 @@ impl Roster {
                 Some(Ok(Change { key, value })) => {
                     let Ok(host) = ClusterHost::new(key) else { continue };
                     match value {
-                        Some(member) => known.insert(host, (member, Instant::now())),
+                        Some(Value { value: member, .. }) => known.insert(host, (member, Instant::now())),
                         None => known.remove(&host),
                     };
                     self.tell(known);

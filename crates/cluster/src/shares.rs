@@ -23,6 +23,7 @@ use crate::bucket::{Bucket, Value};
 use crate::buckets::Buckets;
 use crate::lease::Fence;
 use crate::link::Link;
+use crate::membership::Standing;
 use crate::trouble::Trouble;
 
 /// How often a value is read whether or not it was said that it changed.
@@ -73,13 +74,22 @@ pub struct GivenTo {
     pub share: ForgeShare,
 }
 
+/// A share with its revision: of two shares, the later has the larger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revised<T> {
+    /// It.
+    pub share: T,
+    /// Its revision.
+    pub revision: u64,
+}
+
 /// Where the host that listens to a forge writes.
 #[derive(Debug)]
 pub struct Desk {
     bucket: Bucket,
     forge: ForgeName,
     fence: Fence,
-    given: BTreeMap<ClusterHost, (GivenTo, Option<u64>)>,
+    given: BTreeMap<ClusterHost, Revised<GivenTo>>,
     held: (BTreeMap<PoolName, String>, Option<u64>),
 }
 
@@ -100,8 +110,8 @@ impl Desk {
         for key in desk.bucket.keys().await? {
             let Some(host) = desk.host_of(&key) else { continue };
             if let Some(Value { value, revision }) = desk.bucket.get::<Given>(&key).await? {
-                let given = GivenTo { instance: value.instance, share: value.share };
-                desk.given.insert(host, (given, Some(revision)));
+                let share = GivenTo { instance: value.instance, share: value.share };
+                desk.given.insert(host, Revised { share, revision });
             }
         }
         if let Some(Value { value, revision }) = desk.bucket.get::<Held>(forge.as_str()).await? {
@@ -115,8 +125,8 @@ impl Desk {
     }
 
     /// What each host was given last.
-    pub fn given(&self) -> impl Iterator<Item = (&ClusterHost, &GivenTo)> {
-        self.given.iter().map(|(host, (given, _))| (host, given))
+    pub const fn given(&self) -> &BTreeMap<ClusterHost, Revised<GivenTo>> {
+        &self.given
     }
 
     /// What the one that listens holds at the forge, as it was written last.
@@ -130,14 +140,14 @@ impl Desk {
     /// When it cannot be written, or it is not known whether it was.
     pub async fn give(&mut self, host: &ClusterHost, given: GivenTo) -> Result<bool, Trouble> {
         let before = self.given.get(host);
-        if before.is_some_and(|(before, _)| *before == given) {
+        if before.is_some_and(|before| before.share == given) {
             return Ok(true);
         }
-        let revision = before.and_then(|(_, revision)| *revision);
+        let revision = before.map(|before| before.revision);
         let value = Given { fence: self.fence, instance: given.instance.clone(), share: given.share.clone() };
         let written = self.write(&key(&self.forge, host), &value, revision).await?;
         if let Some(revision) = written {
-            self.given.insert(host.clone(), (given, Some(revision)));
+            self.given.insert(host.clone(), Revised { share: given, revision });
         }
         Ok(written.is_some())
     }
@@ -200,12 +210,14 @@ fn key(forge: &ForgeName, host: &ClusterHost) -> String {
     format!("{forge}.{host}")
 }
 
-/// This host's share of a forge's jobs, until `stop`: whenever it changes, and now and then.
+/// This host's share of a forge's jobs, until `stop`: whenever it changes, and now and then. Nothing while the others do not know of this
+/// host: another may have its jobs, and what it was given before is read anew when they do.
 pub async fn follow(
     link: Link,
     forge: ForgeName,
     host: ClusterHost,
-    share: watch::Sender<Option<ForgeShare>>,
+    mut standing: watch::Receiver<Standing>,
+    share: watch::Sender<Option<Revised<ForgeShare>>>,
     stop: CancellationToken,
 ) {
     let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
@@ -213,9 +225,20 @@ pub async fn follow(
     let mut last = None;
     let following = async {
         loop {
-            let trouble = Box::pin(follow_once(&link, &key, &share, &mut last, &mut pauses)).await;
-            tracing::debug!(%trouble, %forge, "this host's share cannot be followed; trying again");
-            sleep(pauses.failed(rand::random())).await;
+            if standing.wait_for(|standing| *standing == Standing::Member).await.is_err() {
+                return;
+            }
+            let ended = tokio::select! {
+                trouble = Box::pin(follow_once(&link, &key, &share, &mut last, &mut pauses)) => Some(trouble),
+                _ = standing.wait_for(|standing| *standing != Standing::Member) => None,
+            };
+            match ended {
+                Some(trouble) => {
+                    tracing::debug!(%trouble, %forge, "this host's share cannot be followed; trying again");
+                    sleep(pauses.failed(rand::random())).await;
+                }
+                None => drop(share.send_replace(None)),
+            }
         }
     };
     let _ = stop.run_until_cancelled(following).await;
@@ -224,8 +247,8 @@ pub async fn follow(
 async fn follow_once(
     link: &Link,
     key: &str,
-    share: &watch::Sender<Option<ForgeShare>>,
-    last: &mut Option<Fence>,
+    share: &watch::Sender<Option<Revised<ForgeShare>>>,
+    last: &mut Option<(Fence, u64)>,
     pauses: &mut ExponentialBackoff,
 ) -> Trouble {
     let opened = async {
@@ -246,18 +269,19 @@ async fn follow_once(
                 None => return link.unreachable(),
             },
             () = sleep(READ) => match bucket.get::<Given>(key).await {
-                Ok(found) => found.map(|found| found.value),
+                Ok(found) => found,
                 Err(trouble) => return trouble,
             },
         };
-        // A bucket that was made anew has younger fences.
-        if let Some(Given { fence, share: own, .. }) = given
-            && last.is_none_or(|last| fence >= last)
+        // What was read may be ahead of what was said. A bucket that was made anew has younger fences.
+        if let Some(Value { value: Given { fence, share: own, .. }, revision }) = given
+            && last.is_none_or(|last| (fence, revision) >= last)
         {
-            *last = Some(fence);
+            *last = Some((fence, revision));
+            let own = Some(Revised { share: own, revision });
             share.send_if_modified(|before| {
-                let changed = before.as_ref() != Some(&own);
-                *before = Some(own);
+                let changed = *before != own;
+                *before = own;
                 changed
             });
         }

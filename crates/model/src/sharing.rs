@@ -38,6 +38,9 @@ pub struct AssignedJobs {
 pub struct ForgeReport {
     /// By pool; those of the configuration, and no other.
     pub pools: BTreeMap<PoolName, PoolReport>,
+    /// The revision of the share that the host goes by.
+    #[serde(default)]
+    pub taken: Option<u64>,
 }
 
 /// A host's runners of one pool that are there for jobs which the forge still counts.
@@ -62,6 +65,9 @@ pub struct ForgeShare {
     /// The host's runners that this counts.
     #[serde(default)]
     pub counted: BTreeMap<PoolName, BTreeSet<String>>,
+    /// Runners beside those that the host may have begun, by this share or by one before that it may still have gone by.
+    #[serde(default)]
+    pub pending: BTreeMap<PoolName, u32>,
     /// Which of them wait, where that is known: a runner may be for one job alone.
     #[serde(default)]
     pub jobs: BTreeMap<PoolName, Vec<RemoteJob>>,

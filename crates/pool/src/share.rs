@@ -42,7 +42,8 @@ pub struct Runners {
 }
 
 impl Runners {
-    const fn all(self) -> u32 {
+    /// All of them.
+    pub const fn all(self) -> u32 {
         self.idle.saturating_add(self.busy)
     }
 }

@@ -2,30 +2,25 @@
 
 use std::sync::Arc;
 
-use fireactions_cluster::Standing;
+use fireactions_cluster::Revised;
 use fireactions_forge::HostedForge;
 use fireactions_model::ForgeShare;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Takes each share until `stop`. While the others do not know of this host, its share is nothing: another may have its jobs.
+/// Takes each share until `stop`.
 pub(crate) async fn take(
     forge: HostedForge,
-    mut share: watch::Receiver<Option<ForgeShare>>,
-    mut standing: watch::Receiver<Standing>,
+    mut share: watch::Receiver<Option<Revised<ForgeShare>>>,
     stop: CancellationToken,
 ) {
     let taking = async {
         loop {
-            let mut given = share.borrow_and_update().clone().unwrap_or_default();
-            if *standing.borrow_and_update() != Standing::Member {
-                given.pools.clear();
-            }
-            forge.take_share(given).await;
-            tokio::select! {
-                Ok(()) = share.changed() => {}
-                Ok(()) = standing.changed() => {}
-                else => return,
+            let given = share.borrow_and_update().clone();
+            let revision = given.as_ref().map(|given| given.revision);
+            forge.take_share(given.map(|given| given.share).unwrap_or_default(), revision).await;
+            if share.changed().await.is_err() {
+                return;
             }
         }
     };

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fireactions_cluster::{Member, PoolLoad};
+use fireactions_cluster::{GivenTo, Member, PoolLoad, Revised};
 use fireactions_model::{
-    ForgeName, ForgeShare, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord,
+    ForgeName, ForgeReport, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord,
 };
 use fireactions_pool::{Budget, Place, PlacePool, Prepared, Runners, Sharer};
 
@@ -17,7 +17,7 @@ pub(crate) fn sharer(
     forge: &ForgeName,
     pools: &[PoolSpec],
     words: &Words,
-    before: &ForgeShare,
+    before: Option<&Revised<GivenTo>>,
 ) -> Sharer {
     let load = &member.load;
     let report = load.forges.get(forge);
@@ -26,8 +26,8 @@ pub(crate) fn sharer(
     };
     let runners = |(pool, report): (&PoolName, &PoolReport)| (pool.clone(), runners(report, words));
     let pending = |pool: &PoolSpec| {
-        let report = report.and_then(|report| report.pools.get(&pool.name));
-        (pool.name.clone(), pending(pool, report, before, words))
+        let pending = before.map_or(0, |before| pending(pool, report, before, words));
+        (pool.name.clone(), pending)
     };
     let Room { vcpus, memory_mib, machine_overhead_mib } = load.room;
     Sharer {
@@ -78,21 +78,36 @@ fn runners(report: &PoolReport, words: &Words) -> Runners {
     all
 }
 
-/// Runners that the host was given `before` beside those that were counted then, and of which nothing was heard since: neither by its
-/// report nor by the forge.
-fn pending(pool: &PoolSpec, report: Option<&PoolReport>, before: &ForgeShare, words: &Words) -> u32 {
-    let given = before.pools.get(&pool.name).map_or(0, |jobs| jobs.all);
+/// Runners that the host may have begun and of which nothing was heard: neither by its report nor by the forge. The share that it tells
+/// to have taken, and none before, is what it may still begin; what it had begun until then is in the same report.
+fn pending(
+    pool: &PoolSpec,
+    report: Option<&ForgeReport>,
+    before: &Revised<GivenTo>,
+    words: &Words,
+) -> u32 {
+    let Revised { share: GivenTo { share, .. }, revision } = before;
     let none = BTreeSet::new();
-    let counted = before.counted.get(&pool.name).unwrap_or(&none);
-    let is_its =
-        |word: &RunnerWord| pool.scale_set().is_some() && word.job.scale_set.as_deref() == pool.scale_set();
-    let told = words.iter().filter(|(_, word)| is_its(word)).map(|(runner, _)| runner);
+    let counted = share.counted.get(&pool.name).unwrap_or(&none);
+    let may_begin = if report.is_some_and(|report| report.taken == Some(*revision)) {
+        let given = share.pools.get(&pool.name).map_or(0, |jobs| jobs.all);
+        given.saturating_sub(count(counted.len()))
+    } else {
+        share.pending.get(&pool.name).copied().unwrap_or(0)
+    };
+    let report = report.and_then(|report| report.pools.get(&pool.name));
+    let told = words.iter().filter(|(_, word)| is_of(pool, word)).map(|(runner, _)| runner);
     let now: BTreeSet<&String> =
         report.into_iter().flat_map(|report| report.runners.keys()).chain(told).collect();
     let fresh =
-        now.iter().filter(|runner| !counted.contains(**runner) && !before.words.contains_key(**runner));
+        now.iter().filter(|runner| !counted.contains(**runner) && !share.words.contains_key(**runner));
     let fresh = count(fresh.count()).saturating_add(report.map_or(0, |report| report.unnamed));
-    given.saturating_sub(count(counted.len())).saturating_sub(fresh)
+    may_begin.saturating_sub(fresh)
+}
+
+/// Whether the forge says this of a runner of the pool.
+fn is_of(pool: &PoolSpec, word: &RunnerWord) -> bool {
+    pool.scale_set().is_some() && word.job.scale_set.as_deref() == pool.scale_set()
 }
 
 fn count(runners: usize) -> u32 {

@@ -4,18 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fireactions_cluster::{Desk, Fence, GivenTo, Identity, Lease, Link, Member, Trouble};
-use fireactions_forge::{Earlier, Heard, HostedForge, Presence, runner_key};
-use fireactions_model::{
-    AssignedJobs, ClusterHost, ExponentialBackoff, ForgeName, ForgeShare, PoolName, PoolSpec, RemoteJob,
-};
-use fireactions_pool::{Counted, Sharer, share};
+use fireactions_cluster::{Desk, Fence, Lease, Link, Member, Trouble};
+use fireactions_forge::{Earlier, HostedForge, Presence, runner_key};
+use fireactions_model::{ClusterHost, ExponentialBackoff, ForgeName, ForgeShare, PoolName, PoolSpec};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::hosts::{self, Words};
-use crate::jobs::{Wanting, deal};
+use crate::hosts;
+use crate::shares::{Known, Shares};
 
 /// How often shares are looked at whether or not anything changed: time alone changes what hosts do.
 const LOOK: Duration = Duration::from_secs(1);
@@ -67,19 +64,8 @@ impl Leader {
     /// Listens and shares while this host has the lease.
     async fn lead(&mut self, fence: Fence, stop: &CancellationToken) {
         let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
-        let mut desk = loop {
-            match Desk::open(&self.link, self.forge.name(), fence).await {
-                Ok(desk) => break desk,
-                Err(trouble) => {
-                    tracing::warn!(forge = %self.forge.name(), %trouble, "the shares of the forge's jobs cannot be read");
-                    sleep(pauses.failed(rand::random())).await;
-                }
-            }
-            if self.lease.fence() != Some(fence) || stop.is_cancelled() {
-                return;
-            }
-        };
-        let words = desk.given().flat_map(|(_, given)| given.share.words.clone()).collect();
+        let Some(mut desk) = self.desk(fence, &mut pauses, stop).await else { return };
+        let words = desk.given().values().flat_map(|given| given.share.share.words.clone()).collect();
         let earlier = Earlier { words, held: desk.held().clone() };
         let listening = stop.child_token();
         let lead = {
@@ -97,6 +83,11 @@ impl Leader {
                 Err(Ended::Trouble(trouble)) => {
                     tracing::debug!(forge = %self.forge.name(), %trouble, "shares could not be written; trying again");
                     sleep(pauses.failed(rand::random())).await;
+                    // What could not be written may be there all the same, and a host may go by it.
+                    match self.desk(fence, &mut pauses, stop).await {
+                        Some(now) => desk = now,
+                        None => break,
+                    }
                 }
             }
             tokio::select! {
@@ -112,6 +103,25 @@ impl Leader {
         tracing::info!(forge = %self.forge.name(), "this host no longer listens to the forge for the cluster");
     }
 
+    /// What is written already. Nothing once this host has no lease any more, or at `stop`.
+    async fn desk(
+        &self,
+        fence: Fence,
+        pauses: &mut ExponentialBackoff,
+        stop: &CancellationToken,
+    ) -> Option<Desk> {
+        while self.lease.fence() == Some(fence) && !stop.is_cancelled() {
+            match Desk::open(&self.link, self.forge.name(), fence).await {
+                Ok(desk) => return Some(desk),
+                Err(trouble) => {
+                    tracing::warn!(forge = %self.forge.name(), %trouble, "the shares of the forge's jobs cannot be read");
+                    sleep(pauses.failed(rand::random())).await;
+                }
+            }
+        }
+        None
+    }
+
     /// Gives every host what is its own now.
     async fn look(&self, desk: &mut Desk, fence: Fence) -> Result<(), Ended> {
         let members = self.roster.borrow().clone();
@@ -119,7 +129,9 @@ impl Leader {
         self.forge.set_shared_capacity(hosts::capacity(members.values(), name));
         self.forge.set_reports(members.values().filter_map(|member| member.load.forges.get(name)));
         let Some(heard) = self.forge.heard_so_far() else { return self.kept(fence) };
-        let (given, unplaced) = self.shares(desk, &members, &heard);
+        let (pools, before) = (&self.pools, desk.given());
+        let Shares { given, unplaced } =
+            Known { forge: name, pools, members: &members, before, heard: &heard }.shares();
         for (host, given) in given {
             self.kept(fence)?;
             if given.share == ForgeShare::default() && !members.contains_key(&host) {
@@ -152,69 +164,6 @@ impl Leader {
         if self.lease.fence() == Some(fence) { Ok(()) } else { Err(Ended::Lost) }
     }
 
-    /// What each host is to be given, those that are gone and may come back among them.
-    fn shares(
-        &self,
-        desk: &Desk,
-        members: &BTreeMap<ClusterHost, Member>,
-        heard: &Heard,
-    ) -> (BTreeMap<ClusterHost, GivenTo>, BTreeMap<PoolName, u32>) {
-        let before: BTreeMap<&ClusterHost, &GivenTo> = desk.given().collect();
-        let (no_share, no_words) = (ForgeShare::default(), Words::new());
-        let share_of = |host: &ClusterHost| before.get(host).map_or(&no_share, |given| &given.share);
-        let words = words_by_key(heard);
-        let words_of = |instance: &str| words.get(instance).unwrap_or(&no_words);
-        let name = self.forge.name();
-        // Pools of which the forge has said nothing yet stay as they are.
-        let is_heard = |pool: &&PoolSpec| heard.assigned.contains_key(&pool.name);
-        let pools: Vec<PoolSpec> = self.pools.iter().filter(is_heard).cloned().collect();
-        let counted = |pool: &PoolSpec| Counted {
-            pool: pool.name.clone(),
-            shape: pool.shape.clone(),
-            jobs: heard.assigned.get(&pool.name).map_or(0, |jobs| jobs.all),
-        };
-        let counted: Vec<Counted> = pools.iter().map(counted).collect();
-        let sharers: Vec<Sharer> = members
-            .values()
-            .map(|member| {
-                let Identity { host, instance, .. } = &member.identity;
-                hosts::sharer(member, name, &pools, words_of(instance), share_of(host))
-            })
-            .collect();
-        let mut sharing = share(&counted, &sharers);
-        for (pool, jobs) in heard.assigned.iter().filter(|(_, jobs)| jobs.held_back > 0) {
-            let unplaced = sharing.unplaced.entry(pool.clone()).or_default();
-            *unplaced = unplaced.saturating_add(jobs.held_back);
-        }
-        let mut dealt = jobs_by_host(heard, &sharing.given, &before);
-        let mut all = BTreeMap::new();
-        for (host, member) in members {
-            let instance = member.identity.instance.clone();
-            let words = words_of(&instance).clone();
-            let is_kept = |pool: &PoolName| !heard.assigned.contains_key(pool) && self.has(pool);
-            let ForgeShare { mut pools, counted: mut known, .. } = share_of(host).clone();
-            pools.retain(|pool, _| is_kept(pool));
-            pools.extend(sharing.given.remove(host).unwrap_or_default());
-            known.retain(|pool, _| is_kept(pool));
-            let mut counted = hosts::counted(member, name, &words);
-            counted.retain(|pool, _| !is_kept(pool));
-            counted.extend(known);
-            let jobs = dealt.remove(host).unwrap_or_default();
-            all.insert(host.clone(), GivenTo { instance, share: ForgeShare { pools, counted, jobs, words } });
-        }
-        for (host, given) in before {
-            if !all.contains_key(host) {
-                let share = ForgeShare { words: words_of(&given.instance).clone(), ..ForgeShare::default() };
-                all.insert(host.clone(), GivenTo { instance: given.instance.clone(), share });
-            }
-        }
-        (all, sharing.unplaced)
-    }
-
-    fn has(&self, pool: &PoolName) -> bool {
-        self.pools.iter().any(|its| its.name == *pool)
-    }
-
     fn say_short(&self, unplaced: BTreeMap<PoolName, u32>) {
         let forge = self.forge.name();
         self.shortage.send_if_modified(|known| {
@@ -224,37 +173,4 @@ impl Leader {
             *known != before
         });
     }
-}
-
-/// Of the jobs that wait those that each host is to have runners for, by pool.
-fn jobs_by_host(
-    heard: &Heard,
-    given: &BTreeMap<ClusterHost, BTreeMap<PoolName, AssignedJobs>>,
-    before: &BTreeMap<&ClusterHost, &GivenTo>,
-) -> BTreeMap<ClusterHost, BTreeMap<PoolName, Vec<RemoteJob>>> {
-    let mut all: BTreeMap<ClusterHost, BTreeMap<PoolName, Vec<RemoteJob>>> = BTreeMap::new();
-    for (pool, waiting) in &heard.waiting {
-        let wanting = |(host, pools): (&ClusterHost, &BTreeMap<PoolName, AssignedJobs>)| {
-            let jobs = pools.get(pool)?;
-            let before = before.get(host).and_then(|given| given.share.jobs.get(pool)).cloned();
-            let count = jobs.all.saturating_sub(jobs.running);
-            Some((host.clone(), Wanting { count, before: before.unwrap_or_default() }))
-        };
-        let hosts = given.iter().filter_map(wanting).collect();
-        for (host, jobs) in deal(waiting, &hosts) {
-            all.entry(host).or_default().insert(pool.clone(), jobs);
-        }
-    }
-    all
-}
-
-/// What the forge says of runners, by the key of the host that has them.
-fn words_by_key(heard: &Heard) -> BTreeMap<&str, Words> {
-    let mut all: BTreeMap<&str, Words> = BTreeMap::new();
-    for (runner, word) in &heard.words {
-        if let Some(key) = runner_key(runner) {
-            all.entry(key).or_default().insert(runner.clone(), word.clone());
-        }
-    }
-    all
 }

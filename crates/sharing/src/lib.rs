@@ -14,11 +14,12 @@ mod follow;
 mod hosts;
 mod jobs;
 mod lead;
+mod shares;
 
 use std::sync::Arc;
 
 use fireactions_cluster::{
-    Identity, Lease, LeaseName, LeaseTiming, Link, Membership, Roster, Standing, follow as shares,
+    Identity, Lease, LeaseName, LeaseTiming, Link, Membership, Roster, Standing, follow as follow_share,
 };
 use fireactions_forge::HostedForge;
 use fireactions_model::PoolSpec;
@@ -75,8 +76,8 @@ pub async fn run(
         tasks.spawn(lease.clone().run(stop.clone()));
         let share = watch::Sender::new(None);
         let (name, own) = (forge.name().clone(), host.identity.host.clone());
-        tasks.spawn(shares(link.clone(), name, own, share.clone(), stop.clone()));
-        tasks.spawn(follow::take(forge.clone(), share.subscribe(), host.standing.clone(), stop.clone()));
+        tasks.spawn(follow_share(link.clone(), name, own, host.standing.clone(), share.clone(), stop.clone()));
+        tasks.spawn(follow::take(forge.clone(), share.subscribe(), stop.clone()));
         tasks.spawn(follow::report(forge.clone(), Arc::clone(&host.news), stop.clone()));
         let leader = lead::Leader {
             link: link.clone(),

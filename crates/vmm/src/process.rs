@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -16,6 +16,9 @@ use crate::ExitCause;
 
 /// Clock ticks in a second, as `/proc` counts them (`USER_HZ`): the same on all of Linux that runs here.
 const TICKS: u64 = 100;
+
+/// For how long a program can be without arguments: exec lets go whoever started it, and lays them out afterwards.
+const BEGINS: Duration = Duration::from_millis(500);
 
 /// A process that cannot be mistaken for a later one of the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,10 +190,28 @@ impl NetNamespace {
     }
 }
 
-/// The arguments of a process; empty when it is gone.
+/// The arguments of a process; none when it is gone. Waits for those of a program that has only just begun.
 pub(crate) fn arguments(pid: u32) -> Vec<Vec<u8>> {
+    let until = Instant::now() + BEGINS;
+    loop {
+        let arguments = arguments_now(pid);
+        if !arguments.is_empty() || !has_program(pid) || Instant::now() >= until {
+            return arguments;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The arguments that a process has now: none as well when its program has only just begun.
+pub(crate) fn arguments_now(pid: u32) -> Vec<Vec<u8>> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+    if bytes.is_empty() { Vec::new() } else { bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect() }
+}
+
+/// Whether the process is a program, and neither the kernel's own nor a zombie.
+fn has_program(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
 }
 
 /// The numbers of all processes that this one can see.
@@ -217,6 +238,28 @@ mod tests {
         let text = "7 (a) 3 (b)) S 1 7 7 0 -1 0 0 0 0 0 120 30 9 9 20 0 1 0 4711 0 0";
         assert_eq!(cpu_ticks(text), Some(150));
         assert_eq!(cpu_ticks("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_program_that_has_only_just_begun_has_its_arguments() {
+        for number in 0..50 {
+            let mut command = Command::new("sh");
+            command.args(["-c", "read x; exit", "sh", &format!("mark-{number}")]);
+            command.stdin(std::process::Stdio::piped());
+            // As VMMs are started.
+            crate::child::prepare(&mut command, crate::child::Confined::default());
+            let mut child = command.spawn().unwrap();
+            let arguments = arguments(child.id());
+            assert_eq!(arguments.get(4), Some(&format!("mark-{number}").into_bytes()), "{arguments:?}");
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+        let mut ended = Command::new("true").spawn().unwrap();
+        while start_ticks(ended.id()).unwrap().is_some() {
+            std::thread::yield_now();
+        }
+        assert_eq!(arguments(ended.id()), Vec::<Vec<u8>>::new(), "a zombie has none");
+        ended.wait().unwrap();
     }
 
     #[tokio::test]

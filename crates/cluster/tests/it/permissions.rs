@@ -62,7 +62,9 @@ async fn a_host_needs_what_the_page_lists() {
     let given = GivenTo { instance: "aaa".to_owned(), share: ForgeShare::default() };
     assert!(desk.give(&host, given).await.unwrap());
     let share = watch::Sender::new(None);
-    let following = follow(link.clone(), forge, host.clone(), share.clone(), stop.clone());
+    let standing = watch::Sender::new(Standing::Member);
+    let following =
+        follow(link.clone(), forge, host.clone(), standing.subscribe(), share.clone(), stop.clone());
     let following = tokio::spawn(following);
     share.subscribe().wait_for(Option::is_some).await.unwrap();
     desk.forget(&host).await.unwrap();

@@ -188,12 +188,9 @@ async fn follow(
             session.acquire(&available).await?;
         }
         let id = message.id;
-        // First of all: a runner whose end this message tells is not to be taken for one that is lacking. A message that
-        // comes again tells what was true when it was written.
-        if progress.applied != Some(id) {
-            forge.heard().set_assigned(&pool.name, counted(message.statistics));
-        }
-        let is_noted = apply(remote, forge, &pool.name, runner, message).await;
+        // A message that comes again tells what was true when it was written.
+        let count = (progress.applied != Some(id)).then(|| counted(message.statistics));
+        let is_noted = apply(remote, forge, &pool.name, runner, message, count).await;
         origin::look(remote, forge, &pool.name).await;
         progress.applied = Some(id);
         if !is_noted {
@@ -204,16 +201,18 @@ async fn follow(
     }
 }
 
-/// Takes over what a message says. Doing it twice does nothing more. False when not all of it could be written down.
+/// Takes over what a message says, its count if that is news. Doing it twice does nothing more. False when not all of it could be
+/// written down.
 async fn apply(
     remote: &GithubRemote,
     forge: &HostedForge,
     pool: &PoolName,
     runner: &GithubRunner,
     message: Message,
+    count: Option<AssignedJobs>,
 ) -> bool {
-    let mut is_noted = true;
     let statistics = message.statistics;
+    let mut words = Vec::new();
     for event in message.events {
         match event {
             JobEvent::Available(_) => {}
@@ -226,7 +225,7 @@ async fn apply(
                 let mut told = told(remote, forge, runner, &job);
                 told.queue_says = queued(&job);
                 told.queued_at = told.queued_at.or(known.and_then(|known| known.queued_at));
-                is_noted &= forge.say(&runner_name, RunnerWord { ended: false, job: Box::new(told) }).await;
+                words.push((runner_name, RunnerWord { ended: false, job: Box::new(told) }));
             }
             JobEvent::Completed { job, result, runner_name, .. } => {
                 forge.heard().queue.unassign(pool, job.request_id.get());
@@ -236,11 +235,12 @@ async fn apply(
                 told.conclusion = Some(conclusion(&result));
                 // GitHub forgets a runner with its job.
                 told.deregistered = true;
-                is_noted &= forge.say(&runner_name, RunnerWord { ended: true, job: Box::new(told) }).await;
+                words.push((runner_name, RunnerWord { ended: true, job: Box::new(told) }));
             }
         }
     }
     forge.heard().queue.keep_assigned(pool, statistics.assigned.saturating_sub(statistics.running));
+    let is_noted = forge.hear(pool, count, words).await;
     forge.wake();
     is_noted
 }

@@ -222,13 +222,11 @@ impl HostedForge {
     /// What was heard since this host listens; nothing where it does not.
     pub fn heard_so_far(&self) -> Option<Heard> {
         let shared = self.inner.shared.as_ref().filter(|shared| shared.leads())?;
-        // Counts before words: a runner whose end is told is not to be taken for one that is lacking.
-        let (assigned, waiting) = {
-            let heard = lock(&shared.heard);
-            let placed = heard.placed();
-            (heard.counted(&placed, Instant::now()), heard.to_give(&placed))
-        };
+        // Both at once, as they were said: a runner whose end is told is not to be taken for one that is lacking.
+        let heard = lock(&shared.heard);
         let words = lock(&shared.words);
+        let placed = heard.placed();
+        let (assigned, waiting) = (heard.counted(&placed, Instant::now()), heard.to_give(&placed));
         let by_runner = words.by_runner.iter().map(|(runner, kept)| (runner.clone(), kept.word.clone()));
         Some(Heard { assigned, waiting, words: by_runner.collect(), count: words.count })
     }
@@ -291,8 +289,9 @@ impl HostedForge {
         self.board().report(Instant::now())
     }
 
-    /// What this host is to have runners for from now on, and what the forge says of its runners. May be told again and again.
-    pub async fn take_share(&self, mut share: ForgeShare) {
+    /// What this host is to have runners for from now on, and what the forge says of its runners. May be told again and again. `revision`
+    /// is the share's own; reports tell that it was taken. Without one, nothing was given yet.
+    pub async fn take_share(&self, mut share: ForgeShare, revision: Option<u64>) {
         let Some(shared) = &self.inner.shared else { return };
         let now = Instant::now();
         let mut words = Vec::new();
@@ -300,7 +299,7 @@ impl HostedForge {
         {
             // At once: a runner whose end is told is not to be taken for one that is lacking.
             let mut board = self.board();
-            board.set_counted(share.counted);
+            board.set_taken(revision, share.counted);
             for name in board.names() {
                 let jobs = share.pools.get(&name).copied().unwrap_or_default();
                 news |= board.set_assigned(&name, jobs);
@@ -337,18 +336,45 @@ impl HostedForge {
         }
     }
 
-    /// What the forge says of the runner of this name, whichever host has it. False when it could not be written down, or be told to its
-    /// host: the forge is to say it again.
-    pub(crate) async fn say(&self, runner: &str, word: RunnerWord) -> bool {
+    /// What the forge says at once of a pool's jobs and of runners, by their names, whichever host has them. The count is not told where
+    /// it was before. False when a word could not be written down, or be told to its host: the forge is to say it again.
+    pub(crate) async fn hear(
+        &self,
+        pool: &PoolName,
+        assigned: Option<AssignedJobs>,
+        said: Vec<(String, RunnerWord)>,
+    ) -> bool {
         let Some(shared) = &self.inner.shared else {
-            let row = self.board().runners.named(runner).cloned();
-            return match row {
-                Some(row) => self.take_word(&row, word).await,
-                None => true,
-            };
+            // First of all: a runner whose end is told is not to be taken for one that is lacking.
+            if let Some(assigned) = assigned {
+                self.board().set_assigned(pool, assigned);
+            }
+            let mut is_noted = true;
+            for (runner, word) in said {
+                let row = self.board().runners.named(&runner).cloned();
+                if let Some(row) = row {
+                    is_noted &= self.take_word(&row, word).await;
+                }
+            }
+            return is_noted;
         };
-        let count = lock(&shared.words).say(runner, word, Instant::now());
+        let has_words = !said.is_empty();
+        let count = {
+            let mut heard = lock(&shared.heard);
+            let mut words = lock(&shared.words);
+            if let Some(assigned) = assigned {
+                heard.set_assigned(pool, assigned);
+            }
+            let now = Instant::now();
+            for (runner, word) in said {
+                words.say(&runner, word, now);
+            }
+            words.count
+        };
         shared.wake();
+        if !has_words {
+            return true;
+        }
         let mut told = shared.told.subscribe();
         timeout(TOLD, told.wait_for(|told| *told >= count)).await.is_ok_and(|told| told.is_ok())
     }

@@ -134,7 +134,7 @@ async fn behind_jailer(
     };
     // It may be on its way from the jailer's program to Firecracker's; in between it has no arguments.
     let until = Instant::now() + MARK_DEADLINE;
-    while cmdline::marked(&process::arguments(number)).as_ref() != Some(&spec.id) {
+    while cmdline::marked(&process::arguments_now(number)).as_ref() != Some(&spec.id) {
         if process.state().is_none() {
             return Err(died(spec, process.ended().await, log));
         }

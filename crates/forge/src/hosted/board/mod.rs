@@ -70,6 +70,8 @@ pub(crate) struct Board {
     assigned: HashMap<PoolName, AssignedJobs>,
     /// Jobs that are heard of are placed elsewhere, for several hosts.
     has_share: bool,
+    /// The revision of what was given.
+    taken: Option<u64>,
     /// Runners that are a part of what was given. One that has ended since is none that is lacking.
     counted: BTreeMap<PoolName, BTreeSet<String>>,
     /// Pools for whose jobs the forge was asked.
@@ -87,6 +89,7 @@ impl Board {
             capacity: BTreeMap::new(),
             assigned: HashMap::new(),
             has_share: false,
+            taken: None,
             counted: BTreeMap::new(),
             asked: HashSet::new(),
             queue: Queue::default(),
@@ -141,8 +144,9 @@ impl Board {
         self.assigned.insert(pool.clone(), assigned).unwrap_or_default() != assigned
     }
 
-    /// These are the runners that what was given counts.
-    pub(crate) fn set_counted(&mut self, counted: BTreeMap<PoolName, BTreeSet<String>>) {
+    /// What was given has this revision, and counts these runners.
+    pub(crate) fn set_taken(&mut self, revision: Option<u64>, counted: BTreeMap<PoolName, BTreeSet<String>>) {
+        self.taken = revision;
         self.counted = counted;
     }
 
@@ -210,7 +214,7 @@ impl Board {
             let (runners, unnamed) = self.runners.by_name(&pool.name, counting, now);
             Some((pool.name.clone(), PoolReport { capacity, runners, unnamed }))
         };
-        ForgeReport { pools: self.pools.iter().filter_map(report).collect() }
+        ForgeReport { pools: self.pools.iter().filter_map(report).collect(), taken: self.taken }
     }
 
     /// Runners that each pool lacks now.

@@ -461,7 +461,7 @@ fn a_host_makes_runners_for_its_share_and_none_for_what_has_ended() {
         BTreeMap::from([(name("p"), names.iter().map(ToString::to_string).collect::<BTreeSet<String>>())])
     };
     board.set_assigned(&name("p"), assigned(2, 1));
-    board.set_counted(counted(&["one", "two"]));
+    board.set_taken(Some(1), counted(&["one", "two"]));
     board.runners.began(&id(1), false, now);
     board.asked(&name("p"), now + Duration::from_secs(60));
     board.runners.ended(&id(1), true, now);
@@ -471,6 +471,6 @@ fn a_host_makes_runners_for_its_share_and_none_for_what_has_ended() {
     assert_eq!(report.runners, BTreeMap::from([("two".to_owned(), false)]));
     // The next share does not, and has a job more.
     board.set_assigned(&name("p"), assigned(2, 0));
-    board.set_counted(counted(&["two"]));
+    board.set_taken(Some(1), counted(&["two"]));
     assert_eq!(need(&board, "p", now), 1);
 }

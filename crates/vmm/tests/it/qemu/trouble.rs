@@ -148,14 +148,19 @@ fn stand_ins(count: u8) -> Vec<(MachineId, Child)> {
         let id = MachineId::from_random([0xdd, number, 0, 0, 0, 0, 0, std::process::id().to_le_bytes()[0]]);
         let mark = format!("guest=fireactions-{id},debug-threads=on");
         let child = Command::new("sh")
-            .args(["-c", "read x; exit", "sh", "-name", &mark])
+            .args(["-c", "echo; read x; exit", "sh", "-name", &mark])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         (id, child)
     };
-    (0..count).map(start).collect()
+    let mut all: Vec<(MachineId, Child)> = (0..count).map(start).collect();
+    for (_, child) in &mut all {
+        // Until then it may be on its way to its own program.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    }
+    all
 }
 
 #[tokio::test]
