@@ -80,12 +80,7 @@ fn runners(report: &PoolReport, words: &Words) -> Runners {
 
 /// Runners that the host may have begun and of which nothing was heard: neither by its report nor by the forge. The share that it tells
 /// to have taken, and none before, is what it may still begin; what it had begun until then is in the same report.
-fn pending(
-    pool: &PoolSpec,
-    report: Option<&ForgeReport>,
-    before: &Revised<GivenTo>,
-    words: &Words,
-) -> u32 {
+fn pending(pool: &PoolSpec, report: Option<&ForgeReport>, before: &Revised<GivenTo>, words: &Words) -> u32 {
     let Revised { share: GivenTo { share, .. }, revision } = before;
     let none = BTreeSet::new();
     let counted = share.counted.get(&pool.name).unwrap_or(&none);

@@ -76,7 +76,14 @@ pub async fn run(
         tasks.spawn(lease.clone().run(stop.clone()));
         let share = watch::Sender::new(None);
         let (name, own) = (forge.name().clone(), host.identity.host.clone());
-        tasks.spawn(follow_share(link.clone(), name, own, host.standing.clone(), share.clone(), stop.clone()));
+        tasks.spawn(follow_share(
+            link.clone(),
+            name,
+            own,
+            host.standing.clone(),
+            share.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(follow::take(forge.clone(), share.subscribe(), stop.clone()));
         tasks.spawn(follow::report(forge.clone(), Arc::clone(&host.news), stop.clone()));
         let leader = lead::Leader {

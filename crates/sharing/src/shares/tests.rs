@@ -65,8 +65,7 @@ impl Actual {
     fn member(&self, number: usize) -> Member {
         let runners = self.heard.pools.values().map(|report| report.runners.len()).sum::<usize>();
         let machines = BTreeMap::from([(MachineState::Busy, u32::try_from(runners).unwrap())]);
-        let pools =
-            BTreeMap::from([(pool().name, PoolLoad { max: ROOM, machines, ..PoolLoad::default() })]);
+        let pools = BTreeMap::from([(pool().name, PoolLoad { max: ROOM, machines, ..PoolLoad::default() })]);
         let forges = BTreeMap::from([(ForgeName::github(), self.heard.clone())]);
         Member {
             identity: Identity {
@@ -227,7 +226,8 @@ impl World {
             let host = &mut self.hosts[number];
             host.is_away = false;
             host.heard = host.report();
-            let share = |Revised { share, revision }: Revised<GivenTo>| Revised { share: share.share, revision };
+            let share =
+                |Revised { share, revision }: Revised<GivenTo>| Revised { share: share.share, revision };
             host.shares.extend(given.map(share));
         } else if self.hosts[number].idle.is_empty() {
             let host = &mut self.hosts[number];
@@ -245,11 +245,8 @@ impl World {
     fn share(&mut self, too_few: u32) {
         let there = self.hosts.iter().enumerate().filter(|(_, host)| !host.is_away);
         let members = there.map(|(number, actual)| (host(number), actual.member(number))).collect();
-        let jobs = AssignedJobs {
-            all: self.counted.saturating_sub(too_few),
-            running: self.running,
-            held_back: 0,
-        };
+        let jobs =
+            AssignedJobs { all: self.counted.saturating_sub(too_few), running: self.running, held_back: 0 };
         let heard = Heard {
             assigned: BTreeMap::from([(pool().name, jobs)]),
             words: self.words.clone(),
