@@ -189,8 +189,13 @@ mod tests {
     async fn memory_of_what_is_sent_is_used_again() {
         let (file, _) = file(8 * NEAR);
         let spare = Arc::default();
-        let mut part =
-            Part { file: Arc::new(file), at: 0, end: 8 * NEAR as u64, spare: Arc::clone(&spare), ahead: None };
+        let mut part = Part {
+            file: Arc::new(file),
+            at: 0,
+            end: 8 * NEAR as u64,
+            spare: Arc::clone(&spare),
+            ahead: None,
+        };
         let held = part.next().await.unwrap().unwrap();
         while part.at < part.end {
             part.next().await.unwrap().unwrap();
