@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -59,15 +59,23 @@ impl NetNs {
         })
     }
 
-    /// Runs shell commands inside; their output. Fails the test if one of them fails.
+    /// Runs shell commands inside; their output, without what they complain of (`ip` does when a link's other end is in a namespace that
+    /// it cannot name). Fails the test if one of them fails.
     pub(crate) fn sh(&self, script: &str) -> String {
-        let (fine, output) = self.try_sh(script);
-        assert!(fine, "`{script}` failed: {output}");
-        output
+        let output = self.run_sh(script);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`{script}` failed: {text}{complaints}");
+        text
     }
 
+    fn run_sh(&self, script: &str) -> Output {
+        self.run(|| Command::new("sh").args(["-ec", script]).output().expect("run sh"))
+    }
+
+    /// Runs shell commands inside: whether they succeeded, and all that they print.
     pub(crate) fn try_sh(&self, script: &str) -> (bool, String) {
-        let output = self.run(|| Command::new("sh").args(["-ec", script]).output().expect("run sh"));
+        let output = self.run_sh(script);
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
         (output.status.success(), text)
