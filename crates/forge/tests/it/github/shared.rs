@@ -60,6 +60,17 @@ pub(super) fn queue(fake: &FakeGithub, count: usize, script: &str) -> Vec<JobId>
     (0..count).map(|_| fake.queue_job(JobRequest::new("acme/widgets", &["fast"], script))).collect()
 }
 
+/// Rows of these hosts that say by GitHub's own word that their job succeeded.
+pub(super) async fn ended_well(hosts: &[&Host]) -> usize {
+    let mut ended = 0;
+    for host in hosts {
+        let rows = host.farm.rows().await;
+        let told = rows.iter().filter_map(|row| row.remote.as_ref()?.conclusion.as_deref());
+        ended += told.filter(|conclusion| *conclusion == "success").count();
+    }
+    ended
+}
+
 /// Runners of each host that were ever registered, by its key.
 pub(super) async fn registered(fake: &FakeGithub, hosts: &[&Host]) -> Vec<usize> {
     let mut counts = Vec::new();
@@ -145,13 +156,7 @@ async fn the_host_that_listens_dies_and_another_goes_on_with_every_job() {
     assert_ne!(Box::pin(leader(&nats)).await, "first");
     // What had ended while nobody listened is in the rows all the same, by GitHub's own word.
     until("the words of all jobs to be written down", || async {
-        let mut ended = 0;
-        for host in [&two, &three] {
-            let rows = host.farm.rows().await;
-            let told = rows.iter().filter_map(|row| row.remote.as_ref()?.conclusion.as_deref());
-            ended += told.filter(|conclusion| *conclusion == "success").count();
-        }
-        (ended == 10).then_some(())
+        (ended_well(&[&two, &three]).await == 10).then_some(())
     })
     .await;
     let counts = registered(&fake, &[&two, &three]).await;

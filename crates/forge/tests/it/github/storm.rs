@@ -7,7 +7,7 @@ use fireactions_cluster::Standing;
 use fireactions_testkit::github::{FakeGithub, JobId};
 use fireactions_testkit::real_nats::{self, NatsSetup, RealNats};
 
-use super::shared::{Host, queue, registered, setup};
+use super::shared::{Host, ended_well, queue, registered, setup};
 use crate::common::member::leader;
 use crate::github::farm::{github, pool, until};
 use crate::github::{all_well, no_violations};
@@ -77,7 +77,8 @@ async fn no_job_is_lost_and_none_runs_twice_while_nats_and_leaders_die() {
     println!("{} jobs in {:?}", jobs.len(), began.elapsed());
 
     all_well(&fake, &jobs);
-    let runners: usize = registered(&fake, &hosts.iter().collect::<Vec<_>>()).await.iter().sum();
+    let all: Vec<&Host> = hosts.iter().collect();
+    let runners: usize = registered(&fake, &all).await.iter().sum();
     println!("{runners} runners");
     // One more for each that stood ready on a host when nobody heard of it.
     let spare = 3 * NAMES.len() * MOST as usize;
@@ -86,19 +87,8 @@ async fn no_job_is_lost_and_none_runs_twice_while_nats_and_leaders_die() {
         "{runners} runners for {} jobs",
         jobs.len()
     );
-    until("every row to have its end", || async {
-        let mut ended = 0;
-        for host in &hosts {
-            let rows = host.farm.rows().await;
-            ended += rows
-                .iter()
-                .filter_map(|row| row.remote.as_ref()?.conclusion.as_deref())
-                .filter(|conclusion| *conclusion == "success")
-                .count();
-        }
-        (ended == jobs.len()).then_some(())
-    })
-    .await;
+    until("every row to have its end", || async { (ended_well(&all).await == jobs.len()).then_some(()) })
+        .await;
     until("GitHub to have no runner left", || async { fake.runners().is_empty().then_some(()) }).await;
     no_violations(&fake);
     for host in hosts {
