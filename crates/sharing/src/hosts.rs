@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fireactions_cluster::{GivenTo, Member, PoolLoad, Revised};
 use fireactions_model::{
-    ForgeName, ForgeReport, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord,
+    AssignedJobs, ForgeName, ForgeReport, MachineState, PoolName, PoolReport, PoolSpec, Room, RunnerWord,
 };
 use fireactions_pool::{Budget, Place, PlacePool, Prepared, Runners, Sharer};
 
@@ -97,6 +97,23 @@ fn pending(pool: &PoolSpec, report: Option<&ForgeReport>, before: &Revised<Given
         now.iter().filter(|runner| !counted.contains(**runner) && !share.words.contains_key(**runner));
     let fresh = count(fresh.count()).saturating_add(report.map_or(0, |report| report.unnamed));
     may_begin.saturating_sub(fresh)
+}
+
+/// Runners beside those that it reports by name that a host may have begun once it was given this: what it may have begun by shares
+/// before, or all that is given now.
+pub(crate) fn pending_after(
+    sharer: &Sharer,
+    given: &BTreeMap<PoolName, AssignedJobs>,
+    report: Option<&ForgeReport>,
+) -> BTreeMap<PoolName, u32> {
+    let pending = |(pool, before): (&PoolName, &u32)| {
+        let has = sharer.runners.get(pool).copied().unwrap_or_default();
+        let new = given.get(pool).map_or(0, |jobs| jobs.all).saturating_sub(has.all());
+        let unnamed = report.and_then(|report| report.pools.get(pool)).map_or(0, |report| report.unnamed);
+        let pending = new.max(*before).saturating_add(unnamed);
+        (pending > 0).then(|| (pool.clone(), pending))
+    };
+    sharer.pending.iter().filter_map(pending).collect()
 }
 
 /// Whether the forge says this of a runner of the pool.

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use fireactions_cluster::{GivenTo, Identity, Member, Revised};
 use fireactions_forge::{Heard, runner_key};
-use fireactions_model::{
-    AssignedJobs, ClusterHost, ForgeName, ForgeReport, ForgeShare, PoolName, PoolSpec, RemoteJob,
-};
+use fireactions_model::{AssignedJobs, ClusterHost, ForgeName, ForgeShare, PoolName, PoolSpec, RemoteJob};
 use fireactions_pool::{Counted, Sharer, share};
 
 use crate::hosts::{self, Words};
@@ -65,7 +63,7 @@ impl Known<'_> {
             known.retain(|pool, _| is_kept(pool));
             pending.retain(|pool, _| is_kept(pool));
             let given = sharing.given.remove(host).unwrap_or_default();
-            pending.extend(pending_after(sharer, &given, report));
+            pending.extend(hosts::pending_after(sharer, &given, report));
             pools.extend(given);
             let mut counted = hosts::counted(member, self.forge, &words);
             counted.retain(|pool, _| !is_kept(pool));
@@ -135,23 +133,6 @@ impl Known<'_> {
         }
         all
     }
-}
-
-/// Runners beside those that it reports by name that a host may have begun once it was given this: what it may have begun by shares
-/// before, or all that is given now.
-fn pending_after(
-    sharer: &Sharer,
-    given: &BTreeMap<PoolName, AssignedJobs>,
-    report: Option<&ForgeReport>,
-) -> BTreeMap<PoolName, u32> {
-    let pending = |(pool, before): (&PoolName, &u32)| {
-        let has = sharer.runners.get(pool).copied().unwrap_or_default();
-        let new = given.get(pool).map_or(0, |jobs| jobs.all).saturating_sub(has.all());
-        let unnamed = report.and_then(|report| report.pools.get(pool)).map_or(0, |report| report.unnamed);
-        let pending = new.max(*before).saturating_add(unnamed);
-        (pending > 0).then(|| (pool.clone(), pending))
-    };
-    sharer.pending.iter().filter_map(pending).collect()
 }
 
 #[cfg(test)]

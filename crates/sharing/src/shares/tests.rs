@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use fireactions_cluster::{Load, PROTOCOL, PoolLoad};
-use fireactions_model::{MachineState, PoolReport, RunnerWord};
+use fireactions_model::{ForgeReport, MachineState, PoolReport, RunnerWord};
 use fireactions_testkit::pools::of_github;
 use jiff::Timestamp;
 use proptest::prelude::*;
