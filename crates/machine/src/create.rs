@@ -48,6 +48,7 @@ impl Life {
         let resources = Resources::new(parts, record.id(), record.slot())?;
         let began = Instant::now();
         let disk = async {
+            resources.make_directory().await?;
             resources.make_disk(parts, pool, &shape).await?;
             secret::make(&resources.directory)?;
             Ok::<_, End>(began.elapsed())

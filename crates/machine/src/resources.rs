@@ -60,14 +60,13 @@ impl Resources {
         (self.uid, self.uid)
     }
 
-    /// Makes the directory and the scratch disk in it.
-    pub(crate) async fn make_disk(&self, parts: &Parts, pool: &PoolSpec, shape: &Shape) -> Result<(), End> {
-        make_run_dir(&self.directory).await?;
-        self.renew_disk(parts, pool, shape).await
+    /// Makes the directory. To be called first: where a machine has no row, a later server knows it by this.
+    pub(crate) async fn make_directory(&self) -> Result<(), End> {
+        make_run_dir(&self.directory).await
     }
 
     /// Makes the scratch disk, in place of one that a guest may have touched.
-    pub(crate) async fn renew_disk(&self, parts: &Parts, pool: &PoolSpec, shape: &Shape) -> Result<(), End> {
+    pub(crate) async fn make_disk(&self, parts: &Parts, pool: &PoolSpec, shape: &Shape) -> Result<(), End> {
         scratch::create(&parts.settings.scratch_dir, &self.scratch(), size(pool, shape), self.owner())
             .await
             .map_err(|e| End::failed(FailureKind::Host, "scratch disk", &e))

@@ -173,7 +173,7 @@ impl Life {
                 .map_err(|_| failed(format!("a clone's tap could not be removed within {UNDO_DEADLINE:?}")))?
                 .map_err(|error| failed(format!("a clone's tap could not be removed: {error}")))?;
         }
-        in_time("a new scratch disk", resources.renew_disk(parts, pool, shape)).await??;
+        in_time("a new scratch disk", resources.make_disk(parts, pool, shape)).await??;
         made.taken = resources.make_sticky(parts, pool, false).await?;
         Ok(())
     }

@@ -19,10 +19,12 @@ pub(crate) async fn undo(
     end_process(parts, id, process).await?;
     fail::fail_point!("machine::undo-process");
     // The tap can only go once the process that holds it is gone; the directory likewise.
-    let (net, disk) =
-        tokio::join!(step("the network", parts.network.detach(id)), remove_directory(parts, id));
+    step("the network", parts.network.detach(id)).await?;
+    fail::fail_point!("machine::undo-network");
+    // Last: it is all that tells of the tap of a machine without a row, as a template's is, while that is on no bridge.
+    remove_directory(parts, id).await?;
     fail::fail_point!("machine::undo-rest");
-    net.and(disk)
+    Ok(())
 }
 
 /// Process and disk alone: what fills the host's disk. The rest follows with [`undo`].

@@ -192,6 +192,25 @@ fn killed_at_each_other_fail_point_the_server_loses_and_leaves_nothing() {
     Part::Others.walk(15);
 }
 
+/// Its machine has no row: what is left of it must tell of the rest, however far the undoing came.
+#[test]
+fn a_template_of_the_driver_whose_undoing_is_killed_again_and_again_leaves_nothing() {
+    let mut world = world(Guests::Played);
+    let _ = std::fs::remove_dir_all(world.path(TEMPLATES));
+    let frozen = "machine::template-frozen";
+    world.boot_until(frozen);
+    let job = world.submit(&["--label", "default"], Guests::Played.job());
+    world.server_died(frozen);
+    for point in ["machine::undo-process", "machine::undo-network", "machine::undo-rest"] {
+        world.boot_until(point);
+        world.server_died(point);
+    }
+    world.boot();
+    let job = world.wait_job(&job, &["failed"], BOOT);
+    assert_eq!(job["attempt"], 1, "{job}\n{}", world.log());
+    world.finish();
+}
+
 /// Every fail point of the crates that the server is made of.
 fn points() -> BTreeSet<String> {
     let mut found: BTreeSet<String> = Step::ALL

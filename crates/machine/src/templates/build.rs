@@ -99,6 +99,11 @@ async fn freeze(
     let own_init = pool.init == InitMode::Image;
     let resources = Resources::new(parts, id, parts.network.capacity() - 1).map_err(|end| end.to_string())?;
     in_use_by(parts, &resources).await?;
+    let late = || format!("its directory, scratch disk and network took over {HOST_DEADLINE:?}");
+    timeout(HOST_DEADLINE, resources.make_directory())
+        .await
+        .map_err(|_| late())?
+        .map_err(|end| end.to_string())?;
     // The guest has no address yet, so this opens nothing.
     let policy = NetworkPolicy::default();
     let attach = async {
@@ -108,7 +113,7 @@ async fn freeze(
     let (disk, net) =
         timeout(HOST_DEADLINE, async { tokio::join!(resources.make_disk(parts, pool, shape), attach) })
             .await
-            .map_err(|_| format!("its scratch disk and network took over {HOST_DEADLINE:?}"))?;
+            .map_err(|_| late())?;
     disk.map_err(|end| end.to_string())?;
     resources.make_sticky(parts, pool, true).await.map_err(|end| end.to_string())?;
     net.map_err(|end| end.to_string())?;
