@@ -28,7 +28,7 @@ use super::keep::{PAUSES, Part, When, keep, say_waiting};
 use super::room::{Limits, Room};
 use super::upstream::Upstream;
 use super::warm::{self, Known};
-use super::{enabled, told};
+use super::{enabled, proxy, told};
 use crate::cli::Ended;
 use crate::cli::edge::advise;
 use crate::{credentials, registry_cache, server};
@@ -63,6 +63,7 @@ pub(super) async fn run(config: &Config) -> Ended {
         }
         Program::DockerRegistry => one_each(&cache, config, &binary, files.path(), &mut tasks, &stopped)?,
     }
+    proxy::start(&cache, config, files.path(), &mut tasks, &stopped).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = term.recv() => {}
@@ -82,11 +83,11 @@ fn room(config: &Config) -> Room {
 }
 
 /// The service manager's own for this unit, which it removes; else where temporary files are.
-fn runtime_directory() -> PathBuf {
+pub(super) fn runtime_directory() -> PathBuf {
     std::env::var_os("RUNTIME_DIRECTORY").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
-fn make_directory(path: &Path, mode: u32) -> anyhow::Result<()> {
+pub(super) fn make_directory(path: &Path, mode: u32) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(mode)
