@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use jiff::civil::Date;
-use jiff::{ToSpan, Zoned, tz::TimeZone};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
 /// What stands before the day of its end, above the certificate, where PEM has room for words.
@@ -23,7 +24,7 @@ const EARLY: i64 = 30;
 ///
 /// Its key is readable to others, or files cannot be read or written.
 pub(super) fn ensure(certificate: &Path, key: &Path) -> anyhow::Result<bool> {
-    let today = Zoned::now().with_time_zone(TimeZone::UTC).date();
+    let today = today();
     is_private(key)?;
     let soon = today.checked_add(EARLY.days()).unwrap_or(today);
     let until = until(certificate)?;
@@ -32,6 +33,10 @@ pub(super) fn ensure(certificate: &Path, key: &Path) -> anyhow::Result<bool> {
     }
     make(certificate, key, today).context("the proxy's authority could not be made")?;
     Ok(true)
+}
+
+fn today() -> Date {
+    Timestamp::now().to_zoned_datetime(TimeZone::UTC).date()
 }
 
 /// Who reads the key can be any server to all guests.
@@ -132,7 +137,7 @@ mod tests {
         assert!(days(3 * 365 - 1).contains("will not expire") && days(3 * 366 + 1).contains("will expire"));
 
         // One that ends soon, and one whose key is lost.
-        let soon = Zoned::now().date().checked_add(20.days()).unwrap();
+        let soon = today().checked_add(20.days()).unwrap();
         let (_, rest) = first.0.split_once('\n').unwrap();
         fs::write(&certificate, format!("{UNTIL}{soon}\n{rest}")).unwrap();
         assert!(ensure(&certificate, &key).unwrap());
