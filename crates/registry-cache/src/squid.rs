@@ -101,8 +101,9 @@ pub fn squid(cache: &Cache, files: SquidFiles<'_>) -> Option<String> {
         opens.push(format!("ssl_bump bump {what}"));
         opens.push("ssl_bump splice all".to_owned());
     }
-    let inside = INSIDE.map(str::to_owned).into_iter().chain(proxy.guests.iter().cloned());
-    let inside: Vec<_> = inside.chain(files.host.iter().map(ToString::to_string)).collect();
+    // Apart from the list: Squid warns of a network in one that has it already.
+    let own = proxy.guests.iter().cloned().chain(files.host.iter().map(ToString::to_string));
+    let own: Vec<_> = own.collect();
     let lines = [
         vec!["# Made from registry_cache.proxy.".to_owned(), listen],
         opens,
@@ -115,8 +116,10 @@ pub fn squid(cache: &Cache, files: SquidFiles<'_>) -> Option<String> {
             "http_access deny !web_ports".to_owned(),
             "http_access deny CONNECT !tls_ports".to_owned(),
             "# The host, its networks and other guests are nobody's to ask for by this way.".to_owned(),
-            format!("acl inside dst {}", inside.join(" ")),
+            format!("acl inside dst {}", INSIDE.join(" ")),
+            format!("acl own dst {}", own.join(" ")),
             "http_access deny inside".to_owned(),
+            "http_access deny own".to_owned(),
             "http_access allow guests".to_owned(),
             "http_access deny all".to_owned(),
             "# What a name was found to be when it was judged, it is when it is asked.".to_owned(),

@@ -61,7 +61,9 @@ fn squid_is_told_what_it_opens_and_where_it_may_lead() {
     assert!(all.contains("ssl_bump bump all"), "{all}");
     for text in [off, all] {
         let denied = text.lines().find(|line| line.starts_with("acl inside dst ")).unwrap();
-        assert!(denied.contains(" 169.254.0.0/16 ") && denied.ends_with(" 198.41.0.4 2a00::1"), "{denied}");
+        assert!(denied.contains(" 169.254.0.0/16 "), "{denied}");
+        assert!(text.contains("acl own dst 172.30.0.0/22 2001:db8::/64 198.41.0.4 2a00::1\n"), "{text}");
+        assert!(text.find("deny own") < text.find("allow guests"), "{text}");
         assert!(text.find("deny inside") < text.find("allow guests"), "{text}");
     }
 }
