@@ -1,23 +1,15 @@
 //! Entries as files of this host.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::StreamExt as _;
 
 use crate::blocking::blocking;
 use crate::disk::Disk;
 use crate::index::{Entry, EntryId};
+use crate::pieces::pieces;
 use crate::storage::{Finished, Pieces, Storage};
 use crate::{CacheError, Place};
-
-/// What is read of a file at a time.
-const PIECE: usize = 512 << 10;
 
 #[async_trait]
 impl Storage for Disk {
@@ -59,28 +51,4 @@ impl Storage for Disk {
     fn remove(&self, place: &Place, id: EntryId) {
         self.remove_entry(&place.repository, id);
     }
-}
-
-/// A part of a file. The next piece is read while one is sent, so that disk and network do not wait for each other; no
-/// thread waits for a slow client.
-fn pieces(file: File, from: u64, len: u64) -> Pieces {
-    let (file, end) = (Arc::new(file), from + len);
-    let read = move |at: u64| {
-        let size = usize::try_from(end - at).map_or(PIECE, |left| left.min(PIECE));
-        let file = file.clone();
-        (size > 0).then(|| {
-            tokio::task::spawn_blocking(move || {
-                let mut piece = vec![0; size];
-                file.read_exact_at(&mut piece, at).map(|()| Bytes::from(piece))
-            })
-        })
-    };
-    let pieces = futures_util::stream::unfold((from, read(from), read), async |(at, reading, read)| {
-        let piece = reading?.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let at = at + piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        // After an error there is nothing more to send.
-        let next = if piece.is_ok() { read(at) } else { None };
-        Some((piece, (at, next, read)))
-    });
-    pieces.boxed()
 }

@@ -18,6 +18,7 @@ mod hex;
 mod http;
 mod index;
 mod limits;
+mod pieces;
 mod place;
 mod sign;
 mod state;

@@ -84,12 +84,11 @@ fn pending(pool: &PoolSpec, report: Option<&ForgeReport>, before: &Revised<Given
     let Revised { share: GivenTo { share, .. }, revision } = before;
     let none = BTreeSet::new();
     let counted = share.counted.get(&pool.name).unwrap_or(&none);
-    let may_begin = if report.is_some_and(|report| report.taken == Some(*revision)) {
-        let given = share.pools.get(&pool.name).map_or(0, |jobs| jobs.all);
-        given.saturating_sub(count(counted.len()))
-    } else {
-        share.pending.get(&pool.name).copied().unwrap_or(0)
-    };
+    let given = share.pools.get(&pool.name).map_or(0, |jobs| jobs.all);
+    let mut may_begin = given.saturating_sub(count(counted.len()));
+    if report.is_none_or(|report| report.taken != Some(*revision)) {
+        may_begin = may_begin.max(share.pending.get(&pool.name).copied().unwrap_or(0));
+    }
     let report = report.and_then(|report| report.pools.get(&pool.name));
     let told = words.iter().filter(|(_, word)| is_of(pool, word)).map(|(runner, _)| runner);
     let now: BTreeSet<&String> =

@@ -9,10 +9,11 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 
 use super::Bucket;
-use super::journal::Begun;
+use super::journal::{Begun, Left};
 use super::names::Kind;
 use crate::CacheError;
 use crate::blocking::blocking;
+use crate::index::EntryId;
 use crate::storage::Finished;
 
 /// A part, in bytes. Less than 5 MiB no S3 takes.
@@ -45,7 +46,7 @@ impl Bucket {
         };
         match sent {
             Ok(()) => self.0.journal.end(finished.id),
-            Err(_) => self.abort(finished.id, &begun).await,
+            Err(_) => self.abort(finished.id, Left { begun, was_aborted: false }).await,
         }
         sent
     }
@@ -64,25 +65,30 @@ impl Bucket {
         self.ask("save", COMPLETED, complete).await.map(drop)
     }
 
-    /// Gives an upload up. What the bucket does not hear now is said again later.
-    async fn abort(&self, id: u64, begun: &Begun) {
+    /// Gives an upload up. What the bucket does not hear now is said again later, and so is what it hears: a part that is on its way to
+    /// it meanwhile may stay otherwise
+    /// ([AbortMultipartUpload](https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html)).
+    async fn abort(&self, id: EntryId, left: Left) {
+        let Left { begun, was_aborted } = left;
         let Ok(path) = Path::parse(&begun.object) else { return self.0.journal.end(id) };
-        match self.quick("end an upload", self.0.s3.abort_multipart(&path, &begun.upload)).await {
-            Ok(()) | Err(CacheError::NotFound(_)) => self.0.journal.end(id),
+        let aborted = match self.quick("end an upload", self.0.s3.abort_multipart(&path, &begun.upload)).await
+        {
+            Err(CacheError::NotFound(_)) => return self.0.journal.end(id),
+            Ok(()) if was_aborted => return self.0.journal.end(id),
+            Ok(()) => true,
             Err(error) => {
                 tracing::debug!(%error, object = begun.object, "an upload to the bucket is still open");
+                was_aborted
             }
-        }
+        };
+        self.left().push((id, Left { begun, was_aborted: aborted }));
     }
 
-    /// Ends what servers that were killed have begun here.
+    /// Ends what was begun here and given up, or left by servers that were killed.
     pub(crate) async fn abort_left(&self) {
         let left = std::mem::take(&mut *self.left());
-        for (id, begun) in left {
-            self.abort(id, &begun).await;
-            if self.problem().is_some() {
-                self.left().push((id, begun));
-            }
+        for (id, left) in left {
+            self.abort(id, left).await;
         }
     }
 }

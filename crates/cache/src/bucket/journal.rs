@@ -21,6 +21,14 @@ pub(super) struct Begun {
     pub(super) upload: String,
 }
 
+/// An upload that is to be ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) begun: Begun,
+    /// The bucket was asked to, once, and did.
+    pub(super) was_aborted: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Journal(PathBuf);
 
@@ -51,7 +59,7 @@ impl Journal {
     }
 
     /// What an earlier server has begun and not ended. It is asked before anything begins.
-    pub(super) fn left(&self) -> Result<Vec<(u64, Begun)>, CacheError> {
+    pub(super) fn left(&self) -> Result<Vec<(u64, Left)>, CacheError> {
         let read = || {
             let mut left = Vec::new();
             for file in fs::read_dir(&self.0)? {
@@ -60,7 +68,7 @@ impl Journal {
                 let begun =
                     if fs::symlink_metadata(&path)?.len() > LONGEST { None } else { read_note(&path)? };
                 match id.zip(begun) {
-                    Some(left_over) => left.push(left_over),
+                    Some((id, begun)) => left.push((id, Left { begun, was_aborted: false })),
                     // Killed while it was written: then no part was sent.
                     None => fs::remove_file(&path)?,
                 }

@@ -44,7 +44,7 @@ pub(crate) use content::LARGEST;
 pub(crate) use look::Changes;
 
 use health::Health;
-use journal::{Begun, Journal};
+use journal::{Journal, Left};
 use look::Card;
 use names::{Kind, Names};
 use once::Once;
@@ -140,8 +140,8 @@ struct Inner {
     once: Once,
     seen: Mutex<Seen>,
     journal: Journal,
-    /// What servers before this one have begun here and not ended.
-    left: Mutex<Vec<(EntryId, Begun)>>,
+    /// Uploads that were given up here, or that servers before this one have begun and not ended.
+    left: Mutex<Vec<(EntryId, Left)>>,
     /// Parts of content.
     memory: Semaphore,
     removing: Arc<Semaphore>,
@@ -196,7 +196,7 @@ impl Bucket {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn left(&self) -> MutexGuard<'_, Vec<(EntryId, Begun)>> {
+    fn left(&self) -> MutexGuard<'_, Vec<(EntryId, Left)>> {
         self.0.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

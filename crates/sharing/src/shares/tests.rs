@@ -107,6 +107,8 @@ enum Step {
     Take(usize),
     /// A host goes, if its runners all have jobs, or comes back.
     Away(usize),
+    /// Another host listens from now on: it knows what was written, and the forge says the rest again.
+    Lead,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -124,6 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => host.clone().prop_map(Step::Report),
         4 => host.clone().prop_map(Step::Hear),
         1 => host.prop_map(Step::Away),
+        1 => Just(Step::Lead),
     ]
 }
 
@@ -138,6 +141,8 @@ struct World {
     queued: u32,
     made: u32,
     words: BTreeMap<String, RunnerWord>,
+    /// Runners whose jobs the forge does not count any more.
+    ended: BTreeSet<String>,
     given: BTreeMap<ClusterHost, Revised<GivenTo>>,
     revision: u64,
 }
@@ -185,8 +190,10 @@ impl World {
                 let is_told = |runner: &&String| self.words.get(*runner).is_some_and(|word| word.ended);
                 let untold = self.hosts[number].over.iter().find(|runner| !is_told(runner));
                 if let Some(runner) = untold {
-                    self.counted -= 1;
-                    self.running -= 1;
+                    if self.ended.insert(runner.clone()) {
+                        self.counted -= 1;
+                        self.running -= 1;
+                    }
                     self.words.insert(runner.clone(), word(true));
                 }
             }
@@ -211,6 +218,10 @@ impl World {
             }
             Step::Share(too_few) => self.share(too_few),
             Step::Away(number) => self.away(number),
+            Step::Lead => {
+                let written = self.given.values().flat_map(|given| given.share.share.words.clone());
+                self.words = written.collect();
+            }
         }
     }
 

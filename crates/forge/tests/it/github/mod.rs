@@ -12,6 +12,7 @@ mod runners;
 mod secrets;
 mod shared;
 mod signals;
+mod storm;
 
 use std::collections::BTreeSet;
 

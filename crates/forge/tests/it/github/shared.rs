@@ -12,17 +12,17 @@ use crate::github::farm::{Farm, Place, Setup, gate, github, open_gate, pool, unt
 use crate::github::{all_well, completed, no_violations};
 
 /// A host of the cluster.
-struct Host {
-    farm: Farm,
-    member: Member,
+pub(super) struct Host {
+    pub(super) farm: Farm,
+    pub(super) member: Member,
 }
 
-fn setup(app: &AppKey, pool: &PoolSpec) -> Setup {
+pub(super) fn setup(app: &AppKey, pool: &PoolSpec) -> Setup {
     Setup { shared: true, surplus: Duration::from_secs(2), ..Setup::new(app, vec![pool.clone()]) }
 }
 
 impl Host {
-    async fn start(name: &'static str, nats: &RealNats, fake: &FakeGithub, setup: &Setup) -> Self {
+    pub(super) async fn start(name: &'static str, nats: &RealNats, fake: &FakeGithub, setup: &Setup) -> Self {
         Self::start_in(name, nats, fake, setup, Place::new()).await
     }
 
@@ -34,12 +34,17 @@ impl Host {
         place: Place,
     ) -> Self {
         let farm = Farm::start_in(&fake.url(), setup, place).await;
-        let instance = farm.store.runner_key("unused").await.unwrap();
-        let member = Member::join((name, nats), &farm.github, &setup.pools, instance, farm.watched());
+        let member = Self::join(name, nats, &farm, setup).await;
         Self { farm, member }
     }
 
-    async fn stop(self) {
+    /// Its part in the cluster alone.
+    pub(super) async fn join(name: &str, nats: &RealNats, farm: &Farm, setup: &Setup) -> Member {
+        let instance = farm.store.runner_key("unused").await.unwrap();
+        Member::join((name, nats), &farm.github, &setup.pools, instance, farm.watched())
+    }
+
+    pub(super) async fn stop(self) {
         self.member.leave().await;
         self.farm.stop().await;
     }
@@ -51,12 +56,12 @@ impl Host {
     }
 }
 
-fn queue(fake: &FakeGithub, count: usize, script: &str) -> Vec<JobId> {
+pub(super) fn queue(fake: &FakeGithub, count: usize, script: &str) -> Vec<JobId> {
     (0..count).map(|_| fake.queue_job(JobRequest::new("acme/widgets", &["fast"], script))).collect()
 }
 
 /// Runners of each host that were ever registered, by its key.
-async fn registered(fake: &FakeGithub, hosts: &[&Host]) -> Vec<usize> {
+pub(super) async fn registered(fake: &FakeGithub, hosts: &[&Host]) -> Vec<usize> {
     let mut counts = Vec::new();
     for host in hosts {
         let key = host.farm.store.runner_key("unused").await.unwrap();
