@@ -80,12 +80,19 @@ pub(super) async fn start(
     };
     let host = addresses()?;
     std::fs::write(&file, text(&host)).with_context(|| format!("{} could not be written", file.display()))?;
-    prepare(&binary, &["-N".as_ref(), "-z".as_ref(), "-f".as_ref(), &file]).await?;
+    // Squids of one name share memory by that, and this one is nobody's brother, nor that of one that was killed.
+    let name = format!("fireactions{}", std::process::id());
+    prepare(&binary, &["-N".as_ref(), "-z".as_ref(), "-n".as_ref(), name.as_ref(), "-f".as_ref(), &file])
+        .await?;
     let (changes, changed) = watch::channel(0_u64);
     let part = Part {
         name: "the web".to_owned(),
         binary,
-        arguments: ["-N", "-d", "1", "-f"].map(PathBuf::from).into_iter().chain([file.clone()]).collect(),
+        arguments: ["-N", "-d", "1", "-n", &name, "-f"]
+            .map(PathBuf::from)
+            .into_iter()
+            .chain([file.clone()])
+            .collect(),
         listen: Some((cache.gateway, proxy.port).into()),
         when: When::Unchanged(changed),
     };
@@ -161,7 +168,8 @@ async fn prepare(binary: &Path, arguments: &[&Path]) -> anyhow::Result<()> {
         .with_context(|| format!("{what} could not be started"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let why = said.lines().rev().find(|line| line.contains("FATAL") || line.contains("ERROR"));
+        let said = why.or_else(|| said.lines().last()).unwrap_or_default();
         bail!("{what} could not prepare the proxy ({}): {}", output.status, fireactions_http::plain(said));
     }
     Ok(())
