@@ -5,6 +5,7 @@ mod authority;
 mod child;
 mod front;
 mod keep;
+mod places;
 mod proxy;
 mod render;
 mod room;

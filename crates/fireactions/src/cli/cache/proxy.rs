@@ -51,7 +51,7 @@ pub(super) async fn start(
         ));
     }
     let storage = cache.storage.join("squid");
-    super::serve::make_directory(&storage, 0o750)?;
+    super::places::make_directory(&storage, 0o750)?;
     let (certificate, key) = cache.authority();
     let (made, certgen) = (files.join("certificates"), own.certgen_binary.to_path_buf());
     if proxy.bump != Bump::Off {

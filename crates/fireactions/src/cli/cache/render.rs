@@ -10,7 +10,7 @@ use fireactions_registry_cache::{
     Cache, Listen, Program, SquidFiles, docker_registry, drop_ins, nft, squid, zot,
 };
 
-use super::serve::runtime_directory;
+use super::places::runtime_directory;
 use super::{enabled, proxy};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::edge::advise;
