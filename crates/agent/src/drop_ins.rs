@@ -17,6 +17,8 @@ use crate::replace::replace;
 const PROGRAMS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// A file that says more than this is not looked into, and one to be merged stays as it is.
 const MOST: u64 = 256 * 1024;
+/// The same of one that gets something at its end: a bundle of all authorities has a quarter of a million bytes.
+const MOST_APPENDED: u64 = 4 << 20;
 /// Files of a directory that are looked into.
 const MOST_FILES: usize = 64;
 
@@ -41,12 +43,20 @@ fn put_one(root: &Path, one: &DropIn, services: &[Service]) -> Result<(), String
     if let Some(place) = one.unless.iter().find_map(|said| said_in(root, said, services)) {
         return Err(format!("{place} says something itself"));
     }
-    let path = inside(root, path);
+    let mut path = inside(root, path);
     let there = std::fs::symlink_metadata(&path).is_ok();
     let text = match (there, one.meets) {
         (false, _) => one.text.clone(),
         (true, Meets::Stays) => return Err("the image has its own".to_owned()),
         (true, Meets::Json) => merged(&path, &one.text)?,
+        (true, Meets::Appended) => {
+            // RHEL's bundle is found by a link, which stays one.
+            path = std::fs::canonicalize(&path).map_err(|error| error.to_string())?;
+            match appended(&path, &one.text)? {
+                Some(text) => text,
+                None => return Ok(()),
+            }
+        }
     };
     let mode = std::fs::metadata(&path).map_or(0o644, |found| found.permissions().mode() & 0o7777);
     let written = replace(&path, &text);
@@ -92,10 +102,22 @@ fn files_at(path: &Path) -> Vec<PathBuf> {
     entries.flatten().map(|entry| entry.path()).take(MOST_FILES).collect()
 }
 
-/// A device or a pipe would be waited for.
+/// The file at `path` with the text at its end; nothing if it has that.
+fn appended(path: &Path, ours: &str) -> Result<Option<String>, String> {
+    let unread = |error: io::Error| format!("the image's own cannot be read: {error}");
+    let theirs = text_within(path, MOST_APPENDED).map_err(unread)?;
+    let end = if theirs.is_empty() || theirs.ends_with('\n') { "" } else { "\n" };
+    Ok((!theirs.contains(ours)).then(|| format!("{theirs}{end}{ours}")))
+}
+
 fn text_of(path: &Path) -> io::Result<String> {
+    text_within(path, MOST)
+}
+
+/// A device or a pipe would be waited for.
+fn text_within(path: &Path, most: u64) -> io::Result<String> {
     let found = std::fs::metadata(path)?;
-    if !found.is_file() || found.len() > MOST {
+    if !found.is_file() || found.len() > most {
         return Err(io::Error::other("it is no file, or a very large one"));
     }
     std::fs::read_to_string(path)
@@ -239,6 +261,24 @@ mod tests {
             assert!(told.len() == 1 && told[0].contains("no JSON object"), "{told:?}");
             assert_eq!(fs::read_to_string(root.path().join("etc/docker/daemon.json")).unwrap(), broken);
         }
+    }
+
+    #[test]
+    fn a_bundle_gets_a_certificate_at_its_end_once_and_its_link_stays() {
+        let bundle = DropIn { meets: Meets::Appended, text: "ours\n".to_owned(), ..daemon() };
+        let root = image(&[("/etc/docker/extracted", "theirs")]);
+        symlink("extracted", root.path().join("etc/docker/daemon.json")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(put_below(root.path(), std::slice::from_ref(&bundle), &[]), Vec::<String>::new());
+            assert_eq!(
+                fs::read_to_string(root.path().join("etc/docker/extracted")).unwrap(),
+                "theirs\nours\n"
+            );
+        }
+        assert!(root.path().join("etc/docker/daemon.json").is_symlink());
+        let root = image(&[("/usr/bin/dockerd", "")]);
+        assert_eq!(put_below(root.path(), &[bundle], &[]), Vec::<String>::new());
+        assert_eq!(fs::read_to_string(root.path().join("etc/docker/daemon.json")).unwrap(), "ours\n");
     }
 
     /// A daemon that is told one thing twice does not start.

@@ -5,9 +5,10 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context;
-use fireactions_config::{CacheProgram, Config};
+use fireactions_config::{CacheProgram, Config, SslBumpMode};
 use fireactions_fleet::doctor::cache_program;
-use fireactions_registry_cache::{Cache, Login, Program, Status, Upstream};
+use fireactions_guest_proto::DropIn;
+use fireactions_registry_cache::{Bump, Cache, Login, Program, Proxy, Status, Upstream};
 
 /// The cache, without the logins at its registries; nothing where it is off.
 pub(crate) fn of(config: &Config) -> Option<Cache> {
@@ -28,7 +29,47 @@ pub(crate) fn of(config: &Config) -> Option<Cache> {
         port: own.port,
         storage: own.storage_dir.to_path_buf(),
         upstreams: own.upstreams().into_iter().map(upstream).collect(),
+        proxy: own.proxy.enabled.then(|| proxy(config)),
     })
+}
+
+fn proxy(config: &Config) -> Proxy {
+    let (own, network) = (&config.registry_cache.proxy, &config.network);
+    let domains = || own.ssl_bump.domains.iter().map(|domain| domain.as_str().to_owned()).collect();
+    let six = network.ipv6.as_ref().map(|six| six.subnet.to_string());
+    Proxy {
+        port: own.port,
+        bump: match own.ssl_bump.mode {
+            SslBumpMode::Off => Bump::Off,
+            SslBumpMode::Selective => Bump::Selective(domains()),
+            SslBumpMode::All => Bump::All,
+        },
+        max_size_mib: own.max_size_mib,
+        memory_cache_mib: own.memory_cache_mib,
+        guests: std::iter::once(network.subnet.trunc().to_string()).chain(six).collect(),
+    }
+}
+
+/// Most bytes of the proxy's certificate.
+const CERTIFICATE_MAX: u64 = 64 << 10;
+
+/// What guests are given, and the environment of their jobs.
+pub(crate) fn for_guests(config: &Config) -> (Vec<DropIn>, Vec<(String, String)>) {
+    let Some(cache) = of(config) else { return Default::default() };
+    let mut files = fireactions_registry_cache::drop_ins(&cache);
+    if cache.proxy.as_ref().is_some_and(|proxy| proxy.bump != Bump::Off) {
+        let (path, _) = cache.authority();
+        let mut text = String::new();
+        let read = File::open(&path).and_then(|file| file.take(CERTIFICATE_MAX).read_to_string(&mut text));
+        match read {
+            Ok(_) => files.extend(fireactions_registry_cache::trusted(&text)),
+            Err(error) => tracing::warn!(
+                "guests do not trust the proxy: {} cannot be read ({error}); `fireactions cache run` makes it, then reload this server",
+                path.display()
+            ),
+        }
+    }
+    (files, fireactions_registry_cache::environment(&cache))
 }
 
 /// Reads the logins. `credentials` is the value of `$CREDENTIALS_DIRECTORY`.

@@ -40,6 +40,8 @@ pub enum Meets {
     Stays,
     /// It is a JSON object and gets what it lacks: keys, and elements of lists. What it says otherwise counts.
     Json,
+    /// It gets the text at its end, unless it has it.
+    Appended,
 }
 
 /// Words on one line, by which an image says something itself.

@@ -60,6 +60,8 @@ pub struct Settings {
     pub dns_options: Vec<String>,
     /// Configuration of programs in guests.
     pub drop_ins: Vec<DropIn>,
+    /// Environment of all jobs. What an image or a job says itself counts.
+    pub environment: Vec<(String, String)>,
     /// The pools, by name.
     pub pools: BTreeMap<PoolName, Arc<PoolSpec>>,
     /// Largest console log of one machine, in bytes.

@@ -158,7 +158,12 @@ impl Run<'_> {
     /// Puts the files in and starts the program, as far as that is still to be done.
     async fn start(self, record: &mut Record, asks: &mut Asks, fresh: bool) -> Result<(), Outcome> {
         let Self { parts, guest, image, work, .. } = self;
-        let request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
+        let mut request = resolve(work, image).map_err(|reason| Outcome::Unstartable { reason })?;
+        for (name, value) in &parts.settings.environment {
+            if !request.env.iter().any(|(own, _)| own == name) {
+                request.env.push((name.clone(), value.clone()));
+            }
+        }
         // An earlier server has asked for the run: the files are there, and the program may be starting.
         if fresh && !record.has_asked_for_run() {
             tokio::select! {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use crate::Login;
+use crate::{Login, Proxy};
 
 /// What caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Cache {
     pub storage: PathBuf,
     /// What is cached.
     pub upstreams: Vec<Upstream>,
+    /// The proxy for the web, if there is one.
+    pub proxy: Option<Proxy>,
 }
 
 /// A registry that is cached.
@@ -114,10 +116,12 @@ impl Cache {
 
     /// The ports at the gateway that guests use.
     pub fn ports(&self) -> BTreeSet<u16> {
-        match self.program {
+        let mut ports: BTreeSet<u16> = match self.program {
             Program::Zot => BTreeSet::from([self.port]),
             Program::DockerRegistry => self.upstreams.iter().map(|upstream| upstream.port).collect(),
-        }
+        };
+        ports.extend(self.proxy.as_ref().map(|proxy| proxy.port));
+        ports
     }
 
     /// The file in which the running cache says how it is.
@@ -125,7 +129,17 @@ impl Cache {
         self.storage.join("status.json")
     }
 
-    /// The directory of what one program keeps: Zot's, or of one registry.
+    /// The proxy's `address:port`.
+    pub fn proxy_address(&self) -> Option<String> {
+        self.proxy.as_ref().map(|proxy| format!("{}:{}", self.gateway, proxy.port))
+    }
+
+    /// The certificate of the authority that the proxy has, and its key, which only the proxy reads.
+    pub fn authority(&self) -> (PathBuf, PathBuf) {
+        (self.storage.join("ca.pem"), self.storage.join("ca.key"))
+    }
+
+    /// The directory of what one program keeps: Zot's, Squid's, or of one registry.
     pub(crate) fn directory(&self, name: &str) -> PathBuf {
         self.storage.join(name)
     }

@@ -12,7 +12,9 @@ mod docker_registry;
 mod firewall;
 mod guest;
 mod login;
+mod squid;
 mod status;
+mod trust;
 mod zot;
 
 pub use asked::Asked;
@@ -21,5 +23,7 @@ pub use docker_registry::{Listen, docker_registry, docker_registry_alone};
 pub use firewall::nft;
 pub use guest::drop_ins;
 pub use login::{Login, LoginError};
+pub use squid::{Bump, INSIDE, Proxy, SquidFiles, squid};
 pub use status::{RegistryStatus, Status};
+pub use trust::{AUTHORITY, environment, trusted};
 pub use zot::{zot, zot_logins};

@@ -117,6 +117,18 @@ pub struct RegistryCacheView {
     pub warm: Vec<WarmImageView>,
     /// The registries.
     pub mirrors: Vec<MirrorView>,
+    /// The proxy for the web; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyView>,
+}
+
+/// The proxy for the guests' web.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProxyView {
+    /// Where guests reach it.
+    pub address: String,
+    /// Whether something listens there.
+    pub up: bool,
 }
 
 /// An image that is pulled ahead.

@@ -14,7 +14,8 @@ mod status;
 
 pub use cache::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, MirrorCounts,
-    MirrorView, RegistryCacheCounts, RegistryCacheView, StickyView, StickyVolumeView, WarmImageView,
+    MirrorView, ProxyView, RegistryCacheCounts, RegistryCacheView, StickyView, StickyVolumeView,
+    WarmImageView,
 };
 pub use exec::{ExecEvent, ExecExit, ExecInput, ExecRequest, WindowSize};
 pub use host::{DrainRequest, REASON_MAX};

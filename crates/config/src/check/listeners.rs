@@ -31,6 +31,9 @@ impl Check<'_> {
             let own = mirrors.key(upstream.name.as_str().to_owned()).key("port");
             listeners.push((own, Some(at_gateway(upstream.port))));
         }
+        let proxy = listeners.len();
+        let address = Some(at_gateway(cache.proxy.port)).filter(|_| cache.enabled && cache.proxy.enabled);
+        listeners.push((root.key("registry_cache").key("proxy").key("port"), address));
         let caches = listeners.len();
         let cache = &config.actions_cache;
         let address = Some(at_gateway(cache.port)).filter(|_| cache.enabled);
@@ -42,6 +45,7 @@ impl Check<'_> {
                 let help = match index {
                     1 => "give the metrics another port, or use the API, which serves /metrics too",
                     2 => "use another port: the forge must reach the webhook, but not the other listener",
+                    index if index == proxy => "give the proxy another port with registry_cache.proxy.port",
                     index if index >= caches => "give the cache of actions another port",
                     _ => {
                         "give the cache other ports with registry_cache.port, or this registry one of its own"

@@ -4,8 +4,9 @@ use fireactions_model::ImageSource;
 use url::{Host, Url};
 
 use super::{At, Check};
-use crate::Config;
 use crate::schema::registry_cache::{CacheProgram, HUB, MOST_UPSTREAMS, MOST_WARM, RegistryCacheConfig};
+use crate::schema::web_proxy::MOST_DOMAINS;
+use crate::{Config, SslBumpMode};
 
 /// What else images may be said to come from, when they come from Docker Hub.
 const HUB_HOSTS: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
@@ -35,6 +36,7 @@ impl Check<'_> {
             );
         }
         self.warm(cache, &at.key("warm"));
+        self.web_proxy(cache, &at);
         for upstream in cache.upstreams() {
             let name = upstream.name.as_str();
             let own = mirrors.key(name.to_owned());
@@ -45,6 +47,39 @@ impl Check<'_> {
             if let Some(url) = cache.mirrors.get(upstream.name).and_then(|mirror| mirror.url.as_ref()) {
                 self.upstream_url(config, &own.key("url"), url);
             }
+        }
+    }
+
+    fn web_proxy(&mut self, cache: &RegistryCacheConfig, at: &At) {
+        let (own, bump) = (at.key("proxy"), &cache.proxy.ssl_bump);
+        if cache.proxy.enabled && !cache.enabled {
+            self.error(
+                &own.key("enabled"),
+                &[&at.key("enabled")],
+                "registry_cache.proxy is a part of the cache of registries, which is off",
+                "write 'enabled: true' below registry_cache, too",
+            );
+        }
+        let domains = own.key("ssl_bump").key("domains");
+        let mode = own.key("ssl_bump").key("mode");
+        if bump.domains.len() > MOST_DOMAINS {
+            let message = format!("{domains} has {} domains", bump.domains.len());
+            self.error(&domains, &[], message, format!("name {MOST_DOMAINS} at most"));
+        }
+        match (bump.mode, bump.domains.is_empty()) {
+            (SslBumpMode::Selective, true) => self.error(
+                &mode,
+                &[],
+                format!("{mode} is 'selective', and {domains} names nothing that is to be opened"),
+                "name domains, such as 'domains: [.githubusercontent.com]', or write 'mode: off'",
+            ),
+            (SslBumpMode::Off | SslBumpMode::All, false) => self.error(
+                &domains,
+                &[&mode],
+                format!("{domains} counts only with 'mode: selective'"),
+                "write 'mode: selective', or remove the domains",
+            ),
+            (SslBumpMode::Selective, false) | (SslBumpMode::Off | SslBumpMode::All, true) => {}
         }
     }
 

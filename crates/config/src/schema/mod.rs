@@ -32,6 +32,7 @@ mod telemetry;
 mod urls;
 mod values;
 mod vmm;
+pub(crate) mod web_proxy;
 mod webhook;
 
 pub use actions_cache::ActionsCacheConfig;
@@ -65,4 +66,5 @@ pub use sticky::{StickyConfig, StickyDirConfig, StickyKey};
 pub use telemetry::{OtlpConfig, OtlpProtocol, TelemetryConfig};
 pub use values::{AbsolutePath, CommandName, Duration, GroupName, ListenAddress, Mode, SecretFile};
 pub use vmm::{Accel, Driver, KernelConfig, VmmConfig};
+pub use web_proxy::{BumpDomain, ProxyConfig, SslBumpConfig, SslBumpMode};
 pub use webhook::WebhookConfig;

@@ -22,6 +22,8 @@ pub(super) const SECRET: &str =
 pub(super) const TOKEN_NAME: &str = "^[A-Za-z0-9._-]{1,63}$";
 /// A name in [`super::OtlpConfig::resource`].
 pub(super) const RESOURCE_KEY: &str = "^[A-Za-z0-9._-]{1,255}$";
+/// [`super::BumpDomain`].
+pub(super) const BUMP_DOMAIN: &str = r"^(?=.{1,253}$)\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*$";
 /// [`super::ActionsCacheS3Config::bucket`].
 pub(super) const BUCKET: &str = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$";
 /// [`super::ActionsCacheS3Config::region`].

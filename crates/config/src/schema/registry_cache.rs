@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::urls::web_url;
-use super::{AbsolutePath, CommandName, SecretFile, patterns};
+use super::{AbsolutePath, CommandName, ProxyConfig, SecretFile, patterns};
 
 /// A pull-through cache of registries on this host. `fireactions cache run` runs it at the bridge's address; guests are set up to
 /// take images from it. docs/caches.md explains it.
@@ -53,6 +53,8 @@ pub struct RegistryCacheConfig {
     /// of one of `mirrors`.
     #[schemars(with = "Vec<String>", length(max = MOST_WARM), inner(regex(pattern = ImageRef::PATTERN)), example = ["docker.io/library/debian:12"])]
     pub warm: Vec<ImageRef>,
+    /// A proxy for the guests' other requests to the web.
+    pub proxy: ProxyConfig,
 }
 
 /// One cached registry.
@@ -180,6 +182,7 @@ impl Default for RegistryCacheConfig {
             max_size_mib: None,
             keep_free_mib: 5 * 1024,
             warm: Vec::new(),
+            proxy: ProxyConfig::default(),
         }
     }
 }

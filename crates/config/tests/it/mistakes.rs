@@ -347,6 +347,11 @@ mistakes! {
     registry_cache_of_zot_with_limit: with_pool("registry_cache: {program: zot, max_size_mib: 1024}\n");
     registry_cache_of_zot_at_one_port: with_pool("registry_cache: {enabled: true, program: zot, port: 5079}\nactions_cache: {enabled: true}\n");
     registry_cache_warm_of_others: with_pool("registry_cache: {mirrors: {ghcr.io: {}}, warm: [\"debian:12\", \"oci:/srv/x\", \"ghcr.io/a/b:1\"]}\n");
+    proxy_without_the_cache: with_pool("registry_cache:\n  proxy:\n    enabled: true\n");
+    proxy_that_opens_nothing: with_pool("registry_cache:\n  enabled: true\n  proxy:\n    enabled: true\n    ssl_bump: {mode: selective}\n");
+    proxy_that_opens_all_and_some: with_pool("registry_cache:\n  enabled: true\n  proxy:\n    enabled: true\n    ssl_bump: {mode: all, domains: [.example.com]}\n");
+    proxy_with_odd_domains: with_pool("registry_cache:\n  proxy:\n    ssl_bump: {mode: selective, domains: [\"a\\nhttp_access allow all\", \"*.example.com\", \"\"]}\n");
+    proxy_at_the_port_of_a_registry: with_pool("registry_cache: {enabled: true, proxy: {enabled: true, port: 5001}}\n");
     registry_cache_with_password: with_pool("registry_cache: {mirrors: {ghcr.io: {password: hunter2}}}\n");
     actions_cache_smaller_than_a_repository: with_pool("actions_cache:\n  max_size_mib: 1024\n");
     actions_cache_of_nothing: with_pool("actions_cache: {max_size_mib: 0, unused_for: 1s}\n");

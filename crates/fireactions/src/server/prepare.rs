@@ -137,6 +137,7 @@ fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
             pool.name
         );
     }
+    let (drop_ins, environment) = crate::registry_cache::for_guests(config);
     Ok(Settings {
         run_dir: dirs.run.clone(),
         boot_dir: dirs.boot.clone(),
@@ -148,9 +149,8 @@ fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
         dns: config.network.dns.clone(),
         dns_search: config.network.dns_search.clone(),
         dns_options: config.network.dns_options.clone(),
-        drop_ins: crate::registry_cache::of(config)
-            .map(|cache| fireactions_registry_cache::drop_ins(&cache))
-            .unwrap_or_default(),
+        drop_ins,
+        environment,
         pools,
         console_max: u64::from(config.vmm.console_max_kib) * 1024,
         artifact_max: 4 << 30,

@@ -122,6 +122,12 @@ fn squid_listens_at_each_bridge_and_serves_guests_alone() {
     assert!(!off.contains("3129") && !off.contains("ssl_bump"), "{off}");
 }
 
+/// One list, wherever Squid is configured.
+#[test]
+fn what_is_not_the_internets_is_the_same_as_the_engines() {
+    assert_eq!(pure("cache.inside ++ cache.inside6"), json!(fireactions_registry_cache::INSIDE));
+}
+
 #[test]
 fn guests_get_the_ports_that_are_there() {
     let ports = |given: &str| pure(&format!("cache.guestPorts (cacheCfg {{ {given} }})"));

@@ -29,7 +29,7 @@ use serde::Serialize;
 use checks::CONFIG;
 pub use checks::{CHECKS, Check, Group};
 use demand::Demand;
-pub use registry_cache::cache_program;
+pub use registry_cache::{cache_program, proxy_missing, proxy_program};
 
 /// How bad a finding is; the order is from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

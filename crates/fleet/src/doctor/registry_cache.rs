@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fireactions_config::{CacheProgram, RegistryCacheConfig};
+use fireactions_config::{CacheProgram, ProxyConfig, RegistryCacheConfig, SslBumpMode};
 
 use super::checks::REGISTRY_CACHE;
 use super::{Finding, look};
@@ -21,6 +21,23 @@ pub fn cache_program(config: &RegistryCacheConfig) -> (CacheProgram, Option<Path
     }
 }
 
+/// Squid's file, if it is there.
+pub fn proxy_program(config: &ProxyConfig) -> Option<PathBuf> {
+    look::locate(config.squid_binary.as_path())
+}
+
+/// What is not there for the proxy.
+pub fn proxy_missing(config: &ProxyConfig) -> Option<&'static str> {
+    let opens = config.ssl_bump.mode != SslBumpMode::Off;
+    if proxy_program(config).is_none() {
+        Some("Squid")
+    } else if opens && look::locate(&config.certgen_binary).is_none() {
+        Some("Squid's security_file_certgen, which opening https connections takes,")
+    } else {
+        None
+    }
+}
+
 pub(super) fn look(config: &RegistryCacheConfig) -> Finding {
     if !config.enabled {
         return Finding::ok(&REGISTRY_CACHE, "off (registry_cache.enabled)");
@@ -36,11 +53,22 @@ pub(super) fn look(config: &RegistryCacheConfig) -> Finding {
             "`apt-get install docker-registry`, then `systemctl disable --now docker-registry`: `fireactions cache run` starts its own",
         ),
     };
+    if let Some(what) = proxy_missing(&config.proxy).filter(|_| config.proxy.enabled) {
+        return Finding::error(
+            &REGISTRY_CACHE,
+            format!("{what} is not there for the proxy (registry_cache.proxy)"),
+            "`apt-get install squid-openssl`, then `systemctl disable --now squid`: `fireactions cache run` starts its own",
+        );
+    }
+    let proxy = if config.proxy.enabled { ", and Squid the web" } else { "" };
     match file {
         Some(file) => {
             let count = config.mirrors.len();
             let s = if count == 1 { "y" } else { "ies" };
-            Finding::ok(&REGISTRY_CACHE, format!("{name} ({}) caches {count} registr{s}", file.display()))
+            Finding::ok(
+                &REGISTRY_CACHE,
+                format!("{name} ({}) caches {count} registr{s}{proxy}", file.display()),
+            )
         }
         None => Finding::error(&REGISTRY_CACHE, format!("{name} is not there to cache registries"), advice),
     }
@@ -90,5 +118,21 @@ mod tests {
         assert_eq!(both(nowhere, nowhere, "").0, Severity::Error);
         assert_eq!(both(nowhere, &here, ", program: zot").0, Severity::Error);
         assert_eq!(told("{}".to_owned()).0, Severity::Ok);
+        let proxy = |squid: &str, more: &str| {
+            both(
+                nowhere,
+                &here,
+                &format!(
+                    ", proxy: {{enabled: true, squid_binary: {squid}, certgen_binary: {nowhere}{more}}}"
+                ),
+            )
+        };
+        assert_eq!(
+            proxy(&here, ""),
+            (Severity::Ok, format!("docker-registry ({here}) caches 1 registry, and Squid the web"))
+        );
+        assert_eq!(proxy(nowhere, "").0, Severity::Error);
+        let (severity, found) = proxy(&here, ", ssl_bump: {mode: all}");
+        assert!(severity == Severity::Error && found.contains("security_file_certgen"), "{found}");
     }
 }

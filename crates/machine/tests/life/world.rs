@@ -116,6 +116,7 @@ impl World {
             dns_search: vec![],
             dns_options: vec![],
             drop_ins: vec![],
+            environment: vec![("PROXIED".to_owned(), "by the host".to_owned())],
             pools: BTreeMap::from([(pool.name.clone(), pool.into())]),
             console_max: 1 << 20,
             artifact_max: 1 << 30,

@@ -3,10 +3,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use fireactions_registry_cache::{Listen, Program, docker_registry, nft, zot};
+use fireactions_registry_cache::{Bump, Listen, Program, docker_registry, nft, zot};
 use fireactions_testkit::skip;
 
-use crate::golden::cache;
+use crate::golden::{cache, proxied, squid_of};
 
 #[test]
 fn nft_takes_the_rules() {
@@ -52,6 +52,47 @@ fn docker_registry_takes_its_file() {
     std::fs::write(&file, "version: 0.1\nproxy: [7]\n").unwrap();
     let said = run(&file);
     assert!(said.contains("configuration error"), "{said}");
+}
+
+/// It reads its whole file, the authority's, too, which OpenSSL makes here.
+#[test]
+fn squid_takes_its_file() {
+    let unpacked = std::env::var("FIREACTIONS_CACHE").unwrap_or_else(|_| "/var/cache/fireactions".to_owned());
+    let tops = [std::path::Path::new(&unpacked).join("tools/usr"), "/usr".into()];
+    let Some(top) = tops.into_iter().find(|top| top.join("lib/squid/security_file_certgen").exists()) else {
+        let why = "there is no squid with OpenSSL (`scripts/setup --test` fetches Debian's squid-openssl)";
+        skip::say(skip::Kind::Squid, "squid_takes_its_file", why);
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (key, certificate) = (dir.path().join("ca.key"), dir.path().join("ca.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ca", "-keyout"])
+        .arg(key)
+        .arg("-out")
+        .arg(certificate)
+        .stderr(Stdio::null())
+        .status()
+        .expect("openssl is needed");
+    assert!(made.success());
+    let file = dir.path().join("squid.conf");
+    let parse = |text: String| {
+        std::fs::write(&file, text).unwrap();
+        let libraries = format!("{0}/lib/x86_64-linux-gnu:{0}/lib/aarch64-linux-gnu", top.display());
+        let mut command = Command::new(top.join("sbin/squid"));
+        command.args(["-k", "parse", "-f"]).arg(&file).env("LD_LIBRARY_PATH", libraries);
+        let ended = command.output().unwrap();
+        (ended.status.success(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    for bump in [Bump::Off, Bump::All, Bump::Selective(vec![".example.com".to_owned(), "a.b".to_owned()])] {
+        let mut cache = proxied(bump);
+        dir.path().clone_into(&mut cache.storage);
+        let text = squid_of(&cache, dir.path(), &top.join("lib/squid/security_file_certgen"));
+        let (taken, said) = parse(text.clone());
+        assert!(taken && !said.contains("ERROR") && !said.contains("WARNING"), "{said}");
+        let (taken, said) = parse(format!("{text}http_access dany all\n"));
+        assert!(!taken || said.contains("dany"), "{said}");
+    }
 }
 
 #[test]

@@ -40,13 +40,15 @@ pub(super) enum When {
     Up(watch::Receiver<Reach>),
     /// While its registry does not answer.
     Down(watch::Receiver<Reach>),
+    /// Always, and anew whenever what it is told has changed.
+    Unchanged(watch::Receiver<u64>),
 }
 
 impl When {
     /// Until it is to start.
     async fn begins(&mut self) {
         let (reach, wanted) = match self {
-            Self::Always => return,
+            Self::Always | Self::Unchanged(_) => return,
             Self::Up(reach) => (reach, Reach::Up),
             Self::Down(reach) => (reach, Reach::Down),
         };
@@ -58,9 +60,12 @@ impl When {
 
     /// Until it is to end.
     async fn ends(&mut self) {
-        if let Self::Down(reach) = self
-            && reach.wait_for(|now| *now == Reach::Up).await.is_ok()
-        {
+        let is_over = match self {
+            Self::Down(reach) => reach.wait_for(|now| *now == Reach::Up).await.is_ok(),
+            Self::Unchanged(changes) => changes.changed().await.is_ok(),
+            Self::Always | Self::Up(_) => false,
+        };
+        if is_over {
             return;
         }
         std::future::pending::<()>().await;

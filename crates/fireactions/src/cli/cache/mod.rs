@@ -1,9 +1,12 @@
 //! `fireactions cache`: the host's caches, of actions and of registries. See docs/caches.md.
 
 mod ahead;
+mod authority;
 mod child;
 mod front;
 mod keep;
+mod places;
+mod proxy;
 mod render;
 mod room;
 mod serve;

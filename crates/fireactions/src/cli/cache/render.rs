@@ -4,10 +4,14 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use fireactions_config::ProxyConfig;
 use fireactions_guest_proto::{DropIn, Meets};
-use fireactions_registry_cache::{Cache, Listen, Program, docker_registry, drop_ins, nft, zot};
+use fireactions_registry_cache::{
+    Cache, Listen, Program, SquidFiles, docker_registry, drop_ins, nft, squid, zot,
+};
 
-use super::enabled;
+use super::places::runtime_directory;
+use super::{enabled, proxy};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::edge::advise;
 use crate::cli::{Ended, show};
@@ -32,6 +36,8 @@ enum Part {
     Zot,
     /// docker-registry's configuration, one document for each registry
     DockerRegistry,
+    /// Squid's configuration, with this host's addresses of now
+    Squid,
     /// The files that guests get, as the chosen program serves them
     Guest,
     /// Rules for nftables
@@ -39,7 +45,8 @@ enum Part {
 }
 
 pub(super) fn run(args: &Args) -> Ended {
-    let mut cache = enabled(&args.file.load()?)?;
+    let config = args.file.load()?;
+    let mut cache = enabled(&config)?;
     if let Some(name) = &args.registry {
         let names: Vec<_> = cache.upstreams.iter().map(|one| one.name.clone()).collect();
         cache.upstreams.retain(|one| one.name == *name);
@@ -48,12 +55,12 @@ pub(super) fn run(args: &Args) -> Ended {
             return Err(advise(format!("the registry '{name}' is not cached"), known));
         }
     }
-    show::line(&text(args.part, cache))?;
+    show::line(&text(args.part, cache, &config.registry_cache.proxy)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(part: Part, mut cache: Cache) -> String {
-    match part {
+fn text(part: Part, mut cache: Cache, own: &ProxyConfig) -> anyhow::Result<String> {
+    Ok(match part {
         Part::Zot => {
             cache.program = Program::Zot;
             zot(&cache, None)
@@ -64,7 +71,24 @@ fn text(part: Part, mut cache: Cache) -> String {
         }
         Part::Guest => files(&drop_ins(&cache)),
         Part::Nft => nft(&cache),
-    }
+        Part::Squid => {
+            let ((certificate, key), made) = (cache.authority(), runtime_directory().join("certificates"));
+            let host: Vec<_> = proxy::told(&proxy::addresses()?);
+            let files = SquidFiles {
+                certificate: &certificate,
+                key: &key,
+                certgen: &own.certgen_binary,
+                made: &made,
+                host: &host,
+            };
+            squid(&cache, files).ok_or_else(|| {
+                advise(
+                    "there is no proxy",
+                    "write 'proxy: {enabled: true}' below registry_cache in the configuration",
+                )
+            })?
+        }
+    })
 }
 
 fn files(list: &[DropIn]) -> String {
@@ -73,6 +97,7 @@ fn files(list: &[DropIn]) -> String {
         let meets = match meets {
             Meets::Stays => "an image's own stays",
             Meets::Json => "an image's own gets what it lacks",
+            Meets::Appended => "an image's own gets it at its end",
         };
         let _ = writeln!(text, "# {path}: for {}; {meets}\n{}\n", readers.join(", "), content.trim_end());
     }

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::front::{Counts, Front};
 use super::keep::{PAUSES, Part, When, keep, say_waiting};
+use super::places::{make_directory, runtime_directory};
 use super::room::{Limits, Room};
 use super::upstream::Upstream;
 use super::warm::{self, Known};
-use super::{enabled, told};
+use super::{enabled, proxy, told};
 use crate::cli::Ended;
 use crate::cli::edge::advise;
 use crate::{credentials, registry_cache, server};
@@ -63,6 +64,7 @@ pub(super) async fn run(config: &Config) -> Ended {
         }
         Program::DockerRegistry => one_each(&cache, config, &binary, files.path(), &mut tasks, &stopped)?,
     }
+    proxy::start(&cache, config, files.path(), &mut tasks, &stopped).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = term.recv() => {}
@@ -79,19 +81,6 @@ fn room(config: &Config) -> Room {
     let bytes = |mib: u64| mib.saturating_mul(1 << 20);
     let limits = Limits { most: own.max_size_mib.map(bytes), keep_free: bytes(own.keep_free_mib) };
     Room::new(own.storage_dir.to_path_buf(), limits)
-}
-
-/// The service manager's own for this unit, which it removes; else where temporary files are.
-fn runtime_directory() -> PathBuf {
-    std::env::var_os("RUNTIME_DIRECTORY").map_or_else(std::env::temp_dir, PathBuf::from)
-}
-
-fn make_directory(path: &Path, mode: u32) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .with_context(|| format!("the directory {} could not be made", path.display()))
 }
 
 fn write(path: PathBuf, text: &str) -> anyhow::Result<PathBuf> {

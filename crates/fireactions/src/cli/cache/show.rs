@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fireactions_api::{
     ActionsCacheView, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Client, MirrorCounts,
-    RegistryCacheCounts, RegistryCacheView, StickyView, WarmImageView,
+    ProxyView, RegistryCacheCounts, RegistryCacheView, StickyView, WarmImageView,
 };
 
 use crate::cli::{Ended, show};
@@ -103,8 +103,17 @@ fn render_actions(cache: &ActionsCacheView) -> String {
 }
 
 fn render_registries(cache: &RegistryCacheView) -> String {
-    let RegistryCacheView { program, directory, bytes, free_bytes, keep_free_bytes, counts, mirrors, warm } =
-        cache;
+    let RegistryCacheView {
+        program,
+        directory,
+        bytes,
+        free_bytes,
+        keep_free_bytes,
+        counts,
+        mirrors,
+        warm,
+        proxy,
+    } = cache;
     let size = bytes.map_or_else(|| "too many files to count".to_owned(), show::bytes);
     let mut text = format!("registries: {program}\n  directory   {directory} ({size})");
     if let Some(free) = free_bytes {
@@ -131,6 +140,9 @@ fn render_registries(cache: &RegistryCacheView) -> String {
                 ": {hits} hits, {misses} misses, {sent} sent, {upstream_errors} errors of the registry"
             );
         }
+    }
+    if let Some(ProxyView { address, up }) = proxy {
+        let _ = write!(text, "\n  {:<11} the web at {address}", if *up { "up" } else { "down" });
     }
     for WarmImageView { image, problem } in warm {
         let _ = match problem {
@@ -203,6 +215,7 @@ mod tests {
                 keep_free_bytes: Some(5 << 30),
                 counts: Some(RegistryCacheCounts { evicted_bytes: 1 << 20, full: true }),
                 mirrors: vec![mirror("docker.io", true), mirror("ghcr.io", false), mirror("quay.io", true)],
+                proxy: Some(ProxyView { address: "172.30.0.1:3128".to_owned(), up: false }),
             }),
             sticky: Some(StickyView {
                 max_bytes: 50 << 30,
@@ -230,6 +243,7 @@ mod tests {
             "  free        3.0 GiB; 5.0 GiB are kept free",
             "  evicted     1.0 MiB; there is nothing left to remove, and nothing new is cached",
             "  up          docker.io at 172.30.0.1:5000",
+            "  down        the web at 172.30.0.1:3128",
             "  warm        docker.io/a:1",
             "  not warm    docker.io/b:1: away",
             "  down        ghcr.io at 172.30.0.1:5000",

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use fireactions_api::engine::Result;
 use fireactions_api::{
     ActionsCacheView, CacheCounts, CacheEntryView, CacheGcReport, CacheGcRequest, CachesView, Fault,
-    MirrorCounts, MirrorView, RegistryCacheCounts, RegistryCacheView, StickyView, StickyVolumeView,
-    WarmImageView,
+    MirrorCounts, MirrorView, ProxyView, RegistryCacheCounts, RegistryCacheView, StickyView,
+    StickyVolumeView, WarmImageView,
 };
 use fireactions_cache::Entry;
 use fireactions_config::Config;
@@ -124,12 +124,21 @@ impl Caches {
             counted.await.ok().flatten()
         };
         let mut view = self.registry_cache().await?;
-        let mirrors = view.mirrors.into_iter().map(async |mirror| {
-            let connected = timeout(CONNECT, TcpStream::connect(&mirror.address)).await;
-            MirrorView { up: matches!(connected, Ok(Ok(_))), ..mirror }
-        });
-        let (mirrors, bytes) = tokio::join!(join_all(mirrors), timeout(COUNT, counted));
+        let answers = async |address: &str| {
+            let connected = timeout(CONNECT, TcpStream::connect(address)).await;
+            matches!(connected, Ok(Ok(_)))
+        };
+        let mirrors = view
+            .mirrors
+            .into_iter()
+            .map(async |mirror| MirrorView { up: answers(&mirror.address).await, ..mirror });
+        let proxy = async {
+            let proxy = view.proxy?;
+            Some(ProxyView { up: answers(&proxy.address).await, ..proxy })
+        };
+        let (mirrors, proxy, bytes) = tokio::join!(join_all(mirrors), proxy, timeout(COUNT, counted));
         view.mirrors = mirrors;
+        view.proxy = proxy;
         view.bytes = bytes.ok().flatten();
         Some(view)
     }
@@ -166,6 +175,7 @@ impl Caches {
                 .as_ref()
                 .map(|status| RegistryCacheCounts { evicted_bytes: status.evicted_bytes, full: status.full }),
             mirrors: cache.mirrors().into_iter().map(mirror).collect(),
+            proxy: cache.proxy_address().map(|address| ProxyView { address, up: false }),
             warm: status.map(|status| status.warm).unwrap_or_default().into_iter().map(warm).collect(),
         })
     }

@@ -213,6 +213,7 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
             dns_search: Vec::new(),
             dns_options: Vec::new(),
             drop_ins: Vec::new(),
+            environment: Vec::new(),
             pools: specs.iter().map(|spec| (spec.name.clone(), spec.clone().into())).collect(),
             console_max: 1 << 20,
             artifact_max: 1 << 20,
