@@ -49,7 +49,7 @@ export async function evidence() {
   for (const { context, troubles } of all) {
     for (const page of context.pages()) {
       process.stderr.write(`at ${page.url()}\n${troubles.join("\n")}\n`);
-      await picture(page, `failed-${process.pid}-${pictured++}`).catch(() => undefined);
+      await keep(page, `failed-${process.pid}-${pictured++}`).catch(() => undefined);
     }
   }
 }
@@ -115,7 +115,12 @@ export async function accessible(page, name) {
   assert.deepEqual(told, [], `${name} is not accessible`);
 }
 
+/** What a view looks like, for whoever asks: drawing it takes as long as looking through it. */
 export async function picture(page, name) {
+  if (process.env.FIREACTIONS_PICTURES || process.env.FIREACTIONS_LONG) await keep(page, name);
+}
+
+async function keep(page, name) {
   if (!pictures) return;
   mkdirSync(pictures, { recursive: true });
   await page.screenshot({ path: join(pictures, `${name}.png`) });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fireactions_testkit::{busybox, debian};
 
-use crate::world::{BOOT, Setup, World, pool_of, text};
+use crate::world::{BOOT, NO_TEMPLATE, Setup, World, pool_of, text};
 use crate::{driver, registry_cache};
 
 /// Docker starts, and starts containers, within seconds; under emulation beside other tests it may take a while.
@@ -33,9 +33,9 @@ const ALL_BUILT_IN: &str = "ip link add d0 type dummy; grep -c . /proc/modules |
 fn is_fit_for_engines(kernel: String, modules: &str, line: &str) {
     let dir = tempfile::tempdir().unwrap();
     let image = format!("{}\n      data_dirs: [/srv/seeded]", seeded(dir.path()));
-    let more = "      kernel_modules_load: [dummy]\n    swap_mib: 64\n";
+    let more = format!("      kernel_modules_load: [dummy]\n    swap_mib: 64\n{NO_TEMPLATE}");
     let world = World::start(Setup {
-        pools: pool_of("default", 1, 1, &image, more),
+        pools: pool_of("default", 1, 1, &image, &more),
         more: "network: {dns_search: [corp.example.com], dns_options: [timeout:1], mtu: 1400}".into(),
         kernel,
         ..Setup::default()
@@ -94,7 +94,7 @@ fn a_data_directory_that_cannot_be_one_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let image = format!("{}\n      data_dirs: [/srv/seeded/seed]", seeded(dir.path()));
     let world = World::start(Setup {
-        pools: pool_of("default", 0, 1, &image, ""),
+        pools: pool_of("default", 0, 1, &image, NO_TEMPLATE),
         more: "local: {attempts: 1}".into(),
         ..Setup::default()
     });
@@ -115,7 +115,8 @@ fn docker_works(kernel: String) {
     }
     let image = debian::image(&packages);
     let image = format!("{image}\n      services: [{{name: dockerd, timeout: 5m}}]");
-    let pools = pool_of("default", 0, 1, &image, "").replace("mem_size_mib: 256", "mem_size_mib: 1024");
+    let pools =
+        pool_of("default", 0, 1, &image, NO_TEMPLATE).replace("mem_size_mib: 256", "mem_size_mib: 1024");
     let pools = pools.replace("disk_size_mib: 256", "disk_size_mib: 6144");
     let before = registry_cache::before("library/busybox:latest");
     let more = registry_cache::SECTION.to_owned();

@@ -9,7 +9,7 @@ use fireactions_testkit::busybox;
 use serde_json::Value;
 
 use crate::driver::on_firecracker;
-use crate::world::{BOOT, Setup, World, attempts, pool, pool_of, text};
+use crate::world::{BOOT, NO_TEMPLATE, Setup, World, attempts, pool, pool_of, text};
 
 /// The line of `jobs show` that says why.
 pub(crate) fn reason_shown(world: &World, job: &str) -> String {
@@ -92,7 +92,7 @@ fn a_job_that_speaks_for_the_agent_loses_its_machine_and_gains_nothing() {
     let init = b"#!/bin/sh\nexec /bin/init\n";
     fs::write(&archive, busybox::archive(&[busybox::layer(), busybox::layer_of("sbin/init", init)])).unwrap();
     let image = format!("oci-archive:{}", archive.display());
-    let pools = pool_of("default", 0, 1, &image, "    init: image\n");
+    let pools = pool_of("default", 0, 1, &image, &format!("    init: image\n{NO_TEMPLATE}"));
     let world = World::start(Setup { pools, more: "local: {attempts: 1}".into(), ..Setup::default() });
 
     let lie = GuestMsg::Exited { run: "j".into(), end: 0, result: JobResult::new(Exit::Code(0)) };

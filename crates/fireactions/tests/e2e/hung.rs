@@ -11,7 +11,7 @@ use serde_json::Value;
 use fireactions_testkit::busybox;
 
 use crate::hostile::reason_shown;
-use crate::world::{BOOT, Setup, UNTIL_TOLD, World, pool, pool_of, text};
+use crate::world::{BOOT, NO_TEMPLATE, Setup, UNTIL_TOLD, World, pool, pool_of, text};
 
 /// Short, but a guest on a busy host must not be taken for a dead one.
 pub(crate) const SILENCE: &str = "    deadlines: {silence: 12s}\n";
@@ -84,7 +84,8 @@ fn waits_for(world: &World, job: &str, wanted: &str) -> String {
 fn a_guest_that_never_dials_is_given_up_with_its_last_words() {
     // The kernel finds nothing to start, and waits for ever for a disk that never comes.
     let more = "      kernel_args: rdinit=/nonexistent root=/dev/nowhere rootwait loglevel=7\n    deadlines: {boot: 25s}\n";
-    let world = World::start(Setup { pools: pool("default", 0, 1, more), ..Setup::default() });
+    let pools = pool("default", 0, 1, &format!("{more}{NO_TEMPLATE}"));
+    let world = World::start(Setup { pools, ..Setup::default() });
     let id = world.submit(&[], "true");
     let why = waits_for(&world, &id, "the guest's agent did not speak within 25s");
     assert!(why.contains("Waiting for root device"), "its console is shown: {why}");
@@ -104,7 +105,7 @@ fn image_with_init(dir: &std::path::Path, init: &str) -> String {
 fn a_guest_whose_agent_is_stopped_is_given_up_with_its_job() {
     let dir = tempfile::tempdir().unwrap();
     let image = image_with_init(dir.path(), "#!/bin/sh\nexec /bin/init\n");
-    let pools = pool_of("default", 0, 1, &image, &format!("    init: image\n{SILENCE}"));
+    let pools = pool_of("default", 0, 1, &image, &format!("    init: image\n{SILENCE}{NO_TEMPLATE}"));
     let world = World::start(Setup { pools, more: "local: {attempts: 1}".into(), ..Setup::default() });
     // It was started as /proc/self/exe. Nobody can stop PID 1; beside the image's own init it is a process like others.
     let id = world.submit(&[], "echo begun; killall -STOP exe; sleep 600");
@@ -131,7 +132,7 @@ fn a_guest_that_falls_silent_before_it_has_a_job_is_given_up() {
 fn a_guest_that_reboots_again_and_again_holds_nothing_up() {
     let dir = tempfile::tempdir().unwrap();
     let image = image_with_init(dir.path(), "#!/bin/sh\necho rebooting again >/dev/console\nreboot -f\n");
-    let looping = pool_of("loop", 1, 1, &image, "    init: image\n");
+    let looping = pool_of("loop", 1, 1, &image, &format!("    init: image\n{NO_TEMPLATE}"));
     let pools = looping + &pool("default", 0, 1, "");
     let world = World::start(Setup { pools, ..Setup::default() });
     let waiting = world.submit(&["--label", "loop"], "sleep 600");

@@ -4,7 +4,7 @@ use std::fs;
 
 use fireactions_testkit::busybox;
 
-use crate::world::{Setup, World, pool, text};
+use crate::world::{NO_TEMPLATE, Setup, World, pool, text};
 
 #[test]
 fn images_are_pulled_run_listed_and_removed() {
@@ -17,7 +17,7 @@ fn images_are_pulled_run_listed_and_removed() {
     };
     let (red, blue) = (other("red"), other("blue"));
     let more = format!("images: {{local_dirs: [{}]}}", dir.path().display());
-    let pools = pool("default", 1, 2, "");
+    let pools = pool("default", 1, 2, NO_TEMPLATE);
     let world = World::start(Setup { pools, more, bare: true, ..Setup::default() });
     // A file that is none of the user's business.
     for refused in

@@ -24,7 +24,7 @@ const AT_A_FORGE: [&str; 2] = ["store::runner-", "store::credential-"];
 const BETWEEN_SERVERS: &str = "handover::";
 
 /// Points with a machine's process before or behind them, or a job's files: they are walked in the way of the driver that is
-/// production's, and in `make test-all` with real guests.
+/// production's, and in `make test-all` with real guests, which are frozen and woken like the played ones.
 const OF_THE_DRIVER: [&str; 10] = [
     "::spawn",
     "::agent",
@@ -156,8 +156,7 @@ impl Part {
         if let Ok(only) = std::env::var("FIREACTIONS_WALK_ONLY") {
             points.retain(|point| point.contains(&only));
         }
-        // What is frozen and woken has to be a guest.
-        let real = self == Self::DriversWithTemplates || std::env::var_os("FIREACTIONS_LONG").is_some();
+        let real = std::env::var_os("FIREACTIONS_LONG").is_some();
         let guests = if real { Guests::Real } else { Guests::Played };
         let mut world = world(guests);
         if self == Self::DriversWithTemplates {

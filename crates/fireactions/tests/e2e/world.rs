@@ -61,6 +61,9 @@ pub(crate) fn pool(name: &str, min: u32, max: u32, more: &str) -> String {
     pool_of(name, min, max, &busybox::reference(), more)
 }
 
+/// For a pool whose machines are the first and last of their kind: a template would only be one more beside them.
+pub(crate) const NO_TEMPLATE: &str = "    start: boot\n";
+
 /// The same with another image.
 pub(crate) fn pool_of(name: &str, min: u32, max: u32, image: &str, more: &str) -> String {
     // QEMU's machines always have one; tests look at what guests say there.
