@@ -55,6 +55,7 @@ mod units;
 mod waiting;
 #[cfg(feature = "failpoints")]
 mod walk;
+mod web_proxy;
 mod world;
 
 #[cfg(not(feature = "failpoints"))]
