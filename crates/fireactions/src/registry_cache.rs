@@ -3,12 +3,16 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use fireactions_config::{CacheProgram, Config, SslBumpMode};
 use fireactions_fleet::doctor::cache_program;
 use fireactions_guest_proto::DropIn;
 use fireactions_registry_cache::{Bump, Cache, Login, Program, Proxy, Status, Upstream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// The cache, without the logins at its registries; nothing where it is off.
 pub(crate) fn of(config: &Config) -> Option<Cache> {
@@ -53,23 +57,69 @@ fn proxy(config: &Config) -> Proxy {
 /// Most bytes of the proxy's certificate.
 const CERTIFICATE_MAX: u64 = 64 << 10;
 
-/// What guests are given, and the environment of their jobs.
-pub(crate) fn for_guests(config: &Config) -> (Vec<DropIn>, Vec<(String, String)>) {
+/// Between two looks at the proxy's certificate.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The environment of guests' jobs.
+pub(crate) fn environment(config: &Config) -> Vec<(String, String)> {
+    of(config).map(|cache| fireactions_registry_cache::environment(&cache)).unwrap_or_default()
+}
+
+/// What guests are given, and why they do not trust the proxy where they should.
+pub(crate) fn drop_ins(config: &Config) -> (Vec<DropIn>, Option<String>) {
     let Some(cache) = of(config) else { return Default::default() };
     let mut files = fireactions_registry_cache::drop_ins(&cache);
-    if cache.proxy.as_ref().is_some_and(|proxy| proxy.bump != Bump::Off) {
-        let (path, _) = cache.authority();
-        let mut text = String::new();
-        let read = File::open(&path).and_then(|file| file.take(CERTIFICATE_MAX).read_to_string(&mut text));
-        match read {
-            Ok(_) => files.extend(fireactions_registry_cache::trusted(&text)),
-            Err(error) => tracing::warn!(
-                "guests do not trust the proxy: {} cannot be read ({error}); `fireactions cache run` makes it, then reload this server",
-                path.display()
-            ),
+    if !opens(&cache) {
+        return (files, None);
+    }
+    let (path, _) = cache.authority();
+    let mut text = String::new();
+    let read = File::open(&path).and_then(|file| file.take(CERTIFICATE_MAX).read_to_string(&mut text));
+    match read {
+        Ok(_) => {
+            files.extend(fireactions_registry_cache::trusted(&text));
+            (files, None)
+        }
+        Err(error) => {
+            let path = path.display();
+            let why = format!(
+                "guests do not trust the proxy yet: {path} cannot be read ({error}); `fireactions cache run` makes it"
+            );
+            (files, Some(why))
         }
     }
-    (files, fireactions_registry_cache::environment(&cache))
+}
+
+/// Whether the proxy opens connections, so that guests have to trust it.
+fn opens(cache: &Cache) -> bool {
+    cache.proxy.as_ref().is_some_and(|proxy| proxy.bump != Bump::Off)
+}
+
+/// Gives new guests the proxy's certificate as it is: `fireactions cache run` may make it only after this server has started, and
+/// makes it anew before its end.
+pub(crate) async fn keep_trust(
+    config: Arc<Config>,
+    given: watch::Sender<Vec<DropIn>>,
+    stop: CancellationToken,
+) {
+    if !of(&config).is_some_and(|cache| opens(&cache)) {
+        return;
+    }
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        let config = Arc::clone(&config);
+        // One that cannot be read is being made: what guests were given before stays.
+        let Ok((files, None)) = tokio::task::spawn_blocking(move || drop_ins(&config)).await else {
+            continue;
+        };
+        let is_new = |known: &mut Vec<DropIn>| {
+            let is_new = *known != files;
+            *known = files;
+            is_new
+        };
+        if given.send_if_modified(is_new) {
+            tracing::info!("new guests trust the proxy's authority, which has just been made");
+        }
+    }
 }
 
 /// Reads the logins. `credentials` is the value of `$CREDENTIALS_DIRECTORY`.

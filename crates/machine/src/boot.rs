@@ -162,7 +162,7 @@ fn identity(parts: &Parts, pool: &PoolSpec, record: &Record) -> Identity {
         unix_nanos: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
         mtu: parts.network.mtu(),
         services: pool.services.iter().map(service).collect(),
-        drop_ins: parts.settings.drop_ins.clone(),
+        drop_ins: parts.settings.drop_ins.borrow().clone(),
         sticky: sticky_disks::disks(pool),
         mac: Some(Network::mac(record.slot())),
         ipv6: parts

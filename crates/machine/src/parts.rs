@@ -12,7 +12,7 @@ use fireactions_net::Network;
 use fireactions_store::Store;
 use fireactions_vmm::Vmm;
 use fireactions_volumes::Volumes;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// The parts that machines are put together from.
 #[derive(Clone)]
@@ -58,8 +58,8 @@ pub struct Settings {
     pub dns_search: Vec<String>,
     /// Options of the guests' resolver.
     pub dns_options: Vec<String>,
-    /// Configuration of programs in guests.
-    pub drop_ins: Vec<DropIn>,
+    /// Configuration of programs in guests, as a machine that starts now is given it.
+    pub drop_ins: watch::Receiver<Vec<DropIn>>,
     /// Environment of all jobs. What an image or a job says itself counts.
     pub environment: Vec<(String, String)>,
     /// The pools, by name.

@@ -34,6 +34,7 @@ use super::sockets::{Role, Sockets};
 use super::sticky::Sticky;
 use super::watchdog::Vitals;
 use super::{build, cluster, forges, handover, housekeeping, listen, origins, overrides, telemetry, webhook};
+use crate::registry_cache;
 
 /// Events that a slow listener may be behind; one that is further behind misses some and is right again after the
 /// next event of the same thing.
@@ -165,6 +166,8 @@ impl Live {
                 stopping.clone(),
             )),
         ];
+        let given = prepared.drop_ins.clone();
+        tasks.push(tokio::spawn(registry_cache::keep_trust(Arc::clone(config), given, stopping.clone())));
         let (traces, told) = (Counts::default(), CancellationToken::new());
         let telling = match prepared.collector.clone() {
             Some(collector) => {

@@ -7,18 +7,22 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use fireactions_api::{Auth, Key, Oidc, Role, Token, listen};
 use fireactions_config::{Config, SecretFile};
+use fireactions_guest_proto::DropIn;
 use fireactions_machine::Settings;
 use fireactions_model::PoolSpec;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::build::StateDirs;
 use super::driver::{self, Chosen};
 use super::{oidc, telemetry};
-use crate::credentials;
+use crate::{credentials, registry_cache};
 
 /// All that was found and made.
 pub(super) struct Prepared {
     pub(super) settings: Arc<Settings>,
+    /// What guests are given besides what is fixed in the settings.
+    pub(super) drop_ins: watch::Sender<Vec<DropIn>>,
     /// What runs the machines.
     pub(super) driver: Chosen,
     /// Who may use the API.
@@ -73,7 +77,12 @@ impl Preparation {
 async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
     let dirs = StateDirs::of(&config.state_dir);
     dirs.make()?;
-    let settings = settings(config, &dirs)?;
+    let (drop_ins, why) = registry_cache::drop_ins(config);
+    if let Some(why) = why {
+        tracing::warn!("{why}");
+    }
+    let (drop_ins, given) = watch::channel(drop_ins);
+    let settings = settings(config, &dirs, given)?;
     let keys = keys(config)?;
     let oidc = oidc::of(config)?;
     let tcp = match &config.bind_address {
@@ -84,7 +93,7 @@ async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
     };
     let collector = telemetry::settings(config)?;
     let driver = driver::choose(config, &settings).await?;
-    Ok(Prepared { settings: Arc::new(settings), driver, keys, tcp, oidc, collector })
+    Ok(Prepared { settings: Arc::new(settings), drop_ins, driver, keys, tcp, oidc, collector })
 }
 
 /// Who may use the API by TCP, or by a proxy.
@@ -115,7 +124,11 @@ fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
 
 /// The guest kernel of pools that name none, its modules, and the agent: all there, or a clear error now rather
 /// than at the first machine.
-fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
+fn settings(
+    config: &Config,
+    dirs: &StateDirs,
+    drop_ins: watch::Receiver<Vec<DropIn>>,
+) -> anyhow::Result<Settings> {
     let executable = std::env::current_exe().context("the server's own executable could not be found")?;
     let agent = config.agent_beside(&executable);
     if !agent.is_file() {
@@ -137,7 +150,6 @@ fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
             pool.name
         );
     }
-    let (drop_ins, environment) = crate::registry_cache::for_guests(config);
     Ok(Settings {
         run_dir: dirs.run.clone(),
         boot_dir: dirs.boot.clone(),
@@ -150,7 +162,7 @@ fn settings(config: &Config, dirs: &StateDirs) -> anyhow::Result<Settings> {
         dns_search: config.network.dns_search.clone(),
         dns_options: config.network.dns_options.clone(),
         drop_ins,
-        environment,
+        environment: registry_cache::environment(config),
         pools,
         console_max: u64::from(config.vmm.console_max_kib) * 1024,
         artifact_max: 4 << 30,

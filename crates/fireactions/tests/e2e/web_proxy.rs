@@ -72,6 +72,23 @@ fn openssl() -> Vec<Vec<u8>> {
     layers
 }
 
+/// Shell for a guest: fetches from a server of this name, through the proxy.
+const TLS: &str = r"tls() {
+  printf 'GET /index.html HTTP/1.0\r\nHost: %s\r\n\r\n' $1 | openssl s_client -proxy 172.30.0.1:3128 -connect $1:443 -servername $1 \
+    -quiet -verify_return_error -verify_hostname $1 $2 $3 2>&1
+}";
+
+fn answers(world: &World) -> bool {
+    world.namespace.inside(|| TcpStream::connect(SocketAddr::from(([172, 30, 0, 1], 3128))).is_ok())
+}
+
+/// Ends `fireactions cache run`, and Squid with it.
+fn end_cache(world: &World) {
+    let pid = text(&world.in_namespace(&["cat", "/mnt/pid"]).stdout).trim().to_owned();
+    assert!(world.in_namespace(&["kill", &pid]).status.success());
+    world.wait(SOON, "Squid to end with who keeps it", || (!answers(world)).then_some(()));
+}
+
 #[test]
 fn a_guest_fetches_by_it_trusts_it_and_gets_nowhere_else() {
     let cache = std::env::var("FIREACTIONS_CACHE").unwrap_or_else(|_| "/var/cache/fireactions".to_owned());
@@ -112,9 +129,9 @@ fn a_guest_fetches_by_it_trusts_it_and_gets_nowhere_else() {
          cd /
          mkdir /mnt/cache /mnt/tmp; install -m 644 $DIR/config.yaml /mnt/config.yaml; cp {fireactions} /mnt/fireactions
          chown -R nobody /mnt/cache /mnt/tmp
-         TMPDIR=/mnt/tmp setpriv --pdeathsig KILL --reuid nobody --regid nogroup --clear-groups \\
-           /mnt/fireactions cache run --config /mnt/config.yaml >$DIR/cache.log 2>&1 &
-         echo $! >/mnt/pid
+         echo \"echo \\$\\$ >/mnt/pid; TMPDIR=/mnt/tmp exec setpriv \\$1 --reuid nobody --regid nogroup --clear-groups \\
+           /mnt/fireactions cache run --config /mnt/config.yaml >>$DIR/cache.log 2>&1\" >/mnt/start
+         sh /mnt/start --pdeathsig=KILL &
          n=0; until [ -e /mnt/cache/ca.pem ]; do n=$((n + 1)); [ $n -lt 300 ] || {{ cat $DIR/cache.log >&2; exit 1; }}; sleep 0.2; done",
         tools = tools.display(),
         fireactions = env!("CARGO_BIN_EXE_fireactions"),
@@ -138,10 +155,7 @@ fn a_guest_fetches_by_it_trusts_it_and_gets_nowhere_else() {
          echo $HTTP_PROXY $https_proxy $NODE_EXTRA_CA_CERTS; case $no_proxy in *172.30.0.1*) echo direct;; esac
          wget -qO- http://web.test/index.html
          head -n 1 /etc/ssl/certs/ca-certificates.crt
-         tls() {{
-           printf 'GET /index.html HTTP/1.0\\r\\nHost: %s\\r\\n\\r\\n' $1 | openssl s_client -proxy 172.30.0.1:3128 -connect $1:443 -servername $1 \\
-             -quiet -verify_return_error -verify_hostname $1 $2 $3 2>&1
-         }}
+         {TLS}
          echo \"opened: $(tls bump.test -CApath /etc/ssl/certs | tail -n 1)\"
          echo \"opened: $(tls bump.test -CAfile /etc/ssl/certs/ca-certificates.crt | tail -n 1)\"
          tls page.test -CApath /etc/ssl/certs | grep '^depth='
@@ -174,11 +188,23 @@ fn a_guest_fetches_by_it_trusts_it_and_gets_nowhere_else() {
         text(&world.in_namespace(&["stat", "-c", "%a %U", "/mnt/cache/ca.key"]).stdout),
         "600 nobody\n"
     );
-    let pid = text(&world.in_namespace(&["cat", "/mnt/pid"]).stdout).trim().to_owned();
-    assert!(world.in_namespace(&["kill", &pid]).status.success());
-    world.wait(SOON, "Squid to end with who keeps it", || {
-        let answers = || TcpStream::connect(SocketAddr::from(([172, 30, 0, 1], 3128))).is_ok();
-        (!world.namespace.inside(answers)).then_some(())
+    end_cache(&world);
+
+    // Another authority is there while the server runs: guests that start from now on trust that.
+    let again = "rm /mnt/cache/ca.*; setsid sh /mnt/start </dev/null >/dev/null 2>&1 &";
+    assert!(world.in_namespace(&["sh", "-c", again]).status.success());
+    world.wait(SOON, "the server to see it", || {
+        world.log().contains("new guests trust the proxy's authority").then_some(())
     });
+    world.wait(SOON, "the proxy to answer", || answers(&world).then_some(()));
+    let ran = world.cli(&[
+        "run",
+        "--",
+        "sh",
+        "-c",
+        &format!("{TLS}\ntls bump.test -CApath /etc/ssl/certs | tail -n 1"),
+    ]);
+    assert_eq!(text(&ran.stdout), "from the web\n", "{}\n{}", text(&ran.stderr), log());
+    end_cache(&world);
     world.finish();
 }

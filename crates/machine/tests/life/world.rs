@@ -23,7 +23,7 @@ use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use fireactions_volumes::Volumes;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::odd_forge::{OddForge, Oddities};
 use crate::odd_vmm::OddVmm;
@@ -115,7 +115,7 @@ impl World {
             dns: vec![],
             dns_search: vec![],
             dns_options: vec![],
-            drop_ins: vec![],
+            drop_ins: watch::channel(vec![]).1,
             environment: vec![("PROXIED".to_owned(), "by the host".to_owned())],
             pools: BTreeMap::from([(pool.name.clone(), pool.into())]),
             console_max: 1 << 20,

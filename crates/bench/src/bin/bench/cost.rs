@@ -15,7 +15,7 @@ use fireactions_store::Store;
 use fireactions_testkit::standin;
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use crate::guestless::Guestless;
@@ -128,7 +128,8 @@ async fn machinery(
             dns: vec![],
             dns_search: Vec::new(),
             dns_options: Vec::new(),
-            drop_ins: Vec::new(),
+            drop_ins: watch::channel(Vec::new()).1,
+            environment: Vec::new(),
             pools: BTreeMap::from([(pool.name.clone(), pool.clone().into())]),
             console_max: 1 << 20,
             artifact_max: 1 << 30,

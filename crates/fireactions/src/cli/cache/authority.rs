@@ -50,7 +50,7 @@ fn is_private(key: &Path) -> anyhow::Result<()> {
     if mode & 0o077 != 0 {
         bail!(
             "the key of the proxy's authority, {}, is readable to others (mode {mode:04o}), who could be any server to the guests: \
-             remove it, so that a new one is made, and run `systemctl reload fireactions`",
+             remove it and run `systemctl restart fireactions-registry-cache`, which makes a new one",
             key.display()
         );
     }

@@ -1,10 +1,11 @@
 //! The proxy for the guests' web: Squid, which is told anew whenever this host has other addresses.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use fireactions_config::Config;
@@ -21,6 +22,8 @@ use crate::cli::edge::advise;
 
 /// Between two looks at this host's addresses.
 const LOOK: Duration = Duration::from_secs(2);
+/// Between two looks at the authority's end, which is days away when it is made anew.
+const RENEWAL: Duration = Duration::from_secs(3600);
 /// For what Squid prepares before it starts.
 const PREPARING: Duration = Duration::from_secs(120);
 
@@ -54,14 +57,16 @@ pub(super) async fn start(
     super::places::make_directory(&storage, 0o750)?;
     let (certificate, key) = cache.authority();
     let (made, certgen) = (files.join("certificates"), own.certgen_binary.to_path_buf());
-    if proxy.bump != Bump::Off {
-        if authority::ensure(&certificate, &key)? {
-            tracing::info!(
-                certificate = %certificate.display(),
-                "made an authority for the proxy: `systemctl reload fireactions` has new guests trust it"
-            );
-        }
-        prepare(&certgen, &["-c".as_ref(), "-s".as_ref(), &made, "-M".as_ref(), "16MB".as_ref()]).await?;
+    let authority = Authority {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        made: made.clone(),
+        certgen: certgen.clone(),
+    };
+    let authority = (proxy.bump != Bump::Off).then_some(authority);
+    if let Some(authority) = &authority {
+        authority.ensure()?;
+        authority.empty_store().await?;
     }
     let file = files.join("squid.conf");
     let text = {
@@ -97,22 +102,74 @@ pub(super) async fn start(
         when: When::Unchanged(changed),
     };
     tasks.spawn(keep(part, stopped.clone()));
-    tasks.spawn(follow(file, host, text, changes, stopped.clone()));
+    tasks.spawn(follow(file, host, text, authority, changes, stopped.clone()));
     Ok(())
 }
 
-/// Tells Squid of other addresses of this host, until all is to stop.
+/// Whose certificates the proxy shows to guests.
+struct Authority {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// The certificates that were made by it.
+    made: PathBuf,
+    /// The program of Squid's that makes them.
+    certgen: PathBuf,
+}
+
+impl Authority {
+    /// Makes it, unless there is one that is valid for long enough. True: it was made.
+    fn ensure(&self) -> anyhow::Result<bool> {
+        let is_new = authority::ensure(&self.certificate, &self.key)?;
+        if is_new {
+            tracing::info!(
+                certificate = %self.certificate.display(),
+                "made an authority for the proxy: guests that start from now on trust it"
+            );
+        }
+        Ok(is_new)
+    }
+
+    /// Makes the store of the certificates that Squid makes, without those of another authority.
+    async fn empty_store(&self) -> anyhow::Result<()> {
+        match tokio::fs::remove_dir_all(&self.made).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("{} cannot be removed", self.made.display()));
+            }
+            _ => {}
+        }
+        let arguments = ["-c".as_ref(), "-s".as_ref(), &*self.made, "-M".as_ref(), "16MB".as_ref()];
+        prepare(&self.certgen, &arguments).await
+    }
+}
+
+/// Tells Squid of other addresses of this host, and of another authority, until all is to stop.
 async fn follow(
     file: PathBuf,
     mut known: BTreeSet<IpAddr>,
     text: impl Fn(&BTreeSet<IpAddr>) -> String,
+    authority: Option<Authority>,
     changes: watch::Sender<u64>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let mut renewed = Instant::now();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             _ = stop.wait_for(|stop| *stop) => return,
+        }
+        if let Some(authority) = authority.as_ref().filter(|_| renewed.elapsed() >= RENEWAL) {
+            renewed = Instant::now();
+            match authority.ensure() {
+                Ok(true) => {
+                    if let Err(error) = authority.empty_store().await {
+                        tracing::warn!("{error:#}");
+                    }
+                    // Guests trust the new one, so Squid must not go on with the old one.
+                    changes.send_modify(|number| *number += 1);
+                }
+                Ok(false) => {}
+                Err(error) => tracing::warn!("{error:#}; tried again in an hour"),
+            }
         }
         // What cannot be asked for now is asked for again.
         let Ok(now) = addresses() else { continue };

@@ -27,7 +27,7 @@ use fireactions_testkit::{busybox, standin};
 use fireactions_vmm::accel::{Accel, Choice};
 use fireactions_vmm::qemu::{Qemu, QemuConfig};
 use tokio::runtime::Runtime;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -212,7 +212,7 @@ async fn start(places: &Places, watch: &Arc<Watch>) -> (Parts, Machinery, LocalF
             dns: vec![],
             dns_search: Vec::new(),
             dns_options: Vec::new(),
-            drop_ins: Vec::new(),
+            drop_ins: watch::channel(Vec::new()).1,
             environment: Vec::new(),
             pools: specs.iter().map(|spec| (spec.name.clone(), spec.clone().into())).collect(),
             console_max: 1 << 20,
