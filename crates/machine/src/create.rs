@@ -12,7 +12,7 @@ use crate::end::End;
 use crate::life::Life;
 use crate::metadata;
 use crate::parts::Parts;
-use crate::resources::{Resources, in_time};
+use crate::resources::{Resources, in_time, side_by_side};
 use crate::secret;
 use crate::templates::Order;
 
@@ -46,27 +46,24 @@ impl Life {
         // Disk and network do not need each other; both are undone by name, so one intent covers them.
         record.image_then(&root.digest, Step::Net).await?;
         let resources = Resources::new(parts, record.id(), record.slot())?;
-        let began = Instant::now();
         let disk = async {
             resources.make_directory().await?;
             resources.make_disk(parts, pool, &shape).await?;
-            secret::make(&resources.directory)?;
-            Ok::<_, End>(began.elapsed())
+            secret::make(&resources.directory)
         };
         // A driver that makes the tap itself brings it along with the process.
         let late = parts.vmm.capabilities().makes_taps;
-        let net = async {
-            if !late {
-                resources.attach(parts, &pool.network).await?;
-            }
-            Ok::<_, End>(began.elapsed())
-        };
-        let (disk, net) = in_time("scratch disk and network", async { tokio::join!(disk, net) }).await?;
-        let (disk, net) = (disk?, net?);
+        let net = async { if late { Ok(()) } else { resources.attach(parts, &pool.network).await } };
+        let both = in_time("scratch disk and network", side_by_side(disk, net)).await?;
+        let ((disk, disk_took), (net, net_took)) = both;
+        disk?;
+        net?;
         let began = Instant::now();
         made.taken = resources.make_sticky(parts, pool, false).await?;
-        record.phase_took(Phase::Image, image_took + disk + began.elapsed());
-        record.phase_took(Phase::Net, net);
+        record.phase_took(Phase::Image, image_took + disk_took + began.elapsed());
+        if !late {
+            record.phase_took(Phase::Net, net_took);
+        }
         record.restart_clock();
 
         record.enter(MachineState::Booting, Step::Spawn).await?;

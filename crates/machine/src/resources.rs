@@ -10,7 +10,7 @@ use fireactions_model::{FailureKind, MachineId, NetworkPolicy, PoolSpec, Shape};
 use fireactions_net::{Network, Port};
 use fireactions_vmm::boot::BootFiles;
 use fireactions_vmm::{Drive, Nic, Start, VmSpec};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::end::End;
 use crate::parts::Parts;
@@ -165,9 +165,33 @@ pub(crate) async fn in_time<T>(what: &str, effect: impl Future<Output = T>) -> R
     })
 }
 
+/// Runs both at once. With the first, how long it took; with the second, how much longer that one took. Phases follow
+/// one another: the two times make up the time until both were done.
+pub(crate) async fn side_by_side<A, B>(
+    first: impl Future<Output = A>,
+    second: impl Future<Output = B>,
+) -> ((A, Duration), (B, Duration)) {
+    let began = Instant::now();
+    let (first, second) =
+        tokio::join!(async { (first.await, began.elapsed()) }, async { (second.await, began.elapsed()) });
+    let longer = second.1.saturating_sub(first.1);
+    (first, (second.0, longer))
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_at_once_takes_no_time_twice() {
+        let millis = Duration::from_millis;
+        for (disk, net, longer) in [(30, 50, 20), (50, 30, 0), (0, 40, 40)] {
+            let (((), first), ((), second)) = side_by_side(sleep(millis(disk)), sleep(millis(net))).await;
+            assert_eq!((first, second), (millis(disk), millis(longer)));
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_host_that_hangs_is_not_waited_for() {

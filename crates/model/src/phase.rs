@@ -14,7 +14,7 @@ pub enum Phase {
     Queued,
     /// Root image made ready (0 when cached) and scratch disk made.
     Image,
-    /// Tap, address and rules.
+    /// Tap, address and rules, as far as they took longer than the scratch disk, which is made at the same time.
     Net,
     /// VMM process started and its guest running.
     Spawn,

@@ -66,7 +66,7 @@ pub(crate) async fn measure(args: &Args, world: &World, report: &mut Report) -> 
     ensure!(starts.len() == wall.len(), "{} processes for {} machines", starts.len(), wall.len());
     let meaning = [
         (Phase::Image, "image, boot files, scratch"),
-        (Phase::Net, "tap and rules"),
+        (Phase::Net, "tap and rules, longer than the scratch disk took"),
         (Phase::Teardown, "undo"),
     ];
     for (phase, meaning) in meaning {
