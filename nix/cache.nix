@@ -26,7 +26,7 @@ rec {
     ++ util.optional cfg.squid.enable 3128 ++ util.optional (bumps cfg) 3129;
 
   zot = cfg: {
-    distSpecVersion = "1.1.0";
+    distSpecVersion = "1.1.1";
     storage = { rootDirectory = "${toString cfg.storage.cacheDir}/zot"; gc = true; gcDelay = "1h"; gcInterval = "24h"; };
     http = {
       address = "0.0.0.0";
@@ -48,8 +48,9 @@ rec {
             tlsVerify = true;
             # Images are named by their digests, also those of Docker's own form.
             preserveDigest = true;
-            maxRetries = 3;
-            retryDelay = "5m";
+            # Whoever pulls waits for these tries, also for what is cached.
+            maxRetries = 2;
+            retryDelay = "1s";
             # Docker Hub's images are named without the registry, so they are at the root.
             content = [ ({ inherit (mirror) prefix; } // (if name == "docker.io" then { } else { destination = "/${builtins.replaceStrings [ ":" ] [ "_" ] name}"; })) ];
           })

@@ -22,8 +22,9 @@ pub fn zot(cache: &Cache, logins: Option<&Path>) -> String {
             "tlsVerify": upstream.url.starts_with("https://"),
             // Images are named by their digests, also those of Docker's own form.
             "preserveDigest": true,
-            "maxRetries": 3,
-            "retryDelay": "5s",
+            // Whoever pulls waits for these tries, also for what is cached.
+            "maxRetries": 2,
+            "retryDelay": "1s",
             "content": [content],
         })
     };
@@ -37,7 +38,7 @@ pub fn zot(cache: &Cache, logins: Option<&Path>) -> String {
         sync["credentialsFile"] = file.to_string_lossy().into();
     }
     let config = json!({
-        "distSpecVersion": "1.1.0",
+        "distSpecVersion": "1.1.1",
         "storage": {"rootDirectory": cache.directory("zot"), "gc": true, "gcDelay": "1h", "gcInterval": "24h"},
         "http": {
             "address": cache.gateway,

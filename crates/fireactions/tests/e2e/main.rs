@@ -57,6 +57,7 @@ mod waiting;
 mod walk;
 mod web_proxy;
 mod world;
+mod zot;
 
 #[cfg(not(feature = "failpoints"))]
 #[test]

@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 const HTPASSWD: &str = "user:$2b$04$a4TL80m.vUoVUw7LzGyB7.Tz59JWXEEXZEt3.JOUeVLkqW7b3WwjK\n";
 
 /// The cache's addresses: of what it caches for Docker Hub, and for a registry that wants a login.
-const HUB: &str = "172.30.0.1:5000";
+pub(crate) const HUB: &str = "172.30.0.1:5000";
 const CLOSED: &str = "172.30.0.1:5001";
 
 /// The section of a server's configuration for [`before`].
@@ -48,12 +48,12 @@ pub(crate) fn before(image: &str) -> String {
 }
 
 /// A host with two registries and a cache of them.
-struct Lab {
-    dir: tempfile::TempDir,
-    namespace: Namespace,
-    open: Child,
-    closed: Child,
-    cache: Child,
+pub(crate) struct Lab {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) namespace: Namespace,
+    pub(crate) open: Child,
+    pub(crate) closed: Child,
+    pub(crate) cache: Child,
 }
 
 impl Drop for Lab {
@@ -65,7 +65,7 @@ impl Drop for Lab {
     }
 }
 
-fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     wait_for(DEADLINE, what, look)
 }
 
@@ -104,6 +104,12 @@ impl Lab {
 
     /// With more in the section, and what is done before in shell, told the directory of what is cached.
     fn with(more: &str, before: impl FnOnce(&Path) -> String) -> Self {
+        let program = format!("program: docker-registry\n  docker_registry_binary: {}\n  {more}", registry());
+        Self::of(&program, "", before)
+    }
+
+    /// With this program, and the file of a login at the registry that wants one.
+    pub(crate) fn of(program: &str, login: &str, before: impl FnOnce(&Path) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path();
         let namespace = Namespace::new(&before(&path.join("cache")));
@@ -113,10 +119,8 @@ impl Lab {
         let open = upstream(&namespace, path, "open", 5100, "");
         let closed = upstream(&namespace, path, "closed", 5101, &auth);
         let config = format!(
-            "kernel: {{image: /k}}\npools: []\nregistry_cache:\n  enabled: true\n  {more}\n  program: docker-registry\n  \
-             docker_registry_binary: {}\n  storage_dir: {}\n  mirrors:\n    \
-             docker.io: {{url: 'http://127.0.0.1:5100'}}\n    closed.example: {{url: 'http://127.0.0.1:5101'}}\n",
-            registry(),
+            "kernel: {{image: /k}}\npools: []\nregistry_cache:\n  enabled: true\n  {program}\n  storage_dir: {}\n  mirrors:\n    \
+             docker.io: {{url: 'http://127.0.0.1:5100'}}\n    closed.example: {{url: 'http://127.0.0.1:5101'{login}}}\n",
             path.join("cache").display()
         );
         fs::write(path.join("config.yaml"), config).unwrap();
@@ -128,12 +132,12 @@ impl Lab {
         Self { dir, namespace, open, closed, cache }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("cache.log")).unwrap()
     }
 
     /// What the server does, for the cache.
-    fn make_bridge(&self) {
+    pub(crate) fn make_bridge(&self) {
         until("the cache to say that it waits", || {
             self.log().contains("waiting for the bridge").then_some(())
         });
@@ -141,19 +145,19 @@ impl Lab {
         assert!(added.unwrap().success());
     }
 
-    fn answers(&self, address: &str) {
+    pub(crate) fn answers(&self, address: &str) {
         listens(&self.namespace, address);
     }
 
     /// Whether Skopeo copies from one place to another, and what it says.
-    fn copy(&self, from: &str, to: &str, options: &[&str]) -> (bool, String) {
+    pub(crate) fn copy(&self, from: &str, to: &str, options: &[&str]) -> (bool, String) {
         let mut command = self.namespace.command("skopeo");
         command.args(["--insecure-policy", "copy", "-q"]).args(options).args([from, to]);
         let output = command.output().unwrap();
         (output.status.success(), text(&output.stderr))
     }
 
-    fn push(&self, address: &str, name: &str, options: &[&str]) {
+    pub(crate) fn push(&self, address: &str, name: &str, options: &[&str]) {
         self.push_image(&busybox::reference(), address, name, options);
     }
 
@@ -185,7 +189,7 @@ impl Lab {
     }
 
     /// As a guest does.
-    fn pull(&self, address: &str, name: &str) -> (bool, String) {
+    pub(crate) fn pull(&self, address: &str, name: &str) -> (bool, String) {
         let to = tempfile::tempdir().unwrap();
         self.copy(
             &format!("docker://{address}/{name}"),
