@@ -7,10 +7,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use fireactions_guest_proto::{DropIn, Meets, Reload, Said, Service};
+use fireactions_guest_proto::{DropIn, Form, Meets, Reload, Said, Service};
 use serde_json::{Map, Value};
 
 use crate::hang_up::hang_up;
+use crate::key_store;
 use crate::replace::replace;
 
 /// Where programs usually are.
@@ -22,50 +23,86 @@ const MOST_APPENDED: u64 = 4 << 20;
 /// Files of a directory that are looked into.
 const MOST_FILES: usize = 64;
 
-/// Puts all of them in. What it returns is for the log: what was not done, and why.
-pub(crate) fn put(list: &[DropIn], services: &[Service]) -> Vec<String> {
+/// What became of all of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Put {
+    /// Variables of jobs, name and value, that lead to what is there.
+    pub(crate) variables: Vec<(String, String)>,
+    /// For the log: what was not done, and why.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// Puts all of them in.
+pub(crate) fn put(list: &[DropIn], services: &[Service]) -> Put {
     put_below(Path::new("/"), list, services)
 }
 
-fn put_below(root: &Path, list: &[DropIn], services: &[Service]) -> Vec<String> {
-    let told = |one: &DropIn| {
-        let skipped = put_one(root, one, services).err()?;
-        Some(format!("{} was not set up: {skipped}", one.path))
-    };
-    list.iter().filter_map(told).collect()
+fn put_below(root: &Path, list: &[DropIn], services: &[Service]) -> Put {
+    let mut all = Put::default();
+    for one in list {
+        match put_one(root, one, services) {
+            Ok(true) => all.variables.extend(one.variable.clone()),
+            Ok(false) => {}
+            Err(why) => all.left_out.push(format!("{} was not set up: {why}", one.path)),
+        }
+    }
+    all
 }
 
-fn put_one(root: &Path, one: &DropIn, services: &[Service]) -> Result<(), String> {
+/// Whether it is there; not where it is of no use.
+fn put_one(root: &Path, one: &DropIn, services: &[Service]) -> Result<bool, String> {
     let path = crate::files::checked(&one.path)?;
     if !one.readers.iter().any(|reader| is_there(root, reader)) {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(place) = one.unless.iter().find_map(|said| said_in(root, said, services)) {
         return Err(format!("{place} says something itself"));
     }
     let mut path = inside(root, path);
     let there = std::fs::symlink_metadata(&path).is_ok();
-    let text = match (there, one.meets) {
-        (false, _) => one.text.clone(),
-        (true, Meets::Stays) => return Err("the image has its own".to_owned()),
-        (true, Meets::Json) => merged(&path, &one.text)?,
+    let content = match (there, one.meets) {
+        (false, _) => match content(root, one)? {
+            Some(content) => content,
+            None => return Ok(false),
+        },
+        (true, Meets::Stays) => {
+            // A host that asks again after a restart finds its own.
+            let ours = content(root, one)?
+                .is_some_and(|ours| bytes_within(&path, MOST_APPENDED).is_ok_and(|there| there == ours));
+            return if ours { Ok(true) } else { Err("the image has its own".to_owned()) };
+        }
+        (true, Meets::Json) => merged(&path, &one.text)?.into_bytes(),
         (true, Meets::Appended) => {
             // RHEL's bundle is found by a link, which stays one.
             path = std::fs::canonicalize(&path).map_err(|error| error.to_string())?;
             match appended(&path, &one.text)? {
-                Some(text) => text,
-                None => return Ok(()),
+                Some(text) => text.into_bytes(),
+                None => return Ok(true),
             }
         }
     };
     let mode = std::fs::metadata(&path).map_or(0o644, |found| found.permissions().mode() & 0o7777);
-    let written = replace(&path, &text);
+    let written = replace(&path, &content);
     let written = written.and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(mode)));
     written.map_err(|error| error.to_string())?;
     if let Some(Reload { program, pid_file }) = &one.reload {
         hang_up(&inside(root, crate::files::checked(pid_file)?), program);
     }
-    Ok(())
+    Ok(true)
+}
+
+/// What a new file has in it; nothing where it would have too little to be of use.
+fn content(root: &Path, one: &DropIn) -> Result<Option<Vec<u8>>, String> {
+    let Form::JavaKeyStore { bundles } = &one.form else { return Ok(Some(one.text.clone().into_bytes())) };
+    let mut bundles = bundles.iter().map(|bundle| inside(root, Path::new(bundle)));
+    let Some(bundle) = bundles.find(|bundle| bundle.is_file()) else { return Ok(None) };
+    let theirs = text_within(&bundle, MOST_APPENDED)
+        .map_err(|error| format!("the image's certificates cannot be read: {error}"))?;
+    // One that the host itself began has nobody else in it.
+    if !theirs.replace(&one.text, "").contains(key_store::BEGIN) {
+        return Ok(None);
+    }
+    key_store::of(&format!("{theirs}\n{}", one.text)).map(Some)
 }
 
 fn inside(root: &Path, path: &Path) -> PathBuf {
@@ -114,13 +151,17 @@ fn text_of(path: &Path) -> io::Result<String> {
     text_within(path, MOST)
 }
 
-/// A device or a pipe would be waited for.
 fn text_within(path: &Path, most: u64) -> io::Result<String> {
+    String::from_utf8(bytes_within(path, most)?).map_err(io::Error::other)
+}
+
+/// A device or a pipe would be waited for.
+fn bytes_within(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let found = std::fs::metadata(path)?;
     if !found.is_file() || found.len() > most {
         return Err(io::Error::other("it is no file, or a very large one"));
     }
-    std::fs::read_to_string(path)
+    std::fs::read(path)
 }
 
 /// The file at `path`, with what it lacks of `ours`.
@@ -174,6 +215,8 @@ mod tests {
                 words: vec!["--registry-mirror".to_owned()],
             }],
             reload: None,
+            form: Form::Text,
+            variable: None,
         }
     }
 
@@ -193,6 +236,10 @@ mod tests {
         serde_json::from_str(&text).unwrap()
     }
 
+    fn left_out(root: &Path, list: &[DropIn], services: &[Service]) -> Vec<String> {
+        put_below(root, list, services).left_out
+    }
+
     fn service(argv: &[&str]) -> Service {
         Service {
             name: "docker".to_owned(),
@@ -207,7 +254,7 @@ mod tests {
     #[test]
     fn an_image_with_the_program_gets_the_file() {
         let root = image(&[("/usr/bin/dockerd", "")]);
-        assert_eq!(put_below(root.path(), &[daemon()], &[]), Vec::<String>::new());
+        assert_eq!(left_out(root.path(), &[daemon()], &[]), Vec::<String>::new());
         assert_eq!(read(&root)["registry-mirrors"][0], "http://172.30.0.1:5000");
         let path = inside(root.path(), Path::new(DAEMON));
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o644);
@@ -216,7 +263,7 @@ mod tests {
     #[test]
     fn an_image_without_it_stays_as_it_is() {
         let root = image(&[("/usr/bin/dockerd-rootless", "")]);
-        assert_eq!(put_below(root.path(), &[daemon()], &[]), Vec::<String>::new());
+        assert_eq!(left_out(root.path(), &[daemon()], &[]), Vec::<String>::new());
         assert!(!root.path().join("etc").exists());
     }
 
@@ -226,7 +273,7 @@ mod tests {
         let root = image(&[(DAEMON, own)]);
         let path = inside(root.path(), Path::new(DAEMON));
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(put_below(root.path(), &[daemon()], &[]), Vec::<String>::new());
+        assert_eq!(left_out(root.path(), &[daemon()], &[]), Vec::<String>::new());
         let expected = serde_json::json!({
             "data-root": "/data",
             "registry-mirrors": ["https://own.example", "http://172.30.0.1:5000"],
@@ -236,7 +283,7 @@ mod tests {
         assert_eq!(read(&root), expected);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         // Once more changes nothing.
-        assert_eq!(put_below(root.path(), &[daemon()], &[]), Vec::<String>::new());
+        assert_eq!(left_out(root.path(), &[daemon()], &[]), Vec::<String>::new());
         assert_eq!(read(&root), expected);
     }
 
@@ -253,11 +300,11 @@ mod tests {
     #[test]
     fn an_empty_file_is_as_none_and_a_broken_one_stays() {
         let root = image(&[(DAEMON, "\n")]);
-        assert_eq!(put_below(root.path(), &[daemon()], &[]), Vec::<String>::new());
+        assert_eq!(left_out(root.path(), &[daemon()], &[]), Vec::<String>::new());
         assert_eq!(read(&root)["insecure-registries"][0], "172.30.0.1:5000");
         for broken in ["{\"a\": 1,}", "[]", "null", "\u{0}"] {
             let root = image(&[(DAEMON, broken)]);
-            let told = put_below(root.path(), &[daemon()], &[]);
+            let told = left_out(root.path(), &[daemon()], &[]);
             assert!(told.len() == 1 && told[0].contains("no JSON object"), "{told:?}");
             assert_eq!(fs::read_to_string(root.path().join("etc/docker/daemon.json")).unwrap(), broken);
         }
@@ -269,7 +316,7 @@ mod tests {
         let root = image(&[("/etc/docker/extracted", "theirs")]);
         symlink("extracted", root.path().join("etc/docker/daemon.json")).unwrap();
         for _ in 0..2 {
-            assert_eq!(put_below(root.path(), std::slice::from_ref(&bundle), &[]), Vec::<String>::new());
+            assert_eq!(left_out(root.path(), std::slice::from_ref(&bundle), &[]), Vec::<String>::new());
             assert_eq!(
                 fs::read_to_string(root.path().join("etc/docker/extracted")).unwrap(),
                 "theirs\nours\n"
@@ -277,8 +324,64 @@ mod tests {
         }
         assert!(root.path().join("etc/docker/daemon.json").is_symlink());
         let root = image(&[("/usr/bin/dockerd", "")]);
-        assert_eq!(put_below(root.path(), &[bundle], &[]), Vec::<String>::new());
+        assert_eq!(left_out(root.path(), &[bundle], &[]), Vec::<String>::new());
         assert_eq!(fs::read_to_string(root.path().join("etc/docker/daemon.json")).unwrap(), "ours\n");
+    }
+
+    /// A certificate, as far as a key store is concerned.
+    fn pem(letter: char) -> String {
+        let body = String::from(letter).repeat(4);
+        format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+    }
+
+    #[test]
+    fn java_gets_what_the_image_trusts_and_the_variable_only_with_it() {
+        const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+        let variable = ("JAVA_TOOL_OPTIONS".to_owned(), "-Dx".to_owned());
+        let java = DropIn {
+            path: "/etc/ssl/java.jks".to_owned(),
+            text: pem('B'),
+            meets: Meets::Stays,
+            readers: vec!["/etc".to_owned()],
+            unless: Vec::new(),
+            form: Form::JavaKeyStore { bundles: vec!["/etc/pki/none.pem".to_owned(), BUNDLE.to_owned()] },
+            variable: Some(variable.clone()),
+            ..daemon()
+        };
+        let appended = DropIn {
+            path: BUNDLE.to_owned(),
+            text: pem('B'),
+            meets: Meets::Appended,
+            readers: vec!["/etc/ssl/certs".to_owned()],
+            unless: Vec::new(),
+            ..daemon()
+        };
+        let list = [java.clone(), appended];
+        let root = image(&[(BUNDLE, &pem('A'))]);
+        let store = root.path().join("etc/ssl/java.jks");
+        // Asked again, as by a server that has just begun, it says the same.
+        for _ in 0..2 {
+            let put = put_below(root.path(), &list, &[]);
+            assert_eq!(put, Put { variables: vec![variable.clone()], left_out: Vec::new() });
+            assert_eq!(
+                fs::read(&store).unwrap(),
+                key_store::of(&format!("{}{}", pem('A'), pem('B'))).unwrap()
+            );
+        }
+        fs::write(&store, "the image's").unwrap();
+        let put = put_below(root.path(), &list, &[]);
+        assert!(put.variables.is_empty() && put.left_out[0].ends_with("the image has its own"), "{put:?}");
+        // Where the image trusts nobody that one can see, Java goes on by what it has itself.
+        for files in [&[("/etc/ssl/certs/x", "")][..], &[("/etc/x", "")]] {
+            let root = image(files);
+            for _ in 0..2 {
+                assert_eq!(put_below(root.path(), &list, &[]), Put::default());
+            }
+            assert!(!root.path().join("etc/ssl/java.jks").exists());
+        }
+        let root = image(&[(BUNDLE, "-----BEGIN CERTIFICATE-----\n")]);
+        let put = put_below(root.path(), &[java], &[]);
+        assert!(put.variables.is_empty() && put.left_out[0].contains("cannot be read"), "{put:?}");
     }
 
     /// A daemon that is told one thing twice does not start.
@@ -287,18 +390,18 @@ mod tests {
         let flag = "DOCKER_OPTS=\"--registry-mirror=https://own.example\"\n";
         for path in ["/etc/default/docker", "/etc/systemd/system/docker.service.d/own.conf"] {
             let root = image(&[("/usr/bin/dockerd", ""), (path, flag)]);
-            let told = put_below(root.path(), &[daemon()], &[]);
+            let told = left_out(root.path(), &[daemon()], &[]);
             assert_eq!(told, [format!("{DAEMON} was not set up: {path} says something itself")]);
             assert!(!root.path().join("etc/docker").exists());
         }
         let root = image(&[("/usr/bin/dockerd", ""), ("/etc/default/docker", &format!("  # {flag}"))]);
-        let told = put_below(
+        let told = left_out(
             root.path(),
             &[daemon()],
             &[service(&["dockerd", "--registry-mirror=https://own.example"])],
         );
         assert_eq!(told, [format!("{DAEMON} was not set up: service 'docker' says something itself")]);
-        assert_eq!(put_below(root.path(), &[daemon()], &[service(&["dockerd"])]), Vec::<String>::new());
+        assert_eq!(left_out(root.path(), &[daemon()], &[service(&["dockerd"])]), Vec::<String>::new());
         assert!(root.path().join("etc/docker").exists(), "a comment says nothing");
     }
 
@@ -306,13 +409,13 @@ mod tests {
     fn a_file_of_the_image_stays_whatever_it_is() {
         let hosts = DropIn { meets: Meets::Stays, ..daemon() };
         let root = image(&[(DAEMON, "own")]);
-        let told = put_below(root.path(), std::slice::from_ref(&hosts), &[]);
+        let told = left_out(root.path(), std::slice::from_ref(&hosts), &[]);
         assert!(told[0].ends_with("the image has its own"), "{told:?}");
         assert_eq!(fs::read_to_string(root.path().join("etc/docker/daemon.json")).unwrap(), "own");
         // Also one that leads nowhere yet.
         let root = image(&[("/usr/bin/dockerd", ""), ("/etc/docker/other", "")]);
         symlink("/run/later.json", root.path().join("etc/docker/daemon.json")).unwrap();
-        assert_eq!(put_below(root.path(), &[hosts], &[]).len(), 1);
+        assert_eq!(left_out(root.path(), &[hosts], &[]).len(), 1);
         assert!(root.path().join("etc/docker/daemon.json").is_symlink());
     }
 
@@ -323,10 +426,10 @@ mod tests {
             .args([root.path().join("etc/default/docker"), root.path().join("etc/docker/daemon.json")])
             .status();
         assert!(made.unwrap().success());
-        let told = put_below(root.path(), &[daemon()], &[]);
+        let told = left_out(root.path(), &[daemon()], &[]);
         assert!(told[0].contains("cannot be read"), "{told:?}");
 
         let odd = DropIn { path: "/etc/../etc/docker/y".to_owned(), ..daemon() };
-        assert!(put_below(root.path(), &[odd], &[])[0].contains("'..'"));
+        assert!(left_out(root.path(), &[odd], &[])[0].contains("'..'"));
     }
 }

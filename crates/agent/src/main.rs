@@ -33,6 +33,7 @@ mod identity;
 mod init;
 mod inside;
 mod job;
+mod key_store;
 mod module_tree;
 mod modules;
 mod mounts;

@@ -5,14 +5,14 @@ use std::path::Path;
 
 /// Puts a whole new file in the place of whatever is there. Not through it: `/etc/resolv.conf` is often a link to
 /// a place that does not exist yet.
-pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
     let new = path.with_extension("fireactions-new");
     // Never through a link that somebody left here.
     remove(&new)?;
-    std::fs::write(&new, text)?;
+    std::fs::write(&new, content)?;
     // A bind mount of a file that was not there leaves a directory behind in an image that is made of such a container.
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
         remove(path)?;

@@ -74,6 +74,7 @@ pub(crate) fn run(channel: Channel, role: Role, boot_us: u64) -> String {
         role,
         job: None,
         services: Services::default(),
+        variables: Vec::new(),
         sticky: Arc::default(),
         given: Arc::default(),
     };
@@ -92,6 +93,8 @@ struct Server {
     role: Role,
     job: Option<Arc<Job>>,
     services: Services,
+    /// What jobs have in their environment for the host's files, unless they say something themselves.
+    variables: Vec<(String, String)>,
     /// Disks that outlive the machine.
     sticky: Arc<Sticky>,
     /// Paths put in before the job starts: they become the job's user's.
@@ -119,13 +122,18 @@ impl Server {
                 };
                 let result = identity::apply(&identity, before, || self.enter_root(&identity.sticky));
                 if result.is_ok() {
-                    for said in drop_ins::put(&identity.drop_ins, &identity.services) {
+                    let put = drop_ins::put(&identity.drop_ins, &identity.services);
+                    for said in put.left_out {
                         self.session.log(LogLevel::Info, &said);
                     }
+                    self.variables = put.variables;
                 }
                 self.start_services(identity.services, result);
             }
-            Event::Run(request) => {
+            Event::Run(mut request) => {
+                let missing = |(name, _): &(String, String)| request.env.iter().all(|(own, _)| own != name);
+                let more: Vec<_> = self.variables.iter().filter(|one| missing(one)).cloned().collect();
+                request.env.extend(more);
                 let beside = match &self.role {
                     Role::Service { .. } => Beside::TheImages,
                     Role::Init(_) => Beside::Ours(self.services.clone()),

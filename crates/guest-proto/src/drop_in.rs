@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 pub struct DropIn {
     /// Absolute path.
     pub path: String,
-    /// The file's content.
+    /// The file's content, in this form.
     pub text: String,
+    /// What the file is made of its text.
+    #[serde(default)]
+    pub form: Form,
     /// What becomes of a file that is there.
     pub meets: Meets,
     /// The programs that read it (looked up where programs usually are) and the directories that they have (absolute paths). Without
@@ -21,6 +24,25 @@ pub struct DropIn {
     /// Who reads the file again where it runs already: below an image's own init it began before the file was there.
     #[serde(default)]
     pub reload: Option<Reload>,
+    /// Name and value of a variable that leads programs to the file. Where the file is there, jobs have it, unless the image or
+    /// the job says something else.
+    #[serde(default)]
+    pub variable: Option<(String, String)>,
+}
+
+/// What a file is made of a text.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// The text itself.
+    #[default]
+    Text,
+    /// A key store of Java's (JKS) with the text's certificates (PEM), and with those of the image: Java trusts nobody who is not
+    /// in it.
+    JavaKeyStore {
+        /// Where an image has its certificates (PEM). The first file that is there counts; without any, the store is left out.
+        bundles: Vec<String>,
+    },
 }
 
 /// A program that reads its configuration again at SIGHUP.

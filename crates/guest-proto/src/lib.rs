@@ -34,7 +34,7 @@ mod tail;
 mod text;
 
 pub use decoder::Decoder;
-pub use drop_in::{DropIn, Meets, Reload, Said};
+pub use drop_in::{DropIn, Form, Meets, Reload, Said};
 pub use frame::{Frame, FrameError, Kind};
 pub use message::*;
 pub use secret::AgentSecret;

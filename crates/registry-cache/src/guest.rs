@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use fireactions_guest_proto::{DropIn, Meets, Reload, Said};
+use fireactions_guest_proto::{DropIn, Form, Meets, Reload, Said};
 use serde_json::json;
 
 use crate::cache::HUB;
@@ -52,6 +52,8 @@ fn docker(mirrors: &[Mirror]) -> Option<DropIn> {
         unless: vec![options("--registry-mirror"), options("--insecure-registry")],
         // Both keys are among those that it takes while it runs, dockerd(8).
         reload: Some(Reload { program: "dockerd".to_owned(), pid_file: "/run/docker.pid".to_owned() }),
+        form: Form::Text,
+        variable: None,
     })
 }
 
@@ -82,6 +84,8 @@ fn containerd(mirror: &Mirror) -> DropIn {
         readers: words(&["containerd", "nerdctl", "/etc/containerd"]),
         unless: Vec::new(),
         reload: None,
+        form: Form::Text,
+        variable: None,
     }
 }
 
@@ -112,6 +116,8 @@ fn podman(mirror: &Mirror) -> DropIn {
         readers: words(&["podman", "buildah", "skopeo", "/etc/containers"]),
         unless: vec![said(&["[registries."]), said(&["prefix", &name]), said(&["location", &name])],
         reload: None,
+        form: Form::Text,
+        variable: None,
     }
 }
 
@@ -134,5 +140,7 @@ fn buildkit(mirrors: &[Mirror]) -> Option<DropIn> {
         readers: words(&["buildkitd", "/etc/buildkit"]),
         unless: Vec::new(),
         reload: None,
+        form: Form::Text,
+        variable: None,
     })
 }

@@ -1,8 +1,8 @@
 //! What guests are told of the proxy: where it is, and whom to trust for what it opens.
 
-use fireactions_guest_proto::{DropIn, Meets};
+use fireactions_guest_proto::{DropIn, Form, Meets};
 
-use crate::{Bump, Cache};
+use crate::Cache;
 
 /// The authority's name. It is the same everywhere, for OpenSSL finds certificates by a hash of it.
 pub const AUTHORITY: &str = "fireactions cache";
@@ -10,6 +10,8 @@ pub const AUTHORITY: &str = "fireactions cache";
 const HASHED: &str = "/etc/ssl/certs/0d592cbf.0";
 /// The certificate by itself, for programs that are told of a file.
 const ALONE: &str = "/etc/ssl/fireactions-cache.pem";
+/// With it all that the image trusts, for Java.
+const JAVA: &str = "/etc/ssl/fireactions-cache.jks";
 
 /// The environment of jobs: none where there is no proxy.
 pub fn environment(cache: &Cache) -> Vec<(String, String)> {
@@ -28,13 +30,11 @@ pub fn environment(cache: &Cache) -> Vec<(String, String)> {
         all.push((name.to_uppercase(), value.clone()));
         all.push((name.to_owned(), value));
     }
-    if proxy.bump != Bump::Off {
-        all.push(("NODE_EXTRA_CA_CERTS".to_owned(), ALONE.to_owned()));
-    }
     all
 }
 
-/// The authority's certificate (PEM), where programs look for those that they trust.
+/// The authority's certificate (PEM), where programs look for those that they trust, and the variables of those that look where a
+/// variable says.
 pub fn trusted(certificate: &str) -> Vec<DropIn> {
     let file = |path: &str, meets: Meets, readers: &[&str]| DropIn {
         path: path.to_owned(),
@@ -43,6 +43,8 @@ pub fn trusted(certificate: &str) -> Vec<DropIn> {
         readers: readers.iter().map(|reader| (*reader).to_owned()).collect(),
         unless: Vec::new(),
         reload: None,
+        form: Form::Text,
+        variable: None,
     };
     // Debian's and Alpine's one, and RHEL's.
     let bundles = [
@@ -54,8 +56,18 @@ pub fn trusted(certificate: &str) -> Vec<DropIn> {
         ("/usr/local/share/ca-certificates/fireactions-cache.crt", "/usr/local/share/ca-certificates"),
         ("/etc/pki/ca-trust/source/anchors/fireactions-cache.pem", "/etc/pki/ca-trust/source/anchors"),
     ];
-    let mut files =
-        vec![file(ALONE, Meets::Stays, &["/etc"]), file(HASHED, Meets::Stays, &["/etc/ssl/certs"])];
+    let variable = |name: &str, value: String| Some((name.to_owned(), value));
+    let alone = DropIn {
+        variable: variable("NODE_EXTRA_CA_CERTS", ALONE.to_owned()),
+        ..file(ALONE, Meets::Stays, &["/etc"])
+    };
+    // Also where there is no Java yet: jobs fetch their own.
+    let java = DropIn {
+        form: Form::JavaKeyStore { bundles: bundles.map(|(path, _)| path.to_owned()).into() },
+        variable: variable("JAVA_TOOL_OPTIONS", format!("-Djavax.net.ssl.trustStore={JAVA}")),
+        ..file(JAVA, Meets::Stays, &["/etc"])
+    };
+    let mut files = vec![alone, file(HASHED, Meets::Stays, &["/etc/ssl/certs"]), java];
     files.extend(sources.map(|(path, directory)| file(path, Meets::Stays, &[directory])));
     files.extend(bundles.map(|(path, directory)| file(path, Meets::Appended, &[directory])));
     files

@@ -47,10 +47,12 @@ pub enum Kind {
     Oidc,
     /// Squid, with what opens TLS.
     Squid,
+    /// Java, with keytool.
+    Java,
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Specs,
         Self::Firecracker,
         Self::Lab,
@@ -69,6 +71,7 @@ impl Kind {
         Self::S3,
         Self::Oidc,
         Self::Squid,
+        Self::Java,
     ];
 }
 
@@ -93,6 +96,7 @@ impl fmt::Display for Kind {
             Self::S3 => "s3",
             Self::Oidc => "oidc",
             Self::Squid => "squid",
+            Self::Java => "java",
         })
     }
 }
@@ -153,7 +157,7 @@ mod tests {
         let error = told(Kind::Specs, "spec").unwrap_err();
         assert!(
             error.ends_with(
-                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, nats, s3, oidc, squid"
+                "no kind 'spec'; kinds are specs, firecracker, lab, kernel, kvm, gitea, forgejo, runners, nixpkgs, toolkit, zot, prometheus, browser, collector, nats, s3, oidc, squid, java"
             ),
             "{error}"
         );

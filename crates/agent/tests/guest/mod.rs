@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fireactions_guest_proto::host::{Endpoint, Exec, JobEvent, Link, LinkOptions};
 use fireactions_guest_proto::{
-    DropIn, ExecRequest, Exit, Identity, JobResult, Meets, RunRequest, Stream, WinSize,
+    DropIn, ExecRequest, Exit, Form, Identity, JobResult, Meets, RunRequest, Stream, WinSize,
 };
 use fireactions_testkit::no_timer;
 use fireactions_vmm::boot::{self, BootFiles};
@@ -280,6 +280,8 @@ pub(crate) fn identity() -> Identity {
                 readers: vec![reader.to_owned()],
                 unless: Vec::new(),
                 reload: None,
+                form: Form::Text,
+                variable: None,
             })
             .into(),
     }

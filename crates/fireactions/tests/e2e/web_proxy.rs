@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -89,6 +89,16 @@ fn end_cache(world: &World) {
     world.wait(SOON, "Squid to end with who keeps it", || (!answers(world)).then_some(()));
 }
 
+/// The certificate of an authority that the image trusts.
+fn certificate(dir: &Path) -> PathBuf {
+    let file = dir.join("own.pem");
+    let mut make = Command::new("openssl");
+    make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/CN=own", "-keyout"]);
+    let made = make.arg(dir.join("own.key")).arg("-out").arg(&file).output().unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    file
+}
+
 #[test]
 fn a_guest_fetches_by_it_trusts_it_and_gets_nowhere_else() {
     let cache = std::env::var("FIREACTIONS_CACHE").unwrap_or_else(|_| "/var/cache/fireactions".to_owned());
@@ -100,10 +110,9 @@ fn a_guest_fetches_by_it_trusts_it_and_gets_nowhere_else() {
     }
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("image.tar");
-    let mut layers = vec![
-        busybox::layer(),
-        busybox::layer_of("etc/ssl/certs/ca-certificates.crt", b"# the image's own\n"),
-    ];
+    let own = fs::read(certificate(dir.path())).unwrap();
+    let bundle = [b"# the image's own\n".as_slice(), &own].concat();
+    let mut layers = vec![busybox::layer(), busybox::layer_of("etc/ssl/certs/ca-certificates.crt", &bundle)];
     layers.extend(openssl());
     fs::write(&archive, busybox::archive(&layers)).unwrap();
     let pools = pool_of("default", 0, 1, &format!("oci-archive:{}", archive.display()), NO_TEMPLATE);
@@ -152,9 +161,10 @@ fn a_guest_fetches_by_it_trusts_it_and_gets_nowhere_else() {
 
     let script = format!(
         "set -e
-         echo $HTTP_PROXY $https_proxy $NODE_EXTRA_CA_CERTS; case $no_proxy in *172.30.0.1*) echo direct;; esac
+         echo $HTTP_PROXY $https_proxy $NODE_EXTRA_CA_CERTS $JAVA_TOOL_OPTIONS; case $no_proxy in *172.30.0.1*) echo direct;; esac
          wget -qO- http://web.test/index.html
          head -n 1 /etc/ssl/certs/ca-certificates.crt
+         echo Java trusts $(head -c 12 /etc/ssl/fireactions-cache.jks | tail -c 1 | od -An -td1)
          {TLS}
          echo \"opened: $(tls bump.test -CApath /etc/ssl/certs | tail -n 1)\"
          echo \"opened: $(tls bump.test -CAfile /etc/ssl/certs/ca-certificates.crt | tail -n 1)\"
@@ -176,7 +186,8 @@ fn a_guest_fetches_by_it_trusts_it_and_gets_nowhere_else() {
     let log = || fs::read_to_string(world.path("cache.log")).unwrap_or_default();
     assert_eq!(
         text(&ran.stdout),
-        "http://172.30.0.1:3128 http://172.30.0.1:3128 /etc/ssl/fireactions-cache.pem\ndirect\nfrom the web\n# the image's own\n\
+        "http://172.30.0.1:3128 http://172.30.0.1:3128 /etc/ssl/fireactions-cache.pem \
+         -Djavax.net.ssl.trustStore=/etc/ssl/fireactions-cache.jks\ndirect\nfrom the web\n# the image's own\nJava trusts 2\n\
          opened: from the web\nopened: from the web\ndepth=0 CN = web\nasked 88 times\ndenied: HTTP/1.1 403 Forbidden\r\n",
         "{}\n{}\n{}",
         text(&ran.stderr),

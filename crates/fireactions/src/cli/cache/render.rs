@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use fireactions_config::ProxyConfig;
-use fireactions_guest_proto::{DropIn, Meets};
+use fireactions_guest_proto::{DropIn, Form, Meets};
 use fireactions_registry_cache::{
     Cache, Listen, Program, SquidFiles, docker_registry, drop_ins, nft, squid, zot,
 };
@@ -93,13 +93,24 @@ fn text(part: Part, mut cache: Cache, own: &ProxyConfig) -> anyhow::Result<Strin
 
 fn files(list: &[DropIn]) -> String {
     let mut text = String::new();
-    for DropIn { path, text: content, meets, readers, .. } in list {
+    for DropIn { path, text: content, meets, readers, form, variable, .. } in list {
         let meets = match meets {
             Meets::Stays => "an image's own stays",
             Meets::Json => "an image's own gets what it lacks",
             Meets::Appended => "an image's own gets it at its end",
         };
-        let _ = writeln!(text, "# {path}: for {}; {meets}\n{}\n", readers.join(", "), content.trim_end());
+        let form = match form {
+            Form::Text => "",
+            Form::JavaKeyStore { .. } => "; as a key store of Java's, with the image's own certificates",
+        };
+        let found = variable.as_ref().map(|(name, value)| format!("; jobs have {name}={value}"));
+        let _ = writeln!(
+            text,
+            "# {path}: for {}; {meets}{form}{}\n{}\n",
+            readers.join(", "),
+            found.unwrap_or_default(),
+            content.trim_end()
+        );
     }
     text
 }
