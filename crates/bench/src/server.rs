@@ -15,6 +15,14 @@ use crate::weight::Weight;
 const START_DEADLINE: Duration = Duration::from_secs(180);
 const STOP_DEADLINE: Duration = Duration::from_secs(90);
 
+/// What the systemd unit gives the server for the C library's allocator.
+pub const ENVIRONMENT: [(&str, &str); 4] = [
+    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_MMAP_THRESHOLD_", "131072"),
+    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"),
+];
+
 /// A server's setup: its programs, directory and configuration. Several servers may run there one after another.
 #[derive(Clone)]
 pub struct Setup {
@@ -113,12 +121,7 @@ impl Server {
             .arg("--config")
             .arg(&setup.config)
             .args(args)
-            // As the systemd unit has it.
-            .envs([
-                ("MALLOC_ARENA_MAX", "2"),
-                ("MALLOC_MMAP_THRESHOLD_", "131072"),
-                ("MALLOC_TRIM_THRESHOLD_", "131072"),
-            ])
+            .envs(ENVIRONMENT)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

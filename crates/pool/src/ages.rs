@@ -13,14 +13,16 @@ struct Age {
     state: MachineState,
     entered: Instant,
     born: Instant,
+    /// The last look that saw it.
+    look: u64,
 }
 
 /// The machines as they were seen.
 #[derive(Debug, Default)]
 pub(crate) struct Ages {
     seen: HashMap<MachineId, Age>,
-    /// Machines were looked at before: what is new then is new.
-    began: bool,
+    /// How many looks there were. What is new after the first is new.
+    looks: u64,
 }
 
 impl Ages {
@@ -31,25 +33,25 @@ impl Ages {
         now: Instant,
         wall: Timestamp,
     ) {
-        let began = std::mem::replace(&mut self.began, true);
+        let began = self.looks > 0;
+        self.looks += 1;
+        let look = self.looks;
         let ago = |then: Timestamp| {
             let ago = Duration::try_from(wall.duration_since(then)).unwrap_or_default();
             now.checked_sub(ago).filter(|_| !began).unwrap_or(now)
         };
-        let mut before = std::mem::take(&mut self.seen);
-        self.seen = views
-            .into_iter()
-            .map(|view| {
-                let age = match before.remove(&view.id) {
-                    Some(age) if age.state == view.state => age,
-                    Some(age) => Age { state: view.state, entered: now, ..age },
-                    None => {
-                        Age { state: view.state, entered: ago(view.state_since), born: ago(view.created_at) }
-                    }
-                };
-                (view.id.clone(), age)
-            })
-            .collect();
+        // In place: this is done with a thousand machines for each change of one.
+        for view in views {
+            let state = view.state;
+            if let Some(age) = self.seen.get_mut(&view.id) {
+                let entered = if age.state == state { age.entered } else { now };
+                *age = Age { state, entered, look, ..*age };
+            } else {
+                let (entered, born) = (ago(view.state_since), ago(view.created_at));
+                self.seen.insert(view.id.clone(), Age { state, entered, born, look });
+            }
+        }
+        self.seen.retain(|_, age| age.look == look);
     }
 
     /// Time in its state, and in all.

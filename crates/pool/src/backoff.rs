@@ -23,7 +23,7 @@ pub(crate) struct Failures {
     state: Option<State>,
     /// Failed machines that were counted and still have a row.
     counted: HashSet<MachineId>,
-    /// Since when machines are up.
+    /// Since when machines are up, as far as that is asked: while there is a failure that one of them may end.
     up: HashMap<MachineId, Instant>,
 }
 
@@ -66,9 +66,11 @@ impl Failures {
             matches!(machine.state, MachineState::Ready | MachineState::Starting | MachineState::Busy)
         };
         let before = std::mem::take(&mut self.up);
-        self.up = (machines.iter().filter(is_up))
-            .map(|machine| (machine.id.clone(), before.get(&machine.id).copied().unwrap_or(now)))
-            .collect();
+        if self.state.is_some() {
+            self.up = (machines.iter().filter(is_up))
+                .map(|machine| (machine.id.clone(), before.get(&machine.id).copied().unwrap_or(now)))
+                .collect();
+        }
         let up = |machine: &MachineView| self.up.get(&machine.id).map(|since| now - *since);
         if let Some(state) = &self.state
             && machines.iter().any(|machine| state.ended_by(machine, up(machine)))

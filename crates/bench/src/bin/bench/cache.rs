@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use fireactions_bench::report::{Goal, Report, median, millis, percentile};
+use fireactions_bench::server::ENVIRONMENT;
 use fireactions_bench::usage;
 use fireactions_cache::{Cache, Grant, Limits, Options, Repository, S3, router};
 use fireactions_model::{MachineId, Secret};
@@ -96,12 +97,7 @@ impl Server {
             .arg(SERVE)
             .arg(directory)
             .arg(endpoint)
-            // As the systemd unit has it.
-            .envs([
-                ("MALLOC_ARENA_MAX", "2"),
-                ("MALLOC_MMAP_THRESHOLD_", "131072"),
-                ("MALLOC_TRIM_THRESHOLD_", "131072"),
-            ])
+            .envs(ENVIRONMENT)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
