@@ -26,8 +26,10 @@ rec {
       publish = [ "$JS.API.INFO" ] ++ each
         ++ [ "$KV.${named.lasting}.>" "$KV.${named.hosts}.${host}" "$KV.${named.leases}.>" "$KV.${named.shares}.>" ]
         # What callers ask of another host, and what is answered.
-        ++ [ "fireactions.${cluster}.ask.>" "_INBOX.>" ];
-      subscribe = [ "fireactions.${cluster}.ask.${host}" "_INBOX.>" ];
+        ++ [ "fireactions.${cluster}.ask.>" "_INBOX.>" ]
+        # What forges tell one host by a webhook, it passes on to all.
+        ++ [ "fireactions.${cluster}.heard.>" ];
+      subscribe = [ "fireactions.${cluster}.ask.${host}" "fireactions.${cluster}.heard.>" "_INBOX.>" ];
     };
 
   config = { cfg, files }:

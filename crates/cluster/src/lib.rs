@@ -27,6 +27,7 @@ mod membership;
 mod roster;
 mod settings;
 mod shares;
+mod spread;
 mod state;
 mod trouble;
 
@@ -40,5 +41,6 @@ pub use membership::{Ends, Membership, Standing};
 pub use roster::Roster;
 pub use settings::{CredsSource, Settings};
 pub use shares::{Desk, GivenTo, Revised, follow};
+pub use spread::{Heard, hear, spread};
 pub use state::{ClusterState, Leader, look};
 pub use trouble::Trouble;

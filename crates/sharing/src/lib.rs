@@ -10,6 +10,7 @@
 //! - A host makes its own runners, with its own credentials, for what it was given; no secret goes from host to host.
 //! - A host that the others do not hear of takes no new jobs, and goes on with those that it has.
 
+mod deliveries;
 mod follow;
 mod hosts;
 mod jobs;
@@ -27,6 +28,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use deliveries::Deliveries;
 pub use lead::Shortage;
 
 /// What sharing needs of this host.
@@ -54,6 +56,11 @@ impl Host {
             news: membership.news(),
             roster: Roster::default(),
         }
+    }
+
+    /// What passes the forges' deliveries on to the other hosts.
+    pub fn deliveries(&self) -> Deliveries {
+        Deliveries { link: self.link.clone() }
     }
 }
 
@@ -84,6 +91,7 @@ pub async fn run(
             share.clone(),
             stop.clone(),
         ));
+        tasks.spawn(deliveries::take(link.clone(), forge.clone(), stop.clone()));
         tasks.spawn(follow::take(forge.clone(), share.subscribe(), stop.clone()));
         tasks.spawn(follow::report(forge.clone(), Arc::clone(&host.news), stop.clone()));
         let leader = lead::Leader {

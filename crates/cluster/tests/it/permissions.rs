@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fireactions_cluster::{
-    Desk, Ends, GivenTo, Lease, LeaseName, LeaseTiming, Link, Load, Membership, Roster, Standing, Trouble,
-    answer, ask, follow, look,
+    Desk, Ends, GivenTo, Heard, Lease, LeaseName, LeaseTiming, Link, Load, Membership, Roster, Settings,
+    Standing, Trouble, answer, ask, follow, hear, look, spread,
 };
 use fireactions_model::{ClusterHost, ForgeName, ForgeShare};
 use fireactions_testkit::real_nats::NatsSetup;
@@ -80,8 +80,46 @@ async fn a_host_needs_what_the_page_lists() {
     let nobody = ask(&link, &ClusterHost::new("ci-2").unwrap(), Vec::new()).await;
     assert!(matches!(nobody, Err(Trouble::NoHost(_))), "{nobody:?}");
 
+    // What one hears, the others are told, and not itself.
+    let other = Settings { host: ClusterHost::new("ci-2").unwrap(), ..limited.clone() };
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let hearing: Vec<_> = [(&link, "itself"), (&Link::open(&other).await.unwrap(), "another")]
+        .map(|(link, name)| {
+            let told = told.clone();
+            let take = move |heard: Heard| {
+                let told = told.clone();
+                async move { told.send((name, heard)).unwrap() }
+            };
+            tokio::spawn(hear(link.clone(), "github".to_owned(), take, stop.clone()))
+        })
+        .into();
+    let word = |body: &'static str| Heard {
+        headers: vec![("x-event".to_owned(), "a job".to_owned())],
+        body: bytes::Bytes::from_static(body.as_bytes()),
+    };
+    // Who has not subscribed yet does not hear of it.
+    let first = until("it to be heard", async || {
+        spread(&link, "github", word("first")).await.unwrap();
+        heard.try_recv().ok()
+    });
+    assert_eq!(first.await, ("another", word("first")));
+    spread(&link, "github", word("last")).await.unwrap();
+    let last = async {
+        loop {
+            let (name, heard) = heard.recv().await.unwrap();
+            assert_eq!(name, "another");
+            if heard == word("last") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, last).await.unwrap();
+    let large = Heard { body: vec![0; 2 << 20].into(), headers: Vec::new() };
+    let refused = spread(&link, "github", large).await.unwrap_err().to_string();
+    assert!(refused.contains("2097152 bytes"), "{refused}");
+
     stop.cancel();
-    for task in [holder, following, watching, answering] {
+    for task in [holder, following, watching, answering].into_iter().chain(hearing) {
         task.await.unwrap();
     }
     ends.stop.cancel();

@@ -11,7 +11,7 @@ use fireactions_config::{ClusterConfig, Config};
 use fireactions_forge::{Forges, HostedForge};
 use fireactions_model::{ClusterHost, MachineId, PoolView};
 use fireactions_pool::PoolHandle;
-use fireactions_sharing::Shortage;
+use fireactions_sharing::{Deliveries, Shortage};
 use fireactions_store::Store;
 use jiff::Timestamp;
 pub(super) use others::Others;
@@ -65,6 +65,8 @@ fn host(cluster: &ClusterConfig) -> anyhow::Result<ClusterHost> {
 pub(super) struct Joined {
     pub(super) tasks: Vec<JoinHandle<()>>,
     pub(super) others: Arc<Others>,
+    /// What passes webhook deliveries on to the other hosts.
+    pub(super) deliveries: Deliveries,
 }
 
 /// Joins the cluster that the configuration names, stays in it until the end, and shares the jobs of `forges` with its hosts. NATS need
@@ -100,10 +102,10 @@ pub(super) async fn join(
     let host = fireactions_sharing::Host::of(&membership);
     let others =
         Others { own: host.identity.host.clone(), link: host.link.clone(), roster: host.roster.hosts() };
-    let stop = ends.stop.clone();
+    let (deliveries, stop) = (host.deliveries(), ends.stop.clone());
     let sharing = fireactions_sharing::run(host, forges, config.pools(), shortage, stop);
     let tasks = vec![tokio::spawn(membership.run(ends)), tokio::spawn(sharing)];
-    Ok(Some(Joined { tasks, others: Arc::new(others) }))
+    Ok(Some(Joined { tasks, others: Arc::new(others), deliveries }))
 }
 
 /// What the pools and the host are like now.

@@ -223,6 +223,7 @@ impl Live {
             Some(oidc) => api.with_oidc(oidc),
             None => api,
         };
+        let deliveries = joined.as_ref().map(|joined| joined.deliveries.clone());
         let api = match joined {
             Some(joined) => {
                 let api = api.with_hosts(joined.others.clone());
@@ -235,6 +236,7 @@ impl Live {
         let api = if config.metrics.compat { api.with_compat_metrics() } else { api };
         let webhook = webhook::router(
             forges.hosted().filter_map(|forge| Some((forge.clone(), config.webhook_path(forge.name())?))),
+            deliveries.as_ref(),
         );
         let cache = cache.as_ref().map(ActionsCache::router);
         let listeners = listen::serve(&sockets, prepared.tcp, webhook, cache, &api)?;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
 use axum::routing::post;
 use fireactions_forge::{Answer, Delivery, HostedForge, MAX_DELIVERY};
+use fireactions_sharing::Deliveries;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -23,13 +24,18 @@ const AT_ONCE: usize = 64;
 struct Door {
     forge: HostedForge,
     places: Arc<Semaphore>,
+    /// The other hosts of the cluster.
+    others: Option<Deliveries>,
 }
 
-/// Takes each forge's deliveries at its path.
-pub(super) fn router<'a>(forges: impl Iterator<Item = (HostedForge, Cow<'a, str>)>) -> Router {
+/// Takes each forge's deliveries at its path, and passes them on to the other hosts of the cluster.
+pub(super) fn router<'a>(
+    forges: impl Iterator<Item = (HostedForge, Cow<'a, str>)>,
+    others: Option<&Deliveries>,
+) -> Router {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     forges.fold(Router::new(), |router, (forge, path)| {
-        let door = Door { forge, places: places.clone() };
+        let door = Door { forge, places: places.clone(), others: others.cloned() };
         router.route(&path, post(deliver).with_state(door))
     })
 }
@@ -47,7 +53,16 @@ async fn deliver(State(door): State<Door>, request: Request<Body>) -> (StatusCod
     };
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     match door.forge.deliver(Delivery { header: &header, body: &body }).await {
-        Answer::Taken => (StatusCode::ACCEPTED, "".into()),
+        Answer::Taken => {
+            if let Some(others) = &door.others {
+                let text = |(name, value): (&HeaderName, &HeaderValue)| {
+                    Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+                };
+                let headers = parts.headers.iter().filter_map(text).collect();
+                others.pass_on(door.forge.name(), headers, body.into()).await;
+            }
+            (StatusCode::ACCEPTED, "".into())
+        }
         Answer::Forged => {
             (StatusCode::UNAUTHORIZED, "the signature is not that of this webhook's secret\n".into())
         }

@@ -1,6 +1,7 @@
 //! Servers of a cluster, with a real NATS in their network namespace: who is there, and what of it is said.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::Duration;
@@ -76,6 +77,8 @@ fn second(world: &World, nats: &RealNats, host: &str) -> Child {
         assert!(text.contains(from), "{from}: {text}");
         text = text.replace(from, to);
     }
+    // A forge's webhook, where there is one.
+    text = text.replace("127.0.0.1:8070", "127.0.0.1:8071");
     fs::write(world.path("second.yaml"), text).unwrap();
     join(world, nats, host, "second.yaml");
     world.server_command("second.yaml", &[]).spawn().unwrap()
@@ -149,6 +152,63 @@ fn servers_of_a_cluster_are_told_apart_and_say_what_they_have() {
     assert_eq!(names(&world), ["one"]);
     assert!(world.cli(&["jobs", "cancel", &job]).status.success());
     world.wait_job(&job, &["cancelled"], SOON);
+    drop(nats);
+    world.finish();
+}
+
+/// What Gitea sends of a job that waits, signed.
+fn delivery(world: &World, to: &str, secret: &str) -> String {
+    let body = r#"{"action":"queued","workflow_job":{"id":7,"run_id":3,"name":"test","labels":["x"],"status":"queued","run_attempt":1},"repository":{"id":1,"name":"app","full_name":"acme/app","owner":{"id":1,"login":"acme"}}}"#;
+    fs::write(world.path("body"), body).unwrap();
+    let script = format!(
+        "sum=$(openssl dgst -sha256 -hmac {secret} -r <$1 | cut -d' ' -f 1)
+         curl -s -o /dev/null -w '%{{http_code}}' --data-binary @$1 -H 'content-type: application/json' -H 'x-gitea-event: workflow_job' \
+           -H 'x-gitea-delivery: one' -H \"x-gitea-signature: $sum\" http://{to}/webhook/gitea"
+    );
+    let body = world.path("body");
+    text(&world.in_namespace(&["sh", "-c", &script, "sh", body.to_str().unwrap()]).stdout)
+}
+
+/// Deliveries that the world's own server had this result for.
+fn taken(world: &World, result: &str) -> Option<String> {
+    let line = format!("fireactions_forge_webhook_deliveries_total{{forge=\"gitea\",result=\"{result}\"}} ");
+    world.get("/metrics").lines().find_map(|one| one.strip_prefix(&line).map(str::to_owned))
+}
+
+#[test]
+fn a_webhook_that_leads_to_one_host_is_heard_by_the_other() {
+    let Some(program) = real_nats::available("a_webhook_that_leads_to_one_host") else { return };
+    let secrets = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = secrets.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    // There is no Gitea: nobody else can tell of a job.
+    let more = format!(
+        "gitea: {{url: 'https://gitea.example.com', api_token_file: {}, webhook: {{listen: '127.0.0.1:8070', secret_file: {}}}}}\n",
+        file("token", "token"),
+        file("secret", "shared"),
+    );
+    let pools = pool("default", 0, 1, "")
+        .replace("labels: [default]", "labels: [x]\n      organization: acme\n      forge: gitea");
+    let mut world = World::new(Setup { pools, more, standin: true, ..Setup::default() });
+    let nats = stopped(&world, program);
+    join(&world, &nats, "one", "config.yaml");
+    world.boot();
+    let nats = resumed(&world, nats);
+    let two = second(&world, &nats, "two");
+    wait_names(&world, &["one", "two"]);
+
+    assert_eq!(delivery(&world, "127.0.0.1:8071", "another"), "401");
+    // The first may be on its way to a host that does not listen yet.
+    world.wait(SOON, "the other host to hear of it", || {
+        assert_eq!(delivery(&world, "127.0.0.1:8071", "shared"), "202");
+        taken(&world, "taken")
+    });
+    assert_eq!(taken(&world, "forged"), None);
+    stop(&world, two);
     drop(nats);
     world.finish();
 }

@@ -8,6 +8,7 @@ use fireactions_cluster::{
 };
 use fireactions_forge::HostedForge;
 use fireactions_model::{ClusterHost, ClusterName, MachineState, PoolSpec};
+use fireactions_sharing::Deliveries;
 use fireactions_testkit::real_nats::RealNats;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use crate::github::farm::until;
 /// A member, with a forge whose jobs it shares.
 pub(crate) struct Member {
     pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) deliveries: Deliveries,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -73,12 +75,13 @@ impl Member {
         let membership = Membership::new(settings(nats, name), identity, Arc::new(load));
         let (standing, stop) = (membership.standing(), CancellationToken::new());
         let host = fireactions_sharing::Host::of(&membership);
+        let deliveries = host.deliveries();
         let ends = Ends { stop: stop.clone(), hand_over: CancellationToken::new() };
         let shortage = watch::Sender::default();
         let sharing =
             fireactions_sharing::run(host, vec![forge.clone()], pools.to_vec(), shortage, stop.clone());
         let tasks = vec![tokio::spawn(membership.run(ends)), tokio::spawn(sharing)];
-        Self { standing, stop, tasks }
+        Self { standing, deliveries, stop, tasks }
     }
 
     pub(crate) async fn joined(&self) {

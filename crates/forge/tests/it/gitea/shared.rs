@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fireactions_testkit::gitea::{FakeGitea, JobId, JobStatus};
+use fireactions_testkit::gitea::{FakeGitea, JobId, JobStatus, Scope};
 use fireactions_testkit::real_nats::{self, NatsSetup, RealNats};
 
-use super::farm::{Farm, Setup, pool, server};
-use super::{NEWEST, ended, nothing_is_left, push};
+use super::farm::{Farm, SECRET, Setup, pool, server};
+use super::{NEVER, NEWEST, ended, nothing_is_left, push};
 use crate::common::member::{Member, leader};
 use crate::github::farm::until;
+use crate::github::queue::door_of;
 
 /// A host of the cluster.
 struct Host {
@@ -133,5 +134,38 @@ async fn the_host_that_shares_dies_and_another_goes_on_with_every_job() {
         for host in [two, three] {
             host.stop().await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_leads_to_one_host_is_heard_by_the_one_that_shares() {
+    let Some(program) = real_nats::available("a_webhook_that_leads_to_one_host") else { return };
+    let nats = RealNats::start(&program, NatsSetup::default());
+    let (fake, token) = server(NEWEST[0]);
+    // Nobody asks again for a list, and the host with the lease has no machine.
+    let setup = |max| Setup { poll: NEVER, ..setup(&fake, &token, max) };
+    let first = Host::start("first", &nats, &fake, &setup(0)).await;
+    assert_eq!(Box::pin(leader(&nats)).await, "first");
+    let second = Host::start("second", &nats, &fake, &setup(2)).await;
+    second.member.joined().await;
+    let asked = "/api/v1/orgs/acme/actions/jobs";
+    until("the queue to be read by both", || async { (fake.count("GET", asked) > 1).then_some(()) }).await;
+
+    let door = door_of(second.farm.forge.clone(), Some(second.member.deliveries.clone())).await;
+    let owner = Scope::Organization("acme".to_owned());
+    fake.webhook(&owner, &door, SECRET);
+    let job = push(&fake, &["debian"], "succeed");
+    assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success]);
+    one_runner_each(&fake, &[job]);
+    // What nobody signed, no host is told.
+    fake.remove_webhooks();
+    fake.webhook(&owner, &door, "another secret");
+    let heard = first.farm.forge.queued(9).len();
+    push(&fake, &["debian"], "succeed");
+    fake.wait_delivered(Duration::from_secs(60));
+    assert_eq!(fake.delivered().last().unwrap().answer, Ok(401));
+    assert_eq!(first.farm.forge.queued(9).len(), heard);
+    for host in [first, second] {
+        host.stop().await;
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fireactions_forge::{Answer, Delivery, HostedForge};
 use fireactions_model::{Event, JobState, PoolName};
+use fireactions_sharing::Deliveries;
 use fireactions_testkit::github::{JobRequest, Runner};
 use tokio::sync::broadcast::error::TryRecvError;
 
@@ -12,14 +13,28 @@ use crate::github::{all_well, completed, no_violations};
 
 /// A place for GitHub's deliveries; gives its URL.
 pub(crate) async fn door(forge: HostedForge) -> String {
+    door_of(forge, None).await
+}
+
+/// The same of a host that passes on what it takes, as the server does.
+pub(crate) async fn door_of(forge: HostedForge, others: Option<Deliveries>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let deliver = move |headers: axum::http::HeaderMap, body: axum::body::Bytes| {
-        let forge = forge.clone();
+        let (forge, others) = (forge.clone(), others.clone());
         async move {
             let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
             match forge.deliver(Delivery { header: &header, body: &body }).await {
-                Answer::Taken => axum::http::StatusCode::ACCEPTED,
+                Answer::Taken => {
+                    if let Some(others) = others {
+                        let pair = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
+                            Some((name.to_string(), value.to_str().ok()?.to_owned()))
+                        };
+                        let headers = headers.iter().filter_map(pair).collect();
+                        others.pass_on(forge.name(), headers, body.into()).await;
+                    }
+                    axum::http::StatusCode::ACCEPTED
+                }
                 Answer::Forged => axum::http::StatusCode::UNAUTHORIZED,
                 Answer::Malformed(_) => axum::http::StatusCode::BAD_REQUEST,
                 Answer::Busy | Answer::Unready(_) => axum::http::StatusCode::SERVICE_UNAVAILABLE,
