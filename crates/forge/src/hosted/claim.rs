@@ -162,7 +162,11 @@ impl HostedForge {
         known: bool,
         describe: impl FnOnce(&mut RemoteJob) -> bool + Clone + Send + 'static,
     ) -> bool {
-        let news = self.board().runners.began(job, known, Instant::now());
+        let news = {
+            let mut board = self.board();
+            let known = known && board.is_told(job);
+            board.runners.began(job, known, Instant::now())
+        };
         let now = Timestamp::now();
         let noted = self
             .note(job, move |remote| {
@@ -188,7 +192,13 @@ impl HostedForge {
         known: bool,
         describe: impl FnOnce(&mut RemoteJob) + Clone + Send + 'static,
     ) -> bool {
-        let news = self.board().runners.ended(job, known, Instant::now());
+        let news = {
+            let (mut board, now) = (self.board(), Instant::now());
+            let counts = known && board.is_told(job);
+            // It had a job, whatever was heard of its begin.
+            let began = known && !counts && board.runners.began(job, false, now);
+            board.runners.ended(job, counts, now) || began
+        };
         if news {
             self.wake();
         }

@@ -93,7 +93,13 @@ impl HostedForge {
             let mut board = self.heard();
             match news.change {
                 Change::Queued => board.is_ours(job) && board.queue.add(job.clone()),
-                Change::Began | Change::Ended => board.queue.remove(job.id, job.tries, job.heard),
+                Change::Began | Change::Ended => {
+                    // Of all hosts' runners: what this host has of its own follows.
+                    if let Some(runner) = news.runner.as_deref().filter(|_| self.inner.shared.is_some()) {
+                        board.runner_began(runner, job.heard);
+                    }
+                    board.queue.remove(job.id, job.tries, job.heard)
+                }
                 Change::Other => false,
             }
         };

@@ -147,7 +147,25 @@ impl Board {
     /// What was given has this revision, and counts these runners.
     pub(crate) fn set_taken(&mut self, revision: Option<u64>, counted: BTreeMap<PoolName, BTreeSet<String>>) {
         self.taken = revision;
+        for names in counted.values() {
+            self.runners.are_counted(names);
+        }
         self.counted = counted;
+    }
+
+    /// The forge tells this host itself that a runner began its job, or ended it. Gives whether that counts by now
+    /// ([`Runners::is_told`]).
+    pub(crate) fn is_told(&mut self, job: &JobId) -> bool {
+        let pool = self.runners.get(job).map(|runner| runner.pool.clone());
+        let given = pool.and_then(|pool| Some(self.counting(self.pool(&pool)?) == Counting::Given));
+        given != Some(true) || self.runners.is_told(job)
+    }
+
+    /// The forge says that a runner, of whichever host, has begun a job, so that is none that waits any more.
+    pub(crate) fn runner_began(&mut self, name: &str, now: Instant) {
+        if let Some(row) = self.runners.named(name).cloned() {
+            self.runners.began(&row, true, now);
+        }
     }
 
     /// What was seen waiting when the forge was asked, from `since` on, for all jobs that `asked` is true of. Gives whether

@@ -56,11 +56,23 @@ pub(crate) struct Runner {
     /// The number of the waiting job that it was made for.
     pub(crate) job: Option<u64>,
     since: Instant,
+    /// Something that the host was given counted it.
+    is_counted: bool,
+    /// The forge has told of its job before that.
+    is_told: bool,
 }
 
 impl Runner {
     pub(crate) fn new(pool: PoolName, now: Instant) -> Self {
-        Self { pool, name: None, stage: Stage::Idle, job: None, since: now }
+        Self {
+            pool,
+            name: None,
+            stage: Stage::Idle,
+            job: None,
+            since: now,
+            is_counted: false,
+            is_told: false,
+        }
     }
 
     /// When it began a job that the forge may still count as one that waits.
@@ -109,6 +121,30 @@ impl Runners {
     /// The job under which a runner of this name is kept.
     pub(crate) fn named(&self, name: &str) -> Option<&JobId> {
         self.by_name.get(name)
+    }
+
+    /// The forge tells this host itself of the runner's job. False while what the host was given does not count the runner: its
+    /// job is still given as one that waits, so until then the word is kept, and the runner is there for it.
+    pub(crate) fn is_told(&mut self, job: &JobId) -> bool {
+        let Some(runner) = self.by_job.get_mut(job) else { return true };
+        runner.is_told |= !runner.is_counted;
+        runner.is_counted
+    }
+
+    /// What the host is given counts these.
+    pub(crate) fn are_counted(&mut self, names: &BTreeSet<String>) {
+        for name in names {
+            let runner = self.by_name.get(name).and_then(|row| self.by_job.get_mut(row));
+            let Some(runner) = runner else { continue };
+            runner.is_counted = true;
+            if std::mem::take(&mut runner.is_told) {
+                match &mut runner.stage {
+                    Stage::Busy { known, .. } => *known = true,
+                    Stage::Over { known, began, .. } => (*known, *began) = (true, None),
+                    Stage::Idle => {}
+                }
+            }
+        }
     }
 
     /// The runner has begun a job. False when that is no news. `known`: by the forge's word.

@@ -474,3 +474,53 @@ fn a_host_makes_runners_for_its_share_and_none_for_what_has_ended() {
     board.set_taken(Some(1), counted(&["two"]));
     assert_eq!(need(&board, "p", now), 1);
 }
+
+#[test]
+fn a_host_that_hears_of_an_end_before_its_share_does_makes_no_second_runner() {
+    let now = *START;
+    let mut board = Board::of_share(Arc::new(Plain));
+    board.set_pools(vec![pool("p", &["debian"], 9, None)]);
+    board.set_assigned(&name("p"), assigned(1, 0));
+    board.set_taken(Some(1), BTreeMap::new());
+    assert!(board.claim(&name("p"), &id(1), now).is_some());
+    board.runners.name(&id(1), "one");
+    // The forge itself tells of it, and the share still gives its job.
+    assert!(!board.is_told(&id(1)));
+    assert!(board.runners.began(&id(1), false, now) && board.runners.ended(&id(1), false, now));
+    assert_eq!(need(&board, "p", now), 0);
+    assert_eq!(board.report(now).pools[&name("p")].runners, BTreeMap::from([("one".to_owned(), true)]));
+    // A share that counts it: what was told counts, and the next job's runner is another.
+    let counted = BTreeMap::from([(name("p"), BTreeSet::from(["one".to_owned()]))]);
+    board.set_taken(Some(2), counted.clone());
+    assert_eq!(need(&board, "p", now), 0);
+    assert!(board.report(now).pools[&name("p")].runners.is_empty() && board.is_told(&id(1)));
+    board.set_assigned(&name("p"), assigned(2, 1));
+    board.set_taken(Some(3), counted);
+    assert_eq!(need(&board, "p", now), 1);
+    board.set_assigned(&name("p"), assigned(1, 0));
+    board.set_taken(Some(4), BTreeMap::new());
+    assert_eq!(need(&board, "p", now), 1);
+}
+
+#[test]
+fn who_hears_of_a_runner_s_job_takes_it_off_for_that_runner() {
+    let second = |n| *START + Duration::from_secs(n);
+    for hook_first in [true, false] {
+        let mut board = placing(1..=1, second(0));
+        let counted = |board: &Board, at| board.counted(&board.placed(), second(at))[&name("p")];
+        report(&mut board, &[("a", false)], second(1));
+        if !hook_first {
+            report(&mut board, &[("a", true)], second(2));
+            assert_eq!(counted(&board, 2), assigned(1, 1));
+        }
+        board.runner_began("a", second(2));
+        board.queue.remove(1, 1, second(2));
+        report(&mut board, &[("a", true)], second(3));
+        assert_eq!(counted(&board, 3), assigned(1, 1), "{hook_first}");
+        // The next job has not begun, whatever becomes of that runner.
+        board.queue.add(waiting(2, &["debian"]));
+        assert_eq!(counted(&board, 3), assigned(2, 1), "{hook_first}");
+        report(&mut board, &[], second(4));
+        assert_eq!(counted(&board, 4), assigned(1, 0), "{hook_first}");
+    }
+}

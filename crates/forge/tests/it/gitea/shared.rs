@@ -158,6 +158,7 @@ async fn a_webhook_that_leads_to_one_host_is_heard_by_the_one_that_shares() {
     assert_eq!(ended(&fake, &[job]).await, [JobStatus::Success]);
     one_runner_each(&fake, &[job]);
     // What nobody signed, no host is told.
+    fake.wait_delivered(Duration::from_secs(60));
     fake.remove_webhooks();
     fake.webhook(&owner, &door, "another secret");
     let heard = first.farm.forge.queued(9).len();
