@@ -162,13 +162,13 @@ pub(crate) fn qemu() -> Arc<Qemu> {
     Arc::new(Qemu::new(QemuConfig { cgroup_parent: Some(CGROUP.clone()), ..QemuConfig::new(choice) }))
 }
 
-/// Waits for a line on the console.
+/// Waits for a whole line with this text on the console: it comes in pieces.
 pub(crate) async fn console_says(vm: &Vm, text: &str) -> String {
     let console = || String::from_utf8_lossy(&std::fs::read(vm.console()).unwrap_or_default()).into_owned();
     let said = async {
         loop {
             let console = console();
-            if console.contains(text) {
+            if console.split_inclusive('\n').any(|line| line.contains(text) && line.ends_with('\n')) {
                 return console;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
