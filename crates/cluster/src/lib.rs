@@ -5,6 +5,9 @@
 //!  fireactions-CLUSTER-hosts    HOST ─▶ who it is and what it has; gone when it was not told again for HOST_TTL
 //!  fireactions-CLUSTER-leases   NAME ─▶ who holds it; gone when it was not renewed for LEASE_TTL
 //!  fireactions-CLUSTER-shares   FORGE.HOST ─▶ what the host that listens to the forge tells this one
+//!
+//!  fireactions.CLUSTER.ask.HOST      a question to one host, and its answer; kept by nobody
+//!  fireactions.CLUSTER.heard.TOPIC   what one host has heard, for all others that are there
 //! ```
 //!
 //! What it promises:

@@ -164,7 +164,7 @@ impl HostedForge {
     ) -> bool {
         let news = {
             let mut board = self.board();
-            let known = known && board.is_told(job);
+            let known = known && board.told(job);
             board.runners.began(job, known, Instant::now())
         };
         let now = Timestamp::now();
@@ -194,7 +194,7 @@ impl HostedForge {
     ) -> bool {
         let news = {
             let (mut board, now) = (self.board(), Instant::now());
-            let counts = known && board.is_told(job);
+            let counts = known && board.told(job);
             // It had a job, whatever was heard of its begin.
             let began = known && !counts && board.runners.began(job, false, now);
             board.runners.ended(job, counts, now) || began

@@ -148,17 +148,17 @@ impl Board {
     pub(crate) fn set_taken(&mut self, revision: Option<u64>, counted: BTreeMap<PoolName, BTreeSet<String>>) {
         self.taken = revision;
         for names in counted.values() {
-            self.runners.are_counted(names);
+            self.runners.counted(names);
         }
         self.counted = counted;
     }
 
     /// The forge tells this host itself that a runner began its job, or ended it. Gives whether that counts by now
-    /// ([`Runners::is_told`]).
-    pub(crate) fn is_told(&mut self, job: &JobId) -> bool {
+    /// ([`Runners::told`]).
+    pub(crate) fn told(&mut self, job: &JobId) -> bool {
         let pool = self.runners.get(job).map(|runner| runner.pool.clone());
         let given = pool.and_then(|pool| Some(self.counting(self.pool(&pool)?) == Counting::Given));
-        given != Some(true) || self.runners.is_told(job)
+        given != Some(true) || self.runners.told(job)
     }
 
     /// The forge says that a runner, of whichever host, has begun a job, so that is none that waits any more.

@@ -123,16 +123,16 @@ impl Runners {
         self.by_name.get(name)
     }
 
-    /// The forge tells this host itself of the runner's job. False while what the host was given does not count the runner: its
-    /// job is still given as one that waits, so until then the word is kept, and the runner is there for it.
-    pub(crate) fn is_told(&mut self, job: &JobId) -> bool {
+    /// The forge has told this host itself of the runner's job. False where what the host was given never counted the runner: there
+    /// its job is still one that waits, so the word is kept for when it does, and the runner is there for the job until then.
+    pub(crate) fn told(&mut self, job: &JobId) -> bool {
         let Some(runner) = self.by_job.get_mut(job) else { return true };
         runner.is_told |= !runner.is_counted;
         runner.is_counted
     }
 
-    /// What the host is given counts these.
-    pub(crate) fn are_counted(&mut self, names: &BTreeSet<String>) {
+    /// What the host is given counts these, and so does what was told of them before.
+    pub(crate) fn counted(&mut self, names: &BTreeSet<String>) {
         for name in names {
             let runner = self.by_name.get(name).and_then(|row| self.by_job.get_mut(row));
             let Some(runner) = runner else { continue };

@@ -485,7 +485,7 @@ fn a_host_that_hears_of_an_end_before_its_share_does_makes_no_second_runner() {
     assert!(board.claim(&name("p"), &id(1), now).is_some());
     board.runners.name(&id(1), "one");
     // The forge itself tells of it, and the share still gives its job.
-    assert!(!board.is_told(&id(1)));
+    assert!(!board.told(&id(1)));
     assert!(board.runners.began(&id(1), false, now) && board.runners.ended(&id(1), false, now));
     assert_eq!(need(&board, "p", now), 0);
     assert_eq!(board.report(now).pools[&name("p")].runners, BTreeMap::from([("one".to_owned(), true)]));
@@ -493,7 +493,7 @@ fn a_host_that_hears_of_an_end_before_its_share_does_makes_no_second_runner() {
     let counted = BTreeMap::from([(name("p"), BTreeSet::from(["one".to_owned()]))]);
     board.set_taken(Some(2), counted.clone());
     assert_eq!(need(&board, "p", now), 0);
-    assert!(board.report(now).pools[&name("p")].runners.is_empty() && board.is_told(&id(1)));
+    assert!(board.report(now).pools[&name("p")].runners.is_empty() && board.told(&id(1)));
     board.set_assigned(&name("p"), assigned(2, 1));
     board.set_taken(Some(3), counted);
     assert_eq!(need(&board, "p", now), 1);
