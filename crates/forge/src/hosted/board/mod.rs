@@ -133,7 +133,8 @@ impl Board {
 
     /// The forge has just been asked, from `asked` on, for all jobs of the pool that wait.
     pub(crate) fn asked(&mut self, pool: &PoolName, asked: Instant) {
-        self.runners.audited(pool, asked, self.rules.behind());
+        let given = self.pool(pool).is_some_and(|pool| self.counting(pool) == Counting::Given);
+        self.runners.audited(pool, asked, self.rules.behind(), given);
         if !self.asked.contains(pool) {
             self.asked.insert(pool.clone());
         }

@@ -160,13 +160,20 @@ impl Runners {
     }
 
     /// The forge has just been asked, from `asked` on, for the pool's jobs that wait: what runners had begun well before is
-    /// not among them.
-    pub(crate) fn audited(&mut self, pool: &PoolName, asked: Instant, behind: Duration) {
+    /// not among them. Of jobs that are `given` that counts as in [`told`](Self::told).
+    pub(crate) fn audited(&mut self, pool: &PoolName, asked: Instant, behind: Duration, given: bool) {
         let before = |began: Instant| began + behind < asked;
         for runner in self.by_job.values_mut().filter(|runner| runner.pool == *pool) {
+            if !runner.is_ahead().is_some_and(before) {
+                continue;
+            }
+            if given && !runner.is_counted {
+                runner.is_told = true;
+                continue;
+            }
             match &mut runner.stage {
-                Stage::Busy { known, since } => *known |= before(*since),
-                Stage::Over { began, .. } => *began = began.filter(|began| !before(*began)),
+                Stage::Busy { known, .. } => *known = true,
+                Stage::Over { began, .. } => *began = None,
                 Stage::Idle => {}
             }
         }

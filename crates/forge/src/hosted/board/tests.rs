@@ -484,9 +484,11 @@ fn a_host_that_hears_of_an_end_before_its_share_does_makes_no_second_runner() {
     board.set_taken(Some(1), BTreeMap::new());
     assert!(board.claim(&name("p"), &id(1), now).is_some());
     board.runners.name(&id(1), "one");
-    // The forge itself tells of it, and the share still gives its job.
+    // The forge itself tells of it, as a webhook or a list, and the share still gives its job.
     assert!(!board.told(&id(1)));
     assert!(board.runners.began(&id(1), false, now) && board.runners.ended(&id(1), false, now));
+    assert_eq!(need(&board, "p", now), 0);
+    board.asked(&name("p"), now + Duration::from_secs(30));
     assert_eq!(need(&board, "p", now), 0);
     assert_eq!(board.report(now).pools[&name("p")].runners, BTreeMap::from([("one".to_owned(), true)]));
     // A share that counts it: what was told counts, and the next job's runner is another.
