@@ -260,11 +260,14 @@ fn three_hosts_share_one_scale_set_whatever_becomes_of_one_of_them() {
     cluster.worlds[leader].boot();
     cluster.told(&running);
     for world in &cluster.worlds {
-        world.wait(SOON, "all rows to be final", || {
+        // Where the host was missed for so long that a job it was given and had not begun went to another, its runner has none. It is
+        // let go after a minute and a half.
+        world.wait(BOOT, "all rows to be final", || {
             world.json(&["jobs", "list", "--active"]).as_array().unwrap().is_empty().then_some(())
         });
         let rows = world.json(&["jobs", "list"]);
-        let told = |job: &Value| job["remote"]["conclusion"] == "success";
+        let told =
+            |job: &Value| job["remote"]["conclusion"] == "success" || job["remote"]["picked_up_at"].is_null();
         assert!(rows.as_array().unwrap().iter().all(told), "{rows}");
     }
     assert_eq!(cluster.ran().iter().sum::<usize>(), 25, "no job had two runners\n{}", cluster.logs());
