@@ -4,23 +4,21 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::RequestErrorKind;
+use async_nats::{Message, RequestErrorKind};
 use bytes::Bytes;
-use fireactions_model::{ClusterHost, ClusterName, ExponentialBackoff};
-use futures::StreamExt;
+use fireactions_model::{ClusterHost, ClusterName};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::link::Link;
+use crate::subscription;
 use crate::trouble::{Trouble, words};
 
 /// For another host to answer. Longer than what it may take by itself.
 const ANSWERED: Duration = Duration::from_secs(40);
 /// Questions that are answered at a time. More wait.
 const AT_ONCE: usize = 8;
-/// Pauses after errors.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 fn subject(cluster: &ClusterName, host: &ClusterHost) -> String {
     format!("fireactions.{cluster}.ask.{host}")
@@ -54,35 +52,24 @@ pub async fn ask(link: &Link, host: &ClusterHost, question: Vec<u8>) -> Result<B
 /// Answers what this host is asked, until `stop`.
 pub async fn answer<F, A>(link: Link, host: ClusterHost, respond: F, stop: CancellationToken)
 where
-    F: Fn(Bytes) -> A + Clone + Send + 'static,
+    F: Fn(Bytes) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Vec<u8>> + Send + 'static,
 {
-    let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
     let room = Arc::new(Semaphore::new(AT_ONCE));
-    let answering = async {
-        loop {
-            let why = match link.client().subscribe(subject(&link.settings.cluster, &host)).await {
-                Ok(mut questions) => {
-                    pauses.succeeded();
-                    while let Some(question) = questions.next().await {
-                        let Some(reply) = question.reply else { continue };
-                        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-                        let (client, respond) = (link.client().clone(), respond.clone());
-                        tokio::spawn(async move {
-                            let answer = respond(question.payload).await;
-                            if let Err(error) = client.publish(reply, answer.into()).await {
-                                tracing::debug!(%error, "another host's question could not be answered");
-                            }
-                            drop(place);
-                        });
-                    }
-                    "the subscription ended".to_owned()
+    let client = link.client();
+    let take = |question: Message| {
+        let (room, client, respond) = (Arc::clone(&room), client.clone(), respond.clone());
+        async move {
+            let Some(reply) = question.reply else { return };
+            let Ok(place) = room.acquire_owned().await else { return };
+            tokio::spawn(async move {
+                let answer = respond(question.payload).await;
+                if let Err(error) = client.publish(reply, answer.into()).await {
+                    tracing::debug!(%error, "another host's question could not be answered");
                 }
-                Err(error) => words(&error),
-            };
-            tracing::debug!(why, "this host cannot be asked by others; trying again");
-            sleep(pauses.failed(rand::random())).await;
+                drop(place);
+            });
         }
     };
-    let _ = stop.run_until_cancelled(answering).await;
+    subscription::each(&link, subject(&link.settings.cluster, &host), take, stop).await;
 }

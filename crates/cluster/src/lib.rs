@@ -32,6 +32,7 @@ mod settings;
 mod shares;
 mod spread;
 mod state;
+mod subscription;
 mod trouble;
 
 pub use ask::{answer, ask};

@@ -6,20 +6,20 @@ use std::time::Duration;
 use async_nats::header::{HeaderName, HeaderValue};
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
-use fireactions_model::{ClusterHost, ClusterName, ExponentialBackoff};
-use futures::StreamExt;
-use tokio::time::{sleep, timeout};
+use fireactions_model::{ClusterHost, ClusterName};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::link::{ANSWER, Link};
+use crate::link::Link;
+use crate::subscription;
 use crate::trouble::{Trouble, words};
 
 /// The host that spreads it.
 const FROM: &str = "Fireactions-Host";
 /// Room for headers and what NATS adds, in bytes.
 const AROUND: usize = 16 * 1024;
-/// Pauses after errors.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// For NATS to take it: who has heard it waits meanwhile.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Something heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,38 +58,27 @@ pub async fn spread(link: &Link, topic: &str, heard: Heard) -> Result<(), Troubl
     }
     let told =
         link.client().publish_with_headers(subject(&link.settings.cluster, topic), headers, heard.body);
-    match timeout(ANSWER, told).await {
+    match timeout(DEADLINE, told).await {
         Ok(told) => told.map_err(|error| failed(words(&error))),
-        Err(_) => Err(Trouble::Late { doing: doing(), deadline: ANSWER }),
+        Err(_) => Err(Trouble::Late { doing: doing(), deadline: DEADLINE }),
     }
 }
 
 /// Takes what other hosts spread of this topic, one after the other, until `stop`.
 pub async fn hear<F, A>(link: Link, topic: String, take: F, stop: CancellationToken)
 where
-    F: Fn(Heard) -> A + Send,
+    F: Fn(Heard) -> A + Send + Sync,
     A: Future<Output = ()> + Send,
 {
-    let mut pauses = ExponentialBackoff::new(PAUSES.0, PAUSES.1);
-    let hearing = async {
-        loop {
-            let why = match link.client().subscribe(subject(&link.settings.cluster, &topic)).await {
-                Ok(mut messages) => {
-                    pauses.succeeded();
-                    while let Some(message) = messages.next().await {
-                        if let Some(heard) = of_another(message, &link.settings.host) {
-                            take(heard).await;
-                        }
-                    }
-                    "the subscription ended".to_owned()
-                }
-                Err(error) => words(&error),
-            };
-            tracing::debug!(topic, why, "what other hosts hear does not reach this one; trying again");
-            sleep(pauses.failed(rand::random())).await;
+    let take = |message: Message| {
+        let taken = of_another(message, &link.settings.host).map(&take);
+        async move {
+            if let Some(taken) = taken {
+                taken.await;
+            }
         }
     };
-    let _ = stop.run_until_cancelled(hearing).await;
+    subscription::each(&link, subject(&link.settings.cluster, &topic), take, stop).await;
 }
 
 /// The message, unless this host itself has sent it.

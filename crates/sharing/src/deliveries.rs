@@ -1,17 +1,12 @@
 //! A forge's webhook may lead to any host: what one is told, all are told. Each checks the forge's signature itself, so no host need
 //! believe another, and takes what it hears twice once.
 
-use std::time::Duration;
-
 use fireactions_cluster::{Heard, Link, hear, spread};
 use fireactions_forge::{Answer, Delivery, HostedForge};
 use fireactions_model::ForgeName;
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Passing it on takes no longer than this: the forge waits for its answer meanwhile.
-const DEADLINE: Duration = Duration::from_secs(1);
 /// Headers of forges that go along: `X-…`, which say what it is and who signed it, and how it is written.
 const HEADERS: usize = 32;
 const LONGEST: usize = 512;
@@ -33,12 +28,9 @@ impl Deliveries {
             value.len() <= LONGEST && (name == "content-type" || name.starts_with("x-"))
         });
         let heard = Heard { headers: headers.take(HEADERS).collect(), body: body.into() };
-        let why = match timeout(DEADLINE, spread(&link, forge.as_str(), heard)).await {
-            Ok(Ok(())) => return,
-            Ok(Err(trouble)) => trouble.to_string(),
-            Err(_) => format!("not within {DEADLINE:?}"),
-        };
-        tracing::debug!(%forge, why, "a webhook delivery was not passed on to the other hosts");
+        if let Err(trouble) = spread(&link, forge.as_str(), heard).await {
+            tracing::debug!(%forge, %trouble, "a webhook delivery was not passed on to the other hosts");
+        }
     }
 }
 

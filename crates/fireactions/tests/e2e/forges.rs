@@ -14,7 +14,7 @@ use crate::world::{BOOT, World};
 const SECRET: &str = "Nobody else's secret";
 
 /// Deliveries that a forge's path had this answer for.
-fn deliveries(world: &World, forge: &str, result: &str) -> u64 {
+pub(crate) fn deliveries(world: &World, forge: &str, result: &str) -> u64 {
     let name =
         format!("fireactions_forge_webhook_deliveries_total{{forge=\"{forge}\",result=\"{result}\"}} ");
     // What was never counted is not there.

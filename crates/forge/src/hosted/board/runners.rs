@@ -83,6 +83,15 @@ impl Runner {
             Stage::Idle | Stage::Busy { .. } => None,
         }
     }
+
+    /// The forge does not count its job as one that waits any more.
+    fn catch_up(&mut self) {
+        match &mut self.stage {
+            Stage::Busy { known, .. } => *known = true,
+            Stage::Over { began, .. } => *began = None,
+            Stage::Idle => {}
+        }
+    }
 }
 
 /// All of them.
@@ -171,11 +180,7 @@ impl Runners {
                 runner.is_told = true;
                 continue;
             }
-            match &mut runner.stage {
-                Stage::Busy { known, .. } => *known = true,
-                Stage::Over { began, .. } => *began = None,
-                Stage::Idle => {}
-            }
+            runner.catch_up();
         }
     }
 
@@ -185,11 +190,7 @@ impl Runners {
         let ahead = self.by_job.values_mut().filter(|runner| runner.pool == *pool);
         let ahead = ahead.filter_map(|runner| Some((runner.is_ahead()?, runner)));
         let Some((_, runner)) = ahead.min_by_key(|(began, _)| *began) else { return false };
-        match &mut runner.stage {
-            Stage::Busy { known, .. } => *known = true,
-            Stage::Over { began, .. } => *began = None,
-            Stage::Idle => {}
-        }
+        runner.catch_up();
         true
     }
 
